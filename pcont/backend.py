@@ -1,0 +1,194 @@
+"""What a backend is: the few things that a kernel with cgroups offers, text in and out.
+
+Every verb raises OSError with errno and filename, on the kernel and on the model alike: that is
+what makes the two comparable.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pcont.errors import BadValue
+from pcont.tables import Machine
+from pcont.values import Ids
+
+
+class WriteRefused(OSError):
+    """The file could be opened for writing, so the caller may; what was written was refused."""
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A line of /proc/cgroups. `number` 0: bound to no v1 hierarchy; `unified`: v2 offers it."""
+
+    name: str
+    number: int
+    enabled: bool
+    unified: bool = False
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where a tree can be reached; `root` is the path in the tree that is seen there."""
+
+    point: str
+    root: str = "/"
+    prefixed: bool = True
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One hierarchy of the kernel. `id` is its middle field in /proc/PID/cgroup."""
+
+    id: str
+    number: int
+    controllers: tuple[str, ...]
+    name: str = ""
+    mounts: tuple[Mount, ...] = ()
+
+    @property
+    def mounted(self) -> bool:
+        """Active hierarchies need not be mounted."""
+        return bool(self.mounts)
+
+
+@dataclass(frozen=True)
+class TreeRequest:
+    """What to mount: controllers, a name, or both."""
+
+    controllers: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def options(self) -> str:
+        """The option string of mount(8)."""
+        words = list(self.controllers) or ["none"]
+        return ",".join([*words, f"name={self.name}"] if self.name else words)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A container in one tree: the tree's id and a path from its root."""
+
+    tree: str
+    path: str = "/"
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+    @property
+    def is_root(self) -> bool:
+        return self.path == "/"
+
+    @property
+    def parent(self) -> Place:
+        """The container above; the root's is the root."""
+        return replace(self, path=self.path.rpartition("/")[0] or "/")
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def child(self, name: str) -> Place:
+        return replace(self, path=join(self.path, name))
+
+
+def join(base: str, path: str) -> str:
+    """`path` below `base`, both as paths of containers."""
+    return "/" + "/".join(word for word in f"{base}/{path}".split("/") if word)
+
+
+def check_path(path: str) -> None:
+    """Refuse, before anything is touched, what could leave the hierarchy or break a line."""
+    if "\n" in path or "\0" in path:
+        raise BadValue(f"a container's name holds no newline and no NUL: {path!r}")
+    if not path.startswith("/"):
+        raise BadValue(f"a container's path starts with a slash: {path!r}")
+    if any(word in (".", "..") for word in path.split("/")):
+        raise BadValue(f"a container's path has no '.' and no '..' in it: {path!r}")
+
+
+class Backend(Protocol):
+    """A kernel with cgroups: the real one, or the model."""
+
+    name: str
+
+    def controllers(self) -> tuple[Controller, ...]:
+        """Every controller that the kernel lists."""
+
+    def trees(self) -> tuple[Tree, ...]:
+        """Every active v1 hierarchy, mounted or not."""
+
+    def machine(self) -> Machine:
+        """The CPUs and memory nodes of this machine."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold off every other pcont command that changes something, while this one does."""
+
+    def mount(self, request: TreeRequest, point: str) -> None:
+        """mount(2) of type cgroup at an existing directory."""
+
+    def umount(self, point: str) -> None:
+        """umount2(2)."""
+
+    def make_point(self, point: str) -> list[str]:
+        """Make the directories of a mount point; returns the missing ones, outermost first."""
+
+    def remove_point(self, point: str) -> None:
+        """Remove a directory that make_point made."""
+
+    def make(self, place: Place) -> None:
+        """mkdir(2)."""
+
+    def remove(self, place: Place) -> None:
+        """rmdir(2)."""
+
+    def children(self, place: Place) -> list[str]:
+        """The names of the containers directly below, sorted."""
+
+    def files(self, place: Place) -> dict[str, bool]:
+        """The control files by their prefixed names, and whether each can be written at all."""
+
+    def read(self, place: Place, file: str) -> str:
+        """The whole text of a control file."""
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        """One write(2); WriteRefused where the file could be opened and the text was refused."""
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        """pcont's own facts about a container, by name without the prefix."""
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        """Keep a fact with a container; None removes it."""
+
+    def show(self, place: Place, file: str = "") -> str:
+        """The place as a path that a person can find."""
+
+    def membership(self, task: int) -> dict[str, str]:
+        """The container of a task in every tree, by the tree's id; ESRCH where there is no task."""
+
+    def threads(self, pid: int) -> list[int]:
+        """The ids of all threads of the process that the task belongs to; ESRCH if none."""
+
+    def affinity(self, task: int) -> Ids:
+        """sched_getaffinity(2) of one thread."""
+
+    def set_affinity(self, task: int, cpus: Ids) -> None:
+        """sched_setaffinity(2) of one thread."""
+
+
+BACKENDS = {
+    "cgroupfs": "pcont.backend_cgroupfs:Cgroupfs",
+    "model": "pcont.backend_model:StoredModel",
+}
+
+
+def open_backend(name: str = "cgroupfs", state: str | None = None) -> Backend:
+    """The backend of that name; `state` is the file that the model keeps itself in."""
+    module, _, factory = BACKENDS[name].partition(":")
+    opened = getattr(importlib.import_module(module), factory)
+    backend: Backend = opened(state) if name == "model" else opened()
+    return backend

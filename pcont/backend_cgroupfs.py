@@ -1,0 +1,260 @@
+"""The real kernel: cgroup v1 hierarchies through their mounts and /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+
+from pcont import lock, procfs
+from pcont.backend import Controller, Mount, Place, Tree, TreeRequest, WriteRefused, join
+from pcont.errors import Unsupported
+from pcont.tables import Machine
+from pcont.values import ID_LIST, Ids
+
+PREFIX = "security.pcont."
+PATIENCE = 1.0
+FIRST_PAUSE = 0.001
+
+
+class Cgroupfs:
+    """The Backend of the running kernel; `proc` and `sys` are data so that tests can move them."""
+
+    name = "cgroupfs"
+
+    def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
+        self.proc = proc
+        self.sys = sys
+        self._trees: dict[str, Tree] | None = None
+
+    # What is there
+
+    def controllers(self) -> tuple[Controller, ...]:
+        mountinfo = self._proc("self/mountinfo")
+        return procfs.controllers(self._cgroups(), self._unified(mountinfo))
+
+    def trees(self) -> tuple[Tree, ...]:
+        known = [one.name for one in procfs.controllers(self._cgroups())]
+        found = procfs.trees(self._proc("self/cgroup"), self._proc("self/mountinfo"), known)
+        self._trees = {tree.id: tree for tree in found}
+        return found
+
+    def machine(self) -> Machine:
+        return Machine(
+            cpus=ID_LIST.parse(self._sys("devices/system/cpu/online")),
+            nodes=ID_LIST.parse(self._sys("devices/system/node/online", "0")),
+        )
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        return lock.taken()
+
+    # Mounting
+
+    def mount(self, request: TreeRequest, point: str) -> None:
+        from pcont import syscalls
+
+        self._trees = None
+        syscalls.mount("pcont", point, "cgroup", request.options)
+
+    def umount(self, point: str) -> None:
+        from pcont import syscalls
+
+        self._trees = None
+        syscalls.umount(point)
+
+    def make_point(self, point: str) -> list[str]:
+        missing = []
+        while not os.path.isdir(point):
+            missing.append(point)
+            point = os.path.dirname(point)
+        made: list[str] = []
+        try:
+            for directory in reversed(missing):
+                os.mkdir(directory, 0o755)
+                made.append(directory)
+        except OSError:
+            for directory in reversed(made):
+                self.remove_point(directory)
+            raise
+        return made
+
+    def remove_point(self, point: str) -> None:
+        # Somebody may have put something there meanwhile: then it stays.
+        with contextlib.suppress(OSError):
+            os.rmdir(point)
+
+    # Containers
+
+    def make(self, place: Place) -> None:
+        os.mkdir(self._path(place), 0o755)
+
+    def remove(self, place: Place) -> None:
+        """rmdir(2), patiently: EBUSY without tasks and children is a task that is still dying."""
+        path, pause = self._path(place), FIRST_PAUSE
+        limit = time.monotonic() + PATIENCE
+        while True:
+            try:
+                os.rmdir(path)
+                return
+            except OSError as err:
+                if err.errno != errno.EBUSY or time.monotonic() > limit or self._in_use(place):
+                    raise
+            time.sleep(pause)
+            pause *= 2
+
+    def _in_use(self, place: Place) -> bool:
+        return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))
+
+    def children(self, place: Place) -> list[str]:
+        with os.scandir(self._path(place)) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def files(self, place: Place) -> dict[str, bool]:
+        directory, mount = self._reach(place)
+        found = {}
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    writable = bool(entry.stat().st_mode & stat.S_IWUSR)
+                    found[self._prefixed(place.tree, mount, entry.name)] = writable
+        return dict(sorted(found.items()))
+
+    def read(self, place: Place, file: str) -> str:
+        with open(self._path(place, file), encoding="utf-8", errors="surrogateescape") as stream:
+            try:
+                return stream.read()
+            except OSError as err:
+                raise OSError(err.errno, os.strerror(err.errno or 0), stream.name) from err
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        path = self._path(place, file)
+        # Without O_CREAT: a control file is never made, and a missing one is ENOENT.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        except OSError as err:
+            raise WriteRefused(err.errno, os.strerror(err.errno or 0), path) from err
+        finally:
+            os.close(descriptor)
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        path = self._path(place)
+        names = [name for name in os.listxattr(path) if name.startswith(PREFIX)]
+        return {name[len(PREFIX) :]: os.getxattr(path, name).decode() for name in names}
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        if text is None:
+            os.removexattr(self._path(place), PREFIX + name)
+        else:
+            os.setxattr(self._path(place), PREFIX + name, text.encode())
+
+    def show(self, place: Place, file: str = "") -> str:
+        try:
+            return self._path(place, file)
+        except OSError:
+            return f"{place.tree}:{join(place.path, file)}"
+
+    # Tasks
+
+    def membership(self, task: int) -> dict[str, str]:
+        text = self._of_task(task, "cgroup")
+        return {tree: path for number, tree, path in procfs.memberships(text) if number}
+
+    def threads(self, pid: int) -> list[int]:
+        try:
+            return sorted(int(name) for name in os.listdir(f"{self.proc}/{pid}/task"))
+        except FileNotFoundError as err:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid)) from err
+
+    def affinity(self, task: int) -> Ids:
+        return frozenset(os.sched_getaffinity(task))
+
+    def set_affinity(self, task: int, cpus: Ids) -> None:
+        os.sched_setaffinity(task, cpus)
+
+    # Reaching them
+
+    def _path(self, place: Place, file: str = "") -> str:
+        directory, mount = self._reach(place)
+        if not file:
+            return directory
+        return os.path.join(directory, self._bare(place.tree, mount, file))
+
+    def _reach(self, place: Place) -> tuple[str, Mount]:
+        """The directory of a place, by the mount that shows it; prefixed names are preferred."""
+        tree = self._tree(place.tree)
+        for mount in sorted(tree.mounts, key=lambda one: (not one.prefixed, len(one.root))):
+            below = _below(place.path, mount.root)
+            if below is not None:
+                return os.path.join(mount.point, below) if below else mount.point, mount
+        raise FileNotFoundError(errno.ENOENT, "the hierarchy is not mounted", tree.id)
+
+    def _tree(self, id: str) -> Tree:
+        if self._trees is None or id not in self._trees:
+            self.trees()
+        assert self._trees is not None
+        if id not in self._trees:
+            raise FileNotFoundError(errno.ENOENT, "no such hierarchy", id)
+        return self._trees[id]
+
+    def _bare(self, tree: str, mount: Mount, file: str) -> str:
+        """The file's name below this mount: with noprefix the kernel drops `cpuset.`."""
+        prefix, dot, rest = file.partition(".")
+        return rest if dot and not mount.prefixed and prefix in tree.split(",") else file
+
+    def _prefixed(self, tree: str, mount: Mount, name: str) -> str:
+        from pcont import subsys
+
+        if mount.prefixed or name in subsys.core().by_name:
+            return name
+        # noprefix is only possible where cpuset is bound alone (kernel/cgroup/cgroup-v1.c).
+        return f"{self._tree(tree).controllers[0]}.{name}"
+
+    def _cgroups(self) -> str:
+        try:
+            return self._proc("cgroups")
+        except FileNotFoundError as err:
+            raise Unsupported(
+                "this kernel has no cgroups",
+                path=f"{self.proc}/cgroups",
+                errno=errno.ENOENT,
+                hint="rehearse with --backend model",
+            ) from err
+
+    def _unified(self, mountinfo: str) -> list[str]:
+        point = procfs.unified_point(mountinfo)
+        if point is None:
+            return []
+        with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:
+            return stream.read().split()
+        return []
+
+    def _of_task(self, task: int, file: str) -> str:
+        try:
+            return self._proc(f"{task}/{file}")
+        except (FileNotFoundError, ProcessLookupError) as err:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(task)) from err
+
+    def _proc(self, file: str) -> str:
+        with open(f"{self.proc}/{file}", encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+
+    def _sys(self, file: str, default: str | None = None) -> str:
+        try:
+            with open(f"{self.sys}/{file}") as stream:
+                return stream.read()
+        except FileNotFoundError:
+            if default is None:
+                raise
+            return default
+
+
+def _below(path: str, root: str) -> str | None:
+    """What is left of `path` below `root`; None where it is not below."""
+    if root == "/":
+        return path[1:]
+    if path == root or path.startswith(root + "/"):
+        return path[len(root) + 1 :]
+    return None

@@ -1,0 +1,122 @@
+"""What can go wrong: one class per exit code, and the one place that reads an errno."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+from typing import Any
+
+
+class PcontError(Exception):
+    """A refusal or a failure that a user can act on.
+
+    `what` says what was attempted and what came of it, `path` where, `errno` the kernel's
+    number if the kernel had a say, `hint` what to do about it.
+    """
+
+    code = "failed"
+    exit_code = 1
+
+    def __init__(
+        self, what: str, *, path: str = "", errno: int | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.path = path
+        self.errno = errno
+        self.hint = hint
+
+    @property
+    def errno_name(self) -> str | None:
+        """The errno's name, such as EBUSY, or None where no kernel spoke."""
+        return _errno.errorcode.get(self.errno, str(self.errno)) if self.errno else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as `--json` shows it."""
+        return {
+            "code": self.code,
+            "errno": self.errno_name,
+            "message": self.what,
+            "path": self.path,
+            "hint": self.hint,
+        }
+
+
+class UsageProblem(PcontError):
+    """The words of the call do not fit, whatever the state of the machine."""
+
+    code, exit_code = "usage", 2
+
+
+class NotFound(PcontError):
+    """No such container, hierarchy, key, subsystem or task."""
+
+    code, exit_code = "not-found", 3
+
+
+class Denied(PcontError):
+    """The caller may not do this."""
+
+    code, exit_code = "denied", 4
+
+
+class Busy(PcontError):
+    """In use, or there already."""
+
+    code, exit_code = "busy", 5
+
+
+class Unsupported(PcontError):
+    """This host cannot do it."""
+
+    code, exit_code = "unsupported", 6
+
+
+class BadValue(PcontError):
+    """A value, or an attach, that the rules of the container forbid."""
+
+    code, exit_code = "bad-value", 7
+
+
+class LimitReached(PcontError):
+    """A limit stands in the way for now."""
+
+    code, exit_code = "limit-reached", 8
+
+
+BY_ERRNO: dict[int, type[PcontError]] = {
+    _errno.ENOENT: NotFound,
+    _errno.ESRCH: NotFound,
+    _errno.ENODEV: NotFound,
+    _errno.ENOTDIR: NotFound,
+    _errno.EPERM: Denied,
+    _errno.EACCES: Denied,
+    _errno.EROFS: Denied,
+    _errno.EBUSY: Busy,
+    _errno.EEXIST: Busy,
+    _errno.ENOTEMPTY: Busy,
+    _errno.ENOSYS: Unsupported,
+    _errno.EOPNOTSUPP: Unsupported,
+    _errno.EINVAL: BadValue,
+    _errno.ERANGE: BadValue,
+    _errno.E2BIG: BadValue,
+    _errno.ENAMETOOLONG: BadValue,
+    _errno.EAGAIN: LimitReached,
+}
+
+MAY_NOT = "you may not write here: use sudo, or rehearse with --backend model"
+
+
+def from_oserror(err: OSError, doing: str, hint: str = "") -> PcontError:
+    """Translate what the kernel answered while `doing` something, as in "create jobs:/a"."""
+    number = err.errno or 0
+    kind = BY_ERRNO.get(number, PcontError)
+    name = _errno.errorcode.get(number, str(number))
+    if not hint and kind is Denied:
+        hint = MAY_NOT
+    return kind(
+        f"cannot {doing}: {os.strerror(number)} ({name})",
+        path=str(err.filename or ""),
+        errno=number,
+        hint=hint,
+    )

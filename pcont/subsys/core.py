@@ -1,0 +1,45 @@
+"""The control files that every container has, whatever is bound to its hierarchy.
+
+Source: containers.txt of the 2006 patch set (tasks, notify_on_release, release_agent) and the
+kernel's admin-guide/cgroup-v1/cgroups.rst (cgroup.*).
+"""
+
+from pcont.tables import ControlFile, Subsystem, Where
+from pcont.values import FLAG, TEXT
+
+TABLE = Subsystem(
+    name="",
+    help="every container",
+    controller="",
+    files=(
+        ControlFile(
+            "cgroup.clone_children",
+            "1: a new child gets its parent's cpuset.cpus and cpuset.mems",
+            FLAG,
+            writable=True,
+            default=0,
+        ),
+        ControlFile("cgroup.procs", "the processes in the container, by pid", writable=True),
+        ControlFile(
+            "cgroup.sane_behavior", "always 0 on cgroup v1", FLAG, where=Where.ROOT, default=0
+        ),
+        ControlFile(
+            "notify_on_release",
+            "1: the release agent runs when the last task or child has gone",
+            FLAG,
+            writable=True,
+            default=0,
+        ),
+        ControlFile(
+            "release_agent",
+            "the program that the kernel runs for notify_on_release",
+            TEXT,
+            writable=True,
+            where=Where.ROOT,
+        ),
+        ControlFile("tasks", "the tasks (threads) in the container, by id", writable=True),
+    ),
+)
+
+TASK_FILES = ("tasks", "cgroup.procs")
+HOME_FILES = ("notify_on_release", "release_agent", "cgroup.sane_behavior")

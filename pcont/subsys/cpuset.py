@@ -1,0 +1,194 @@
+"""cpuset: which CPUs and memory nodes the tasks of a container may use.
+
+The rules are those of the kernel's validate_change() for cgroup v1 (kernel/cgroup/cpuset.c), in
+its order; the errno of each is the patch's, but for the empty list, which was an error in 2006
+and is refused today only where tasks are inside (patch semantics, 2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from errno import EACCES, EBUSY, EINVAL, ENOSPC
+
+from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, Where
+from pcont.values import FLAG, ID_LIST, INTEGER, Ids
+
+CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
+CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
+KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
+
+
+def _list(ids: Iterable[int]) -> str:
+    return ID_LIST.show(ids) or "none"
+
+
+def _siblings(site: Site) -> list[Site]:
+    """The other children of the parent."""
+    if site.parent is None:
+        return []
+    return [other for other in site.parent.children() if other.path != site.path]
+
+
+def root_is_fixed(now: Site, wanted: Site) -> Breach | None:
+    """The root's lists follow the machine's hotplug and cannot be written."""
+    if now.parent is None:
+        return Breach(EACCES, "the root container always has everything that is online")
+    return None
+
+
+def online(file: str, what: str) -> Rule:
+    """The list may only name what the root has."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        there: Ids = now.machine.cpus if file == CPUS else now.machine.nodes
+        missing = wanted.value(file) - there
+        if missing:
+            return Breach(
+                EINVAL, f"this machine has no {what} {_list(missing)}; online: {_list(there)}"
+            )
+        return None
+
+    return rule
+
+
+def around_children(now: Site, wanted: Site) -> Breach | None:
+    """Every child stays inside."""
+    for child in now.children() if now.parent else ():
+        for ids, flag, what in KINDS:
+            lost = child.value(ids) - wanted.value(ids)
+            if lost:
+                return Breach(EBUSY, f"the child {child.path} still uses the {what} {_list(lost)}")
+            if child.value(flag) and not wanted.value(flag):
+                return Breach(EBUSY, f"the child {child.path} has {flag}=1")
+    return None
+
+
+def inside_parent(now: Site, wanted: Site) -> Breach | None:
+    """The parent owns everything that the container is given."""
+    parent = now.parent
+    if parent is None:
+        return None
+    for ids, flag, what in KINDS:
+        lacking = wanted.value(ids) - parent.value(ids)
+        if lacking:
+            return Breach(
+                EACCES,
+                f"the parent {parent.path} lacks the {what} {_list(lacking)}; "
+                f"it has: {_list(parent.value(ids))}",
+                f"choose from {_list(parent.value(ids))}, or set {ids} of {parent.path} first",
+            )
+        if wanted.value(flag) and not parent.value(flag):
+            return Breach(
+                EACCES,
+                f"the parent {parent.path} is not exclusive itself",
+                f"set {flag}=1 on {parent.path} first",
+            )
+    return None
+
+
+def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
+    """What is exclusive, here or there, is not shared with a sibling."""
+    for sibling in _siblings(now):
+        for ids, flag, what in KINDS:
+            shared = wanted.value(ids) & sibling.value(ids)
+            if shared and (wanted.value(flag) or sibling.value(flag)):
+                owner = sibling.path if sibling.value(flag) else "this container"
+                return Breach(
+                    EINVAL,
+                    f"the sibling {sibling.path} overlaps in the {what} {_list(shared)}, "
+                    f"and {owner} has {flag}=1",
+                    f"take the {what} {_list(shared)} from one of them, or clear {flag}",
+                )
+    return None
+
+
+def tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
+    """A container with tasks in it is not emptied of CPUs or nodes."""
+    for ids, _flag, what in KINDS:
+        if now.value(ids) and not wanted.value(ids) and now.has_tasks():
+            return Breach(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
+    return None
+
+
+NESTED: tuple[Rule, ...] = (around_children, inside_parent, apart_from_siblings, tasks_keep_some)
+
+
+def has_cpus_and_nodes(site: Site) -> Breach | None:
+    """A task may enter only where there is a CPU to run on and memory to run in."""
+    empty = [ids for ids in (CPUS, MEMS) if not site.value(ids)]
+    if not empty:
+        return None
+    return Breach(
+        ENOSPC,
+        f"{' and '.join(empty)} of {site.path} {'are' if len(empty) > 1 else 'is'} empty, "
+        "and a task may enter only a cpuset that has both CPUs and memory nodes",
+        f"set {' and '.join(f'{ids}=LIST' for ids in empty)}, or make the container with create -i",
+    )
+
+
+def _flag(name: str, help: str, **more: object) -> ControlFile:
+    return ControlFile(f"cpuset.{name}", help, FLAG, v6=name, writable=True, default=0, **more)  # type: ignore[arg-type]
+
+
+TABLE = Subsystem(
+    name="cpuset",
+    help="CPUs and memory nodes",
+    controller="cpuset",
+    may_refuse=True,
+    entry=(has_cpus_and_nodes,),
+    files=(
+        ControlFile(
+            MEMS,
+            "memory nodes the tasks may use, as in 0-1",
+            ID_LIST,
+            v6="mems",
+            writable=True,
+            default=frozenset(),
+            rules=(root_is_fixed, online(MEMS, "memory nodes"), *NESTED),
+            order=10,
+            inherit=True,
+        ),
+        ControlFile(
+            CPUS,
+            "CPUs the tasks may use, as in 0-3,8",
+            ID_LIST,
+            v6="cpus",
+            writable=True,
+            default=frozenset(),
+            rules=(root_is_fixed, online(CPUS, "CPUs"), *NESTED),
+            order=20,
+            inherit=True,
+        ),
+        ControlFile("cpuset.effective_cpus", "CPUs in force, after hotplug", ID_LIST),
+        ControlFile("cpuset.effective_mems", "memory nodes in force, after hotplug", ID_LIST),
+        _flag("cpu_exclusive", "1: no sibling shares the CPUs", root_default=1, rules=NESTED),
+        _flag("mem_exclusive", "1: no sibling shares the nodes", root_default=1, rules=NESTED),
+        _flag("mem_hardwall", "1: kernel memory stays on the nodes, too"),
+        _flag("memory_migrate", "1: pages move when mems changes", inherit=True),
+        ControlFile(
+            "cpuset.memory_pressure",
+            "direct reclaims per second × 1000, 10 s half-life",
+            INTEGER,
+            v6="memory_pressure",
+            default=0,
+            counter=True,
+        ),
+        _flag("memory_pressure_enabled", "1: measure memory_pressure", where=Where.ROOT),
+        _flag("memory_spread_page", "1: page cache is spread over the nodes"),
+        _flag("memory_spread_slab", "1: slab is spread over the nodes (no effect today)"),
+        ControlFile(
+            "cpuset.sched_load_balance",
+            "1: the scheduler balances load over the CPUs",
+            FLAG,
+            writable=True,
+            default=1,
+        ),
+        ControlFile(
+            "cpuset.sched_relax_domain_level",
+            "how far the scheduler looks for idle CPUs, -1 to 5",
+            INTEGER,
+            writable=True,
+            default=-1,
+        ),
+    ),
+)

@@ -1,0 +1,141 @@
+"""The words in which a subsystem is described: control files, their rules, and what a rule sees."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pcont.values import TEXT, Codec, Ids
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The CPUs and memory nodes that a container can be given."""
+
+    cpus: Ids
+    nodes: Ids
+
+
+class Where(enum.Enum):
+    """In which containers of a hierarchy a file exists."""
+
+    EVERYWHERE = "everywhere"
+    ROOT = "root"
+    NOT_ON_ROOT = "not on the root"
+
+    def holds(self, is_root: bool) -> bool:
+        """Whether the file is there, in the root or in another container."""
+        return self is Where.EVERYWHERE or (self is Where.ROOT) == is_root
+
+
+class Site(Protocol):
+    """A container as a rule sees it: its values, and the containers around it."""
+
+    @property
+    def path(self) -> str:
+        """The container's path in its hierarchy; `/` is the root."""
+
+    @property
+    def parent(self) -> Site | None:
+        """The container above, None for the root."""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the hierarchy is on."""
+
+    def children(self) -> Iterable[Site]:
+        """The containers directly below."""
+
+    def value(self, file: str) -> Any:
+        """The value of a control file, read by its codec."""
+
+    def has_tasks(self) -> bool:
+        """Whether a task is in this container itself."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A site as it would be with one value changed; everything else is the site's own."""
+
+    now: Site
+    file: str
+    wanted: Any
+
+    @property
+    def path(self) -> str:
+        return self.now.path
+
+    @property
+    def parent(self) -> Site | None:
+        return self.now.parent
+
+    @property
+    def machine(self) -> Machine:
+        return self.now.machine
+
+    def children(self) -> Iterable[Site]:
+        return self.now.children()
+
+    def value(self, file: str) -> Any:
+        return self.wanted if file == self.file else self.now.value(file)
+
+    def has_tasks(self) -> bool:
+        return self.now.has_tasks()
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do."""
+
+    errno: int
+    reason: str
+    hint: str = ""
+
+
+# A rule is given the container as it is and as it is wanted, and answers with what is broken.
+# The model asks the rules before it changes anything, in the order of the table, as the kernel
+# does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
+Rule = Callable[[Site, Site], "Breach | None"]
+EntryRule = Callable[[Site], "Breach | None"]
+
+
+@dataclass(frozen=True)
+class ControlFile:
+    """One control file: a row of a subsystem's table.
+
+    `name` is the file's name as cgroup v1 spells it, `v6` the name of 2006 where it was another.
+    `order`: among several keys of one `set`, lower ones are written first. `lasting`: a write
+    cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
+    """
+
+    name: str
+    help: str
+    type: Codec = TEXT
+    v6: str = ""
+    writable: bool = False
+    where: Where = Where.EVERYWHERE
+    default: Any = ""
+    root_default: Any = None
+    rules: tuple[Rule, ...] = ()
+    order: int = 50
+    lasting: bool = False
+    inherit: bool = False
+    counter: bool = False
+
+
+@dataclass(frozen=True)
+class Subsystem:
+    """What can be bound to a hierarchy: its control files, and who may enter a container."""
+
+    name: str
+    help: str
+    controller: str
+    files: tuple[ControlFile, ...]
+    entry: tuple[EntryRule, ...] = ()
+    may_refuse: bool = False
+    by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {row.name: row for row in self.files})
