@@ -7,6 +7,7 @@ what makes the two comparable.
 from __future__ import annotations
 
 import importlib
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -32,11 +33,36 @@ class Controller:
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a tree can be reached; `root` is the path in the tree that is seen there."""
+    """Where a tree can be reached; `root` is the path in the tree that is seen there.
+
+    `source` is the first word of a line of mount(8): pcont writes its own name there, and with it
+    how many directories of the mount point it made.
+    """
 
     point: str
     root: str = "/"
     prefixed: bool = True
+    source: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether pcont mounted it."""
+        return self.source.partition(":")[0] == "pcont"
+
+    @property
+    def made(self) -> list[str]:
+        """The directories of the mount point that pcont made, innermost first."""
+        count = self.source.partition(":")[2] if self.ours else ""
+        found, point = [], self.point
+        for _ in range(int(count) if count.isdigit() else 0):
+            found.append(point)
+            point = os.path.dirname(point)
+        return found
+
+
+def source(made: int) -> str:
+    """What stands as source in a mount of pcont's, `made` directories of whose point it made."""
+    return f"pcont:{made}" if made else "pcont"
 
 
 @dataclass(frozen=True)
@@ -111,6 +137,28 @@ def check_path(path: str) -> None:
         raise BadValue(f"a container's path has no '.' and no '..' in it: {path!r}")
 
 
+@dataclass(frozen=True)
+class Task:
+    """A task (thread) as /proc/TID/stat and status have it.
+
+    `pid` is its process, `state` the letter of ps(1), `kernel` whether it is a kernel thread,
+    `start` the clock tick since boot at which it began: with the id it names one task for good.
+    """
+
+    id: int
+    pid: int
+    parent: int
+    name: str
+    state: str
+    kernel: bool
+    start: int
+
+    @property
+    def gone(self) -> bool:
+        """A zombie has left its containers already."""
+        return self.state in "ZX"
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
@@ -125,20 +173,32 @@ class Backend(Protocol):
     def machine(self) -> Machine:
         """The CPUs and memory nodes of this machine."""
 
+    def environment(self) -> dict[str, str]:
+        """What a command needs in its environment so that its own pcont drives the same kernel."""
+
     def turn(self) -> AbstractContextManager[None]:
         """Hold off every other pcont command that changes something, while this one does."""
 
-    def mount(self, request: TreeRequest, point: str) -> None:
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
         """mount(2) of type cgroup at an existing directory."""
 
     def umount(self, point: str) -> None:
         """umount2(2)."""
 
-    def make_point(self, point: str) -> list[str]:
-        """Make the directories of a mount point; returns the missing ones, outermost first."""
+    def missing(self, directory: str) -> list[str]:
+        """The directory and those above it that are not there yet, outermost first."""
 
-    def remove_point(self, point: str) -> None:
-        """Remove a directory that make_point made."""
+    def make_directory(self, directory: str) -> None:
+        """mkdir(2) of a mount point."""
+
+    def remove_directory(self, directory: str) -> None:
+        """rmdir(2) of a mount point."""
+
+    def default_directory(self, name: str) -> str:
+        """Where a hierarchy is mounted when nobody says where."""
+
+    def resolve(self, directory: str) -> str:
+        """The directory without symbolic links."""
 
     def make(self, place: Place) -> None:
         """mkdir(2)."""
@@ -167,11 +227,17 @@ class Backend(Protocol):
     def show(self, place: Place, file: str = "") -> str:
         """The place as a path that a person can find."""
 
+    def task(self, task: int) -> Task:
+        """What is known of a task; ESRCH where there is none."""
+
     def membership(self, task: int) -> dict[str, str]:
         """The container of a task in every tree, by the tree's id; ESRCH where there is no task."""
 
     def threads(self, pid: int) -> list[int]:
         """The ids of all threads of the process that the task belongs to; ESRCH if none."""
+
+    def kill(self, pid: int, number: int, place: Place) -> None:
+        """A signal for a process, if it is in that container; ESRCH where it is not."""
 
     def affinity(self, task: int) -> Ids:
         """sched_getaffinity(2) of one thread."""

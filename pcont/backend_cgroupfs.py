@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import stat
 import time
 
 from pcont import lock, procfs
-from pcont.backend import Controller, Mount, Place, Tree, TreeRequest, WriteRefused, join
+from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
 from pcont.errors import Unsupported
 from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 
 PREFIX = "security.pcont."
+ELSEWHERE = "/run/cgroup"
 PATIENCE = 1.0
 FIRST_PAUSE = 0.001
 
@@ -32,12 +34,12 @@ class Cgroupfs:
     # What is there
 
     def controllers(self) -> tuple[Controller, ...]:
-        mountinfo = self._proc("self/mountinfo")
-        return procfs.controllers(self._cgroups(), self._unified(mountinfo))
+        return procfs.controllers(self._cgroups(), self._unified())
 
     def trees(self) -> tuple[Tree, ...]:
         known = [one.name for one in procfs.controllers(self._cgroups())]
-        found = procfs.trees(self._proc("self/cgroup"), self._proc("self/mountinfo"), known)
+        seen = [line for line in self._mounts() if line.type == "cgroup" and _on_top(line)]
+        found = procfs.trees(self._proc("self/cgroup"), seen, known)
         self._trees = {tree.id: tree for tree in found}
         return found
 
@@ -45,18 +47,22 @@ class Cgroupfs:
         return Machine(
             cpus=ID_LIST.parse(self._sys("devices/system/cpu/online")),
             nodes=ID_LIST.parse(self._sys("devices/system/node/online", "0")),
+            cpu_limit=max(ID_LIST.parse(self._sys("devices/system/cpu/possible"))) + 1,
         )
+
+    def environment(self) -> dict[str, str]:
+        return {}
 
     def turn(self) -> contextlib.AbstractContextManager[None]:
         return lock.taken()
 
     # Mounting
 
-    def mount(self, request: TreeRequest, point: str) -> None:
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
         from pcont import syscalls
 
         self._trees = None
-        syscalls.mount("pcont", point, "cgroup", request.options)
+        syscalls.mount(source, point, "cgroup", request.options)
 
     def umount(self, point: str) -> None:
         from pcont import syscalls
@@ -64,26 +70,28 @@ class Cgroupfs:
         self._trees = None
         syscalls.umount(point)
 
-    def make_point(self, point: str) -> list[str]:
-        missing = []
-        while not os.path.isdir(point):
-            missing.append(point)
-            point = os.path.dirname(point)
-        made: list[str] = []
-        try:
-            for directory in reversed(missing):
-                os.mkdir(directory, 0o755)
-                made.append(directory)
-        except OSError:
-            for directory in reversed(made):
-                self.remove_point(directory)
-            raise
-        return made
+    def missing(self, directory: str) -> list[str]:
+        found: list[str] = []
+        while not os.path.lexists(directory):
+            found.insert(0, directory)
+            directory = os.path.dirname(directory)
+        return found
 
-    def remove_point(self, point: str) -> None:
-        # Somebody may have put something there meanwhile: then it stays.
-        with contextlib.suppress(OSError):
-            os.rmdir(point)
+    def make_directory(self, directory: str) -> None:
+        os.mkdir(directory, 0o755)
+
+    def remove_directory(self, directory: str) -> None:
+        os.rmdir(directory)
+
+    def default_directory(self, name: str) -> str:
+        # On v1 hosts this is a tmpfs with a directory for each hierarchy; on v2 hosts it is the
+        # v2 tree itself, where a directory would be a container.
+        base = f"{self.sys}/fs/cgroup"
+        usual = procfs.point_of(self._mounts(), "tmpfs", base)
+        return os.path.join(base if usual else ELSEWHERE, name)
+
+    def resolve(self, directory: str) -> str:
+        return os.path.realpath(directory)
 
     # Containers
 
@@ -108,7 +116,11 @@ class Cgroupfs:
         return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))
 
     def children(self, place: Place) -> list[str]:
-        with os.scandir(self._path(place)) as entries:
+        path = self._path(place)
+        # kernfs counts a directory's directories in its links: a leaf need not be listed.
+        if os.stat(path).st_nlink == 2:
+            return []
+        with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def files(self, place: Place) -> dict[str, bool]:
@@ -158,6 +170,14 @@ class Cgroupfs:
 
     # Tasks
 
+    def task(self, task: int) -> Task:
+        pid = next(
+            int(line.split()[1])
+            for line in self._of_task(task, "status").splitlines()
+            if line.startswith("Tgid:")
+        )
+        return procfs.task(self._of_task(task, "stat"), pid)
+
     def membership(self, task: int) -> dict[str, str]:
         text = self._of_task(task, "cgroup")
         return {tree: path for number, tree, path in procfs.memberships(text) if number}
@@ -167,6 +187,16 @@ class Cgroupfs:
             return sorted(int(name) for name in os.listdir(f"{self.proc}/{pid}/task"))
         except FileNotFoundError as err:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid)) from err
+
+    def kill(self, pid: int, number: int, place: Place) -> None:
+        # The descriptor pins the process: what is looked at is what is signalled.
+        descriptor = os.pidfd_open(pid)
+        try:
+            if self.membership(pid).get(place.tree) != place.path:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+            signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))
@@ -207,7 +237,7 @@ class Cgroupfs:
     def _prefixed(self, tree: str, mount: Mount, name: str) -> str:
         from pcont import subsys
 
-        if mount.prefixed or name in subsys.core().by_name:
+        if mount.prefixed or name in subsys.core_table().by_name:
             return name
         # noprefix is only possible where cpuset is bound alone (kernel/cgroup/cgroup-v1.c).
         return f"{self._tree(tree).controllers[0]}.{name}"
@@ -223,8 +253,11 @@ class Cgroupfs:
                 hint="rehearse with --backend model",
             ) from err
 
-    def _unified(self, mountinfo: str) -> list[str]:
-        point = procfs.unified_point(mountinfo)
+    def _mounts(self) -> list[procfs.MountLine]:
+        return procfs.mount_lines(self._proc("self/mountinfo"))
+
+    def _unified(self) -> list[str]:
+        point = procfs.point_of(self._mounts(), "cgroup2")
         if point is None:
             return []
         with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:
@@ -249,6 +282,15 @@ class Cgroupfs:
             if default is None:
                 raise
             return default
+
+
+def _on_top(line: procfs.MountLine) -> bool:
+    """Whether the mount can be seen: a later one may lie over it, and rights may be lacking."""
+    try:
+        device = os.stat(line.point).st_dev
+    except OSError:
+        return False
+    return line.device == f"{os.major(device)}:{os.minor(device)}"
 
 
 def _below(path: str, root: str) -> str | None:

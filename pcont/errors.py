@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -25,6 +26,18 @@ class PcontError(Exception):
         self.path = path
         self.errno = errno
         self.hint = hint
+        self.undone = False
+        self.left: list[str] = []
+
+    @property
+    def message(self) -> str:
+        """What happened, and what became of the rest of the command."""
+        words = [self.what]
+        if self.left:
+            words.append("NOT PUT BACK: " + "; ".join(self.left))
+        elif self.undone:
+            words.append("everything before it was undone")
+        return "; ".join(words)
 
     @property
     def errno_name(self) -> str | None:
@@ -36,7 +49,7 @@ class PcontError(Exception):
         return {
             "code": self.code,
             "errno": self.errno_name,
-            "message": self.what,
+            "message": self.message,
             "path": self.path,
             "hint": self.hint,
         }
@@ -84,6 +97,18 @@ class LimitReached(PcontError):
     code, exit_code = "limit-reached", 8
 
 
+class NotExecutable(PcontError):
+    """The command of run or clone is there, and cannot be executed."""
+
+    code, exit_code = "not-executable", 126
+
+
+class CommandNotFound(PcontError):
+    """There is no such command."""
+
+    code, exit_code = "command-not-found", 127
+
+
 BY_ERRNO: dict[int, type[PcontError]] = {
     _errno.ENOENT: NotFound,
     _errno.ESRCH: NotFound,
@@ -104,18 +129,35 @@ BY_ERRNO: dict[int, type[PcontError]] = {
     _errno.EAGAIN: LimitReached,
 }
 
+# What the kernel says of a written value, where it means something else than of a caller.
+BY_WRITTEN: dict[int, type[PcontError]] = {
+    **BY_ERRNO,
+    _errno.EACCES: BadValue,
+    _errno.ENOSPC: BadValue,
+    _errno.EOVERFLOW: BadValue,
+}
+
 MAY_NOT = "you may not write here: use sudo, or rehearse with --backend model"
 
 
-def from_oserror(err: OSError, doing: str, hint: str = "") -> PcontError:
-    """Translate what the kernel answered while `doing` something, as in "create jobs:/a"."""
+def from_oserror(
+    err: OSError,
+    doing: str,
+    reason: str = "",
+    hint: str = "",
+    kinds: Mapping[int, type[PcontError]] = BY_ERRNO,
+) -> PcontError:
+    """Translate what the kernel answered while `doing` something, as in "create jobs:/a".
+
+    `reason` stands in place of the errno's general words, where the rule is known.
+    """
     number = err.errno or 0
-    kind = BY_ERRNO.get(number, PcontError)
+    kind = kinds.get(number, PcontError)
     name = _errno.errorcode.get(number, str(number))
     if not hint and kind is Denied:
         hint = MAY_NOT
     return kind(
-        f"cannot {doing}: {os.strerror(number)} ({name})",
+        f"cannot {doing}: {reason or os.strerror(number)} ({name})",
         path=str(err.filename or ""),
         errno=number,
         hint=hint,

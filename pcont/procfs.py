@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pcont.backend import Controller, Mount, Tree
+from pcont.backend import Controller, Mount, Task, Tree
 
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -15,9 +16,11 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 class MountLine:
     """A line of /proc/PID/mountinfo, as far as cgroups need it (proc(5))."""
 
+    device: str
     root: str
     point: str
     type: str
+    source: str
     options: tuple[str, ...]
 
 
@@ -33,18 +36,20 @@ def unescape(text: str) -> str:
 
 
 def mount_lines(mountinfo: str) -> list[MountLine]:
-    """The cgroup and cgroup2 mounts of a mountinfo, in the order of the file."""
+    """The lines of a mountinfo, in the order of the file."""
     found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         before, after = left.split(" "), right.split(" ")
-        if len(before) < 6 or len(after) < 3 or after[0] not in ("cgroup", "cgroup2"):
+        if len(before) < 6 or len(after) < 3:
             continue
         found.append(
             MountLine(
+                device=before[2],
                 root=unescape(before[3]),
                 point=unescape(before[4]),
                 type=after[0],
+                source=unescape(after[1]),
                 options=tuple(after[2].split(",")),
             )
         )
@@ -72,17 +77,17 @@ def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...
     )
 
 
-def trees(own: str, mountinfo: str, known: Iterable[str]) -> tuple[Tree, ...]:
-    """The v1 hierarchies: which are active says /proc/self/cgroup, where they are says mountinfo.
+def trees(own: str, lines: Iterable[MountLine], known: Iterable[str]) -> tuple[Tree, ...]:
+    """The v1 hierarchies: which are active says /proc/self/cgroup, where they are say the mounts.
 
     `known` are the names of all controllers: they tell controllers from other mount options.
     """
     kernel = set(known)
     reachable: dict[str, list[Mount]] = {}
-    for line in mount_lines(mountinfo):
+    for line in lines:
         if line.type == "cgroup":
             key = _key(line.options, kernel)
-            mount = Mount(line.point, line.root, "noprefix" not in line.options)
+            mount = Mount(line.point, line.root, "noprefix" not in line.options, line.source)
             reachable.setdefault(key, []).append(mount)
     found = []
     for number, tree, _path in memberships(own):
@@ -101,6 +106,22 @@ def _key(words: Iterable[str], kernel: set[str]) -> str:
     return ",".join(sorted(word for word in words if word in kernel or word.startswith("name=")))
 
 
-def unified_point(mountinfo: str) -> str | None:
-    """Where cgroup2 is mounted, if it is."""
-    return next((line.point for line in mount_lines(mountinfo) if line.type == "cgroup2"), None)
+def point_of(lines: Iterable[MountLine], type: str, point: str = "") -> str | None:
+    """Where a filesystem of that type is mounted (at `point`, where that is asked)."""
+    return next((one.point for one in lines if one.type == type and point in ("", one.point)), None)
+
+
+def task(stat: str, pid: int) -> Task:
+    """A line of /proc/TID/stat (proc(5)); the name in parentheses may hold anything."""
+    id, _, rest = stat.partition(" (")
+    name, _, rest = rest.rpartition(") ")
+    fields = rest.split()
+    return Task(
+        id=int(id),
+        pid=pid,
+        parent=int(fields[1]),
+        name=name,
+        state=fields[0],
+        kernel=bool(int(fields[6]) & _PF_KTHREAD),
+        start=int(fields[19]),
+    )

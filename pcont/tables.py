@@ -12,10 +12,12 @@ from pcont.values import TEXT, Codec, Ids
 
 @dataclass(frozen=True)
 class Machine:
-    """The CPUs and memory nodes that a container can be given."""
+    """The CPUs and memory nodes that are online; numbers from the limits on cannot be written."""
 
     cpus: Ids
     nodes: Ids
+    cpu_limit: int
+    node_limit: int = 1024  # MAX_NUMNODES of Debian's kernels
 
 
 class Where(enum.Enum):
@@ -51,8 +53,8 @@ class Site(Protocol):
     def value(self, file: str) -> Any:
         """The value of a control file, read by its codec."""
 
-    def has_tasks(self) -> bool:
-        """Whether a task is in this container itself."""
+    def populated(self) -> bool:
+        """Whether a task is in this container or below it."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Wanted:
     def value(self, file: str) -> Any:
         return self.wanted if file == self.file else self.now.value(file)
 
-    def has_tasks(self) -> bool:
-        return self.now.has_tasks()
+    def populated(self) -> bool:
+        return self.now.populated()
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class ControlFile:
     `name` is the file's name as cgroup v1 spells it, `v6` the name of 2006 where it was another.
     `order`: among several keys of one `set`, lower ones are written first. `lasting`: a write
     cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
+    `moves_affinity`: a write changes the CPU affinity of the tasks inside. `counter`: it changes
+    by itself. `shown`: listings show it beside the container.
     """
 
     name: str
@@ -122,12 +126,17 @@ class ControlFile:
     order: int = 50
     lasting: bool = False
     inherit: bool = False
+    moves_affinity: bool = False
     counter: bool = False
+    shown: bool = False
 
 
 @dataclass(frozen=True)
 class Subsystem:
-    """What can be bound to a hierarchy: its control files, and who may enter a container."""
+    """What can be bound to a hierarchy: its control files, and who may enter a container.
+
+    `may_refuse`: an attach can fail here, so that it is tried here first.
+    """
 
     name: str
     help: str

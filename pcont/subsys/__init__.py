@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from functools import cache
 
 from pcont.tables import ControlFile, Subsystem
 
 NAMES = ("cpuset", "cpuacct")
+
+# The core's files that list tasks, and those that only the home of a hierarchy needs.
+TASK_FILES = ("tasks", "cgroup.procs")
+HOME_FILES = ("notify_on_release", "release_agent", "cgroup.sane_behavior")
 
 # Files of the kernel's other controllers that reset or trigger something when written: a write
 # there cannot be taken back (kernel documentation, admin-guide/cgroup-v1).
@@ -34,14 +39,26 @@ def load(name: str) -> Subsystem | None:
 
 def row(file: str) -> ControlFile | None:
     """The row of a control file such as `cpuset.cpus`, or None where no table has it."""
-    if file in core().by_name:
-        return core().by_name[file]
+    if file in core_table().by_name:
+        return core_table().by_name[file]
     table = load(file.partition(".")[0])
     return table.by_name.get(file) if table else None
 
 
+def order(file: str) -> tuple[int, str]:
+    """Where a file stands among several that are written; what cannot be undone is last."""
+    known = row(file)
+    return (100 if lasting(file) else known.order if known else 50), file
+
+
+def moves_affinity(file: str) -> bool:
+    """Whether a write changes the CPU affinity of the tasks inside."""
+    known = row(file)
+    return bool(known and known.moves_affinity)
+
+
 @cache
-def core() -> Subsystem:
+def core_table() -> Subsystem:
     """The files that every container has, whatever is bound."""
     from pcont.subsys.core import TABLE
 
@@ -52,3 +69,19 @@ def lasting(file: str) -> bool:
     """Whether a write to this file cannot be undone."""
     known = row(file)
     return known.lasting if known else file.endswith(LASTING_SUFFIXES)
+
+
+def rows(controllers: Iterable[str]) -> list[ControlFile]:
+    """The rows of all the tables of these controllers."""
+    tables = [table for name in controllers if (table := load(name))]
+    return [row for table in tables for row in table.files]
+
+
+def entry_order(controllers: Iterable[str]) -> int:
+    """0 for trees that may refuse a task, 2 for the freezer, 1 for all others."""
+    names = set(controllers)
+    if "freezer" in names:
+        return 2
+    # cpu refuses real-time tasks where it has no time for them (sched-rt-group).
+    refuses = "cpu" in names or any((one := load(name)) and one.may_refuse for name in names)
+    return 0 if refuses else 1

@@ -40,6 +40,3 @@ TABLE = Subsystem(
         ControlFile("tasks", "the tasks (threads) in the container, by id", writable=True),
     ),
 )
-
-TASK_FILES = ("tasks", "cgroup.procs")
-HOME_FILES = ("notify_on_release", "release_agent", "cgroup.sane_behavior")

@@ -39,6 +39,7 @@ TABLE = Subsystem(
             order=90,
             lasting=True,
             counter=True,
+            shown=True,
         ),
         ControlFile("cpuacct.usage_all", "per CPU: user and system nanoseconds", counter=True),
         ControlFile("cpuacct.usage_percpu", "nanoseconds, one number per CPU", counter=True),

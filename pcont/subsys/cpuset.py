@@ -8,7 +8,7 @@ and is refused today only where tasks are inside (patch semantics, 2.3).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from errno import EACCES, EBUSY, EINVAL, ENOSPC
+from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
 from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, Where
 from pcont.values import FLAG, ID_LIST, INTEGER, Ids
@@ -40,20 +40,23 @@ def online(file: str, what: str) -> Rule:
     """The list may only name what the root has."""
 
     def rule(now: Site, wanted: Site) -> Breach | None:
-        there: Ids = now.machine.cpus if file == CPUS else now.machine.nodes
+        machine = now.machine
+        there: Ids = machine.cpus if file == CPUS else machine.nodes
+        limit = machine.cpu_limit if file == CPUS else machine.node_limit
         missing = wanted.value(file) - there
-        if missing:
-            return Breach(
-                EINVAL, f"this machine has no {what} {_list(missing)}; online: {_list(there)}"
-            )
-        return None
+        if not missing:
+            return None
+        return Breach(
+            ERANGE if max(missing) >= limit else EINVAL,
+            f"this machine has no {what} {_list(missing)}; online: {_list(there)}",
+        )
 
     return rule
 
 
 def around_children(now: Site, wanted: Site) -> Breach | None:
     """Every child stays inside."""
-    for child in now.children() if now.parent else ():
+    for child in now.children():
         for ids, flag, what in KINDS:
             lost = child.value(ids) - wanted.value(ids)
             if lost:
@@ -105,12 +108,12 @@ def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
 def tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
     """A container with tasks in it is not emptied of CPUs or nodes."""
     for ids, _flag, what in KINDS:
-        if now.value(ids) and not wanted.value(ids) and now.has_tasks():
+        if now.value(ids) and not wanted.value(ids) and now.populated():
             return Breach(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
     return None
 
 
-NESTED: tuple[Rule, ...] = (around_children, inside_parent, apart_from_siblings, tasks_keep_some)
+NESTED: tuple[Rule, ...] = (around_children, inside_parent, tasks_keep_some, apart_from_siblings)
 
 
 def has_cpus_and_nodes(site: Site) -> Breach | None:
@@ -147,6 +150,7 @@ TABLE = Subsystem(
             rules=(root_is_fixed, online(MEMS, "memory nodes"), *NESTED),
             order=10,
             inherit=True,
+            shown=True,
         ),
         ControlFile(
             CPUS,
@@ -158,6 +162,8 @@ TABLE = Subsystem(
             rules=(root_is_fixed, online(CPUS, "CPUs"), *NESTED),
             order=20,
             inherit=True,
+            shown=True,
+            moves_affinity=True,
         ),
         ControlFile("cpuset.effective_cpus", "CPUs in force, after hotplug", ID_LIST),
         ControlFile("cpuset.effective_mems", "memory nodes in force, after hotplug", ID_LIST),

@@ -1,0 +1,152 @@
+"""Why the kernel refused: its errno, held against the tables and what is there now.
+
+Nothing here decides: over real cgroups the kernel has spoken already when these are asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from errno import EACCES, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
+from typing import Any
+
+from pcont import subsys
+from pcont.backend import Backend, Place, WriteRefused
+from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
+from pcont.tables import Breach, Machine, Wanted
+
+
+@dataclass(frozen=True)
+class LiveSite:
+    """A container as it is, read through a backend when a rule asks."""
+
+    backend: Backend
+    place: Place
+
+    @property
+    def path(self) -> str:
+        return self.place.path
+
+    @property
+    def parent(self) -> LiveSite | None:
+        return None if self.place.is_root else LiveSite(self.backend, self.place.parent)
+
+    @property
+    def machine(self) -> Machine:
+        return self.backend.machine()
+
+    def children(self) -> Iterable[LiveSite]:
+        names = self.backend.children(self.place)
+        return [LiveSite(self.backend, self.place.child(name)) for name in names]
+
+    def value(self, file: str) -> Any:
+        row = subsys.row(file)
+        text = self.backend.read(self.place, file)
+        return row.type.parse(text) if row else text
+
+    def populated(self) -> bool:
+        inside = self.backend.read(self.place, "tasks").strip()
+        return bool(inside) or any(child.populated() for child in self.children())
+
+
+def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+    """Why a container could not be made."""
+    reason, hint = "", ""
+    if err.errno == EEXIST:
+        reason, hint = "it exists already", "create -p makes only what is missing"
+    elif err.errno == ENOENT:
+        reason, hint = f"there is no {place.parent.path} to make it in", "create -p makes parents"
+    return from_oserror(err, doing, reason, hint)
+
+
+def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+    """Why a container could not be removed."""
+    reason, hint = "", ""
+    if err.errno == EBUSY:
+        with contextlib.suppress(OSError):
+            reason, hint = in_use(backend, place)
+    return from_oserror(err, doing, reason, hint)
+
+
+def in_use(backend: Backend, place: Place) -> tuple[str, str]:
+    """What keeps a container from being removed, and what to do; empty where nothing does."""
+    tasks = backend.read(place, "tasks").split()
+    children = backend.children(place)
+    if tasks:
+        named = ", ".join(tasks[:5]) + (", …" if len(tasks) > 5 else "")
+        return f"tasks are in it: {named}", "rm --evict moves them to the parent, --kill ends them"
+    if children:
+        named = ", ".join(children[:5]) + (", …" if len(children) > 5 else "")
+        return f"containers are in it: {named}", "rm -r removes them, too"
+    return "", ""
+
+
+def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
+    """Why a value was refused: the file, its old and its wanted value, and the rule."""
+    wanted, now = text.rstrip("\n"), "unreadable"
+    with contextlib.suppress(OSError):
+        now = backend.read(place, file).rstrip("\n").replace("\n", "; ")
+    doing = f"set {file} of {place.path} from {now!r} to {wanted!r}"
+    if not isinstance(err, WriteRefused):
+        return from_oserror(err, doing)
+    breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
+    reason, hint = (breach.reason, breach.hint) if breach else ("", "")
+    return from_oserror(err, doing, reason, hint, kinds=BY_WRITTEN)
+
+
+def _broken_rule(
+    backend: Backend, place: Place, file: str, wanted: str, errno: int
+) -> Breach | None:
+    row = subsys.row(file)
+    if row is None:
+        return None
+    try:
+        value = row.type.parse(wanted)
+    except ValueError:
+        return Breach(errno, f"this is not what the file takes: {row.help}") if row.help else None
+    now = LiveSite(backend, place)
+    with contextlib.suppress(OSError, ValueError):
+        for rule in row.rules:
+            breach = rule(now, Wanted(now, file, value))
+            if breach and breach.errno == errno:
+                return breach
+    return None
+
+
+def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -> PcontError:
+    """Why a task could not be moved into a container."""
+    if not isinstance(err, WriteRefused):
+        return from_oserror(err, doing)
+    breach = _no_entry(backend, place, err.errno or 0) or _refuses(backend, task, err.errno or 0)
+    reason, hint = (breach.reason, breach.hint) if breach else ("", "")
+    kinds = {**BY_WRITTEN, EACCES: Denied}
+    return from_oserror(err, doing, reason, hint, kinds=kinds)
+
+
+def _no_entry(backend: Backend, place: Place, errno: int) -> Breach | None:
+    site = LiveSite(backend, place)
+    with contextlib.suppress(OSError, ValueError):
+        for name in place.tree.split(","):
+            table = subsys.load(name)
+            for rule in table.entry if table else ():
+                breach = rule(site)
+                if breach and breach.errno == errno:
+                    return breach
+    return None
+
+
+def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
+    with contextlib.suppress(OSError):
+        known = backend.task(task)
+        if known.kernel and errno == EINVAL:
+            reason = f"{task} ({known.name}) is a kernel thread, and this one may not be moved"
+            return Breach(errno, reason, "leave it where it is: the kernel needs it there")
+    if errno in (EACCES, EPERM):
+        return Breach(errno, f"{task} belongs to another user", "use sudo")
+    if errno == ENOSPC:
+        return Breach(errno, "the container lacks something that a task needs: an empty list?")
+    if errno == EINVAL:
+        reason = "the container does not take this task (a real-time task needs cpu.rt_runtime_us)"
+        return Breach(errno, reason)
+    return None

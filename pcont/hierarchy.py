@@ -1,0 +1,322 @@
+"""A hierarchy as trees kept in step, and where to find each one: the kernel is the only database.
+
+A hierarchy of one tree is one of the kernel's, whoever mounted it. A tie has several members and a
+home: a named tree of pcont's own whose root remembers, as an attribute, what is tied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from pcont.backend import Backend, Controller, Place, Tree, check_path, join
+from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
+
+TIE = "tie"
+
+ONLY_V2 = "this host has cgroup v2 only, and pcont does not drive v2 trees yet"
+REHEARSE = "rehearse with --backend model; pcont doctor says what this host could do"
+
+
+@dataclass(frozen=True)
+class Tie:
+    """What a home remembers: the subsystems asked for, and the trees that are members.
+
+    `at`: the container of each member that is the hierarchy's root. `made_at` and `mounted`: in
+    which members pcont made that container, and which members it mounted.
+    """
+
+    subsystems: tuple[str, ...]
+    trees: tuple[str, ...]
+    at: str = "/"
+    made_at: tuple[str, ...] = ()
+    mounted: tuple[str, ...] = ()
+
+    def dump(self) -> str:
+        """The text of the attribute."""
+        return json.dumps(vars(self), separators=(",", ":"))
+
+    @classmethod
+    def load(cls, text: str) -> Tie:
+        """The reverse; PcontError where the text is not pcont's."""
+        try:
+            facts = json.loads(text)
+            lists = {name: tuple(facts[name]) for name in facts if name != "at"}
+            return cls(at=facts["at"], **lists)
+        except (ValueError, TypeError, KeyError) as err:
+            raise PcontError(f"the attribute security.pcont.{TIE} is not pcont's: {text}") from err
+
+
+@dataclass(frozen=True)
+class Member:
+    """A tree of a hierarchy, and the container in it that is the hierarchy's root."""
+
+    tree: Tree
+    at: str = "/"
+
+    def inside(self, path: str) -> str | None:
+        """A path of the tree as one of the hierarchy; None where it is outside."""
+        if self.at == "/":
+            return path
+        if path == self.at or path.startswith(self.at + "/"):
+            return path[len(self.at) :] or "/"
+        return None
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One or more trees that hold the same containers at the same paths.
+
+    `name` selects it again on the command line. With a `tie`, the first member is the home.
+    """
+
+    name: str
+    subsystems: tuple[str, ...]
+    members: tuple[Member, ...]
+    tie: Tie | None = None
+
+    @property
+    def mounted(self) -> bool:
+        return all(member.tree.mounted for member in self.members)
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """Every controller of every member, asked for or not."""
+        return tuple(name for member in self.members for name in member.tree.controllers)
+
+    def container(self, path: str) -> Container:
+        """The container at a path of the hierarchy."""
+        return Container(self, join("/", path))
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a hierarchy: the same path in each of its trees."""
+
+    hierarchy: Hierarchy
+    path: str
+
+    @property
+    def name(self) -> str:
+        """As the command line takes it."""
+        return f"{self.hierarchy.name}:{self.path}"
+
+    @property
+    def is_root(self) -> bool:
+        return self.path == "/"
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The container in each tree, the home first."""
+        return tuple(
+            Place(member.tree.id, join(member.at, self.path)) for member in self.hierarchy.members
+        )
+
+    @property
+    def parent(self) -> Container:
+        """The container above; the root's is the root."""
+        return Container(self.hierarchy, self.path.rpartition("/")[0] or "/")
+
+    def child(self, name: str) -> Container:
+        return Container(self.hierarchy, join(self.path, name))
+
+    def lineage(self) -> list[Container]:
+        """From below the root down to this container itself."""
+        return [] if self.is_root else [*self.parent.lineage(), self]
+
+
+def exists(backend: Backend, place: Place) -> bool:
+    """Whether the container is there in its tree."""
+    try:
+        backend.children(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def present(backend: Backend, container: Container) -> list[Place]:
+    """The places of the container that are there: all, none, or some where it is partial."""
+    return [place for place in container.places if exists(backend, place)]
+
+
+def required(backend: Backend, container: Container) -> Container:
+    """The container, which must be there in every tree; NotFound otherwise."""
+    there = present(backend, container)
+    missing = [place for place in container.places if place not in there]
+    if missing and there:
+        raise NotFound(
+            f"{container.name} is partial: it is missing in {', '.join(p.tree for p in missing)}",
+            path=backend.show(there[0]),
+            hint=f"pcont create {container.name} completes it, pcont rm removes what is there",
+        )
+    if missing:
+        for member in container.hierarchy.members:
+            reachable(member.tree)
+        raise NotFound(
+            f"there is no container {container.name}",
+            path=backend.show(missing[0]),
+            hint=f"pcont create {container.name}",
+        )
+    return container
+
+
+def reachable(tree: Tree) -> None:
+    """NotFound where a hierarchy is active but mounted nowhere."""
+    if not tree.mounted:
+        words = f"-o {','.join(tree.controllers) or 'none'}"
+        words += f" --name {tree.name}" if tree.name else ""
+        raise NotFound(
+            f"the hierarchy {tree.id} is active but not mounted", hint=f"pcont mount {words}"
+        )
+
+
+def selector_of(tree: Tree, ours: bool) -> str:
+    """What selects a single tree: our own name, the field's `name=x`, or its controllers."""
+    if tree.name and ours:
+        return tree.name
+    if tree.controllers:
+        return ",".join(tree.controllers)
+    return f"name={tree.name}"
+
+
+class Registry:
+    """What is there now, read once: hierarchies by name, subsystem, path or directory."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.trees: tuple[Tree, ...] = backend.trees()
+        self.by_id = {tree.id: tree for tree in self.trees}
+
+    @cached_property
+    def controllers(self) -> tuple[Controller, ...]:
+        """What the kernel lists."""
+        return self.backend.controllers()
+
+    @cached_property
+    def hierarchies(self) -> tuple[Hierarchy, ...]:
+        """Every hierarchy: the kernel's trees, those of pcont's ties among them as homes."""
+        return tuple(self._hierarchy(tree) for tree in self.trees)
+
+    def _hierarchy(self, tree: Tree) -> Hierarchy:
+        tie = self._tie(tree)
+        if tie is None:
+            return self._single(tree)
+        members = [Member(tree)]
+        for id in tie.trees:
+            # A member that was unmounted by others is gone, or its controllers are elsewhere.
+            gone = Tree(id, 0, tuple(word for word in id.split(",") if "=" not in word))
+            members.append(Member(self.by_id.get(id, gone), tie.at))
+        return Hierarchy(tree.name, tie.subsystems, tuple(members), tie)
+
+    def _single(self, tree: Tree) -> Hierarchy:
+        ours = any(mount.ours for mount in tree.mounts)
+        return Hierarchy(selector_of(tree, ours), tree.controllers, (Member(tree),))
+
+    def _tie(self, tree: Tree) -> Tie | None:
+        if not (tree.name and tree.mounted):
+            return None
+        with contextlib.suppress(OSError):
+            text = self.backend.attributes(Place(tree.id)).get(TIE)
+            return Tie.load(text) if text else None
+        return None
+
+    @property
+    def ties(self) -> list[Hierarchy]:
+        return [one for one in self.hierarchies if one.tie]
+
+    @property
+    def names(self) -> list[str]:
+        """Every word that selects a hierarchy, for messages."""
+        bound = [name for tree in self.trees for name in tree.controllers]
+        return [*(one.name for one in self.hierarchies if one.name not in bound), *bound]
+
+    def find(self, selector: str) -> Hierarchy:
+        """The hierarchy that a SELECTOR means; several words are a tie without a name."""
+        words = list(dict.fromkeys(selector.removesuffix(":").split(",")))
+        if not all(words):
+            raise BadValue(f"there is an empty word in the selector {selector!r}")
+        found = [self._word(word) for word in words]
+        members = tuple(dict.fromkeys(member for one in found for member in one.members))
+        if all(one.members == members for one in found):
+            return found[0]
+        if len({member.tree.id for member in members}) < len(members):
+            raise BadValue(f"{selector!r} names one tree twice, at different containers")
+        subsystems = dict.fromkeys(name for one in found for name in one.subsystems)
+        return Hierarchy(",".join(words), tuple(subsystems), members)
+
+    def _word(self, word: str) -> Hierarchy:
+        for one in self.hierarchies:
+            if one.name == word and (one.tie or word not in one.subsystems):
+                return one
+        for tree in self.trees:
+            if word in tree.controllers or word == f"name={tree.name}":
+                return self._single(tree)
+        raise self._unknown(word)
+
+    def _unknown(self, word: str) -> PcontError:
+        unmounted = next((tree for tree in self.trees if tree.name == word), None)
+        if unmounted:
+            return NotFound(
+                f"the hierarchy {word} is active but not mounted",
+                hint=f"pcont mount --name {word} with the same subsystems brings it back",
+            )
+        if not self.trees and any(one.unified for one in self.controllers):
+            return Unsupported(ONLY_V2, hint=REHEARSE)
+        if word in self.known_subsystems():
+            return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
+        return NotFound(f"there is no hierarchy {word!r}", hint=f"known: {', '.join(self.names)}")
+
+    def place(self, text: str) -> Container:
+        """The container that a PLACE means: SELECTOR:/path, or a directory below a mount."""
+        if text.startswith("/"):
+            return self._directory(text)
+        selector, colon, path = text.partition(":/")
+        if not colon or not selector:
+            raise UsageProblem(
+                f"{text!r} is no place: places are SELECTOR:/path, or a directory below a mount",
+                hint=f"{text.removesuffix(':')}:/ is the root container" if text.strip(":") else "",
+            )
+        check_path("/" + path)
+        return self.find(selector).container(path)
+
+    def _directory(self, text: str) -> Container:
+        check_path(text)
+        directory = self.backend.resolve(text)
+        found = [
+            (len(mount.point), tree, join(mount.root, directory[len(mount.point) :]))
+            for tree in self.trees
+            for mount in tree.mounts
+            if directory == mount.point or directory.startswith(mount.point.rstrip("/") + "/")
+        ]
+        if not found:
+            raise NotFound(
+                "this directory is below no mounted hierarchy",
+                path=text,
+                hint="pcont hierarchies lists the mounts",
+            )
+        _, tree, path = max(found, key=lambda one: one[0])
+        return self._single(tree).container(path)
+
+    def ties_around(self, container: Container) -> list[str]:
+        """The ties that a container of a single tree is a part of."""
+        if container.hierarchy.tie or len(container.hierarchy.members) > 1:
+            return []
+        (place,) = container.places
+        return [
+            tie.name
+            for tie in self.ties
+            for member in tie.members
+            if member.tree.id == place.tree and member.inside(place.path) is not None
+        ]
+
+    def known_subsystems(self) -> list[str]:
+        """What `mount -o` takes."""
+        return [one.name for one in self.controllers if one.enabled]
+
+    def holders(self, names: Iterable[str]) -> list[Tree]:
+        """The trees that have one of these controllers."""
+        wanted = set(names)
+        return [tree for tree in self.trees if wanted & set(tree.controllers)]

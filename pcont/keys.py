@@ -1,0 +1,72 @@
+"""Which control file a KEY means, and in which trees of a hierarchy it is written."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pcont import subsys
+from pcont.backend import Backend, Place
+from pcont.errors import BadValue, NotFound, UsageProblem
+from pcont.hierarchy import Container, Hierarchy
+
+
+def split(assignments: Iterable[str]) -> list[tuple[str, str]]:
+    """KEY=VALUE words as pairs; one value a key, and at most one that cannot be undone."""
+    pairs = []
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageProblem(f"{text!r} is not of the form KEY=VALUE")
+        pairs.append((key, value))
+    doubled = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1}
+    if doubled:
+        raise UsageProblem(f"one value for a key: {', '.join(sorted(doubled))}")
+    lasting = [key for key, _ in pairs if subsys.lasting(key)]
+    if len(lasting) > 1:
+        raise UsageProblem(
+            f"{' and '.join(lasting)} cannot be undone once written: at most one such key at a time"
+        )
+    return pairs
+
+
+def file_of(hierarchy: Hierarchy, key: str) -> str:
+    """The control file's full name; V6's bare names are accepted where one subsystem has them."""
+    bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 == key]
+    if len(bare) > 1:
+        raise BadValue(f"{key!r} could be {' or '.join(bare)}")
+    return bare[0] if bare else key
+
+
+def owners(container: Container, file: str) -> list[Place]:
+    """The places of the container where the file would be, whether it is there or not."""
+    hierarchy, places = container.hierarchy, container.places
+    if file in subsys.HOME_FILES and hierarchy.tie:
+        return [places[0]]
+    if file in subsys.core_table().by_name:
+        return list(places)
+    prefix = file.partition(".")[0]
+    members = zip(hierarchy.members, places, strict=True)
+    return [place for member, place in members if prefix in member.tree.controllers]
+
+
+def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
+    """The file that a key means, and the places that have it; NotFound names the nearest."""
+    file = file_of(container.hierarchy, key)
+    have = {place: backend.files(place) for place in container.places}
+    places = [place for place in owners(container, file) if file in have[place]]
+    # A core file that only one controller brings, such as memory's cgroup.event_control.
+    places = places or [place for place, files in have.items() if file in files]
+    if not places:
+        raise unknown(container, key, [name for files in have.values() for name in files])
+    return file, places
+
+
+def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
+    """There is no such key here; the nearest ones are named."""
+    bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
+    names = sorted({*known, *bare})
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    near = near or [name for name in names if key in name][:3]
+    hint = f"near: {', '.join(near)}" if near else f"pcont get {container.name} shows all"
+    return NotFound(f"{container.name} has no file {key!r}", hint=hint)

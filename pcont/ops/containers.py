@@ -1,0 +1,286 @@
+"""create and rm: containers come and go in every tree of their hierarchy, or in none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from errno import EEXIST, ENOENT
+
+from pcont import explain, guard, keys, subsys
+from pcont.backend import Backend, Place
+from pcont.errors import Busy, Denied, LimitReached, UsageProblem
+from pcont.hierarchy import Container, Registry, exists, present, required
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.attach import Enter
+from pcont.steps.containers import Make, Remove
+from pcont.steps.settings import Setting, Write
+from pcont.tables import ControlFile
+
+KILL_PATIENCE = 10.0
+KILL_PAUSE = 0.01
+
+
+def create(
+    session: Session,
+    places: Sequence[str],
+    *,
+    parents: bool = False,
+    inherit: bool = False,
+    settings: Iterable[str] = (),
+) -> list[str]:
+    """Make containers, all or none; returns their names.
+
+    `parents`: what is missing above is made too, and what is there is no error. `inherit`: those
+    that are made get their parent's settings. `settings`: KEY=VALUE for each place. Raises Busy
+    for one that exists, NotFound for a missing parent or key, BadValue for a refused value.
+    """
+    pairs = keys.split(settings)
+    with session.turn() as registry:
+        planner = _Planner(session.backend, inherit)
+        containers = [registry.place(text) for text in places]
+        for container in containers:
+            warn_partial(session, registry, container)
+            planner.create(container, parents)
+            planner.set(container, pairs)
+        session.carry_out(planner.steps)
+        return [container.name for container in containers]
+
+
+@dataclass
+class _Planner:
+    """Plans creations one after another, each seeing what those before it will have made."""
+
+    backend: Backend
+    inherit: bool
+    steps: list[Step] = field(default_factory=list)
+    made: set[Place] = field(default_factory=set)
+    texts: dict[tuple[Place, str], str] = field(default_factory=dict)
+
+    def _there(self, place: Place) -> bool:
+        return place in self.made or exists(self.backend, place)
+
+    def create(self, container: Container, parents: bool) -> None:
+        doing = f"create {container.name}"
+        missing = [place for place in container.places if not self._there(place)]
+        if not missing and not parents:
+            err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_last(container)))
+            raise explain.make(self.backend, _last(container), err, doing)
+        if not parents:
+            self._need_parent(container, doing)
+        for level in container.lineage() if parents else [container]:
+            self._make(level)
+
+    def _need_parent(self, container: Container, doing: str) -> None:
+        for place in container.places:
+            if not self._there(place.parent):
+                err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
+                raise explain.make(self.backend, place, err, doing)
+
+    def _make(self, container: Container) -> None:
+        made = [place for place in container.places if not self._there(place)]
+        self.steps += [Make(place, f"create {container.name}") for place in made]
+        self.made.update(made)
+        if self.inherit:
+            self._write(container, [one for place in made for one in self._inherited(place)])
+
+    def _inherited(self, place: Place) -> list[Setting]:
+        found = []
+        for row in subsys.rows(place.tree.split(",")):
+            text = self._read(place.parent, row) if row.inherit else ""
+            if row.inherit and text != row.type.show(row.default):
+                found.append(Setting(place, row.name, text))
+        return found
+
+    def _read(self, place: Place, row: ControlFile) -> str:
+        """What a file will say then; a new container is as the table has it."""
+        planned = self.texts.get((place, row.name))
+        if planned is not None:
+            return planned
+        if place in self.made:
+            return row.type.show(row.default)
+        return self.backend.read(place, row.name).rstrip("\n")
+
+    def set(self, container: Container, pairs: Iterable[tuple[str, str]]) -> None:
+        found = []
+        for key, text in pairs:
+            file = keys.file_of(container.hierarchy, key)
+            if file in subsys.TASK_FILES:
+                raise UsageProblem(f"{key} takes tasks, not settings", hint="pcont attach")
+            places = keys.owners(container, file)
+            if not places:
+                raise keys.unknown(container, key, self._files(container))
+            found += [Setting(place, file, text) for place in places]
+        self._write(container, found)
+
+    def _files(self, container: Container) -> list[str]:
+        """The files that are known where the container is, or where its hierarchy begins."""
+        there = [place for place in container.places if exists(self.backend, place)]
+        root = container.hierarchy.container("/").places
+        return [name for place in there or root for name in self.backend.files(place)]
+
+    def _write(self, container: Container, settings: list[Setting]) -> None:
+        if settings:
+            self.steps.append(Write(settings, f"set {container.name}"))
+            self.texts.update({(one.place, one.file): one.text for one in settings})
+
+
+def _last(container: Container) -> Place:
+    return container.places[-1]
+
+
+def create_steps(backend: Backend, container: Container, *, parents: bool = True) -> list[Step]:
+    """The steps that make a container with its parent's settings, so that it can be entered."""
+    planner = _Planner(backend, inherit=True)
+    planner.create(container, parents)
+    return planner.steps
+
+
+def warn_partial(session: Session, registry: Registry, container: Container) -> None:
+    """A change below one tree of a tie leaves the tie partial: say so."""
+    for name in registry.ties_around(container):
+        session.warn(f"{container.name} is one tree of {name}, which is partial after this")
+
+
+def remove(
+    session: Session,
+    places: Sequence[str],
+    *,
+    recursive: bool = False,
+    kill: bool = False,
+    evict: bool = False,
+) -> list[str]:
+    """Remove containers, all or none; returns the names of those that are gone.
+
+    `recursive`: with all below them. `evict`: their tasks go to the parent of the place first;
+    `kill`: they are killed, which cannot be undone. Raises Busy where tasks or children are,
+    LimitReached where they fork faster than they die.
+    """
+    if kill and evict:
+        raise UsageProblem("--kill and --evict exclude each other")
+    with session.turn() as registry:
+        doomed = _doomed(session, registry, places, recursive)
+        if kill:
+            _kill(session, doomed)
+        steps: list[Step] = []
+        for container in doomed if evict else ():
+            steps += _evictions(session, container, _refuge(container, doomed))
+        if not (kill or evict):
+            _need_empty(session.backend, doomed)
+        steps += removals(session.backend, doomed)
+        session.carry_out(steps)
+        return [container.name for container in doomed]
+
+
+def _doomed(
+    session: Session, registry: Registry, places: Sequence[str], recursive: bool
+) -> list[Container]:
+    """What is to go, children before their parents."""
+    found: dict[Container, None] = {}
+    for text in places:
+        container = registry.place(text)
+        warn_partial(session, registry, container)
+        if container.is_root:
+            raise Denied(
+                f"{container.name} is a root container, and cannot be removed",
+                hint=f"pcont umount {container.hierarchy.name}",
+            )
+        if not present(session.backend, container):
+            required(session.backend, container)
+        found.update(dict.fromkeys(_below(session.backend, container) if recursive else ()))
+        found[container] = None
+    return list(found)
+
+
+def _below(backend: Backend, container: Container) -> list[Container]:
+    """Every container below, in any of the trees, the deepest first."""
+    names = {name for place in present(backend, container) for name in backend.children(place)}
+    children = [container.child(name) for name in sorted(names)]
+    return [one for child in children for one in [*_below(backend, child), child]]
+
+
+def _need_empty(backend: Backend, doomed: Iterable[Container]) -> None:
+    """Refuse before anything is touched what would be refused half-way."""
+    going = set(doomed)
+    for container in going:
+        for place in present(backend, container):
+            others = [
+                name for name in backend.children(place) if container.child(name) not in going
+            ]
+            if others or backend.read(place, "tasks").strip():
+                reason, hint = explain.in_use(backend, place)
+                what = f"cannot remove {container.name}: {reason}"
+                raise Busy(what, path=backend.show(place), hint=hint)
+
+
+def removals(backend: Backend, doomed: Sequence[Container]) -> list[Step]:
+    """rmdir in every tree, the home last: as long as it is there, the container is known."""
+    steps = [
+        Remove(place, f"remove {container.name}")
+        for container in doomed
+        for place in reversed(present(backend, container))
+    ]
+    for last in steps[-1:]:
+        last.keep = False
+    return list(steps)
+
+
+def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
+    """The nearest container above that stays."""
+    parent = container.parent
+    while parent in doomed:
+        parent = parent.parent
+    return parent
+
+
+def _evictions(session: Session, container: Container, refuge: Container) -> list[Step]:
+    """The moves that empty a container: by process where all its threads are inside."""
+    backend, there = session.backend, present(session.backend, container)
+    targets = [place for place in refuge.places if place.tree in {one.tree for one in there}]
+    left = {int(task) for place in there for task in backend.read(place, "tasks").split()}
+    steps: list[Step] = []
+    for task in sorted(left):
+        if task not in left:
+            continue
+        threads: set[int] = set()
+        with contextlib.suppress(ProcessLookupError):
+            threads = set(backend.threads(task))
+        whole = bool(threads) and threads <= left
+        left -= threads if whole else {task}
+        doing = f"move task {task} from {container.name} to {refuge.name}"
+        steps.append(Enter(task, whole, targets, doing))
+    return steps
+
+
+def _kill(session: Session, doomed: Sequence[Container]) -> None:
+    """SIGKILL everything inside, again and again until nobody is left or patience ends."""
+    places = [place for one in doomed for place in present(session.backend, one)]
+    limit = time.monotonic() + KILL_PATIENCE
+    while tasks := _inside(session.backend, places):
+        guard.check_kill(session, tasks)
+        if session.dry_run:
+            session.planned += [f"kill -KILL {task}" for task in sorted(tasks)]
+            return
+        if time.monotonic() > limit:
+            raise LimitReached(
+                f"{len(tasks)} tasks are still there after {KILL_PATIENCE:.0f} s of killing",
+                hint="they fork faster than they die, or wait for a device (state D)",
+            )
+        for task, place in tasks.items():
+            with contextlib.suppress(ProcessLookupError):
+                session.backend.kill(task, signal.SIGKILL, place)
+        time.sleep(KILL_PAUSE)
+
+
+def _inside(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
+    """The processes in these containers, each with a place where it is."""
+    found: dict[int, Place] = {}
+    for place in places:
+        with contextlib.suppress(FileNotFoundError):
+            tasks = backend.read(place, "cgroup.procs").split()
+            found.update(dict.fromkeys(map(int, tasks), place))
+    return found

@@ -1,0 +1,111 @@
+"""doctor: what this host can do with cgroups, what stands in the way, and what to change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pcont.backend import TreeRequest
+from pcont.hierarchy import ONLY_V2, Hierarchy, Registry
+from pcont.ops.listing import tree
+from pcont.records import ContainerNode, Finding
+from pcont.session import Session
+
+
+def examine(session: Session) -> list[Finding]:
+    """Everything worth knowing, problems with advice."""
+    registry = session.registry()
+    return [
+        *_rights(),
+        *_controllers(registry),
+        *_unmounted(registry),
+        *_freezer(registry),
+        *(finding for one in registry.ties for finding in _tie(session, one)),
+    ]
+
+
+def _rights() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding("ok", "rights", "root: everything may be changed")
+    else:
+        yield Finding(
+            "note",
+            "rights",
+            "not root: reading works, changes are refused (exit 4)",
+            "sudo pcont …, or rehearse with pcont --backend model …",
+        )
+
+
+def _controllers(registry: Registry) -> Iterator[Finding]:
+    enabled = [one for one in registry.controllers if one.enabled]
+    bound = [name for tree in registry.trees for name in tree.controllers]
+    free = [one.name for one in enabled if one.name not in bound and not one.unified]
+    unified = [one.name for one in enabled if one.unified]
+    off = [one.name for one in registry.controllers if not one.enabled]
+    if bound:
+        yield Finding("ok", "cgroup v1", f"bound: {', '.join(bound)}", "mount --tie ties these")
+    if free:
+        yield Finding("ok", "cgroup v1", f"free: {', '.join(free)}", "mount -o takes these")
+    if unified:
+        yield Finding(
+            "note",
+            "cgroup v2",
+            f"in use by v2: {', '.join(unified)}",
+            "v1 would take these away from v2: only with --backend cgroupfs",
+        )
+    if off:
+        yield Finding(
+            "note",
+            "kernel",
+            f"switched off at boot: {', '.join(off)}",
+            "take cgroup_disable= off the kernel's command line",
+        )
+    if not bound and not free:
+        yield Finding(
+            "problem", "cgroup v1", ONLY_V2, "boot with systemd.unified_cgroup_hierarchy=0"
+        )
+
+
+def _unmounted(registry: Registry) -> Iterator[Finding]:
+    for one in registry.trees:
+        if not one.mounted:
+            options = TreeRequest(one.controllers, one.name).options
+            yield Finding(
+                "problem",
+                "hierarchy",
+                f"{one.id} is active but not mounted: its controllers cannot be bound elsewhere",
+                f"mount -t cgroup -o {options} pcont DIR; then remove its containers and umount",
+            )
+
+
+def _freezer(registry: Registry) -> Iterator[Finding]:
+    if registry.holders(["freezer"]):
+        yield Finding("ok", "freezer", "bound to a v1 hierarchy: ties include it")
+    else:
+        yield Finding("note", "freezer", "in no v1 hierarchy", "pcont mount -o freezer")
+
+
+def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
+    missing = [member.tree.id for member in one.members if not member.tree.mounted]
+    if missing:
+        yield Finding("problem", one.name, f"not mounted: {', '.join(missing)}", "mount them again")
+        return
+    (top,) = tree(session, f"{one.name}:/")
+    partial = list(_partial(top))
+    if partial:
+        named = ", ".join(partial[:5]) + (", …" if len(partial) > 5 else "")
+        yield Finding(
+            "note",
+            one.name,
+            f"{len(partial)} containers are in some of its trees only: {named}",
+            "create completes one, rm removes it; mount --tie --at keeps others' out of sight",
+        )
+    else:
+        yield Finding("ok", one.name, f"{len(one.members)} trees in step")
+
+
+def _partial(node: ContainerNode) -> Iterator[str]:
+    if node.missing:
+        yield node.path
+    for child in node.children:
+        yield from _partial(child)

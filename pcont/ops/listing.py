@@ -1,0 +1,206 @@
+"""What is there: subsys, hierarchies, tree, ps and where. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pcont import subsys, tasks
+from pcont.backend import Backend, Place
+from pcont.errors import from_oserror
+from pcont.hierarchy import Container, Hierarchy, Registry, exists, present, required
+from pcont.records import (
+    ContainerNode,
+    HierarchyRow,
+    SubsystemRow,
+    TaskRow,
+    TreeRow,
+    WhereRow,
+)
+from pcont.session import Session
+
+
+def subsystems(session: Session) -> list[SubsystemRow]:
+    """Every controller of the kernel, and the hierarchy that it is bound to."""
+    registry = session.registry()
+    return [
+        SubsystemRow(
+            name=one.name,
+            enabled=one.enabled,
+            bound=next((tree.id for tree in registry.holders([one.name])), None),
+            unified=one.unified,
+            mounts=tuple(
+                mount.point for tree in registry.holders([one.name]) for mount in tree.mounts
+            ),
+            help=table.help if (table := subsys.load(one.name)) else "",
+        )
+        for one in registry.controllers
+    ]
+
+
+def hierarchies(session: Session) -> list[HierarchyRow]:
+    """Every active hierarchy, whoever mounted it, mounted or not."""
+    return [_hierarchy_row(session.backend, one) for one in session.registry().hierarchies]
+
+
+def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
+    first = one.members[0].tree
+    count = _count(backend, Place(first.id)) if first.mounted else None
+    return HierarchyRow(
+        name=one.name,
+        subsystems=one.subsystems,
+        trees=tuple(
+            TreeRow(
+                id=member.tree.id,
+                at=member.at,
+                mounts=tuple(mount.point for mount in member.tree.mounts),
+                ours=any(mount.ours for mount in member.tree.mounts),
+            )
+            for member in one.members
+        ),
+        containers=count,
+        tied=one.tie is not None,
+        mounted=one.mounted,
+        mountpoint=first.mounts[0].point if first.mounted else None,
+    )
+
+
+def _count(backend: Backend, place: Place) -> int | None:
+    try:
+        return 1 + sum(_count(backend, place.child(name)) or 0 for name in backend.children(place))
+    except OSError:
+        return None
+
+
+def tree(session: Session, place: str = "") -> list[ContainerNode]:
+    """Containers with their tasks counted: below a place, or of every hierarchy of pcont's.
+
+    Where pcont has mounted nothing, of every hierarchy that is mounted.
+    """
+    registry = session.registry()
+    if place:
+        text = place if ":/" in place or place.startswith("/") else place.removesuffix(":") + ":/"
+        tops = [registry.place(text)]
+        if not present(session.backend, tops[0]):
+            required(session.backend, tops[0])
+    else:
+        tops = [one.container("/") for one in _interesting(registry)]
+    return [replace(_node(session.backend, top), name=top.name) for top in tops]
+
+
+def _interesting(registry: Registry) -> list[Hierarchy]:
+    mounted = [one for one in registry.hierarchies if one.members[0].tree.mounted]
+    ours = [one for one in mounted if any(m.ours for m in one.members[0].tree.mounts)]
+    return ours or mounted
+
+
+def _node(backend: Backend, container: Container) -> ContainerNode:
+    there = present(backend, container)
+    names: set[str] = set()
+    inside: set[str] = set()
+    for place in there:
+        # A container may go while it is looked at.
+        with contextlib.suppress(FileNotFoundError):
+            names.update(backend.children(place))
+            inside.update(backend.read(place, "tasks").split())
+    return ContainerNode(
+        name=container.path.rpartition("/")[2],
+        path=container.path,
+        tasks=len(inside),
+        settings=_shown(backend, there),
+        missing=tuple(place.tree for place in container.places if place not in there),
+        children=tuple(_node(backend, container.child(name)) for name in sorted(names)),
+    )
+
+
+def _shown(backend: Backend, places: Iterable[Place]) -> dict[str, str]:
+    """The settings that tell containers apart at a glance: those that a table marks."""
+    found = {}
+    for place in places:
+        for row in subsys.rows(place.tree.split(",")):
+            if row.shown:
+                with contextlib.suppress(OSError):
+                    found[row.name] = backend.read(place, row.name).strip()
+    return found
+
+
+def ps(session: Session, place: str) -> list[TaskRow]:
+    """The tasks in a container, in any of its trees."""
+    container = session.registry().place(place)
+    there = present(session.backend, container)
+    if not there:
+        required(session.backend, container)
+    inside = {one: set(map(int, session.backend.read(one, "tasks").split())) for one in there}
+    found = []
+    for task in sorted(set().union(*inside.values())):
+        with contextlib.suppress(ProcessLookupError):
+            known = session.backend.task(task)
+            person = tasks.look(known)
+            missing = tuple(one.tree for one in there if task not in inside[one])
+            found.append(
+                TaskRow(
+                    task, known.pid, known.name, known.state, person.user, person.command, missing
+                )
+            )
+    return found
+
+
+def where(session: Session, task: int) -> list[WhereRow]:
+    """The container of a task in every hierarchy. Raises NotFound where there is no such task."""
+    registry = session.registry()
+    try:
+        paths = session.backend.membership(task)
+        threads = session.backend.threads(task)
+    except ProcessLookupError as err:
+        raise from_oserror(err, f"find task {task}") from err
+    others = [
+        session.backend.membership(one)
+        for one in threads
+        if one != task and _lives(session.backend, one)
+    ]
+    return [locate(session.backend, one, paths, others) for one in registry.hierarchies]
+
+
+def _lives(backend: Backend, task: int) -> bool:
+    try:
+        backend.membership(task)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def locate(
+    backend: Backend,
+    one: Hierarchy,
+    paths: dict[str, str],
+    others: Iterable[dict[str, str]] = (),
+) -> WhereRow:
+    """Where a task with these paths is in a hierarchy: in a container of it, outside or split."""
+    members = [member for member in one.members if member.tree.id in paths]
+    inside = [member.inside(paths[member.tree.id]) for member in members]
+    state = "in" if inside and None not in inside and len(set(inside)) == 1 else ""
+    elsewhere = Counter(
+        other[members[0].tree.id]
+        for other in others
+        if any(other.get(member.tree.id) != paths[member.tree.id] for member in members)
+    )
+    return WhereRow(
+        hierarchy=one.name,
+        container=inside[0] if state else None,
+        state=state or _apart(backend, one, inside),
+        paths={member.tree.id: paths[member.tree.id] for member in members},
+        elsewhere=dict(elsewhere),
+    )
+
+
+def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> str:
+    """Split: in different containers of the hierarchy; outside: one of them is none of it."""
+    for path in inside:
+        if path is None:
+            return "outside"
+        container = one.container(path)
+        if not all(exists(backend, place) for place in container.places):
+            return "outside"
+    return "split"

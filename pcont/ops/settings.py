@@ -1,0 +1,97 @@
+"""get and set: control files by name, several at once, all or none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from pcont import keys, subsys
+from pcont.backend import Backend, Place
+from pcont.errors import UsageProblem, from_oserror
+from pcont.hierarchy import Container, required
+from pcont.ops.containers import warn_partial
+from pcont.ops.moving import entry
+from pcont.records import Value
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.settings import Setting, Write
+from pcont.values import FLAG, INTEGER
+
+
+def get(session: Session, place: str, names: Iterable[str] = ()) -> list[Value]:
+    """The values of control files; of all that can be read, but the tasks, where none is named.
+
+    Raises NotFound for an unknown key, naming the nearest; Denied where reading is refused.
+    """
+    container = required(session.backend, session.registry().place(place))
+    wanted = list(names)
+    if not wanted:
+        return _all(session.backend, container)
+    found = []
+    for key in wanted:
+        file, places = keys.find(session.backend, container, key)
+        try:
+            texts = [session.backend.read(place, file) for place in places]
+        except OSError as err:
+            raise from_oserror(err, f"read {file} of {container.name}") from err
+        if len(set(texts)) > 1:
+            session.warn(f"{file} differs between the trees; this is {places[0].tree}'s")
+        found.append(Value(file, typed(file, texts[0])))
+    return found
+
+
+def _all(backend: Backend, container: Container) -> list[Value]:
+    found: dict[str, Value] = {}
+    for place in container.places:
+        for file in backend.files(place):
+            # The tasks are for ps to show.
+            if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
+                # Some files can only be written, some need more rights.
+                with contextlib.suppress(OSError):
+                    found[file] = Value(file, typed(file, backend.read(place, file)))
+    return [found[file] for file in sorted(found)]
+
+
+def _owned(container: Container, file: str, place: Place) -> bool:
+    return place in (keys.owners(container, file) or container.places)
+
+
+def typed(file: str, text: str) -> int | str:
+    """A number where the table knows one, else the text without its last newline."""
+    row, plain = subsys.row(file), text.rstrip("\n")
+    if row and row.type in (INTEGER, FLAG):
+        with contextlib.suppress(ValueError):
+            return int(row.type.parse(plain))
+    return plain
+
+
+def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
+    """Write control files, all or none; returns the names of the files.
+
+    Raises NotFound for an unknown key, BadValue with the broken rule for a refused value.
+    """
+    pairs = keys.split(assignments)
+    if not pairs:
+        raise UsageProblem("there is nothing to set: KEY=VALUE is missing")
+    with session.turn() as registry:
+        target = registry.place(place)
+        warn_partial(session, registry, target)
+        container = required(session.backend, target)
+        settings, entries = [], []
+        for key, text in pairs:
+            file, places = keys.find(session.backend, container, key)
+            if file in subsys.TASK_FILES:
+                entries.append(_entry(session, container, file, text))
+            else:
+                settings += [Setting(one, file, text) for one in places]
+        steps: list[Step] = [Write(settings, f"set {container.name}")] if settings else []
+        session.carry_out(steps + entries)
+        return [keys.file_of(container.hierarchy, key) for key, _ in pairs]
+
+
+def _entry(session: Session, container: Container, file: str, text: str) -> Step:
+    """`tasks=TID` and `cgroup.procs=PID` attach; 0 is the writer itself, as the patch has it."""
+    if not text.strip().isdigit():
+        raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
+    return entry(session, container, int(text) or os.getpid(), thread=file == "tasks")

@@ -1,0 +1,99 @@
+"""What the operations answer: facts in base units; `--json` shows them as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SubsystemRow:
+    """A controller of the kernel: `bound`: to which hierarchy, None where it is free."""
+
+    name: str
+    enabled: bool
+    bound: str | None
+    unified: bool
+    mounts: tuple[str, ...]
+    help: str
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """A member of a hierarchy. `mounts` is empty where the tree is active but not mounted."""
+
+    id: str
+    at: str
+    mounts: tuple[str, ...]
+    ours: bool
+
+
+@dataclass(frozen=True)
+class HierarchyRow:
+    """A hierarchy. `containers` counts the root, None where it cannot be reached."""
+
+    name: str
+    subsystems: tuple[str, ...]
+    trees: tuple[TreeRow, ...]
+    containers: int | None
+    tied: bool
+    mounted: bool
+    mountpoint: str | None
+
+
+@dataclass(frozen=True)
+class Value:
+    """A control file's value: a number where the table says so, else the kernel's text."""
+
+    key: str
+    value: int | str
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A task in a container. `missing`: the trees in which it is elsewhere."""
+
+    id: int
+    pid: int
+    name: str
+    state: str
+    user: str
+    command: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WhereRow:
+    """Where a task is in one hierarchy.
+
+    `state`: "in" a container; "outside": in a container of some tree that the hierarchy has not;
+    "split": in different containers of it. `paths` has the path in each tree, `elsewhere` the
+    threads of its process that are in another container, by path.
+    """
+
+    hierarchy: str
+    container: str | None
+    state: str
+    paths: dict[str, str]
+    elsewhere: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ContainerNode:
+    """A container in a listing, with those below it. `missing`: trees where it is not."""
+
+    name: str
+    path: str
+    tasks: int
+    settings: dict[str, str]
+    missing: tuple[str, ...]
+    children: tuple[ContainerNode, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What `doctor` found: `state` is "ok", "note" or "problem"."""
+
+    state: str
+    subject: str
+    finding: str
+    advice: str = ""

@@ -1,0 +1,209 @@
+"""How results look: JSON on request, tables and colour on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcont import records
+from pcont.errors import PcontError
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+Column = tuple[str, Callable[[Any], str]]
+
+
+def _words(items: Iterable[str]) -> str:
+    return ",".join(items) or "-"
+
+
+def _trees(row: records.HierarchyRow) -> str:
+    return " ".join(one.id + (f"@{one.at}" if one.at != "/" else "") for one in row.trees)
+
+
+def _bound(row: records.SubsystemRow) -> str:
+    if row.bound:
+        return row.bound
+    return "v2" if row.unified else "free" if row.enabled else "switched off"
+
+
+def _places(row: records.WhereRow) -> str:
+    if row.container is not None:
+        return row.container
+    return " ".join(f"{tree}:{path}" for tree, path in row.paths.items())
+
+
+def _state(row: records.WhereRow) -> str:
+    others = " ".join(f"{count}×{path}" for path, count in row.elsewhere.items())
+    return row.state + (f" (other threads: {others})" if others else "")
+
+
+COLUMNS: dict[type, tuple[Column, ...]] = {
+    records.SubsystemRow: (
+        ("SUBSYSTEM", lambda row: row.name),
+        ("BOUND TO", _bound),
+        ("MOUNTED AT", lambda row: _words(row.mounts)),
+        ("WHAT", lambda row: row.help or "-"),
+    ),
+    records.HierarchyRow: (
+        ("HIERARCHY", lambda row: row.name),
+        ("SUBSYSTEMS", lambda row: _words(row.subsystems)),
+        ("TREES", _trees),
+        ("CONTAINERS", lambda row: "?" if row.containers is None else str(row.containers)),
+        ("MOUNTED AT", lambda row: row.mountpoint or "active, not mounted"),
+    ),
+    records.TaskRow: (
+        ("TASK", lambda row: str(row.id)),
+        ("PID", lambda row: str(row.pid)),
+        ("S", lambda row: row.state),
+        ("USER", lambda row: row.user or "-"),
+        ("NOT IN", lambda row: _words(row.missing)),
+        ("COMMAND", lambda row: row.command),
+    ),
+    records.WhereRow: (
+        ("HIERARCHY", lambda row: row.hierarchy),
+        ("CONTAINER", _places),
+        ("STATE", _state),
+    ),
+    records.Finding: (
+        ("", lambda row: row.state),
+        ("SUBJECT", lambda row: row.subject),
+        ("FINDING", lambda row: row.finding),
+        ("ADVICE", lambda row: row.advice),
+    ),
+}
+
+STYLES = {"problem": "bold red", "note": "yellow", "ok": "green", "split": "red", "outside": "red"}
+
+
+def as_json(backend: str, key: str, value: Any) -> None:
+    """One object on one line: the backend that answered, and what it answered."""
+    print(json.dumps({"backend": backend, key: value}, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r} is no record")
+
+
+def table(rows: Sequence[Any], kind: type) -> None:
+    """Records in columns; without a terminal one line each, the columns apart by a tab."""
+    columns = COLUMNS[kind]
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(show(row) for _, show in columns))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for title, _ in columns:
+        drawn.add_column(title, overflow="fold")
+    for row in rows:
+        texts = [show(row) for _, show in columns]
+        drawn.add_row(*(Text(text, STYLES.get(text, "")) for text in texts))
+    Console().print(drawn)
+
+
+def values(found: Sequence[records.Value], bare: bool) -> None:
+    """KEY=VALUE lines, one for each line of a value; `bare`: the value alone."""
+    for one in found:
+        for line in str(one.value).split("\n"):
+            print(line if bare else f"{one.key}={line}")
+
+
+def containers(nodes: Sequence[records.ContainerNode]) -> None:
+    """Containers as a tree, or without a terminal by path, a line each."""
+    if not sys.stdout.isatty():
+        for node in nodes:
+            _lines(node)
+        return
+    from rich.console import Console
+
+    for node in nodes:
+        Console().print(_branch(node))
+
+
+def _lines(node: records.ContainerNode) -> None:
+    for name, one in _flat(node, ""):
+        facts = [f"tasks={one.tasks}", *(f"{key}={text}" for key, text in one.settings.items())]
+        facts += [f"missing={_words(one.missing)}"] if one.missing else []
+        print("\t".join([name, *facts]))
+
+
+def _flat(node: records.ContainerNode, above: str) -> Iterable[tuple[str, records.ContainerNode]]:
+    name = f"{above.removesuffix('/')}/{node.name}" if above else node.name
+    yield name, node
+    for child in node.children:
+        yield from _flat(child, name)
+
+
+def _branch(node: records.ContainerNode) -> Tree:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    label = Text(node.name, "bold cyan" if not node.children else "bold")
+    label.append(
+        f"  {node.tasks} task{'' if node.tasks == 1 else 's'}", "green" if node.tasks else "dim"
+    )
+    for key, text in node.settings.items():
+        shown = _seconds(text) if key == "cpuacct.usage" else text or "none"
+        label.append(f"  {key.rpartition('.')[2]} ", "dim").append(shown)
+    if node.missing:
+        label.append(f"  partial: not in {_words(node.missing)}", "red")
+    drawn = Tree(label, guide_style="dim")
+    for child in node.children:
+        drawn.children.append(_branch(child))
+    return drawn
+
+
+def _seconds(nanoseconds: str) -> str:
+    return f"{int(nanoseconds) / 1e9:.1f} s" if nanoseconds.isdigit() else nanoseconds
+
+
+def error(err: PcontError, as_json: bool) -> None:
+    """A refusal, on stderr: what was attempted, where, why, and what to do."""
+    if as_json:
+        print(json.dumps({"error": err.as_dict()}, ensure_ascii=False), file=sys.stderr)
+        return
+    print(f"pcont: {err.message}", file=sys.stderr)
+    if err.path and err.path not in err.message:
+        print(f"  at: {err.path}", file=sys.stderr)
+    if err.hint:
+        print(f"  hint: {err.hint}", file=sys.stderr)
+
+
+def warning(text: str) -> None:
+    """What the user should know although it went well."""
+    print(f"pcont: note: {text}", file=sys.stderr)
+
+
+class Progress:
+    """Steps done of all, on a terminal, once a job has taken a second."""
+
+    PATIENCE = 1.0
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, of: int) -> None:
+        if self._shown or time.monotonic() - self._since > self.PATIENCE:
+            self._shown = True
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"\r\x1b[K{done} of {of} steps")
+                sys.stderr.flush()
+
+    def close(self) -> None:
+        """Wipe the line."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            self._shown = False

@@ -1,0 +1,51 @@
+"""What every operation is given: the backend, and how the caller wants it to be done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pcont.backend import Backend, open_backend
+from pcont.hierarchy import Registry
+from pcont.steps import Done, Progress, Step, carry_out
+
+
+@dataclass
+class Session:
+    """One caller's work on one backend.
+
+    `dry_run`: nothing is changed, `planned` has what would be done. `force`: what is protected is
+    touched all the same. `chosen`: the backend was named by the caller, who is taken at his word.
+    """
+
+    backend: Backend = field(default_factory=open_backend)
+    dry_run: bool = False
+    force: bool = False
+    chosen: bool = False
+    warn: Callable[[str], None] = lambda text: None
+    progress: Progress = lambda done, of: None
+    planned: list[str] = field(default_factory=list)
+
+    def registry(self) -> Registry:
+        """What is there now."""
+        return Registry(self.backend)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Registry]:
+        """Hold off other pcont commands, and see what is there in the meantime."""
+        with contextlib.ExitStack() as stack:
+            if not self.dry_run:
+                stack.enter_context(self.backend.turn())
+            yield self.registry()
+
+    def carry_out(self, steps: Sequence[Step]) -> Done:
+        """Do the steps, all or none; in a dry run, tell them."""
+        if self.dry_run:
+            self.planned += [line for step in steps for line in step.tell(self.backend)]
+            return Done(self.backend)
+        done = carry_out(self.backend, steps, self.progress)
+        for step in steps:
+            for note in step.notes():
+                self.warn(note)
+        return done

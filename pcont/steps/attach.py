@@ -1,0 +1,164 @@
+"""The step that moves a process, or one thread of it, into a container of every tree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from errno import ESRCH
+
+from pcont import explain, subsys
+from pcont.backend import Backend, Place
+from pcont.errors import LimitReached, PcontError
+from pcont.steps import Step
+from pcont.values import Ids
+
+# How often those are fetched that were forked while their parent was between two trees. A process
+# is between two trees only once, so one round does unless threads are made all the time.
+ROUNDS = 50
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a thread was: its container in every tree, and the CPUs it may run on."""
+
+    paths: dict[str, str]
+    affinity: Ids
+
+
+def in_order_of_refusal(places: Sequence[Place]) -> list[Place]:
+    """Trees whose controllers may refuse a task come first, the freezer last.
+
+    A refusal then comes before anything was moved, and a frozen task thaws only once it is in
+    every other tree: it does so on arrival in a thawed container.
+    """
+    return sorted(places, key=lambda place: subsys.entry_order(place.tree.split(",")))
+
+
+@dataclass
+class Enter(Step):
+    """Attach `task` (`whole`: its process with all threads) to the same container of all trees."""
+
+    task: int
+    whole: bool
+    places: Sequence[Place]
+    doing: str
+    origins: dict[int, Origin] = field(default_factory=dict)
+    before: dict[Place, set[int]] = field(default_factory=dict)
+    at: Place | None = None
+    vanished: bool = False
+
+    def __post_init__(self) -> None:
+        self.places = in_order_of_refusal(self.places)
+
+    @property
+    def _file(self) -> str:
+        return "cgroup.procs" if self.whole else "tasks"
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"echo {self.task} > {backend.show(place, self._file)}" for place in self.places]
+
+    def do(self, backend: Backend) -> None:
+        self.before = {place: _tasks(backend, place) for place in self.places}
+        for task in self._movers(backend):
+            self._remember(backend, task)
+        for place in self.places:
+            self._write(backend, place, self._file, self.task)
+        # Within one tree the kernel moves a process and its forks as one.
+        if len(self.places) > 1:
+            self._fetch_left_behind(backend)
+
+    def _movers(self, backend: Backend) -> list[int]:
+        """The threads to move that are there now."""
+        try:
+            return backend.threads(self.task) if self.whole else [self.task]
+        except ProcessLookupError:
+            return []
+
+    def _remember(self, backend: Backend, task: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.origins[task] = Origin(backend.membership(task), backend.affinity(task))
+
+    def _write(self, backend: Backend, place: Place, file: str, task: int) -> None:
+        self.at = place
+        try:
+            backend.write(place, file, str(task))
+        except OSError as err:
+            if err.errno != ESRCH or _lives(backend, task):
+                raise
+            self.vanished = self.vanished or task == self.task
+
+    def _fetch_left_behind(self, backend: Backend) -> None:
+        for _ in range(ROUNDS):
+            left = list(self._left_behind(backend))
+            if not left:
+                return
+            for place, task in left:
+                self._write(backend, place, "tasks", task)
+        raise LimitReached(
+            f"cannot {self.doing}: it makes threads or children faster than they can be moved",
+            hint="stop it first (kill -STOP), or include the freezer in the hierarchy",
+        )
+
+    def _left_behind(self, backend: Backend) -> Iterator[tuple[Place, int]]:
+        """Threads of the process, and children that it forked in between, that lack a tree."""
+        inside = {place: _tasks(backend, place) for place in self.places}
+        came = set().union(*(inside[place] - self.before[place] for place in self.places))
+        for task in came.union(self._movers(backend)):
+            for place in self.places:
+                if task not in inside[place] and _lives(backend, task):
+                    yield place, task
+
+    def undo(self, backend: Backend) -> None:
+        leader = self.origins.get(self.task)
+        if leader is None:
+            return
+        for task in [*self.origins, *self._later(backend)]:
+            origin = self.origins.get(task, leader)
+            with contextlib.suppress(ProcessLookupError):
+                for place in reversed(self.places):
+                    self._put_back(backend, task, place, origin.paths[place.tree])
+                if backend.affinity(task) != origin.affinity:
+                    backend.set_affinity(task, origin.affinity)
+        self.origins.clear()
+
+    def _put_back(self, backend: Backend, task: int, place: Place, path: str) -> None:
+        # Thread by thread: moving back the process would merge threads that were apart.
+        if backend.membership(task).get(place.tree) != path:
+            backend.write(Place(place.tree, path), "tasks", str(task))
+
+    def _later(self, backend: Backend) -> list[int]:
+        """Threads and children that came to be after the origins were noted."""
+        threads = self._movers(backend)
+        inside = {task for place in self.places for task in _tasks(backend, place)}
+        known = set(self.origins).union(*self.before.values())
+        children = [task for task in inside - known if self._descends(backend, task)]
+        return [task for task in {*threads, *children} if task not in self.origins]
+
+    def _descends(self, backend: Backend, task: int) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            while task > 1:
+                task = backend.task(task).parent
+                if task in self.origins:
+                    return True
+        return False
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)
+
+    def notes(self) -> list[str]:
+        return [f"task {self.task} ended while it was being moved"] if self.vanished else []
+
+
+def _tasks(backend: Backend, place: Place) -> set[int]:
+    try:
+        return {int(task) for task in backend.read(place, "tasks").split()}
+    except FileNotFoundError:
+        return set()
+
+
+def _lives(backend: Backend, task: int) -> bool:
+    try:
+        return not backend.task(task).gone
+    except ProcessLookupError:
+        return False
