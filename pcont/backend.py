@@ -248,7 +248,7 @@ class Backend(Protocol):
 
 BACKENDS = {
     "cgroupfs": "pcont.backend_cgroupfs:Cgroupfs",
-    "model": "pcont.backend_model:StoredModel",
+    "model": "pcont.model_store:StoredModel",
 }
 
 

@@ -12,6 +12,7 @@ import time
 from pcont import lock, procfs
 from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
 from pcont.errors import Unsupported
+from pcont.proc import Proc, no_task
 from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 
@@ -27,7 +28,7 @@ class Cgroupfs:
     name = "cgroupfs"
 
     def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
-        self.proc = proc
+        self.proc = Proc(proc)
         self.sys = sys
         self._trees: dict[str, Tree] | None = None
 
@@ -39,7 +40,7 @@ class Cgroupfs:
     def trees(self) -> tuple[Tree, ...]:
         known = [one.name for one in procfs.controllers(self._cgroups())]
         seen = [line for line in self._mounts() if line.type == "cgroup" and _on_top(line)]
-        found = procfs.trees(self._proc("self/cgroup"), seen, known)
+        found = procfs.trees(self.proc.text("self/cgroup"), seen, known)
         self._trees = {tree.id: tree for tree in found}
         return found
 
@@ -171,29 +172,21 @@ class Cgroupfs:
     # Tasks
 
     def task(self, task: int) -> Task:
-        pid = next(
-            int(line.split()[1])
-            for line in self._of_task(task, "status").splitlines()
-            if line.startswith("Tgid:")
-        )
-        return procfs.task(self._of_task(task, "stat"), pid)
+        return self.proc.task(task)
 
     def membership(self, task: int) -> dict[str, str]:
-        text = self._of_task(task, "cgroup")
+        text = self.proc.of(task, "cgroup")
         return {tree: path for number, tree, path in procfs.memberships(text) if number}
 
     def threads(self, pid: int) -> list[int]:
-        try:
-            return sorted(int(name) for name in os.listdir(f"{self.proc}/{pid}/task"))
-        except FileNotFoundError as err:
-            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid)) from err
+        return self.proc.threads(pid)
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         # The descriptor pins the process: what is looked at is what is signalled.
         descriptor = os.pidfd_open(pid)
         try:
             if self.membership(pid).get(place.tree) != place.path:
-                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+                raise no_task(pid)
             signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
@@ -244,17 +237,17 @@ class Cgroupfs:
 
     def _cgroups(self) -> str:
         try:
-            return self._proc("cgroups")
+            return self.proc.text("cgroups")
         except FileNotFoundError as err:
             raise Unsupported(
                 "this kernel has no cgroups",
-                path=f"{self.proc}/cgroups",
+                path=f"{self.proc.root}/cgroups",
                 errno=errno.ENOENT,
                 hint="rehearse with --backend model",
             ) from err
 
     def _mounts(self) -> list[procfs.MountLine]:
-        return procfs.mount_lines(self._proc("self/mountinfo"))
+        return procfs.mount_lines(self.proc.text("self/mountinfo"))
 
     def _unified(self) -> list[str]:
         point = procfs.point_of(self._mounts(), "cgroup2")
@@ -263,16 +256,6 @@ class Cgroupfs:
         with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:
             return stream.read().split()
         return []
-
-    def _of_task(self, task: int, file: str) -> str:
-        try:
-            return self._proc(f"{task}/{file}")
-        except (FileNotFoundError, ProcessLookupError) as err:
-            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(task)) from err
-
-    def _proc(self, file: str) -> str:
-        with open(f"{self.proc}/{file}", encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
 
     def _sys(self, file: str, default: str | None = None) -> str:
         try:

@@ -103,7 +103,7 @@ def _broken_rule(
         return None
     try:
         value = row.type.parse(wanted)
-    except ValueError:
+    except (ValueError, OverflowError):
         return Breach(errno, f"this is not what the file takes: {row.help}") if row.help else None
     now = LiveSite(backend, place)
     with contextlib.suppress(OSError, ValueError):

@@ -111,13 +111,35 @@ def point_of(lines: Iterable[MountLine], type: str, point: str = "") -> str | No
     return next((one.point for one in lines if one.type == type and point in ("", one.point)), None)
 
 
-def task(stat: str, pid: int) -> Task:
-    """A line of /proc/TID/stat (proc(5)); the name in parentheses may hold anything."""
+def _stat(stat: str) -> tuple[int, str, list[str]]:
+    """A line of /proc/TID/stat (proc(5)): id, name and the fields from the third on."""
     id, _, rest = stat.partition(" (")
+    # The name in parentheses may hold anything, parentheses too.
     name, _, rest = rest.rpartition(") ")
-    fields = rest.split()
+    return int(id), name, rest.split()
+
+
+@dataclass(frozen=True)
+class CpuTime:
+    """Nanoseconds of CPU time of a task, and the CPU where it ran last."""
+
+    user: int
+    system: int
+    cpu: int
+
+
+def cpu_time(stat: str, ticks: int) -> CpuTime:
+    """The times of a /proc/TID/stat, which counts `ticks` to the second."""
+    _, _, fields = _stat(stat)
+    user, system = (int(field) * 1_000_000_000 // ticks for field in fields[11:13])
+    return CpuTime(user, system, int(fields[36]))
+
+
+def task(stat: str, pid: int) -> Task:
+    """The facts of a /proc/TID/stat."""
+    id, name, fields = _stat(stat)
     return Task(
-        id=int(id),
+        id=id,
         pid=pid,
         parent=int(fields[1]),
         name=name,

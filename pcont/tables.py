@@ -57,6 +57,13 @@ class Site(Protocol):
         """Whether a task is in this container or below it."""
 
 
+class Modelled(Site, Protocol):
+    """A container of the model, which also knows what was used in it."""
+
+    def used(self) -> Mapping[int, tuple[int, int]]:
+        """Nanoseconds of user and of system time by CPU, of this container and those below."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A site as it would be with one value changed; everything else is the site's own."""
@@ -111,7 +118,8 @@ class ControlFile:
     `order`: among several keys of one `set`, lower ones are written first. `lasting`: a write
     cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `counter`: it changes
-    by itself. `shown`: listings show it beside the container.
+    by itself. `shown`: listings show it. `passed_on`: the kernel gives it to new children.
+    `derived`: how the model comes by the value of a file that nobody sets.
     """
 
     name: str
@@ -128,6 +136,8 @@ class ControlFile:
     inherit: bool = False
     moves_affinity: bool = False
     counter: bool = False
+    passed_on: bool = False
+    derived: Callable[[Modelled], Any] | None = None
     shown: bool = False
 
 

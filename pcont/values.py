@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 Ids = frozenset[int]
+
+_MOST = 1 << 16  # more CPUs than any kernel is built for
+_REGION = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+)/([0-9]+))?)?")
+_INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
 
 class Codec(Protocol):
@@ -24,15 +29,31 @@ class _IdList:
     def parse(self, text: str) -> Ids:
         found: set[int] = set()
         for word in text.replace(",", " ").split():
-            first, dash, last = word.partition("-")
-            low, high = int(first), int(last if dash else first)
-            if high < low:
-                raise ValueError(f"{word}: the range runs backwards")
-            found.update(range(low, high + 1))
+            region = _REGION.fullmatch(word)
+            if not region:
+                raise ValueError(f"{word}: neither a number nor a range")
+            low, high, used, group = (int(part) if part else None for part in region.groups())
+            found.update(_region(word, low or 0, high, used, group))
         return frozenset(found)
 
     def show(self, value: Iterable[int]) -> str:
         return ",".join(f"{low}-{high}" if high > low else str(low) for low, high in _runs(value))
+
+
+def _region(
+    word: str, low: int, high: int | None, used: int | None, group: int | None
+) -> Iterable[int]:
+    """`0-7:2/4` is the first two of every four (lib/bitmap-str.c, bitmap_parselist())."""
+    high = low if high is None else high
+    if high < low:
+        raise ValueError(f"{word}: the range runs backwards")
+    if high > _MOST:
+        raise OverflowError(f"{word}: there are not so many")
+    if used is None or group is None:
+        return range(low, high + 1)
+    if group == 0 or used > group:
+        raise ValueError(f"{word}: a group holds less than is used of it")
+    return [number for number in range(low, high + 1) if (number - low) % group < used]
 
 
 def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -46,11 +67,21 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
+def _integer(text: str) -> int:
+    """As kstrtoll(9) has it with base 0: 0x and a leading 0 change the base."""
+    plain = text.strip()
+    if not _INTEGER.fullmatch(plain):
+        raise ValueError(f"{plain!r} is no number")
+    digits = plain.lstrip("+-").lower()
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    return int(digits, base) * (-1 if plain.startswith("-") else 1)
+
+
 class _Integer:
     """A decimal number."""
 
     def parse(self, text: str) -> int:
-        return int(text)
+        return _integer(text)
 
     def show(self, value: int) -> str:
         return str(value)
@@ -60,7 +91,7 @@ class _Flag:
     """0 or 1; the kernel takes every number but 0 for 1."""
 
     def parse(self, text: str) -> int:
-        return 1 if int(text) else 0
+        return 1 if _integer(text) else 0
 
     def show(self, value: int) -> str:
         return "1" if value else "0"

@@ -18,6 +18,7 @@ TABLE = Subsystem(
             FLAG,
             writable=True,
             default=0,
+            passed_on=True,
         ),
         ControlFile("cgroup.procs", "the processes in the container, by pid", writable=True),
         ControlFile(
@@ -29,6 +30,7 @@ TABLE = Subsystem(
             FLAG,
             writable=True,
             default=0,
+            passed_on=True,
         ),
         ControlFile(
             "release_agent",

@@ -6,10 +6,12 @@ Nanoseconds, where V6 had milliseconds of the container's own tasks (patch seman
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import EINVAL
+from typing import Any
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem
-from pcont.values import INTEGER, TEXT
+from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem
+from pcont.values import INTEGER, TEXT, Codec
 
 
 def only_zero(now: Site, wanted: Site) -> Breach | None:
@@ -19,8 +21,37 @@ def only_zero(now: Site, wanted: Site) -> Breach | None:
     return None
 
 
-def _time(name: str, help: str) -> ControlFile:
-    return ControlFile(f"cpuacct.{name}", help, INTEGER, default=0, counter=True)
+USER, SYSTEM = 0, 1
+TICK = 10_000_000  # nanoseconds in a unit of cpuacct.stat: USER_HZ is 100
+
+
+def _total(site: Modelled, *kinds: int) -> int:
+    return sum(times[kind] for times in site.used().values() for kind in kinds)
+
+
+def _by_cpu(site: Modelled, *kinds: int) -> str:
+    """One number for each CPU that there could be, each with a blank after it."""
+    used = site.used()
+    numbers = [
+        sum(used.get(cpu, (0, 0))[kind] for kind in kinds) for cpu in range(site.machine.cpu_limit)
+    ]
+    return "".join(f"{number} " for number in numbers)
+
+
+def _all(site: Modelled) -> str:
+    used = site.used()
+    rows = [(cpu, *used.get(cpu, (0, 0))) for cpu in range(site.machine.cpu_limit)]
+    return "\n".join(["cpu user system", *(" ".join(map(str, row)) for row in rows)])
+
+
+def _stat(site: Modelled) -> str:
+    return f"user {_total(site, USER) // TICK}\nsystem {_total(site, SYSTEM) // TICK}"
+
+
+def _counter(
+    name: str, help: str, derived: Callable[[Modelled], Any], type: Codec = TEXT
+) -> ControlFile:
+    return ControlFile(f"cpuacct.{name}", help, type, counter=True, derived=derived)
 
 
 TABLE = Subsystem(
@@ -28,7 +59,7 @@ TABLE = Subsystem(
     help="CPU time used, in nanoseconds",
     controller="cpuacct",
     files=(
-        ControlFile("cpuacct.stat", "user and system time, in ticks of 10 ms", TEXT, counter=True),
+        _counter("stat", "user and system time, in ticks of 10 ms", _stat),
         ControlFile(
             "cpuacct.usage",
             "nanoseconds of CPU time used so far; 0 resets it",
@@ -40,12 +71,27 @@ TABLE = Subsystem(
             lasting=True,
             counter=True,
             shown=True,
+            derived=lambda site: _total(site, USER, SYSTEM),
         ),
-        ControlFile("cpuacct.usage_all", "per CPU: user and system nanoseconds", counter=True),
-        ControlFile("cpuacct.usage_percpu", "nanoseconds, one number per CPU", counter=True),
-        ControlFile("cpuacct.usage_percpu_sys", "the same, in the kernel only", counter=True),
-        ControlFile("cpuacct.usage_percpu_user", "the same, in user space only", counter=True),
-        _time("usage_sys", "nanoseconds spent in the kernel"),
-        _time("usage_user", "nanoseconds spent in user space"),
+        _counter("usage_all", "per CPU: user and system nanoseconds", _all),
+        _counter(
+            "usage_percpu",
+            "nanoseconds, one number per CPU",
+            lambda site: _by_cpu(site, USER, SYSTEM),
+        ),
+        _counter(
+            "usage_percpu_sys",
+            "the same, in the kernel only",
+            lambda site: _by_cpu(site, SYSTEM),
+        ),
+        _counter(
+            "usage_percpu_user", "the same, in user space only", lambda site: _by_cpu(site, USER)
+        ),
+        _counter(
+            "usage_sys", "nanoseconds in the kernel", lambda site: _total(site, SYSTEM), INTEGER
+        ),
+        _counter(
+            "usage_user", "nanoseconds in user space", lambda site: _total(site, USER), INTEGER
+        ),
     ),
 )

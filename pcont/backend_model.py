@@ -1,0 +1,476 @@
+"""The kernel in memory: cgroup v1 as it answers, errno for errno, driven by the tables.
+
+Live tasks of this machine can be attached (their forks are not seen); CPU time is charged where
+they are, as often as somebody looks. No release agent runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from errno import EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ERANGE
+from typing import Any, NoReturn
+
+from pcont import subsys
+from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
+from pcont.proc import Proc, no_task
+from pcont.procfs import CpuTime
+from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
+from pcont.values import Ids
+
+CONTROLLERS = ("cpuset", "cpuacct")
+LONGEST_NAME = 255
+SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
+
+
+def _refuse(number: int, where: str) -> NoReturn:
+    raise OSError(number, os.strerror(number), where)
+
+
+@dataclass
+class Known:
+    """A task that was attached, or looked at: where it is, and what has been charged for it."""
+
+    id: int
+    pid: int
+    start: int
+    cpus: Ids
+    charged: CpuTime
+    nodes: dict[int, Node] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Node:
+    """A container of the model; `values` has only what was written."""
+
+    tree: ModelTree
+    name: str
+    parent: Node | None
+    values: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    tasks: set[int] = field(default_factory=set)
+    times: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    # The node as a rule sees it (tables.Modelled)
+
+    @property
+    def path(self) -> str:
+        return join(self.parent.path, self.name) if self.parent else "/"
+
+    @property
+    def machine(self) -> Machine:
+        return self.tree.machine
+
+    def children(self) -> Iterable[Node]:
+        return self.nodes.values()
+
+    def value(self, file: str) -> Any:
+        row = self.row(file)
+        if row.derived:
+            return row.derived(self)
+        if file in self.values:
+            return self.values[file]
+        return self.tree.root_value(row) if self.parent is None else row.default
+
+    def populated(self) -> bool:
+        return bool(self.tasks) or any(child.populated() for child in self.children())
+
+    def used(self) -> Mapping[int, tuple[int, int]]:
+        return self.times
+
+    def row(self, file: str) -> ControlFile:
+        """The file's row; KeyError where this container has no such file."""
+        row = self.tree.rows[file]
+        if not row.where.holds(self.parent is None):
+            raise KeyError(file)
+        return row
+
+    def charge(self, cpu: int, user: int, system: int) -> None:
+        """Time used on a CPU, here and so in every container above."""
+        node: Node | None = self
+        while node:
+            before = node.times.get(cpu, (0, 0))
+            node.times[cpu] = (before[0] + user, before[1] + system)
+            node = node.parent
+
+
+@dataclass(eq=False)
+class ModelTree:
+    """A hierarchy of the model."""
+
+    number: int
+    controllers: tuple[str, ...]
+    name: str
+    machine: Machine
+    mounts: list[Mount] = field(default_factory=list)
+    rows: dict[str, ControlFile] = field(init=False)
+    root: Node = field(init=False)
+
+    def __post_init__(self) -> None:
+        files = [row for table in (subsys.core_table(), *self.tables) for row in table.files]
+        self.rows = {row.name: row for row in files}
+        self.root = Node(self, "", None)
+
+    @property
+    def tables(self) -> list[Subsystem]:
+        return [table for name in self.controllers if (table := subsys.load(name))]
+
+    @property
+    def id(self) -> str:
+        """As /proc/PID/cgroup has it."""
+        return ",".join([*self.controllers, f"name={self.name}"] if self.name else self.controllers)
+
+    def root_value(self, row: ControlFile) -> Any:
+        """What the root container has without anybody having written it."""
+        given = {"cpuset.cpus": self.machine.cpus, "cpuset.mems": self.machine.nodes}
+        if row.name in given:
+            return given[row.name]
+        return row.default if row.root_default is None else row.root_default
+
+
+class Model:
+    """A Backend without a kernel. `proc` is where the tasks of this machine are read."""
+
+    name = "model"
+
+    def __init__(self, machine: Machine = SMALL, proc: Proc | None = None) -> None:
+        self.hardware = machine
+        self.proc = proc or Proc()
+        self.active: list[ModelTree] = []
+        self.known: dict[int, Known] = {}
+        self.directories: set[str] = set()
+        self.next_number = 1
+
+    def environment(self) -> dict[str, str]:
+        return {"PCONT_BACKEND": self.name}
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    # What is there
+
+    def controllers(self) -> tuple[Controller, ...]:
+        numbers = {name: tree.number for tree in self.active for name in tree.controllers}
+        return tuple(Controller(name, numbers.get(name, 0), True) for name in CONTROLLERS)
+
+    def trees(self) -> tuple[Tree, ...]:
+        return tuple(
+            Tree(one.id, one.number, one.controllers, one.name, tuple(one.mounts))
+            for one in self.active
+        )
+
+    def machine(self) -> Machine:
+        return self.hardware
+
+    # Mounting (kernel/cgroup/cgroup-v1.c, cgroup1_root_to_use())
+
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
+        if not self._is_directory(point):
+            _refuse(ENOENT, point)
+        if not set(request.controllers) <= set(CONTROLLERS):
+            _refuse(EINVAL, point)
+        tree = self._reused(request, point) or self._new(request, point)
+        tree.mounts.append(Mount(point, source=source))
+
+    def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
+        for tree in self.active:
+            if request.name and tree.name != request.name:
+                continue
+            if set(tree.controllers) == set(request.controllers):
+                # Without a name, one without controllers is not meant by an empty set.
+                return tree
+            if request.name:
+                _refuse(EBUSY, point)
+        return None
+
+    def _new(self, request: TreeRequest, point: str) -> ModelTree:
+        if not (request.controllers or request.name):
+            _refuse(EINVAL, point)
+        if any(set(tree.controllers) & set(request.controllers) for tree in self.active):
+            _refuse(EBUSY, point)
+        controllers = tuple(name for name in CONTROLLERS if name in request.controllers)
+        tree = ModelTree(self.next_number, controllers, request.name, self.hardware)
+        self.next_number += 1
+        self.active.append(tree)
+        return tree
+
+    def umount(self, point: str) -> None:
+        tree, mount = self._mounted(point)
+        tree.mounts.remove(mount)
+        if not tree.mounts and not tree.root.nodes:
+            self.active.remove(tree)
+            for task in self.known.values():
+                task.nodes.pop(tree.number, None)
+
+    def _mounted(self, point: str) -> tuple[ModelTree, Mount]:
+        for tree in self.active:
+            for mount in reversed(tree.mounts):
+                if mount.point == point:
+                    return tree, mount
+        _refuse(EINVAL, point)
+
+    def _is_directory(self, path: str) -> bool:
+        return path in self.directories or os.path.isdir(path)
+
+    def missing(self, directory: str) -> list[str]:
+        found: list[str] = []
+        while not self._is_directory(directory):
+            found.insert(0, directory)
+            directory = os.path.dirname(directory)
+        return found
+
+    def make_directory(self, directory: str) -> None:
+        self.directories.add(directory)
+
+    def remove_directory(self, directory: str) -> None:
+        self.directories.discard(directory)
+
+    def default_directory(self, name: str) -> str:
+        return f"/sys/fs/cgroup/{name}"
+
+    def resolve(self, directory: str) -> str:
+        return os.path.normpath(directory)
+
+    # Containers
+
+    def _tree(self, id: str) -> ModelTree:
+        for tree in self.active:
+            if tree.id == id and tree.mounts:
+                return tree
+        _refuse(ENOENT, id)
+
+    def _node(self, place: Place) -> Node:
+        node = self._tree(place.tree).root
+        for word in place.path.split("/"):
+            if not word:
+                continue
+            if word not in node.nodes:
+                _refuse(ENOENT, self.show(place))
+            node = node.nodes[word]
+        return node
+
+    def make(self, place: Place) -> None:
+        if place.is_root:
+            _refuse(EEXIST, self.show(place))
+        parent = self._node(place.parent)
+        if len(os.fsencode(place.name)) > LONGEST_NAME:
+            _refuse(ENAMETOOLONG, self.show(place))
+        if place.name in parent.nodes or place.name in self.files(place.parent):
+            _refuse(EEXIST, self.show(place))
+        node = Node(parent.tree, place.name, parent)
+        for row in parent.tree.rows.values():
+            if row.passed_on and row.where.holds(False):
+                node.values[row.name] = parent.value(row.name)
+        if parent.value("cgroup.clone_children"):
+            _clone_lists(parent, node)
+        parent.nodes[place.name] = node
+
+    def remove(self, place: Place) -> None:
+        node = self._node(place)
+        self._reap()
+        if node.parent is None or node.tasks or node.nodes:
+            _refuse(EBUSY, self.show(place))
+        del node.parent.nodes[node.name]
+
+    def children(self, place: Place) -> list[str]:
+        return sorted(self._node(place).nodes)
+
+    def files(self, place: Place) -> dict[str, bool]:
+        node = self._node(place)
+        rows = [row for row in node.tree.rows.values() if row.where.holds(node.parent is None)]
+        return {row.name: row.writable for row in sorted(rows, key=lambda row: row.name)}
+
+    def read(self, place: Place, file: str) -> str:
+        node, row = self._row(place, file)
+        self._reap()
+        if file in subsys.TASK_FILES:
+            return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
+        return f"{row.type.show(node.value(file))}\n"
+
+    def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
+        node = self._node(place)
+        try:
+            return node, node.row(file)
+        except KeyError:
+            _refuse(ENOENT, self.show(place, file))
+
+    def _inside(self, node: Node, file: str) -> set[int]:
+        tasks = set(node.tasks)
+        if node.parent is None:
+            tasks |= self._elsewhere(node.tree)
+        if file == "cgroup.procs":
+            return {self.known[task].pid if task in self.known else task for task in tasks}
+        return tasks
+
+    def _elsewhere(self, tree: ModelTree) -> set[int]:
+        """The tasks of this machine that were never put anywhere in a hierarchy: in its root."""
+        found: set[int] = set()
+        for pid in self.proc.processes():
+            with contextlib.suppress(ProcessLookupError):
+                found.update(self.proc.threads(pid))
+        return {one for one in found if tree.number not in self._nodes_of(one)}
+
+    def _nodes_of(self, task: int) -> dict[int, Node]:
+        return self.known[task].nodes if task in self.known else {}
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        node, row = self._row(place, file)
+        where = self.show(place, file)
+        if not text:
+            return
+        if not row.writable:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
+        if file in subsys.TASK_FILES:
+            self._attach(node, text, file == "cgroup.procs", where)
+        else:
+            self._assign(node, row, text, where)
+
+    def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
+        try:
+            wanted = row.type.parse(text)
+        except ValueError as err:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+        except OverflowError as err:
+            raise WriteRefused(ERANGE, os.strerror(ERANGE), where) from err
+        for rule in row.rules:
+            self._check(rule(node, Wanted(node, row.name, wanted)), where)
+        node.values[row.name] = wanted
+        if row.derived:
+            node.times.clear()
+        if row.moves_affinity:
+            for task in node.tasks:
+                self.known[task].cpus = wanted
+
+    @staticmethod
+    def _check(breach: Breach | None, where: str) -> None:
+        if breach:
+            raise WriteRefused(breach.errno, os.strerror(breach.errno), where)
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        return dict(self._node(place).attributes)
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        node = self._node(place)
+        if text is not None:
+            node.attributes[name] = text
+        elif node.attributes.pop(name, None) is None:
+            _refuse(ENODATA, self.show(place))
+
+    def show(self, place: Place, file: str = "") -> str:
+        tree = next((one for one in self.active if one.id == place.tree and one.mounts), None)
+        base = tree.mounts[0].point if tree else f"{place.tree}:"
+        return base + join(place.path, file) if (place.path, file) != ("/", "") else base
+
+    # Tasks
+
+    def task(self, task: int) -> Task:
+        return self.proc.task(task)
+
+    def threads(self, pid: int) -> list[int]:
+        return self.proc.threads(pid)
+
+    def membership(self, task: int) -> dict[str, str]:
+        self._reap()
+        self.proc.task(task)
+        nodes = self._nodes_of(task)
+        return {
+            tree.id: nodes[tree.number].path if tree.number in nodes else "/"
+            for tree in self.active
+        }
+
+    def kill(self, pid: int, number: int, place: Place) -> None:
+        if self.membership(pid).get(place.tree) != place.path:
+            raise no_task(pid)
+        with contextlib.suppress(PermissionError):
+            os.kill(pid, signal.Signals(number))
+
+    def affinity(self, task: int) -> Ids:
+        return self.known[task].cpus if task in self.known else self.hardware.cpus
+
+    def set_affinity(self, task: int, cpus: Ids) -> None:
+        self._adopt(task).cpus = cpus
+
+    def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
+        for table in node.tree.tables:
+            for rule in table.entry:
+                self._check(rule(node), where)
+        try:
+            task = int(text)
+        except ValueError as err:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+        if task < 0:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
+        try:
+            movers = self.proc.threads(task or os.getpid()) if whole else [task or os.getpid()]
+            moved = [self._adopt(one) for one in movers]
+        except ProcessLookupError as err:
+            raise WriteRefused(err.errno, err.strerror, where) from err
+        for one in moved:
+            self._move(one, node)
+
+    def _move(self, task: Known, node: Node) -> None:
+        before = task.nodes.get(node.tree.number)
+        if before is node:
+            return
+        self._charge(task)
+        if before:
+            before.tasks.discard(task.id)
+        node.tasks.add(task.id)
+        task.nodes[node.tree.number] = node
+        if "cpuset" in node.tree.controllers:
+            task.cpus = node.value("cpuset.cpus")
+
+    def _adopt(self, task: int) -> Known:
+        """A live task, from now on known; a new thread is where its process is."""
+        if task not in self.known:
+            live = self.proc.task(task)
+            leader = self.known.get(live.pid)
+            cpus = leader.cpus if leader else self.hardware.cpus
+            one = Known(task, live.pid, live.start, cpus, self.proc.cpu_time(task))
+            self.known[task] = one
+            for node in dict(leader.nodes).values() if leader else ():
+                one.nodes[node.tree.number] = node
+                node.tasks.add(task)
+        return self.known[task]
+
+    def _reap(self) -> None:
+        """Charge the time that was used, and forget those who have ended."""
+        for task in list(self.known.values()):
+            try:
+                live = self.proc.task(task.id)
+                gone = live.gone or live.start != task.start
+                if not gone:
+                    self._charge(task)
+            except ProcessLookupError:
+                gone = True
+            if gone:
+                del self.known[task.id]
+                for node in task.nodes.values():
+                    node.tasks.discard(task.id)
+
+    def _charge(self, task: Known) -> None:
+        now = self.proc.cpu_time(task.id)
+        user, system = now.user - task.charged.user, now.system - task.charged.system
+        task.charged = now
+        for node in self._accounts(task):
+            node.charge(now.cpu % self.hardware.cpu_limit, user, system)
+
+    def _accounts(self, task: Known) -> Iterator[Node]:
+        for tree in self.active:
+            if "cpuacct" in tree.controllers:
+                yield task.nodes.get(tree.number, tree.root)
+
+
+def _clone_lists(parent: Node, node: Node) -> None:
+    """cgroup.clone_children: the lists are copied unless a sibling is exclusive."""
+    if "cpuset" not in parent.tree.controllers:
+        return
+    flags = ("cpuset.cpu_exclusive", "cpuset.mem_exclusive")
+    if any(sibling.value(flag) for sibling in parent.children() for flag in flags):
+        return
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        node.values[file] = parent.value(file)

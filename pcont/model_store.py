@@ -1,0 +1,212 @@
+"""The model between commands: its state in one file, for many commands at once.
+
+A change is written beside the file and renamed over it, so there is the old state or the new one.
+A file that is not understood is refused, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from pcont.backend import Mount
+from pcont.backend_cgroupfs import Cgroupfs
+from pcont.backend_model import Known, Model, ModelTree, Node
+from pcont.errors import PcontError, Unsupported
+from pcont.procfs import CpuTime
+from pcont.tables import Machine
+from pcont.values import ID_LIST
+
+VERSION = 1
+
+
+def default_file() -> str:
+    """Where the state is unless somebody says otherwise (XDG base directories)."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(base, "pcont", "model.json")
+
+
+class StoredModel(Model):
+    """A Model that reads its state from a file, and writes it back at the end of each turn."""
+
+    def __init__(self, file: str | None = None) -> None:
+        super().__init__(Cgroupfs().machine())
+        self.file = os.path.abspath(file or default_file())
+        self._depth = 0
+        self._load()
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PCONT_STATE": self.file}
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        if self._depth:
+            yield
+            return
+        os.makedirs(os.path.dirname(self.file), exist_ok=True)
+        # The lock is a file of its own: the state's is another one after every change.
+        descriptor = os.open(f"{self.file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._depth += 1
+            self._load()
+            before = _text(self)
+            try:
+                yield
+            finally:
+                # What a failed command could not put back is there, as it would be in the kernel.
+                if _text(self) != before:
+                    self._save()
+        finally:
+            self._depth = 0
+            os.close(descriptor)
+
+    def _load(self) -> None:
+        try:
+            with open(self.file, encoding="utf-8", errors="surrogateescape") as stream:
+                text = stream.read()
+        except FileNotFoundError:
+            return
+        try:
+            state = json.loads(text)
+            version = state["version"]
+        except (ValueError, TypeError, KeyError) as err:
+            raise self._corrupt(err) from err
+        if version != VERSION:
+            raise Unsupported(
+                f"the model's state has version {version}, and this pcont knows {VERSION}",
+                path=self.file,
+                hint="use the newer pcont, or another --state FILE",
+            )
+        try:
+            _restore(self, state)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as err:
+            raise self._corrupt(err) from err
+
+    def _corrupt(self, err: Exception) -> PcontError:
+        return PcontError(
+            f"the model's state cannot be read: {type(err).__name__}: {err}",
+            path=self.file,
+            hint="move the file away to begin anew, or use another --state FILE",
+        )
+
+    def _save(self) -> None:
+        directory = os.path.dirname(self.file)
+        descriptor, name = tempfile.mkstemp(prefix=".model-", dir=directory)
+        try:
+            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.write(_text(self))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(name, self.file)
+        except BaseException:
+            os.unlink(name)
+            raise
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _text(model: Model) -> str:
+    machine = model.hardware
+    return json.dumps(
+        {
+            "version": VERSION,
+            "machine": {
+                "cpus": ID_LIST.show(machine.cpus),
+                "nodes": ID_LIST.show(machine.nodes),
+                "cpu_limit": machine.cpu_limit,
+            },
+            "next_number": model.next_number,
+            "directories": sorted(model.directories),
+            "trees": [_tree(tree) for tree in model.active],
+            "tasks": [_task(task) for task in model.known.values()],
+        }
+    )
+
+
+def _tree(tree: ModelTree) -> dict[str, Any]:
+    return {
+        "number": tree.number,
+        "controllers": tree.controllers,
+        "name": tree.name,
+        "mounts": [vars(mount) for mount in tree.mounts],
+        "root": _container(tree.root),
+    }
+
+
+def _container(node: Node) -> dict[str, Any]:
+    rows = node.tree.rows
+    return {
+        "values": {file: rows[file].type.show(value) for file, value in node.values.items()},
+        "attributes": node.attributes,
+        "times": {str(cpu): times for cpu, times in node.times.items()},
+        "children": {name: _container(child) for name, child in node.nodes.items()},
+    }
+
+
+def _task(task: Known) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "pid": task.pid,
+        "start": task.start,
+        "cpus": ID_LIST.show(task.cpus),
+        "charged": vars(task.charged),
+        "paths": {str(number): node.path for number, node in task.nodes.items()},
+    }
+
+
+def _restore(model: Model, state: dict[str, Any]) -> None:
+    machine = state["machine"]
+    model.hardware = Machine(
+        ID_LIST.parse(machine["cpus"]), ID_LIST.parse(machine["nodes"]), machine["cpu_limit"]
+    )
+    model.next_number = int(state["next_number"])
+    model.directories = set(state["directories"])
+    model.active = []
+    for facts in state["trees"]:
+        tree = ModelTree(
+            facts["number"], tuple(facts["controllers"]), facts["name"], model.hardware
+        )
+        tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
+        _fill(tree.root, facts["root"])
+        model.active.append(tree)
+    model.known = {}
+    for facts in state["tasks"]:
+        _restore_task(model, facts)
+
+
+def _fill(node: Node, facts: dict[str, Any]) -> None:
+    rows = node.tree.rows
+    node.values = {file: rows[file].type.parse(text) for file, text in facts["values"].items()}
+    node.attributes = dict(facts["attributes"])
+    node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
+    for name, below in facts["children"].items():
+        node.nodes[name] = Node(node.tree, name, node)
+        _fill(node.nodes[name], below)
+
+
+def _restore_task(model: Model, facts: dict[str, Any]) -> None:
+    task = Known(
+        facts["id"],
+        facts["pid"],
+        facts["start"],
+        ID_LIST.parse(facts["cpus"]),
+        CpuTime(**facts["charged"]),
+    )
+    model.known[task.id] = task
+    for tree in model.active:
+        path = facts["paths"].get(str(tree.number))
+        if path is not None:
+            node = tree.root
+            for word in path.split("/"):
+                node = node.nodes[word] if word else node
+            node.tasks.add(task.id)
+            task.nodes[tree.number] = node
