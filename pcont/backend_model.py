@@ -22,7 +22,7 @@ from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
 from pcont.values import Ids
 
 CONTROLLERS = ("cpuset", "cpuacct")
-LONGEST_NAME = 255
+PATH_MAX = 4096  # kernfs has no limit of its own for a name
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
 
@@ -257,7 +257,7 @@ class Model:
         if place.is_root:
             _refuse(EEXIST, self.show(place))
         parent = self._node(place.parent)
-        if len(os.fsencode(place.name)) > LONGEST_NAME:
+        if len(os.fsencode(self.show(place))) >= PATH_MAX:
             _refuse(ENAMETOOLONG, self.show(place))
         if place.name in parent.nodes or place.name in self.files(place.parent):
             _refuse(EEXIST, self.show(place))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from errno import EACCES, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Any
 
-from pcont import subsys
+from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
 from pcont.tables import Breach, Machine, Wanted
@@ -84,6 +84,8 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
 
 def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
     """Why a value was refused: the file, its old and its wanted value, and the rule."""
+    if err.errno == ENOENT and not isinstance(err, WriteRefused):
+        return _no_file(backend, place, file, err)
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
         now = backend.read(place, file).rstrip("\n").replace("\n", "; ")
@@ -93,6 +95,13 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
     reason, hint = (breach.reason, breach.hint) if breach else ("", "")
     return from_oserror(err, doing, reason, hint, kinds=BY_WRITTEN)
+
+
+def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
+    hint = ""
+    with contextlib.suppress(OSError):
+        hint = keys.near(file, backend.files(place))
+    return from_oserror(err, f"set {file}: {place.path} has no such file", hint=hint)
 
 
 def _broken_rule(

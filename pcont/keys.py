@@ -65,8 +65,13 @@ def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Pl
 def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     """There is no such key here; the nearest ones are named."""
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
-    names = sorted({*known, *bare})
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    near = near or [name for name in names if key in name][:3]
-    hint = f"near: {', '.join(near)}" if near else f"pcont get {container.name} shows all"
+    hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """The known keys that look most like one that is not, as a hint."""
+    names = sorted(known)
+    found = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    found = found or [name for name in names if key in name][:3]
+    return f"near: {', '.join(found)}" if found else ""

@@ -98,7 +98,7 @@ def table(rows: Sequence[Any], kind: type) -> None:
     columns = COLUMNS[kind]
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(show(row) for _, show in columns))
+            print("\t".join(_one_line(show(row)) for _, show in columns))
         return
     from rich.console import Console
     from rich.table import Table
@@ -108,9 +108,14 @@ def table(rows: Sequence[Any], kind: type) -> None:
     for title, _ in columns:
         drawn.add_column(title, overflow="fold")
     for row in rows:
-        texts = [show(row) for _, show in columns]
+        texts = [_one_line(show(row)) for _, show in columns]
         drawn.add_row(*(Text(text, STYLES.get(text, "")) for text in texts))
     Console().print(drawn)
+
+
+def _one_line(text: str) -> str:
+    """What a task or a container calls itself must not break a line, or colour it."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def values(found: Sequence[records.Value], bare: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pcont.backend import Backend, open_backend
+from pcont.errors import PcontError
 from pcont.hierarchy import Registry
 from pcont.steps import Done, Progress, Step, carry_out
 
@@ -38,6 +39,16 @@ class Session:
             if not self.dry_run:
                 stack.enter_context(self.backend.turn())
             yield self.registry()
+
+    def take_back(self, done: Done | None, err: BaseException) -> None:
+        """Undo what was carried out, since something failed afterwards."""
+        if done is None:
+            return
+        with self.turn():
+            left = done.undo()
+        if isinstance(err, PcontError):
+            err.left += left
+            err.undone = True
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""

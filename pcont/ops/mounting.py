@@ -258,8 +258,8 @@ def _mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     )
     try:
         _make_roots(session, made)
-    except PcontError as err:
-        err.left += done.undo()
+    except BaseException as err:
+        session.take_back(done, err)
         raise
     return Mounted(wish.name, point)
 
@@ -319,8 +319,8 @@ def _revive(
                 where = session.backend.default_directory(_default_name(request))
                 again += _mount_steps(session.backend, registry, request, where)
         session.carry_out([*again, *_agent_steps(wish, f"name={wish.name}")])
-    except PcontError as err:
-        err.left += done.undo()
+    except BaseException as err:
+        session.take_back(done, err)
         raise
     return Mounted(wish.name, point)
 

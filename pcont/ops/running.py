@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from pcont import explain, guard
-from pcont.errors import Busy, PcontError, UsageProblem
+from pcont.errors import Busy, UsageProblem
 from pcont.hierarchy import Container, Hierarchy, present, required
 from pcont.ops.containers import create_steps, removals
 from pcont.ops.listing import locate
@@ -42,8 +42,9 @@ def run(
     try:
         execute(program, command, {**os.environ, **session.backend.environment()})
     except OSError as err:
-        done.undo()
-        raise refused(program, err) from err
+        failure = refused(program, err)
+        session.take_back(done, failure)
+        raise failure from err
 
 
 def _run_and_tidy(
@@ -154,9 +155,7 @@ def _spawn(
         child.start()
     except BaseException as err:
         child.abandon()
-        left = done.undo() if done else []
-        if isinstance(err, PcontError):
-            err.left += left
+        session.take_back(done, err)
         raise
     status = child.wait()
     if tidy:

@@ -15,6 +15,8 @@ from pcont.values import FLAG, ID_LIST, INTEGER, Ids
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
+RELAX = "cpuset.sched_relax_domain_level"
+HIGHEST_LEVEL = 5  # admin-guide/cgroup-v1/cpusets.rst, 1.8
 KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
 
 
@@ -129,6 +131,13 @@ def has_cpus_and_nodes(site: Site) -> Breach | None:
     )
 
 
+def a_level(now: Site, wanted: Site) -> Breach | None:
+    """The scheduler has a few levels of domains; how many depends on the machine."""
+    if -1 <= wanted.value(RELAX) <= HIGHEST_LEVEL:
+        return None
+    return Breach(EINVAL, f"levels go from -1 to {HIGHEST_LEVEL} at the most")
+
+
 def _flag(name: str, help: str, **more: object) -> ControlFile:
     return ControlFile(f"cpuset.{name}", help, FLAG, v6=name, writable=True, default=0, **more)  # type: ignore[arg-type]
 
@@ -200,11 +209,12 @@ TABLE = Subsystem(
             default=1,
         ),
         ControlFile(
-            "cpuset.sched_relax_domain_level",
+            RELAX,
             "how far the scheduler looks for idle CPUs, -1 to 5",
             INTEGER,
             writable=True,
             default=-1,
+            rules=(a_level,),
         ),
     ),
 )

@@ -1,0 +1,276 @@
+"""The same tests for the model and for the kernel, through the command line as a user types it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Loaded once here, and not in the process of every command.
+import pcont.explain
+import pcont.model_store
+import pcont.ops.doctor
+import pcont.ops.running
+import pcont.ops.settings
+import pcont.subsys.core
+import pcont.subsys.cpuacct
+import pcont.subsys.cpuset
+import pcont.syscalls
+from pcont.backend import Backend, open_backend
+from pcont.cli import main
+from pcont.values import ID_LIST
+from tests.conftest import IN_GUEST
+
+THREADED = """
+import os, sys, threading, time
+count = int(sys.argv[1])
+for _ in range(count - 1):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)["result"]
+
+
+@dataclass
+class Pcont:
+    """The command line over one backend: each call is a process of its own, as for a user."""
+
+    words: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    uid: int = 0
+
+    def __call__(self, *words: str) -> Result:
+        """Run one command, whatever comes of it."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            pid = os.fork()
+            if pid == 0:
+                self._become(words, out.fileno(), err.fileno())
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            out.seek(0)
+            err.seek(0)
+            result = Result(status, out.read(), err.read())
+        assert "Traceback" not in result.err, result.err
+        return result
+
+    def _become(self, words: Sequence[str], out: int, err: int) -> None:
+        """In the child: the command, with its own output."""
+        status = 70
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            sys.stdout = os.fdopen(1, "w", closefd=False)
+            sys.stderr = os.fdopen(2, "w", closefd=False)
+            os.environ.update(self.environment)
+            if self.uid:
+                os.setgroups([])
+                os.setresuid(self.uid, self.uid, self.uid)
+            status = main([*self.words, *words])
+            sys.stdout.flush()
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def ok(self, *words: str) -> str:
+        """Run a command that must succeed; its output."""
+        result = self(*words)
+        assert result.status == 0, f"{words}: {result.err}"
+        return result.out
+
+    def fails(self, status: int, *words: str) -> str:
+        """Run a command that must fail with this status; what it said."""
+        result = self(*words)
+        assert result.status == status, f"{words}: {result}"
+        return result.err
+
+    def get(self, place: str, key: str) -> str:
+        return self.ok("get", place, key).rstrip("\n")
+
+    def backend(self) -> Backend:
+        """The library's view of the same."""
+        return open_backend(self.words[1], self.words[3] if len(self.words) > 3 else None)
+
+    def paths(self, task: int) -> dict[str, str]:
+        """Where a task is, tree by tree."""
+        return dict(self.backend().membership(task))
+
+    def affinity(self, task: int) -> str:
+        return ID_LIST.show(self.backend().affinity(task))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("model", id="model"),
+        pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel),
+    ]
+)
+def pcont(request: pytest.FixtureRequest, tmp_path: Path) -> Pcont:
+    """The command line, over the model and over the kernel."""
+    if request.param == "model":
+        state = str(tmp_path / "model.json")
+        return Pcont(("--backend", "model", "--state", state))
+    return Pcont(("--backend", "cgroupfs"))
+
+
+@pytest.fixture
+def kernel() -> Pcont:
+    """The command line over the kernel only."""
+    return Pcont(("--backend", "cgroupfs"))
+
+
+_counter = iter(range(1_000_000))
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that nobody else has."""
+    return f"pct{os.getpid()}-{next(_counter)}"
+
+
+def starts_empty(pcont: Pcont) -> bool:
+    """Whether nothing is bound, so that a test may bind what it likes."""
+    return "model" in pcont.words or IN_GUEST
+
+
+@dataclass
+class Jobs:
+    """A hierarchy over cpuset and cpuacct for one test, tied or single; gone afterwards."""
+
+    pcont: Pcont
+    name: str
+    controllers: dict[str, str]
+
+    def at(self, path: str) -> str:
+        return f"{self.name}:{path}"
+
+    def tree(self, controller: str) -> str:
+        """The id of the tree that has a controller."""
+        return self.controllers[controller]
+
+
+def _mount_single(pcont: Pcont, name: str) -> Iterator[Jobs]:
+    pcont.ok("mount", "-o", "cpuset,cpuacct", "--name", name)
+    tree = f"cpuset,cpuacct,name={name}"
+    yield Jobs(pcont, name, {"cpuset": tree, "cpuacct": tree})
+    _clear(pcont, name)
+    pcont.ok("umount", name)
+
+
+def _mount_tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
+    separate = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in separate:
+        pcont.ok("mount", "-o", controller)
+    pcont.ok("mount", "--tie", "--name", name, "-o", "cpuset,cpuacct", "--at", f"/{name}")
+    yield Jobs(pcont, name, {"cpuset": "cpuset", "cpuacct": "cpuacct"})
+    _clear(pcont, name)
+    pcont.ok("umount", name)
+    for controller in separate:
+        pcont.ok("umount", controller)
+
+
+def _clear(pcont: Pcont, name: str) -> None:
+    (top,) = json.loads(pcont.ok("tree", f"{name}:/", "--json"))["result"]
+    for child in top["children"]:
+        pcont.ok("rm", "-r", "--kill", f"{name}:{child['path']}")
+
+
+SHAPES: dict[str, Callable[[Pcont, str], Iterator[Jobs]]] = {
+    "single": _mount_single,
+    "tied": _mount_tied,
+}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("model", "single"), id="model-single"),
+        pytest.param(("model", "tied"), id="model-tied"),
+        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel),
+        pytest.param(("cgroupfs", "single"), id="kernel-single", marks=pytest.mark.guest),
+    ]
+)
+def jobs(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Jobs]:
+    """The hierarchy of the main job: one tree of the kernel, or several that are tied."""
+    backend, shape = request.param
+    words = ["--backend", backend]
+    if backend == "model":
+        words += ["--state", str(tmp_path / "model.json")]
+    yield from SHAPES[shape](Pcont(tuple(words)), name)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., int]]:
+    """Start processes that sleep, with so many threads each; they are gone after the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(threads: int = 1) -> int:
+        command = [sys.executable, "-c", THREADED, str(threads)] if threads > 1 else _SLEEP
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        if threads > 1:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        return process.pid
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+_SLEEP = ["sleep", "600"]
+
+
+def threads_of(pid: int) -> list[int]:
+    return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+
+
+def eventually(holds: Callable[[], bool], patience: float = 10.0) -> bool:
+    """Whether something comes true: for what the kernel does later."""
+    limit = time.monotonic() + patience
+    while not holds():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@contextlib.contextmanager
+def in_background(work: Callable[[], None]) -> Iterator[None]:
+    """Something that goes on meanwhile."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

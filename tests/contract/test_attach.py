@@ -1,0 +1,221 @@
+"""attach: whole processes or single threads, into every tree or into none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pcont.backend import Place
+from pcont.values import Ids
+from tests.contract.conftest import Jobs, Pcont, starts_empty, threads_of
+
+
+def inside(jobs: Jobs, task: int) -> str | None:
+    rows = json.loads(jobs.pcont.ok("where", str(task), "--json"))["result"]
+    return str(next(row for row in rows if row["hierarchy"] == jobs.name)["container"])
+
+
+def test_a_process_moves_with_all_its_threads(jobs: Jobs, start: Callable[..., int]) -> None:
+    pid = start(threads=50)
+    jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "cpus=1")
+    assert jobs.pcont.ok("attach", jobs.at("/a"), str(pid)) == ""
+    tasks = threads_of(pid)
+    assert len(tasks) == 50
+    for tree in ("cpuset", "cpuacct"):
+        home = f"/{jobs.name}/a" if jobs.tree(tree) == tree else "/a"
+        assert {jobs.pcont.paths(task)[jobs.tree(tree)] for task in tasks} == {home}
+    assert {jobs.pcont.affinity(task) for task in tasks} == {"1"}
+    assert len(jobs.pcont.ok("ps", jobs.at("/a")).splitlines()) == 50
+
+
+def test_one_thread_moves_alone(jobs: Jobs, start: Callable[..., int]) -> None:
+    pid = start(threads=5)
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    chosen = threads_of(pid)[3]
+    jobs.pcont.ok("attach", "--thread", jobs.at("/a"), str(chosen))
+    assert inside(jobs, chosen) == "/a"
+    assert all(inside(jobs, task) != "/a" for task in threads_of(pid) if task != chosen)
+    assert jobs.pcont.get(jobs.at("/a"), "tasks") == str(chosen)
+
+
+def test_any_thread_stands_for_its_process(jobs: Jobs, start: Callable[..., int]) -> None:
+    pid = start(threads=3)
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    jobs.pcont.ok("attach", jobs.at("/a"), str(threads_of(pid)[2]))
+    assert {inside(jobs, task) for task in threads_of(pid)} == {"/a"}
+
+
+def test_what_is_no_task(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    said = jobs.pcont.fails(3, "attach", jobs.at("/a"), str(ended.pid))
+    assert "ESRCH" in said
+    for text in ("x", "0", "-1", "1.5", ""):
+        jobs.pcont.fails(2, "attach", jobs.at("/a"), "--", text)
+
+
+def test_a_zombie_has_ended(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    said = jobs.pcont.fails(3, "attach", jobs.at("/a"), str(zombie.pid))
+    zombie.wait()
+    assert "zombie" in said
+
+
+def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    first = start()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    before = jobs.pcont.paths(first)
+    jobs.pcont.fails(3, "attach", jobs.at("/a"), str(first), str(ended.pid))
+    assert jobs.pcont.paths(first) == before
+
+
+@pytest.mark.parametrize("given", [[], ["cpus=0"], ["mems=0"]])
+def test_an_empty_cpuset_admits_nobody_and_says_what_is_missing(
+    jobs: Jobs, start: Callable[..., int], given: list[str]
+) -> None:
+    words = [word for setting in given for word in ("-s", setting)]
+    jobs.pcont.ok("create", jobs.at("/a"), *words)
+    pid = start()
+    before = jobs.pcont.paths(pid)
+    said = jobs.pcont.fails(7, "attach", jobs.at("/a"), str(pid))
+    missing = [key for key in ("cpus", "mems") if f"{key}=0" not in given]
+    assert all(f"cpuset.{key}" in said for key in missing)
+    assert "create -i" in said
+    assert "ENOSPC" in said
+    assert "space left" not in said
+    assert jobs.pcont.paths(pid) == before
+
+
+def test_a_container_that_is_not_there(jobs: Jobs, start: Callable[..., int]) -> None:
+    said = jobs.pcont.fails(3, "attach", jobs.at("/no"), str(start()))
+    assert f"pcont create {jobs.at('/no')}" in said
+
+
+def test_a_dry_run_moves_nobody(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    pid = start()
+    before = jobs.pcont.paths(pid)
+    told = jobs.pcont.ok("attach", "-n", jobs.at("/a"), str(pid))
+    assert f"echo {pid} > " in told
+    assert jobs.pcont.paths(pid) == before
+
+
+def test_pid_1_is_protected(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    assert "--force" in jobs.pcont.fails(4, "attach", jobs.at("/a"), "1")
+
+
+@pytest.mark.kernel
+def test_a_kernel_thread_that_refuses_is_reported_as_such(kernel: Pcont, name: str) -> None:
+    """kthreadd may not be moved; what it says is asked of a hierarchy that takes anybody else."""
+    kernel.ok("mount", "-o", "none", "--name", name)
+    try:
+        kernel.ok("create", f"{name}:/a")
+        said = kernel.fails(7, "attach", f"{name}:/a", "2")
+        assert "kernel thread" in said
+        assert "kthreadd" in said
+        assert "EINVAL" in said
+    finally:
+        kernel.ok("rm", f"{name}:/a")
+        kernel.ok("umount", name)
+
+
+@pytest.fixture
+def two(pcont: Pcont, name: str) -> Iterator[tuple[str, str]]:
+    """Two hierarchies apart, with /b refusing in the second to be tried: cpuacct, and cpuset."""
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    trees = ("cpuacct", "cpuset")
+    for tree in trees:
+        pcont.ok("create", "-i", f"{tree}:/{name}")
+        pcont.ok("create", "-i", f"{tree}:/{name}/old")
+        pcont.ok("create", f"{tree}:/{name}/new")
+    yield trees
+    for tree in trees:
+        pcont.ok("rm", "-r", "--kill", f"{tree}:/{name}")
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+def test_threads_that_were_apart_are_apart_again_after_a_refusal(
+    pcont: Pcont, two: tuple[str, str], name: str, start: Callable[..., int]
+) -> None:
+    """50 threads, some in a second container and with an affinity of their own.
+
+    cpuset would refuse before anything was moved; so the process goes through the step as it
+    would if the refusing tree came second.
+    """
+    from pcont.errors import BadValue
+    from pcont.steps import carry_out
+    from pcont.steps.attach import Enter
+
+    pid = start(threads=50)
+    tasks = threads_of(pid)
+    backend = pcont.backend()
+    for task in tasks[10:20]:
+        pcont.ok("attach", "--thread", f"cpuset,cpuacct:/{name}/old", str(task))
+    for task in tasks[15:30]:
+        with backend.turn():
+            backend.set_affinity(task, frozenset({task % 2}))
+    before = {task: (pcont.paths(task), pcont.affinity(task)) for task in tasks}
+
+    pcont.fails(7, "attach", f"cpuset,cpuacct:/{name}/new", str(pid))
+    assert {task: (pcont.paths(task), pcont.affinity(task)) for task in tasks} == before
+
+    pcont.ok("set", f"cpuset:/{name}/new", "cpus=0", "mems=0")
+    backend = pcont.backend()
+    step = Enter(pid, True, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
+    with backend.turn(), pytest.raises(Exception, match="ENOENT") as caught:
+        carry_out(backend, [step])
+    assert not isinstance(caught.value, BadValue)
+    assert {task: (pcont.paths(task), pcont.affinity(task)) for task in tasks} == before
+
+
+def test_a_second_process_that_is_refused_brings_the_first_one_back(
+    pcont: Pcont, two: tuple[str, str], name: str, start: Callable[..., int]
+) -> None:
+    from pcont.errors import NotFound
+    from pcont.steps import carry_out
+    from pcont.steps.attach import Enter
+
+    first, second = start(threads=4), start()
+    backend = pcont.backend()
+    affinity: Ids = frozenset({1})
+    with backend.turn():
+        backend.set_affinity(first, affinity)
+    before = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
+    good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
+    steps = [Enter(first, True, [good], "first"), Enter(second, True, [bad], "second")]
+    with backend.turn(), pytest.raises(NotFound):
+        carry_out(backend, steps)
+    after = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
+    assert after == before
+
+
+def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., int]) -> None:
+    """The first look saw it; then it was gone: through the library, where one can step between."""
+    from pcont.hierarchy import Registry
+    from pcont.session import Session
+    from pcont.steps.attach import Enter
+
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    victim = subprocess.Popen(["sleep", "600"])
+    notes: list[str] = []
+    session = Session(jobs.pcont.backend(), warn=notes.append)
+    with session.turn():
+        places = Registry(session.backend).place(jobs.at("/a")).places
+        step = Enter(victim.pid, True, places, "attach")
+        victim.kill()
+        victim.wait()
+        session.carry_out([step])
+    assert notes == [f"task {victim.pid} ended while it was being moved"]

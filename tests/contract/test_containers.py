@@ -1,0 +1,231 @@
+"""create and rm: in every tree or in none, with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from pcont.backend import Place
+from tests.contract.conftest import Jobs, eventually, threads_of
+
+
+def there(jobs: Jobs) -> list[str]:
+    """The paths of all containers of the hierarchy that are in any of its trees."""
+    (top,) = json.loads(jobs.pcont.ok("tree", jobs.at("/"), "--json"))["result"]
+
+    def paths(node: dict[str, list[dict[str, object]]]) -> list[str]:
+        below = [path for child in node["children"] for path in paths(child)]  # type: ignore[arg-type]
+        return [str(node["path"]), *below]
+
+    return paths(top)
+
+
+def test_a_container_is_made_in_every_tree_and_says_nothing(jobs: Jobs) -> None:
+    assert jobs.pcont.ok("create", jobs.at("/a")) == ""
+    (top,) = json.loads(jobs.pcont.ok("tree", jobs.at("/"), "--json"))["result"]
+    (child,) = top["children"]
+    assert (child["path"], child["missing"], child["tasks"]) == ("/a", [], 0)
+
+
+def test_one_that_exists_is_busy_and_p_makes_only_what_is_missing(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"))
+    said = jobs.pcont.fails(5, "create", jobs.at("/a"))
+    assert "exists" in said
+    assert "EEXIST" in said
+    jobs.pcont.ok("create", "-p", jobs.at("/a"), jobs.at("/a/b/c"))
+    assert there(jobs) == ["/", "/a", "/a/b", "/a/b/c"]
+
+
+def test_a_missing_parent_is_not_found(jobs: Jobs) -> None:
+    said = jobs.pcont.fails(3, "create", jobs.at("/no/child"))
+    assert "ENOENT" in said
+    assert "create -p" in said
+    assert there(jobs) == ["/"]
+
+
+def test_several_are_made_or_none(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/old"))
+    jobs.pcont.fails(5, "create", jobs.at("/a"), jobs.at("/b"), jobs.at("/old"))
+    assert there(jobs) == ["/", "/old"]
+
+
+def test_a_refused_setting_takes_the_new_containers_away_again(jobs: Jobs) -> None:
+    said = jobs.pcont.fails(
+        7, "create", "-p", "-i", jobs.at("/a"), jobs.at("/b/c"), "-s", "cpuset.cpus=nonsense"
+    )
+    assert "undone" in said
+    assert there(jobs) == ["/"]
+
+
+def test_settings_and_inheritance_apply_to_what_was_made(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=1", "-s", "memory_migrate=1")
+    root = jobs.pcont.get(jobs.at("/"), "cpuset.mems")
+    assert jobs.pcont.get(jobs.at("/a"), "cpuset.mems") == root
+    assert jobs.pcont.get(jobs.at("/a/b"), "cpuset.mems") == root
+    assert jobs.pcont.get(jobs.at("/a/b"), "cpuset.cpus") == "1"
+    assert jobs.pcont.get(jobs.at("/a/b"), "cpuset.memory_migrate") == "1"
+
+
+def test_without_inheritance_a_cpuset_begins_empty(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"))
+    assert jobs.pcont.get(jobs.at("/a"), "cpuset.cpus") == ""
+
+
+def test_an_unknown_key_makes_nothing(jobs: Jobs) -> None:
+    said = jobs.pcont.fails(3, "create", jobs.at("/a"), "-s", "cpuset.cpsu=1")
+    assert "cpuset.cpus" in said
+    assert there(jobs) == ["/"]
+
+
+@pytest.mark.parametrize("path", ["/../x", "/a/../../x", "/./x", "/a\nb"])
+def test_names_that_could_escape_are_refused_before_anything(jobs: Jobs, path: str) -> None:
+    jobs.pcont.fails(7, "create", jobs.at("/ok"), jobs.at(path))
+    assert there(jobs) == ["/"]
+
+
+def test_a_name_may_hold_blanks_colons_commas_and_letters_of_any_script(jobs: Jobs) -> None:
+    for path in ("/with blank", "/with:colon", "/with,comma", "/größe", "/back\\slash"):
+        jobs.pcont.ok("create", jobs.at(path))
+        assert path in there(jobs)
+        jobs.pcont.ok("rm", jobs.at(path))
+
+
+def test_only_a_path_that_the_kernel_does_not_take_is_too_long(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/" + "x" * 300))
+    said = jobs.pcont.fails(7, "create", jobs.at("/" + "y" * 4096))
+    assert "ENAMETOOLONG" in said
+    assert there(jobs) == ["/", "/" + "x" * 300]
+
+
+def test_a_dry_run_tells_and_changes_nothing(jobs: Jobs) -> None:
+    told = jobs.pcont.ok("create", "-n", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
+    assert "mkdir " in told
+    assert "echo '0' > " in told
+    assert there(jobs) == ["/"]
+    would = json.loads(jobs.pcont.ok("--json", "create", "--dry-run", jobs.at("/a")))
+    assert all(line.startswith("mkdir ") for line in would["would"])
+
+
+def test_a_partial_container_is_shown_completed_and_removed(jobs: Jobs) -> None:
+    tree = jobs.tree("cpuset")
+    if tree == jobs.tree("cpuacct"):
+        return
+    pcont = jobs.pcont
+    noted = pcont("create", f"cpuset:/{jobs.name}/part")
+    assert noted.status == 0
+    assert f"{jobs.name}, which is partial" in noted.err
+    (top,) = json.loads(pcont.ok("tree", jobs.at("/"), "--json"))["result"]
+    assert "cpuacct" in top["children"][0]["missing"]
+    said = pcont.fails(3, "get", jobs.at("/part"))
+    assert "partial" in said
+    pcont.ok("create", jobs.at("/part"))
+    (top,) = json.loads(pcont.ok("tree", jobs.at("/"), "--json"))["result"]
+    assert top["children"][0]["missing"] == []
+    pcont.ok("rm", f"cpuacct:/{jobs.name}/part")
+    pcont.ok("rm", jobs.at("/part"))
+    assert there(jobs) == ["/"]
+
+
+def test_rm_of_what_is_not_there_is_not_found(jobs: Jobs) -> None:
+    jobs.pcont.fails(3, "rm", jobs.at("/no"))
+
+
+def test_rm_of_the_root_is_denied(jobs: Jobs) -> None:
+    assert "umount" in jobs.pcont.fails(4, "rm", jobs.at("/"))
+
+
+def test_rm_of_a_container_with_children_names_them(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", jobs.at("/a/b"), jobs.at("/a/c"))
+    said = jobs.pcont.fails(5, "rm", jobs.at("/a"))
+    assert "b, c" in said
+    jobs.pcont.ok("rm", "-r", jobs.at("/a"))
+    assert there(jobs) == ["/"]
+
+
+def test_rm_of_several_removes_all_or_none(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-i", *(jobs.at(f"/{one}") for one in "abc"))
+    pid = start()
+    jobs.pcont.ok("attach", jobs.at("/c"), str(pid))
+    said = jobs.pcont.fails(5, "rm", *(jobs.at(f"/{one}") for one in "abc"))
+    assert str(pid) in said
+    assert there(jobs) == ["/", "/a", "/b", "/c"]
+
+
+def test_a_removal_that_fails_half_way_brings_back_settings(
+    jobs: Jobs, start: Callable[..., int]
+) -> None:
+    """The second of two steps fails behind the check that comes before: through the library."""
+    from pcont.errors import Busy
+    from pcont.hierarchy import Registry
+    from pcont.ops.containers import removals
+    from pcont.steps import carry_out
+
+    jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"), "-s", "cpus=1")
+    jobs.pcont.ok("set", jobs.at("/a"), "notify_on_release=1")
+    jobs.pcont.ok("attach", jobs.at("/b"), str(start()))
+    backend = jobs.pcont.backend()
+    before = jobs.pcont.ok("get", jobs.at("/a"))
+    with backend.turn():
+        registry = Registry(backend)
+        doomed = [registry.place(jobs.at("/a")), registry.place(jobs.at("/b"))]
+        with pytest.raises(Busy):
+            carry_out(backend, removals(backend, doomed))
+    assert there(jobs) == ["/", "/a", "/b"]
+    assert jobs.pcont.ok("get", jobs.at("/a")) == before
+
+
+def test_evict_moves_every_task_to_the_parent(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"))
+    first, second = start(threads=5), start()
+    jobs.pcont.ok("attach", jobs.at("/a/b"), str(first))
+    jobs.pcont.ok("attach", jobs.at("/a"), str(second))
+    jobs.pcont.ok("rm", "-r", "--evict", jobs.at("/a"))
+    assert there(jobs) == ["/"]
+    for task in [*threads_of(first), second]:
+        rows = json.loads(jobs.pcont.ok("where", str(task), "--json"))["result"]
+        assert next(row for row in rows if row["hierarchy"] == jobs.name)["container"] == "/"
+
+
+def test_kill_ends_every_task(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"))
+    pids = [start(threads=3), start()]
+    jobs.pcont.ok("attach", jobs.at("/a/b"), *map(str, pids))
+    jobs.pcont.ok("rm", "-r", "--kill", jobs.at("/a"))
+    assert there(jobs) == ["/"]
+    for pid in pids:
+        assert eventually(lambda pid=pid: _ended(pid))  # type: ignore[misc]
+
+
+def _ended(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as stream:
+        return stream.read().rpartition(") ")[2].startswith("Z")
+
+
+def test_kill_refuses_what_runs_pcont_itself(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    command = ["sh", "-c", '"$@"; echo $?; exit 0', "sh", *_pcont(jobs), "rm", "--kill"]
+    out = jobs.pcont.ok("run", jobs.at("/a"), "--auto-delete", "--", *command, jobs.at("/a"))
+    assert out == "4\n"
+
+
+def _pcont(jobs: Jobs) -> list[str]:
+    import sys
+
+    return [sys.executable, "-m", "pcont", *jobs.pcont.words]
+
+
+def test_kill_and_evict_exclude_each_other(jobs: Jobs) -> None:
+    jobs.pcont.fails(2, "rm", "--kill", "--evict", jobs.at("/a"))
+
+
+def test_a_place_can_be_a_directory_below_a_mount(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"))
+    backend = jobs.pcont.backend()
+    backend.trees()
+    base = "/" if jobs.tree("cpuset") != "cpuset" else f"/{jobs.name}"
+    directory = backend.show(Place(jobs.tree("cpuset"), base))
+    assert jobs.pcont.get(os.path.join(directory, "a"), "cpuset.cpus") == ""
+    jobs.pcont.fails(3, "get", "/proc", "cpuset.cpus")
