@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Loaded once here, and not in the process of every command.
 import pytest
 
-# Loaded once here, and not in the process of every command.
 import pcont.explain
 import pcont.model_store
 import pcont.ops.doctor

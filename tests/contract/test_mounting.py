@@ -1,0 +1,334 @@
+"""mount and umount: the patch's rules, and hierarchies that are really gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pcont.backend import Place
+from pcont.procfs import unescape
+from tests.contract.conftest import Pcont, starts_empty
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("model", id="model"),
+        pytest.param("cgroupfs", id="kernel", marks=pytest.mark.guest),
+    ]
+)
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Pcont:
+    """The command line where nothing is bound: the model, and the kernel of a guest."""
+    if request.param == "model":
+        return Pcont(("--backend", "model", "--state", str(tmp_path / "model.json")))
+    return Pcont(("--backend", "cgroupfs"))
+
+
+def rows(pcont: Pcont) -> dict[str, dict[str, object]]:
+    found = json.loads(pcont.ok("hierarchies", "--json"))["result"]
+    return {row["name"]: row for row in found}
+
+
+def test_two_subsystems_are_one_hierarchy_of_the_kernel(bare: Pcont, tmp_path: Path) -> None:
+    point = str(tmp_path / "dev" / "containers")
+    said = bare.ok("mount", "-o", "cpuset,cpuacct", point)
+    assert said == f"cpuset,cpuacct {point}\n"
+    assert {tree.id for tree in bare.backend().trees()} == {"cpuset,cpuacct"}
+    (row,) = rows(bare).values()
+    assert row["subsystems"] == ["cpuset", "cpuacct"]
+    assert row["mountpoint"] == point
+    bare.ok("umount", point)
+    assert rows(bare) == {}
+    assert not os.path.exists(tmp_path / "dev")
+
+
+def test_the_same_set_again_is_the_same_hierarchy(bare: Pcont, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "one"), str(tmp_path / "two")
+    bare.ok("mount", "-o", "cpuset,cpuacct", first)
+    bare.ok("create", "cpuset:/a")
+    bare.ok("mount", "-o", "cpuacct,cpuset,cpuacct", second)
+    assert len(rows(bare)) == 1
+    assert bare.get(f"{second}/a", "cpus") == ""
+    assert bare.ok("mount", "-o", "cpuset,cpuacct", second) == f"cpuset,cpuacct {second}\n"
+    bare.ok("umount", second)
+    assert bare.get(f"{first}/a", "cpus") == ""
+    bare.ok("rm", "cpuset:/a")
+    bare.ok("umount", "cpuset")
+    assert rows(bare) == {}
+
+
+def test_an_overlap_with_another_set_is_busy_and_names_who_has_it(bare: Pcont) -> None:
+    bare.ok("mount", "-o", "cpuset,cpuacct", "--name", "jobs")
+    said = bare.fails(5, "mount", "-o", "cpuset")
+    assert "cpuset is bound to jobs at " in said
+    assert "--tie" in said
+    said = bare.fails(5, "mount", "-o", "cpuset,cpuacct", "--name", "other")
+    assert "jobs" in said
+    if "model" in bare.words:
+        assert "cpuset,cpuacct are one hierarchy" in said.replace(", ", ",")
+    bare.ok("umount", "jobs")
+
+
+def test_words_that_are_no_subsystems(bare: Pcont) -> None:
+    said = bare.fails(3, "mount", "-o", "nosuch")
+    assert "known:" in said
+    assert "cpuset" in said
+    bare.fails(7, "mount", "-o", "cpuset,,cpuacct")
+    bare.fails(7, "mount", "-o", "")
+    bare.fails(7, "mount", "-o", "none,cpuset", "--name", "x")
+    bare.fails(2, "mount", "-o", "none")
+    bare.fails(2, "mount", "-o", "cpuset", "--at", "/a")
+    assert rows(bare) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["cpuset", "all", "none", "with blank", "a:b", "a,b", "x" * 64, "ä"]
+)
+def test_names_that_cannot_be(bare: Pcont, name: str) -> None:
+    bare.fails(7, "mount", "-o", "none", "--name", name)
+    assert rows(bare) == {}
+
+
+def test_a_name_of_63_characters_is_the_longest(bare: Pcont, tmp_path: Path) -> None:
+    bare.ok("mount", "-o", "none", "--name", "x" * 63, str(tmp_path / "long"))
+    assert list(rows(bare)) == ["x" * 63]
+    bare.ok("umount", "x" * 63)
+
+
+def test_umount_with_containers_keeps_the_tree(bare: Pcont, tmp_path: Path) -> None:
+    point = str(tmp_path / "m")
+    bare.ok("mount", "-o", "cpuset,cpuacct", point)
+    bare.ok("create", "-p", "-i", "cpuset:/a/b", "-s", "cpus=1")
+    said = bare("umount", "cpuset")
+    assert said.status == 0
+    assert "stays active" in said.err
+    (row,) = rows(bare).values()
+    assert (row["mounted"], row["containers"]) == (False, None)
+    assert "active, not mounted" in bare.ok("hierarchies")
+    assert "not mounted" in bare.fails(3, "get", "cpuset:/a", "cpus")
+    bare.fails(5, "mount", "-o", "cpuset")
+    bare.ok("mount", "-o", "cpuset,cpuacct", point)
+    assert bare.get("cpuset:/a/b", "cpus") == "1"
+    bare.ok("rm", "-r", "cpuset:/a")
+    bare.ok("umount", "cpuset")
+    assert rows(bare) == {}
+
+
+def test_create_remove_and_umount_at_once_never_lingers(bare: Pcont, tmp_path: Path) -> None:
+    for _ in range(100):
+        bare.ok("mount", "-o", "cpuset,cpuacct", str(tmp_path / "m"))
+        bare.ok("create", "-p", "-i", "cpuset:/a/b", "cpuset:/c")
+        bare.ok("rm", "-r", "cpuset:/a", "cpuset:/c")
+        bare.ok("umount", "cpuset")
+        assert bare.backend().trees() == ()
+
+
+def test_all_means_every_subsystem(bare: Pcont, tmp_path: Path) -> None:
+    bare.ok("mount", str(tmp_path / "m"))
+    (row,) = rows(bare).values()
+    enabled = json.loads(bare.ok("subsys", "--json"))["result"]
+    assert row["subsystems"] == [one["name"] for one in enabled if one["enabled"]]
+    bare.ok("umount", str(tmp_path / "m"))
+    assert rows(bare) == {}
+
+
+def test_a_release_agent_can_be_given_at_mount_and_again_later(bare: Pcont, tmp_path: Path) -> None:
+    point = str(tmp_path / "m")
+    bare.ok("mount", "-o", "cpuacct", "--release-agent", "/bin/true", point)
+    assert bare.get("cpuacct:/", "release_agent") == "/bin/true"
+    bare.ok("mount", "-o", "cpuacct", "--release-agent", "/bin/false", point)
+    assert bare.get("cpuacct:/", "release_agent") == "/bin/false"
+    bare.ok("umount", "cpuacct")
+
+
+def test_a_tie_over_what_is_bound_and_what_is_free(bare: Pcont) -> None:
+    bare.ok("mount", "-o", "cpuset")
+    bare.ok("mount", "--tie", "--name", "jobs", "-o", "cpuset,cpuacct", "--no-freezer")
+    row = rows(bare)["jobs"]
+    assert [tree["id"] for tree in row["trees"]] == ["name=jobs", "cpuset", "cpuacct"]  # type: ignore[attr-defined]
+    bare.ok("create", "-i", "jobs:/a")
+    assert bare.get("cpuset:/a", "cpus") == bare.get("jobs:/", "cpus")
+    bare.ok("get", "cpuacct:/a")
+    assert "part of jobs" in bare.fails(5, "umount", "cpuset")
+    bare.ok("rm", "jobs:/a")
+    bare.ok("umount", "jobs")
+    assert set(rows(bare)) == {"cpuset"}
+    bare.ok("umount", "cpuset")
+
+
+def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
+    for controller in ("cpuset", "cpuacct"):
+        bare.ok("mount", "-o", controller)
+    words = ["mount", "--tie", "--name", "jobs", "-o", "cpuset,cpuacct", "--at", "/x"]
+    bare.ok(*words)
+    bare.ok("create", "-i", "jobs:/a", "-s", "cpus=1")
+    said = bare("umount", "jobs")
+    assert said.status == 0
+    assert "stays active" in said.err
+    assert "active but not mounted" in bare.fails(3, "get", "jobs:/a")
+    assert "has other subsystems: cpuset, cpuacct" in bare.fails(
+        5, "mount", "--tie", "--name", "jobs", "-o", "cpuset"
+    )
+    bare.ok(*words)
+    assert bare.get("jobs:/a", "cpus") == "1"
+    bare.ok(*words)
+    bare.ok("rm", "jobs:/a")
+    bare.ok("umount", "jobs")
+    assert bare.ok("tree", "cpuset").count("\n") == 1
+    for controller in ("cpuset", "cpuacct"):
+        bare.ok("umount", controller)
+
+
+def test_a_tie_whose_third_tree_refuses_leaves_nothing(
+    pcont: Pcont, name: str, start: Callable[..., int]
+) -> None:
+    """create over three tied trees, the third failing: a child's name that is a file there."""
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    options = ["-o", "cpuset,cpuacct", "--at", f"/{name}", "--no-freezer"]
+    pcont.ok("mount", "--tie", "--name", name, *options)
+    trees = [tree["id"] for tree in rows(pcont)[name]["trees"]]  # type: ignore[attr-defined]
+    file = {"cpuset": "cpuset.cpus", "cpuacct": "cpuacct.usage"}[trees[2]]
+    said = pcont.fails(5, "create", f"{name}:/{file}")
+    assert "EEXIST" in said
+    assert "undone" in said
+    for tree in trees:
+        base = f"/{name}" if tree in ("cpuset", "cpuacct") else "/"
+        assert pcont.backend().children(Place(tree, base)) == []
+    pcont.ok("umount", name)
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+def test_a_selector_over_several_is_a_tie_without_a_name(
+    pcont: Pcont, name: str, start: Callable[..., int]
+) -> None:
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    place = f"cpuset,cpuacct:/{name}"
+    pcont.ok("create", "-i", place)
+    pid = start()
+    pcont.ok("attach", place, str(pid))
+    assert {pcont.paths(pid)[tree] for tree in ("cpuset", "cpuacct")} == {f"/{name}"}
+    pcont.fails(5, "create", place)
+    pcont.ok("rm", "--evict", f"cpuacct,cpuset,cpuacct:/{name}")
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+@pytest.mark.parametrize("first", ["/both", "/old"])
+def test_create_in_two_hierarchies_where_the_second_fails(
+    pcont: Pcont, name: str, first: str
+) -> None:
+    other = f"{name}-b"
+    pcont.ok("mount", "-o", "none", "--name", name)
+    pcont.ok("mount", "-o", "none", "--name", other)
+    pcont.ok("create", f"{other}:/y")
+    pcont.fails(5, "create", f"{name}:/x", f"{other}:/y")
+    assert pcont.backend().children(Place(f"name={name}")) == []
+    pcont.ok("rm", f"{other}:/y")
+    pcont.ok("umount", name)
+    pcont.ok("umount", other)
+
+
+@pytest.fixture
+def named(pcont: Pcont, name: str, tmp_path: Path) -> Iterator[tuple[Pcont, str, str]]:
+    """A hierarchy without controllers, at a directory with a blank in its name."""
+    point = str(tmp_path / "with blank" / "m")
+    pcont.ok("mount", "-o", "none", "--name", name, point)
+    yield pcont, name, point
+    pcont.ok("umount", name)
+
+
+def test_a_named_hierarchy_without_controllers(named: tuple[Pcont, str, str]) -> None:
+    pcont, name, point = named
+    row = rows(pcont)[name]
+    assert row["subsystems"] == []
+    assert row["mountpoint"] == point
+    pcont.ok("create", f"name={name}:/a")
+    assert pcont.backend().children(Place(f"name={name}")) == ["a"]
+    assert pcont.ok("get", f"{point}/a", "notify_on_release") == "0\n"
+    pcont.ok("rm", f"{point}/a/")
+
+
+def test_the_same_name_again_is_one_more_view(
+    named: tuple[Pcont, str, str], tmp_path: Path
+) -> None:
+    pcont, name, point = named
+    view = str(tmp_path / "view")
+    pcont.ok("mount", "-o", "none", "--name", name, view)
+    pcont.ok("create", f"{view}/a")
+    assert pcont.get(f"{point}/a", "notify_on_release") == "0"
+    pcont.ok("rm", f"{name}:/a")
+    pcont.ok("umount", view)
+    assert rows(pcont)[name]["mountpoint"] == point
+
+
+def test_umount_of_a_mount_by_others_is_denied(pcont: Pcont, name: str) -> None:
+    if "model" in pcont.words or starts_empty(pcont):
+        return
+    said = pcont.fails(4, "umount", "cpuset")
+    assert "--foreign" in said
+    assert os.path.exists("/sys/fs/cgroup/cpuset/cpuset.cpus")
+
+
+def test_umount_of_what_is_not_mounted(pcont: Pcont) -> None:
+    pcont.fails(3, "umount", "/")
+    pcont.fails(3, "umount", "no-such-name")
+
+
+@pytest.mark.kernel
+def test_the_mount_that_a_person_sees(kernel: Pcont, name: str, tmp_path: Path) -> None:
+    point = str(tmp_path / "deep" / "er")
+    kernel.ok("mount", "-o", "none", "--name", name, point)
+    with open("/proc/self/mountinfo") as stream:
+        (line,) = [line for line in stream if f"name={name}" in line]
+    assert unescape(line.split()[4]) == point
+    assert line.partition(" - ")[2].split()[1] == "pcont:2"
+    kernel.ok("umount", name)
+    assert not os.path.exists(tmp_path / "deep")
+
+
+@pytest.mark.kernel
+def test_a_mount_point_in_use_is_busy_and_stays(kernel: Pcont, name: str, tmp_path: Path) -> None:
+    point = tmp_path / "m"
+    kernel.ok("mount", "-o", "none", "--name", name, str(point))
+    handle = os.open(point, os.O_RDONLY)
+    try:
+        said = kernel.fails(5, "umount", name)
+        assert "EBUSY" in said
+        assert name in rows(kernel)
+    finally:
+        os.close(handle)
+    kernel.ok("umount", name)
+
+
+def test_a_dry_run_of_a_tie_tells_every_step(pcont: Pcont, name: str) -> None:
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    before = rows(pcont)
+    told = pcont.ok(
+        "mount", "-n", "--tie", "--name", name, "-o", "cpuset,cpuacct", "--at", f"/{name}"
+    )
+    assert f"none,name={name}" in told
+    assert "setfattr" in told
+    assert "mkdir" in told
+    assert rows(pcont) == before
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+def test_a_directory_in_the_way(pcont: Pcont, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    if "model" in pcont.words:
+        return
+    said = pcont.fails(3, "mount", "-o", "none", "--name", name, str(file))
+    assert "ENOTDIR" in said
+    assert name not in rows(pcont)

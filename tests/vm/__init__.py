@@ -1,0 +1,1 @@
+"""Boots guests in QEMU and runs the kernel part of the suite inside."""

@@ -1,0 +1,146 @@
+"""python -m tests.vm: boots the guests and runs the kernel part of the suite inside."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from .boot import JUNIT, SHARED, Boot, Lost, run, shell
+from .guests import GUESTS, Guest
+from .prepare import NotPrepared, cache_folder, kvm_works, prepare
+from .report import Report, read_junit
+
+LOST = 128
+NOT_PREPARED = 2
+KEPT_RUNS = 20
+
+EPILOG = """\
+Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x
+Any other command line in the guest:    python -m tests.vm --run 'cat /proc/cgroups'
+
+The exit status is the one of the command in the guest, the highest of several guests, and 128 for
+a guest that hung or died. The results of a run (console.log, junit.xml, guest.env) are kept in the
+cache, ~/.cache/pcont/vm/runs, the kernels beside them: remove kernels to get newer ones.
+"""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(argv)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        guests = [guest for guest in GUESTS if guest.name in options.guest or not options.guest]
+        kernels = prepare(guests[:1] if options.shell else guests)
+        if options.prepare:
+            return 0
+        kvm = kvm_works()
+        boots = [
+            Boot(guest, kernels[guest.name], results(options, guest), kvm, command(options))
+            for guest in guests
+            if guest.name in kernels
+        ]
+        return shell(boots[0]) if options.shell else run_all(boots, options.timeout)
+    except NotPrepared as error:
+        print(f"tests.vm: {error}", file=sys.stderr)
+        return NOT_PREPARED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; the -- by hand, as versions of argparse differ in it."""
+    here, after = split(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.vm",
+        usage="%(prog)s [options] [-- PYTEST_ARG...]",
+        description="Boot guests and run the kernel part of the test suite inside.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [guest.name for guest in GUESTS]
+    parser.add_argument(
+        "--guest", action="append", default=[], choices=names, help="only this guest (repeatable)"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--prepare", action="store_true", help="install and download, boot nothing")
+    what.add_argument("--shell", action="store_true", help="a shell in the (first) guest")
+    what.add_argument("--run", metavar="COMMAND", help="run a bash command line, not pytest")
+    parser.add_argument(
+        "--timeout", type=float, default=900, metavar="S", help="seconds for a guest (%(default)s)"
+    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="keep results below DIR")
+    options = parser.parse_args(here)
+    if after and (options.run or options.shell or options.prepare):
+        parser.error("words after -- are for pytest")
+    options.pytest = after
+    return options
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
+    end = argv.index("--") if "--" in argv else len(argv)
+    return argv[:end], argv[end + 1 :]
+
+
+def command(options: argparse.Namespace) -> str:
+    """The command line for the guest."""
+    if options.shell or options.run:
+        return options.run or ""
+    pytest = [
+        sys.executable,
+        "-u",
+        "-m",
+        "pytest",
+        "-m",
+        "kernel or guest",
+        "-p",
+        "no:cacheprovider",
+    ]
+    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *options.pytest])
+
+
+def results(options: argparse.Namespace, guest: Guest) -> Path:
+    """A fresh folder for one run; of those in the cache only the newest stay."""
+    runs = options.results or cache_folder() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    if not options.results:
+        for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path(tempfile.mkdtemp(prefix=f"{stamp}-{guest.name}-", dir=runs.resolve()))
+
+
+def run_all(boots: list[Boot], timeout: float) -> int:
+    reports = [run_one(boot, timeout) for boot in boots]
+    for report in reports:
+        print(report)
+    return max(LOST if report.status is None else report.status for report in reports)
+
+
+def run_one(boot: Boot, timeout: float) -> Report:
+    how = "KVM" if boot.kvm else "emulation"
+    print(f"{boot.guest.name}: booting {boot.kernel.name} under {how}", flush=True)
+    start = time.monotonic()
+    status: int | None = None
+    try:
+        status = run(boot, timeout)
+    except Lost as error:
+        print(error, file=sys.stderr, flush=True)
+    seconds = time.monotonic() - start
+    counts = read_junit(boot.results / JUNIT)
+    return Report(boot.guest.name, boot.result("release"), boot.kvm, seconds, status, counts)
+
+
+def stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """As an exception, so that the guest is ended on the way out."""
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,237 @@
+"""Boots one guest, shows what it says, and tells how it ended."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .guests import Guest
+from .prepare import NotPrepared
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SHARED = Path("/run/pcont")  # the result folder as the guest sees it
+JUNIT = "junit.xml"
+TAIL = 40  # lines of the console to show of a lost guest
+GRACE = 15.0  # seconds to power off once the status is there
+
+# Without these features of the CPU the guest loads fewer drivers and TCG emulates less.
+EMULATED_CPU = "-cpu qemu64,-svm"
+
+
+class Lost(Exception):
+    """The guest hung or died: no status of its command, hence no verdict on any test."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot of a guest: which kernel, how, what to run there, and where the results go."""
+
+    guest: Guest
+    kernel: Path
+    results: Path
+    kvm: bool
+    command: str = ""  # none is a shell
+
+    @property
+    def log(self) -> Path:
+        return self.results / "console.log"
+
+    def result(self, name: str) -> str | None:
+        """What the guest left under a name in the result folder."""
+        try:
+            return (self.results / name).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+
+def vng_argv(boot: Boot) -> list[str]:
+    """The command line that boots a guest."""
+    guest = boot.guest
+    root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
+    opts = f"-no-reboot -virtfs {root}" + ("" if boot.kvm else f" {EMULATED_CPU}")
+    argv = [
+        *("--run", str(boot.kernel), "--name", f"pcont-{guest.name}", "--user", "root"),
+        *("--cpus", str(guest.cpus), "--memory", f"{guest.memory}M", *numa_options(guest)),
+        *("--force-9p", f"--rwdir={SHARED}={boot.results}"),
+        *("--append", "panic=-1", "--append", "oops=panic"),
+        f"--qemu-opts={opts}",
+    ]
+    if not boot.kvm:
+        argv.append("--disable-kvm")
+    script = str(SHARED / "guest.sh")
+    return [*argv, "--verbose", "--exec", script] if boot.command else [*argv, "--shell", script]
+
+
+def numa_options(guest: Guest) -> list[str]:
+    memory, cpus = guest.memory // guest.nodes, guest.cpus // guest.nodes
+    first = range(0, guest.nodes * cpus, cpus)
+    nodes = [f"{memory}M,cpus={cpu}-{cpu + cpus - 1}" for cpu in first]
+    return [word for node in nodes for word in ("--numa", node)]
+
+
+def guest_env(boot: Boot) -> str:
+    """What guest.sh reads first: variables of its own, then the environment of the command."""
+    environment = {
+        "HOME": "/run/home",
+        "TMPDIR": "/run/tmp/pcont",
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin"
+        ":/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/run/tmp/hypothesis",
+        "PCONT_KERNEL_TESTS": "1",
+        "PCONT_GUEST": boot.guest.name,
+    }
+    if os.environ.get("PCONT_MUST"):
+        environment["PCONT_MUST"] = os.environ["PCONT_MUST"]
+    lines = [
+        f"LAYOUT={boot.guest.layout}",
+        f"CHECKOUT={shlex.quote(str(CHECKOUT))}",
+        f"CACHED=({shlex.join(cached_folders(shell=not boot.command))})",
+        f"COMMAND={shlex.quote(boot.command)}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cached_folders(shell: bool) -> list[str]:
+    """Folders to look at through the cache; not the checkout where a person may edit meanwhile."""
+    folders = [] if shell else [str(CHECKOUT)]
+    folders += [sys.prefix, sysconfig.get_path("stdlib"), "/usr/bin"]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    return [*folders, f"/usr/lib/{multiarch}"]
+
+
+def vng() -> str:
+    """The virtme-ng of this environment, or the one in PATH."""
+    beside = Path(sys.executable).with_name("vng")
+    found = str(beside) if beside.exists() else shutil.which("vng")
+    if found is None:
+        raise NotPrepared("virtme-ng is missing: pip install -e '.[test]'")
+    return found
+
+
+def lay_out(boot: Boot) -> None:
+    """Fills the result folder with what the guest starts from; enough to replay it by hand."""
+    shutil.copy(Path(__file__).with_name("guest.sh"), boot.results)
+    (boot.results / "guest.sh").chmod(0o755)  # an archive of the sources may lose it
+    (boot.results / "guest.env").write_text(guest_env(boot))
+    (boot.results / "tmp").mkdir()
+
+
+def host_env(boot: Boot) -> dict[str, str]:
+    """virtme-ng leaves temporary files behind when it is killed: they go with the results."""
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return {**os.environ, "TMPDIR": str(boot.results / "tmp"), "PATH": path}
+
+
+class Console:
+    """All that a guest and its kernel say, in a file; some of it is shown as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._file = path.open("w", encoding="utf-8")
+        self._lock = threading.Lock()
+        self._readers: list[threading.Thread] = []
+
+    def follow(self, stream: IO[bytes], show: bool) -> None:
+        reader = threading.Thread(target=self._read, args=(stream, show), daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def _read(self, stream: IO[bytes], show: bool) -> None:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            with self._lock:
+                self.tail.append(line)
+                print(line, file=self._file, flush=True)
+                if show:
+                    print(line, flush=True)
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.join(timeout=5)
+        with self._lock:
+            self._file.close()
+
+
+def run(boot: Boot, timeout: float) -> int:
+    """Runs the command in the guest; its exit status, or Lost when there is none."""
+    lay_out(boot)
+    console = Console(boot.log)
+    # The guest's output and the kernel's console arrive on two pipes. QEMU opens them by name and
+    # would truncate a file.
+    process = subprocess.Popen(
+        [vng(), *vng_argv(boot)],
+        cwd=CHECKOUT,
+        env=host_env(boot),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        console.follow(process.stdout, show=True)
+        console.follow(process.stderr, show=False)
+        ended = wait(process, boot, timeout)
+    finally:
+        kill(process)
+        console.close()
+        shutil.rmtree(boot.results / "tmp", ignore_errors=True)
+    status = boot.result("status")
+    if status is None:
+        raise Lost(lost(boot, console, "died" if ended else f"hung for {timeout:g} s"))
+    return int(status)
+
+
+def wait(process: subprocess.Popen[bytes], boot: Boot, timeout: float) -> bool:
+    """Until the machine ends by itself (True) or its time is over (False)."""
+    deadline = time.monotonic() + timeout
+    finishing = False
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return True
+        if not finishing and boot.result("status") is not None:
+            finishing, deadline = True, time.monotonic() + GRACE
+        time.sleep(0.1)
+    return False
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends virtme-ng and its QEMU; the group outlives its leader."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def lost(boot: Boot, console: Console, how: str) -> str:
+    shown = "\n".join(f"  | {line}" for line in console.tail)
+    return (
+        f"VM lost: guest {boot.guest.name} {how}; the end of its console:\n{shown}\n"
+        f"the whole console: {boot.log}"
+    )
+
+
+def shell(boot: Boot) -> int:
+    """Gives the terminal to a shell in the guest."""
+    if not sys.stdin.isatty():
+        raise NotPrepared("a shell needs a terminal: --run runs a command without one")
+    lay_out(boot)
+    try:
+        return subprocess.run([vng(), *vng_argv(boot)], cwd=CHECKOUT, env=host_env(boot)).returncode
+    finally:
+        shutil.rmtree(boot.results / "tmp", ignore_errors=True)

@@ -1,0 +1,23 @@
+"""The guests that the kernel part of the suite runs in, one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Layout = Literal["v1", "hybrid", "v2"]
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A machine to boot; memory and CPUs are split evenly over the NUMA nodes."""
+
+    name: str
+    kernel: str  # matches the whole name of a Debian package; the newest match is booted
+    layout: Layout  # what guest.sh leaves at /sys/fs/cgroup
+    cpus: int = 4
+    nodes: int = 2
+    memory: int = 1024  # MiB
+
+
+GUESTS = (Guest("6.1-v1", kernel=r"linux-image-6\.1\.0-\d+-amd64", layout="v1"),)

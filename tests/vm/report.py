@@ -1,0 +1,54 @@
+"""What came of a guest, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Results of the tests of one run."""
+
+    passed: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def read_junit(path: Path) -> Counts | None:
+    """The counts that pytest left, errors among the failures; None without a whole report."""
+    try:
+        suites = list(ElementTree.parse(path).getroot().iter("testsuite"))
+    except (FileNotFoundError, ElementTree.ParseError):
+        return None
+    total = {
+        name: sum(int(suite.get(name, 0)) for suite in suites)
+        for name in ("tests", "failures", "errors", "skipped")
+    }
+    failed = total["failures"] + total["errors"]
+    return Counts(total["tests"] - failed - total["skipped"], failed, total["skipped"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a guest did; no status is a lost machine."""
+
+    name: str
+    release: str | None
+    kvm: bool
+    seconds: float
+    status: int | None
+    counts: Counts | None
+
+    def __str__(self) -> str:
+        machine = f"{self.release or 'not booted'}, {'KVM' if self.kvm else 'emulation'}"
+        if self.status is None:
+            end = "VM lost"
+        else:
+            end = str(self.counts) if self.counts else "no test report"
+            end += f", exit {self.status}" if self.status else ""
+        return f"{self.name}: {machine}, {self.seconds:.0f} s: {end}"

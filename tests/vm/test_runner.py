@@ -1,0 +1,148 @@
+"""The runner's own parts that need no guest: choosing a kernel, command lines, reports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from . import __main__ as runner
+from .boot import CHECKOUT, Boot, cached_folders, guest_env, kill, vng_argv, wait
+from .guests import GUESTS, Guest
+from .prepare import NotPrepared, install, newest
+from .report import Counts, Report, read_junit
+
+KNOWN = (
+    "linux-image-6.1.0-9-amd64",
+    "linux-image-6.1.0-56-amd64",
+    "linux-image-6.1.0-50-amd64",
+    "linux-image-6.1.0-57-cloud-amd64",
+    "linux-image-6.1.0-57-rt-amd64",
+    "linux-image-6.1.0-57-amd64-dbg",
+    "linux-image-6.1.0-57-amd64-unsigned",
+    "linux-image-6.12.94+deb12-amd64",
+)
+
+
+def boot(guest: Guest = GUESTS[0], kvm: bool = False, command: str = "true") -> Boot:
+    return Boot(guest, Path("/k/vmlinuz"), Path("/results"), kvm, command)
+
+
+@pytest.mark.parametrize("guest", GUESTS, ids=lambda guest: guest.name)
+def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
+    argv = vng_argv(boot(guest))
+    assert argv[argv.index("--cpus") + 1] == str(guest.cpus)
+    assert argv[argv.index("--memory") + 1] == f"{guest.memory}M"
+    assert argv.count("--numa") == guest.nodes
+    assert f"LAYOUT={guest.layout}\n" in guest_env(boot(guest))
+
+
+def test_nodes_share_memory_and_cpus_evenly() -> None:
+    argv = vng_argv(boot(Guest("any", kernel="", layout="v1", cpus=4, nodes=2, memory=1024)))
+    nodes = [argv[at + 1] for at, word in enumerate(argv) if word == "--numa"]
+    assert nodes == ["512M,cpus=0-1", "512M,cpus=2-3"]
+
+
+def test_without_kvm_the_guest_is_emulated() -> None:
+    assert "--disable-kvm" in vng_argv(boot(kvm=False))
+    assert "--disable-kvm" not in vng_argv(boot(kvm=True))
+
+
+def test_without_a_command_the_guest_is_a_shell() -> None:
+    assert "--exec" in vng_argv(boot())
+    argv = vng_argv(boot(command=""))
+    assert "--shell" in argv
+    assert "--exec" not in argv
+
+
+def test_guest_names_are_unique() -> None:
+    assert len({guest.name for guest in GUESTS}) == len(GUESTS)
+
+
+def test_the_newest_plain_kernel_is_chosen() -> None:
+    assert newest(GUESTS[0].kernel, KNOWN) == "linux-image-6.1.0-56-amd64"
+
+
+def test_no_kernel_is_chosen_where_none_fits() -> None:
+    assert newest(GUESTS[0].kernel, ["linux-image-6.1.0-57-cloud-amd64"]) is None
+
+
+def test_the_environment_survives_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCONT_MUST", "1")
+    script = guest_env(boot(command="""echo "it's" $HOME""")) + 'echo "$PCONT_MUST $COMMAND"'
+    said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == """1 echo "it's" $HOME\n"""
+
+
+def test_the_guest_script_is_valid_bash() -> None:
+    script = Path(__file__).with_name("guest.sh")
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_words_after_the_dashes_go_to_pytest() -> None:
+    options = runner.parse(["--timeout", "9", "--", "-k", "attach or move", "--", "-x"])
+    assert options.timeout == 9
+    assert runner.command(options).endswith(" -k 'attach or move' -- -x")
+
+
+def test_a_command_line_replaces_pytest() -> None:
+    assert runner.command(runner.parse(["--run", "exit 42"])) == "exit 42"
+
+
+def test_a_command_line_takes_no_words_for_pytest() -> None:
+    with pytest.raises(SystemExit):
+        runner.parse(["--run", "exit 42", "--", "-x"])
+
+
+def test_who_may_not_install_is_told_what_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(NotPrepared, match="apt-get install kmod udev"):
+        install(["kmod", "udev"])
+
+
+def test_a_person_in_the_shell_sees_edits_of_the_checkout() -> None:
+    assert str(CHECKOUT) in cached_folders(shell=False)
+    assert str(CHECKOUT) not in cached_folders(shell=True)
+
+
+def test_junit_counts_errors_as_failures(tmp_path: Path) -> None:
+    path = tmp_path / "junit.xml"
+    path.write_text(
+        '<testsuites><testsuite name="pytest" tests="9" failures="2" errors="1" skipped="3"/>'
+        "</testsuites>"
+    )
+    assert read_junit(path) == Counts(passed=3, failed=3, skipped=3)
+
+
+@pytest.mark.parametrize("text", [None, "", '<testsuites><testsuite tests="'])
+def test_half_a_report_is_none(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "junit.xml"
+    if text is not None:
+        path.write_text(text)
+    assert read_junit(path) is None
+
+
+def test_a_guest_is_reported_in_one_line() -> None:
+    done = Report("6.1-v1", "6.1.0-56-amd64", False, 31.4, 1, Counts(12, 1, 0))
+    results = "12 passed, 1 failed, 0 skipped, exit 1"
+    assert str(done) == f"6.1-v1: 6.1.0-56-amd64, emulation, 31 s: {results}"
+
+
+def test_a_lost_guest_has_no_results() -> None:
+    lost = Report("6.1-v1", None, True, 5.0, None, None)
+    assert str(lost) == "6.1-v1: not booted, KVM, 5 s: VM lost"
+
+
+def test_a_silent_machine_is_given_up_and_ended(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
+    )
+    silent = Boot(GUESTS[0], tmp_path, tmp_path, kvm=False)
+    start = time.monotonic()
+    assert not wait(process, silent, timeout=0.3)
+    kill(process)
+    assert process.returncode == -9
+    assert time.monotonic() - start < 10
