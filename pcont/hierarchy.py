@@ -142,6 +142,14 @@ def present(backend: Backend, container: Container) -> list[Place]:
     return [place for place in container.places if exists(backend, place)]
 
 
+def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:
+    """The places that tell who is in the container: in the root of a home is everybody."""
+    places = list(there)
+    if container.is_root and container.hierarchy.tie and len(places) > 1:
+        return [place for place in places if place != container.places[0]]
+    return places
+
+
 def required(backend: Backend, container: Container) -> Container:
     """The container, which must be there in every tree; NotFound otherwise."""
     there = present(backend, container)

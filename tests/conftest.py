@@ -18,11 +18,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("guest") and not IN_GUEST:
             item.add_marker(pytest.mark.skip("needs a machine of its own: python -m tests.vm"))
-        elif item.get_closest_marker("kernel") and not MUST and (why := _no_kernel()):
+        elif item.get_closest_marker("kernel") and not MUST and (why := no_kernel()):
             item.add_marker(pytest.mark.skip(why))
 
 
-def _no_kernel() -> str:
+def no_kernel() -> str:
+    """Why the tests that change real cgroups cannot run here; empty where they can."""
     if os.geteuid() != 0:
         return "needs root: it changes real cgroups"
     if not IN_GUEST and not {"cpuset", "cpuacct"} <= _bound():

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pcont import subsys, tasks
 from pcont.backend import Backend, Place
 from pcont.errors import from_oserror
-from pcont.hierarchy import Container, Hierarchy, Registry, exists, present, required
+from pcont.hierarchy import Container, Hierarchy, Registry, exists, present, required, with_evidence
 from pcont.records import (
     ContainerNode,
     HierarchyRow,
@@ -100,10 +100,11 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
     there = present(backend, container)
     names: set[str] = set()
     inside: set[str] = set()
-    for place in there:
-        # A container may go while it is looked at.
-        with contextlib.suppress(FileNotFoundError):
+    # A container may go while it is looked at.
+    with contextlib.suppress(FileNotFoundError):
+        for place in there:
             names.update(backend.children(place))
+        for place in with_evidence(container, there):
             inside.update(backend.read(place, "tasks").split())
     return ContainerNode(
         name=container.path.rpartition("/")[2],
@@ -132,13 +133,16 @@ def ps(session: Session, place: str) -> list[TaskRow]:
     there = present(session.backend, container)
     if not there:
         required(session.backend, container)
-    inside = {one: set(map(int, session.backend.read(one, "tasks").split())) for one in there}
+    inside = {
+        one: set(map(int, session.backend.read(one, "tasks").split()))
+        for one in with_evidence(container, there)
+    }
     found = []
     for task in sorted(set().union(*inside.values())):
         with contextlib.suppress(ProcessLookupError):
             known = session.backend.task(task)
             person = tasks.look(known)
-            missing = tuple(one.tree for one in there if task not in inside[one])
+            missing = tuple(one.tree for one in inside if task not in inside[one])
             found.append(
                 TaskRow(
                     task, known.pid, known.name, known.state, person.user, person.command, missing

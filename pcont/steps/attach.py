@@ -43,6 +43,7 @@ class Enter(Step):
     whole: bool
     places: Sequence[Place]
     doing: str
+    pid: int = -1
     origins: dict[int, Origin] = field(default_factory=dict)
     before: dict[Place, set[int]] = field(default_factory=dict)
     at: Place | None = None
@@ -59,6 +60,8 @@ class Enter(Step):
         return [f"echo {self.task} > {backend.show(place, self._file)}" for place in self.places]
 
     def do(self, backend: Backend) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.pid = backend.task(self.task).pid
         self.before = {place: _tasks(backend, place) for place in self.places}
         for task in self._movers(backend):
             self._remember(backend, task)
@@ -104,14 +107,16 @@ class Enter(Step):
         """Threads of the process, and children that it forked in between, that lack a tree."""
         inside = {place: _tasks(backend, place) for place in self.places}
         came = set().union(*(inside[place] - self.before[place] for place in self.places))
-        for task in came.union(self._movers(backend)):
+        # Others may start tasks meanwhile, in the root of a tree: those are not ours to move.
+        ours = {task for task in came if self._descends(backend, task)}
+        for task in ours.union(self._movers(backend)):
             for place in self.places:
                 if task not in inside[place] and _lives(backend, task):
                     yield place, task
 
     def undo(self, backend: Backend) -> None:
         leader = self.origins.get(self.task)
-        if leader is None:
+        if leader is None:  # it had not begun
             return
         for task in [*self.origins, *self._later(backend)]:
             origin = self.origins.get(task, leader)
@@ -138,9 +143,10 @@ class Enter(Step):
     def _descends(self, backend: Backend, task: int) -> bool:
         with contextlib.suppress(ProcessLookupError):
             while task > 1:
-                task = backend.task(task).parent
-                if task in self.origins:
+                known = backend.task(task)
+                if self.pid in (known.pid, known.parent):
                     return True
+                task = known.parent
         return False
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:

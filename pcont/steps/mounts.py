@@ -78,7 +78,13 @@ class MountTree(Step):
 
     def do(self, backend: Backend) -> None:
         self.new = find(backend, self.request) is None
-        backend.mount(self.request, self.point, source(self.made))
+        try:
+            backend.mount(self.request, self.point, source(self.made))
+        except OSError:
+            # The kernel makes the hierarchy before it looks at the directory.
+            if self.new:
+                _wait_until_gone(backend, self.request)
+            raise
         self.mounted = True
 
     def undo(self, backend: Backend) -> None:
@@ -145,6 +151,12 @@ def find(backend: Backend, request: TreeRequest) -> Tree | None:
         if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
             return tree
     return None
+
+
+def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
+    limit = time.monotonic() + PATIENCE
+    while find(backend, request) and time.monotonic() < limit:
+        time.sleep(FIRST_PAUSE)
 
 
 def dissolve(backend: Backend, request: TreeRequest, point: str) -> None:

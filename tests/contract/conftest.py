@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Loaded once here, and not in the process of every command.
+import psutil  # noqa: F401
 import pytest
 
 import pcont.explain

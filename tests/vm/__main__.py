@@ -16,7 +16,7 @@ from typing import NoReturn
 from .boot import JUNIT, SHARED, Boot, Lost, run, shell
 from .guests import GUESTS, Guest
 from .prepare import NotPrepared, cache_folder, kvm_works, prepare
-from .report import Report, read_junit
+from .report import Report, merge_junit, read_junit
 
 LOST = 128
 NOT_PREPARED = 2
@@ -46,7 +46,12 @@ def main(argv: list[str]) -> int:
             for guest in guests
             if guest.name in kernels
         ]
-        return shell(boots[0]) if options.shell else run_all(boots, options.timeout)
+        if options.shell:
+            return shell(boots[0])
+        status = run_all(boots, options.timeout)
+        if options.junit:
+            merge_junit([boot.results / JUNIT for boot in boots], options.junit)
+        return status
     except NotPrepared as error:
         print(f"tests.vm: {error}", file=sys.stderr)
         return NOT_PREPARED
@@ -75,6 +80,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--timeout", type=float, default=900, metavar="S", help="seconds for a guest (%(default)s)"
     )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="copy the test report there")
     parser.add_argument("--results", type=Path, metavar="DIR", help="keep results below DIR")
     options = parser.parse_args(here)
     if after and (options.run or options.shell or options.prepare):

@@ -21,7 +21,7 @@ from .guests import Guest
 from .prepare import NotPrepared
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SHARED = Path("/run/pcont")  # the result folder as the guest sees it
+SHARED = Path("/run/vm")  # the result folder as the guest sees it
 JUNIT = "junit.xml"
 TAIL = 40  # lines of the console to show of a lost guest
 GRACE = 15.0  # seconds to power off once the status is there

@@ -3,7 +3,7 @@
 # The runner shares a folder: guest.env comes from there, release and status are left there.
 
 exec 2>&1 # one port for both: the console of the kernel has the other
-shared=/run/pcont
+shared=/run/vm
 . "$shared/guest.env"
 uname -r > "$shared/release"
 

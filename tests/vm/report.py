@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,6 +32,15 @@ def read_junit(path: Path) -> Counts | None:
     }
     failed = total["failures"] + total["errors"]
     return Counts(total["tests"] - failed - total["skipped"], failed, total["skipped"])
+
+
+def merge_junit(paths: list[Path], target: Path) -> None:
+    """The reports of all guests in one file; a guest without one is not in it."""
+    merged = ElementTree.Element("testsuites")
+    for path in paths:
+        with suppress(FileNotFoundError, ElementTree.ParseError):
+            merged.extend(ElementTree.parse(path).getroot().iter("testsuite"))
+    ElementTree.ElementTree(merged).write(target)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+# Two commands to start with: `make demo` shows the main job, `make test` runs every test that
+# this machine can run. Both install what is missing; as root that may be Debian packages, too.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: demo test shell clean
+
+demo: $(VENV)/demo
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" demo/main-job.sh
+
+test: $(VENV)/test
+	@$(PYTHON) -m tests
+
+shell: $(VENV)/test
+	@$(PYTHON) -m tests.vm --shell
+
+$(VENV)/demo: pyproject.toml | $(VENV)/pip
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test: pyproject.toml | $(VENV)/pip
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/demo
+
+# Debian keeps venv in a package of its own.
+$(VENV)/pip:
+	@python3 -m venv $(VENV) || { test "$$(id -u)" = 0 && \
+	  apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv && \
+	  python3 -m venv --clear $(VENV); } || \
+	  { echo "python3 cannot make virtual environments: install python3-venv" >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

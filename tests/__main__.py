@@ -1,0 +1,77 @@
+"""python -m tests: every test that this machine can run, by kind, and why the others cannot.
+
+With PCONT_MUST set nothing may be left out that root, apt and QEMU can do: what is left out fails.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import MUST, no_kernel
+from tests.vm.report import Counts, read_junit
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A part of the suite: what it is run with, and what keeps it from running here."""
+
+    name: str
+    command: Sequence[str]
+    obstacle: Callable[[], str] = lambda: ""
+    junit: bool = True
+
+
+def pytest(*words: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", *words]
+
+
+def no_guest() -> str:
+    if os.geteuid() != 0:
+        return "preparing a guest needs root: python -m tests.vm --prepare"
+    return ""
+
+
+CONTRACT = "tests/contract"
+KINDS = (
+    Kind("unit", pytest("-m", "not kernel and not guest", f"--ignore={CONTRACT}")),
+    Kind("contract on the model", pytest("-m", "not kernel and not guest", CONTRACT)),
+    Kind("contract on the kernel", pytest("-m", "kernel and not guest", CONTRACT), no_kernel),
+    Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
+)
+
+
+def main() -> int:
+    lines, failed = [], False
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, kind in enumerate(KINDS):
+            line, good = run(kind, Path(scratch) / f"{number}.xml")
+            lines.append(line)
+            failed = failed or not good
+    print("\n" + "\n".join(lines))
+    return 1 if failed else 0
+
+
+def run(kind: Kind, report: Path) -> tuple[str, bool]:
+    """Run one kind; a line for the summary, and whether it is as it should be."""
+    why = kind.obstacle()
+    if why and not MUST:
+        return f"{kind.name}: not run: {why}", True
+    print(f"== {kind.name}", flush=True)
+    words = [f"--junit-xml={report}"] if kind.junit else [f"--junit={report}"]
+    status = subprocess.run([*kind.command, *words], cwd=CHECKOUT).returncode
+    counts = read_junit(report) or Counts(0, 0, 0)
+    good = status == 0 and counts.passed > 0 and not (MUST and counts.skipped)
+    end = "" if good else f" (exit {status})" if status else " (nothing may be skipped here)"
+    return f"{kind.name}: {counts}{end}", good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

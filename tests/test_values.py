@@ -1,0 +1,201 @@
+"""values: what each codec reads, as the kernel does, and how it shows it again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcont.values import FLAG, ID_LIST, INTEGER, TEXT
+
+# A failure prints the blob that replays it.
+printed = settings(print_blob=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("", set()),
+        ("\n", set()),
+        ("0", {0}),
+        ("0-3\n", {0, 1, 2, 3}),
+        ("0-1,3", {0, 1, 3}),
+        ("3,0-1", {0, 1, 3}),
+        ("0,0-1,1", {0, 1}),
+        ("5-5", {5}),
+        ("007", {7}),
+        # Tried on Linux 6.18: blanks part regions like commas do, and empty regions are skipped.
+        ("0 1", {0, 1}),
+        ("0, 2", {0, 2}),
+        ("0,,2,", {0, 2}),
+        ("0-7:2/4", {0, 1, 4, 5}),
+        ("1-9:1/3", {1, 4, 7}),
+        ("0-3:0/2", set()),
+        ("0-3:2/2", {0, 1, 2, 3}),
+        ("0-7:1/100,9", {0, 9}),
+    ],
+)
+def test_an_id_list_is_read_as_the_kernel_reads_it(text: str, ids: set[int]) -> None:
+    assert ID_LIST.parse(text) == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "-1", "1-", "3-1", "0x1", "+1", "1;2", "1-2-3", "0-7:2", "0-7:2/", "0-7:/4", "1:1/2"]
+    + ["0-7:3/2", "0-7:0/0", "1.5", "0–3", "²", "0-3:1/-2"],
+)
+def test_what_is_no_id_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        ID_LIST.parse(text)
+
+
+def test_one_bad_region_spoils_the_list_and_is_named() -> None:
+    with pytest.raises(ValueError, match="4-x: neither a number nor a range"):
+        ID_LIST.parse("0-3,4-x")
+
+
+@pytest.mark.parametrize("text", ["70000", "0-70000", "0-99999999999", "70000-70001:1/2"])
+def test_more_ids_than_any_kernel_has_are_a_range_error(text: str) -> None:
+    with pytest.raises(OverflowError, match=text):
+        ID_LIST.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        (set(), ""),
+        ({0}, "0"),
+        ({0, 1}, "0-1"),
+        ({3, 1, 2}, "1-3"),
+        ({0, 2}, "0,2"),
+        ({0, 1, 2, 5, 7, 8}, "0-2,5,7-8"),
+    ],
+)
+def test_an_id_list_is_shown_in_maximal_runs(ids: set[int], text: str) -> None:
+    assert ID_LIST.show(ids) == text
+
+
+@printed
+@given(st.frozensets(st.integers(0, 1 << 12)))
+def test_an_id_list_survives_being_shown_and_read(ids: frozenset[int]) -> None:
+    assert ID_LIST.parse(ID_LIST.show(ids)) == ids
+    assert ID_LIST.parse(ID_LIST.show(ids) + "\n") == ids
+
+
+@printed
+@given(st.frozensets(st.integers(0, 300), min_size=1))
+def test_a_shown_id_list_ascends_and_no_run_could_be_longer(ids: frozenset[int]) -> None:
+    ends = [[int(word) for word in run.split("-")] for run in ID_LIST.show(ids).split(",")]
+    assert all(len(run) == 1 or run[0] < run[1] for run in ends)
+    assert all(after[0] > before[-1] + 1 for before, after in zip(ends, ends[1:], strict=False))
+
+
+@printed
+@given(
+    start=st.integers(0, 200),
+    length=st.integers(0, 200),
+    used=st.integers(0, 40),
+    group=st.integers(1, 40),
+)
+def test_a_stride_is_the_first_of_every_group(
+    start: int, length: int, used: int, group: int
+) -> None:
+    text = f"{start}-{start + length}:{used}/{group}"
+    if used > group:
+        with pytest.raises(ValueError, match="a group holds less"):
+            ID_LIST.parse(text)
+        return
+    wanted = {
+        start + first + one
+        for first in range(0, length + 1, group)
+        for one in range(used)
+        if first + one <= length
+    }
+    assert ID_LIST.parse(text) == wanted
+
+
+@printed
+@given(st.text(alphabet="0123456789-,:/ \nx", max_size=12))
+def test_any_text_is_an_id_list_or_refused(text: str) -> None:
+    try:
+        ids = ID_LIST.parse(text)
+    except (ValueError, OverflowError):
+        return
+    assert ID_LIST.parse(ID_LIST.show(ids)) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("42\n", 42),
+        ("-1", -1),
+        ("+7", 7),
+        ("0x1f", 31),
+        ("0XFF", 255),
+        ("-0x10", -16),
+        ("010", 8),
+        ("00", 0),
+        ("-0", 0),
+        ("18446744073709551615", (1 << 64) - 1),
+    ],
+)
+def test_an_integer_is_read_in_the_base_that_it_begins_with(text: str, number: int) -> None:
+    assert INTEGER.parse(text) == number
+
+
+@pytest.mark.parametrize("codec", [INTEGER, FLAG])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1x", "08", "0x", "0xg", "1.0", "1e3", "--1", "+-1", "1 2", "1_0", "٣", "0b1"]
+)
+def test_what_is_no_number_is_refused(codec: object, text: str) -> None:
+    assert codec in (INTEGER, FLAG)
+    with pytest.raises(ValueError, match="is no number"):
+        (INTEGER if codec is INTEGER else FLAG).parse(text)
+
+
+@printed
+@given(st.integers(-(1 << 63), (1 << 64) - 1))
+def test_an_integer_survives_being_shown_and_read(number: int) -> None:
+    assert INTEGER.parse(INTEGER.show(number)) == number
+    assert INTEGER.parse(hex(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"), [("0", 0), ("1", 1), ("2\n", 1), ("0x0", 0), ("010", 1), ("+1", 1)]
+)
+def test_every_number_but_zero_is_a_raised_flag(text: str, flag: int) -> None:
+    assert FLAG.parse(text) == flag
+
+
+@pytest.mark.parametrize("text", ["-1", "-0"])
+def test_a_flag_has_no_minus(text: str) -> None:
+    """Tried on Linux 6.18: flags are read by kstrtoull(9), and -1 is EINVAL."""
+    with pytest.raises(ValueError, match=r"\S"):
+        FLAG.parse(text)
+
+
+@pytest.mark.parametrize("text", [" 1", "1 ", "1\n\n", "\t1"])
+def test_blanks_around_a_number_are_refused(text: str) -> None:
+    """Tried on Linux 6.18: EINVAL, for kstrtoull(9) allows one newline at the end and no more."""
+    for codec in (FLAG, INTEGER):
+        with pytest.raises(ValueError, match=r"\S"):
+            codec.parse(text)
+
+
+@pytest.mark.parametrize("text", ["18446744073709551616", "99999999999999999999999"])
+def test_a_number_beyond_64_bits_is_a_range_error(text: str) -> None:
+    """Tried on Linux 6.18: ERANGE."""
+    for codec in (FLAG, INTEGER):
+        with pytest.raises(OverflowError, match=r"\S"):
+            codec.parse(text)
+
+
+def test_a_flag_is_shown_as_0_or_1() -> None:
+    assert [FLAG.show(flag) for flag in (0, 1, 5)] == ["0", "1", "1"]
+
+
+def test_text_loses_its_newlines_at_the_end_and_nothing_else() -> None:
+    assert TEXT.parse("  user 1\nsystem 2\n\n") == "  user 1\nsystem 2"
+    assert TEXT.parse("") == ""
+    assert TEXT.show("a\nb ") == "a\nb "
