@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pcont.backend import Place
+from pcont.backend_cgroupfs import Cgroupfs
 from pcont.proc import Proc
 
 MUST = bool(os.environ.get("PCONT_MUST"))
@@ -32,8 +34,6 @@ def no_kernel() -> str:
 
 
 def _bound() -> set[str]:
-    from pcont.backend_cgroupfs import Cgroupfs
-
     return {name for tree in Cgroupfs().trees() for name in tree.controllers}
 
 
@@ -42,9 +42,21 @@ def _hierarchies() -> list[str]:
     return sorted(line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines())
 
 
+def _containers() -> list[str]:
+    """The top containers of this process's tests, in every hierarchy that can be seen."""
+    backend = Cgroupfs()
+    return [
+        f"{tree.id}:/{name}"
+        for tree in backend.trees()
+        for name in (backend.children(Place(tree.id)) if tree.mounted else ())
+        if name.startswith(f"pct{os.getpid()}-")
+    ]
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """The same hierarchies are active after a test as before, and we are where we were."""
+    """The same hierarchies are active after a test as before, and no container of ours is left."""
     before = _hierarchies()
     yield
     assert _hierarchies() == before
+    assert _containers() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,31 @@ class Result:
         return json.loads(self.out)["result"]
 
 
+# Commands that become or start another process: in a process of their own.
+STARTING = ("run", "clone")
+
+
 @dataclass
 class Pcont:
-    """The command line over one backend: each call is a process of its own, as for a user."""
+    """The command line over one backend."""
 
     words: tuple[str, ...]
-    environment: dict[str, str] = field(default_factory=dict)
     uid: int = 0
 
     def __call__(self, *words: str) -> Result:
         """Run one command, whatever comes of it."""
+        own_process = self.uid or set(STARTING) & set(words)
+        result = self._forked(words) if own_process else self._called(words)
+        assert "Traceback" not in result.err, result.err
+        return result
+
+    def _called(self, words: Sequence[str]) -> Result:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main([*self.words, *words])
+        return Result(status, out.getvalue(), err.getvalue())
+
+    def _forked(self, words: Sequence[str]) -> Result:
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             pid = os.fork()
             if pid == 0:
@@ -74,9 +90,7 @@ class Pcont:
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             out.seek(0)
             err.seek(0)
-            result = Result(status, out.read(), err.read())
-        assert "Traceback" not in result.err, result.err
-        return result
+            return Result(status, out.read(), err.read())
 
     def _become(self, words: Sequence[str], out: int, err: int) -> None:
         """In the child: the command, with its own output."""
@@ -87,7 +101,6 @@ class Pcont:
             os.dup2(err, 2)
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.stderr = os.fdopen(2, "w", closefd=False)
-            os.environ.update(self.environment)
             if self.uid:
                 os.setgroups([])
                 os.setresuid(self.uid, self.uid, self.uid)

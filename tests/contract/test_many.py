@@ -18,7 +18,7 @@ from pcont.backend import Place
 from tests.contract.conftest import IN_GUEST, Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
-OPERATIONS = 200 if IN_GUEST else 1000
+OPERATIONS = 150 if IN_GUEST else 1000
 NAMES = [f"/{letter}{rest}" for letter in "abc" for rest in ("", "/x", "/y")]
 
 

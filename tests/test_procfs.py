@@ -1,0 +1,321 @@
+"""procfs: the texts of /proc as they are on hosts of many kinds, read into trees and tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from pcont.backend import Controller, Mount, Tree
+from pcont.procfs import (
+    CpuTime,
+    controllers,
+    cpu_time,
+    memberships,
+    mount_lines,
+    point_of,
+    task,
+    trees,
+    unescape,
+)
+
+CGROUPS = """\
+#subsys_name\thierarchy\tnum_cgroups\tenabled
+cpuset\t3\t1\t1
+cpu\t2\t5\t1
+cpuacct\t2\t5\t1
+memory\t0\t40\t1
+freezer\t0\t40\t0
+"""
+KNOWN = ("cpuset", "cpu", "cpuacct", "memory", "freezer")
+
+HYBRID = """\
+22 28 0:20 / /sys rw,nosuid shared:7 - sysfs sysfs rw
+28 22 0:24 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
+29 28 0:25 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate
+30 28 0:26 / /sys/fs/cgroup/systemd rw shared:11 - cgroup cgroup rw,xattr,name=systemd
+31 28 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:12 - cgroup cgroup rw,cpu,cpuacct
+32 28 0:28 / /sys/fs/cgroup/cpuset rw shared:13 - cgroup cgroup rw,cpuset
+"""
+OWN = """\
+3:cpuset:/
+2:cpu,cpuacct:/user.slice
+1:name=systemd:/user.slice/a:b.scope
+0::/user.slice
+"""
+
+
+def mounted(*lines: str, own: str, known: tuple[str, ...] = KNOWN) -> tuple[Tree, ...]:
+    """The trees that mountinfo lines and a /proc/self/cgroup make."""
+    return trees(own, mount_lines("".join(f"{line}\n" for line in lines)), known)
+
+
+def line(options: str, point: str = "/m", root: str = "/", source: str = "cgroup") -> str:
+    """A line of mountinfo for a v1 mount."""
+    return f"40 28 0:30 {root} {point} rw,relatime shared:1 - cgroup {source} rw,{options}"
+
+
+# mountinfo
+
+
+def test_a_mount_line_is_read_whatever_its_optional_fields_are() -> None:
+    text = (
+        "36 35 98:0 / /plain rw - cgroup one rw,cpu\n"
+        "36 35 98:1 / /shared rw shared:1 master:2 propagate_from:3 unbindable - cgroup two rw\n"
+    )
+    one, two = mount_lines(text)
+    assert (one.device, one.point, one.source, one.options) == (
+        "98:0",
+        "/plain",
+        "one",
+        ("rw", "cpu"),
+    )
+    assert (two.device, two.point, two.type, two.source) == ("98:1", "/shared", "cgroup", "two")
+
+
+def test_mount_lines_keep_their_order() -> None:
+    assert [one.type for one in mount_lines(HYBRID)] == ["sysfs", "tmpfs", "cgroup2"] + [
+        "cgroup"
+    ] * 3
+
+
+@pytest.mark.parametrize("text", ["", "\n", "garbage\n", "1 2 3 - cgroup\n", "1 2 0:1 / /a rw\n"])
+def test_what_is_no_mount_line_is_passed_over(text: str) -> None:
+    assert mount_lines(text) == []
+
+
+@pytest.mark.parametrize(
+    ("escaped", "plain"),
+    [
+        ("/plain", "/plain"),
+        (r"/a\040b", "/a b"),
+        (r"/a\011b\012c", "/a\tb\nc"),
+        (r"/back\134slash", "/back\\slash"),
+        (r"/back\134040", r"/back\040"),
+        ("/grün", "/grün"),
+        (r"/\303\274", "/ü"),
+        (r"/\377", "/\udcff"),
+        ("/\udcff", "/\udcff"),
+        (r"/\udc", r"/\udc"),
+        (r"/a\04", r"/a\04"),
+    ],
+)
+def test_octal_escapes_are_undone_once(escaped: str, plain: str) -> None:
+    assert unescape(escaped) == plain
+
+
+@pytest.mark.parametrize(
+    ("escaped", "plain"),
+    [(r"/gr\040ün", "/gr ün"), (r"/ÿ\040é", "/ÿ é"), (r"/\040→", "/ →"), (r"/é\377", "/é\udcff")],
+)
+def test_letters_beside_an_escape_stay_what_they_are(escaped: str, plain: str) -> None:
+    assert unescape(escaped) == plain
+
+
+def test_escapes_are_undone_in_root_point_and_source() -> None:
+    (one,) = mount_lines(line("cpuset", r"/my\040point", r"/a\040b", r"pcont\0721"))
+    assert (one.point, one.root, one.source) == ("/my point", "/a b", "pcont:1")
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_a_newline_ends_a_mount_line(sign: str) -> None:
+    """The kernel escapes blank, tab, newline and backslash, and nothing else."""
+    lines = mount_lines(line("cpuset", f"/a{sign}b") + "\n" + line("memory") + "\n")
+    assert [one.point for one in lines] == [f"/a{sign}b", "/m"]
+
+
+def test_a_mount_is_found_by_its_type_and_its_point() -> None:
+    lines = mount_lines(HYBRID)
+    assert point_of(lines, "cgroup2") == "/sys/fs/cgroup/unified"
+    assert point_of(lines, "tmpfs", "/sys/fs/cgroup") == "/sys/fs/cgroup"
+    assert point_of(lines, "tmpfs", "/tmp") is None
+    assert point_of(lines, "bpf") is None
+
+
+# /proc/PID/cgroup
+
+
+def test_memberships_are_number_tree_and_path() -> None:
+    assert memberships(OWN) == [
+        (3, "cpuset", "/"),
+        (2, "cpu,cpuacct", "/user.slice"),
+        (1, "name=systemd", "/user.slice/a:b.scope"),
+        (0, "", "/user.slice"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("4:cpuset:/a:b:c\n", "/a:b:c"),
+        ("4:cpuset:/a b\n", "/a b"),
+        ("4:cpuset:/a (deleted)\n", "/a"),
+        ("4:cpuset:/a:/b (deleted)\n", "/a:/b"),
+        ("4:cpuset:/ (deleted)/b\n", "/ (deleted)/b"),
+        ("4:cpuset:/..\n", "/.."),
+    ],
+)
+def test_a_path_may_hold_what_separates_elsewhere(text: str, path: str) -> None:
+    assert memberships(text) == [(4, "cpuset", path)]
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_a_newline_ends_a_membership(sign: str) -> None:
+    """A container may be called anything without a newline, and the kernel escapes nothing here."""
+    assert memberships(f"4:cpuset:/a{sign}b\n3:cpu:/\n") == [
+        (4, "cpuset", f"/a{sign}b"),
+        (3, "cpu", "/"),
+    ]
+
+
+# /proc/cgroups
+
+
+def test_controllers_have_their_hierarchy_and_whether_they_are_switched_on() -> None:
+    assert controllers(CGROUPS, ["memory"]) == (
+        Controller("cpuset", 3, True),
+        Controller("cpu", 2, True),
+        Controller("cpuacct", 2, True),
+        Controller("memory", 0, True, unified=True),
+        Controller("freezer", 0, False),
+    )
+
+
+def test_a_kernel_without_controllers_has_none() -> None:
+    assert controllers("#subsys_name\thierarchy\tnum_cgroups\tenabled\n") == ()
+
+
+# Trees
+
+
+def test_a_hybrid_host_has_its_v1_trees_in_the_order_of_their_numbers() -> None:
+    found = trees(OWN, mount_lines(HYBRID), KNOWN)
+    assert found == (
+        Tree(
+            "name=systemd",
+            1,
+            (),
+            "systemd",
+            (Mount("/sys/fs/cgroup/systemd", source="cgroup"),),
+        ),
+        Tree(
+            "cpu,cpuacct",
+            2,
+            ("cpu", "cpuacct"),
+            "",
+            (Mount("/sys/fs/cgroup/cpu,cpuacct", source="cgroup"),),
+        ),
+        Tree("cpuset", 3, ("cpuset",), "", (Mount("/sys/fs/cgroup/cpuset", source="cgroup"),)),
+    )
+
+
+def test_a_host_with_v2_alone_has_no_trees() -> None:
+    assert trees("0::/init.scope\n", mount_lines(HYBRID), KNOWN) == ()
+
+
+def test_a_pair_is_one_tree_in_whatever_order_the_options_stand() -> None:
+    (found,) = mounted(line("cpuacct,cpu"), own="2:cpu,cpuacct:/\n")
+    assert found.controllers == ("cpu", "cpuacct")
+    assert found.mounted
+
+
+def test_every_mount_of_a_hierarchy_is_known() -> None:
+    (found,) = mounted(line("cpuset", "/one"), line("cpuset", "/two", "/a/b"), own="2:cpuset:/\n")
+    assert [(one.point, one.root) for one in found.mounts] == [("/one", "/"), ("/two", "/a/b")]
+
+
+def test_a_mount_without_prefix_is_known_as_such() -> None:
+    (found,) = mounted(
+        line("cpuset,noprefix", "/dev/cpuset"), line("cpuset", "/m"), own="2:cpuset:/\n"
+    )
+    assert [one.prefixed for one in found.mounts] == [False, True]
+
+
+def test_an_active_hierarchy_need_not_be_mounted() -> None:
+    (found,) = mounted(line("cpuset"), own="7:memory:/\n")
+    assert (found.id, found.mounts, found.mounted) == ("memory", (), False)
+
+
+def test_a_named_tree_may_have_controllers_or_none() -> None:
+    bare, both = mounted(
+        line("name=jobs", "/jobs"),
+        line("freezer,name=ice", "/ice"),
+        own="5:freezer,name=ice:/\n4:name=jobs:/\n",
+    )
+    assert (bare.name, bare.controllers, bare.mounts[0].point) == ("jobs", (), "/jobs")
+    assert (both.name, both.controllers, both.mounts[0].point) == ("ice", ("freezer",), "/ice")
+
+
+def test_trees_of_equal_controllers_and_other_names_are_apart() -> None:
+    one, two = mounted(line("name=a", "/a"), line("name=b", "/b"), own="4:name=a:/\n5:name=b:/\n")
+    assert (one.mounts[0].point, two.mounts[0].point) == ("/a", "/b")
+
+
+def test_options_that_are_no_controllers_tell_nothing() -> None:
+    (found,) = mounted(
+        line(r"xattr,clone_children,favordynmods,release_agent=/sbin/a\054cpuset,memory"),
+        own="2:memory:/\n",
+    )
+    assert found.mounted
+
+
+def test_a_cgroup2_mount_is_no_mount_of_a_v1_tree() -> None:
+    text = "29 28 0:25 / /cg rw - cgroup2 cgroup2 rw,cpuset\n"
+    (found,) = trees("2:cpuset:/\n", mount_lines(text), KNOWN)
+    assert not found.mounted
+
+
+@pytest.mark.parametrize(
+    ("source", "ours", "made"),
+    [
+        ("pcont", True, []),
+        ("pcont:2", True, ["/run/cgroup/jobs", "/run/cgroup"]),
+        ("pcont:x", True, []),
+        ("cgroup", False, []),
+        ("pcontx:1", False, []),
+    ],
+)
+def test_the_source_says_whether_pcont_mounted_it_and_made_its_directories(
+    source: str, ours: bool, made: list[str]
+) -> None:
+    (found,) = mounted(line("cpuset", "/run/cgroup/jobs", source=source), own="2:cpuset:/\n")
+    assert (found.mounts[0].ours, found.mounts[0].made) == (ours, made)
+
+
+# /proc/PID/stat
+
+
+def stat(name: str, state: str = "S", flags: int = 0x400000) -> str:
+    """A line of /proc/PID/stat: ids, times, start, processor."""
+    fields = ["7", "4711", "4711", "0", "-1", str(flags), *"1234", "250", "75", "0", "0"]
+    fields += ["20", "0", "1", "0", "991", "1000", "2", *("0" for _ in range(13)), "17", "3"]
+    return f"4711 ({name}) {state} {' '.join(fields)} 0 0\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["sh", "a b", "a) S 1 (b", "(sd-pam)", ") (", "x) ", "", "new\nline"]
+)
+def test_a_tasks_name_may_hold_blanks_and_parentheses(name: str) -> None:
+    found = task(stat(name), 4700)
+    assert (found.name, found.id, found.pid, found.parent) == (name, 4711, 4700, 7)
+    assert (found.state, found.start, found.kernel) == ("S", 991, False)
+
+
+def test_a_kernel_thread_is_known_by_its_flag() -> None:
+    assert task(stat("kthreadd", flags=0x208040), 2).kernel
+
+
+@pytest.mark.parametrize(("state", "gone"), [("Z", True), ("X", True), ("R", False), ("D", False)])
+def test_a_zombie_has_gone(state: str, gone: bool) -> None:
+    assert task(stat("x", state), 1).gone is gone
+
+
+def test_cpu_time_is_in_nanoseconds_whatever_the_tick_is() -> None:
+    assert cpu_time(stat("a b) R"), 100) == CpuTime(2_500_000_000, 750_000_000, 3)
+    assert cpu_time(stat("x"), 250).user == 1_000_000_000
+
+
+def test_this_process_is_read_as_it_is() -> None:
+    with open("/proc/self/stat", encoding="utf-8") as stream:
+        text = stream.read()
+    pid = int(text.split()[0])
+    assert task(text, pid).state in "RS"
+    assert not task(text, pid).kernel
