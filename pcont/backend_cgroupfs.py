@@ -12,9 +12,9 @@ import time
 from pcont import lock, procfs
 from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
 from pcont.errors import Unsupported
-from pcont.proc import Proc, no_task
+from pcont.proc import Proc, machine, no_task
 from pcont.tables import Machine
-from pcont.values import ID_LIST, Ids
+from pcont.values import Ids
 
 PREFIX = "security.pcont."
 ELSEWHERE = "/run/cgroup"
@@ -45,11 +45,7 @@ class Cgroupfs:
         return found
 
     def machine(self) -> Machine:
-        return Machine(
-            cpus=ID_LIST.parse(self._sys("devices/system/cpu/online")),
-            nodes=ID_LIST.parse(self._sys("devices/system/node/online", "0")),
-            cpu_limit=max(ID_LIST.parse(self._sys("devices/system/cpu/possible"))) + 1,
-        )
+        return machine(self.sys)
 
     def environment(self) -> dict[str, str]:
         return {}
@@ -256,15 +252,6 @@ class Cgroupfs:
         with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:
             return stream.read().split()
         return []
-
-    def _sys(self, file: str, default: str | None = None) -> str:
-        try:
-            with open(f"{self.sys}/{file}") as stream:
-                return stream.read()
-        except FileNotFoundError:
-            if default is None:
-                raise
-            return default
 
 
 def _on_top(line: procfs.MountLine) -> bool:

@@ -205,10 +205,10 @@ def mount(
 @pass_app
 def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; with containers in it, it stays active."""
-    from pcont.ops import mounting
+    from pcont.ops import unmounting
 
     session = app.session(dry_run)
-    mounting.umount(session, hierarchy, foreign=foreign)
+    unmounting.umount(session, hierarchy, foreign=foreign)
     app.show(session, hierarchy)
 
 

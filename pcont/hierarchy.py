@@ -17,8 +17,8 @@ from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProbl
 
 TIE = "tie"
 
-ONLY_V2 = "this host has cgroup v2 only, and pcont does not drive v2 trees yet"
-REHEARSE = "rehearse with --backend model; pcont doctor says what this host could do"
+ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
+REHEARSE = "--backend cgroupfs takes it for v1 when mounting; --backend model rehearses"
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,8 @@ class Registry:
                 f"the hierarchy {word} is active but not mounted",
                 hint=f"pcont mount --name {word} with the same subsystems brings it back",
             )
-        if not self.trees and any(one.unified for one in self.controllers):
-            return Unsupported(ONLY_V2, hint=REHEARSE)
+        if any(one.unified and one.name == word for one in self.controllers):
+            return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
         if word in self.known_subsystems():
             return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
         return NotFound(f"there is no hierarchy {word!r}", hint=f"known: {', '.join(self.names)}")

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pcont.backend import Mount
-from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import Known, Model, ModelTree, Node
 from pcont.errors import PcontError, Unsupported
+from pcont.proc import machine
 from pcont.procfs import CpuTime
 from pcont.tables import Machine
 from pcont.values import ID_LIST
@@ -35,7 +35,7 @@ class StoredModel(Model):
     """A Model that reads its state from a file, and writes it back at the end of each turn."""
 
     def __init__(self, file: str | None = None) -> None:
-        super().__init__(Cgroupfs().machine())
+        super().__init__(machine())
         self.file = os.path.abspath(file or default_file())
         self._depth = 0
         self._load()
@@ -115,14 +115,14 @@ class StoredModel(Model):
 
 
 def _text(model: Model) -> str:
-    machine = model.hardware
+    hardware = model.hardware
     return json.dumps(
         {
             "version": VERSION,
             "machine": {
-                "cpus": ID_LIST.show(machine.cpus),
-                "nodes": ID_LIST.show(machine.nodes),
-                "cpu_limit": machine.cpu_limit,
+                "cpus": ID_LIST.show(hardware.cpus),
+                "nodes": ID_LIST.show(hardware.nodes),
+                "cpu_limit": hardware.cpu_limit,
             },
             "next_number": model.next_number,
             "directories": sorted(model.directories),
@@ -164,9 +164,9 @@ def _task(task: Known) -> dict[str, Any]:
 
 
 def _restore(model: Model, state: dict[str, Any]) -> None:
-    machine = state["machine"]
+    facts = state["machine"]
     model.hardware = Machine(
-        ID_LIST.parse(machine["cpus"]), ID_LIST.parse(machine["nodes"]), machine["cpu_limit"]
+        ID_LIST.parse(facts["cpus"]), ID_LIST.parse(facts["nodes"]), facts["cpu_limit"]
     )
     model.next_number = int(state["next_number"])
     model.directories = set(state["directories"])

@@ -1,4 +1,4 @@
-"""The tasks of this machine, read from /proc; an id without a task is ESRCH."""
+"""This machine: its tasks, read from /proc, where an id without a task is ESRCH; its CPUs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pcont import procfs
 from pcont.backend import Task
+from pcont.tables import Machine
+from pcont.values import ID_LIST, Ids
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ class Proc:
     def cpu_time(self, task: int) -> procfs.CpuTime:
         """How long it has run, in nanoseconds."""
         return procfs.cpu_time(self.of(task, "stat"), os.sysconf("SC_CLK_TCK"))
+
+
+def machine(sys: str = "/sys") -> Machine:
+    """The CPUs and memory nodes; a kernel without NUMA has node 0."""
+    return Machine(
+        cpus=_ids(f"{sys}/devices/system/cpu/online"),
+        nodes=_ids(f"{sys}/devices/system/node/online", "0"),
+        cpu_limit=max(_ids(f"{sys}/devices/system/cpu/possible")) + 1,
+    )
+
+
+def _ids(file: str, default: str | None = None) -> Ids:
+    try:
+        with open(file) as stream:
+            return ID_LIST.parse(stream.read())
+    except FileNotFoundError:
+        if default is None:
+            raise
+        return ID_LIST.parse(default)
 
 
 def no_task(task: int) -> ProcessLookupError:

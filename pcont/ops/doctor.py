@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from pcont.backend import TreeRequest
-from pcont.hierarchy import ONLY_V2, Hierarchy, Registry
+from pcont.hierarchy import Hierarchy, Registry
 from pcont.ops.listing import tree
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -61,9 +61,8 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
             "take cgroup_disable= off the kernel's command line",
         )
     if not bound and not free:
-        yield Finding(
-            "problem", "cgroup v1", ONLY_V2, "boot with systemd.unified_cgroup_hierarchy=0"
-        )
+        advice = "boot with systemd.unified_cgroup_hierarchy=0"
+        yield Finding("problem", "cgroup v1", "no controller is bound or free", advice)
 
 
 def _unmounted(registry: Registry) -> Iterator[Finding]:

@@ -124,8 +124,8 @@ def test_what_v2_has_is_not_taken_unasked(host: Host, plain: Pcont) -> None:
     said = plain.fails(6, "mount", "-o", "cpuset")
     assert "cgroup v2" in said
     assert "--backend model" in said
-    assert "only" in plain.fails(6, "create", "cpuset:/a")
-    assert "cgroup v2 only" in plain.ok("doctor")
+    assert "cgroup v2" in plain.fails(6, "create", "cpuset:/a")
+    assert "in use by v2: cpuset" in plain.ok("doctor")
     assert {row["bound"] for row in json.loads(plain.ok("subsys", "--json"))["result"]} == {None}
     assert plain.ok("hierarchies") == ""
     assert "cpuset" in (Path(unified) / "cgroup.controllers").read_text().split()

@@ -21,6 +21,7 @@ from .report import Report, merge_junit, read_junit
 LOST = 128
 NOT_PREPARED = 2
 KEPT_RUNS = 20
+KERNEL_TESTS = "tests/contract"
 
 EPILOG = """\
 Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x
@@ -108,7 +109,9 @@ def command(options: argparse.Namespace) -> str:
         "-p",
         "no:cacheprovider",
     ]
-    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *options.pytest])
+    chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
+    where = [] if chosen else [KERNEL_TESTS]
+    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *options.pytest, *where])
 
 
 def results(options: argparse.Namespace, guest: Guest) -> Path:

@@ -1,0 +1,130 @@
+"""mount --tie: one hierarchy over several of the kernel's, with a home that remembers them."""
+
+from __future__ import annotations
+
+from pcont.backend import Place, TreeRequest
+from pcont.errors import Busy
+from pcont.hierarchy import TIE, Registry, Tie, exists
+from pcont.ops.containers import create_steps
+from pcont.ops.wishes import (
+    Mounted,
+    Wish,
+    agent_steps,
+    check_name,
+    default_name,
+    mount_steps,
+    refuse_unified,
+)
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.containers import Mark
+from pcont.steps.mounts import find
+
+FREEZER = "freezer"
+
+
+def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
+    """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
+    backend = session.backend
+    home = TreeRequest((), wish.name)
+    point = wish.point or backend.default_directory(wish.name)
+    if find(backend, home):
+        return _revive(session, registry, wish, home, point)
+    check_name(registry, wish.name)
+    holders = registry.holders(_members_wanted(registry, wish))
+    bound = {name for tree in holders for name in tree.controllers}
+    free = [name for name in _members_wanted(registry, wish) if name not in bound]
+    refuse_unified(session, registry, free)
+    steps = mount_steps(backend, registry, home, point)
+    for name in free:
+        steps += mount_steps(
+            backend, registry, TreeRequest((name,)), backend.default_directory(name)
+        )
+    made = [
+        place
+        for tree in holders
+        for place in _lineage(tree.id, wish.at)
+        if not exists(backend, place)
+    ]
+    made += [place for name in free for place in _lineage(name, wish.at)]
+    tie = Tie(
+        wish.controllers,
+        (*(tree.id for tree in holders), *free),
+        wish.at,
+        tuple(f"{place.tree}:{place.path}" for place in made),
+        tuple(free),
+    )
+    done = session.carry_out(
+        [
+            *steps,
+            Mark(Place(f"name={wish.name}"), TIE, tie.dump(), f"tie {wish.name}"),
+            *agent_steps(wish, f"name={wish.name}"),
+        ]
+    )
+    try:
+        _make_roots(session, made)
+    except BaseException as err:
+        session.take_back(done, err)
+        raise
+    return Mounted(wish.name, point)
+
+
+def _members_wanted(registry: Registry, wish: Wish) -> list[str]:
+    """What was asked for, and the freezer where the host has one for v1: moves need it."""
+    names = list(wish.controllers)
+    has = {one.name for one in registry.controllers if one.enabled and not one.unified}
+    if wish.freezer and FREEZER in has and FREEZER not in names:
+        names.append(FREEZER)
+    return names
+
+
+def _lineage(tree: str, path: str) -> list[Place]:
+    words = path.strip("/").split("/") if path != "/" else []
+    return [Place(tree, "/" + "/".join(words[: end + 1])) for end in range(len(words))]
+
+
+def _make_roots(session: Session, made: list[Place]) -> None:
+    """The containers of --at, each with its parent's settings, so that it can be entered."""
+    if not made:
+        return
+    if session.dry_run:
+        session.planned += [f"mkdir {session.backend.show(place)}" for place in made]
+        return
+    registry = session.registry()
+    steps: list[Step] = []
+    for place in made:
+        single = registry.find(place.tree.split(",")[0]).container(place.path)
+        steps += create_steps(session.backend, single, parents=False)
+    session.carry_out(steps)
+
+
+def _revive(
+    session: Session, registry: Registry, wish: Wish, home: TreeRequest, point: str
+) -> Mounted:
+    """Mount a home that was unmounted with containers in it, and see whether it is this tie."""
+    if any(tree.name == wish.name and tree.mounted for tree in registry.trees):
+        check_name(registry, wish.name)
+    steps = mount_steps(session.backend, registry, home, point)
+    done = session.carry_out(steps)
+    if session.dry_run:
+        return Mounted(wish.name, point)
+    try:
+        registry = session.registry()
+        back = next((one for one in registry.ties if one.name == wish.name), None)
+        if back is None or set(back.subsystems) != set(wish.controllers):
+            has = ", ".join(back.subsystems) if back else "none"
+            raise Busy(
+                f"{wish.name} was unmounted with containers in it, and has other subsystems: {has}",
+                hint=f"pcont mount --tie --name {wish.name} -o {has}",
+            )
+        again: list[Step] = []
+        for member in back.members[1:]:
+            if not member.tree.mounted:
+                request = TreeRequest(member.tree.controllers, member.tree.name)
+                where = session.backend.default_directory(default_name(request))
+                again += mount_steps(session.backend, registry, request, where)
+        session.carry_out([*again, *agent_steps(wish, f"name={wish.name}")])
+    except BaseException as err:
+        session.take_back(done, err)
+        raise
+    return Mounted(wish.name, point)

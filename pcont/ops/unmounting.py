@@ -1,0 +1,114 @@
+"""umount: a hierarchy goes, or with containers in it stays active (patch semantics, 1.3)."""
+
+from __future__ import annotations
+
+from pcont.backend import Mount, Place, Tree
+from pcont.errors import Busy, Denied, NotFound, UsageProblem
+from pcont.hierarchy import Hierarchy, Registry, exists
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.containers import Remove
+from pcont.steps.mounts import RemoveDirectory, UmountTree
+
+
+def umount(session: Session, target: str, *, foreign: bool = False) -> None:
+    """Unmount a hierarchy, or the one view of it at a mount point.
+
+    A hierarchy with containers stays active, and mounting the same set again brings it back; one
+    without is gone afterwards. Of a tie, only what pcont mounted is unmounted. Raises Denied for
+    mounts of others, Busy for one in use, or one that the kernel does not let go of.
+    """
+    with session.turn() as registry:
+        if target.startswith("/"):
+            one, mounts = _at_point(session, registry, target)
+        else:
+            one = registry.find(target)
+            mounts = list(one.members[0].tree.mounts)
+            if not one.tie and len(one.members) > 1:
+                raise UsageProblem(f"{target} is several hierarchies: umount takes one")
+        tree = one.members[0].tree
+        if not mounts:
+            raise NotFound(f"{one.name} is not mounted")
+        mounts = _allowed(one, mounts, foreign)
+        last = len(mounts) == len(tree.mounts)
+        if last and not one.tie:
+            _need_untied(registry, tree)
+        children = session.backend.children(Place(tree.id))
+        steps = _tie_steps(session, one, bool(children)) if one.tie and last else []
+        steps += _umount_steps(tree, mounts, last)
+        session.carry_out(steps)
+        if last and children:
+            session.warn(_stays(one, len(children)))
+
+
+def _at_point(session: Session, registry: Registry, target: str) -> tuple[Hierarchy, list[Mount]]:
+    point = session.backend.resolve(target)
+    for one in registry.hierarchies:
+        mounts = [mount for mount in one.members[0].tree.mounts if mount.point == point]
+        if mounts:
+            return one, mounts
+    raise NotFound(
+        "no hierarchy is mounted there", path=target, hint="pcont hierarchies lists the mounts"
+    )
+
+
+def _allowed(one: Hierarchy, mounts: list[Mount], foreign: bool) -> list[Mount]:
+    ours = [mount for mount in mounts if mount.ours or foreign]
+    if ours:
+        return ours
+    raise Denied(
+        f"{one.name} was not mounted by pcont",
+        path=mounts[0].point,
+        hint="umount --foreign does it all the same",
+    )
+
+
+def _need_untied(registry: Registry, tree: Tree) -> None:
+    for tie in registry.ties:
+        if tree.id in (member.tree.id for member in tie.members):
+            raise Busy(f"{tree.id} is part of {tie.name}", hint=f"pcont umount {tie.name} first")
+
+
+def _stays(one: Hierarchy, count: int) -> str:
+    words = f"-o {','.join(one.subsystems) or 'none'}"
+    name = one.members[0].tree.name
+    words += f" --name {name}" if name else ""
+    words += " --tie" if one.tie else ""
+    return (
+        f"{one.name} stays active, for it has containers ({count} below its root); "
+        f"pcont mount {words} brings it back"
+    )
+
+
+def _tie_steps(session: Session, one: Hierarchy, stays: bool) -> list[Step]:
+    """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
+    assert one.tie
+    steps: list[Step] = []
+    for text in reversed(one.tie.made_at) if not stays else ():
+        place = Place(*text.split(":", 1))
+        if _can_go(session, place, {step.place for step in steps if isinstance(step, Remove)}):
+            steps.append(Remove(place, f"remove {text}"))
+    for member in one.members[1:]:
+        if member.tree.id in one.tie.mounted and member.tree.mounted:
+            steps += _umount_steps(member.tree, list(member.tree.mounts), True)
+    return steps
+
+
+def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
+    backend = session.backend
+    if not exists(backend, place):
+        return False
+    inside = [name for name in backend.children(place) if place.child(name) not in going]
+    if inside or backend.read(place, "tasks").strip():
+        session.warn(f"{backend.show(place)} stays: tasks or containers are in it")
+        return False
+    return True
+
+
+def _umount_steps(tree: Tree, mounts: list[Mount], last: bool) -> list[Step]:
+    steps: list[Step] = []
+    for mount in mounts:
+        doing = f"unmount {tree.id} from {mount.point}"
+        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing))
+        steps += [RemoveDirectory(directory, doing) for directory in mount.made]
+    return steps

@@ -1,0 +1,110 @@
+"""What a mount is asked for, checked by the patch's rules, and the steps that all mounts share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pcont.backend import Backend, Place, TreeRequest
+from pcont.errors import BadValue, Busy, NotFound, Unsupported
+from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.mounts import MakeDirectory, MountTree
+from pcont.steps.settings import Setting, Write
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")  # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param()
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A hierarchy and the directory where it can be looked into now."""
+
+    hierarchy: str
+    mountpoint: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the caller of mount asked for, its words checked."""
+
+    controllers: tuple[str, ...]
+    name: str
+    point: str
+    release_agent: str
+    at: str
+    freezer: bool
+
+
+def wanted(registry: Registry, options: str) -> tuple[str, ...]:
+    """The controllers that the words of an option string ask for, in the kernel's order."""
+    words, known = options.split(","), registry.known_subsystems()
+    if not all(words):
+        raise BadValue(f"there is an empty word in {options!r}")
+    unknown = [word for word in words if word not in (*known, "all", "none")]
+    if unknown:
+        raise NotFound(
+            f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"
+        )
+    if "none" in words and len(set(words)) > 1:
+        raise BadValue(f"none excludes every other subsystem: {options!r}")
+    return tuple(one for one in known if "all" in words or one in words)
+
+
+def check_name(registry: Registry, name: str) -> None:
+    if not name:
+        return
+    if not NAME.fullmatch(name):
+        raise BadValue(
+            f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
+            "underscores"
+        )
+    if name in (*(one.name for one in registry.controllers), "all", "none"):
+        raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
+    taken = next((tree for tree in registry.trees if tree.name == name), None)
+    if taken:
+        raise Busy(
+            f"the name {name} is taken: {taken.id} exists, with other subsystems",
+            hint="choose another --name",
+        )
+
+
+def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
+    """Taking a controller for v1 takes it away from those who count on v2."""
+    there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
+    if not there:
+        return
+    what = f"{', '.join(there)}: {ONLY_V2}"
+    if not session.chosen:
+        raise Unsupported(what, hint=REHEARSE)
+    session.warn(f"{', '.join(there)} taken from cgroup v2 for v1, as --backend cgroupfs says")
+
+
+def whereabouts(one: Hierarchy) -> str:
+    points = [mount.point for mount in one.members[0].tree.mounts]
+    return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
+
+
+def default_name(request: TreeRequest) -> str:
+    return request.name or ",".join(request.controllers)
+
+
+def mount_steps(
+    backend: Backend, registry: Registry, request: TreeRequest, point: str
+) -> list[Step]:
+    for tree in registry.trees:
+        if any(mount.point == point for mount in tree.mounts):
+            raise Busy(f"another hierarchy is mounted there: {tree.id}", path=point)
+    missing = backend.missing(point)
+    doing = f"mount {request.options} at {point}"
+    made: list[Step] = [MakeDirectory(directory, doing) for directory in missing]
+    return [*made, MountTree(request, point, doing, made=len(missing))]
+
+
+def agent_steps(wish: Wish, tree: str) -> list[Step]:
+    # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
+    if not wish.release_agent:
+        return []
+    setting = Setting(Place(tree), "release_agent", wish.release_agent)
+    return [Write([setting], f"set the release agent of {tree}")]
