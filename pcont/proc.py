@@ -67,11 +67,13 @@ def machine(sys: str = "/sys") -> Machine:
 def _ids(file: str, default: str | None = None) -> Ids:
     try:
         with open(file) as stream:
-            return ID_LIST.parse(stream.read())
+            text = stream.read()
     except FileNotFoundError:
         if default is None:
             raise
-        return ID_LIST.parse(default)
+        text = default
+    ids: Ids = ID_LIST.parse(text)
+    return ids
 
 
 def no_task(task: int) -> ProcessLookupError:

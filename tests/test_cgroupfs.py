@@ -16,6 +16,7 @@ from pcont.backend import Place, WriteRefused
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.errors import Unsupported
 from pcont.hierarchy import Registry
+from pcont.tables import Machine
 
 HEAD = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
 
@@ -165,7 +166,7 @@ def test_the_machine_is_what_is_online(host: Host) -> None:
     host.sys("devices/system/cpu/possible", "0-7\n")
     host.sys("devices/system/node/online", "0-1\n")
     machine = host.backend().machine()
-    assert (machine.cpus, machine.nodes, machine.cpu_limit) == ({0, 1, 2, 5}, {0, 1}, 8)
+    assert machine == Machine(frozenset({0, 1, 2, 5}), frozenset({0, 1}), cpu_limit=8)
 
 
 def test_a_machine_without_numa_has_one_node(host: Host) -> None:
