@@ -40,14 +40,14 @@ class Tie:
         return json.dumps(vars(self), separators=(",", ":"))
 
     @classmethod
-    def load(cls, text: str) -> Tie:
-        """The reverse; PcontError where the text is not pcont's."""
+    def load(cls, text: str) -> Tie | None:
+        """The reverse; None where the text is not pcont's."""
         try:
             facts = json.loads(text)
             lists = {name: tuple(facts[name]) for name in facts if name != "at"}
             return cls(at=facts["at"], **lists)
-        except (ValueError, TypeError, KeyError) as err:
-            raise PcontError(f"the attribute security.pcont.{TIE} is not pcont's: {text}") from err
+        except (ValueError, TypeError, KeyError):
+            return None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from errno import ENOENT
+from errno import ENOENT, errorcode
 from types import FrameType
 from typing import NoReturn
 
@@ -33,7 +33,7 @@ def find_program(name: str) -> str:
 def refused(program: str, err: OSError) -> PcontError:
     """What execve(2) said."""
     kind = CommandNotFound if err.errno == ENOENT else NotExecutable
-    reason = os.strerror(err.errno or 0)
+    reason = f"{os.strerror(err.errno or 0)} ({errorcode.get(err.errno or 0)})"
     return kind(f"cannot execute {program}: {reason}", path=program, errno=err.errno)
 
 
@@ -58,6 +58,7 @@ class Child:
             _become(program, command, {**os.environ, **extra}, wait, report)
         os.close(wait)
         os.close(report)
+        self._descriptors = [self._tell, self._hear]
 
     def start(self) -> None:
         """Let it go; raises NotExecutable where it could not become the command."""
@@ -69,15 +70,23 @@ class Child:
             raise refused(self.program, OSError(number, os.strerror(number)))
 
     def abandon(self) -> None:
-        """It ends without having done anything."""
+        """It ends without having done anything; once is enough."""
         self._close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
+    @contextlib.contextmanager
+    def abandoned_on_failure(self) -> Iterator[None]:
+        """If the block fails, the child is abandoned before anything else happens."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            raise
+
     def _close(self) -> None:
-        for descriptor in (self._tell, self._hear):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def wait(self) -> int:
         """Its exit status, or 128+N; signals meant for it are passed on."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pcont import signals
 from pcont.backend import Backend, open_backend
 from pcont.errors import PcontError
 from pcont.hierarchy import Registry
@@ -40,15 +41,23 @@ class Session:
                 stack.enter_context(self.backend.turn())
             yield self.registry()
 
-    def take_back(self, done: Done | None, err: BaseException) -> None:
-        """Undo what was carried out, since something failed afterwards."""
-        if done is None:
-            return
-        with self.turn():
-            left = done.undo()
-        if isinstance(err, PcontError):
-            err.left += left
-            err.undone = True
+    @contextlib.contextmanager
+    def staged(self, steps: Sequence[Step]) -> Iterator[signals.Checkpoint]:
+        """Do the steps, then what is in the block; they are undone if that fails or is interrupted.
+
+        Signals are held for as long; the function that is given lets one that has come through.
+        """
+        with signals.held() as checkpoint:
+            done = self.carry_out(steps)
+            try:
+                yield checkpoint
+            except BaseException as err:
+                with self.backend.turn():
+                    left = done.undo()
+                if isinstance(err, PcontError):
+                    err.left += left
+                    err.undone = True
+                raise
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -26,28 +27,33 @@ def held() -> Iterator[Checkpoint]:
     """Hold signals back; the function that is given raises Interrupted if one has come.
 
     Python delivers signals to the main thread only: elsewhere nothing has to be held. One that
-    comes after the last checkpoint is raised at the end.
+    comes after the last checkpoint is delivered at the end, as if it had come then.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
     arrived: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
-
     def checkpoint() -> None:
         if arrived:
-            raise Interrupted(arrived[0])
+            number = arrived[0]
+            arrived.clear()
+            raise Interrupted(number)
 
-    # A signal that is ignored (nohup, a background job of sh) stays ignored.
-    before = {number: signal.getsignal(number) for number in DEFERRED}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, note)
+    before = _handle(lambda number, frame: arrived.append(number))
     try:
         yield checkpoint
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    checkpoint()
+    for late in arrived:
+        signal.raise_signal(late)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+    """Set a handler; the ones before. A signal that is ignored (nohup) stays ignored."""
+    before = {number: signal.getsignal(number) for number in DEFERRED}
+    for number, old in before.items():
+        if old is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    return before

@@ -42,9 +42,9 @@ def mount(
     """
     if at and not tie:
         raise UsageProblem("--at goes with --tie")
-    if point and not point.startswith("/"):
-        point = os.path.abspath(point)
     check_path(at or "/")
+    if point:
+        point = session.backend.resolve(os.path.abspath(point))
     with session.turn() as registry:
         controllers = wanted(registry, options)
         name = name or (os.path.basename(point.rstrip("/")) if tie else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from pcont.ops.listing import locate
 from pcont.ops.moving import alive, entry
 from pcont.process import Child, execute, find_program, refused
 from pcont.session import Session
-from pcont.steps import Done, Step
+from pcont.steps import Step
 from pcont.steps.attach import Enter
 
 
@@ -35,16 +36,17 @@ def run(
     program = find_program(command[0])
     if auto_delete or session.dry_run:
         return _run_and_tidy(session, place, program, command, create, auto_delete)
-    with session.turn() as registry:
-        container = registry.place(place)
-        steps = _entering(session, container, create)
-        done = session.carry_out([*steps, _enter(container, os.getpid(), command)])
-    try:
-        execute(program, command, {**os.environ, **session.backend.environment()})
-    except OSError as err:
-        failure = refused(program, err)
-        session.take_back(done, failure)
-        raise failure from err
+    with contextlib.ExitStack() as stack:
+        with session.turn() as registry:
+            container = registry.place(place)
+            steps = [*_entering(session, container, create)]
+            steps.append(_enter(container, os.getpid(), command))
+            checkpoint = stack.enter_context(session.staged(steps))
+        checkpoint()
+        try:
+            execute(program, command, {**os.environ, **session.backend.environment()})
+        except OSError as err:
+            raise refused(program, err) from err
 
 
 def _run_and_tidy(
@@ -146,16 +148,19 @@ def _spawn(
         session.planned.append(f"exec {' '.join(command)}")
         return 0
     child = Child(program, command, session.backend.environment())
-    done: Done | None = None
     try:
-        with session.turn():
-            container, steps = plan(child.pid)
-            done = session.carry_out([*steps, _enter(container, child.pid, command)])
-        started(container.name)
-        child.start()
-    except BaseException as err:
+        with contextlib.ExitStack() as stack:
+            with session.turn():
+                container, steps = plan(child.pid)
+                steps = [*steps, _enter(container, child.pid, command)]
+                checkpoint = stack.enter_context(session.staged(steps))
+            # Before anything is undone the child has ended: one that is ending cannot be moved.
+            stack.enter_context(child.abandoned_on_failure())
+            started(container.name)
+            checkpoint()
+            child.start()
+    except BaseException:
         child.abandon()
-        session.take_back(done, err)
         raise
     status = child.wait()
     if tidy:

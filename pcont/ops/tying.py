@@ -54,18 +54,10 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
         tuple(f"{place.tree}:{place.path}" for place in made),
         tuple(free),
     )
-    done = session.carry_out(
-        [
-            *steps,
-            Mark(Place(f"name={wish.name}"), TIE, tie.dump(), f"tie {wish.name}"),
-            *agent_steps(wish, f"name={wish.name}"),
-        ]
-    )
-    try:
+    home_place = Place(f"name={wish.name}")
+    steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
+    with session.staged(steps + agent_steps(wish, home_place.tree)):
         _make_roots(session, made)
-    except BaseException as err:
-        session.take_back(done, err)
-        raise
     return Mounted(wish.name, point)
 
 
@@ -105,26 +97,25 @@ def _revive(
     if any(tree.name == wish.name and tree.mounted for tree in registry.trees):
         check_name(registry, wish.name)
     steps = mount_steps(session.backend, registry, home, point)
-    done = session.carry_out(steps)
-    if session.dry_run:
-        return Mounted(wish.name, point)
-    try:
-        registry = session.registry()
-        back = next((one for one in registry.ties if one.name == wish.name), None)
-        if back is None or set(back.subsystems) != set(wish.controllers):
-            has = ", ".join(back.subsystems) if back else "none"
-            raise Busy(
-                f"{wish.name} was unmounted with containers in it, and has other subsystems: {has}",
-                hint=f"pcont mount --tie --name {wish.name} -o {has}",
-            )
-        again: list[Step] = []
-        for member in back.members[1:]:
-            if not member.tree.mounted:
-                request = TreeRequest(member.tree.controllers, member.tree.name)
-                where = session.backend.default_directory(default_name(request))
-                again += mount_steps(session.backend, registry, request, where)
-        session.carry_out([*again, *agent_steps(wish, f"name={wish.name}")])
-    except BaseException as err:
-        session.take_back(done, err)
-        raise
+    with session.staged(steps):
+        if not session.dry_run:
+            _rejoin(session, wish)
     return Mounted(wish.name, point)
+
+
+def _rejoin(session: Session, wish: Wish) -> None:
+    """Mount what else belongs to a home that is back; Busy where it is another tie."""
+    back = next((one for one in session.registry().ties if one.name == wish.name), None)
+    if back is None or set(back.subsystems) != set(wish.controllers):
+        has = ", ".join(back.subsystems) if back else "none"
+        raise Busy(
+            f"{wish.name} was unmounted with containers in it, and has other subsystems: {has}",
+            hint=f"pcont mount --tie --name {wish.name} -o {has.replace(' ', '')}",
+        )
+    steps: list[Step] = []
+    for member in back.members[1:]:
+        if not member.tree.mounted:
+            request = TreeRequest(member.tree.controllers, member.tree.name)
+            where = session.backend.default_directory(default_name(request))
+            steps += mount_steps(session.backend, session.registry(), request, where)
+    session.carry_out([*steps, *agent_steps(wish, f"name={wish.name}")])

@@ -269,7 +269,7 @@ def threads_of(pid: int) -> list[int]:
     return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
 
 
-def eventually(holds: Callable[[], bool], patience: float = 10.0) -> bool:
+def eventually(holds: Callable[[], bool], patience: float = 120.0) -> bool:
     """Whether something comes true: for what the kernel does later."""
     limit = time.monotonic() + patience
     while not holds():

@@ -36,6 +36,7 @@ cache, ~/.cache/pcont/vm/runs, the kernels beside them: remove kernels to get ne
 def main(argv: list[str]) -> int:
     options = parse(argv)
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
     try:
         guests = [guest for guest in GUESTS if guest.name in options.guest or not options.guest]
         kernels = prepare(guests[:1] if options.shell else guests)
@@ -56,6 +57,9 @@ def main(argv: list[str]) -> int:
     except NotPrepared as error:
         print(f"tests.vm: {error}", file=sys.stderr)
         return NOT_PREPARED
+    except Lost as error:
+        print(f"tests.vm: {error}", file=sys.stderr)
+        return LOST
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -79,7 +83,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     what.add_argument("--shell", action="store_true", help="a shell in the (first) guest")
     what.add_argument("--run", metavar="COMMAND", help="run a bash command line, not pytest")
     parser.add_argument(
-        "--timeout", type=float, default=900, metavar="S", help="seconds for a guest (%(default)s)"
+        "--timeout", type=float, default=1800, metavar="S", help="seconds for a guest (%(default)s)"
     )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="copy the test report there")
     parser.add_argument("--results", type=Path, metavar="DIR", help="keep results below DIR")

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import termios
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -231,7 +233,30 @@ def shell(boot: Boot) -> int:
     if not sys.stdin.isatty():
         raise NotPrepared("a shell needs a terminal: --run runs a command without one")
     lay_out(boot)
+    process = subprocess.Popen(
+        [vng(), *vng_argv(boot)], cwd=CHECKOUT, env=host_env(boot), preexec_fn=os.setpgrp
+    )
     try:
-        return subprocess.run([vng(), *vng_argv(boot)], cwd=CHECKOUT, env=host_env(boot)).returncode
+        with foreground(process.pid):
+            process.wait()
     finally:
+        kill(process)
         shutil.rmtree(boot.results / "tmp", ignore_errors=True)
+    status = boot.result("status")
+    if status is None:
+        raise Lost(f"VM lost: guest {boot.guest.name} ended before its shell did")
+    return int(status)
+
+
+@contextmanager
+def foreground(group: int) -> Iterator[None]:
+    """Lends the terminal to a process group; it comes back in the mode it was in."""
+    terminal = sys.stdin.fileno()
+    mode = termios.tcgetattr(terminal)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or taking it back would stop this process
+    os.tcsetpgrp(terminal, group)
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(terminal, os.getpgrp())
+        termios.tcsetattr(terminal, termios.TCSADRAIN, mode)

@@ -46,4 +46,5 @@ if [ -n "$COMMAND" ]; then
     bash -c "$COMMAND" < /dev/null
     leave $?
 fi
-PS1="$PCONT_GUEST:\w# " exec bash --norc -i
+PS1="$PCONT_GUEST:\w# " bash --norc -i
+leave $?
