@@ -213,8 +213,9 @@ def _mount_tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
 
 def _clear(pcont: Pcont, name: str) -> None:
     (top,) = json.loads(pcont.ok("tree", f"{name}:/", "--json"))["result"]
-    for child in top["children"]:
-        pcont.ok("rm", "-r", "--kill", f"{name}:{child['path']}")
+    places = [f"{name}:{child['path']}" for child in top["children"]]
+    if places:
+        pcont.ok("rm", "-r", "--kill", *places)
 
 
 SHAPES: dict[str, Callable[[Pcont, str], Iterator[Jobs]]] = {
