@@ -451,7 +451,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PcontError as err:
         return _refuse(err, own, words)
     except OSError as err:
-        return _refuse(from_oserror(err, " ".join(["do", *own[:2]])), own, words)
+        command = next((word for word in own if word in cli.commands), "run")
+        return _refuse(from_oserror(err, command), own, words)
 
 
 def _refuse(err: PcontError, own: Sequence[str], words: Sequence[str]) -> int:

@@ -17,8 +17,12 @@ _depth = 0
 def _directory() -> str:
     if os.geteuid() == 0:
         return "/run/pcont"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "pcont") if runtime else ""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    # After su(1) it may be still another user's.
+    with contextlib.suppress(OSError):
+        if os.stat(runtime).st_uid == os.geteuid():
+            return os.path.join(runtime, "pcont")
+    return ""
 
 
 @contextlib.contextmanager

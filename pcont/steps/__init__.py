@@ -34,6 +34,11 @@ class Step(ABC):
         """What to say of an errno; asked before anything is taken back."""
         return from_oserror(err, self.doing)
 
+    @property
+    def half_done(self) -> bool:
+        """Whether a step that failed had changed something by then."""
+        return False
+
     def notes(self) -> list[str]:
         """What the user should know although it went well."""
         return []
@@ -79,7 +84,7 @@ def carry_out(
                     raise step.refusal(backend, err) from err
             checkpoint()
         except PcontError as err:
-            err.undone = len(done.steps) > 1
+            err.undone = len(done.steps) > 1 or any(step.half_done for step in done.steps)
             err.left += done.undo()
             raise
         except BaseException:

@@ -149,6 +149,10 @@ class Enter(Step):
                 task = known.parent
         return False
 
+    @property
+    def half_done(self) -> bool:
+        return self.at not in (None, self.places[0])
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)
 

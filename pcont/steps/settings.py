@@ -95,6 +95,10 @@ class Write(Step):
                     backend.set_affinity(task, cpus)
         self.affinity.clear()
 
+    @property
+    def half_done(self) -> bool:
+        return bool(self.old)
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write(backend, one.place, one.file, one.written, err)
