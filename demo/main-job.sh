@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job, shown: a hierarchy over cpuset and cpuacct, two containers, a busy process, a clone,
-# a refusal. On the real cgroups of this host as root, on the model otherwise. Nothing is left.
+# a refusal. On the real cgroups of this host as root, on the model otherwise, and with the word
+# `model`. Nothing is left.
 set -u
 
 name=pcont-demo-$$
@@ -56,18 +57,21 @@ on_the_model() {
     model=yes
 }
 
-has_v1() { grep -q "^[0-9]*:\(.*,\)\?$1[,:]" /proc/self/cgroup; }
+tie=(pcont mount --tie --name "$name" -o cpuset,cpuacct --at "/$name")
 
-if [ "$(id -u)" -ne 0 ]; then
+if [ "${1:-}" = model ]; then
+    say "This is the MODEL, a kernel in memory"
+    on_the_model
+elif [ "$(id -u)" -ne 0 ]; then
     say "You are not root: this is the MODEL, a kernel in memory. sudo make demo drives the real one"
     on_the_model
-elif ! { has_v1 cpuset && has_v1 cpuacct; }; then
+elif ! "${tie[@]}" --dry-run > "$scratch/ignored" 2>&1; then
     say "The real cgroups of this host"
-    refused pcont mount --tie --name "$name" -o cpuset,cpuacct
+    refused "${tie[@]}"
     say "So this is the MODEL, a kernel in memory"
     on_the_model
 else
-    say "The real cgroups of this host: cpuset and cpuacct are mounted, each on its own"
+    say "The real cgroups of this host"
 fi
 
 if [ -n "$model" ]; then
@@ -78,7 +82,7 @@ if [ -n "$model" ]; then
 fi
 
 say "One hierarchy over both: whatever is done is done in both, or in neither"
-do_ pcont mount --tie --name "$name" -o cpuset,cpuacct --at "/$name"
+do_ "${tie[@]}"
 mounted=("$name" ${mounted[@]+"${mounted[@]}"})
 
 cpus=$(pcont get "$name:/" cpuset.cpus)

@@ -148,7 +148,7 @@ def test_a_host_of_v2_only_is_unsupported_and_says_so(host: Host) -> None:
     host.mounts(host.line("v2", "nsdelegate", type="cgroup2"))
     (host.point("v2") / "cgroup.controllers").write_text("cpuset\n")
     assert host.backend().trees() == ()
-    with pytest.raises(Unsupported, match="cgroup v2 only"):
+    with pytest.raises(Unsupported, match="cpuset: cgroup v2 is mounted and has it"):
         Registry(host.backend()).find("cpuset")
 
 

@@ -34,7 +34,7 @@ def subsystems(session: Session) -> list[SubsystemRow]:
             mounts=tuple(
                 mount.point for tree in registry.holders([one.name]) for mount in tree.mounts
             ),
-            help=table.help if (table := subsys.load(one.name)) else "",
+            help=subsys.about(one.name),
         )
         for one in registry.controllers
     ]

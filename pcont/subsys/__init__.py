@@ -10,6 +10,22 @@ from pcont.tables import ControlFile, Subsystem
 
 NAMES = ("cpuset", "cpuacct")
 
+# What the kernel's other controllers are for; they are used without a table of their own.
+OTHERS = {
+    "blkio": "weights and limits of block I/O",
+    "cpu": "shares and quotas of CPU time",
+    "devices": "which devices may be used",
+    "freezer": "stops and continues all tasks",
+    "hugetlb": "limits of huge pages",
+    "memory": "limits of memory",
+    "misc": "limits of other countable things",
+    "net_cls": "marks packets for traffic control",
+    "net_prio": "priorities of network traffic",
+    "perf_event": "performance counters by container",
+    "pids": "limits of the number of tasks",
+    "rdma": "limits of RDMA resources",
+}
+
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
 HOME_FILES = ("notify_on_release", "release_agent", "cgroup.sane_behavior")
@@ -35,6 +51,12 @@ def load(name: str) -> Subsystem | None:
     table = importlib.import_module(f"pcont.subsys.{name}").TABLE
     assert isinstance(table, Subsystem)
     return table
+
+
+def about(name: str) -> str:
+    """What a controller is for, in a few words."""
+    table = load(name)
+    return table.help if table else OTHERS.get(name, "")
 
 
 def row(file: str) -> ControlFile | None:

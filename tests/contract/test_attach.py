@@ -202,6 +202,36 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
     assert after == before
 
 
+FORKING = "while :; do for i in 1 2 3 4 5 6 7 8; do sleep 0.05 & done; wait; done"
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel),
+        pytest.param(("cgroupfs", "single"), id="kernel-single", marks=pytest.mark.guest),
+    ],
+    indirect=True,
+)
+def test_children_that_are_forked_meanwhile_are_in_step(jobs: Jobs) -> None:
+    """A process that forks all the time: no child of it is left between two trees."""
+    jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"))
+    shell = subprocess.Popen(["sh", "-c", FORKING])
+    try:
+        for number in range(40):
+            jobs.pcont.ok("attach", jobs.at(("/a", "/b")[number % 2]), str(shell.pid))
+            for path in ("/a", "/b"):
+                rows = json.loads(jobs.pcont.ok("ps", "--json", jobs.at(path)))["result"]
+                assert all(row["missing"] == [] or not _alive(row["id"]) for row in rows), rows
+    finally:
+        jobs.pcont.ok("rm", "--kill", jobs.at("/a"), jobs.at("/b"))
+        shell.wait()
+
+
+def _alive(task: int) -> bool:
+    return os.path.exists(f"/proc/{task}")
+
+
 def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., int]) -> None:
     """The first look saw it; then it was gone: through the library, where one can step between."""
     from pcont.hierarchy import Registry

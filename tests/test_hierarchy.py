@@ -1,0 +1,384 @@
+"""hierarchy: what selects a hierarchy, which container a place means, and what a tie remembers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pcont.backend import Controller, Place, Tree, TreeRequest, check_path, join
+from pcont.backend_model import Model
+from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.hierarchy import (
+    TIE,
+    Container,
+    Hierarchy,
+    Member,
+    Registry,
+    Tie,
+    exists,
+    present,
+    reachable,
+    required,
+)
+
+
+def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "pcont") -> None:
+    """A hierarchy of the model, by pcont or by somebody else."""
+    model.make_directory(point)
+    model.mount(TreeRequest(controllers, name), point, by)
+
+
+@pytest.fixture
+def model() -> Model:
+    """cpuset and cpuacct bound each on its own by the host, as most hosts have it."""
+    model = Model()
+    mount(model, "/cg/cpuset", "cpuset", by="cgroup")
+    mount(model, "/cg/cpuacct", "cpuacct", by="cgroup")
+    return model
+
+
+def tie(model: Model, name: str = "jobs", at: str = "/", subsystems: str = "cpuset,cpuacct") -> Tie:
+    """A tie over both, as mount --tie makes it."""
+    mount(model, f"/cg/{name}", name=name)
+    made = Tie(tuple(subsystems.split(",")), ("cpuset", "cpuacct"), at)
+    model.set_attribute(Place(f"name={name}"), TIE, made.dump())
+    if at != "/":
+        for tree in made.trees:
+            model.make(Place(tree, at))
+    return made
+
+
+def trees(hierarchy: Hierarchy) -> list[str]:
+    return [member.tree.id for member in hierarchy.members]
+
+
+def places(container: Container) -> list[str]:
+    return [f"{place.tree}:{place.path}" for place in container.places]
+
+
+# Selectors
+
+
+def test_a_subsystem_selects_the_hierarchy_that_has_it(model: Model) -> None:
+    found = Registry(model).find("cpuacct")
+    assert (found.name, found.subsystems, trees(found)) == ("cpuacct", ("cpuacct",), ["cpuacct"])
+
+
+def test_each_of_several_subsystems_in_one_hierarchy_selects_it() -> None:
+    model = Model()
+    mount(model, "/cg/both", "cpuset", "cpuacct")
+    registry = Registry(model)
+    wanted = registry.find("cpuset")
+    assert wanted.name == "cpuset,cpuacct"
+    for selector in ("cpuacct", "cpuset,cpuacct", "cpuacct,cpuset", "cpuset,cpuset"):
+        assert registry.find(selector) == wanted
+
+
+def test_a_name_of_pconts_selects_and_so_does_the_kernels_spelling(model: Model) -> None:
+    mount(model, "/cg/own", name="own")
+    mount(model, "/cg/systemd", name="systemd", by="cgroup")
+    registry = Registry(model)
+    assert registry.find("own") == registry.find("name=own")
+    assert registry.find("name=systemd").name == "name=systemd"
+    with pytest.raises(NotFound, match="systemd"):
+        registry.find("systemd")
+
+
+def test_a_name_on_controllers_is_a_name_too() -> None:
+    model = Model()
+    mount(model, "/cg/jobs", "cpuset", name="jobs")
+    registry = Registry(model)
+    assert registry.find("jobs") == registry.find("cpuset") == registry.find("name=jobs")
+    assert registry.find("cpuset").name == "jobs"
+
+
+def test_without_a_name_name_selects_nothing(model: Model) -> None:
+    with pytest.raises(PcontError):
+        Registry(model).find("name=")
+
+
+def test_a_list_is_that_path_in_each_and_repeats_do_not_count(model: Model) -> None:
+    found = Registry(model).find("cpuset,cpuacct,cpuset")
+    assert (found.name, trees(found)) == ("cpuset,cpuacct", ["cpuset", "cpuacct"])
+    assert found.subsystems == ("cpuset", "cpuacct")
+    assert found.tie is None
+    assert places(found.container("/a")) == ["cpuset:/a", "cpuacct:/a"]
+
+
+def test_the_order_of_a_list_is_kept(model: Model) -> None:
+    assert trees(Registry(model).find("cpuacct,cpuset")) == ["cpuacct", "cpuset"]
+
+
+@pytest.mark.parametrize("selector", ["cpuset:", "cpuset,cpuacct:"])
+def test_a_trailing_colon_is_allowed(model: Model, selector: str) -> None:
+    registry = Registry(model)
+    assert registry.find(selector) == registry.find(selector.removesuffix(":"))
+
+
+@pytest.mark.parametrize("selector", ["", ":", ",", "cpuset,", ",cpuset", "cpuset,,cpuacct"])
+def test_an_empty_word_is_a_bad_value(model: Model, selector: str) -> None:
+    with pytest.raises(BadValue, match="empty word"):
+        Registry(model).find(selector)
+
+
+def test_what_is_unknown_is_refused_with_what_is_known(model: Model) -> None:
+    mount(model, "/cg/own", name="own")
+    with pytest.raises(NotFound, match="no hierarchy 'nope'") as caught:
+        Registry(model).find("cpuset,nope")
+    assert caught.value.hint == "known: own, cpuset, cpuacct"
+
+
+def test_a_subsystem_that_is_free_is_told_from_one_that_is_not_there() -> None:
+    with pytest.raises(NotFound, match="cpuset is bound to no hierarchy") as caught:
+        Registry(Model()).find("cpuset")
+    assert caught.value.hint == "pcont mount -o cpuset"
+
+
+def test_a_hierarchy_that_is_not_mounted_says_how_to_bring_it_back(model: Model) -> None:
+    mount(model, "/cg/own", name="own")
+    model.make(Place("name=own", "/a"))
+    model.umount("/cg/own")
+    registry = Registry(model)
+    with pytest.raises(NotFound, match="own is active but not mounted") as caught:
+        registry.find("own")
+    assert "pcont mount --name own" in caught.value.hint
+    with pytest.raises(NotFound, match="active but not mounted"):
+        required(model, registry.find("name=own").container("/a"))
+
+
+def test_where_v2_has_everything_pcont_says_that_it_cannot_yet() -> None:
+    class Unified(Model):
+        """A host whose controllers are all v2's."""
+
+        def controllers(self) -> tuple[Controller, ...]:
+            return tuple(replace(one, unified=True) for one in super().controllers())
+
+    with pytest.raises(Unsupported, match="cpuset: cgroup v2 is mounted and has it"):
+        Registry(Unified()).find("cpuset")
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cpuset:/", "cpuset:/"),
+        ("cpuset:/a/b", "cpuset:/a/b"),
+        ("cpuset://a///b/", "cpuset:/a/b"),
+        ("cpuset:/a:/b", "cpuset:/a:/b"),
+        ("cpuset:/a,b:c", "cpuset:/a,b:c"),
+        ("cpuset:/...", "cpuset:/..."),
+        ("cpuset:/a ..b", "cpuset:/a ..b"),
+        ("cpuset,cpuacct:/a", "cpuset,cpuacct:/a"),
+        ("name=x:/a", "name=x:/a"),
+    ],
+)
+def test_the_first_colon_slash_splits_a_place(model: Model, text: str, name: str) -> None:
+    mount(model, "/cg/x", name="x", by="cgroup")
+    assert Registry(model).place(text).name == name
+
+
+@pytest.mark.parametrize("text", ["cpuset", "cpuset:", ":/a", ":", "", "a/b", "cpuset/a", "./a"])
+def test_what_is_no_place_is_a_usage_problem(model: Model, text: str) -> None:
+    with pytest.raises(UsageProblem, match="is no place: places are SELECTOR:/path"):
+        Registry(model).place(text)
+
+
+def test_who_forgets_the_path_is_told_the_root(model: Model) -> None:
+    for text in ("cpuset", "cpuset:"):
+        with pytest.raises(UsageProblem) as caught:
+            Registry(model).place(text)
+        assert caught.value.hint == "cpuset:/ is the root container"
+
+
+@pytest.mark.parametrize("path", ["/..", "/a/../b", "/.", "/a/.", "/a\nb", "/a\0b", "/a/..//b"])
+@pytest.mark.parametrize("before", ["cpuset:", "/cg/cpuset"])
+def test_what_could_leave_the_hierarchy_is_refused(model: Model, before: str, path: str) -> None:
+    with pytest.raises(BadValue, match="a container's"):
+        Registry(model).place(before + path)
+
+
+def test_a_place_refuses_such_a_path_whoever_makes_it() -> None:
+    for path in ("a", "", "/a/..", "/\n", "/a\0"):
+        with pytest.raises(BadValue):
+            Place("cpuset", path)
+        with pytest.raises(BadValue):
+            check_path(path)
+
+
+def test_a_directory_below_a_mount_is_a_place(model: Model) -> None:
+    registry = Registry(model)
+    assert registry.place("/cg/cpuset").name == "cpuset:/"
+    assert registry.place("/cg/cpuset/").name == "cpuset:/"
+    assert registry.place("/cg/cpuset/a/b").name == "cpuset:/a/b"
+    assert registry.place("/cg/cpuacct/a:/b").name == "cpuacct:/a:/b"
+
+
+def test_the_deepest_mount_has_a_directory(model: Model) -> None:
+    mount(model, "/cg/cpuset/in", name="in")
+    assert Registry(model).place("/cg/cpuset/in/x").name == "in:/x"
+    assert Registry(model).place("/cg/cpuset/inn/x").name == "cpuset:/inn/x"
+
+
+@pytest.mark.parametrize("text", ["/", "/cg", "/cg/cpusets", "/tmp/a"])
+def test_a_directory_elsewhere_is_not_found(model: Model, text: str) -> None:
+    with pytest.raises(NotFound, match="below no mounted hierarchy") as caught:
+        Registry(model).place(text)
+    assert caught.value.path == text
+
+
+def test_a_directory_is_one_tree_even_where_a_tie_is_mounted(model: Model) -> None:
+    tie(model)
+    found = Registry(model).place("/cg/jobs/a")
+    assert places(found) == ["name=jobs:/a"]
+    assert found.hierarchy.tie is None
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "joined"),
+    [("/", "/", "/"), ("/a", "/", "/a"), ("/", "b", "/b"), ("/a/", "//b/", "/a/b")],
+)
+def test_paths_are_joined_with_one_slash(base: str, path: str, joined: str) -> None:
+    assert join(base, path) == joined
+
+
+def test_a_place_knows_its_parent_its_name_and_its_children() -> None:
+    place = Place("cpuset", "/a/b")
+    assert (place.name, place.parent, place.child("c")) == (
+        "b",
+        Place("cpuset", "/a"),
+        Place("cpuset", "/a/b/c"),
+    )
+    assert place.parent.parent.is_root
+    assert place.parent.parent.parent == Place("cpuset")
+
+
+def test_the_lineage_of_a_container_begins_below_the_root(model: Model) -> None:
+    registry = Registry(model)
+    assert [one.path for one in registry.place("cpuset:/a/b/c").lineage()] == [
+        "/a",
+        "/a/b",
+        "/a/b/c",
+    ]
+    assert registry.place("cpuset:/").lineage() == []
+
+
+# Ties
+
+
+def test_a_tie_has_its_home_first_and_hides_nothing_of_the_kernel(model: Model) -> None:
+    tie(model)
+    registry = Registry(model)
+    jobs = registry.find("jobs")
+    assert trees(jobs) == ["name=jobs", "cpuset", "cpuacct"]
+    assert jobs.subsystems == jobs.controllers == ("cpuset", "cpuacct")
+    assert registry.ties == [jobs]
+    assert trees(registry.find("cpuset")) == ["cpuset"]
+    assert trees(registry.find("name=jobs")) == ["name=jobs"]
+
+
+def test_a_tie_at_a_container_is_rooted_there_in_its_members_only(model: Model) -> None:
+    tie(model, at="/jobs")
+    assert places(Registry(model).place("jobs:/a")) == [
+        "name=jobs:/a",
+        "cpuset:/jobs/a",
+        "cpuacct:/jobs/a",
+    ]
+    assert places(Registry(model).place("jobs:/")) == [
+        "name=jobs:/",
+        "cpuset:/jobs",
+        "cpuacct:/jobs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [("/jobs", "/"), ("/jobs/a", "/a"), ("/", None), ("/jobs2", None), ("/a/jobs", None)],
+)
+def test_a_member_knows_what_is_inside_of_it(path: str, inside: str | None) -> None:
+    assert Member(Tree("cpuset", 1, ("cpuset",)), "/jobs").inside(path) == inside
+    assert Member(Tree("cpuset", 1, ("cpuset",))).inside(path) == path
+
+
+def test_a_tie_is_remembered_as_it_was() -> None:
+    made = Tie(("cpuset",), ("cpuset", "freezer"), "/jobs", ("cpuset:/jobs",), ("freezer",))
+    assert Tie.load(made.dump()) == made
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "{}", "[]", "5", '"at"', '{"at": "/"}'),
+        '{"at": "/", "subsystems": 5, "trees": []}',
+        '{"at": "/", "subsystems": [], "trees": [], "later": []}',
+    ],
+)
+def test_an_attribute_of_somebody_else_makes_no_tie(model: Model, text: str) -> None:
+    assert Tie.load(text) is None
+    mount(model, "/cg/own", name="own")
+    model.set_attribute(Place("name=own"), TIE, text)
+    assert Registry(model).ties == []
+    assert trees(Registry(model).find("own")) == ["name=own"]
+
+
+def test_a_member_that_others_unmounted_is_still_named(model: Model) -> None:
+    tie(model)
+    model.umount("/cg/cpuacct")
+    jobs = Registry(model).find("jobs")
+    assert trees(jobs) == ["name=jobs", "cpuset", "cpuacct"]
+    assert not jobs.mounted
+    with pytest.raises(NotFound, match="cpuacct is active but not mounted") as caught:
+        reachable(jobs.members[2].tree)
+    assert caught.value.hint == "pcont mount -o cpuacct"
+
+
+def test_a_tie_and_a_part_of_it_at_another_container_do_not_mix(model: Model) -> None:
+    tie(model, at="/jobs")
+    with pytest.raises(BadValue, match="one tree twice"):
+        Registry(model).find("jobs,cpuset")
+
+
+def test_a_container_below_one_tree_of_a_tie_is_around_it(model: Model) -> None:
+    tie(model, at="/jobs")
+    registry = Registry(model)
+
+    def around(text: str) -> list[str]:
+        return registry.ties_around(registry.place(text))
+
+    assert around("cpuset:/jobs/a") == ["jobs"]
+    assert around("cpuset:/jobs") == ["jobs"]
+    assert around("/cg/jobs/a") == ["jobs"]
+    assert around("cpuset:/other") == []
+    assert around("jobs:/a") == []
+    assert around("cpuset,cpuacct:/jobs/a") == []
+
+
+def test_a_container_is_required_in_every_tree(model: Model) -> None:
+    tie(model)
+    container = Registry(model).place("jobs:/a")
+    with pytest.raises(NotFound, match="there is no container jobs:/a") as caught:
+        required(model, container)
+    assert caught.value.hint == "pcont create jobs:/a"
+    model.make(Place("cpuset", "/a"))
+    assert present(model, container) == [Place("cpuset", "/a")]
+    with pytest.raises(NotFound, match="partial: it is missing in name=jobs, cpuacct") as caught:
+        required(model, container)
+    assert "pcont create jobs:/a completes it" in caught.value.hint
+    for tree in ("name=jobs", "cpuacct"):
+        model.make(Place(tree, "/a"))
+    assert required(model, container) is container
+
+
+def test_a_file_is_no_container(model: Model) -> None:
+    assert exists(model, Place("cpuset"))
+    assert not exists(model, Place("cpuset", "/tasks"))
+
+
+def test_what_a_tie_remembers_is_json_that_others_can_read(model: Model) -> None:
+    tie(model, at="/jobs")
+    text = model.attributes(Place("name=jobs"))[TIE]
+    assert json.loads(text)["trees"] == ["cpuset", "cpuacct"]
+    assert "\n" not in text

@@ -1,0 +1,193 @@
+"""keys: which control file a KEY means, and what is said of one that means none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pcont.backend import Place, TreeRequest
+from pcont.backend_model import Model
+from pcont.errors import BadValue, NotFound, UsageProblem
+from pcont.hierarchy import TIE, Container, Registry, Tie
+from pcont.keys import file_of, find, near, owners, split, unknown
+from pcont.ops import settings
+from pcont.session import Session
+
+
+@pytest.fixture
+def model() -> Model:
+    """cpuset and cpuacct each on its own, a tie over both, and a container in all of it."""
+    model = Model()
+    home = Place("name=jobs")
+    for tree, request in (
+        ("cpuset", TreeRequest(("cpuset",))),
+        ("cpuacct", TreeRequest(("cpuacct",))),
+        (home.tree, TreeRequest((), "jobs")),
+    ):
+        model.make_directory(f"/cg/{tree}")
+        model.mount(request, f"/cg/{tree}", "pcont")
+        model.make(Place(tree, "/a"))
+    trees = ("cpuset", "cpuacct")
+    model.set_attribute(home, TIE, Tie(trees, trees).dump())
+    return model
+
+
+def place(model: Model, text: str = "jobs:/a") -> Container:
+    return Registry(model).place(text)
+
+
+# KEY=VALUE
+
+
+def test_the_first_equals_sign_splits_and_a_value_may_be_empty() -> None:
+    assert split(["cpus=0-1", "release_agent=/a=b", "mems="]) == [
+        ("cpus", "0-1"),
+        ("release_agent", "/a=b"),
+        ("mems", ""),
+    ]
+    assert split([]) == []
+
+
+@pytest.mark.parametrize("word", ["cpus", "=1", "", "="])
+def test_a_word_without_key_or_equals_sign_is_a_usage_problem(word: str) -> None:
+    with pytest.raises(UsageProblem, match="not of the form KEY=VALUE"):
+        split(["mems=0", word])
+
+
+def test_one_value_for_a_key() -> None:
+    with pytest.raises(UsageProblem, match="one value for a key: a, cpus"):
+        split(["cpus=0", "mems=0", "a=1", "cpus=0", "a=2"])
+
+
+def test_one_value_for_a_file_by_whichever_name(model: Model) -> None:
+    with pytest.raises(UsageProblem, match="one value"):
+        settings.assign(Session(model), "cpuset:/a", ["cpus=0", "cpuset.cpus=1"])
+
+
+def test_at_most_one_key_that_cannot_be_undone() -> None:
+    assert split(["cpuacct.usage=0", "cpus=0"])
+    with pytest.raises(UsageProblem, match=r"cpuacct\.usage and memory\.failcnt cannot be undone"):
+        split(["cpuacct.usage=0", "cpus=0", "memory.failcnt=0"])
+
+
+# Bare names
+
+
+@pytest.mark.parametrize(
+    ("key", "file"),
+    [
+        ("cpus", "cpuset.cpus"),
+        ("mems", "cpuset.mems"),
+        ("cpu_exclusive", "cpuset.cpu_exclusive"),
+        ("memory_migrate", "cpuset.memory_migrate"),
+        ("cpuset.cpus", "cpuset.cpus"),
+        ("tasks", "tasks"),
+        ("usage", "usage"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_the_names_of_2006_are_understood(model: Model, key: str, file: str) -> None:
+    assert file_of(place(model).hierarchy, key) == file
+
+
+def test_a_bare_name_is_understood_only_where_its_subsystem_is(model: Model) -> None:
+    assert file_of(place(model, "cpuacct:/a").hierarchy, "cpus") == "cpus"
+
+
+def test_a_bare_name_that_two_subsystems_have_is_ambiguous(model: Model) -> None:
+    # No two tables share a name today: cpuset twice stands for two that do.
+    one = place(model, "cpuset:/a").hierarchy
+    twice = replace(one, members=one.members * 2)
+    with pytest.raises(BadValue, match=r"'cpus' could be cpuset\.cpus or cpuset\.cpus"):
+        file_of(twice, "cpus")
+    assert file_of(twice, "cpuset.cpus") == "cpuset.cpus"
+
+
+# Where a file is
+
+
+@pytest.mark.parametrize(
+    ("file", "trees"),
+    [
+        ("cpuset.cpus", ["cpuset"]),
+        ("cpuacct.usage", ["cpuacct"]),
+        ("tasks", ["name=jobs", "cpuset", "cpuacct"]),
+        ("cgroup.procs", ["name=jobs", "cpuset", "cpuacct"]),
+        ("cgroup.clone_children", ["name=jobs", "cpuset", "cpuacct"]),
+        ("notify_on_release", ["name=jobs"]),
+        ("release_agent", ["name=jobs"]),
+        ("memory.limit_in_bytes", []),
+    ],
+)
+def test_a_file_belongs_to_the_trees_that_have_its_subsystem(
+    model: Model, file: str, trees: list[str]
+) -> None:
+    assert [one.tree for one in owners(place(model), file)] == trees
+
+
+def test_a_list_of_hierarchies_has_no_home_so_each_has_its_own_flags(model: Model) -> None:
+    container = place(model, "cpuset,cpuacct:/a")
+    assert [one.tree for one in owners(container, "notify_on_release")] == ["cpuset", "cpuacct"]
+
+
+def test_a_key_is_found_where_it_is(model: Model) -> None:
+    assert find(model, place(model), "cpus") == ("cpuset.cpus", [Place("cpuset", "/a")])
+    file, places = find(model, place(model, "jobs:/"), "release_agent")
+    assert (file, places) == ("release_agent", [Place("name=jobs")])
+
+
+def test_a_file_of_the_root_is_not_found_below(model: Model) -> None:
+    with pytest.raises(NotFound, match="jobs:/a has no file 'release_agent'"):
+        find(model, place(model), "release_agent")
+
+
+def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> None:
+    class Memory(Model):
+        """A kernel where cpuacct brings a core file, as memory does with its event_control."""
+
+        def files(self, place: Place) -> dict[str, bool]:
+            extra = {"cgroup.event_control": True} if place.tree == "cpuacct" else {}
+            return {**super().files(place), **extra}
+
+    other = Memory()
+    other.active, other.directories = model.active, model.directories
+    file, places = find(other, place(other), "cgroup.event_control")
+    assert (file, places) == ("cgroup.event_control", [Place("cpuacct", "/a")])
+
+
+# What is near
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("cpuset.cpu", "cpuset.cpus"),
+        ("cpuset.mem", "cpuset.mems"),
+        ("cpuacct.useage", "cpuacct.usage"),
+        ("cpu", "cpus"),
+        ("taks", "tasks"),
+        ("notify_on_releas", "notify_on_release"),
+    ],
+)
+def test_an_unknown_key_is_told_the_nearest(model: Model, key: str, nearest: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        find(model, place(model), key)
+    assert f"has no file {key!r}" in caught.value.what
+    assert nearest in caught.value.hint.removeprefix("near: ").split(", ")
+
+
+def test_a_key_like_no_other_is_told_where_all_are(model: Model) -> None:
+    assert unknown(place(model), "zzzzqqq", ["tasks"]).hint == "pcont get jobs:/a shows all"
+
+
+def test_at_most_three_are_near_the_most_alike_first() -> None:
+    known = ["cpuset.cpus", "cpuset.mems", "cpuset.cpu_exclusive", "cpuset.effective_cpus", "tasks"]
+    hint = near("cpuset.cpux", known)
+    assert hint.startswith("near: cpuset.cpus")
+    assert hint.count(",") <= 2
+    assert near("zzz", known) == ""
+
+
+def test_a_part_of_a_name_is_near_where_nothing_else_is() -> None:
+    assert near("pro", ["cgroup.procs", "tasks", "cpuset.cpus"]) == "near: cgroup.procs"

@@ -1,0 +1,286 @@
+"""model_store: the state in its file survives crowds, kills, and what it cannot understand."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcont.backend import Place, TreeRequest
+from pcont.errors import PcontError, Unsupported
+from pcont.model_store import VERSION, StoredModel, default_file
+from pcont.ops import containers
+from pcont.session import Session
+
+TREE = "cpuset,cpuacct"
+ROOT = Place(TREE)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A state with a hierarchy, settings, an attribute, times and a task in it."""
+    path = tmp_path / "state" / "model.json"
+    model = StoredModel(str(path))
+    with model.turn():
+        model.make_directory("/cg")
+        model.mount(TreeRequest(("cpuset", "cpuacct"), ""), "/cg", "pcont:1")
+        model.make(Place(TREE, "/a"))
+        model.write(Place(TREE, "/a"), "cpuset.cpus", "0")
+        model.write(Place(TREE, "/a"), "cpuset.mems", "0")
+        model.write(Place(TREE, "/a"), "tasks", str(os.getpid()))
+        model.set_attribute(ROOT, "tie", "x")
+        model.active[0].root.charge(0, 10, 20)
+    return path
+
+
+def forked(work: Callable[[], None]) -> int:
+    """A process that does some work, with status 0 if it came to its end."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+# What is kept
+
+
+def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
+    model = StoredModel(str(tmp_path / "deep" / "model.json"))
+    assert model.trees() == ()
+    assert list(tmp_path.iterdir()) == []
+    with model.turn():
+        pass
+    assert not (tmp_path / "deep" / "model.json").exists()
+
+
+def test_everything_is_there_in_the_next_command(file: Path) -> None:
+    model = StoredModel(str(file))
+    (tree,) = model.trees()
+    assert tree.mounts[0].made == ["/cg"]
+    assert model.children(ROOT) == ["a"]
+    assert model.read(Place(TREE, "/a"), "cpuset.cpus") == "0\n"
+    assert model.attributes(ROOT) == {"tie": "x"}
+    assert model.membership(os.getpid()) == {TREE: "/a"}
+    assert model.affinity(os.getpid()) == {0}
+    assert int(model.read(ROOT, "cpuacct.usage")) >= 30
+    assert model.missing("/cg") == []
+
+
+def test_names_of_any_bytes_are_kept(file: Path) -> None:
+    names = ["a\udcff", "grün", "a b", '"q"', "\x1b[31m", "→"]
+    model = StoredModel(str(file))
+    with model.turn():
+        for name in names:
+            model.make(Place(TREE, f"/{name}"))
+    assert set(StoredModel(str(file)).children(ROOT)) == {"a", *names}
+
+
+def test_outside_a_turn_nothing_is_kept(file: Path) -> None:
+    StoredModel(str(file)).make(Place(TREE, "/b"))
+    assert StoredModel(str(file)).children(ROOT) == ["a"]
+
+
+def test_a_turn_sees_what_others_did_meanwhile(file: Path) -> None:
+    one, other = StoredModel(str(file)), StoredModel(str(file))
+    with one.turn():
+        one.make(Place(TREE, "/b"))
+    with other.turn():
+        other.make(Place(TREE, "/c"))
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b", "c"]
+
+
+def test_a_turn_within_a_turn_is_the_same_turn(file: Path) -> None:
+    model = StoredModel(str(file))
+    with model.turn():
+        model.make(Place(TREE, "/b"))
+        with model.turn():
+            model.make(Place(TREE, "/c"))
+        assert StoredModel(str(file)).children(ROOT) == ["a"]
+        model.make(Place(TREE, "/d"))
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b", "c", "d"]
+
+
+def test_what_a_failed_turn_left_is_there_as_in_the_kernel(file: Path) -> None:
+    model = StoredModel(str(file))
+    with pytest.raises(ZeroDivisionError), model.turn():  # noqa: PT012
+        model.make(Place(TREE, "/b"))
+        raise ZeroDivisionError
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
+    with model.turn():
+        model.make(Place(TREE, "/c"))
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b", "c"]
+
+
+def test_a_turn_that_changes_nothing_leaves_the_file_alone(file: Path) -> None:
+    before = file.stat()
+    with StoredModel(str(file)).turn():
+        pass
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_no_stray_file_stays_and_nobody_else_may_read(file: Path) -> None:
+    assert {one.name for one in file.parent.iterdir()} == {"model.json", "model.json.lock"}
+    assert {one.stat().st_mode & 0o777 for one in file.parent.iterdir()} == {0o600}
+
+
+def test_the_file_is_where_the_desktop_keeps_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/s")
+    assert default_file() == "/s/pcont/model.json"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/h")
+    assert default_file() == "/h/.local/state/pcont/model.json"
+
+
+def test_a_command_that_pcont_starts_finds_the_same_state(file: Path) -> None:
+    assert StoredModel(str(file)).environment() == {
+        "PCONT_BACKEND": "model",
+        "PCONT_STATE": str(file),
+    }
+
+
+# What is not understood
+
+
+def refused(file: Path, text: str, kind: type[PcontError] = PcontError) -> PcontError:
+    """A state that must be refused, and stay as it is."""
+    file.write_text(text, encoding="utf-8")
+    for read in (lambda: StoredModel(str(file)), lambda: created(file)):
+        with pytest.raises(PcontError) as caught:
+            read()
+        assert type(caught.value) is kind
+        assert caught.value.path == str(file)
+        assert "another --state FILE" in caught.value.hint
+    assert file.read_text(encoding="utf-8") == text
+    return caught.value
+
+
+def created(file: Path) -> None:
+    containers.create(Session(StoredModel(str(file))), [f"{TREE}:/x"])
+
+
+@pytest.mark.parametrize("text", ["", "x", "{", "[]", "5", "null", '"version"', "{}", "\0", "[1]"])
+def test_what_is_no_state_is_refused(file: Path, text: str) -> None:
+    assert "cannot be read" in refused(file, text).message
+
+
+def test_a_truncated_state_is_refused_wherever_it_ends(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for end in range(0, len(text) - 1, 7):
+        file.write_text(text[:end], encoding="utf-8")
+        with pytest.raises(PcontError, match="cannot be read"):
+            StoredModel(str(file))
+    refused(file, text[:-1])
+
+
+@pytest.mark.parametrize("version", [VERSION + 1, 0, "1", None])
+def test_a_state_of_another_version_is_refused(file: Path, version: object) -> None:
+    state = json.loads(file.read_text(encoding="utf-8"))
+    err = refused(file, json.dumps({**state, "version": version}), Unsupported)
+    assert f"version {version}" in err.message
+
+
+def mutants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The state with one part of another type, or missing: each of its parts in turn."""
+    for other in (None, 5, -1, "x", [], {}, [1], {"x": 1}, 1e400):
+        yield f"{path} = {other!r}", other
+    if isinstance(value, dict):
+        for key in value:
+            rest = {name: one for name, one in value.items() if name != key}
+            yield f"{path}.{key} missing", rest
+            for what, part in mutants(value[key], f"{path}.{key}"):
+                yield what, {**rest, key: part}
+    if isinstance(value, list):
+        for number, one in enumerate(value):
+            for what, part in mutants(one, f"{path}[{number}]"):
+                yield what, [*value[:number], part, *value[number + 1 :]]
+
+
+def test_whatever_part_of_a_state_is_wrong_there_is_no_traceback(file: Path) -> None:
+    state = json.loads(file.read_text(encoding="utf-8"))
+    raised: dict[str, str] = {}
+    for what, mutant in mutants(state):
+        file.write_text(json.dumps(mutant), encoding="utf-8")
+        try:
+            StoredModel(str(file))
+        except PcontError:
+            pass
+        except Exception as err:
+            raised[what] = repr(err)
+    assert raised == {}
+
+
+def test_a_state_that_nests_too_deep_is_refused(file: Path) -> None:
+    deep = sys.getrecursionlimit() * 60
+    refused(file, '{"version": 1, "machine": ' + "[" * deep + "]" * deep + "}")
+
+
+# Many at once
+
+
+def test_twenty_at_once_lose_nothing(file: Path) -> None:
+    def work(number: int) -> None:
+        session = Session(StoredModel(str(file)))
+        for count in range(10):
+            containers.create(session, [f"{TREE}:/w{number}-{count}"])
+
+    running = [forked(lambda number=number: work(number)) for number in range(20)]  # type: ignore[misc]
+    assert [os.waitpid(pid, 0)[1] for pid in running] == [0] * 20
+    wanted = {f"w{number}-{count}" for number in range(20) for count in range(10)}
+    assert set(StoredModel(str(file)).children(ROOT)) == {"a", *wanted}
+
+
+def test_readers_meanwhile_always_see_a_whole_state(file: Path) -> None:
+    def work() -> None:
+        session = Session(StoredModel(str(file)))
+        for count in range(30):
+            containers.create(session, [f"{TREE}:/p{count}", f"{TREE}:/p{count}/q"])
+
+    pid = forked(work)
+    looks = 0
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        model = StoredModel(str(file))
+        for name in model.children(ROOT):
+            inside = model.children(Place(TREE, f"/{name}"))
+            assert inside == (["q"] if name.startswith("p") else [])
+        looks += 1
+    assert looks
+    assert len(StoredModel(str(file)).children(ROOT)) == 31
+
+
+def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(file: Path) -> None:
+    """The work makes pairs, and nobody may ever see half of one."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+
+    def work() -> None:
+        session = Session(StoredModel(str(file)))
+        while True:
+            count = len(session.backend.children(ROOT))
+            containers.create(session, [f"{TREE}:/p{count}", f"{TREE}:/p{count}/q"])
+
+    before = 1
+    for _ in range(30):
+        pid = forked(work)
+        time.sleep(moments.uniform(0.0, 0.05))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        model = StoredModel(str(file))
+        pairs = [name for name in model.children(ROOT) if name != "a"]
+        assert all(model.children(Place(TREE, f"/{name}")) == ["q"] for name in pairs), seed
+        assert len(pairs) + 1 >= before, seed
+        before = len(pairs) + 1
+    assert before > 1, f"nothing was ever done, seed {seed}"

@@ -1,0 +1,215 @@
+"""process: commands that are found, started in their place, waited for, and given signals."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pcont.errors import CommandNotFound, NotExecutable, PcontError
+from pcont.process import FORWARDED, IGNORED, Child, find_program, refused
+
+
+def program(path: Path, text: str = "#!/bin/sh\nexit 0\n", mode: int = 0o755) -> str:
+    """A file to be executed."""
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def shell(script: str, **extra: str) -> Child:
+    return Child("/bin/sh", ["sh", "-c", script], extra)
+
+
+def run(script: str, **extra: str) -> int:
+    """Start a script and wait for it; its status."""
+    child = shell(script, **extra)
+    child.start()
+    return child.wait()
+
+
+# Finding
+
+
+def test_a_command_is_found_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = program(tmp_path / "mine")
+    monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
+    assert find_program("mine") == there
+    assert find_program(there) == there
+
+
+def test_a_relative_command_is_found_where_the_caller_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = program(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert find_program("./mine") == there
+    monkeypatch.setenv("PATH", "/bin")
+    with pytest.raises(CommandNotFound):
+        find_program("mine")
+
+
+@pytest.mark.parametrize("name", ["no-such-command", "/no/such/command", "./no-such", ""])
+def test_an_absent_command_is_not_found(name: str) -> None:
+    with pytest.raises(CommandNotFound, match="there is no command") as caught:
+        find_program(name)
+    assert caught.value.exit_code == 127
+
+
+def test_what_cannot_be_executed_is_told_apart(tmp_path: Path) -> None:
+    plain = program(tmp_path / "plain", mode=0o644)
+    for name in (plain, str(tmp_path)):
+        with pytest.raises(NotExecutable, match="cannot be executed") as caught:
+            find_program(name)
+        assert (caught.value.exit_code, caught.value.path) == (126, name)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOENT, CommandNotFound),
+        (errno.ENOEXEC, NotExecutable),
+        (errno.EACCES, NotExecutable),
+        (errno.E2BIG, NotExecutable),
+    ],
+)
+def test_what_execve_refuses_has_the_statuses_of_a_shell(
+    number: int, kind: type[PcontError]
+) -> None:
+    err = refused("/x", OSError(number, os.strerror(number)))
+    assert type(err) is kind
+    assert (err.errno, err.path) == (number, "/x")
+    assert os.strerror(number) in err.message
+
+
+# Children
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 125, 255])
+def test_the_status_of_a_command_is_passed_on(status: int) -> None:
+    assert run(f"exit {status}") == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_signal_that_ends_it_is_128_and_its_number(number: signal.Signals) -> None:
+    assert run(f"kill -{number.value} $$") == 128 + number
+
+
+def test_nothing_happens_before_the_word(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    child = shell(f"touch {made}")
+    with open(f"/proc/{child.pid}/stat", encoding="utf-8") as stream:
+        assert stream.read().split()[0] == str(child.pid)
+    assert not made.exists()
+    child.start()
+    assert child.wait() == 0
+    assert made.exists()
+
+
+def test_an_abandoned_child_ends_and_has_done_nothing(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    child = shell(f"touch {made}")
+    child.abandon()
+    assert not made.exists()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, 0)
+    child.abandon()
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "kind"),
+    [
+        ("not a program", errno.ENOEXEC, NotExecutable),
+        ("#!/no/such/interpreter\n", errno.ENOENT, CommandNotFound),
+    ],
+)
+def test_a_command_that_cannot_become_one_says_why(
+    tmp_path: Path, text: str, number: int, kind: type[PcontError]
+) -> None:
+    path = program(tmp_path / "odd", text)
+    child = Child(path, [path], {})
+    with pytest.raises(kind) as caught:
+        child.start()
+    child.abandon()
+    assert (caught.value.errno, caught.value.path) == (number, path)
+
+
+def test_a_command_gets_its_words_and_more_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCONT_TEST_KEPT", "kept")
+    out = tmp_path / "out"
+    script = f'echo "$0 $1 $PCONT_TEST_KEPT $PCONT_TEST_ADDED" > {out}'
+    child = Child("/bin/sh", ["sh", "-c", script, "zero", "a b"], {"PCONT_TEST_ADDED": "added"})
+    child.start()
+    assert child.wait() == 0
+    assert out.read_text() == "zero a b kept added\n"
+    assert "PCONT_TEST_ADDED" not in os.environ
+
+
+def test_no_descriptor_of_pconts_reaches_the_command(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert run(f"ls /proc/self/fd > {one}") == 0
+    script = f"ls /proc/self/fd > {other}"
+    subprocess.run(["/bin/sh", "-c", script], close_fds=False, check=True)
+    assert one.read_text() == other.read_text()
+
+
+def test_signals_that_python_ignores_are_not_ignored_in_the_command() -> None:
+    """A command that writes into a closed pipe must end by SIGPIPE."""
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    ignored = f"{(1 << (signal.SIGPIPE - 1)) | (1 << (signal.SIGXFSZ - 1)):x}"
+    script = "set -- $(grep SigIgn /proc/$$/status); exit $(( (0x$2 & 0x" + ignored + ") != 0 ))"
+    assert run(script) == 0
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+
+
+@contextlib.contextmanager
+def harmless(number: int) -> Iterator[object]:
+    """A handler of this test's own: none of its signals ends the test run."""
+    before = signal.signal(number, lambda number, frame: None)
+    try:
+        yield signal.getsignal(number)
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", FORWARDED)
+def test_signals_for_the_command_are_passed_on(number: signal.Signals) -> None:
+    # One that comes before the parent waits is lost on it: the command goes on sending.
+    sending = f"for i in $(seq 500); do kill -{number.value} $PPID; sleep 0.02; done"
+    with harmless(number) as mine:
+        assert run(f"trap 'exit 9' {number.value}; {sending}") == 9
+        assert signal.getsignal(number) is mine
+
+
+@pytest.mark.parametrize("number", IGNORED)
+def test_what_the_terminal_sends_to_both_is_ignored_meanwhile(number: signal.Signals) -> None:
+    bit = f"0x$2 & {1 << (number.value - 1)}"
+    script = (
+        "for i in $(seq 500); do set -- $(grep SigIgn /proc/$PPID/status); "
+        f"[ $(({bit})) -ne 0 ] && exit 9; sleep 0.02; done"
+    )
+    with harmless(number) as mine:
+        assert run(script) == 9
+        assert signal.getsignal(number) is mine
+
+
+@contextlib.contextmanager
+def closed_afterwards(child: Child) -> Iterator[Child]:
+    yield child
+    child.abandon()
+
+
+def test_a_child_that_was_killed_while_it_waited_is_no_success() -> None:
+    with closed_afterwards(shell("exit 0")) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(OSError, match="Broken pipe"):
+            child.start()

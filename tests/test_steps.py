@@ -1,0 +1,540 @@
+"""steps: all or none, whatever fails and whoever interrupts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from pcont.backend import Backend, Place, TreeRequest, WriteRefused
+from pcont.backend_model import Model
+from pcont.errors import BadValue, Busy, PcontError
+from pcont.signals import Interrupted
+from pcont.steps import Step, carry_out
+from pcont.steps.attach import Enter, in_order_of_refusal
+from pcont.steps.containers import Make, Mark, Remove
+from pcont.steps.mounts import MakeDirectory, MountTree, RemoveDirectory, UmountTree, find
+from pcont.steps.settings import Setting, Write
+from pcont.tables import Machine
+
+TREE = "cpuset,cpuacct"
+ROOT, A, B = Place(TREE), Place(TREE, "/a"), Place(TREE, "/a/b")
+
+
+@pytest.fixture
+def model() -> Model:
+    """Eight CPUs and four nodes, one hierarchy, and /a with all of it."""
+    ids = frozenset(range(8))
+    model = Model(Machine(ids, frozenset(range(4)), cpu_limit=8))
+    model.make_directory("/cg")
+    model.mount(TreeRequest(("cpuset", "cpuacct")), "/cg", "pcont")
+    model.make(A)
+    write(model, A, cpus="0-7", mems="0-3")
+    return model
+
+
+def write(model: Model, place: Place, **values: str) -> None:
+    for name, text in values.items():
+        model.write(place, f"cpuset.{name}", text or "\n")
+
+
+def read(model: Model, place: Place, *names: str) -> list[str]:
+    return [model.read(place, f"cpuset.{name}").rstrip("\n") for name in names]
+
+
+def settings(place: Place, **values: str) -> list[Setting]:
+    return [Setting(place, f"cpuset.{name}", text) for name, text in values.items()]
+
+
+# carry_out, with steps that only take notes
+
+
+@dataclass
+class Note(Step):
+    """Writes down what is done to it; may fail, or be interrupted, at what it does."""
+
+    doing: str
+    log: list[str]
+    fails: BaseException | None = None
+    stuck: Exception | None = None
+    interrupted_by: int = 0
+    threads: list[str] = field(default_factory=list)
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"note {self.doing}"]
+
+    def do(self, backend: Backend) -> None:
+        self.log.append(f"do {self.doing}")
+        if self.interrupted_by:
+            os.kill(os.getpid(), self.interrupted_by)
+            self.log.append(f"finish {self.doing}")
+        if self.fails:
+            raise self.fails
+
+    def undo(self, backend: Backend) -> None:
+        if self.stuck:
+            raise self.stuck
+        self.log.append(f"undo {self.doing}")
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def handler() -> Iterator[list[int]]:
+    """Signals of this test's own that must not reach anybody."""
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: arrived.append(number))
+    yield arrived
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_steps_are_done_in_their_order(log: list[str]) -> None:
+    done = carry_out(Model(), [Note("a", log), Note("b", log)])
+    assert log == ["do a", "do b"]
+    assert done.undo() == []
+    assert log == ["do a", "do b", "undo b", "undo a"]
+    assert done.undo() == []
+    assert len(log) == 4
+
+
+def test_no_steps_are_nothing() -> None:
+    assert carry_out(Model(), []).undo() == []
+
+
+def test_a_failure_undoes_everything_the_last_first(log: list[str]) -> None:
+    failing = Note("c", log, fails=OSError(errno.EBUSY, "", "/c"))
+    with pytest.raises(Busy, match=r"cannot c: .* \(EBUSY\)") as caught:
+        carry_out(Model(), [Note("a", log), Note("b", log), failing, Note("d", log)])
+    assert log == ["do a", "do b", "do c", "undo c", "undo b", "undo a"]
+    assert caught.value.undone
+    assert caught.value.left == []
+    assert caught.value.message.endswith("; everything before it was undone")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_first_step_that_fails_had_nothing_before_it(log: list[str]) -> None:
+    with pytest.raises(Busy) as caught:
+        carry_out(Model(), [Note("a", log, fails=OSError(errno.EBUSY, "", "/a"))])
+    assert log == ["do a", "undo a"]
+    assert not caught.value.undone
+
+
+def test_a_refusal_of_pconts_own_undoes_as_well(log: list[str]) -> None:
+    with pytest.raises(BadValue, match="no"):
+        carry_out(Model(), [Note("a", log), Note("b", log, fails=BadValue("no"))])
+    assert log[-2:] == ["undo b", "undo a"]
+
+
+def test_a_bug_undoes_as_well(log: list[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        carry_out(Model(), [Note("a", log), Note("b", log, fails=ZeroDivisionError())])
+    assert log[-2:] == ["undo b", "undo a"]
+
+
+def test_what_cannot_be_put_back_is_named_and_the_rest_is_put_back(log: list[str]) -> None:
+    stuck = Note("b", log, stuck=OSError(errno.EBUSY, "", "/b"))
+    failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
+    with pytest.raises(BadValue) as caught:
+        carry_out(Model(), [Note("a", log), stuck, failing])
+    assert log[-2:] == ["undo c", "undo a"]
+    assert caught.value.left == ["cannot put back: b: Device or resource busy (EBUSY)"]
+    assert "NOT PUT BACK" in caught.value.message
+    assert "was undone" not in caught.value.message
+
+
+def test_a_refusal_while_putting_back_is_named_like_any_other(log: list[str]) -> None:
+    """Unmounting, as an undo, may find that the hierarchy lingers: that is Busy, no OSError."""
+    stuck = Note("b", log, stuck=Busy("it lingers"))
+    failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
+    with pytest.raises(BadValue) as caught:
+        carry_out(Model(), [Note("a", log), stuck, failing])
+    assert "undo a" in log
+    assert len(caught.value.left) == 1
+    assert "it lingers" in caught.value.left[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_lets_the_step_end_and_then_undoes_it(
+    log: list[str], number: signal.Signals
+) -> None:
+    before = signal.signal(number, lambda number, frame: log.append("not held"))
+    try:
+        with pytest.raises(Interrupted) as caught:
+            carry_out(
+                Model(), [Note("a", log), Note("b", log, interrupted_by=number), Note("c", log)]
+            )
+    finally:
+        signal.signal(number, before)
+    assert log == ["do a", "do b", "finish b", "undo b", "undo a"]
+    assert caught.value.number == number
+
+
+def test_a_signal_in_the_last_step_undoes_all_of_it(log: list[str], handler: list[int]) -> None:
+    with pytest.raises(Interrupted):
+        carry_out(Model(), [Note("a", log), Note("b", log, interrupted_by=signal.SIGTERM)])
+    assert log == ["do a", "do b", "finish b", "undo b", "undo a"]
+    assert handler == []
+
+
+def test_a_signal_while_something_fails_leaves_the_failure(
+    log: list[str], handler: list[int]
+) -> None:
+    failing = Note("b", log, interrupted_by=signal.SIGTERM, fails=OSError(errno.EBUSY, "", "/b"))
+    with pytest.raises(Busy):
+        carry_out(Model(), [Note("a", log), failing])
+    assert log[-2:] == ["undo b", "undo a"]
+
+
+def test_an_interruption_says_what_it_could_not_put_back(
+    log: list[str], handler: list[int]
+) -> None:
+    stuck = Note("a", log, stuck=OSError(errno.EBUSY, "", "/a"))
+    with pytest.raises(Interrupted) as caught:
+        carry_out(Model(), [stuck, Note("b", log, interrupted_by=signal.SIGTERM)])
+    assert vars(caught.value).get("left") == ["cannot put back: a: Device or resource busy (EBUSY)"]
+
+
+def test_ignored_signals_stay_ignored(log: list[str]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        carry_out(Model(), [Note("a", log, interrupted_by=signal.SIGHUP), Note("b", log)])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert log == ["do a", "finish a", "do b"]
+
+
+def test_handlers_are_as_before_whatever_came_of_it(log: list[str], handler: list[int]) -> None:
+    mine = signal.getsignal(signal.SIGTERM)
+    carry_out(Model(), [Note("a", log)])
+    assert signal.getsignal(signal.SIGTERM) is mine
+    with pytest.raises(Busy):
+        carry_out(Model(), [Note("a", log, fails=OSError(errno.EBUSY, ""))])
+    assert signal.getsignal(signal.SIGTERM) is mine
+
+
+def test_another_thread_can_carry_out_steps(log: list[str]) -> None:
+    thread = threading.Thread(target=lambda: carry_out(Model(), [Note("a", log)]))
+    thread.start()
+    thread.join()
+    assert log == ["do a"]
+
+
+def test_progress_is_told_before_each_step(log: list[str]) -> None:
+    told: list[tuple[int, int, int]] = []
+    steps = [Note("a", log), Note("b", log)]
+    carry_out(Model(), steps, lambda done, of: told.append((done, of, len(log))))
+    assert told == [(0, 2, 0), (1, 2, 1)]
+
+
+# Settings
+
+
+def test_settings_are_written_in_the_order_of_the_table(model: Model) -> None:
+    step = Write(settings(A, cpu_exclusive="0", cpus="0", mems="0"), "set a")
+    assert [one.file for one in step.settings] == [
+        "cpuset.mems",
+        "cpuset.cpus",
+        "cpuset.cpu_exclusive",
+    ]
+    assert step.tell(model) == [
+        "echo '0' > /cg/a/cpuset.mems",
+        "echo '0' > /cg/a/cpuset.cpus",
+        "echo '0' > /cg/a/cpuset.cpu_exclusive",
+    ]
+
+
+def test_what_cannot_be_undone_is_written_last(model: Model) -> None:
+    step = Write(
+        [Setting(A, "cpuacct.usage", "0"), *settings(A, sched_load_balance="0", cpus="1")], "set a"
+    )
+    assert [one.file for one in step.settings][-1] == "cpuacct.usage"
+    carry_out(model, [step])
+    assert read(model, A, "cpus", "sched_load_balance") == ["1", "0"]
+
+
+def test_a_reset_is_not_written_when_something_before_it_is_refused(model: Model) -> None:
+    model.active[0].root.nodes["a"].times[0] = (5, 5)
+    with pytest.raises(BadValue):
+        carry_out(
+            model, [Write([Setting(A, "cpuacct.usage", "0"), *settings(A, cpus="99")], "set a")]
+        )
+    assert model.read(A, "cpuacct.usage") == "10\n"
+
+
+def test_a_refused_reset_puts_the_settings_before_it_back(model: Model) -> None:
+    step = Write([Setting(A, "cpuacct.usage", "7"), *settings(A, cpus="1")], "set a")
+    with pytest.raises(BadValue, match="takes only 0"):
+        carry_out(model, [step])
+    assert read(model, A, "cpus") == ["0-7"]
+
+
+def test_an_order_that_only_works_one_way_is_found(model: Model) -> None:
+    """Exclusive and shared with a sibling: the flag must fall before the list may grow."""
+    write(model, ROOT, cpu_exclusive="1")
+    write(model, A, cpu_exclusive="1")
+    for name in ("b", "c"):
+        model.make(A.child(name))
+    write(model, B, cpus="0-1", mems="0", cpu_exclusive="1")
+    write(model, A.child("c"), cpus="2-3", mems="0")
+    with pytest.raises(WriteRefused):
+        write(model, B, cpus="0-3")
+    carry_out(model, [Write(settings(B, cpus="0-3", cpu_exclusive="0"), "set b")])
+    assert read(model, B, "cpus", "cpu_exclusive") == ["0-3", "0"]
+    # And the other way round the list must shrink before the flag may rise.
+    carry_out(model, [Write(settings(B, cpu_exclusive="1", cpus="0-1"), "set b")])
+    assert read(model, B, "cpus", "cpu_exclusive") == ["0-1", "1"]
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)], ids=["parent first", "child first"])
+def test_parent_and_child_grow_and_shrink_in_one_step(
+    model: Model, order: tuple[Place, Place]
+) -> None:
+    model.make(B)
+    write(model, A, cpus="0-1")
+    write(model, B, cpus="0-1", mems="0")
+    for cpus in ("0-7", "2-3", "2"):
+        both = [one for place in order for one in settings(place, cpus=cpus)]
+        carry_out(model, [Write(both, "set both")])
+        assert read(model, A, "cpus") == read(model, B, "cpus") == [cpus]
+
+
+def test_a_refused_value_leaves_every_setting_as_it_was(model: Model) -> None:
+    values = {"mems": "1", "cpus": "0-99", "memory_migrate": "1", "sched_load_balance": "0"}
+    names = tuple(values)
+    before = read(model, A, *names)
+    with pytest.raises(BadValue, match="this machine has no CPUs 8-99"):
+        carry_out(model, [Write(settings(A, **values), "set a")])
+    assert read(model, A, *names) == before
+
+
+def test_a_refusal_amid_several_keys_says_that_the_others_were_undone(model: Model) -> None:
+    with pytest.raises(BadValue) as caught:
+        carry_out(model, [Write(settings(A, mems="1", cpus="99"), "set a")])
+    assert "undone" in caught.value.message
+
+
+def test_empty_lists_are_written_as_a_newline_and_put_back(model: Model) -> None:
+    model.make(B)
+    step = Write(settings(B, cpus="0-1", mems="0"), "set b")
+    done = carry_out(model, [step])
+    assert read(model, B, "cpus", "mems") == ["0-1", "0"]
+    assert done.undo() == []
+    assert read(model, B, "cpus", "mems") == ["", ""]
+    carry_out(model, [Write(settings(A.child("b"), cpus=""), "set b")])
+    assert Setting(B, "cpuset.cpus", "").written == "\n"
+
+
+def test_a_value_that_cannot_be_put_back_does_not_keep_the_others_from_it(model: Model) -> None:
+    class Sticky(Model):
+        """Once written, cpuset.memory_migrate stays."""
+
+        def write(self, place: Place, file: str, text: str) -> None:
+            if file == "cpuset.memory_migrate" and text.strip() == "0":
+                raise WriteRefused(errno.EIO, os.strerror(errno.EIO), self.show(place, file))
+            super().write(place, file, text)
+
+    sticky = Sticky(model.hardware)
+    sticky.active, sticky.directories = model.active, model.directories
+    values = {"mems": "1", "cpus": "1", "memory_migrate": "1", "sched_relax_domain_level": "99"}
+    with pytest.raises(BadValue) as caught:
+        carry_out(sticky, [Write(settings(A, **values), "set a")])
+    assert caught.value.left
+    assert read(sticky, A, "mems", "cpus") == ["0-3", "0-7"]
+
+
+def test_the_affinity_of_the_tasks_inside_comes_back(model: Model, sleeper: int) -> None:
+    model.write(A, "tasks", str(sleeper))
+    model.set_affinity(sleeper, frozenset({3}))
+    done = carry_out(model, [Write(settings(A, cpus="0-1"), "set a")])
+    assert model.affinity(sleeper) == {0, 1}
+    done.undo()
+    assert model.affinity(sleeper) == {3}
+
+
+# Containers
+
+
+def test_what_was_made_goes_and_what_was_there_stays(model: Model) -> None:
+    with pytest.raises(Busy, match="cannot create a: it exists already"):
+        carry_out(model, [Make(B, "create b"), Make(A, "create a")])
+    assert model.children(ROOT) == ["a"]
+    assert model.children(A) == []
+
+
+def test_a_removed_container_comes_back_with_all_that_it_had(model: Model) -> None:
+    model.make(B)
+    write(model, B, cpus="1", mems="2", sched_load_balance="0")
+    model.write(B, "notify_on_release", "1")
+    model.set_attribute(B, "auto_delete", "1")
+    with pytest.raises(Busy):
+        carry_out(model, [Remove(B, "remove b"), Remove(ROOT, "remove all")])
+    assert read(model, B, "cpus", "mems", "sched_load_balance") == ["1", "2", "0"]
+    assert model.read(B, "notify_on_release") == "1\n"
+    assert model.attributes(B) == {"auto_delete": "1"}
+
+
+def test_an_attribute_is_put_back_or_taken_away(model: Model) -> None:
+    model.set_attribute(A, "old", "1")
+    marks = [Mark(A, "old", "2", "mark"), Mark(A, "new", "3", "mark")]
+    done = carry_out(model, [*marks])
+    assert model.attributes(A) == {"old": "2", "new": "3"}
+    assert done.undo() == []
+    assert model.attributes(A) == {"old": "1"}
+
+
+# Mounts
+
+
+def test_a_mount_that_is_undone_leaves_no_hierarchy_and_no_directory(model: Model) -> None:
+    request = TreeRequest((), "jobs")
+    steps: list[Step] = [MakeDirectory("/m", "m"), MountTree(request, "/m", "mount", made=1)]
+    done = carry_out(model, steps)
+    found = find(model, request)
+    assert found
+    assert found.mounts[0].made == ["/m"]
+    assert done.undo() == []
+    assert find(model, request) is None
+    assert model.missing("/m") == ["/m"]
+
+
+def test_one_more_view_that_is_undone_leaves_the_first(model: Model) -> None:
+    model.make_directory("/m")
+    request = TreeRequest(("cpuset", "cpuacct"))
+    carry_out(model, [MountTree(request, "/m", "mount")]).undo()
+    (tree,) = model.trees()
+    assert [mount.point for mount in tree.mounts] == ["/cg"]
+
+
+def test_an_unmounted_hierarchy_comes_back_with_its_facts(model: Model) -> None:
+    request = TreeRequest((), "jobs")
+    steps: list[Step] = [MakeDirectory("/m", "m"), MountTree(request, "/m", "mount", made=1)]
+    carry_out(model, steps)
+    tree = find(model, request)
+    assert tree
+    model.set_attribute(Place(tree.id), "tie", "facts")
+    away: list[Step] = [
+        UmountTree(tree, tree.mounts[0], True, "umount"),
+        RemoveDirectory("/m", "umount"),
+    ]
+    done = carry_out(model, away)
+    assert find(model, request) is None
+    assert done.undo() == []
+    assert find(model, request) is not None
+    assert model.attributes(Place(tree.id)) == {"tie": "facts"}
+    (back,) = (one for one in model.trees() if one.name == "jobs")
+    assert back.mounts[0].ours
+
+
+# Tasks
+
+
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    """A process that only sleeps."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
+def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
+    ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
+    ordered = [place.tree for place in in_order_of_refusal([Place(id) for id in ids])]
+    assert ordered == ["cpu,cpuset", "cpu", "cpuset", "cpuacct", "name=jobs", "memory", "freezer"]
+
+
+def two_trees() -> Model:
+    """A named tree without rules, and a cpuset tree with an empty /a."""
+    model = Model()
+    for point, request in (("/n", TreeRequest((), "n")), ("/c", TreeRequest(("cpuset",)))):
+        model.make_directory(point)
+        model.mount(request, point, "pcont")
+    for tree in ("name=n", "cpuset"):
+        model.make(Place(tree, "/a"))
+    return model
+
+
+def enter(task: int) -> Enter:
+    return Enter(task, True, [Place("name=n", "/a"), Place("cpuset", "/a")], f"attach {task}")
+
+
+def test_a_refused_task_is_in_no_tree_of_the_container(sleeper: int) -> None:
+    model = two_trees()
+    with pytest.raises(BadValue, match=r"cpuset\.cpus and cpuset\.mems of /a are empty"):
+        carry_out(model, [enter(sleeper)])
+    assert set(model.membership(sleeper).values()) == {"/"}
+
+
+def test_a_moved_task_goes_back_when_a_later_step_fails(sleeper: int, log: list[str]) -> None:
+    model = two_trees()
+    for file, text in (("cpuset.cpus", "0-1"), ("cpuset.mems", "0")):
+        model.write(Place("cpuset", "/a"), file, text)
+    model.set_affinity(sleeper, frozenset({2}))
+    with pytest.raises(Busy):
+        carry_out(model, [enter(sleeper), Note("x", log, fails=OSError(errno.EBUSY, ""))])
+    assert set(model.membership(sleeper).values()) == {"/"}
+    assert model.affinity(sleeper) == {2}
+    carry_out(model, [enter(sleeper)])
+    assert set(model.membership(sleeper).values()) == {"/a"}
+
+
+def test_a_task_that_ends_meanwhile_is_a_note_and_no_failure() -> None:
+    model = two_trees()
+    with subprocess.Popen(["true"]) as process:
+        pass
+    places = [Place("name=n", "/a")]
+    step = Enter(process.pid, True, places, "attach")
+    carry_out(model, [step])
+    assert step.notes() == [f"task {process.pid} ended while it was being moved"]
+
+
+def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
+    request = TreeRequest(("cpuset",), "x")
+    (tree,) = model.trees()
+    told = {
+        "mkdir /cg/a": Make(A, "x"),
+        "rmdir /cg/a": Remove(A, "x"),
+        "mkdir /m": MakeDirectory("/m", "x"),
+        "rmdir /m": RemoveDirectory("/m", "x"),
+        "mount -t cgroup -o cpuset,name=x pcont:2 /m": MountTree(request, "/m", "x", made=2),
+        "umount /cg": UmountTree(tree, tree.mounts[0], True, "x"),
+        "echo 7 > /cg/a/cgroup.procs": Enter(7, True, [A], "x"),
+        "echo 7 > /cg/a/tasks": Enter(7, False, [A], "x"),
+        "setfattr -n security.pcont.k -v 'v' /cg/a": Mark(A, "k", "v", "x"),
+        "setfattr -x security.pcont.k /cg/a": Mark(A, "k", None, "x"),
+    }
+    assert {line: step.tell(model) for line, step in told.items()} == {
+        line: [line] for line in told
+    }
+
+
+def test_undoing_what_was_never_done_does_nothing(model: Model) -> None:
+    (tree,) = model.trees()
+    before = model.children(ROOT), read(model, A, "cpus"), model.trees()
+    steps: list[Step] = [
+        Make(A, "x"),
+        Remove(A, "x"),
+        Mark(A, "k", "v", "x"),
+        MakeDirectory("/cg", "x"),
+        RemoveDirectory("/m", "x"),
+        MountTree(TreeRequest((), "n"), "/cg", "x"),
+        UmountTree(tree, tree.mounts[0], True, "x"),
+        Enter(os.getpid(), True, [A], "x"),
+        Write(settings(A, cpus="1"), "x"),
+    ]
+    for step in steps:
+        step.undo(model)
+    assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
+
+
+def test_a_refusal_is_never_a_bare_oserror(model: Model) -> None:
+    with pytest.raises(PcontError):
+        carry_out(model, [Make(Place(TREE, "/no/such/parent"), "create x")])
