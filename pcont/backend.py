@@ -1,13 +1,14 @@
 """What a backend is: the few things that a kernel with cgroups offers, text in and out.
 
 Every verb raises OSError with errno and filename, on the kernel and on the model alike: that is
-what makes the two comparable.
+what makes the two comparable. PcontError is for what makes a backend as a whole unusable.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -35,8 +36,7 @@ class Controller:
 class Mount:
     """Where a tree can be reached; `root` is the path in the tree that is seen there.
 
-    `source` is the first word of a line of mount(8): pcont writes its own name there, and with it
-    how many directories of the mount point it made.
+    `source` is the first word of a line of mount(8): pcont leaves there what it has to know.
     """
 
     point: str
@@ -44,25 +44,27 @@ class Mount:
     prefixed: bool = True
     source: str = ""
 
+    writable: bool = True
+
     @property
     def ours(self) -> bool:
-        """Whether pcont mounted it."""
-        return self.source.partition(":")[0] == "pcont"
+        """Whether pcont mounted it; a bind mount inherits the source, and is another point."""
+        return self.source.startswith("pcont:") and self.source.split(":", 2)[-1] == self.point
 
     @property
     def made(self) -> list[str]:
         """The directories of the mount point that pcont made, innermost first."""
-        count = self.source.partition(":")[2] if self.ours else ""
+        count = self.source.split(":")[1] if self.ours else ""
         found, point = [], self.point
-        for _ in range(int(count) if count.isdigit() else 0):
+        for _ in range(int(count) if count.isdecimal() else 0):
             found.append(point)
             point = os.path.dirname(point)
         return found
 
 
-def source(made: int) -> str:
-    """What stands as source in a mount of pcont's, `made` directories of whose point it made."""
-    return f"pcont:{made}" if made else "pcont"
+def source(point: str, made: int) -> str:
+    """The source of a mount of pcont's: how many directories it made, and where it mounted."""
+    return f"pcont:{made}:{point}"
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,15 @@ def check_path(path: str) -> None:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Who owns a file, and its mode."""
+
+    uid: int
+    gid: int
+    mode: int
+
+
+@dataclass(frozen=True)
 class Task:
     """A task (thread) as /proc/TID/stat and status have it.
 
@@ -185,6 +196,9 @@ class Backend(Protocol):
     def umount(self, point: str) -> None:
         """umount2(2)."""
 
+    def occupied(self, directory: str, entries: bool) -> str:
+        """Why nothing should be mounted there: a mount, or (if asked) entries; else empty."""
+
     def missing(self, directory: str) -> list[str]:
         """The directory and those above it that are not there yet, outermost first."""
 
@@ -221,6 +235,12 @@ class Backend(Protocol):
     def attributes(self, place: Place) -> dict[str, str]:
         """pcont's own facts about a container, by name without the prefix."""
 
+    def owners(self, place: Place) -> dict[str, Owner]:
+        """Whose the container and its files are: the directory itself is the empty name."""
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        """Make them theirs again."""
+
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         """Keep a fact with a container; None removes it."""
 
@@ -244,6 +264,15 @@ class Backend(Protocol):
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         """sched_setaffinity(2) of one thread."""
+
+
+def exists(backend: Backend, place: Place) -> bool:
+    """Whether the container is there in its tree."""
+    try:
+        backend.children(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 BACKENDS = {

@@ -8,16 +8,29 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Mapping
 
 from pcont import lock, procfs
-from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
+from pcont.backend import (
+    Controller,
+    Mount,
+    Owner,
+    Place,
+    Task,
+    Tree,
+    TreeRequest,
+    WriteRefused,
+    exists,
+    join,
+)
 from pcont.errors import Unsupported
-from pcont.proc import Proc, machine, no_task
+from pcont.proc import Proc, machine, no_task, read_text
 from pcont.tables import Machine
 from pcont.values import Ids
 
 PREFIX = "security.pcont."
 ELSEWHERE = "/run/cgroup"
+GONE = " (deleted)"
 PATIENCE = 1.0
 FIRST_PAUSE = 0.001
 
@@ -66,6 +79,13 @@ class Cgroupfs:
 
         self._trees = None
         syscalls.umount(point)
+
+    def occupied(self, directory: str, entries: bool) -> str:
+        if any(line.point == directory for line in self._mounts()):
+            return "something is mounted there"
+        if entries and os.path.isdir(directory) and os.listdir(directory):
+            return "the directory is not empty"
+        return ""
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
@@ -131,11 +151,13 @@ class Cgroupfs:
         return dict(sorted(found.items()))
 
     def read(self, place: Place, file: str) -> str:
-        with open(self._path(place, file), encoding="utf-8", errors="surrogateescape") as stream:
-            try:
-                return stream.read()
-            except OSError as err:
-                raise OSError(err.errno, os.strerror(err.errno or 0), stream.name) from err
+        path = self._path(place, file)
+        try:
+            return read_text(path)
+        except OSError as err:
+            # The container went between open(2) and read(2).
+            number = errno.ENOENT if err.errno == errno.ENODEV else err.errno or 0
+            raise OSError(number, os.strerror(number), path) from err
 
     def write(self, place: Place, file: str, text: str) -> None:
         path = self._path(place, file)
@@ -151,7 +173,24 @@ class Cgroupfs:
     def attributes(self, place: Place) -> dict[str, str]:
         path = self._path(place)
         names = [name for name in os.listxattr(path) if name.startswith(PREFIX)]
-        return {name[len(PREFIX) :]: os.getxattr(path, name).decode() for name in names}
+        return {name[len(PREFIX) :]: os.fsdecode(os.getxattr(path, name)) for name in names}
+
+    def owners(self, place: Place) -> dict[str, Owner]:
+        path = self._path(place)
+        with os.scandir(path) as entries:
+            files = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+        facts = {"": os.stat(path), **files}
+        return {
+            name: Owner(one.st_uid, one.st_gid, stat.S_IMODE(one.st_mode))
+            for name, one in facts.items()
+        }
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        path, now = self._path(place), self.owners(place)
+        for name, owner in owners.items():
+            if now.get(name) != owner:
+                os.chown(os.path.join(path, name), owner.uid, owner.gid)
+                os.chmod(os.path.join(path, name), owner.mode)
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         if text is None:
@@ -172,7 +211,8 @@ class Cgroupfs:
 
     def membership(self, task: int) -> dict[str, str]:
         text = self.proc.of(task, "cgroup")
-        return {tree: path for number, tree, path in procfs.memberships(text) if number}
+        rows = [row for row in procfs.memberships(text) if row[0]]
+        return {tree: self._without_mark(tree, path) for _, tree, path in rows}
 
     def threads(self, pid: int) -> list[int]:
         return self.proc.threads(pid)
@@ -181,7 +221,8 @@ class Cgroupfs:
         # The descriptor pins the process: what is looked at is what is signalled.
         descriptor = os.pidfd_open(pid)
         try:
-            if self.membership(pid).get(place.tree) != place.path:
+            inside = [self.membership(task).get(place.tree) for task in self.threads(pid)]
+            if place.path not in inside:
                 raise no_task(pid)
             signal.pidfd_send_signal(descriptor, number)
         finally:
@@ -192,6 +233,12 @@ class Cgroupfs:
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         os.sched_setaffinity(task, cpus)
+
+    def _without_mark(self, tree: str, path: str) -> str:
+        """The kernel marks the path of a container that was removed; a name may end like that."""
+        if path.endswith(GONE) and not exists(self, Place(tree, path)):
+            return path.removesuffix(GONE)
+        return path
 
     # Reaching them
 
@@ -204,7 +251,7 @@ class Cgroupfs:
     def _reach(self, place: Place) -> tuple[str, Mount]:
         """The directory of a place, by the mount that shows it; prefixed names are preferred."""
         tree = self._tree(place.tree)
-        for mount in sorted(tree.mounts, key=lambda one: (not one.prefixed, len(one.root))):
+        for mount in sorted(tree.mounts, key=_preference):
             below = _below(place.path, mount.root)
             if below is not None:
                 return os.path.join(mount.point, below) if below else mount.point, mount
@@ -252,6 +299,11 @@ class Cgroupfs:
         with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:
             return stream.read().split()
         return []
+
+
+def _preference(mount: Mount) -> tuple[bool, bool, int]:
+    """Where one can write is better, then prefixed names, then more of the tree."""
+    return not mount.writable, not mount.prefixed, len(mount.root)
 
 
 def _on_top(line: procfs.MountLine) -> bool:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from errno import EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ERANGE
+from errno import EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, ERANGE
 from typing import Any, NoReturn
 
 from pcont import subsys
-from pcont.backend import Controller, Mount, Place, Task, Tree, TreeRequest, WriteRefused, join
+from pcont.backend import (
+    Controller,
+    Mount,
+    Owner,
+    Place,
+    Task,
+    Tree,
+    TreeRequest,
+    WriteRefused,
+    join,
+)
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
@@ -142,6 +151,7 @@ class Model:
         self.proc = proc or Proc()
         self.active: list[ModelTree] = []
         self.known: dict[int, Known] = {}
+        self.ended: dict[int, int] = {}
         self.directories: set[str] = set()
         self.next_number = 1
 
@@ -170,7 +180,7 @@ class Model:
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         if not self._is_directory(point):
-            _refuse(ENOENT, point)
+            _refuse(ENOTDIR if os.path.lexists(point) else ENOENT, point)
         if not set(request.controllers) <= set(CONTROLLERS):
             _refuse(EINVAL, point)
         tree = self._reused(request, point) or self._new(request, point)
@@ -216,9 +226,13 @@ class Model:
     def _is_directory(self, path: str) -> bool:
         return path in self.directories or os.path.isdir(path)
 
+    def occupied(self, directory: str, entries: bool) -> str:
+        taken = any(mount.point == directory for tree in self.active for mount in tree.mounts)
+        return "something is mounted there" if taken else ""
+
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
-        while not self._is_directory(directory):
+        while not (self._is_directory(directory) or os.path.lexists(directory)):
             found.insert(0, directory)
             directory = os.path.dirname(directory)
         return found
@@ -311,7 +325,7 @@ class Model:
         found: set[int] = set()
         for pid in self.proc.processes():
             with contextlib.suppress(ProcessLookupError):
-                found.update(self.proc.threads(pid))
+                found.update(self.threads(pid))
         return {one for one in found if tree.number not in self._nodes_of(one)}
 
     def _nodes_of(self, task: int) -> dict[int, Node]:
@@ -353,6 +367,12 @@ class Model:
     def attributes(self, place: Place) -> dict[str, str]:
         return dict(self._node(place).attributes)
 
+    def owners(self, place: Place) -> dict[str, Owner]:
+        return {}
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        """Nobody owns anything here."""
+
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         node = self._node(place)
         if text is not None:
@@ -368,14 +388,18 @@ class Model:
     # Tasks
 
     def task(self, task: int) -> Task:
-        return self.proc.task(task)
+        live = self.proc.task(task)
+        if self.ended.get(task) == live.start:
+            raise no_task(task)
+        return live
 
     def threads(self, pid: int) -> list[int]:
+        self.task(pid)
         return self.proc.threads(pid)
 
     def membership(self, task: int) -> dict[str, str]:
         self._reap()
-        self.proc.task(task)
+        self.task(task)
         nodes = self._nodes_of(task)
         return {
             tree.id: nodes[tree.number].path if tree.number in nodes else "/"
@@ -383,10 +407,13 @@ class Model:
         }
 
     def kill(self, pid: int, number: int, place: Place) -> None:
-        if self.membership(pid).get(place.tree) != place.path:
+        """In the model it has ended; the live process is not touched."""
+        tasks = self.threads(pid)
+        if place.path not in [self.membership(task).get(place.tree) for task in tasks]:
             raise no_task(pid)
-        with contextlib.suppress(PermissionError):
-            os.kill(pid, signal.Signals(number))
+        for task in tasks:
+            self.ended[task] = self.proc.task(task).start
+        self._reap()
 
     def affinity(self, task: int) -> Ids:
         return self.known[task].cpus if task in self.known else self.hardware.cpus
@@ -405,7 +432,7 @@ class Model:
         if task < 0:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         try:
-            movers = self.proc.threads(task or os.getpid()) if whole else [task or os.getpid()]
+            movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
             moved = [self._adopt(one) for one in movers]
         except ProcessLookupError as err:
             raise WriteRefused(err.errno, err.strerror, where) from err
@@ -427,7 +454,7 @@ class Model:
     def _adopt(self, task: int) -> Known:
         """A live task, from now on known; a new thread is where its process is."""
         if task not in self.known:
-            live = self.proc.task(task)
+            live = self.task(task)
             leader = self.known.get(live.pid)
             cpus = leader.cpus if leader else self.hardware.cpus
             one = Known(task, live.pid, live.start, cpus, self.proc.cpu_time(task))
@@ -441,7 +468,7 @@ class Model:
         """Charge the time that was used, and forget those who have ended."""
         for task in list(self.known.values()):
             try:
-                live = self.proc.task(task.id)
+                live = self.task(task.id)
                 gone = live.gone or live.start != task.start
                 if not gone:
                     self._charge(task)

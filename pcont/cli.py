@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -13,10 +16,8 @@ from pcont import __version__
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.signals import Interrupted
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 OWN_FAILURE = 125  # of run and clone, whose other statuses are the command's own
-PASSES_STATUS = ("run", "clone")
+DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
 
 
 @dataclass
@@ -27,6 +28,7 @@ class App:
     state: str | None = None
     chosen: bool = False
     json: bool = False
+    passes_status: bool = False
 
     def session(self, dry_run: bool = False, force: bool = False) -> Any:
         """The session of this call."""
@@ -39,7 +41,7 @@ class App:
             dry_run=dry_run,
             force=force,
             chosen=self.chosen,
-            warn=render.warning,
+            warn=lambda text: render.warning(text, self.json),
         )
         if sys.stderr.isatty() and not self.json:
             progress = render.Progress()
@@ -83,26 +85,40 @@ force_option = click.option(
 pass_app = click.make_pass_decorator(App, ensure=True)
 
 
-def changes(command: Command) -> Command:
-    """The options of a command that changes something."""
-    return dry_run_option(command)
-
-
 class Group(click.Group):
     """The commands in the order of the book, each with its example at the end of its help."""
 
-    def verb(self, *example: str, name: str = "") -> Callable[[Callable[..., Any]], click.Command]:
+    def verb(
+        self, *example: str, name: str = "", cls: type[click.Command] = click.Command
+    ) -> Callable[[Callable[..., Any]], click.Command]:
         """Add a command, with --json and an example."""
         epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
 
         def add(function: Callable[..., Any]) -> click.Command:
             word = name or function.__name__
-            return self.command(word, epilog=epilog)(json_option(function))
+            return self.command(word, cls=cls, epilog=epilog)(json_option(function))
 
         return add
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class Starting(click.Command):
+    """A command that starts another one: what is behind `--` is that one's, every word of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, words = args, []
+        if "--" in args:
+            end = args.index("--")
+            own, words = args[:end], args[end + 1 :]
+        ctx.ensure_object(App).passes_status = bool(words) or self.name == "run"
+        ctx.meta["command"] = tuple(words)
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        command = "-- COMMAND..." if self.name == "run" else "[-- COMMAND...]"
+        return [*super().collect_usage_pieces(ctx), command]
 
 
 @click.group("pcont", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -168,7 +184,7 @@ def subsys(app: App) -> None:
 @click.option("--at", default="", metavar="PATH", help="With --tie: the root is this container.")
 @click.option("--no-freezer", is_flag=True, help="With --tie: leave the freezer out.")
 @click.argument("mountpoint", default="")
-@changes
+@dry_run_option
 @pass_app
 def mount(
     app: App,
@@ -201,7 +217,7 @@ def mount(
 @cli.verb("pcont umount jobs")
 @click.argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
 @click.option("--foreign", is_flag=True, help="Also what pcont has not mounted.")
-@changes
+@dry_run_option
 @pass_app
 def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; with containers in it, it stays active."""
@@ -229,7 +245,7 @@ def hierarchies(app: App) -> None:
 @click.option("-p", "parents", is_flag=True, help="Parents too; no error for what exists.")
 @click.option("-i", "inherit", is_flag=True, help="With the parent's settings.")
 @click.option("-s", "settings", metavar="KEY=VALUE", multiple=True, help="Set this then.")
-@changes
+@dry_run_option
 @pass_app
 def create(
     app: App,
@@ -253,7 +269,7 @@ def create(
 @click.option("--kill", is_flag=True, help="Kill the tasks inside first.")
 @click.option("--evict", is_flag=True, help="Move the tasks to the parent first.")
 @force_option
-@changes
+@dry_run_option
 @pass_app
 def rm(
     app: App,
@@ -277,7 +293,7 @@ def rm(
 @click.argument("pids", metavar="PID...", nargs=-1, required=True, type=click.IntRange(min=1))
 @click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
 @force_option
-@changes
+@dry_run_option
 @pass_app
 def attach(
     app: App, place: str, pids: Sequence[int], thread: bool, force: bool, dry_run: bool
@@ -290,20 +306,18 @@ def attach(
     app.show(session, list(pids))
 
 
-@cli.verb("pcont clone jobs -- make -j8", "pcont clone jobs --pid 4711")
+@cli.verb("pcont clone jobs -- make -j8", "pcont clone jobs --pid 4711", cls=Starting)
 @click.argument("hierarchy")
 @click.option("--pid", type=click.IntRange(min=1), help="This process enters the clone.")
 @click.option("--keep", is_flag=True, help="Leave the container after COMMAND.")
-@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @force_option
-@changes
+@dry_run_option
 @pass_app
 def clone(
     app: App,
     hierarchy: str,
     pid: int | None,
     keep: bool,
-    command: Sequence[str],
     force: bool,
     dry_run: bool,
 ) -> int:
@@ -318,7 +332,7 @@ def clone(
     name, status = running.clone(
         session,
         hierarchy,
-        command,
+        click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,
         announce=lambda name: click.echo(name, err=True),
@@ -328,19 +342,19 @@ def clone(
     return status
 
 
-@cli.verb("pcont run jobs:/batch --create -- make -j8")
+@cli.verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
 @click.argument("place")
 @click.option("--create", is_flag=True, help="Make the container, like its parent.")
 @click.option("--auto-delete", is_flag=True, help="Remove it when COMMAND has ended.")
-@click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-@changes
+@dry_run_option
 @pass_app
-def run(
-    app: App, place: str, create: bool, auto_delete: bool, command: Sequence[str], dry_run: bool
-) -> int:
+def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) -> int:
     """Run a command inside a container, and pass on its exit status."""
     from pcont.ops import running
 
+    command = click.get_current_context().meta["command"]
+    if not command:
+        raise click.UsageError("there is no COMMAND: put -- before it")
     session = app.session(dry_run)
     status = running.run(session, place, command, create=create, auto_delete=auto_delete)
     if dry_run:
@@ -369,7 +383,7 @@ def get(app: App, place: str, keys: Sequence[str]) -> None:
 @cli.verb("pcont set jobs:/batch cpuset.cpus=0-3 cpuset.mems=0-1", name="set")
 @click.argument("place")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
-@changes
+@dry_run_option
 @pass_app
 def set_(app: App, place: str, assignments: Sequence[str], dry_run: bool) -> None:
     """Write control files: all of the values, or none."""
@@ -433,31 +447,57 @@ def doctor(app: App) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. The one place where errors are shown."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    own = words[: words.index("--")] if "--" in words else words
+    _prepare_streams()
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
+    app = App()
     try:
-        status = cli.main(words, prog_name="pcont", standalone_mode=False)
+        status = cli.main(words, prog_name="pcont", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else 0
-    except click.UsageError as err:
-        context = err.ctx.command_path if err.ctx else "pcont"
-        hint = err.ctx.get_usage().replace("\n", " ") if err.ctx else f"{context} --help"
-        return _refuse(UsageProblem(err.format_message().rstrip("."), hint=hint), own, words)
-    except click.Abort:
-        return 130
-    except KeyboardInterrupt:
-        return 130
+    except click.exceptions.NoArgsIsHelpError as err:
+        click.echo(err.ctx.get_help() if err.ctx else "", err=True)
+        return UsageProblem.exit_code
+    except (PcontError, OSError, click.UsageError) as err:
+        return _refuse(_problem(err, words), app, words)
+    except (click.Abort, KeyboardInterrupt):
+        return _interrupted(Interrupted(signal.SIGINT), app)
     except Interrupted as err:
-        print(f"pcont: {err}; everything before it was undone", file=sys.stderr)
-        return 128 + err.number
-    except PcontError as err:
-        return _refuse(err, own, words)
-    except OSError as err:
-        command = next((word for word in own if word in cli.commands), "run")
-        return _refuse(from_oserror(err, command), own, words)
+        return _interrupted(err, app)
 
 
-def _refuse(err: PcontError, own: Sequence[str], words: Sequence[str]) -> int:
+def _prepare_streams() -> None:
+    """Names of files need not be text; and a stream that is closed takes nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
+
+
+def _problem(err: Exception, words: Sequence[str]) -> PcontError:
+    """Whatever was raised, as one of pcont's own."""
+    if isinstance(err, PcontError):
+        return err
+    if isinstance(err, click.UsageError):
+        hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
+        return UsageProblem(err.format_message().rstrip("."), hint=hint)
+    assert isinstance(err, OSError)
+    return from_oserror(err, next((word for word in words if word in cli.commands), "run"))
+
+
+def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:
     from pcont import render
 
-    render.error(err, as_json="--json" in own)
-    runs = own != words and any(word in PASSES_STATUS for word in own)
-    return OWN_FAILURE if runs and err.exit_code < OWN_FAILURE else err.exit_code
+    own = words[: words.index("--")] if "--" in words else words
+    render.error(err, as_json=app.json or "--json" in own)
+    own_failure = app.passes_status and err.exit_code < OWN_FAILURE
+    return OWN_FAILURE if own_failure else err.exit_code
+
+
+def _interrupted(err: Interrupted, app: App) -> int:
+    from pcont import render
+
+    problem = PcontError(str(err))
+    problem.code, problem.undone, problem.left = "interrupted", True, err.left
+    render.error(problem, as_json=app.json)
+    return 128 + err.number

@@ -50,7 +50,7 @@ class LiveSite:
         return bool(inside) or any(child.populated() for child in self.children())
 
 
-def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+def make(place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be made."""
     reason, hint = "", ""
     if err.errno == EEXIST:

@@ -1,4 +1,4 @@
-"""What is not killed or moved unless --force says so: pid 1, and the caller's login session."""
+"""What is not killed or moved unless --force says so: pid 1, the leader of one's own login."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pcont.errors import Denied
 from pcont.session import Session
 
 
-def check_move(session: Session, pid: int) -> None:
+def check_move(session: Session, *pids: int) -> None:
     """Denied for pid 1, and for the leader of the login session that the caller sits in."""
-    if not session.force and pid in {1, *_login_session(session)}:
-        raise _denied(pid, "moved")
+    protected = {1, *_login_session()}
+    for pid in pids:
+        if not session.force and pid in protected:
+            raise _denied(pid, "moved")
 
 
 def check_kill(session: Session, pids: Iterable[int]) -> None:
@@ -21,7 +23,7 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
     for pid in pids:
         if pid in lineage:
             raise Denied(f"process {pid} runs this pcont, and is not killed by it")
-        if not session.force and pid in {1, *_login_session(session)}:
+        if not session.force and pid in {1, *_login_session()}:
             raise _denied(pid, "killed")
 
 
@@ -30,7 +32,7 @@ def _denied(pid: int, what: str) -> Denied:
     return Denied(f"process {pid} is {who}, and is not {what}", hint="--force does it all the same")
 
 
-def _login_session(session: Session) -> list[int]:
+def _login_session() -> list[int]:
     """The leader of the session, where it is one with a terminal."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pcont.backend import Backend, Controller, Place, Tree, check_path, join
+from pcont.backend import Backend, Controller, Place, Tree, check_path, exists, join
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
 
 TIE = "tie"
@@ -44,10 +44,18 @@ class Tie:
         """The reverse; None where the text is not pcont's."""
         try:
             facts = json.loads(text)
-            lists = {name: tuple(facts[name]) for name in facts if name != "at"}
-            return cls(at=facts["at"], **lists)
-        except (ValueError, TypeError, KeyError):
+            lists = {name: _words(facts[name]) for name in facts if name != "at"}
+            check_path(facts["at"])
+            return cls(at=join("/", facts["at"]), **lists)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadValue):
             return None
+
+
+def _words(found: object) -> tuple[str, ...]:
+    """A list of words as JSON has it; TypeError for anything else."""
+    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
+        raise TypeError("no list of words")
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -128,15 +136,6 @@ class Container:
         return [] if self.is_root else [*self.parent.lineage(), self]
 
 
-def exists(backend: Backend, place: Place) -> bool:
-    """Whether the container is there in its tree."""
-    try:
-        backend.children(place)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
 def present(backend: Backend, container: Container) -> list[Place]:
     """The places of the container that are there: all, none, or some where it is partial."""
     return [place for place in container.places if exists(backend, place)]
@@ -152,6 +151,8 @@ def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:
 
 def required(backend: Backend, container: Container) -> Container:
     """The container, which must be there in every tree; NotFound otherwise."""
+    for member in container.hierarchy.members:
+        reachable(member.tree)
     there = present(backend, container)
     missing = [place for place in container.places if place not in there]
     if missing and there:
@@ -161,8 +162,6 @@ def required(backend: Backend, container: Container) -> Container:
             hint=f"pcont create {container.name} completes it, pcont rm removes what is there",
         )
     if missing:
-        for member in container.hierarchy.members:
-            reachable(member.tree)
         raise NotFound(
             f"there is no container {container.name}",
             path=backend.show(missing[0]),

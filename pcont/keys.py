@@ -12,27 +12,28 @@ from pcont.hierarchy import Container, Hierarchy
 
 
 def split(assignments: Iterable[str]) -> list[tuple[str, str]]:
-    """KEY=VALUE words as pairs; one value a key, and at most one that cannot be undone."""
+    """KEY=VALUE words as pairs."""
     pairs = []
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageProblem(f"{text!r} is not of the form KEY=VALUE")
         pairs.append((key, value))
-    doubled = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1}
-    if doubled:
-        raise UsageProblem(f"one value for a key: {', '.join(sorted(doubled))}")
-    lasting = [key for key, _ in pairs if subsys.lasting(key)]
-    if len(lasting) > 1:
-        raise UsageProblem(
-            f"{' and '.join(lasting)} cannot be undone once written: at most one such key at a time"
-        )
     return pairs
+
+
+def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The control files that are meant, one value for each."""
+    files = [file_of(hierarchy, key) for key, _ in pairs]
+    doubled = sorted({file for file in files if files.count(file) > 1})
+    if doubled:
+        raise UsageProblem(f"one value for a key: {', '.join(doubled)}")
+    return files
 
 
 def file_of(hierarchy: Hierarchy, key: str) -> str:
     """The control file's full name; V6's bare names are accepted where one subsystem has them."""
-    bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 == key]
+    bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 and row.v6 == key]
     if len(bare) > 1:
         raise BadValue(f"{key!r} could be {' or '.join(bare)}")
     return bare[0] if bare else key

@@ -1,7 +1,7 @@
 """One pcont command changes cgroups at a time, as the patch's one management mutex has it (1.12).
 
 The lock of root is below /run/pcont, where only root can open it: nobody else can hold root up.
-Other users (with containers delegated to them) take turns among themselves.
+Another user's commands take turns among themselves, where that user has a runtime directory.
 """
 
 from __future__ import annotations
@@ -9,9 +9,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
+import time
 from collections.abc import Iterator
 
-_depth = 0
+from pcont import signals
+
+PAUSE = 0.002
+LONGEST_PAUSE = 0.05
+
+
+class _Held(threading.local):
+    """How deep this thread is in turns of its own."""
+
+    depth = 0
+
+
+_held = _Held()
 
 
 def _directory() -> str:
@@ -28,21 +42,38 @@ def _directory() -> str:
 @contextlib.contextmanager
 def taken() -> Iterator[None]:
     """Wait for the turn and hold it; within a turn it is at hand at once."""
-    global _depth
     directory = _directory()
-    if _depth or not directory:
+    if _held.depth or not directory:
         yield
         return
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    descriptor = os.open(
-        os.path.join(directory, "lock"),
-        os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-        0o600,
-    )
+    with locked(os.path.join(directory, "lock")):
+        _held.depth += 1
+        try:
+            yield
+        finally:
+            _held.depth -= 1
+
+
+@contextlib.contextmanager
+def locked(file: str) -> Iterator[None]:
+    """Hold a file's lock; while it is waited for, a signal ends the wait."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(file, flags, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _depth += 1
+        pause = PAUSE
+        while not _try(descriptor):
+            signals.check()
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
         yield
     finally:
-        _depth = 0
         os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -7,22 +7,23 @@ A file that is not understood is refused, and stays as it is.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from pcont import lock
 from pcont.backend import Mount
 from pcont.backend_model import Known, Model, ModelTree, Node
-from pcont.errors import PcontError, Unsupported
+from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.proc import machine
 from pcont.procfs import CpuTime
 from pcont.tables import Machine
 from pcont.values import ID_LIST
 
 VERSION = 1
+NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
 def default_file() -> str:
@@ -50,21 +51,17 @@ class StoredModel(Model):
             return
         os.makedirs(os.path.dirname(self.file), exist_ok=True)
         # The lock is a file of its own: the state's is another one after every change.
-        descriptor = os.open(f"{self.file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._depth += 1
+        with lock.locked(f"{self.file}.lock"):
             self._load()
             before = _text(self)
+            self._depth = 1
             try:
                 yield
             finally:
+                self._depth = 0
                 # What a failed command could not put back is there, as it would be in the kernel.
                 if _text(self) != before:
                     self._save()
-        finally:
-            self._depth = 0
-            os.close(descriptor)
 
     def _load(self) -> None:
         try:
@@ -72,20 +69,24 @@ class StoredModel(Model):
                 text = stream.read()
         except FileNotFoundError:
             return
+        except OSError as err:
+            raise from_oserror(
+                err, "read the model's state", hint="use another --state FILE"
+            ) from err
         try:
             state = json.loads(text)
             version = state["version"]
-        except (ValueError, TypeError, KeyError) as err:
+        except NOT_OURS as err:
             raise self._corrupt(err) from err
         if version != VERSION:
             raise Unsupported(
-                f"the model's state has version {version}, and this pcont knows {VERSION}",
+                f"the model's state has version {version!r}, and this pcont knows {VERSION}",
                 path=self.file,
-                hint="use the newer pcont, or another --state FILE",
+                hint="use the pcont that wrote it, or another --state FILE",
             )
         try:
             _restore(self, state)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as err:
+        except NOT_OURS as err:
             raise self._corrupt(err) from err
 
     def _corrupt(self, err: Exception) -> PcontError:
@@ -128,6 +129,7 @@ def _text(model: Model) -> str:
             "directories": sorted(model.directories),
             "trees": [_tree(tree) for tree in model.active],
             "tasks": [_task(task) for task in model.known.values()],
+            "ended": {str(task): start for task, start in model.ended.items()},
         }
     )
 
@@ -178,6 +180,7 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
         tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
         _fill(tree.root, facts["root"])
         model.active.append(tree)
+    model.ended = {int(task): int(start) for task, start in state["ended"].items()}
     model.known = {}
     for facts in state["tasks"]:
         _restore_task(model, facts)

@@ -20,8 +20,7 @@ class Proc:
 
     def text(self, file: str) -> str:
         """The whole of a file."""
-        with open(f"{self.root}/{file}", encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
+        return read_text(f"{self.root}/{file}")
 
     def of(self, task: int, file: str) -> str:
         """The whole of a task's file."""
@@ -32,11 +31,8 @@ class Proc:
 
     def task(self, task: int) -> Task:
         """What is known of it."""
-        pid = next(
-            int(line.split()[1])
-            for line in self.of(task, "status").splitlines()
-            if line.startswith("Tgid:")
-        )
+        status = procfs.lines(self.of(task, "status"))
+        pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
         return procfs.task(self.of(task, "stat"), pid)
 
     def threads(self, pid: int) -> list[int]:
@@ -53,6 +49,12 @@ class Proc:
     def cpu_time(self, task: int) -> procfs.CpuTime:
         """How long it has run, in nanoseconds."""
         return procfs.cpu_time(self.of(task, "stat"), os.sysconf("SC_CLK_TCK"))
+
+
+def read_text(file: str) -> str:
+    """A file as it is: bytes that are no UTF-8 and every kind of line break survive."""
+    with open(file, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        return stream.read()
 
 
 def machine(sys: str = "/sys") -> Machine:

@@ -11,10 +11,17 @@ from errno import ENOENT, errorcode
 from types import FrameType
 from typing import NoReturn
 
+from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
 
-FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-IGNORED = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends them to the command, too
+FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+FORWARDED = (
+    *FROM_THE_TERMINAL,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 _GO = b"g"
 _FAILED_TO_START = 125
@@ -75,15 +82,6 @@ class Child:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
-    @contextlib.contextmanager
-    def abandoned_on_failure(self) -> Iterator[None]:
-        """If the block fails, the child is abandoned before anything else happens."""
-        try:
-            yield
-        except BaseException:
-            self.abandon()
-            raise
-
     def _close(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.pop())
@@ -111,14 +109,33 @@ def _become(
 
 @contextlib.contextmanager
 def _passing_on(pid: int) -> Iterator[None]:
+    """Pass signals on to the command, those that were held back first."""
+
     def forward(number: int, frame: FrameType | None) -> None:
+        if number in FROM_THE_TERMINAL and _in_the_foreground():
+            return  # the terminal has sent it to the command, too
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
-    before |= {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
     try:
+        for number in signals.drain():
+            forward(number, None)
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _in_the_foreground() -> bool:
+    """Whether the terminal sends its signals to this process group."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

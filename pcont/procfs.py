@@ -21,7 +21,13 @@ class MountLine:
     point: str
     type: str
     source: str
+    flags: tuple[str, ...]
     options: tuple[str, ...]
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a file of /proc: names in them may hold every other kind of line break."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def unescape(text: str) -> str:
@@ -38,7 +44,7 @@ def unescape(text: str) -> str:
 def mount_lines(mountinfo: str) -> list[MountLine]:
     """The lines of a mountinfo, in the order of the file."""
     found = []
-    for line in mountinfo.splitlines():
+    for line in lines(mountinfo):
         left, _, right = line.partition(" - ")
         before, after = left.split(" "), right.split(" ")
         if len(before) < 6 or len(after) < 3:
@@ -50,6 +56,7 @@ def mount_lines(mountinfo: str) -> list[MountLine]:
                 point=unescape(before[4]),
                 type=after[0],
                 source=unescape(after[1]),
+                flags=tuple(before[5].split(",")),
                 options=tuple(after[2].split(",")),
             )
         )
@@ -59,17 +66,17 @@ def mount_lines(mountinfo: str) -> list[MountLine]:
 def memberships(text: str) -> list[tuple[int, str, str]]:
     """The lines of /proc/PID/cgroup: hierarchy number, tree id, path. v2 is `0::/path`."""
     found = []
-    for line in text.splitlines():
+    for line in lines(text):
         number, _, rest = line.partition(":")
         # A controller list holds no colon, and a path may hold any: the second colon splits.
         tree, _, path = rest.partition(":")
-        found.append((int(number), tree, path.removesuffix(" (deleted)")))
+        found.append((int(number), tree, path))
     return found
 
 
 def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...]:
     """The lines of /proc/cgroups; `unified` are the controllers that a mounted v2 tree offers."""
-    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    rows = [line.split() for line in lines(text) if line and not line.startswith("#")]
     offered = set(unified)
     return tuple(
         Controller(name, int(number), enabled == "1", name in offered)
@@ -77,17 +84,18 @@ def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...
     )
 
 
-def trees(own: str, lines: Iterable[MountLine], known: Iterable[str]) -> tuple[Tree, ...]:
+def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tree, ...]:
     """The v1 hierarchies: which are active says /proc/self/cgroup, where they are say the mounts.
 
     `known` are the names of all controllers: they tell controllers from other mount options.
     """
     kernel = set(known)
     reachable: dict[str, list[Mount]] = {}
-    for line in lines:
+    for line in seen:
         if line.type == "cgroup":
             key = _key(line.options, kernel)
-            mount = Mount(line.point, line.root, "noprefix" not in line.options, line.source)
+            prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
+            mount = Mount(line.point, line.root, prefixed, line.source, writable)
             reachable.setdefault(key, []).append(mount)
     found = []
     for number, tree, _path in memberships(own):
@@ -106,9 +114,11 @@ def _key(words: Iterable[str], kernel: set[str]) -> str:
     return ",".join(sorted(word for word in words if word in kernel or word.startswith("name=")))
 
 
-def point_of(lines: Iterable[MountLine], type: str, point: str = "") -> str | None:
+def point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> str | None:
     """Where a filesystem of that type is mounted (at `point`, where that is asked)."""
-    return next((one.point for one in lines if one.type == type and point in ("", one.point)), None)
+    return next(
+        (one.point for one in mounts if one.type == type and point in ("", one.point)), None
+    )
 
 
 def _stat(stat: str) -> tuple[int, str, list[str]]:

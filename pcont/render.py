@@ -84,7 +84,8 @@ STYLES = {"problem": "bold red", "note": "yellow", "ok": "green", "split": "red"
 
 def as_json(backend: str, key: str, value: Any) -> None:
     """One object on one line: the backend that answered, and what it answered."""
-    print(json.dumps({"backend": backend, key: value}, default=_plain, ensure_ascii=False))
+    # In ASCII: names of containers need not be text, and JSON must be.
+    print(json.dumps({"backend": backend, key: value}, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -141,7 +142,7 @@ def _lines(node: records.ContainerNode) -> None:
     for name, one in _flat(node, ""):
         facts = [f"tasks={one.tasks}", *(f"{key}={text}" for key, text in one.settings.items())]
         facts += [f"missing={_words(one.missing)}"] if one.missing else []
-        print("\t".join([name, *facts]))
+        print("\t".join(map(_one_line, [name, *facts])))
 
 
 def _flat(node: records.ContainerNode, above: str) -> Iterable[tuple[str, records.ContainerNode]]:
@@ -155,7 +156,7 @@ def _branch(node: records.ContainerNode) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    label = Text(node.name, "bold cyan" if not node.children else "bold")
+    label = Text(_one_line(node.name), "bold cyan" if not node.children else "bold")
     label.append(
         f"  {node.tasks} task{'' if node.tasks == 1 else 's'}", "green" if node.tasks else "dim"
     )
@@ -177,7 +178,7 @@ def _seconds(nanoseconds: str) -> str:
 def error(err: PcontError, as_json: bool) -> None:
     """A refusal, on stderr: what was attempted, where, why, and what to do."""
     if as_json:
-        print(json.dumps({"error": err.as_dict()}, ensure_ascii=False), file=sys.stderr)
+        print(json.dumps({"error": err.as_dict()}), file=sys.stderr)
         return
     print(f"pcont: {err.message}", file=sys.stderr)
     if err.path and err.path not in err.message:
@@ -186,9 +187,9 @@ def error(err: PcontError, as_json: bool) -> None:
         print(f"  hint: {err.hint}", file=sys.stderr)
 
 
-def warning(text: str) -> None:
+def warning(text: str, as_json: bool = False) -> None:
     """What the user should know although it went well."""
-    print(f"pcont: note: {text}", file=sys.stderr)
+    print(json.dumps({"note": text}) if as_json else f"pcont: note: {text}", file=sys.stderr)
 
 
 class Progress:

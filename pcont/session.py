@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from pcont import signals
 from pcont.backend import Backend, open_backend
-from pcont.errors import PcontError
 from pcont.hierarchy import Registry
 from pcont.steps import Done, Progress, Step, carry_out
 
@@ -35,29 +34,30 @@ class Session:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[Registry]:
-        """Hold off other pcont commands, and see what is there in the meantime."""
+        """Hold off other pcont commands, and see what is there in the meantime.
+
+        Signals are held for as long: they end the wait, and are heeded between steps.
+        """
         with contextlib.ExitStack() as stack:
             if not self.dry_run:
+                stack.enter_context(signals.held())
                 stack.enter_context(self.backend.turn())
             yield self.registry()
 
     @contextlib.contextmanager
-    def staged(self, steps: Sequence[Step]) -> Iterator[signals.Checkpoint]:
-        """Do the steps, then what is in the block; they are undone if that fails or is interrupted.
+    def staged(self, steps: Sequence[Step]) -> Iterator[None]:
+        """Do the steps, then what is in the block; they are undone if that fails."""
+        done = self.carry_out(steps)
+        try:
+            yield
+        except BaseException as err:
+            self.take_back(done, err)
+            raise
 
-        Signals are held for as long; the function that is given lets one that has come through.
-        """
-        with signals.held() as checkpoint:
-            done = self.carry_out(steps)
-            try:
-                yield checkpoint
-            except BaseException as err:
-                with self.backend.turn():
-                    left = done.undo()
-                if isinstance(err, PcontError):
-                    err.left += left
-                    err.undone = True
-                raise
+    def take_back(self, done: Done, err: BaseException) -> None:
+        """Undo what was carried out, because of an error that came afterwards."""
+        with signals.shielded(), self.backend.turn():
+            done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""

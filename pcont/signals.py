@@ -11,49 +11,89 @@ from typing import Any
 
 DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Checkpoint = Callable[[], None]
+Handler = Callable[[int, "FrameType | None"], None]
+
+_arrived: list[int] = []
+_depth = 0
+_shields = 0
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end; what had been done by then is undone. Exit status 128+N."""
+    """A signal asked for the end. Exit status 128+N; `left` is what could not be put back."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.number = number
+        self.left: list[str] = []
 
 
 @contextlib.contextmanager
-def held() -> Iterator[Checkpoint]:
-    """Hold signals back; the function that is given raises Interrupted if one has come.
+def held() -> Iterator[None]:
+    """Hold signals back until `check` is called; the outermost one counts.
 
     Python delivers signals to the main thread only: elsewhere nothing has to be held. One that
-    comes after the last checkpoint is delivered at the end, as if it had come then.
+    comes after the last check is delivered at the end, as if it had come then; if the block has
+    failed, the failure is the answer.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+    global _depth
+    if _depth or threading.current_thread() is not threading.main_thread():
+        yield
         return
-    arrived: list[int] = []
-
-    def checkpoint() -> None:
-        if arrived:
-            number = arrived[0]
-            arrived.clear()
-            raise Interrupted(number)
-
-    before = _handle(lambda number, frame: arrived.append(number))
+    before = handle(lambda number, frame: _arrived.append(number))
+    _depth = 1
     try:
-        yield checkpoint
+        yield
+    except BaseException:
+        _arrived.clear()
+        raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for late in arrived:
-        signal.raise_signal(late)
+        _depth = 0
+        restore(before)
+    deliver()
 
 
-def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+def check() -> None:
+    """Raise Interrupted if a signal has come that was held back."""
+    if _arrived and not _shields:
+        number = _arrived[0]
+        _arrived.clear()
+        raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """What is done here is not interrupted: `check` finds nothing."""
+    global _shields
+    _shields += 1
+    try:
+        yield
+    finally:
+        _shields -= 1
+
+
+def drain() -> list[int]:
+    """The signals that were held back until now; they count as delivered."""
+    found = list(_arrived)
+    _arrived.clear()
+    return found
+
+
+def deliver() -> None:
+    """What has arrived takes its course."""
+    for number in drain():
+        signal.raise_signal(number)
+
+
+def handle(handler: Handler) -> dict[signal.Signals, Any]:
     """Set a handler; the ones before. A signal that is ignored (nohup) stays ignored."""
     before = {number: signal.getsignal(number) for number in DEFERRED}
     for number, old in before.items():
         if old is not signal.SIG_IGN:
             signal.signal(number, handler)
     return before
+
+
+def restore(before: dict[signal.Signals, Any]) -> None:
+    """Put handlers back."""
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -117,8 +117,8 @@ class ControlFile:
     `name` is the file's name as cgroup v1 spells it, `v6` the name of 2006 where it was another.
     `order`: among several keys of one `set`, lower ones are written first. `lasting`: a write
     cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
-    `moves_affinity`: a write changes the CPU affinity of the tasks inside. `counter`: it changes
-    by itself. `shown`: listings show it. `passed_on`: the kernel gives it to new children.
+    `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
+    it. `passed_on`: the kernel gives it to new children.
     `derived`: how the model comes by the value of a file that nobody sets.
     """
 
@@ -135,7 +135,6 @@ class ControlFile:
     lasting: bool = False
     inherit: bool = False
     moves_affinity: bool = False
-    counter: bool = False
     passed_on: bool = False
     derived: Callable[[Modelled], Any] | None = None
     shown: bool = False
@@ -150,7 +149,6 @@ class Subsystem:
 
     name: str
     help: str
-    controller: str
     files: tuple[ControlFile, ...]
     entry: tuple[EntryRule, ...] = ()
     may_refuse: bool = False

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
 
-from pcont import explain, guard, keys, subsys
-from pcont.backend import Backend, Place
+from pcont import explain, guard, keys, signals, subsys
+from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, LimitReached, UsageProblem
-from pcont.hierarchy import Container, Registry, exists, present, required
+from pcont.hierarchy import Container, Registry, present, required
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.attach import Enter
@@ -44,10 +44,10 @@ def create(
         planner = _Planner(session.backend, inherit)
         containers = [registry.place(text) for text in places]
         for container in containers:
-            warn_partial(session, registry, container)
-            planner.create(container, parents)
-            planner.set(container, pairs)
+            planner.create(container, parents, pairs)
         session.carry_out(planner.steps)
+        for container in containers:
+            note_ties(session, registry, container, "which is partial now")
         return [container.name for container in containers]
 
 
@@ -64,29 +64,37 @@ class _Planner:
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
 
-    def create(self, container: Container, parents: bool) -> None:
+    def create(
+        self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Plan what is missing of a container, and its settings."""
         doing = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_last(container)))
-            raise explain.make(self.backend, _last(container), err, doing)
+            raise explain.make(_last(container), err, doing)
         if not parents:
             self._need_parent(container, doing)
-        for level in container.lineage() if parents else [container]:
-            self._make(level)
+        for level in container.lineage()[:-1] if parents else ():
+            self._write(level, self._make(level))
+        inherited = self._make(container)
+        wanted = self._wanted(container, pairs)
+        given = {(one.place, one.file) for one in wanted}
+        rest = [one for one in inherited if (one.place, one.file) not in given]
+        self._write(container, rest + wanted)
 
     def _need_parent(self, container: Container, doing: str) -> None:
         for place in container.places:
             if not self._there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
-                raise explain.make(self.backend, place, err, doing)
+                raise explain.make(place, err, doing)
 
-    def _make(self, container: Container) -> None:
+    def _make(self, container: Container) -> list[Setting]:
+        """Plan to make it where it is missing; the settings that it inherits there."""
         made = [place for place in container.places if not self._there(place)]
         self.steps += [Make(place, f"create {container.name}") for place in made]
         self.made.update(made)
-        if self.inherit:
-            self._write(container, [one for place in made for one in self._inherited(place)])
+        return [one for place in made for one in self._inherited(place)] if self.inherit else []
 
     def _inherited(self, place: Place) -> list[Setting]:
         found = []
@@ -105,17 +113,23 @@ class _Planner:
             return row.type.show(row.default)
         return self.backend.read(place, row.name).rstrip("\n")
 
-    def set(self, container: Container, pairs: Iterable[tuple[str, str]]) -> None:
-        found = []
-        for key, text in pairs:
-            file = keys.file_of(container.hierarchy, key)
+    def _wanted(self, container: Container, pairs: Sequence[tuple[str, str]]) -> list[Setting]:
+        found: list[Setting] = []
+        files = keys.files_of(container.hierarchy, pairs)
+        for file, (key, text) in zip(files, pairs, strict=True):
             if file in subsys.TASK_FILES:
                 raise UsageProblem(f"{key} takes tasks, not settings", hint="pcont attach")
             places = keys.owners(container, file)
             if not places:
                 raise keys.unknown(container, key, self._files(container))
             found += [Setting(place, file, text) for place in places]
-        self._write(container, found)
+        old = [one for one in found if one.place not in self.made and subsys.lasting(one.file)]
+        if old:
+            raise UsageProblem(
+                f"{container.name} exists, and {old[0].file} cannot be undone once written",
+                hint=f"pcont set {container.name} {old[0].file}=…",
+            )
+        return found
 
     def _files(self, container: Container) -> list[str]:
         """The files that are known where the container is, or where its hierarchy begins."""
@@ -125,7 +139,8 @@ class _Planner:
 
     def _write(self, container: Container, settings: list[Setting]) -> None:
         if settings:
-            self.steps.append(Write(settings, f"set {container.name}"))
+            fresh = all(one.place in self.made for one in settings)
+            self.steps.append(Write(settings, f"set {container.name}", fresh))
             self.texts.update({(one.place, one.file): one.text for one in settings})
 
 
@@ -133,17 +148,18 @@ def _last(container: Container) -> Place:
     return container.places[-1]
 
 
-def create_steps(backend: Backend, container: Container, *, parents: bool = True) -> list[Step]:
-    """The steps that make a container with its parent's settings, so that it can be entered."""
+def create_steps(backend: Backend, *containers: Container, parents: bool = True) -> list[Step]:
+    """The steps that make containers with their parents' settings, so that they can be entered."""
     planner = _Planner(backend, inherit=True)
-    planner.create(container, parents)
+    for container in containers:
+        planner.create(container, parents)
     return planner.steps
 
 
-def warn_partial(session: Session, registry: Registry, container: Container) -> None:
-    """A change below one tree of a tie leaves the tie partial: say so."""
+def note_ties(session: Session, registry: Registry, container: Container, what: str) -> None:
+    """A change below one tree of a tie brings the tie out of step: say so."""
     for name in registry.ties_around(container):
-        session.warn(f"{container.name} is one tree of {name}, which is partial after this")
+        session.warn(f"{container.name} is one tree of {name}, {what}")
 
 
 def remove(
@@ -173,6 +189,8 @@ def remove(
             _need_empty(session.backend, doomed)
         steps += removals(session.backend, doomed)
         session.carry_out(steps)
+        for container in doomed:
+            note_ties(session, registry, container, "which may be partial now")
         return [container.name for container in doomed]
 
 
@@ -183,7 +201,6 @@ def _doomed(
     found: dict[Container, None] = {}
     for text in places:
         container = registry.place(text)
-        warn_partial(session, registry, container)
         if container.is_root:
             raise Denied(
                 f"{container.name} is a root container, and cannot be removed",
@@ -196,11 +213,18 @@ def _doomed(
     return list(found)
 
 
-def _below(backend: Backend, container: Container) -> list[Container]:
-    """Every container below, in any of the trees, the deepest first."""
-    names = {name for place in present(backend, container) for name in backend.children(place)}
-    children = [container.child(name) for name in sorted(names)]
-    return [one for child in children for one in [*_below(backend, child), child]]
+def _below(backend: Backend, top: Container) -> list[Container]:
+    """Every container below, in any of the trees, children before their parents."""
+    found: list[Container] = []
+    waiting = [top]
+    while waiting:
+        container = waiting.pop()
+        places = present(backend, container)
+        names = {name for place in places for name in backend.children(place)}
+        children = [container.child(name) for name in sorted(names)]
+        found += children
+        waiting += children
+    return found[::-1]
 
 
 def _need_empty(backend: Backend, doomed: Iterable[Container]) -> None:
@@ -249,6 +273,7 @@ def _evictions(session: Session, container: Container, refuge: Container) -> lis
         threads: set[int] = set()
         with contextlib.suppress(ProcessLookupError):
             threads = set(backend.threads(task))
+        guard.check_move(session, *threads, task)
         whole = bool(threads) and threads <= left
         left -= threads if whole else {task}
         doing = f"move task {task} from {container.name} to {refuge.name}"
@@ -265,6 +290,7 @@ def _kill(session: Session, doomed: Sequence[Container]) -> None:
         if session.dry_run:
             session.planned += [f"kill -KILL {task}" for task in sorted(tasks)]
             return
+        signals.check()
         if time.monotonic() > limit:
             raise LimitReached(
                 f"{len(tasks)} tasks are still there after {KILL_PATIENCE:.0f} s of killing",

@@ -16,7 +16,7 @@ def examine(session: Session) -> list[Finding]:
     """Everything worth knowing, problems with advice."""
     registry = session.registry()
     return [
-        *_rights(),
+        *_rights(session),
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),
@@ -24,8 +24,10 @@ def examine(session: Session) -> list[Finding]:
     ]
 
 
-def _rights() -> Iterator[Finding]:
-    if os.geteuid() == 0:
+def _rights(session: Session) -> Iterator[Finding]:
+    if session.backend.name != "cgroupfs":
+        yield Finding("note", "backend", f"this is the {session.backend.name}: nothing is real")
+    elif os.geteuid() == 0:
         yield Finding("ok", "rights", "root: everything may be changed")
     else:
         yield Finding(
@@ -80,7 +82,7 @@ def _unmounted(registry: Registry) -> Iterator[Finding]:
 def _freezer(registry: Registry) -> Iterator[Finding]:
     if registry.holders(["freezer"]):
         yield Finding("ok", "freezer", "bound to a v1 hierarchy: ties include it")
-    else:
+    elif "freezer" in registry.known_subsystems():
         yield Finding("note", "freezer", "in no v1 hierarchy", "pcont mount -o freezer")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pcont import subsys, tasks
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, exists
 from pcont.errors import from_oserror
-from pcont.hierarchy import Container, Hierarchy, Registry, exists, present, required, with_evidence
+from pcont.hierarchy import Container, Hierarchy, Registry, present, required, with_evidence
 from pcont.records import (
     ContainerNode,
     HierarchyRow,
@@ -67,11 +67,19 @@ def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
     )
 
 
-def _count(backend: Backend, place: Place) -> int | None:
-    try:
-        return 1 + sum(_count(backend, place.child(name)) or 0 for name in backend.children(place))
-    except OSError:
-        return None
+def _count(backend: Backend, top: Place) -> int | None:
+    """The containers of a tree, None where it cannot be looked into."""
+    count, waiting = 0, [top]
+    while waiting:
+        place = waiting.pop()
+        count += 1
+        try:
+            waiting += [place.child(name) for name in backend.children(place)]
+        except FileNotFoundError:
+            count -= 1  # gone meanwhile
+        except OSError:
+            return None
+    return count
 
 
 def tree(session: Session, place: str = "") -> list[ContainerNode]:
@@ -141,13 +149,13 @@ def ps(session: Session, place: str) -> list[TaskRow]:
     for task in sorted(set().union(*inside.values())):
         with contextlib.suppress(ProcessLookupError):
             known = session.backend.task(task)
-            person = tasks.look(known)
-            missing = tuple(one.tree for one in inside if task not in inside[one])
-            found.append(
-                TaskRow(
-                    task, known.pid, known.name, known.state, person.user, person.command, missing
-                )
-            )
+            # The trees are not read at one moment; what says of one task where it is, is.
+            paths = session.backend.membership(task)
+            missing = tuple(one.tree for one in inside if paths.get(one.tree) != one.path)
+            if len(missing) < len(inside):
+                person = tasks.look(known)
+                row = (task, known.pid, known.name, known.state, person.user, person.command)
+                found.append(TaskRow(*row, missing))
     return found
 
 
@@ -159,20 +167,11 @@ def where(session: Session, task: int) -> list[WhereRow]:
         threads = session.backend.threads(task)
     except ProcessLookupError as err:
         raise from_oserror(err, f"find task {task}") from err
-    others = [
-        session.backend.membership(one)
-        for one in threads
-        if one != task and _lives(session.backend, one)
-    ]
+    others = []
+    for one in threads:
+        with contextlib.suppress(ProcessLookupError):
+            others.append(session.backend.membership(one) if one != task else paths)
     return [locate(session.backend, one, paths, others) for one in registry.hierarchies]
-
-
-def _lives(backend: Backend, task: int) -> bool:
-    try:
-        backend.membership(task)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def locate(

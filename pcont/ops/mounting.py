@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pcont.backend import Tree, TreeRequest, check_path, join
-from pcont.errors import Busy, PcontError, UsageProblem
+from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import Hierarchy, Registry
 from pcont.ops.tying import mount_tie
 from pcont.ops.wishes import (
@@ -13,8 +13,8 @@ from pcont.ops.wishes import (
     Wish,
     agent_steps,
     check_name,
-    default_name,
     mount_steps,
+    point_of,
     refuse_unified,
     wanted,
     whereabouts,
@@ -55,7 +55,7 @@ def mount(
         wish = Wish(controllers, name, point, release_agent, join("/", at), freezer)
         same = _same(registry, wish, tie)
         if same:
-            return _again(session, registry, wish, same)
+            return _again(session, wish, same)
         if tie:
             return mount_tie(session, registry, wish)
         return _mount_fresh(session, registry, wish)
@@ -77,23 +77,27 @@ def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
     """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
     if set(one.subsystems) != set(wish.controllers):
         return False
-    if tie:
-        return one.tie is not None and one.tie.at == wish.at
+    if tie or one.tie:
+        return tie and one.tie is not None and one.tie.at == wish.at
     return bool(wish.controllers) or wish.name == one.members[0].tree.name
 
 
-def _again(session: Session, registry: Registry, wish: Wish, same: Hierarchy) -> Mounted:
+def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
     """One more view of what is there; nothing of it is reset."""
     tree = same.members[0].tree
+    if wish.release_agent and tree.mounted and not any(mount.ours for mount in tree.mounts):
+        raise Denied(
+            f"{same.name} was mounted by others, and has a release agent of theirs or none",
+            hint=f"pcont set {same.name}:/ release_agent={wish.release_agent}",
+        )
     points = [mount.point for mount in tree.mounts]
     if wish.point in points or (points and not wish.point):
         session.carry_out(agent_steps(wish, tree.id))
         return Mounted(same.name, wish.point or points[0])
     request = TreeRequest(tree.controllers, tree.name)
-    point = wish.point or session.backend.default_directory(default_name(request))
-    steps = mount_steps(session.backend, registry, request, point)
+    steps = mount_steps(session.backend, request, wish.point)
     session.carry_out([*steps, *agent_steps(wish, tree.id)])
-    return Mounted(same.name if tree.mounted else wish.name or same.name, point)
+    return Mounted(same.name if tree.mounted else wish.name or same.name, point_of(steps))
 
 
 def _tree_id(registry: Registry, request: TreeRequest) -> str:
@@ -110,10 +114,9 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     check_name(registry, wish.name)
     refuse_unified(session, registry, wish.controllers)
     request = TreeRequest(wish.controllers, wish.name)
-    point = wish.point or session.backend.default_directory(default_name(request))
-    steps = mount_steps(session.backend, registry, request, point)
+    steps = mount_steps(session.backend, request, wish.point)
     session.carry_out([*steps, *agent_steps(wish, _tree_id(registry, request))])
-    return Mounted(wish.name or ",".join(wish.controllers), point)
+    return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
 
 
 def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:

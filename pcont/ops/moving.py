@@ -8,7 +8,7 @@ from pcont import guard
 from pcont.backend import Task
 from pcont.errors import NotFound, from_oserror
 from pcont.hierarchy import Container, required
-from pcont.ops.containers import warn_partial
+from pcont.ops.containers import note_ties
 from pcont.session import Session
 from pcont.steps.attach import Enter
 
@@ -20,17 +20,16 @@ def attach(session: Session, place: str, tasks: Sequence[int], *, thread: bool =
     it (an empty cpuset), Denied where the task is another user's or protected.
     """
     with session.turn() as registry:
-        target = registry.place(place)
-        warn_partial(session, registry, target)
-        container = required(session.backend, target)
+        container = required(session.backend, registry.place(place))
         steps = [entry(session, container, task, thread=thread) for task in dict.fromkeys(tasks)]
         session.carry_out(steps)
+        note_ties(session, registry, container, "where these tasks are split or outside now")
 
 
 def entry(session: Session, container: Container, task: int, *, thread: bool = False) -> Enter:
     """The step that moves a task which is there now, and may be moved."""
     known = alive(session, task)
-    guard.check_move(session, known.id if thread else known.pid)
+    guard.check_move(session, known.pid)
     what = "task" if thread else "process"
     doing = f"attach {what} {task} ({known.name}) to {container.name}"
     return Enter(task, not thread, container.places, doing)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 
-from pcont import explain, guard
-from pcont.errors import Busy, UsageProblem
+from pcont import explain, guard, signals
+from pcont.errors import Busy, PcontError, UsageProblem
 from pcont.hierarchy import Container, Hierarchy, present, required
 from pcont.ops.containers import create_steps, removals
 from pcont.ops.listing import locate
 from pcont.ops.moving import alive, entry
 from pcont.process import Child, execute, find_program, refused
 from pcont.session import Session
-from pcont.steps import Step
+from pcont.steps import Done, Step
 from pcont.steps.attach import Enter
 
 
@@ -36,17 +35,22 @@ def run(
     program = find_program(command[0])
     if auto_delete or session.dry_run:
         return _run_and_tidy(session, place, program, command, create, auto_delete)
-    with contextlib.ExitStack() as stack:
-        with session.turn() as registry:
-            container = registry.place(place)
-            steps = [*_entering(session, container, create)]
-            steps.append(_enter(container, os.getpid(), command))
-            checkpoint = stack.enter_context(session.staged(steps))
-        checkpoint()
-        try:
-            execute(program, command, {**os.environ, **session.backend.environment()})
-        except OSError as err:
-            raise refused(program, err) from err
+    done = Done(session.backend)
+    try:
+        with signals.held():
+            with session.turn() as registry:
+                container = registry.place(place)
+                steps = _entering(session, container, create)
+                done = session.carry_out([*steps, _enter(container, os.getpid(), command)])
+            signals.check()
+        execute(program, command, {**os.environ, **session.backend.environment()})
+    except OSError as err:
+        failure = refused(program, err)
+        session.take_back(done, failure)
+        raise failure from err
+    except signals.Interrupted as err:
+        session.take_back(done, err)
+        raise
 
 
 def _run_and_tidy(
@@ -147,33 +151,50 @@ def _spawn(
         session.carry_out([*steps, _enter(container, os.getpid(), command)])
         session.planned.append(f"exec {' '.join(command)}")
         return 0
-    child = Child(program, command, session.backend.environment())
-    try:
-        with contextlib.ExitStack() as stack:
-            with session.turn():
-                container, steps = plan(child.pid)
-                steps = [*steps, _enter(container, child.pid, command)]
-                checkpoint = stack.enter_context(session.staged(steps))
-            # Before anything is undone the child has ended: one that is ending cannot be moved.
-            stack.enter_context(child.abandoned_on_failure())
-            started(container.name)
-            checkpoint()
-            child.start()
-    except BaseException:
-        child.abandon()
-        raise
-    status = child.wait()
-    if tidy:
-        _tidy(session, container)
+    # Held until the end: what arrives meanwhile is for the command.
+    with signals.held():
+        container, child = _start(session, program, command, plan, started)
+        status = child.wait()
+        if tidy:
+            with signals.shielded():
+                _tidy(session, container)
     return status
+
+
+def _start(
+    session: Session,
+    program: str,
+    command: Sequence[str],
+    plan: Plan,
+    started: Callable[[str], None],
+) -> tuple[Container, Child]:
+    """A child in its place that has become the command; nothing is left where it could not."""
+    child = Child(program, command, session.backend.environment())
+    done = Done(session.backend)
+    try:
+        with session.turn():
+            container, steps = plan(child.pid)
+            done = session.carry_out([*steps, _enter(container, child.pid, command)])
+        started(container.name)
+        signals.check()
+        child.start()
+    except BaseException as err:
+        # Before anything is undone the child has ended: one that is ending cannot be moved.
+        child.abandon()
+        session.take_back(done, err)
+        raise
+    return container, child
 
 
 def _tidy(session: Session, container: Container) -> None:
     """Remove a container after its command; whoever else is in it keeps it."""
-    with session.turn():
-        for one in present(session.backend, container):
-            reason, _hint = explain.in_use(session.backend, one)
-            if reason:
-                session.warn(f"{container.name} stays: {reason}")
+    try:
+        with session.turn():
+            there = present(session.backend, container)
+            reasons = [explain.in_use(session.backend, place)[0] for place in there]
+            if not any(reasons):
+                session.carry_out(removals(session.backend, [container]))
                 return
-        session.carry_out(removals(session.backend, [container]))
+            session.warn(f"{container.name} stays: {next(filter(None, reasons))}")
+    except PcontError as err:
+        session.warn(f"{container.name} stays: {err.message}")

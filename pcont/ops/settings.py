@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place
 from pcont.errors import UsageProblem, from_oserror
 from pcont.hierarchy import Container, required
-from pcont.ops.containers import warn_partial
 from pcont.ops.moving import entry
 from pcont.records import Value
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.settings import Setting, Write
+from pcont.steps.settings import Setting, Write, lasting
 from pcont.values import FLAG, INTEGER
 
 
@@ -75,23 +75,39 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
     if not pairs:
         raise UsageProblem("there is nothing to set: KEY=VALUE is missing")
     with session.turn() as registry:
-        target = registry.place(place)
-        warn_partial(session, registry, target)
-        container = required(session.backend, target)
-        settings, entries = [], []
+        container = required(session.backend, registry.place(place))
+        files = keys.files_of(container.hierarchy, pairs)
+        settings: list[Setting] = []
+        entries: list[Step] = []
         for key, text in pairs:
             file, places = keys.find(session.backend, container, key)
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
-        steps: list[Step] = [Write(settings, f"set {container.name}")] if settings else []
-        session.carry_out(steps + entries)
-        return [keys.file_of(container.hierarchy, key) for key, _ in pairs]
+        session.carry_out(_in_order(session.backend, container, settings, entries))
+        return files
+
+
+def _in_order(
+    backend: Backend, container: Container, settings: list[Setting], entries: list[Step]
+) -> list[Step]:
+    """What can be undone first, then who enters, then the one value that cannot."""
+    final = [one for one in settings if lasting(backend, one)]
+    if len(final) > 1:
+        raise UsageProblem(
+            f"{' and '.join(dict.fromkeys(one.file for one in final))} cannot be undone once "
+            "written: at most one such value in a command"
+        )
+    plain = [one for one in settings if one not in final]
+    doing = f"set {container.name}"
+    first: list[Step] = [Write(plain, doing)] if plain else []
+    last: list[Step] = [Write(final, doing)] if final else []
+    return [*first, *entries, *last]
 
 
 def _entry(session: Session, container: Container, file: str, text: str) -> Step:
     """`tasks=TID` and `cgroup.procs=PID` attach; 0 is the writer itself, as the patch has it."""
-    if not text.strip().isdigit():
+    if not re.fullmatch("[0-9]{1,10}", text.strip()):
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
     return entry(session, container, int(text) or os.getpid(), thread=file == "tasks")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pcont.backend import Place, TreeRequest
+from pcont.backend import Place, TreeRequest, exists
 from pcont.errors import Busy
-from pcont.hierarchy import TIE, Registry, Tie, exists
+from pcont.hierarchy import TIE, Registry, Tie
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
     Mounted,
     Wish,
     agent_steps,
     check_name,
-    default_name,
     mount_steps,
+    point_of,
     refuse_unified,
 )
 from pcont.session import Session
@@ -27,19 +27,17 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
     backend = session.backend
     home = TreeRequest((), wish.name)
-    point = wish.point or backend.default_directory(wish.name)
     if find(backend, home):
-        return _revive(session, registry, wish, home, point)
+        return _revive(session, registry, wish, home)
     check_name(registry, wish.name)
     holders = registry.holders(_members_wanted(registry, wish))
     bound = {name for tree in holders for name in tree.controllers}
     free = [name for name in _members_wanted(registry, wish) if name not in bound]
     refuse_unified(session, registry, free)
-    steps = mount_steps(backend, registry, home, point)
+    steps = mount_steps(backend, home, wish.point)
+    point = point_of(steps)
     for name in free:
-        steps += mount_steps(
-            backend, registry, TreeRequest((name,)), backend.default_directory(name)
-        )
+        steps += mount_steps(backend, TreeRequest((name,)))
     made = [
         place
         for tree in holders
@@ -83,39 +81,35 @@ def _make_roots(session: Session, made: list[Place]) -> None:
         session.planned += [f"mkdir {session.backend.show(place)}" for place in made]
         return
     registry = session.registry()
-    steps: list[Step] = []
-    for place in made:
-        single = registry.find(place.tree.split(",")[0]).container(place.path)
-        steps += create_steps(session.backend, single, parents=False)
-    session.carry_out(steps)
+    singles = [registry.find(place.tree.split(",")[0]).container(place.path) for place in made]
+    session.carry_out(create_steps(session.backend, *singles, parents=False))
 
 
-def _revive(
-    session: Session, registry: Registry, wish: Wish, home: TreeRequest, point: str
-) -> Mounted:
+def _revive(session: Session, registry: Registry, wish: Wish, home: TreeRequest) -> Mounted:
     """Mount a home that was unmounted with containers in it, and see whether it is this tie."""
     if any(tree.name == wish.name and tree.mounted for tree in registry.trees):
         check_name(registry, wish.name)
-    steps = mount_steps(session.backend, registry, home, point)
+    steps = mount_steps(session.backend, home, wish.point)
     with session.staged(steps):
         if not session.dry_run:
             _rejoin(session, wish)
-    return Mounted(wish.name, point)
+    return Mounted(wish.name, point_of(steps))
 
 
 def _rejoin(session: Session, wish: Wish) -> None:
     """Mount what else belongs to a home that is back; Busy where it is another tie."""
     back = next((one for one in session.registry().ties if one.name == wish.name), None)
-    if back is None or set(back.subsystems) != set(wish.controllers):
-        has = ", ".join(back.subsystems) if back else "none"
+    if back is None or back.tie is None:
+        raise Busy(f"{wish.name} is a hierarchy already, and no tie", hint="choose another --name")
+    if set(back.subsystems) != set(wish.controllers) or back.tie.at != wish.at:
+        has = f"-o {','.join(back.subsystems)} --at {back.tie.at}"
         raise Busy(
-            f"{wish.name} was unmounted with containers in it, and has other subsystems: {has}",
-            hint=f"pcont mount --tie --name {wish.name} -o {has.replace(' ', '')}",
+            f"{wish.name} was unmounted with containers in it, and is another tie: {has}",
+            hint=f"pcont mount --tie --name {wish.name} {has}",
         )
     steps: list[Step] = []
     for member in back.members[1:]:
         if not member.tree.mounted:
             request = TreeRequest(member.tree.controllers, member.tree.name)
-            where = session.backend.default_directory(default_name(request))
-            steps += mount_steps(session.backend, session.registry(), request, where)
+            steps += mount_steps(session.backend, request)
     session.carry_out([*steps, *agent_steps(wish, f"name={wish.name}")])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pcont.backend import Mount, Place, Tree
+from pcont.backend import Mount, Place, Tree, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
-from pcont.hierarchy import Hierarchy, Registry, exists
+from pcont.hierarchy import Hierarchy, Registry
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Remove

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pcont import subsys
 from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
@@ -14,7 +15,8 @@ from pcont.steps import Step
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.settings import Setting, Write
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")  # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param()
+# kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ def check_name(registry: Registry, name: str) -> None:
     if not NAME.fullmatch(name):
         raise BadValue(
             f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
-            "underscores"
+            "underscores, the first neither a dot nor a dash"
         )
-    if name in (*(one.name for one in registry.controllers), "all", "none"):
+    if name in (*(one.name for one in registry.controllers), *subsys.RESERVED):
         raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
     taken = next((tree for tree in registry.trees if tree.name == name), None)
     if taken:
@@ -86,23 +88,28 @@ def whereabouts(one: Hierarchy) -> str:
     return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
 
 
-def default_name(request: TreeRequest) -> str:
-    return request.name or ",".join(request.controllers)
-
-
-def mount_steps(
-    backend: Backend, registry: Registry, request: TreeRequest, point: str
-) -> list[Step]:
-    for tree in registry.trees:
-        if any(mount.point == point for mount in tree.mounts):
-            raise Busy(f"another hierarchy is mounted there: {tree.id}", path=point)
+def mount_steps(backend: Backend, request: TreeRequest, point: str = "") -> list[Step]:
+    """The steps that mount a hierarchy; without a point, at the usual place for it."""
+    usual = not point
+    point = point or backend.default_directory(request.name or ",".join(request.controllers))
+    reason = backend.occupied(point, entries=usual)
+    if reason:
+        raise Busy(
+            f"cannot mount {request.options}: {reason}", path=point, hint="name another MOUNTPOINT"
+        )
     missing = backend.missing(point)
     doing = f"mount {request.options} at {point}"
     made: list[Step] = [MakeDirectory(directory, doing) for directory in missing]
     return [*made, MountTree(request, point, doing, made=len(missing))]
 
 
+def point_of(steps: Iterable[Step]) -> str:
+    """Where these steps mount first."""
+    return next(step.point for step in steps if isinstance(step, MountTree))
+
+
 def agent_steps(wish: Wish, tree: str) -> list[Step]:
+    """The step that sets the release agent, where one was given."""
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
     if not wish.release_agent:
         return []

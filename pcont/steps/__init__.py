@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pcont import signals
@@ -11,6 +11,7 @@ from pcont.backend import Backend
 from pcont.errors import PcontError, from_oserror
 
 Progress = Callable[[int, int], None]
+Action = Callable[[], object]
 
 
 class Step(ABC):
@@ -27,8 +28,11 @@ class Step(ABC):
         """Do it; OSError as the backend has it, or PcontError."""
 
     @abstractmethod
-    def undo(self, backend: Backend) -> None:
-        """Take back what was done, however far it came; nothing where nothing was done."""
+    def undo(self, backend: Backend) -> Iterator[Action]:
+        """What puts back all that was done, however far it came; nothing where nothing was done.
+
+        Each action is taken even if one before it fails.
+        """
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         """What to say of an errno; asked before anything is taken back."""
@@ -53,14 +57,37 @@ class Done:
 
     def undo(self) -> list[str]:
         """Take everything back, the last step first; returns what could not be put back."""
-        left = []
-        while self.steps:
-            step = self.steps.pop()
-            try:
-                step.undo(self.backend)
-            except OSError as err:
-                left.append(from_oserror(err, f"put back: {step.doing}").what)
+        left: list[str] = []
+        with signals.shielded():
+            while self.steps:
+                step = self.steps.pop()
+                try:
+                    for action in step.undo(self.backend):
+                        left += _failures(step, action)
+                except OSError as err:
+                    left.append(from_oserror(err, f"put back: {step.doing}").what)
         return left
+
+    def undo_for(self, err: BaseException) -> None:
+        """Take everything back because of an error, which says then what became of it."""
+        touched = len(self.steps) > 1 or any(step.half_done for step in self.steps)
+        left = self.undo()
+        if isinstance(err, PcontError):
+            err.undone = err.undone or touched
+        if isinstance(err, (PcontError, signals.Interrupted)):
+            err.left += left
+
+
+def _failures(step: Step, action: Action) -> list[str]:
+    try:
+        action()
+    except ProcessLookupError:
+        pass  # a task that has ended meanwhile
+    except OSError as err:
+        return [from_oserror(err, f"put back: {step.doing}").what]
+    except PcontError as err:
+        return [err.what]
+    return []
 
 
 def carry_out(
@@ -72,22 +99,18 @@ def carry_out(
     the error's `left`.
     """
     done = Done(backend)
-    with signals.held() as checkpoint:
+    with signals.held():
         try:
             for number, step in enumerate(steps):
                 progress(number, len(steps))
-                checkpoint()
+                signals.check()
                 done.steps.append(step)
                 try:
                     step.do(backend)
                 except OSError as err:
                     raise step.refusal(backend, err) from err
-            checkpoint()
-        except PcontError as err:
-            err.undone = len(done.steps) > 1 or any(step.half_done for step in done.steps)
-            err.left += done.undo()
-            raise
-        except BaseException:
-            done.undo()
+            signals.check()
+        except BaseException as err:
+            done.undo_for(err)
             raise
     return done

@@ -6,11 +6,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from errno import ESRCH
+from functools import partial
+from shlex import quote
 
 from pcont import explain, subsys
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, Task
 from pcont.errors import LimitReached, PcontError
-from pcont.steps import Step
+from pcont.steps import Action, Step
+from pcont.steps.settings import restore_affinity
 from pcont.values import Ids
 
 # How often those are fetched that were forked while their parent was between two trees. A process
@@ -20,10 +23,14 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a thread was: its container in every tree, and the CPUs it may run on."""
+    """Where a thread was: its container in every tree, and the CPUs it may run on.
+
+    `start` tells it from another one that gets its id.
+    """
 
     paths: dict[str, str]
     affinity: Ids
+    start: int
 
 
 def in_order_of_refusal(places: Sequence[Place]) -> list[Place]:
@@ -57,7 +64,9 @@ class Enter(Step):
         return "cgroup.procs" if self.whole else "tasks"
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"echo {self.task} > {backend.show(place, self._file)}" for place in self.places]
+        return [
+            f"echo {self.task} > {quote(backend.show(place, self._file))}" for place in self.places
+        ]
 
     def do(self, backend: Backend) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -80,7 +89,8 @@ class Enter(Step):
 
     def _remember(self, backend: Backend, task: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            self.origins[task] = Origin(backend.membership(task), backend.affinity(task))
+            paths, affinity = backend.membership(task), backend.affinity(task)
+            self.origins[task] = Origin(paths, affinity, backend.task(task).start)
 
     def _write(self, backend: Backend, place: Place, file: str, task: int) -> None:
         self.at = place
@@ -106,48 +116,56 @@ class Enter(Step):
     def _left_behind(self, backend: Backend) -> Iterator[tuple[Place, int]]:
         """Threads of the process, and children that it forked in between, that lack a tree."""
         inside = {place: _tasks(backend, place) for place in self.places}
-        came = set().union(*(inside[place] - self.before[place] for place in self.places))
-        # Others may start tasks meanwhile, in the root of a tree: those are not ours to move.
-        ours = {task for task in came if self._descends(backend, task)}
-        for task in ours.union(self._movers(backend)):
+        came = {task for place in self.places for task in inside[place] - self.before[place]}
+        for task in [*self._movers(backend), *self._ours(backend, came)]:
             for place in self.places:
                 if task not in inside[place] and _lives(backend, task):
                     yield place, task
 
-    def undo(self, backend: Backend) -> None:
-        leader = self.origins.get(self.task)
-        if leader is None:  # it had not begun
-            return
-        for task in [*self.origins, *self._later(backend)]:
-            origin = self.origins.get(task, leader)
-            with contextlib.suppress(ProcessLookupError):
-                for place in reversed(self.places):
-                    self._put_back(backend, task, place, origin.paths[place.tree])
-                if backend.affinity(task) != origin.affinity:
-                    backend.set_affinity(task, origin.affinity)
-        self.origins.clear()
+    def _ours(self, backend: Backend, came: set[int]) -> list[int]:
+        """Of those that came into the target, the ones whose line of parents came with us.
 
-    def _put_back(self, backend: Backend, task: int, place: Place, path: str) -> None:
+        Others start tasks there meanwhile, in the root of a tree anybody does: not ours to move.
+        """
+        pids, found, growing = {self.pid}, set[int](), True
+        while growing:
+            growing = False
+            for task in came - found:
+                known = _look(backend, task)
+                if known and {known.pid, known.parent} & pids:
+                    found.add(task)
+                    pids.add(known.pid)
+                    growing = True
+        return sorted(found)
+
+    def undo(self, backend: Backend) -> Iterator[Action]:
+        leader = next(iter(self.origins.values()), None)
+        if self.at is None or leader is None:
+            return
+        leader = self.origins.get(self.task, leader)
+        inside = {task for place in self.places for task in _tasks(backend, place)}
+        came = inside - set(self.origins).union(*self.before.values())
+        later = [task for task in self._movers(backend) if task not in self.origins]
+        for task in [*self.origins, *later, *self._ours(backend, came)]:
+            origin = self.origins.get(task, leader)
+            for place in reversed(self.places):
+                yield partial(self._put_back, backend, task, place, origin)
+            yield partial(self._put_back_affinity, backend, task, origin)
+
+    def _put_back(self, backend: Backend, task: int, place: Place, origin: Origin) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
-        if backend.membership(task).get(place.tree) != path:
+        path = origin.paths[place.tree]
+        if self._same(backend, task) and backend.membership(task).get(place.tree) != path:
             backend.write(Place(place.tree, path), "tasks", str(task))
 
-    def _later(self, backend: Backend) -> list[int]:
-        """Threads and children that came to be after the origins were noted."""
-        threads = self._movers(backend)
-        inside = {task for place in self.places for task in _tasks(backend, place)}
-        known = set(self.origins).union(*self.before.values())
-        children = [task for task in inside - known if self._descends(backend, task)]
-        return [task for task in {*threads, *children} if task not in self.origins]
+    def _put_back_affinity(self, backend: Backend, task: int, origin: Origin) -> None:
+        if self._same(backend, task):
+            restore_affinity(backend, task, origin.affinity)
 
-    def _descends(self, backend: Backend, task: int) -> bool:
-        with contextlib.suppress(ProcessLookupError):
-            while task > 1:
-                known = backend.task(task)
-                if self.pid in (known.pid, known.parent):
-                    return True
-                task = known.parent
-        return False
+    def _same(self, backend: Backend, task: int) -> bool:
+        """Whether the id still belongs to the task that it belonged to."""
+        origin, known = self.origins.get(task), _look(backend, task)
+        return known is not None and (origin is None or known.start == origin.start)
 
     @property
     def half_done(self) -> bool:
@@ -167,8 +185,13 @@ def _tasks(backend: Backend, place: Place) -> set[int]:
         return set()
 
 
-def _lives(backend: Backend, task: int) -> bool:
+def _look(backend: Backend, task: int) -> Task | None:
     try:
-        return not backend.task(task).gone
+        known = backend.task(task)
     except ProcessLookupError:
-        return False
+        return None
+    return None if known.gone else known
+
+
+def _lives(backend: Backend, task: int) -> bool:
+    return _look(backend, task) is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from shlex import quote
 
 from pcont import explain, subsys
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Owner, Place
 from pcont.errors import PcontError
-from pcont.steps import Step
+from pcont.steps import Action, Step
 
 
 @dataclass
@@ -20,19 +23,18 @@ class Make(Step):
     made: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"mkdir {backend.show(self.place)}"]
+        return [f"mkdir {quote(backend.show(self.place))}"]
 
     def do(self, backend: Backend) -> None:
         backend.make(self.place)
         self.made = True
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if self.made:
-            backend.remove(self.place)
-            self.made = False
+            yield lambda: backend.remove(self.place)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.make(backend, self.place, err, self.doing)
+        return explain.make(self.place, err, self.doing)
 
 
 @dataclass
@@ -45,37 +47,43 @@ class Remove(Step):
     removed: bool = False
     settings: list[tuple[str, str]] = field(default_factory=list)
     attributes: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"rmdir {backend.show(self.place)}"]
+        return [f"rmdir {quote(backend.show(self.place))}"]
 
     def do(self, backend: Backend) -> None:
         if self.keep:
             self.settings = settings(backend, self.place)
             self.attributes = backend.attributes(self.place)
+            self.owners = backend.owners(self.place)
         backend.remove(self.place)
         self.removed = True
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if not self.removed:
             return
-        backend.make(self.place)
-        self.removed = False
+        yield lambda: backend.make(self.place)
         for file, text in self.settings:
-            if backend.read(self.place, file) != text:
-                backend.write(self.place, file, text)
+            yield partial(self._restore, backend, file, text)
         for name, text in self.attributes.items():
-            backend.set_attribute(self.place, name, text)
+            yield partial(backend.set_attribute, self.place, name, text)
+        yield lambda: backend.set_owners(self.place, self.owners)
+
+    def _restore(self, backend: Backend, file: str, text: str) -> None:
+        if backend.read(self.place, file) != text:
+            for target, line in subsys.writes_back(file, text):
+                backend.write(self.place, target, line)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.remove(backend, self.place, err, self.doing)
 
 
 def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
-    """Every file of a container that can be read and written again, in the order of writing."""
+    """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
-        if writable and not subsys.lasting(file) and file not in subsys.TASK_FILES:
+        if subsys.keeps(file, writable):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
@@ -94,17 +102,16 @@ class Mark(Step):
     marked: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
-        where = backend.show(self.place)
+        where = quote(backend.show(self.place))
         if self.text is None:
             return [f"setfattr -x security.pcont.{self.name} {where}"]
-        return [f"setfattr -n security.pcont.{self.name} -v '{self.text}' {where}"]
+        return [f"setfattr -n security.pcont.{self.name} -v {quote(self.text)} {where}"]
 
     def do(self, backend: Backend) -> None:
         self.before = backend.attributes(self.place).get(self.name)
         backend.set_attribute(self.place, self.name, self.text)
         self.marked = True
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if self.marked:
-            backend.set_attribute(self.place, self.name, self.before)
-            self.marked = False
+            yield lambda: backend.set_attribute(self.place, self.name, self.before)

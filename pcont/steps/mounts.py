@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from errno import EBUSY, EINVAL
+from functools import partial
+from shlex import quote
 
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
 from pcont.errors import Busy, PcontError, from_oserror
-from pcont.steps import Step
+from pcont.steps import Action, Step
+from pcont.steps.containers import settings
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
@@ -27,16 +31,15 @@ class MakeDirectory(Step):
     made: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"mkdir {self.directory}"]
+        return [f"mkdir {quote(self.directory)}"]
 
     def do(self, backend: Backend) -> None:
         backend.make_directory(self.directory)
         self.made = True
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if self.made:
-            backend.remove_directory(self.directory)
-            self.made = False
+            yield lambda: backend.remove_directory(self.directory)
 
 
 @dataclass
@@ -48,17 +51,16 @@ class RemoveDirectory(Step):
     removed: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"rmdir {self.directory}"]
+        return [f"rmdir {quote(self.directory)}"]
 
     def do(self, backend: Backend) -> None:
         with contextlib.suppress(OSError):
             backend.remove_directory(self.directory)
             self.removed = True
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if self.removed:
-            backend.make_directory(self.directory)
-            self.removed = False
+            yield lambda: backend.make_directory(self.directory)
 
 
 @dataclass
@@ -74,12 +76,12 @@ class MountTree(Step):
 
     def tell(self, backend: Backend) -> list[str]:
         words = f"mount -t cgroup -o {self.request.options}"
-        return [f"{words} {source(self.made)} {self.point}"]
+        return [f"{words} {quote(source(self.point, self.made))} {quote(self.point)}"]
 
     def do(self, backend: Backend) -> None:
         self.new = find(backend, self.request) is None
         try:
-            backend.mount(self.request, self.point, source(self.made))
+            backend.mount(self.request, self.point, source(self.point, self.made))
         except OSError:
             # The kernel makes the hierarchy before it looks at the directory.
             if self.new:
@@ -87,13 +89,11 @@ class MountTree(Step):
             raise
         self.mounted = True
 
-    def undo(self, backend: Backend) -> None:
-        if not self.mounted:
-            return
-        backend.umount(self.point)
-        self.mounted = False
-        if self.new:
-            dissolve(backend, self.request, self.point)
+    def undo(self, backend: Backend) -> Iterator[Action]:
+        if self.mounted:
+            yield lambda: backend.umount(self.point)
+            if self.new:
+                yield lambda: dissolve(backend, self.request, self.point)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         reasons = {
@@ -113,6 +113,7 @@ class UmountTree(Step):
     last: bool
     doing: str
     attributes: dict[str, str] = field(default_factory=dict)
+    settings: list[tuple[str, str]] = field(default_factory=list)
     unmounted: bool = False
 
     @property
@@ -120,25 +121,36 @@ class UmountTree(Step):
         return TreeRequest(self.tree.controllers, self.tree.name)
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"umount {self.mount.point}"]
+        return [f"umount {quote(self.mount.point)}"]
 
     def do(self, backend: Backend) -> None:
         root = Place(self.tree.id)
         dissolves = self.last and not backend.children(root)
         if dissolves:
             self.attributes = backend.attributes(root)
+            self.settings = settings(backend, root)
         backend.umount(self.mount.point)
         self.unmounted = True
         if dissolves:
             dissolve(backend, self._request, self.mount.point)
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
         if not self.unmounted:
             return
-        backend.mount(self._request, self.mount.point, self.mount.source)
-        self.unmounted = False
+        yield lambda: self._mount_again(backend)
+        root = Place(self.tree.id)
+        for file, text in self.settings:
+            yield partial(backend.write, root, file, text)
         for name, text in self.attributes.items():
-            backend.set_attribute(Place(self.tree.id), name, text)
+            yield partial(backend.set_attribute, root, name, text)
+
+    def _mount_again(self, backend: Backend) -> None:
+        active = find(backend, self._request)
+        if active and any(mount.point == self.mount.point for mount in active.mounts):
+            return  # it never went
+        if not self.mount.ours:
+            raise PcontError(f"{self.mount.point} is not mounted any more: mount it as it was")
+        backend.mount(self._request, self.mount.point, self.mount.source)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         hint = "a shell may stand in it, or a file may be open" if err.errno == EBUSY else ""
@@ -168,15 +180,15 @@ def dissolve(backend: Backend, request: TreeRequest, point: str) -> None:
     while find(backend, request):
         if time.monotonic() > limit:
             raise Busy(
-                f"{request.options} is unmounted but lingers: the kernel still holds removed "
-                "containers of it",
+                f"the kernel does not let go of {request.options} (EBUSY): removed containers "
+                "linger in it, or it is mounted in another mount namespace",
                 path=point,
                 errno=EBUSY,
-                hint="mount and umount it again later; pcont hierarchies shows it meanwhile",
+                hint="try again later; memory lingers until its last page is freed",
             )
         time.sleep(pause)
         pause *= 2
         if find(backend, request):
-            backend.mount(request, point, source(0))
+            backend.mount(request, point, source(point, 0))
             time.sleep(pause)
             backend.umount(point)

@@ -10,6 +10,10 @@ from pcont.tables import ControlFile, Subsystem
 
 NAMES = ("cpuset", "cpuacct")
 
+# Files that show something else than they take.
+DEVICES = "devices.list"
+OOM_CONTROL = "memory.oom_control"
+
 # What the kernel's other controllers are for; they are used without a table of their own.
 OTHERS = {
     "blkio": "weights and limits of block I/O",
@@ -25,6 +29,9 @@ OTHERS = {
     "pids": "limits of the number of tasks",
     "rdma": "limits of RDMA resources",
 }
+
+# Words that no hierarchy may be called by: options of mount, and subsystems with other names.
+RESERVED = ("all", "none", "bc", "memset", "ns", "numfiles", "numtasks")
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
@@ -67,10 +74,35 @@ def row(file: str) -> ControlFile | None:
     return table.by_name.get(file) if table else None
 
 
-def order(file: str) -> tuple[int, str]:
+def order(file: str) -> int:
     """Where a file stands among several that are written; what cannot be undone is last."""
     known = row(file)
-    return (100 if lasting(file) else known.order if known else 50), file
+    return 100 if lasting(file) else known.order if known else 50
+
+
+def keeps(file: str, writable: bool) -> bool:
+    """Whether a file tells something that was set."""
+    if file == DEVICES:
+        return True
+    return writable and not lasting(file) and file not in TASK_FILES
+
+
+def can_write_back(file: str, text: str) -> bool:
+    """Whether writing what was read puts a container that has changed back as it was."""
+    return bool(row(file)) or file == OOM_CONTROL or len(text.splitlines()) == 1
+
+
+def writes_back(file: str, text: str) -> list[tuple[str, str]]:
+    """The writes that make a file read as `text` again; into a new container, line by line."""
+    if file == OOM_CONTROL:
+        return [(file, text.split()[1])]
+    if file == DEVICES:
+        every = text.strip() == "a *:* rwm"
+        lines = [] if every else text.splitlines()
+        return [] if every else [("devices.deny", "a"), *(("devices.allow", one) for one in lines)]
+    if row(file) or len(text.splitlines()) < 2:
+        return [(file, text or "\n")]
+    return [(file, f"{line}\n") for line in text.splitlines()]
 
 
 def moves_affinity(file: str) -> bool:

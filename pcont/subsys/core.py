@@ -10,7 +10,6 @@ from pcont.values import FLAG, TEXT
 TABLE = Subsystem(
     name="",
     help="every container",
-    controller="",
     files=(
         ControlFile(
             "cgroup.clone_children",

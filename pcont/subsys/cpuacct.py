@@ -51,13 +51,12 @@ def _stat(site: Modelled) -> str:
 def _counter(
     name: str, help: str, derived: Callable[[Modelled], Any], type: Codec = TEXT
 ) -> ControlFile:
-    return ControlFile(f"cpuacct.{name}", help, type, counter=True, derived=derived)
+    return ControlFile(f"cpuacct.{name}", help, type, derived=derived)
 
 
 TABLE = Subsystem(
     name="cpuacct",
     help="CPU time used, in nanoseconds",
-    controller="cpuacct",
     files=(
         _counter("stat", "user and system time, in ticks of 10 ms", _stat),
         ControlFile(
@@ -67,9 +66,7 @@ TABLE = Subsystem(
             writable=True,
             default=0,
             rules=(only_zero,),
-            order=90,
             lasting=True,
-            counter=True,
             shown=True,
             derived=lambda site: _total(site, USER, SYSTEM),
         ),

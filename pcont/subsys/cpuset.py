@@ -145,7 +145,6 @@ def _flag(name: str, help: str, **more: object) -> ControlFile:
 TABLE = Subsystem(
     name="cpuset",
     help="CPUs and memory nodes",
-    controller="cpuset",
     may_refuse=True,
     entry=(has_cpus_and_nodes,),
     files=(
@@ -196,7 +195,6 @@ TABLE = Subsystem(
             INTEGER,
             v6="memory_pressure",
             default=0,
-            counter=True,
         ),
         _flag("memory_pressure_enabled", "1: measure memory_pressure", where=Where.ROOT),
         _flag("memory_spread_page", "1: page cache is spread over the nodes", passed_on=True),
