@@ -11,8 +11,23 @@ before=$(cut -d: -f2- /proc/self/cgroup)
 model=
 scratch=$(mktemp -d)
 
-say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
-show() { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
+bold= cyan= plain=
+if [ -t 1 ]; then bold=$'\033[1m' cyan=$'\033[36m' plain=$'\033[0m'; fi
+
+say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+
+# Show a command as it can be typed, and run it.
+show() {
+    local word words=
+    for word in "$@"; do
+        case $word in
+            *[!A-Za-z0-9_./:=,@%+-]*) words+=" '${word//\'/\'\\\'\'}'" ;;
+            *) words+=" $word" ;;
+        esac
+    done
+    printf '%s$%s%s\n' "$cyan" "$words" "$plain"
+    "$@"
+}
 
 # A step of the story that must go well.
 do_() { show "$@" || { echo "demo: this should have worked" >&2; exit 1; }; }
@@ -40,9 +55,11 @@ clean_up() {
         for one in "${mounted[@]}"; do show pcont umount "$one" || status=1; done
     fi
     rm -r "$scratch"
-    if [ "$before" != "$(cut -d: -f2- /proc/self/cgroup)" ]; then
-        echo "demo: /proc/self/cgroup is not what it was" >&2
+    if grep -q "$name" /proc/self/cgroup /proc/self/mountinfo; then
+        echo "demo: something of $name is left" >&2
         status=1
+    elif [ "$before" != "$(cut -d: -f2- /proc/self/cgroup)" ]; then
+        say "Nothing is left; others have changed the hierarchies of this host meanwhile"
     elif [ "$status" -eq 0 ]; then
         say "/proc/self/cgroup lists the same hierarchies as before: nothing is left"
     fi
@@ -112,7 +129,7 @@ do_ pcont get "$name:/a" cpuacct.usage
 [ "$(pcont get "$name:/a" cpuacct.usage)" -gt "$first" ] || exit 1
 
 say "clone starts a command in a container of its own, below the one that it is called in"
-do_ pcont run "$name:/b" -- pcont clone "$name" -- sh -c "pcont where \$\$ | grep '$name'"
+do_ pcont run "$name:/b" -- pcont clone "$name" -- sh -c "pcont where \$\$ | grep -w '$name'"
 
 say "A refusal says which rule it is, and changes nothing"
 do_ pcont create "$name:/b/empty"

@@ -153,7 +153,8 @@ class Task:
     """A task (thread) as /proc/TID/stat and status have it.
 
     `pid` is its process, `state` the letter of ps(1), `kernel` whether it is a kernel thread,
-    `start` the clock tick since boot at which it began: with the id it names one task for good.
+    `fixed` whether it may never be moved. `start` is the clock tick since boot at which it began:
+    with the id it names one task for good.
     """
 
     id: int
@@ -162,6 +163,7 @@ class Task:
     name: str
     state: str
     kernel: bool
+    fixed: bool
     start: int
 
     @property

@@ -433,6 +433,8 @@ class Model:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         try:
             movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
+            if self.task(movers[0]).fixed:
+                raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
             moved = [self._adopt(one) for one in movers]
         except ProcessLookupError as err:
             raise WriteRefused(err.errno, err.strerror, where) from err

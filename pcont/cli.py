@@ -6,119 +6,26 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
 from pcont import __version__
+from pcont.command import (
+    PID,
+    App,
+    Group,
+    Starting,
+    dry_run_option,
+    force_option,
+    json_option,
+    pass_app,
+)
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.signals import Interrupted
 
 OWN_FAILURE = 125  # of run and clone, whose other statuses are the command's own
 DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
-
-
-@dataclass
-class App:
-    """What the options that every command shares have said."""
-
-    backend: str = "cgroupfs"
-    state: str | None = None
-    chosen: bool = False
-    json: bool = False
-    passes_status: bool = False
-
-    def session(self, dry_run: bool = False, force: bool = False) -> Any:
-        """The session of this call."""
-        from pcont import render
-        from pcont.backend import open_backend
-        from pcont.session import Session
-
-        session = Session(
-            open_backend(self.backend, self.state),
-            dry_run=dry_run,
-            force=force,
-            chosen=self.chosen,
-            warn=lambda text: render.warning(text, self.json),
-        )
-        if sys.stderr.isatty() and not self.json:
-            progress = render.Progress()
-            session.progress = progress
-            click.get_current_context().call_on_close(progress.close)
-        return session
-
-    def show(self, session: Any, result: Any, text: Callable[[], None] = lambda: None) -> None:
-        """The result of a command: as JSON, as planned lines of a dry run, or as `text` does it."""
-        from pcont import render
-
-        if session.dry_run:
-            if self.json:
-                render.as_json(session.backend.name, "would", session.planned)
-            else:
-                click.echo("\n".join(session.planned)) if session.planned else None
-        elif self.json:
-            render.as_json(session.backend.name, "result", result)
-        else:
-            text()
-
-
-def _switch_json(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        context.ensure_object(App).json = True
-
-
-json_option = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=_switch_json,
-    help="Print one JSON object; errors, too.",
-)
-dry_run_option = click.option(
-    "--dry-run", "-n", is_flag=True, help="Print what would be written, change nothing."
-)
-force_option = click.option(
-    "--force", is_flag=True, help="Touch pid 1 and the own login session, too."
-)
-pass_app = click.make_pass_decorator(App, ensure=True)
-
-
-class Group(click.Group):
-    """The commands in the order of the book, each with its example at the end of its help."""
-
-    def verb(
-        self, *example: str, name: str = "", cls: type[click.Command] = click.Command
-    ) -> Callable[[Callable[..., Any]], click.Command]:
-        """Add a command, with --json and an example."""
-        epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
-
-        def add(function: Callable[..., Any]) -> click.Command:
-            word = name or function.__name__
-            return self.command(word, cls=cls, epilog=epilog)(json_option(function))
-
-        return add
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-class Starting(click.Command):
-    """A command that starts another one: what is behind `--` is that one's, every word of it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, words = args, []
-        if "--" in args:
-            end = args.index("--")
-            own, words = args[:end], args[end + 1 :]
-        ctx.ensure_object(App).passes_status = bool(words) or self.name == "run"
-        ctx.meta["command"] = tuple(words)
-        return super().parse_args(ctx, own)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        command = "-- COMMAND..." if self.name == "run" else "[-- COMMAND...]"
-        return [*super().collect_usage_pieces(ctx), command]
 
 
 @click.group("pcont", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -156,6 +63,9 @@ def cli(app: App, backend: str | None, state: str | None) -> None:
       pcont create jobs:/batch -s cpuset.cpus=0-1 -s cpuset.mems=0
       pcont attach jobs:/batch 4711
     """
+    given = click.get_current_context().get_parameter_source("state")
+    if state and backend != "model" and given is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--state goes with --backend model")
     app.chosen = backend is not None
     app.backend = backend or app.backend
     app.state = state
@@ -177,7 +87,13 @@ def subsys(app: App) -> None:
     "pcont mount -o cpuset,cpuacct /dev/containers",
     "pcont mount --tie --name jobs -o cpuset,cpuacct --at /jobs",
 )
-@click.option("-o", "options", default="all", metavar="SUBSYS,...|all|none", help="What to bind.")
+@click.option(
+    "-o",
+    "options",
+    multiple=True,
+    metavar="SUBSYS,...|all|none",
+    help="What to bind; all where nothing is said.",
+)
 @click.option("--name", default="", help="The hierarchy's own name.")
 @click.option("--release-agent", default="", metavar="FILE", help="Run when containers empty.")
 @click.option("--tie", is_flag=True, help="Tie kernel hierarchies that are bound already.")
@@ -188,7 +104,7 @@ def subsys(app: App) -> None:
 @pass_app
 def mount(
     app: App,
-    options: str,
+    options: Sequence[str],
     name: str,
     release_agent: str,
     tie: bool,
@@ -197,13 +113,17 @@ def mount(
     mountpoint: str,
     dry_run: bool,
 ) -> None:
-    """Mount a hierarchy, or one more view of it; prints its name and where."""
+    """Mount a hierarchy, or one more view of it.
+
+    Prints its name and where it is, apart by a tab. With --name alone, a hierarchy that was
+    unmounted with containers in it comes back as it was.
+    """
     from pcont.ops import mounting
 
     session = app.session(dry_run)
     done = mounting.mount(
         session,
-        options,
+        ",".join(options) if options else None,
         mountpoint,
         name=name,
         release_agent=release_agent,
@@ -211,7 +131,7 @@ def mount(
         at=at,
         freezer=not no_freezer,
     )
-    app.show(session, done, lambda: click.echo(f"{done.hierarchy} {done.mountpoint}"))
+    app.show(session, done, lambda: click.echo(f"{done.hierarchy}\t{done.mountpoint}"))
 
 
 @cli.verb("pcont umount jobs")
@@ -231,7 +151,7 @@ def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
 @cli.verb("pcont hierarchies")
 @pass_app
 def hierarchies(app: App) -> None:
-    """Show every hierarchy: name, subsystems, trees, containers, mount."""
+    """Show every hierarchy, mounted or not."""
     from pcont import records, render
     from pcont.ops import listing
 
@@ -243,7 +163,9 @@ def hierarchies(app: App) -> None:
 @cli.verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
 @click.argument("places", metavar="PLACE...", nargs=-1, required=True)
 @click.option("-p", "parents", is_flag=True, help="Parents too; no error for what exists.")
-@click.option("-i", "inherit", is_flag=True, help="With the parent's settings.")
+@click.option(
+    "-i", "inherit", is_flag=True, help="With the parent's cpuset lists, which else begin empty."
+)
 @click.option("-s", "settings", metavar="KEY=VALUE", multiple=True, help="Set this then.")
 @dry_run_option
 @pass_app
@@ -290,7 +212,7 @@ def rm(
 
 @cli.verb("pcont attach jobs:/batch 4711 4712")
 @click.argument("place")
-@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=click.IntRange(min=1))
+@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
 @click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
 @force_option
 @dry_run_option
@@ -308,7 +230,7 @@ def attach(
 
 @cli.verb("pcont clone jobs -- make -j8", "pcont clone jobs --pid 4711", cls=Starting)
 @click.argument("hierarchy")
-@click.option("--pid", type=click.IntRange(min=1), help="This process enters the clone.")
+@click.option("--pid", type=PID, help="This process enters the clone.")
 @click.option("--keep", is_flag=True, help="Leave the container after COMMAND.")
 @force_option
 @dry_run_option
@@ -321,8 +243,9 @@ def clone(
     force: bool,
     dry_run: bool,
 ) -> int:
-    """Make a container node_PID like the one that a process is in, for it.
+    """Make a process a container of its own.
 
+    It is called node_PID, below the container that the process is in, and like it.
     With COMMAND, a new process enters and becomes it, and the container goes when it has ended.
     The new place is printed: on standard error where COMMAND has the output.
     """
@@ -344,12 +267,15 @@ def clone(
 
 @cli.verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
 @click.argument("place")
-@click.option("--create", is_flag=True, help="Make the container, like its parent.")
+@click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
 @click.option("--auto-delete", is_flag=True, help="Remove it when COMMAND has ended.")
 @dry_run_option
 @pass_app
 def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) -> int:
-    """Run a command inside a container, and pass on its exit status."""
+    """Run a command inside a container.
+
+    Its exit status is passed on.
+    """
     from pcont.ops import running
 
     command = click.get_current_context().meta["command"]
@@ -367,7 +293,10 @@ def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) ->
 @click.argument("keys", metavar="[KEY...]", nargs=-1)
 @pass_app
 def get(app: App, place: str, keys: Sequence[str]) -> None:
-    """Read control files: KEY=VALUE lines, or the bare value of one key."""
+    """Read control files.
+
+    Prints the bare value of one key, else KEY=VALUE lines.
+    """
     from pcont import render
     from pcont.ops import settings
 
@@ -383,13 +312,14 @@ def get(app: App, place: str, keys: Sequence[str]) -> None:
 @cli.verb("pcont set jobs:/batch cpuset.cpus=0-3 cpuset.mems=0-1", name="set")
 @click.argument("place")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@force_option
 @dry_run_option
 @pass_app
-def set_(app: App, place: str, assignments: Sequence[str], dry_run: bool) -> None:
+def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool) -> None:
     """Write control files: all of the values, or none."""
     from pcont.ops import settings
 
-    session = app.session(dry_run)
+    session = app.session(dry_run, force)
     app.show(session, settings.assign(session, place, assignments))
 
 
@@ -397,7 +327,10 @@ def set_(app: App, place: str, assignments: Sequence[str], dry_run: bool) -> Non
 @click.argument("place", default="")
 @pass_app
 def tree(app: App, place: str) -> None:
-    """Show containers, their tasks counted, and what they have."""
+    """Show containers, their tasks and settings.
+
+    Without PLACE, those of the hierarchies that pcont has mounted, or of all where there are none.
+    """
     from pcont import render
     from pcont.ops import listing
 
@@ -420,7 +353,7 @@ def ps(app: App, place: str) -> None:
 
 
 @cli.verb("pcont where 4711")
-@click.argument("pid", type=click.IntRange(min=1))
+@click.argument("pid", type=PID)
 @pass_app
 def where(app: App, pid: int) -> None:
     """Show the container of a task in every hierarchy."""
@@ -435,7 +368,7 @@ def where(app: App, pid: int) -> None:
 @cli.verb("pcont doctor")
 @pass_app
 def doctor(app: App) -> None:
-    """Say what this host can do, and what to change if it cannot."""
+    """Say what this host can do, and what to change."""
     from pcont import records, render
     from pcont.ops import doctor as examination
 
@@ -458,6 +391,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UsageProblem.exit_code
     except (PcontError, OSError, click.UsageError) as err:
         return _refuse(_problem(err, words), app, words)
+    except SystemExit:
+        return 128 + signal.SIGPIPE  # click's answer to a reader that has gone
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(Interrupted(signal.SIGINT), app)
     except Interrupted as err:
@@ -480,9 +415,19 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         return err
     if isinstance(err, click.UsageError):
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
+        if isinstance(err, click.NoSuchOption):
+            hint = _ELSEWHERE.get(err.option_name, hint)
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
     assert isinstance(err, OSError)
     return from_oserror(err, next((word for word in words if word in cli.commands), "run"))
+
+
+_ELSEWHERE = {
+    "--backend": "it goes before the command: pcont --backend model COMMAND",
+    "--state": "it goes before the command: pcont --backend model --state FILE COMMAND",
+    "--dry-run": "it goes behind the command, if that changes something",
+    "-n": "it goes behind the command, if that changes something",
+}
 
 
 def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:

@@ -113,7 +113,7 @@ def _broken_rule(
     try:
         value = row.type.parse(wanted)
     except (ValueError, OverflowError):
-        return Breach(errno, f"this is not what the file takes: {row.help}") if row.help else None
+        return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
     now = LiveSite(backend, place)
     with contextlib.suppress(OSError, ValueError):
         for rule in row.rules:

@@ -7,6 +7,7 @@ home: a named tree of pcont's own whose root remembers, as an attribute, what is
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -165,19 +166,35 @@ def required(backend: Backend, container: Container) -> Container:
         raise NotFound(
             f"there is no container {container.name}",
             path=backend.show(missing[0]),
-            hint=f"pcont create {container.name}",
+            hint=_neighbours(backend, container),
         )
     return container
+
+
+def _neighbours(backend: Backend, container: Container) -> str:
+    """The containers beside one that is not there whose names look like it."""
+    near: list[str] = []
+    with contextlib.suppress(OSError):
+        names = backend.children(container.parent.places[0])
+        near = difflib.get_close_matches(container.path.rpartition("/")[2], names, n=3)
+    if near:
+        return f"near: {', '.join(container.parent.child(name).name for name in near)}"
+    return f"pcont tree {container.hierarchy.name} shows what there is"
 
 
 def reachable(tree: Tree) -> None:
     """NotFound where a hierarchy is active but mounted nowhere."""
     if not tree.mounted:
-        words = f"-o {','.join(tree.controllers) or 'none'}"
-        words += f" --name {tree.name}" if tree.name else ""
         raise NotFound(
-            f"the hierarchy {tree.id} is active but not mounted", hint=f"pcont mount {words}"
+            f"the hierarchy {tree.id} is active but not mounted", hint=how_to_mount(tree)
         )
+
+
+def how_to_mount(tree: Tree) -> str:
+    """The command that makes an active hierarchy reachable again."""
+    if tree.name:
+        return f"pcont mount --name {tree.name} brings it back"
+    return f"pcont mount -o {','.join(tree.controllers)} brings it back"
 
 
 def selector_of(tree: Tree, ours: bool) -> str:
@@ -187,6 +204,12 @@ def selector_of(tree: Tree, ours: bool) -> str:
     if tree.controllers:
         return ",".join(tree.controllers)
     return f"name={tree.name}"
+
+
+def _did_you_mean(text: str) -> str:
+    """The place that somebody may have meant who left out a colon or a slash."""
+    selector, _, path = text.replace(":/", "/").replace(":", "/").partition("/")
+    return f"did you mean {selector}:/{path}" if selector else ""
 
 
 class Registry:
@@ -268,13 +291,17 @@ class Registry:
         if unmounted:
             return NotFound(
                 f"the hierarchy {word} is active but not mounted",
-                hint=f"pcont mount --name {word} with the same subsystems brings it back",
+                hint=how_to_mount(unmounted),
             )
         if any(one.unified and one.name == word for one in self.controllers):
             return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
         if word in self.known_subsystems():
             return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
-        return NotFound(f"there is no hierarchy {word!r}", hint=f"known: {', '.join(self.names)}")
+        if "/" in word:
+            return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"{_did_you_mean(word)}")
+        near = difflib.get_close_matches(word, self.names, n=3)
+        known = f"near: {', '.join(near)}" if near else f"known: {', '.join(self.names)}"
+        return NotFound(f"there is no hierarchy {word!r}", hint=known)
 
     def place(self, text: str) -> Container:
         """The container that a PLACE means: SELECTOR:/path, or a directory below a mount."""
@@ -284,7 +311,7 @@ class Registry:
         if not colon or not selector:
             raise UsageProblem(
                 f"{text!r} is no place: places are SELECTOR:/path, or a directory below a mount",
-                hint=f"{text.removesuffix(':')}:/ is the root container" if text.strip(":") else "",
+                hint=_did_you_mean(text),
             )
         check_path("/" + path)
         return self.find(selector).container(path)
@@ -305,7 +332,8 @@ class Registry:
                 hint="pcont hierarchies lists the mounts",
             )
         _, tree, path = max(found, key=lambda one: one[0])
-        return self._single(tree).container(path)
+        # The home of a tie stands for the tie; a member is that one tree.
+        return self._hierarchy(tree).container(path)
 
     def ties_around(self, container: Container) -> list[str]:
         """The ties that a container of a single tree is a part of."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from pcont.backend import Controller, Mount, Task, Tree
 
-_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+# include/linux/sched.h; which threads are refused says cgroup_procs_write_start().
+_PF_KTHREAD = 0x00200000
+_PF_NO_SETAFFINITY = 0x04000000
+_KTHREADD = 2
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -148,12 +151,14 @@ def cpu_time(stat: str, ticks: int) -> CpuTime:
 def task(stat: str, pid: int) -> Task:
     """The facts of a /proc/TID/stat."""
     id, name, fields = _stat(stat)
+    flags = int(fields[6])
     return Task(
         id=id,
         pid=pid,
         parent=int(fields[1]),
         name=name,
         state=fields[0],
-        kernel=bool(int(fields[6]) & _PF_KTHREAD),
+        kernel=bool(flags & _PF_KTHREAD),
+        fixed=bool(flags & _PF_NO_SETAFFINITY) or (id == _KTHREADD and bool(flags & _PF_KTHREAD)),
         start=int(fields[19]),
     )

@@ -79,6 +79,8 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
     ),
 }
 
+WIDE = 10_000
+
 STYLES = {"problem": "bold red", "note": "yellow", "ok": "green", "split": "red", "outside": "red"}
 
 
@@ -101,6 +103,9 @@ def table(rows: Sequence[Any], kind: type) -> None:
         for row in rows:
             print("\t".join(_one_line(show(row)) for _, show in columns))
         return
+    if not rows:
+        print("there is nothing to show", file=sys.stderr)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -111,7 +116,9 @@ def table(rows: Sequence[Any], kind: type) -> None:
     for row in rows:
         texts = [_one_line(show(row)) for _, show in columns]
         drawn.add_row(*(Text(text, STYLES.get(text, "")) for text in texts))
-    Console().print(drawn)
+    # Paths are to be copied: only prose is folded, other lines the terminal wraps.
+    prose = kind is records.Finding
+    Console(width=None if prose else WIDE).print(drawn, soft_wrap=not prose)
 
 
 def _one_line(text: str) -> str:
@@ -156,7 +163,7 @@ def _branch(node: records.ContainerNode) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    label = Text(_one_line(node.name), "bold cyan" if not node.children else "bold")
+    label = Text(_one_line(node.name), "bold")
     label.append(
         f"  {node.tasks} task{'' if node.tasks == 1 else 's'}", "green" if node.tasks else "dim"
     )
@@ -202,6 +209,8 @@ class Progress:
         self._shown = False
 
     def __call__(self, done: int, of: int) -> None:
+        if done == 0:
+            self._since = time.monotonic()
         if self._shown or time.monotonic() - self._since > self.PATIENCE:
             self._shown = True
             with contextlib.suppress(OSError):

@@ -14,7 +14,9 @@ _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
 
 class Codec(Protocol):
-    """Reads what the kernel shows, and shows what it would show."""
+    """Reads what the kernel shows, and shows what it would show; `takes` says what that is."""
+
+    takes: str
 
     def parse(self, text: str) -> Any:
         """The value of a file's text; ValueError where it is not of this type."""
@@ -25,6 +27,8 @@ class Codec(Protocol):
 
 class _IdList:
     """A set of CPU or memory node numbers, as in `0-3,8` (cpuset(7), List format)."""
+
+    takes = "numbers and ranges, as in 0-3,8"
 
     def parse(self, text: str) -> Ids:
         found: set[int] = set()
@@ -80,6 +84,8 @@ def _integer(text: str) -> int:
 class _Integer:
     """A decimal number."""
 
+    takes = "a number"
+
     def parse(self, text: str) -> int:
         return _integer(text)
 
@@ -90,6 +96,8 @@ class _Integer:
 class _Flag:
     """0 or 1; the kernel takes every number but 0 for 1."""
 
+    takes = "0 or 1"
+
     def parse(self, text: str) -> int:
         return 1 if _integer(text) else 0
 
@@ -99,6 +107,8 @@ class _Flag:
 
 class _Text:
     """Anything: several lines, or a format that nobody has to understand."""
+
+    takes = "text"
 
     def parse(self, text: str) -> str:
         return text.rstrip("\n")

@@ -47,6 +47,8 @@ def create(
             planner.create(container, parents, pairs)
         session.carry_out(planner.steps)
         for container in containers:
+            if inherit and not planner.made & set(container.places):
+                session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
             note_ties(session, registry, container, "which is partial now")
         return [container.name for container in containers]
 
@@ -71,8 +73,8 @@ class _Planner:
         doing = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
-            err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_last(container)))
-            raise explain.make(_last(container), err, doing)
+            err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
+            raise explain.make(_first(container), err, doing)
         if not parents:
             self._need_parent(container, doing)
         for level in container.lineage()[:-1] if parents else ():
@@ -144,8 +146,8 @@ class _Planner:
             self.texts.update({(one.place, one.file): one.text for one in settings})
 
 
-def _last(container: Container) -> Place:
-    return container.places[-1]
+def _first(container: Container) -> Place:
+    return container.places[0]
 
 
 def create_steps(backend: Backend, *containers: Container, parents: bool = True) -> list[Step]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pcont.backend import TreeRequest
-from pcont.hierarchy import Hierarchy, Registry
+from pcont.hierarchy import Hierarchy, Registry, how_to_mount
 from pcont.ops.listing import tree
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -70,13 +69,9 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
 def _unmounted(registry: Registry) -> Iterator[Finding]:
     for one in registry.trees:
         if not one.mounted:
-            options = TreeRequest(one.controllers, one.name).options
-            yield Finding(
-                "problem",
-                "hierarchy",
-                f"{one.id} is active but not mounted: its controllers cannot be bound elsewhere",
-                f"mount -t cgroup -o {options} pcont DIR; then remove its containers and umount",
-            )
+            held = "; its controllers cannot be bound elsewhere" if one.controllers else ""
+            what = f"{one.id} is active but not mounted{held}"
+            yield Finding("problem", "hierarchy", what, how_to_mount(one))
 
 
 def _freezer(registry: Registry) -> Iterator[Finding]:
@@ -99,7 +94,7 @@ def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
             "note",
             one.name,
             f"{len(partial)} containers are in some of its trees only: {named}",
-            "create completes one, rm removes it; mount --tie --at keeps others' out of sight",
+            "others' are best left alone: mount --tie --at keeps them out of sight",
         )
     else:
         yield Finding("ok", one.name, f"{len(one.members)} trees in step")

@@ -47,7 +47,7 @@ def hierarchies(session: Session) -> list[HierarchyRow]:
 
 def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
     first = one.members[0].tree
-    count = _count(backend, Place(first.id)) if first.mounted else None
+    count = count_containers(backend, Place(first.id)) if first.mounted else None
     return HierarchyRow(
         name=one.name,
         subsystems=one.subsystems,
@@ -67,7 +67,7 @@ def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
     )
 
 
-def _count(backend: Backend, top: Place) -> int | None:
+def count_containers(backend: Backend, top: Place) -> int | None:
     """The containers of a tree, None where it cannot be looked into."""
     count, waiting = 0, [top]
     while waiting:

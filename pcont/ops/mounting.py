@@ -6,8 +6,8 @@ import os
 
 from pcont.backend import Tree, TreeRequest, check_path, join
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
-from pcont.hierarchy import Hierarchy, Registry
-from pcont.ops.tying import mount_tie
+from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.ops.tying import mount_tie, revive
 from pcont.ops.wishes import (
     Mounted,
     Wish,
@@ -24,7 +24,7 @@ from pcont.session import Session
 
 def mount(
     session: Session,
-    options: str = "all",
+    options: str | None = None,
     point: str = "",
     *,
     name: str = "",
@@ -33,26 +33,31 @@ def mount(
     at: str = "",
     freezer: bool = True,
 ) -> Mounted:
-    """Mount a hierarchy with the subsystems of `options` ("all", "none" or a comma list).
+    """Mount a hierarchy with the subsystems of `options`: "all" (the default), "none" or a list.
 
     The same set again is the same hierarchy, seen at one more directory. `tie`: over kernel
     hierarchies that are bound already, each on its own; rooted at the container `at` of each, the
     freezer among them unless told otherwise. Raises Busy for a subsystem that is bound elsewhere,
     NotFound for an unknown one, BadValue for an empty word, Unsupported for what cgroup v2 has.
     """
-    if at and not tie:
-        raise UsageProblem("--at goes with --tie")
+    if (at or not freezer) and not tie:
+        raise UsageProblem("--at and --no-freezer go with --tie")
     check_path(at or "/")
     if point:
         point = session.backend.resolve(os.path.abspath(point))
     with session.turn() as registry:
-        controllers = wanted(registry, options)
         name = name or (os.path.basename(point.rstrip("/")) if tie else "")
+        lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
+        if options is None and tie and not lost:
+            raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
+        controllers = wanted(registry, "all" if options is None else options)
         if not name and (tie or not controllers):
             raise UsageProblem(
                 "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
             )
         wish = Wish(controllers, name, point, release_agent, join("/", at), freezer)
+        if name and lost:
+            return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
         if same:
             return _again(session, wish, same)
@@ -122,11 +127,13 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
 def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
     singles = {one.members[0].tree.id: one for one in registry.hierarchies}
     who = "; ".join(
-        f"{', '.join(set(tree.controllers) & set(wish.controllers))} is bound to "
+        f"{', '.join(sorted(set(tree.controllers) & set(wish.controllers)))} is bound to "
         f"{whereabouts(singles[tree.id])}"
         for tree in holders
     )
+    lost = next((tree for tree in holders if not tree.mounted), None)
+    hint = "--tie --name NAME makes one hierarchy over those that are bound already"
     return Busy(
         f"cannot mount {','.join(wish.controllers)} as one hierarchy of the kernel: {who}",
-        hint="--tie --name NAME makes one hierarchy over those that are bound already",
+        hint=how_to_mount(lost) if lost else hint,
     )

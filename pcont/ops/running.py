@@ -96,7 +96,8 @@ def clone(
     different containers of the hierarchy's trees. Source: patch semantics, 6.1 and 6.2.
     """
     if (pid is None) == (not command):
-        raise UsageProblem("clone takes a process or a command", hint="--pid PID, or -- COMMAND")
+        what = "clone takes a process or a command, " + ("not both" if command else "one of them")
+        raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
     if pid is not None:
         return _clone_process(session, selector, pid), 0
     names: list[str] = []
@@ -126,9 +127,15 @@ def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Contai
     found = locate(session.backend, hierarchy, session.backend.membership(task))
     if found.container is None:
         paths = ", ".join(f"{path} in {tree}" for tree, path in found.paths.items())
+        name = hierarchy.name
+        if task == os.getpid():
+            raise Busy(
+                f"this shell is {found.state} in {name}: {paths}",
+                hint=f"pcont attach {name}:/PATH $$, or pcont run {name}:/PATH -- pcont clone …",
+            )
         raise Busy(
-            f"task {task} is {found.state} in {hierarchy.name}: {paths}",
-            hint=f"pcont attach {hierarchy.name}:/PATH {task} brings it together",
+            f"task {task} is {found.state} in {name}: {paths}",
+            hint=f"pcont attach {name}:/PATH {task} brings it together",
         )
     return hierarchy.container(found.container).child(f"node_{pid}")
 

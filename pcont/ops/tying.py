@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.backend import Place, TreeRequest, exists
+from pcont.backend import Place, Tree, TreeRequest, exists
 from pcont.errors import Busy
 from pcont.hierarchy import TIE, Registry, Tie
 from pcont.ops.containers import create_steps
@@ -18,7 +18,6 @@ from pcont.ops.wishes import (
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Mark
-from pcont.steps.mounts import find
 
 FREEZER = "freezer"
 
@@ -27,8 +26,6 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
     backend = session.backend
     home = TreeRequest((), wish.name)
-    if find(backend, home):
-        return _revive(session, registry, wish, home)
     check_name(registry, wish.name)
     holders = registry.holders(_members_wanted(registry, wish))
     bound = {name for tree in holders for name in tree.controllers}
@@ -85,31 +82,35 @@ def _make_roots(session: Session, made: list[Place]) -> None:
     session.carry_out(create_steps(session.backend, *singles, parents=False))
 
 
-def _revive(session: Session, registry: Registry, wish: Wish, home: TreeRequest) -> Mounted:
-    """Mount a home that was unmounted with containers in it, and see whether it is this tie."""
-    if any(tree.name == wish.name and tree.mounted for tree in registry.trees):
-        check_name(registry, wish.name)
-    steps = mount_steps(session.backend, home, wish.point)
+def revive(session: Session, lost: Tree, wish: Wish, *, known: bool, tie: bool) -> Mounted:
+    """Mount a named hierarchy that was unmounted with containers in it.
+
+    Its name says which; what else was asked for (`known`: subsystems were) must be what it has.
+    """
+    steps = mount_steps(session.backend, TreeRequest(lost.controllers, lost.name), wish.point)
     with session.staged(steps):
         if not session.dry_run:
-            _rejoin(session, wish)
+            _rejoin(session, wish, known, tie)
     return Mounted(wish.name, point_of(steps))
 
 
-def _rejoin(session: Session, wish: Wish) -> None:
-    """Mount what else belongs to a home that is back; Busy where it is another tie."""
-    back = next((one for one in session.registry().ties if one.name == wish.name), None)
-    if back is None or back.tie is None:
-        raise Busy(f"{wish.name} is a hierarchy already, and no tie", hint="choose another --name")
-    if set(back.subsystems) != set(wish.controllers) or back.tie.at != wish.at:
-        has = f"-o {','.join(back.subsystems)} --at {back.tie.at}"
+def _rejoin(session: Session, wish: Wish, known: bool, tie: bool) -> None:
+    """Mount what else belongs to it; Busy where it is not what was asked for."""
+    back = session.registry().find(wish.name)
+    at = back.tie.at if back.tie else "/"
+    other_set = known and set(back.subsystems) != set(wish.controllers)
+    if other_set or (tie and not back.tie) or (tie and known and at != wish.at):
+        has = f"-o {','.join(back.subsystems) or 'none'}" + (
+            f" --tie --at {at}" if back.tie else ""
+        )
         raise Busy(
-            f"{wish.name} was unmounted with containers in it, and is another tie: {has}",
-            hint=f"pcont mount --tie --name {wish.name} {has}",
+            f"{wish.name} was unmounted with containers in it, and has {has}",
+            hint=f"pcont mount --name {wish.name} brings it back as it is",
         )
     steps: list[Step] = []
     for member in back.members[1:]:
         if not member.tree.mounted:
-            request = TreeRequest(member.tree.controllers, member.tree.name)
-            steps += mount_steps(session.backend, request)
-    session.carry_out([*steps, *agent_steps(wish, f"name={wish.name}")])
+            steps += mount_steps(
+                session.backend, TreeRequest(member.tree.controllers, member.tree.name)
+            )
+    session.carry_out([*steps, *agent_steps(wish, back.members[0].tree.id)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pcont.backend import Mount, Place, Tree, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
-from pcont.hierarchy import Hierarchy, Registry
+from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.ops.listing import count_containers
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Remove
@@ -33,12 +34,13 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         last = len(mounts) == len(tree.mounts)
         if last and not one.tie:
             _need_untied(registry, tree)
-        children = session.backend.children(Place(tree.id))
-        steps = _tie_steps(session, one, bool(children)) if one.tie and last else []
+        count = count_containers(session.backend, Place(tree.id))
+        children = count != 1
+        steps = _tie_steps(session, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
         session.carry_out(steps)
         if last and children:
-            session.warn(_stays(one, len(children)))
+            session.warn(_stays(one, count))
 
 
 def _at_point(session: Session, registry: Registry, target: str) -> tuple[Hierarchy, list[Mount]]:
@@ -69,15 +71,10 @@ def _need_untied(registry: Registry, tree: Tree) -> None:
             raise Busy(f"{tree.id} is part of {tie.name}", hint=f"pcont umount {tie.name} first")
 
 
-def _stays(one: Hierarchy, count: int) -> str:
-    words = f"-o {','.join(one.subsystems) or 'none'}"
-    name = one.members[0].tree.name
-    words += f" --name {name}" if name else ""
-    words += " --tie" if one.tie else ""
-    return (
-        f"{one.name} stays active, for it has containers ({count} below its root); "
-        f"pcont mount {words} brings it back"
-    )
+def _stays(one: Hierarchy, count: int | None) -> str:
+    """What to know of a hierarchy that has containers: the root is one that does not count."""
+    tree = one.members[0].tree
+    return f"{one.name} stays active with its {(count or 1) - 1} containers; {how_to_mount(tree)}"
 
 
 def _tie_steps(session: Session, one: Hierarchy, stays: bool) -> list[Step]:

@@ -10,6 +10,7 @@ from errno import EBUSY, EINVAL
 from functools import partial
 from shlex import quote
 
+from pcont import signals
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
 from pcont.errors import Busy, PcontError, from_oserror
 from pcont.steps import Action, Step
@@ -19,7 +20,7 @@ from pcont.steps.containers import settings
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
 # it again, when the moment has passed, heals that.
 FIRST_PAUSE = 0.005
-PATIENCE = 5.0
+PATIENCE = 10.0
 
 
 @dataclass
@@ -186,6 +187,7 @@ def dissolve(backend: Backend, request: TreeRequest, point: str) -> None:
                 errno=EBUSY,
                 hint="try again later; memory lingers until its last page is freed",
             )
+        signals.check()
         time.sleep(pause)
         pause *= 2
         if find(backend, request):

@@ -127,8 +127,14 @@ def has_cpus_and_nodes(site: Site) -> Breach | None:
         ENOSPC,
         f"{' and '.join(empty)} of {site.path} {'are' if len(empty) > 1 else 'is'} empty, "
         "and a task may enter only a cpuset that has both CPUs and memory nodes",
-        f"set {' and '.join(f'{ids}=LIST' for ids in empty)}, or make the container with create -i",
+        f"pcont set PLACE {' '.join(f'{ids}={_offer(site, ids)}' for ids in empty)}, "
+        "or make such containers with create -i",
     )
+
+
+def _offer(site: Site, ids: str) -> str:
+    """What the parent has, as far as it has something."""
+    return (_list(site.parent.value(ids)) if site.parent else "").replace("none", "") or "LIST"
 
 
 def a_level(now: Site, wanted: Site) -> Breach | None:

@@ -131,7 +131,9 @@ class Pcont:
 
     def backend(self) -> Backend:
         """The library's view of the same."""
-        return open_backend(self.words[1], self.words[3] if len(self.words) > 3 else None)
+        if "model" in self.words:
+            return open_backend("model", self.words[3])
+        return open_backend()
 
     def paths(self, task: int) -> dict[str, str]:
         """Where a task is, tree by tree."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -97,7 +101,9 @@ def test_an_empty_cpuset_admits_nobody_and_says_what_is_missing(
 
 def test_a_container_that_is_not_there(jobs: Jobs, start: Callable[..., int]) -> None:
     said = jobs.pcont.fails(3, "attach", jobs.at("/no"), str(start()))
-    assert f"pcont create {jobs.at('/no')}" in said
+    assert f"pcont tree {jobs.name}" in said
+    jobs.pcont.ok("create", jobs.at("/batch"))
+    assert f"near: {jobs.at('/batch')}" in jobs.pcont.fails(3, "get", jobs.at("/bacth"))
 
 
 def test_a_dry_run_moves_nobody(jobs: Jobs, start: Callable[..., int]) -> None:
@@ -114,19 +120,18 @@ def test_pid_1_is_protected(jobs: Jobs) -> None:
     assert "--force" in jobs.pcont.fails(4, "attach", jobs.at("/a"), "1")
 
 
-@pytest.mark.kernel
-def test_a_kernel_thread_that_refuses_is_reported_as_such(kernel: Pcont, name: str) -> None:
+def test_a_kernel_thread_that_refuses_is_reported_as_such(pcont: Pcont, name: str) -> None:
     """kthreadd may not be moved; what it says is asked of a hierarchy that takes anybody else."""
-    kernel.ok("mount", "-o", "none", "--name", name)
+    pcont.ok("mount", "-o", "none", "--name", name)
     try:
-        kernel.ok("create", f"{name}:/a")
-        said = kernel.fails(7, "attach", f"{name}:/a", "2")
+        pcont.ok("create", f"{name}:/a")
+        said = pcont.fails(7, "attach", f"{name}:/a", "2")
         assert "kernel thread" in said
         assert "kthreadd" in said
         assert "EINVAL" in said
     finally:
-        kernel.ok("rm", f"{name}:/a")
-        kernel.ok("umount", name)
+        pcont.ok("rm", f"{name}:/a")
+        pcont.ok("umount", name)
 
 
 @pytest.fixture
@@ -245,3 +250,65 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
         victim.wait()
         session.carry_out([step])
     assert notes == [f"task {victim.pid} ended while it was being moved"]
+
+
+@pytest.mark.parametrize(
+    "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
+)
+def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: str) -> None:
+    """A worker of the process forks in the target all the while: its children stay there."""
+    from pcont.errors import NotFound
+    from pcont.steps import carry_out
+    from pcont.steps.attach import Enter
+
+    parent = subprocess.Popen(["sh", "-c", f"sh -c '{FORKING}' & echo $!; wait"], stdout=-1)
+    assert parent.stdout
+    worker = int(parent.stdout.readline())
+    backend = pcont.backend()
+    good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
+    try:
+        pcont.ok("attach", f"cpuset:/{name}/old", str(worker))
+        time.sleep(0.3)  # the children that it had before are gone then
+        for _ in range(10):
+            first, second = (Enter(parent.pid, True, [place], "x") for place in (good, bad))
+            with backend.turn(), pytest.raises(NotFound):
+                carry_out(backend, [first, second])
+            home = pcont.paths(parent.pid)["cpuset"]
+            assert home != good.path
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                for task in pcont.backend().read(Place("cpuset", home), "tasks").split():
+                    assert _parent(int(task)) != worker
+    finally:
+        pcont("rm", "--kill", f"cpuset:/{name}/old")
+        subprocess.run(["pkill", "-KILL", "-P", str(worker)], check=False)
+        for pid in (worker, parent.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        parent.stdout.close()
+        parent.wait()
+
+
+def _parent(task: int) -> int:
+    with open(f"/proc/{task}/stat") as stream:
+        return int(stream.read().rpartition(") ")[2].split()[1])
+
+
+def test_a_task_may_call_itself_anything(jobs: Jobs) -> None:
+    script = (
+        "import ctypes, time; ctypes.CDLL(None).prctl(15, {!r}); print(flush=True); time.sleep(600)"
+    )
+    for name in (b"\rTgid:", b"\x1cTgid: 1", b"a) S 1 1 (b", b"\xff\xfe", b"x\ny"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script.format(name)], stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            jobs.pcont.ok("create", "-p", "-i", jobs.at("/a"))
+            jobs.pcont.ok("attach", jobs.at("/a"), str(process.pid))
+            assert len(jobs.pcont.ok("ps", jobs.at("/a")).splitlines()) == 1
+            assert json.loads(jobs.pcont.ok("ps", "--json", jobs.at("/a")))["result"]
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()  # type: ignore[union-attr]

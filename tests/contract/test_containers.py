@@ -235,3 +235,35 @@ def test_a_place_can_be_a_directory_below_a_mount(jobs: Jobs) -> None:
     directory = backend.show(Place(jobs.tree("cpuset"), base))
     assert jobs.pcont.get(os.path.join(directory, "a"), "cpuset.cpus") == ""
     jobs.pcont.fails(3, "get", "/proc", "cpuset.cpus")
+
+
+@pytest.mark.parametrize(
+    "called", ["a\fb", "a\rb", "u\u2028v", "t\tt", "\x1b[31mred", "x (deleted)", "a b'c", "\udcff"]
+)
+def test_a_container_may_be_called_anything(
+    jobs: Jobs, start: Callable[..., int], called: str
+) -> None:
+    pid = start()
+    jobs.pcont.ok("create", "-i", jobs.at(f"/{called}"), "-s", "cpus=1")
+    jobs.pcont.ok("attach", jobs.at(f"/{called}"), str(pid))
+    (row,) = [
+        row
+        for row in json.loads(jobs.pcont.ok("where", str(pid), "--json"))["result"]
+        if row["hierarchy"] == jobs.name
+    ]
+    assert row["container"] == f"/{called}"
+    assert len(jobs.pcont.ok("tree", jobs.name).splitlines()) == 2
+    assert "\x1b" not in jobs.pcont.ok("tree", jobs.name)
+    jobs.pcont.ok("rm", "--evict", jobs.at(f"/{called}"))
+    assert there(jobs) == ["/"]
+
+
+def test_containers_may_be_nested_as_deep_as_a_path_is_long(jobs: Jobs) -> None:
+    # The kernel frees a chain of removed containers one after the other, some in a millisecond.
+    deep = "/d" * (1500 if "model" in jobs.pcont.words else 200)
+    jobs.pcont.ok("create", "-p", jobs.at(deep))
+    assert jobs.pcont.ok("tree", jobs.name).count("\n") == deep.count("/") + 1
+    jobs.pcont.ok("tree", "--json", jobs.name)
+    jobs.pcont.ok("hierarchies")
+    jobs.pcont.ok("rm", "-r", jobs.at("/d"))
+    assert there(jobs) == ["/"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,3 +187,74 @@ def test_a_lingering_hierarchy_is_shown_and_told(host: Host, plain: Pcont) -> No
     plain.ok("mount", "-o", "cpuacct", str(point))
     plain.ok("rm", "cpuacct:/a")
     plain.ok("umount", str(point))
+
+
+def test_what_does_not_read_as_it_is_written_comes_back_all_the_same(
+    host: Host, plain: Pcont
+) -> None:
+    host.mount("memory", "-t", "cgroup", "-o", "memory", "cgroup")
+    plain.ok("create", "memory:/a")
+    keys = ["memory.limit_in_bytes", "memory.oom_control", "memory.soft_limit_in_bytes"]
+    before = plain.ok("get", "memory:/a", *keys)
+    values = ["memory.limit_in_bytes=64M", "memory.oom_control=1", "memory.swappiness=9999"]
+    said = plain.fails(7, "set", "memory:/a", *values, "memory.soft_limit_in_bytes=32M")
+    assert "undone" in said
+    assert plain.ok("get", "memory:/a", *keys) == before
+    plain.ok("rm", "memory:/a")
+
+
+def test_files_of_many_lines_are_written_one_at_a_time(host: Host, plain: Pcont) -> None:
+    host.mount("net_prio", "-t", "cgroup", "-o", "net_prio", "cgroup")
+    plain.ok("create", "net_prio:/a")
+    plain.ok("set", "net_prio:/a", "net_prio.ifpriomap=lo 5")
+    assert "lo 5" in plain.ok("get", "net_prio:/a", "net_prio.ifpriomap")
+    plain.fails(7, "set", "net_prio:/a", "net_prio.ifpriomap=lo 7", "notify_on_release=x")
+    assert "lo 5" in plain.ok("get", "net_prio:/a", "net_prio.ifpriomap")
+    plain.ok("rm", "net_prio:/a")
+
+
+def test_a_removal_that_is_undone_gives_no_more_rights_than_before(
+    host: Host, plain: Pcont
+) -> None:
+    from pcont.errors import Busy
+    from pcont.hierarchy import Registry
+    from pcont.ops.containers import removals
+    from pcont.steps import carry_out
+
+    point = host.mount("devices", "-t", "cgroup", "-o", "devices", "cgroup")
+    plain.ok("create", "devices:/a", "-s", "devices.deny=a", "-s", "devices.allow=c 1:3 rwm")
+    plain.ok("create", "devices:/b")
+    os.chown(f"{point}/a", 65534, 65534)
+    os.chmod(f"{point}/a", 0o700)
+    os.chown(f"{point}/a/tasks", 65534, 65534)
+    process = subprocess.Popen(["sleep", "600"])
+    plain.ok("attach", "devices:/b", str(process.pid))
+    backend = plain.backend()
+    with backend.turn():
+        registry = Registry(backend)
+        doomed = [registry.place("devices:/a"), registry.place("devices:/b")]
+        with pytest.raises(Busy) as caught:
+            carry_out(backend, removals(backend, doomed))
+    assert caught.value.left == []
+    assert plain.get("devices:/a", "devices.list") == "c 1:3 rwm"
+    found = os.stat(f"{point}/a")
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65534, 0o700)
+    assert os.stat(f"{point}/a/tasks").st_uid == 65534
+    plain.ok("rm", "--kill", "devices:/a", "devices:/b")
+    process.wait()
+
+
+def test_a_reset_comes_after_everything_that_may_fail(host: Host, plain: Pcont) -> None:
+    host.mount("cpuset", "-t", "cgroup", "-o", "cpuset", "cgroup")
+    host.mount("cpuacct", "-t", "cgroup", "-o", "cpuacct", "cgroup")
+    plain.ok("create", "cpuset,cpuacct:/a")
+    burning = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    plain.ok("attach", "cpuacct:/a", str(burning.pid))
+    assert eventually(lambda: int(plain.get("cpuacct:/a", "cpuacct.usage")) > 10_000_000)
+    said = plain.fails(
+        7, "set", "cpuset,cpuacct:/a", "cpuacct.usage=0", f"cgroup.procs={burning.pid}"
+    )
+    assert "cpuset.cpus" in said
+    assert int(plain.get("cpuacct:/a", "cpuacct.usage")) > 10_000_000
+    plain.ok("rm", "--kill", "cpuset,cpuacct:/a")
+    burning.wait()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pcont.backend import Place
+from pcont.proc import Proc
 from pcont.procfs import unescape
-from tests.contract.conftest import Pcont, starts_empty
+from tests.contract.conftest import Pcont, eventually, starts_empty
 
 
 @pytest.fixture(
@@ -35,7 +37,7 @@ def rows(pcont: Pcont) -> dict[str, dict[str, object]]:
 def test_two_subsystems_are_one_hierarchy_of_the_kernel(bare: Pcont, tmp_path: Path) -> None:
     point = str(tmp_path / "dev" / "containers")
     said = bare.ok("mount", "-o", "cpuset,cpuacct", point)
-    assert said == f"cpuset,cpuacct {point}\n"
+    assert said == f"cpuset,cpuacct\t{point}\n"
     assert {tree.id for tree in bare.backend().trees()} == {"cpuset,cpuacct"}
     (row,) = rows(bare).values()
     assert row["subsystems"] == ["cpuset", "cpuacct"]
@@ -52,7 +54,7 @@ def test_the_same_set_again_is_the_same_hierarchy(bare: Pcont, tmp_path: Path) -
     bare.ok("mount", "-o", "cpuacct,cpuset,cpuacct", second)
     assert len(rows(bare)) == 1
     assert bare.get(f"{second}/a", "cpus") == ""
-    assert bare.ok("mount", "-o", "cpuset,cpuacct", second) == f"cpuset,cpuacct {second}\n"
+    assert bare.ok("mount", "-o", "cpuset,cpuacct", second) == f"cpuset,cpuacct\t{second}\n"
     bare.ok("umount", second)
     assert bare.get(f"{first}/a", "cpus") == ""
     bare.ok("rm", "cpuset:/a")
@@ -81,14 +83,17 @@ def test_words_that_are_no_subsystems(bare: Pcont) -> None:
     bare.fails(7, "mount", "-o", "none,cpuset", "--name", "x")
     bare.fails(2, "mount", "-o", "none")
     bare.fails(2, "mount", "-o", "cpuset", "--at", "/a")
+    bare.fails(2, "mount", "-o", "cpuset", "--no-freezer")
+    assert "-o" in bare.fails(2, "mount", "--tie", "--name", "x")
     assert rows(bare) == {}
 
 
 @pytest.mark.parametrize(
-    "name", ["cpuset", "all", "none", "with blank", "a:b", "a,b", "x" * 64, "ä"]
+    "called",
+    ["cpuset", "all", "none", "bc", ".", "..", "-x", "with blank", "a:b", "a,b", "x" * 64, "ä"],
 )
-def test_names_that_cannot_be(bare: Pcont, name: str) -> None:
-    bare.fails(7, "mount", "-o", "none", "--name", name)
+def test_names_that_cannot_be(bare: Pcont, called: str) -> None:
+    bare.fails(7, "mount", "-o", "none", "--name", called)
     assert rows(bare) == {}
 
 
@@ -170,9 +175,11 @@ def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
     assert "stays active" in said.err
     assert "active but not mounted" in bare.fails(3, "get", "jobs:/a")
     said = bare.fails(5, "mount", "--tie", "--name", "jobs", "-o", "cpuset")
-    assert "is another tie: -o cpuset,cpuacct --at /x" in said
+    assert "has -o cpuset,cpuacct --tie --at /x" in said
     bare.fails(5, "mount", "--tie", "--name", "jobs", "-o", "cpuset,cpuacct")
     bare.ok(*words)
+    bare.ok("umount", "jobs")
+    bare.ok("mount", "--name", "jobs")
     assert bare.get("jobs:/a", "cpus") == "1"
     bare.ok(*words)
     bare.ok("rm", "jobs:/a")
@@ -332,3 +339,103 @@ def test_a_directory_in_the_way(pcont: Pcont, name: str, tmp_path: Path) -> None
     said = pcont.fails(3, "mount", "-o", "none", "--name", name, str(file))
     assert "ENOTDIR" in said
     assert name not in rows(pcont)
+
+
+def test_nothing_is_mounted_over_what_is_there(pcont: Pcont, name: str, tmp_path: Path) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name, str(tmp_path))
+    said = pcont.fails(5, "mount", "-o", "none", "--name", f"{name}-b", str(tmp_path))
+    assert "mounted there" in said
+    pcont.ok("umount", name)
+
+
+@pytest.mark.kernel
+def test_the_usual_place_is_not_taken_from_others(kernel: Pcont) -> None:
+    """Names like /sys/fs/cgroup/unified: whatever the answer, nothing is mounted over it."""
+    before = Proc().text("self/mountinfo")
+    points = [line.split()[4] for line in before.splitlines()]
+    for point in points:
+        base, _, last = point.rpartition("/")
+        if base == "/sys/fs/cgroup":
+            kernel("mount", "-o", "none", "--name", last)
+            assert Proc().text("self/mountinfo") == before, point
+
+
+@pytest.mark.kernel
+def test_a_bind_mount_of_others_is_theirs(kernel: Pcont, name: str, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    theirs.mkdir()
+    kernel.ok("mount", "-o", "none", "--name", name, str(ours))
+    subprocess.run(["mount", "--bind", str(ours), str(theirs)], check=True)
+    try:
+        said = kernel("umount", name)
+        assert os.path.ismount(theirs)
+        assert said.status == 0
+    finally:
+        subprocess.run(["umount", str(theirs)], check=True)
+    assert theirs.exists()
+    assert eventually(lambda: f"name={name}" not in Proc().text("self/cgroup"))
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff",
+        b"[" * 5000,
+        b"{}",
+        b'{"at":"/","trees":[1],"subsystems":[]}',
+        b'{"at":5,"trees":[],"subsystems":[]}',
+        b'{"at":"/../x","trees":[],"subsystems":[]}',
+    ],
+)
+def test_an_attribute_that_is_not_pconts_disturbs_nobody(
+    kernel: Pcont, name: str, tmp_path: Path, text: bytes
+) -> None:
+    point = tmp_path / "m"
+    kernel.ok("mount", "-o", "none", "--name", name, str(point))
+    os.setxattr(point, "security.pcont.tie", text)
+    for words in (["hierarchies"], ["where", str(os.getpid())], ["tree", name], ["doctor"]):
+        kernel.ok(*words)
+    kernel.ok("umount", name)
+
+
+def test_at_may_be_deep(pcont: Pcont, name: str) -> None:
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    options = ["-o", "cpuset,cpuacct", "--no-freezer"]
+    pcont.ok("mount", "--tie", "--name", name, *options, "--at", f"/{name}/deep")
+    pcont.ok("create", "-i", f"{name}:/a")
+    assert pcont.get(f"cpuset:/{name}/deep/a", "cpus")
+    other = f"{name}-b"
+    pcont.ok("mount", "--tie", "--name", other, *options, "--at", f"/{name}/deep/a")
+    pcont.fails(5, "mount", "--tie", "--name", f"{name}-c", *options, "--at", f"/{name}/deep")
+    pcont.ok("umount", other)
+    pcont.ok("rm", f"{name}:/a")
+    pcont.ok("umount", name)
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+def test_a_subsystem_is_never_a_tie(pcont: Pcont, name: str, tmp_path: Path) -> None:
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    pcont.ok("mount", "--tie", "--name", name, "-o", "cpuset", "--at", f"/{name}", "--no-freezer")
+    point = str(tmp_path / "view")
+    assert pcont.ok("mount", "-o", "cpuset", point) == f"cpuset\t{point}\n"
+    assert pcont.get(f"{point}/{name}", "cpus")
+    pcont.ok("umount", point)
+    pcont.ok("umount", name)
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
+@pytest.mark.kernel
+def test_a_release_agent_of_others_stays_theirs(kernel: Pcont, tmp_path: Path) -> None:
+    if starts_empty(kernel):
+        return
+    before = kernel.get("cpuset:/", "release_agent")
+    said = kernel.fails(4, "mount", "-o", "cpuset", "--release-agent", "/bin/true")
+    assert "pcont set" in said
+    assert kernel.get("cpuset:/", "release_agent") == before

@@ -163,3 +163,31 @@ def test_the_command_gets_its_default_signals(jobs: Jobs) -> None:
         ignored = int(out.split()[1], 16)
         assert not ignored & (1 << (signal.SIGPIPE - 1))
         assert not ignored & (1 << (signal.SIGTERM - 1))
+
+
+def test_a_command_that_ends_its_parent_at_once_leaves_no_container(jobs: Jobs) -> None:
+    """Whatever arrives from the fork of the command on is passed on to it, or waits."""
+    for _ in range(5):
+        command = ["sh", "-c", "kill -TERM $PPID; exec sleep 600"]
+        words = ["run", jobs.at("/a"), "--create", "--auto-delete", "--", *command]
+        assert jobs.pcont(*words).status == 128 + signal.SIGTERM
+        assert there(jobs) == ["/"]
+
+
+def test_an_interrupt_that_is_not_the_terminals_is_passed_on(jobs: Jobs) -> None:
+    words = own(jobs, "run", jobs.at("/a"), "--create", "--auto-delete", "--", "sleep", "600")
+    process = subprocess.Popen(words, start_new_session=True)
+    assert eventually(lambda: "/a" in there(jobs) and _children(process.pid) == ["sleep"])
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 128 + signal.SIGINT
+    assert there(jobs) == ["/"]
+
+
+def test_words_of_the_command_are_never_pconts(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    said = jobs.pcont.fails(125, "run", jobs.at("/a"), "grep", "-n", "root", "/etc/passwd")
+    assert "--" in said
+    out = jobs.pcont.ok("run", jobs.at("/a"), "--", "echo", "--json", "-n", "--dry-run", "--")
+    assert out == "--json -n --dry-run --\n"
+    jobs.pcont.fails(2, "clone", jobs.name, "true")
+    jobs.pcont.fails(2, "tree", "run", "--", "x")

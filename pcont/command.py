@@ -1,0 +1,131 @@
+"""What all commands share: --json, --dry-run and --force, help with examples, pids, COMMAND."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    _IntType = click.ParamType[int]
+else:
+    _IntType = click.ParamType
+
+
+@dataclass
+class App:
+    """What the options that every command shares have said."""
+
+    backend: str = "cgroupfs"
+    state: str | None = None
+    chosen: bool = False
+    json: bool = False
+    passes_status: bool = False
+
+    def session(self, dry_run: bool = False, force: bool = False) -> Any:
+        """The session of this call."""
+        from pcont import render
+        from pcont.backend import open_backend
+        from pcont.session import Session
+
+        session = Session(
+            open_backend(self.backend, self.state),
+            dry_run=dry_run,
+            force=force,
+            chosen=self.chosen,
+            warn=lambda text: render.warning(text, self.json),
+        )
+        if sys.stderr.isatty() and not self.json:
+            progress = render.Progress()
+            session.progress = progress
+            click.get_current_context().call_on_close(progress.close)
+        return session
+
+    def show(self, session: Any, result: Any, text: Callable[[], None] = lambda: None) -> None:
+        """The result of a command: as JSON, as planned lines of a dry run, or as `text` does it."""
+        from pcont import render
+
+        if session.dry_run:
+            if self.json:
+                render.as_json(session.backend.name, "would", session.planned)
+            else:
+                click.echo("\n".join(session.planned)) if session.planned else None
+        elif self.json:
+            render.as_json(session.backend.name, "result", result)
+        else:
+            text()
+
+
+def _switch_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(App).json = True
+
+
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_switch_json,
+    help="Print one JSON object; errors, too.",
+)
+dry_run_option = click.option(
+    "--dry-run", "-n", is_flag=True, help="Print what would be written, change nothing."
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Touch pid 1 and the own login session, too."
+)
+pass_app = click.make_pass_decorator(App, ensure=True)
+
+
+class Pid(_IntType):
+    """The id of a process or a task."""
+
+    name = "pid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 31):
+            self.fail(f"{text!r} is no pid", param, ctx)
+        return int(text)
+
+
+PID = Pid()
+
+
+class Group(click.Group):
+    """The commands in the order of the book, each with its example at the end of its help."""
+
+    def verb(
+        self, *example: str, name: str = "", cls: type[click.Command] = click.Command
+    ) -> Callable[[Callable[..., Any]], click.Command]:
+        """Add a command, with --json and an example."""
+        epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
+
+        def add(function: Callable[..., Any]) -> click.Command:
+            word = name or function.__name__
+            return self.command(word, cls=cls, epilog=epilog)(json_option(function))
+
+        return add
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Starting(click.Command):
+    """A command that starts another one: what is behind `--` is that one's, every word of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, words = args, []
+        if "--" in args:
+            end = args.index("--")
+            own, words = args[:end], args[end + 1 :]
+        ctx.ensure_object(App).passes_status = bool(words) or self.name == "run"
+        ctx.meta["command"] = tuple(words)
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        command = "-- COMMAND..." if self.name == "run" else "[-- COMMAND...]"
+        return [*super().collect_usage_pieces(ctx), command]
