@@ -10,7 +10,18 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from errno import EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, ERANGE
+from errno import (
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENAMETOOLONG,
+    ENODATA,
+    ENOENT,
+    ENOTDIR,
+    ERANGE,
+    ESRCH,
+)
 from typing import Any, NoReturn
 
 from pcont import subsys
@@ -28,7 +39,7 @@ from pcont.backend import (
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
-from pcont.values import Ids
+from pcont.values import INTEGER, Ids
 
 CONTROLLERS = ("cpuset", "cpuacct")
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
@@ -181,7 +192,8 @@ class Model:
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         if not self._is_directory(point):
             _refuse(ENOTDIR if os.path.lexists(point) else ENOENT, point)
-        if not set(request.controllers) <= set(CONTROLLERS):
+        nothing = not (request.controllers or request.name)
+        if nothing or not set(request.controllers) <= set(CONTROLLERS):
             _refuse(EINVAL, point)
         tree = self._reused(request, point) or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
@@ -191,15 +203,12 @@ class Model:
             if request.name and tree.name != request.name:
                 continue
             if set(tree.controllers) == set(request.controllers):
-                # Without a name, one without controllers is not meant by an empty set.
                 return tree
             if request.name:
                 _refuse(EBUSY, point)
         return None
 
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
-        if not (request.controllers or request.name):
-            _refuse(EINVAL, point)
         if any(set(tree.controllers) & set(request.controllers) for tree in self.active):
             _refuse(EBUSY, point)
         controllers = tuple(name for name in CONTROLLERS if name in request.controllers)
@@ -263,7 +272,10 @@ class Model:
             if not word:
                 continue
             if word not in node.nodes:
-                _refuse(ENOENT, self.show(place))
+                is_file = word in node.tree.rows and node.tree.rows[word].where.holds(
+                    not node.parent
+                )
+                _refuse(ENOTDIR if is_file else ENOENT, self.show(place))
             node = node.nodes[word]
         return node
 
@@ -344,6 +356,8 @@ class Model:
             self._assign(node, row, text, where)
 
     def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
+        if row.root_fixed and node.parent is None:
+            raise WriteRefused(EACCES, os.strerror(EACCES), where)
         try:
             wanted = row.type.parse(text)
         except ValueError as err:
@@ -354,6 +368,7 @@ class Model:
             self._check(rule(node, Wanted(node, row.name, wanted)), where)
         node.values[row.name] = wanted
         if row.derived:
+            self._reap()
             node.times.clear()
         if row.moves_affinity:
             for task in node.tasks:
@@ -416,30 +431,32 @@ class Model:
         self._reap()
 
     def affinity(self, task: int) -> Ids:
+        self.task(task)
         return self.known[task].cpus if task in self.known else self.hardware.cpus
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         self._adopt(task).cpus = cpus
 
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
+        """In the kernel's order: the number, the task, may it move at all, may it enter."""
+        self._reap()
+        try:
+            task = INTEGER.parse(text.strip())
+            if not 0 <= task < 1 << 31:
+                raise ValueError(text)
+            movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
+            fixed = self.task(movers[0]).fixed
+        except (ValueError, OverflowError, ProcessLookupError) as err:
+            number = ESRCH if isinstance(err, ProcessLookupError) else EINVAL
+            raise WriteRefused(number, os.strerror(number), where) from err
+        if fixed:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         for table in node.tree.tables:
             for rule in table.entry:
                 self._check(rule(node), where)
-        try:
-            task = int(text)
-        except ValueError as err:
-            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
-        if task < 0:
-            raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
-        try:
-            movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
-            if self.task(movers[0]).fixed:
-                raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
-            moved = [self._adopt(one) for one in movers]
-        except ProcessLookupError as err:
-            raise WriteRefused(err.errno, err.strerror, where) from err
-        for one in moved:
-            self._move(one, node)
+        for one in movers:
+            with contextlib.suppress(ProcessLookupError):
+                self._move(self._adopt(one), node)
 
     def _move(self, task: Known, node: Node) -> None:
         before = task.nodes.get(node.tree.number)

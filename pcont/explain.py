@@ -110,6 +110,8 @@ def _broken_rule(
     row = subsys.row(file)
     if row is None:
         return None
+    if row.root_fixed and place.is_root:
+        return Breach(errno, row.root_fixed)
     try:
         value = row.type.parse(wanted)
     except (ValueError, OverflowError):

@@ -282,7 +282,7 @@ class Registry:
             if one.name == word and (one.tie or word not in one.subsystems):
                 return one
         for tree in self.trees:
-            if word in tree.controllers or word == f"name={tree.name}":
+            if word in tree.controllers or (tree.name and word == f"name={tree.name}"):
                 return self._single(tree)
         raise self._unknown(word)
 

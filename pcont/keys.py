@@ -66,9 +66,10 @@ def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Pl
 def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     """There is no such key here; the nearest ones are named."""
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
-    prefix = key.partition(".")[0]
+    prefix, dot, _ = key.partition(".")
     hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
-    if prefix in (*subsys.NAMES, *subsys.OTHERS) and prefix not in container.hierarchy.controllers:
+    elsewhere = {*subsys.NAMES, *subsys.OTHERS} - set(container.hierarchy.controllers)
+    if dot and prefix in elsewhere:
         hint = f"it has no subsystem {prefix}; {prefix}:/ may have it"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)
 

@@ -12,7 +12,7 @@ from pcont.backend import Controller, Mount, Task, Tree
 _PF_KTHREAD = 0x00200000
 _PF_NO_SETAFFINITY = 0x04000000
 _KTHREADD = 2
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,10 @@ def lines(text: str) -> list[str]:
 
 
 def unescape(text: str) -> str:
-    r"""Octal escapes as mountinfo has them: `\040` is a blank. The bytes are UTF-8."""
-    plain = _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
-    if plain == text:
-        return text
-    raw = b"".join(
-        bytes([ord(c)]) if ord(c) < 256 else c.encode("utf-8", "surrogateescape") for c in plain
-    )
-    return raw.decode("utf-8", "surrogateescape")
+    r"""Octal escapes of bytes as mountinfo has them: `\040` is a blank."""
+    raw = text.encode("utf-8", "surrogateescape")
+    plain = _OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), raw)
+    return plain.decode("utf-8", "surrogateescape")
 
 
 def mount_lines(mountinfo: str) -> list[MountLine]:

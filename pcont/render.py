@@ -187,16 +187,19 @@ def error(err: PcontError, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": err.as_dict()}), file=sys.stderr)
         return
-    print(f"pcont: {err.message}", file=sys.stderr)
+    print(f"pcont: {_one_line(err.message)}", file=sys.stderr)
     if err.path and err.path not in err.message:
-        print(f"  at: {err.path}", file=sys.stderr)
+        print(f"  at: {_one_line(err.path)}", file=sys.stderr)
     if err.hint:
-        print(f"  hint: {err.hint}", file=sys.stderr)
+        print(f"  hint: {_one_line(err.hint)}", file=sys.stderr)
 
 
 def warning(text: str, as_json: bool = False) -> None:
     """What the user should know although it went well."""
-    print(json.dumps({"note": text}) if as_json else f"pcont: note: {text}", file=sys.stderr)
+    print(
+        json.dumps({"note": text}) if as_json else f"pcont: note: {_one_line(text)}",
+        file=sys.stderr,
+    )
 
 
 class Progress:

@@ -119,6 +119,7 @@ class ControlFile:
     cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
+    `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
     `derived`: how the model comes by the value of a file that nobody sets.
     """
 
@@ -130,6 +131,7 @@ class ControlFile:
     where: Where = Where.EVERYWHERE
     default: Any = ""
     root_default: Any = None
+    root_fixed: str = ""
     rules: tuple[Rule, ...] = ()
     order: int = 50
     lasting: bool = False

@@ -71,23 +71,29 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _integer(text: str) -> int:
-    """As kstrtoll(9) has it with base 0: 0x and a leading 0 change the base."""
-    plain = text.strip()
-    if not _INTEGER.fullmatch(plain):
+def _integer(text: str, low: int) -> int:
+    """As kstrtoull(9) and kstrtoll(9) have it with base 0: 0x and a leading 0 change the base.
+
+    One newline at the end is taken, and no blank anywhere.
+    """
+    plain = text.removesuffix("\n")
+    if not _INTEGER.fullmatch(plain) or (plain.startswith("-") and low == 0):
         raise ValueError(f"{plain!r} is no number")
     digits = plain.lstrip("+-").lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
-    return int(digits, base) * (-1 if plain.startswith("-") else 1)
+    number = int(digits, base) * (-1 if plain.startswith("-") else 1)
+    if not low <= number < 1 << 64:
+        raise OverflowError(f"{plain} takes more than 64 bits")
+    return number
 
 
 class _Integer:
-    """A decimal number."""
+    """A number of 64 bits, with or without a sign."""
 
     takes = "a number"
 
     def parse(self, text: str) -> int:
-        return _integer(text)
+        return _integer(text, -(1 << 63))
 
     def show(self, value: int) -> str:
         return str(value)
@@ -99,7 +105,7 @@ class _Flag:
     takes = "0 or 1"
 
     def parse(self, text: str) -> int:
-        return 1 if _integer(text) else 0
+        return 1 if _integer(text, 0) else 0
 
     def show(self, value: int) -> str:
         return "1" if value else "0"

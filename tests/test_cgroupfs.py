@@ -58,7 +58,7 @@ class Host:
         status = path.stat()
         device = device or f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
         shown = str(path).replace(" ", r"\040")
-        return f"40 28 {device} {root} {shown} rw shared:1 - {type} pcont rw,{options}"
+        return f"40 28 {device} {root} {shown} rw shared:1 - {type} pcont:0:{shown} rw,{options}"
 
     def mounts(self, *lines: str) -> None:
         """Write mountinfo."""
@@ -238,6 +238,22 @@ def test_mounts_with_prefix_are_preferred_and_bare_names_are_read_without(host: 
     assert backend.show(Place("cpuset"), "cpuset.cpus") == f"{host.point('long')}/cpuset.cpus"
 
 
+def test_where_one_can_write_is_preferred_to_all_else(host: Host) -> None:
+    read_only = host.line("ro", "cpuset").replace(" rw shared", " ro shared")
+    host.mounts(read_only, host.line("bare", "cpuset,noprefix"))
+    assert host.backend().show(Place("cpuset"), "cpuset.cpus") == f"{host.point('bare')}/cpus"
+
+
+def test_what_is_occupied_is_not_mounted_over(host: Host) -> None:
+    host.mounts(host.line("a", "cpuset"))
+    (host.point("b") / "file").write_text("")
+    occupied = host.backend().occupied
+    assert "mounted" in occupied(str(host.point("a")), False)
+    assert "not empty" in occupied(str(host.point("b")), True)
+    assert occupied(str(host.point("b")), False) == ""
+    assert occupied(str(host.point("c")), True) == occupied("/no/such", True) == ""
+
+
 def test_children_are_directories_and_not_links_to_them(host: Host) -> None:
     host.mounts(host.line("cpuset", "cpuset"))
     top = host.point("cpuset")
@@ -282,8 +298,16 @@ def test_what_is_unmounted_meanwhile_is_looked_for_again(host: Host) -> None:
 # Tasks
 
 
+def test_a_container_that_is_gone_is_told_from_one_whose_name_says_so(host: Host) -> None:
+    host.mounts(host.line("cpuset", "cpuset"))
+    host.proc("7/cgroup", "3:cpuset:/a:b (deleted)\n0::/\n")
+    assert host.backend().membership(7) == {"cpuset": "/a:b"}
+    (host.point("cpuset") / "a:b (deleted)").mkdir()
+    assert host.backend().membership(7) == {"cpuset": "/a:b (deleted)"}
+
+
 def test_membership_leaves_v2_out_and_knows_who_is_gone(host: Host) -> None:
-    host.proc("7/cgroup", "3:cpuset:/a:b (deleted)\n2:cpuacct:/\n0::/user.slice\n")
+    host.proc("7/cgroup", "3:cpuset:/a:b\n2:cpuacct:/\n0::/user.slice\n")
     assert host.backend().membership(7) == {"cpuset": "/a:b", "cpuacct": "/"}
     with pytest.raises(ProcessLookupError) as caught:
         host.backend().membership(8)

@@ -193,7 +193,7 @@ def c_beside_exclusive(model: Model, task: int) -> None:
             "none",
             BadValue,
             errno.EINVAL,
-            "this is not what the file takes: CPUs the tasks may use, as in 0-3,8",
+            "the file takes numbers and ranges, as in 0-3,8: CPUs the tasks may use, as in 0-3,8",
         ),
     ],
 )
@@ -276,15 +276,15 @@ def test_files_without_a_table_are_explained_by_their_errno(model: Model) -> Non
 # Making and removing
 
 
-def test_why_a_container_cannot_be_made(model: Model) -> None:
-    exists = explain.make(model, A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a")
+def test_why_a_container_cannot_be_made() -> None:
+    exists = explain.make(A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a")
     assert (type(exists), exists.what) == (Busy, "cannot create x:/a: it exists already (EEXIST)")
     assert "create -p" in exists.hint
     alone = explain.make(
-        model, Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
+        Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
     )
     assert alone.what == "cannot create x:/n/m: there is no /n to make it in (ENOENT)"
-    other = explain.make(model, A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
+    other = explain.make(A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
     assert type(other) is PcontError
 
 
@@ -334,7 +334,8 @@ def test_an_empty_cpuset_is_named_and_never_space(
     assert words in err.what
     assert "space" not in err.what + err.hint
     empty = [file for file in ("cpuset.cpus", "cpuset.mems") if file not in values]
-    assert all(f"{file}=LIST" in err.hint for file in empty)
+    offers = {"cpuset.cpus": "0-2", "cpuset.mems": "0-1"}  # the parent's
+    assert all((f"{file}={offers[file]}" in err.hint) is (file in empty) for file in offers)
     assert "create -i" in err.hint
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pcont.backend import Controller, Place, Tree, TreeRequest, check_path, join
+from pcont.backend import Controller, Place, Tree, TreeRequest, check_path, exists, join, source
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
 from pcont.hierarchy import (
@@ -17,17 +17,16 @@ from pcont.hierarchy import (
     Member,
     Registry,
     Tie,
-    exists,
     present,
     reachable,
     required,
 )
 
 
-def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "pcont") -> None:
+def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "") -> None:
     """A hierarchy of the model, by pcont or by somebody else."""
     model.make_directory(point)
-    model.mount(TreeRequest(controllers, name), point, by)
+    model.mount(TreeRequest(controllers, name), point, by or source(point, 1))
 
 
 @pytest.fixture
@@ -187,11 +186,24 @@ def test_what_is_no_place_is_a_usage_problem(model: Model, text: str) -> None:
         Registry(model).place(text)
 
 
-def test_who_forgets_the_path_is_told_the_root(model: Model) -> None:
-    for text in ("cpuset", "cpuset:"):
-        with pytest.raises(UsageProblem) as caught:
-            Registry(model).place(text)
-        assert caught.value.hint == "cpuset:/ is the root container"
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("cpuset", "cpuset:/"),
+        ("cpuset:", "cpuset:/"),
+        ("cpuset/a/b", "cpuset:/a/b"),
+        ("cpuset:a", "cpuset:/a"),
+    ],
+)
+def test_who_forgets_a_sign_is_told_the_place(model: Model, text: str, meant: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        Registry(model).place(text)
+    assert caught.value.hint == f"did you mean {meant}"
+
+
+def test_a_place_is_no_hierarchy(model: Model) -> None:
+    with pytest.raises(UsageProblem, match="a HIERARCHY has no path"):
+        Registry(model).find("cpuset:/a")
 
 
 @pytest.mark.parametrize("path", ["/..", "/a/../b", "/.", "/a/.", "/a\nb", "/a\0b", "/a/..//b"])
@@ -230,11 +242,11 @@ def test_a_directory_elsewhere_is_not_found(model: Model, text: str) -> None:
     assert caught.value.path == text
 
 
-def test_a_directory_is_one_tree_even_where_a_tie_is_mounted(model: Model) -> None:
+def test_a_directory_of_a_home_is_the_tie_and_one_of_a_member_that_tree(model: Model) -> None:
     tie(model)
-    found = Registry(model).place("/cg/jobs/a")
-    assert places(found) == ["name=jobs:/a"]
-    assert found.hierarchy.tie is None
+    registry = Registry(model)
+    assert registry.place("/cg/jobs/a") == registry.place("jobs:/a")
+    assert places(registry.place("/cg/cpuset/a")) == ["cpuset:/a"]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +344,7 @@ def test_a_member_that_others_unmounted_is_still_named(model: Model) -> None:
     assert not jobs.mounted
     with pytest.raises(NotFound, match="cpuacct is active but not mounted") as caught:
         reachable(jobs.members[2].tree)
-    assert caught.value.hint == "pcont mount -o cpuacct"
+    assert "pcont mount -o cpuacct" in caught.value.hint
 
 
 def test_a_tie_and_a_part_of_it_at_another_container_do_not_mix(model: Model) -> None:
@@ -350,7 +362,8 @@ def test_a_container_below_one_tree_of_a_tie_is_around_it(model: Model) -> None:
 
     assert around("cpuset:/jobs/a") == ["jobs"]
     assert around("cpuset:/jobs") == ["jobs"]
-    assert around("/cg/jobs/a") == ["jobs"]
+    assert around("name=jobs:/a") == ["jobs"]
+    assert around("/cg/jobs/a") == []
     assert around("cpuset:/other") == []
     assert around("jobs:/a") == []
     assert around("cpuset,cpuacct:/jobs/a") == []
@@ -361,7 +374,7 @@ def test_a_container_is_required_in_every_tree(model: Model) -> None:
     container = Registry(model).place("jobs:/a")
     with pytest.raises(NotFound, match="there is no container jobs:/a") as caught:
         required(model, container)
-    assert caught.value.hint == "pcont create jobs:/a"
+    assert caught.value.hint == "pcont tree jobs shows what there is"
     model.make(Place("cpuset", "/a"))
     assert present(model, container) == [Place("cpuset", "/a")]
     with pytest.raises(NotFound, match="partial: it is missing in name=jobs, cpuacct") as caught:
@@ -370,6 +383,20 @@ def test_a_container_is_required_in_every_tree(model: Model) -> None:
     for tree in ("name=jobs", "cpuacct"):
         model.make(Place(tree, "/a"))
     assert required(model, container) is container
+
+
+def test_containers_of_like_names_are_told(model: Model) -> None:
+    for name in ("batch", "night"):
+        model.make(Place("cpuset", f"/{name}"))
+    with pytest.raises(NotFound) as caught:
+        required(model, Registry(model).place("cpuset:/bacth"))
+    assert caught.value.hint == "near: cpuset:/batch"
+
+
+def test_hierarchies_of_like_names_are_told(model: Model) -> None:
+    with pytest.raises(NotFound) as caught:
+        Registry(model).find("cpusets")
+    assert caught.value.hint == "near: cpuset"
 
 
 def test_a_file_is_no_container(model: Model) -> None:

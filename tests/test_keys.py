@@ -10,7 +10,7 @@ from pcont.backend import Place, TreeRequest
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, UsageProblem
 from pcont.hierarchy import TIE, Container, Registry, Tie
-from pcont.keys import file_of, find, near, owners, split, unknown
+from pcont.keys import file_of, files_of, find, near, owners, split, unknown
 from pcont.ops import settings
 from pcont.session import Session
 
@@ -55,20 +55,32 @@ def test_a_word_without_key_or_equals_sign_is_a_usage_problem(word: str) -> None
         split(["mems=0", word])
 
 
-def test_one_value_for_a_key() -> None:
-    with pytest.raises(UsageProblem, match="one value for a key: a, cpus"):
-        split(["cpus=0", "mems=0", "a=1", "cpus=0", "a=2"])
-
-
 def test_one_value_for_a_file_by_whichever_name(model: Model) -> None:
-    with pytest.raises(UsageProblem, match="one value"):
-        settings.assign(Session(model), "cpuset:/a", ["cpus=0", "cpuset.cpus=1"])
+    hierarchy = place(model).hierarchy
+    pairs = [("cpus", "0"), ("mems", "0"), ("tasks", "1")]
+    assert files_of(hierarchy, pairs) == ["cpuset.cpus", "cpuset.mems", "tasks"]
+    for doubled in ("cpus", "cpuset.cpus"):
+        with pytest.raises(UsageProblem, match=r"one value for a key: cpuset\.cpus"):
+            files_of(hierarchy, [*pairs, (doubled, "0")])
+    with pytest.raises(UsageProblem, match="one value for a key: a, b"):
+        files_of(hierarchy, [("b", ""), ("a", ""), ("b", ""), ("a", "")])
 
 
-def test_at_most_one_key_that_cannot_be_undone() -> None:
-    assert split(["cpuacct.usage=0", "cpus=0"])
-    with pytest.raises(UsageProblem, match=r"cpuacct\.usage and memory\.failcnt cannot be undone"):
-        split(["cpuacct.usage=0", "cpus=0", "memory.failcnt=0"])
+def test_at_most_one_value_that_cannot_be_undone(model: Model) -> None:
+    class Memory(Model):
+        """A kernel where cpuset brings a second counter that can only be reset."""
+
+        def files(self, place: Place) -> dict[str, bool]:
+            extra = {"memory.failcnt": True} if place.tree == "cpuset" else {}
+            return {**super().files(place), **extra}
+
+    other = Memory()
+    other.active, other.directories = model.active, model.directories
+    session = Session(other)
+    settings.assign(session, "jobs:/a", ["cpuacct.usage=0", "cpus=0"])
+    with pytest.raises(UsageProblem, match="cannot be undone once written: at most one"):
+        settings.assign(session, "jobs:/a", ["cpuacct.usage=0", "cpus=1", "memory.failcnt=0"])
+    assert other.read(Place("cpuset", "/a"), "cpuset.cpus") == "0\n"
 
 
 # Bare names
@@ -175,6 +187,14 @@ def test_an_unknown_key_is_told_the_nearest(model: Model, key: str, nearest: str
         find(model, place(model), key)
     assert f"has no file {key!r}" in caught.value.what
     assert nearest in caught.value.hint.removeprefix("near: ").split(", ")
+
+
+def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
+    for key in ("memory.limit_in_bytes", "cpuset.cpus"):
+        with pytest.raises(NotFound) as caught:
+            find(model, place(model, "cpuacct:/a"), key)
+        prefix = key.partition(".")[0]
+        assert f"no subsystem {prefix}" in caught.value.hint
 
 
 def test_a_key_like_no_other_is_told_where_all_are(model: Model) -> None:

@@ -384,8 +384,11 @@ def test_who_is_meant_is_asked_before_whether_he_may_enter(
     refused_text(number, model, B, "tasks", text)
 
 
-@pytest.mark.parametrize("text", ["1_0", "٣"])
-def test_a_number_is_what_the_kernel_takes_for_one(model: Model, text: str) -> None:
+@pytest.mark.parametrize("digits", ["_0123456789", "٠١٢٣٤٥٦٧٨٩"])
+def test_a_number_is_what_the_kernel_takes_for_one(model: Model, sleeper: int, digits: str) -> None:
+    plain = str(sleeper)
+    text = f"{plain[0]}_{plain[1:]}" if "_" in digits else "".join(digits[int(d)] for d in plain)
+    assert int(text) == sleeper
     refused_text(errno.EINVAL, model, A, "tasks", text)
 
 
@@ -457,16 +460,26 @@ def test_nobody_has_no_affinity(model: Model) -> None:
         model.set_affinity(NOBODY, frozenset({0}))
 
 
-def test_a_signal_reaches_only_who_is_in_the_container(
+def test_a_kill_ends_a_process_in_the_model_only(
     model: Model, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    process = start()
+    process = start(sys.executable, "-c", THREADED)
+    assert process.stdout
+    process.stdout.readline()
+    threads = model.threads(process.pid)
     with pytest.raises(ProcessLookupError):
         model.kill(process.pid, signal.SIGKILL, A)
-    assert process.poll() is None
-    model.write(A, "tasks", str(process.pid))
+    model.write(A, "tasks", str(threads[1]))
     model.kill(process.pid, signal.SIGKILL, A)
-    assert process.wait() == -signal.SIGKILL
+    assert process.poll() is None
+    assert tasks(model, A) == []
+    assert not set(threads) & set(tasks(model, ROOT))
+    for task in threads:
+        with pytest.raises(ProcessLookupError):
+            model.membership(task)
+        refused_text(errno.ESRCH, model, A, "tasks", str(task))
+    with pytest.raises(ProcessLookupError):
+        model.kill(process.pid, signal.SIGKILL, A)
 
 
 def test_the_tasks_of_a_dissolved_hierarchy_are_in_the_root_of_the_next(sleeper: int) -> None:
@@ -555,6 +568,16 @@ def test_who_has_an_old_id_anew_can_be_attached(played: Model, tmp_path: Path) -
     alive(tmp_path, 7, start=2)
     played.write(B, "tasks", "7")
     assert tasks(played, B) == [7]
+
+
+def test_an_id_that_ended_in_the_model_can_belong_to_another(played: Model, tmp_path: Path) -> None:
+    played.write(A, "tasks", "7")
+    played.kill(7, signal.SIGKILL, A)
+    with pytest.raises(ProcessLookupError):
+        played.task(7)
+    alive(tmp_path, 7, start=2)
+    assert played.task(7).start == 2
+    assert played.membership(7) == {BOTH: "/"}
 
 
 def test_a_busy_process_is_charged(

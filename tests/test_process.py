@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
-from pcont.process import FORWARDED, IGNORED, Child, find_program, refused
+from pcont.process import FORWARDED, Child, find_program, refused
 
 
 def program(path: Path, text: str = "#!/bin/sh\nexit 0\n", mode: int = 0o755) -> str:
@@ -170,35 +173,54 @@ def test_signals_that_python_ignores_are_not_ignored_in_the_command() -> None:
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
-@contextlib.contextmanager
-def harmless(number: int) -> Iterator[object]:
-    """A handler of this test's own: none of its signals ends the test run."""
-    before = signal.signal(number, lambda number, frame: None)
-    try:
-        yield signal.getsignal(number)
-    finally:
-        signal.signal(number, before)
+# A pcont of its own, which waits for a command that signals it again and again: what comes before
+# it waits is lost on it. The command answers a signal with 9, and none with 5.
+WAITING = """
+import signal, sys
+from pcont.process import FORWARDED, Child
+for number in FORWARDED:
+    signal.signal(number, lambda number, frame: None)
+mine = [signal.getsignal(number) for number in FORWARDED]
+child = Child("/bin/sh", ["sh", "-c", sys.argv[1]], {})
+child.start()
+status = child.wait()
+assert mine == [signal.getsignal(number) for number in FORWARDED]
+sys.exit(status)
+"""
+
+
+def signalling(number: int, times: int) -> list[str]:
+    sending = f"for i in $(seq {times}); do kill -{number} $PPID; sleep 0.02; done"
+    return [sys.executable, "-c", WAITING, f"trap 'exit 9' {number}; {sending}; exit 5"]
 
 
 @pytest.mark.parametrize("number", FORWARDED)
 def test_signals_for_the_command_are_passed_on(number: signal.Signals) -> None:
-    # One that comes before the parent waits is lost on it: the command goes on sending.
-    sending = f"for i in $(seq 500); do kill -{number.value} $PPID; sleep 0.02; done"
-    with harmless(number) as mine:
-        assert run(f"trap 'exit 9' {number.value}; {sending}") == 9
-        assert signal.getsignal(number) is mine
+    result = subprocess.run(signalling(number, 500), start_new_session=True, check=False)
+    assert result.returncode == 9
 
 
-@pytest.mark.parametrize("number", IGNORED)
-def test_what_the_terminal_sends_to_both_is_ignored_meanwhile(number: signal.Signals) -> None:
-    bit = f"0x$2 & {1 << (number.value - 1)}"
-    script = (
-        "for i in $(seq 500); do set -- $(grep SigIgn /proc/$PPID/status); "
-        f"[ $(({bit})) -ne 0 ] && exit 9; sleep 0.02; done"
-    )
-    with harmless(number) as mine:
-        assert run(script) == 9
-        assert signal.getsignal(number) is mine
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 5), (signal.SIGTERM, 9)])
+def test_what_the_terminal_has_sent_to_both_is_not_sent_twice(
+    number: signal.Signals, status: int
+) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = signalling(number, 20 if status == 5 else 500)
+        os.execv(command[0], command)
+    found = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    assert found == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_was_held_back_reaches_the_command(number: signal.Signals) -> None:
+    with signals.held():
+        child = shell("sleep 600")
+        child.start()
+        os.kill(os.getpid(), number)
+        assert child.wait() == 128 + number
+        signals.check()
 
 
 @contextlib.contextmanager

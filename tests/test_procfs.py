@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pcont.backend import Controller, Mount, Tree
+from pcont.backend import Controller, Mount, Tree, source
 from pcont.procfs import (
     CpuTime,
     controllers,
@@ -147,8 +147,8 @@ def test_memberships_are_number_tree_and_path() -> None:
     [
         ("4:cpuset:/a:b:c\n", "/a:b:c"),
         ("4:cpuset:/a b\n", "/a b"),
-        ("4:cpuset:/a (deleted)\n", "/a"),
-        ("4:cpuset:/a:/b (deleted)\n", "/a:/b"),
+        ("4:cpuset:/a (deleted)\n", "/a (deleted)"),
+        ("4:cpuset:/a:/b\n", "/a:/b"),
         ("4:cpuset:/ (deleted)/b\n", "/ (deleted)/b"),
         ("4:cpuset:/..\n", "/.."),
     ],
@@ -229,6 +229,13 @@ def test_a_mount_without_prefix_is_known_as_such() -> None:
     assert [one.prefixed for one in found.mounts] == [False, True]
 
 
+def test_a_mount_that_cannot_be_written_is_known_as_such() -> None:
+    read_only = line("cpuset", "/ro").replace("rw,relatime", "ro,relatime")
+    frozen = line("cpuset", "/odd").replace("rw,cpuset", "ro,cpuset")
+    (found,) = mounted(read_only, line("cpuset", "/rw"), frozen, own="2:cpuset:/\n")
+    assert [one.writable for one in found.mounts] == [False, True, True]
+
+
 def test_an_active_hierarchy_need_not_be_mounted() -> None:
     (found,) = mounted(line("cpuset"), own="7:memory:/\n")
     assert (found.id, found.mounts, found.mounted) == ("memory", (), False)
@@ -263,20 +270,40 @@ def test_a_cgroup2_mount_is_no_mount_of_a_v1_tree() -> None:
     assert not found.mounted
 
 
+@pytest.mark.parametrize("point", ["/a", "/a b/c:d", "/grün/→"])
+def test_what_pcont_leaves_in_the_source_it_reads_again(point: str) -> None:
+    left, there = (text.replace(" ", r"\040") for text in (source(point, 1), point))
+    (found,) = mounted(line("cpuset", there, source=left), own="2:cpuset:/\n")
+    assert found.mounts[0].ours
+    assert found.mounts[0].made == [point]
+
+
+def test_a_bind_mount_of_pconts_mount_is_not_pconts() -> None:
+    (found,) = mounted(
+        line("cpuset", "/a", source=source("/a", 1)),
+        line("cpuset", "/b", source=source("/a", 1)),
+        own="2:cpuset:/\n",
+    )
+    assert [(one.ours, one.made) for one in found.mounts] == [(True, ["/a"]), (False, [])]
+
+
 @pytest.mark.parametrize(
-    ("source", "ours", "made"),
+    ("left", "ours", "made"),
     [
-        ("pcont", True, []),
-        ("pcont:2", True, ["/run/cgroup/jobs", "/run/cgroup"]),
-        ("pcont:x", True, []),
+        ("pcont:0:/run/cgroup/jobs", True, []),
+        ("pcont:2:/run/cgroup/jobs", True, ["/run/cgroup/jobs", "/run/cgroup"]),
+        ("pcont:x:/run/cgroup/jobs", True, []),
+        ("pcont:2:/elsewhere", False, []),
+        ("pcont:2", False, []),
+        ("pcont", False, []),
         ("cgroup", False, []),
-        ("pcontx:1", False, []),
+        ("pcontx:1:/run/cgroup/jobs", False, []),
     ],
 )
 def test_the_source_says_whether_pcont_mounted_it_and_made_its_directories(
-    source: str, ours: bool, made: list[str]
+    left: str, ours: bool, made: list[str]
 ) -> None:
-    (found,) = mounted(line("cpuset", "/run/cgroup/jobs", source=source), own="2:cpuset:/\n")
+    (found,) = mounted(line("cpuset", "/run/cgroup/jobs", source=left), own="2:cpuset:/\n")
     assert (found.mounts[0].ours, found.mounts[0].made) == (ours, made)
 
 

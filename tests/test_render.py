@@ -39,6 +39,7 @@ HIERARCHY = HierarchyRow(
     True,
     "/cg/jobs",
 )
+NODE_TASK = TaskRow(7, 5, "sh", "S", "root", "sh", ())
 ROWS: dict[type, object] = {
     SubsystemRow: SubsystemRow("cpuset", True, "cpuset", False, ("/cg", "/d"), "CPUs"),
     HierarchyRow: HIERARCHY,
@@ -100,31 +101,19 @@ def test_json_refuses_what_is_no_record() -> None:
         render.as_json("model", "result", {1, 2})
 
 
-def test_json_keeps_letters_of_every_kind(capsys: Out) -> None:
-    render.as_json("model", "result", "grün →")
-    assert "grün →" in capsys.readouterr().out
-
-
-# Names that are not text, or more than text
-
-
-@pytest.mark.parametrize("draw", ["json", "tree", "values", "error", "warning"])
-def test_a_name_that_is_no_utf_8_can_be_shown(capsys: Out, draw: str) -> None:
-    """Whoever may make containers may call them so; a listing must not fail for that."""
-    odd = "x\udcff"
-    if draw == "json":
-        render.as_json("model", "result", odd)
-    elif draw == "tree":
-        render.containers([dataclasses.replace(LEAF, name=odd)])
-    elif draw == "values":
-        render.values([Value("release_agent", odd)], bare=True)
-    elif draw == "error":
-        render.error(Busy(f"cannot remove {odd}"), as_json=False)
-        render.error(Busy(f"cannot remove {odd}"), as_json=True)
-    else:
-        render.warning(odd)
+@pytest.mark.parametrize("name", ["grün →", "x\udcff", "a\nb", "a\u2028b", '"'])
+def test_json_is_ascii_and_keeps_names_of_every_kind(capsys: Out, name: str) -> None:
+    render.as_json("model", "result", name)
+    render.error(Busy(name), as_json=True)
+    render.warning(name, as_json=True)
     seen = capsys.readouterr()
-    assert "x" in seen.out + seen.err
+    assert (seen.out + seen.err).isascii()
+    assert json.loads(seen.out)["result"] == name
+    error, note = map(json.loads, seen.err.splitlines())
+    assert (error["error"]["message"], note) == (name, {"note": name})
+
+
+# Names that are more than text
 
 
 @pytest.mark.parametrize("sign", ["\x1b[31m", "\t", "\r", "\x07", "\u202e"])
@@ -137,9 +126,6 @@ def test_a_name_cannot_colour_or_break_a_line(capsys: Out, sign: str) -> None:
     fields = [field for line in seen.out.splitlines() for field in line.split("\t")]
     assert all(field.isprintable() for field in [*fields, *seen.err.split("\n")]), seen
     assert fields[0] == f"a{sign.encode('unicode_escape').decode()}b"
-
-
-NODE_TASK = TaskRow(7, 5, "sh", "S", "root", "sh", ())
 
 
 @pytest.mark.parametrize("sign", ["\x1b[31m", "\x1b]0;title\x07", "\x9b31m"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pcont.signals import DEFERRED, Interrupted, held
+from pcont.signals import DEFERRED, Interrupted, check, deliver, drain, held, shielded
 
 
 @pytest.fixture(autouse=True)
@@ -33,21 +33,21 @@ def send(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", DEFERRED)
-def test_a_signal_waits_for_the_checkpoint(number: signal.Signals, delivered: list[int]) -> None:
+def test_a_signal_waits_for_the_check(number: signal.Signals, delivered: list[int]) -> None:
     passed = []
-    with pytest.raises(Interrupted) as caught, held() as checkpoint:  # noqa: PT012
-        checkpoint()
+    with pytest.raises(Interrupted) as caught, held():  # noqa: PT012
+        check()
         send(number)
         passed.append("after the signal")
-        checkpoint()
-        passed.append("after the checkpoint")
+        check()
+        passed.append("after the check")
     assert passed == ["after the signal"]
     assert (str(caught.value), caught.value.number) == (f"interrupted by {number.name}", number)
     assert delivered == []
 
 
 @pytest.mark.parametrize("number", DEFERRED)
-def test_a_signal_after_the_last_checkpoint_is_delivered_at_the_end(
+def test_a_signal_after_the_last_check_is_delivered_at_the_end(
     number: signal.Signals, delivered: list[int]
 ) -> None:
     with held():
@@ -66,17 +66,20 @@ def test_without_a_handler_of_ones_own_ctrl_c_is_what_it_always_is() -> None:
 
 
 def test_of_several_signals_the_first_counts() -> None:
-    with pytest.raises(Interrupted) as caught, held() as checkpoint:  # noqa: PT012
+    with pytest.raises(Interrupted) as caught, held():  # noqa: PT012
         send(signal.SIGHUP)
         send(signal.SIGTERM)
-        checkpoint()
+        check()
     assert caught.value.number == signal.SIGHUP
 
 
-def test_an_error_is_not_hidden_by_a_signal() -> None:
+def test_an_error_is_not_hidden_by_a_signal_which_then_is_answered(delivered: list[int]) -> None:
     with pytest.raises(ZeroDivisionError), held():  # noqa: PT012
         send(signal.SIGTERM)
         _ = 1 // 0
+    with held():
+        check()
+    assert delivered == []
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -94,24 +97,54 @@ def test_handlers_are_put_back(fails: bool) -> None:
 
 def test_what_is_ignored_stays_ignored(delivered: list[int]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with held() as checkpoint:
+    with held():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         send(signal.SIGHUP)
-        checkpoint()
+        check()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert delivered == []
 
 
-def test_a_signal_amid_an_inner_hold_waits_for_the_outer_checkpoint(delivered: list[int]) -> None:
+def test_a_signal_amid_an_inner_hold_waits_for_the_next_check(delivered: list[int]) -> None:
     passed = []
-    with pytest.raises(Interrupted), held() as checkpoint:  # noqa: PT012
+    with pytest.raises(Interrupted), held():  # noqa: PT012
         with held():
             send(signal.SIGTERM)
             passed.append("inner")
         passed.append("outer")
-        checkpoint()
-        passed.append("after the checkpoint")
+        check()
+        passed.append("after the check")
     assert passed == ["inner", "outer"]
+    assert delivered == []
+
+
+def test_what_is_shielded_is_not_interrupted() -> None:
+    passed = []
+    with pytest.raises(Interrupted), held():  # noqa: PT012
+        send(signal.SIGTERM)
+        with shielded():
+            check()
+            with shielded():
+                check()
+            check()
+            passed.append("shielded")
+        check()
+        passed.append("after the check")
+    assert passed == ["shielded"]
+
+
+def test_without_a_hold_there_is_nothing_to_check() -> None:
+    check()
+    deliver()
+    assert drain() == []
+
+
+def test_what_was_drained_has_been_delivered(delivered: list[int]) -> None:
+    with held():
+        send(signal.SIGHUP)
+        send(signal.SIGTERM)
+        assert drain() == [signal.SIGHUP, signal.SIGTERM]
+        check()
     assert delivered == []
 
 
@@ -119,9 +152,9 @@ def test_another_thread_holds_nothing_and_works() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with held() as checkpoint:
+        with held():
             seen.extend(handlers())
-            checkpoint()
+            check()
 
     thread = threading.Thread(target=work)
     thread.start()

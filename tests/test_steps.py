@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from pcont.backend import Backend, Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
 from pcont.signals import Interrupted
-from pcont.steps import Step, carry_out
+from pcont.steps import Action, Done, Step, carry_out
 from pcont.steps.attach import Enter, in_order_of_refusal
 from pcont.steps.containers import Make, Mark, Remove
 from pcont.steps.mounts import MakeDirectory, MountTree, RemoveDirectory, UmountTree, find
@@ -77,10 +78,13 @@ class Note(Step):
         if self.fails:
             raise self.fails
 
-    def undo(self, backend: Backend) -> None:
+    def undo(self, backend: Backend) -> Iterator[Action]:
+        yield self._fail
+        yield lambda: self.log.append(f"undo {self.doing}")
+
+    def _fail(self) -> None:
         if self.stuck:
             raise self.stuck
-        self.log.append(f"undo {self.doing}")
 
 
 @pytest.fixture
@@ -145,7 +149,7 @@ def test_what_cannot_be_put_back_is_named_and_the_rest_is_put_back(log: list[str
     failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
     with pytest.raises(BadValue) as caught:
         carry_out(Model(), [Note("a", log), stuck, failing])
-    assert log[-2:] == ["undo c", "undo a"]
+    assert log[-3:] == ["undo c", "undo b", "undo a"]
     assert caught.value.left == ["cannot put back: b: Device or resource busy (EBUSY)"]
     assert "NOT PUT BACK" in caught.value.message
     assert "was undone" not in caught.value.message
@@ -157,7 +161,7 @@ def test_a_refusal_while_putting_back_is_named_like_any_other(log: list[str]) ->
     failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
     with pytest.raises(BadValue) as caught:
         carry_out(Model(), [Note("a", log), stuck, failing])
-    assert "undo a" in log
+    assert log[-3:] == ["undo c", "undo b", "undo a"]
     assert len(caught.value.left) == 1
     assert "it lingers" in caught.value.left[0]
 
@@ -200,7 +204,7 @@ def test_an_interruption_says_what_it_could_not_put_back(
     stuck = Note("a", log, stuck=OSError(errno.EBUSY, "", "/a"))
     with pytest.raises(Interrupted) as caught:
         carry_out(Model(), [stuck, Note("b", log, interrupted_by=signal.SIGTERM)])
-    assert vars(caught.value).get("left") == ["cannot put back: a: Device or resource busy (EBUSY)"]
+    assert caught.value.left == ["cannot put back: a: Device or resource busy (EBUSY)"]
 
 
 def test_ignored_signals_stay_ignored(log: list[str]) -> None:
@@ -246,9 +250,9 @@ def test_settings_are_written_in_the_order_of_the_table(model: Model) -> None:
         "cpuset.cpu_exclusive",
     ]
     assert step.tell(model) == [
-        "echo '0' > /cg/a/cpuset.mems",
-        "echo '0' > /cg/a/cpuset.cpus",
-        "echo '0' > /cg/a/cpuset.cpu_exclusive",
+        "echo 0 > /cg/a/cpuset.mems",
+        "echo 0 > /cg/a/cpuset.cpus",
+        "echo 0 > /cg/a/cpuset.cpu_exclusive",
     ]
 
 
@@ -504,16 +508,35 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
         "rmdir /cg/a": Remove(A, "x"),
         "mkdir /m": MakeDirectory("/m", "x"),
         "rmdir /m": RemoveDirectory("/m", "x"),
-        "mount -t cgroup -o cpuset,name=x pcont:2 /m": MountTree(request, "/m", "x", made=2),
+        "mount -t cgroup -o cpuset,name=x pcont:2:/m /m": MountTree(request, "/m", "x", made=2),
         "umount /cg": UmountTree(tree, tree.mounts[0], True, "x"),
         "echo 7 > /cg/a/cgroup.procs": Enter(7, True, [A], "x"),
         "echo 7 > /cg/a/tasks": Enter(7, False, [A], "x"),
-        "setfattr -n security.pcont.k -v 'v' /cg/a": Mark(A, "k", "v", "x"),
+        "setfattr -n security.pcont.k -v v /cg/a": Mark(A, "k", "v", "x"),
         "setfattr -x security.pcont.k /cg/a": Mark(A, "k", None, "x"),
     }
     assert {line: step.tell(model) for line, step in told.items()} == {
         line: [line] for line in told
     }
+
+
+def test_what_is_told_is_safe_to_paste(model: Model) -> None:
+    odd = A.child("a b'$(x)")
+    request = TreeRequest((), "n")
+    for step in (
+        Make(odd, "x"),
+        Remove(odd, "x"),
+        Mark(odd, "k", "$v", "x"),
+        MakeDirectory("/m $x", "x"),
+        RemoveDirectory("/m $x", "x"),
+        MountTree(request, "/m $x", "x"),
+        Enter(7, True, [odd], "x"),
+        Write(settings(odd, cpus="$(x)"), "x"),
+    ):
+        (line,) = step.tell(model)
+        words = shlex.split(line)
+        assert "$" in line
+        assert line == " ".join(word if word == ">" else shlex.quote(word) for word in words)
 
 
 def test_undoing_what_was_never_done_does_nothing(model: Model) -> None:
@@ -530,8 +553,7 @@ def test_undoing_what_was_never_done_does_nothing(model: Model) -> None:
         Enter(os.getpid(), True, [A], "x"),
         Write(settings(A, cpus="1"), "x"),
     ]
-    for step in steps:
-        step.undo(model)
+    assert Done(model, steps).undo() == []
     assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
 
 

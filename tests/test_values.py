@@ -202,3 +202,8 @@ def test_text_loses_its_newlines_at_the_end_and_nothing_else() -> None:
     assert TEXT.parse("  user 1\nsystem 2\n\n") == "  user 1\nsystem 2"
     assert TEXT.parse("") == ""
     assert TEXT.show("a\nb ") == "a\nb "
+
+
+def test_a_codec_says_what_it_takes() -> None:
+    for codec in (ID_LIST, INTEGER, FLAG, TEXT):
+        assert 3 < len(codec.takes) < 40

@@ -55,6 +55,7 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
 
 
 def check_name(registry: Registry, name: str) -> None:
+    """BadValue where a new hierarchy cannot be called that, Busy where another one is."""
     if not name:
         return
     if not NAME.fullmatch(name):
@@ -84,6 +85,7 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
 
 
 def whereabouts(one: Hierarchy) -> str:
+    """What a hierarchy is called, and where it is mounted."""
     points = [mount.point for mount in one.members[0].tree.mounts]
     return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
 

@@ -17,6 +17,7 @@ CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
 RELAX = "cpuset.sched_relax_domain_level"
 HIGHEST_LEVEL = 5  # admin-guide/cgroup-v1/cpusets.rst, 1.8
+ROOT_FIXED = "the root container always has everything that is online"
 KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
 
 
@@ -29,13 +30,6 @@ def _siblings(site: Site) -> list[Site]:
     if site.parent is None:
         return []
     return [other for other in site.parent.children() if other.path != site.path]
-
-
-def root_is_fixed(now: Site, wanted: Site) -> Breach | None:
-    """The root's lists follow the machine's hotplug and cannot be written."""
-    if now.parent is None:
-        return Breach(EACCES, "the root container always has everything that is online")
-    return None
 
 
 def online(file: str, what: str) -> Rule:
@@ -161,7 +155,8 @@ TABLE = Subsystem(
             v6="mems",
             writable=True,
             default=frozenset(),
-            rules=(root_is_fixed, online(MEMS, "memory nodes"), *NESTED),
+            root_fixed=ROOT_FIXED,
+            rules=(online(MEMS, "memory nodes"), *NESTED),
             order=10,
             inherit=True,
             shown=True,
@@ -173,7 +168,8 @@ TABLE = Subsystem(
             v6="cpus",
             writable=True,
             default=frozenset(),
-            rules=(root_is_fixed, online(CPUS, "CPUs"), *NESTED),
+            root_fixed=ROOT_FIXED,
+            rules=(online(CPUS, "CPUs"), *NESTED),
             order=20,
             inherit=True,
             shown=True,

@@ -21,19 +21,16 @@ from typing import Any
 import psutil  # noqa: F401
 import pytest
 
-import pcont.explain
-import pcont.model_store
-import pcont.ops.doctor
-import pcont.ops.running
-import pcont.ops.settings
-import pcont.subsys.core
-import pcont.subsys.cpuacct
-import pcont.subsys.cpuset
-import pcont.syscalls
+from pcont import model_store, syscalls
 from pcont.backend import Backend, open_backend
 from pcont.cli import main
+from pcont.ops import doctor, mounting, running, settings, unmounting
+from pcont.subsys import core, cpuacct, cpuset
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
+
+LOADED = (model_store, syscalls, doctor, mounting, running, settings, unmounting)
+TABLES = (core, cpuacct, cpuset)
 
 THREADED = """
 import os, sys, threading, time

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pcont.backend import Place
-from tests.contract.conftest import IN_GUEST, Jobs, Pcont, eventually
+from tests.conftest import IN_GUEST
+from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
 OPERATIONS = 150 if IN_GUEST else 1000

@@ -170,9 +170,9 @@ def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
     words = ["mount", "--tie", "--name", "jobs", "-o", "cpuset,cpuacct", "--at", "/x"]
     bare.ok(*words)
     bare.ok("create", "-i", "jobs:/a", "-s", "cpus=1")
-    said = bare("umount", "jobs")
-    assert said.status == 0
-    assert "stays active" in said.err
+    noted = bare("umount", "jobs")
+    assert noted.status == 0
+    assert "stays active" in noted.err
     assert "active but not mounted" in bare.fails(3, "get", "jobs:/a")
     said = bare.fails(5, "mount", "--tie", "--name", "jobs", "-o", "cpuset")
     assert "has -o cpuset,cpuacct --tie --at /x" in said

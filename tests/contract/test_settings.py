@@ -167,11 +167,13 @@ def test_changed_cpus_reach_the_tasks_at_once(jobs: Jobs, start: Callable[..., i
 
 
 def test_usage_grows_with_a_busy_task_and_only_zero_resets_it(jobs: Jobs) -> None:
+    def usage(path: str) -> int:
+        return int(jobs.pcont.get(jobs.at(path), "cpuacct.usage"))
+
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"))
     busy = subprocess.Popen(["sh", "-c", "while :; do :; done"])
     try:
         jobs.pcont.ok("attach", jobs.at("/a/b"), str(busy.pid))
-        usage = lambda path: int(jobs.pcont.get(jobs.at(path), "cpuacct.usage"))  # noqa: E731
         assert eventually(lambda: usage("/a/b") > 50_000_000)
         assert usage("/a") >= 50_000_000
         said = jobs.pcont.fails(7, "set", jobs.at("/a/b"), "cpuacct.usage=5")

@@ -115,7 +115,7 @@ def command(options: argparse.Namespace) -> str:
     ]
     chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
     where = [] if chosen else [KERNEL_TESTS]
-    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *options.pytest, *where])
+    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest])
 
 
 def results(options: argparse.Namespace, guest: Guest) -> Path:

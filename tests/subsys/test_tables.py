@@ -1,0 +1,303 @@
+"""subsys: what holds for every table, and for every row of every table."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pcont
+from pcont import subsys
+from pcont.backend import Place, TreeRequest
+from pcont.backend_model import CONTROLLERS, Model
+from pcont.tables import ControlFile, Subsystem, Wanted, Where
+from pcont.values import FLAG, ID_LIST, INTEGER, TEXT
+
+
+def load(name: str) -> Subsystem:
+    table = subsys.load(name)
+    assert table is not None
+    return table
+
+
+TABLES = [load(name) for name in subsys.NAMES]
+ALL = [subsys.core_table(), *TABLES]
+ROWS = [pytest.param(table, row, id=row.name) for table in ALL for row in table.files]
+RULED = [pytest.param(row, id=row.name) for table in ALL for row in table.files if row.rules]
+
+every_table = pytest.mark.parametrize("table", TABLES, ids=subsys.NAMES)
+every_row = pytest.mark.parametrize(("table", "row"), ROWS)
+
+
+@pytest.fixture
+def model() -> Model:
+    """All that the model has, in one hierarchy."""
+    model = Model()
+    model.make_directory("/cg")
+    model.mount(TreeRequest(CONTROLLERS), "/cg", "pcont")
+    model.make(Place(",".join(CONTROLLERS), "/a"))
+    return model
+
+
+# Tables
+
+
+def test_every_module_with_a_table_is_in_the_list() -> None:
+    folder = Path(pcont.__file__).parent / "subsys"
+    modules = {one.stem for one in folder.glob("*.py")} - {"__init__", "core"}
+    assert modules == set(subsys.NAMES)
+
+
+def test_the_model_has_what_there_are_tables_for() -> None:
+    assert set(CONTROLLERS) == set(subsys.NAMES)
+
+
+@every_table
+def test_a_table_goes_by_its_name_and_says_what_it_is_for(table: Subsystem) -> None:
+    assert load(table.name) is table
+    assert table.help
+    assert not table.help.endswith(".")
+    assert table.files
+
+
+@every_table
+def test_every_rule_of_entry_makes_a_table_that_may_refuse(table: Subsystem) -> None:
+    assert table.may_refuse or not table.entry
+
+
+def test_no_two_rows_have_one_name() -> None:
+    names = [row.name for table in ALL for row in table.files]
+    assert len(set(names)) == len(names)
+
+
+def test_no_two_rows_have_one_name_of_2006_and_none_hides_another_key() -> None:
+    bare = [row.v6 for table in ALL for row in table.files if row.v6]
+    assert len(set(bare)) == len(bare)
+    assert not set(bare) & {row.name for table in ALL for row in table.files}
+    assert not set(bare) & set(subsys.NAMES)
+
+
+def test_the_order_of_entry_is_refusal_then_the_rest_then_the_freezer() -> None:
+    order = {
+        name: subsys.entry_order(name.split(","))
+        for name in ("cpuset", "cpu", "cpuacct", "name=x", "memory", "freezer", "cpuset,freezer")
+    }
+    assert order == {
+        "cpuset": 0,
+        "cpu": 0,
+        "cpuacct": 1,
+        "name=x": 1,
+        "memory": 1,
+        "freezer": 2,
+        "cpuset,freezer": 2,
+    }
+
+
+# Rows
+
+
+@every_row
+def test_a_row_is_found_by_its_name(table: Subsystem, row: ControlFile) -> None:
+    assert subsys.row(row.name) is row
+    assert table.by_name[row.name] is row
+
+
+@every_row
+def test_a_row_has_its_controllers_prefix(table: Subsystem, row: ControlFile) -> None:
+    if table in TABLES:
+        prefix, dot, rest = row.name.partition(".")
+        assert (prefix, dot) == (table.name, ".")
+        assert rest
+        assert row.v6 in ("", rest)
+    else:
+        assert row.name.partition(".")[0] not in subsys.NAMES
+
+
+@every_row
+def test_a_row_says_in_a_few_words_what_it_is(table: Subsystem, row: ControlFile) -> None:
+    assert 10 <= len(row.help) <= 70
+    assert row.help == row.help.strip()
+    assert not row.help.endswith(".")
+    assert "\n" not in row.help
+
+
+@every_row
+def test_a_default_is_shown_by_its_codec_and_read_again(table: Subsystem, row: ControlFile) -> None:
+    for default in (row.default, row.root_default):
+        if default is not None and not row.derived:
+            assert row.type.parse(row.type.show(default)) == default
+
+
+@every_row
+def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
+    table: Subsystem, row: ControlFile
+) -> None:
+    assert row.type in (FLAG, ID_LIST, INTEGER, TEXT)
+    if row.type is FLAG:
+        assert row.default in (0, 1)
+        assert row.help.startswith("1: ") or not row.writable
+
+
+@every_row
+def test_only_what_can_be_written_has_rules_and_orders(table: Subsystem, row: ControlFile) -> None:
+    if not row.writable:
+        assert not row.rules
+        assert not row.lasting
+        assert not row.inherit
+        assert not row.moves_affinity
+        assert not row.passed_on
+        assert row.order == 50
+
+
+@every_row
+def test_what_cannot_be_undone_stands_after_all_that_can(
+    table: Subsystem, row: ControlFile
+) -> None:
+    others = [one for one in table.files if one.writable and not one.lasting]
+    if row.lasting:
+        assert all(subsys.order(one.name) < subsys.order(row.name) for one in others)
+        assert not row.inherit
+        assert not row.passed_on
+
+
+@every_row
+def test_what_is_inherited_is_a_setting_of_children(table: Subsystem, row: ControlFile) -> None:
+    if row.inherit or row.passed_on:
+        assert row.where is not Where.ROOT
+        assert row.derived is None
+
+
+@every_row
+def test_a_derived_value_changes_by_itself_or_follows_others(
+    table: Subsystem, row: ControlFile
+) -> None:
+    if row.derived:
+        assert not row.writable or row.lasting
+    if row.shown:
+        assert row.where is Where.EVERYWHERE
+
+
+@every_row
+def test_the_model_has_the_file_where_the_table_says(
+    table: Subsystem, row: ControlFile, model: Model
+) -> None:
+    tree = ",".join(CONTROLLERS)
+    for place in (Place(tree), Place(tree, "/a")):
+        files = model.files(place)
+        assert (row.name in files) is row.where.holds(place.is_root)
+        if row.name in files:
+            assert files[row.name] is row.writable
+            text = model.read(place, row.name)
+            assert text.endswith("\n") or row.name in subsys.TASK_FILES
+            row.type.parse(text)
+
+
+@pytest.mark.parametrize("row", RULED)
+def test_every_rule_of_a_row_accepts_what_is_there(row: ControlFile, model: Model) -> None:
+    """A rule that refuses the value that a new container has would refuse every write."""
+    node = model.active[0].root.nodes["a"]
+    for rule in row.rules:
+        assert rule(node, Wanted(node, row.name, node.value(row.name))) is None
+
+
+def test_order_puts_mems_before_cpus_and_both_before_the_flags() -> None:
+    files = ["cpuset.cpu_exclusive", "cpuacct.usage", "cpuset.cpus", "cpuset.mems", "x.y"]
+    assert sorted(files, key=subsys.order) == [
+        "cpuset.mems",
+        "cpuset.cpus",
+        "cpuset.cpu_exclusive",
+        "x.y",
+        "cpuacct.usage",
+    ]
+    assert sorted(["x.b", "x.a"], key=subsys.order) == ["x.b", "x.a"]
+
+
+@pytest.mark.parametrize(
+    ("file", "lasting"),
+    [
+        ("cpuacct.usage", True),
+        ("cpuset.cpus", False),
+        ("memory.failcnt", True),
+        ("memory.memsw.failcnt", True),
+        ("memory.force_empty", True),
+        ("memory.memsw.max_usage_in_bytes", True),
+        ("blkio.reset_stats", True),
+        ("devices.allow", True),
+        ("devices.deny", True),
+        ("cgroup.event_control", True),
+        ("memory.limit_in_bytes", False),
+        ("devices.list", False),
+        ("tasks", False),
+    ],
+)
+def test_what_cannot_be_undone_is_known_without_a_table_too(file: str, lasting: bool) -> None:
+    assert subsys.lasting(file) is lasting
+
+
+@pytest.mark.parametrize("name", ["cpuset", "memory", "pids", "freezer", "devices", "cpu"])
+def test_what_every_controller_is_for_is_known(name: str) -> None:
+    assert 5 <= len(subsys.about(name)) <= 60
+    assert subsys.about("nonsense") == ""
+    assert not set(subsys.OTHERS) & set(subsys.NAMES)
+    assert not set(subsys.RESERVED) & {*subsys.OTHERS, *subsys.NAMES}
+
+
+# What a file read before, and the writes that make a changed container read so again.
+@pytest.mark.parametrize(
+    ("file", "text", "writes"),
+    [
+        ("cpuset.cpus", "0-1\n", [("cpuset.cpus", "0-1\n")]),
+        ("cpuset.cpus", "\n", [("cpuset.cpus", "\n")]),
+        ("cpuset.cpus", "", [("cpuset.cpus", "\n")]),
+        ("memory.limit_in_bytes", "5\n", [("memory.limit_in_bytes", "5\n")]),
+        (
+            "memory.oom_control",
+            "oom_kill_disable 1\nunder_oom 0\noom_kill 0\n",
+            [("memory.oom_control", "1")],
+        ),
+        ("blkio.x", "8:0 1\n8:16 2\n", [("blkio.x", "8:0 1\n"), ("blkio.x", "8:16 2\n")]),
+        ("devices.list", "a *:* rwm\n", []),
+        (
+            "devices.list",
+            "c 1:3 rwm\nc 1:5 r\n",
+            [
+                ("devices.deny", "a"),
+                ("devices.allow", "c 1:3 rwm"),
+                ("devices.allow", "c 1:5 r"),
+            ],
+        ),
+    ],
+)
+def test_what_was_read_is_written_back(file: str, text: str, writes: list[tuple[str, str]]) -> None:
+    assert subsys.writes_back(file, text) == writes
+
+
+def test_tasks_and_resets_are_nothing_that_is_kept() -> None:
+    assert subsys.keeps("cpuset.cpus", True)
+    assert subsys.keeps("devices.list", False)
+    for file in ("tasks", "cgroup.procs", "cpuacct.usage", "memory.failcnt", "devices.allow"):
+        assert not subsys.keeps(file, True)
+    assert not subsys.keeps("cpuacct.stat", False)
+
+
+def test_a_controller_without_a_table_is_usable() -> None:
+    assert subsys.load("memory") is None
+    assert subsys.row("memory.limit_in_bytes") is None
+    assert subsys.rows(["memory", "cpuset"]) == list(load("cpuset").files)
+    assert not subsys.moves_affinity("memory.limit_in_bytes")
+
+
+@pytest.mark.parametrize(
+    ("where", "root", "child"),
+    [(Where.EVERYWHERE, True, True), (Where.ROOT, True, False), (Where.NOT_ON_ROOT, False, True)],
+)
+def test_where_a_file_is(where: Where, root: bool, child: bool) -> None:
+    assert (where.holds(True), where.holds(False)) == (root, child)
+
+
+def test_a_table_names_the_source_of_its_rules() -> None:
+    for name in (*subsys.NAMES, "core"):
+        file = Path(pcont.__file__).parent / "subsys" / f"{name}.py"
+        doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        assert "patch" in doc

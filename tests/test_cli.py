@@ -1,0 +1,552 @@
+"""cli: the words of the command line, and what comes out of it, over the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from pcont import __version__
+from pcont.cli import cli, main
+
+COMMANDS: dict[str, click.Command] = dict(cli.commands)
+CHANGING = {"mount", "umount", "create", "rm", "attach", "clone", "run", "set"}
+LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "doctor"}
+NOBODY = str(1 << 22)
+
+# What each command refuses with "not found", and what it does well.
+REFUSED: dict[str, tuple[str, ...]] = {
+    "mount": ("-o", "nope"),
+    "umount": ("nope",),
+    "create": ("nope:/a",),
+    "rm": ("nope:/a",),
+    "attach": ("nope:/a", str(os.getpid())),
+    "clone": ("nope", "--pid", str(os.getpid())),
+    "run": ("nope:/a", "--", "true"),
+    "set": ("nope:/a", "cpus=0"),
+    "get": ("nope:/a",),
+    "tree": ("nope:/a",),
+    "ps": ("nope:/a",),
+    "where": (NOBODY,),
+}
+DONE: dict[str, tuple[str, ...]] = {
+    "mount": ("-o", "none", "--name", "other"),
+    "umount": ("jobs",),
+    "create": ("-i", "jobs:/b"),
+    "rm": ("jobs:/a",),
+    "attach": ("jobs:/a", str(os.getpid())),
+    "clone": ("jobs", "--pid", str(os.getpid())),
+    "run": ("jobs:/a", "--", "true"),
+    "set": ("jobs:/a", "cpus=0"),
+    "subsys": (),
+    "hierarchies": (),
+    "get": ("jobs:/a", "cpus"),
+    "tree": ("jobs:/",),
+    "ps": ("jobs:/a",),
+    "where": (str(os.getpid()),),
+    "doctor": (),
+}
+
+every_command = pytest.mark.parametrize("name", COMMANDS)
+each_changing = pytest.mark.parametrize("name", sorted(CHANGING))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> Any:
+        return json.loads(self.out)["result"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        (line,) = self.err.splitlines()
+        (key, value), *more = json.loads(line).items()
+        assert (key, more) == ("error", [])
+        return dict(value)
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "model.json"
+
+
+@pytest.fixture
+def pcont(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line over a model, with a hierarchy jobs and in it a container /a."""
+    monkeypatch.delenv("PCONT_BACKEND", raising=False)
+    monkeypatch.delenv("PCONT_STATE", raising=False)
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        status = main(["--backend", "model", "--state", str(state), *words])
+        seen = capsys.readouterr()
+        return Answer(status, seen.out, seen.err)
+
+    for words in (
+        ("mount", "-o", "cpuset,cpuacct", "--name", "jobs"),
+        ("create", "-i", "jobs:/a"),
+    ):
+        answer = run(*words)
+        assert answer.status == 0, answer.err
+    return run
+
+
+# The commands
+
+
+def test_every_command_is_one_that_changes_or_one_that_looks() -> None:
+    assert set(COMMANDS) == CHANGING | LOOKING
+    assert set(DONE) == set(COMMANDS)
+
+
+def test_the_help_lists_every_command_with_its_sentence(pcont: Run) -> None:
+    out = pcont("--help").out
+    for name, command in COMMANDS.items():
+        sentence = command.get_short_help_str(80)
+        assert re.search(rf"^  {name} +{re.escape(sentence[:40])}", out, re.M), name
+
+
+def test_nothing_at_all_is_a_usage_error(pcont: Run) -> None:
+    assert pcont().status == 2
+
+
+@every_command
+def test_the_help_of_a_command_ends_with_an_example(pcont: Run, name: str) -> None:
+    for word in ("--help", "-h"):
+        answer = pcont(name, word)
+        assert (answer.status, answer.err) == (0, "")
+        head, found, example = answer.out.partition("\n  Example:\n")
+        assert found
+        assert f"Usage: pcont {name} " in head
+        lines = example.splitlines()
+        assert lines
+        assert all(line.startswith(f"    pcont {name}") for line in lines)
+
+
+@every_command
+def test_the_examples_can_be_parsed(name: str) -> None:
+    text = (COMMANDS[name].epilog or "").partition("Example:\n")[2]
+    for line in text.splitlines():
+        words = shlex.split(line)[2:]
+        with COMMANDS[name].make_context(name, words, parent=click.Context(cli)):
+            pass
+
+
+@every_command
+def test_the_texts_are_sane(name: str) -> None:
+    help = COMMANDS[name].help or ""
+    assert help[0].isupper()
+    assert help.split("\n\n")[0].endswith(".")
+    assert len(help.split("\n")[0]) <= 80
+    for option in COMMANDS[name].params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+            assert option.help[0].isupper() or option.help.startswith("With")
+            assert option.help.endswith("."), option.name
+
+
+@every_command
+def test_options_that_are_alike_are_spelled_alike(name: str) -> None:
+    spelled = {word for one in COMMANDS[name].params for word in one.opts}
+    assert "--json" in spelled
+    assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
+    assert ("--force" in spelled) is (name in {"rm", "attach", "clone", "set"})
+    assert all(re.fullmatch(r"-[a-z]|--[a-z][a-z-]+|[a-z]+", word) for word in spelled)
+
+
+def test_the_version_is_the_packages(pcont: Run) -> None:
+    assert pcont("--version").out == f"pcont {__version__}\n"
+
+
+# JSON
+
+
+@every_command
+def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> None:
+    words = ("--dry-run", *DONE[name]) if name in CHANGING else DONE[name]
+    answers = [pcont("--json", name, *words), pcont(name, "--json", *words)]
+    for answer in answers:
+        assert answer.status == 0, answer.err
+        assert answer.out.count("\n") == 1
+        parsed = json.loads(answer.out)
+        assert list(parsed) == ["backend", "would" if name in CHANGING else "result"]
+        assert parsed["backend"] == "model"
+    assert set(json.loads(answers[0].out)) == set(json.loads(answers[1].out))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_errors_are_json_too_where_results_are(pcont: Run, name: str) -> None:
+    status = 125 if name == "run" else 3
+    for words in (("--json", name, *REFUSED[name]), (name, "--json", *REFUSED[name])):
+        answer = pcont(*words)
+        assert answer.status == status
+        assert answer.out == ""
+        assert set(answer.error) == {"code", "errno", "message", "path", "hint"}
+        assert answer.error["code"] == "not-found"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_without_json_an_error_is_a_sentence(pcont: Run, name: str) -> None:
+    answer = pcont(name, *REFUSED[name])
+    assert answer.out == ""
+    first, *more = answer.err.splitlines()
+    assert first.startswith("pcont: ")
+    assert not first.endswith(".")
+    assert all(re.match(r"  (at|hint): \S", line) for line in more)
+
+
+def test_usage_errors_are_json_too(pcont: Run) -> None:
+    answer = pcont("--json", "get")
+    assert answer.status == 2
+    assert answer.error["code"] == "usage"
+    assert "PLACE" in answer.error["message"]
+    assert answer.error["hint"].startswith("Usage: pcont get ")
+
+
+def test_json_behind_the_dashes_is_the_commands_word(pcont: Run) -> None:
+    answer = pcont("run", "nope:/a", "--", "echo", "--json")
+    assert answer.status == 125
+    assert answer.err.startswith("pcont: ")
+
+
+def test_what_was_done_is_the_result(pcont: Run) -> None:
+    assert pcont("create", "--json", "jobs:/b", "jobs:/b/c").result == ["jobs:/b", "jobs:/b/c"]
+    assert pcont("set", "--json", "jobs:/b", "cpus=0", "mems=0").result == [
+        "cpuset.cpus",
+        "cpuset.mems",
+    ]
+    assert pcont("get", "--json", "jobs:/b", "cpus").result == {"cpuset.cpus": "0"}
+    assert pcont("rm", "--json", "-r", "jobs:/b").result == ["jobs:/b/c", "jobs:/b"]
+    assert pcont("umount", "--json", "jobs").result == "jobs"
+
+
+# Dry runs
+
+
+def planned(answer: Answer) -> list[str]:
+    assert answer.status == 0, answer.err
+    return answer.out.splitlines()
+
+
+@each_changing
+def test_a_dry_run_tells_and_changes_nothing(pcont: Run, state: Path, name: str) -> None:
+    before = state.read_bytes()
+    told = planned(pcont(name, "--dry-run", *DONE[name]))
+    verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "exec")
+    assert told
+    assert all(line.split()[0] in verbs for line in told), told
+    assert json.loads(pcont(name, "-n", "--json", *DONE[name]).out)["would"] == told
+    assert state.read_bytes() == before
+
+
+@each_changing
+def test_a_dry_run_of_a_refused_command_is_refused(pcont: Run, name: str) -> None:
+    real, dry = pcont(name, *REFUSED[name]), pcont(name, "-n", *REFUSED[name])
+    assert (real.status, real.err) == (dry.status, dry.err)
+    assert dry.status != 0
+
+
+def test_a_dry_run_is_what_one_would_type(pcont: Run) -> None:
+    mems = pcont("get", "jobs:/", "mems").out.strip()
+    assert planned(pcont("create", "-n", "-i", "jobs:/b", "-s", "cpus=0")) == [
+        "mkdir /sys/fs/cgroup/jobs/b",
+        f"echo {mems} > /sys/fs/cgroup/jobs/b/cpuset.mems",
+        "echo 0 > /sys/fs/cgroup/jobs/b/cpuset.cpus",
+    ]
+
+
+# Statuses
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("get", "jobs:/a"), 0),
+        (("bogus",), 2),
+        (("get",), 2),
+        (("get", "--bogus", "jobs:/a"), 2),
+        (("get", "jobs"), 2),
+        (("set", "jobs:/a"), 2),
+        (("set", "jobs:/a", "cpus"), 2),
+        (("set", "jobs:/a", "cpus=0", "cpus=1"), 2),
+        (("attach", "jobs:/a", "x"), 2),
+        (("attach", "jobs:/a", "0"), 2),
+        (("attach", "jobs:/a", "-1"), 2),
+        (("where", "0"), 2),
+        (("rm", "--kill", "--evict", "jobs:/a"), 2),
+        (("clone", "jobs"), 2),
+        (("mount", "-o", "none"), 2),
+        (("mount", "--at", "/x"), 2),
+        (("run",), 125),
+        (("get", "nope:/a"), 3),
+        (("get", "jobs:/nope"), 3),
+        (("get", "jobs:/a", "nope"), 3),
+        (("mount", "-o", "nope"), 3),
+        (("create", "jobs:/x/y"), 3),
+        (("attach", "jobs:/a", NOBODY), 3),
+        (("rm", "jobs:/"), 4),
+        (("create", "jobs:/a"), 5),
+        (("mount", "-o", "cpuset"), 5),
+        (("create", "jobs:/.."), 7),
+        (("create", "jobs:/a\nb"), 7),
+        (("set", "jobs:/a", "cpus=9999"), 7),
+        (("set", "jobs:/a", "cpuacct.usage=1"), 7),
+        (("mount", "-o", "a,,b"), 7),
+    ],
+)
+def test_the_exit_status_says_what_went_wrong(
+    pcont: Run, words: tuple[str, ...], status: int
+) -> None:
+    assert pcont(*words).status == status
+
+
+def test_an_unknown_backend_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--backend", "nope", "subsys"]) == 2
+    monkeypatch.setenv("PCONT_BACKEND", "nope")
+    assert main(["subsys"]) == 2
+    assert "nope" in capsys.readouterr().err
+
+
+def test_backend_and_state_may_come_from_the_environment(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PCONT_BACKEND", "model")
+    monkeypatch.setenv("PCONT_STATE", str(state))
+    assert main(["mount", "-o", "cpuset"]) == 0
+    assert main(["hierarchies", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["backend"] == "model"
+    assert state.exists()
+
+
+def test_a_state_that_cannot_be_read_is_an_error_and_no_traceback(pcont: Run, state: Path) -> None:
+    state.write_text("{")
+    answer = pcont("get", "--json", "jobs:/a")
+    assert answer.status == 1
+    assert answer.error["path"] == str(state)
+    assert state.read_text() == "{"
+
+
+def test_a_state_that_is_a_directory_is_an_error_and_no_traceback(pcont: Run, state: Path) -> None:
+    state.unlink()
+    state.mkdir()
+    answer = pcont("get", "--json", "jobs:/a")
+    assert answer.status == 1
+    assert answer.error["errno"] == "EISDIR"
+
+
+def test_ctrl_c_at_any_moment_is_130(pcont: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pcont.ops.settings.keys.find", interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert pcont("get", "jobs:/a", "cpus").status == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# run and clone
+
+
+@pytest.mark.parametrize("name", ["run", "clone"])
+def test_a_command_that_is_not_there_is_127_and_nothing_is_touched(
+    pcont: Run, state: Path, name: str
+) -> None:
+    before = state.read_bytes()
+    place = "jobs:/new" if name == "run" else "jobs"
+    more = ("--create",) if name == "run" else ()
+    answer = pcont(name, *more, place, "--", "/no/such/command")
+    assert answer.status == 127
+    assert "/no/such/command" in answer.err
+    assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["run", "clone"])
+def test_what_cannot_be_executed_is_126(pcont: Run, tmp_path: Path, name: str) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    place = "jobs:/a" if name == "run" else "jobs"
+    assert pcont(name, place, "--", str(plain)).status == 126
+    assert pcont(name, place, "--", str(tmp_path)).status == 126
+    plain.chmod(0o755)
+    more = ("--auto-delete",) if name == "run" else ()
+    assert pcont(name, *more, place, "--", str(plain)).status == 126
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "nope:/a", "--", "true"),
+        ("run", "jobs:/nope", "--", "true"),
+        ("run", "jobs", "--", "true"),
+        ("run", "--bogus", "jobs:/a", "--", "true"),
+        ("run", "--auto-delete", "jobs:/nope", "--", "true"),
+        ("clone", "nope", "--", "true"),
+        ("clone", "jobs", "--pid", "1", "--", "true"),
+    ],
+)
+def test_pconts_own_failures_beside_a_command_are_125(pcont: Run, words: tuple[str, ...]) -> None:
+    assert pcont(*words).status == 125
+
+
+def test_a_command_without_dashes_is_told_of_them(pcont: Run) -> None:
+    answer = pcont("run", "jobs:/a", "true")
+    assert answer.status == 125
+    assert "Usage: pcont run [OPTIONS] PLACE -- COMMAND..." in answer.err
+    assert "put -- before it" in pcont("run", "jobs:/a").err
+
+
+@pytest.mark.parametrize("words", [("run", "--create", "jobs:/n"), ("clone", "jobs")])
+def test_what_is_behind_the_dashes_is_the_commands_whatever_it_looks_like(
+    pcont: Run, words: tuple[str, ...]
+) -> None:
+    script = 'test "$*" = "--json -- -n --help" || exit 9; exit 6'
+    more = ("--auto-delete",) if words[0] == "run" else ()
+    odd = ("--json", "--", "-n", "--help")
+    assert pcont(*words, *more, "--", "sh", "-c", script, "sh", *odd).status == 6
+
+
+def test_a_command_that_looks_like_run_changes_no_status(pcont: Run) -> None:
+    assert pcont("get", "--", "run:/a").status == 3
+    assert pcont("create", "--", "run:/a").status == 3
+    assert pcont("rm", "run:/a").status == 3
+
+
+@pytest.mark.parametrize("status", [0, 3, 7, 125, 200])
+def test_the_status_of_the_command_is_passed_on(pcont: Run, status: int) -> None:
+    shell = ("--", "sh", "-c", f"exit {status}")
+    assert pcont("run", "--create", "--auto-delete", "jobs:/r", *shell).status == status
+    assert pcont("clone", "jobs", *shell).status == status
+    assert [one["name"] for one in pcont("tree", "--json", "jobs:/").result[0]["children"]] == ["a"]
+
+
+def test_a_signal_that_ended_the_command_is_128_and_its_number(pcont: Run) -> None:
+    shell = ("--", "sh", "-c", "kill -9 $$")
+    assert pcont("run", "--auto-delete", "jobs:/a", *shell).status == 137
+    assert pcont("clone", "jobs", *shell).status == 137
+
+
+def test_run_without_auto_delete_becomes_the_command(pcont: Run, state: Path) -> None:
+    script = 'grep -c . /proc/$$/stat; echo "$PCONT_BACKEND $PCONT_STATE"; exit 6'
+    command = [sys.executable, "-m", "pcont", "--backend", "model", "--state", str(state)]
+    with subprocess.Popen(
+        [*command, "run", "jobs:/a", "--", "sh", "-c", f"echo $$; {script}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        out, _ = process.communicate()
+        assert out.splitlines() == [str(process.pid), "1", f"model {state}"]
+    assert process.returncode == 6
+
+
+def test_clone_prints_the_new_place(pcont: Run) -> None:
+    answer = pcont("clone", "jobs", "--pid", str(os.getpid()))
+    assert (answer.status, answer.out) == (0, f"jobs:/node_{os.getpid()}\n")
+    assert pcont("where", "--json", str(os.getpid())).result[0]["container"] == (
+        f"/node_{os.getpid()}"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("-o", "none", "--name", "n"), ("-o", "cpuacct"), ("-o", "cpuset", "--name", "n")]
+)
+def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
+    pcont: Run, words: tuple[str, ...]
+) -> None:
+    pcont("rm", "jobs:/a")
+    pcont("umount", "jobs")
+    name = pcont("mount", *words).out.split()[0]
+    assert pcont("create", f"{name}:/x").status == 0
+    said = pcont("umount", name)
+    assert said.status == 0
+    found = re.search(r"pcont (mount .*) brings it back", said.err)
+    assert found
+    assert pcont("get", f"{name}:/x").status == 3
+    assert pcont(*shlex.split(found[1])).status == 0
+    assert pcont("get", f"{name}:/x").status == 0
+
+
+# What is printed
+
+
+def test_what_succeeds_without_an_answer_prints_nothing(pcont: Run) -> None:
+    for words in (
+        ("create", "jobs:/b"),
+        ("set", "jobs:/b", "cpus=0"),
+        ("attach", "jobs:/a", str(os.getpid())),
+        ("attach", "jobs:/", str(os.getpid())),
+        ("rm", "jobs:/b"),
+    ):
+        assert pcont(*words) == Answer(0, "", ""), words
+
+
+def test_mount_prints_the_name_and_where(pcont: Run) -> None:
+    answer = pcont("mount", "-o", "none", "--name", "n")
+    assert answer == Answer(0, "n\t/sys/fs/cgroup/n\n", "")
+
+
+def test_keys_are_lines_and_one_key_is_bare(pcont: Run) -> None:
+    assert pcont("get", "jobs:/a", "notify_on_release").out == "0\n"
+    assert pcont("get", "jobs:/a", "notify_on_release", "cpu_exclusive").out == (
+        "notify_on_release=0\ncpuset.cpu_exclusive=0\n"
+    )
+
+
+ODD = ["x\udcff", "a\x0bb", "a\x1b[31mb", "grün", "a\tb", "a\rb"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "words", [("tree",), ("tree", "--json"), ("where", str(os.getpid())), ("rm", "--json", "{}")]
+)
+def test_containers_of_any_name_can_be_shown(
+    pcont: Run, state: Path, odd: str, words: tuple[str, ...]
+) -> None:
+    """In a locale whose output takes UTF-8 only, as en_US.UTF-8 does."""
+    command = [sys.executable, "-m", "pcont", "--backend", "model", "--state", str(state)]
+    place = f"jobs:/{odd}"
+    given = [place if word == "{}" else word for word in words]
+    for line in (["create", "-i", place], ["attach", place, str(os.getpid())], given):
+        result = subprocess.run(
+            [*command, *line],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+            check=False,
+        )
+        said = result.stderr.decode("utf-8", "surrogateescape")
+        assert "Traceback" not in said, said
+        assert result.returncode == (5 if line[0] == "rm" else 0), said
+
+
+def test_a_reader_that_goes_away_is_no_error(pcont: Run, state: Path) -> None:
+    command = f"{sys.executable} -m pcont --backend model --state {state} tree jobs:/ | true"
+    result = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr == ""

@@ -1,0 +1,91 @@
+"""Startup: what a command loads before it does anything, seen in a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcont import __version__
+
+# The edge and what it stands on; everything else waits until a command needs it.
+FIRST = {
+    *("pcont", "pcont.__main__", "pcont.cli", "pcont.command"),
+    *("pcont.errors", "pcont.signals"),
+}
+HEAVY = ("rich", "psutil", "pyroute2", "asyncio", "importlib.metadata", "json", "ctypes")
+
+
+def imported(*words: str) -> tuple[set[str], str]:
+    """The modules that an interpreter imports, and what it prints."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PCONT_")}
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines[1:]}, result.stdout
+
+
+def loaded(*words: str) -> tuple[set[str], str]:
+    """The modules that a command line loads, and what it prints."""
+    names, out = imported("-m", "pcont", *words)
+    assert "pcont.cli" in names
+    return names | {"pcont.__main__"}, out
+
+
+def heavy(names: set[str]) -> set[str]:
+    return {name for name in names for one in HEAVY if name == one or name.startswith(f"{one}.")}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("-h",), ("mount", "--help")])
+def test_help_loads_click_and_the_edge_only(words: tuple[str, ...]) -> None:
+    names, _ = loaded(*words)
+    assert {name for name in names if name.partition(".")[0] == "pcont"} == FIRST
+    assert heavy(names) == set()
+    # What the installation of Python brings with it is there before click, too; copy.py looks
+    # for a module of Jython's.
+    before, _ = imported("-c", "import click")
+    packages = {name.partition(".")[0] for name in names - before}
+    assert packages - sys.stdlib_module_names <= {"pcont", "click", "org"}
+
+
+def test_the_version_is_a_literal() -> None:
+    _, out = loaded("--version")
+    assert out == f"pcont {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("create", "-p", "-i", "jobs:/b"),
+        ("set", "jobs:/a", "cpus=0"),
+        ("get", "jobs:/a"),
+        ("hierarchies",),
+        ("tree",),
+        ("where", str(os.getpid())),
+        ("rm", "jobs:/a"),
+    ],
+)
+def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str, ...]) -> None:
+    model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
+    loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs", "/sys")
+    loaded(*model, "create", "-i", "jobs:/a")
+    names, _ = loaded(*model, *words)
+    assert {name.partition(".")[0] for name in names} & {"rich", "pyroute2", "asyncio"} == set()
+    assert "psutil" not in names
+    assert "importlib.metadata" not in names
+
+
+def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: Path) -> None:
+    state = str(tmp_path / "model.json")
+    model, _ = loaded("--backend", "model", "--state", state, "subsys")
+    kernel, _ = loaded("--backend", "cgroupfs", "doctor")
+    assert "pcont.backend_cgroupfs" not in model
+    assert not {name for name in kernel if "model" in name and name.startswith("pcont.")}
