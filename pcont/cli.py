@@ -389,7 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as err:
         click.echo(err.ctx.get_help() if err.ctx else "", err=True)
         return UsageProblem.exit_code
-    except (PcontError, OSError, click.UsageError) as err:
+    except (PcontError, OSError, RecursionError, click.UsageError) as err:
         return _refuse(_problem(err, words), app, words)
     except SystemExit:
         return 128 + signal.SIGPIPE  # click's answer to a reader that has gone
@@ -418,6 +418,8 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         if isinstance(err, click.NoSuchOption):
             hint = _ELSEWHERE.get(err.option_name, hint)
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
+    if isinstance(err, RecursionError):
+        return PcontError("containers are nested too deep here for this Python")
     assert isinstance(err, OSError)
     return from_oserror(err, next((word for word in words if word in cli.commands), "run"))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from pcont.tables import Machine
 from pcont.values import ID_LIST
 
 VERSION = 1
+ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
@@ -49,9 +49,13 @@ class StoredModel(Model):
         if self._depth:
             yield
             return
-        os.makedirs(os.path.dirname(self.file), exist_ok=True)
         # The lock is a file of its own: the state's is another one after every change.
-        with lock.locked(f"{self.file}.lock"):
+        with contextlib.ExitStack() as stack:
+            try:
+                os.makedirs(os.path.dirname(self.file), exist_ok=True)
+                stack.enter_context(lock.locked(f"{self.file}.lock"))
+            except OSError as err:
+                raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
             self._load()
             before = _text(self)
             self._depth = 1
@@ -97,17 +101,15 @@ class StoredModel(Model):
         )
 
     def _save(self) -> None:
-        directory = os.path.dirname(self.file)
-        descriptor, name = tempfile.mkstemp(prefix=".model-", dir=directory)
-        try:
-            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                stream.write(_text(self))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(name, self.file)
-        except BaseException:
-            os.unlink(name)
-            raise
+        # Whoever saves has the lock: one name does for all, and a killed one's is written over.
+        name, directory = f"{self.file}.new", os.path.dirname(self.file)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, 0o600)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(_text(self))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, self.file)
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)

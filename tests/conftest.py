@@ -1,15 +1,12 @@
-"""Which tests run here, and that none of them leaves anything behind."""
+"""Which tests run here, and why the others cannot."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from pcont.backend import Place
 from pcont.backend_cgroupfs import Cgroupfs
-from pcont.proc import Proc
 
 MUST = bool(os.environ.get("PCONT_MUST"))
 IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
@@ -35,28 +32,3 @@ def no_kernel() -> str:
 
 def _bound() -> set[str]:
     return {name for tree in Cgroupfs().trees() for name in tree.controllers}
-
-
-def _hierarchies() -> list[str]:
-    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are."""
-    return sorted(line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines())
-
-
-def _containers() -> list[str]:
-    """The top containers of this process's tests, in every hierarchy that can be seen."""
-    backend = Cgroupfs()
-    return [
-        f"{tree.id}:/{name}"
-        for tree in backend.trees()
-        for name in (backend.children(Place(tree.id)) if tree.mounted else ())
-        if name.startswith(f"pct{os.getpid()}-")
-    ]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """The same hierarchies are active after a test as before, and no container of ours is left."""
-    before = _hierarchies()
-    yield
-    assert _hierarchies() == before
-    assert _containers() == []

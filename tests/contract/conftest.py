@@ -22,9 +22,11 @@ import psutil  # noqa: F401
 import pytest
 
 from pcont import model_store, syscalls
-from pcont.backend import Backend, open_backend
+from pcont.backend import Backend, Place, open_backend
+from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.ops import doctor, mounting, running, settings, unmounting
+from pcont.proc import Proc
 from pcont.subsys import core, cpuacct, cpuset
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
@@ -288,3 +290,28 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def _hierarchies() -> list[str]:
+    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are."""
+    return sorted(line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines())
+
+
+def _containers() -> list[str]:
+    """The top containers of this process's tests, in every hierarchy that can be seen."""
+    backend = Cgroupfs()
+    return [
+        f"{tree.id}:/{name}"
+        for tree in backend.trees()
+        for name in (backend.children(Place(tree.id)) if tree.mounted else ())
+        if name.startswith(f"pct{os.getpid()}-")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """The same hierarchies are active after a test as before, and no container of ours is left."""
+    before = _hierarchies()
+    yield
+    assert _hierarchies() == before
+    assert _containers() == []
