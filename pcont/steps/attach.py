@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from errno import ESRCH
 from functools import partial
@@ -143,10 +143,15 @@ class Enter(Step):
         if self.at is None or leader is None:
             return
         leader = self.origins.get(self.task, leader)
+        yield from self._all_back(backend, self.origins, leader)
+        # Once it is back where it was, what it makes is there, too: now for what it made before.
         inside = {task for place in self.places for task in _tasks(backend, place)}
         came = inside - set(self.origins).union(*self.before.values())
-        later = [task for task in self._movers(backend) if task not in self.origins]
-        for task in [*self.origins, *later, *self._ours(backend, came)]:
+        later = {*self._movers(backend), *self._ours(backend, came)} - set(self.origins)
+        yield from self._all_back(backend, sorted(later), leader)
+
+    def _all_back(self, backend: Backend, tasks: Iterable[int], leader: Origin) -> Iterator[Action]:
+        for task in tasks:
             origin = self.origins.get(task, leader)
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, task, place, origin)
