@@ -280,7 +280,7 @@ def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) ->
 
     command = click.get_current_context().meta["command"]
     if not command:
-        raise click.UsageError("there is no COMMAND: put -- before it")
+        raise click.UsageError("there is no COMMAND")
     session = app.session(dry_run)
     status = running.run(session, place, command, create=create, auto_delete=auto_delete)
     if dry_run:
@@ -417,6 +417,8 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
         if isinstance(err, click.NoSuchOption):
             hint = _ELSEWHERE.get(err.option_name, hint)
+        if err.ctx and isinstance(err.ctx.command, Starting):
+            hint = f"put -- before COMMAND, all of it behind. {hint}"
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
     if isinstance(err, RecursionError):
         return PcontError("containers are nested too deep here for this Python")

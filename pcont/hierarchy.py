@@ -298,7 +298,8 @@ class Registry:
         if word in self.known_subsystems():
             return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
         if "/" in word:
-            return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"{_did_you_mean(word)}")
+            name = word.replace(":", "/").partition("/")[0]
+            return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
         near = difflib.get_close_matches(word, self.names, n=3)
         known = f"near: {', '.join(near)}" if near else f"known: {', '.join(self.names)}"
         return NotFound(f"there is no hierarchy {word!r}", hint=known)

@@ -45,25 +45,34 @@ def mount(
     check_path(at or "/")
     if point:
         point = session.backend.resolve(os.path.abspath(point))
+    name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
-        name = name or (os.path.basename(point.rstrip("/")) if tie else "")
         lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
-        if options is None and tie and not lost:
-            raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
-        controllers = wanted(registry, "all" if options is None else options)
-        if not name and (tie or not controllers):
-            raise UsageProblem(
-                "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
-            )
+        controllers = _asked_for(registry, options, point, name, bool(lost), tie)
         wish = Wish(controllers, name, point, release_agent, join("/", at), freezer)
         if name and lost:
             return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
         if same:
             return _again(session, wish, same)
-        if tie:
-            return mount_tie(session, registry, wish)
-        return _mount_fresh(session, registry, wish)
+        return (mount_tie if tie else _mount_fresh)(session, registry, wish)
+
+
+def _asked_for(
+    registry: Registry, options: str | None, point: str, name: str, lost: bool, tie: bool
+) -> tuple[str, ...]:
+    """The controllers that the words of the call mean; UsageProblem where they do not fit."""
+    controllers = wanted(registry, "all" if options is None else options)
+    last = os.path.basename(point)
+    if options is None and tie and not lost:
+        raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
+    if options is None and last in controllers and not name:
+        raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
+    if not name and (tie or not controllers):
+        raise UsageProblem(
+            "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
+        )
+    return controllers
 
 
 def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:

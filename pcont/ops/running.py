@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 
 from pcont import explain, guard, signals
@@ -156,7 +157,7 @@ def _spawn(
     if session.dry_run:
         container, steps = plan(os.getpid())
         session.carry_out([*steps, _enter(container, os.getpid(), command)])
-        session.planned.append(f"exec {' '.join(command)}")
+        session.planned.append(f"exec {shlex.join(command)}")
         return 0
     # Held until the end: what arrives meanwhile is for the command.
     with signals.held():

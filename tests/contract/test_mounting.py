@@ -85,6 +85,8 @@ def test_words_that_are_no_subsystems(bare: Pcont) -> None:
     bare.fails(2, "mount", "-o", "cpuset", "--at", "/a")
     bare.fails(2, "mount", "-o", "cpuset", "--no-freezer")
     assert "-o" in bare.fails(2, "mount", "--tie", "--name", "x")
+    assert "pcont mount -o cpuset" in bare.fails(2, "mount", "cpuset")
+    assert "did you mean cpuset" in bare.fails(2, "umount", "cpuset:/a")
     assert rows(bare) == {}
 
 
