@@ -423,7 +423,9 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
     if isinstance(err, RecursionError):
         return PcontError("containers are nested too deep here for this Python")
     assert isinstance(err, OSError)
-    return from_oserror(err, next((word for word in words if word in cli.commands), "run"))
+    problem = from_oserror(err, next((word for word in words if word in cli.commands), "run"))
+    problem.left = getattr(err, "left", [])
+    return problem
 
 
 _ELSEWHERE = {
@@ -447,6 +449,6 @@ def _interrupted(err: Interrupted, app: App) -> int:
     from pcont import render
 
     problem = PcontError(str(err))
-    problem.code, problem.undone, problem.left = "interrupted", True, err.left
+    problem.code, problem.undone, problem.left = "interrupted", err.undone, err.left
     render.error(problem, as_json=app.json)
     return 128 + err.number

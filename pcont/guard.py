@@ -1,12 +1,18 @@
-"""What is not killed or moved unless --force says so: pid 1, the leader of one's own login."""
+"""Who is not killed, moved or frozen unless --force says so: pid 1, the leader of one's login."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 
-from pcont.errors import Denied
+from pcont.backend import Place, exists
+from pcont.errors import Busy, Denied
+from pcont.hierarchy import Container
 from pcont.session import Session
+
+FREEZER = "freezer"
+FREEZING = ("freezer.self_freezing", "freezer.parent_freezing")
 
 
 def check_move(session: Session, *pids: int) -> None:
@@ -25,6 +31,42 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
             raise Denied(f"process {pid} runs this pcont, and is not killed by it")
         if not session.force and pid in {1, *_login_session()}:
             raise _denied(pid, "killed")
+
+
+def check_frozen(session: Session, container: Container) -> None:
+    """Busy where what enters a container stops at once: pcont would, with the lock in its hand."""
+    for place in container.places:
+        if FREEZER in place.tree.split(","):
+            with contextlib.suppress(FileNotFoundError):
+                flags = [session.backend.read(_there(session, place), file) for file in FREEZING]
+                if any(flag.strip() == "1" for flag in flags):
+                    raise Busy(
+                        f"{container.name} is frozen, and what enters it stops at once",
+                        path=session.backend.show(place),
+                        hint=f"pcont set {container.name} freezer.state=THAWED",
+                    )
+
+
+def _there(session: Session, place: Place) -> Place:
+    """The container, or the nearest one above that is there."""
+    while not place.is_root and not exists(session.backend, place):
+        place = place.parent
+    return place
+
+
+def check_freeze(session: Session, places: Iterable[Place]) -> None:
+    """Denied where pcont would freeze itself, or without --force what it descends from."""
+    for place in places:
+        for pid in [*_lineage(session), 1, *_login_session()]:
+            with contextlib.suppress(ProcessLookupError):
+                path = session.backend.membership(pid).get(place.tree, "/")
+                below = f"{path}/".startswith(f"{place.path.rstrip('/')}/")
+                if below and (pid == os.getpid() or not session.force):
+                    raise Denied(
+                        f"process {pid} is in there, and is not frozen by its own pcont",
+                        path=session.backend.show(place),
+                        hint="" if pid == os.getpid() else "--force does it all the same",
+                    )
 
 
 def _denied(pid: int, what: str) -> Denied:

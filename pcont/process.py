@@ -6,9 +6,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from errno import ENOENT, errorcode
-from types import FrameType
 from typing import NoReturn
 
 from pcont import signals
@@ -22,6 +21,9 @@ FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+
+SI_KERNEL = 0x80  # sigaction(2)
+HEARING = 1.0  # seconds
 
 _GO = b"g"
 _FAILED_TO_START = 125
@@ -60,6 +62,10 @@ class Child:
         self._hear, report = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
+            # What the terminal sends takes its course here, be it before the command or in it.
+            for number in FORWARDED:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
             os.close(self._tell)
             os.close(self._hear)
             _become(program, command, {**os.environ, **extra}, wait, report)
@@ -68,13 +74,26 @@ class Child:
         self._descriptors = [self._tell, self._hear]
 
     def start(self) -> None:
-        """Let it go; raises NotExecutable where it could not become the command."""
-        os.write(self._tell, _GO)
-        failure = os.read(self._hear, 16)
-        self._close()
-        if failure:
-            number = int(failure)
-            raise refused(self.program, OSError(number, os.strerror(number)))
+        """Let it go; raises NotExecutable where it could not become the command.
+
+        From here on signals are blocked, until `wait` has handed them on.
+        """
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
+        try:
+            signals.check()
+            with contextlib.suppress(BrokenPipeError):  # it has been killed: wait will tell
+                os.write(self._tell, _GO)
+            failure = os.read(self._hear, 16)
+            self._close()
+            if failure:
+                number = int(failure)
+                raise refused(self.program, OSError(number, os.strerror(number)))
+        except BaseException:
+            self._unblock()
+            raise
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def abandon(self) -> None:
         """It ends without having done anything; once is enough."""
@@ -88,10 +107,26 @@ class Child:
 
     def wait(self) -> int:
         """Its exit status, or 128+N; signals meant for it are passed on."""
-        with _passing_on(self.pid):
-            _, status = os.waitpid(self.pid, 0)
+        try:
+            while True:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    break
+                # Not for ever: in a program with threads, SIGCHLD may be another one's to hear.
+                arrived = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, HEARING)
+                if arrived:
+                    self._pass_on(arrived)
+        finally:
+            self._unblock()
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
+
+    def _pass_on(self, arrived: signal.struct_siginfo) -> None:
+        by_terminal = arrived.si_code == SI_KERNEL and arrived.si_signo in FROM_THE_TERMINAL
+        # What the terminal sends, it has sent to the command, too.
+        if arrived.si_signo != signal.SIGCHLD and not by_terminal:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, arrived.si_signo)
 
 
 def _become(
@@ -105,37 +140,3 @@ def _become(
         os.write(report, str(err.errno).encode())
     finally:
         os._exit(_FAILED_TO_START)
-
-
-@contextlib.contextmanager
-def _passing_on(pid: int) -> Iterator[None]:
-    """Pass signals on to the command, those that were held back first."""
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        if number in FROM_THE_TERMINAL and _in_the_foreground():
-            return  # the terminal has sent it to the command, too
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
-        for number in signals.drain():
-            forward(number, None)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _in_the_foreground() -> bool:
-    """Whether the terminal sends its signals to this process group."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)

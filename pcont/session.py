@@ -56,7 +56,7 @@ class Session:
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
-        with signals.shielded(), self.backend.turn():
+        with signals.held(), signals.shielded(), self.backend.turn():
             done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:

@@ -19,11 +19,15 @@ _shields = 0
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end. Exit status 128+N; `left` is what could not be put back."""
+    """A signal asked for the end. Exit status 128+N.
+
+    `undone`: something had been done by then, and was undone; `left`: but for this.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.number = number
+        self.undone = False
         self.left: list[str] = []
 
 
@@ -36,7 +40,7 @@ def held() -> Iterator[None]:
     failed, the failure is the answer.
     """
     global _depth
-    if _depth or threading.current_thread() is not threading.main_thread():
+    if _depth or not _in_main_thread():
         yield
         return
     before = handle(lambda number, frame: _arrived.append(number))
@@ -44,17 +48,19 @@ def held() -> Iterator[None]:
     try:
         yield
     except BaseException:
+        restore(before)
         _arrived.clear()
         raise
+    else:
+        restore(before)
+        deliver()
     finally:
         _depth = 0
-        restore(before)
-    deliver()
 
 
 def check() -> None:
     """Raise Interrupted if a signal has come that was held back."""
-    if _arrived and not _shields:
+    if _arrived and not _shields and _in_main_thread():
         number = _arrived[0]
         _arrived.clear()
         raise Interrupted(number)
@@ -64,6 +70,9 @@ def check() -> None:
 def shielded() -> Iterator[None]:
     """What is done here is not interrupted: `check` finds nothing."""
     global _shields
+    if not _in_main_thread():
+        yield
+        return
     _shields += 1
     try:
         yield
@@ -86,11 +95,16 @@ def deliver() -> None:
 
 def handle(handler: Handler) -> dict[signal.Signals, Any]:
     """Set a handler; the ones before. A signal that is ignored (nohup) stays ignored."""
-    before = {number: signal.getsignal(number) for number in DEFERRED}
-    for number, old in before.items():
-        if old is not signal.SIG_IGN:
-            signal.signal(number, handler)
+    found = {number: signal.getsignal(number) for number in DEFERRED}
+    # None is a handler that was not set from Python, and could not be set again.
+    before = {number: old for number, old in found.items() if old not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
     return before
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def restore(before: dict[signal.Signals, Any]) -> None:

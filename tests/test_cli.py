@@ -416,7 +416,7 @@ def test_a_command_without_dashes_is_told_of_them(pcont: Run) -> None:
     answer = pcont("run", "jobs:/a", "true")
     assert answer.status == 125
     assert "Usage: pcont run [OPTIONS] PLACE -- COMMAND..." in answer.err
-    assert "put -- before it" in pcont("run", "jobs:/a").err
+    assert "put -- before COMMAND" in pcont("run", "jobs:/a").err
 
 
 @pytest.mark.parametrize("words", [("run", "--create", "jobs:/n"), ("clone", "jobs")])

@@ -560,3 +560,16 @@ def test_undoing_what_was_never_done_does_nothing(model: Model) -> None:
 def test_a_refusal_is_never_a_bare_oserror(model: Model) -> None:
     with pytest.raises(PcontError):
         carry_out(model, [Make(Place(TREE, "/no/such/parent"), "create x")])
+
+
+def test_what_cannot_be_taken_back_is_done_when_a_signal_comes(
+    log: list[str], handler: list[int]
+) -> None:
+    class Last(Note):
+        @property
+        def final(self) -> bool:
+            return True
+
+    carry_out(Model(), [Note("a", log), Last("b", log, interrupted_by=signal.SIGTERM)])
+    assert log == ["do a", "do b", "finish b"]
+    assert handler == [signal.SIGTERM]

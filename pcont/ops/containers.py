@@ -12,8 +12,8 @@ from errno import EEXIST, ENOENT
 
 from pcont import explain, guard, keys, signals, subsys
 from pcont.backend import Backend, Place, exists
-from pcont.errors import Busy, Denied, LimitReached, UsageProblem
-from pcont.hierarchy import Container, Registry, present, required
+from pcont.errors import Busy, Denied, LimitReached, PcontError, UsageProblem
+from pcont.hierarchy import Container, Registry, present, reachable, required
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.attach import Enter
@@ -70,6 +70,8 @@ class _Planner:
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
     ) -> None:
         """Plan what is missing of a container, and its settings."""
+        for member in container.hierarchy.members:
+            reachable(member.tree)
         doing = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
@@ -182,15 +184,20 @@ def remove(
         raise UsageProblem("--kill and --evict exclude each other")
     with session.turn() as registry:
         doomed = _doomed(session, registry, places, recursive)
-        if kill:
-            _kill(session, doomed)
+        killed: set[int] = set()
         steps: list[Step] = []
         for container in doomed if evict else ():
             steps += _evictions(session, container, _refuge(container, doomed))
         if not (kill or evict):
             _need_empty(session.backend, doomed)
-        steps += removals(session.backend, doomed)
-        session.carry_out(steps)
+        try:
+            if kill:
+                _kill(session, doomed, killed)
+            session.carry_out([*steps, *removals(session.backend, doomed)])
+        except (PcontError, signals.Interrupted) as err:
+            if killed:
+                err.left.append(f"{len(killed)} killed")
+            raise
         for container in doomed:
             note_ties(session, registry, container, "which may be partial now")
         return [container.name for container in doomed]
@@ -264,26 +271,39 @@ def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
 
 
 def _evictions(session: Session, container: Container, refuge: Container) -> list[Step]:
-    """The moves that empty a container: by process where all its threads are inside."""
-    backend, there = session.backend, present(session.backend, container)
-    targets = [place for place in refuge.places if place.tree in {one.tree for one in there}]
-    left = {int(task) for place in there for task in backend.read(place, "tasks").split()}
+    """The moves that empty a container, of each task in those trees where it is inside.
+
+    By process where all its threads are inside, too.
+    """
+    backend = session.backend
+    inside: dict[int, set[str]] = {}
+    for place in present(backend, container):
+        for text in backend.read(place, "tasks").split():
+            inside.setdefault(int(text), set()).add(place.tree)
     steps: list[Step] = []
-    for task in sorted(left):
-        if task not in left:
-            continue
-        threads: set[int] = set()
-        with contextlib.suppress(ProcessLookupError):
-            threads = set(backend.threads(task))
+    for task in sorted(inside):
+        if task not in inside:
+            continue  # went with its process
+        trees = inside[task]
+        threads = _threads(backend, task)
         guard.check_move(session, *threads, task)
-        whole = bool(threads) and threads <= left
-        left -= threads if whole else {task}
+        whole = bool(threads) and all(inside.get(one) == trees for one in threads)
+        for one in threads if whole else [task]:
+            inside.pop(one)
         doing = f"move task {task} from {container.name} to {refuge.name}"
+        targets = [place for place in refuge.places if place.tree in trees]
         steps.append(Enter(task, whole, targets, doing))
     return steps
 
 
-def _kill(session: Session, doomed: Sequence[Container]) -> None:
+def _threads(backend: Backend, task: int) -> list[int]:
+    try:
+        return backend.threads(task)
+    except ProcessLookupError:
+        return []
+
+
+def _kill(session: Session, doomed: Sequence[Container], killed: set[int]) -> None:
     """SIGKILL everything inside, again and again until nobody is left or patience ends."""
     places = [place for one in doomed for place in present(session.backend, one)]
     limit = time.monotonic() + KILL_PATIENCE
@@ -301,6 +321,7 @@ def _kill(session: Session, doomed: Sequence[Container]) -> None:
         for task, place in tasks.items():
             with contextlib.suppress(ProcessLookupError):
                 session.backend.kill(task, signal.SIGKILL, place)
+                killed.add(task)
         time.sleep(KILL_PAUSE)
 
 

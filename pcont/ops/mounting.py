@@ -99,7 +99,7 @@ def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
 def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
     """One more view of what is there; nothing of it is reset."""
     tree = same.members[0].tree
-    if wish.release_agent and tree.mounted and not any(mount.ours for mount in tree.mounts):
+    if wish.release_agent and tree.mounted and not all(mount.ours for mount in tree.mounts):
         raise Denied(
             f"{same.name} was mounted by others, and has a release agent of theirs or none",
             hint=f"pcont set {same.name}:/ release_agent={wish.release_agent}",

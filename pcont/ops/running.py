@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from pcont import explain, guard, signals
 from pcont.errors import Busy, PcontError, UsageProblem
@@ -44,14 +45,17 @@ def run(
                 steps = _entering(session, container, create)
                 done = session.carry_out([*steps, _enter(container, os.getpid(), command)])
             signals.check()
-        execute(program, command, {**os.environ, **session.backend.environment()})
-    except OSError as err:
-        failure = refused(program, err)
-        session.take_back(done, failure)
-        raise failure from err
-    except signals.Interrupted as err:
+        _become(session, program, command)
+    except (PcontError, signals.Interrupted) as err:
         session.take_back(done, err)
         raise
+
+
+def _become(session: Session, program: str, command: Sequence[str]) -> NoReturn:
+    try:
+        execute(program, command, {**os.environ, **session.backend.environment()})
+    except OSError as err:
+        raise refused(program, err) from err
 
 
 def _run_and_tidy(
@@ -70,6 +74,7 @@ def _run_and_tidy(
 
 
 def _entering(session: Session, container: Container, create: bool) -> list[Step]:
+    guard.check_frozen(session, container)
     if create:
         return create_steps(session.backend, container)
     required(session.backend, container)
@@ -138,7 +143,9 @@ def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Contai
             f"task {task} is {found.state} in {name}: {paths}",
             hint=f"pcont attach {name}:/PATH {task} brings it together",
         )
-    return hierarchy.container(found.container).child(f"node_{pid}")
+    parent = hierarchy.container(found.container)
+    guard.check_frozen(session, parent)
+    return parent.child(f"node_{pid}")
 
 
 Plan = Callable[[int], tuple[Container, list[Step]]]
@@ -184,7 +191,6 @@ def _start(
             container, steps = plan(child.pid)
             done = session.carry_out([*steps, _enter(container, child.pid, command)])
         started(container.name)
-        signals.check()
         child.start()
     except BaseException as err:
         # Before anything is undone the child has ended: one that is ending cannot be moved.
@@ -204,5 +210,5 @@ def _tidy(session: Session, container: Container) -> None:
                 session.carry_out(removals(session.backend, [container]))
                 return
             session.warn(f"{container.name} stays: {next(filter(None, reasons))}")
-    except PcontError as err:
-        session.warn(f"{container.name} stays: {err.message}")
+    except (PcontError, OSError) as err:
+        session.warn(f"{container.name} stays: {err}")

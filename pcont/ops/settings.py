@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 
-from pcont import keys, subsys
+from pcont import guard, keys, subsys
 from pcont.backend import Backend, Place
 from pcont.errors import UsageProblem, from_oserror
 from pcont.hierarchy import Container, required
@@ -85,6 +85,8 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
+            if file == "freezer.state" and text.strip() == "FROZEN":
+                guard.check_freeze(session, places)
         session.carry_out(_in_order(session.backend, container, settings, entries))
         return files
 
@@ -110,4 +112,6 @@ def _entry(session: Session, container: Container, file: str, text: str) -> Step
     """`tasks=TID` and `cgroup.procs=PID` attach; 0 is the writer itself, as the patch has it."""
     if not re.fullmatch("[0-9]{1,10}", text.strip()):
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
+    if int(text) in (0, os.getpid()):
+        guard.check_frozen(session, container)
     return entry(session, container, int(text) or os.getpid(), thread=file == "tasks")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pcont.backend import Place, Tree, TreeRequest, exists
 from pcont.errors import Busy
-from pcont.hierarchy import TIE, Registry, Tie
+from pcont.hierarchy import TIE, Registry, Tie, reachable
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
     Mounted,
@@ -28,6 +28,8 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     home = TreeRequest((), wish.name)
     check_name(registry, wish.name)
     holders = registry.holders(_members_wanted(registry, wish))
+    for tree in holders:
+        reachable(tree)
     bound = {name for tree in holders for name in tree.controllers}
     free = [name for name in _members_wanted(registry, wish) if name not in bound]
     refuse_unified(session, registry, free)

@@ -36,7 +36,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
             _need_untied(registry, tree)
         count = count_containers(session.backend, Place(tree.id))
         children = count != 1
-        steps = _tie_steps(session, one, children) if one.tie and last else []
+        steps = _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
         session.carry_out(steps)
         if last and children:
@@ -73,21 +73,39 @@ def _need_untied(registry: Registry, tree: Tree) -> None:
 
 def _stays(one: Hierarchy, count: int | None) -> str:
     """What to know of a hierarchy that has containers: the root is one that does not count."""
-    tree = one.members[0].tree
-    return f"{one.name} stays active with its {(count or 1) - 1} containers; {how_to_mount(tree)}"
+    below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
+    return f"{one.name} stays active with its {below}; {how_to_mount(one.members[0].tree)}"
 
 
-def _tie_steps(session: Session, one: Hierarchy, stays: bool) -> list[Step]:
-    """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
+def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
+    """What goes with a tie: the containers of --at that pcont made, the members it mounted.
+
+    What another tie stands on stays.
+    """
     assert one.tie
+    others = [tie for tie in registry.ties if tie.name != one.name]
+    needed = {member.tree.id for tie in others for member in tie.members[1:]}
     steps: list[Step] = []
     for text in reversed(one.tie.made_at) if not stays else ():
         place = Place(*text.split(":", 1))
-        if _can_go(session, place, {step.place for step in steps if isinstance(step, Remove)}):
+        roots = [
+            member.at for tie in others for member in tie.members if member.tree.id == place.tree
+        ]
+        going = {step.place for step in steps if isinstance(step, Remove)}
+        if not any(f"{root}/".startswith(f"{place.path}/") for root in roots) and _can_go(
+            session, place, going
+        ):
             steps.append(Remove(place, f"remove {text}"))
     for member in one.members[1:]:
-        if member.tree.id in one.tie.mounted and member.tree.mounted:
-            steps += _umount_steps(member.tree, list(member.tree.mounts), True)
+        ours = [mount for mount in member.tree.mounts if mount.ours]
+        if member.tree.id in one.tie.mounted and ours:
+            if member.tree.id in needed:
+                session.warn(f"{member.tree.id} stays mounted: another tie stands on it")
+                continue
+            last = len(ours) == len(member.tree.mounts)
+            steps += _umount_steps(member.tree, ours, last)
+            if last and count_containers(session.backend, Place(member.tree.id)) != 1 and stays:
+                session.warn(f"{member.tree.id} stays active; {how_to_mount(member.tree)}")
     return steps
 
 

@@ -43,6 +43,11 @@ class Step(ABC):
         """Whether a step that failed had changed something by then."""
         return False
 
+    @property
+    def final(self) -> bool:
+        """Whether it cannot be taken back: a signal that comes during it finds all done."""
+        return False
+
     def notes(self) -> list[str]:
         """What the user should know although it went well."""
         return []
@@ -72,10 +77,11 @@ class Done:
         """Take everything back because of an error, which says then what became of it."""
         touched = len(self.steps) > 1 or any(step.half_done for step in self.steps)
         left = self.undo()
-        if isinstance(err, PcontError):
-            err.undone = err.undone or touched
         if isinstance(err, (PcontError, signals.Interrupted)):
+            err.undone = err.undone or touched
             err.left += left
+        elif left:
+            err.__dict__["left"] = left
 
 
 def _failures(step: Step, action: Action) -> list[str]:
@@ -109,7 +115,8 @@ def carry_out(
                     step.do(backend)
                 except OSError as err:
                     raise step.refusal(backend, err) from err
-            signals.check()
+            if steps and not steps[-1].final:
+                signals.check()
         except BaseException as err:
             done.undo_for(err)
             raise

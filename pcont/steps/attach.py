@@ -54,6 +54,7 @@ class Enter(Step):
     origins: dict[int, Origin] = field(default_factory=dict)
     before: dict[Place, set[int]] = field(default_factory=dict)
     at: Place | None = None
+    moved: bool = False
     vanished: bool = False
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class Enter(Step):
         self.at = place
         try:
             backend.write(place, file, str(task))
+            self.moved = True
         except OSError as err:
             if err.errno != ESRCH or _lives(backend, task):
                 raise
@@ -147,7 +149,8 @@ class Enter(Step):
         # Once it is back where it was, what it makes is there, too: now for what it made before.
         inside = {task for place in self.places for task in _tasks(backend, place)}
         came = inside - set(self.origins).union(*self.before.values())
-        later = {*self._movers(backend), *self._ours(backend, came)} - set(self.origins)
+        threads = self._movers(backend) if self._same(backend, self.task) else []
+        later = {*threads, *self._ours(backend, came)} - set(self.origins)
         yield from self._all_back(backend, sorted(later), leader)
 
     def _all_back(self, backend: Backend, tasks: Iterable[int], leader: Origin) -> Iterator[Action]:
@@ -174,7 +177,7 @@ class Enter(Step):
 
     @property
     def half_done(self) -> bool:
-        return self.at not in (None, self.places[0])
+        return self.moved
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)

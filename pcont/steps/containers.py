@@ -65,15 +65,14 @@ class Remove(Step):
             return
         yield lambda: backend.make(self.place)
         for file, text in self.settings:
-            yield partial(self._restore, backend, file, text)
+            yield partial(restore, backend, self.place, file, text)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)
         yield lambda: backend.set_owners(self.place, self.owners)
 
-    def _restore(self, backend: Backend, file: str, text: str) -> None:
-        if backend.read(self.place, file) != text:
-            for target, line in subsys.writes_back(file, text):
-                backend.write(self.place, target, line)
+    @property
+    def final(self) -> bool:
+        return not self.keep
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.remove(backend, self.place, err, self.doing)
@@ -88,6 +87,13 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
+
+
+def restore(backend: Backend, place: Place, file: str, text: str) -> None:
+    """Make a control file read as it did."""
+    if backend.read(place, file) != text:
+        for target, line in subsys.writes_back(file, text):
+            backend.write(place, target, line)
 
 
 @dataclass

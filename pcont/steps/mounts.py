@@ -14,7 +14,7 @@ from pcont import signals
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
 from pcont.errors import Busy, PcontError, from_oserror
 from pcont.steps import Action, Step
-from pcont.steps.containers import settings
+from pcont.steps.containers import restore, settings
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
@@ -35,8 +35,10 @@ class MakeDirectory(Step):
         return [f"mkdir {quote(self.directory)}"]
 
     def do(self, backend: Backend) -> None:
-        backend.make_directory(self.directory)
-        self.made = True
+        # A step before this one, or somebody else, may have made it.
+        if backend.missing(self.directory):
+            backend.make_directory(self.directory)
+            self.made = True
 
     def undo(self, backend: Backend) -> Iterator[Action]:
         if self.made:
@@ -141,7 +143,7 @@ class UmountTree(Step):
         yield lambda: self._mount_again(backend)
         root = Place(self.tree.id)
         for file, text in self.settings:
-            yield partial(backend.write, root, file, text)
+            yield partial(restore, backend, root, file, text)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, root, name, text)
 

@@ -100,6 +100,10 @@ class Write(Step):
             yield partial(restore_affinity, backend, task, cpus)
 
     @property
+    def final(self) -> bool:
+        return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)
+
+    @property
     def half_done(self) -> bool:
         return bool(self.old)
 

@@ -312,3 +312,17 @@ def test_a_task_may_call_itself_anything(jobs: Jobs) -> None:
             process.kill()
             process.wait()
             process.stdout.close()  # type: ignore[union-attr]
+
+
+def test_evict_leaves_a_task_alone_where_it_is_elsewhere(
+    pcont: Pcont, two: tuple[str, str], name: str, start: Callable[..., int]
+) -> None:
+    pid = start(threads=3)
+    pcont.ok("attach", f"cpuset:/{name}/old", str(pid))
+    pcont.ok("attach", f"cpuacct:/{name}/new", str(pid))
+    pcont.ok("rm", "--evict", f"cpuset,cpuacct:/{name}/new")
+    for task in threads_of(pid):
+        assert pcont.paths(task)["cpuset"] == f"/{name}/old"
+        assert pcont.paths(task)["cpuacct"] == f"/{name}"
+    for tree in two:
+        pcont.ok("create", f"{tree}:/{name}/new")

@@ -441,3 +441,30 @@ def test_a_release_agent_of_others_stays_theirs(kernel: Pcont, tmp_path: Path) -
     said = kernel.fails(4, "mount", "-o", "cpuset", "--release-agent", "/bin/true")
     assert "pcont set" in said
     assert kernel.get("cpuset:/", "release_agent") == before
+
+
+def test_what_another_tie_stands_on_stays(bare: Pcont) -> None:
+    bare.ok("mount", "--tie", "--name", "one", "-o", "cpuacct", "--no-freezer", "--at", "/1")
+    bare.ok("mount", "--tie", "--name", "two", "-o", "cpuacct", "--no-freezer", "--at", "/1/2")
+    bare.ok("create", "two:/c")
+    noted = bare("umount", "one")
+    assert noted.status == 0
+    assert "another tie stands on it" in noted.err
+    assert bare.get("two:/c", "cpuacct.usage") == "0"
+    bare.ok("rm", "two:/c")
+    bare.ok("umount", "two")
+    bare.ok("rm", "cpuacct:/1")
+    bare.ok("umount", "cpuacct")
+    assert rows(bare) == {}
+
+
+def test_a_tie_needs_members_that_can_be_seen(bare: Pcont) -> None:
+    bare.ok("mount", "-o", "cpuacct")
+    bare.ok("create", "cpuacct:/a")
+    bare.ok("umount", "cpuacct")
+    said = bare.fails(3, "mount", "--tie", "--name", "jobs", "-o", "cpuacct", "--no-freezer")
+    assert "pcont mount -o cpuacct" in said
+    assert "pcont mount -o cpuacct" in bare.fails(3, "create", "cpuacct:/b")
+    bare.ok("mount", "-o", "cpuacct")
+    bare.ok("rm", "cpuacct:/a")
+    bare.ok("umount", "cpuacct")
