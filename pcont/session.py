@@ -56,8 +56,9 @@ class Session:
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
-        with signals.held(), signals.shielded(), self.backend.turn():
-            done.undo_for(err)
+        if done.steps:
+            with signals.held(), signals.shielded(), self.backend.turn():
+                done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""
