@@ -120,6 +120,11 @@ class Place:
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
+    @property
+    def controllers(self) -> list[str]:
+        """The words of the tree's id: its controllers, and its name as `name=x`."""
+        return self.tree.split(",")
+
     def child(self, name: str) -> Place:
         return replace(self, path=join(self.path, name))
 
@@ -127,6 +132,15 @@ class Place:
 def join(base: str, path: str) -> str:
     """`path` below `base`, both as paths of containers."""
     return "/" + "/".join(word for word in f"{base}/{path}".split("/") if word)
+
+
+def below(path: str, base: str) -> str | None:
+    """A path as seen from a container at or above it, `/` being that container; None elsewhere."""
+    if base == "/":
+        return path
+    if path == base or path.startswith(f"{base}/"):
+        return path[len(base) :] or "/"
+    return None
 
 
 def check_path(path: str) -> None:

@@ -20,6 +20,7 @@ from pcont.backend import (
     Tree,
     TreeRequest,
     WriteRefused,
+    below,
     exists,
     join,
 )
@@ -252,9 +253,9 @@ class Cgroupfs:
         """The directory of a place, by the mount that shows it; prefixed names are preferred."""
         tree = self._tree(place.tree)
         for mount in sorted(tree.mounts, key=_preference):
-            below = _below(place.path, mount.root)
-            if below is not None:
-                return os.path.join(mount.point, below) if below else mount.point, mount
+            seen = below(place.path, mount.root)
+            if seen is not None:
+                return mount.point.rstrip("/") + (seen if seen != "/" else ""), mount
         raise FileNotFoundError(errno.ENOENT, "the hierarchy is not mounted", tree.id)
 
     def _tree(self, id: str) -> Tree:
@@ -313,12 +314,3 @@ def _on_top(line: procfs.MountLine) -> bool:
     except OSError:
         return False
     return line.device == f"{os.major(device)}:{os.minor(device)}"
-
-
-def _below(path: str, root: str) -> str | None:
-    """What is left of `path` below `root`; None where it is not below."""
-    if root == "/":
-        return path[1:]
-    if path == root or path.startswith(root + "/"):
-        return path[len(root) + 1 :]
-    return None

@@ -52,7 +52,8 @@ class App:
             if self.json:
                 render.as_json(session.backend.name, "would", session.planned)
             else:
-                click.echo("\n".join(session.planned)) if session.planned else None
+                for line in session.planned:
+                    click.echo(line)
         elif self.json:
             render.as_json(session.backend.name, "result", result)
         else:

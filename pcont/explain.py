@@ -138,7 +138,7 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
 def _no_entry(backend: Backend, place: Place, errno: int) -> Breach | None:
     site = LiveSite(backend, place)
     with contextlib.suppress(OSError, ValueError):
-        for name in place.tree.split(","):
+        for name in place.controllers:
             table = subsys.load(name)
             for rule in table.entry if table else ():
                 breach = rule(site)

@@ -6,37 +6,37 @@ import contextlib
 import os
 from collections.abc import Iterable
 
-from pcont.backend import Place, exists
+from pcont import subsys
+from pcont.backend import Place, below, exists
 from pcont.errors import Busy, Denied
 from pcont.hierarchy import Container
 from pcont.session import Session
 
-FREEZER = "freezer"
 FREEZING = ("freezer.self_freezing", "freezer.parent_freezing")
 
 
 def check_move(session: Session, *pids: int) -> None:
     """Denied for pid 1, and for the leader of the login session that the caller sits in."""
-    protected = {1, *_login_session()}
+    protected = _protected(session)
     for pid in pids:
-        if not session.force and pid in protected:
+        if pid in protected:
             raise _denied(pid, "moved")
 
 
 def check_kill(session: Session, pids: Iterable[int]) -> None:
     """Denied for those and, with or without --force, for pcont itself and what it descends from."""
-    lineage = set(_lineage(session))
+    lineage, protected = set(_lineage(session)), _protected(session)
     for pid in pids:
         if pid in lineage:
             raise Denied(f"process {pid} runs this pcont, and is not killed by it")
-        if not session.force and pid in {1, *_login_session()}:
+        if pid in protected:
             raise _denied(pid, "killed")
 
 
 def check_frozen(session: Session, container: Container) -> None:
     """Busy where what enters a container stops at once: pcont would, with the lock in its hand."""
     for place in container.places:
-        if FREEZER in place.tree.split(","):
+        if subsys.FREEZER in place.controllers:
             with contextlib.suppress(FileNotFoundError):
                 flags = [session.backend.read(_there(session, place), file) for file in FREEZING]
                 if any(flag.strip() == "1" for flag in flags):
@@ -60,8 +60,8 @@ def check_freeze(session: Session, places: Iterable[Place]) -> None:
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
                 path = session.backend.membership(pid).get(place.tree, "/")
-                below = f"{path}/".startswith(f"{place.path.rstrip('/')}/")
-                if below and (pid == os.getpid() or not session.force):
+                inside = below(path, place.path) is not None
+                if inside and (pid == os.getpid() or not session.force):
                     raise Denied(
                         f"process {pid} is in there, and is not frozen by its own pcont",
                         path=session.backend.show(place),
@@ -72,6 +72,10 @@ def check_freeze(session: Session, places: Iterable[Place]) -> None:
 def _denied(pid: int, what: str) -> Denied:
     who = "the first process" if pid == 1 else "the leader of your own login session"
     return Denied(f"process {pid} is {who}, and is not {what}", hint="--force does it all the same")
+
+
+def _protected(session: Session) -> set[int]:
+    return set() if session.force else {1, *_login_session()}
 
 
 def _login_session() -> list[int]:

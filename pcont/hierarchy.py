@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pcont.backend import Backend, Controller, Place, Tree, check_path, exists, join
+from pcont.backend import Backend, Controller, Place, Tree, below, check_path, exists, join
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
 
 TIE = "tie"
@@ -68,11 +68,7 @@ class Member:
 
     def inside(self, path: str) -> str | None:
         """A path of the tree as one of the hierarchy; None where it is outside."""
-        if self.at == "/":
-            return path
-        if path == self.at or path.startswith(self.at + "/"):
-            return path[len(self.at) :] or "/"
-        return None
+        return below(path, self.at)
 
 
 @dataclass(frozen=True)
@@ -140,6 +136,14 @@ class Container:
 def present(backend: Backend, container: Container) -> list[Place]:
     """The places of the container that are there: all, none, or some where it is partial."""
     return [place for place in container.places if exists(backend, place)]
+
+
+def at_least_partial(backend: Backend, container: Container) -> list[Place]:
+    """The places that are there, of which there must be one; NotFound otherwise."""
+    there = present(backend, container)
+    if not there:
+        required(backend, container)
+    return there
 
 
 def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:

@@ -13,7 +13,7 @@ from errno import EEXIST, ENOENT
 from pcont import explain, guard, keys, signals, subsys
 from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, LimitReached, PcontError, UsageProblem
-from pcont.hierarchy import Container, Registry, present, reachable, required
+from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.attach import Enter
@@ -102,7 +102,7 @@ class _Planner:
 
     def _inherited(self, place: Place) -> list[Setting]:
         found = []
-        for row in subsys.rows(place.tree.split(",")):
+        for row in subsys.rows(place.controllers):
             text = self._read(place.parent, row) if row.inherit else ""
             if row.inherit and text != row.type.show(row.default):
                 found.append(Setting(place, row.name, text))
@@ -215,8 +215,7 @@ def _doomed(
                 f"{container.name} is a root container, and cannot be removed",
                 hint=f"pcont umount {container.hierarchy.name}",
             )
-        if not present(session.backend, container):
-            required(session.backend, container)
+        at_least_partial(session.backend, container)
         found.update(dict.fromkeys(_below(session.backend, container) if recursive else ()))
         found[container] = None
     return list(found)

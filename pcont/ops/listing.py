@@ -10,7 +10,7 @@ from dataclasses import replace
 from pcont import subsys, tasks
 from pcont.backend import Backend, Place, exists
 from pcont.errors import from_oserror
-from pcont.hierarchy import Container, Hierarchy, Registry, present, required, with_evidence
+from pcont.hierarchy import Container, Hierarchy, Registry, at_least_partial, present, with_evidence
 from pcont.records import (
     ContainerNode,
     HierarchyRow,
@@ -91,8 +91,7 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
     if place:
         text = place if ":/" in place or place.startswith("/") else place.removesuffix(":") + ":/"
         tops = [registry.place(text)]
-        if not present(session.backend, tops[0]):
-            required(session.backend, tops[0])
+        at_least_partial(session.backend, tops[0])
     else:
         tops = [one.container("/") for one in _interesting(registry)]
     return [replace(_node(session.backend, top), name=top.name) for top in tops]
@@ -128,7 +127,7 @@ def _shown(backend: Backend, places: Iterable[Place]) -> dict[str, str]:
     """The settings that tell containers apart at a glance: those that a table marks."""
     found = {}
     for place in places:
-        for row in subsys.rows(place.tree.split(",")):
+        for row in subsys.rows(place.controllers):
             if row.shown:
                 with contextlib.suppress(OSError):
                     found[row.name] = backend.read(place, row.name).strip()
@@ -138,9 +137,7 @@ def _shown(backend: Backend, places: Iterable[Place]) -> dict[str, str]:
 def ps(session: Session, place: str) -> list[TaskRow]:
     """The tasks in a container, in any of its trees."""
     container = session.registry().place(place)
-    there = present(session.backend, container)
-    if not there:
-        required(session.backend, container)
+    there = at_least_partial(session.backend, container)
     inside = {
         one: set(map(int, session.backend.read(one, "tasks").split()))
         for one in with_evidence(container, there)

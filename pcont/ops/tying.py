@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pcont import subsys
 from pcont.backend import Place, Tree, TreeRequest, exists
 from pcont.errors import Busy
 from pcont.hierarchy import TIE, Registry, Tie, reachable
@@ -17,9 +18,7 @@ from pcont.ops.wishes import (
 )
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.containers import Mark
-
-FREEZER = "freezer"
+from pcont.steps.containers import Make, Mark
 
 
 def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
@@ -62,8 +61,8 @@ def _members_wanted(registry: Registry, wish: Wish) -> list[str]:
     """What was asked for, and the freezer where the host has one for v1: moves need it."""
     names = list(wish.controllers)
     has = {one.name for one in registry.controllers if one.enabled and not one.unified}
-    if wish.freezer and FREEZER in has and FREEZER not in names:
-        names.append(FREEZER)
+    if wish.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
+        names.append(subsys.FREEZER)
     return names
 
 
@@ -77,7 +76,8 @@ def _make_roots(session: Session, made: list[Place]) -> None:
     if not made:
         return
     if session.dry_run:
-        session.planned += [f"mkdir {session.backend.show(place)}" for place in made]
+        # The trees are not there yet, so that nothing can be said of what is inherited.
+        session.carry_out([Make(place, "make the root of a tie") for place in made])
         return
     registry = session.registry()
     singles = [registry.find(place.tree.split(",")[0]).container(place.path) for place in made]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.backend import Mount, Place, Tree, exists
+from pcont.backend import Mount, Place, Tree, below, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
 from pcont.ops.listing import count_containers
@@ -92,9 +92,8 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
             member.at for tie in others for member in tie.members if member.tree.id == place.tree
         ]
         going = {step.place for step in steps if isinstance(step, Remove)}
-        if not any(f"{root}/".startswith(f"{place.path}/") for root in roots) and _can_go(
-            session, place, going
-        ):
+        needed_here = any(below(root, place.path) is not None for root in roots)
+        if not needed_here and _can_go(session, place, going):
             steps.append(Remove(place, f"remove {text}"))
     for member in one.members[1:]:
         ours = [mount for mount in member.tree.mounts if mount.ours]

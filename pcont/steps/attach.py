@@ -39,7 +39,7 @@ def in_order_of_refusal(places: Sequence[Place]) -> list[Place]:
     A refusal then comes before anything was moved, and a frozen task thaws only once it is in
     every other tree: it does so on arrival in a thawed container.
     """
-    return sorted(places, key=lambda place: subsys.entry_order(place.tree.split(",")))
+    return sorted(places, key=lambda place: subsys.entry_order(place.controllers))
 
 
 @dataclass

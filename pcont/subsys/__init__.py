@@ -10,6 +10,8 @@ from pcont.tables import ControlFile, Subsystem
 
 NAMES = ("cpuset", "cpuacct")
 
+FREEZER = "freezer"
+
 # Files that show something else than they take.
 DEVICES = "devices.list"
 OOM_CONTROL = "memory.oom_control"
@@ -134,7 +136,7 @@ def rows(controllers: Iterable[str]) -> list[ControlFile]:
 def entry_order(controllers: Iterable[str]) -> int:
     """0 for trees that may refuse a task, 2 for the freezer, 1 for all others."""
     names = set(controllers)
-    if "freezer" in names:
+    if FREEZER in names:
         return 2
     # cpu refuses real-time tasks where it has no time for them (sched-rt-group).
     refuses = "cpu" in names or any((one := load(name)) and one.may_refuse for name in names)
