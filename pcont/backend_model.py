@@ -36,6 +36,7 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
+from pcont.family import Family
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
@@ -169,8 +170,11 @@ class Model:
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 
-    def turn(self) -> contextlib.AbstractContextManager[None]:
+    def turn(self, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def journals(self) -> str:
+        return ""
 
     # What is there
 
@@ -420,6 +424,20 @@ class Model:
             tree.id: nodes[tree.number].path if tree.number in nodes else "/"
             for tree in self.active
         }
+
+    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+        return contextlib.closing(Family(self.proc, pid))
+
+    def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        for task in tasks:
+            try:
+                self.write(place, "tasks", str(task))
+                yield task
+            except ProcessLookupError:
+                pass
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         """In the model it has ended; the live process is not touched."""

@@ -45,7 +45,7 @@ class StoredModel(Model):
         return {**super().environment(), "PCONT_STATE": self.file}
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, timeout: float | None = None) -> Iterator[None]:
         if self._depth:
             yield
             return
@@ -53,7 +53,7 @@ class StoredModel(Model):
         with contextlib.ExitStack() as stack:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
-                stack.enter_context(lock.locked(f"{self.file}.lock"))
+                stack.enter_context(lock.locked(f"{self.file}.lock", timeout))
             except OSError as err:
                 raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
             self._load()

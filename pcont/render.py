@@ -71,6 +71,11 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("CONTAINER", _places),
         ("STATE", _state),
     ),
+    records.Recovered: (
+        ("COMMAND", lambda row: row.command),
+        ("WAS", lambda row: row.outcome),
+        ("NOT PUT BACK", lambda row: "; ".join(row.left) or "-"),
+    ),
     records.Finding: (
         ("", lambda row: row.state),
         ("SUBJECT", lambda row: row.subject),
@@ -180,6 +185,13 @@ def _branch(node: records.ContainerNode) -> Tree:
 
 def _seconds(nanoseconds: str) -> str:
     return f"{int(nanoseconds) / 1e9:.1f} s" if nanoseconds.isdigit() else nanoseconds
+
+
+def outcome(move: records.Outcome) -> str:
+    """How a move went, in a line."""
+    how = "they stood still" if move.strategy == "freeze" else "until nobody was left"
+    late = f", {move.stragglers} of them late" if move.stragglers else ""
+    return f"{move.moved} moved in {move.rounds} rounds, {how}{late}: {move.seconds:.3f} s"
 
 
 def error(err: PcontError, as_json: bool) -> None:

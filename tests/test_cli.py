@@ -21,7 +21,10 @@ from pcont import __version__
 from pcont.cli import cli, main
 
 COMMANDS: dict[str, click.Command] = dict(cli.commands)
-CHANGING = {"mount", "umount", "create", "rm", "attach", "clone", "run", "set"}
+CHANGING = {
+    *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
+    *("bind", "unbind", "recover"),
+}
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "doctor"}
 NOBODY = str(1 << 22)
 
@@ -32,6 +35,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "create": ("nope:/a",),
     "rm": ("nope:/a",),
     "attach": ("nope:/a", str(os.getpid())),
+    "move": ("nope:/a", "nope:/b"),
+    "bind": ("nope", "cpuset"),
+    "unbind": ("nope", "cpuset", "--yes"),
     "clone": ("nope", "--pid", str(os.getpid())),
     "run": ("nope:/a", "--", "true"),
     "set": ("nope:/a", "cpus=0"),
@@ -46,6 +52,10 @@ DONE: dict[str, tuple[str, ...]] = {
     "create": ("-i", "jobs:/b"),
     "rm": ("jobs:/a",),
     "attach": ("jobs:/a", str(os.getpid())),
+    "move": ("jobs:/a", "jobs:/c"),
+    "bind": ("plain", "pids"),
+    "unbind": ("tied", "freezer", "--yes"),
+    "recover": (),
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
     "set": ("jobs:/a", "cpus=0"),
@@ -170,7 +180,8 @@ def test_options_that_are_alike_are_spelled_alike(name: str) -> None:
     spelled = {word for one in COMMANDS[name].params for word in one.opts}
     assert "--json" in spelled
     assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
-    assert ("--force" in spelled) is (name in {"rm", "attach", "clone", "set"})
+    assert ("--timeout" in spelled) is (name in CHANGING)
+    assert ("--force" in spelled) is (name in {"rm", "attach", "move", "clone", "set"})
     assert all(re.fullmatch(r"-[a-z]|--[a-z][a-z-]+|[a-z]+", word) for word in spelled)
 
 

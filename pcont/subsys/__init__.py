@@ -113,6 +113,11 @@ def moves_affinity(file: str) -> bool:
     return bool(known and known.moves_affinity)
 
 
+def sets_affinity(controllers: Iterable[str]) -> bool:
+    """Whether who enters a container, or leaves it, may run on other CPUs then."""
+    return any(row.moves_affinity for row in rows(controllers))
+
+
 @cache
 def core_table() -> Subsystem:
     """The files that every container has, whatever is bound."""
