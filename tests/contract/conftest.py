@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -292,9 +293,16 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+_OTHERS = re.compile(rf"name=pct(?!{os.getpid()}-)")
+
+
 def _hierarchies() -> list[str]:
-    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are."""
-    return sorted(line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines())
+    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are.
+
+    Those of other people's tests come and go meanwhile.
+    """
+    lines = [line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines()]
+    return sorted(line for line in lines if not _OTHERS.match(line))
 
 
 def _containers() -> list[str]:
