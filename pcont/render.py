@@ -174,13 +174,18 @@ def _branch(node: records.ContainerNode) -> Tree:
     )
     for key, text in node.settings.items():
         shown = _seconds(text) if key == "cpuacct.usage" else text or "none"
-        label.append(f"  {key.rpartition('.')[2]} ", "dim").append(shown)
+        label.append(f"  {_short(key)} ", "dim").append(shown)
     if node.missing:
         label.append(f"  partial: not in {_words(node.missing)}", "red")
     drawn = Tree(label, guide_style="dim")
     for child in node.children:
         drawn.children.append(_branch(child))
     return drawn
+
+
+def _short(key: str) -> str:
+    """A key without its subsystem, where the rest of it says enough."""
+    return key if key.endswith(".max") else key.rpartition(".")[2]
 
 
 def _seconds(nanoseconds: str) -> str:

@@ -18,7 +18,7 @@ PACKAGE = Path(pcont.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "thawer"),
     ("tables", "process", "lock"),
-    ("subsys", "subsys.core", "subsys.cpuset", "subsys.cpuacct"),
+    ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("backend",),
     ("procfs",),
     ("proc", "tasks"),

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import re
 import sys
 from collections.abc import Callable
 
@@ -226,6 +227,14 @@ def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
     assert "partial: not in cpuacct" in text
     assert "└" in text
     assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_keys_are_short_where_that_says_enough() -> None:
+    settings = {"cpuset.cpus": "0", "freezer.state": "FROZEN", "pids.max": "max"}
+    node = dataclasses.replace(LEAF, settings=settings)
+    text = on_terminal(lambda: render.containers([node]))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "cpus 0  state FROZEN  pids.max max" in plain
 
 
 # Values
