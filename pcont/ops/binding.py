@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pcont import keys, subsys
-from pcont.backend import Backend, Place, Tree, TreeRequest, exists
+from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists
 from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import TIE, Container, Hierarchy, Member, Registry, Tie, reachable
 from pcont.ops.containers import Planner
@@ -62,7 +62,9 @@ def bind(
         tie = _extended(session.backend, one, names, ids, free)
         with session.staged(mounts):
             if session.dry_run:
-                there += [Tree(name, 0, (name,)) for name in free]
+                # As if they were mounted; what their containers would inherit cannot be told.
+                there += [Tree(name, 0, (name,), mounts=(Mount("/"),)) for name in free]
+                inherit = inherit and not free
             else:
                 there = [tree for tree in session.registry().trees if tree.id in ids]
             members = [Member(tree, tie.at) for tree in there]

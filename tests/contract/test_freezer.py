@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from pcont.steps import Done
+from pcont.steps import carry_out
 from pcont.steps.containers import Remove
 from tests.contract.conftest import Jobs, Top, eventually
 
@@ -109,8 +109,7 @@ def test_what_was_removed_comes_back_as_it_was_told_itself(icebox: Top, told: st
     before = seen(icebox, "/b")
     backend, step = icebox.pcont.backend(), Remove(icebox.place("/b"), "remove b")
     with backend.turn():
-        step.do(backend)
-        assert Done(backend, [step]).undo() == []
+        assert carry_out(backend, [step]).undo() == []
     assert seen(icebox, "/b") == before
 
 
