@@ -6,12 +6,12 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from pcont.proc import Proc
 from pcont.subsys import core, cpuacct, cpuset
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
+from tests.waiting import eventually as eventually
 
 LOADED = (model_store, syscalls, doctor, mounting, running, settings, unmounting)
 TABLES = (core, cpuacct, cpuset)
@@ -271,16 +272,6 @@ def threads_of(pid: int) -> list[int]:
     return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
 
 
-def eventually(holds: Callable[[], bool], patience: float = 120.0) -> bool:
-    """Whether something comes true: for what the kernel does later."""
-    limit = time.monotonic() + patience
-    while not holds():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 @contextlib.contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[None]:
     """Something that goes on meanwhile."""
@@ -293,8 +284,13 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
 
 
 def _hierarchies() -> list[str]:
-    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are."""
-    return sorted(line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines())
+    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are.
+
+    Those that another run of these tests makes meanwhile are left out.
+    """
+    others = re.compile(rf"name=pct(?!{os.getpid()}-)\d+-")
+    known = [line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines()]
+    return sorted(line for line in known if not others.match(line))
 
 
 def _containers() -> list[str]:
