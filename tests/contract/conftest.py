@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from pcont.proc import Proc
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
+from tests.waiting import eventually as eventually
 
 LOADED = (model_store, syscalls, doctor, mounting, running, settings, unmounting)
 TABLES = (core, cpuacct, cpuset, freezer, pids)
@@ -320,16 +320,6 @@ _SLEEP = ["sleep", "600"]
 
 def threads_of(pid: int) -> list[int]:
     return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
-
-
-def eventually(holds: Callable[[], bool], patience: float = 120.0) -> bool:
-    """Whether something comes true: for what the kernel does later."""
-    limit = time.monotonic() + patience
-    while not holds():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import loads
+
 from .guests import Guest
 
 # virtme-ng needs a static busybox for its initramfs, and udev for the output of the guest.
@@ -32,7 +34,7 @@ def cache_folder() -> Path:
 def prepare(guests: Iterable[Guest]) -> dict[str, Path]:
     """Installs and downloads what is missing; the kernel image to boot for each guest's name."""
     with only_one():
-        install(missing_packages())
+        install(missing(*PACKAGES, *loads.PACKAGES))
         return {guest.name: kernel_image(guest.kernel) for guest in guests}
 
 
@@ -45,8 +47,8 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def missing_packages() -> list[str]:
-    return [package for package in PACKAGES if not installed(package)]
+def missing(*packages: str) -> list[str]:
+    return [package for package in packages if not installed(package)]
 
 
 def installed(package: str) -> bool:

@@ -1,0 +1,123 @@
+"""move, attach --tree and rm --kill among processes that fork all the time: nobody is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from tests.conftest import IN_GUEST, MUST
+from tests.contract.conftest import Pcont, starts_empty
+from tests.loads import Bomb, NoCompiler, Storm, built, running
+from tests.loads.arena import Arena, Census, arena
+from tests.loads.trials import adoption, explosion
+
+pytestmark = pytest.mark.kernel
+
+MOVES = 4
+ADOPTIONS = 2
+TASKS = 2000 if IN_GUEST else 300
+
+Arenas = Callable[..., AbstractContextManager[Arena]]
+
+
+@pytest.fixture
+def trees(kernel: Pcont, name: str) -> Arenas:
+    """Makes arenas: so many trees of names beside those of controllers."""
+    try:
+        built("storm")
+    except NoCompiler as err:
+        if MUST:
+            raise
+        pytest.skip(str(err))
+
+    def make(*controllers: str, named: int) -> AbstractContextManager[Arena]:
+        return arena(kernel.ok, name, controllers, named, bind=starts_empty(kernel))
+
+    return make
+
+
+def everybody(width: int) -> Census:
+    return Census(arrived=width, left=0, split=0, ended=0)
+
+
+def nobody_was_lost(place: Arena, storm: Storm, source: str, target: str) -> None:
+    """All of a storm is in the target of every tree, now and after it has gone on for a while."""
+    assert place.is_empty(source)
+    assert place.census(storm.paths(), source, target) == everybody(storm.width)
+    assert storm.goes_on()
+    assert place.is_empty(source)
+    assert place.census(storm.paths(), source, target) == everybody(storm.width)
+
+
+@pytest.mark.parametrize("width", [40, 400])
+def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: int) -> None:
+    with trees("freezer", "cpuacct", named=1) as place, place.load(Storm(width), "/a") as storm:
+        source, target = "/a", "/b"
+        for _ in range(MOVES):
+            result = kernel("move", place.at(source), place.at(target), "--json")
+            assert result.status == 0, result.err
+            assert place.is_empty(source)
+            assert result.json["strategy"] == "freeze"
+            assert result.json["moved"] >= width
+            nobody_was_lost(place, storm, source, target)
+            source, target = target, source
+
+
+def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) -> None:
+    with trees("cpuacct", named=2) as place, place.load(Storm(40), "/a") as storm:
+        source, target = "/a", "/b"
+        for _ in range(MOVES):
+            result = kernel("move", place.at(source), place.at(target), "--json")
+            assert result.status == 0, result.err
+            assert result.json["strategy"] == "converge"
+            nobody_was_lost(place, storm, source, target)
+            source, target = target, source
+
+
+def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arenas) -> None:
+    """Without a freezer 400 lineages may be too many: exit 8, and all are where they were."""
+    with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
+        result = kernel("move", place.at("/a"), place.at("/b"), "--json")
+        assert result.status in (0, 8), result.err
+        ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
+        nobody_was_lost(place, storm, *ways)
+
+
+TREES = pytest.mark.parametrize(
+    ("controllers", "named"),
+    [(["freezer", "cpuacct"], 1), (["cpuacct"], 2)],
+    ids=["freezer", "no-freezer"],
+)
+
+
+@TREES
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
+def test_a_server_keeps_all_its_children_that_daemonize(
+    trees: Arenas, controllers: list[str], named: int, held: bool
+) -> None:
+    """`held`: all wait with it until the first task has moved, and each of them has to be found."""
+    with trees(*controllers, named=named) as place:
+        for number in range(ADOPTIONS):
+            adopted = adoption(place, f"/{number}", held=held)
+            assert adopted.outcome.status == 0, adopted.outcome.err
+            assert adopted.older > 0
+            assert (adopted.lost, adopted.split) == (0, 0), adopted
+
+
+@pytest.mark.parametrize("freezer", [["freezer"], []], ids=["freezer", "no-freezer"])
+def test_a_fork_bomb_dies_and_nobody_escapes(trees: Arenas, freezer: list[str]) -> None:
+    with trees(*freezer, "pids", named=1) as place:
+        bang = explosion(place, "/bomb", TASKS)
+        assert bang.outcome.status == 0, bang.outcome.err
+        assert bang.tasks >= TASKS - 1
+        assert bang.looks > 0
+        assert (bang.alive, bang.above, bang.there) == (0, 0, []), bang
+
+
+def test_a_bomb_does_not_begin_where_nothing_holds_it(trees: Arenas) -> None:
+    with trees("pids", named=0) as place, running(Bomb(str(place.folder("pids", "/a")))) as bomb:
+        place.ok("attach", place.at("/a"), str(bomb.root))
+        bomb.go()
+        assert bomb.end() == 1

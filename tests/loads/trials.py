@@ -1,0 +1,140 @@
+"""A command of pcont, as a process of its own, among a load: what became of everybody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.loads import HOLD, Bomb, Daemons, running
+from tests.loads.arena import Arena
+from tests.waiting import eventually
+
+PCONT = (sys.executable, "-m", "pcont", "--backend", "cgroupfs")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and after how long."""
+
+    status: int
+    err: str
+    seconds: float
+
+
+def watched(words: Sequence[str], look: Callable[[], None]) -> Outcome:
+    """Run a command of pcont, and look on until it ends."""
+    begun = time.monotonic()
+    with subprocess.Popen([*PCONT, *words], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            look()
+        seconds = time.monotonic() - begun
+        assert process.stderr
+        return Outcome(process.returncode, process.stderr.read(), seconds)
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What `attach --tree` made of the daemons of a server.
+
+    Those that have to be inside are the due ones, and `older` were there before the first task had
+    moved. `lost` are due and outside; `split` are inside in some trees only, due or not.
+    """
+
+    outcome: Outcome
+    due: int
+    older: int
+    lost: int
+    split: int
+
+
+def adoption(place: Arena, path: str, *, rate: int = 500, held: bool = False) -> Adoption:
+    """Attach a server with its descendants to a new container, while its children daemonize.
+
+    A daemon that left its parent before pcont looked is nobody's descendant. So it is due if it
+    left after the first task had moved; or, where none may leave until then (`held`), after now.
+    """
+    place.ok("create", place.at(path))
+    with running(Daemons(rate)) as server:
+        server.go()
+        assert eventually(lambda: server.started >= rate // 2)
+        server.table[HOLD] = held
+        now = time.monotonic_ns()
+        first = _First(place, path, server)
+        outcome = watched(["attach", "--tree", place.at(path), str(server.root)], first.look)
+        first.let_go()
+        living = server.living()
+    due = [one for one in living if one.left >= (now if held else first.moment)]
+    home = place.paths(path)
+    outside = [one for one in living if not home.items() <= one.paths.items()]
+    return Adoption(
+        outcome=outcome,
+        due=len(due),
+        older=sum(one.serial <= first.started for one in due),
+        lost=sum(one in due for one in outside),
+        split=sum(bool(home.items() & one.paths.items()) for one in outside),
+    )
+
+
+@dataclass
+class _First:
+    """The moment at which somebody was first seen in a container: then the daemons may leave."""
+
+    place: Arena
+    path: str
+    server: Daemons
+    moment: int = 0
+    started: int = 0
+
+    def look(self) -> None:
+        if not self.moment and not self.place.is_empty(self.path):
+            self.let_go()
+        time.sleep(0.0005)
+
+    def let_go(self) -> None:
+        if not self.moment:
+            self.moment, self.started = time.monotonic_ns(), self.server.started
+            self.server.table[HOLD] = 0
+
+
+@dataclass(frozen=True)
+class Explosion:
+    """What `rm --kill` made of a fork bomb.
+
+    `alive` are those that it left; `above` the tasks that were seen in the parent meanwhile, in so
+    many `looks`; `there` the trees that still have the container.
+    """
+
+    outcome: Outcome
+    tasks: int
+    alive: int
+    above: int
+    looks: int
+    there: Sequence[str]
+
+
+def explosion(place: Arena, path: str, tasks: int) -> Explosion:
+    """Let a fork bomb fill a container of so many tasks, and remove it."""
+    place.ok("create", place.at(path), "-s", f"pids.max={tasks}")
+    folder = place.folder("pids", path)
+    with place.load(Bomb(str(folder)), path) as bomb:
+        assert eventually(lambda: int((folder / "pids.current").read_text()) == tasks)
+        seen = _Above(place)
+        outcome = watched(["rm", "--kill", place.at(path)], seen.look)
+        there = [tree for tree in place.trees if place.folder(tree, path).exists()]
+        return Explosion(outcome, bomb.started, bomb.alive(), seen.tasks, seen.looks, there)
+
+
+@dataclass
+class _Above:
+    """Who is seen in the container above."""
+
+    place: Arena
+    tasks: int = 0
+    looks: int = 0
+
+    def look(self) -> None:
+        self.tasks += sum(len(tasks) for tasks in self.place.tasks("").values())
+        self.looks += 1
