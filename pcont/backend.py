@@ -191,8 +191,8 @@ class Family(Protocol):
 
     complete: bool
 
-    def __call__(self) -> set[int]:
-        """Those that are there now."""
+    def __call__(self, thorough: bool = False) -> set[int]:
+        """Those that are there now; `thorough`: also whoever is just being forked."""
 
 
 class Backend(Protocol):

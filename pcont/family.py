@@ -40,7 +40,7 @@ class Family:
     def __init__(self, proc: Proc, pid: int) -> None:
         self._proc = proc
         self._pids = {pid}
-        self._forked: set[int] = set()
+        self._links: dict[int, int] = {}
         self._ended = False
         self._events: socket.socket | None = None
         before = proc.parents()
@@ -50,7 +50,7 @@ class Family:
         self.complete = self._events is not None
         now = proc.parents()
         self._take_events()
-        self._add(now)
+        self._add({**self._links, **now})
         if self._ended:
             self._add_orphans(pid, before, now)
 
@@ -59,11 +59,14 @@ class Family:
         if self._events:
             self._events.close()
 
-    def __call__(self) -> set[int]:
-        """The processes of the family that are there now."""
+    def __call__(self, thorough: bool = False) -> set[int]:
+        """The processes of the family that are there now.
+
+        The kernel tells of a fork a moment after it: `thorough` finds what it has not told yet.
+        """
         self._take_events()
-        if not self.complete:
-            self._add(self._proc.parents())
+        found = self._proc.parents() if thorough or not self.complete else {}
+        self._add({**self._links, **found})
         self._pids = {pid for pid in self._pids if self._proc.exists(pid)}
         return self._pids
 
@@ -79,7 +82,7 @@ class Family:
         They have a reaper for a parent now, and are in the same containers as the process.
         """
         reapers = {1, *_line(pid, before)}
-        for one in set(now) - set(before) - self._pids - self._forked:
+        for one in set(now) - set(before) - self._pids - set(self._links):
             with contextlib.suppress(ProcessLookupError):
                 same = self._proc.of(one, "cgroup") == self._proc.of(pid, "cgroup")
                 if same and now[one] in reapers:
@@ -100,10 +103,10 @@ class Family:
             self.complete = False
 
     def _take_fork(self, parent: int, child: int) -> None:
-        self._forked.add(child)
-        if parent in self._pids:
-            self._pids.add(child)
-        elif child != parent:
+        if child == parent:
+            return  # a thread
+        self._links[child] = parent
+        if parent not in self._pids:
             self._pids.discard(child)  # an id that was used before
 
 

@@ -20,8 +20,10 @@ from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.
-PATIENCE = 10.0
-PATIENCE_BACK = 30.0
+PATIENCE = 30.0
+PATIENCE_BACK = 60.0
+
+Movers = Callable[[bool], list[int]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Entered(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
+        if not self.origins:
+            return
         yield from self._all_back(backend, self.origins)
         # Once they are back where they were, what they start is there, too: now for what they
         # started before.
@@ -84,7 +88,7 @@ class Entered(Fact):
 
     def _all_back(self, backend: Backend, tasks: Iterable[int]) -> Iterator[Action]:
         for task in sorted(tasks):
-            origin = self.origins.get(task) or self.origins[self.leader]
+            origin = self.origins.get(task, self._shared)
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, task, place, origin)
             yield partial(self._put_back_affinity, backend, task, origin)
@@ -124,7 +128,7 @@ class Entered(Fact):
         apart = [
             place for place in self.places if self.before[place] != self.before[self.places[0]]
         ]
-        for task in came if not apart else ():
+        for task in came if self.origins and not apart else ():
             outside = [place for place in self.places if task not in inside[place]]
             with contextlib.suppress(ProcessLookupError):
                 paths = backend.membership(task) if outside else {}
@@ -132,7 +136,12 @@ class Entered(Fact):
                     yield task
 
     def _as_the_leader(self, paths: dict[str, str], place: Place) -> bool:
-        return paths.get(place.tree) == self.origins[self.leader].paths[place.tree]
+        return paths.get(place.tree) == self._shared.paths[place.tree]
+
+    @property
+    def _shared(self) -> Origin:
+        """The origin of the leader; of another one, where it ended before it could move."""
+        return self.origins.get(self.leader) or next(iter(self.origins.values()))
 
 
 @dataclass
@@ -151,6 +160,7 @@ class Enter(Step):
     at: Place | None = None
     moved: set[int] = field(default_factory=set)
     vanished: bool = False
+    missed: bool = False
 
     def __post_init__(self) -> None:
         self.places = in_order_of_refusal(self.places)
@@ -159,7 +169,7 @@ class Enter(Step):
         pids = [self.task]
         if self.tree:
             with backend.family(self.task) as family:
-                pids = sorted(family(), key=lambda pid: (pid != self.task, pid))
+                pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
         return [
             f"echo {pid} > {quote(backend.show(place, self._file))}"
             for place in self.places
@@ -174,7 +184,7 @@ class Enter(Step):
         began = time.monotonic()
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
-            entered = Entered(list(self.places), movers()[0], before)
+            entered = Entered(list(self.places), movers(False)[0], before)
             memory.keep(entered)
             try:
                 self._converge(backend, memory, entered, movers)
@@ -186,31 +196,27 @@ class Enter(Step):
         self.outcome.seconds = time.monotonic() - began
 
     @contextlib.contextmanager
-    def _movers(self, backend: Backend) -> Iterator[Callable[[], list[int]]]:
+    def _movers(self, backend: Backend) -> Iterator[Movers]:
         """Who is to move, by now: processes, or the one thread; the one that was named first."""
         if self.tree:
             with backend.family(self.task) as family:
-                yield lambda: sorted(family(), key=lambda pid: (pid != self.task, pid))
+                yield lambda thorough: sorted(
+                    family(thorough), key=lambda pid: (pid != self.task, pid)
+                )
+                self.missed = not family.complete
         else:
             pid = self.task
             with contextlib.suppress(ProcessLookupError):
                 pid = pid if self.thread else backend.task(pid).pid
-            yield lambda: [pid]
+            yield lambda thorough: [pid]
 
-    def _converge(
-        self,
-        backend: Backend,
-        memory: Memory,
-        entered: Entered,
-        movers: Callable[[], list[int]],
-    ) -> None:
+    def _converge(self, backend: Backend, memory: Memory, entered: Entered, movers: Movers) -> None:
         limit = time.monotonic() + PATIENCE
-        self._remember(backend, memory, entered, movers())
-        lacking = [(place, task) for place in self.places for task in movers()]
+        lacking = [(place, task) for place in self.places for task in movers(False)]
         while lacking:
             self.outcome.rounds += 1
             for place, task in lacking:
-                self._remember(backend, memory, entered, [task])
+                self._remember(backend, memory, entered, task)
                 self._write(backend, place, entered, task)
             signals.check()
             # Within one tree the kernel moves a process and its forks as one.
@@ -218,18 +224,25 @@ class Enter(Step):
                 return
             if time.monotonic() > limit:
                 _too_fast(self.doing)
-            lacking = list(self._lacking(backend, [*movers(), *entered.started(backend)]))
+            lacking = self._left(backend, entered, movers)
             self.outcome.stragglers += len({task for _, task in lacking})
 
-    def _remember(
-        self, backend: Backend, memory: Memory, entered: Entered, tasks: Iterable[int]
-    ) -> None:
+    def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[tuple[Place, int]]:
+        """Who is still outside of a container, at a quick look, or else at a thorough one."""
+        for thorough in (False, True):
+            tasks = [*movers(thorough), *entered.started(backend)]
+            lacking = list(self._lacking(backend, tasks, thorough))
+            if lacking:
+                return lacking
+        return []
+
+    def _remember(self, backend: Backend, memory: Memory, entered: Entered, task: int) -> None:
+        if task in entered.origins:
+            return
         found = {}
-        for task in tasks:
-            for one in self._threads(backend, task):
-                if one not in entered.origins:
-                    with contextlib.suppress(ProcessLookupError):
-                        found[one] = Origin.of(backend, one)
+        for one in self._threads(backend, task):
+            with contextlib.suppress(ProcessLookupError):
+                found[one] = Origin.of(backend, one)
         if found:
             memory.learn(entered, origins=found)
 
@@ -251,11 +264,13 @@ class Enter(Step):
                 raise
             self.vanished = self.vanished or task == entered.leader
 
-    def _lacking(self, backend: Backend, tasks: Iterable[int]) -> Iterator[tuple[Place, int]]:
-        """Who of these is, or has a thread, outside of one of the containers."""
+    def _lacking(
+        self, backend: Backend, tasks: Iterable[int], thorough: bool
+    ) -> Iterator[tuple[Place, int]]:
+        """Who of these is outside of a container; `thorough`: be it with one thread."""
         inside = {place: tasks_in(backend, place) for place in self.places}
         for task in dict.fromkeys(tasks):
-            threads = self._threads(backend, task)
+            threads = self._threads(backend, task) if thorough else [task]
             for place in self.places:
                 if any(one not in inside[place] and lives(backend, one) for one in threads):
                     yield place, task
@@ -264,7 +279,13 @@ class Enter(Step):
         return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)
 
     def notes(self) -> list[str]:
-        return [f"task {self.task} ended while it was being moved"] if self.vanished else []
+        found = [f"task {self.task} ended while it was being moved"] if self.vanished else []
+        if self.missed:
+            found.append(
+                f"children of {self.task} that daemonized meanwhile may be missing: the kernel "
+                "tells only root, in the first namespaces, of forks"
+            )
+        return found
 
 
 def _too_fast(doing: str) -> None:
