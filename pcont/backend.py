@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -186,6 +186,15 @@ class Task:
         return self.state in "ZX"
 
 
+class Family(Protocol):
+    """The processes that descend from one. `complete`: none can have been missed."""
+
+    complete: bool
+
+    def __call__(self) -> set[int]:
+        """Those that are there now."""
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
@@ -203,8 +212,11 @@ class Backend(Protocol):
     def environment(self) -> dict[str, str]:
         """What a command needs in its environment so that its own pcont drives the same kernel."""
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Hold off every other pcont command that changes something, while this one does."""
+    def turn(self, timeout: float | None = None) -> AbstractContextManager[None]:
+        """Hold off every other pcont command that changes something, while this one does.
+
+        Busy where the turn has not come after so many seconds.
+        """
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         """mount(2) of type cgroup at an existing directory."""
@@ -248,6 +260,12 @@ class Backend(Protocol):
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2); WriteRefused where the file could be opened and the text was refused."""
 
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        """Write tasks into a container one right after the other; yields those that are in.
+
+        Tasks that have ended are left out; WriteRefused for the first that is refused.
+        """
+
     def attributes(self, place: Place) -> dict[str, str]:
         """pcont's own facts about a container, by name without the prefix."""
 
@@ -271,6 +289,15 @@ class Backend(Protocol):
 
     def threads(self, pid: int) -> list[int]:
         """The ids of all threads of the process that the task belongs to; ESRCH if none."""
+
+    def family(self, pid: int) -> AbstractContextManager[Family]:
+        """A process with all that descends from it, for as long as somebody asks."""
+
+    def thawing(self, place: Place) -> AbstractContextManager[None]:
+        """Should this process die in the block, the container is thawed all the same."""
+
+    def journals(self) -> str:
+        """Where a command writes down what it touches; empty if a crash leaves no half of it."""
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         """A signal for a process, if it is in that container; ESRCH where it is not."""

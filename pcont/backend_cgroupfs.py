@@ -8,9 +8,9 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from pcont import lock, procfs
+from pcont import lock, procfs, thawer
 from pcont.backend import (
     Controller,
     Mount,
@@ -25,6 +25,7 @@ from pcont.backend import (
     join,
 )
 from pcont.errors import Unsupported
+from pcont.family import Family
 from pcont.proc import Proc, machine, no_task, read_text
 from pcont.tables import Machine
 from pcont.values import Ids
@@ -64,8 +65,11 @@ class Cgroupfs:
     def environment(self) -> dict[str, str]:
         return {}
 
-    def turn(self) -> contextlib.AbstractContextManager[None]:
-        return lock.taken()
+    def turn(self, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
+        return lock.taken(timeout)
+
+    def journals(self) -> str:
+        return lock.directory()
 
     # Mounting
 
@@ -171,6 +175,21 @@ class Cgroupfs:
         finally:
             os.close(descriptor)
 
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        path = self._path(place, "tasks")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for task in tasks:
+                try:
+                    os.write(descriptor, b"%d" % task)
+                    yield task
+                except ProcessLookupError:
+                    pass
+                except OSError as err:
+                    raise WriteRefused(err.errno, os.strerror(err.errno or 0), path) from err
+        finally:
+            os.close(descriptor)
+
     def attributes(self, place: Place) -> dict[str, str]:
         path = self._path(place)
         names = [name for name in os.listxattr(path) if name.startswith(PREFIX)]
@@ -217,6 +236,12 @@ class Cgroupfs:
 
     def threads(self, pid: int) -> list[int]:
         return self.proc.threads(pid)
+
+    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+        return contextlib.closing(Family(self.proc, pid))
+
+    def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
+        return thawer.on_guard(self._path(place, "freezer.state"))
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         # The descriptor pins the process: what is looked at is what is signalled.

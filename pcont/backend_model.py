@@ -1,7 +1,8 @@
 """The kernel in memory: cgroup v1 as it answers, errno for errno, driven by the tables.
 
-Live tasks of this machine can be attached (their forks are not seen); CPU time is charged where
-they are, as often as somebody looks. No release agent runs.
+Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
+their forks are not seen; CPU time is charged where they are, as often as somebody looks. A zombie
+is gone at once, also for pids.current. No release agent runs.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
+from pcont.family import Family
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
+from pcont.subsys.freezer import frozen
 from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
 from pcont.values import INTEGER, Ids
 
-CONTROLLERS = ("cpuset", "cpuacct")
+CONTROLLERS = ("cpuset", "cpuacct", "freezer", "pids")  # as /proc/cgroups of Linux 6.1 has them
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
@@ -64,7 +67,10 @@ class Known:
 
 @dataclass(eq=False)
 class Node:
-    """A container of the model; `values` has only what was written."""
+    """A container of the model; `values` has only what was written.
+
+    `count` and `most`: the tasks here and below, now and at the most.
+    """
 
     tree: ModelTree
     name: str
@@ -73,6 +79,8 @@ class Node:
     attributes: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     tasks: set[int] = field(default_factory=set)
+    count: int = 0
+    most: int = 0
     times: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     # The node as a rule sees it (tables.Modelled)
@@ -90,17 +98,22 @@ class Node:
 
     def value(self, file: str) -> Any:
         row = self.row(file)
-        if row.derived:
-            return row.derived(self)
+        return row.derived(self) if row.derived else self.written(file)
+
+    def written(self, file: str) -> Any:
         if file in self.values:
             return self.values[file]
+        row = self.tree.rows[file]
         return self.tree.root_value(row) if self.parent is None else row.default
 
     def populated(self) -> bool:
-        return bool(self.tasks) or any(child.populated() for child in self.children())
+        return self.count > 0
 
     def used(self) -> Mapping[int, tuple[int, int]]:
         return self.times
+
+    def forget_used(self) -> None:
+        self.times.clear()
 
     def row(self, file: str) -> ControlFile:
         """The file's row; KeyError where this container has no such file."""
@@ -111,10 +124,27 @@ class Node:
 
     def charge(self, cpu: int, user: int, system: int) -> None:
         """Time used on a CPU, here and so in every container above."""
-        node: Node | None = self
-        while node:
+        for node in self._upwards():
             before = node.times.get(cpu, (0, 0))
             node.times[cpu] = (before[0] + user, before[1] + system)
+
+    def enter(self, task: int) -> None:
+        """A task comes, and is counted here and in every container above."""
+        self.tasks.add(task)
+        for node in self._upwards():
+            node.count += 1
+            node.most = max(node.most, node.count)
+
+    def leave(self, task: int) -> None:
+        """A task goes."""
+        self.tasks.remove(task)
+        for node in self._upwards():
+            node.count -= 1
+
+    def _upwards(self) -> Iterator[Node]:
+        node: Node | None = self
+        while node:
+            yield node
             node = node.parent
 
 
@@ -169,8 +199,11 @@ class Model:
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 
-    def turn(self) -> contextlib.AbstractContextManager[None]:
+    def turn(self, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def journals(self) -> str:
+        return ""
 
     # What is there
 
@@ -367,9 +400,9 @@ class Model:
         for rule in row.rules:
             self._check(rule(node, Wanted(node, row.name, wanted)), where)
         node.values[row.name] = wanted
-        if row.derived:
+        if row.effect:
             self._reap()
-            node.times.clear()
+            row.effect(node)
         if row.moves_affinity:
             for task in node.tasks:
                 self.known[task].cpus = wanted
@@ -404,9 +437,17 @@ class Model:
 
     def task(self, task: int) -> Task:
         live = self.proc.task(task)
-        if self.ended.get(task) == live.start:
+        if self.ended.get(task) == live.start and not self._is_frozen(task):
             raise no_task(task)
         return live
+
+    def _is_frozen(self, task: int) -> bool:
+        """Whether it stands still, and so does not even end before it is thawed."""
+        return any(
+            frozen(node)
+            for node in self._nodes_of(task).values()
+            if subsys.FREEZER in node.tree.controllers
+        )
 
     def threads(self, pid: int) -> list[int]:
         self.task(pid)
@@ -420,6 +461,20 @@ class Model:
             tree.id: nodes[tree.number].path if tree.number in nodes else "/"
             for tree in self.active
         }
+
+    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+        return contextlib.closing(Family(self.proc, pid))
+
+    def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        for task in tasks:
+            try:
+                self.write(place, "tasks", str(task))
+                yield task
+            except ProcessLookupError:
+                pass
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         """In the model it has ended; the live process is not touched."""
@@ -463,9 +518,10 @@ class Model:
         if before is node:
             return
         self._charge(task)
+        # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
+        node.enter(task.id)
         if before:
-            before.tasks.discard(task.id)
-        node.tasks.add(task.id)
+            before.leave(task.id)
         task.nodes[node.tree.number] = node
         if "cpuset" in node.tree.controllers:
             task.cpus = node.value("cpuset.cpus")
@@ -480,7 +536,7 @@ class Model:
             self.known[task] = one
             for node in dict(leader.nodes).values() if leader else ():
                 one.nodes[node.tree.number] = node
-                node.tasks.add(task)
+                node.enter(task)
         return self.known[task]
 
     def _reap(self) -> None:
@@ -496,7 +552,7 @@ class Model:
             if gone:
                 del self.known[task.id]
                 for node in task.nodes.values():
-                    node.tasks.discard(task.id)
+                    node.leave(task.id)
 
     def _charge(self, task: Known) -> None:
         now = self.proc.cpu_time(task.id)

@@ -16,10 +16,11 @@ from pcont.command import (
     App,
     Group,
     Starting,
-    dry_run_option,
+    changing,
     force_option,
     json_option,
     pass_app,
+    verbose_option,
 )
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.signals import Interrupted
@@ -100,7 +101,7 @@ def subsys(app: App) -> None:
 @click.option("--at", default="", metavar="PATH", help="With --tie: the root is this container.")
 @click.option("--no-freezer", is_flag=True, help="With --tie: leave the freezer out.")
 @click.argument("mountpoint", default="")
-@dry_run_option
+@changing
 @pass_app
 def mount(
     app: App,
@@ -137,7 +138,7 @@ def mount(
 @cli.verb("pcont umount jobs")
 @click.argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
 @click.option("--foreign", is_flag=True, help="Also what pcont has not mounted.")
-@dry_run_option
+@changing
 @pass_app
 def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; with containers in it, it stays active."""
@@ -167,7 +168,7 @@ def hierarchies(app: App) -> None:
     "-i", "inherit", is_flag=True, help="With the parent's cpuset lists, which else begin empty."
 )
 @click.option("-s", "settings", metavar="KEY=VALUE", multiple=True, help="Set this then.")
-@dry_run_option
+@changing
 @pass_app
 def create(
     app: App,
@@ -191,7 +192,7 @@ def create(
 @click.option("--kill", is_flag=True, help="Kill the tasks inside first.")
 @click.option("--evict", is_flag=True, help="Move the tasks to the parent first.")
 @force_option
-@dry_run_option
+@changing
 @pass_app
 def rm(
     app: App,
@@ -210,22 +211,125 @@ def rm(
     app.show(session, gone)
 
 
-@cli.verb("pcont attach jobs:/batch 4711 4712")
+@cli.verb("pcont attach jobs:/batch 4711 4712", "pcont attach --tree jobs:/batch 4711")
 @click.argument("place")
 @click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
 @click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
+@click.option("--tree", is_flag=True, help="With all that descends from them.")
+@verbose_option
 @force_option
-@dry_run_option
+@changing
 @pass_app
 def attach(
-    app: App, place: str, pids: Sequence[int], thread: bool, force: bool, dry_run: bool
+    app: App,
+    place: str,
+    pids: Sequence[int],
+    thread: bool,
+    tree: bool,
+    force: bool,
+    dry_run: bool,
 ) -> None:
-    """Move processes, with all their threads, into a container."""
+    """Move processes, with all their threads, into a container.
+
+    With --tree also what daemonizes meanwhile. What they fork belongs to them.
+    """
     from pcont.ops import moving
 
     session = app.session(dry_run, force)
-    moving.attach(session, place, pids, thread=thread)
-    app.show(session, list(pids))
+    app.show_move(session, moving.attach(session, place, pids, thread=thread, tree=tree))
+
+
+@cli.verb("pcont move jobs:/batch jobs:/night")
+@click.argument("source")
+@click.argument("target")
+@verbose_option
+@force_option
+@changing
+@pass_app
+def move(app: App, source: str, target: str, force: bool, dry_run: bool) -> None:
+    """Move every task of a container to another one, while they fork.
+
+    They stand still meanwhile, where the freezer is among the trees.
+    """
+    from pcont.ops import moving
+
+    session = app.session(dry_run, force)
+    app.show_move(session, moving.move(session, source, target))
+
+
+@cli.verb(
+    "pcont bind jobs pids",
+    "pcont bind jobs cpuset -i -s /batch:cpuset.cpus=0-1",
+)
+@click.argument("hierarchy")
+@click.argument("subsystems", metavar="SUBSYS,...")
+@click.option(
+    "-i", "inherit", is_flag=True, help="With the parent's cpuset lists, which else begin empty."
+)
+@click.option(
+    "-s",
+    "settings",
+    metavar="[/PATH:]KEY=VALUE",
+    multiple=True,
+    help="Set this before tasks enter.",
+)
+@changing
+@pass_app
+def bind(
+    app: App, hierarchy: str, subsystems: str, inherit: bool, settings: Sequence[str], dry_run: bool
+) -> None:
+    """Bind subsystems to a hierarchy in use.
+
+    Its containers and tasks stay as they are, and are in step in one more tree then.
+    """
+    from pcont.ops import binding
+
+    session = app.session(dry_run)
+    bound = binding.bind(session, hierarchy, subsystems, inherit=inherit, settings=settings)
+    app.show(session, bound)
+
+
+@cli.verb("pcont unbind jobs pids")
+@click.argument("hierarchy")
+@click.argument("subsystems", metavar="SUBSYS,...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@changing
+@pass_app
+def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
+    """Unbind subsystems from a hierarchy in use.
+
+    Shows the limits that cease to hold, and asks before anything is done.
+    """
+    from pcont.ops import binding
+
+    def confirm(ceasing: Sequence[str]) -> bool:
+        for line in ceasing:
+            click.echo(f"ceases to hold: {line}", err=True)
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody can be asked here: --yes is missing")
+        return click.confirm(f"Unbind {subsystems} from {hierarchy}?", err=True)
+
+    session = app.session(dry_run)
+    app.show(session, binding.unbind(session, hierarchy, subsystems, confirm))
+
+
+@cli.verb("pcont recover")
+@changing
+@pass_app
+def recover(app: App, dry_run: bool) -> int:
+    """Undo or finish what a command has left half done that died.
+
+    Every command that changes something does so first, too.
+    """
+    from pcont import records, render
+    from pcont.ops import recovering
+
+    session = app.session(dry_run)
+    found = recovering.recover_all(session)
+    app.show(session, found, lambda: render.table(found, records.Recovered))
+    return 1 if any(one.left for one in found) else 0
 
 
 @cli.verb("pcont clone jobs -- make -j8", "pcont clone jobs --pid 4711", cls=Starting)
@@ -233,7 +337,7 @@ def attach(
 @click.option("--pid", type=PID, help="This process enters the clone.")
 @click.option("--keep", is_flag=True, help="Leave the container after COMMAND.")
 @force_option
-@dry_run_option
+@changing
 @pass_app
 def clone(
     app: App,
@@ -269,7 +373,7 @@ def clone(
 @click.argument("place")
 @click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
 @click.option("--auto-delete", is_flag=True, help="Remove it when COMMAND has ended.")
-@dry_run_option
+@changing
 @pass_app
 def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) -> int:
     """Run a command inside a container.
@@ -313,7 +417,7 @@ def get(app: App, place: str, keys: Sequence[str]) -> None:
 @click.argument("place")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 @force_option
-@dry_run_option
+@changing
 @pass_app
 def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool) -> None:
     """Write control files: all of the values, or none."""
@@ -382,7 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
-    app = App()
+    app = App(words=words)
     try:
         status = cli.main(words, prog_name="pcont", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else 0

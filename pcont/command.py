@@ -1,9 +1,10 @@
-"""What all commands share: --json, --dry-run and --force, help with examples, pids, COMMAND."""
+"""What commands share: --json, --dry-run, --timeout and such, help with examples, pids, COMMAND."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ class App:
     state: str | None = None
     chosen: bool = False
     json: bool = False
+    verbose: bool = False
+    timeout: float | None = None
     passes_status: bool = False
+    words: Sequence[str] = ()
 
     def session(self, dry_run: bool = False, force: bool = False) -> Any:
         """The session of this call."""
@@ -36,6 +40,8 @@ class App:
             dry_run=dry_run,
             force=force,
             chosen=self.chosen,
+            timeout=self.timeout,
+            command=shlex.join(self.words),
             warn=lambda text: render.warning(text, self.json),
         )
         if sys.stderr.isatty() and not self.json:
@@ -59,10 +65,26 @@ class App:
         else:
             text()
 
+    def show_move(self, session: Any, outcome: Any) -> None:
+        """How a move went, where it is asked for."""
+        from pcont import render
+
+        if self.verbose and not session.dry_run:
+            click.echo(render.outcome(outcome), err=True)
+        self.show(session, outcome)
+
 
 def _switch_json(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.ensure_object(App).json = True
+
+
+def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.ensure_object(App).verbose = value
+
+
+def _set_timeout(context: click.Context, _: click.Parameter, value: float | None) -> None:
+    context.ensure_object(App).timeout = value
 
 
 json_option = click.option(
@@ -72,12 +94,35 @@ json_option = click.option(
     callback=_switch_json,
     help="Print one JSON object; errors, too.",
 )
-dry_run_option = click.option(
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Say how it went.",
+)
+_dry_run_option = click.option(
     "--dry-run", "-n", is_flag=True, help="Print what would be written, change nothing."
+)
+_timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    expose_value=False,
+    callback=_set_timeout,
+    help="Wait for other pcont commands no longer.",
 )
 force_option = click.option(
     "--force", is_flag=True, help="Touch pid 1 and the own login session, too."
 )
+
+
+def changing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that changes something."""
+    return _dry_run_option(_timeout_option(function))
+
+
 pass_app = click.make_pass_decorator(App, ensure=True)
 
 

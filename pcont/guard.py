@@ -35,16 +35,35 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
 
 def check_frozen(session: Session, container: Container) -> None:
     """Busy where what enters a container stops at once: pcont would, with the lock in its hand."""
+    place = _frozen(session, container)
+    if place:
+        raise Busy(
+            f"{container.name} is frozen, and what enters it stops at once",
+            path=session.backend.show(place),
+            hint=f"pcont set {container.name} freezer.state=THAWED",
+        )
+
+
+def check_thaw(session: Session, source: Container, target: Container) -> None:
+    """Busy where others have frozen what would thaw in the target."""
+    place = _frozen(session, source)
+    if place and not _frozen(session, target):
+        raise Busy(
+            f"{source.name} is frozen, and {target.name} is not: what moves would thaw there",
+            path=session.backend.show(place),
+            hint=f"pcont set {source.name} freezer.state=THAWED, or freeze the target",
+        )
+
+
+def _frozen(session: Session, container: Container) -> Place | None:
+    """The place where a container is frozen, be it by one above it."""
     for place in container.places:
         if subsys.FREEZER in place.controllers:
             with contextlib.suppress(FileNotFoundError):
                 flags = [session.backend.read(_there(session, place), file) for file in FREEZING]
                 if any(flag.strip() == "1" for flag in flags):
-                    raise Busy(
-                        f"{container.name} is frozen, and what enters it stops at once",
-                        path=session.backend.show(place),
-                        hint=f"pcont set {container.name} freezer.state=THAWED",
-                    )
+                    return place
+    return None
 
 
 def _there(session: Session, place: Place) -> Place:

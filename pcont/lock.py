@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 from pcont import signals
+from pcont.errors import Busy
 
 PAUSE = 0.002
 LONGEST_PAUSE = 0.05
@@ -28,7 +29,8 @@ class _Held(threading.local):
 _held = _Held()
 
 
-def _directory() -> str:
+def directory() -> str:
+    """Where locks and journals are; empty where this user has no such place."""
     if os.geteuid() == 0:
         return "/run/pcont"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -40,14 +42,17 @@ def _directory() -> str:
 
 
 @contextlib.contextmanager
-def taken() -> Iterator[None]:
-    """Wait for the turn and hold it; within a turn it is at hand at once."""
-    directory = _directory()
-    if _held.depth or not directory:
+def taken(timeout: float | None = None) -> Iterator[None]:
+    """Wait for the turn and hold it; within a turn it is at hand at once.
+
+    Raises Busy where it has not come after so many seconds.
+    """
+    place = directory()
+    if _held.depth or not place:
         yield
         return
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    with locked(os.path.join(directory, "lock")):
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    with locked(os.path.join(place, "lock"), timeout):
         _held.depth += 1
         try:
             yield
@@ -56,19 +61,35 @@ def taken() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(file: str) -> Iterator[None]:
-    """Hold a file's lock; while it is waited for, a signal ends the wait."""
+def locked(file: str, timeout: float | None = None) -> Iterator[None]:
+    """Hold a file's lock; while it is waited for, a signal ends the wait, and so does the timeout.
+
+    Whoever holds it has its pid in the file.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)
     try:
-        pause = PAUSE
-        while not _try(descriptor):
-            signals.check()
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+        _wait(descriptor, file, timeout)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait(descriptor: int, file: str, timeout: float | None) -> None:
+    pause, began = PAUSE, time.monotonic()
+    while not _try(descriptor):
+        signals.check()
+        if timeout is not None and time.monotonic() - began >= timeout:
+            holder = os.pread(descriptor, 32, 0).decode().strip()
+            raise Busy(
+                f"another pcont command is at work (process {holder}), after {timeout:g} s still",
+                path=file,
+                hint="a longer --timeout, or none, waits for it",
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _try(descriptor: int) -> bool:

@@ -21,7 +21,8 @@ from pcont.procfs import CpuTime
 from pcont.tables import Machine
 from pcont.values import ID_LIST
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # 1 had no freezer and no pids, and counted no tasks
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
@@ -45,7 +46,7 @@ class StoredModel(Model):
         return {**super().environment(), "PCONT_STATE": self.file}
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, timeout: float | None = None) -> Iterator[None]:
         if self._depth:
             yield
             return
@@ -53,7 +54,7 @@ class StoredModel(Model):
         with contextlib.ExitStack() as stack:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
-                stack.enter_context(lock.locked(f"{self.file}.lock"))
+                stack.enter_context(lock.locked(f"{self.file}.lock", timeout))
             except OSError as err:
                 raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
             self._load()
@@ -82,7 +83,7 @@ class StoredModel(Model):
             version = state["version"]
         except NOT_OURS as err:
             raise self._corrupt(err) from err
-        if version != VERSION:
+        if version not in READABLE:
             raise Unsupported(
                 f"the model's state has version {version!r}, and this pcont knows {VERSION}",
                 path=self.file,
@@ -152,6 +153,7 @@ def _container(node: Node) -> dict[str, Any]:
         "values": {file: rows[file].type.show(value) for file, value in node.values.items()},
         "attributes": node.attributes,
         "times": {str(cpu): times for cpu, times in node.times.items()},
+        "most": node.most,
         "children": {name: _container(child) for name, child in node.nodes.items()},
     }
 
@@ -192,6 +194,7 @@ def _fill(node: Node, facts: dict[str, Any]) -> None:
     rows = node.tree.rows
     node.values = {file: rows[file].type.parse(text) for file, text in facts["values"].items()}
     node.attributes = dict(facts["attributes"])
+    node.most = int(facts.get("most", 0))
     node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
     for name, below in facts["children"].items():
         node.nodes[name] = Node(node.tree, name, node)
@@ -213,5 +216,5 @@ def _restore_task(model: Model, facts: dict[str, Any]) -> None:
             node = tree.root
             for word in path.split("/"):
                 node = node.nodes[word] if word else node
-            node.tasks.add(task.id)
+            node.enter(task.id)
             task.nodes[tree.number] = node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import dataclass
@@ -45,6 +46,18 @@ class Proc:
     def processes(self) -> list[int]:
         """The processes that can be seen."""
         return [int(name) for name in os.listdir(self.root) if name.isdigit()]
+
+    def parents(self) -> dict[int, int]:
+        """The parent of every process that can be seen."""
+        found = {}
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                found[pid] = procfs.task(self.of(pid, "stat"), pid).parent
+        return found
+
+    def exists(self, task: int) -> bool:
+        """Whether there is such a task, be it as a zombie."""
+        return os.path.exists(f"{self.root}/{task}")
 
     def cpu_time(self, task: int) -> procfs.CpuTime:
         """How long it has run, in nanoseconds."""

@@ -89,6 +89,43 @@ class ContainerNode:
     children: tuple[ContainerNode, ...]
 
 
+@dataclass
+class Outcome:
+    """How a move went.
+
+    `strategy`: "freeze", where the tasks stood still meanwhile, or "converge". `rounds`: how often
+    it was looked who is left; `stragglers`: how many were moved after the first time.
+    """
+
+    moved: int = 0
+    rounds: int = 0
+    strategy: str = "converge"
+    seconds: float = 0.0
+    stragglers: int = 0
+
+
+@dataclass(frozen=True)
+class Unbound:
+    """What was unbound, which settings hold no more, and what the kernel keeps for a while yet."""
+
+    subsystems: tuple[str, ...]
+    ceased: tuple[str, ...]
+    lingering: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of a command that died.
+
+    `outcome`: "undone", or "finished" where its last act had begun. `left`: what could not be put
+    back.
+    """
+
+    command: str
+    outcome: str
+    left: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Finding:
     """What `doctor` found: `state` is "ok", "note" or "problem"."""

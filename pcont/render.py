@@ -71,6 +71,11 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("CONTAINER", _places),
         ("STATE", _state),
     ),
+    records.Recovered: (
+        ("COMMAND", lambda row: row.command),
+        ("WAS", lambda row: row.outcome),
+        ("NOT PUT BACK", lambda row: "; ".join(row.left) or "-"),
+    ),
     records.Finding: (
         ("", lambda row: row.state),
         ("SUBJECT", lambda row: row.subject),
@@ -169,7 +174,7 @@ def _branch(node: records.ContainerNode) -> Tree:
     )
     for key, text in node.settings.items():
         shown = _seconds(text) if key == "cpuacct.usage" else text or "none"
-        label.append(f"  {key.rpartition('.')[2]} ", "dim").append(shown)
+        label.append(f"  {_short(key)} ", "dim").append(shown)
     if node.missing:
         label.append(f"  partial: not in {_words(node.missing)}", "red")
     drawn = Tree(label, guide_style="dim")
@@ -178,8 +183,20 @@ def _branch(node: records.ContainerNode) -> Tree:
     return drawn
 
 
+def _short(key: str) -> str:
+    """A key without its subsystem, where the rest of it says enough."""
+    return key if key.endswith(".max") else key.rpartition(".")[2]
+
+
 def _seconds(nanoseconds: str) -> str:
     return f"{int(nanoseconds) / 1e9:.1f} s" if nanoseconds.isdigit() else nanoseconds
+
+
+def outcome(move: records.Outcome) -> str:
+    """How a move went, in a line."""
+    how = "they stood still" if move.strategy == "freeze" else "until nobody was left"
+    late = f", {move.stragglers} of them late" if move.stragglers else ""
+    return f"{move.moved} moved in {move.rounds} rounds, {how}{late}: {move.seconds:.3f} s"
 
 
 def error(err: PcontError, as_json: bool) -> None:

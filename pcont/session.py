@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pcont import signals
 from pcont.backend import Backend, open_backend
 from pcont.hierarchy import Registry
+from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
+from pcont.steps.memory import Memory
+from pcont.steps.recovery import recover
 
 
 @dataclass
@@ -18,12 +21,15 @@ class Session:
 
     `dry_run`: nothing is changed, `planned` has what would be done. `force`: what is protected is
     touched all the same. `chosen`: the backend was named by the caller, who is taken at his word.
+    `timeout`: how many seconds the turn is waited for. `command`: what the journal calls this.
     """
 
     backend: Backend = field(default_factory=open_backend)
     dry_run: bool = False
     force: bool = False
     chosen: bool = False
+    timeout: float | None = None
+    command: str = ""
     warn: Callable[[str], None] = lambda text: None
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
@@ -36,36 +42,53 @@ class Session:
     def turn(self) -> Iterator[Registry]:
         """Hold off other pcont commands, and see what is there in the meantime.
 
-        Signals are held for as long: they end the wait, and are heeded between steps.
+        Signals are held for as long: they end the wait, and are heeded between steps. What a
+        command that died has left half done is undone first. Raises Busy at the timeout.
         """
         with contextlib.ExitStack() as stack:
             if not self.dry_run:
                 stack.enter_context(signals.held())
-                stack.enter_context(self.backend.turn())
+                stack.enter_context(self.backend.turn(self.timeout))
+                self._recover()
             yield self.registry()
+
+    def _recover(self) -> None:
+        for one in recover(self.backend):
+            self.warn(f"recovered from a crash of {one.command!r}, which was {one.outcome}")
+            for line in one.left:
+                self.warn(line)
 
     @contextlib.contextmanager
     def staged(self, steps: Sequence[Step]) -> Iterator[None]:
         """Do the steps, then what is in the block; they are undone if that fails."""
-        done = self.carry_out(steps)
+        done = self.begin(steps)
         try:
             yield
         except BaseException as err:
             self.take_back(done, err)
             raise
+        done.memory.settle()
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
         if done.steps:
-            with signals.held(), signals.shielded(), self.backend.turn():
+            with signals.held(), signals.shielded(), self.backend.turn(None):
                 done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""
+        done = self.begin(steps)
+        done.memory.settle()
+        return done
+
+    def begin(self, steps: Sequence[Step]) -> Done:
+        """The same, but a crash still undoes it all, until the memory is settled."""
         if self.dry_run:
             self.planned += [line for step in steps for line in step.tell(self.backend)]
             return Done(self.backend)
-        done = carry_out(self.backend, steps, self.progress)
+        directory = self.backend.journals()
+        memory = Memory(Journal(directory, self.command) if directory else None)
+        done = carry_out(self.backend, steps, self.progress, memory)
         for step in steps:
             for note in step.notes():
                 self.warn(note)

@@ -58,10 +58,28 @@ class Site(Protocol):
 
 
 class Modelled(Site, Protocol):
-    """A container of the model, which also knows what was used in it."""
+    """A container of the model, which also knows what was written, and what happened in it."""
+
+    @property
+    def parent(self) -> Modelled | None:
+        """The container above, None for the root."""
+
+    @property
+    def count(self) -> int:
+        """How many tasks are in this container and below it."""
+
+    @property
+    def most(self) -> int:
+        """The most that there ever were at one time."""
+
+    def written(self, file: str) -> Any:
+        """The value that was written into a file, or its default."""
 
     def used(self) -> Mapping[int, tuple[int, int]]:
         """Nanoseconds of user and of system time by CPU, of this container and those below."""
+
+    def forget_used(self) -> None:
+        """Begin anew with that, in this container alone."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,8 @@ class ControlFile:
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
     `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
-    `derived`: how the model comes by the value of a file that nobody sets.
+    `derived`: how the model comes by a value that is not simply what was written.
+    `effect`: what a write does in the model, beside being remembered.
     """
 
     name: str
@@ -139,6 +158,7 @@ class ControlFile:
     moves_affinity: bool = False
     passed_on: bool = False
     derived: Callable[[Modelled], Any] | None = None
+    effect: Callable[[Modelled], None] | None = None
     shown: bool = False
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 Ids = frozenset[int]
 
 _MOST = 1 << 16  # more CPUs than any kernel is built for
+_BLANKS = " \t\n\v\f\r"  # what strstrip(9) takes off
 _REGION = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+)/([0-9]+))?)?")
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
@@ -71,7 +72,7 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _integer(text: str, low: int) -> int:
+def _integer(text: str, low: int, high: int = 1 << 64) -> int:
     """As kstrtoull(9) and kstrtoll(9) have it with base 0: 0x and a leading 0 change the base.
 
     One newline at the end is taken, and no blank anywhere.
@@ -82,7 +83,7 @@ def _integer(text: str, low: int) -> int:
     digits = plain.lstrip("+-").lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
     number = int(digits, base) * (-1 if plain.startswith("-") else 1)
-    if not low <= number < 1 << 64:
+    if not low <= number < high:
         raise OverflowError(f"{plain} takes more than 64 bits")
     return number
 
@@ -99,6 +100,19 @@ class _Integer:
         return str(value)
 
 
+class _Limit:
+    """A number with a sign, or None for no limit, which is `max`; blanks around do not count."""
+
+    takes = "a number, or max"
+
+    def parse(self, text: str) -> int | None:
+        plain = text.strip(_BLANKS)
+        return None if plain == "max" else _integer(plain, -(1 << 63), 1 << 63)
+
+    def show(self, value: int | None) -> str:
+        return "max" if value is None else str(value)
+
+
 class _Flag:
     """0 or 1; the kernel takes every number but 0 for 1."""
 
@@ -109,6 +123,18 @@ class _Flag:
 
     def show(self, value: int) -> str:
         return "1" if value else "0"
+
+
+class _Word:
+    """A word; blanks around it do not count."""
+
+    takes = "a word"
+
+    def parse(self, text: str) -> str:
+        return text.strip(_BLANKS)
+
+    def show(self, value: str) -> str:
+        return value
 
 
 class _Text:
@@ -125,5 +151,7 @@ class _Text:
 
 ID_LIST: Codec = _IdList()
 INTEGER: Codec = _Integer()
+LIMIT: Codec = _Limit()
 FLAG: Codec = _Flag()
+WORD: Codec = _Word()
 TEXT: Codec = _Text()

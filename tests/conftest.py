@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from pcont import subsys
 from pcont.backend_cgroupfs import Cgroupfs
 
 MUST = bool(os.environ.get("PCONT_MUST"))
@@ -25,8 +26,9 @@ def no_kernel() -> str:
     """Why the tests that change real cgroups cannot run here; empty where they can."""
     if os.geteuid() != 0:
         return "needs root: it changes real cgroups"
-    if not IN_GUEST and not {"cpuset", "cpuacct"} <= _bound():
-        return "this host has no cgroup v1 hierarchies with cpuset and cpuacct"
+    missing = set(subsys.NAMES) - _bound()
+    if not IN_GUEST and missing:
+        return f"this host has no cgroup v1 hierarchies with {' and '.join(sorted(missing))}"
     return ""
 
 

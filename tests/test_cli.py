@@ -21,7 +21,10 @@ from pcont import __version__
 from pcont.cli import cli, main
 
 COMMANDS: dict[str, click.Command] = dict(cli.commands)
-CHANGING = {"mount", "umount", "create", "rm", "attach", "clone", "run", "set"}
+CHANGING = {
+    *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
+    *("bind", "unbind", "recover"),
+}
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "doctor"}
 NOBODY = str(1 << 22)
 
@@ -32,6 +35,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "create": ("nope:/a",),
     "rm": ("nope:/a",),
     "attach": ("nope:/a", str(os.getpid())),
+    "move": ("nope:/a", "nope:/b"),
+    "bind": ("nope", "cpuset"),
+    "unbind": ("nope", "cpuset", "--yes"),
     "clone": ("nope", "--pid", str(os.getpid())),
     "run": ("nope:/a", "--", "true"),
     "set": ("nope:/a", "cpus=0"),
@@ -46,6 +52,10 @@ DONE: dict[str, tuple[str, ...]] = {
     "create": ("-i", "jobs:/b"),
     "rm": ("jobs:/a",),
     "attach": ("jobs:/a", str(os.getpid())),
+    "move": ("jobs:/a", "jobs:/"),
+    "bind": ("jobs", "pids"),
+    "unbind": ("jobs", "freezer", "--yes"),
+    "recover": (),
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
     "set": ("jobs:/a", "cpus=0"),
@@ -58,8 +68,15 @@ DONE: dict[str, tuple[str, ...]] = {
     "doctor": (),
 }
 
+# What has to be there for the latter.
+BEFORE: dict[str, tuple[str, ...]] = {
+    "move": ("attach", "jobs:/a", str(os.getpid())),
+    "unbind": ("bind", "jobs", "freezer"),
+}
+
 every_command = pytest.mark.parametrize("name", COMMANDS)
 each_changing = pytest.mark.parametrize("name", sorted(CHANGING))
+each_refused = pytest.mark.parametrize("name", sorted(CHANGING & set(REFUSED)))
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,8 @@ def test_options_that_are_alike_are_spelled_alike(name: str) -> None:
     spelled = {word for one in COMMANDS[name].params for word in one.opts}
     assert "--json" in spelled
     assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
-    assert ("--force" in spelled) is (name in {"rm", "attach", "clone", "set"})
+    assert ("--timeout" in spelled) is (name in CHANGING)
+    assert ("--force" in spelled) is (name in {"rm", "attach", "move", "clone", "set"})
     assert all(re.fullmatch(r"-[a-z]|--[a-z][a-z-]+|[a-z]+", word) for word in spelled)
 
 
@@ -184,6 +202,7 @@ def test_the_version_is_the_packages(pcont: Run) -> None:
 @every_command
 def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> None:
     words = ("--dry-run", *DONE[name]) if name in CHANGING else DONE[name]
+    prepare(pcont, name)
     answers = [pcont("--json", name, *words), pcont(name, "--json", *words)]
     for answer in answers:
         assert answer.status == 0, answer.err
@@ -248,18 +267,24 @@ def planned(answer: Answer) -> list[str]:
     return answer.out.splitlines()
 
 
+def prepare(pcont: Run, name: str) -> None:
+    if name in BEFORE:
+        assert pcont(*BEFORE[name]).status == 0
+
+
 @each_changing
 def test_a_dry_run_tells_and_changes_nothing(pcont: Run, state: Path, name: str) -> None:
+    prepare(pcont, name)
     before = state.read_bytes()
     told = planned(pcont(name, "--dry-run", *DONE[name]))
-    verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "exec")
-    assert told
+    verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "setfattr", "exec")
+    assert bool(told) is (name != "recover")
     assert all(line.split()[0] in verbs for line in told), told
     assert json.loads(pcont(name, "-n", "--json", *DONE[name]).out)["would"] == told
     assert state.read_bytes() == before
 
 
-@each_changing
+@each_refused
 def test_a_dry_run_of_a_refused_command_is_refused(pcont: Run, name: str) -> None:
     real, dry = pcont(name, *REFUSED[name]), pcont(name, "-n", *REFUSED[name])
     assert (real.status, real.err) == (dry.status, dry.err)

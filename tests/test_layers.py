@@ -16,22 +16,35 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls"),
+    ("", "errors", "values", "signals", "records", "syscalls", "journal", "thawer"),
     ("tables", "process", "lock"),
-    ("subsys", "subsys.core", "subsys.cpuset", "subsys.cpuacct"),
+    ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("backend",),
     ("procfs",),
     ("proc", "tasks"),
+    ("family",),
     ("hierarchy", "backend_cgroupfs", "backend_model"),
     ("keys", "model_store"),
     ("explain",),
+    ("steps.memory",),
     ("steps",),
-    ("steps.attach", "steps.containers", "steps.mounts", "steps.settings"),
+    (
+        *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
+        *("steps.joining", "steps.mounts", "steps.settings"),
+    ),
+    ("steps.recovery",),
     ("session",),
     ("guard",),
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
-        *("ops.running", "ops.settings", "ops.tying", "ops.unmounting", "ops.wishes"),
+        *(
+            "ops.recovering",
+            "ops.running",
+            "ops.settings",
+            "ops.tying",
+            "ops.unmounting",
+            *("ops.binding", "ops.wishes"),
+        ),
     ),
     ("render",),
     ("command",),
@@ -43,8 +56,12 @@ LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 # Within one layer.
 BESIDE = {
     "subsys": {"subsys.core"},
-    "steps.attach": {"steps.settings"},
+    "steps.drain": {"steps.attach", "steps.freezing", "steps.settings"},
+    "steps.freezing": {"steps.settings"},
+    "steps.joining": {"steps.attach", "steps.settings"},
+    "steps.kill": {"steps.freezing", "steps.settings"},
     "steps.mounts": {"steps.containers"},
+    "steps.settings": {"steps.containers"},
     "ops.moving": {"ops.containers"},
     "ops.doctor": {"ops.listing"},
     "ops.settings": {"ops.moving"},
@@ -52,10 +69,12 @@ BESIDE = {
     "ops.tying": {"ops.containers", "ops.wishes"},
     "ops.mounting": {"ops.wishes", "ops.tying"},
     "ops.unmounting": {"ops.listing"},
+    "ops.binding": {"ops.containers", "ops.tying", "ops.unmounting", "ops.wishes"},
 }
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
-HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "syscalls", "lock"}
+HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
+HIDDEN |= {"syscalls", "lock", "thawer"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

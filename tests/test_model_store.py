@@ -78,6 +78,41 @@ def test_everything_is_there_in_the_next_command(file: Path) -> None:
     assert model.missing("/cg") == []
 
 
+def test_who_is_frozen_and_how_many_there_were_is_kept(tmp_path: Path) -> None:
+    file, tree = str(tmp_path / "model.json"), "freezer,pids"
+    a, b = Place(tree, "/a"), Place(tree, "/a/b")
+    model = StoredModel(file)
+    with model.turn():
+        model.make_directory("/cg")
+        model.mount(TreeRequest(("freezer", "pids")), "/cg", "pcont")
+        for place in (a, b):
+            model.make(place)
+        model.write(a, "pids.max", "9")
+        model.write(b, "tasks", str(os.getpid()))
+        model.write(a, "tasks", str(os.getpid()))
+        model.write(a, "freezer.state", "FROZEN")
+    model = StoredModel(file)
+    assert [model.read(place, "freezer.state") for place in (a, b)] == ["FROZEN\n"] * 2
+    assert [model.read(place, "pids.max") for place in (a, b)] == ["9\n", "max\n"]
+    assert [model.read(place, "pids.current") for place in (a, b)] == ["1\n", "0\n"]
+    assert [model.read(place, "pids.peak") for place in (a, b)] == ["2\n", "1\n"]
+
+
+def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
+    """It had neither freezer nor pids, and counted no tasks."""
+    text = file.read_text(encoding="utf-8")
+    old = {**json.loads(text), "version": 1}
+    for container in (old["trees"][0]["root"], old["trees"][0]["root"]["children"]["a"]):
+        del container["most"]
+    file.write_text(json.dumps(old), encoding="utf-8")
+    model = StoredModel(str(file))
+    assert model.membership(os.getpid()) == {TREE: "/a"}
+    with model.turn():
+        model.make(Place(TREE, "/b"))
+    assert json.loads(file.read_text(encoding="utf-8"))["version"] == VERSION
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
+
+
 def test_names_of_any_bytes_are_kept(file: Path) -> None:
     names = ["a\udcff", "grün", "a b", '"q"', "\x1b[31m", "→"]
     model = StoredModel(str(file))

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import re
 import sys
 from collections.abc import Callable
 
@@ -19,9 +20,12 @@ from pcont.records import (
     ContainerNode,
     Finding,
     HierarchyRow,
+    Outcome,
+    Recovered,
     SubsystemRow,
     TaskRow,
     TreeRow,
+    Unbound,
     Value,
     WhereRow,
 )
@@ -46,6 +50,7 @@ ROWS: dict[type, object] = {
     TaskRow: TaskRow(7, 5, "sh", "S", "root", "sh -c x", ("cpuacct",)),
     WhereRow: WhereRow("jobs", "/a", "in", {"cpuset": "/a"}, {}),
     Finding: Finding("ok", "rights", "root"),
+    Recovered: Recovered("create jobs:/a", "undone", ("cannot put back /a",)),
 }
 
 
@@ -141,7 +146,7 @@ def test_every_record_that_is_listed_has_its_columns() -> None:
     listed = {
         one for _, one in inspect.getmembers(records, inspect.isclass) if one.__module__ != "typing"
     }
-    assert set(render.COLUMNS) == listed - {TreeRow, ContainerNode, Value}
+    assert set(render.COLUMNS) == listed - {TreeRow, ContainerNode, Value, Outcome, Unbound}
     assert set(render.COLUMNS) == set(ROWS)
 
 
@@ -226,6 +231,14 @@ def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
     assert "partial: not in cpuacct" in text
     assert "└" in text
     assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_keys_are_short_where_that_says_enough() -> None:
+    settings = {"cpuset.cpus": "0", "freezer.state": "FROZEN", "pids.max": "max"}
+    node = dataclasses.replace(LEAF, settings=settings)
+    text = on_terminal(lambda: render.containers([node]))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "cpus 0  state FROZEN  pids.max max" in plain
 
 
 # Values

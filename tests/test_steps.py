@@ -17,11 +17,22 @@ from pcont.backend import Backend, Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
 from pcont.signals import Interrupted
-from pcont.steps import Action, Done, Step, carry_out
-from pcont.steps.attach import Enter, in_order_of_refusal
-from pcont.steps.containers import Make, Mark, Remove
-from pcont.steps.mounts import MakeDirectory, MountTree, RemoveDirectory, UmountTree, find
-from pcont.steps.settings import Setting, Write
+from pcont.steps import Step, carry_out
+from pcont.steps.attach import Enter, Entered, in_order_of_refusal
+from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
+from pcont.steps.memory import Action, Fact, Memory, restore
+from pcont.steps.mounts import (
+    Directory,
+    MakeDirectory,
+    Mounted,
+    MountTree,
+    NoDirectory,
+    NotMounted,
+    RemoveDirectory,
+    UmountTree,
+    find,
+)
+from pcont.steps.settings import Affinities, Setting, Value, Write
 from pcont.tables import Machine
 
 TREE = "cpuset,cpuacct"
@@ -57,6 +68,27 @@ def settings(place: Place, **values: str) -> list[Setting]:
 
 
 @dataclass
+class Untouched(Fact):
+    """Nothing was done to a note; may fail to be true again."""
+
+    doing: str
+    log: list[str]
+    stuck: Exception | None
+
+    @property
+    def what(self) -> str:
+        return self.doing
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        yield self._fail
+        yield lambda: self.log.append(f"undo {self.doing}")
+
+    def _fail(self) -> None:
+        if self.stuck:
+            raise self.stuck
+
+
+@dataclass
 class Note(Step):
     """Writes down what is done to it; may fail, or be interrupted, at what it does."""
 
@@ -70,21 +102,14 @@ class Note(Step):
     def tell(self, backend: Backend) -> list[str]:
         return [f"note {self.doing}"]
 
-    def do(self, backend: Backend) -> None:
+    def do(self, backend: Backend, memory: Memory) -> None:
         self.log.append(f"do {self.doing}")
-        if self.interrupted_by:
-            os.kill(os.getpid(), self.interrupted_by)
-            self.log.append(f"finish {self.doing}")
-        if self.fails:
-            raise self.fails
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        yield self._fail
-        yield lambda: self.log.append(f"undo {self.doing}")
-
-    def _fail(self) -> None:
-        if self.stuck:
-            raise self.stuck
+        with memory.of(Untouched(self.doing, self.log, self.stuck)):
+            if self.interrupted_by:
+                os.kill(os.getpid(), self.interrupted_by)
+                self.log.append(f"finish {self.doing}")
+            if self.fails:
+                raise self.fails
 
 
 @pytest.fixture
@@ -118,7 +143,7 @@ def test_a_failure_undoes_everything_the_last_first(log: list[str]) -> None:
     failing = Note("c", log, fails=OSError(errno.EBUSY, "", "/c"))
     with pytest.raises(Busy, match=r"cannot c: .* \(EBUSY\)") as caught:
         carry_out(Model(), [Note("a", log), Note("b", log), failing, Note("d", log)])
-    assert log == ["do a", "do b", "do c", "undo c", "undo b", "undo a"]
+    assert log == ["do a", "do b", "do c", "undo b", "undo a"]
     assert caught.value.undone
     assert caught.value.left == []
     assert caught.value.message.endswith("; everything before it was undone")
@@ -128,7 +153,7 @@ def test_a_failure_undoes_everything_the_last_first(log: list[str]) -> None:
 def test_a_first_step_that_fails_had_nothing_before_it(log: list[str]) -> None:
     with pytest.raises(Busy) as caught:
         carry_out(Model(), [Note("a", log, fails=OSError(errno.EBUSY, "", "/a"))])
-    assert log == ["do a", "undo a"]
+    assert log == ["do a"]
     assert not caught.value.undone
 
 
@@ -149,8 +174,8 @@ def test_what_cannot_be_put_back_is_named_and_the_rest_is_put_back(log: list[str
     failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
     with pytest.raises(BadValue) as caught:
         carry_out(Model(), [Note("a", log), stuck, failing])
-    assert log[-3:] == ["undo c", "undo b", "undo a"]
-    assert caught.value.left == ["cannot put back: b: Device or resource busy (EBUSY)"]
+    assert log[-2:] == ["undo b", "undo a"]
+    assert caught.value.left == ["cannot put back b: Device or resource busy (EBUSY)"]
     assert "NOT PUT BACK" in caught.value.message
     assert "was undone" not in caught.value.message
 
@@ -161,7 +186,7 @@ def test_a_refusal_while_putting_back_is_named_like_any_other(log: list[str]) ->
     failing = Note("c", log, fails=OSError(errno.EINVAL, "", "/c"))
     with pytest.raises(BadValue) as caught:
         carry_out(Model(), [Note("a", log), stuck, failing])
-    assert log[-3:] == ["undo c", "undo b", "undo a"]
+    assert log[-2:] == ["undo b", "undo a"]
     assert len(caught.value.left) == 1
     assert "it lingers" in caught.value.left[0]
 
@@ -195,7 +220,7 @@ def test_a_signal_while_something_fails_leaves_the_failure(
     failing = Note("b", log, interrupted_by=signal.SIGTERM, fails=OSError(errno.EBUSY, "", "/b"))
     with pytest.raises(Busy):
         carry_out(Model(), [Note("a", log), failing])
-    assert log[-2:] == ["undo b", "undo a"]
+    assert log[-2:] == ["finish b", "undo a"]
 
 
 def test_an_interruption_says_what_it_could_not_put_back(
@@ -204,7 +229,7 @@ def test_an_interruption_says_what_it_could_not_put_back(
     stuck = Note("a", log, stuck=OSError(errno.EBUSY, "", "/a"))
     with pytest.raises(Interrupted) as caught:
         carry_out(Model(), [stuck, Note("b", log, interrupted_by=signal.SIGTERM)])
-    assert caught.value.left == ["cannot put back: a: Device or resource busy (EBUSY)"]
+    assert caught.value.left == ["cannot put back a: Device or resource busy (EBUSY)"]
 
 
 def test_ignored_signals_stay_ignored(log: list[str]) -> None:
@@ -467,7 +492,7 @@ def two_trees() -> Model:
 
 
 def enter(task: int) -> Enter:
-    return Enter(task, True, [Place("name=n", "/a"), Place("cpuset", "/a")], f"attach {task}")
+    return Enter(task, [Place("name=n", "/a"), Place("cpuset", "/a")], f"attach {task}")
 
 
 def test_a_refused_task_is_in_no_tree_of_the_container(sleeper: int) -> None:
@@ -495,7 +520,7 @@ def test_a_task_that_ends_meanwhile_is_a_note_and_no_failure() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     places = [Place("name=n", "/a")]
-    step = Enter(process.pid, True, places, "attach")
+    step = Enter(process.pid, places, "attach")
     carry_out(model, [step])
     assert step.notes() == [f"task {process.pid} ended while it was being moved"]
 
@@ -510,8 +535,8 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
         "rmdir /m": RemoveDirectory("/m", "x"),
         "mount -t cgroup -o cpuset,name=x pcont:2:/m /m": MountTree(request, "/m", "x", made=2),
         "umount /cg": UmountTree(tree, tree.mounts[0], True, "x"),
-        "echo 7 > /cg/a/cgroup.procs": Enter(7, True, [A], "x"),
-        "echo 7 > /cg/a/tasks": Enter(7, False, [A], "x"),
+        "echo 7 > /cg/a/cgroup.procs": Enter(7, [A], "x"),
+        "echo 7 > /cg/a/tasks": Enter(7, [A], "x", thread=True),
         "setfattr -n security.pcont.k -v v /cg/a": Mark(A, "k", "v", "x"),
         "setfattr -x security.pcont.k /cg/a": Mark(A, "k", None, "x"),
     }
@@ -530,7 +555,7 @@ def test_what_is_told_is_safe_to_paste(model: Model) -> None:
         MakeDirectory("/m $x", "x"),
         RemoveDirectory("/m $x", "x"),
         MountTree(request, "/m $x", "x"),
-        Enter(7, True, [odd], "x"),
+        Enter(7, [odd], "x"),
         Write(settings(odd, cpus="$(x)"), "x"),
     ):
         (line,) = step.tell(model)
@@ -539,21 +564,23 @@ def test_what_is_told_is_safe_to_paste(model: Model) -> None:
         assert line == " ".join(word if word == ">" else shlex.quote(word) for word in words)
 
 
-def test_undoing_what_was_never_done_does_nothing(model: Model) -> None:
+def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
+    """A crash may have come before the act."""
     (tree,) = model.trees()
     before = model.children(ROOT), read(model, A, "cpus"), model.trees()
-    steps: list[Step] = [
-        Make(A, "x"),
-        Remove(A, "x"),
-        Mark(A, "k", "v", "x"),
-        MakeDirectory("/cg", "x"),
-        RemoveDirectory("/m", "x"),
-        MountTree(TreeRequest((), "n"), "/cg", "x"),
-        UmountTree(tree, tree.mounts[0], True, "x"),
-        Enter(os.getpid(), True, [A], "x"),
-        Write(settings(A, cpus="1"), "x"),
+    facts = [
+        Absent(B),
+        Present.of(model, A),
+        Attribute(A, "k", None),
+        NoDirectory("/m"),
+        Directory("/cg"),
+        NotMounted(TreeRequest((), "n"), "/cg", new=True),
+        Mounted(tree, tree.mounts[0], {}, []),
+        Value.of(model, A, "cpuset.cpus"),
+        Affinities.of(model, [sleeper]),
+        Entered([A], sleeper, {A: set()}),
     ]
-    assert Done(model, steps).undo() == []
+    assert [line for fact in facts for line in restore(model, fact)] == []
     assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcont.values import FLAG, ID_LIST, INTEGER, TEXT, Codec
+from pcont.values import FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD, Codec
 
 # A failure prints the blob that replays it.
 printed = settings(print_blob=True)
@@ -198,6 +198,41 @@ def test_a_flag_is_shown_as_0_or_1() -> None:
     assert [FLAG.show(flag) for flag in (0, 1, 5)] == ["0", "1", "1"]
 
 
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        *(("max", None), ("max\n", None), (" \t\v\fmax\r\n\n", None)),
+        *(("0", 0), (" 42 ", 42), ("42\n\n", 42), ("-1", -1), ("0x10", 16), ("010", 8)),
+    ],
+)
+def test_a_limit_is_a_number_or_max_with_blanks_around_it(text: str, limit: int | None) -> None:
+    """Tried on Linux 6.18 with pids.max: strstrip(9), then kstrtoll(9)."""
+    assert LIMIT.parse(text) == limit
+    assert LIMIT.parse(LIMIT.show(limit)) == limit
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "MAX", "maxi", "max max", "1 2", "x", "\xa0max", "1\x1c"]
+)
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no number"):
+        LIMIT.parse(text)
+
+
+def test_a_limit_has_63_bits_and_a_sign() -> None:
+    """Tried on Linux 6.18 with pids.max: ERANGE."""
+    assert LIMIT.parse(str((1 << 63) - 1)) == (1 << 63) - 1
+    for text in (str(1 << 63), str(-(1 << 63) - 1)):
+        with pytest.raises(OverflowError, match=r"\S"):
+            LIMIT.parse(text)
+
+
+def test_a_word_loses_the_blanks_around_it() -> None:
+    assert WORD.parse(" \tFROZEN\v\n\n") == "FROZEN"
+    assert WORD.parse("two words\n") == "two words"
+    assert WORD.show("FROZEN") == "FROZEN"
+
+
 def test_text_loses_its_newlines_at_the_end_and_nothing_else() -> None:
     assert TEXT.parse("  user 1\nsystem 2\n\n") == "  user 1\nsystem 2"
     assert TEXT.parse("") == ""
@@ -205,5 +240,5 @@ def test_text_loses_its_newlines_at_the_end_and_nothing_else() -> None:
 
 
 def test_a_codec_says_what_it_takes() -> None:
-    for codec in (ID_LIST, INTEGER, FLAG, TEXT):
+    for codec in (ID_LIST, INTEGER, LIMIT, FLAG, WORD, TEXT):
         assert 3 < len(codec.takes) < 40

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
+from functools import partial
 
-from pcont import explain, guard, keys, signals, subsys
+from pcont import explain, guard, keys, subsys
 from pcont.backend import Backend, Place, exists
-from pcont.errors import Busy, Denied, LimitReached, PcontError, UsageProblem
+from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.attach import Enter
+from pcont.steps.attach import look, tasks_in
 from pcont.steps.containers import Make, Remove
+from pcont.steps.drain import Drain, Route
+from pcont.steps.kill import Kill, processes_in
 from pcont.steps.settings import Setting, Write
 from pcont.tables import ControlFile
-
-KILL_PATIENCE = 10.0
-KILL_PAUSE = 0.01
 
 
 def create(
@@ -41,7 +38,7 @@ def create(
     """
     pairs = keys.split(settings)
     with session.turn() as registry:
-        planner = _Planner(session.backend, inherit)
+        planner = Planner(session.backend, inherit)
         containers = [registry.place(text) for text in places]
         for container in containers:
             planner.create(container, parents, pairs)
@@ -54,7 +51,7 @@ def create(
 
 
 @dataclass
-class _Planner:
+class Planner:
     """Plans creations one after another, each seeing what those before it will have made."""
 
     backend: Backend
@@ -154,7 +151,7 @@ def _first(container: Container) -> Place:
 
 def create_steps(backend: Backend, *containers: Container, parents: bool = True) -> list[Step]:
     """The steps that make containers with their parents' settings, so that they can be entered."""
-    planner = _Planner(backend, inherit=True)
+    planner = Planner(backend, inherit=True)
     for container in containers:
         planner.create(container, parents)
     return planner.steps
@@ -184,20 +181,14 @@ def remove(
         raise UsageProblem("--kill and --evict exclude each other")
     with session.turn() as registry:
         doomed = _doomed(session, registry, places, recursive)
-        killed: set[int] = set()
         steps: list[Step] = []
-        for container in doomed if evict else ():
-            steps += _evictions(session, container, _refuge(container, doomed))
-        if not (kill or evict):
+        if evict:
+            steps += [_eviction(session, one, _refuge(one, doomed)) for one in doomed]
+        elif kill:
+            steps.append(_killing(session, doomed))
+        else:
             _need_empty(session.backend, doomed)
-        try:
-            if kill:
-                _kill(session, doomed, killed)
-            session.carry_out([*steps, *removals(session.backend, doomed)])
-        except (PcontError, signals.Interrupted) as err:
-            if killed:
-                err.left.append(f"{len(killed)} killed")
-            raise
+        session.carry_out([*steps, *removals(session.backend, doomed)])
         for container in doomed:
             note_ties(session, registry, container, "which may be partial now")
         return [container.name for container in doomed]
@@ -257,7 +248,7 @@ def removals(backend: Backend, doomed: Sequence[Container]) -> list[Step]:
         for place in reversed(present(backend, container))
     ]
     for last in steps[-1:]:
-        last.keep = False
+        last.last = True
     return list(steps)
 
 
@@ -269,66 +260,27 @@ def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
     return parent
 
 
-def _evictions(session: Session, container: Container, refuge: Container) -> list[Step]:
-    """The moves that empty a container, of each task in those trees where it is inside.
+def _eviction(session: Session, container: Container, refuge: Container) -> Step:
+    """The step that empties a container, of each task in those trees where it is inside."""
+    routes = [
+        Route(place, target)
+        for place, target in zip(container.places, refuge.places, strict=True)
+        if exists(session.backend, place)
+    ]
+    return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
 
-    By process where all its threads are inside, too.
-    """
+
+def drain(session: Session, routes: Sequence[Route], doing: str) -> Drain:
+    """The step that moves everybody along these routes, who must be allowed to be moved."""
     backend = session.backend
-    inside: dict[int, set[str]] = {}
-    for place in present(backend, container):
-        for text in backend.read(place, "tasks").split():
-            inside.setdefault(int(text), set()).add(place.tree)
-    steps: list[Step] = []
-    for task in sorted(inside):
-        if task not in inside:
-            continue  # went with its process
-        trees = inside[task]
-        threads = _threads(backend, task)
-        guard.check_move(session, *threads, task)
-        whole = bool(threads) and all(inside.get(one) == trees for one in threads)
-        for one in threads if whole else [task]:
-            inside.pop(one)
-        doing = f"move task {task} from {container.name} to {refuge.name}"
-        targets = [place for place in refuge.places if place.tree in trees]
-        steps.append(Enter(task, whole, targets, doing))
-    return steps
+    inside = {task for route in routes for task in tasks_in(backend, route.source)}
+    guard.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
+    # Frozen, this process could not thaw anybody.
+    return Drain(routes, doing, freeze=os.getpid() not in inside)
 
 
-def _threads(backend: Backend, task: int) -> list[int]:
-    try:
-        return backend.threads(task)
-    except ProcessLookupError:
-        return []
-
-
-def _kill(session: Session, doomed: Sequence[Container], killed: set[int]) -> None:
-    """SIGKILL everything inside, again and again until nobody is left or patience ends."""
+def _killing(session: Session, doomed: Sequence[Container]) -> Step:
     places = [place for one in doomed for place in present(session.backend, one)]
-    limit = time.monotonic() + KILL_PATIENCE
-    while tasks := _inside(session.backend, places):
-        guard.check_kill(session, tasks)
-        if session.dry_run:
-            session.planned += [f"kill -KILL {task}" for task in sorted(tasks)]
-            return
-        signals.check()
-        if time.monotonic() > limit:
-            raise LimitReached(
-                f"{len(tasks)} tasks are still there after {KILL_PATIENCE:.0f} s of killing",
-                hint="they fork faster than they die, or wait for a device (state D)",
-            )
-        for task, place in tasks.items():
-            with contextlib.suppress(ProcessLookupError):
-                session.backend.kill(task, signal.SIGKILL, place)
-                killed.add(task)
-        time.sleep(KILL_PAUSE)
-
-
-def _inside(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
-    """The processes in these containers, each with a place where it is."""
-    found: dict[int, Place] = {}
-    for place in places:
-        with contextlib.suppress(FileNotFoundError):
-            tasks = backend.read(place, "cgroup.procs").split()
-            found.update(dict.fromkeys(map(int, tasks), place))
-    return found
+    guard.check_kill(session, processes_in(session.backend, places))
+    names = ", ".join(one.name for one in doomed)
+    return Kill(places, f"kill all in {names}", partial(guard.check_kill, session))

@@ -43,8 +43,9 @@ def run(
             with session.turn() as registry:
                 container = registry.place(place)
                 steps = _entering(session, container, create)
-                done = session.carry_out([*steps, _enter(container, os.getpid(), command)])
+                done = session.begin([*steps, _enter(container, os.getpid(), command)])
             signals.check()
+        done.memory.settle()
         _become(session, program, command)
     except (PcontError, signals.Interrupted) as err:
         session.take_back(done, err)
@@ -82,7 +83,7 @@ def _entering(session: Session, container: Container, create: bool) -> list[Step
 
 
 def _enter(container: Container, pid: int, command: Sequence[str]) -> Enter:
-    return Enter(pid, True, container.places, f"start {command[0]} in {container.name}")
+    return Enter(pid, container.places, f"start {command[0]} in {container.name}")
 
 
 def clone(
@@ -189,7 +190,7 @@ def _start(
     try:
         with session.turn():
             container, steps = plan(child.pid)
-            done = session.carry_out([*steps, _enter(container, child.pid, command)])
+            done = session.begin([*steps, _enter(container, child.pid, command)])
         started(container.name)
         child.start()
     except BaseException as err:
@@ -197,6 +198,7 @@ def _start(
         child.abandon()
         session.take_back(done, err)
         raise
+    done.memory.settle()
     return container, child
 
 

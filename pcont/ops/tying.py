@@ -39,10 +39,10 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     made = [
         place
         for tree in holders
-        for place in _lineage(tree.id, wish.at)
+        for place in lineage(tree.id, wish.at)
         if not exists(backend, place)
     ]
-    made += [place for name in free for place in _lineage(name, wish.at)]
+    made += [place for name in free for place in lineage(name, wish.at)]
     tie = Tie(
         wish.controllers,
         (*(tree.id for tree in holders), *free),
@@ -66,7 +66,8 @@ def _members_wanted(registry: Registry, wish: Wish) -> list[str]:
     return names
 
 
-def _lineage(tree: str, path: str) -> list[Place]:
+def lineage(tree: str, path: str) -> list[Place]:
+    """The containers on the way to a path, itself the last; none for the root."""
     words = path.strip("/").split("/") if path != "/" else []
     return [Place(tree, "/" + "/".join(words[: end + 1])) for end in range(len(words))]
 

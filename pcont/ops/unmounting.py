@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pcont.backend import Mount, Place, Tree, below, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
-from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
 from pcont.ops.listing import count_containers
 from pcont.session import Session
 from pcont.steps import Step
@@ -78,34 +80,59 @@ def _stays(one: Hierarchy, count: int | None) -> str:
 
 
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
-    """What goes with a tie: the containers of --at that pcont made, the members it mounted.
+    """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
+    trees = [member.tree.id for member in one.members[1:]]
+    steps = [] if stays else root_steps(session, registry, one, trees)
+    for member in one.members[1:]:
+        umounts = member_steps(session, registry, one, member)
+        steps += umounts
+        tree = member.tree
+        if umounts and stays and count_containers(session.backend, Place(tree.id)) != 1:
+            session.warn(f"{tree.id} stays active; {how_to_mount(tree)}")
+    return steps
+
+
+def root_steps(
+    session: Session, registry: Registry, one: Hierarchy, trees: Iterable[str]
+) -> list[Step]:
+    """The steps that remove the containers of --at that pcont made in these trees for a tie.
 
     What another tie stands on stays.
     """
     assert one.tie
-    others = [tie for tie in registry.ties if tie.name != one.name]
-    needed = {member.tree.id for tie in others for member in tie.members[1:]}
     steps: list[Step] = []
-    for text in reversed(one.tie.made_at) if not stays else ():
+    for text in reversed(one.tie.made_at):
         place = Place(*text.split(":", 1))
         roots = [
-            member.at for tie in others for member in tie.members if member.tree.id == place.tree
+            member.at
+            for tie in _others(registry, one)
+            for member in tie.members
+            if member.tree.id == place.tree
         ]
         going = {step.place for step in steps if isinstance(step, Remove)}
-        needed_here = any(below(root, place.path) is not None for root in roots)
-        if not needed_here and _can_go(session, place, going):
+        needed = any(below(root, place.path) is not None for root in roots)
+        if place.tree in trees and not needed and _can_go(session, place, going):
             steps.append(Remove(place, f"remove {text}"))
-    for member in one.members[1:]:
-        ours = [mount for mount in member.tree.mounts if mount.ours]
-        if member.tree.id in one.tie.mounted and ours:
-            if member.tree.id in needed:
-                session.warn(f"{member.tree.id} stays mounted: another tie stands on it")
-                continue
-            last = len(ours) == len(member.tree.mounts)
-            steps += _umount_steps(member.tree, ours, last)
-            if last and count_containers(session.backend, Place(member.tree.id)) != 1 and stays:
-                session.warn(f"{member.tree.id} stays active; {how_to_mount(member.tree)}")
     return steps
+
+
+def _others(registry: Registry, one: Hierarchy) -> list[Hierarchy]:
+    return [tie for tie in registry.ties if tie.name != one.name]
+
+
+def member_steps(
+    session: Session, registry: Registry, one: Hierarchy, member: Member, lingers: bool = False
+) -> list[Step]:
+    """The steps that unmount what pcont mounted for a tie; what another tie stands on stays."""
+    assert one.tie
+    tree = member.tree
+    ours = [mount for mount in tree.mounts if mount.ours]
+    if tree.id not in one.tie.mounted or not ours:
+        return []
+    if any(tree.id == each.tree.id for tie in _others(registry, one) for each in tie.members[1:]):
+        session.warn(f"{tree.id} stays mounted: another tie stands on it")
+        return []
+    return _umount_steps(tree, ours, len(ours) == len(tree.mounts), lingers)
 
 
 def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
@@ -119,10 +146,10 @@ def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
     return True
 
 
-def _umount_steps(tree: Tree, mounts: list[Mount], last: bool) -> list[Step]:
+def _umount_steps(tree: Tree, mounts: list[Mount], last: bool, lingers: bool = False) -> list[Step]:
     steps: list[Step] = []
     for mount in mounts:
         doing = f"unmount {tree.id} from {mount.point}"
-        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing))
+        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing, lingers))
         steps += [RemoveDirectory(directory, doing) for directory in mount.made]
     return steps

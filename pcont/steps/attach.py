@@ -1,24 +1,27 @@
-"""The step that moves a process, or one thread of it, into a container of every tree."""
+"""The step that moves processes, or one thread, into a container of every tree."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from errno import ESRCH
 from functools import partial
 from shlex import quote
 
-from pcont import explain, subsys
+from pcont import explain, signals, subsys
 from pcont.backend import Backend, Place, Task
 from pcont.errors import LimitReached, PcontError
-from pcont.steps import Action, Step
-from pcont.steps.settings import restore_affinity
+from pcont.records import Outcome
+from pcont.steps import Step
+from pcont.steps.memory import Action, Fact, Memory
 from pcont.values import Ids
 
-# How often those are fetched that were forked while their parent was between two trees. A process
-# is between two trees only once, so one round does unless threads are made all the time.
-ROUNDS = 50
+# How long those are fetched that were started while their parent was between two trees. A process
+# is between two trees only once, so that one round does unless they are started all the time.
+PATIENCE = 10.0
+PATIENCE_BACK = 30.0
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,13 @@ class Origin:
     affinity: Ids
     start: int
 
+    @classmethod
+    def of(cls, backend: Backend, task: int) -> Origin:
+        """As it is now; ESRCH where it has ended."""
+        return cls(backend.membership(task), backend.affinity(task), backend.task(task).start)
 
-def in_order_of_refusal(places: Sequence[Place]) -> list[Place]:
+
+def in_order_of_refusal(places: Iterable[Place]) -> list[Place]:
     """Trees whose controllers may refuse a task come first, the freezer last.
 
     A refusal then comes before anything was moved, and a frozen task thaws only once it is in
@@ -43,119 +51,40 @@ def in_order_of_refusal(places: Sequence[Place]) -> list[Place]:
 
 
 @dataclass
-class Enter(Step):
-    """Attach `task` (`whole`: its process with all threads) to the same container of all trees."""
+class Entered(Fact):
+    """Where the tasks were that enter some containers, and who was in these already.
 
-    task: int
-    whole: bool
-    places: Sequence[Place]
-    doing: str
-    pid: int = -1
+    `leader` is the one whose origin those share that they start meanwhile.
+    """
+
+    places: list[Place]
+    leader: int
+    before: dict[Place, set[int]]
     origins: dict[int, Origin] = field(default_factory=dict)
-    before: dict[Place, set[int]] = field(default_factory=dict)
-    at: Place | None = None
-    moved: bool = False
-    vanished: bool = False
-
-    def __post_init__(self) -> None:
-        self.places = in_order_of_refusal(self.places)
 
     @property
-    def _file(self) -> str:
-        return "cgroup.procs" if self.whole else "tasks"
+    def what(self) -> str:
+        return f"task {self.leader}"
 
-    def tell(self, backend: Backend) -> list[str]:
-        return [
-            f"echo {self.task} > {quote(backend.show(place, self._file))}" for place in self.places
-        ]
+    def learn(self, **more: dict[int, Origin]) -> None:
+        self.origins.update(more["origins"])
 
-    def do(self, backend: Backend) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.pid = backend.task(self.task).pid
-        self.before = {place: _tasks(backend, place) for place in self.places}
-        for task in self._movers(backend):
-            self._remember(backend, task)
-        for place in self.places:
-            self._write(backend, place, self._file, self.task)
-        # Within one tree the kernel moves a process and its forks as one.
-        if len(self.places) > 1:
-            self._fetch_left_behind(backend)
-
-    def _movers(self, backend: Backend) -> list[int]:
-        """The threads to move that are there now."""
-        try:
-            return backend.threads(self.task) if self.whole else [self.task]
-        except ProcessLookupError:
-            return []
-
-    def _remember(self, backend: Backend, task: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            paths, affinity = backend.membership(task), backend.affinity(task)
-            self.origins[task] = Origin(paths, affinity, backend.task(task).start)
-
-    def _write(self, backend: Backend, place: Place, file: str, task: int) -> None:
-        self.at = place
-        try:
-            backend.write(place, file, str(task))
-            self.moved = True
-        except OSError as err:
-            if err.errno != ESRCH or _lives(backend, task):
-                raise
-            self.vanished = self.vanished or task == self.task
-
-    def _fetch_left_behind(self, backend: Backend) -> None:
-        for _ in range(ROUNDS):
-            left = list(self._left_behind(backend))
-            if not left:
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        yield from self._all_back(backend, self.origins)
+        # Once they are back where they were, what they start is there, too: now for what they
+        # started before.
+        tried: set[int] = set()
+        limit = time.monotonic() + PATIENCE_BACK
+        while later := set(self.started(backend)) - tried:
+            tried |= later
+            yield from self._all_back(backend, later)
+            if time.monotonic() > limit:
+                yield partial(_too_fast, f"put back all that {self.what} has started")
                 return
-            for place, task in left:
-                self._write(backend, place, "tasks", task)
-        raise LimitReached(
-            f"cannot {self.doing}: it makes threads or children faster than they can be moved",
-            hint="stop it first (kill -STOP), or include the freezer in the hierarchy",
-        )
 
-    def _left_behind(self, backend: Backend) -> Iterator[tuple[Place, int]]:
-        """Threads of the process, and children that it forked in between, that lack a tree."""
-        inside = {place: _tasks(backend, place) for place in self.places}
-        came = {task for place in self.places for task in inside[place] - self.before[place]}
-        for task in [*self._movers(backend), *self._ours(backend, came)]:
-            for place in self.places:
-                if task not in inside[place] and _lives(backend, task):
-                    yield place, task
-
-    def _ours(self, backend: Backend, came: set[int]) -> list[int]:
-        """Of those that came into the target, the ones whose line of parents came with us.
-
-        Others start tasks there meanwhile, in the root of a tree anybody does: not ours to move.
-        """
-        pids, found, growing = {self.pid}, set[int](), True
-        while growing:
-            growing = False
-            for task in came - found:
-                known = _look(backend, task)
-                if known and {known.pid, known.parent} & pids:
-                    found.add(task)
-                    pids.add(known.pid)
-                    growing = True
-        return sorted(found)
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        leader = next(iter(self.origins.values()), None)
-        if self.at is None or leader is None:
-            return
-        leader = self.origins.get(self.task, leader)
-        yield from self._all_back(backend, self.origins, leader)
-        # Once it is back where it was, what it makes is there, too: now for what it made before.
-        inside = {task for place in self.places for task in _tasks(backend, place)}
-        came = inside - set(self.origins).union(*self.before.values())
-        threads = self._movers(backend) if self._same(backend, self.task) else []
-        later = {*threads, *self._ours(backend, came)} - set(self.origins)
-        yield from self._all_back(backend, sorted(later), leader)
-
-    def _all_back(self, backend: Backend, tasks: Iterable[int], leader: Origin) -> Iterator[Action]:
-        for task in tasks:
-            origin = self.origins.get(task, leader)
+    def _all_back(self, backend: Backend, tasks: Iterable[int]) -> Iterator[Action]:
+        for task in sorted(tasks):
+            origin = self.origins.get(task) or self.origins[self.leader]
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, task, place, origin)
             yield partial(self._put_back_affinity, backend, task, origin)
@@ -163,21 +92,173 @@ class Enter(Step):
     def _put_back(self, backend: Backend, task: int, place: Place, origin: Origin) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
         path = origin.paths[place.tree]
-        if self._same(backend, task) and backend.membership(task).get(place.tree) != path:
+        if self.same(backend, task) and backend.membership(task).get(place.tree) != path:
             backend.write(Place(place.tree, path), "tasks", str(task))
 
     def _put_back_affinity(self, backend: Backend, task: int, origin: Origin) -> None:
-        if self._same(backend, task):
-            restore_affinity(backend, task, origin.affinity)
+        if self.same(backend, task) and backend.affinity(task) != origin.affinity:
+            backend.set_affinity(task, origin.affinity)
 
-    def _same(self, backend: Backend, task: int) -> bool:
+    def same(self, backend: Backend, task: int) -> bool:
         """Whether the id still belongs to the task that it belonged to."""
-        origin, known = self.origins.get(task), _look(backend, task)
+        origin, known = self.origins.get(task), look(backend, task)
         return known is not None and (origin is None or known.start == origin.start)
 
+    def started(self, backend: Backend) -> list[int]:
+        """Those that came into the containers meanwhile, and were started by these tasks.
+
+        Others start tasks there at the same time, in the root of a tree anybody does.
+        """
+        inside = {place: tasks_in(backend, place) for place in self.places}
+        came = set().union(*inside.values()) - set(self.origins).union(*self.before.values())
+        found = descendants(backend, came, [one for one in self.origins if self.same(backend, one)])
+        return [*found, *self._orphans(backend, came - set(found), inside)]
+
+    def _orphans(
+        self, backend: Backend, came: set[int], inside: dict[Place, set[int]]
+    ) -> Iterator[int]:
+        """Those whose parents ended at once: between two trees as only such a parent was.
+
+        Where somebody was between trees before, it could be a child of his.
+        """
+        apart = [
+            place for place in self.places if self.before[place] != self.before[self.places[0]]
+        ]
+        for task in came if not apart else ():
+            outside = [place for place in self.places if task not in inside[place]]
+            with contextlib.suppress(ProcessLookupError):
+                paths = backend.membership(task) if outside else {}
+                if outside and all(self._as_the_leader(paths, place) for place in outside):
+                    yield task
+
+    def _as_the_leader(self, paths: dict[str, str], place: Place) -> bool:
+        return paths.get(place.tree) == self.origins[self.leader].paths[place.tree]
+
+
+@dataclass
+class Enter(Step):
+    """Attach processes with all their threads to the same container of all trees.
+
+    `thread`: just the task. `tree`: with all that descends from it, also what daemonizes meanwhile.
+    """
+
+    task: int
+    places: Sequence[Place]
+    doing: str
+    thread: bool = False
+    tree: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
+    at: Place | None = None
+    moved: set[int] = field(default_factory=set)
+    vanished: bool = False
+
+    def __post_init__(self) -> None:
+        self.places = in_order_of_refusal(self.places)
+
+    def tell(self, backend: Backend) -> list[str]:
+        pids = [self.task]
+        if self.tree:
+            with backend.family(self.task) as family:
+                pids = sorted(family(), key=lambda pid: (pid != self.task, pid))
+        return [
+            f"echo {pid} > {quote(backend.show(place, self._file))}"
+            for place in self.places
+            for pid in pids
+        ]
+
     @property
-    def half_done(self) -> bool:
-        return self.moved
+    def _file(self) -> str:
+        return "tasks" if self.thread else "cgroup.procs"
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        began = time.monotonic()
+        with self._movers(backend) as movers:
+            before = {place: tasks_in(backend, place) for place in self.places}
+            entered = Entered(list(self.places), movers()[0], before)
+            memory.keep(entered)
+            try:
+                self._converge(backend, memory, entered, movers)
+            except OSError:
+                if not self.moved:
+                    memory.forget(entered)
+                raise
+        self.outcome.moved = len(self.moved)
+        self.outcome.seconds = time.monotonic() - began
+
+    @contextlib.contextmanager
+    def _movers(self, backend: Backend) -> Iterator[Callable[[], list[int]]]:
+        """Who is to move, by now: processes, or the one thread; the one that was named first."""
+        if self.tree:
+            with backend.family(self.task) as family:
+                yield lambda: sorted(family(), key=lambda pid: (pid != self.task, pid))
+        else:
+            pid = self.task
+            with contextlib.suppress(ProcessLookupError):
+                pid = pid if self.thread else backend.task(pid).pid
+            yield lambda: [pid]
+
+    def _converge(
+        self,
+        backend: Backend,
+        memory: Memory,
+        entered: Entered,
+        movers: Callable[[], list[int]],
+    ) -> None:
+        limit = time.monotonic() + PATIENCE
+        self._remember(backend, memory, entered, movers())
+        lacking = [(place, task) for place in self.places for task in movers()]
+        while lacking:
+            self.outcome.rounds += 1
+            for place, task in lacking:
+                self._remember(backend, memory, entered, [task])
+                self._write(backend, place, entered, task)
+            signals.check()
+            # Within one tree the kernel moves a process and its forks as one.
+            if len(self.places) == 1 and not self.tree:
+                return
+            if time.monotonic() > limit:
+                _too_fast(self.doing)
+            lacking = list(self._lacking(backend, [*movers(), *entered.started(backend)]))
+            self.outcome.stragglers += len({task for _, task in lacking})
+
+    def _remember(
+        self, backend: Backend, memory: Memory, entered: Entered, tasks: Iterable[int]
+    ) -> None:
+        found = {}
+        for task in tasks:
+            for one in self._threads(backend, task):
+                if one not in entered.origins:
+                    with contextlib.suppress(ProcessLookupError):
+                        found[one] = Origin.of(backend, one)
+        if found:
+            memory.learn(entered, origins=found)
+
+    def _threads(self, backend: Backend, task: int) -> list[int]:
+        try:
+            return [task] if self.thread else backend.threads(task)
+        except ProcessLookupError:
+            return []
+
+    def _write(self, backend: Backend, place: Place, entered: Entered, task: int) -> None:
+        self.at = place
+        try:
+            if task in entered.origins and not entered.same(backend, task):
+                raise ProcessLookupError(ESRCH, "", str(task))
+            backend.write(place, self._file, str(task))
+            self.moved.add(task)
+        except OSError as err:
+            if err.errno != ESRCH or lives(backend, task):
+                raise
+            self.vanished = self.vanished or task == entered.leader
+
+    def _lacking(self, backend: Backend, tasks: Iterable[int]) -> Iterator[tuple[Place, int]]:
+        """Who of these is, or has a thread, outside of one of the containers."""
+        inside = {place: tasks_in(backend, place) for place in self.places}
+        for task in dict.fromkeys(tasks):
+            threads = self._threads(backend, task)
+            for place in self.places:
+                if any(one not in inside[place] and lives(backend, one) for one in threads):
+                    yield place, task
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)
@@ -186,14 +267,37 @@ class Enter(Step):
         return [f"task {self.task} ended while it was being moved"] if self.vanished else []
 
 
-def _tasks(backend: Backend, place: Place) -> set[int]:
+def _too_fast(doing: str) -> None:
+    raise LimitReached(
+        f"cannot {doing}: threads or children are made faster than they can be moved",
+        hint="stop it first (kill -STOP), or include the freezer in the hierarchy",
+    )
+
+
+def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> list[int]:
+    """Those of the tasks whose line of parents, through other ones of them, leads to `of`."""
+    known = [one for task in {*tasks} if (one := look(backend, task))]
+    pids = {one.pid for task in of if (one := look(backend, task))}
+    found: set[int] = set()
+    growing = True
+    while growing:
+        new = [one for one in known if one.id not in found and {one.pid, one.parent} & pids]
+        found |= {one.id for one in new}
+        pids |= {one.pid for one in new}
+        growing = bool(new)
+    return sorted(found)
+
+
+def tasks_in(backend: Backend, place: Place) -> set[int]:
+    """The tasks in a container, none where it has gone."""
     try:
         return {int(task) for task in backend.read(place, "tasks").split()}
     except FileNotFoundError:
         return set()
 
 
-def _look(backend: Backend, task: int) -> Task | None:
+def look(backend: Backend, task: int) -> Task | None:
+    """What is known of a task that has not ended."""
     try:
         known = backend.task(task)
     except ProcessLookupError:
@@ -201,5 +305,6 @@ def _look(backend: Backend, task: int) -> Task | None:
     return None if known.gone else known
 
 
-def _lives(backend: Backend, task: int) -> bool:
-    return _look(backend, task) is not None
+def lives(backend: Backend, task: int) -> bool:
+    """Whether it has not ended."""
+    return look(backend, task) is not None

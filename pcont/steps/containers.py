@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
 from pcont import explain, subsys
-from pcont.backend import Backend, Owner, Place
+from pcont.backend import Backend, Owner, Place, exists
 from pcont.errors import PcontError
-from pcont.steps import Action, Step
+from pcont.steps import Step
+from pcont.steps.memory import Action, Fact, Memory
+
+
+@dataclass
+class Absent(Fact):
+    """There was no such container."""
+
+    place: Place
+
+    @property
+    def what(self) -> str:
+        return f"{self.place.path} of {self.place.tree}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        if exists(backend, self.place):
+            yield lambda: backend.remove(self.place)
 
 
 @dataclass
@@ -20,59 +36,69 @@ class Make(Step):
 
     place: Place
     doing: str
-    made: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: Backend) -> None:
-        backend.make(self.place)
-        self.made = True
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if self.made:
-            yield lambda: backend.remove(self.place)
+    def do(self, backend: Backend, memory: Memory) -> None:
+        with memory.of(Absent(self.place)):
+            backend.make(self.place)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.make(self.place, err, self.doing)
 
 
 @dataclass
-class Remove(Step):
-    """rmdir(2) of a container in one tree; `keep` remembers it for a later step that may fail."""
+class Present(Fact):
+    """There was a container, with all that was set in it."""
 
     place: Place
-    doing: str
-    keep: bool = True
-    removed: bool = False
-    settings: list[tuple[str, str]] = field(default_factory=list)
-    attributes: dict[str, str] = field(default_factory=dict)
-    owners: dict[str, Owner] = field(default_factory=dict)
+    settings: list[tuple[str, str]]
+    attributes: dict[str, str]
+    owners: dict[str, Owner]
 
-    def tell(self, backend: Backend) -> list[str]:
-        return [f"rmdir {quote(backend.show(self.place))}"]
+    @classmethod
+    def of(cls, backend: Backend, place: Place) -> Present:
+        """As it is now."""
+        facts = backend.attributes(place), backend.owners(place)
+        return cls(place, settings(backend, place), *facts)
 
-    def do(self, backend: Backend) -> None:
-        if self.keep:
-            self.settings = settings(backend, self.place)
-            self.attributes = backend.attributes(self.place)
-            self.owners = backend.owners(self.place)
-        backend.remove(self.place)
-        self.removed = True
+    @property
+    def what(self) -> str:
+        return f"{self.place.path} of {self.place.tree}"
 
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if not self.removed:
-            return
-        yield lambda: backend.make(self.place)
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        if not exists(backend, self.place):
+            yield lambda: backend.make(self.place)
         for file, text in self.settings:
             yield partial(restore, backend, self.place, file, text)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)
         yield lambda: backend.set_owners(self.place, self.owners)
 
+
+@dataclass
+class Remove(Step):
+    """rmdir(2) of a container in one tree; `last` is the end of all, which nothing takes back."""
+
+    place: Place
+    doing: str
+    last: bool = False
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"rmdir {quote(backend.show(self.place))}"]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if self.last:
+            memory.end_with(Absent(self.place))
+            backend.remove(self.place)
+        else:
+            with memory.of(Present.of(backend, self.place)):
+                backend.remove(self.place)
+
     @property
     def final(self) -> bool:
-        return not self.keep
+        return self.last
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.remove(backend, self.place, err, self.doing)
@@ -97,6 +123,23 @@ def restore(backend: Backend, place: Place, file: str, text: str) -> None:
 
 
 @dataclass
+class Attribute(Fact):
+    """What pcont kept with a container under a name, or that it was nothing."""
+
+    place: Place
+    name: str
+    text: str | None
+
+    @property
+    def what(self) -> str:
+        return f"security.pcont.{self.name} of {self.place.path}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        if backend.attributes(self.place).get(self.name) != self.text:
+            yield lambda: backend.set_attribute(self.place, self.name, self.text)
+
+
+@dataclass
 class Mark(Step):
     """Keep a fact of pcont's with a container; None removes it."""
 
@@ -104,8 +147,6 @@ class Mark(Step):
     name: str
     text: str | None
     doing: str
-    before: str | None = None
-    marked: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         where = quote(backend.show(self.place))
@@ -113,11 +154,7 @@ class Mark(Step):
             return [f"setfattr -x security.pcont.{self.name} {where}"]
         return [f"setfattr -n security.pcont.{self.name} -v {quote(self.text)} {where}"]
 
-    def do(self, backend: Backend) -> None:
-        self.before = backend.attributes(self.place).get(self.name)
-        backend.set_attribute(self.place, self.name, self.text)
-        self.marked = True
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if self.marked:
-            yield lambda: backend.set_attribute(self.place, self.name, self.before)
+    def do(self, backend: Backend, memory: Memory) -> None:
+        before = backend.attributes(self.place).get(self.name)
+        with memory.of(Attribute(self.place, self.name, before)):
+            backend.set_attribute(self.place, self.name, self.text)

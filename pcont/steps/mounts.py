@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 from functools import partial
 from shlex import quote
@@ -13,8 +13,9 @@ from shlex import quote
 from pcont import signals
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
 from pcont.errors import Busy, PcontError, from_oserror
-from pcont.steps import Action, Step
+from pcont.steps import Step
 from pcont.steps.containers import restore, settings
+from pcont.steps.memory import Action, Fact, Memory
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
@@ -24,25 +25,50 @@ PATIENCE = 10.0
 
 
 @dataclass
+class NoDirectory(Fact):
+    """There was no such directory to mount on."""
+
+    directory: str
+
+    @property
+    def what(self) -> str:
+        return self.directory
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        if not backend.missing(self.directory):
+            yield lambda: backend.remove_directory(self.directory)
+
+
+@dataclass
 class MakeDirectory(Step):
     """mkdir(2) of a directory to mount on."""
 
     directory: str
     doing: str
-    made: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
 
-    def do(self, backend: Backend) -> None:
+    def do(self, backend: Backend, memory: Memory) -> None:
         # A step before this one, or somebody else, may have made it.
         if backend.missing(self.directory):
-            backend.make_directory(self.directory)
-            self.made = True
+            with memory.of(NoDirectory(self.directory)):
+                backend.make_directory(self.directory)
 
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if self.made:
-            yield lambda: backend.remove_directory(self.directory)
+
+@dataclass
+class Directory(Fact):
+    """There was a directory."""
+
+    directory: str
+
+    @property
+    def what(self) -> str:
+        return self.directory
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        if backend.missing(self.directory):
+            yield lambda: backend.make_directory(self.directory)
 
 
 @dataclass
@@ -51,19 +77,33 @@ class RemoveDirectory(Step):
 
     directory: str
     doing: str
-    removed: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
 
-    def do(self, backend: Backend) -> None:
-        with contextlib.suppress(OSError):
+    def do(self, backend: Backend, memory: Memory) -> None:
+        with contextlib.suppress(OSError), memory.of(Directory(self.directory)):
             backend.remove_directory(self.directory)
-            self.removed = True
 
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if self.removed:
-            yield lambda: backend.make_directory(self.directory)
+
+@dataclass
+class NotMounted(Fact):
+    """Nothing of pcont's was mounted at a point; `new`: nor was the hierarchy active at all."""
+
+    request: TreeRequest
+    point: str
+    new: bool
+
+    @property
+    def what(self) -> str:
+        return f"{self.request.options}, not to be mounted at {self.point}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        tree = find(backend, self.request)
+        if tree and any(one.point == self.point and one.ours for one in tree.mounts):
+            yield lambda: backend.umount(self.point)
+        if self.new:
+            yield lambda: dissolve(backend, self.request, self.point, source(self.point, 0))
 
 
 @dataclass
@@ -74,29 +114,21 @@ class MountTree(Step):
     point: str
     doing: str
     made: int = 0
-    new: bool = False
-    mounted: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         words = f"mount -t cgroup -o {self.request.options}"
         return [f"{words} {quote(source(self.point, self.made))} {quote(self.point)}"]
 
-    def do(self, backend: Backend) -> None:
-        self.new = find(backend, self.request) is None
-        try:
-            backend.mount(self.request, self.point, source(self.point, self.made))
-        except OSError:
-            # The kernel makes the hierarchy before it looks at the directory.
-            if self.new:
-                _wait_until_gone(backend, self.request)
-            raise
-        self.mounted = True
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if self.mounted:
-            yield lambda: backend.umount(self.point)
-            if self.new:
-                yield lambda: dissolve(backend, self.request, self.point)
+    def do(self, backend: Backend, memory: Memory) -> None:
+        new = find(backend, self.request) is None
+        with memory.of(NotMounted(self.request, self.point, new)):
+            try:
+                backend.mount(self.request, self.point, source(self.point, self.made))
+            except OSError:
+                # The kernel makes the hierarchy before it looks at the directory.
+                if new:
+                    _wait_until_gone(backend, self.request)
+                raise
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         reasons = {
@@ -108,38 +140,19 @@ class MountTree(Step):
 
 
 @dataclass
-class UmountTree(Step):
-    """umount2(2) of one mount; of the last one of a hierarchy without children, for good."""
+class Mounted(Fact):
+    """A hierarchy was mounted at a point; where it was to go, with what its root had."""
 
     tree: Tree
     mount: Mount
-    last: bool
-    doing: str
-    attributes: dict[str, str] = field(default_factory=dict)
-    settings: list[tuple[str, str]] = field(default_factory=list)
-    unmounted: bool = False
+    attributes: dict[str, str]
+    settings: list[tuple[str, str]]
 
     @property
-    def _request(self) -> TreeRequest:
-        return TreeRequest(self.tree.controllers, self.tree.name)
+    def what(self) -> str:
+        return f"{self.tree.id} at {self.mount.point}"
 
-    def tell(self, backend: Backend) -> list[str]:
-        return [f"umount {quote(self.mount.point)}"]
-
-    def do(self, backend: Backend) -> None:
-        root = Place(self.tree.id)
-        dissolves = self.last and not backend.children(root)
-        if dissolves:
-            self.attributes = backend.attributes(root)
-            self.settings = settings(backend, root)
-        backend.umount(self.mount.point)
-        self.unmounted = True
-        if dissolves:
-            dissolve(backend, self._request, self.mount.point)
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        if not self.unmounted:
-            return
+    def restore(self, backend: Backend) -> Iterator[Action]:
         yield lambda: self._mount_again(backend)
         root = Place(self.tree.id)
         for file, text in self.settings:
@@ -148,12 +161,56 @@ class UmountTree(Step):
             yield partial(backend.set_attribute, root, name, text)
 
     def _mount_again(self, backend: Backend) -> None:
-        active = find(backend, self._request)
+        request = TreeRequest(self.tree.controllers, self.tree.name)
+        active = find(backend, request)
         if active and any(mount.point == self.mount.point for mount in active.mounts):
             return  # it never went
         if not self.mount.ours:
             raise PcontError(f"{self.mount.point} is not mounted any more: mount it as it was")
-        backend.mount(self._request, self.mount.point, self.mount.source)
+        backend.mount(request, self.mount.point, self.mount.source)
+
+
+@dataclass
+class UmountTree(Step):
+    """umount2(2) of one mount; of the last one of a hierarchy without children, for good.
+
+    `lingers`: that the kernel keeps it for a while is a note, and no failure.
+    """
+
+    tree: Tree
+    mount: Mount
+    last: bool
+    doing: str
+    lingers: bool = False
+    lingering: bool = False
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"umount {quote(self.mount.point)}"]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        root = Place(self.tree.id)
+        dissolves = self.last and not backend.children(root)
+        before = Mounted(self.tree, self.mount, {}, [])
+        if dissolves:
+            before.attributes, before.settings = backend.attributes(root), settings(backend, root)
+        with memory.of(before):
+            backend.umount(self.mount.point)
+        if dissolves:
+            self._dissolve(backend)
+
+    def _dissolve(self, backend: Backend) -> None:
+        request = TreeRequest(self.tree.controllers, self.tree.name)
+        try:
+            dissolve(backend, request, self.mount.point, self.mount.source)
+        except Busy:
+            if not self.lingers:
+                raise
+            self.lingering = True
+
+    def notes(self) -> list[str]:
+        if not self.lingering:
+            return []
+        return [f"{self.tree.id} lingers: the kernel has not let go of it yet"]
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         hint = "a shell may stand in it, or a file may be open" if err.errno == EBUSY else ""
@@ -174,7 +231,7 @@ def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
         time.sleep(FIRST_PAUSE)
 
 
-def dissolve(backend: Backend, request: TreeRequest, point: str) -> None:
+def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) -> None:
     """Wait until an unmounted hierarchy has left /proc/self/cgroup, and help it to.
 
     Raises Busy where the kernel holds on to it: memory may, until the last page is freed.
@@ -193,6 +250,6 @@ def dissolve(backend: Backend, request: TreeRequest, point: str) -> None:
         time.sleep(pause)
         pause *= 2
         if find(backend, request):
-            backend.mount(request, point, source(point, 0))
+            backend.mount(request, point, source)
             time.sleep(pause)
             backend.umount(point)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
 from pcont import explain, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import PcontError
-from pcont.steps import Action, Step
+from pcont.steps import Step
+from pcont.steps.containers import restore
+from pcont.steps.memory import Action, Fact, Memory
 from pcont.values import Ids
 
 
@@ -30,6 +32,76 @@ class Setting:
 
 
 @dataclass
+class Affinities(Fact):
+    """The CPUs that tasks could run on, each with the clock tick at which the task began."""
+
+    cpus: dict[int, tuple[int, Ids]]
+
+    @classmethod
+    def of(cls, backend: Backend, tasks: Iterable[int]) -> Affinities:
+        """As they are now."""
+        found = {}
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                found[task] = (backend.task(task).start, backend.affinity(task))
+        return cls(found)
+
+    @property
+    def what(self) -> str:
+        return "the CPUs of tasks"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for task, (start, cpus) in self.cpus.items():
+            yield partial(self._restore, backend, task, start, cpus)
+
+    @staticmethod
+    def _restore(backend: Backend, task: int, start: int, cpus: Ids) -> None:
+        if backend.task(task).start == start and backend.affinity(task) != cpus:
+            backend.set_affinity(task, cpus)
+
+
+@dataclass
+class Value(Fact):
+    """What a control file read, and the affinity of the tasks inside where that hangs on it."""
+
+    place: Place
+    file: str
+    text: str
+    affinities: Affinities
+
+    @classmethod
+    def of(cls, backend: Backend, place: Place, file: str) -> Value:
+        """As it is now."""
+        text, inside = backend.read(place, file), ""
+        if subsys.moves_affinity(file):
+            inside = backend.read(place, "tasks")
+        return cls(place, file, text, Affinities.of(backend, map(int, inside.split())))
+
+    @property
+    def what(self) -> str:
+        return f"{self.file} of {self.place.path}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        yield lambda: restore(backend, self.place, self.file, self.text)
+        yield from self.affinities.restore(backend)
+
+
+@dataclass
+class Written(Fact):
+    """That these were written, one after the other, whatever the files read."""
+
+    settings: list[Setting]
+
+    @property
+    def what(self) -> str:
+        return " and ".join(one.file for one in self.settings)
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for one in self.settings:
+            yield partial(backend.write, one.place, one.file, one.written)
+
+
+@dataclass
 class Write(Step):
     """Write settings, each with one write(2); `fresh`: of a container that this command made.
 
@@ -41,8 +113,6 @@ class Write(Step):
     settings: Sequence[Setting]
     doing: str
     fresh: bool = False
-    old: list[tuple[Setting, str]] = field(default_factory=list)
-    affinity: dict[int, Ids] = field(default_factory=dict)
     refused: Setting | None = None
 
     def __post_init__(self) -> None:
@@ -54,68 +124,46 @@ class Write(Step):
             for one in self.settings
         ]
 
-    def do(self, backend: Backend) -> None:
+    def do(self, backend: Backend, memory: Memory) -> None:
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
-            refused = [(one, err) for one in waiting if (err := self._try(backend, one))]
+            refused = [(one, err) for one in waiting if (err := self._try(backend, memory, one))]
             if len(refused) == len(waiting):
                 self.refused, err = refused[0]
                 raise err
             waiting = [one for one, _ in refused]
-        for one in self.settings:
-            if subsys.lasting(one.file):
-                self._write(backend, one)
+        last = [one for one in self.settings if subsys.lasting(one.file)]
+        if last and not self.fresh:
+            memory.end_with(Written(last))
+        for one in last:
+            self.refused = one
+            backend.write(one.place, one.file, one.written)
 
-    def _try(self, backend: Backend, one: Setting) -> WriteRefused | None:
+    def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
+        self.refused = one
         try:
-            self._write(backend, one)
+            with self._kept(backend, memory, one):
+                backend.write(one.place, one.file, one.written)
         except WriteRefused as err:
             return err
         return None
 
-    def _write(self, backend: Backend, one: Setting) -> None:
-        self.refused = one
-        before = None
-        if not self.fresh and not subsys.lasting(one.file):
+    def _kept(
+        self, backend: Backend, memory: Memory, one: Setting
+    ) -> contextlib.AbstractContextManager[None]:
+        if not self.fresh:
             # A file that cannot be read cannot be put back; it is written all the same.
             with contextlib.suppress(OSError):
-                before = backend.read(one.place, one.file)
-            if subsys.moves_affinity(one.file):
-                self._remember_affinity(backend, one.place)
-        backend.write(one.place, one.file, one.written)
-        if before is not None:
-            self.old.append((one, before))
-
-    def _remember_affinity(self, backend: Backend, place: Place) -> None:
-        for task in backend.read(place, "tasks").split():
-            with contextlib.suppress(ProcessLookupError):
-                self.affinity.setdefault(int(task), backend.affinity(int(task)))
-
-    def undo(self, backend: Backend) -> Iterator[Action]:
-        while self.old:
-            one, before = self.old.pop()
-            for file, text in subsys.writes_back(one.file, before):
-                yield partial(backend.write, one.place, file, text)
-        for task, cpus in self.affinity.items():
-            yield partial(restore_affinity, backend, task, cpus)
+                return memory.of(Value.of(backend, one.place, one.file))
+        return contextlib.nullcontext()
 
     @property
     def final(self) -> bool:
         return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)
 
-    @property
-    def half_done(self) -> bool:
-        return bool(self.old)
-
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write(backend, one.place, one.file, one.written, err)
-
-
-def restore_affinity(backend: Backend, task: int, cpus: Ids) -> None:
-    """Give a thread the CPUs that it had; asked for only where it has others now."""
-    if backend.affinity(task) != cpus:
-        backend.set_affinity(task, cpus)
 
 
 def lasting(backend: Backend, setting: Setting) -> bool:

@@ -8,27 +8,27 @@ from functools import cache
 
 from pcont.tables import ControlFile, Subsystem
 
-NAMES = ("cpuset", "cpuacct")
+NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
 FREEZER = "freezer"
 
-# Files that show something else than they take.
+# Files that show something else than they take. A container below a frozen one shows FROZEN,
+# whatever it was told itself: freezer.self_freezing has that.
 DEVICES = "devices.list"
 OOM_CONTROL = "memory.oom_control"
+FREEZER_STATE, FREEZER_TOLD = "freezer.state", "freezer.self_freezing"
 
 # What the kernel's other controllers are for; they are used without a table of their own.
 OTHERS = {
     "blkio": "weights and limits of block I/O",
     "cpu": "shares and quotas of CPU time",
     "devices": "which devices may be used",
-    "freezer": "stops and continues all tasks",
     "hugetlb": "limits of huge pages",
     "memory": "limits of memory",
     "misc": "limits of other countable things",
     "net_cls": "marks packets for traffic control",
     "net_prio": "priorities of network traffic",
     "perf_event": "performance counters by container",
-    "pids": "limits of the number of tasks",
     "rdma": "limits of RDMA resources",
 }
 
@@ -84,9 +84,9 @@ def order(file: str) -> int:
 
 def keeps(file: str, writable: bool) -> bool:
     """Whether a file tells something that was set."""
-    if file == DEVICES:
+    if file in (DEVICES, FREEZER_TOLD):
         return True
-    return writable and not lasting(file) and file not in TASK_FILES
+    return writable and not lasting(file) and file not in (*TASK_FILES, FREEZER_STATE)
 
 
 def can_write_back(file: str, text: str) -> bool:
@@ -98,6 +98,8 @@ def writes_back(file: str, text: str) -> list[tuple[str, str]]:
     """The writes that make a file read as `text` again; into a new container, line by line."""
     if file == OOM_CONTROL:
         return [(file, text.split()[1])]
+    if file in (FREEZER_STATE, FREEZER_TOLD):
+        return [(FREEZER_STATE, "THAWED" if text.strip() in ("0", "THAWED") else "FROZEN")]
     if file == DEVICES:
         every = text.strip() == "a *:* rwm"
         lines = [] if every else text.splitlines()
@@ -111,6 +113,11 @@ def moves_affinity(file: str) -> bool:
     """Whether a write changes the CPU affinity of the tasks inside."""
     known = row(file)
     return bool(known and known.moves_affinity)
+
+
+def sets_affinity(controllers: Iterable[str]) -> bool:
+    """Whether who enters a container, or leaves it, may run on other CPUs then."""
+    return any(row.moves_affinity for row in rows(controllers))
 
 
 @cache

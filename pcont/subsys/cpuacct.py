@@ -69,6 +69,7 @@ TABLE = Subsystem(
             lasting=True,
             shown=True,
             derived=lambda site: _total(site, USER, SYSTEM),
+            effect=lambda site: site.forget_used(),
         ),
         _counter("usage_all", "per CPU: user and system nanoseconds", _all),
         _counter(

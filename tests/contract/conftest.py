@@ -27,13 +27,13 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.ops import doctor, mounting, running, settings, unmounting
 from pcont.proc import Proc
-from pcont.subsys import core, cpuacct, cpuset
+from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
 from tests.waiting import eventually as eventually
 
 LOADED = (model_store, syscalls, doctor, mounting, running, settings, unmounting)
-TABLES = (core, cpuacct, cpuset)
+TABLES = (core, cpuacct, cpuset, freezer, pids)
 
 THREADED = """
 import os, sys, threading, time
@@ -243,6 +243,56 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[
     yield from SHAPES[shape](Pcont(tuple(words)), name)
 
 
+@dataclass
+class Top:
+    """A container in the hierarchy of one controller, for one test; gone afterwards."""
+
+    pcont: Pcont
+    controller: str
+    path: str
+
+    def at(self, path: str = "") -> str:
+        return f"{self.controller}:{self.path}{path}"
+
+    def place(self, path: str = "") -> Place:
+        """The same for the library."""
+        return Place(self.controller, self.path + path)
+
+    def below(self) -> list[str]:
+        """The container and all below it, as places."""
+        lines = self.pcont.ok("tree", self.at()).splitlines()
+        return [line.partition("\t")[0] for line in lines]
+
+
+@contextlib.contextmanager
+def _top(pcont: Pcont, controller: str, name: str) -> Iterator[Top]:
+    free = starts_empty(pcont)
+    if free:
+        pcont.ok("mount", "-o", controller)
+    top = Top(pcont, controller, f"/{name}")
+    pcont.ok("create", top.at())
+    yield top
+    pcont.ok("rm", "-r", "--kill", top.at())
+    if free:
+        pcont.ok("umount", controller)
+
+
+@pytest.fixture
+def icebox(pcont: Pcont, name: str) -> Iterator[Top]:
+    """A container that can be frozen. A test that starts tasks asks for it last: it thaws them."""
+    with _top(pcont, "freezer", name) as top:
+        yield top
+        for place in top.below():
+            pcont.ok("set", place, "freezer.state=THAWED")
+
+
+@pytest.fixture
+def crowd(pcont: Pcont, name: str) -> Iterator[Top]:
+    """A container whose tasks are counted."""
+    with _top(pcont, "pids", name) as top:
+        yield top
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., int]]:
     """Start processes that sleep, with so many threads each; they are gone after the test."""
@@ -283,14 +333,16 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+_OTHERS = re.compile(rf"name=pct(?!{os.getpid()}-)")
+
+
 def _hierarchies() -> list[str]:
     """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are.
 
-    Those that another run of these tests makes meanwhile are left out.
+    Those of other people's tests come and go meanwhile.
     """
-    others = re.compile(rf"name=pct(?!{os.getpid()}-)\d+-")
-    known = [line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines()]
-    return sorted(line for line in known if not others.match(line))
+    lines = [line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines()]
+    return sorted(line for line in lines if not _OTHERS.match(line))
 
 
 def _containers() -> list[str]:

@@ -178,7 +178,7 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
 
     pcont.ok("set", f"cpuset:/{name}/new", "cpus=0", "mems=0")
     backend = pcont.backend()
-    step = Enter(pid, True, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
+    step = Enter(pid, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
     with backend.turn(), pytest.raises(Exception, match="ENOENT") as caught:
         carry_out(backend, [step])
     assert not isinstance(caught.value, BadValue)
@@ -199,7 +199,7 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
         backend.set_affinity(first, affinity)
     before = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
     good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
-    steps = [Enter(first, True, [good], "first"), Enter(second, True, [bad], "second")]
+    steps = [Enter(first, [good], "first"), Enter(second, [bad], "second")]
     with backend.turn(), pytest.raises(NotFound):
         carry_out(backend, steps)
     after = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
@@ -244,7 +244,7 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
     session = Session(jobs.pcont.backend(), warn=notes.append)
     with session.turn():
         places = Registry(session.backend).place(jobs.at("/a")).places
-        step = Enter(victim.pid, True, places, "attach")
+        step = Enter(victim.pid, places, "attach")
         victim.kill()
         victim.wait()
         session.carry_out([step])
@@ -271,7 +271,7 @@ def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: 
         root = pcont.paths(parent.pid)["cpuset"]
         assert eventually(lambda: worker not in map(_parent, _tasks(pcont, root)))
         for _ in range(10):
-            first, second = (Enter(parent.pid, True, [place], "x") for place in (good, bad))
+            first, second = (Enter(parent.pid, [place], "x") for place in (good, bad))
             with backend.turn(), pytest.raises(NotFound):
                 carry_out(backend, [first, second])
             assert pcont.paths(parent.pid)["cpuset"] == root

@@ -166,6 +166,18 @@ def test_a_tie_over_what_is_bound_and_what_is_free(bare: Pcont) -> None:
     bare.ok("umount", "cpuset")
 
 
+def test_the_freezer_is_a_member_of_a_tie_unless_it_is_left_out(bare: Pcont) -> None:
+    bare.ok("mount", "-o", "cpuacct")
+    for more, members in (([], ["cpuacct", "freezer"]), (["--no-freezer"], ["cpuacct"])):
+        bare.ok("mount", "--tie", "--name", "jobs", "-o", "cpuacct", *more)
+        row = rows(bare)["jobs"]
+        assert row["subsystems"] == ["cpuacct"]
+        assert [tree["id"] for tree in row["trees"]] == ["name=jobs", *members]  # type: ignore[attr-defined]
+        bare.ok("umount", "jobs")
+        assert set(rows(bare)) == {"cpuacct"}
+    bare.ok("umount", "cpuacct")
+
+
 def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
     for controller in ("cpuset", "cpuacct"):
         bare.ok("mount", "-o", controller)

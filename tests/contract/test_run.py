@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import IN_GUEST
-from tests.contract.conftest import Jobs, Pcont, Result, eventually
+from tests.contract.conftest import Jobs, Result, Top, eventually
 from tests.contract.test_containers import there
 
 
@@ -194,29 +193,18 @@ def test_words_of_the_command_are_never_pconts(jobs: Jobs) -> None:
     jobs.pcont.fails(2, "tree", "run", "--", "x")
 
 
-@pytest.fixture
-def freezer(kernel: Pcont, name: str) -> Iterator[str]:
-    """A container with a freezer, thawed and removed afterwards."""
-    mounted = IN_GUEST and kernel("mount", "-o", "freezer").status == 0
-    place = f"freezer:/{name}"
-    kernel.ok("create", place)
-    yield place
-    kernel.ok("set", place, "freezer.state=THAWED")
-    kernel.ok("rm", "--kill", place)
-    if mounted:
-        kernel.ok("umount", "freezer")
-
-
-@pytest.mark.kernel
-def test_pcont_does_not_freeze_itself(kernel: Pcont, freezer: str) -> None:
+def test_pcont_does_not_freeze_itself(icebox: Top) -> None:
     """It would stop with the lock in its hand, and nobody could thaw it."""
-    freeze = [sys.executable, "-m", "pcont", "set", freezer, "freezer.state=FROZEN"]
-    result = kernel("run", freezer, "--", *freeze)
+    pcont, place = icebox.pcont, icebox.at()
+    freeze = [sys.executable, "-m", "pcont", "set", place, "freezer.state=FROZEN"]
+    result = pcont("run", place, "--", *freeze)
     assert result.status == 4
     assert "not frozen by its own pcont" in result.err
-    kernel.ok("set", freezer, "freezer.state=FROZEN")
-    for words in (["run", freezer, "--", "true"], ["run", freezer, "--auto-delete", "--", "true"]):
-        said = kernel.fails(125, *words)
-        assert "freezer.state=THAWED" in said
-    kernel.fails(5, "set", freezer, "tasks=0")
-    kernel.fails(5, "set", freezer, "cgroup.procs=0")
+    pcont.ok("set", place, "freezer.state=FROZEN")
+    for more in ([], ["--auto-delete"]):
+        for inside in (place, icebox.at("/below")):
+            said = pcont.fails(125, "run", inside, "--create", *more, "--", "true")
+            assert "freezer.state=THAWED" in said
+    pcont.fails(5, "set", place, "tasks=0")
+    pcont.fails(5, "set", place, "cgroup.procs=0")
+    assert icebox.below() == [place]

@@ -12,7 +12,7 @@ from pcont import subsys
 from pcont.backend import Place, TreeRequest
 from pcont.backend_model import CONTROLLERS, Model
 from pcont.tables import ControlFile, Subsystem, Wanted, Where
-from pcont.values import FLAG, ID_LIST, INTEGER, TEXT
+from pcont.values import FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD
 
 
 def load(name: str) -> Subsystem:
@@ -133,7 +133,7 @@ def test_a_default_is_shown_by_its_codec_and_read_again(table: Subsystem, row: C
 def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
     table: Subsystem, row: ControlFile
 ) -> None:
-    assert row.type in (FLAG, ID_LIST, INTEGER, TEXT)
+    assert row.type in (FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD)
     if row.type is FLAG:
         assert row.default in (0, 1)
         assert row.help.startswith("1: ") or not row.writable
@@ -143,6 +143,7 @@ def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
 def test_only_what_can_be_written_has_rules_and_orders(table: Subsystem, row: ControlFile) -> None:
     if not row.writable:
         assert not row.rules
+        assert row.effect is None
         assert not row.lasting
         assert not row.inherit
         assert not row.moves_affinity
@@ -172,10 +173,17 @@ def test_what_is_inherited_is_a_setting_of_children(table: Subsystem, row: Contr
 def test_a_derived_value_changes_by_itself_or_follows_others(
     table: Subsystem, row: ControlFile
 ) -> None:
+    """So that it is nothing to write back, even where it can be written."""
     if row.derived:
-        assert not row.writable or row.lasting
+        assert not (row.writable and subsys.keeps(row.name, row.writable))
+
+
+@every_row
+def test_what_listings_show_is_in_every_container_that_can_be_made(
+    table: Subsystem, row: ControlFile
+) -> None:
     if row.shown:
-        assert row.where is Where.EVERYWHERE
+        assert row.where is not Where.ROOT
 
 
 @every_row
@@ -256,6 +264,10 @@ def test_what_every_controller_is_for_is_known(name: str) -> None:
             "oom_kill_disable 1\nunder_oom 0\noom_kill 0\n",
             [("memory.oom_control", "1")],
         ),
+        ("freezer.state", "THAWED\n", [("freezer.state", "THAWED")]),
+        ("freezer.state", "FREEZING\n", [("freezer.state", "FROZEN")]),
+        ("freezer.self_freezing", "1\n", [("freezer.state", "FROZEN")]),
+        ("freezer.self_freezing", "0\n", [("freezer.state", "THAWED")]),
         ("blkio.x", "8:0 1\n8:16 2\n", [("blkio.x", "8:0 1\n"), ("blkio.x", "8:16 2\n")]),
         ("devices.list", "a *:* rwm\n", []),
         (

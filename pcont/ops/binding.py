@@ -1,0 +1,297 @@
+"""bind and unbind: a hierarchy in use gets one more tree, or loses one, with all that is in it.
+
+The answer to the patch's open question (patch semantics, 7.3): a subsystem is bound by mirroring
+the containers in a tree of its own, which is listed once all tasks are in step, and unbound by the
+reverse. The trees that were there are not touched, so that undoing is removing what was added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from pcont import keys, subsys
+from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists
+from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
+from pcont.hierarchy import TIE, Container, Hierarchy, Member, Registry, Tie, reachable
+from pcont.ops.containers import Planner
+from pcont.ops.tying import lineage
+from pcont.ops.unmounting import member_steps, root_steps
+from pcont.ops.wishes import mount_steps, refuse_unified, wanted
+from pcont.records import Unbound
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.containers import Mark, Remove
+from pcont.steps.joining import Join, Leave, Pair
+from pcont.steps.mounts import UmountTree
+
+Pairs = dict[str, list[tuple[str, str]]]
+
+
+def bind(
+    session: Session,
+    selector: str,
+    words: str,
+    *,
+    inherit: bool = False,
+    settings: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Bind subsystems to a hierarchy in use; returns all that it has then.
+
+    Containers and tasks are as before, and in step in the new trees. `inherit`: what is made there
+    gets its parent's settings. `settings`: [/PATH:]KEY=VALUE for one container, or for all of
+    them. Raises Busy for what it has already, Unsupported for a hierarchy without a home,
+    BadValue where a container's settings admit none of its tasks.
+    """
+    given = _given(settings)
+    with session.turn() as registry:
+        one = _with_home(registry, selector)
+        names = _wanted(registry, words)
+        bound = [name for name in names if name in one.subsystems]
+        if bound:
+            raise Busy(f"{one.name} has {', '.join(bound)} already")
+        there = [tree for tree in registry.holders(names) if tree not in _trees(one)]
+        for tree in there:
+            reachable(tree)
+        held = {name for tree in (*there, *_trees(one)) for name in tree.controllers}
+        free = [name for name in names if name not in held]
+        refuse_unified(session, registry, free)
+        mounts = [step for name in free for step in mount_steps(session.backend, _alone(name))]
+        ids = [*(tree.id for tree in there), *free]
+        tie = _extended(session.backend, one, names, ids, free)
+        with session.staged(mounts):
+            if session.dry_run:
+                # As if they were mounted; what their containers would inherit cannot be told.
+                there += [Tree(name, 0, (name,), mounts=(Mount("/"),)) for name in free]
+                inherit = inherit and not free
+            else:
+                there = [tree for tree in session.registry().trees if tree.id in ids]
+            members = [Member(tree, tie.at) for tree in there]
+            session.carry_out(_mirroring(session, one, members, tie, inherit, given))
+        return tie.subsystems
+
+
+def _alone(name: str) -> TreeRequest:
+    return TreeRequest((name,))
+
+
+def _trees(one: Hierarchy) -> list[Tree]:
+    return [member.tree for member in one.members]
+
+
+def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
+    names = wanted(registry, words)
+    if not names:
+        raise BadValue("none is nothing to bind or unbind")
+    return names
+
+
+def _given(settings: Iterable[str]) -> Pairs:
+    """[/PATH:]KEY=VALUE words, by the path; the empty one is every container."""
+    found: Pairs = {}
+    for key, text in keys.split(settings):
+        path, _, key = key.rpartition(":")
+        if path and not path.startswith("/"):
+            raise UsageProblem(f"{path!r} is no path", hint="[/PATH:]KEY=VALUE")
+        found.setdefault(path, []).append((key, text))
+    return found
+
+
+def _with_home(registry: Registry, selector: str) -> Hierarchy:
+    """The hierarchy, whose first tree can remember what else belongs to it."""
+    one = registry.find(selector)
+    home = one.members[0].tree
+    if not one.tie and len(one.members) > 1:
+        raise UsageProblem(f"{selector} is several hierarchies: bind and unbind take one")
+    reachable(home)
+    if not home.name or not any(mount.ours for mount in home.mounts):
+        raise Unsupported(
+            f"{one.name} has no home, where pcont could remember what is bound to it",
+            hint="mount hierarchies with --name NAME, or --tie",
+        )
+    return one
+
+
+def _extended(
+    backend: Backend, one: Hierarchy, names: Sequence[str], ids: Sequence[str], free: Sequence[str]
+) -> Tie:
+    """What the home is to remember."""
+    tie = one.tie or Tie(one.subsystems, ())
+    made = [
+        place
+        for id in ids
+        for place in lineage(id, tie.at)
+        if id in free or not exists(backend, place)
+    ]
+    return replace(
+        tie,
+        subsystems=(*tie.subsystems, *names),
+        trees=(*tie.trees, *ids),
+        made_at=(*tie.made_at, *(f"{place.tree}:{place.path}" for place in made)),
+        mounted=(*tie.mounted, *free),
+    )
+
+
+def _mirroring(
+    session: Session,
+    one: Hierarchy,
+    members: Sequence[Member],
+    tie: Tie,
+    inherit: bool,
+    given: Pairs,
+) -> list[Step]:
+    """Make the containers, attach the tasks, and only then list the trees."""
+    backend = session.backend
+    home = Place(one.members[0].tree.id)
+    mirror = replace(one, members=tuple(members), tie=None)
+    planner = Planner(backend, inherit)
+    for member in members:
+        roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
+        planner.create(roots.container(member.at), parents=True)
+    paths = list(_below(backend, home))
+    for path in given:
+        if path and path not in paths:
+            raise NotFound(f"there is no container {one.name}:{path}")
+    pairs: list[Pair] = []
+    for path in paths if members else ():
+        container = mirror.container(path)
+        # What is said of one container counts for more than what is said of all.
+        wanted_here = {**dict(given.get("", [])), **dict(given.get(path, []))}
+        planner.create(container, parents=True, pairs=list(wanted_here.items()))
+        pairs += [Pair(replace(home, path=path), place) for place in container.places]
+    doing = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
+    affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
+    steps = [*planner.steps, Join(pairs, doing, affinity)]
+    return [*steps, Mark(home, TIE, tie.dump(), doing)]
+
+
+def _below(backend: Backend, home: Place) -> Iterator[str]:
+    """The paths of all containers but the root, parents first."""
+    waiting = [home]
+    while waiting:
+        place = waiting.pop()
+        if not place.is_root:
+            yield place.path
+        waiting += [place.child(name) for name in reversed(backend.children(place))]
+
+
+def unbind(
+    session: Session,
+    selector: str,
+    words: str,
+    confirm: Callable[[Sequence[str]], bool] = lambda ceasing: True,
+) -> Unbound:
+    """Unbind subsystems from a hierarchy in use; tasks and containers are as before elsewhere.
+
+    `confirm` is given the limits that cease to hold, before anything is done. Raises Busy for what
+    shares a tree of the kernel with something that stays, NotFound for what is not bound.
+    """
+    one, names, going = _to_unbind(session.registry(), selector, words)
+    ceasing = tuple(_ceasing(session.backend, one, going))
+    # Others need not wait for the answer.
+    if not session.dry_run and not confirm(ceasing):
+        raise Denied(f"nothing was unbound from {one.name}", hint="--yes asks nothing")
+    with session.turn() as registry:
+        one, names, going = _to_unbind(registry, selector, words)
+        steps = _dissolving(session, one, names, going)
+        with session.staged(steps):
+            trees = [member.tree.id for member in going]
+            last = root_steps(session, registry, one, trees)
+            for member in going:
+                last += member_steps(session, registry, one, member, lingers=True)
+            session.carry_out(last)
+        kept = [step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering]
+        return Unbound(names, ceasing, tuple(kept))
+
+
+def _to_unbind(
+    registry: Registry, selector: str, words: str
+) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
+    one, names = _with_home(registry, selector), _wanted(registry, words)
+    return one, names, _going(one, names)
+
+
+def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
+    """The trees that have nothing else; Busy where one has."""
+    missing = [name for name in names if name not in one.controllers]
+    if missing:
+        raise NotFound(
+            f"{one.name} has no {', '.join(missing)}", hint=f"it has {','.join(one.subsystems)}"
+        )
+    home, *others = one.members
+    fixed = [name for name in names if name in home.tree.controllers]
+    if fixed:
+        raise Busy(
+            f"{', '.join(fixed)} and the home of {one.name} are one hierarchy of the kernel",
+            hint=f"pcont umount {one.name}",
+        )
+    going = [member for member in others if set(names) & set(member.tree.controllers)]
+    for member in going:
+        rest = [name for name in one.subsystems if name not in names]
+        shared = [name for name in rest if name in member.tree.controllers]
+        if shared:
+            raise Busy(
+                f"{member.tree.id} is one hierarchy of the kernel, and {', '.join(shared)} stays",
+                hint=f"pcont unbind {one.name} {','.join(member.tree.controllers)}",
+            )
+    return going
+
+
+def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
+    """What has been set in these trees: what is otherwise than in the root, or than it begins."""
+    for member in going:
+        for path in _below(backend, Place(one.members[0].tree.id)):
+            place = _mirror(member, path)
+            with suppress(FileNotFoundError):
+                for file, writable in backend.files(place).items():
+                    if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
+                        yield from _set(backend, one, place, path, file)
+
+
+def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
+    with suppress(OSError):
+        text, row = backend.read(place, file), subsys.row(file)
+        begins = [f"{row.type.show(row.default)}\n"] if row else []
+        with suppress(OSError):
+            begins.append(backend.read(replace(place, path="/"), file))
+        if text not in begins:
+            yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
+
+
+def _mirror(member: Member, path: str) -> Place:
+    tree = Hierarchy("", (), (member,))
+    return Container(tree, path).places[0]
+
+
+def _dissolving(
+    session: Session, one: Hierarchy, names: Sequence[str], going: Sequence[Member]
+) -> list[Step]:
+    """List the trees no more, let everybody out, and remove the mirrors."""
+    backend, home = session.backend, Place(one.members[0].tree.id)
+    doing = f"unbind {', '.join(names)} from {one.name}"
+    steps: list[Step] = [Mark(home, TIE, _reduced(one, names, going), doing)]
+    paths = list(_below(backend, home))
+    for member in going:
+        mirrors = [
+            (path, place) for path in paths if exists(backend, place := _mirror(member, path))
+        ]
+        pairs = [Pair(replace(home, path=path), place) for path, place in mirrors]
+        affinity = subsys.sets_affinity(member.tree.controllers)
+        steps.append(Leave(pairs, Place(member.tree.id, member.at), doing, affinity))
+        steps += [Remove(place, doing) for _, place in reversed(mirrors)]
+    return steps
+
+
+def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> str | None:
+    """What the home is to remember; nothing where it is all that is left."""
+    assert one.tie
+    gone = {member.tree.id for member in going}
+    tie = replace(
+        one.tie,
+        subsystems=tuple(name for name in one.tie.subsystems if name not in names),
+        trees=tuple(id for id in one.tie.trees if id not in gone),
+        made_at=tuple(text for text in one.tie.made_at if text.split(":")[0] not in gone),
+        mounted=tuple(id for id in one.tie.mounted if id not in gone),
+    )
+    return tie.dump() if tie.trees else None

@@ -1,0 +1,212 @@
+"""The step that moves every task of a container to another one, while they fork and exit."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from shlex import quote
+
+from pcont import explain, signals, subsys
+from pcont.backend import Backend, Place
+from pcont.errors import LimitReached, PcontError
+from pcont.records import Outcome
+from pcont.steps import Step
+from pcont.steps.attach import descendants, look, tasks_in
+from pcont.steps.freezing import frozen
+from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.settings import Affinities
+
+PATIENCE = 20.0  # for one tree
+PATIENCE_BACK = 60.0
+# After so long it is looked again who is there. In this time no machine starts as many tasks as
+# there are ids before one is used again.
+FRESH = 0.02
+
+
+@dataclass(frozen=True)
+class Route:
+    """From a container to another one of the same tree."""
+
+    source: Place
+    target: Place
+
+
+def in_order_of_refusal(routes: Iterable[Route]) -> list[Route]:
+    """Trees that may refuse come first; the freezer last, where a frozen task thaws on arrival."""
+    return sorted(routes, key=lambda route: subsys.entry_order(route.target.controllers))
+
+
+@dataclass
+class Drained(Fact):
+    """Which containers were emptied into which, and who was in the latter already.
+
+    `starts`: those that were moved, each with the clock tick at which it began; kept only where
+    others are at the target, of whom they must be told apart.
+    """
+
+    routes: list[Route]
+    before: dict[Place, set[int]]
+    starts: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return f"the tasks of {self.routes[0].source.path}"
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else is, or comes, where they go."""
+        return not any(self.before.values() or (r.target.is_root for r in self.routes))
+
+    def learn(self, **more: dict[int, int]) -> None:
+        self.starts.update(more["starts"])
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        limit = time.monotonic() + PATIENCE_BACK
+        tried: set[tuple[Route, int]] = set()
+        while back := set(self._there(backend)) - tried:
+            tried |= back
+            for route, task in sorted(
+                back, key=lambda pair: self.routes.index(pair[0]), reverse=True
+            ):
+                yield partial(_put_back, backend, route, task)
+            if time.monotonic() > limit:
+                yield partial(_too_fast, f"put back all of {self.what}")
+                return
+
+    def _there(self, backend: Backend) -> Iterator[tuple[Route, int]]:
+        """Who of ours is at a target."""
+        came = {
+            route: tasks_in(backend, route.target) - self.before[route.target]
+            for route in self.routes
+        }
+        everybody = set().union(*came.values())
+        ours = everybody if self.alone else self._ours(backend, everybody)
+        for route, tasks in came.items():
+            for task in tasks & ours:
+                yield route, task
+
+    def _ours(self, backend: Backend, came: set[int]) -> set[int]:
+        """Who was moved, what those have started, and who is at a target and a source at once."""
+        moved = {
+            task
+            for task, start in self.starts.items()
+            if (known := look(backend, task)) and known.start == start
+        }
+        left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
+        sure = moved | (left & came)
+        return sure | set(descendants(backend, came, sure))
+
+
+def _put_back(backend: Backend, route: Route, task: int) -> None:
+    if look(backend, task):
+        backend.write(route.source, "tasks", str(task))
+
+
+@dataclass
+class Drain(Step):
+    """Move every task of a container, in the trees where it is inside, to another container.
+
+    Where the freezer is among the trees, they stand still meanwhile. Else whoever is left is
+    moved again and again, the youngest first, until nobody is: what a task starts is where the
+    task is, so that a tree which is empty once stays empty.
+    """
+
+    routes: Sequence[Route]
+    doing: str
+    freeze: bool = True
+    outcome: Outcome = field(default_factory=Outcome)
+    at: tuple[Place, int] | None = None
+    moved: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.routes = in_order_of_refusal(self.routes)
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [
+            f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
+            for route in self.routes
+            for task in sorted(tasks_in(backend, route.source))
+        ]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        began = time.monotonic()
+        drained = Drained(
+            list(self.routes), {r.target: tasks_in(backend, r.target) for r in self.routes}
+        )
+        with contextlib.ExitStack() as stack:
+            freezer = self._freezer() if self.freeze else None
+            if freezer and stack.enter_context(frozen(backend, memory, freezer)):
+                self.outcome.strategy = "freeze"
+            self._keep_affinities(backend, memory)
+            memory.keep(drained)
+            for route in self.routes:
+                self._empty(backend, memory, drained, route)
+        # Whom somebody has put there meanwhile.
+        for route in self.routes:
+            self._empty(backend, memory, drained, route)
+        self.outcome.moved = len(self.moved)
+        self.outcome.seconds = time.monotonic() - began
+
+    def _freezer(self) -> Place | None:
+        """What is to be frozen, if anything can be."""
+        places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
+        return places[0] if places and not places[0].is_root else None
+
+    def _keep_affinities(self, backend: Backend, memory: Memory) -> None:
+        """Where a cpuset is left or entered, the affinity changes, too."""
+        tasks: set[int] = set()
+        for route in self.routes:
+            if subsys.sets_affinity(route.source.controllers):
+                tasks |= tasks_in(backend, route.source)
+        if tasks:
+            memory.keep(Affinities.of(backend, tasks))
+
+    def _empty(self, backend: Backend, memory: Memory, drained: Drained, route: Route) -> None:
+        limit, rounds = time.monotonic() + PATIENCE, 0
+        while left := self._movable(backend, route.source):
+            rounds += 1
+            if not drained.alone:
+                memory.learn(drained, starts=_starts(backend, left))
+            arrived = set(backend.enter(route.target, self._asked(route, left)))
+            self.moved |= arrived
+            self.outcome.stragglers += len(arrived) if rounds > 1 else 0
+            self.outcome.rounds = max(self.outcome.rounds, rounds)
+            signals.check()
+            if time.monotonic() > limit:
+                _too_fast(self.doing)
+
+    def _movable(self, backend: Backend, source: Place) -> list[int]:
+        """Who is to move, the youngest first: of the others many have ended by their turn."""
+        tasks = sorted(tasks_in(backend, source), reverse=True)
+        if not source.is_root:
+            return tasks
+        return [one for one in tasks if (known := look(backend, one)) and not known.fixed]
+
+    def _asked(self, route: Route, tasks: Iterable[int]) -> Iterator[int]:
+        """The tasks, as long as what was read of them holds; it does while they stand still."""
+        limit = time.monotonic() + FRESH
+        for task in tasks:
+            self.at = (route.target, task)
+            yield task
+            if self.outcome.strategy != "freeze" and time.monotonic() > limit:
+                return
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        if self.at is None:
+            return super().refusal(backend, err)
+        place, task = self.at
+        return explain.enter(backend, place, task, err, self.doing)
+
+
+def _starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
+    return {task: known.start for task in tasks if (known := look(backend, task))}
+
+
+def _too_fast(doing: str) -> None:
+    raise LimitReached(
+        f"cannot {doing}: they fork faster than they can be moved",
+        hint="include the freezer in the hierarchy: what is frozen stands still",
+    )

@@ -1,0 +1,49 @@
+"""Everything in a container stands still while it is moved or killed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from pcont import signals
+from pcont.backend import Backend, Place
+from pcont.steps.memory import Memory
+from pcont.steps.settings import Value
+
+STATE = "freezer.state"
+PATIENCE = 5.0  # a task in state D freezes once its device answers
+PAUSE = 0.002
+
+
+@contextlib.contextmanager
+def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
+    """Freeze a container of the freezer for the length of the block, if all in it will stop.
+
+    Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
+    this process die, another one does. What others have frozen stays so.
+    """
+    before = Value.of(backend, place, STATE)
+    if before.text.strip() != "THAWED":
+        yield _wait(backend, place)
+        return
+    memory.hold(backend.thawing(place))
+    with memory.of(before):
+        backend.write(place, STATE, "FROZEN")
+    stands_still = _wait(backend, place)
+    if stands_still:
+        yield True
+    backend.write(place, STATE, "THAWED")
+    memory.forget(before)
+    if not stands_still:
+        yield False
+
+
+def _wait(backend: Backend, place: Place) -> bool:
+    limit = time.monotonic() + PATIENCE
+    while backend.read(place, STATE).strip() != "FROZEN":
+        signals.check()
+        if time.monotonic() > limit:
+            return False
+        time.sleep(PAUSE)
+    return True

@@ -1,0 +1,223 @@
+"""Steps that bring the tasks of a whole hierarchy into one more tree, and out of it again.
+
+The home knows at any time who belongs where: what is started meanwhile is found there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from shlex import quote
+
+from pcont import explain, signals
+from pcont.backend import Backend, Place
+from pcont.errors import LimitReached, PcontError
+from pcont.steps import Step
+from pcont.steps.attach import look, tasks_in
+from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.settings import Affinities
+
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A container in the home, and its mirror in another tree."""
+
+    home: Place
+    mirror: Place
+
+
+@dataclass
+class Outside(Fact):
+    """Nobody of the home was in the mirrors; `before` has who else was.
+
+    `origins`: where in the mirrors' tree those were that were not in its root.
+    """
+
+    pairs: list[Pair]
+    before: dict[Place, set[int]]
+    origins: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return "the tasks of a hierarchy"
+
+    def learn(self, **more: dict[int, str]) -> None:
+        self.origins.update(more["origins"])
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        limit, found = time.monotonic() + PATIENCE, True
+        while found:
+            found = False
+            for mirror, tasks in self._came(backend):
+                found = True
+                for path in {self._origin(backend, task) for task in tasks}:
+                    back = [task for task in tasks if self._origin(backend, task) == path]
+                    yield partial(_enter, backend, Place(mirror.tree, path), back)
+            if time.monotonic() > limit:
+                yield partial(_too_fast, f"put back {self.what}")
+                return
+
+    def _came(self, backend: Backend) -> Iterator[tuple[Place, list[int]]]:
+        for pair in self.pairs:
+            tasks = tasks_in(backend, pair.mirror) - self.before[pair.mirror]
+            if tasks:
+                yield pair.mirror, sorted(tasks)
+
+    def _origin(self, backend: Backend, task: int) -> str:
+        """Where it was, or where the one was that started it."""
+        known = look(backend, task)
+        parent = self.origins.get(known.parent, "/") if known else "/"
+        return self.origins.get(task, parent)
+
+
+@dataclass
+class Join(Step):
+    """Attach every task of the home's containers to their mirrors, also those started meanwhile."""
+
+    pairs: Sequence[Pair]
+    doing: str
+    affinity: bool
+    at: tuple[Place, int] | None = None
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [
+            f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
+            for pair in self.pairs
+            for task in sorted(tasks_in(backend, pair.home))
+        ]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if self.affinity:
+            inside = [tasks_in(backend, pair.home) for pair in self.pairs]
+            memory.keep(Affinities.of(backend, set().union(*inside)))
+        before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
+        outside = Outside(list(self.pairs), before)
+        memory.keep(outside)
+        limit, found = time.monotonic() + PATIENCE, True
+        while found:
+            found = False
+            for mirror, tasks in _lacking(backend, self.pairs):
+                found = True
+                memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
+                _enter(backend, mirror, self._noted(mirror, tasks))
+                signals.check()
+            if time.monotonic() > limit:
+                _too_fast(self.doing)
+
+    def _noted(self, mirror: Place, tasks: Sequence[int]) -> Iterator[int]:
+        for task in tasks:
+            self.at = (mirror, task)
+            yield task
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        if self.at is None:
+            return super().refusal(backend, err)
+        mirror, task = self.at
+        return explain.enter(backend, mirror, task, err, self.doing)
+
+
+@dataclass
+class Inside(Fact):
+    """Who was in a container of the home was in its mirror; `strays` were there all the same."""
+
+    pairs: list[Pair]
+    strays: dict[Place, set[int]]
+
+    @property
+    def what(self) -> str:
+        return "the tasks of a hierarchy"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for mirror, strays in self.strays.items():
+            yield partial(_enter, backend, mirror, sorted(strays))
+        limit, found = time.monotonic() + PATIENCE, True
+        while found:
+            found = False
+            for mirror, tasks in _lacking(backend, self.pairs):
+                found = True
+                yield partial(_enter, backend, mirror, tasks)
+            if time.monotonic() > limit:
+                yield partial(_too_fast, f"put back {self.what}")
+                return
+
+
+@dataclass
+class Leave(Step):
+    """Move every task out of the mirrors, to a container that stays."""
+
+    pairs: Sequence[Pair]
+    refuge: Place
+    doing: str
+    affinity: bool
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [
+            f"echo {task} > {quote(backend.show(self.refuge, 'tasks'))}"
+            for pair in self.pairs
+            for task in sorted(tasks_in(backend, pair.mirror))
+        ]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        inside = {pair: tasks_in(backend, pair.mirror) for pair in self.pairs}
+        if self.affinity:
+            memory.keep(Affinities.of(backend, set().union(*inside.values())))
+        strays = {
+            pair.mirror: stray
+            for pair, tasks in inside.items()
+            if (stray := tasks - tasks_in(backend, pair.home))
+        }
+        memory.keep(Inside(list(self.pairs), strays))
+        limit, found = time.monotonic() + PATIENCE, True
+        while found:
+            found = False
+            for pair in self.pairs:
+                left = tasks_in(backend, pair.mirror)
+                found = found or bool(left)
+                _enter(backend, self.refuge, sorted(left))
+                signals.check()
+            if time.monotonic() > limit:
+                _too_fast(self.doing)
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        return explain.enter(backend, self.refuge, 0, err, self.doing)
+
+
+def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:
+    """Who is in a container of the home, but not in its mirror.
+
+    The home is read first: what is started afterwards by somebody who is in both is in both, too.
+    """
+    for pair in pairs:
+        tasks = tasks_in(backend, pair.home)
+        lacking = tasks - tasks_in(backend, pair.mirror) if tasks else tasks
+        if lacking:
+            yield pair.mirror, sorted(lacking)
+
+
+def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, str]:
+    """Where in a tree tasks are that are not in its root."""
+    found = {}
+    for task in tasks:
+        try:
+            path = backend.membership(task).get(tree, "/")
+        except ProcessLookupError:
+            continue
+        if path != "/":
+            found[task] = path
+    return found
+
+
+def _enter(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+    for _ in backend.enter(place, tasks):
+        pass
+
+
+def _too_fast(doing: str) -> None:
+    raise LimitReached(
+        f"cannot {doing}: they fork faster than they can be moved",
+        hint="stop them first (kill -STOP), or try again",
+    )

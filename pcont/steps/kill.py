@@ -1,0 +1,99 @@
+"""The step that kills everything in some containers, what forks meanwhile too."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pcont import signals, subsys
+from pcont.backend import Backend, Place, below
+from pcont.errors import LimitReached
+from pcont.steps import Step
+from pcont.steps.freezing import STATE, frozen
+from pcont.steps.memory import Memory
+from pcont.steps.settings import Value
+
+PATIENCE = 10.0
+PAUSE = 0.01
+PIDS_MAX = "pids.max"
+
+
+@dataclass
+class Kill(Step):
+    """SIGKILL for everything inside, again and again until nobody is left or patience ends.
+
+    Where the freezer is among the trees, all stand still until each one has its signal; where
+    pids is, nobody can fork. `allowed` is asked before a process is killed, and may raise.
+    """
+
+    places: Sequence[Place]
+    doing: str
+    allowed: Callable[[Iterable[int]], None]
+    killed: set[int] = field(default_factory=set)
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if not processes_in(backend, self.places):
+            return
+        for place in self._tops("pids"):
+            _set(backend, memory, place, PIDS_MAX, "0")
+        with contextlib.ExitStack() as stack:
+            for place in self._tops(subsys.FREEZER):
+                stack.enter_context(frozen(backend, memory, place))
+            self._signal(backend)
+        # What others had frozen does not die before it thaws.
+        for place in self._tops(subsys.FREEZER):
+            _set(backend, memory, place, STATE, "THAWED")
+        limit = time.monotonic() + PATIENCE
+        while self._signal(backend):
+            signals.check()
+            if time.monotonic() > limit:
+                raise LimitReached(
+                    f"cannot {self.doing}: tasks are still there after {PATIENCE:.0f} s of killing",
+                    hint="they fork faster than they die, or wait for a device (state D)",
+                )
+            time.sleep(PAUSE)
+
+    def _tops(self, controller: str) -> list[Place]:
+        """The uppermost containers, in the tree that has a controller."""
+        places = [one for one in self.places if controller in one.controllers]
+        return [
+            place
+            for place in places
+            if not any(one != place and below(place.path, one.path) for one in places)
+        ]
+
+    def _signal(self, backend: Backend) -> bool:
+        """One signal for each who is there, the youngest first; whether anybody was."""
+        inside = processes_in(backend, self.places)
+        self.allowed(inside)
+        for pid in sorted(inside, reverse=True):
+            with contextlib.suppress(ProcessLookupError):
+                backend.kill(pid, signal.SIGKILL, inside[pid])
+                self.killed.add(pid)
+        return bool(inside)
+
+    def lost(self) -> list[str]:
+        return [f"{len(self.killed)} killed"] if self.killed else []
+
+
+def _set(backend: Backend, memory: Memory, place: Place, file: str, text: str) -> None:
+    before = Value.of(backend, place, file)
+    if before.text.strip() != text:
+        with memory.of(before):
+            backend.write(place, file, text)
+
+
+def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
+    """The processes in these containers, each with a place where it is."""
+    found: dict[int, Place] = {}
+    for place in places:
+        with contextlib.suppress(FileNotFoundError):
+            tasks = backend.read(place, "cgroup.procs").split()
+            found.update(dict.fromkeys(map(int, tasks), place))
+    return found

@@ -1,0 +1,71 @@
+"""What a command has left half done that died: undone, or finished where its last act had begun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
+from pcont.errors import Unsupported
+from pcont.journal import VERSION, Abandoned, abandoned, decode
+from pcont.records import Recovered
+from pcont.steps.attach import Entered, Origin
+from pcont.steps.containers import Absent, Attribute, Present
+from pcont.steps.drain import Drained, Route
+from pcont.steps.joining import Inside, Outside, Pair
+from pcont.steps.memory import Fact, restore
+from pcont.steps.mounts import Directory, Mounted, NoDirectory, NotMounted
+from pcont.steps.settings import Affinities, Setting, Value, Written
+
+FACTS = (
+    *(Absent, Present, Attribute, Value, Written, Affinities, Entered, Drained, Inside, Outside),
+    *(Directory, NoDirectory, Mounted, NotMounted),
+)
+PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
+KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}
+
+
+def pending(backend: Backend) -> list[str]:
+    """The commands that died and have left something."""
+    return [one.command for one in abandoned(backend.journals())]
+
+
+def recover(backend: Backend) -> Iterator[Recovered]:
+    """Undo or finish what commands have left that died, the latest first."""
+    for journal in abandoned(backend.journals()):
+        if journal.version != VERSION:
+            raise Unsupported(
+                f"a journal has version {journal.version}, and this pcont knows {VERSION}",
+                path=journal.name,
+                hint="the pcont that wrote it can recover",
+            )
+        found = _recover(backend, journal)
+        journal.close()
+        if found:
+            yield found
+
+
+def _recover(backend: Backend, journal: Abandoned) -> Recovered | None:
+    facts, end = _read(journal.entries)
+    if end and not restore(backend, end):
+        return Recovered(journal.command, "finished")
+    left = [line for fact in reversed(facts) for line in restore(backend, fact)]
+    return Recovered(journal.command, "undone", tuple(left)) if facts else None
+
+
+def _read(entries: list[dict[str, Any]]) -> tuple[list[Fact], Fact | None]:
+    """The facts that are to be true again, and what is to be true in the end."""
+    facts: dict[int, Fact] = {}
+    end: Fact | None = None
+    kept = 0
+    for entry in entries:
+        if "fact" in entry:
+            facts[kept] = decode(entry["fact"], KINDS)
+            kept += 1
+        elif "forget" in entry:
+            del facts[entry["forget"]]
+        elif "learn" in entry:
+            facts[entry["learn"]].learn(**decode(entry["more"], KINDS))
+        else:
+            end = decode(entry["end"], KINDS)
+    return list(facts.values()), end

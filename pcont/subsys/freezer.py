@@ -1,0 +1,69 @@
+"""freezer: all tasks of a container stand still, and go on, as one; those below it with it.
+
+The kernel's kernel/cgroup/legacy_freezer.c. The patch set of 2006 had nothing like it.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem, Where
+from pcont.values import FLAG, WORD
+
+STATE = "freezer.state"
+FROZEN, THAWED = "FROZEN", "THAWED"
+
+
+def frozen_or_thawed(now: Site, wanted: Site) -> Breach | None:
+    """These two can be wished for; FREEZING is only ever shown, until every task has stopped."""
+    if wanted.value(STATE) in (FROZEN, THAWED):
+        return None
+    return Breach(EINVAL, f"a container is told {FROZEN} or {THAWED}")
+
+
+def frozen(site: Modelled) -> bool:
+    """Whether the tasks of a container stand still, because of itself or of one above."""
+    return site.written(STATE) == FROZEN or _frozen_above(site)
+
+
+def _frozen_above(site: Modelled) -> bool:
+    above = site.parent
+    while above and above.written(STATE) != FROZEN:
+        above = above.parent
+    return above is not None
+
+
+TABLE = Subsystem(
+    name="freezer",
+    help="stops and continues all tasks",
+    files=(
+        ControlFile(
+            STATE,
+            "FROZEN stops the tasks here and below, THAWED lets them go on",
+            WORD,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default=THAWED,
+            rules=(frozen_or_thawed,),
+            order=90,  # every limit holds before the tasks go on
+            shown=True,
+            derived=lambda site: FROZEN if frozen(site) else THAWED,
+        ),
+        ControlFile(
+            "freezer.self_freezing",
+            "1: this container was told FROZEN itself",
+            FLAG,
+            where=Where.NOT_ON_ROOT,
+            default=0,
+            derived=lambda site: int(site.written(STATE) == FROZEN),
+        ),
+        ControlFile(
+            "freezer.parent_freezing",
+            "1: a container above was told FROZEN",
+            FLAG,
+            where=Where.NOT_ON_ROOT,
+            default=0,
+            derived=lambda site: int(_frozen_above(site)),
+        ),
+    ),
+)

@@ -1,0 +1,62 @@
+"""pids: how many tasks there may be in a container and below it; beyond that fork(2) fails.
+
+The kernel's admin-guide/cgroup-v1/pids.rst. The limit holds for forks, with EAGAIN, and not for
+those who are attached. The patch set of 2006 had numtasks of ResGroups for this.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.values import INTEGER, LIMIT
+
+MAX = "pids.max"
+HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
+
+
+def no_more_than_pids(now: Site, wanted: Site) -> Breach | None:
+    """There cannot be more tasks than there are ids for them."""
+    limit = wanted.value(MAX)
+    if limit is None or 0 <= limit <= HIGHEST:
+        return None
+    reason = f"limits go from 0 to {HIGHEST}, the number of ids that there are"
+    return Breach(EINVAL, reason, "max takes the limit away")
+
+
+TABLE = Subsystem(
+    name="pids",
+    help="limits of the number of tasks",
+    files=(
+        ControlFile(
+            MAX,
+            "how many tasks there may be here and below, or max",
+            LIMIT,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default=None,
+            rules=(no_more_than_pids,),
+            shown=True,
+        ),
+        ControlFile(
+            "pids.current",
+            "how many tasks there are here and below",
+            INTEGER,
+            where=Where.NOT_ON_ROOT,
+            derived=lambda site: site.count,
+        ),
+        ControlFile(
+            "pids.peak",
+            "the most that there ever were at one time",
+            INTEGER,
+            where=Where.NOT_ON_ROOT,
+            derived=lambda site: site.most,
+        ),
+        ControlFile(
+            "pids.events",
+            "max N: forks of tasks in here were refused N times",
+            where=Where.NOT_ON_ROOT,
+            default="max 0",
+        ),
+    ),
+)

@@ -1,0 +1,171 @@
+"""freezer: who stands still because of whom. That tasks do stand still only the kernel can show."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from pcont.steps import carry_out
+from pcont.steps.containers import Remove
+from tests.contract.conftest import Jobs, Top, eventually
+
+only_kernel = pytest.mark.parametrize(
+    "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
+)
+
+
+def tell(top: Top, path: str, state: str) -> None:
+    """FROZEN is FREEZING until every task has stopped."""
+    top.pcont.ok("set", top.at(path), f"freezer.state={state}")
+    assert eventually(lambda: top.pcont.get(top.at(path), "freezer.state") != "FREEZING")
+
+
+def seen(top: Top, *paths: str) -> list[str]:
+    """State, self_freezing and parent_freezing of each, in short."""
+    keys = [f"freezer.{key}" for key in ("state", "self_freezing", "parent_freezing")]
+    texts = [[top.pcont.get(top.at(path), key) for key in keys] for path in paths]
+    return [f"{state} {own}{above}" for state, own, above in texts]
+
+
+def test_what_is_below_a_frozen_one_is_frozen_by_it(icebox: Top) -> None:
+    icebox.pcont.ok("create", "-p", icebox.at("/b/c"))
+    assert seen(icebox, "", "/b", "/b/c") == ["THAWED 00"] * 3
+    tell(icebox, "", "FROZEN")
+    assert seen(icebox, "", "/b", "/b/c") == ["FROZEN 10", "FROZEN 01", "FROZEN 01"]
+    tell(icebox, "/b", "FROZEN")
+    assert seen(icebox, "/b", "/b/c") == ["FROZEN 11", "FROZEN 01"]
+    tell(icebox, "", "THAWED")
+    assert seen(icebox, "", "/b", "/b/c") == ["THAWED 00", "FROZEN 10", "FROZEN 01"]
+
+
+def test_thawing_below_a_frozen_one_takes_only_its_own_wish_away(icebox: Top) -> None:
+    icebox.pcont.ok("create", icebox.at("/b"))
+    tell(icebox, "", "FROZEN")
+    tell(icebox, "/b", "FROZEN")
+    tell(icebox, "/b", "THAWED")
+    assert seen(icebox, "/b") == ["FROZEN 01"]
+    tell(icebox, "", "THAWED")
+    assert seen(icebox, "/b") == ["THAWED 00"]
+
+
+@pytest.mark.parametrize("options", [[], ["-i"]])
+def test_a_new_child_of_a_frozen_one_is_frozen_by_it_alone(icebox: Top, options: list[str]) -> None:
+    tell(icebox, "", "FROZEN")
+    icebox.pcont.ok("create", *options, icebox.at("/b"))
+    assert seen(icebox, "/b") == ["FROZEN 01"]
+
+
+def test_a_container_can_be_made_frozen(icebox: Top) -> None:
+    icebox.pcont.ok("create", icebox.at("/b"), "-s", "freezer.state=FROZEN")
+    assert seen(icebox, "", "/b") == ["THAWED 00", "FROZEN 10"]
+
+
+def test_other_words_are_refused_and_change_nothing(icebox: Top) -> None:
+    tell(icebox, "", " FROZEN ")
+    for text in ("FREEZING", "frozen", "FROZENX", "FROZEN x", "1", ""):
+        said = icebox.pcont.fails(7, "set", icebox.at(), f"freezer.state={text}")
+        assert "FROZEN or THAWED" in said
+        assert "EINVAL" in said
+    assert seen(icebox, "") == ["FROZEN 10"]
+
+
+def test_the_flags_can_only_be_read(icebox: Top) -> None:
+    for key in ("self_freezing", "parent_freezing"):
+        assert "EINVAL" in icebox.pcont.fails(7, "set", icebox.at(), f"freezer.{key}=1")
+    assert seen(icebox, "") == ["THAWED 00"]
+
+
+def test_the_root_cannot_be_frozen(icebox: Top) -> None:
+    for key in ("state", "self_freezing", "parent_freezing"):
+        icebox.pcont.fails(3, "get", "freezer:/", f"freezer.{key}")
+    icebox.pcont.fails(3, "set", "freezer:/", "freezer.state=FROZEN")
+
+
+def test_flags_are_numbers_and_listings_show_the_state(icebox: Top) -> None:
+    tell(icebox, "", "FROZEN")
+    answer = json.loads(icebox.pcont.ok("get", "--json", icebox.at(), "freezer.self_freezing"))
+    assert answer["result"] == {"freezer.self_freezing": 1}
+    assert "freezer.state=FROZEN" in icebox.pcont.ok("tree", icebox.at()).strip().split("\t")
+
+
+def test_a_set_that_is_refused_leaves_the_state(icebox: Top) -> None:
+    for before, other in (("THAWED", "FROZEN"), ("FROZEN", "THAWED")):
+        tell(icebox, "", before)
+        asked = [f"freezer.state={other}", "notify_on_release=x"]
+        icebox.pcont.fails(7, "set", icebox.at(), *asked)
+        assert seen(icebox, "")[0].split()[0] == before
+
+
+@pytest.mark.parametrize("told", ["FROZEN", "THAWED"])
+def test_what_was_removed_comes_back_as_it_was_told_itself(icebox: Top, told: str) -> None:
+    """Below a frozen one both read FROZEN."""
+    icebox.pcont.ok("create", icebox.at("/b"))
+    tell(icebox, "/b", told)
+    tell(icebox, "", "FROZEN")
+    before = seen(icebox, "/b")
+    backend, step = icebox.pcont.backend(), Remove(icebox.place("/b"), "remove b")
+    with backend.turn():
+        assert carry_out(backend, [step]).undo() == []
+    assert seen(icebox, "/b") == before
+
+
+def test_tasks_enter_and_leave_a_frozen_container(start: Callable[..., int], icebox: Top) -> None:
+    icebox.pcont.ok("create", icebox.at("/b"))
+    pid = start(threads=3)
+    tell(icebox, "", "FROZEN")
+    for path in ("", "/b"):
+        icebox.pcont.ok("attach", icebox.at(path), str(pid))
+        assert icebox.pcont.paths(pid)["freezer"] == icebox.path + path
+        assert eventually(lambda path=path: seen(icebox, path)[0].startswith("FROZEN"))  # type: ignore[misc]
+    icebox.pcont.ok("attach", "freezer:/", str(pid))
+    assert icebox.pcont.paths(pid)["freezer"] == "/"
+
+
+def test_a_killed_task_ends_when_it_is_thawed(start: Callable[..., int], icebox: Top) -> None:
+    pid = start()
+    icebox.pcont.ok("attach", icebox.at(), str(pid))
+    tell(icebox, "", "FROZEN")
+    backend = icebox.pcont.backend()
+    with backend.turn():
+        backend.kill(pid, signal.SIGKILL, icebox.place())
+    assert icebox.pcont.get(icebox.at(), "tasks") == str(pid)
+    tell(icebox, "", "THAWED")
+    assert eventually(lambda: icebox.pcont.get(icebox.at(), "tasks") == "")
+
+
+def stands_still(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_DISK_SLEEP
+
+
+@only_kernel
+def test_tasks_stand_still_where_it_is_frozen(start: Callable[..., int], icebox: Top) -> None:
+    """The model touches no live task."""
+    inside, newcomer = start(), start()
+    icebox.pcont.ok("create", icebox.at("/b"))
+    icebox.pcont.ok("attach", icebox.at("/b"), str(inside))
+    tell(icebox, "", "FROZEN")
+    assert stands_still(inside)
+    icebox.pcont.ok("attach", icebox.at(), str(newcomer))
+    assert eventually(lambda: stands_still(newcomer))
+    icebox.pcont.ok("attach", "freezer:/", str(newcomer))
+    assert eventually(lambda: not stands_still(newcomer))
+    assert stands_still(inside)
+    tell(icebox, "", "THAWED")
+    assert eventually(lambda: not stands_still(inside))
+
+
+def test_a_tie_freezes_with_its_member(jobs: Jobs) -> None:
+    """The freezer is a member of every tie that does not leave it out."""
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    if jobs.tree("cpuset") != "cpuset":  # one tree of the kernel
+        jobs.pcont.fails(3, "set", jobs.at("/a"), "freezer.state=FROZEN")
+        return
+    jobs.pcont.ok("set", jobs.at("/a"), "freezer.state=FROZEN", "cpus=0")
+    assert jobs.pcont.get(jobs.at("/a"), "freezer.state") == "FROZEN"
+    assert jobs.pcont.get(jobs.at("/a"), "cpus") == "0"
+    said = jobs.pcont.fails(125, "run", jobs.at("/a"), "--", "true")
+    assert f"pcont set {jobs.at('/a')} freezer.state=THAWED" in said
