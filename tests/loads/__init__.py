@@ -158,6 +158,10 @@ class Lineages(Load):
         """How far each lineage has got; an even turn has a process that is there."""
         return [self.slot(number)[0] for number in range(self.width)]
 
+    def pids(self) -> list[int]:
+        """Their processes, to be asked for while they are held."""
+        return [self.slot(number)[1] for number in range(self.width)]
+
     def paths(self) -> list[Paths | None]:
         """Where each lineage is, while all hold still; None for one that has ended."""
         with self.held():

@@ -1,9 +1,10 @@
-"""A command of pcont, as a process of its own, among a load: what became of everybody."""
+"""A command, as a process of its own, among a load: what became of everybody."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,27 +18,43 @@ PCONT = (sys.executable, "-m", "pcont", "--backend", "cgroupfs")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and after how long."""
+    """How a command ended, what it said, and after how long."""
 
     status: int
+    out: str
     err: str
     seconds: float
 
 
 def watched(words: Sequence[str], look: Callable[[], None]) -> Outcome:
-    """Run a command of pcont, and look on until it ends."""
+    """Run a command, and look on until it ends."""
     begun = time.monotonic()
-    with subprocess.Popen([*PCONT, *words], stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None:
-            look()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with subprocess.Popen(words, stdout=out, stderr=err) as process:
+            while process.poll() is None:
+                look()
+                time.sleep(0.0005)
         seconds = time.monotonic() - begun
-        assert process.stderr
-        return Outcome(process.returncode, process.stderr.read(), seconds)
+        out.seek(0)
+        err.seek(0)
+        return Outcome(process.returncode, out.read(), err.read(), seconds)
+
+
+def nothing() -> None:
+    """Nothing to see."""
+
+
+def attach_tree(place: Arena, path: str, pid: int) -> list[str]:
+    return [*PCONT, "attach", "--tree", place.at(path), str(pid)]
+
+
+def rm_kill(place: Arena, path: str) -> list[str]:
+    return [*PCONT, "rm", "--kill", place.at(path)]
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What `attach --tree` made of the daemons of a server.
+    """What a command made of the daemons of a server.
 
     Those that have to be inside are the due ones, and `older` were there before the first task had
     moved. `lost` are due and outside; `split` are inside in some trees only, due or not.
@@ -50,11 +67,18 @@ class Adoption:
     split: int
 
 
-def adoption(place: Arena, path: str, *, rate: int = 500, held: bool = False) -> Adoption:
-    """Attach a server with its descendants to a new container, while its children daemonize.
+def adoption(
+    place: Arena,
+    path: str,
+    command: Callable[[Arena, str, int], Sequence[str]] = attach_tree,
+    *,
+    rate: int = 500,
+    held: bool = False,
+) -> Adoption:
+    """Bring a server with its descendants into a new container, while its children daemonize.
 
-    A daemon that left its parent before pcont looked is nobody's descendant. So it is due if it
-    left after the first task had moved; or, where none may leave until then (`held`), after now.
+    A daemon that left its parent before the command looked is nobody's descendant. So it is due if
+    it left after the first task had moved; or, where none may leave until then (`held`), after now.
     """
     place.ok("create", place.at(path))
     with running(Daemons(rate)) as server:
@@ -63,7 +87,7 @@ def adoption(place: Arena, path: str, *, rate: int = 500, held: bool = False) ->
         server.table[HOLD] = held
         now = time.monotonic_ns()
         first = _First(place, path, server)
-        outcome = watched(["attach", "--tree", place.at(path), str(server.root)], first.look)
+        outcome = watched(command(place, path, server.root), first.look)
         first.let_go()
         living = server.living()
     due = [one for one in living if one.left >= (now if held else first.moment)]
@@ -91,7 +115,6 @@ class _First:
     def look(self) -> None:
         if not self.moment and not self.place.is_empty(self.path):
             self.let_go()
-        time.sleep(0.0005)
 
     def let_go(self) -> None:
         if not self.moment:
@@ -101,10 +124,10 @@ class _First:
 
 @dataclass(frozen=True)
 class Explosion:
-    """What `rm --kill` made of a fork bomb.
+    """What a command made of a fork bomb.
 
-    `alive` are those that it left; `above` the tasks that were seen in the parent meanwhile, in so
-    many `looks`; `there` the trees that still have the container.
+    `tasks` were started in all; `alive` are those that it left; `above` the tasks that were seen in
+    the parent meanwhile, in so many `looks`; `there` the trees that still have the container.
     """
 
     outcome: Outcome
@@ -115,14 +138,19 @@ class Explosion:
     there: Sequence[str]
 
 
-def explosion(place: Arena, path: str, tasks: int) -> Explosion:
+def explosion(
+    place: Arena,
+    path: str,
+    tasks: int,
+    command: Callable[[Arena, str], Sequence[str]] = rm_kill,
+) -> Explosion:
     """Let a fork bomb fill a container of so many tasks, and remove it."""
     place.ok("create", place.at(path), "-s", f"pids.max={tasks}")
     folder = place.folder("pids", path)
     with place.load(Bomb(str(folder)), path) as bomb:
         assert eventually(lambda: int((folder / "pids.current").read_text()) == tasks)
         seen = _Above(place)
-        outcome = watched(["rm", "--kill", place.at(path)], seen.look)
+        outcome = watched(command(place, path), seen.look)
         there = [tree for tree in place.trees if place.folder(tree, path).exists()]
         return Explosion(outcome, bomb.started, bomb.alive(), seen.tasks, seen.looks, there)
 

@@ -1,0 +1,95 @@
+"""What pcont loses and how long it takes, beside what else there is, among the same load.
+
+Each module is a program: `python -m benchmarks.storm`. The loads are those of the tests. All rows
+of a table are measured in turns in one run: compare them, not the seconds of two machines.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pcont.backend_cgroupfs import Cgroupfs
+from tests.loads.arena import Arena, arena
+from tests.loads.trials import PCONT
+from tests.vm.prepare import NotPrepared, install
+
+CGROUP_TOOLS = "cgroup-tools"
+
+
+def ok(*words: str) -> str:
+    """A command of pcont that must succeed; its output."""
+    done = subprocess.run([*PCONT, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"pcont {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def prepare() -> None:
+    """Root is needed, and the tools of libcgroup to compare with; SIGTERM leaves nothing behind."""
+    if os.geteuid() != 0:
+        sys.exit("benchmarks change real cgroups: run them as root")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        if shutil.which("cgclassify") is None:
+            install([CGROUP_TOOLS])
+    except NotPrepared as err:
+        sys.exit(str(err))
+
+
+def bound() -> set[str]:
+    """The controllers that somebody has mounted."""
+    return {name for tree in Cgroupfs().trees() for name in tree.controllers}
+
+
+@contextmanager
+def trees(controllers: Sequence[str], named: int) -> Iterator[Arena]:
+    """An arena of this process; controllers that nobody has mounted are mounted for it."""
+    bind = not bound() & set(controllers)
+    with arena(ok, f"bench{os.getpid()}", controllers, named, bind=bind) as made:
+        yield made
+
+
+def shown(place: Arena) -> str:
+    """The trees of an arena, in a table: what a named one is called tells nothing."""
+    return ", ".join([*place.controllers, *(["named"] * len(place.names))])
+
+
+def tell(line: str) -> None:
+    """How far it has got, for a person."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table in markdown, with the machine that it was measured on."""
+    day = datetime.date.today().isoformat()
+    print(f"{title} ({day}, Linux {platform.release()}, {os.cpu_count()} CPUs)\n")
+    for row in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(map(str, row))} |")
+    print(flush=True)
+
+
+def statuses(found: Iterable[int]) -> str:
+    """Exit statuses, each with how often it came: `0 x 98, 8 x 2`."""
+    return ", ".join(f"{status} × {times}" for status, times in sorted(Counter(found).items()))
+
+
+def median(found: Iterable[float]) -> float:
+    """The median, and not a number of nothing."""
+    values = list(found)
+    return statistics.median(values) if values else float("nan")
+
+
+def seconds(found: Iterable[float], beside: Iterable[float]) -> str:
+    """The median time, and how many times that of the first row of the same load it is."""
+    own = median(found)
+    return f"{own:.2f} s (× {own / median(beside):.2g})"
