@@ -11,7 +11,7 @@
 #include "load.h"
 
 enum { FREE, TAKEN, CHILD, DAEMON };
-enum { DAWDLE_MS = 20, SHORTEST_MS = 30, LONGEST_MS = 1500 };
+enum { CROWD = 50, DAWDLE_MS = 20, SHORTEST_MS = 30, LONGEST_MS = 1500 };
 
 struct slot {
     word state, serial, pid, left;
@@ -33,7 +33,7 @@ static struct slot *free_slot(void)
 static void wait_while_held(void)
 {
     while (table[HOLD] && !stopping())
-        nap(1);
+        nap(10);
 }
 
 static void dawdle(struct slot *slot)
@@ -57,7 +57,7 @@ static void live_as_daemon(struct slot *slot)
     uint64_t end = now() + life * 1000000;
 
     while ((slot->state != DAEMON || now() < end) && !stopping())
-        nap(5);
+        nap(100);
     slot->state = FREE;
     _exit(0);
 }
@@ -100,12 +100,24 @@ static void start_one(void)
         slot->state = FREE;
 }
 
+/* Who waits wakes up again and again: not more of them than a small machine can bear. */
+static int crowded(void)
+{
+    struct slot *first = (struct slot *)(table + HEADER);
+    struct slot *end = first + (table_words - HEADER) / (sizeof *first / sizeof(word));
+    int waiting = 0;
+
+    for (struct slot *slot = first; table[HOLD] && slot < end; slot++)
+        waiting += slot->state == TAKEN || slot->state == CHILD;
+    return waiting >= CROWD;
+}
+
 static void serve(void)
 {
     uint64_t next = now();
 
     while (!stopping()) {
-        if (!table[QUIET])
+        if (!table[QUIET] && !crowded())
             start_one();
         next += 1000000000 / rate;
         if (next < now())
