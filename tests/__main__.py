@@ -42,11 +42,14 @@ def no_guest() -> str:
     return ""
 
 
-CONTRACT = "tests/contract"
+CONTRACT, FAULTS = "tests/contract", "tests/faults"
+APART = [f"--ignore={folder}" for folder in (CONTRACT, FAULTS)]
 KINDS = (
-    Kind("unit", pytest("-m", "not kernel and not guest", f"--ignore={CONTRACT}")),
+    Kind("unit", pytest("-m", "not kernel and not guest", *APART)),
     Kind("contract on the model", pytest("-m", "not kernel and not guest", CONTRACT)),
     Kind("contract on the kernel", pytest("-m", "kernel and not guest", CONTRACT), no_kernel),
+    Kind("faults on the model", pytest("-m", "not kernel and not guest", FAULTS)),
+    Kind("faults on the kernel", pytest("-m", "kernel and not guest", FAULTS), no_kernel),
     Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
 )
 

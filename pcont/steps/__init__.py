@@ -82,7 +82,7 @@ def carry_out(
     Signals wait for the end of the step that they fall into. What cannot be put back is named in
     the error's `left`. Until the memory is settled, all of it can be taken back.
     """
-    done = Done(backend, memory or Memory())
+    done = Done(backend, Memory() if memory is None else memory)
     with signals.held():
         try:
             for number, step in enumerate(steps):

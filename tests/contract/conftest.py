@@ -72,7 +72,7 @@ class Pcont:
     def __call__(self, *words: str) -> Result:
         """Run one command, whatever comes of it."""
         own_process = self.uid or set(STARTING) & set(words)
-        result = self._forked(words) if own_process else self._called(words)
+        result = self.forked(words) if own_process else self._called(words)
         assert "Traceback" not in result.err, result.err
         return result
 
@@ -82,7 +82,8 @@ class Pcont:
             status = main([*self.words, *words])
         return Result(status, out.getvalue(), err.getvalue())
 
-    def _forked(self, words: Sequence[str]) -> Result:
+    def forked(self, words: Sequence[str]) -> Result:
+        """Run one command in a process of its own."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             pid = os.fork()
             if pid == 0:

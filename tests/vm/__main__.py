@@ -21,7 +21,7 @@ from .report import Report, merge_junit, read_junit
 LOST = 128
 NOT_PREPARED = 2
 KEPT_RUNS = 20
-KERNEL_TESTS = "tests/contract"
+KERNEL_TESTS = ("tests/contract", "tests/faults")
 
 EPILOG = """\
 Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x
@@ -114,7 +114,7 @@ def command(options: argparse.Namespace) -> str:
         "no:cacheprovider",
     ]
     chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
-    where = [] if chosen else [KERNEL_TESTS]
+    where = [] if chosen else KERNEL_TESTS
     return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest])
 
 

@@ -1,0 +1,173 @@
+"""Every command of several steps, one row each: what is there before, and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pcont.backend import Owner, Place
+from tests.faults.scene import Scene
+
+Prepare = Callable[[Scene], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command; its words and those before it are filled in by `Scene.words`.
+
+    `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
+    is bound. `between`: what a command that runs another one has done by then, as a command: killed
+    later, it need not get back behind that.
+    """
+
+    name: str
+    prepare: Prepare
+    words: str
+    kills: bool = False
+    bare: bool = False
+    between: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def nothing(scene: Scene) -> None:
+    """The machine as it is."""
+
+
+def tie(scene: Scene) -> None:
+    """A tie over all that the backend has, and its containers below one of their own."""
+    scene.ok("mount --tie --name {t} -o {subsystems} --at /{t} {dir}/home")
+
+
+def settled(scene: Scene) -> None:
+    """A tie with containers that are not like new ones, one of them another user's."""
+    tie(scene)
+    scene.ok("create -p -i {t}:/a/b/c -s cpuset.cpus=0 -s cpuset.mem_hardwall=1 -s {limit}")
+    scene.ok("create -i {t}:/d -s notify_on_release=1 -s cpuset.sched_load_balance=0")
+    backend = scene.pcont.backend()
+    for tree, path in (("cpuset", f"/{scene.name}/a"), (f"name={scene.name}", "/a/b")):
+        place = Place(tree, path)
+        backend.set_attribute(place, "note", "kept")
+        backend.set_owners(place, {"": Owner(65534, 65534, 0o700), "tasks": Owner(0, 65534, 0o664)})
+
+
+def apart(scene: Scene) -> None:
+    """A process in three containers, one thread with a CPU of its own, and one more process."""
+    settled(scene)
+    scene.ok("create -i {t}:/a/b/e -s cpuset.cpus=1")
+    scene.start(threads=4)
+    scene.start()
+    scene.ok("attach {t}:/a {pids[0]}")
+    scene.ok("attach --thread {t}:/a/b {tasks[0][1]}")
+    scene.ok("attach --thread {t}:/a/b/c {tasks[0][2]}")
+    own = scene.pcont.backend()
+    own.set_affinity(list(dict(scene.threads()).values())[4], frozenset({1}))
+
+
+def caller_inside(scene: Scene) -> None:
+    """This process, and so the commands that it starts, is in a container of the tie.
+
+    The model does not know of the commands that are started: they are in the root of a tie of all.
+    """
+    if scene.on_model:
+        scene.ok("mount --tie --name {t} -o {subsystems} {dir}/home")
+    else:
+        settled(scene)
+        scene.ok("attach {t}:{inside} {self}")
+
+
+def single(scene: Scene) -> None:
+    scene.ok("mount -o none --name {t} --release-agent /bin/true {dir}/a/b")
+
+
+def single_with_containers(scene: Scene) -> None:
+    single(scene)
+    scene.ok("create -p {t}:/a/b -s notify_on_release=1")
+
+
+def lost(scene: Scene) -> None:
+    """A tie that was unmounted with containers in it."""
+    settled(scene)
+    scene.ok("umount {t}")
+
+
+def bound_by_a_tie(scene: Scene) -> None:
+    """A tie that has mounted its members itself."""
+    scene.ok("mount --tie --name {t} -o cpuset,cpuacct --at /{t}/x --no-freezer {dir}/a/b")
+
+
+def named(scene: Scene) -> None:
+    """A hierarchy of its own without controllers, and tasks in its containers."""
+    scene.ok("mount -o none --name {t} {dir}/home")
+    scene.ok("create -p {t}:/{t}/a/b {t}:/{t}/c")
+    scene.start(threads=3)
+    scene.start()
+    scene.ok("attach {t}:/{t}/a/b {pids[0]}")
+    scene.ok("attach --thread {t}:/{t}/c {tasks[0][1]}")
+    scene.ok("attach {t}:/{t}/c {pids[1]}")
+
+
+def bound(scene: Scene) -> None:
+    """The same with two more trees."""
+    named(scene)
+    scene.ok("bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1 -s cgroup.clone_children=1")
+
+
+ROWS = (
+    Row("move", apart, "move {t}:/a/b {t}:/d"),
+    Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
+    Row("bind", named, "bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1"),
+    Row("bind what is free", named, "bind {t} cpuacct,pids", bare=True),
+    Row("unbind", bound, "unbind {t} cpuset,freezer --yes"),
+    Row("create several", tie, "create {t}:/a {t}:/b {t}:/a/c"),
+    Row("create ad hoc", tie, "create cpuset,cpuacct:/{t}/q cpuset,cpuacct:/{t}/r"),
+    Row(
+        "create -p -i -s",
+        settled,
+        "create -p -i {t}:/a/x/y -s cpuset.cpus=0 -s notify_on_release=1 -s {limit}",
+    ),
+    Row("create what exists -p -s", settled, "create -p {t}:/a/b -s cpuset.cpus=0 -s {limit}"),
+    Row("rm -r", settled, "rm -r {t}:/a {t}:/d"),
+    Row("rm -r --evict", apart, "rm -r --evict {t}:/a"),
+    Row("rm -r --kill", apart, "rm -r --kill {t}:/a", kills=True),
+    Row(
+        "set several",
+        apart,
+        "set {t}:/a/b/c cpuset.cpus=1 cpuset.memory_migrate=1 {limit} notify_on_release=1",
+    ),
+    Row("set, and enter", apart, "set {t}:/d cpuset.mem_hardwall=1 cgroup.procs={pids[0]}"),
+    Row("set, the last for good", settled, "set {t}:/a/b/c cpuset.cpus=1 cpuacct.usage=0"),
+    Row("attach several", apart, "attach {t}:/d {pids[0]} {pids[1]}"),
+    Row("attach a thread", apart, "attach --thread {t}:/d {tasks[0][1]}"),
+    Row("clone --pid", apart, "clone {t} --pid {pids[0]}"),
+    Row(
+        "clone -- command",
+        caller_inside,
+        "clone {t} -- true",
+        between="create -i {t}:{inside}/node_1",
+    ),
+    Row("clone --keep -- command", caller_inside, "clone --keep {t} -- true"),
+    Row("run --create", settled, "run --create {t}:/x/y -- true"),
+    Row(
+        "run --create --auto-delete",
+        settled,
+        "run --create --auto-delete {t}:/x/y -- true",
+        between="create -p -i {t}:/x/y",
+    ),
+    Row("mount", nothing, "mount -o none --name {t} --release-agent /bin/true {dir}/a/b/c"),
+    Row("mount once more", single_with_containers, "mount -o none --name {t} {dir}/c/d"),
+    Row("mount --tie", nothing, "mount --tie --name {t} -o {subsystems} --at /{t}/x/y {dir}/a/b"),
+    Row(
+        "mount --tie and its members",
+        nothing,
+        "mount --tie --name {t} -o cpuset,cpuacct --at /{t}/x {dir}/a/b",
+        bare=True,
+    ),
+    Row("mount what was lost", lost, "mount --name {t} {dir}/again/home"),
+    Row("umount", single, "umount {t}"),
+    Row("umount with containers", single_with_containers, "umount {t}"),
+    Row("umount a tie", tie, "umount {t}"),
+    Row("umount a tie with containers", settled, "umount {t}"),
+    Row("umount a tie and its members", bound_by_a_tie, "umount {t}", bare=True),
+)

@@ -1,0 +1,75 @@
+"""What the tests under faults share: each command on each backend, a seed, the number of cases."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.conftest import IN_GUEST
+from tests.contract.conftest import Pcont
+from tests.faults.commands import ROWS, Row
+from tests.faults.scene import Scene
+from tests.faults.state import difference, observe
+from tests.faults.trial import Trial
+
+EVERYTHING = os.environ.get("PCONT_FAULTS") == "all"
+SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+
+T = TypeVar("T")
+NAMES = {"model": "model", "cgroupfs": "kernel"}
+
+# Under strace each case is a Python of its own: the host's matter.
+collect_ignore = ["test_strace.py"] if IN_GUEST else []
+cases: list[str] = []
+
+
+def some(found: Iterable[T], most: int) -> list[T]:
+    """So many of them, drawn by the seed; all of them where that is asked for."""
+    rest = list(found)
+    if EVERYTHING or len(rest) <= most:
+        return rest
+    return random.Random(SEED).sample(rest, most)
+
+
+def on_each_backend(
+    rows: Iterable[Row], backends: Iterable[str] = ("model", "cgroupfs")
+) -> list[object]:
+    """Parameters of `trial`: on the kernel, and a guest's where nothing may be bound before."""
+    return [
+        pytest.param((backend, row), id=f"{NAMES[backend]}: {row}", marks=_marks(backend, row))
+        for row in rows
+        for backend in backends
+    ]
+
+
+def _marks(backend: str, row: Row) -> list[pytest.MarkDecorator]:
+    if backend == "model":
+        return []
+    return [pytest.mark.guest if row.bare else pytest.mark.kernel]
+
+
+@pytest.fixture(scope="session", params=on_each_backend(ROWS))
+def trial(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trial]:
+    """A command that has been tried without a fault; the machine is afterwards as it was."""
+    backend, row = request.param
+    scratch = tmp_path_factory.mktemp("faults")
+    words = ("--state", str(scratch / "model.json")) if backend == "model" else ()
+    name = f"pct{os.getpid()}-{scratch.name}-"
+    scene = Scene(Pcont(("--backend", backend, *words)), name, scratch, row.bare)
+    found = observe(scene)
+    try:
+        yield Trial(scene, row)
+    finally:
+        scene.clear()
+    assert difference(found, observe(scene)) == ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if cases:
+        terminalreporter.write_line(f"{len(cases)} (command, k, fault) cases, PCONT_SEED={SEED}")

@@ -1,0 +1,194 @@
+"""What commands are tried on: containers, settings and tasks of a test, all of which goes again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pcont.backend import Backend, Place, TreeRequest
+from pcont.steps.mounts import dissolve
+from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
+
+SLEEPER = """
+import os, sys, threading, time
+for _ in range(int(sys.argv[1]) - 1):
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+print(os.getpid(), flush=True)
+while sys.stdin.readline():
+    child = os.fork()
+    if child == 0:
+        time.sleep(3600)
+    print(child, flush=True)
+"""
+SEPARATE = ("cpuset", "cpuacct", "pids", "freezer")
+
+
+@dataclass
+class Scene:
+    """The name and the directory of one test, its processes, and the command line.
+
+    `bare`: on a machine of its own nothing is bound; else each controller is, on its own.
+    """
+
+    pcont: Pcont
+    name: str
+    scratch: Path
+    bare: bool = False
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.home = self.pcont.paths(os.getpid())
+        self.affinity = os.sched_getaffinity(0)
+
+    @property
+    def base(self) -> Path:
+        """What a test may mount on is below."""
+        return self.scratch / self.name
+
+    @property
+    def on_model(self) -> bool:
+        return "model" in self.pcont.words
+
+    @property
+    def alone(self) -> bool:
+        """Whether all that is there was made by this test."""
+        return starts_empty(self.pcont)
+
+    # What a test says
+
+    def words(self, line: str) -> list[str]:
+        """A command line with the names of this scene in it."""
+        return shlex.split(
+            line.format(
+                t=self.name,
+                dir=self.base,
+                subsystems="cpuset,cpuacct" if self.on_model else "cpuset,cpuacct,pids",
+                inside="" if self.on_model else "/d",  # of which every process is in the root
+                limit="cgroup.clone_children=1" if self.on_model else "pids.max=70",
+                self=os.getpid(),
+                pids=[process.pid for process in self.processes],
+                tasks=[threads_of(process.pid) for process in self.processes],
+            )
+        )
+
+    def ok(self, line: str) -> None:
+        """Run a command that must succeed."""
+        self.pcont.ok(*self.words(line))
+
+    def start(self, threads: int = 1) -> None:
+        """Start a process that sleeps."""
+        pipe, command = subprocess.PIPE, [sys.executable, "-ISc", SLEEPER, str(threads)]
+        process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+        )
+        self.processes.append(process)
+        assert process.stdout
+        assert int(process.stdout.readline()) == process.pid
+
+    def fork(self) -> int:
+        """Let the first process fork a child, which sleeps, too."""
+        process = self.processes[0]
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("fork\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    def threads(self) -> Iterator[tuple[str, int]]:
+        """Every thread of the processes by a name that lasts, this one's too."""
+        yield "this", os.getpid()
+        for number, process in enumerate(self.processes):
+            for place, task in enumerate(threads_of(process.pid)):
+                yield f"{number}.{place}", task
+
+    def owns(self, text: str) -> bool:
+        """Whether a name or a path is this test's."""
+        return self.name in text or (self.alone and "name=" not in text)
+
+    # Coming and going
+
+    def again(self) -> None:
+        """As it was at the beginning."""
+        self.clear()
+        self.base.mkdir()
+        if self.alone and not self.bare:
+            for controller in SEPARATE[:2] if self.on_model else SEPARATE:
+                self.pcont.ok("mount", "-o", controller)
+
+    def clear(self) -> None:
+        """Nothing of the test is left, whatever came before; by the kernel's own means."""
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        self.processes.clear()
+        if self.on_model:
+            Path(self.pcont.words[3]).unlink(missing_ok=True)
+        else:
+            self._clear_kernel()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def _clear_kernel(self) -> None:
+        backend = self.pcont.backend()
+        self._go_home(backend)
+        for tree in backend.trees():
+            root = Place(tree.id)
+            if tree.mounted and not tree.name:
+                tops = [root.child(name) for name in backend.children(root) if self.owns(name)]
+                for top in tops:
+                    _remove(backend, top)
+        for tree in backend.trees():
+            if self.owns(tree.id):
+                self._unmount(backend, TreeRequest(tree.controllers, tree.name))
+
+    def _go_home(self, backend: Backend) -> None:
+        for tree, path in backend.membership(os.getpid()).items():
+            home = self.home.get(tree, "/")
+            if path != home:
+                backend.write(Place(tree, home), "cgroup.procs", str(os.getpid()))
+        os.sched_setaffinity(0, self.affinity)
+
+    def _unmount(self, backend: Backend, request: TreeRequest) -> None:
+        """Bring a hierarchy to an end: once more mounted, emptied and let go."""
+        point = str(self.base / "last")
+        os.makedirs(point, exist_ok=True)
+        backend.mount(request, point, "none")
+        tree = next(one for one in backend.trees() if any(m.point == point for m in one.mounts))
+        for name in backend.children(Place(tree.id)):
+            _remove(backend, Place(tree.id, f"/{name}"))
+        for mount in tree.mounts:
+            backend.umount(mount.point)
+            for directory in mount.made:
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+        dissolve(backend, request, point, "none")
+
+
+def _remove(backend: Backend, place: Place) -> None:
+    """rmdir with all below, as soon as those who are leaving have left."""
+    with contextlib.suppress(OSError):
+        backend.write(place, "freezer.state", "THAWED")
+    for name in backend.children(place):
+        _remove(backend, place.child(name))
+
+    def gone() -> bool:
+        try:
+            backend.remove(place)
+        except OSError:
+            return False
+        return True
+
+    assert eventually(gone), f"{backend.show(place)} stays"
+
+
+def without_pids(text: str) -> str:
+    """The container of a clone is called after a process, another one each time."""
+    return re.sub(r"\bnode_\d+", "node_PID", text)

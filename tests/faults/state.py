@@ -1,0 +1,132 @@
+"""All that can be observed of a scene, as one value that compares; a difference can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pcont.backend import Backend, Place, Tree
+from pcont.backend_model import Model
+from pcont.values import ID_LIST
+from tests.faults.scene import Scene, without_pids
+
+State = dict[str, str]
+
+# Files that show what tasks did or do, not what was set.
+MOVING = re.compile(
+    r"cpuacct\..*|pids\.(current|peak|events.*)|cpuset\.memory_pressure|tasks|cgroup\.procs"
+    r"|.*\.(.*usage.*|stat|failcnt)"
+)
+
+
+def observe(scene: Scene, *, tasks: bool = True) -> State:
+    """Hierarchies, mounts, their directories, containers with settings, owners and attributes.
+
+    With `tasks`, also where each thread is, and the CPUs that it may run on.
+    """
+    backend = scene.pcont.backend()
+    trees = [tree for tree in backend.trees() if not tree.name or scene.owns(tree.id)]
+    state: State = {}
+    for tree in trees:
+        state[tree.id] = "active" if tree.mounted else "active, not mounted"
+        for mount in tree.mounts:
+            if scene.owns(mount.point):
+                state[f"{tree.id} at {mount.point}"] = f"{mount.root} {mount.source}"
+        for place in _containers(scene, backend, tree):
+            state.update(_container(scene, backend, place, tasks))
+    state.update({_directory(path): "" for path in _directories(scene, backend)})
+    if tasks:
+        for label, task in scene.threads():
+            state.update(_task(backend, {tree.id for tree in trees}, label, task))
+    return {without_pids(key): without_pids(value) for key, value in state.items()}
+
+
+def _containers(scene: Scene, backend: Backend, tree: Tree) -> Iterator[Place]:
+    """The containers of the test; the roots of others' trees are others'."""
+    if not tree.mounted:
+        return
+    root = Place(tree.id)
+    waiting = [root]
+    if not tree.name:
+        tops = [root.child(name) for name in backend.children(root)]
+        waiting = [place for place in tops if scene.owns(place.name)]
+    while waiting:
+        place = waiting.pop()
+        yield place
+        waiting += [place.child(name) for name in backend.children(place)]
+
+
+def _container(scene: Scene, backend: Backend, place: Place, tasks: bool) -> State:
+    where = f"{place.tree}:{place.path}"
+    state = {where: ""}
+    for file in backend.files(place):
+        if not MOVING.fullmatch(file):
+            with contextlib.suppress(OSError):  # some can only be written
+                state[f"{where} {file}"] = backend.read(place, file)
+    for name, text in backend.attributes(place).items():
+        state[f"{where} attribute {name}"] = text
+    for name, owner in backend.owners(place).items():
+        state[f"{where} owner of {name or 'it'}"] = f"{owner.uid}:{owner.gid} {owner.mode:o}"
+    if tasks and not place.is_root:
+        names = {task: label for label, task in scene.threads()}
+        inside = map(int, backend.read(place, "tasks").split())
+        state[f"{where} tasks"] = " ".join(sorted(names.get(one, str(one)) for one in inside))
+    return state
+
+
+def _task(backend: Backend, trees: set[str], label: str, task: int) -> State:
+    paths = sorted(backend.membership(task).items())
+    state = {f"task {label} in {tree}": path for tree, path in paths if tree in trees}
+    state[f"task {label} affinity"] = ID_LIST.show(backend.affinity(task))
+    return state
+
+
+def _directory(path: str) -> str:
+    return f"{path} is a directory"
+
+
+def with_directory(after: State, before: State, path: str) -> State:
+    """The state after, but for a directory that is still there, and so those above it."""
+    kept = {_directory(str(one)) for one in (Path(path), *Path(path).parents) if path}
+    return {**after, **{key: text for key, text in before.items() if key in kept}}
+
+
+def _directories(scene: Scene, backend: Backend) -> Iterator[str]:
+    """What there is to mount on: below the test's directory, and where mounts go by default."""
+    if isinstance(backend, Model):
+        yield from backend.directories
+        return
+    usual = os.path.dirname(backend.default_directory(scene.name))
+    for base in (usual, str(scene.scratch)):
+        names = os.listdir(base) if os.path.isdir(base) else []
+        for top in (os.path.join(base, name) for name in names if scene.owns(name)):
+            yield from _below(top)
+
+
+def _below(top: str) -> Iterator[str]:
+    yield top
+    if not os.path.ismount(top):
+        for name in os.listdir(top):
+            if os.path.isdir(os.path.join(top, name)):
+                yield from _below(os.path.join(top, name))
+
+
+def difference(wanted: State, found: State) -> str:
+    """What is missing (-) and what is there instead (+), line by line; empty where they agree."""
+    changes = difflib.unified_diff(_lines(wanted), _lines(found), lineterm="", n=0)
+    return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))
+
+
+def _lines(state: State) -> list[str]:
+    return [f"{key} = {text!r}" if text else key for key, text in sorted(state.items())]
+
+
+def nearest(allowed: Sequence[State], found: State) -> str:
+    """The difference from the nearest of several states; empty where it is one of them."""
+    if found in allowed:
+        return ""
+    return min((difference(one, found) for one in allowed), key=len)

@@ -1,0 +1,162 @@
+"""One command under faults: what is before and after it, and whether a fault leads elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+import pcont.backend
+from pcont.cli import cli
+from tests.contract.conftest import Result
+from tests.faults.commands import Row
+from tests.faults.scene import Scene
+from tests.faults.state import State, nearest, observe, with_directory
+from tests.faults.wrapper import Fault, Faulty
+
+RECOVERS = "recover" in cli.commands
+STILLNESS = 1.0  # seconds after a death within which nobody may be frozen any more
+PATIENCE = 10.0  # seconds, for the kernel to be done with those who have ended
+FALLEN = 70
+
+
+@dataclass
+class Trial:
+    """A row on a scene: done once as it should be, and then again and again."""
+
+    scene: Scene
+    row: Row
+    problems: list[str] = field(default_factory=list)
+    between: list[State] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = self.scene.scratch / "changes"
+        if self.row.between:
+            self.before = self.anew()
+            self.scene.ok(self.row.between)
+            self.between = [self.look()]
+        self.before = self.anew()
+        result = self.run()
+        assert result.status == 0, result.err
+        self.changes = [verb for verb, *_ in self.done()]
+        self.after = self.look()
+        self.anew_as_before()
+
+    def anew(self) -> State:
+        """Everything is as it is before the command."""
+        self.scene.again()
+        self.row.prepare(self.scene)
+        return self.look()
+
+    def anew_as_before(self) -> None:
+        assert nearest([self.before], self.anew()) == ""
+
+    def look(self) -> State:
+        return observe(self.scene, tasks=not self.row.kills)
+
+    def words(self) -> list[str]:
+        """The command line as it is typed."""
+        return [*self.scene.pcont.words, *self.scene.words(self.row.words)]
+
+    def done(self) -> list[list[str]]:
+        """The changes of the last run: the verb of each, and the words with it."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def reached(self, at: int) -> tuple[str, list[str]]:
+        """The change of that number, and its words; nothing where it has fewer."""
+        found = self.done()[at - 1 : at]
+        return (found[0][0], found[0][1:]) if found else ("", [])
+
+    def run(self, at: int = 0, fault: Fault | None = None) -> Result:
+        """The command with a fault at its change number `at`, in a process of its own."""
+        self.log.write_text("")
+
+        def opened(name: str = "cgroupfs", state: str | None = None) -> Faulty:
+            return Faulty(open_backend(name, state), self.log, at, fault)
+
+        open_backend = pcont.backend.open_backend
+        with pytest.MonkeyPatch.context() as patch, lifeline():
+            patch.setattr(pcont.backend, "open_backend", opened)
+            result = self.scene.pcont.forked(self.scene.words(self.row.words))
+            if fault and fault.fatal:
+                self.thaws(f"{fault} at {at}")
+            return result
+
+    def come_to(self, allowed: Sequence[State]) -> tuple[State, str]:
+        """What it is in the end, and how that differs from the nearest of these states."""
+        limit = time.monotonic() + PATIENCE
+        while (wrong := nearest(allowed, found := self.look())) and time.monotonic() < limit:
+            time.sleep(0.05)
+        return found, wrong
+
+    def judge(
+        self,
+        case: str,
+        result: Result,
+        *,
+        done: bool = False,
+        fatal: bool = False,
+        directory: str = "",
+    ) -> None:
+        """Note what is wrong: nothing may be in between, and a failure leaves all as it was.
+
+        `done`: it had the right to fail after all was done. `fatal`: it was killed. `directory`:
+        one that could not be removed, and may stay. Then all is as before again.
+        """
+        if fatal:
+            what, found, difference = "is in between", *self._judge_death()
+        else:
+            what, found, difference = self._judge(result, done, directory)
+        if difference:
+            self.problems.append(f"{self.row}, {case}: {what}:\n{difference}\n{result.err}")
+        if found != self.before or self.row.kills:
+            self.anew_as_before()
+
+    def _judge(self, result: Result, done: bool, directory: str) -> tuple[str, State, str]:
+        if "Traceback" in result.err or result.status == FALLEN:
+            return "has fallen", {}, "there is a traceback"
+        if result.status == 0:
+            stays = self.between if "stays" in result.err else []
+            left = with_directory(self.after, self.before, directory)
+            return ("succeeds, and is not as after", *self.come_to([self.after, left, *stays]))
+        allowed = [self.before, self.after] if done else [self.before]
+        return (f"exit {result.status}, and is not as before", *self.come_to(allowed))
+
+    def _judge_death(self) -> tuple[State, str]:
+        if RECOVERS and not self.scene.on_model:
+            recovered = self.scene.pcont("recover")
+            if recovered.status:
+                return {}, f"pcont recover fails: {recovered}"
+        return self.come_to([self.before, self.after, *self.between])
+
+    def thaws(self, case: str) -> None:
+        """Note if a second after a death somebody is still frozen who was not before."""
+        limit = time.monotonic() + STILLNESS
+        while frozen := _frozen(self.look()) - _frozen(self.before):
+            if time.monotonic() > limit:
+                self.problems.append(f"{self.row}, {case}: {frozen} a second later")
+                return
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def lifeline() -> Iterator[None]:
+    """Wait in the end for all processes that were started within, and for those that they start."""
+    hear, held = os.pipe()
+    os.set_inheritable(held, True)
+    try:
+        yield
+    finally:
+        os.close(held)
+        os.read(hear, 1)
+        os.close(hear)
+
+
+def _frozen(state: State) -> set[str]:
+    files = [key for key in state if key.endswith(" freezer.state") and "owner of" not in key]
+    return {file for file in files if state[file] != "THAWED\n"}

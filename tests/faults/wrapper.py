@@ -1,0 +1,137 @@
+"""A backend that fails, waits, is interrupted or dies at its k-th change, and is sound besides."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from errno import EACCES, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, EPERM, EROFS, ESRCH
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pcont.backend import Backend, Place, WriteRefused
+
+# What each verb that changes something may be answered by a kernel: a plausible errno or several.
+CHANGING: dict[str, tuple[int, ...]] = {
+    "mount": (EBUSY, EPERM, ENOMEM),
+    "umount": (EBUSY, EPERM),
+    "make_directory": (EROFS, EEXIST),
+    "remove_directory": (EBUSY, EPERM),
+    "make": (ENOSPC, EPERM, ENOMEM),
+    "remove": (EBUSY, EPERM),
+    "write": (EINVAL, EBUSY, ENOSPC, EACCES, EPERM, EINTR, EIO),
+    "enter": (EINVAL, ENOSPC, EACCES),
+    "set_attribute": (ENOSPC, EPERM),
+    "set_owners": (EPERM,),
+    "kill": (EPERM,),
+    "set_affinity": (EINVAL, ESRCH),
+}
+LOOKING = {
+    *("controllers", "trees", "machine", "environment", "turn", "occupied", "missing"),
+    *("default_directory", "resolve", "children", "files", "read", "attributes", "owners"),
+    *("show", "task", "membership", "threads", "affinity", "family", "thawing", "journals"),
+}
+BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
+
+Act = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls a change: given the verb and the change itself, which it may do or not."""
+
+    name: str
+    strike: Callable[[str, Act], object]
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def refusals(verb: str) -> list[Fault]:
+    """The change is refused with each of its errnos; another one in its stead with its own."""
+    return [_refusal(choice) for choice in range(len(CHANGING[verb]))]
+
+
+def _refusal(choice: int) -> Fault:
+    def strike(verb: str, act: Act) -> object:
+        number = CHANGING[verb][choice % len(CHANGING[verb])]
+        written = verb == "enter" or (verb == "write" and number not in BY_OPEN)
+        kind = WriteRefused if written else OSError
+        raise kind(number, os.strerror(number), f"the injected {verb}")
+
+    return Fault(f"refusal {choice}", strike)
+
+
+def delay(seconds: float) -> Fault:
+    """The change comes late."""
+
+    def strike(verb: str, act: Act) -> object:
+        time.sleep(seconds)
+        return act()
+
+    return Fault(f"{seconds} s late", strike)
+
+
+def _interrupted(verb: str, act: Act) -> object:
+    signal.raise_signal(signal.SIGTERM)
+    return act()
+
+
+def _killed_before(verb: str, act: Act) -> object:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return act()
+
+
+def _killed_after(verb: str, act: Act) -> object:
+    act()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+INTERRUPTED = Fault("SIGTERM", _interrupted)
+KILLED = (
+    Fault("SIGKILL before", _killed_before, fatal=True),
+    Fault("SIGKILL after", _killed_after, fatal=True),
+)
+
+
+@dataclass
+class Faulty:
+    """A Backend over another one: each change is written to a log, the one with number `at` fails.
+
+    The log is a file, since whoever reads it may be another process than the one that dies.
+    """
+
+    backend: Backend
+    log: Path
+    at: int = 0
+    fault: Fault | None = None
+    count: int = 0
+
+    def __getattr__(self, verb: str) -> Any:
+        found = getattr(self.backend, verb)
+        return partial(self._change, verb, found) if verb in CHANGING else found
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        """Each task is a change of its own."""
+        for task in tasks:
+            one = partial(self._enter, place)
+            if self._change("enter", one, task):
+                yield task
+
+    def _enter(self, place: Place, task: int) -> bool:
+        return bool(list(self.backend.enter(place, [task])))
+
+    def _change(self, verb: str, change: Callable[..., object], *words: object) -> object:
+        self.count += 1
+        with open(self.log, "a") as stream:
+            stream.write(json.dumps([verb, *map(str, words)]) + "\n")
+        act = partial(change, *words)
+        if self.fault and self.count == self.at:
+            return self.fault.strike(verb, act)
+        return act()
