@@ -13,7 +13,7 @@ from tests.faults import strace
 from tests.faults.conftest import cases, some
 from tests.faults.trial import RECOVERS, Trial
 
-MOST = 5
+MOST = 2
 obstacle = cache(strace.obstacle)
 
 
