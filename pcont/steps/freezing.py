@@ -12,7 +12,7 @@ from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
 
 STATE = "freezer.state"
-PATIENCE = 5.0  # a task in state D freezes once its device answers
+PATIENCE = 30.0  # a task in state D freezes once its device answers
 PAUSE = 0.002
 
 
