@@ -50,7 +50,7 @@ class Family:
         self.complete = self._events is not None
         now = proc.parents()
         self._take_events()
-        self._add({**self._links, **now})
+        self._add(self._links, now)
         if self._ended:
             self._add_orphans(pid, before, now)
 
@@ -66,14 +66,16 @@ class Family:
         """
         self._take_events()
         found = self._proc.parents() if thorough or not self.complete else {}
-        self._add({**self._links, **found})
+        self._add(self._links, found)
         self._pids = {pid for pid in self._pids if self._proc.exists(pid)}
         return self._pids
 
-    def _add(self, parents: dict[int, int]) -> None:
+    def _add(self, *parents: dict[int, int]) -> None:
+        """Whoever has a parent in the family; who was reparented may have two."""
+        links = [link for found in parents for link in found.items()]
         new = {0}
         while new:
-            new = {pid for pid, parent in parents.items() if parent in self._pids} - self._pids
+            new = {pid for pid, parent in links if parent in self._pids} - self._pids
             self._pids |= new
 
     def _add_orphans(self, pid: int, before: dict[int, int], now: dict[int, int]) -> None:

@@ -89,6 +89,11 @@ class Memory:
         """Remember what the last act makes true, which is final: after a crash it is done again."""
         self._note({"end": encode(end)} if self._journal else {})
 
+    def give_up(self) -> None:
+        """The last act is not to be done again: what is undone is undone to the end."""
+        if self._facts:
+            self._note({"end": None})
+
     def _note(self, entry: dict[str, Any]) -> None:
         if self._journal:
             self._journal.append(entry)
@@ -97,7 +102,7 @@ class Memory:
         """Make every fact true again, the last first; returns what could not be put back."""
         left: list[str] = []
         with signals.shielded():
-            self._note({"end": None})
+            self.give_up()
             while self._facts:
                 _, fact = self._facts.pop()
                 left += restore(backend, fact)

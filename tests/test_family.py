@@ -1,0 +1,124 @@
+"""family and thawer: who descends from whom, and who thaws when a mover dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pcont.family import Family
+from pcont.proc import Proc
+from pcont.thawer import on_guard
+from tests.waiting import eventually
+
+SERVER = """
+import os, sys, time
+def daemon():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        time.sleep(600)
+        os._exit(0)
+    os.wait()
+print("ready", flush=True)
+while sys.stdin.readline():
+    daemon()
+    print("forked", flush=True)
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[subprocess.Popen[str]]:
+    """A process that starts a daemon for each line that it is told."""
+    words = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def tell(server: subprocess.Popen[str]) -> None:
+    assert server.stdin
+    assert server.stdout
+    server.stdin.write("daemon\n")
+    server.stdin.flush()
+    server.stdout.readline()
+
+
+def test_a_family_is_the_process_and_its_descendants(server: subprocess.Popen[str]) -> None:
+    family = Family(Proc(), os.getpid())
+    try:
+        assert {os.getpid(), server.pid} <= family()
+        assert os.getppid() not in family()
+    finally:
+        family.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of forks")
+@pytest.mark.kernel
+def test_a_daemon_stays_in_the_family_whoever_its_parent_is(
+    server: subprocess.Popen[str],
+) -> None:
+    family = Family(Proc(), server.pid)
+    try:
+        assert family.complete
+        assert family() == {server.pid}
+        tell(server)
+        (daemon,) = family(thorough=True) - {server.pid}
+        assert Proc().task(daemon).parent != server.pid
+        other = subprocess.Popen(["sleep", "600"])
+        try:
+            assert other.pid not in family(thorough=True)
+        finally:
+            other.kill()
+            other.wait()
+        os.kill(daemon, signal.SIGKILL)
+        assert eventually(lambda: family() == {server.pid})
+    finally:
+        family.close()
+
+
+GUARDED = """
+import sys, time
+from pcont.thawer import on_guard
+with on_guard(sys.argv[1]):
+    print("on guard", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "done"])
+def test_who_dies_on_guard_is_stood_in_for(tmp_path: Path, how: str) -> None:
+    """Also where all of its process group is killed; who is done needs nobody."""
+    state = tmp_path / "freezer.state"
+    state.write_text("FROZEN")
+    words = [sys.executable, "-c", GUARDED, str(state)]
+    process = subprocess.Popen(words, stdin=-1, stdout=-1, text=True, start_new_session=True)
+    assert process.stdout
+    assert process.stdout.readline() == "on guard\n"
+    if how == "killed":
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate("done\n" if how == "done" else None)
+    if how == "killed":
+        assert eventually(lambda: state.read_text() == "THAWED")
+    else:
+        assert process.returncode == 0
+        assert state.read_text() == "FROZEN"
+
+
+def test_the_guard_is_gone_with_the_block(tmp_path: Path) -> None:
+    state = tmp_path / "freezer.state"
+    state.write_text("FROZEN")
+    before = set(Proc().parents().values())
+    with on_guard(str(state)):
+        assert os.getpid() in Proc().parents().values()
+    children = [pid for pid, parent in Proc().parents().items() if parent == os.getpid()]
+    assert not [pid for pid in children if pid not in before and Proc().task(pid).gone]
+    assert state.read_text() == "FROZEN"
