@@ -21,7 +21,7 @@ from tests.loads import Beats, running
 from tests.loads.trials import PCONT, nothing, watched
 
 HEAD = ("command", "times", "exit status", "containers", "tasks", "time", "longest pause")
-HOME, BOUND = "cpuacct", "freezer"
+HOME, BOUND = "cpuacct", ("pids", "cpuset", "freezer")
 TURN_MS, TURNS = 100, 10
 SETTLING = 3.0
 
@@ -40,7 +40,7 @@ def hierarchy(containers: int) -> Iterator[str]:
     """A tied hierarchy of this process, with so many containers that are called by a number."""
     name = f"bench{os.getpid()}"
     with ExitStack() as stack:
-        for controller in {HOME, BOUND} - bound():
+        for controller in {HOME, *BOUND} - bound():
             ok("mount", "-o", controller)
             stack.callback(ok, "umount", controller)
         ok("mount", "--tie", "--no-freezer", "--name", name, "-o", HOME, "--at", f"/{name}")
@@ -63,7 +63,10 @@ def spread(load: Beats, name: str, containers: int) -> None:
 
 
 def measured(name: str, load: Beats, times: int) -> Iterator[tuple[str, Trial]]:
-    commands = {"bind": ["bind", name, BOUND], "unbind": ["unbind", name, BOUND, "--yes"]}
+    commands = {
+        "bind": ["bind", name, ",".join(BOUND), "-i"],
+        "unbind": ["unbind", name, ",".join(BOUND), "--yes"],
+    }
     for number in range(times):
         for verb, words in commands.items():
             done = trial(load, [*PCONT, *words])
@@ -106,7 +109,9 @@ def main() -> None:
         for command, done in measured(name, load, options.times):
             trials.setdefault(command, []).append(done)
     rows = [row(*item, options.containers, options.tasks) for item in trials.items()]
-    print_table(f"Binding {BOUND} to a hierarchy in use, turns of {TURN_MS} ms", HEAD, rows)
+    print_table(
+        f"Binding {', '.join(BOUND)} to a hierarchy in use, turns of {TURN_MS} ms", HEAD, rows
+    )
 
 
 if __name__ == "__main__":

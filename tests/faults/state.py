@@ -104,7 +104,8 @@ def _directories(scene: Scene, backend: Backend) -> Iterator[str]:
     for base in (usual, str(scene.scratch)):
         names = os.listdir(base) if os.path.isdir(base) else []
         for top in (os.path.join(base, name) for name in names if scene.owns(name)):
-            yield from _below(top)
+            if os.path.isdir(top):
+                yield from _below(top)
 
 
 def _below(top: str) -> Iterator[str]:
