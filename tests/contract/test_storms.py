@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.conftest import IN_GUEST, MUST
+from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
 from tests.loads import Bomb, NoCompiler, Storm, built, running
 from tests.loads.arena import Arena, Census, arena
@@ -15,12 +15,9 @@ from tests.loads.trials import adoption, explosion
 
 pytestmark = pytest.mark.kernel
 
-# Emulated, a guest is as fast as a host with a tenth of the processes; of a bomb it bears more.
-MOVES = 2 if IN_GUEST else 4
-ADOPTIONS = 1 if IN_GUEST else 2
-RATE = 100 if IN_GUEST else 500
-WIDE = 80 if IN_GUEST else 400
-TASKS = 2000 if IN_GUEST else 300
+MOVES = 4
+ADOPTIONS = 2
+TASKS = 300
 
 Arenas = Callable[..., AbstractContextManager[Arena]]
 
@@ -54,7 +51,7 @@ def nobody_was_lost(place: Arena, storm: Storm, source: str, target: str) -> Non
     assert place.census(storm.paths(), source, target) == everybody(storm.width)
 
 
-@pytest.mark.parametrize("width", [40, WIDE])
+@pytest.mark.parametrize("width", [40, 400])
 def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: int) -> None:
     with trees("freezer", "cpuacct", named=1) as place, place.load(Storm(width), "/a") as storm:
         source, target = "/a", "/b"
@@ -81,7 +78,7 @@ def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) ->
 
 def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arenas) -> None:
     """Without a freezer so many may be too many: exit 8, and all are where they were."""
-    with trees("cpuacct", named=2) as place, place.load(Storm(WIDE), "/a") as storm:
+    with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert result.status in (0, 8), result.err
         ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
@@ -103,7 +100,7 @@ def test_a_server_keeps_all_its_children_that_daemonize(
     """`held`: all wait with it until the first task has moved, and each of them has to be found."""
     with trees(*controllers, named=named) as place:
         for number in range(ADOPTIONS):
-            adopted = adoption(place, f"/{number}", rate=RATE, held=held)
+            adopted = adoption(place, f"/{number}", held=held)
             assert adopted.outcome.status == 0, adopted.outcome.err
             assert adopted.older > 0
             assert (adopted.lost, adopted.split) == (0, 0), adopted
