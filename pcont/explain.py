@@ -71,15 +71,27 @@ def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontErr
 
 def in_use(backend: Backend, place: Place) -> tuple[str, str]:
     """What keeps a container from being removed, and what to do; empty where nothing does."""
-    tasks = backend.read(place, "tasks").split()
-    children = backend.children(place)
+    tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
-        named = ", ".join(tasks[:5]) + (", …" if len(tasks) > 5 else "")
-        return f"tasks are in it: {named}", "rm --evict moves them to the parent, --kill ends them"
-    if children:
-        named = ", ".join(children[:5]) + (", …" if len(children) > 5 else "")
-        return f"containers are in it: {named}", "rm -r removes them, too"
-    return "", ""
+        return tasks_inside(tasks)
+    return children_inside(children) if children else ("", "")
+
+
+def tasks_inside(tasks: list[str]) -> tuple[str, str]:
+    """That they are in the way, and what to do."""
+    return (
+        f"tasks are in it: {_some(tasks)}",
+        "rm --evict moves them to the parent, --kill ends them",
+    )
+
+
+def children_inside(names: list[str]) -> tuple[str, str]:
+    """That they are in the way, and what to do."""
+    return f"containers are in it: {_some(names)}", "rm -r removes them, too"
+
+
+def _some(words: list[str]) -> str:
+    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
 
 
 def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:

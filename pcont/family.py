@@ -67,8 +67,8 @@ class Family:
         self._take_events()
         found = self._proc.parents() if thorough or not self.complete else {}
         self._add(self._links, found)
-        self._pids = {pid for pid in self._pids if self._proc.exists(pid)}
-        return self._pids
+        # Who has ended stays: what it has forked may be told of later.
+        return {pid for pid in self._pids if self._proc.exists(pid)}
 
     def _add(self, *parents: dict[int, int]) -> None:
         """Whoever has a parent in the family; who was reparented may have two."""

@@ -88,6 +88,29 @@ def check_freeze(session: Session, places: Iterable[Place]) -> None:
                     )
 
 
+def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
+    """Whether this process is in or below one of them: frozen, it could not thaw anybody."""
+    own = session.backend.membership(os.getpid())
+    return any(
+        subsys.FREEZER in place.controllers
+        and below(own.get(place.tree, "/"), place.path) is not None
+        for place in places
+    )
+
+
+def check_frozen_above(session: Session, places: Iterable[Place]) -> None:
+    """Busy where a container that stays keeps frozen, and so alive, what is to be killed."""
+    going = set(places)
+    for place in going:
+        top = subsys.FREEZER in place.controllers and place.parent not in going
+        if top and session.backend.read(place, FREEZING[1]).strip() == "1":
+            raise Busy(
+                "a container above is frozen, and who is frozen does not die",
+                path=session.backend.show(place),
+                hint="thaw it first: pcont set PLACE freezer.state=THAWED",
+            )
+
+
 def _denied(pid: int, what: str) -> Denied:
     who = "the first process" if pid == 1 else "the leader of your own login session"
     return Denied(f"process {pid} is {who}, and is not {what}", hint="--force does it all the same")

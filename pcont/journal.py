@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from errno import ENOSPC
 from typing import Any
 
 VERSION = 1
@@ -37,7 +38,9 @@ class Journal:
         self._write(entry)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        os.write(self._descriptor, f"{json.dumps(entry)}\n".encode())
+        line = f"{json.dumps(entry)}\n".encode()
+        if os.write(self._descriptor, line) < len(line):
+            raise OSError(ENOSPC, os.strerror(ENOSPC), self._name)
 
     def close(self) -> None:
         """All is done, or all has been taken back."""
@@ -54,9 +57,8 @@ class Abandoned:
         self.name = name
         with open(name, encoding="utf-8") as stream:
             lines = stream.read().split("\n")
-        # What comes behind the last line break was being written when the command died: what it
-        # tells of was not done.
-        self.entries: list[dict[str, Any]] = [json.loads(line) for line in lines[:-1]]
+        # What could not be written as a whole tells of what was not done.
+        self.entries = [entry for line in lines if (entry := _entry(line))]
         none: dict[str, Any] = {"version": VERSION, "command": ""}
         head = self.entries.pop(0) if self.entries else none
         self.version: int = head["version"]
@@ -65,6 +67,14 @@ class Abandoned:
     def close(self) -> None:
         """It has been dealt with."""
         os.unlink(self.name)
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return found
 
 
 def abandoned(directory: str) -> Iterator[Abandoned]:

@@ -33,6 +33,7 @@ class Session:
     warn: Callable[[str], None] = lambda text: None
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
+    _memory: Memory | None = None
 
     def registry(self) -> Registry:
         """What is there now."""
@@ -62,12 +63,15 @@ class Session:
     def staged(self, steps: Sequence[Step]) -> Iterator[None]:
         """Do the steps, then what is in the block; they are undone if that fails."""
         done = self.begin(steps)
+        self._memory = done.memory
         try:
             yield
+            done.memory.settle()
         except BaseException as err:
             self.take_back(done, err)
             raise
-        done.memory.settle()
+        finally:
+            self._memory = None
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
@@ -78,16 +82,25 @@ class Session:
     def carry_out(self, steps: Sequence[Step]) -> Done:
         """Do the steps, all or none; in a dry run, tell them."""
         done = self.begin(steps)
-        done.memory.settle()
+        if self._memory is None:
+            try:
+                done.memory.settle()
+            except OSError as err:
+                done.undo_for(err)
+                raise
         return done
+
+    def _new_memory(self) -> Memory:
+        directory = self.backend.journals()
+        return Memory(Journal(directory, self.command) if directory else None)
 
     def begin(self, steps: Sequence[Step]) -> Done:
         """The same, but a crash still undoes it all, until the memory is settled."""
         if self.dry_run:
             self.planned += [line for step in steps for line in step.tell(self.backend)]
             return Done(self.backend)
-        directory = self.backend.journals()
-        memory = Memory(Journal(directory, self.command) if directory else None)
+        # What is staged is one operation with what comes after it, and has one journal with it.
+        memory = self._new_memory() if self._memory is None else self._memory
         done = carry_out(self.backend, steps, self.progress, memory)
         for step in steps:
             for note in step.notes():

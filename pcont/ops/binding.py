@@ -17,7 +17,7 @@ from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsagePro
 from pcont.hierarchy import TIE, Container, Hierarchy, Member, Registry, Tie, reachable
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
-from pcont.ops.unmounting import member_steps, root_steps
+from pcont.ops.unmounting import member_steps, needed, root_steps
 from pcont.ops.wishes import mount_steps, refuse_unified, wanted
 from pcont.records import Unbound
 from pcont.session import Session
@@ -194,7 +194,7 @@ def unbind(
         raise Denied(f"nothing was unbound from {one.name}", hint="--yes asks nothing")
     with session.turn() as registry:
         one, names, going = _to_unbind(registry, selector, words)
-        steps = _dissolving(session, one, names, going)
+        steps = _dissolving(session, registry, one, names, going)
         with session.staged(steps):
             trees = [member.tree.id for member in going]
             last = root_steps(session, registry, one, trees)
@@ -265,20 +265,30 @@ def _mirror(member: Member, path: str) -> Place:
 
 
 def _dissolving(
-    session: Session, one: Hierarchy, names: Sequence[str], going: Sequence[Member]
+    session: Session,
+    registry: Registry,
+    one: Hierarchy,
+    names: Sequence[str],
+    going: Sequence[Member],
 ) -> list[Step]:
     """List the trees no more, let everybody out, and remove the mirrors."""
     backend, home = session.backend, Place(one.members[0].tree.id)
     doing = f"unbind {', '.join(names)} from {one.name}"
     steps: list[Step] = [Mark(home, TIE, _reduced(one, names, going), doing)]
     paths = list(_below(backend, home))
+    assert one.tie
     for member in going:
+        tree = member.tree.id
         mirrors = [
             (path, place) for path in paths if exists(backend, place := _mirror(member, path))
         ]
         pairs = [Pair(replace(home, path=path), place) for path, place in mirrors]
         affinity = subsys.sets_affinity(member.tree.controllers)
-        steps.append(Leave(pairs, Place(member.tree.id, member.at), doing, affinity))
+        made = [text.split(":", 1)[1] for text in one.tie.made_at if text.split(":")[0] == tree]
+        way = [Place(tree), *lineage(tree, member.at)]
+        others = [place for place in way if place.path in made and not needed(registry, one, place)]
+        refuge = [place for place in way if place.path not in made][-1]
+        steps.append(Leave(pairs, others, refuge, doing, affinity))
         steps += [Remove(place, doing) for _, place in reversed(mirrors)]
     return steps
 

@@ -182,6 +182,7 @@ def remove(
     with session.turn() as registry:
         doomed = _doomed(session, registry, places, recursive)
         steps: list[Step] = []
+        _need_childless(session.backend, doomed)
         if evict:
             steps += [_eviction(session, one, _refuge(one, doomed)) for one in doomed]
         elif kill:
@@ -226,18 +227,28 @@ def _below(backend: Backend, top: Container) -> list[Container]:
     return found[::-1]
 
 
-def _need_empty(backend: Backend, doomed: Iterable[Container]) -> None:
-    """Refuse before anything is touched what would be refused half-way."""
+def _need_childless(backend: Backend, doomed: Iterable[Container]) -> None:
+    """Refuse before anything is touched, or anybody killed, what would be refused half-way."""
     going = set(doomed)
     for container in going:
         for place in present(backend, container):
-            others = [
-                name for name in backend.children(place) if container.child(name) not in going
-            ]
-            if others or backend.read(place, "tasks").strip():
-                reason, hint = explain.in_use(backend, place)
-                what = f"cannot remove {container.name}: {reason}"
-                raise Busy(what, path=backend.show(place), hint=hint)
+            names = [name for name in backend.children(place) if container.child(name) not in going]
+            if names:
+                raise _in_use(backend, container, place, explain.children_inside(names))
+
+
+def _need_empty(backend: Backend, doomed: Iterable[Container]) -> None:
+    for container in doomed:
+        for place in present(backend, container):
+            tasks = backend.read(place, "tasks").split()
+            if tasks:
+                raise _in_use(backend, container, place, explain.tasks_inside(tasks))
+
+
+def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str, str]) -> Busy:
+    reason, hint = why
+    what = f"cannot remove {container.name}: {reason}"
+    return Busy(what, path=backend.show(place), hint=hint)
 
 
 def removals(backend: Backend, doomed: Sequence[Container]) -> list[Step]:
@@ -275,12 +286,14 @@ def drain(session: Session, routes: Sequence[Route], doing: str) -> Drain:
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
     guard.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
-    # Frozen, this process could not thaw anybody.
-    return Drain(routes, doing, freeze=os.getpid() not in inside)
+    freeze = not guard.would_freeze_itself(session, [route.source for route in routes])
+    return Drain(routes, doing, freeze)
 
 
 def _killing(session: Session, doomed: Sequence[Container]) -> Step:
     places = [place for one in doomed for place in present(session.backend, one)]
     guard.check_kill(session, processes_in(session.backend, places))
+    guard.check_frozen_above(session, places)
     names = ", ".join(one.name for one in doomed)
-    return Kill(places, f"kill all in {names}", partial(guard.check_kill, session))
+    freeze = not guard.would_freeze_itself(session, places)
+    return Kill(places, f"kill all in {names}", partial(guard.check_kill, session), freeze)

@@ -103,17 +103,20 @@ def root_steps(
     steps: list[Step] = []
     for text in reversed(one.tie.made_at):
         place = Place(*text.split(":", 1))
-        roots = [
-            member.at
-            for tie in _others(registry, one)
-            for member in tie.members
-            if member.tree.id == place.tree
-        ]
         going = {step.place for step in steps if isinstance(step, Remove)}
-        needed = any(below(root, place.path) is not None for root in roots)
-        if place.tree in trees and not needed and _can_go(session, place, going):
+        mine = place.tree in trees and not needed(registry, one, place)
+        if mine and _can_go(session, place, going):
             steps.append(Remove(place, f"remove {text}"))
     return steps
+
+
+def needed(registry: Registry, one: Hierarchy, place: Place) -> bool:
+    """Whether another tie is rooted at or below a container."""
+    return any(
+        member.tree.id == place.tree and below(member.at, place.path) is not None
+        for tie in _others(registry, one)
+        for member in tie.members
+    )
 
 
 def _others(registry: Registry, one: Hierarchy) -> list[Hierarchy]:

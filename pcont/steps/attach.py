@@ -291,7 +291,7 @@ class Enter(Step):
 def _too_fast(doing: str) -> None:
     raise LimitReached(
         f"cannot {doing}: threads or children are made faster than they can be moved",
-        hint="stop it first (kill -STOP), or include the freezer in the hierarchy",
+        hint="stop it first (kill -STOP), or give it a container with the freezer, and move that",
     )
 
 
@@ -324,6 +324,11 @@ def look(backend: Backend, task: int) -> Task | None:
     except ProcessLookupError:
         return None
     return None if known.gone else known
+
+
+def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
+    """The clock tick at which each of them began that is there."""
+    return {task: known.start for task in tasks if (known := look(backend, task))}
 
 
 def lives(backend: Backend, task: int) -> bool:

@@ -14,7 +14,7 @@ from pcont.backend import Backend, Place
 from pcont.errors import LimitReached, PcontError
 from pcont.records import Outcome
 from pcont.steps import Step
-from pcont.steps.attach import descendants, look, tasks_in
+from pcont.steps.attach import descendants, look, starts, tasks_in
 from pcont.steps.freezing import frozen
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.settings import Affinities
@@ -120,6 +120,7 @@ class Drain(Step):
     outcome: Outcome = field(default_factory=Outcome)
     at: tuple[Place, int] | None = None
     moved: set[int] = field(default_factory=set)
+    still: bool = False
 
     def __post_init__(self) -> None:
         self.routes = in_order_of_refusal(self.routes)
@@ -139,11 +140,12 @@ class Drain(Step):
         with contextlib.ExitStack() as stack:
             freezer = self._freezer() if self.freeze else None
             if freezer and stack.enter_context(frozen(backend, memory, freezer)):
-                self.outcome.strategy = "freeze"
+                self.outcome.strategy, self.still = "freeze", True
             self._keep_affinities(backend, memory)
             memory.keep(drained)
             for route in self.routes:
                 self._empty(backend, memory, drained, route)
+        self.still = False
         # Whom somebody has put there meanwhile.
         for route in self.routes:
             self._empty(backend, memory, drained, route)
@@ -165,17 +167,18 @@ class Drain(Step):
             memory.keep(Affinities.of(backend, tasks))
 
     def _empty(self, backend: Backend, memory: Memory, drained: Drained, route: Route) -> None:
-        limit, rounds = time.monotonic() + PATIENCE, 0
+        # Frozen, they cannot outrun us; somebody may be in another tree, and not be frozen.
+        limit, rounds = time.monotonic() + PATIENCE * (3 if self.still else 1), 0
         while left := self._movable(backend, route.source):
             rounds += 1
             if not drained.alone:
-                memory.learn(drained, starts=_starts(backend, left))
+                memory.learn(drained, starts=starts(backend, left))
             arrived = set(backend.enter(route.target, self._asked(route, left)))
             self.moved |= arrived
             self.outcome.stragglers += len(arrived) if rounds > 1 else 0
             self.outcome.rounds = max(self.outcome.rounds, rounds)
             signals.check()
-            if self.outcome.strategy != "freeze" and time.monotonic() > limit:
+            if time.monotonic() > limit:
                 _too_fast(self.doing)
 
     def _movable(self, backend: Backend, source: Place) -> list[int]:
@@ -191,7 +194,7 @@ class Drain(Step):
         for task in tasks:
             self.at = (route.target, task)
             yield task
-            if self.outcome.strategy != "freeze" and time.monotonic() > limit:
+            if not self.still and time.monotonic() > limit:
                 return
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
@@ -199,10 +202,6 @@ class Drain(Step):
             return super().refusal(backend, err)
         place, task = self.at
         return explain.enter(backend, place, task, err, self.doing)
-
-
-def _starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
-    return {task: known.start for task in tasks if (known := look(backend, task))}
 
 
 def _too_fast(doing: str) -> None:

@@ -5,6 +5,7 @@ The home knows at any time who belongs where: what is started meanwhile is found
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pcont import explain, signals
 from pcont.backend import Backend, Place
 from pcont.errors import LimitReached, PcontError
 from pcont.steps import Step
-from pcont.steps.attach import look, tasks_in
+from pcont.steps.attach import descendants, look, starts, tasks_in
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.settings import Affinities
 
@@ -34,44 +35,52 @@ class Pair:
 class Outside(Fact):
     """Nobody of the home was in the mirrors; `before` has who else was.
 
-    `origins`: where in the mirrors' tree those were that were not in its root.
+    `origins`: who came from elsewhere than the root of the mirrors' tree, with the clock tick at
+    which each began, and the path.
     """
 
     pairs: list[Pair]
     before: dict[Place, set[int]]
-    origins: dict[int, str] = field(default_factory=dict)
+    origins: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def what(self) -> str:
         return "the tasks of a hierarchy"
 
-    def learn(self, **more: dict[int, str]) -> None:
+    def learn(self, **more: dict[int, tuple[int, str]]) -> None:
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        limit, found = time.monotonic() + PATIENCE, True
+        limit, tried, found = time.monotonic() + PATIENCE, set[int](), True
         while found:
             found = False
             for mirror, tasks in self._came(backend):
-                found = True
-                for path in {self._origin(backend, task) for task in tasks}:
-                    back = [task for task in tasks if self._origin(backend, task) == path]
-                    yield partial(_enter, backend, Place(mirror.tree, path), back)
+                new = set(tasks) - tried
+                tried |= new
+                found = found or bool(new)
+                for path in {self._origin(backend, task) for task in new}:
+                    back = [task for task in new if self._origin(backend, task) == path]
+                    yield partial(_enter, backend, Place(mirror.tree, path), sorted(back))
             if time.monotonic() > limit:
                 yield partial(_too_fast, f"put back {self.what}")
                 return
 
     def _came(self, backend: Backend) -> Iterator[tuple[Place, list[int]]]:
         for pair in self.pairs:
-            tasks = tasks_in(backend, pair.mirror) - self.before[pair.mirror]
+            others = self.before[pair.mirror]
+            tasks = tasks_in(backend, pair.mirror) - others
+            tasks -= set(descendants(backend, tasks, others)) if others else set()
             if tasks:
                 yield pair.mirror, sorted(tasks)
 
     def _origin(self, backend: Backend, task: int) -> str:
         """Where it was, or where the one was that started it."""
         known = look(backend, task)
-        parent = self.origins.get(known.parent, "/") if known else "/"
-        return self.origins.get(task, parent)
+        for one in (known, look(backend, known.parent) if known else None):
+            start, path = self.origins.get(one.id, (-1, "/")) if one else (-1, "/")
+            if one and start == one.start:
+                return path
+        return "/"
 
 
 @dataclass
@@ -122,10 +131,13 @@ class Join(Step):
 
 @dataclass
 class Inside(Fact):
-    """Who was in a container of the home was in its mirror; `strays` were there all the same."""
+    """Who was in a container of the home was in its mirror.
+
+    `strays` were there all the same, each with the clock tick at which it began.
+    """
 
     pairs: list[Pair]
-    strays: dict[Place, set[int]]
+    strays: dict[Place, dict[int, int]]
 
     @property
     def what(self) -> str:
@@ -133,13 +145,20 @@ class Inside(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
-            yield partial(_enter, backend, mirror, sorted(strays))
-        limit, found = time.monotonic() + PATIENCE, True
+            same = [
+                task
+                for task, start in strays.items()
+                if (known := look(backend, task)) and known.start == start
+            ]
+            yield partial(_enter, backend, mirror, same)
+        limit, tried, found = time.monotonic() + PATIENCE, set[tuple[Place, int]](), True
         while found:
             found = False
             for mirror, tasks in _lacking(backend, self.pairs):
-                found = True
-                yield partial(_enter, backend, mirror, tasks)
+                new = {(mirror, task) for task in tasks} - tried
+                tried |= new
+                found = found or bool(new)
+                yield partial(_enter, backend, mirror, sorted(task for _, task in new))
             if time.monotonic() > limit:
                 yield partial(_too_fast, f"put back {self.what}")
                 return
@@ -147,35 +166,38 @@ class Inside(Fact):
 
 @dataclass
 class Leave(Step):
-    """Move every task out of the mirrors, to a container that stays."""
+    """Move every task out of the mirrors, and of `others`, to a container that stays."""
 
     pairs: Sequence[Pair]
+    others: Sequence[Place]
     refuge: Place
     doing: str
     affinity: bool
 
+    @property
+    def _places(self) -> list[Place]:
+        return [*(pair.mirror for pair in self.pairs), *self.others]
+
     def tell(self, backend: Backend) -> list[str]:
         return [
             f"echo {task} > {quote(backend.show(self.refuge, 'tasks'))}"
-            for pair in self.pairs
-            for task in sorted(tasks_in(backend, pair.mirror))
+            for place in self._places
+            for task in sorted(tasks_in(backend, place))
         ]
 
     def do(self, backend: Backend, memory: Memory) -> None:
-        inside = {pair: tasks_in(backend, pair.mirror) for pair in self.pairs}
+        inside = {place: tasks_in(backend, place) for place in self._places}
         if self.affinity:
             memory.keep(Affinities.of(backend, set().union(*inside.values())))
-        strays = {
-            pair.mirror: stray
-            for pair, tasks in inside.items()
-            if (stray := tasks - tasks_in(backend, pair.home))
-        }
+        for pair in self.pairs:
+            inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
+        strays = {place: starts(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.keep(Inside(list(self.pairs), strays))
         limit, found = time.monotonic() + PATIENCE, True
         while found:
             found = False
-            for pair in self.pairs:
-                left = tasks_in(backend, pair.mirror)
+            for place in self._places:
+                left = tasks_in(backend, place)
                 found = found or bool(left)
                 _enter(backend, self.refuge, sorted(left))
                 signals.check()
@@ -198,16 +220,14 @@ def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, l
             yield pair.mirror, sorted(lacking)
 
 
-def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, str]:
+def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Where in a tree tasks are that are not in its root."""
     found = {}
     for task in tasks:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             path = backend.membership(task).get(tree, "/")
-        except ProcessLookupError:
-            continue
-        if path != "/":
-            found[task] = path
+            if path != "/":
+                found[task] = (backend.task(task).start, path)
     return found
 
 

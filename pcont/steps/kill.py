@@ -32,6 +32,7 @@ class Kill(Step):
     places: Sequence[Place]
     doing: str
     allowed: Callable[[Iterable[int]], None]
+    freeze: bool = True
     killed: set[int] = field(default_factory=set)
 
     def tell(self, backend: Backend) -> list[str]:
@@ -43,7 +44,7 @@ class Kill(Step):
         for place in self._tops("pids"):
             _set(backend, memory, place, PIDS_MAX, "0")
         with contextlib.ExitStack() as stack:
-            for place in self._tops(subsys.FREEZER):
+            for place in self._tops(subsys.FREEZER) if self.freeze else ():
                 stack.enter_context(frozen(backend, memory, place))
             self._signal(backend)
         # What others had frozen does not die before it thaws.

@@ -102,11 +102,14 @@ class Memory:
         """Make every fact true again, the last first; returns what could not be put back."""
         left: list[str] = []
         with signals.shielded():
-            self.give_up()
+            # A journal that cannot be written keeps nothing from being undone.
+            with contextlib.suppress(OSError):
+                self.give_up()
             while self._facts:
                 _, fact = self._facts.pop()
                 left += restore(backend, fact)
-        self.settle()
+            with contextlib.suppress(OSError):
+                self.settle()
         return left
 
     def settle(self) -> None:

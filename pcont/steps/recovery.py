@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
-from pcont.errors import Unsupported
+from pcont.errors import PcontError, Unsupported
 from pcont.journal import VERSION, Abandoned, abandoned, decode
 from pcont.records import Recovered
 from pcont.steps.attach import Entered, Origin
@@ -39,7 +39,14 @@ def recover(backend: Backend) -> Iterator[Recovered]:
                 path=journal.name,
                 hint="the pcont that wrote it can recover",
             )
-        found = _recover(backend, journal)
+        try:
+            found = _recover(backend, journal)
+        except (KeyError, TypeError, ValueError) as err:
+            raise PcontError(
+                f"a journal of a command that died cannot be read: {type(err).__name__}: {err}",
+                path=journal.name,
+                hint="look what it was about, then move it away",
+            ) from err
         journal.close()
         if found:
             yield found

@@ -143,3 +143,23 @@ def test_what_forks_meanwhile_is_in_step(plain: Jobs) -> None:
         plain.pcont.ok("rm", "--kill", at(plain, "/a"))
         shell.wait()
         plain.pcont.ok("create", at(plain, "/a"))
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        pytest.param(("model", "tied"), id="model-tied"),
+        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel),
+    ],
+    indirect=True,
+)
+def test_what_stands_in_the_root_of_a_tie_leaves_with_it(
+    jobs: Jobs, start: Callable[..., int]
+) -> None:
+    pid = start()
+    jobs.pcont.ok("attach", jobs.at("/"), str(pid))
+    assert jobs.pcont.paths(pid)["cpuset"] == f"/{jobs.name}"
+    jobs.pcont.ok("unbind", jobs.name, "cpuset", "--yes")
+    assert jobs.pcont.paths(pid)["cpuset"] == "/"
+    assert jobs.pcont("get", f"cpuset:/{jobs.name}").status == 3
+    jobs.pcont.ok("bind", jobs.name, "cpuset", "-i")

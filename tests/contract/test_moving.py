@@ -292,3 +292,36 @@ Cgroupfs.enter = enter
 from pcont.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel)],
+    indirect=True,
+)
+def test_a_mover_below_the_source_does_not_freeze_itself(
+    jobs: Jobs, start: Callable[..., int]
+) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/kid"), jobs.at("/b"))
+    pid = start()
+    jobs.pcont.ok("attach", jobs.at("/a"), str(pid))
+    words = [sys.executable, "-m", "pcont", *jobs.pcont.words]
+    inside = ["run", jobs.at("/a/kid"), "--", *words, "move", "--json"]
+    moved = subprocess.run(
+        [*words, *inside, jobs.at("/a"), jobs.at("/b")], capture_output=True, text=True
+    )
+    assert moved.returncode == 0, moved.stderr
+    assert '"strategy": "converge"' in moved.stdout
+    assert paths(jobs, pid) == {"/b"}
+
+
+def test_nobody_is_killed_for_a_removal_that_cannot_be(
+    pair: Jobs, start: Callable[..., int]
+) -> None:
+    pair.pcont.ok("create", "-i", pair.at("/a/kid"))
+    pid = start()
+    pair.pcont.ok("attach", pair.at("/a"), str(pid))
+    for how in ("--kill", "--evict"):
+        err = pair.pcont.fails(5, "rm", how, pair.at("/a"))
+        assert "containers are in it: kid" in err
+    assert paths(pair, pid) == {"/a"}
