@@ -112,8 +112,8 @@ def test_a_signal_in_the_middle_leaves_the_host_as_it_was(
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     try:
         if "model" in jobs.pcont.words:
-            assert eventually(lambda: os.path.exists(f"{jobs.pcont.words[3]}.lock"))
-            time.sleep(0.1)
+            lock = Path(f"{jobs.pcont.words[3]}.lock")  # whoever has it is named there
+            assert eventually(lambda: lock.read_text() == f"{process.pid}\n")
         else:
             assert eventually(lambda: len(there(jobs)) > 20)
         process.send_signal(number)
