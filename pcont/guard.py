@@ -73,9 +73,10 @@ def _there(session: Session, place: Place) -> Place:
     return place
 
 
-def check_freeze(session: Session, places: Iterable[Place]) -> None:
+def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
     """Denied where pcont would freeze itself, or without --force what it descends from."""
-    for place in places:
+    freezing = file == subsys.FREEZER_STATE and text.strip() == "FROZEN"
+    for place in places if freezing else ():
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
                 path = session.backend.membership(pid).get(place.tree, "/")

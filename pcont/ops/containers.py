@@ -42,6 +42,8 @@ def create(
         containers = [registry.place(text) for text in places]
         for container in containers:
             planner.create(container, parents, pairs)
+        for one in planner.wanted:
+            guard.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
         for container in containers:
             if inherit and not planner.made & set(container.places):
@@ -59,6 +61,7 @@ class Planner:
     steps: list[Step] = field(default_factory=list)
     made: set[Place] = field(default_factory=set)
     texts: dict[tuple[Place, str], str] = field(default_factory=dict)
+    wanted: list[Setting] = field(default_factory=list)
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -80,6 +83,7 @@ class Planner:
             self._write(level, self._make(level))
         inherited = self._make(container)
         wanted = self._wanted(container, pairs)
+        self.wanted += wanted
         given = {(one.place, one.file) for one in wanted}
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._write(container, rest + wanted)

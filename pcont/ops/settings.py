@@ -85,8 +85,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
-            if file == "freezer.state" and text.strip() == "FROZEN":
-                guard.check_freeze(session, places)
+            guard.check_freezing(session, places, file, text)
         session.carry_out(_in_order(session.backend, container, settings, entries))
         return files
 

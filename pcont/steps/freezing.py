@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from pcont import signals
+from pcont import signals, subsys
 from pcont.backend import Backend, Place
 from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
 
-STATE = "freezer.state"
+STATE = subsys.FREEZER_STATE
 PATIENCE = 30.0  # a task in state D freezes once its device answers
 PAUSE = 0.002
 
@@ -23,11 +23,11 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
     Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
     this process die, another one does. What others have frozen stays so.
     """
-    before = Value.of(backend, place, STATE)
-    if before.text.strip() != "THAWED":
+    if backend.read(place, STATE).strip() != "THAWED":
         yield _wait(backend, place)
         return
     memory.hold(backend.thawing(place))
+    before = Value.of(backend, place, STATE)
     with memory.of(before):
         backend.write(place, STATE, "FROZEN")
     stands_still = _wait(backend, place)

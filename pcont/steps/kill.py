@@ -84,9 +84,8 @@ class Kill(Step):
 
 
 def _set(backend: Backend, memory: Memory, place: Place, file: str, text: str) -> None:
-    before = Value.of(backend, place, file)
-    if before.text.strip() != text:
-        with memory.of(before):
+    if backend.read(place, file).strip() != text:
+        with memory.of(Value.of(backend, place, file)):
             backend.write(place, file, text)
 
 

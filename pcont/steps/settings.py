@@ -71,7 +71,9 @@ class Value(Fact):
 
     @classmethod
     def of(cls, backend: Backend, place: Place, file: str) -> Value:
-        """As it is now."""
+        """As it is now; of the freezer, what it was told itself: it may be frozen from above."""
+        if file == subsys.FREEZER_STATE:
+            file = subsys.FREEZER_TOLD
         text, inside = backend.read(place, file), ""
         if subsys.moves_affinity(file):
             inside = backend.read(place, "tasks")
