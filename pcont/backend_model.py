@@ -20,6 +20,7 @@ from errno import (
     ENODATA,
     ENOENT,
     ENOTDIR,
+    ENOTEMPTY,
     ERANGE,
     ESRCH,
 )
@@ -283,6 +284,8 @@ class Model:
         self.directories.add(directory)
 
     def remove_directory(self, directory: str) -> None:
+        if any(one.startswith(f"{directory}/") for one in self.directories):
+            _refuse(ENOTEMPTY, directory)
         self.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:

@@ -51,15 +51,15 @@ class Outside(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        limit, tried, found = time.monotonic() + PATIENCE, set[int](), True
+        limit, tried, found = time.monotonic() + PATIENCE, set[tuple[Place, int]](), True
         while found:
             found = False
             for mirror, tasks in self._came(backend):
-                new = set(tasks) - tried
+                new = {(mirror, task) for task in tasks} - tried
                 tried |= new
                 found = found or bool(new)
-                for path in {self._origin(backend, task) for task in new}:
-                    back = [task for task in new if self._origin(backend, task) == path]
+                for path in {self._origin(backend, task) for _, task in new}:
+                    back = [task for _, task in new if self._origin(backend, task) == path]
                     yield partial(_enter, backend, Place(mirror.tree, path), sorted(back))
             if time.monotonic() > limit:
                 yield partial(_too_fast, f"put back {self.what}")
