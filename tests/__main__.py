@@ -49,7 +49,6 @@ KINDS = (
     Kind("contract on the model", pytest("-m", "not kernel and not guest", CONTRACT)),
     Kind("contract on the kernel", pytest("-m", "kernel and not guest", CONTRACT), no_kernel),
     Kind("faults on the model", pytest("-m", "not kernel and not guest", FAULTS)),
-    Kind("faults on the kernel", pytest("-m", "kernel and not guest", FAULTS), no_kernel),
     Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
 )
 

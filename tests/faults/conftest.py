@@ -17,7 +17,8 @@ from tests.faults.state import difference, observe
 from tests.faults.trial import Trial
 
 EVERYTHING = os.environ.get("PCONT_FAULTS") == "all"
-SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+# The same sample each time, so that what fails is the change at hand; another seed draws another.
+SEED = int(os.environ.get("PCONT_SEED", 1))
 
 T = TypeVar("T")
 NAMES = {"model": "model", "cgroupfs": "kernel"}
