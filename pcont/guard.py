@@ -11,8 +11,7 @@ from pcont.backend import Place, below, exists
 from pcont.errors import Busy, Denied
 from pcont.hierarchy import Container
 from pcont.session import Session
-
-FREEZING = ("freezer.self_freezing", "freezer.parent_freezing")
+from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE
 
 
 def check_move(session: Session, *pids: int) -> None:
@@ -60,7 +59,9 @@ def _frozen(session: Session, container: Container) -> Place | None:
     for place in container.places:
         if subsys.FREEZER in place.controllers:
             with contextlib.suppress(FileNotFoundError):
-                flags = [session.backend.read(_there(session, place), file) for file in FREEZING]
+                flags = [
+                    session.backend.read(_there(session, place), file) for file in (SELF, PARENT)
+                ]
                 if any(flag.strip() == "1" for flag in flags):
                     return place
     return None
@@ -75,7 +76,7 @@ def _there(session: Session, place: Place) -> Place:
 
 def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
     """Denied where pcont would freeze itself, or without --force what it descends from."""
-    freezing = file == subsys.FREEZER_STATE and text.strip() == "FROZEN"
+    freezing = file == STATE and text.strip() == FROZEN
     for place in places if freezing else ():
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
@@ -104,7 +105,7 @@ def check_frozen_above(session: Session, places: Iterable[Place]) -> None:
     going = set(places)
     for place in going:
         top = subsys.FREEZER in place.controllers and place.parent not in going
-        if top and session.backend.read(place, FREEZING[1]).strip() == "1":
+        if top and session.backend.read(place, PARENT).strip() == "1":
             raise Busy(
                 "a container above is frozen, and who is frozen does not die",
                 path=session.backend.show(place),

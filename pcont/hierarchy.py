@@ -26,8 +26,8 @@ REHEARSE = "--backend cgroupfs takes it for v1 when mounting; --backend model re
 class Tie:
     """What a home remembers: the subsystems asked for, and the trees that are members.
 
-    `at`: the container of each member that is the hierarchy's root. `made_at` and `mounted`: in
-    which members pcont made that container, and which members it mounted.
+    `at`: the container of each member that is the hierarchy's root. `made_at`: TREE:PATH of what
+    pcont made for it there. `mounted`: which members pcont mounted.
     """
 
     subsystems: tuple[str, ...]
@@ -35,6 +35,11 @@ class Tie:
     at: str = "/"
     made_at: tuple[str, ...] = ()
     mounted: tuple[str, ...] = ()
+
+    @property
+    def made(self) -> list[Place]:
+        """The containers that pcont made for it, parents first."""
+        return [Place(*text.split(":", 1)) for text in self.made_at]
 
     def dump(self) -> str:
         """The text of the attribute."""
@@ -50,6 +55,11 @@ class Tie:
             return cls(at=join("/", facts["at"]), **lists)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadValue):
             return None
+
+
+def as_made_at(places: Iterable[Place]) -> tuple[str, ...]:
+    """Places as a tie remembers those that were made for it."""
+    return tuple(f"{place.tree}:{place.path}" for place in places)
 
 
 def _words(found: object) -> tuple[str, ...]:
@@ -69,6 +79,10 @@ class Member:
     def inside(self, path: str) -> str | None:
         """A path of the tree as one of the hierarchy; None where it is outside."""
         return below(path, self.at)
+
+    def place(self, path: str) -> Place:
+        """A path of the hierarchy in this tree."""
+        return Place(self.tree.id, join(self.at, path))
 
 
 @dataclass(frozen=True)
@@ -116,9 +130,7 @@ class Container:
     @property
     def places(self) -> tuple[Place, ...]:
         """The container in each tree, the home first."""
-        return tuple(
-            Place(member.tree.id, join(member.at, self.path)) for member in self.hierarchy.members
-        )
+        return tuple(member.place(self.path) for member in self.hierarchy.members)
 
     @property
     def parent(self) -> Container:

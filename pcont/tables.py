@@ -138,6 +138,8 @@ class ControlFile:
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
     `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
+    `told_by`: the file that says what was written, where this one shows something else; and there
+    `told`: what was written where, by what is read.
     `derived`: how the model comes by a value that is not simply what was written.
     `effect`: what a write does in the model, beside being remembered.
     """
@@ -160,6 +162,8 @@ class ControlFile:
     derived: Callable[[Modelled], Any] | None = None
     effect: Callable[[Modelled], None] | None = None
     shown: bool = False
+    told_by: str = ""
+    told: Callable[[str], tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True)

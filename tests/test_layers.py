@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("steps.memory",),
     ("steps",),
+    ("steps.rounds", "steps.who"),
     (
         *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
         *("steps.joining", "steps.mounts", "steps.settings"),
@@ -56,9 +57,9 @@ LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 # Within one layer.
 BESIDE = {
     "subsys": {"subsys.core"},
-    "steps.drain": {"steps.attach", "steps.freezing", "steps.settings"},
+    "steps.drain": {"steps.freezing", "steps.settings"},
     "steps.freezing": {"steps.settings"},
-    "steps.joining": {"steps.attach", "steps.settings"},
+    "steps.joining": {"steps.settings"},
     "steps.kill": {"steps.freezing", "steps.settings"},
     "steps.mounts": {"steps.containers"},
     "steps.settings": {"steps.containers"},

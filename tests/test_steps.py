@@ -18,7 +18,7 @@ from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
 from pcont.signals import Interrupted
 from pcont.steps import Step, carry_out
-from pcont.steps.attach import Enter, Entered, in_order_of_refusal
+from pcont.steps.attach import Enter, Entered
 from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
 from pcont.steps.memory import Action, Fact, Memory, restore
 from pcont.steps.mounts import (
@@ -476,8 +476,16 @@ def sleeper() -> Iterator[int]:
 
 def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
     ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
-    ordered = [place.tree for place in in_order_of_refusal([Place(id) for id in ids])]
-    assert ordered == ["cpu,cpuset", "cpu", "cpuset", "cpuacct", "name=jobs", "memory", "freezer"]
+    step = Enter(1, [Place(id) for id in ids], "attach process 1")
+    assert [place.tree for place in step.places] == [
+        "cpu,cpuset",
+        "cpu",
+        "cpuset",
+        "cpuacct",
+        "name=jobs",
+        "memory",
+        "freezer",
+    ]
 
 
 def two_trees() -> Model:

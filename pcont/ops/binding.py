@@ -14,7 +14,7 @@ from dataclasses import replace
 from pcont import keys, subsys
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists
 from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
-from pcont.hierarchy import TIE, Container, Hierarchy, Member, Registry, Tie, reachable
+from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
 from pcont.ops.unmounting import member_steps, needed, root_steps
@@ -128,7 +128,7 @@ def _extended(
         tie,
         subsystems=(*tie.subsystems, *names),
         trees=(*tie.trees, *ids),
-        made_at=(*tie.made_at, *(f"{place.tree}:{place.path}" for place in made)),
+        made_at=(*tie.made_at, *as_made_at(made)),
         mounted=(*tie.mounted, *free),
     )
 
@@ -242,7 +242,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
     """What has been set in these trees: what is otherwise than in the root, or than it begins."""
     for member in going:
         for path in _below(backend, Place(one.members[0].tree.id)):
-            place = _mirror(member, path)
+            place = member.place(path)
             with suppress(FileNotFoundError):
                 for file, writable in backend.files(place).items():
                     if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
@@ -257,11 +257,6 @@ def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -
             begins.append(backend.read(replace(place, path="/"), file))
         if text not in begins:
             yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
-
-
-def _mirror(member: Member, path: str) -> Place:
-    tree = Hierarchy("", (), (member,))
-    return Container(tree, path).places[0]
 
 
 def _dissolving(
@@ -279,15 +274,13 @@ def _dissolving(
     assert one.tie
     for member in going:
         tree = member.tree.id
-        mirrors = [
-            (path, place) for path in paths if exists(backend, place := _mirror(member, path))
-        ]
+        mirrors = [(path, place) for path in paths if exists(backend, place := member.place(path))]
         pairs = [Pair(replace(home, path=path), place) for path, place in mirrors]
         affinity = subsys.sets_affinity(member.tree.controllers)
-        made = [text.split(":", 1)[1] for text in one.tie.made_at if text.split(":")[0] == tree]
         way = [Place(tree), *lineage(tree, member.at)]
-        others = [place for place in way if place.path in made and not needed(registry, one, place)]
-        refuge = [place for place in way if place.path not in made][-1]
+        made = [place for place in way if place in one.tie.made]
+        others = [place for place in made if not needed(registry, one, place)]
+        refuge = [place for place in way if place not in made][-1]
         steps.append(Leave(pairs, others, refuge, doing, affinity))
         steps += [Remove(place, doing) for _, place in reversed(mirrors)]
     return steps
@@ -301,7 +294,7 @@ def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> s
         one.tie,
         subsystems=tuple(name for name in one.tie.subsystems if name not in names),
         trees=tuple(id for id in one.tie.trees if id not in gone),
-        made_at=tuple(text for text in one.tie.made_at if text.split(":")[0] not in gone),
+        made_at=as_made_at(place for place in one.tie.made if place.tree not in gone),
         mounted=tuple(id for id in one.tie.mounted if id not in gone),
     )
     return tie.dump() if tie.trees else None

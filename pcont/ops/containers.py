@@ -14,11 +14,11 @@ from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.attach import look, tasks_in
 from pcont.steps.containers import Make, Remove
 from pcont.steps.drain import Drain, Route
-from pcont.steps.kill import Kill, processes_in
+from pcont.steps.kill import Kill
 from pcont.steps.settings import Setting, Write
+from pcont.steps.who import look, processes_in, tasks_in
 from pcont.tables import ControlFile
 
 

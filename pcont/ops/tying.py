@@ -5,7 +5,7 @@ from __future__ import annotations
 from pcont import subsys
 from pcont.backend import Place, Tree, TreeRequest, exists
 from pcont.errors import Busy
-from pcont.hierarchy import TIE, Registry, Tie, reachable
+from pcont.hierarchy import TIE, Registry, Tie, as_made_at, reachable
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
     Mounted,
@@ -47,7 +47,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
         wish.controllers,
         (*(tree.id for tree in holders), *free),
         wish.at,
-        tuple(f"{place.tree}:{place.path}" for place in made),
+        as_made_at(made),
         tuple(free),
     )
     home_place = Place(f"name={wish.name}")

@@ -101,12 +101,11 @@ def root_steps(
     """
     assert one.tie
     steps: list[Step] = []
-    for text in reversed(one.tie.made_at):
-        place = Place(*text.split(":", 1))
+    for place in reversed(one.tie.made):
         going = {step.place for step in steps if isinstance(step, Remove)}
         mine = place.tree in trees and not needed(registry, one, place)
         if mine and _can_go(session, place, going):
-            steps.append(Remove(place, f"remove {text}"))
+            steps.append(Remove(place, f"remove {place.tree}:{place.path}"))
     return steps
 
 

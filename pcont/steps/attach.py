@@ -10,12 +10,14 @@ from errno import ESRCH
 from functools import partial
 from shlex import quote
 
-from pcont import explain, signals, subsys
-from pcont.backend import Backend, Place, Task
-from pcont.errors import LimitReached, PcontError
+from pcont import explain, subsys
+from pcont.backend import Backend, Place
+from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.rounds import once, rounds
+from pcont.steps.who import descendants, lives, same, tasks_in
 from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
@@ -23,7 +25,12 @@ from pcont.values import Ids
 PATIENCE = 30.0
 PATIENCE_BACK = 60.0
 
+STOP_OR_FREEZE = (
+    "stop it first (kill -STOP), or give it a container with the freezer, and move that"
+)
+
 Movers = Callable[[bool], list[int]]
+Lacking = tuple[Place, int]
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,6 @@ class Origin:
     def of(cls, backend: Backend, task: int) -> Origin:
         """As it is now; ESRCH where it has ended."""
         return cls(backend.membership(task), backend.affinity(task), backend.task(task).start)
-
-
-def in_order_of_refusal(places: Iterable[Place]) -> list[Place]:
-    """Trees whose controllers may refuse a task come first, the freezer last.
-
-    A refusal then comes before anything was moved, and a frozen task thaws only once it is in
-    every other tree: it does so on arrival in a thawed container.
-    """
-    return sorted(places, key=lambda place: subsys.entry_order(place.controllers))
 
 
 @dataclass
@@ -72,26 +70,17 @@ class Entered(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        if not self.origins:
-            return
-        yield from self._all_back(backend, self.origins)
-        # Once they are back where they were, what they start is there, too: now for what they
-        # started before.
-        tried: set[int] = set()
-        limit = time.monotonic() + PATIENCE_BACK
-        while later := set(self.started(backend)) - tried:
-            tried |= later
-            yield from self._all_back(backend, later)
-            if time.monotonic() > limit:
-                yield partial(_too_fast, f"put back all that {self.what} has started")
-                return
-
-    def _all_back(self, backend: Backend, tasks: Iterable[int]) -> Iterator[Action]:
-        for task in sorted(tasks):
+        ours = once(partial(self._ours, backend))
+        for task in rounds(ours, f"put back all that {self.what} has started", PATIENCE_BACK):
             origin = self.origins.get(task, self._shared)
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, task, place, origin)
             yield partial(self._put_back_affinity, backend, task, origin)
+
+    def _ours(self, backend: Backend) -> Iterator[int]:
+        """Who was moved; then what they had started, now that what they start is back, too."""
+        yield from sorted(self.origins)
+        yield from sorted(self.started(backend) if self.origins else ())
 
     def _put_back(self, backend: Backend, task: int, place: Place, origin: Origin) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
@@ -105,8 +94,8 @@ class Entered(Fact):
 
     def same(self, backend: Backend, task: int) -> bool:
         """Whether the id still belongs to the task that it belonged to."""
-        origin, known = self.origins.get(task), look(backend, task)
-        return known is not None and (origin is None or known.start == origin.start)
+        origin = self.origins.get(task)
+        return same(backend, task, origin.start) if origin else lives(backend, task)
 
     def started(self, backend: Backend) -> list[int]:
         """Those that came into the containers meanwhile, and were started by these tasks.
@@ -163,7 +152,7 @@ class Enter(Step):
     missed: bool = False
 
     def __post_init__(self) -> None:
-        self.places = in_order_of_refusal(self.places)
+        self.places = sorted(self.places, key=lambda place: subsys.entry_order(place.controllers))
 
     def tell(self, backend: Backend) -> list[str]:
         pids = [self.task]
@@ -211,23 +200,24 @@ class Enter(Step):
             yield lambda thorough: [pid]
 
     def _converge(self, backend: Backend, memory: Memory, entered: Entered, movers: Movers) -> None:
-        limit = time.monotonic() + PATIENCE
-        lacking = [(place, task) for place in self.places for task in movers(False)]
-        while lacking:
-            self.outcome.rounds += 1
-            for place, task in lacking:
-                self._remember(backend, memory, entered, task)
-                self._write(backend, place, entered, task)
-            signals.check()
-            # Within one tree the kernel moves a process and its forks as one.
-            if len(self.places) == 1 and not self.tree:
-                return
-            if time.monotonic() > limit:
-                _too_fast(self.doing)
+        find = partial(self._round, backend, entered, movers)
+        for place, task in rounds(find, self.doing, PATIENCE, STOP_OR_FREEZE):
+            self._remember(backend, memory, entered, task)
+            self._write(backend, place, entered, task)
+
+    def _round(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
+        """Who is to be moved where: everybody, and from the second round on who is left."""
+        if not self.outcome.rounds:
+            lacking = [(place, task) for place in self.places for task in movers(False)]
+        elif len(self.places) == 1 and not self.tree:
+            return []  # within one tree the kernel moves a process and its forks as one
+        else:
             lacking = self._left(backend, entered, movers)
             self.outcome.stragglers += len({task for _, task in lacking})
+        self.outcome.rounds += bool(lacking)
+        return lacking
 
-    def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[tuple[Place, int]]:
+    def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
         """Who is still outside of a container, at a quick look, or else at a thorough one."""
         for thorough in (False, True):
             tasks = [*movers(thorough), *entered.started(backend)]
@@ -264,9 +254,7 @@ class Enter(Step):
                 raise
             self.vanished = self.vanished or task == entered.leader
 
-    def _lacking(
-        self, backend: Backend, tasks: Iterable[int], thorough: bool
-    ) -> Iterator[tuple[Place, int]]:
+    def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
         """Who of these is outside of a container; `thorough`: be it with one thread."""
         inside = {place: tasks_in(backend, place) for place in self.places}
         for task in dict.fromkeys(tasks):
@@ -286,51 +274,3 @@ class Enter(Step):
                 "tells only root, in the first namespaces, of forks"
             )
         return found
-
-
-def _too_fast(doing: str) -> None:
-    raise LimitReached(
-        f"cannot {doing}: threads or children are made faster than they can be moved",
-        hint="stop it first (kill -STOP), or give it a container with the freezer, and move that",
-    )
-
-
-def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> list[int]:
-    """Those of the tasks whose line of parents, through other ones of them, leads to `of`."""
-    known = [one for task in {*tasks} if (one := look(backend, task))]
-    pids = {one.pid for task in of if (one := look(backend, task))}
-    found: set[int] = set()
-    growing = True
-    while growing:
-        new = [one for one in known if one.id not in found and {one.pid, one.parent} & pids]
-        found |= {one.id for one in new}
-        pids |= {one.pid for one in new}
-        growing = bool(new)
-    return sorted(found)
-
-
-def tasks_in(backend: Backend, place: Place) -> set[int]:
-    """The tasks in a container, none where it has gone."""
-    try:
-        return {int(task) for task in backend.read(place, "tasks").split()}
-    except FileNotFoundError:
-        return set()
-
-
-def look(backend: Backend, task: int) -> Task | None:
-    """What is known of a task that has not ended."""
-    try:
-        known = backend.task(task)
-    except ProcessLookupError:
-        return None
-    return None if known.gone else known
-
-
-def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
-    """The clock tick at which each of them began that is there."""
-    return {task: known.start for task in tasks if (known := look(backend, task))}
-
-
-def lives(backend: Backend, task: int) -> bool:
-    """Whether it has not ended."""
-    return look(backend, task) is not None

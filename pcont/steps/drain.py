@@ -9,21 +9,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
 
-from pcont import explain, signals, subsys
+from pcont import explain, subsys
 from pcont.backend import Backend, Place
-from pcont.errors import LimitReached, PcontError
+from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.steps import Step
-from pcont.steps.attach import descendants, look, starts, tasks_in
 from pcont.steps.freezing import frozen
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.rounds import STOP_THEM, once, rounds
 from pcont.steps.settings import Affinities
+from pcont.steps.who import descendants, look, same, starts, tasks_in
 
 PATIENCE = 20.0  # for one tree
 PATIENCE_BACK = 60.0
 # After so long it is looked again who is there. In this time no machine starts as many tasks as
 # there are ids before one is used again.
 FRESH = 0.02
+
+INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,6 @@ class Route:
 
     source: Place
     target: Place
-
-
-def in_order_of_refusal(routes: Iterable[Route]) -> list[Route]:
-    """Trees that may refuse come first; the freezer last, where a frozen task thaws on arrival."""
-    return sorted(routes, key=lambda route: subsys.entry_order(route.target.controllers))
 
 
 @dataclass
@@ -64,23 +62,15 @@ class Drained(Fact):
         self.starts.update(more["starts"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        limit = time.monotonic() + PATIENCE_BACK
-        tried: set[tuple[Route, int]] = set()
-        while back := set(self._there(backend)) - tried:
-            tried |= back
-            for route, task in sorted(
-                back, key=lambda pair: self.routes.index(pair[0]), reverse=True
-            ):
-                yield partial(_put_back, backend, route, task)
-            if time.monotonic() > limit:
-                yield partial(_too_fast, f"put back all of {self.what}")
-                return
+        there = once(partial(self._there, backend))
+        for route, task in rounds(there, f"put back all of {self.what}", PATIENCE_BACK):
+            yield partial(_put_back, backend, route, task)
 
     def _there(self, backend: Backend) -> Iterator[tuple[Route, int]]:
-        """Who of ours is at a target."""
+        """Who of ours is at a target; the tree that was emptied last comes first."""
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
-            for route in self.routes
+            for route in reversed(self.routes)
         }
         everybody = set().union(*came.values())
         ours = everybody if self.alone else self._ours(backend, everybody)
@@ -90,11 +80,7 @@ class Drained(Fact):
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
-        moved = {
-            task
-            for task, start in self.starts.items()
-            if (known := look(backend, task)) and known.start == start
-        }
+        moved = {task for task, start in self.starts.items() if same(backend, task, start)}
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
         sure = moved | (left & came)
         return sure | set(descendants(backend, came, sure))
@@ -123,7 +109,9 @@ class Drain(Step):
     still: bool = False
 
     def __post_init__(self) -> None:
-        self.routes = in_order_of_refusal(self.routes)
+        self.routes = sorted(
+            self.routes, key=lambda route: subsys.entry_order(route.target.controllers)
+        )
 
     def tell(self, backend: Backend) -> list[str]:
         return [
@@ -167,19 +155,20 @@ class Drain(Step):
             memory.keep(Affinities.of(backend, tasks))
 
     def _empty(self, backend: Backend, memory: Memory, drained: Drained, route: Route) -> None:
+        def batch() -> list[list[int]]:
+            left = self._movable(backend, route.source)
+            return [left] if left else []
+
         # Frozen, they cannot outrun us; somebody may be in another tree, and not be frozen.
-        limit, rounds = time.monotonic() + PATIENCE * (3 if self.still else 1), 0
-        while left := self._movable(backend, route.source):
-            rounds += 1
+        patience = PATIENCE * (3 if self.still else 1)
+        hint = STOP_THEM if self._freezer() else INCLUDE_THE_FREEZER
+        for number, left in enumerate(rounds(batch, self.doing, patience, hint), start=1):
             if not drained.alone:
                 memory.learn(drained, starts=starts(backend, left))
             arrived = set(backend.enter(route.target, self._asked(route, left)))
             self.moved |= arrived
-            self.outcome.stragglers += len(arrived) if rounds > 1 else 0
-            self.outcome.rounds = max(self.outcome.rounds, rounds)
-            signals.check()
-            if time.monotonic() > limit:
-                _too_fast(self.doing)
+            self.outcome.stragglers += len(arrived) if number > 1 else 0
+            self.outcome.rounds = max(self.outcome.rounds, number)
 
     def _movable(self, backend: Backend, source: Place) -> list[int]:
         """Who is to move, the youngest first: of the others many have ended by their turn."""
@@ -202,10 +191,3 @@ class Drain(Step):
             return super().refusal(backend, err)
         place, task = self.at
         return explain.enter(backend, place, task, err, self.doing)
-
-
-def _too_fast(doing: str) -> None:
-    raise LimitReached(
-        f"cannot {doing}: they fork faster than they can be moved",
-        hint="include the freezer in the hierarchy: what is frozen stands still",
-    )

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from pcont import signals, subsys
+from pcont import signals
 from pcont.backend import Backend, Place
 from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
+from pcont.subsys.freezer import FROZEN, STATE, THAWED
 
-STATE = subsys.FREEZER_STATE
 PATIENCE = 30.0  # a task in state D freezes once its device answers
 PAUSE = 0.002
 
@@ -23,17 +23,17 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
     Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
     this process die, another one does. What others have frozen stays so.
     """
-    if backend.read(place, STATE).strip() != "THAWED":
+    if backend.read(place, STATE).strip() != THAWED:
         yield _wait(backend, place)
         return
     memory.hold(backend.thawing(place))
     before = Value.of(backend, place, STATE)
     with memory.of(before):
-        backend.write(place, STATE, "FROZEN")
+        backend.write(place, STATE, FROZEN)
     stands_still = _wait(backend, place)
     if stands_still:
         yield True
-    backend.write(place, STATE, "THAWED")
+    backend.write(place, STATE, THAWED)
     memory.forget(before)
     if not stands_still:
         yield False
@@ -41,7 +41,7 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
 
 def _wait(backend: Backend, place: Place) -> bool:
     limit = time.monotonic() + PATIENCE
-    while backend.read(place, STATE).strip() != "FROZEN":
+    while backend.read(place, STATE).strip() != FROZEN:
         signals.check()
         if time.monotonic() > limit:
             return False

@@ -6,19 +6,19 @@ The home knows at any time who belongs where: what is started meanwhile is found
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
 
-from pcont import explain, signals
+from pcont import explain
 from pcont.backend import Backend, Place
-from pcont.errors import LimitReached, PcontError
+from pcont.errors import PcontError
 from pcont.steps import Step
-from pcont.steps.attach import descendants, look, starts, tasks_in
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.rounds import once, rounds
 from pcont.steps.settings import Affinities
+from pcont.steps.who import descendants, look, same, starts, tasks_in
 
 PATIENCE = 60.0
 
@@ -51,27 +51,18 @@ class Outside(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        limit, tried, found = time.monotonic() + PATIENCE, set[tuple[Place, int]](), True
-        while found:
-            found = False
-            for mirror, tasks in self._came(backend):
-                new = {(mirror, task) for task in tasks} - tried
-                tried |= new
-                found = found or bool(new)
-                for path in {self._origin(backend, task) for _, task in new}:
-                    back = [task for _, task in new if self._origin(backend, task) == path]
-                    yield partial(_enter, backend, Place(mirror.tree, path), sorted(back))
-            if time.monotonic() > limit:
-                yield partial(_too_fast, f"put back {self.what}")
-                return
+        came = once(partial(self._came, backend))
+        for mirror, task in rounds(came, f"put back {self.what}", PATIENCE):
+            origin = Place(mirror.tree, self._origin(backend, task))
+            yield partial(_enter, backend, origin, [task])
 
-    def _came(self, backend: Backend) -> Iterator[tuple[Place, list[int]]]:
+    def _came(self, backend: Backend) -> Iterator[tuple[Place, int]]:
         for pair in self.pairs:
             others = self.before[pair.mirror]
             tasks = tasks_in(backend, pair.mirror) - others
             tasks -= set(descendants(backend, tasks, others)) if others else set()
-            if tasks:
-                yield pair.mirror, sorted(tasks)
+            for task in sorted(tasks):
+                yield pair.mirror, task
 
     def _origin(self, backend: Backend, task: int) -> str:
         """Where it was, or where the one was that started it."""
@@ -106,16 +97,10 @@ class Join(Step):
         before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
         outside = Outside(list(self.pairs), before)
         memory.keep(outside)
-        limit, found = time.monotonic() + PATIENCE, True
-        while found:
-            found = False
-            for mirror, tasks in _lacking(backend, self.pairs):
-                found = True
-                memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
-                _enter(backend, mirror, self._noted(mirror, tasks))
-                signals.check()
-            if time.monotonic() > limit:
-                _too_fast(self.doing)
+        lacking = partial(_lacking, backend, self.pairs)
+        for mirror, tasks in rounds(lacking, self.doing, PATIENCE):
+            memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
+            _enter(backend, mirror, self._noted(mirror, tasks))
 
     def _noted(self, mirror: Place, tasks: Sequence[int]) -> Iterator[int]:
         for task in tasks:
@@ -145,23 +130,16 @@ class Inside(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
-            same = [
-                task
-                for task, start in strays.items()
-                if (known := look(backend, task)) and known.start == start
-            ]
-            yield partial(_enter, backend, mirror, same)
-        limit, tried, found = time.monotonic() + PATIENCE, set[tuple[Place, int]](), True
-        while found:
-            found = False
-            for mirror, tasks in _lacking(backend, self.pairs):
-                new = {(mirror, task) for task in tasks} - tried
-                tried |= new
-                found = found or bool(new)
-                yield partial(_enter, backend, mirror, sorted(task for _, task in new))
-            if time.monotonic() > limit:
-                yield partial(_too_fast, f"put back {self.what}")
-                return
+            there = [task for task, start in strays.items() if same(backend, task, start)]
+            yield partial(_enter, backend, mirror, there)
+        lacking = once(partial(self._lacking, backend))
+        for mirror, task in rounds(lacking, f"put back {self.what}", PATIENCE):
+            yield partial(_enter, backend, mirror, [task])
+
+    def _lacking(self, backend: Backend) -> Iterator[tuple[Place, int]]:
+        for mirror, tasks in _lacking(backend, self.pairs):
+            for task in tasks:
+                yield mirror, task
 
 
 @dataclass
@@ -193,16 +171,13 @@ class Leave(Step):
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
         strays = {place: starts(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.keep(Inside(list(self.pairs), strays))
-        limit, found = time.monotonic() + PATIENCE, True
-        while found:
-            found = False
-            for place in self._places:
-                left = tasks_in(backend, place)
-                found = found or bool(left)
-                _enter(backend, self.refuge, sorted(left))
-                signals.check()
-            if time.monotonic() > limit:
-                _too_fast(self.doing)
+        for tasks in rounds(partial(self._there, backend), self.doing, PATIENCE):
+            _enter(backend, self.refuge, tasks)
+
+    def _there(self, backend: Backend) -> Iterator[list[int]]:
+        for place in self._places:
+            if tasks := sorted(tasks_in(backend, place)):
+                yield tasks
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.enter(backend, self.refuge, 0, err, self.doing)
@@ -234,10 +209,3 @@ def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, tup
 def _enter(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
     for _ in backend.enter(place, tasks):
         pass
-
-
-def _too_fast(doing: str) -> None:
-    raise LimitReached(
-        f"cannot {doing}: they fork faster than they can be moved",
-        hint="stop them first (kill -STOP), or try again",
-    )

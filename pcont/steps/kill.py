@@ -12,13 +12,14 @@ from pcont import signals, subsys
 from pcont.backend import Backend, Place, below
 from pcont.errors import LimitReached
 from pcont.steps import Step
-from pcont.steps.freezing import STATE, frozen
+from pcont.steps.freezing import frozen
 from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
+from pcont.steps.who import processes_in
+from pcont.subsys import freezer, pids
 
 PATIENCE = 10.0
 PAUSE = 0.01
-PIDS_MAX = "pids.max"
 
 
 @dataclass
@@ -42,14 +43,14 @@ class Kill(Step):
         if not processes_in(backend, self.places):
             return
         for place in self._tops("pids"):
-            _set(backend, memory, place, PIDS_MAX, "0")
+            _set(backend, memory, place, pids.MAX, "0")
         with contextlib.ExitStack() as stack:
             for place in self._tops(subsys.FREEZER) if self.freeze else ():
                 stack.enter_context(frozen(backend, memory, place))
             self._signal(backend)
         # What others had frozen does not die before it thaws.
         for place in self._tops(subsys.FREEZER):
-            _set(backend, memory, place, STATE, "THAWED")
+            _set(backend, memory, place, freezer.STATE, freezer.THAWED)
         limit = time.monotonic() + PATIENCE
         while self._signal(backend):
             signals.check()
@@ -87,13 +88,3 @@ def _set(backend: Backend, memory: Memory, place: Place, file: str, text: str) -
     if backend.read(place, file).strip() != text:
         with memory.of(Value.of(backend, place, file)):
             backend.write(place, file, text)
-
-
-def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
-    """The processes in these containers, each with a place where it is."""
-    found: dict[int, Place] = {}
-    for place in places:
-        with contextlib.suppress(FileNotFoundError):
-            tasks = backend.read(place, "cgroup.procs").split()
-            found.update(dict.fromkeys(map(int, tasks), place))
-    return found

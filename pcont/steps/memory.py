@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from errno import ESRCH
 from typing import Any
 
 from pcont import signals
@@ -124,19 +123,18 @@ def restore(backend: Backend, fact: Fact) -> list[str]:
     left: list[str] = []
     try:
         for action in fact.restore(backend):
-            left += _failures(fact, action)
-    except OSError as err:
-        left.append(from_oserror(err, f"put back {fact.what}").what)
+            try:
+                action()
+            except ProcessLookupError:
+                pass  # a task that has ended meanwhile
+            except (OSError, PcontError) as err:
+                left.append(_told(fact, err))
+    except (OSError, PcontError) as err:
+        left.append(_told(fact, err))
     return left
 
 
-def _failures(fact: Fact, action: Action) -> list[str]:
-    try:
-        action()
-    except OSError as err:
-        if err.errno == ESRCH:
-            return []  # a task that has ended meanwhile
-        return [from_oserror(err, f"put back {fact.what}").what]
-    except PcontError as err:
-        return [err.what]
-    return []
+def _told(fact: Fact, err: OSError | PcontError) -> str:
+    if isinstance(err, OSError):
+        err = from_oserror(err, f"put back {fact.what}")
+    return err.what

@@ -14,6 +14,7 @@ from pcont.errors import PcontError
 from pcont.steps import Step
 from pcont.steps.containers import restore
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.who import same
 from pcont.values import Ids
 
 
@@ -56,7 +57,7 @@ class Affinities(Fact):
 
     @staticmethod
     def _restore(backend: Backend, task: int, start: int, cpus: Ids) -> None:
-        if backend.task(task).start == start and backend.affinity(task) != cpus:
+        if same(backend, task, start) and backend.affinity(task) != cpus:
             backend.set_affinity(task, cpus)
 
 
@@ -71,9 +72,8 @@ class Value(Fact):
 
     @classmethod
     def of(cls, backend: Backend, place: Place, file: str) -> Value:
-        """As it is now; of the freezer, what it was told itself: it may be frozen from above."""
-        if file == subsys.FREEZER_STATE:
-            file = subsys.FREEZER_TOLD
+        """As it is now, or as it was told where it shows something else."""
+        file = subsys.told_by(file)
         text, inside = backend.read(place, file), ""
         if subsys.moves_affinity(file):
             inside = backend.read(place, "tasks")

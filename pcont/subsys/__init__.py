@@ -12,11 +12,9 @@ NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
 FREEZER = "freezer"
 
-# Files that show something else than they take. A container below a frozen one shows FROZEN,
-# whatever it was told itself: freezer.self_freezing has that.
+# Files without a row that show something else than they take.
 DEVICES = "devices.list"
 OOM_CONTROL = "memory.oom_control"
-FREEZER_STATE, FREEZER_TOLD = "freezer.state", "freezer.self_freezing"
 
 # What the kernel's other controllers are for; they are used without a table of their own.
 OTHERS = {
@@ -84,9 +82,18 @@ def order(file: str) -> int:
 
 def keeps(file: str, writable: bool) -> bool:
     """Whether a file tells something that was set."""
-    if file in (DEVICES, FREEZER_TOLD):
+    known = row(file)
+    if file == DEVICES or (known and known.told):
         return True
-    return writable and not lasting(file) and file not in (*TASK_FILES, FREEZER_STATE)
+    if known and known.told_by:
+        return False
+    return writable and not lasting(file) and file not in TASK_FILES
+
+
+def told_by(file: str) -> str:
+    """The file that says what was written into this one."""
+    known = row(file)
+    return known.told_by if known and known.told_by else file
 
 
 def can_write_back(file: str, text: str) -> bool:
@@ -98,13 +105,14 @@ def writes_back(file: str, text: str) -> list[tuple[str, str]]:
     """The writes that make a file read as `text` again; into a new container, line by line."""
     if file == OOM_CONTROL:
         return [(file, text.split()[1])]
-    if file in (FREEZER_STATE, FREEZER_TOLD):
-        return [(FREEZER_STATE, "THAWED" if text.strip() in ("0", "THAWED") else "FROZEN")]
+    known = row(file)
+    if known and known.told:
+        return [known.told(text)]
     if file == DEVICES:
         every = text.strip() == "a *:* rwm"
         lines = [] if every else text.splitlines()
         return [] if every else [("devices.deny", "a"), *(("devices.allow", one) for one in lines)]
-    if row(file) or len(text.splitlines()) < 2:
+    if known or len(text.splitlines()) < 2:
         return [(file, text or "\n")]
     return [(file, f"{line}\n") for line in text.splitlines()]
 
@@ -141,7 +149,11 @@ def rows(controllers: Iterable[str]) -> list[ControlFile]:
 
 
 def entry_order(controllers: Iterable[str]) -> int:
-    """0 for trees that may refuse a task, 2 for the freezer, 1 for all others."""
+    """In which order tasks enter several trees: 0 where they may be refused, 1, 2 the freezer.
+
+    A refusal then comes before anything was moved, and a frozen task thaws only once it is in
+    every other tree: it does so on arrival in a thawed container.
+    """
     names = set(controllers)
     if FREEZER in names:
         return 2

@@ -11,6 +11,7 @@ from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem, Where
 from pcont.values import FLAG, WORD
 
 STATE = "freezer.state"
+SELF, PARENT = "freezer.self_freezing", "freezer.parent_freezing"
 FROZEN, THAWED = "FROZEN", "THAWED"
 
 
@@ -48,17 +49,19 @@ TABLE = Subsystem(
             order=90,  # every limit holds before the tasks go on
             shown=True,
             derived=lambda site: FROZEN if frozen(site) else THAWED,
+            told_by=SELF,  # below a frozen one it is FROZEN, whatever it was told itself
         ),
         ControlFile(
-            "freezer.self_freezing",
+            SELF,
             "1: this container was told FROZEN itself",
             FLAG,
             where=Where.NOT_ON_ROOT,
             default=0,
             derived=lambda site: int(site.written(STATE) == FROZEN),
+            told=lambda text: (STATE, FROZEN if text.strip() == "1" else THAWED),
         ),
         ControlFile(
-            "freezer.parent_freezing",
+            PARENT,
             "1: a container above was told FROZEN",
             FLAG,
             where=Where.NOT_ON_ROOT,

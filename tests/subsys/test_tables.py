@@ -264,8 +264,6 @@ def test_what_every_controller_is_for_is_known(name: str) -> None:
             "oom_kill_disable 1\nunder_oom 0\noom_kill 0\n",
             [("memory.oom_control", "1")],
         ),
-        ("freezer.state", "THAWED\n", [("freezer.state", "THAWED")]),
-        ("freezer.state", "FREEZING\n", [("freezer.state", "FROZEN")]),
         ("freezer.self_freezing", "1\n", [("freezer.state", "FROZEN")]),
         ("freezer.self_freezing", "0\n", [("freezer.state", "THAWED")]),
         ("blkio.x", "8:0 1\n8:16 2\n", [("blkio.x", "8:0 1\n"), ("blkio.x", "8:16 2\n")]),
@@ -283,6 +281,13 @@ def test_what_every_controller_is_for_is_known(name: str) -> None:
 )
 def test_what_was_read_is_written_back(file: str, text: str, writes: list[tuple[str, str]]) -> None:
     assert subsys.writes_back(file, text) == writes
+
+
+def test_what_was_written_is_read_where_it_shows() -> None:
+    assert subsys.told_by("freezer.state") == "freezer.self_freezing"
+    assert not subsys.keeps("freezer.state", writable=True)
+    assert subsys.keeps("freezer.self_freezing", writable=False)
+    assert subsys.told_by("cpuset.cpus") == "cpuset.cpus"
 
 
 def test_tasks_and_resets_are_nothing_that_is_kept() -> None:

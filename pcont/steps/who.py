@@ -1,0 +1,65 @@
+"""Who is in a container, and whether somebody is still who he was when his id was noted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from pcont.backend import Backend, Place, Task
+
+
+def tasks_in(backend: Backend, place: Place) -> set[int]:
+    """The tasks in a container, none where it has gone."""
+    try:
+        return {int(task) for task in backend.read(place, "tasks").split()}
+    except FileNotFoundError:
+        return set()
+
+
+def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
+    """The processes in these containers, each with a place where it is."""
+    found: dict[int, Place] = {}
+    for place in places:
+        with contextlib.suppress(FileNotFoundError):
+            tasks = backend.read(place, "cgroup.procs").split()
+            found.update(dict.fromkeys(map(int, tasks), place))
+    return found
+
+
+def look(backend: Backend, task: int) -> Task | None:
+    """What is known of a task that has not ended."""
+    try:
+        known = backend.task(task)
+    except ProcessLookupError:
+        return None
+    return None if known.gone else known
+
+
+def lives(backend: Backend, task: int) -> bool:
+    """Whether it has not ended."""
+    return look(backend, task) is not None
+
+
+def same(backend: Backend, task: int, start: int) -> bool:
+    """Whether the id still belongs to the task that began at that clock tick."""
+    known = look(backend, task)
+    return known is not None and known.start == start
+
+
+def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
+    """The clock tick at which each of them began that is there."""
+    return {task: known.start for task in tasks if (known := look(backend, task))}
+
+
+def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> list[int]:
+    """Those of the tasks whose line of parents, through other ones of them, leads to `of`."""
+    known = [one for task in {*tasks} if (one := look(backend, task))]
+    pids = {one.pid for task in of if (one := look(backend, task))}
+    found: set[int] = set()
+    growing = True
+    while growing:
+        new = [one for one in known if one.id not in found and {one.pid, one.parent} & pids]
+        found |= {one.id for one in new}
+        pids |= {one.pid for one in new}
+        growing = bool(new)
+    return sorted(found)
