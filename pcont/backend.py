@@ -187,9 +187,13 @@ class Task:
 
 
 class Family(Protocol):
-    """The processes that descend from one. `complete`: none can have been missed."""
+    """The processes that descend from one. `complete`: none can have been missed.
+
+    `adopted`: those of which nobody told who started them, and which can only be of the family.
+    """
 
     complete: bool
+    adopted: set[int]
 
     def __call__(self, thorough: bool = False) -> set[int]:
         """Those that are there now; `thorough`: also whoever is just being forked."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import ENOBUFS
 
 from pcont.proc import Proc
@@ -25,7 +25,7 @@ CONNECTOR = struct.Struct("=IIIIHH")  # struct cn_msg
 LISTEN = struct.pack("=I", 1)  # PROC_CN_MCAST_LISTEN
 EVENT = struct.Struct("=IIQ")  # struct proc_event: what, cpu, nanoseconds
 FORK = struct.Struct("=IIII")  # parent and its process, child and its process
-EXIT = struct.Struct("=IIIIII")  # the task and its process, status, signal, the parents
+EXIT = struct.Struct("=IIIIII")  # the task and its process, status, signal, parent and its process
 WHAT_FORK = 1
 WHAT_EXIT = 1 << 31
 
@@ -34,25 +34,28 @@ class Family:
     """The processes that descend from one, those too whose parents have ended meanwhile.
 
     Where process events cannot be had (they take CAP_NET_ADMIN, and the initial namespaces), or
-    were too many, `complete` is false: a daemon of the last moment may be missed.
+    were too many, `complete` is false: a daemon of the last moment may be missed. `adopted` are
+    those that count as family by all that can be known, though nobody told who started them.
     """
 
     def __init__(self, proc: Proc, pid: int) -> None:
         self._proc = proc
         self._pids = {pid}
-        self._links: dict[int, int] = {}
-        self._ended = False
+        self.adopted: set[int] = set()
         self._events: socket.socket | None = None
-        before = proc.parents()
-        self._add(before)
+        self._add(proc.parents().items())
+        first = proc.last_pid()
+        self._look_for_children()
         with contextlib.suppress(PermissionError, ConnectionError):
             self._events = _subscribe()
-        self.complete = self._events is not None
-        now = proc.parents()
-        self._take_events()
-        self._add(self._links, now)
-        if self._ended:
-            self._add_orphans(pid, before, now)
+        last = proc.last_pid()
+        self.complete = self._events is not None and last > 0
+        self._look_for_children()
+        told = list(self._told())
+        self._add((child, parent) for _, child, parent in told)
+        if any(what == WHAT_EXIT and child in self._pids for what, child, _ in told):
+            forked = {child for what, child, _ in told if what == WHAT_FORK}
+            self._adopt(pid, lambda one: _between(first, one, last) and one not in forked)
 
     def close(self) -> None:
         """Listen no more."""
@@ -64,52 +67,74 @@ class Family:
 
         The kernel tells of a fork a moment after it: `thorough` finds what it has not told yet.
         """
-        self._take_events()
-        found = self._proc.parents() if thorough or not self.complete else {}
-        self._add(self._links, found)
+        self._take_forks()
+        if thorough or not self.complete:
+            found = self._proc.parents()
+            # An id that was used again in between is told of before its new owner can fork.
+            self._take_forks()
+            self._add(found.items())
         # Who has ended stays: what it has forked may be told of later.
         return {pid for pid in self._pids if self._proc.exists(pid)}
 
-    def _add(self, *parents: dict[int, int]) -> None:
+    def _add(self, links: Iterable[tuple[int, int]]) -> None:
         """Whoever has a parent in the family; who was reparented may have two."""
-        links = [link for found in parents for link in found.items()]
+        links = list(links)
         new = {0}
         while new:
             new = {pid for pid, parent in links if parent in self._pids} - self._pids
             self._pids |= new
 
-    def _add_orphans(self, pid: int, before: dict[int, int], now: dict[int, int]) -> None:
-        """Those that were forked before the first event, and lost their parent after it.
+    def _look_for_children(self) -> None:
+        """As of now: reading all of /proc takes long enough for a child to lose its parent."""
+        if not self._proc.lists_children:
+            self._add(self._proc.parents().items())
+            return
+        new = self._pids
+        while new:
+            new = {child for pid in new for child in self._proc.children(pid)} - self._pids
+            self._pids |= new
 
-        They have a reaper for a parent now, and are in the same containers as the process.
+    def _adopt(self, pid: int, begun: Callable[[int], bool]) -> None:
+        """Those that were forked just before the first event, and lost their parent after it.
+
+        That was between two looks for children. They are in the same containers as the process,
+        and have a parent that other orphans of the family have: or any that could be it.
         """
-        reapers = {1, *_line(pid, before)}
-        for one in set(now) - set(before) - self._pids - set(self._links):
+        parents = self._proc.parents()
+        given = {parents[one] for one in self._pids - {pid} if one in parents} - self._pids
+        reapers = given or {1, *_line(pid, parents)}
+        for one in filter(begun, set(parents) - self._pids):
             with contextlib.suppress(ProcessLookupError):
-                same = self._proc.of(one, "cgroup") == self._proc.of(pid, "cgroup")
-                if same and now[one] in reapers:
-                    self._pids.add(one)
+                alike = self._proc.of(one, "cgroup") == self._proc.of(pid, "cgroup")
+                if alike and parents[one] in reapers:
+                    self.adopted.add(one)
+        self._pids |= self.adopted
 
-    def _take_events(self) -> None:
+    def _take_forks(self) -> None:
+        """What was told since: in the order in which it came, so that ids may be used again."""
+        for what, child, parent in self._told():
+            if what == WHAT_FORK and parent in self._pids:
+                self._pids.add(child)
+            elif what == WHAT_FORK:
+                self._pids.discard(child)
+
+    def _told(self) -> Iterator[tuple[int, int, int]]:
+        """Forks and exits of processes that the kernel has told of: the child, and its parent."""
         if not self._events:
             return
         try:
-            for what, parent, child in _read(self._events):
-                if what == WHAT_FORK:
-                    self._take_fork(parent, child)
-                else:
-                    self._ended = self._ended or bool({parent, child} & self._pids)
+            yield from _read(self._events)
         except OSError as err:
             if err.errno != ENOBUFS:
                 raise
             self.complete = False
 
-    def _take_fork(self, parent: int, child: int) -> None:
-        if child == parent:
-            return  # a thread
-        self._links[child] = parent
-        if parent not in self._pids:
-            self._pids.discard(child)  # an id that was used before
+
+def _between(first: int, pid: int, last: int) -> bool:
+    """Whether an id was given after one, up to another: they come round."""
+    if first <= last:
+        return first < pid <= last
+    return pid > first or pid <= last
 
 
 def _line(pid: int, parents: dict[int, int]) -> Iterator[int]:
@@ -134,7 +159,7 @@ def _subscribe() -> socket.socket:
 
 
 def _read(events: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """Forks and exits that the kernel has told of by now, each with the parent and the child."""
+    """Each event that waits: what it is, the process it is about, and the parent of that one."""
     while True:
         try:
             message = events.recv(4096)
@@ -143,8 +168,10 @@ def _read(events: socket.socket) -> Iterator[tuple[int, int, int]]:
         what, _, _ = EVENT.unpack_from(message, HEADER.size + CONNECTOR.size)
         facts = HEADER.size + CONNECTOR.size + EVENT.size
         if what == WHAT_FORK:
-            _, parent, _, child = FORK.unpack_from(message, facts)
-            yield what, parent, child
+            _, parent, task, child = FORK.unpack_from(message, facts)
         elif what == WHAT_EXIT:
-            _, child, _, _, _, parent = EXIT.unpack_from(message, facts)
-            yield what, parent, child
+            task, child, _, _, _, parent = EXIT.unpack_from(message, facts)
+        else:
+            continue
+        if task == child:  # not one of its threads
+            yield what, child, parent

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 from pcont import procfs
 from pcont.backend import Task
@@ -54,6 +55,26 @@ class Proc:
             with contextlib.suppress(ProcessLookupError):
                 found[pid] = procfs.task(self.of(pid, "stat"), pid).parent
         return found
+
+    @cached_property
+    def lists_children(self) -> bool:
+        """Whether this kernel can say whose children are whose (CONFIG_PROC_CHILDREN)."""
+        return os.path.exists(f"{self.root}/thread-self/children")
+
+    def children(self, pid: int) -> set[int]:
+        """The children of a process; none where there is no such process."""
+        found: set[int] = set()
+        with contextlib.suppress(ProcessLookupError):
+            for task in self.threads(pid):
+                found.update(map(int, self.of(pid, f"task/{task}/children").split()))
+        return found
+
+    def last_pid(self) -> int:
+        """The id that was given last; 0 where the kernel does not tell."""
+        try:
+            return int(self.text("sys/kernel/ns_last_pid"))
+        except FileNotFoundError:
+            return 0
 
     def exists(self, task: int) -> bool:
         """Whether there is such a task, be it as a zombie."""

@@ -85,6 +85,63 @@ def test_a_daemon_stays_in_the_family_whoever_its_parent_is(
         family.close()
 
 
+STRANGERS = """
+import os, signal, sys, time
+
+def sleeper():
+    if os.fork() == 0:
+        time.sleep(1)
+        os._exit(0)
+
+def daemons():
+    # What it starts ends at once, and leaves a daemon to whoever takes it.
+    while True:
+        if os.fork() == 0:
+            sleeper()
+            os._exit(0)
+        os.wait()
+        time.sleep(0.002)
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+server = os.fork()
+if server == 0:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    daemons()
+print(server, flush=True)
+while True:
+    stranger = os.fork()
+    if stranger == 0:
+        time.sleep(1)
+        os._exit(0)
+    os.write(2, f"{stranger}\\n".encode())
+    time.sleep(0.002)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of forks")
+@pytest.mark.kernel
+def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
+    """Not at any moment, while parents in the family end, and new processes come beside it."""
+    listed = tmp_path / "strangers"
+    with listed.open("w") as errors:
+        outer = subprocess.Popen([sys.executable, "-c", STRANGERS], stdout=-1, stderr=errors)
+    assert outer.stdout
+    with outer.stdout:
+        server, found = int(outer.stdout.readline()), set[int]()
+    try:
+        for _ in range(60):
+            family = Family(Proc(), server)
+            found |= family(thorough=True)
+            family.close()
+    finally:
+        for pid in (server, outer.pid):
+            os.kill(pid, signal.SIGKILL)
+        outer.wait()
+    strangers = {int(line) for line in listed.read_text().split()}
+    assert len(found) > 60
+    assert not found & strangers
+
+
 GUARDED = """
 import sys, time
 from pcont.thawer import on_guard

@@ -105,7 +105,7 @@ def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
     for place in (A, B):
         Make(place, "create").do(model, memory(model, f"create {place.path}"))
     crash(model)
-    assert pending(model) == ["create /b", "create /a"]
+    assert pending(model) == ["# undo: create /b", "# undo: create /a"]
     assert list(recover(model)) == [
         Recovered("create /b", "undone"),
         Recovered("create /a", "undone"),

@@ -14,7 +14,7 @@ def recover_all(session: Session) -> list[Recovered]:
     The turn of every operation does so first: here it is all that is done.
     """
     if session.dry_run:
-        session.planned += [f"# undo: {command}" for command in pending(session.backend)]
+        session.planned += pending(session.backend)
         return []
     with signals.held(), session.backend.turn(session.timeout):
         return list(recover(session.backend))

@@ -16,7 +16,7 @@ from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import once, rounds
+from pcont.steps.rounds import ahead, once, rounds
 from pcont.steps.who import descendants, lives, same, tasks_in
 from pcont.values import Ids
 
@@ -150,6 +150,7 @@ class Enter(Step):
     moved: set[int] = field(default_factory=set)
     vanished: bool = False
     missed: bool = False
+    adopted: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.places = sorted(self.places, key=lambda place: subsys.entry_order(place.controllers))
@@ -176,7 +177,8 @@ class Enter(Step):
             entered = Entered(list(self.places), movers(False)[0], before)
             memory.keep(entered)
             try:
-                self._converge(backend, memory, entered, movers)
+                with ahead():
+                    self._converge(backend, memory, entered, movers)
             except OSError:
                 if not self.moved:
                     memory.forget(entered)
@@ -192,7 +194,7 @@ class Enter(Step):
                 yield lambda thorough: sorted(
                     family(thorough), key=lambda pid: (pid != self.task, pid)
                 )
-                self.missed = not family.complete
+                self.missed, self.adopted = not family.complete, family.adopted
         else:
             pid = self.task
             with contextlib.suppress(ProcessLookupError):
@@ -272,5 +274,10 @@ class Enter(Step):
             found.append(
                 f"children of {self.task} that daemonized meanwhile may be missing: the kernel "
                 "tells only root, in the first namespaces, of forks"
+            )
+        if adopted := sorted(self.adopted & self.moved):
+            found.append(
+                f"taken for descendants of {self.task}, as their parents had just ended: "
+                f"{', '.join(map(str, adopted))}"
             )
         return found

@@ -14,9 +14,9 @@ from pcont.backend import Backend, Place
 from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.steps import Step
-from pcont.steps.freezing import frozen
+from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import STOP_THEM, once, rounds
+from pcont.steps.rounds import STOP_THEM, ahead, once, rounds
 from pcont.steps.settings import Affinities
 from pcont.steps.who import descendants, look, same, starts, tasks_in
 
@@ -114,11 +114,13 @@ class Drain(Step):
         )
 
     def tell(self, backend: Backend) -> list[str]:
-        return [
+        moves = [
             f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
             for route in self.routes
             for task in sorted(tasks_in(backend, route.source))
         ]
+        freezer = self._freezer() if self.freeze else None
+        return told_frozen(backend, freezer, moves) if freezer else moves
 
     def do(self, backend: Backend, memory: Memory) -> None:
         began = time.monotonic()
@@ -131,6 +133,8 @@ class Drain(Step):
                 self.outcome.strategy, self.still = "freeze", True
             self._keep_affinities(backend, memory)
             memory.keep(drained)
+            if not self.still:
+                stack.enter_context(ahead())
             for route in self.routes:
                 self._empty(backend, memory, drained, route)
         self.still = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from shlex import quote
 
 from pcont import signals
 from pcont.backend import Backend, Place
@@ -37,6 +38,14 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
     memory.forget(before)
     if not stands_still:
         yield False
+
+
+def told_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[str]:
+    """Commands, between those that freeze the container for them."""
+    if backend.read(place, STATE).strip() != THAWED:
+        return [*lines]
+    file = quote(backend.show(place, STATE))
+    return [f"echo {FROZEN} > {file}", *lines, f"echo {THAWED} > {file}"]
 
 
 def _wait(backend: Backend, place: Place) -> bool:

@@ -7,12 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 
 from pcont import signals, subsys
 from pcont.backend import Backend, Place, below
 from pcont.errors import LimitReached
 from pcont.steps import Step
-from pcont.steps.freezing import frozen
+from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
 from pcont.steps.who import processes_in
@@ -37,12 +38,18 @@ class Kill(Step):
     killed: set[int] = field(default_factory=set)
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
+        lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
+        if not lines:
+            return []
+        for place in self._tops(subsys.FREEZER) if self.freeze else ():
+            lines = told_frozen(backend, place, lines)
+        held = [backend.show(place, pids.MAX) for place in self._tops(pids.TABLE.name)]
+        return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
     def do(self, backend: Backend, memory: Memory) -> None:
         if not processes_in(backend, self.places):
             return
-        for place in self._tops("pids"):
+        for place in self._tops(pids.TABLE.name):
             _set(backend, memory, place, pids.MAX, "0")
         with contextlib.ExitStack() as stack:
             for place in self._tops(subsys.FREEZER) if self.freeze else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
@@ -26,12 +26,24 @@ KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}
 
 
 def pending(backend: Backend) -> list[str]:
-    """The commands that died and have left something."""
-    return [one.command for one in abandoned(backend.journals())]
+    """What would be done about the commands that died and have left something."""
+    return [
+        f"# {'finish' if end else 'undo'}: {journal.command}"
+        for journal, _, end in _abandoned(backend)
+    ]
 
 
 def recover(backend: Backend) -> Iterator[Recovered]:
     """Undo or finish what commands have left that died, the latest first."""
+    for journal, facts, end in _abandoned(backend):
+        found = _recover(backend, journal.command, facts, end)
+        journal.close()
+        if found:
+            yield found
+
+
+def _abandoned(backend: Backend) -> Iterator[tuple[Abandoned, list[Fact], Fact | None]]:
+    """The journals of commands that died, each with the facts and the end that it has."""
     for journal in abandoned(backend.journals()):
         if journal.version != VERSION:
             raise Unsupported(
@@ -40,24 +52,23 @@ def recover(backend: Backend) -> Iterator[Recovered]:
                 hint="the pcont that wrote it can recover",
             )
         try:
-            found = _recover(backend, journal)
+            facts, end = _read(journal.entries)
         except (KeyError, TypeError, ValueError) as err:
             raise PcontError(
                 f"a journal of a command that died cannot be read: {type(err).__name__}: {err}",
                 path=journal.name,
                 hint="look what it was about, then move it away",
             ) from err
-        journal.close()
-        if found:
-            yield found
+        yield journal, facts, end
 
 
-def _recover(backend: Backend, journal: Abandoned) -> Recovered | None:
-    facts, end = _read(journal.entries)
+def _recover(
+    backend: Backend, command: str, facts: Sequence[Fact], end: Fact | None
+) -> Recovered | None:
     if end and not restore(backend, end):
-        return Recovered(journal.command, "finished")
+        return Recovered(command, "finished")
     left = [line for fact in reversed(facts) for line in restore(backend, fact)]
-    return Recovered(journal.command, "undone", tuple(left)) if facts else None
+    return Recovered(command, "undone", tuple(left)) if facts else None
 
 
 def _read(entries: list[dict[str, Any]]) -> tuple[list[Fact], Fact | None]:
