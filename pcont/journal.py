@@ -18,6 +18,7 @@ from typing import Any
 
 VERSION = 1
 SUFFIX = ".journal"
+SETTLED: dict[str, Any] = {"settled": True}
 
 
 class Journal:
@@ -43,9 +44,13 @@ class Journal:
             raise OSError(ENOSPC, os.strerror(ENOSPC), self._name)
 
     def close(self) -> None:
-        """All is done, or all has been taken back."""
+        """All is done, or all has been taken back. OSError where that cannot be noted."""
         if self._descriptor >= 0:
-            os.unlink(self._name)
+            try:
+                os.unlink(self._name)
+            except OSError:
+                # One that stays must not tell the next command to undo what is done.
+                self.append(SETTLED)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -61,6 +66,8 @@ class Abandoned:
         self.entries = [entry for line in lines if (entry := _entry(line))]
         none: dict[str, Any] = {"version": VERSION, "command": ""}
         head = self.entries.pop(0) if self.entries else none
+        if SETTLED in self.entries:
+            self.entries = []
         self.version: int = head["version"]
         self.command: str = head["command"]
 

@@ -75,7 +75,7 @@ class Session:
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
-        if done.steps:
+        if done.steps or done.memory:
             with signals.held(), signals.shielded(), self.backend.turn(None):
                 done.undo_for(err)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EIO
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pcont.backend_model import Model
 from pcont.errors import Unsupported
 from pcont.journal import Journal, abandoned, decode, encode
 from pcont.records import Recovered
+from pcont.session import Session
 from pcont.steps.attach import Entered, Origin
 from pcont.steps.containers import Absent, Attribute, Make
 from pcont.steps.memory import Memory
@@ -91,6 +93,35 @@ def test_a_journal_is_there_from_the_first_fact_until_all_is_settled(model: Cras
     assert len(files(model)) == 1
     kept.settle()
     assert files(model) == []
+
+
+def refuse(name: str) -> None:
+    raise OSError(EIO, os.strerror(EIO), name)
+
+
+def test_a_journal_that_stays_though_all_is_done_undoes_nothing(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = memory(model)
+    Make(A, "create a").do(model, kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        kept.settle()
+    assert len(files(model)) == 1
+    assert list(recover(model)) == []
+    assert model.children(Place("name=n")) == ["a"]
+    assert files(model) == []
+
+
+def test_what_is_staged_is_undone_where_it_cannot_be_settled(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what comes in the block, also where nothing came before it."""
+    session = Session(model)
+    monkeypatch.setattr(Journal, "close", lambda journal: refuse("the journal"))
+    with pytest.raises(OSError, match="the journal"), session.turn(), session.staged([]):
+        session.carry_out([Make(A, "create a")])
+    assert model.children(Place("name=n")) == []
 
 
 def test_the_journal_of_a_living_command_is_its_own(model: Crashing) -> None:

@@ -47,7 +47,7 @@ def run(
             signals.check()
         done.memory.settle()
         _become(session, program, command)
-    except (PcontError, signals.Interrupted) as err:
+    except BaseException as err:
         session.take_back(done, err)
         raise
 

@@ -21,9 +21,10 @@ from tests.vm.prepare import NotPrepared, install, only_one
 
 CHANGING = (
     *("mkdir", "rmdir", "write", "mount", "umount2", "setxattr", "removexattr", "rename"),
-    *("chown", "chmod", "sched_setaffinity", "pidfd_send_signal", "bpf"),
+    *("unlink", "chown", "chmod", "sched_setaffinity", "pidfd_send_signal", "bpf", "openat"),
 )
 SHOWN = ",".join(("execve", *CHANGING))
+TO_WRITE = re.compile(r"O_WRONLY|O_RDWR")  # of all that is opened
 ERROR, DEATH = "error=EIO", "signal=KILL"
 LINE = re.compile(r"(?P<task>\d+) +(?P<name>\w+)\((?P<words>.*)")
 PRINTING = re.compile(r"[12]<")  # a file descriptor of its own output, as -y shows it
@@ -41,6 +42,16 @@ class Call:
     def directory(self) -> str:
         """The directory that it is to remove."""
         return self.words.split('"')[1] if self.name == "rmdir" else ""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it can change something."""
+        return self.name != "openat" or TO_WRITE.search(self.words) is not None
+
+    @property
+    def shape(self) -> str:
+        """What it is about, whatever the ids are this time."""
+        return re.sub(r"\d+", "#", self.words.split(")")[0])
 
     @property
     def prints(self) -> bool:
@@ -85,10 +96,16 @@ def calls(log: Path) -> list[Call]:
     for line in own:
         seen[line["name"]] += 1
         found.append(Call(line["name"], seen[line["name"]], line["words"]))
-    return [call for call in found if call.name in CHANGING]
+    return [call for call in found if call.name in CHANGING and call.changes]
 
 
-def struck(log: Path) -> bool:
-    """Whether the fault came: an injected error is marked, a death ends the log."""
+def struck(log: Path, call: Call) -> bool:
+    """Whether the fault came, and to this call: how many files are read is not always the same.
+
+    An injected error is marked, a death ends the log.
+    """
     text = log.read_text()
-    return "(INJECTED)" in text or "killed by SIGKILL" in text
+    came = "(INJECTED)" in text or "killed by SIGKILL" in text
+    return came and any(
+        (one.name, one.at, one.shape) == (call.name, call.at, call.shape) for one in calls(log)
+    )

@@ -34,16 +34,17 @@ def test_each_system_call_fails_or_is_the_last(trial: Trial) -> None:
 
 def _try(trial: Trial, log: Path, call: strace.Call, fault: str) -> None:
     result = strace.traced(trial.words(), log, call, fault)
-    case, struck = f"{call.name} {call.at}, {fault}", strace.struck(log)
-    if struck:
-        cases.append(f"{trial.row}, {case}")
-    fatal = struck and fault == strace.DEATH
-    if fatal:
+    case = f"{call.name} {call.at}, {fault}"
+    if not strace.struck(log, call):
+        trial.anew_as_before()
+        return
+    cases.append(f"{trial.row}, {case}")
+    if fault == strace.DEATH:
         trial.thaws(case)
     trial.judge(
         f"{case}: {call.words}",
         result,
         done=call.prints,
-        fatal=fatal,
+        fatal=fault == strace.DEATH,
         directory=call.directory,
     )
