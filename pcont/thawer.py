@@ -20,11 +20,14 @@ def on_guard(file: str) -> Iterator[None]:
     state = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     mover = os.pidfd_open(os.getpid())
     wait, tell = os.pipe()
+    hear, ready = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _guard(state, mover, wait)
-    for descriptor in (state, mover, wait):
+        _guard(state, mover, wait, ready)
+    for descriptor in (state, mover, wait, ready):
         os.close(descriptor)
+    os.read(hear, 1)  # before it is out of reach, nothing is frozen
+    os.close(hear)
     try:
         yield
     finally:
@@ -35,15 +38,17 @@ def on_guard(file: str) -> Iterator[None]:
             os.waitpid(pid, 0)
 
 
-def _guard(state: int, mover: int, wait: int) -> None:
+def _guard(state: int, mover: int, wait: int, ready: int) -> None:
     """In the child, which never returns. What kills a whole group or session does not reach it."""
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but(state, mover, wait)
-        ready, _, _ = select.select([mover, wait], [], [])
-        if wait not in ready or os.read(wait, 1) != _DONE:
+        _close_all_but(state, mover, wait, ready)
+        os.write(ready, _DONE)
+        os.close(ready)
+        ended, _, _ = select.select([mover, wait], [], [])
+        if wait not in ended or os.read(wait, 1) != _DONE:
             os.write(state, b"THAWED")
     finally:
         os._exit(0)
