@@ -44,11 +44,13 @@ def no_guest() -> str:
 
 CONTRACT, FAULTS = "tests/contract", "tests/faults"
 APART = [f"--ignore={folder}" for folder in (CONTRACT, FAULTS)]
+HERE, KERNEL = ("-m", "not kernel and not guest"), ("-m", "kernel and not guest")
 KINDS = (
-    Kind("unit", pytest("-m", "not kernel and not guest", *APART)),
-    Kind("contract on the model", pytest("-m", "not kernel and not guest", CONTRACT)),
-    Kind("contract on the kernel", pytest("-m", "kernel and not guest", CONTRACT), no_kernel),
-    Kind("faults on the model", pytest("-m", "not kernel and not guest", FAULTS)),
+    Kind("unit", pytest(*HERE, *APART)),
+    Kind("contract on the model", pytest(*HERE, CONTRACT)),
+    Kind("on the kernel", pytest(*KERNEL, f"--ignore={FAULTS}"), no_kernel),
+    Kind("faults on the model", pytest(*HERE, FAULTS)),
+    Kind("faults on the kernel", pytest(*KERNEL, FAULTS), no_kernel),
     Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from pcont import subsys
@@ -11,6 +12,10 @@ from pcont.backend_cgroupfs import Cgroupfs
 
 MUST = bool(os.environ.get("PCONT_MUST"))
 IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
+
+# How long an example takes says nothing about whether it holds.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -234,7 +234,8 @@ def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
 def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) -> None:
     """Wait until an unmounted hierarchy has left /proc/self/cgroup, and help it to.
 
-    Raises Busy where the kernel holds on to it: memory may, until the last page is freed.
+    Raises Busy where the kernel holds on to it: memory may, until the last page is freed, and any
+    controller until a zombie that was in a container of it is waited for.
     """
     pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
     while find(backend, request):
@@ -244,7 +245,8 @@ def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) ->
                 "linger in it, or it is mounted in another mount namespace",
                 path=point,
                 errno=EBUSY,
-                hint="try again later; memory lingers until its last page is freed",
+                hint="try again later: memory lingers until its last page is freed, others until "
+                "no zombie is left that was in there (ps -eo pid,ppid,stat)",
             )
         signals.check()
         time.sleep(pause)

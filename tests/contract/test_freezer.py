@@ -11,11 +11,7 @@ import pytest
 
 from pcont.steps import carry_out
 from pcont.steps.containers import Remove
-from tests.contract.conftest import Jobs, Top, eventually
-
-only_kernel = pytest.mark.parametrize(
-    "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
-)
+from tests.contract.conftest import Jobs, Top, eventually, only_kernel
 
 
 def tell(top: Top, path: str, state: str) -> None:

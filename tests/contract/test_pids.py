@@ -7,13 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 
-import pytest
-
-from tests.contract.conftest import Top, eventually
-
-only_kernel = pytest.mark.parametrize(
-    "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
-)
+from tests.contract.conftest import Top, eventually, only_kernel
 
 
 def counts(top: Top, *paths: str) -> list[tuple[int, int]]:
