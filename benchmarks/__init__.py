@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 from pcont.backend_cgroupfs import Cgroupfs
 from tests.loads.arena import Arena, arena
@@ -70,11 +71,11 @@ def tell(line: str) -> None:
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table in markdown, with the machine that it was measured on."""
+    """A table in markdown, each row once it is there, with the machine that it was measured on."""
     day = datetime.date.today().isoformat()
     print(f"{title} ({day}, Linux {platform.release()}, {os.cpu_count()} CPUs)\n")
-    for row in (head, ["---"] * len(head), *rows):
-        print(f"| {' | '.join(map(str, row))} |")
+    for row in chain((head, ["---"] * len(head)), rows):
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
     print(flush=True)
 
 

@@ -68,12 +68,15 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=500)
     options = parser.parse_args()
     prepare()
-    rows: list[list[object]] = []
+    title = f"Attaching a server with {options.rate} daemons a second"
+    print_table(title, HEAD, all_rows(options))
+
+
+def all_rows(options: argparse.Namespace) -> Iterator[list[object]]:
     for controllers, named in TREES:
         with trees(controllers, named) as place:
             for held in (False, True):
-                rows += measured(place, held, options.servers, options.rate)
-    print_table(f"Attaching a server with {options.rate} daemons a second", HEAD, rows)
+                yield from measured(place, held, options.servers, options.rate)
 
 
 if __name__ == "__main__":

@@ -98,12 +98,14 @@ def main() -> None:
     parser.add_argument("--nice", type=int, default=0, help="of the commands (%(default)s)")
     options = parser.parse_args()
     prepare()
-    rows: list[list[object]] = []
+    print_table("Moving a fork storm", HEAD, all_rows(options))
+
+
+def all_rows(options: argparse.Namespace) -> Iterator[list[object]]:
     for controllers, named in TREES:
         with trees(controllers, named) as place:
             for width in options.width or (40, 400):
-                rows += measured(place, width, options.moves, options.nice)
-    print_table("Moving a fork storm", HEAD, rows)
+                yield from measured(place, width, options.moves, options.nice)
 
 
 if __name__ == "__main__":
