@@ -329,8 +329,9 @@ BACKENDS = {
 
 
 def open_backend(name: str = "cgroupfs", state: str | None = None) -> Backend:
-    """The backend of that name; `state` is the file that the model keeps itself in."""
+    """The backend of that name, with what pcont keeps; `state` is the file of the model."""
     module, _, factory = BACKENDS[name].partition(":")
     opened = getattr(importlib.import_module(module), factory)
-    backend: Backend = opened(state) if name == "model" else opened()
+    with_kept = importlib.import_module("pcont.kept").with_kept
+    backend: Backend = with_kept(opened(state) if name == "model" else opened())
     return backend

@@ -6,48 +6,13 @@ Nothing here decides: over real cgroups the kernel has spoken already when these
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from dataclasses import dataclass
 from errno import EACCES, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
-from typing import Any
 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.tables import Breach, Machine, Wanted
-
-
-@dataclass(frozen=True)
-class LiveSite:
-    """A container as it is, read through a backend when a rule asks."""
-
-    backend: Backend
-    place: Place
-
-    @property
-    def path(self) -> str:
-        return self.place.path
-
-    @property
-    def parent(self) -> LiveSite | None:
-        return None if self.place.is_root else LiveSite(self.backend, self.place.parent)
-
-    @property
-    def machine(self) -> Machine:
-        return self.backend.machine()
-
-    def children(self) -> Iterable[LiveSite]:
-        names = self.backend.children(self.place)
-        return [LiveSite(self.backend, self.place.child(name)) for name in names]
-
-    def value(self, file: str) -> Any:
-        row = subsys.row(file)
-        text = self.backend.read(self.place, file)
-        return row.type.parse(text) if row else text
-
-    def populated(self) -> bool:
-        inside = self.backend.read(self.place, "tasks").strip()
-        return bool(inside) or any(child.populated() for child in self.children())
+from pcont.site import LiveSite, site_of
+from pcont.tables import Breach, Wanted
 
 
 def make(place: Place, err: OSError, doing: str) -> PcontError:
@@ -128,8 +93,9 @@ def _broken_rule(
         value = row.type.parse(wanted)
     except (ValueError, OverflowError):
         return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
-    now = LiveSite(backend, place)
     with contextlib.suppress(OSError, ValueError):
+        now = site_of(backend, place, file)
+        value = row.joined(now.value(file), value) if row.joined else value
         for rule in row.rules:
             breach = rule(now, Wanted(now, file, value))
             if breach and breach.errno == errno:
@@ -148,7 +114,7 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
 
 
 def _no_entry(backend: Backend, place: Place, errno: int) -> Breach | None:
-    site = LiveSite(backend, place)
+    site = LiveSite(backend, place, Place(place.tree))
     with contextlib.suppress(OSError, ValueError):
         for name in place.controllers:
             table = subsys.load(name)

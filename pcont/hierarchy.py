@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from pcont import subsys
 from pcont.backend import Backend, Controller, Place, Tree, below, check_path, exists, join
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.site import kept_at
 
 TIE = "tie"
 
@@ -71,10 +73,19 @@ def _words(found: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Member:
-    """A tree of a hierarchy, and the container in it that is the hierarchy's root."""
+    """A tree of a hierarchy, and the container in it that is the hierarchy's root.
+
+    `kept`: the subsystems that pcont keeps there itself, over the tree's controllers.
+    """
 
     tree: Tree
     at: str = "/"
+    kept: tuple[str, ...] = ()
+
+    @property
+    def subsystems(self) -> tuple[str, ...]:
+        """All that has files there, asked for or not."""
+        return (*self.tree.controllers, *self.kept)
 
     def inside(self, path: str) -> str | None:
         """A path of the tree as one of the hierarchy; None where it is outside."""
@@ -103,8 +114,8 @@ class Hierarchy:
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """Every controller of every member, asked for or not."""
-        return tuple(name for member in self.members for name in member.tree.controllers)
+        """Every subsystem of every member, asked for or not."""
+        return tuple(name for member in self.members for name in member.subsystems)
 
     def container(self, path: str) -> Container:
         """The container at a path of the hierarchy."""
@@ -254,12 +265,16 @@ class Registry:
         for id in tie.trees:
             # A member that was unmounted by others is gone, or its controllers are elsewhere.
             gone = Tree(id, 0, tuple(word for word in id.split(",") if "=" not in word))
-            members.append(Member(self.by_id.get(id, gone), tie.at))
+            members.append(self._member(self.by_id.get(id, gone), tie.at))
         return Hierarchy(tree.name, tie.subsystems, tuple(members), tie)
 
     def _single(self, tree: Tree) -> Hierarchy:
         ours = any(mount.ours for mount in tree.mounts)
-        return Hierarchy(selector_of(tree, ours), tree.controllers, (Member(tree),))
+        member = self._member(tree)
+        return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
+
+    def _member(self, tree: Tree, at: str = "/") -> Member:
+        return Member(tree, at, kept_at(self.backend, Place(tree.id, at)) if tree.mounted else ())
 
     def _tie(self, tree: Tree) -> Tie | None:
         if not (tree.name and tree.mounted):
@@ -297,8 +312,10 @@ class Registry:
         for one in self.hierarchies:
             if one.name == word and (one.tie or word not in one.subsystems):
                 return one
+        for tree in self.holders([word]):
+            return self._single(tree)
         for tree in self.trees:
-            if word in tree.controllers or (tree.name and word == f"name={tree.name}"):
+            if tree.name and word == f"name={tree.name}":
                 return self._single(tree)
         raise self._unknown(word)
 
@@ -365,10 +382,16 @@ class Registry:
         ]
 
     def known_subsystems(self) -> list[str]:
-        """What `mount -o` takes."""
-        return [one.name for one in self.controllers if one.enabled]
+        """What `mount -o` takes: what the kernel has, and what pcont keeps over it."""
+        has = [one.name for one in self.controllers if one.enabled]
+        return [*has, *(name for name in subsys.KEPT if subsys.over(name) in has)]
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
-        """The trees that have one of these controllers."""
+        """The trees that have one of these subsystems at their roots."""
         wanted = set(names)
-        return [tree for tree in self.trees if wanted & set(tree.controllers)]
+        kept = wanted & set(subsys.KEPT)
+        return [
+            tree
+            for tree in self.trees
+            if wanted & set(tree.controllers) or (kept and kept & set(self._member(tree).kept))
+        ]

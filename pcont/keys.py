@@ -48,7 +48,7 @@ def owners(container: Container, file: str) -> list[Place]:
         return list(places)
     prefix = file.partition(".")[0]
     members = zip(hierarchy.members, places, strict=True)
-    return [place for member, place in members if prefix in member.tree.controllers]
+    return [place for member, place in members if prefix in member.subsystems]
 
 
 def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
@@ -68,7 +68,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
     prefix, dot, _ = key.partition(".")
     hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
-    elsewhere = {*subsys.NAMES, *subsys.OTHERS} - set(container.hierarchy.controllers)
+    elsewhere = {*subsys.NAMES, *subsys.KEPT, *subsys.OTHERS} - set(container.hierarchy.controllers)
     if dot and prefix in elsewhere:
         hint = f"it has no subsystem {prefix}; {prefix}:/ may have it"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pcont.values import TEXT, Codec, Ids
 
@@ -138,6 +138,8 @@ class ControlFile:
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
     `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
+    `joined`: what is meant by a value, given the one that is there. `computed`: in a subsystem that
+    pcont keeps, how it comes by a value that is not what was written.
     `told_by`: the file that says what was written, where this one shows something else; and there
     `told`: what was written where, by what is read.
     `derived`: how the model comes by a value that is not simply what was written.
@@ -162,8 +164,18 @@ class ControlFile:
     derived: Callable[[Modelled], Any] | None = None
     effect: Callable[[Modelled], None] | None = None
     shown: bool = False
+    joined: Callable[[Any, Any], Any] | None = None
+    computed: Callable[[Site], Any] | None = None
     told_by: str = ""
     told: Callable[[str], tuple[str, str]] | None = None
+
+
+class Follows(NamedTuple):
+    """What a file of the kernel's must read, and where."""
+
+    site: Site
+    file: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -171,6 +183,9 @@ class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may enter a container.
 
     `may_refuse`: an attach can fail here, so that it is tried here first.
+
+    One that pcont keeps itself stands on a controller of the kernel, `over`. `follows`: what that
+    controller's files must read for what is kept, given the root; the order is that of the writes.
     """
 
     name: str
@@ -178,6 +193,8 @@ class Subsystem:
     files: tuple[ControlFile, ...]
     entry: tuple[EntryRule, ...] = ()
     may_refuse: bool = False
+    over: str = ""
+    follows: Callable[[Site], Iterable[Follows]] | None = None
     by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _integer(text: str, low: int, high: int = 1 << 64) -> int:
+def integer(text: str, low: int, high: int = 1 << 64) -> int:
     """As kstrtoull(9) and kstrtoll(9) have it with base 0: 0x and a leading 0 change the base.
 
     One newline at the end is taken, and no blank anywhere.
@@ -94,7 +94,7 @@ class _Integer:
     takes = "a number"
 
     def parse(self, text: str) -> int:
-        return _integer(text, -(1 << 63))
+        return integer(text, -(1 << 63))
 
     def show(self, value: int) -> str:
         return str(value)
@@ -107,7 +107,7 @@ class _Limit:
 
     def parse(self, text: str) -> int | None:
         plain = text.strip(_BLANKS)
-        return None if plain == "max" else _integer(plain, -(1 << 63), 1 << 63)
+        return None if plain == "max" else integer(plain, -(1 << 63), 1 << 63)
 
     def show(self, value: int | None) -> str:
         return "max" if value is None else str(value)
@@ -119,7 +119,7 @@ class _Flag:
     takes = "0 or 1"
 
     def parse(self, text: str) -> int:
-        return 1 if _integer(text, 0) else 0
+        return 1 if integer(text, 0) else 0
 
     def show(self, value: int) -> str:
         return "1" if value else "0"

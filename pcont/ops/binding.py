@@ -17,8 +17,8 @@ from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsagePro
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
-from pcont.ops.unmounting import member_steps, needed, root_steps
-from pcont.ops.wishes import mount_steps, refuse_unified, wanted
+from pcont.ops.unmounting import member_steps, needed, root_steps, unkept_steps
+from pcont.ops.wishes import apart, kept_steps, mount_steps, refuse_unified, wanted
 from pcont.records import Unbound
 from pcont.session import Session
 from pcont.steps import Step
@@ -49,13 +49,15 @@ def bind(
         one = _with_home(registry, selector)
         names = _wanted(registry, words)
         bound = [name for name in names if name in one.subsystems]
-        if bound:
+        if set(bound) & set(words.split(",")):
             raise Busy(f"{one.name} has {', '.join(bound)} already")
-        there = [tree for tree in registry.holders(names) if tree not in _trees(one)]
+        names = tuple(name for name in names if name not in bound)
+        controllers, kept = apart(names)
+        there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
             reachable(tree)
         held = {name for tree in (*there, *_trees(one)) for name in tree.controllers}
-        free = [name for name in names if name not in held]
+        free = [name for name in controllers if name not in held]
         refuse_unified(session, registry, free)
         mounts = [step for name in free for step in mount_steps(session.backend, _alone(name))]
         ids = [*(tree.id for tree in there), *free]
@@ -68,7 +70,13 @@ def bind(
             else:
                 there = [tree for tree in session.registry().trees if tree.id in ids]
             members = [Member(tree, tie.at) for tree in there]
-            session.carry_out(_mirroring(session, one, members, tie, inherit, given))
+            roots = [member.place("/") for member in (*one.members, *members)]
+            steps = _mirroring(session, one, members, inherit, given)
+            steps += kept_steps(session.backend, kept, roots)
+            if ids or one.tie:
+                home = Place(one.members[0].tree.id)
+                steps.append(Mark(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
+            session.carry_out(steps)
         return tie.subsystems
 
 
@@ -137,11 +145,10 @@ def _mirroring(
     session: Session,
     one: Hierarchy,
     members: Sequence[Member],
-    tie: Tie,
     inherit: bool,
     given: Pairs,
 ) -> list[Step]:
-    """Make the containers, attach the tasks, and only then list the trees."""
+    """Make the containers, and attach the tasks: only then can the trees be listed."""
     backend = session.backend
     home = Place(one.members[0].tree.id)
     mirror = replace(one, members=tuple(members), tie=None)
@@ -162,8 +169,7 @@ def _mirroring(
         pairs += [Pair(replace(home, path=path), place) for place in container.places]
     doing = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
-    steps = [*planner.steps, Join(pairs, doing, affinity)]
-    return [*steps, Mark(home, TIE, tie.dump(), doing)]
+    return [*planner.steps, Join(pairs, doing, affinity)]
 
 
 def _below(backend: Backend, home: Place) -> Iterator[str]:
@@ -194,10 +200,12 @@ def unbind(
         raise Denied(f"nothing was unbound from {one.name}", hint="--yes asks nothing")
     with session.turn() as registry:
         one, names, going = _to_unbind(registry, selector, words)
-        steps = _dissolving(session, registry, one, names, going)
+        steps = unkept_steps(session, registry, one, names)
+        if one.tie:
+            steps += _dissolving(session, registry, one, names, going)
         with session.staged(steps):
             trees = [member.tree.id for member in going]
-            last = root_steps(session, registry, one, trees)
+            last = root_steps(session, registry, one, trees) if trees else []
             for member in going:
                 last += member_steps(session, registry, one, member, lingers=True)
             session.carry_out(last)
@@ -208,7 +216,9 @@ def unbind(
 def _to_unbind(
     registry: Registry, selector: str, words: str
 ) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
-    one, names = _with_home(registry, selector), _wanted(registry, words)
+    one, asked = _with_home(registry, selector), words.split(",")
+    # What is not asked for stays, though it was asked for with what stands on it.
+    names = tuple(name for name in _wanted(registry, words) if name in asked or "all" in asked)
     return one, names, _going(one, names)
 
 
@@ -225,6 +235,12 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
         raise Busy(
             f"{', '.join(fixed)} and the home of {one.name} are one hierarchy of the kernel",
             hint=f"pcont umount {one.name}",
+        )
+    standing = [name for name in one.controllers if subsys.over(name) in names]
+    if set(standing) - set(names):
+        raise Busy(
+            f"{', '.join(standing)} stands on {', '.join(map(subsys.over, standing))}, and stays",
+            hint=f"pcont unbind {one.name} {','.join((*names, *standing))}",
         )
     going = [member for member in others if set(names) & set(member.tree.controllers)]
     for member in going:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pcont import subsys, tasks
-from pcont.backend import Backend, Place, exists
+from pcont.backend import Backend, Controller, Place, exists
 from pcont.errors import from_oserror
 from pcont.hierarchy import Container, Hierarchy, Registry, at_least_partial, present, with_evidence
 from pcont.records import (
@@ -25,19 +25,25 @@ from pcont.session import Session
 def subsystems(session: Session) -> list[SubsystemRow]:
     """Every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
-    return [
-        SubsystemRow(
-            name=one.name,
-            enabled=one.enabled,
-            bound=next((tree.id for tree in registry.holders([one.name])), None),
-            unified=one.unified,
-            mounts=tuple(
-                mount.point for tree in registry.holders([one.name]) for mount in tree.mounts
-            ),
-            help=subsys.about(one.name),
-        )
-        for one in registry.controllers
+    enabled = {one.name: one for one in registry.controllers}
+    kept = [
+        replace(enabled[over], name=name)
+        for name in subsys.KEPT
+        if (over := subsys.over(name)) in enabled
     ]
+    return [_subsystem_row(registry, one) for one in (*registry.controllers, *kept)]
+
+
+def _subsystem_row(registry: Registry, one: Controller) -> SubsystemRow:
+    trees = registry.holders([one.name])
+    return SubsystemRow(
+        name=one.name,
+        enabled=one.enabled,
+        bound=next((tree.id for tree in trees), None),
+        unified=one.unified,
+        mounts=tuple(mount.point for tree in trees for mount in tree.mounts),
+        help=subsys.about(one.name),
+    )
 
 
 def hierarchies(session: Session) -> list[HierarchyRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pcont.backend import Tree, TreeRequest, check_path, join
+from pcont.backend import Place, Tree, TreeRequest, check_path, join
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
 from pcont.ops.tying import mount_tie, revive
@@ -12,7 +12,9 @@ from pcont.ops.wishes import (
     Mounted,
     Wish,
     agent_steps,
+    apart,
     check_name,
+    kept_steps,
     mount_steps,
     point_of,
     refuse_unified,
@@ -48,8 +50,8 @@ def mount(
     name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
         lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
-        controllers = _asked_for(registry, options, point, name, bool(lost), tie)
-        wish = Wish(controllers, name, point, release_agent, join("/", at), freezer)
+        names = _asked_for(registry, options, point, name, bool(lost), tie)
+        wish = Wish(*apart(names), name, point, release_agent, join("/", at), freezer)
         if name and lost:
             return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
@@ -61,7 +63,7 @@ def mount(
 def _asked_for(
     registry: Registry, options: str | None, point: str, name: str, lost: bool, tie: bool
 ) -> tuple[str, ...]:
-    """The controllers that the words of the call mean; UsageProblem where they do not fit."""
+    """The subsystems that the words of the call mean; UsageProblem where they do not fit."""
     controllers = wanted(registry, "all" if options is None else options)
     last = os.path.basename(point)
     if options is None and tie and not lost:
@@ -82,14 +84,14 @@ def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:
             continue
         if wish.name in ("", one.members[0].tree.name):
             return one
-        held = f"{', '.join(wish.controllers)} are one hierarchy already"
+        held = f"{', '.join(wish.subsystems)} are one hierarchy already"
         raise Busy(f"{held}: {whereabouts(one)}", hint=f"it is selected by {one.name}:")
     return None
 
 
 def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
     """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
-    if set(one.subsystems) != set(wish.controllers):
+    if set(one.subsystems) != set(wish.subsystems):
         return False
     if tie or one.tie:
         return tie and one.tie is not None and one.tie.at == wish.at
@@ -129,7 +131,9 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     refuse_unified(session, registry, wish.controllers)
     request = TreeRequest(wish.controllers, wish.name)
     steps = mount_steps(session.backend, request, wish.point)
-    session.carry_out([*steps, *agent_steps(wish, _tree_id(registry, request))])
+    root = Place(_tree_id(registry, request))
+    steps += [*kept_steps(session.backend, wish.kept, [root]), *agent_steps(wish, root.tree)]
+    session.carry_out(steps)
     return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
 
 

@@ -12,6 +12,7 @@ from pcont.ops.wishes import (
     Wish,
     agent_steps,
     check_name,
+    kept_steps,
     mount_steps,
     point_of,
     refuse_unified,
@@ -44,7 +45,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     ]
     made += [place for name in free for place in lineage(name, wish.at)]
     tie = Tie(
-        wish.controllers,
+        wish.subsystems,
         (*(tree.id for tree in holders), *free),
         wish.at,
         as_made_at(made),
@@ -54,6 +55,8 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
     with session.staged(steps + agent_steps(wish, home_place.tree)):
         _make_roots(session, made)
+        roots = [Place(id, wish.at) for id in tie.trees]
+        session.carry_out(kept_steps(backend, wish.kept, roots))
     return Mounted(wish.name, point)
 
 
@@ -101,7 +104,7 @@ def _rejoin(session: Session, wish: Wish, known: bool, tie: bool) -> None:
     """Mount what else belongs to it; Busy where it is not what was asked for."""
     back = session.registry().find(wish.name)
     at = back.tie.at if back.tie else "/"
-    other_set = known and set(back.subsystems) != set(wish.controllers)
+    other_set = known and set(back.subsystems) != set(wish.subsystems)
     if other_set or (tie and not back.tie) or (tie and known and at != wish.at):
         has = f"-o {','.join(back.subsystems) or 'none'}" + (
             f" --tie --at {at}" if back.tie else ""

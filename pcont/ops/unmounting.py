@@ -9,8 +9,9 @@ from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
 from pcont.ops.listing import count_containers
 from pcont.session import Session
+from pcont.site import KEPT
 from pcont.steps import Step
-from pcont.steps.containers import Remove
+from pcont.steps.containers import Mark, Remove
 from pcont.steps.mounts import RemoveDirectory, UmountTree
 
 
@@ -82,7 +83,8 @@ def _stays(one: Hierarchy, count: int | None) -> str:
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
     """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
     trees = [member.tree.id for member in one.members[1:]]
-    steps = [] if stays else root_steps(session, registry, one, trees)
+    steps: list[Step] = [] if stays else unkept_steps(session, registry, one, one.subsystems)
+    steps += [] if stays else root_steps(session, registry, one, trees)
     for member in one.members[1:]:
         umounts = member_steps(session, registry, one, member)
         steps += umounts
@@ -106,6 +108,25 @@ def root_steps(
         mine = place.tree in trees and not needed(registry, one, place)
         if mine and _can_go(session, place, going):
             steps.append(Remove(place, f"remove {place.tree}:{place.path}"))
+    return steps
+
+
+def unkept_steps(
+    session: Session, registry: Registry, one: Hierarchy, names: Iterable[str]
+) -> list[Step]:
+    """The steps that unbind what pcont keeps for a tie; what another tie keeps there stays."""
+    steps: list[Step] = []
+    for member in one.members:
+        place = member.place("/")
+        going = [name for name in member.kept if name in names]
+        others = [other for tie in _others(registry, one) for other in tie.members]
+        if not going or any(other.place("/") == place for other in others):
+            continue
+        doing = f"unbind {', '.join(going)}"
+        there = session.backend.attributes(place)
+        steps += [Mark(place, file, None, doing) for file in there if file.split(".")[0] in going]
+        rest = ",".join(name for name in member.kept if name not in going)
+        steps.append(Mark(place, KEPT, rest or None, doing))
     return steps
 
 

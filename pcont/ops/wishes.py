@@ -11,7 +11,9 @@ from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
 from pcont.session import Session
+from pcont.site import KEPT, kept_at
 from pcont.steps import Step
+from pcont.steps.containers import Mark
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.settings import Setting, Write
 
@@ -29,18 +31,30 @@ class Mounted:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the caller of mount asked for, its words checked."""
+    """What the caller of mount asked for, its words checked.
+
+    `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
+    """
 
     controllers: tuple[str, ...]
+    kept: tuple[str, ...]
     name: str
     point: str
     release_agent: str
     at: str
     freezer: bool
 
+    @property
+    def subsystems(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.controllers, *self.kept)
+
 
 def wanted(registry: Registry, options: str) -> tuple[str, ...]:
-    """The controllers that the words of an option string ask for, in the kernel's order."""
+    """The subsystems that the words of an option string ask for, in the kernel's order.
+
+    What pcont keeps is asked for by its name only, and with what it stands on.
+    """
     words, known = options.split(","), registry.known_subsystems()
     if not all(words):
         raise BadValue(f"there is an empty word in {options!r}")
@@ -51,7 +65,28 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
         )
     if "none" in words and len(set(words)) > 1:
         raise BadValue(f"none excludes every other subsystem: {options!r}")
-    return tuple(one for one in known if "all" in words or one in words)
+    asked = {*words, *map(subsys.over, words)}
+    return tuple(
+        one for one in known if one in asked or ("all" in words and one not in subsys.KEPT)
+    )
+
+
+def apart(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kernel's controllers, and what pcont keeps."""
+    all_names = list(names)
+    kept = tuple(name for name in all_names if name in subsys.KEPT)
+    return tuple(name for name in all_names if name not in kept), kept
+
+
+def kept_steps(backend: Backend, kept: Iterable[str], roots: Iterable[Place]) -> list[Step]:
+    """The steps that bind what pcont keeps to a container of the tree that it stands on."""
+    steps: list[Step] = []
+    for place in roots:
+        mine = [name for name in kept if subsys.over(name) in place.controllers]
+        if mine:
+            names = dict.fromkeys((*kept_at(backend, place), *mine))
+            steps.append(Mark(place, KEPT, ",".join(names), f"bind {', '.join(mine)}"))
+    return steps
 
 
 def check_name(registry: Registry, name: str) -> None:
@@ -63,7 +98,8 @@ def check_name(registry: Registry, name: str) -> None:
             f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
             "underscores, the first neither a dot nor a dash"
         )
-    if name in (*(one.name for one in registry.controllers), *subsys.RESERVED):
+    taken_words = (*(one.name for one in registry.controllers), *subsys.KEPT, *subsys.RESERVED)
+    if name in taken_words:
         raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
     taken = next((tree for tree in registry.trees if tree.name == name), None)
     if taken:

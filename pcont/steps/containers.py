@@ -116,8 +116,8 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
 
 
 def restore(backend: Backend, place: Place, file: str, text: str) -> None:
-    """Make a control file read as it did."""
-    if backend.read(place, file) != text:
+    """Make a control file read as it did, and what follows from it follow again."""
+    if backend.read(place, file) != text or subsys.over(file.partition(".")[0]):
         for target, line in subsys.writes_back(file, text):
             backend.write(place, target, line)
 

@@ -121,10 +121,14 @@ class Write(Step):
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
 
     def tell(self, backend: Backend) -> list[str]:
-        return [
-            f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"
-            for one in self.settings
-        ]
+        return [self._told(backend, one) for one in self.settings]
+
+    @staticmethod
+    def _told(backend: Backend, one: Setting) -> str:
+        over = subsys.over(one.file.partition(".")[0])
+        if over:
+            return f"# keep {one.file}={one.text} with {backend.show(one.place)}; {over} follows"
+        return f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"
 
     def do(self, backend: Backend, memory: Memory) -> None:
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]

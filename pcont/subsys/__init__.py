@@ -10,6 +10,9 @@ from pcont.tables import ControlFile, Subsystem
 
 NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
+# Those that the kernel lacks: pcont keeps them, over a controller that the kernel has.
+KEPT = ("numtasks",)
+
 FREEZER = "freezer"
 
 # Files without a row that show something else than they take.
@@ -31,7 +34,7 @@ OTHERS = {
 }
 
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", "bc", "memset", "ns", "numfiles", "numtasks")
+RESERVED = ("all", "none", "bc", "memset", "ns", "numfiles")
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
@@ -53,11 +56,17 @@ LASTING_SUFFIXES = (
 @cache
 def load(name: str) -> Subsystem | None:
     """The table of a subsystem, or None for a controller that has none."""
-    if name not in NAMES:
+    if name not in NAMES and name not in KEPT:
         return None
     table = importlib.import_module(f"pcont.subsys.{name}").TABLE
     assert isinstance(table, Subsystem)
     return table
+
+
+def over(name: str) -> str:
+    """The controller of the kernel that a kept subsystem stands on."""
+    table = load(name)
+    return table.over if table else ""
 
 
 def about(name: str) -> str:

@@ -46,7 +46,17 @@ def model() -> Model:
 def test_every_module_with_a_table_is_in_the_list() -> None:
     folder = Path(pcont.__file__).parent / "subsys"
     modules = {one.stem for one in folder.glob("*.py")} - {"__init__", "core"}
-    assert modules == set(subsys.NAMES)
+    assert modules == {*subsys.NAMES, *subsys.KEPT}
+
+
+def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
+    for name in subsys.KEPT:
+        table = load(name)
+        assert table
+        assert table.name == name
+        assert subsys.over(name) in subsys.NAMES
+        assert {row.name.partition(".")[0] for row in table.files} == {name}
+    assert subsys.over("pids") == subsys.over("nonsense") == ""
 
 
 def test_the_model_has_what_there_are_tables_for() -> None:

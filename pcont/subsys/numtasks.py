@@ -1,0 +1,234 @@
+"""numtasks: how many tasks a container may have, as its share of what its parent may have.
+
+The controller of ResGroups in the patch set of 2006 (patch semantics, 4), over the kernel's pids:
+the limits that follow from the shares stand in pids.max, so that the kernel holds them. There fork
+fails with EAGAIN (2006: ENOSPC), and a limit holds for the descendants' tasks, too (2006: for the
+container's own). A container whose shares nobody has set keeps the pids.max that it has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from errno import EINVAL
+from typing import NamedTuple
+
+from pcont.subsys import pids
+from pcont.tables import Breach, ControlFile, Follows, Site, Subsystem, Where
+from pcont.values import INTEGER, TEXT, integer
+
+SHARES, TOTAL = "numtasks.shares", "numtasks.total_numtasks"
+UNCHANGED, DONT_CARE = -1, -3
+UNLIMITED = (1 << 31) - 1
+
+
+class Shares(NamedTuple):
+    """Parts of the parent's: what is reserved, the most, and of how many this one's children."""
+
+    min: int = DONT_CARE
+    max: int = DONT_CARE
+    divisor: int = 100
+
+
+class _Shares:
+    """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is not said stays as it is."""
+
+    takes = "NAME=NUMBER words with commas between"
+    words = ("min_shares", "max_shares", "child_shares_divisor")
+
+    def parse(self, text: str) -> Shares:
+        found = dict.fromkeys(self.words, UNCHANGED)
+        resources = 0
+        for word in filter(None, text.removesuffix("\n").split(",")):
+            name, _, value = word.partition("=")
+            if name == "res" and value and not resources:
+                resources += 1
+            elif name in found:
+                found[name] = integer(value, -(1 << 31), 1 << 31)
+            else:
+                raise ValueError(f"{word!r} is no share")
+        return Shares(*found.values())
+
+    def show(self, value: Shares) -> str:
+        parts = zip(self.words, value, strict=True)
+        return ",".join(["res=numtasks", *(f"{name}={number}" for name, number in parts)])
+
+
+def joined(old: Shares, new: Shares) -> Shares:
+    """What was written, with what was there where it is unchanged."""
+    pairs = zip(old, new, strict=True)
+    return Shares(*(was if wish == UNCHANGED else wish for was, wish in pairs))
+
+
+def shares(site: Site) -> Shares:
+    """Those of a container."""
+    found = site.value(SHARES)
+    assert isinstance(found, Shares)
+    return found
+
+
+def reserved(site: Site) -> int:
+    """What the children have for themselves, in parts of the divisor."""
+    return sum(max(shares(child).min, 0) for child in site.children())
+
+
+def unused(site: Site) -> int:
+    """What is left for one more child."""
+    return shares(site).divisor - reserved(site)
+
+
+def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site], Breach | None]:
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        reason = check(now, shares(now), shares(wanted))
+        return Breach(EINVAL, reason) if reason else None
+
+    return rule
+
+
+def min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
+    """1: what a container reserves is not reserved for another one."""
+    if now.parent is None or new.min < 0:
+        return ""
+    left = unused(now.parent) + max(old.min, 0)
+    return f"min_shares: {now.parent.path} has {left} left to reserve" if new.min > left else ""
+
+
+def max_is_a_part(now: Site, old: Shares, new: Shares) -> str:
+    """2: nobody gets more parts than there are."""
+    whole = shares(now.parent).divisor if now.parent else new.max
+    return f"max_shares: child_shares_divisor above is {whole}" if new.max > whole else ""
+
+
+def number_or_dont_care(now: Site, old: Shares, new: Shares) -> str:
+    """3: of the special numbers, only don't care can be kept."""
+    bad = [number for number in (new.min, new.max) if number < 0 and number != DONT_CARE]
+    return f"{bad[0]} is no share: 0 and more, or {DONT_CARE} for don't care" if bad else ""
+
+
+def divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
+    """4: children keep what they have reserved."""
+    if new.divisor < 0:
+        return "child_shares_divisor: 0 and more"
+    held = reserved(now)
+    return f"child_shares_divisor: children have {held} reserved" if new.divisor < held else ""
+
+
+def divisor_is_the_whole(now: Site, old: Shares, new: Shares) -> str:
+    """5: children keep their greatest share."""
+    most = max((shares(child).max for child in now.children()), default=0)
+    return f"child_shares_divisor: a child has max_shares {most}" if new.divisor < most else ""
+
+
+def min_is_within_max(now: Site, old: Shares, new: Shares) -> str:
+    """6: nobody reserves more than he may have."""
+    return "min_shares is more than max_shares" if 0 <= new.max < new.min else ""
+
+
+RULES = tuple(
+    map(
+        _rule,
+        (
+            *(min_is_to_be_had, max_is_a_part, number_or_dont_care, divisor_is_enough),
+            *(divisor_is_the_whole, min_is_within_max),
+        ),
+    )
+)
+
+
+def total_is_enough(now: Site, wanted: Site) -> Breach | None:
+    """System-wide parameters of the patch: at least 1, and more than there are."""
+    total, there = wanted.value(TOTAL), count(now)
+    if total < 1:
+        return Breach(EINVAL, "total_numtasks is 1 or more")
+    return None if total > there else Breach(EINVAL, f"there are {there} tasks already")
+
+
+def count(site: Site) -> int:
+    """How many tasks are here and below; the root of a tree has no pids.current."""
+    try:
+        return int(site.value("pids.current"))
+    except FileNotFoundError:
+        below = sum(count(child) for child in site.children())
+        return len(site.value("tasks").split()) + below
+
+
+def limits(root: Site) -> Iterator[Follows]:
+    """pids.max of the root, and of all below it whose shares say something, parents first."""
+    total = int(root.value(TOTAL))
+    limit = None if total == UNLIMITED else total
+    yield from _limit(root, limit)
+    yield from _below(root, limit)
+
+
+def _below(site: Site, limit: int | None) -> Iterator[Follows]:
+    divisor = shares(site).divisor
+    for child in site.children():
+        most = shares(child).max
+        own = None
+        if limit is not None and most != DONT_CARE:
+            own = most * limit // divisor if divisor else 0
+        yield from _limit(child, own)
+        yield from _below(child, own)
+
+
+def _limit(site: Site, limit: int | None) -> Iterable[Follows]:
+    high = limit is None or limit > pids.HIGHEST
+    return [Follows(site, pids.MAX, "max" if high else str(limit))]
+
+
+def stats(site: Site) -> str:
+    """What can be counted without a program in the kernel is counted."""
+    failures = str(site.value("pids.events")).split() if site.parent else ["max", "unknown"]
+    return "\n".join(
+        (
+            f"numtasks: Current usage {count(site)}",
+            "numtasks: Number of successes unknown",
+            f"numtasks: Number of failures {failures[-1]}",
+            "numtasks: Number of forkrate failures unknown",
+        )
+    )
+
+
+def names_a_resource(now: Site, wanted: Site) -> Breach | None:
+    """A reset names the resource, and does nothing here."""
+    if re.search(r"(^|,)res=[^,\n]", str(wanted.value("numtasks.stats"))):
+        return None
+    return Breach(EINVAL, "a reset says res=numtasks")
+
+
+TABLE = Subsystem(
+    name="numtasks",
+    help="shares of the number of tasks, over pids",
+    over="pids",
+    follows=limits,
+    files=(
+        ControlFile(
+            SHARES,
+            "min_shares, max_shares and child_shares_divisor; -3: don't care",
+            _Shares(),
+            writable=True,
+            default=Shares(),
+            rules=RULES,
+            joined=joined,
+        ),
+        ControlFile(
+            TOTAL,
+            "how many tasks the root may have, of which the shares are parts",
+            INTEGER,
+            v6="total_numtasks",
+            writable=True,
+            where=Where.ROOT,
+            default=UNLIMITED,
+            rules=(total_is_enough,),
+        ),
+        ControlFile(
+            "numtasks.stats",
+            "the tasks here and below, and the forks that were refused",
+            TEXT,
+            writable=True,
+            lasting=True,
+            rules=(names_a_resource,),
+            computed=stats,
+        ),
+    ),
+)

@@ -1,0 +1,103 @@
+"""kept: files that pcont keeps are like the kernel's, and what follows follows as a whole."""
+
+from __future__ import annotations
+
+from errno import EINVAL, EIO
+
+import pytest
+
+from pcont.backend import Backend, Place, TreeRequest, WriteRefused
+from pcont.backend_model import Model
+from pcont.kept import with_kept
+from pcont.site import KEPT, kept_roots
+from pcont.subsys.numtasks import SHARES, TOTAL
+
+ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
+STATS = "numtasks.stats"
+
+
+class Failing(Model):
+    """A model in which the write of a limit fails, the n-th from when it is told so."""
+
+    countdown = 0
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        if file == "pids.max":
+            self.countdown -= 1
+            if self.countdown == 0:
+                raise WriteRefused(EIO, "told so", file)
+        super().write(place, file, text)
+
+
+@pytest.fixture
+def model() -> Failing:
+    model = Failing()
+    model.make_directory("/p")
+    model.mount(TreeRequest(("pids",)), "/p", "pcont")
+    for place in (ROOT, A, B, C):
+        model.make(place)
+    model.set_attribute(ROOT, KEPT, "numtasks")
+    return model
+
+
+@pytest.fixture
+def kept(model: Failing) -> Backend:
+    """Of 1000 tasks /x/a has 500, and in there b 250; c has said nothing, and has 9."""
+    kept = with_kept(model)
+    kept.write(ROOT, TOTAL, "1000")
+    kept.write(A, SHARES, "max_shares=50")
+    kept.write(B, SHARES, "max_shares=50")
+    kept.write(C, "pids.max", "9")
+    return kept
+
+
+def limits(kept: Backend) -> list[str]:
+    return [kept.read(place, "pids.max").strip() for place in (ROOT, A, B, C)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_all_limits_follow_or_none(model: Failing, kept: Backend, number: int) -> None:
+    assert limits(kept) == ["1000", "500", "250", "9"]
+    model.countdown = number
+    with pytest.raises(WriteRefused, match="told so"):
+        kept.write(ROOT, TOTAL, "2000")
+    assert model.countdown <= 0
+    assert kept.read(ROOT, TOTAL) == "1000\n"
+    assert limits(kept) == ["1000", "500", "250", "9"]
+    kept.write(ROOT, TOTAL, "2000")
+    assert limits(kept) == ["2000", "1000", "500", "9"]
+
+
+def test_the_files_are_there_from_the_root_on(kept: Backend) -> None:
+    mine = {SHARES: True, STATS: True}
+    for place, files in ((ROOT, {**mine, TOTAL: True}), (A, mine), (Place("pids"), {})):
+        found = {name: can for name, can in kept.files(place).items() if name.startswith("num")}
+        assert found == files
+    for place, file in ((Place("pids"), SHARES), (A, TOTAL), (A, "numtasks.x")):
+        with pytest.raises(FileNotFoundError):
+            kept.read(place, file)
+        with pytest.raises(FileNotFoundError):
+            kept.write(place, file, "1")
+
+
+def test_nothing_is_above_its_root(model: Failing, kept: Backend) -> None:
+    """The container of --at may have any share, as there is no parent that would have given it."""
+    kept.write(ROOT, SHARES, "max_shares=1000,min_shares=1000")
+    assert kept_roots(model, B) == {"numtasks": ROOT}
+    assert kept_roots(model, Place("pids", "/y")) == {}
+
+
+@pytest.mark.parametrize("text", ["x", "max_shares=101", "min_shares=2,max_shares=1"])
+def test_a_refusal_has_the_errno_and_keeps_all(kept: Backend, text: str) -> None:
+    before = kept.read(B, SHARES)
+    with pytest.raises(WriteRefused) as caught:
+        kept.write(B, SHARES, text)
+    assert caught.value.errno == EINVAL
+    assert kept.read(B, SHARES) == before
+
+
+def test_what_is_written_to_a_computed_file_is_not_kept(model: Failing, kept: Backend) -> None:
+    kept.write(B, STATS, "res=numtasks")
+    assert set(model.attributes(B)) == {SHARES}
+    with pytest.raises(WriteRefused):
+        kept.write(B, STATS, "0")
