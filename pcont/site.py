@@ -1,7 +1,8 @@
 """Containers as rules see them, read from a backend; and where pcont keeps subsystems itself.
 
-A subsystem that the kernel lacks is bound to a container and all below it by an attribute of that
-container. It is the root of the subsystem: of a tie the container of --at, else a tree's root.
+A subsystem that the kernel lacks is bound to a container and all below it. That container is the
+root of the subsystem: of a tie the one of --at, else a tree's root. Which these are is an attribute
+of the tree's root, so that looking is cheap however deep a container is.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcont import subsys
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, below
 from pcont.tables import Machine
 
-KEPT = "kept"  # the attribute: the subsystems that pcont keeps from here on, by name
+KEPT = "kept"  # the attribute: `NAME PATH` in each line
+
+
+def kept_in(backend: Backend, tree: str) -> list[tuple[str, Place]]:
+    """The subsystems that pcont keeps in a tree, each with its root."""
+    with contextlib.suppress(OSError):
+        lines = backend.attributes(Place(tree)).get(KEPT, "").splitlines()
+        pairs = [line.split(" ", 1) for line in lines]
+        return [(name, Place(tree, path)) for name, path in pairs if name in subsys.KEPT]
+    return []
+
+
+def as_kept(pairs: Iterable[tuple[str, Place]]) -> str | None:
+    """The reverse; None where nothing is kept."""
+    return "\n".join(f"{name} {place.path}" for name, place in dict.fromkeys(pairs)) or None
 
 
 def kept_at(backend: Backend, place: Place) -> tuple[str, ...]:
     """The subsystems that have their root in a container."""
-    with contextlib.suppress(OSError):
-        text = backend.attributes(place).get(KEPT, "")
-        return tuple(name for name in text.split(",") if name in subsys.KEPT)
-    return ()
+    return tuple(name for name, root in kept_in(backend, place.tree) if root == place)
 
 
 def kept_roots(backend: Backend, place: Place) -> dict[str, Place]:
     """The subsystems that pcont keeps for a container, each with its root at or above it."""
-    found = dict.fromkeys(kept_at(backend, place), place)
-    while not place.is_root:
-        place = place.parent
-        found = {**dict.fromkeys(kept_at(backend, place), place), **found}
-    return found
+    pairs = kept_in(backend, place.tree)
+    above = [(name, root) for name, root in pairs if below(place.path, root.path) is not None]
+    return dict(sorted(above, key=lambda pair: len(pair[1].path)))  # the nearest one counts
 
 
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:

@@ -36,7 +36,7 @@ def model() -> Failing:
     model.mount(TreeRequest(("pids",)), "/p", "pcont")
     for place in (ROOT, A, B, C):
         model.make(place)
-    model.set_attribute(ROOT, KEPT, "numtasks")
+    model.set_attribute(Place("pids"), KEPT, "numtasks /x")
     return model
 
 

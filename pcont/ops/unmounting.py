@@ -9,7 +9,7 @@ from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
 from pcont.ops.listing import count_containers
 from pcont.session import Session
-from pcont.site import KEPT
+from pcont.site import KEPT, as_kept, kept_in
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
 from pcont.steps.mounts import RemoveDirectory, UmountTree
@@ -125,8 +125,9 @@ def unkept_steps(
         doing = f"unbind {', '.join(going)}"
         there = session.backend.attributes(place)
         steps += [Mark(place, file, None, doing) for file in there if file.split(".")[0] in going]
-        rest = ",".join(name for name in member.kept if name not in going)
-        steps.append(Mark(place, KEPT, rest or None, doing))
+        pairs = kept_in(session.backend, place.tree)
+        text = as_kept(pair for pair in pairs if pair[1] != place or pair[0] not in going)
+        steps.append(Mark(Place(place.tree), KEPT, text, doing))
     return steps
 
 

@@ -11,7 +11,7 @@ from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
 from pcont.session import Session
-from pcont.site import KEPT, kept_at
+from pcont.site import KEPT, as_kept, kept_in
 from pcont.steps import Step
 from pcont.steps.containers import Mark
 from pcont.steps.mounts import MakeDirectory, MountTree
@@ -81,11 +81,12 @@ def apart(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def kept_steps(backend: Backend, kept: Iterable[str], roots: Iterable[Place]) -> list[Step]:
     """The steps that bind what pcont keeps to a container of the tree that it stands on."""
     steps: list[Step] = []
-    for place in roots:
-        mine = [name for name in kept if subsys.over(name) in place.controllers]
+    for root in roots:
+        mine = [(name, root) for name in kept if subsys.over(name) in root.controllers]
         if mine:
-            names = dict.fromkeys((*kept_at(backend, place), *mine))
-            steps.append(Mark(place, KEPT, ",".join(names), f"bind {', '.join(mine)}"))
+            text = as_kept([*kept_in(backend, root.tree), *mine])
+            doing = f"bind {', '.join(name for name, _ in mine)}"
+            steps.append(Mark(Place(root.tree), KEPT, text, doing))
     return steps
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pcont import subsys
 from pcont.backend import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
@@ -176,4 +177,5 @@ def test_the_host_has_what_pcont_says_it_has(kernel: Pcont) -> None:
     assert {row["trees"][0]["id"] for row in found} == trees
     with open("/proc/cgroups") as stream:
         names = [line.split()[0] for line in stream if not line.startswith("#")]
-    assert [one["name"] for one in json.loads(kernel.ok("subsys", "--json"))["result"]] == names
+    found = json.loads(kernel.ok("subsys", "--json"))["result"]
+    assert [one["name"] for one in found] == [*names, *subsys.KEPT]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,13 +108,17 @@ def test_a_dry_run_of_a_move_tells_each_write(pair: Jobs, start: Callable[..., i
     pid = start()
     pair.pcont.ok("attach", pair.at("/a"), str(pid))
     told = pair.pcont("move", "-n", "--json", pair.at("/a"), pair.at("/b"))
-    assert all(line.startswith(f"echo {pid} > ") for line in _would(told.out))
+    writes = _would(told.out)
+    (row,) = (one for one in pair.pcont("hierarchies", "--json").json if one["name"] == pair.name)
+    if "freezer" in [tree["id"] for tree in row["trees"]]:
+        assert re.fullmatch("echo FROZEN > .*/a/freezer.state", writes.pop(0))
+        assert re.fullmatch("echo THAWED > .*/a/freezer.state", writes.pop())
+    assert writes
+    assert all(line.startswith(f"echo {pid} > ") for line in writes)
     assert paths(pair, pid) == {"/a"}
 
 
 def _would(out: str) -> list[str]:
-    import json
-
     found: list[str] = json.loads(out)["would"]
     return found
 
