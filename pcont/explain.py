@@ -11,7 +11,7 @@ from errno import EACCES, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.site import LiveSite, site_of
+from pcont.site import kept_roots, site_of
 from pcont.tables import Breach, Wanted
 
 
@@ -114,10 +114,9 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
 
 
 def _no_entry(backend: Backend, place: Place, errno: int) -> Breach | None:
-    site = LiveSite(backend, place, Place(place.tree))
     with contextlib.suppress(OSError, ValueError):
-        for name in place.controllers:
-            table = subsys.load(name)
+        for name in (*place.controllers, *kept_roots(backend, place)):
+            table, site = subsys.load(name), site_of(backend, place, name)
             for rule in table.entry if table else ():
                 breach = rule(site)
                 if breach and breach.errno == errno:

@@ -239,6 +239,13 @@ def _did_you_mean(text: str) -> str:
     return f"did you mean {selector}:/{path}" if selector else ""
 
 
+def _usable(name: str, has: Iterable[str]) -> bool:
+    """Whether pcont can keep a subsystem over the controllers of this kernel."""
+    with contextlib.suppress(Unsupported):
+        return subsys.over(name) in ("", *has)
+    return False
+
+
 class Registry:
     """What is there now, read once: hierarchies by name, subsystem, path or directory."""
 
@@ -261,7 +268,7 @@ class Registry:
         tie = self._tie(tree)
         if tie is None:
             return self._single(tree)
-        members = [Member(tree)]
+        members = [self._member(tree)]
         for id in tie.trees:
             # A member that was unmounted by others is gone, or its controllers are elsewhere.
             gone = Tree(id, 0, tuple(word for word in id.split(",") if "=" not in word))
@@ -384,12 +391,12 @@ class Registry:
     def known_subsystems(self) -> list[str]:
         """What `mount -o` takes: what the kernel has, and what pcont keeps over it."""
         has = [one.name for one in self.controllers if one.enabled]
-        return [*has, *(name for name in subsys.KEPT if subsys.over(name) in has)]
+        return [*has, *(name for name in subsys.kept() if _usable(name, has))]
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
         """The trees that have one of these subsystems at their roots."""
         wanted = set(names)
-        kept = wanted & set(subsys.KEPT)
+        kept = set(filter(subsys.is_kept, wanted))
         return [
             tree
             for tree in self.trees

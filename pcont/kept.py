@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Iterator
 from errno import EACCES, EINVAL
 from typing import Any, NoReturn, cast
 
 from pcont import subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.site import LiveSite, kept_roots
-from pcont.tables import ControlFile, Subsystem, Wanted
+from pcont.tables import ControlFile, EntryRule, Subsystem, Wanted
 
 
 def with_kept(backend: Backend) -> Backend:
@@ -47,16 +48,39 @@ class _Keeping:
 
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2), or what is kept, with what follows."""
+        if file in subsys.TASK_FILES:
+            self._check_entry(place, self._entry_rules(place))
         site, row = self._kept(place, file)
         if row is None:
             self._kernel.write(place, file, text)
         else:
             self._keep(site, row, text)
 
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        """Write tasks into a container; who may not enter is refused like by the kernel."""
+        rules = self._entry_rules(place)
+        if not rules:
+            yield from self._kernel.enter(place, tasks)
+            return
+        for task in tasks:
+            self._check_entry(place, rules)
+            yield from self._kernel.enter(place, [task])
+
+    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, Place]]:
+        """What says who may enter, each with the root of its subsystem."""
+        roots = kept_roots(self._kernel, place).items()
+        return [(rule, root) for name, root in roots for rule in _table(name).entry]
+
+    def _check_entry(self, place: Place, rules: Iterable[tuple[EntryRule, Place]]) -> None:
+        for rule, root in rules:
+            if breach := rule(LiveSite(cast(Backend, self), place, root)):
+                path = self._kernel.show(place, "tasks")
+                raise WriteRefused(breach.errno, os.strerror(breach.errno), path)
+
     def _kept(self, place: Place, file: str) -> tuple[LiveSite, ControlFile | None]:
         """The row of a kept file that is there, and the container as its rules see it."""
         name = file.partition(".")[0]
-        root = kept_roots(self._kernel, place).get(name) if name in subsys.KEPT else None
+        root = kept_roots(self._kernel, place).get(name) if subsys.is_kept(name) else None
         site = LiveSite(cast(Backend, self), place, root or Place(place.tree))
         row = _table(name).by_name.get(file) if root else None
         return site, row if row and row.where.holds(place == root) else None

@@ -68,7 +68,9 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
     prefix, dot, _ = key.partition(".")
     hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
-    elsewhere = {*subsys.NAMES, *subsys.KEPT, *subsys.OTHERS} - set(container.hierarchy.controllers)
+    elsewhere = {*subsys.NAMES, *subsys.kept(), *subsys.OTHERS} - set(
+        container.hierarchy.controllers
+    )
     if dot and prefix in elsewhere:
         hint = f"it has no subsystem {prefix}; {prefix}:/ may have it"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SubsystemRow:
-    """A controller of the kernel: `bound`: to which hierarchy, None where it is free."""
+    """A subsystem, the kernel's or kept by pcont; `bound`: to which hierarchy, None where free."""
 
     name: str
     enabled: bool

@@ -24,7 +24,7 @@ def kept_in(backend: Backend, tree: str) -> list[tuple[str, Place]]:
     with contextlib.suppress(OSError):
         lines = backend.attributes(Place(tree)).get(KEPT, "").splitlines()
         pairs = [line.split(" ", 1) for line in lines]
-        return [(name, Place(tree, path)) for name, path in pairs if name in subsys.KEPT]
+        return [(name, Place(tree, path)) for name, path in pairs if subsys.is_kept(name)]
     return []
 
 
@@ -48,7 +48,7 @@ def kept_roots(backend: Backend, place: Place) -> dict[str, Place]:
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     """A container as the rules of a file see it, with nothing above the subsystem's root."""
     name = file.partition(".")[0]
-    top = kept_roots(backend, place).get(name) if name in subsys.KEPT else None
+    top = kept_roots(backend, place).get(name) if subsys.is_kept(name) else None
     return LiveSite(backend, place, top or Place(place.tree))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pcont import subsys, tasks
 from pcont.backend import Backend, Controller, Place, exists
-from pcont.errors import from_oserror
+from pcont.errors import Unsupported, from_oserror
 from pcont.hierarchy import Container, Hierarchy, Registry, at_least_partial, present, with_evidence
 from pcont.records import (
     ContainerNode,
@@ -25,13 +25,19 @@ from pcont.session import Session
 def subsystems(session: Session) -> list[SubsystemRow]:
     """Every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
-    enabled = {one.name: one for one in registry.controllers}
-    kept = [
-        replace(enabled[over], name=name)
-        for name in subsys.KEPT
-        if (over := subsys.over(name)) in enabled
-    ]
-    return [_subsystem_row(registry, one) for one in (*registry.controllers, *kept)]
+    rows = [_subsystem_row(registry, one) for one in registry.controllers]
+    return rows + [_kept_row(registry, name) for name in subsys.kept()]
+
+
+def _kept_row(registry: Registry, name: str) -> SubsystemRow:
+    """A subsystem that pcont keeps is like the controller that it stands on."""
+    try:
+        over = subsys.over(name)
+    except Unsupported as err:
+        return SubsystemRow(name, False, None, False, (), err.message)
+    found = [one for one in registry.controllers if one.name == over]
+    known = found[0] if found else Controller("", 0, enabled=not over)
+    return _subsystem_row(registry, replace(known, name=name))
 
 
 def _subsystem_row(registry: Registry, one: Controller) -> SubsystemRow:
@@ -123,17 +129,17 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
         name=container.path.rpartition("/")[2],
         path=container.path,
         tasks=len(inside),
-        settings=_shown(backend, there),
+        settings=_shown(backend, container, there),
         missing=tuple(place.tree for place in container.places if place not in there),
         children=tuple(_node(backend, container.child(name)) for name in sorted(names)),
     )
 
 
-def _shown(backend: Backend, places: Iterable[Place]) -> dict[str, str]:
+def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, str]:
     """The settings that tell containers apart at a glance: those that a table marks."""
     found = {}
-    for place in places:
-        for row in subsys.rows(place.controllers):
+    for member, place in zip(container.hierarchy.members, container.places, strict=True):
+        for row in subsys.rows(member.subsystems) if place in there else ():
             if row.shown:
                 with contextlib.suppress(OSError):
                     found[row.name] = backend.read(place, row.name).strip()

@@ -70,7 +70,7 @@ def _asked_for(
         raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
     if options is None and last in controllers and not name:
         raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
-    if not name and (tie or not controllers):
+    if not name and (tie or not apart(controllers)[0]):
         raise UsageProblem(
             "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
         )

@@ -55,7 +55,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
     with session.staged(steps + agent_steps(wish, home_place.tree)):
         _make_roots(session, made)
-        roots = [Place(id, wish.at) for id in tie.trees]
+        roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
         session.carry_out(kept_steps(backend, wish.kept, roots))
     return Mounted(wish.name, point)
 

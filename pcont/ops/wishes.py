@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pcont import subsys
@@ -59,6 +59,8 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
     if not all(words):
         raise BadValue(f"there is an empty word in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
+    for word in unknown:
+        subsys.load(word)  # one that another package brings says what is wrong with it
     if unknown:
         raise NotFound(
             f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"
@@ -67,22 +69,26 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
         raise BadValue(f"none excludes every other subsystem: {options!r}")
     asked = {*words, *map(subsys.over, words)}
     return tuple(
-        one for one in known if one in asked or ("all" in words and one not in subsys.KEPT)
+        one for one in known if one in asked or ("all" in words and not subsys.is_kept(one))
     )
 
 
 def apart(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kernel's controllers, and what pcont keeps."""
     all_names = list(names)
-    kept = tuple(name for name in all_names if name in subsys.KEPT)
+    kept = tuple(name for name in all_names if subsys.is_kept(name))
     return tuple(name for name in all_names if name not in kept), kept
 
 
-def kept_steps(backend: Backend, kept: Iterable[str], roots: Iterable[Place]) -> list[Step]:
-    """The steps that bind what pcont keeps to a container of the tree that it stands on."""
+def kept_steps(backend: Backend, kept: Sequence[str], roots: Sequence[Place]) -> list[Step]:
+    """The steps that bind what pcont keeps to the root of the tree that it stands on.
+
+    What stands on none is kept in the first one.
+    """
     steps: list[Step] = []
     for root in roots:
-        mine = [(name, root) for name in kept if subsys.over(name) in root.controllers]
+        has = [*root.controllers, *[""] * (root == roots[0])]
+        mine = [(name, root) for name in kept if subsys.over(name) in has]
         if mine:
             text = as_kept([*kept_in(backend, root.tree), *mine])
             doing = f"bind {', '.join(name for name, _ in mine)}"
@@ -99,7 +105,7 @@ def check_name(registry: Registry, name: str) -> None:
             f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
             "underscores, the first neither a dot nor a dash"
         )
-    taken_words = (*(one.name for one in registry.controllers), *subsys.KEPT, *subsys.RESERVED)
+    taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
     if name in taken_words:
         raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
     taken = next((tree for tree in registry.trees if tree.name == name), None)

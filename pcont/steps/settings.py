@@ -125,9 +125,8 @@ class Write(Step):
 
     @staticmethod
     def _told(backend: Backend, one: Setting) -> str:
-        over = subsys.over(one.file.partition(".")[0])
-        if over:
-            return f"# keep {one.file}={one.text} with {backend.show(one.place)}; {over} follows"
+        if subsys.is_kept(one.file.partition(".")[0]):
+            return f"# keep {one.file}={one.text} with {backend.show(one.place)}"
         return f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"
 
     def do(self, backend: Backend, memory: Memory) -> None:

@@ -1,12 +1,22 @@
-"""The subsystems that have a table of their own, by name, each loaded when it is asked for."""
+"""The subsystems that have a table of their own, by name, each loaded when it is asked for.
+
+Those of other packages register under the entry point group `pcont.subsys`.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
 from functools import cache
+from typing import TYPE_CHECKING
 
+from pcont.errors import Unsupported
 from pcont.tables import ControlFile, Subsystem
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "pcont.subsys"
 
 NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
@@ -55,17 +65,58 @@ LASTING_SUFFIXES = (
 
 @cache
 def load(name: str) -> Subsystem | None:
-    """The table of a subsystem, or None for a controller that has none."""
-    if name not in NAMES and name not in KEPT:
-        return None
-    table = importlib.import_module(f"pcont.subsys.{name}").TABLE
-    assert isinstance(table, Subsystem)
+    """The table of a subsystem, or None for a controller that has none.
+
+    Raises Unsupported for one of another package that does not work.
+    """
+    if name in NAMES or name in KEPT:
+        table = importlib.import_module(f"pcont.subsys.{name}").TABLE
+        assert isinstance(table, Subsystem)
+        return table
+    return _load_other(name) if is_kept(name) else None
+
+
+@cache
+def others() -> dict[str, EntryPoint]:
+    """The subsystems that other packages bring."""
+    from importlib.metadata import entry_points
+
+    taken = {*NAMES, *KEPT, *OTHERS, *RESERVED, "cgroup"}
+    found = {point.name: point for point in entry_points(group=GROUP) if point.name not in taken}
+    return dict(sorted(found.items()))
+
+
+def _load_other(name: str) -> Subsystem:
+    point = others()[name]
+    try:
+        table = point.load()
+        if not isinstance(table, Subsystem) or table.name != name:
+            raise TypeError(f"no Subsystem called {name}")
+        if strays := [row.name for row in table.files if row.name.partition(".")[0] != name]:
+            raise ValueError(f"{strays[0]} does not begin with {name}.")
+    except Exception as err:  # whatever another package may do
+        raise Unsupported(
+            f"the subsystem {name} ({point.value}) cannot be used: {type(err).__name__}: {err}",
+            hint="mend or remove the package that brings it",
+        ) from err
     return table
 
 
+def kept() -> tuple[str, ...]:
+    """The subsystems that pcont keeps, those of other packages too."""
+    return (*KEPT, *others())
+
+
+def is_kept(name: str) -> bool:
+    """Whether a subsystem is one that pcont keeps; other packages are asked last."""
+    if name in NAMES or name in OTHERS or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
+        return False
+    return name in KEPT or name in others()
+
+
 def over(name: str) -> str:
-    """The controller of the kernel that a kept subsystem stands on."""
-    table = load(name)
+    """The controller of the kernel that a kept subsystem stands on, if it stands on one."""
+    table = load(name) if is_kept(name) else None
     return table.over if table else ""
 
 
