@@ -43,9 +43,11 @@ class Family:
         self._pids = {pid}
         self.adopted: set[int] = set()
         self._events: socket.socket | None = None
-        self._add(proc.parents().items())
+        before = proc.parents()
+        self._add(before.items())
         first = proc.last_pid()
         self._look_for_children()
+        beside = {one for parent in _line(pid, before) for one in proc.children(parent)}
         with contextlib.suppress(PermissionError, ConnectionError):
             self._events = _subscribe()
         last = proc.last_pid()
@@ -55,7 +57,8 @@ class Family:
         self._add((child, parent) for _, child, parent in told)
         if any(what == WHAT_EXIT and child in self._pids for what, child, _ in told):
             forked = {child for what, child, _ in told if what == WHAT_FORK}
-            self._adopt(pid, lambda one: _between(first, one, last) and one not in forked)
+            other = forked | beside
+            self._adopt(pid, lambda one: _between(first, one, last) and one not in other)
 
     def close(self) -> None:
         """Listen no more."""

@@ -66,7 +66,8 @@ class Proc:
         found: set[int] = set()
         with contextlib.suppress(ProcessLookupError):
             for task in self.threads(pid):
-                found.update(map(int, self.of(pid, f"task/{task}/children").split()))
+                with contextlib.suppress(ProcessLookupError):
+                    found.update(map(int, self.of(pid, f"task/{task}/children").split()))
         return found
 
     def last_pid(self) -> int:

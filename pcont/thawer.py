@@ -7,6 +7,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from errno import ECHILD
 
 _DONE = b"d"
 
@@ -26,9 +27,12 @@ def on_guard(file: str) -> Iterator[None]:
         _guard(state, mover, wait, ready)
     for descriptor in (state, mover, wait, ready):
         os.close(descriptor)
-    os.read(hear, 1)  # before it is out of reach, nothing is frozen
+    # Before it is out of reach, nothing is frozen.
+    stands = os.read(hear, 1) == _DONE
     os.close(hear)
     try:
+        if not stands:
+            raise ChildProcessError(ECHILD, "the process that would thaw has died", file)
         yield
     finally:
         with contextlib.suppress(BrokenPipeError):  # it was killed

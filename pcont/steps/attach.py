@@ -174,7 +174,8 @@ class Enter(Step):
         began = time.monotonic()
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
-            entered = Entered(list(self.places), movers(False)[0], before)
+            leader = next(iter(movers(False)), self.task)
+            entered = Entered(list(self.places), leader, before)
             memory.keep(entered)
             try:
                 with ahead():

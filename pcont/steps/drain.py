@@ -165,7 +165,8 @@ class Drain(Step):
 
         # Frozen, they cannot outrun us; somebody may be in another tree, and not be frozen.
         patience = PATIENCE * (3 if self.still else 1)
-        hint = STOP_THEM if self._freezer() else INCLUDE_THE_FREEZER
+        has = [name for one in self.routes for name in one.source.controllers]
+        hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
         for number, left in enumerate(rounds(batch, self.doing, patience, hint), start=1):
             if not drained.alone:
                 memory.learn(drained, starts=starts(backend, left))

@@ -43,6 +43,8 @@ class Kill(Step):
             return []
         for place in self._tops(subsys.FREEZER) if self.freeze else ():
             lines = told_frozen(backend, place, lines)
+        others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
+        lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
         held = [backend.show(place, pids.MAX) for place in self._tops(pids.TABLE.name)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
@@ -67,6 +69,14 @@ class Kill(Step):
                     hint="they fork faster than they die, or wait for a device (state D)",
                 )
             time.sleep(PAUSE)
+
+    def _frozen_by_others(self, backend: Backend) -> list[Place]:
+        """What is frozen before anything is done."""
+        return [
+            place
+            for place in self._tops(subsys.FREEZER)
+            if backend.read(place, freezer.STATE).strip() != freezer.THAWED
+        ]
 
     def _tops(self, controller: str) -> list[Place]:
         """The uppermost containers, in the tree that has a controller."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from errno import ESRCH
 from typing import Any
 
 from pcont import signals
@@ -113,9 +114,9 @@ class Memory:
 
     def settle(self) -> None:
         """All is as it should be: nothing has to be remembered for a crash."""
-        if self._journal:
-            self._journal.close()
-        self._held.close()
+        with self._held:
+            if self._journal:
+                self._journal.close()
 
 
 def restore(backend: Backend, fact: Fact) -> list[str]:
@@ -125,10 +126,10 @@ def restore(backend: Backend, fact: Fact) -> list[str]:
         for action in fact.restore(backend):
             try:
                 action()
-            except ProcessLookupError:
-                pass  # a task that has ended meanwhile
             except (OSError, PcontError) as err:
-                left.append(_told(fact, err))
+                if not isinstance(err, OSError) or err.errno != ESRCH:
+                    left.append(_told(fact, err))
+                # else a task that has ended meanwhile
     except (OSError, PcontError) as err:
         left.append(_told(fact, err))
     return left

@@ -29,7 +29,8 @@ def pending(backend: Backend) -> list[str]:
     """What would be done about the commands that died and have left something."""
     return [
         f"# {'finish' if end else 'undo'}: {journal.command}"
-        for journal, _, end in _abandoned(backend)
+        for journal, facts, end in _abandoned(backend)
+        if facts or end
     ]
 
 
