@@ -469,6 +469,30 @@ def where(app: App, pid: int) -> None:
     app.show(session, rows, lambda: render.table(rows, records.WhereRow))
 
 
+@cli.verb("pcont stat jobs:/batch --window 2")
+@click.argument("place")
+@click.option(
+    "--window",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The load is that of so long a time; 0: none.",
+)
+@pass_app
+def stat(app: App, place: str, window: float) -> None:
+    """Show the CPU time used, and the load.
+
+    By a container and all below it, on every CPU; 100 % is one CPU that was busy all the time.
+    """
+    from pcont import records, render
+    from pcont.ops import usage
+
+    session = app.session()
+    rows = usage.stat(session, place, window)
+    app.show(session, rows, lambda: render.table(rows, records.CpuRow))
+
+
 @cli.verb("pcont doctor")
 @pass_app
 def doctor(app: App) -> None:

@@ -89,6 +89,20 @@ class ContainerNode:
     children: tuple[ContainerNode, ...]
 
 
+@dataclass(frozen=True)
+class CpuRow:
+    """CPU time that was used on one CPU, None for all of them together, in nanoseconds.
+
+    `load`: the percentage of one CPU that was used within the window, None where it is not known.
+    """
+
+    cpu: int | None
+    load: float | None
+    used: int
+    user: int
+    system: int
+
+
 @dataclass
 class Outcome:
     """How a move went.

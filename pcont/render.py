@@ -71,6 +71,13 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("CONTAINER", _places),
         ("STATE", _state),
     ),
+    records.CpuRow: (
+        ("CPU", lambda row: "all" if row.cpu is None else str(row.cpu)),
+        ("LOAD %", lambda row: "-" if row.load is None else f"{row.load:.1f}"),
+        ("USED ns", lambda row: str(row.used)),
+        ("USER ns", lambda row: str(row.user)),
+        ("SYSTEM ns", lambda row: str(row.system)),
+    ),
     records.Recovered: (
         ("COMMAND", lambda row: row.command),
         ("WAS", lambda row: row.outcome),

@@ -25,7 +25,7 @@ CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
     *("bind", "unbind", "recover"),
 }
-LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "doctor"}
+LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor"}
 NOBODY = str(1 << 22)
 
 # What each command refuses with "not found", and what it does well.
@@ -45,6 +45,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "tree": ("nope:/a",),
     "ps": ("nope:/a",),
     "where": (NOBODY,),
+    "stat": ("nope:/a",),
 }
 DONE: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "none", "--name", "other"),
@@ -65,6 +66,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "tree": ("jobs:/",),
     "ps": ("jobs:/a",),
     "where": (str(os.getpid()),),
+    "stat": ("jobs:/a", "--window", "0"),
     "doctor": (),
 }
 

@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "ops.settings",
             "ops.tying",
             "ops.unmounting",
-            *("ops.binding", "ops.wishes"),
+            *("ops.binding", "ops.usage", "ops.wishes"),
         ),
     ),
     ("render",),

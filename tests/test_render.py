@@ -18,6 +18,7 @@ from pcont import records, render
 from pcont.errors import Busy
 from pcont.records import (
     ContainerNode,
+    CpuRow,
     Finding,
     HierarchyRow,
     Outcome,
@@ -45,6 +46,7 @@ HIERARCHY = HierarchyRow(
 )
 NODE_TASK = TaskRow(7, 5, "sh", "S", "root", "sh", ())
 ROWS: dict[type, object] = {
+    CpuRow: CpuRow(1, 99.5, 30, 20, 10),
     SubsystemRow: SubsystemRow("cpuset", True, "cpuset", False, ("/cg", "/d"), "CPUs"),
     HierarchyRow: HIERARCHY,
     TaskRow: TaskRow(7, 5, "sh", "S", "root", "sh -c x", ("cpuacct",)),

@@ -1,0 +1,64 @@
+"""stat: the CPU time that a container uses, and the load that it is.
+
+The patch set had announced a cpuacct.load, which no kernel got (patch semantics, 3): the percentage
+of one CPU that was used in a window of time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from pcont.backend import Backend, Place
+from pcont.errors import BadValue, NotFound, from_oserror
+from pcont.hierarchy import required
+from pcont.records import CpuRow
+from pcont.session import Session
+
+WINDOW = 10.0  # seconds
+
+# By CPU: nanoseconds in user space, and in the kernel.
+Sample = dict[int, tuple[int, int]]
+
+
+def stat(session: Session, place: str, window: float = WINDOW) -> list[CpuRow]:
+    """The CPU time used by a container and those below it: in all, and by CPU.
+
+    The load is that of the next `window` seconds, which this waits for; without a window nobody
+    waits, and no load is known. Raises NotFound where the hierarchy has no cpuacct.
+    """
+    if window < 0:
+        raise BadValue("a window has no negative length")
+    container = required(session.backend, session.registry().place(place))
+    members = zip(container.hierarchy.members, container.places, strict=True)
+    there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
+    if there is None:
+        name = container.hierarchy.name
+        raise NotFound(f"{name} has no cpuacct", hint=f"pcont bind {name} cpuacct")
+    try:
+        before, began = _sample(session.backend, there), time.monotonic()
+        time.sleep(window)
+        after, passed = _sample(session.backend, there), time.monotonic() - began
+    except OSError as err:
+        raise from_oserror(err, f"read the usage of {container.name}") from err
+    nanoseconds = passed * 1e9 if window else 0.0
+    rows = [_row(cpu, before[cpu], after[cpu], nanoseconds) for cpu in sorted(after)]
+    return [_row(None, _sum(before), _sum(after), nanoseconds), *rows]
+
+
+def _sample(backend: Backend, place: Place) -> Sample:
+    lines = backend.read(place, "cpuacct.usage_all").splitlines()[1:]
+    rows = [list(map(int, line.split())) for line in lines]
+    return {cpu: (user, system) for cpu, user, system in rows}
+
+
+def _sum(sample: Sample) -> tuple[int, int]:
+    return sum(user for user, _ in sample.values()), sum(system for _, system in sample.values())
+
+
+def _row(
+    cpu: int | None, before: tuple[int, int], after: tuple[int, int], nanoseconds: float
+) -> CpuRow:
+    used = sum(after) - sum(before)
+    # Somebody may have reset the counter meanwhile.
+    load = round(100 * used / nanoseconds, 1) if nanoseconds and used >= 0 else None
+    return CpuRow(cpu, load, sum(after), *after)

@@ -1,0 +1,50 @@
+"""stat: what a container has used, and the load that it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from tests.contract.conftest import Jobs, Pcont, eventually
+
+
+def stat(jobs: Jobs, path: str, window: float) -> dict[str, dict[str, Any]]:
+    """The rows by the CPU, None being all of them."""
+    rows = jobs.pcont("stat", jobs.at(path), "--window", str(window), "--json").json
+    return {"all" if row["cpu"] is None else str(row["cpu"]): row for row in rows}
+
+
+def test_a_busy_task_is_a_load_of_its_container_and_those_above(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), jobs.at("/c"))
+    jobs.pcont.ok("set", jobs.at("/a/b"), "cpuset.cpus=1")
+    busy = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    try:
+        jobs.pcont.ok("attach", jobs.at("/a/b"), str(busy.pid))
+        assert eventually(lambda: stat(jobs, "/a/b", 0.5)["all"]["load"] > 0)
+        assert eventually(lambda: stat(jobs, "/a", 0.5)["all"]["load"] > 0)
+        loads = [stat(jobs, path, 0.1) for path in ("/a/b", "/a")]
+        idle = stat(jobs, "/c", 0.1)
+    finally:
+        busy.kill()
+        busy.wait()
+    for load in loads:
+        assert load["all"]["load"] >= load["1"]["load"] >= 0
+        assert load["all"]["used"] == load["all"]["user"] + load["all"]["system"] > 0
+        assert load["all"]["used"] == sum(row["used"] for cpu, row in load.items() if cpu != "all")
+    assert idle["all"]["load"] == idle["all"]["used"] == 0
+
+
+def test_without_a_window_nobody_waits_and_no_load_is_known(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"))
+    assert {row["load"] for row in stat(jobs, "/a", 0).values()} == {None}
+    first = jobs.pcont.ok("stat", jobs.at("/a"), "--window", "0").splitlines()[0]
+    assert first == "all\t-\t0\t0\t0"
+    jobs.pcont.fails(2, "stat", jobs.at("/a"), "--window", "-1")
+
+
+def test_it_takes_cpuacct(pcont: Pcont, name: str) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name)
+    error = pcont.fails(3, "stat", f"{name}:/", "--json")
+    assert json.loads(error)["error"]["hint"] == f"pcont bind {name} cpuacct"
+    pcont.ok("umount", name)
