@@ -216,7 +216,7 @@ class Cgroupfs:
         if text is None:
             os.removexattr(self._path(place), PREFIX + name)
         else:
-            os.setxattr(self._path(place), PREFIX + name, text.encode())
+            os.setxattr(self._path(place), PREFIX + name, os.fsencode(text))
 
     def show(self, place: Place, file: str = "") -> str:
         try:

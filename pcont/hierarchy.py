@@ -16,7 +16,7 @@ from functools import cached_property
 from pcont import subsys
 from pcont.backend import Backend, Controller, Place, Tree, below, check_path, exists, join
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
-from pcont.site import kept_at
+from pcont.site import kept_at, kept_in
 
 TIE = "tie"
 
@@ -335,6 +335,9 @@ class Registry:
             )
         if any(one.unified and one.name == word for one in self.controllers):
             return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
+        holders = [one.name for one in self.ties if word in one.subsystems]
+        if subsys.is_kept(word) and holders:
+            return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
         if word in self.known_subsystems():
             return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
         if "/" in word:
@@ -386,6 +389,14 @@ class Registry:
             for tie in self.ties
             for member in tie.members
             if member.tree.id == place.tree and member.inside(place.path) is not None
+        ]
+
+    def keepers(self, name: str) -> list[Tree]:
+        """The trees where pcont keeps a subsystem, from whatever container on."""
+        return [
+            tree
+            for tree in self.trees
+            if tree.mounted and any(one.name == name for one in kept_in(self.backend, tree.id))
         ]
 
     def known_subsystems(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Subsystems that the kernel lacks, kept by pcont: files of a container that are attributes of it.
 
 They are read and written like the kernel's, with its errnos. What is enforced is enforced by a
-controller of the kernel, whose files follow: all of them, or none. Nothing runs in between.
+controller of the kernel, whose files follow. Nothing runs in between.
 """
 
 from __future__ import annotations
@@ -9,18 +9,102 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from errno import EACCES, EINVAL
+from dataclasses import dataclass
+from errno import EACCES, EINVAL, ENOENT
 from typing import Any, NoReturn, cast
 
 from pcont import subsys
-from pcont.backend import Backend, Place, WriteRefused
+from pcont.backend import Backend, Place, WriteRefused, exists
 from pcont.site import LiveSite, kept_roots
 from pcont.tables import ControlFile, EntryRule, Subsystem, Wanted
+
+ATTEMPTS = 10
+
+Follow = tuple[Place, str, str]
 
 
 def with_kept(backend: Backend) -> Backend:
     """The same backend, with the files of the subsystems that pcont keeps."""
     return cast(Backend, _Keeping(backend))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a write to a kept file comes to.
+
+    `text`: the attribute of the container, None where nothing is kept of it. `follows`: what is to
+    be written into files of the kernel afterwards, where they read something else now.
+    """
+
+    text: str | None = None
+    follows: tuple[Follow, ...] = ()
+
+
+def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
+    """A write to a kept file, by the rules; OSError as the kernel would have it."""
+    roots = kept_roots(backend, place)
+    row = _row(roots, place, file)
+    if row is None:
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), backend.show(place, file))
+    if not row.writable:
+        raise PermissionError(EACCES, os.strerror(EACCES), backend.show(place, file))
+    name = file.partition(".")[0]
+    site = LiveSite(backend, place, roots[name], name)
+    try:
+        wanted = row.type.parse(text)
+    except (ValueError, OverflowError):
+        _refuse(backend, place, file, EINVAL)
+    wanted = row.joined(site.value(file), wanted) if row.joined else wanted
+    for rule in row.rules:
+        if breach := rule(site, Wanted(site, file, wanted)):
+            _refuse(backend, place, file, breach.errno)
+    if row.computed:
+        return Plan()
+    root = LiveSite(backend, site.top, site.top, name, {(place, file): wanted})
+    return Plan(row.type.show(wanted), tuple(_unlike(root, following(_table(name), root))))
+
+
+def following(table: Subsystem, root: LiveSite) -> list[Follow]:
+    """What the kernel's files must read below a root, where anything was ever set."""
+    # A container that goes meanwhile takes the whole look with it.
+    for attempt in range(ATTEMPTS):
+        try:
+            return [
+                (there.place, file, text)
+                for there, file, text in (table.follows(root) if table.follows else ())
+                if isinstance(there, LiveSite) and there.is_set(table.by_name)
+            ]
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1 or not exists(root.backend, root.place):
+                raise
+    return []
+
+
+def _unlike(root: LiveSite, found: Iterable[Follow]) -> Iterator[Follow]:
+    """What reads something else now."""
+    for where, file, text in found:
+        # The root of a tree has no limit, and no file for one.
+        with contextlib.suppress(FileNotFoundError):
+            if root.backend.read(where, file).rstrip("\n") != text:
+                yield where, file, text
+
+
+def _row(roots: dict[str, Place], place: Place, file: str) -> ControlFile | None:
+    """The row of a kept file, if it is there."""
+    name = file.partition(".")[0]
+    root = roots.get(name)
+    row = _table(name).by_name.get(file) if root else None
+    return row if row and row.where.holds(place == root) else None
+
+
+def _refuse(backend: Backend, place: Place, file: str, errno: int) -> NoReturn:
+    raise WriteRefused(errno, os.strerror(errno), backend.show(place, file))
+
+
+def _table(name: str) -> Subsystem:
+    table = subsys.load(name)
+    assert table
+    return table
 
 
 class _Keeping:
@@ -32,29 +116,45 @@ class _Keeping:
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._kernel, verb)
 
+    @property
+    def _self(self) -> Backend:
+        return cast(Backend, self)
+
     def files(self, place: Place) -> dict[str, bool]:
         """With those that are kept."""
         found = self._kernel.files(place)
         for name, root in kept_roots(self._kernel, place).items():
-            rows = _table(name).files
-            there = [row for row in rows if row.where.holds(place == root)]
+            there = [row for row in _table(name).files if row.where.holds(place == root)]
             found |= {row.name: row.writable for row in there}
         return found
 
     def read(self, place: Place, file: str) -> str:
         """The whole text of a control file."""
-        site, row = self._kept(place, file)
-        return self._kernel.read(place, file) if row is None else _text(site, row)
+        if not subsys.is_kept(file.partition(".")[0]):
+            return self._kernel.read(place, file)
+        roots = kept_roots(self._kernel, place)
+        row = _row(roots, place, file)
+        if row is None:
+            return self._kernel.read(place, file)
+        if row.computed:
+            name = file.partition(".")[0]
+            site = LiveSite(self._self, place, roots[name], name)
+            return f"{row.type.show(row.computed(site))}\n"
+        text = self._kernel.attributes(place).get(file)
+        return f"{row.type.show(row.default) if text is None else text}\n"
 
     def write(self, place: Place, file: str, text: str) -> None:
-        """One write(2), or what is kept, with what follows."""
+        """One write(2); or what is kept, and what follows, one after the other."""
         if file in subsys.TASK_FILES:
             self._check_entry(place, self._entry_rules(place))
-        site, row = self._kept(place, file)
-        if row is None:
+        if not subsys.is_kept(file.partition(".")[0]):
             self._kernel.write(place, file, text)
-        else:
-            self._keep(site, row, text)
+            return
+        planned = plan(self._self, place, file, text)
+        if planned.text is not None:
+            self._kernel.set_attribute(place, file, planned.text)
+        for where, name, value in planned.follows:
+            self._kernel.write(where, name, value)
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         """Write tasks into a container; who may not enter is refused like by the kernel."""
@@ -66,76 +166,13 @@ class _Keeping:
             self._check_entry(place, rules)
             yield from self._kernel.enter(place, [task])
 
-    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, Place]]:
-        """What says who may enter, each with the root of its subsystem."""
+    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
+        """What says who may enter, each with the container as the rule sees it."""
         roots = kept_roots(self._kernel, place).items()
-        return [(rule, root) for name, root in roots for rule in _table(name).entry]
+        sites = [LiveSite(self._self, place, root, name) for name, root in roots]
+        return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
 
-    def _check_entry(self, place: Place, rules: Iterable[tuple[EntryRule, Place]]) -> None:
-        for rule, root in rules:
-            if breach := rule(LiveSite(cast(Backend, self), place, root)):
-                path = self._kernel.show(place, "tasks")
-                raise WriteRefused(breach.errno, os.strerror(breach.errno), path)
-
-    def _kept(self, place: Place, file: str) -> tuple[LiveSite, ControlFile | None]:
-        """The row of a kept file that is there, and the container as its rules see it."""
-        name = file.partition(".")[0]
-        root = kept_roots(self._kernel, place).get(name) if subsys.is_kept(name) else None
-        site = LiveSite(cast(Backend, self), place, root or Place(place.tree))
-        row = _table(name).by_name.get(file) if root else None
-        return site, row if row and row.where.holds(place == root) else None
-
-    def _keep(self, site: LiveSite, row: ControlFile, text: str) -> None:
-        place = site.place
-        if not row.writable:
-            raise PermissionError(EACCES, os.strerror(EACCES), self._kernel.show(place, row.name))
-        try:
-            wanted = row.type.parse(text)
-        except (ValueError, OverflowError):
-            self._refuse(place, row, EINVAL)
-        wanted = row.joined(site.value(row.name), wanted) if row.joined else wanted
-        for rule in row.rules:
-            if breach := rule(site, Wanted(site, row.name, wanted)):
-                self._refuse(place, row, breach.errno)
-        if row.computed:
-            return  # what is written there is not kept
-        before = self._kernel.attributes(place).get(row.name)
-        try:
-            self._kernel.set_attribute(place, row.name, row.type.show(wanted))
-            self._follow(site, row)
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._kernel.set_attribute(place, row.name, before)
-                self._follow(site, row)
-            raise
-
-    def _refuse(self, place: Place, row: ControlFile, errno: int) -> NoReturn:
-        raise WriteRefused(errno, os.strerror(errno), self._kernel.show(place, row.name))
-
-    def _follow(self, site: LiveSite, row: ControlFile) -> None:
-        """Make the kernel's files read what follows, where anything was ever set."""
-        table = _table(row.name.partition(".")[0])
-        root = LiveSite(site.backend, site.top, site.top)
-        for there, file, text in table.follows(root) if table.follows else ():
-            assert isinstance(there, LiveSite)
-            place = there.place
-            if not set(table.by_name) & set(self._kernel.attributes(place)):
-                continue
-            # The root of a tree has no limit, and no file for one.
-            with contextlib.suppress(FileNotFoundError):
-                if self._kernel.read(place, file).rstrip("\n") != text:
-                    self._kernel.write(place, file, text)
-
-
-def _text(site: LiveSite, row: ControlFile) -> str:
-    """What a kept file reads."""
-    if row.computed:
-        return f"{row.type.show(row.computed(site))}\n"
-    kept = site.backend.attributes(site.place).get(row.name)
-    return f"{row.type.show(row.default) if kept is None else kept}\n"
-
-
-def _table(name: str) -> Subsystem:
-    table = subsys.load(name)
-    assert table
-    return table
+    def _check_entry(self, place: Place, rules: Iterable[tuple[EntryRule, LiveSite]]) -> None:
+        for rule, site in rules:
+            if breach := rule(site):
+                _refuse(self._self, place, "tasks", breach.errno)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from errno import EINVAL, EIO
 
 import pytest
 
 from pcont.backend import Backend, Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
+from pcont.errors import PcontError
 from pcont.kept import with_kept
 from pcont.site import KEPT, kept_roots
+from pcont.steps import carry_out
+from pcont.steps.containers import Make, Remove
+from pcont.steps.settings import Setting, Write
 from pcont.subsys.numtasks import SHARES, TOTAL
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
@@ -36,7 +42,7 @@ def model() -> Failing:
     model.mount(TreeRequest(("pids",)), "/p", "pcont")
     for place in (ROOT, A, B, C):
         model.make(place)
-    model.set_attribute(Place("pids"), KEPT, "numtasks /x")
+    model.set_attribute(Place("pids"), KEPT, "numtasks jobs /x\nnonsense")
     return model
 
 
@@ -55,17 +61,58 @@ def limits(kept: Backend) -> list[str]:
     return [kept.read(place, "pids.max").strip() for place in (ROOT, A, B, C)]
 
 
+def change(kept: Backend, *settings: tuple[Place, str, str]) -> None:
+    carry_out(kept, [Write([Setting(*one) for one in settings], "set")])
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_all_limits_follow_or_none(model: Failing, kept: Backend, number: int) -> None:
     assert limits(kept) == ["1000", "500", "250", "9"]
     model.countdown = number
-    with pytest.raises(WriteRefused, match="told so"):
-        kept.write(ROOT, TOTAL, "2000")
+    with pytest.raises(PcontError, match="EIO"):
+        change(kept, (ROOT, TOTAL, "2000"))
     assert model.countdown <= 0
     assert kept.read(ROOT, TOTAL) == "1000\n"
     assert limits(kept) == ["1000", "500", "250", "9"]
+    change(kept, (ROOT, TOTAL, "2000"))
+    assert limits(kept) == ["2000", "1000", "500", "9"]
+
+
+def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: Backend) -> None:
+    """Else its limit would follow from then on, which somebody has set by hand."""
+    with pytest.raises(PcontError):
+        change(kept, (C, SHARES, "max_shares=10"), (C, "pids.max", "-1"))
+    assert limits(kept)[3] == "9"
+    assert model.attributes(C) == {}
+    with pytest.raises(PcontError):
+        carry_out(kept, [Remove(C, "remove"), Make(A, "make what is there")])
+    assert limits(kept)[3] == "9"
+    assert model.attributes(C) == {}
     kept.write(ROOT, TOTAL, "2000")
     assert limits(kept) == ["2000", "1000", "500", "9"]
+
+
+def test_a_total_comes_back_though_it_is_full(kept: Backend) -> None:
+    kept.write(ROOT, TOTAL, "2")
+    with subprocess.Popen(["sleep", "600"]) as one:
+        for pid in (os.getpid(), one.pid):
+            kept.write(C, "tasks", str(pid))
+        with pytest.raises(PcontError):
+            change(kept, (ROOT, TOTAL, "5000"), (C, "pids.max", "-1"))
+        one.kill()
+    kept.write(Place("pids"), "tasks", str(os.getpid()))
+    assert kept.read(ROOT, TOTAL) == "2\n"
+    assert limits(kept) == ["2", "1", "0", "9"]
+
+
+def test_another_root_below_has_its_own_numbers(model: Failing, kept: Backend) -> None:
+    both = "numtasks jobs /x\nnumtasks other /x/a"
+    model.set_attribute(Place("pids"), KEPT, both)
+    kept.write(A, TOTAL, "100")
+    assert limits(kept) == ["1000", "100", "50", "9"]
+    kept.write(ROOT, TOTAL, "4000")
+    kept.write(ROOT, SHARES, "child_shares_divisor=10")  # what /x/a has is not a part of this
+    assert limits(kept) == ["4000", "100", "50", "9"]
 
 
 def test_the_files_are_there_from_the_root_on(kept: Backend) -> None:

@@ -47,5 +47,4 @@ TABLE = Subsystem(
         ControlFile(TAKEN, "how many of them are taken", INTEGER, computed=taken),
     ),
     entry=(one_is_free,),
-    may_refuse=True,
 )

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pcont import keys, subsys
-from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists
+from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join
 from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
-from pcont.ops.unmounting import member_steps, needed, root_steps, unkept_steps
+from pcont.ops.unmounting import kept_values, member_steps, needed, root_steps, unkept_steps
 from pcont.ops.wishes import apart, kept_steps, mount_steps, refuse_unified, wanted
 from pcont.records import Unbound
 from pcont.session import Session
@@ -25,6 +25,7 @@ from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
 from pcont.steps.joining import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
+from pcont.steps.settings import Setting, Write
 
 Pairs = dict[str, list[tuple[str, str]]]
 
@@ -44,7 +45,6 @@ def bind(
     them. Raises Busy for what it has already, Unsupported for a hierarchy without a home,
     BadValue where a container's settings admit none of its tasks.
     """
-    given = _given(settings)
     with session.turn() as registry:
         one = _with_home(registry, selector)
         names = _wanted(registry, words)
@@ -52,7 +52,10 @@ def bind(
         if set(bound) & set(words.split(",")):
             raise Busy(f"{one.name} has {', '.join(bound)} already")
         names = tuple(name for name in names if name not in bound)
+        if not names:
+            raise Busy(f"{one.name} has all of them already")
         controllers, kept = apart(names)
+        given, later = _split(_given(settings), kept)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
             reachable(tree)
@@ -72,7 +75,8 @@ def bind(
             members = [Member(tree, tie.at) for tree in there]
             roots = [member.place("/") for member in (*one.members, *members)]
             steps = _mirroring(session, one, members, inherit, given)
-            steps += kept_steps(session.backend, kept, roots)
+            steps += kept_steps(session.backend, kept, roots, one.name)
+            steps += _kept_settings(session.backend, one, roots, later)
             if ids or one.tie:
                 home = Place(one.members[0].tree.id)
                 steps.append(Mark(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
@@ -104,6 +108,45 @@ def _given(settings: Iterable[str]) -> Pairs:
             raise UsageProblem(f"{path!r} is no path", hint="[/PATH:]KEY=VALUE")
         found.setdefault(path, []).append((key, text))
     return found
+
+
+def _split(given: Pairs, kept: Iterable[str]) -> tuple[Pairs, Pairs]:
+    """What is for files of the kernel, and for those that pcont keeps, by their full names."""
+    rows = {alias: row.name for row in subsys.rows(kept) for alias in (row.name, row.v6) if alias}
+    kernel: Pairs = {}
+    ours: Pairs = {}
+    for path, pairs in given.items():
+        for key, text in pairs:
+            found = ours if key in rows else kernel
+            found.setdefault(path, []).append((rows.get(key, key), text))
+    return kernel, ours
+
+
+def _kept_settings(
+    backend: Backend, one: Hierarchy, roots: Sequence[Place], given: Pairs
+) -> list[Step]:
+    """What is said of one container counts for more than what is said of all."""
+    if not given:
+        return []
+    paths = list(_below(backend, roots[0]))
+    _check_paths(one, given, ["/", *paths])
+    settings: list[Setting] = []
+    for path in ["/", *paths]:
+        wanted_here = {
+            **dict(given.get("", []) if path != "/" else []),
+            **dict(given.get(path, [])),
+        }
+        for file, text in wanted_here.items():
+            over = subsys.over(file.partition(".")[0])
+            root = next(root for root in roots if not over or over in root.controllers)
+            settings.append(Setting(replace(root, path=join(root.path, path)), file, text))
+    return [Write(settings, f"set what is kept for {one.name}")]
+
+
+def _check_paths(one: Hierarchy, given: Pairs, paths: Sequence[str]) -> None:
+    for path in given:
+        if path and path not in paths:
+            raise NotFound(f"there is no container {one.name}:{path}")
 
 
 def _with_home(registry: Registry, selector: str) -> Hierarchy:
@@ -157,9 +200,7 @@ def _mirroring(
         roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
         planner.create(roots.container(member.at), parents=True)
     paths = list(_below(backend, home))
-    for path in given:
-        if path and path not in paths:
-            raise NotFound(f"there is no container {one.name}:{path}")
+    _check_paths(one, given, paths)
     pairs: list[Pair] = []
     for path in paths if members else ():
         container = mirror.container(path)
@@ -194,13 +235,16 @@ def unbind(
     shares a tree of the kernel with something that stays, NotFound for what is not bound.
     """
     one, names, going = _to_unbind(session.registry(), selector, words)
-    ceasing = tuple(_ceasing(session.backend, one, going))
+    ceasing = (
+        *kept_values(session.backend, one, names),
+        *_ceasing(session.backend, one, going),
+    )
     # Others need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):
         raise Denied(f"nothing was unbound from {one.name}", hint="--yes asks nothing")
     with session.turn() as registry:
         one, names, going = _to_unbind(registry, selector, words)
-        steps = unkept_steps(session, registry, one, names)
+        steps = unkept_steps(session, one, names)
         if one.tie:
             steps += _dissolving(session, registry, one, names, going)
         with session.staged(steps):

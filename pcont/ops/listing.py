@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pcont import subsys, tasks
-from pcont.backend import Backend, Controller, Place, exists
+from pcont.backend import Backend, Controller, Place, Tree, exists
 from pcont.errors import Unsupported, from_oserror
 from pcont.hierarchy import Container, Hierarchy, Registry, at_least_partial, present, with_evidence
 from pcont.records import (
@@ -25,7 +25,7 @@ from pcont.session import Session
 def subsystems(session: Session) -> list[SubsystemRow]:
     """Every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
-    rows = [_subsystem_row(registry, one) for one in registry.controllers]
+    rows = [_subsystem_row(one, registry.holders([one.name])) for one in registry.controllers]
     return rows + [_kept_row(registry, name) for name in subsys.kept()]
 
 
@@ -37,11 +37,10 @@ def _kept_row(registry: Registry, name: str) -> SubsystemRow:
         return SubsystemRow(name, False, None, False, (), err.message)
     found = [one for one in registry.controllers if one.name == over]
     known = found[0] if found else Controller("", 0, enabled=not over)
-    return _subsystem_row(registry, replace(known, name=name))
+    return _subsystem_row(replace(known, name=name), registry.keepers(name))
 
 
-def _subsystem_row(registry: Registry, one: Controller) -> SubsystemRow:
-    trees = registry.holders([one.name])
+def _subsystem_row(one: Controller, trees: Sequence[Tree]) -> SubsystemRow:
     return SubsystemRow(
         name=one.name,
         enabled=one.enabled,

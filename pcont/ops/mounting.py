@@ -91,11 +91,13 @@ def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:
 
 def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
     """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
-    if set(one.subsystems) != set(wish.subsystems):
-        return False
     if tie or one.tie:
-        return tie and one.tie is not None and one.tie.at == wish.at
-    return bool(wish.controllers) or wish.name == one.members[0].tree.name
+        same = tie and one.tie is not None and one.tie.at == wish.at
+        return same and set(one.subsystems) == set(wish.subsystems)
+    (member,) = one.members
+    if set(member.tree.controllers) != set(wish.controllers) or set(wish.kept) - set(member.kept):
+        return False
+    return bool(wish.controllers) or wish.name == member.tree.name
 
 
 def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
@@ -132,7 +134,10 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     request = TreeRequest(wish.controllers, wish.name)
     steps = mount_steps(session.backend, request, wish.point)
     root = Place(_tree_id(registry, request))
-    steps += [*kept_steps(session.backend, wish.kept, [root]), *agent_steps(wish, root.tree)]
+    steps += [
+        *kept_steps(session.backend, wish.kept, [root], wish.name),
+        *agent_steps(wish, root.tree),
+    ]
     session.carry_out(steps)
     return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
 

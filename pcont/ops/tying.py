@@ -56,7 +56,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     with session.staged(steps + agent_steps(wish, home_place.tree)):
         _make_roots(session, made)
         roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
-        session.carry_out(kept_steps(backend, wish.kept, roots))
+        session.carry_out(kept_steps(backend, wish.kept, roots, wish.name))
     return Mounted(wish.name, point)
 
 

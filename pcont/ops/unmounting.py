@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from pcont.backend import Mount, Place, Tree, below, exists
+from pcont import subsys
+from pcont.backend import Backend, Mount, Place, Tree, below, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
+from pcont.kept import following
 from pcont.ops.listing import count_containers
 from pcont.session import Session
-from pcont.site import KEPT, as_kept, kept_in
+from pcont.site import KEPT, NO_TIE, LiveSite, as_kept, kept_in, let_go
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
 from pcont.steps.mounts import RemoveDirectory, UmountTree
+from pcont.steps.settings import Setting, Write
 
 
 def umount(session: Session, target: str, *, foreign: bool = False) -> None:
@@ -83,7 +86,7 @@ def _stays(one: Hierarchy, count: int | None) -> str:
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
     """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
     trees = [member.tree.id for member in one.members[1:]]
-    steps: list[Step] = [] if stays else unkept_steps(session, registry, one, one.subsystems)
+    steps: list[Step] = [] if stays else unkept_steps(session, one, one.subsystems)
     steps += [] if stays else root_steps(session, registry, one, trees)
     for member in one.members[1:]:
         umounts = member_steps(session, registry, one, member)
@@ -111,24 +114,63 @@ def root_steps(
     return steps
 
 
-def unkept_steps(
-    session: Session, registry: Registry, one: Hierarchy, names: Iterable[str]
-) -> list[Step]:
-    """The steps that unbind what pcont keeps for a tie; what another tie keeps there stays."""
+def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list[Step]:
+    """The steps that unbind what pcont keeps for a hierarchy; what another one holds, too, stays.
+
+    The limits that follow from it cease to hold, and what was set is forgotten.
+    """
+    backend = session.backend
     steps: list[Step] = []
     for member in one.members:
-        place = member.place("/")
-        going = [name for name in member.kept if name in names]
-        others = [other for tie in _others(registry, one) for other in tie.members]
-        if not going or any(other.place("/") == place for other in others):
+        holder = one.name if member is not one.members[0] else NO_TIE
+        root = member.place("/")
+        going = [name for name in names if name in member.kept]
+        if not going:
             continue
+        found = let_go(kept_in(backend, root.tree), root, going, holder)
         doing = f"unbind {', '.join(going)}"
-        there = session.backend.attributes(place)
-        steps += [Mark(place, file, None, doing) for file in there if file.split(".")[0] in going]
-        pairs = kept_in(session.backend, place.tree)
-        text = as_kept(pair for pair in pairs if pair[1] != place or pair[0] not in going)
-        steps.append(Mark(Place(place.tree), KEPT, text, doing))
+        for name in going:
+            if any(item.name == name and item.root == root and item.holders for item in found):
+                continue
+            steps += _forgetting(backend, name, root, doing)
+        steps.append(Mark(Place(root.tree), KEPT, as_kept(found), doing))
     return steps
+
+
+def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
+    """Nothing follows any more, and nothing is kept."""
+    table = subsys.load(name)
+    assert table
+    top = LiveSite(backend, root, root, name)
+    for place, file, _ in following(table, top):
+        row = subsys.row(file)
+        if row and file in backend.files(place):
+            yield Write([Setting(place, file, row.type.show(row.default))], doing)
+    for place in _places(top):
+        for file in table.by_name:
+            if file in backend.attributes(place):
+                yield Mark(place, file, None, doing)
+
+
+def _places(site: LiveSite) -> Iterator[Place]:
+    waiting = [site]
+    while waiting:
+        one = waiting.pop()
+        yield one.place
+        waiting += one.children()
+
+
+def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
+    """What was set in the files of these subsystems that pcont keeps, as PLACE KEY=VALUE."""
+    for member in one.members:
+        root = member.place("/")
+        for name in names:
+            table = subsys.load(name) if name in member.kept else None
+            for place in _places(LiveSite(backend, root, root, name)) if table else ():
+                path = member.inside(place.path)
+                values = backend.attributes(place).items()
+                found = [(file, text) for file, text in values if table and file in table.by_name]
+                yield from (f"{one.name}:{path} {file}={text}" for file, text in found)
 
 
 def needed(registry: Registry, one: Hierarchy, place: Place) -> bool:

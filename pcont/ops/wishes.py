@@ -11,7 +11,7 @@ from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
 from pcont.session import Session
-from pcont.site import KEPT, as_kept, kept_in
+from pcont.site import KEPT, NO_TIE, as_kept, held, kept_in
 from pcont.steps import Step
 from pcont.steps.containers import Mark
 from pcont.steps.mounts import MakeDirectory, MountTree
@@ -80,19 +80,22 @@ def apart(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in all_names if name not in kept), kept
 
 
-def kept_steps(backend: Backend, kept: Sequence[str], roots: Sequence[Place]) -> list[Step]:
+def kept_steps(
+    backend: Backend, kept: Sequence[str], roots: Sequence[Place], holder: str
+) -> list[Step]:
     """The steps that bind what pcont keeps to the root of the tree that it stands on.
 
-    What stands on none is kept in the first one.
+    What stands on none is kept in the first one, the hierarchy's own. `holder`: the hierarchy that
+    it is kept for elsewhere.
     """
     steps: list[Step] = []
     for root in roots:
-        has = [*root.controllers, *[""] * (root == roots[0])]
-        mine = [(name, root) for name in kept if subsys.over(name) in has]
+        own = NO_TIE if root == roots[0] else ""
+        has = [*root.controllers, *[""] * bool(own)]
+        mine = [name for name in kept if subsys.over(name) in has]
         if mine:
-            text = as_kept([*kept_in(backend, root.tree), *mine])
-            doing = f"bind {', '.join(name for name, _ in mine)}"
-            steps.append(Mark(Place(root.tree), KEPT, text, doing))
+            text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
+            steps.append(Mark(Place(root.tree), KEPT, text, f"bind {', '.join(mine)}"))
     return steps
 
 

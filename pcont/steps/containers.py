@@ -108,7 +108,8 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
-        if subsys.keeps(file, writable):
+        # What pcont keeps is an attribute, and comes back as such.
+        if subsys.keeps(file, writable) and not subsys.is_kept(file.partition(".")[0]):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
@@ -116,8 +117,8 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
 
 
 def restore(backend: Backend, place: Place, file: str, text: str) -> None:
-    """Make a control file read as it did, and what follows from it follow again."""
-    if backend.read(place, file) != text or subsys.over(file.partition(".")[0]):
+    """Make a control file read as it did."""
+    if backend.read(place, file) != text:
         for target, line in subsys.writes_back(file, text):
             backend.write(place, target, line)
 

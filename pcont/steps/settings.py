@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
-from pcont import explain, subsys
+from pcont import explain, kept, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import PcontError
 from pcont.steps import Step
-from pcont.steps.containers import restore
+from pcont.steps.containers import Attribute, restore
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.who import same
 from pcont.values import Ids
@@ -30,6 +30,11 @@ class Setting:
     def written(self) -> str:
         """What goes into write(2): zero bytes would do nothing and succeed, a newline empties."""
         return self.text or "\n"
+
+
+def is_kept(setting: Setting) -> bool:
+    """Whether it is for a file that pcont keeps itself."""
+    return subsys.is_kept(setting.file.partition(".")[0])
 
 
 @dataclass
@@ -121,13 +126,18 @@ class Write(Step):
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
 
     def tell(self, backend: Backend) -> list[str]:
-        return [self._told(backend, one) for one in self.settings]
+        return [line for one in self.settings for line in self._told(backend, one)]
 
     @staticmethod
-    def _told(backend: Backend, one: Setting) -> str:
-        if subsys.is_kept(one.file.partition(".")[0]):
-            return f"# keep {one.file}={one.text} with {backend.show(one.place)}"
-        return f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"
+    def _told(backend: Backend, one: Setting) -> list[str]:
+        if not is_kept(one):
+            return [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
+        lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
+        # Of what is not there yet, or refused, nothing more can be told.
+        with contextlib.suppress(OSError):
+            for place, file, text in kept.plan(backend, one.place, one.file, one.written).follows:
+                lines.append(f"echo {text} > {quote(backend.show(place, file))}")
+        return lines
 
     def do(self, backend: Backend, memory: Memory) -> None:
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
@@ -147,13 +157,33 @@ class Write(Step):
     def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
-            with self._kept(backend, memory, one):
-                backend.write(one.place, one.file, one.written)
+            if is_kept(one):
+                planned = kept.plan(backend, one.place, one.file, one.written)
+            else:
+                with self._known(backend, memory, one):
+                    backend.write(one.place, one.file, one.written)
+                return None
         except WriteRefused as err:
             return err
+        self._keep(backend, memory, one, planned)
         return None
 
-    def _kept(
+    @staticmethod
+    def _keep(backend: Backend, memory: Memory, one: Setting, planned: kept.Plan) -> None:
+        """What pcont keeps itself, and what follows from it: each is put back on its own."""
+        if planned.text is not None:
+            before = backend.attributes(one.place).get(one.file)
+            with memory.of(Attribute(one.place, one.file, before)):
+                backend.set_attribute(one.place, one.file, planned.text)
+        for place, file, text in planned.follows:
+            # Somebody may remove a container meanwhile.
+            with (
+                contextlib.suppress(FileNotFoundError),
+                memory.of(Value.of(backend, place, file)),
+            ):
+                backend.write(place, file, text)
+
+    def _known(
         self, backend: Backend, memory: Memory, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
         if not self.fresh:

@@ -109,9 +109,11 @@ def kept() -> tuple[str, ...]:
 
 def is_kept(name: str) -> bool:
     """Whether a subsystem is one that pcont keeps; other packages are asked last."""
+    if name in KEPT:
+        return True
     if name in NAMES or name in OTHERS or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
         return False
-    return name in KEPT or name in others()
+    return "=" not in name and name in others()
 
 
 def over(name: str) -> str:

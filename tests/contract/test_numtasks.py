@@ -248,6 +248,44 @@ def test_shares_change_above_many_tasks(
     assert forking(groups, "/a/b", 1) == (1, 0)
 
 
+def test_it_is_bound_with_shares_and_a_total(pcont: Pcont, name: str) -> None:
+    if free := starts_empty(pcont):
+        pcont.ok("mount", "-o", "pids")
+    pcont.ok("mount", "-o", "none", "--name", name)
+    pcont.ok("create", "-p", f"{name}:/{name}/a/b")
+    words = ("-s", f"/:{TOTAL}=100000", "-s", f"{SHARES}=max_shares=50")
+    pcont.ok("bind", name, "numtasks", *words, "-s", f"/{name}/a:{SHARES}=max_shares=10")
+    found = [pcont.get(f"{name}:/{name}{path}", "pids.max") for path in ("", "/a", "/a/b")]
+    assert found == ["50000", "5000", "2500"]
+    assert pcont("subsys", "--json").json[-1]["bound"] == "pids"
+    pcont.ok("rm", "-r", f"{name}:/{name}")
+    pcont.ok("umount", name)
+    assert pcont.backend().attributes(Place("pids")) == {}
+    if free:
+        pcont.ok("umount", "pids")
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first goes first", "last goes first"])
+def test_it_stays_for_whoever_else_holds_it(pcont: Pcont, name: str, last: bool) -> None:
+    if free := starts_empty(pcont):
+        pcont.ok("mount", "-o", "pids")
+    names = (name, f"{name}x")
+    for one, words in zip(names, ("numtasks", "numtasks,cpuacct"), strict=True):
+        pcont.ok("mount", "--tie", "--name", one, "-o", words, "--at", f"/{name}", "--no-freezer")
+    goes, stays = reversed(names) if last else names
+    pcont.ok("set", f"{name}:/", f"{TOTAL}=1000")
+    pcont.ok("umount", goes)
+    assert pcont.get(f"{stays}:/", TOTAL) == "1000"
+    pcont.ok("umount", stays)
+    assert pcont.backend().attributes(Place("pids")) == {}
+    if not last:  # what the first one had made stays for the second, which did not make it
+        for tree in pcont.backend().trees():
+            if tree.mounted and name in pcont.backend().children(Place(tree.id)):
+                pcont.ok("rm", f"{tree.id}:/{name}")
+    if free:
+        pcont.ok("umount", "pids")
+
+
 def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> None:
     if free := starts_empty(pcont):
         pcont.ok("mount", "-o", "pids")
@@ -255,9 +293,13 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> Non
     pcont.ok("create", f"{name}:/{name}")
     assert pcont("bind", name, "numtasks", "--json").json == ["pids", "numtasks"]
     pcont.ok("set", f"{name}:/{name}", f"{SHARES}=max_shares=10")
+    pcont.ok("set", f"{name}:/", f"{TOTAL}=100000")
+    assert pcont.get(f"{name}:/{name}", "pids.max") == "10000"
     assert "numtasks stands on pids" in pcont.fails(5, "unbind", name, "pids", "--yes")
     assert "already" in pcont.fails(5, "bind", name, "numtasks")
-    pcont.ok("unbind", name, "numtasks", "--yes")
+    unbound = pcont("unbind", name, "numtasks", "--yes", "--json").json
+    assert len(unbound["ceased"]) == 2
+    assert any(f"{name}:/{name} {SHARES}=" in line for line in unbound["ceased"])
     assert "has no file" in pcont.fails(3, "get", f"{name}:/{name}", SHARES)
     assert pcont.get(f"{name}:/{name}", "pids.max") == "max"
     pcont.ok("unbind", name, "pids", "--yes")

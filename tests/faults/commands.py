@@ -114,6 +114,25 @@ def bound(scene: Scene) -> None:
     scene.ok("bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1 -s cgroup.clone_children=1")
 
 
+def shared(scene: Scene) -> None:
+    """Shares of the number of tasks; one container has said nothing, and has a limit of its own."""
+    scene.ok("mount --tie --name {t} -o numtasks --at /{t} {dir}/home")
+    scene.ok("create -p {t}:/a/b {t}:/a/c {t}:/d -s numtasks.shares=max_shares=50")
+    scene.ok("create {t}:/own -s pids.max=70")
+    scene.ok("set {t}:/ total_numtasks=1000")
+
+
+def unshared(scene: Scene) -> None:
+    """Containers that are in pids, too."""
+    named(scene)
+    scene.ok("bind {t} pids -s /{t}/c:pids.max=70")
+
+
+def shared_by_binding(scene: Scene) -> None:
+    unshared(scene)
+    scene.ok("bind {t} numtasks -s /:total_numtasks=1000 -s /{t}/a:numtasks.shares=max_shares=50")
+
+
 ROWS = (
     Row("move", apart, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
@@ -138,6 +157,20 @@ ROWS = (
     ),
     Row("set, and enter", apart, "set {t}:/d cpuset.mem_hardwall=1 cgroup.procs={pids[0]}"),
     Row("set, the last for good", settled, "set {t}:/a/b/c cpuset.cpus=1 cpuacct.usage=0"),
+    Row(
+        "set shares",
+        shared,
+        "set {t}:/ total_numtasks=2000 numtasks.shares=child_shares_divisor=200",
+    ),
+    Row("set the first shares", shared, "set {t}:/own numtasks.shares=max_shares=5 {limit}"),
+    Row("rm with shares", shared, "rm -r {t}:/a {t}:/own"),
+    Row("umount with shares", shared, "umount {t}"),
+    Row(
+        "bind numtasks",
+        unshared,
+        "bind {t} numtasks -s /:total_numtasks=2000 -s numtasks.shares=max_shares=50",
+    ),
+    Row("unbind numtasks", shared_by_binding, "unbind {t} numtasks --yes"),
     Row("attach several", apart, "attach {t}:/d {pids[0]} {pids[1]}"),
     Row("attach a thread", apart, "attach --thread {t}:/d {tasks[0][1]}"),
     Row("clone --pid", apart, "clone {t} --pid {pids[0]}"),

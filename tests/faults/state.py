@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pcont.backend import Backend, Place, Tree
 from pcont.backend_model import Model
+from pcont.site import KEPT
 from pcont.values import ID_LIST
 from tests.faults.scene import Scene, without_pids
 
@@ -18,7 +19,7 @@ State = dict[str, str]
 
 # Files that show what tasks did or do, not what was set.
 MOVING = re.compile(
-    r"cpuacct\..*|pids\.(current|peak|events.*)|cpuset\.memory_pressure|tasks|cgroup\.procs"
+    r"cpuacct\..*|pids\.(current|peak|events.*)|numtasks\.stats|cpuset\.memory_pressure|tasks|cgroup\.procs"
     r"|.*\.(.*usage.*|stat|failcnt)"
 )
 
@@ -36,6 +37,9 @@ def observe(scene: Scene, *, tasks: bool = True) -> State:
         for mount in tree.mounts:
             if scene.owns(mount.point):
                 state[f"{tree.id} at {mount.point}"] = f"{mount.root} {mount.source}"
+        if tree.mounted:
+            kept = backend.attributes(Place(tree.id)).get(KEPT, "").splitlines()
+            state[f"{tree.id} keeps"] = "; ".join(line for line in kept if scene.name in line)
         for place in _containers(scene, backend, tree):
             state.update(_container(scene, backend, place, tasks))
     state.update({_directory(path): "" for path in _directories(scene, backend)})
