@@ -15,6 +15,7 @@ from pcont.errors import LimitReached
 from pcont.steps import Step
 from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Memory
+from pcont.steps.rounds import ahead
 from pcont.steps.settings import Value
 from pcont.steps.who import processes_in
 from pcont.subsys import freezer, pids
@@ -53,6 +54,10 @@ class Kill(Step):
             return
         for place in self._tops(pids.TABLE.name):
             _set(backend, memory, place, pids.MAX, "0")
+        with ahead():
+            self._kill(backend, memory)
+
+    def _kill(self, backend: Backend, memory: Memory) -> None:
         with contextlib.ExitStack() as stack:
             for place in self._tops(subsys.FREEZER) if self.freeze else ():
                 stack.enter_context(frozen(backend, memory, place))

@@ -71,6 +71,7 @@ class Load:
     """A load whose root waits to be let go; `running` ends it."""
 
     program: str
+    session = False  # whether it is started in a session of its own, like somebody else's
 
     def __init__(self, *words: object, slots: int = 0) -> None:
         program = built(self.program)
@@ -85,6 +86,7 @@ class Load:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(table,),
+                start_new_session=self.session,
             )
         finally:
             os.close(table)
@@ -214,9 +216,13 @@ class Beats(Lineages):
 
 
 class Bomb(Load):
-    """A fork bomb, inside the container of pids at `folder`, which has to have a limit."""
+    """A fork bomb, inside the container of pids at `folder`, which has to have a limit.
+
+    It is somebody else's: as such the scheduler sets it apart from whoever ends it (autogroups).
+    """
 
     program = "bomb"
+    session = True
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
