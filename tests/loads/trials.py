@@ -149,6 +149,7 @@ def explosion(
     folder = place.folder("pids", path)
     with place.load(Bomb(str(folder)), path) as bomb:
         assert eventually(lambda: int((folder / "pids.current").read_text()) == tasks)
+        assert eventually(lambda: bomb.started >= tasks - 1)  # each of them has had its turn
         seen = _Above(place)
         outcome = watched(command(place, path), seen.look)
         there = [tree for tree in place.trees if place.folder(tree, path).exists()]
