@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from errno import ENOBUFS
 
 from pcont.proc import Proc
@@ -40,14 +40,14 @@ class Family:
 
     def __init__(self, proc: Proc, pid: int) -> None:
         self._proc = proc
+        self._root = pid
         self._pids = {pid}
         self.adopted: set[int] = set()
+        self._orphans: set[int] = set()
         self._events: socket.socket | None = None
-        before = proc.parents()
-        self._add(before.items())
+        self._add(proc.parents().items())
         first = proc.last_pid()
         self._look_for_children()
-        beside = {one for parent in _line(pid, before) for one in proc.children(parent)}
         with contextlib.suppress(PermissionError, ConnectionError):
             self._events = _subscribe()
         last = proc.last_pid()
@@ -57,8 +57,7 @@ class Family:
         self._add((child, parent) for _, child, parent in told)
         if any(what == WHAT_EXIT and child in self._pids for what, child, _ in told):
             forked = {child for what, child, _ in told if what == WHAT_FORK}
-            other = forked | beside
-            self._adopt(pid, lambda one: _between(first, one, last) and one not in other)
+            self._orphans = self._maybe(pid, first, last) - forked
 
     def close(self) -> None:
         """Listen no more."""
@@ -71,11 +70,12 @@ class Family:
         The kernel tells of a fork a moment after it: `thorough` finds what it has not told yet.
         """
         self._take_forks()
-        if thorough or not self.complete:
+        if thorough or self._orphans or not self.complete:
             found = self._proc.parents()
             # An id that was used again in between is told of before its new owner can fork.
             self._take_forks()
             self._add(found.items())
+            self._adopt(found)
         # Who has ended stays: what it has forked may be told of later.
         return {pid for pid in self._pids if self._proc.exists(pid)}
 
@@ -97,21 +97,30 @@ class Family:
             new = {child for pid in new for child in self._proc.children(pid)} - self._pids
             self._pids |= new
 
-    def _adopt(self, pid: int, begun: Callable[[int], bool]) -> None:
-        """Those that were forked just before the first event, and lost their parent after it.
+    def _maybe(self, pid: int, first: int, last: int) -> set[int]:
+        """Who may have been forked just before the first event, and have lost his parent after it.
 
-        That was between two looks for children. They are in the same containers as the process,
-        and have a parent that other orphans of the family have: or any that could be it.
+        That was between two looks for children. They are in the same containers as the process.
         """
-        parents = self._proc.parents()
-        given = {parents[one] for one in self._pids - {pid} if one in parents} - self._pids
-        reapers = given or {1, *_line(pid, parents)}
-        for one in filter(begun, set(parents) - self._pids):
-            with contextlib.suppress(ProcessLookupError):
-                alike = self._proc.of(one, "cgroup") == self._proc.of(pid, "cgroup")
-                if alike and parents[one] in reapers:
-                    self.adopted.add(one)
-        self._pids |= self.adopted
+        found = set()
+        for one in self._proc.processes():
+            if _between(first, one, last) and one not in self._pids:
+                with contextlib.suppress(ProcessLookupError):
+                    if self._proc.of(one, "cgroup") == self._proc.of(pid, "cgroup"):
+                        found.add(one)
+        return found
+
+    def _adopt(self, parents: dict[int, int]) -> None:
+        """Those of them whose parent is the one that orphans of the family are given to.
+
+        As long as no orphan is known, only init is sure not to have started them itself.
+        """
+        orphans = (self._pids - {self._root}) & set(parents)
+        given = {parents[one] for one in orphans} - self._pids
+        mine = {one for one in self._orphans if parents.get(one) in (given or {1})}
+        self.adopted |= mine
+        self._pids |= mine
+        self._orphans = set() if given else self._orphans - mine
 
     def _take_forks(self) -> None:
         """What was told since: in the order in which it came, so that ids may be used again."""
@@ -138,13 +147,6 @@ def _between(first: int, pid: int, last: int) -> bool:
     if first <= last:
         return first < pid <= last
     return pid > first or pid <= last
-
-
-def _line(pid: int, parents: dict[int, int]) -> Iterator[int]:
-    """Those that a process descends from."""
-    while pid in parents:
-        pid = parents[pid]
-        yield pid
 
 
 def _subscribe() -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -16,6 +17,14 @@ IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
 # How long an example takes says nothing about whether it holds.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """What nohup, or a shell for its background jobs, has had ignored would wait for ever."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            python_s = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, python_s)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
