@@ -27,6 +27,7 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.ops import doctor, mounting, running, settings, unmounting
 from pcont.proc import Proc
+from pcont.site import kept_in
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
@@ -364,14 +365,19 @@ def _hierarchies() -> list[str]:
 
 
 def _containers() -> list[str]:
-    """The top containers of this process's tests, in every hierarchy that can be seen."""
-    backend = Cgroupfs()
-    return [
-        f"{tree.id}:/{name}"
-        for tree in backend.trees()
-        for name in (backend.children(Place(tree.id)) if tree.mounted else ())
-        if name.startswith(f"pct{os.getpid()}-")
-    ]
+    """The top containers of this process's tests, in every hierarchy that can be seen.
+
+    And for which of its hierarchies pcont keeps something in others.
+    """
+    backend, mine = Cgroupfs(), f"pct{os.getpid()}-"
+    found = []
+    for tree in backend.trees():
+        root = Place(tree.id)
+        names = backend.children(root) if tree.mounted else []
+        found += [f"{tree.id}:/{name}" for name in names if name.startswith(mine)]
+        if tree.mounted and not tree.name:
+            found += [str(one) for one in kept_in(backend, tree.id) if mine in one.line]
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcont.backend import Backend, Place, TreeRequest
+from pcont.site import KEPT
 from pcont.steps.mounts import dissolve
+from pcont.subsys import numtasks
 from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
 
 SLEEPER = """
@@ -142,12 +144,23 @@ class Scene:
         for tree in backend.trees():
             root = Place(tree.id)
             if tree.mounted and not tree.name:
+                self._forget(backend, root)
                 tops = [root.child(name) for name in backend.children(root) if self.owns(name)]
                 for top in tops:
                     _remove(backend, top)
         for tree in backend.trees():
             if self.owns(tree.id):
                 self._unmount(backend, TreeRequest(tree.controllers, tree.name))
+
+    def _forget(self, backend: Backend, root: Place) -> None:
+        """What pcont keeps in a tree of others for this test."""
+        attributes = backend.attributes(root)
+        lines = attributes.get(KEPT, "").splitlines()
+        rest = [line for line in lines if self.name not in line]
+        if rest != lines:
+            backend.set_attribute(root, KEPT, "\n".join(rest) or None)
+            for name in set(attributes) & set(numtasks.TABLE.by_name):
+                backend.set_attribute(root, name, None)
 
     def _go_home(self, backend: Backend) -> None:
         for tree, path in backend.membership(os.getpid()).items():
