@@ -189,7 +189,7 @@ class Task:
 class Family(Protocol):
     """The processes that descend from one. `complete`: none can have been missed.
 
-    `adopted`: those of which nobody told who started them, and which can only be of the family.
+    `adopted`: those of it by all that is known, of which nobody told who started them.
     """
 
     complete: bool

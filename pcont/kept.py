@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EACCES, EINVAL, ENOENT
 from typing import Any, NoReturn, cast
 
@@ -42,14 +42,12 @@ class Plan:
 
 def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
     """A write to a kept file, by the rules; OSError as the kernel would have it."""
-    roots = kept_roots(backend, place)
-    row = _row(roots, place, file)
-    if row is None:
+    found = _find(backend, place, file)
+    if found is None:
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), backend.show(place, file))
+    row, site = found
     if not row.writable:
         raise PermissionError(EACCES, os.strerror(EACCES), backend.show(place, file))
-    name = file.partition(".")[0]
-    site = LiveSite(backend, place, roots[name], name)
     try:
         wanted = row.type.parse(text)
     except (ValueError, OverflowError):
@@ -60,8 +58,9 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
             _refuse(backend, place, file, breach.errno)
     if row.computed:
         return Plan()
-    root = LiveSite(backend, site.top, site.top, name, {(place, file): wanted})
-    return Plan(row.type.show(wanted), tuple(_unlike(root, following(_table(name), root))))
+    root = replace(site, place=site.top, wanted={(place, file): wanted})
+    follows = _unlike(root, following(_table(site.subsystem), root))
+    return Plan(row.type.show(wanted), tuple(follows))
 
 
 def following(table: Subsystem, root: LiveSite) -> list[Follow]:
@@ -89,12 +88,14 @@ def _unlike(root: LiveSite, found: Iterable[Follow]) -> Iterator[Follow]:
                 yield where, file, text
 
 
-def _row(roots: dict[str, Place], place: Place, file: str) -> ControlFile | None:
-    """The row of a kept file, if it is there."""
+def _find(backend: Backend, place: Place, file: str) -> tuple[ControlFile, LiveSite] | None:
+    """The row of a kept file that is there, and the container as its rules see it."""
     name = file.partition(".")[0]
-    root = roots.get(name)
+    root = kept_roots(backend, place).get(name)
     row = _table(name).by_name.get(file) if root else None
-    return row if row and row.where.holds(place == root) else None
+    if root is None or row is None or not row.where.holds(place == root):
+        return None
+    return row, LiveSite(backend, place, root, name)
 
 
 def _refuse(backend: Backend, place: Place, file: str, errno: int) -> NoReturn:
@@ -130,15 +131,11 @@ class _Keeping:
 
     def read(self, place: Place, file: str) -> str:
         """The whole text of a control file."""
-        if not subsys.is_kept(file.partition(".")[0]):
+        found = _find(self._self, place, file) if subsys.is_kept_file(file) else None
+        if found is None:
             return self._kernel.read(place, file)
-        roots = kept_roots(self._kernel, place)
-        row = _row(roots, place, file)
-        if row is None:
-            return self._kernel.read(place, file)
+        row, site = found
         if row.computed:
-            name = file.partition(".")[0]
-            site = LiveSite(self._self, place, roots[name], name)
             return f"{row.type.show(row.computed(site))}\n"
         text = self._kernel.attributes(place).get(file)
         return f"{row.type.show(row.default) if text is None else text}\n"
@@ -147,7 +144,7 @@ class _Keeping:
         """One write(2); or what is kept, and what follows, one after the other."""
         if file in subsys.TASK_FILES:
             self._check_entry(place, self._entry_rules(place))
-        if not subsys.is_kept(file.partition(".")[0]):
+        if not subsys.is_kept_file(file):
             self._kernel.write(place, file, text)
             return
         planned = plan(self._self, place, file, text)

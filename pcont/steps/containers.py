@@ -109,7 +109,7 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
     found = []
     for file, writable in backend.files(place).items():
         # What pcont keeps is an attribute, and comes back as such.
-        if subsys.keeps(file, writable) and not subsys.is_kept(file.partition(".")[0]):
+        if subsys.keeps(file, writable) and not subsys.is_kept_file(file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))

@@ -32,11 +32,6 @@ class Setting:
         return self.text or "\n"
 
 
-def is_kept(setting: Setting) -> bool:
-    """Whether it is for a file that pcont keeps itself."""
-    return subsys.is_kept(setting.file.partition(".")[0])
-
-
 @dataclass
 class Affinities(Fact):
     """The CPUs that tasks could run on, each with the clock tick at which the task began."""
@@ -130,7 +125,7 @@ class Write(Step):
 
     @staticmethod
     def _told(backend: Backend, one: Setting) -> list[str]:
-        if not is_kept(one):
+        if not subsys.is_kept_file(one.file):
             return [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
         lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # Of what is not there yet, or refused, nothing more can be told.
@@ -157,7 +152,7 @@ class Write(Step):
     def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
-            if is_kept(one):
+            if subsys.is_kept_file(one.file):
                 planned = kept.plan(backend, one.place, one.file, one.written)
             else:
                 with self._known(backend, memory, one):

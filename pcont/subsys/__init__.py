@@ -116,6 +116,11 @@ def is_kept(name: str) -> bool:
     return "=" not in name and name in others()
 
 
+def is_kept_file(file: str) -> bool:
+    """Whether a control file is one of those."""
+    return is_kept(file.partition(".")[0])
+
+
 def over(name: str) -> str:
     """The controller of the kernel that a kept subsystem stands on, if it stands on one."""
     table = load(name) if is_kept(name) else None
