@@ -82,7 +82,7 @@ class RemoveDirectory(Step):
         return [f"rmdir {quote(self.directory)}"]
 
     def do(self, backend: Backend, memory: Memory) -> None:
-        with contextlib.suppress(OSError), memory.of(Directory(self.directory)):
+        with memory.of(Directory(self.directory)), contextlib.suppress(OSError):
             backend.remove_directory(self.directory)
 
 
