@@ -247,12 +247,16 @@ class Cgroupfs:
         # The descriptor pins the process: what is looked at is what is signalled.
         descriptor = os.pidfd_open(pid)
         try:
-            inside = [self.membership(task).get(place.tree) for task in self.threads(pid)]
-            if place.path not in inside:
+            if not self._has(place, pid) and not any(
+                self._has(place, task) for task in self.threads(pid)
+            ):
                 raise no_task(pid)
             signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
+
+    def _has(self, place: Place, task: int) -> bool:
+        return self.membership(task).get(place.tree) == place.path
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +23,16 @@ from pcont.subsys import freezer, pids
 
 PATIENCE = 10.0
 PAUSE = 0.01
+PIDS = pids.TABLE.name
 
 
 @dataclass
 class Kill(Step):
-    """SIGKILL for everything inside, again and again until nobody is left or patience ends.
+    """SIGKILL for everything inside, until nobody is left, or nobody ends any more.
 
-    Where the freezer is among the trees, all stand still until each one has its signal; where
-    pids is, nobody can fork. `allowed` is asked before a process is killed, and may raise.
+    Where pids is among the trees, nobody can fork meanwhile; else where the freezer is, all stand
+    still until each one has its signal. `allowed` is asked before a process is killed, and may
+    raise.
     """
 
     places: Sequence[Place]
@@ -42,38 +45,55 @@ class Kill(Step):
         lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
         if not lines:
             return []
-        for place in self._tops(subsys.FREEZER) if self.freeze else ():
+        for place in self._freezing(backend):
             lines = told_frozen(backend, place, lines)
         others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
         lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
-        held = [backend.show(place, pids.MAX) for place in self._tops(pids.TABLE.name)]
+        held = [backend.show(place, pids.MAX) for place in self._tops(PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
     def do(self, backend: Backend, memory: Memory) -> None:
         if not processes_in(backend, self.places):
             return
-        for place in self._tops(pids.TABLE.name):
+        for place in self._tops(PIDS):
             _set(backend, memory, place, pids.MAX, "0")
         with ahead():
             self._kill(backend, memory)
 
     def _kill(self, backend: Backend, memory: Memory) -> None:
         with contextlib.ExitStack() as stack:
-            for place in self._tops(subsys.FREEZER) if self.freeze else ():
+            for place in self._freezing(backend):
                 stack.enter_context(frozen(backend, memory, place))
-            self._signal(backend)
+            self._signal(backend, processes_in(backend, self.places))
         # What others had frozen does not die before it thaws.
         for place in self._tops(subsys.FREEZER):
             _set(backend, memory, place, freezer.STATE, freezer.THAWED)
-        limit = time.monotonic() + PATIENCE
-        while self._signal(backend):
+        self._until_nobody_is_left(backend)
+
+    def _until_nobody_is_left(self, backend: Backend) -> None:
+        """Who is new has the signal at once; the others once more where nobody has ended since."""
+        least, limit = sys.maxsize, time.monotonic() + PATIENCE
+        while inside := processes_in(backend, self.places):
             signals.check()
-            if time.monotonic() > limit:
+            looked = time.monotonic()
+            if len(inside) < least:
+                least, limit = len(inside), looked + PATIENCE
+                inside = {pid: place for pid, place in inside.items() if pid not in self.killed}
+            self._signal(backend, inside)
+            if looked > limit:
                 raise LimitReached(
-                    f"cannot {self.doing}: tasks are still there after {PATIENCE:.0f} s of killing",
+                    f"cannot {self.doing}: in {PATIENCE:.0f} s of killing they were never fewer "
+                    f"than {least}",
                     hint="they fork faster than they die, or wait for a device (state D)",
                 )
-            time.sleep(PAUSE)
+            # Those who are to end need the CPU, too.
+            time.sleep(max(PAUSE, time.monotonic() - looked))
+
+    def _freezing(self, backend: Backend) -> list[Place]:
+        """What is frozen for it: nothing where none can fork, as all would have to run for that."""
+        held = processes_in(backend, [one for one in self.places if PIDS in one.controllers])
+        free = processes_in(backend, self.places).keys() - held.keys()
+        return self._tops(subsys.FREEZER) if self.freeze and free else []
 
     def _frozen_by_others(self, backend: Backend) -> list[Place]:
         """What is frozen before anything is done."""
@@ -92,15 +112,13 @@ class Kill(Step):
             if not any(one != place and below(place.path, one.path) for one in places)
         ]
 
-    def _signal(self, backend: Backend) -> bool:
-        """One signal for each who is there, the youngest first; whether anybody was."""
-        inside = processes_in(backend, self.places)
+    def _signal(self, backend: Backend, inside: dict[int, Place]) -> None:
+        """One signal for each of them, the youngest first."""
         self.allowed(inside)
         for pid in sorted(inside, reverse=True):
             with contextlib.suppress(ProcessLookupError):
                 backend.kill(pid, signal.SIGKILL, inside[pid])
                 self.killed.add(pid)
-        return bool(inside)
 
     def lost(self) -> list[str]:
         return [f"{len(self.killed)} killed"] if self.killed else []

@@ -111,7 +111,6 @@ def test_a_fork_bomb_dies_and_nobody_escapes(trees: Arenas, freezer: list[str]) 
     with trees(*freezer, "pids", named=1) as place:
         bang = explosion(place, "/bomb", TASKS)
         assert bang.outcome.status == 0, bang.outcome.err
-        assert bang.tasks >= TASKS - 1
         assert bang.looks > 0
         assert (bang.alive, bang.above, bang.there) == (0, 0, []), bang
 

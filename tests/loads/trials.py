@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from typing import IO
 
+from pcont.cli import main
 from tests.loads import HOLD, Bomb, Daemons, running
 from tests.loads.arena import Arena
 from tests.waiting import eventually
@@ -26,18 +30,45 @@ class Outcome:
     seconds: float
 
 
-def watched(words: Sequence[str], look: Callable[[], None]) -> Outcome:
+# A command on its way: asked, it tells its exit status once it has one.
+Status = Callable[[], "int | None"]
+Start = Callable[[Sequence[str], IO[str], IO[str]], Status]
+
+
+def started(words: Sequence[str], out: IO[str], err: IO[str]) -> Status:
+    """A command, as it is typed."""
+    return subprocess.Popen(words, stdout=out, stderr=err).poll
+
+
+def forked(words: Sequence[str], out: IO[str], err: IO[str]) -> Status:
+    """A command of pcont without the start of Python, which takes seconds in a guest."""
+    assert tuple(words[: len(PCONT)]) == PCONT
+    own = [*words[PCONT.index("--backend") :]]
+    process = multiprocessing.get_context("fork").Process(target=_become, args=(own, out, err))
+    process.start()
+    return lambda: process.exitcode
+
+
+def _become(words: list[str], out: IO[str], err: IO[str]) -> None:
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(words)
+    out.flush()
+    err.flush()
+    sys.exit(status)
+
+
+def watched(words: Sequence[str], look: Callable[[], None], start: Start = started) -> Outcome:
     """Run a command, and look on until it ends."""
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        with subprocess.Popen(words, stdout=out, stderr=err) as process:
-            while process.poll() is None:
-                look()
-                time.sleep(0.0005)
+        status = start(words, out, err)
+        while (ended := status()) is None:
+            look()
+            time.sleep(0.0005)
         seconds = time.monotonic() - begun
         out.seek(0)
         err.seek(0)
-        return Outcome(process.returncode, out.read(), err.read(), seconds)
+        return Outcome(ended, out.read(), err.read(), seconds)
 
 
 def nothing() -> None:
@@ -126,12 +157,11 @@ class _First:
 class Explosion:
     """What a command made of a fork bomb.
 
-    `tasks` were started in all; `alive` are those that it left; `above` the tasks that were seen in
-    the parent meanwhile, in so many `looks`; `there` the trees that still have the container.
+    `alive` are the tasks that it left; `above` those that were seen in the parent meanwhile, in so
+    many `looks`; `there` the trees that still have the container.
     """
 
     outcome: Outcome
-    tasks: int
     alive: int
     above: int
     looks: int
@@ -143,17 +173,17 @@ def explosion(
     path: str,
     tasks: int,
     command: Callable[[Arena, str], Sequence[str]] = rm_kill,
+    start: Start = started,
 ) -> Explosion:
     """Let a fork bomb fill a container of so many tasks, and remove it."""
     place.ok("create", place.at(path), "-s", f"pids.max={tasks}")
     folder = place.folder("pids", path)
     with place.load(Bomb(str(folder)), path) as bomb:
         assert eventually(lambda: int((folder / "pids.current").read_text()) == tasks)
-        assert eventually(lambda: bomb.started >= tasks - 1)  # each of them has had its turn
         seen = _Above(place)
-        outcome = watched(command(place, path), seen.look)
+        outcome = watched(command(place, path), seen.look, start)
         there = [tree for tree in place.trees if place.folder(tree, path).exists()]
-        return Explosion(outcome, bomb.started, bomb.alive(), seen.tasks, seen.looks, there)
+        return Explosion(outcome, bomb.alive(), seen.tasks, seen.looks, there)
 
 
 @dataclass
