@@ -54,7 +54,7 @@ def _refuse(number: int, where: str) -> NoReturn:
     raise OSError(number, os.strerror(number), where)
 
 
-@dataclass
+@dataclass(slots=True)
 class Known:
     """A task that was attached, or looked at: where it is, and what has been charged for it."""
 
@@ -66,7 +66,7 @@ class Known:
     nodes: dict[int, Node] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A container of the model; `values` has only what was written.
 
@@ -88,7 +88,8 @@ class Node:
 
     @property
     def path(self) -> str:
-        return join(self.parent.path, self.name) if self.parent else "/"
+        names = [node.name for node in self.upwards() if node.parent]
+        return "/" + "/".join(reversed(names))
 
     @property
     def machine(self) -> Machine:
@@ -116,33 +117,38 @@ class Node:
     def forget_used(self) -> None:
         self.times.clear()
 
+    def has(self, file: str) -> bool:
+        """Whether this container has such a file."""
+        row = self.tree.rows.get(file)
+        return row is not None and row.where.holds(self.parent is None)
+
     def row(self, file: str) -> ControlFile:
         """The file's row; KeyError where this container has no such file."""
-        row = self.tree.rows[file]
-        if not row.where.holds(self.parent is None):
+        if not self.has(file):
             raise KeyError(file)
-        return row
+        return self.tree.rows[file]
 
     def charge(self, cpu: int, user: int, system: int) -> None:
         """Time used on a CPU, here and so in every container above."""
-        for node in self._upwards():
+        for node in self.upwards():
             before = node.times.get(cpu, (0, 0))
             node.times[cpu] = (before[0] + user, before[1] + system)
 
     def enter(self, task: int) -> None:
         """A task comes, and is counted here and in every container above."""
         self.tasks.add(task)
-        for node in self._upwards():
+        for node in self.upwards():
             node.count += 1
             node.most = max(node.most, node.count)
 
     def leave(self, task: int) -> None:
         """A task goes."""
         self.tasks.remove(task)
-        for node in self._upwards():
+        for node in self.upwards():
             node.count -= 1
 
-    def _upwards(self) -> Iterator[Node]:
+    def upwards(self) -> Iterator[Node]:
+        """The container itself, and each one above it."""
         node: Node | None = self
         while node:
             yield node
@@ -193,6 +199,7 @@ class Model:
         self.proc = proc or Proc()
         self.active: list[ModelTree] = []
         self.known: dict[int, Known] = {}
+        self.live: dict[int, Known] = {}  # of them, those whose end nobody tells
         self.ended: dict[int, int] = {}
         self.directories: set[str] = set()
         self.next_number = 1
@@ -256,8 +263,8 @@ class Model:
         tree.mounts.remove(mount)
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
-            for task in self.known.values():
-                task.nodes.pop(tree.number, None)
+            for task in tree.root.tasks:
+                del self.known[task].nodes[tree.number]
 
     def _mounted(self, point: str) -> tuple[ModelTree, Mount]:
         for tree in self.active:
@@ -308,10 +315,7 @@ class Model:
             if not word:
                 continue
             if word not in node.nodes:
-                is_file = word in node.tree.rows and node.tree.rows[word].where.holds(
-                    not node.parent
-                )
-                _refuse(ENOTDIR if is_file else ENOENT, self.show(place))
+                _refuse(ENOTDIR if node.has(word) else ENOENT, self.show(place))
             node = node.nodes[word]
         return node
 
@@ -321,7 +325,7 @@ class Model:
         parent = self._node(place.parent)
         if len(os.fsencode(self.show(place))) >= PATH_MAX:
             _refuse(ENAMETOOLONG, self.show(place))
-        if place.name in parent.nodes or place.name in self.files(place.parent):
+        if place.name in parent.nodes or parent.has(place.name):
             _refuse(EEXIST, self.show(place))
         node = Node(parent.tree, place.name, parent)
         for row in parent.tree.rows.values():
@@ -333,7 +337,7 @@ class Model:
 
     def remove(self, place: Place) -> None:
         node = self._node(place)
-        self._reap()
+        self._reap(self._live_in(node))
         if node.parent is None or node.tasks or node.nodes:
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
@@ -343,12 +347,13 @@ class Model:
 
     def files(self, place: Place) -> dict[str, bool]:
         node = self._node(place)
-        rows = [row for row in node.tree.rows.values() if row.where.holds(node.parent is None)]
-        return {row.name: row.writable for row in sorted(rows, key=lambda row: row.name)}
+        rows = node.tree.rows
+        return {file: rows[file].writable for file in sorted(rows) if node.has(file)}
 
     def read(self, place: Place, file: str) -> str:
         node, row = self._row(place, file)
-        self._reap()
+        if file in subsys.TASK_FILES or row.derived:
+            self._reap(self._live_below(node))
         if file in subsys.TASK_FILES:
             return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
         return f"{row.type.show(node.value(file))}\n"
@@ -387,6 +392,7 @@ class Model:
         if not row.writable:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         if file in subsys.TASK_FILES:
+            self._reap(self.live.values())
             self._attach(node, text, file == "cgroup.procs", where)
         else:
             self._assign(node, row, text, where)
@@ -400,11 +406,11 @@ class Model:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
         except OverflowError as err:
             raise WriteRefused(ERANGE, os.strerror(ERANGE), where) from err
+        self._reap(self._live_below(node))
         for rule in row.rules:
             self._check(rule(node, Wanted(node, row.name, wanted)), where)
         node.values[row.name] = wanted
         if row.effect:
-            self._reap()
             row.effect(node)
         if row.moves_affinity:
             for task in node.tasks:
@@ -457,7 +463,8 @@ class Model:
         return self.proc.threads(pid)
 
     def membership(self, task: int) -> dict[str, str]:
-        self._reap()
+        if task in self.live:
+            self._reap([self.live[task]])
         self.task(task)
         nodes = self._nodes_of(task)
         return {
@@ -472,9 +479,11 @@ class Model:
         return contextlib.nullcontext()
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        node, where = self._node(place), self.show(place, "tasks")
+        self._reap(self.live.values())
         for task in tasks:
             try:
-                self.write(place, "tasks", str(task))
+                self._attach(node, str(task), False, where)
                 yield task
             except ProcessLookupError:
                 pass
@@ -486,7 +495,7 @@ class Model:
             raise no_task(pid)
         for task in tasks:
             self.ended[task] = self.proc.task(task).start
-        self._reap()
+        self._reap([self.live[task] for task in tasks if task in self.live])
 
     def affinity(self, task: int) -> Ids:
         self.task(task)
@@ -497,7 +506,6 @@ class Model:
 
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
         """In the kernel's order: the number, the task, may it move at all, may it enter."""
-        self._reap()
         try:
             task = INTEGER.parse(text.strip())
             if not 0 <= task < 1 << 31:
@@ -536,15 +544,27 @@ class Model:
             leader = self.known.get(live.pid)
             cpus = leader.cpus if leader else self.hardware.cpus
             one = Known(task, live.pid, live.start, cpus, self.proc.cpu_time(task))
-            self.known[task] = one
+            self.known[task] = self.live[task] = one
             for node in dict(leader.nodes).values() if leader else ():
                 one.nodes[node.tree.number] = node
                 node.enter(task)
         return self.known[task]
 
-    def _reap(self) -> None:
-        """Charge the time that was used, and forget those who have ended."""
-        for task in list(self.known.values()):
+    def _live_in(self, node: Node) -> list[Known]:
+        return [self.live[task] for task in self.live.keys() & node.tasks]
+
+    def _live_below(self, node: Node) -> Iterable[Known]:
+        """Who is counted here; in the root, also who was never put anywhere."""
+        if node.parent is None:
+            return self.live.values()
+        if not node.nodes:
+            return self._live_in(node)
+        where = ((task, task.nodes.get(node.tree.number)) for task in self.live.values())
+        return (task for task, at in where if at and node in at.upwards())
+
+    def _reap(self, tasks: Iterable[Known]) -> None:
+        """Charge the time that these have used, and forget those who have ended."""
+        for task in list(tasks):
             try:
                 live = self.task(task.id)
                 gone = live.gone or live.start != task.start
@@ -553,7 +573,7 @@ class Model:
             except ProcessLookupError:
                 gone = True
             if gone:
-                del self.known[task.id]
+                del self.known[task.id], self.live[task.id]
                 for node in task.nodes.values():
                     node.leave(task.id)
 

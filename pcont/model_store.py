@@ -7,13 +7,15 @@ A file that is not understood is refused, and stays as it is.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from pcont import lock
-from pcont.backend import Mount
+from pcont.backend import Mount, join
 from pcont.backend_model import Known, Model, ModelTree, Node
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.proc import machine
@@ -21,8 +23,9 @@ from pcont.procfs import CpuTime
 from pcont.tables import Machine
 from pcont.values import ID_LIST
 
-VERSION = 2
-READABLE = (1, VERSION)  # 1 had no freezer and no pids, and counted no tasks
+VERSION = 3
+# 1 had no freezer and no pids, and counted no tasks; both had containers within containers.
+READABLE = (1, 2, VERSION)
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
@@ -38,7 +41,8 @@ class StoredModel(Model):
 
     def __init__(self, file: str | None = None) -> None:
         super().__init__(machine())
-        self.file = os.path.abspath(file or default_file())
+        # What a link leads to, so that whoever comes by another name takes the same turns.
+        self.file = os.path.realpath(file or default_file())
         self._depth = 0
         self._load()
 
@@ -58,28 +62,29 @@ class StoredModel(Model):
             except OSError as err:
                 raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
             self._load()
-            before = _text(self)
             self._depth = 1
             try:
                 yield
             finally:
                 self._depth = 0
                 # What a failed command could not put back is there, as it would be in the kernel.
-                if _text(self) != before:
-                    self._save()
+                text = _text(self)
+                if text != self._kept:
+                    self._save(text)
 
     def _load(self) -> None:
         try:
             with open(self.file, encoding="utf-8", errors="surrogateescape") as stream:
                 text = stream.read()
         except FileNotFoundError:
+            super().__init__(machine())
+            self._kept = _text(self)
             return
         except OSError as err:
-            raise from_oserror(
-                err, "read the model's state", hint="use another --state FILE"
-            ) from err
+            raise from_oserror(err, "read the model's state", hint=ANOTHER) from err
         try:
-            state = json.loads(text)
+            with _none_is_garbage():
+                state = json.loads(text)
             version = state["version"]
         except NOT_OURS as err:
             raise self._corrupt(err) from err
@@ -90,9 +95,11 @@ class StoredModel(Model):
                 hint="use the pcont that wrote it, or another --state FILE",
             )
         try:
-            _restore(self, state)
+            with _none_is_garbage():
+                _restore(self, state)
         except NOT_OURS as err:
             raise self._corrupt(err) from err
+        self._kept = text
 
     def _corrupt(self, err: Exception) -> PcontError:
         return PcontError(
@@ -101,21 +108,53 @@ class StoredModel(Model):
             hint="move the file away to begin anew, or use another --state FILE",
         )
 
-    def _save(self) -> None:
+    def _save(self, text: str) -> None:
         # Whoever saves has the lock: one name does for all, and a killed one's is written over.
-        name, directory = f"{self.file}.new", os.path.dirname(self.file)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(name, flags, 0o600)
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(_text(self))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, self.file)
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        new = f"{self.file}.new"
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            _write(new, text)
+            os.replace(new, self.file)
+            _sync_directory(os.path.dirname(self.file))
+        except OSError as err:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
+
+
+def _write(name: str, text: str) -> None:
+    """A file of this text, which is on the disk then."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(name, flags, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_directory(directory: str) -> None:
+    """What was renamed in it is on the disk then, too."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# Many containers and tasks have the same lists.
+_show_ids = lru_cache(ID_LIST.show)
+_parse_ids = lru_cache(ID_LIST.parse)
+
+
+@contextlib.contextmanager
+def _none_is_garbage() -> Iterator[None]:
+    """While so many objects are made, and all stay, looking for garbage takes half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _text(model: Model) -> str:
@@ -143,18 +182,26 @@ def _tree(tree: ModelTree) -> dict[str, Any]:
         "controllers": tree.controllers,
         "name": tree.name,
         "mounts": [vars(mount) for mount in tree.mounts],
-        "root": _container(tree.root),
+        "containers": [_container(node) for node in _parents_first(tree.root)],
     }
+
+
+def _parents_first(root: Node) -> Iterator[Node]:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(node.nodes.values())
 
 
 def _container(node: Node) -> dict[str, Any]:
     rows = node.tree.rows
     return {
+        "path": node.path,
         "values": {file: rows[file].type.show(value) for file, value in node.values.items()},
         "attributes": node.attributes,
         "times": {str(cpu): times for cpu, times in node.times.items()},
         "most": node.most,
-        "children": {name: _container(child) for name, child in node.nodes.items()},
     }
 
 
@@ -163,7 +210,7 @@ def _task(task: Known) -> dict[str, Any]:
         "id": task.id,
         "pid": task.pid,
         "start": task.start,
-        "cpus": ID_LIST.show(task.cpus),
+        "cpus": _show_ids(task.cpus),
         "charged": vars(task.charged),
         "paths": {str(number): node.path for number, node in task.nodes.items()},
     }
@@ -177,44 +224,63 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     model.next_number = int(state["next_number"])
     model.directories = set(state["directories"])
     model.active = []
+    nodes: dict[int, dict[str, Node]] = {}
     for facts in state["trees"]:
         tree = ModelTree(
             facts["number"], tuple(facts["controllers"]), facts["name"], model.hardware
         )
         tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
-        _fill(tree.root, facts["root"])
+        nested = "containers" not in facts
+        nodes[tree.number] = _fill(
+            tree, _nested("/", facts["root"]) if nested else facts["containers"]
+        )
         model.active.append(tree)
     model.ended = {int(task): int(start) for task, start in state["ended"].items()}
-    model.known = {}
+    model.known, model.live = {}, {}
     for facts in state["tasks"]:
-        _restore_task(model, facts)
+        _restore_task(model, facts, nodes)
 
 
-def _fill(node: Node, facts: dict[str, Any]) -> None:
+def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, Node]:
+    """The containers of a tree by their paths, each after the one that it is in."""
+    found = {"/": tree.root}
+    for facts in containers:
+        path = facts["path"]
+        if path != "/":
+            above, _, name = path.rpartition("/")
+            parent = found[above or "/"]
+            if not name or path in found:
+                raise ValueError(f"{path!r} is no container")
+            parent.nodes[name] = found[path] = Node(tree, name, parent)
+        _restore_container(found[path], facts)
+    return found
+
+
+def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     rows = node.tree.rows
     node.values = {file: rows[file].type.parse(text) for file, text in facts["values"].items()}
     node.attributes = dict(facts["attributes"])
     node.most = int(facts.get("most", 0))
     node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
+
+
+def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A container and those below it, as versions 1 and 2 had them."""
+    yield {**facts, "path": path}
     for name, below in facts["children"].items():
-        node.nodes[name] = Node(node.tree, name, node)
-        _fill(node.nodes[name], below)
+        yield from _nested(join(path, name), below)
 
 
-def _restore_task(model: Model, facts: dict[str, Any]) -> None:
+def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
     task = Known(
         facts["id"],
         facts["pid"],
         facts["start"],
-        ID_LIST.parse(facts["cpus"]),
+        _parse_ids(facts["cpus"]),
         CpuTime(**facts["charged"]),
     )
-    model.known[task.id] = task
-    for tree in model.active:
-        path = facts["paths"].get(str(tree.number))
-        if path is not None:
-            node = tree.root
-            for word in path.split("/"):
-                node = node.nodes[word] if word else node
-            node.enter(task.id)
-            task.nodes[tree.number] = node
+    model.known[task.id] = model.live[task.id] = task
+    for number, path in facts["paths"].items():
+        node = nodes[int(number)][path]
+        node.enter(task.id)
+        task.nodes[node.tree.number] = node

@@ -413,6 +413,18 @@ time.sleep(600)
 """
 
 
+def test_who_has_ended_does_not_keep_a_cpuset_from_being_emptied(
+    model: Model, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    process = start()
+    model.write(A, "tasks", str(process.pid))
+    refused_text(errno.ENOSPC, model, A, "cpuset.cpus", "\n")
+    process.kill()
+    process.wait()
+    model.write(A, "cpuset.cpus", "\n")
+    assert model.read(A, "cpuset.cpus") == "\n"
+
+
 def test_a_process_moves_whole_and_a_task_alone(
     model: Model, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

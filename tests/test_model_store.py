@@ -99,11 +99,12 @@ def test_who_is_frozen_and_how_many_there_were_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
-    """It had neither freezer nor pids, and counted no tasks."""
-    text = file.read_text(encoding="utf-8")
-    old = {**json.loads(text), "version": 1}
-    for container in (old["trees"][0]["root"], old["trees"][0]["root"]["children"]["a"]):
-        del container["most"]
+    """It had neither freezer nor pids, counted no tasks, and nested its containers."""
+    old = {**json.loads(file.read_text(encoding="utf-8")), "version": 1}
+    root, a = old["trees"][0].pop("containers")
+    for container in (root, a):
+        del container["path"], container["most"]
+    old["trees"][0]["root"] = {**root, "children": {"a": {**a, "children": {}}}}
     file.write_text(json.dumps(old), encoding="utf-8")
     model = StoredModel(str(file))
     assert model.membership(os.getpid()) == {TREE: "/a"}
@@ -111,6 +112,38 @@ def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
         model.make(Place(TREE, "/b"))
     assert json.loads(file.read_text(encoding="utf-8"))["version"] == VERSION
     assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
+
+
+def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
+    """Deeper than functions may call each other."""
+    place, model = Place(TREE, "/d" * 2000), StoredModel(str(file))
+    with model.turn():
+        for depth in range(1, 2001):
+            model.make(Place(TREE, "/d" * depth))
+        model.write(place, "notify_on_release", "1")
+        model.write(ROOT, "tasks", str(os.getpid()))
+    again = StoredModel(str(file))
+    assert again.read(place, "notify_on_release") == "1\n"
+    assert again.children(place) == []
+
+
+def test_whoever_comes_by_a_link_has_the_same_state(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to(file)
+    model = StoredModel(str(link))
+    with model.turn():
+        model.make(Place(TREE, "/b"))
+    assert link.is_symlink()
+    assert not (tmp_path / "link.json.lock").exists()
+    assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
+
+
+def test_a_state_that_was_removed_is_begun_anew(file: Path) -> None:
+    model = StoredModel(str(file))
+    file.unlink()
+    with model.turn():
+        assert model.trees() == ()
+    assert not file.exists()
 
 
 def test_names_of_any_bytes_are_kept(file: Path) -> None:
