@@ -199,6 +199,32 @@ class Family(Protocol):
         """Those that are there now; `thorough`: also whoever is just being forked."""
 
 
+class Simulated(Protocol):
+    """What can be played on a model: tasks that do not exist, and another machine.
+
+    OSError as the kernel would answer such a task. For all verbs but the first and the last: ESRCH
+    where there is no such task, EPERM for a live one, EBUSY for one that is frozen.
+    """
+
+    def spawn(self, name: str = "played", uid: int | None = None) -> int:
+        """A process of init's, in every root; its id. `uid`: whose it is, else the caller's."""
+
+    def fork(self, task: int) -> int:
+        """fork(2): a child where its parent is, in every hierarchy; its id."""
+
+    def thread(self, task: int) -> int:
+        """clone(2) of one more thread; its id."""
+
+    def exit(self, task: int, thread: bool = False) -> None:
+        """exit(2) of a process with all its threads, or of just this one."""
+
+    def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
+        """Nanoseconds of CPU time that it uses now; EINVAL for a CPU where it may not run."""
+
+    def plug(self, cpus: Ids, nodes: Ids) -> None:
+        """These are online from now on; EINVAL where one of them is nothing."""
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
@@ -311,6 +337,9 @@ class Backend(Protocol):
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         """sched_setaffinity(2) of one thread."""
+
+    def simulated(self) -> Simulated:
+        """What can be played; EOPNOTSUPP where the kernel is real."""
 
 
 def exists(backend: Backend, place: Place) -> bool:

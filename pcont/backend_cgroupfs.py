@@ -16,6 +16,7 @@ from pcont.backend import (
     Mount,
     Owner,
     Place,
+    Simulated,
     Task,
     Tree,
     TreeRequest,
@@ -263,6 +264,10 @@ class Cgroupfs:
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         os.sched_setaffinity(task, cpus)
+
+    def simulated(self) -> Simulated:
+        number = errno.EOPNOTSUPP
+        raise OSError(number, os.strerror(number), self.proc.root)
 
     def _without_mark(self, tree: str, path: str) -> str:
         """The kernel marks the path of a container that was removed; a name may end like that."""

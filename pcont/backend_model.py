@@ -2,7 +2,8 @@
 
 Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
 their forks are not seen; CPU time is charged where they are, as often as somebody looks. A zombie
-is gone at once, also for pids.current. No release agent runs.
+is gone at once, also for pids.current. Tasks that do not exist can be played: they fork, run and
+exit as they are told. No release agent runs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from errno import (
     ENOENT,
     ENOTDIR,
     ENOTEMPTY,
+    EPERM,
     ERANGE,
     ESRCH,
 )
@@ -29,6 +31,7 @@ from typing import Any, NoReturn
 from pcont import subsys
 from pcont.backend import (
     Controller,
+    Family,
     Mount,
     Owner,
     Place,
@@ -38,9 +41,9 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
-from pcont.family import Family
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
+from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys.freezer import frozen
 from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
 from pcont.values import INTEGER, Ids
@@ -70,7 +73,8 @@ class Known:
 class Node:
     """A container of the model; `values` has only what was written.
 
-    `count` and `most`: the tasks here and below, now and at the most.
+    `count` and `most`: the tasks here and below, now and at the most. `refused`: how many forks of
+    tasks here there were that could not be.
     """
 
     tree: ModelTree
@@ -83,6 +87,7 @@ class Node:
     count: int = 0
     most: int = 0
     times: dict[int, tuple[int, int]] = field(default_factory=dict)
+    refused: int = 0
 
     # The node as a rule sees it (tables.Modelled)
 
@@ -110,6 +115,12 @@ class Node:
 
     def populated(self) -> bool:
         return self.count > 0
+
+    def reach(self, count: int) -> None:
+        self.most = max(self.most, count)
+
+    def refuse(self) -> None:
+        self.refused += 1
 
     def used(self) -> Mapping[int, tuple[int, int]]:
         return self.times
@@ -139,13 +150,21 @@ class Node:
         self.tasks.add(task)
         for node in self.upwards():
             node.count += 1
-            node.most = max(node.most, node.count)
+            node.reach(node.count)
 
     def leave(self, task: int) -> None:
         """A task goes."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.count -= 1
+
+    def all(self) -> Iterator[Node]:
+        """The container itself, and those below it, each after the one that it is in."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.nodes.values())
 
     def upwards(self) -> Iterator[Node]:
         """The container itself, and each one above it."""
@@ -196,11 +215,12 @@ class Model:
 
     def __init__(self, machine: Machine = SMALL, proc: Proc | None = None) -> None:
         self.hardware = machine
-        self.proc = proc or Proc()
+        self.stage = Stage(proc or Proc())
         self.active: list[ModelTree] = []
         self.known: dict[int, Known] = {}
         self.live: dict[int, Known] = {}  # of them, those whose end nobody tells
         self.ended: dict[int, int] = {}
+        self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.directories: set[str] = set()
         self.next_number = 1
 
@@ -376,7 +396,7 @@ class Model:
     def _elsewhere(self, tree: ModelTree) -> set[int]:
         """The tasks of this machine that were never put anywhere in a hierarchy: in its root."""
         found: set[int] = set()
-        for pid in self.proc.processes():
+        for pid in self.stage.processes():
             with contextlib.suppress(ProcessLookupError):
                 found.update(self.threads(pid))
         return {one for one in found if tree.number not in self._nodes_of(one)}
@@ -445,7 +465,7 @@ class Model:
     # Tasks
 
     def task(self, task: int) -> Task:
-        live = self.proc.task(task)
+        live = self.stage.task(task)
         if self.ended.get(task) == live.start and not self._is_frozen(task):
             raise no_task(task)
         return live
@@ -460,7 +480,7 @@ class Model:
 
     def threads(self, pid: int) -> list[int]:
         self.task(pid)
-        return self.proc.threads(pid)
+        return self.stage.threads(pid)
 
     def membership(self, task: int) -> dict[str, str]:
         if task in self.live:
@@ -473,7 +493,7 @@ class Model:
         }
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
-        return contextlib.closing(Family(self.proc, pid))
+        return self.stage.family(pid)
 
     def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -494,7 +514,10 @@ class Model:
         if place.path not in [self.membership(task).get(place.tree) for task in tasks]:
             raise no_task(pid)
         for task in tasks:
-            self.ended[task] = self.proc.task(task).start
+            if self.stage.is_played(task):
+                self.dying.add(task)
+            else:
+                self.ended[task] = self.stage.task(task).start
         self._reap([self.live[task] for task in tasks if task in self.live])
 
     def affinity(self, task: int) -> Ids:
@@ -543,7 +566,7 @@ class Model:
             live = self.task(task)
             leader = self.known.get(live.pid)
             cpus = leader.cpus if leader else self.hardware.cpus
-            one = Known(task, live.pid, live.start, cpus, self.proc.cpu_time(task))
+            one = Known(task, live.pid, live.start, cpus, self.stage.cpu_time(task))
             self.known[task] = self.live[task] = one
             for node in dict(leader.nodes).values() if leader else ():
                 one.nodes[node.tree.number] = node
@@ -564,6 +587,8 @@ class Model:
 
     def _reap(self, tasks: Iterable[Known]) -> None:
         """Charge the time that these have used, and forget those who have ended."""
+        for one in [one for one in self.dying if not self._is_frozen(one)]:
+            self._end(one)
         for task in list(tasks):
             try:
                 live = self.task(task.id)
@@ -573,21 +598,118 @@ class Model:
             except ProcessLookupError:
                 gone = True
             if gone:
-                del self.known[task.id], self.live[task.id]
-                for node in task.nodes.values():
-                    node.leave(task.id)
+                del self.live[task.id]
+                self._forget(task)
+
+    def _forget(self, task: Known) -> None:
+        del self.known[task.id]
+        for node in task.nodes.values():
+            node.leave(task.id)
 
     def _charge(self, task: Known) -> None:
-        now = self.proc.cpu_time(task.id)
+        now = self.stage.cpu_time(task.id)
         user, system = now.user - task.charged.user, now.system - task.charged.system
         task.charged = now
+        self._account(task, now.cpu, user, system)
+
+    def _account(self, task: Known, cpu: int, user: int, system: int) -> None:
         for node in self._accounts(task):
-            node.charge(now.cpu % self.hardware.cpu_limit, user, system)
+            node.charge(cpu % self.hardware.cpu_limit, user, system)
 
     def _accounts(self, task: Known) -> Iterator[Node]:
         for tree in self.active:
             if "cpuacct" in tree.controllers:
                 yield task.nodes.get(tree.number, tree.root)
+
+    # Tasks that do not exist (backend.Simulated)
+
+    def simulated(self) -> Model:
+        return self
+
+    def spawn(self, name: str = "played", uid: int | None = None) -> int:
+        owner = os.geteuid() if uid is None else uid
+        task = self.stage.process(INIT, name, owner)
+        self.known[task] = Known(task, task, 0, self.hardware.cpus, IDLE)
+        return task
+
+    def fork(self, task: int) -> int:
+        parent = self._forking(task)
+        facts = self.stage.played[task]
+        return self._begin(self.stage.process(parent.pid, facts.name, facts.uid), parent)
+
+    def thread(self, task: int) -> int:
+        parent = self._forking(task)
+        return self._begin(self.stage.thread(task), parent)
+
+    def _forking(self, task: int) -> Known:
+        """A played task that may start another one; else the errno of the fork."""
+        parent = self._acting(task)
+        for tree in self.active:
+            node = parent.nodes.get(tree.number, tree.root)
+            for rule in (rule for table in tree.tables for rule in table.fork):
+                if breach := rule(node):
+                    _refuse(breach.errno, str(task))
+        return parent
+
+    def _begin(self, task: int, parent: Known) -> int:
+        """A new task is where its parent is, in every hierarchy at once."""
+        pid = self.stage.played[task].pid
+        self.known[task] = Known(task, pid, 0, parent.cpus, IDLE, dict(parent.nodes))
+        for node in parent.nodes.values():
+            node.enter(task)
+        return task
+
+    def exit(self, task: int, thread: bool = False) -> None:
+        self._acting(task)
+        for one in [task] if thread else self.stage.threads(task):
+            self._end(one)
+
+    def _end(self, task: int) -> None:
+        self._forget(self.known[task])
+        self.stage.remove(task)
+        self.dying.discard(task)
+
+    def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
+        one = self._acting(task)
+        if cpu is not None and cpu not in one.cpus:
+            _refuse(EINVAL, str(task))
+        self._account(one, min(one.cpus) if cpu is None else cpu, user, system)
+
+    def plug(self, cpus: Ids, nodes: Ids) -> None:
+        if not (cpus and nodes):
+            _refuse(EINVAL, "the machine")
+        limit = max(self.hardware.cpu_limit, *(cpu + 1 for cpu in cpus))
+        self.hardware = Machine(cpus, nodes, limit, max(self.hardware.node_limit, max(nodes) + 1))
+        for task in self.known.values():
+            task.cpus = task.cpus & cpus or cpus
+        for tree in self.active:
+            tree.machine = self.hardware
+            if "cpuset" in tree.controllers:
+                for node in list(tree.root.all())[1:]:
+                    self._unplug(node)
+
+    def _unplug(self, node: Node) -> None:
+        """The list of a cpuset loses what is not online, and its tasks leave where nothing is left.
+
+        kernel/cgroup/cpuset.c: hotplug_update_tasks_legacy(), remove_tasks_in_empty_cpuset().
+        """
+        assert node.parent
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            node.values[file] = node.value(file) & node.parent.value(file)
+            if not node.values[file]:
+                for task in list(node.tasks):
+                    self._move(self.known[task], node.parent)
+        for task in node.tasks:
+            self.known[task].cpus = node.value("cpuset.cpus")
+
+    def _acting(self, task: int) -> Known:
+        """A played task that can do something: who is frozen cannot, who lives does as he likes."""
+        if not self.stage.is_played(task):
+            self.task(task)
+            _refuse(EPERM, str(task))
+        if self._is_frozen(task):
+            _refuse(EBUSY, str(task))
+        return self.known[task]
 
 
 def _clone_lists(parent: Node, node: Node) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from pcont import __version__
+from pcont.cli_sim import sim
 from pcont.command import (
     PID,
     App,
@@ -503,6 +504,9 @@ def doctor(app: App) -> None:
     session = app.session()
     found = examination.examine(session)
     app.show(session, found, lambda: render.table(found, records.Finding))
+
+
+cli.add_command(sim)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,12 +6,13 @@ Nothing here decides: over real cgroups the kernel has spoken already when these
 from __future__ import annotations
 
 import contextlib
-from errno import EACCES, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
+from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, ESRCH
 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
 from pcont.site import kept_roots, site_of
+from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
 
 
@@ -137,4 +138,27 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
     if errno == EINVAL:
         reason = "the container does not take this task (a real-time task needs cpu.rt_runtime_us)"
         return Breach(errno, reason)
+    return None
+
+
+def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
+    """Why a task that is played could not do what it was told."""
+    reasons = {
+        ESRCH: ("there is no such task", "pcont sim fork plays one"),
+        EPERM: ("it is a live task, which does as it likes", "pcont sim fork plays one"),
+        EBUSY: ("it is frozen, and does nothing", "set freezer.state=THAWED where it is"),
+    }
+    known = _limited(backend, task) if err.errno == EAGAIN else reasons.get(err.errno or 0)
+    return from_oserror(err, doing, *(known or ()))
+
+
+def _limited(backend: Backend, task: int) -> tuple[str, str] | None:
+    """The container, of those that a task is in, where there may not be one more."""
+    for tree, path in backend.membership(task).items():
+        place = Place(tree, path)
+        while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:
+            limit, there = (backend.read(place, file).strip() for file in (pids.MAX, pids.CURRENT))
+            if limit != "max" and int(there) >= int(limit):
+                return f"{place.path} has {there} tasks, and {pids.MAX} is {limit}", ""
+            place = place.parent
     return None

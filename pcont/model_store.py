@@ -20,11 +20,13 @@ from pcont.backend_model import Known, Model, ModelTree, Node
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.proc import machine
 from pcont.procfs import CpuTime
+from pcont.stage import FIRST, Played
 from pcont.tables import Machine
 from pcont.values import ID_LIST
 
 VERSION = 3
-# 1 had no freezer and no pids, and counted no tasks; both had containers within containers.
+# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, and
+# played nobody.
 READABLE = (1, 2, VERSION)
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -172,6 +174,9 @@ def _text(model: Model) -> str:
             "trees": [_tree(tree) for tree in model.active],
             "tasks": [_task(task) for task in model.known.values()],
             "ended": {str(task): start for task, start in model.ended.items()},
+            "played": {str(id): _played(one) for id, one in model.stage.played.items()},
+            "next_id": model.stage.next_id,
+            "dying": sorted(model.dying),
         }
     )
 
@@ -182,16 +187,8 @@ def _tree(tree: ModelTree) -> dict[str, Any]:
         "controllers": tree.controllers,
         "name": tree.name,
         "mounts": [vars(mount) for mount in tree.mounts],
-        "containers": [_container(node) for node in _parents_first(tree.root)],
+        "containers": [_container(node) for node in tree.root.all()],
     }
-
-
-def _parents_first(root: Node) -> Iterator[Node]:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting += reversed(node.nodes.values())
 
 
 def _container(node: Node) -> dict[str, Any]:
@@ -202,6 +199,7 @@ def _container(node: Node) -> dict[str, Any]:
         "attributes": node.attributes,
         "times": {str(cpu): times for cpu, times in node.times.items()},
         "most": node.most,
+        "refused": node.refused,
     }
 
 
@@ -214,6 +212,10 @@ def _task(task: Known) -> dict[str, Any]:
         "charged": vars(task.charged),
         "paths": {str(number): node.path for number, node in task.nodes.items()},
     }
+
+
+def _played(one: Played) -> list[Any]:
+    return [one.pid, one.parent, one.name, one.uid]
 
 
 def _restore(model: Model, state: dict[str, Any]) -> None:
@@ -236,6 +238,9 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
         )
         model.active.append(tree)
     model.ended = {int(task): int(start) for task, start in state["ended"].items()}
+    model.stage.next_id = int(state.get("next_id", FIRST))
+    model.stage.restore({int(id): Played(*facts) for id, facts in state.get("played", {}).items()})
+    model.dying = set(state.get("dying", ()))
     model.known, model.live = {}, {}
     for facts in state["tasks"]:
         _restore_task(model, facts, nodes)
@@ -261,6 +266,7 @@ def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     node.values = {file: rows[file].type.parse(text) for file, text in facts["values"].items()}
     node.attributes = dict(facts["attributes"])
     node.most = int(facts.get("most", 0))
+    node.refused = int(facts.get("refused", 0))
     node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
 
 
@@ -279,7 +285,9 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         _parse_ids(facts["cpus"]),
         CpuTime(**facts["charged"]),
     )
-    model.known[task.id] = model.live[task.id] = task
+    model.known[task.id] = task
+    if task.id not in model.stage.played:
+        model.live[task.id] = task
     for number, path in facts["paths"].items():
         node = nodes[int(number)][path]
         node.enter(task.id)

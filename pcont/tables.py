@@ -72,6 +72,16 @@ class Modelled(Site, Protocol):
     def most(self) -> int:
         """The most that there ever were at one time."""
 
+    @property
+    def refused(self) -> int:
+        """How many forks of tasks in this container were refused."""
+
+    def reach(self, count: int) -> None:
+        """So many tasks there are, or would have been but for a refusal further up."""
+
+    def refuse(self) -> None:
+        """A fork was refused here."""
+
     def written(self, file: str) -> Any:
         """The value that was written into a file, or its default."""
 
@@ -126,6 +136,8 @@ class Breach:
 # does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
 Rule = Callable[[Site, Site], "Breach | None"]
 EntryRule = Callable[[Site], "Breach | None"]
+# In the model alone: it also counts what it refuses.
+ForkRule = Callable[[Modelled], "Breach | None"]
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,8 @@ class Follows(NamedTuple):
 class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may enter a container.
 
-    `may_refuse`: an attach can fail here, so that it is tried here first.
+    `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
+    be one more task in a container.
 
     One that pcont keeps itself stands on a controller of the kernel, `over`. `follows`: what that
     controller's files must read for what is kept, given the root; the order is that of the writes.
@@ -193,6 +206,7 @@ class Subsystem:
     files: tuple[ControlFile, ...]
     entry: tuple[EntryRule, ...] = ()
     may_refuse: bool = False
+    fork: tuple[ForkRule, ...] = ()
     over: str = ""
     follows: Callable[[Site], Iterable[Follows]] | None = None
     by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)

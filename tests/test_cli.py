@@ -20,13 +20,27 @@ import pytest
 from pcont import __version__
 from pcont.cli import cli, main
 
-COMMANDS: dict[str, click.Command] = dict(cli.commands)
+
+def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """Every command by its words, those of groups among them."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= leaves(command, f"{before}{name} ")
+        else:
+            found[before + name] = command
+    return found
+
+
+COMMANDS = leaves(cli)
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
     *("bind", "unbind", "recover"),
 }
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor"}
+PLAYING = {"sim fork", "sim thread", "sim exit", "sim work", "sim machine"}
 NOBODY = str(1 << 22)
+PLAYED = "5000000"  # the first task that is played
 
 # What each command refuses with "not found", and what it does well.
 REFUSED: dict[str, tuple[str, ...]] = {
@@ -46,6 +60,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "ps": ("nope:/a",),
     "where": (NOBODY,),
     "stat": ("nope:/a",),
+    "sim fork": (NOBODY,),
+    "sim thread": (NOBODY,),
+    "sim exit": (NOBODY,),
+    "sim work": (NOBODY, "1"),
 }
 DONE: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "none", "--name", "other"),
@@ -68,12 +86,18 @@ DONE: dict[str, tuple[str, ...]] = {
     "where": (str(os.getpid()),),
     "stat": ("jobs:/a", "--window", "0"),
     "doctor": (),
+    "sim fork": (),
+    "sim thread": (PLAYED,),
+    "sim exit": (PLAYED,),
+    "sim work": (PLAYED, "2.5", "--system", "1", "--cpu", "0"),
+    "sim machine": ("--cpus", "0-511"),
 }
 
 # What has to be there for the latter.
 BEFORE: dict[str, tuple[str, ...]] = {
     "move": ("attach", "jobs:/a", str(os.getpid())),
     "unbind": ("bind", "jobs", "freezer"),
+    **dict.fromkeys(("sim thread", "sim exit", "sim work"), ("sim", "fork", "--count", "2")),
 }
 
 every_command = pytest.mark.parametrize("name", COMMANDS)
@@ -133,16 +157,18 @@ def pcont(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 # The commands
 
 
-def test_every_command_is_one_that_changes_or_one_that_looks() -> None:
-    assert set(COMMANDS) == CHANGING | LOOKING
+def test_every_command_is_one_that_changes_or_one_that_looks_or_one_that_plays() -> None:
+    assert set(COMMANDS) == CHANGING | LOOKING | PLAYING
     assert set(DONE) == set(COMMANDS)
 
 
 def test_the_help_lists_every_command_with_its_sentence(pcont: Run) -> None:
-    out = pcont("--help").out
+    assert re.search(r"^  sim +Play tasks", pcont("--help").out, re.M)
     for name, command in COMMANDS.items():
+        *group, word = name.split()
         sentence = command.get_short_help_str(80)
-        assert re.search(rf"^  {name} +{re.escape(sentence[:40])}", out, re.M), name
+        out = pcont(*group, "--help").out
+        assert re.search(rf"^  {word} +{re.escape(sentence[:40])}", out, re.M), name
 
 
 def test_nothing_at_all_is_a_usage_error(pcont: Run) -> None:
@@ -152,7 +178,7 @@ def test_nothing_at_all_is_a_usage_error(pcont: Run) -> None:
 @every_command
 def test_the_help_of_a_command_ends_with_an_example(pcont: Run, name: str) -> None:
     for word in ("--help", "-h"):
-        answer = pcont(name, word)
+        answer = pcont(*name.split(), word)
         assert (answer.status, answer.err) == (0, "")
         head, found, example = answer.out.partition("\n  Example:\n")
         assert found
@@ -166,7 +192,7 @@ def test_the_help_of_a_command_ends_with_an_example(pcont: Run, name: str) -> No
 def test_the_examples_can_be_parsed(name: str) -> None:
     text = (COMMANDS[name].epilog or "").partition("Example:\n")[2]
     for line in text.splitlines():
-        words = shlex.split(line)[2:]
+        words = shlex.split(line)[1 + len(name.split()) :]
         with COMMANDS[name].make_context(name, words, parent=click.Context(cli)):
             pass
 
@@ -205,21 +231,24 @@ def test_the_version_is_the_packages(pcont: Run) -> None:
 def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> None:
     words = ("--dry-run", *DONE[name]) if name in CHANGING else DONE[name]
     prepare(pcont, name)
-    answers = [pcont("--json", name, *words), pcont(name, "--json", *words)]
+    answers = [pcont("--json", *name.split(), *words)]
+    if name != "sim exit":
+        answers.append(pcont(*name.split(), "--json", *words))
     for answer in answers:
         assert answer.status == 0, answer.err
         assert answer.out.count("\n") == 1
         parsed = json.loads(answer.out)
         assert list(parsed) == ["backend", "would" if name in CHANGING else "result"]
         assert parsed["backend"] == "model"
-    assert set(json.loads(answers[0].out)) == set(json.loads(answers[1].out))
+    assert set(json.loads(answers[0].out)) == set(json.loads(answers[-1].out))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_errors_are_json_too_where_results_are(pcont: Run, name: str) -> None:
     status = 125 if name == "run" else 3
-    for words in (("--json", name, *REFUSED[name]), (name, "--json", *REFUSED[name])):
-        answer = pcont(*words)
+    words = name.split()
+    for line in (("--json", *words, *REFUSED[name]), (*words, "--json", *REFUSED[name])):
+        answer = pcont(*line)
         assert answer.status == status
         assert answer.out == ""
         assert set(answer.error) == {"code", "errno", "message", "path", "hint"}
@@ -228,7 +257,7 @@ def test_errors_are_json_too_where_results_are(pcont: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_without_json_an_error_is_a_sentence(pcont: Run, name: str) -> None:
-    answer = pcont(name, *REFUSED[name])
+    answer = pcont(*name.split(), *REFUSED[name])
     assert answer.out == ""
     first, *more = answer.err.splitlines()
     assert first.startswith("pcont: ")
@@ -514,6 +543,59 @@ def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
     assert pcont("get", f"{name}:/x").status == 3
     assert pcont(*shlex.split(found[1])).status == 0
     assert pcont("get", f"{name}:/x").status == 0
+
+
+# Tasks that are played
+
+
+def test_a_fork_bomb_is_held_by_pids_and_who_was_forked_stays(pcont: Run) -> None:
+    pcont("mount", "-o", "pids")
+    pcont("create", "pids:/bomb", "-s", "pids.max=100")
+    assert pcont("sim", "fork").out == f"{PLAYED}\n"
+    assert pcont("attach", "pids:/bomb", PLAYED).status == 0
+    refused = pcont("sim", "fork", PLAYED, "--count", "1000")
+    assert refused.status == 8
+    assert "after 99 of 1000" in refused.err
+    assert "/bomb has 100 tasks, and pids.max is 100 (EAGAIN)" in refused.err
+    assert pcont("get", "pids:/bomb", "pids.current", "pids.events").out == (
+        "pids.current=100\npids.events=max 1\n"
+    )
+    assert pcont("rm", "--kill", "pids:/bomb").status == 0
+    assert pcont("where", PLAYED).status == 3
+
+
+def test_a_machine_of_512_cpus_is_played(pcont: Run) -> None:
+    assert pcont("sim", "machine", "--cpus", "0-511", "--nodes", "0-7").out == (
+        "cpus=0-511\nnodes=0-7\n"
+    )
+    assert pcont("get", "jobs:/", "cpus").out == "0-511\n"
+    assert pcont("set", "jobs:/a", "mems=7", "cpus=500-511").status == 0
+    assert pcont("sim", "machine", "--cpus", "x").status == 7
+    assert pcont("sim", "machine", "--cpus", ",").status == 7
+    assert pcont("sim", "machine", "--json").result == {"cpus": "0-511", "nodes": "0-7"}
+
+
+def test_what_a_played_task_uses_is_charged_where_it_is(pcont: Run) -> None:
+    pcont("sim", "fork")
+    pcont("attach", "jobs:/a", PLAYED)
+    assert pcont("sim", "work", PLAYED, "2", "--system", "0.5", "--cpu", "0").status == 0
+    assert pcont("get", "jobs:/a", "cpuacct.usage").out == "2500000000\n"
+    assert pcont("sim", "work", PLAYED, "1", "--cpu", "9999").status == 7
+
+
+def test_live_tasks_do_as_they_like(pcont: Run) -> None:
+    for words in (("fork",), ("thread",), ("exit",), ("work", "1")):
+        name, *more = words
+        assert pcont("sim", name, str(os.getpid()), *more).status == 4, name
+
+
+@pytest.mark.parametrize("name", sorted(PLAYING))
+def test_nothing_is_played_over_a_real_kernel(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.delenv("PCONT_BACKEND", raising=False)
+    assert main(["--backend", "cgroupfs", *name.split(), *DONE[name]]) == 6
+    assert "on the model only" in capsys.readouterr().err
 
 
 # What is printed

@@ -6,12 +6,12 @@ those who are attached. The patch set of 2006 had numtasks of ResGroups for this
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EAGAIN, EINVAL
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem, Where
 from pcont.values import INTEGER, LIMIT
 
-MAX = "pids.max"
+MAX, CURRENT = "pids.max", "pids.current"
 HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 
 
@@ -24,9 +24,23 @@ def no_more_than_pids(now: Site, wanted: Site) -> Breach | None:
     return Breach(EINVAL, reason, "max takes the limit away")
 
 
+def room_for_one_more(site: Modelled) -> Breach | None:
+    """From here to the top, up to the first limit (kernel/cgroup/pids.c, pids_can_fork())."""
+    here: Modelled | None = site
+    while here and here.parent:
+        limit = here.value(MAX)
+        if limit is not None and here.count >= limit:
+            site.refuse()
+            return Breach(EAGAIN, f"{here.path} has {here.count} tasks, and {MAX} is {limit}")
+        here.reach(here.count + 1)
+        here = here.parent
+    return None
+
+
 TABLE = Subsystem(
     name="pids",
     help="limits of the number of tasks",
+    fork=(room_for_one_more,),
     files=(
         ControlFile(
             MAX,
@@ -39,7 +53,7 @@ TABLE = Subsystem(
             shown=True,
         ),
         ControlFile(
-            "pids.current",
+            CURRENT,
             "how many tasks there are here and below",
             INTEGER,
             where=Where.NOT_ON_ROOT,
@@ -56,7 +70,7 @@ TABLE = Subsystem(
             "pids.events",
             "max N: forks of tasks in here were refused N times",
             where=Where.NOT_ON_ROOT,
-            default="max 0",
+            derived=lambda site: f"max {site.refused}",
         ),
     ),
 )

@@ -1,0 +1,119 @@
+"""The commands below `pcont sim`: what is played on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pcont.command import PID, App, Group, pass_app
+
+
+@click.group("sim", cls=Group)
+def sim() -> None:
+    """Play tasks that do not exist, and other machines, on the model.
+
+    Only with --backend model. What is played is kept with the model's state.
+
+    \b
+    Example:
+      pcont --backend model sim fork
+      pcont --backend model attach jobs:/batch 5000000
+      pcont --backend model sim fork 5000000 --count 100
+    """
+
+
+def _show_ids(app: App, session: Any, ids: Sequence[int]) -> None:
+    app.show(session, ids, lambda: click.echo("\n".join(map(str, ids))))
+
+
+count_option = click.option(
+    "--count", type=click.IntRange(min=1), default=1, metavar="N", help="So many, one by one."
+)
+
+
+@sim.verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
+@click.argument("pid", type=PID, required=False)
+@count_option
+@click.option("--name", default="played", help="Without PID: what it is called.")
+@click.option("--uid", type=click.IntRange(min=0), help="Without PID: whose it is, else yours.")
+@pass_app
+def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
+    """Let a played task fork, or play a new one.
+
+    A child is in its parent's container in every hierarchy. Prints the ids, which are those of no
+    live task. At a limit it ends with exit 8, and who was forked before stays.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    _show_ids(app, session, playing.fork(session, pid, count=count, name=name, uid=uid))
+
+
+@sim.verb("pcont sim thread 5000000")
+@click.argument("pid", type=PID)
+@count_option
+@pass_app
+def thread(app: App, pid: int, count: int) -> None:
+    """Let a played process start threads.
+
+    Prints their ids.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    _show_ids(app, session, playing.thread(session, pid, count=count))
+
+
+@sim.verb("pcont sim exit 5000000")
+@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
+@click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
+@pass_app
+def exit(app: App, pids: Sequence[int], thread: bool) -> None:
+    """Let played processes end."""
+    from pcont.ops import playing
+
+    session = app.session()
+    playing.exit(session, pids, thread=thread)
+    app.show(session, pids)
+
+
+@sim.verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")
+@click.argument("pid", type=PID)
+@click.argument("seconds", type=click.FloatRange(min=0))
+@click.option(
+    "--system",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="So much more in the kernel.",
+)
+@click.option("--cpu", type=click.IntRange(min=0), metavar="N", help="Where, else on its first.")
+@pass_app
+def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
+    """Let a played task use CPU time, at once."""
+    from pcont.ops import playing
+
+    session = app.session()
+    playing.work(session, pid, seconds, system=system, cpu=cpu)
+    app.show(session, pid)
+
+
+@sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
+@click.option("--cpus", default="", metavar="LIST", help="The CPUs that are online from now on.")
+@click.option("--nodes", default="", metavar="LIST", help="The memory nodes.")
+@pass_app
+def machine(app: App, cpus: str, nodes: str) -> None:
+    """Show the machine, or let it be another one.
+
+    CPUs and memory nodes that go take their numbers along from every cpuset, as in hotplug.
+    """
+    from pcont import render
+    from pcont.ops import playing
+
+    session = app.session()
+    found = playing.machine(session, cpus=cpus, nodes=nodes)
+    app.show(
+        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
+    )

@@ -1,0 +1,113 @@
+"""sim: tasks that do not exist, and another machine, on the model only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from errno import EOPNOTSUPP
+
+from pcont import explain
+from pcont.backend import Simulated
+from pcont.errors import BadValue, Unsupported
+from pcont.records import Value
+from pcont.session import Session
+from pcont.values import ID_LIST, Ids
+
+SECOND = 1_000_000_000
+
+
+def fork(
+    session: Session,
+    task: int | None = None,
+    *,
+    count: int = 1,
+    name: str = "played",
+    uid: int | None = None,
+) -> list[int]:
+    """Children of a played task, one after another; without a task, processes of init's.
+
+    Returns their ids. Raises LimitReached where a limit stands in the way; those before it stay.
+    """
+    with _played(session) as stage:
+        if task is None:
+            return [stage.spawn(name, uid) for _ in range(count)]
+        return _several(session, task, "fork", stage.fork, count)
+
+
+def thread(session: Session, task: int, *, count: int = 1) -> list[int]:
+    """More threads of a played process; their ids. Raises LimitReached like fork."""
+    with _played(session) as stage:
+        return _several(session, task, "start a thread", stage.thread, count)
+
+
+def _several(
+    session: Session, task: int, what: str, begin: Callable[[int], int], count: int
+) -> list[int]:
+    begun: list[int] = []
+    while len(begun) < count:
+        sofar = f" (after {len(begun)} of {count})" if begun else ""
+        with _acting(session, task, what + sofar):
+            begun.append(begin(task))
+    return begun
+
+
+def exit(session: Session, tasks: Iterable[int], *, thread: bool = False) -> None:
+    """Played processes end, each with all its threads, or with `thread` just these tasks."""
+    with _played(session) as stage:
+        for task in tasks:
+            with _acting(session, task, "exit"):
+                stage.exit(task, thread)
+
+
+def work(
+    session: Session, task: int, user: float, *, system: float = 0, cpu: int | None = None
+) -> None:
+    """A played task uses seconds of CPU time, at once; BadValue for a CPU where it may not run."""
+    with _played(session) as stage, _acting(session, task, "work"):
+        stage.work(task, round(user * SECOND), round(system * SECOND), cpu)
+
+
+def machine(session: Session, *, cpus: str = "", nodes: str = "") -> list[Value]:
+    """The CPUs and memory nodes that are online; those that are given are so from now on."""
+    with _played(session) as stage:
+        now = session.backend.machine()
+        if cpus or nodes:
+            wanted = _ids("CPUs", cpus, now.cpus), _ids("nodes", nodes, now.nodes)
+            stage.plug(*wanted)
+            now = session.backend.machine()
+        return [Value("cpus", ID_LIST.show(now.cpus)), Value("nodes", ID_LIST.show(now.nodes))]
+
+
+def _ids(what: str, text: str, now: Ids) -> Ids:
+    try:
+        found: Ids = ID_LIST.parse(text) if text else now
+    except (ValueError, OverflowError) as err:
+        raise BadValue(f"{what}: {err}") from err
+    if not found:
+        raise BadValue(f"{what}: a machine has some")
+    return found
+
+
+@contextmanager
+def _played(session: Session) -> Iterator[Simulated]:
+    """The turn, and what can be played in it; Unsupported over real cgroups."""
+    try:
+        stage = session.backend.simulated()
+    except OSError as err:
+        if err.errno != EOPNOTSUPP:
+            raise
+        raise Unsupported(
+            "tasks and machines are played on the model only: here the kernel is real",
+            errno=err.errno,
+            hint="pcont --backend model sim …",
+        ) from err
+    with session.turn():
+        yield stage
+
+
+@contextmanager
+def _acting(session: Session, task: int, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise explain.act(session.backend, task, err, f"let {task} {what}") from err

@@ -1,0 +1,235 @@
+"""The model's stage: tasks that do not exist, and machines that nobody has."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pcont.backend import Place, TreeRequest
+from pcont.backend_model import Model
+from pcont.model_store import StoredModel
+from pcont.ops import containers, moving
+from pcont.proc import Proc
+from pcont.session import Session
+from pcont.stage import FIRST
+from tests.test_model import mount
+from tests.test_model import refused as refusal
+
+CPUSET, PIDS, FREEZER = "cpuset", "pids", "freezer"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    """Three hierarchies on a machine where nobody lives, each with a container /a."""
+    model = Model(proc=Proc(str(tmp_path)))
+    for name in (CPUSET, PIDS, FREEZER):
+        mount(model, f"/{name}", name)
+        model.make(Place(name, "/a"))
+    model.write(Place(CPUSET, "/a"), "cpuset.cpus", "0-1")
+    model.write(Place(CPUSET, "/a"), "cpuset.mems", "0")
+    return model
+
+
+def refused(number: int, call: Callable[..., object], *given: object) -> None:
+    """A call that must fail with this errno."""
+    refusal(number, partial(call, *given))
+
+
+def inside(model: Model, tree: str, path: str = "/a", file: str = "tasks") -> list[int]:
+    return [int(task) for task in model.read(Place(tree, path), file).split()]
+
+
+def enter(model: Model, task: int, *trees: str) -> None:
+    for tree in trees:
+        model.write(Place(tree, "/a"), "tasks", str(task))
+
+
+def test_a_new_task_is_in_every_root_and_has_an_id_that_no_kernel_gives(model: Model) -> None:
+    task = model.spawn("httpd", uid=33)
+    assert task == FIRST > 1 << 22
+    assert model.membership(task) == dict.fromkeys((CPUSET, PIDS, FREEZER), "/")
+    known = model.task(task)
+    assert (known.name, known.pid, known.parent, known.state) == ("httpd", task, 1, "S")
+    assert inside(model, PIDS, "/") == [task]
+    assert model.affinity(task) == frozenset(range(4))
+
+
+def test_a_child_is_where_its_parent_is_in_every_hierarchy(model: Model) -> None:
+    task = model.spawn()
+    enter(model, task, CPUSET, PIDS)
+    child = model.fork(task)
+    assert model.membership(child) == {CPUSET: "/a", PIDS: "/a", FREEZER: "/"}
+    assert (model.task(child).parent, model.task(child).pid) == (task, child)
+    assert model.affinity(child) == {0, 1}
+    assert inside(model, PIDS) == inside(model, PIDS, file="cgroup.procs") == [task, child]
+
+
+def test_a_fork_between_two_writes_leaves_the_child_in_new_and_old(model: Model) -> None:
+    """patch-semantics, 7.2: one hierarchy at a time, and no remedy."""
+    task = model.spawn()
+    enter(model, task, CPUSET)
+    child = model.fork(task)
+    enter(model, task, PIDS)
+    assert model.membership(child)[CPUSET] == "/a"
+    assert model.membership(child)[PIDS] == "/"
+
+
+def test_threads_belong_to_their_process(model: Model) -> None:
+    task = model.spawn()
+    thread = model.thread(task)
+    assert model.threads(thread) == model.threads(task) == [task, thread]
+    assert model.task(thread).pid == task
+    model.write(Place(PIDS, "/a"), "cgroup.procs", str(thread))
+    assert inside(model, PIDS) == [task, thread]
+    assert inside(model, PIDS, file="cgroup.procs") == [task]
+    model.write(Place(FREEZER, "/a"), "tasks", str(thread))
+    assert model.membership(task)[FREEZER] == "/"
+    model.exit(thread, thread=True)
+    assert model.threads(task) == [task]
+    model.exit(task)
+    refused(errno.ESRCH, model.task, task)
+
+
+def test_a_process_outlives_its_first_thread(model: Model) -> None:
+    task = model.spawn()
+    thread = model.thread(task)
+    model.exit(task, thread=True)
+    assert model.threads(thread) == inside(model, PIDS, "/") == [thread]
+    another = model.thread(thread)
+    model.exit(another)
+    for one in (task, thread, another):
+        refused(errno.ESRCH, model.threads, one)
+
+
+def test_who_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:
+    task = model.spawn()
+    enter(model, task, PIDS)
+    child = model.fork(task)
+    model.exit(task)
+    assert model.task(child).parent == 1
+    assert inside(model, PIDS) == [child]
+    model.exit(child)
+    model.remove(Place(PIDS, "/a"))
+    for call in (model.fork, model.thread, model.exit, model.membership):
+        refused(errno.ESRCH, call, task)
+    assert model.spawn() not in (task, child)
+
+
+def test_a_fork_beyond_the_limit_is_refused_and_counted(model: Model) -> None:
+    """admin-guide/cgroup-v1/pids.rst; an attach is not refused."""
+    a, b = Place(PIDS, "/a"), Place(PIDS, "/a/b")
+    model.make(b)
+    model.write(a, "pids.max", "2")
+    task = model.spawn()
+    model.write(b, "tasks", str(task))
+    model.fork(task)
+    refused(errno.EAGAIN, model.fork, task)
+    refused(errno.EAGAIN, model.thread, task)
+    assert model.read(b, "pids.events") == "max 2\n"
+    assert model.read(a, "pids.events") == "max 0\n"
+    model.write(b, "tasks", str(model.spawn()))
+    assert model.read(a, "pids.current") == "3\n"
+    model.write(a, "pids.max", "4")
+    model.fork(task)
+
+
+def test_who_is_frozen_does_nothing_and_dies_once_it_is_thawed(model: Model) -> None:
+    task = model.spawn()
+    enter(model, task, FREEZER)
+    a = Place(FREEZER, "/a")
+    model.write(a, "freezer.state", "FROZEN")
+    for call in (model.fork, model.thread, model.exit):
+        refused(errno.EBUSY, call, task)
+    refused(errno.EBUSY, model.work, task, 1)
+    model.kill(task, 9, a)
+    assert inside(model, FREEZER) == [task]
+    model.write(a, "freezer.state", "THAWED")
+    assert inside(model, FREEZER) == []
+    refused(errno.ESRCH, model.task, task)
+
+
+def test_work_is_charged_at_once_where_the_task_is() -> None:
+    model = Model()
+    mount(model, "/cg", "cpuset", "cpuacct")
+    task, a = model.spawn(), Place("cpuset,cpuacct", "/a")
+    model.make(a)
+    model.write(a, "cpuset.cpus", "2-3")
+    model.write(a, "cpuset.mems", "0")
+    model.write(a, "tasks", str(task))
+    model.work(task, 5, 7)
+    model.work(task, 1, cpu=3)
+    assert model.read(a, "cpuacct.usage_percpu").split() == ["0", "0", "12", "1"]
+    assert model.read(a, "cpuacct.usage_sys") == "7\n"
+    refused(errno.EINVAL, model.work, task, 1, 0, 0)
+
+
+def test_live_tasks_do_as_they_like() -> None:
+    model = Model()
+    for call in (model.fork, model.thread, model.exit):
+        refused(errno.EPERM, call, os.getpid())
+    refused(errno.EPERM, model.work, os.getpid(), 1)
+
+
+def test_a_family_is_moved_with_all_that_descends_from_it(model: Model) -> None:
+    task = model.spawn()
+    child = model.fork(task)
+    grandchild, stranger = model.fork(child), model.spawn()
+    moving.attach(Session(model), "pids:/a", [task], tree=True)
+    assert inside(model, PIDS) == [task, child, grandchild]
+    assert stranger in inside(model, PIDS, "/")
+
+
+def test_killing_ends_who_is_played() -> None:
+    model = Model()
+    mount(model, "/cg", PIDS)
+    model.make(Place(PIDS, "/a"))
+    task = model.spawn()
+    enter(model, task, PIDS)
+    child = model.fork(task)
+    containers.remove(Session(model), ["pids:/a"], kill=True)
+    for one in (task, child):
+        refused(errno.ESRCH, model.task, one)
+
+
+def test_cpus_that_go_take_their_numbers_along(model: Model) -> None:
+    """kernel/cgroup/cpuset.c, hotplug: what comes back is the root's alone."""
+    a, task = Place(CPUSET, "/a"), model.spawn()
+    enter(model, task, CPUSET)
+    model.plug(frozenset({1, 2}), frozenset({0}))
+    assert model.read(Place(CPUSET), "cpuset.cpus") == "1-2\n"
+    assert model.read(a, "cpuset.cpus") == "1\n"
+    assert model.affinity(task) == {1}
+    model.plug(frozenset({2, 600}), frozenset({0}))
+    assert model.read(a, "cpuset.cpus") == "\n"
+    assert model.membership(task)[CPUSET] == "/"
+    model.write(a, "cpuset.cpus", "600")
+    assert model.read(Place(CPUSET), "cpuset.cpus") == "2,600\n"
+    for cpus, nodes in (([], [0]), ([0], [])):
+        refused(errno.EINVAL, model.plug, frozenset(cpus), frozenset(nodes))
+
+
+def test_what_is_played_is_there_in_the_next_command(tmp_path: Path) -> None:
+    file = str(tmp_path / "state.json")
+    model = StoredModel(file)
+    a = Place(PIDS, "/a")
+    with model.turn():
+        model.make_directory("/cg")
+        model.mount(TreeRequest((PIDS,)), "/cg", "pcont")
+        model.make(a)
+        task = model.spawn("httpd", uid=33)
+        model.write(a, "tasks", str(task))
+        thread = model.thread(task)
+        gone = model.fork(task)
+        model.exit(gone)
+        model.write(a, "pids.max", "2")
+        refused(errno.EAGAIN, model.fork, task)
+    model = StoredModel(file)
+    assert inside(model, PIDS) == [task, thread] == model.threads(task)
+    assert model.task(thread).name == "httpd"
+    assert model.read(a, "pids.events") == "max 1\n"
+    assert model.spawn() == gone + 1
