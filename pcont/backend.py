@@ -239,6 +239,9 @@ class Backend(Protocol):
     def machine(self) -> Machine:
         """The CPUs and memory nodes of this machine."""
 
+    def privileged(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN."""
+
     def environment(self) -> dict[str, str]:
         """What a command needs in its environment so that its own pcont drives the same kernel."""
 

@@ -63,6 +63,9 @@ class Cgroupfs:
     def machine(self) -> Machine:
         return machine(self.sys)
 
+    def privileged(self) -> bool:
+        return self.proc.may_administer()
+
     def environment(self) -> dict[str, str]:
         return {}
 

@@ -45,7 +45,7 @@ from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys.freezer import frozen
-from pcont.tables import Breach, ControlFile, Machine, Subsystem, Wanted
+from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
 from pcont.values import INTEGER, Ids
 
 CONTROLLERS = ("cpuset", "cpuacct", "freezer", "pids")  # as /proc/cgroups of Linux 6.1 has them
@@ -223,6 +223,9 @@ class Model:
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.directories: set[str] = set()
         self.next_number = 1
+
+    def privileged(self) -> bool:
+        return True
 
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
@@ -486,11 +489,7 @@ class Model:
         if task in self.live:
             self._reap([self.live[task]])
         self.task(task)
-        nodes = self._nodes_of(task)
-        return {
-            tree.id: nodes[tree.number].path if tree.number in nodes else "/"
-            for tree in self.active
-        }
+        return {tree.id: self._path_of(task, tree) for tree in self.active}
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
         return self.stage.family(pid)
@@ -540,12 +539,20 @@ class Model:
             raise WriteRefused(number, os.strerror(number), where) from err
         if fixed:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
-        for table in node.tree.tables:
-            for rule in table.entry:
-                self._check(rule(node), where)
+        for one in movers:
+            entry = Entry(node, one, self._path_of(one, node.tree), self._mover(node.tree))
+            for rule in (rule for table in node.tree.tables for rule in table.entry):
+                self._check(rule(entry), where)
         for one in movers:
             with contextlib.suppress(ProcessLookupError):
                 self._move(self._adopt(one), node)
+
+    def _path_of(self, task: int, tree: ModelTree) -> str:
+        node = self._nodes_of(task).get(tree.number)
+        return node.path if node else "/"
+
+    def _mover(self, tree: ModelTree) -> Mover:
+        return Mover(os.getpid(), self._path_of(os.getpid(), tree), self.privileged())
 
     def _move(self, task: Known, node: Node) -> None:
         before = task.nodes.get(node.tree.number)

@@ -11,7 +11,7 @@ from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.site import kept_roots, site_of
+from pcont.site import entry_of, kept_roots, site_of
 from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
 
@@ -108,18 +108,20 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
     """Why a task could not be moved into a container."""
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
-    breach = _no_entry(backend, place, err.errno or 0) or _refuses(backend, task, err.errno or 0)
+    breach = _no_entry(backend, place, task, err.errno or 0) or _refuses(
+        backend, task, err.errno or 0
+    )
     reason, hint = (breach.reason, breach.hint) if breach else ("", "")
     kinds = {**BY_WRITTEN, EACCES: Denied}
     return from_oserror(err, doing, reason, hint, kinds=kinds)
 
 
-def _no_entry(backend: Backend, place: Place, errno: int) -> Breach | None:
+def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach | None:
     with contextlib.suppress(OSError, ValueError):
         for name in (*place.controllers, *kept_roots(backend, place)):
             table, site = subsys.load(name), site_of(backend, place, name)
             for rule in table.entry if table else ():
-                breach = rule(site)
+                breach = rule(entry_of(backend, site, task))
                 if breach and breach.errno == errno:
                     return breach
     return None

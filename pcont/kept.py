@@ -9,18 +9,31 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from errno import EACCES, EINVAL, ENOENT
 from typing import Any, NoReturn, cast
 
 from pcont import subsys
 from pcont.backend import Backend, Place, WriteRefused, exists
-from pcont.site import LiveSite, kept_roots
+from pcont.site import LiveSite, entry_of, kept_roots
 from pcont.tables import ControlFile, EntryRule, Subsystem, Wanted
 
 ATTEMPTS = 10
 
 Follow = tuple[Place, str, str]
+
+_putting_back: ContextVar[bool] = ContextVar("putting_back", default=False)
+
+
+@contextlib.contextmanager
+def putting_back() -> Iterator[None]:
+    """In the block tasks return to where they were: who may enter a container is not asked."""
+    token = _putting_back.set(True)
+    try:
+        yield
+    finally:
+        _putting_back.reset(token)
 
 
 def with_kept(backend: Backend) -> Backend:
@@ -142,8 +155,8 @@ class _Keeping:
 
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2); or what is kept, and what follows, one after the other."""
-        if file in subsys.TASK_FILES:
-            self._check_entry(place, self._entry_rules(place))
+        if file in subsys.TASK_FILES and (rules := self._entry_rules(place)):
+            self._check_entry(place, rules, self._tasks_in(file, text))
         if not subsys.is_kept_file(file):
             self._kernel.write(place, file, text)
             return
@@ -160,7 +173,7 @@ class _Keeping:
             yield from self._kernel.enter(place, tasks)
             return
         for task in tasks:
-            self._check_entry(place, rules)
+            self._check_entry(place, rules, [task])
             yield from self._kernel.enter(place, [task])
 
     def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
@@ -169,7 +182,25 @@ class _Keeping:
         sites = [LiveSite(self._self, place, root, name) for name, root in roots]
         return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
 
-    def _check_entry(self, place: Place, rules: Iterable[tuple[EntryRule, LiveSite]]) -> None:
-        for rule, site in rules:
-            if breach := rule(site):
-                _refuse(self._self, place, "tasks", breach.errno)
+    def _tasks_in(self, file: str, text: str) -> list[int]:
+        """Whom a written number means: a task, or a whole process; nobody where it means none."""
+        try:
+            task = int(text) or os.getpid()
+            return self._kernel.threads(task) if file == "cgroup.procs" else [task]
+        except (ValueError, ProcessLookupError):
+            return []
+
+    def _check_entry(
+        self,
+        place: Place,
+        rules: Iterable[tuple[EntryRule, LiveSite]],
+        tasks: Iterable[int],
+    ) -> None:
+        """Ask the rules of each task that is not inside; of one that has ended, nobody."""
+        for task in tasks if not _putting_back.get() else ():
+            with contextlib.suppress(ProcessLookupError):
+                for rule, site in rules:
+                    entry = entry_of(self._self, site, task)
+                    breach = rule(entry) if entry.origin != place.path else None
+                    if breach:
+                        _refuse(self._self, place, "tasks", breach.errno)

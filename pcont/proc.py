@@ -13,6 +13,8 @@ from pcont.backend import Task
 from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 
+CAP_SYS_ADMIN = 21  # linux/capability.h
+
 
 @dataclass(frozen=True)
 class Proc:
@@ -76,6 +78,10 @@ class Proc:
             return int(self.text("sys/kernel/ns_last_pid"))
         except FileNotFoundError:
             return 0
+
+    def may_administer(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN."""
+        return bool(procfs.capabilities(self.text("self/status")) >> CAP_SYS_ADMIN & 1)
 
     def exists(self, task: int) -> bool:
         """Whether there is such a task, be it as a zombie."""

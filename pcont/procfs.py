@@ -128,6 +128,11 @@ def _stat(stat: str) -> tuple[int, str, list[str]]:
     return int(id), name, rest.split()
 
 
+def capabilities(status: str) -> int:
+    """The effective ones in a /proc/PID/status, as bits."""
+    return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
+
+
 @dataclass(frozen=True)
 class CpuTime:
     """Nanoseconds of CPU time of a task, and the CPU where it ran last."""

@@ -8,13 +8,14 @@ hierarchies, is an attribute of the tree's root: looking is cheap however deep a
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pcont import subsys
 from pcont.backend import Backend, Place, below
-from pcont.tables import Machine
+from pcont.tables import Entry, Machine, Mover
 
 KEPT = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 NO_TIE = "-"  # the holder that a hierarchy of the kernel is for itself
@@ -91,6 +92,18 @@ def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     name = file.partition(".")[0]
     top = kept_roots(backend, place).get(name) if subsys.is_kept(name) else None
     return LiveSite(backend, place, top or Place(place.tree), name if top else "")
+
+
+def entry_order(backend: Backend, place: Place) -> int:
+    """In which order tasks enter several trees; `subsys.entry_order`, with what pcont keeps."""
+    return subsys.entry_order((*place.controllers, *kept_roots(backend, place)))
+
+
+def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:
+    """A task at the door of a container, as its rules see it; ESRCH where there is none."""
+    tree, own = site.place.tree, os.getpid()
+    mover = Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
+    return Entry(site, task, backend.membership(task).get(tree, "/"), mover)
 
 
 @dataclass(frozen=True)

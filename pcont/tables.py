@@ -131,11 +131,36 @@ class Breach:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Mover:
+    """The process that moves a task: the writer of `tasks`, which may be the task itself.
+
+    `path`: the container that it is in; `privileged`: whether it has CAP_SYS_ADMIN.
+    """
+
+    task: int
+    path: str
+    privileged: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A task that is about to enter a container, as a rule sees it: can_attach() of the patch.
+
+    `site`: the container, without the task. `origin`: the path of the one that the task is in.
+    """
+
+    site: Site
+    task: int
+    origin: str
+    mover: Mover
+
+
 # A rule is given the container as it is and as it is wanted, and answers with what is broken.
 # The model asks the rules before it changes anything, in the order of the table, as the kernel
 # does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
 Rule = Callable[[Site, Site], "Breach | None"]
-EntryRule = Callable[[Site], "Breach | None"]
+EntryRule = Callable[[Entry], "Breach | None"]
 # In the model alone: it also counts what it refuses.
 ForkRule = Callable[[Modelled], "Breach | None"]
 

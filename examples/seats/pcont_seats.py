@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import EINVAL, ENOSPC
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem
+from pcont.tables import Breach, ControlFile, Entry, Site, Subsystem
 from pcont.values import INTEGER, LIMIT
 
 TOTAL, TAKEN = "seats.total", "seats.taken"
@@ -23,8 +23,9 @@ def at_least_as_many_as_taken(now: Site, wanted: Site) -> Breach | None:
     return Breach(EINVAL, f"{taken(now)} seats are taken", "let somebody leave first")
 
 
-def one_is_free(site: Site) -> Breach | None:
-    """The rule of can_attach(): it is asked before a task enters."""
+def one_is_free(entry: Entry) -> Breach | None:
+    """The rule of can_attach(): it is asked before a task enters that is not inside."""
+    site = entry.site
     total = site.value(TOTAL)
     if total is None or taken(site) < total:
         return None

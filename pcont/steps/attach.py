@@ -10,10 +10,11 @@ from errno import ESRCH
 from functools import partial
 from shlex import quote
 
-from pcont import explain, subsys
+from pcont import explain
 from pcont.backend import Backend, Place
 from pcont.errors import PcontError
 from pcont.records import Outcome
+from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import ahead, once, rounds
@@ -152,9 +153,6 @@ class Enter(Step):
     missed: bool = False
     adopted: set[int] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.places = sorted(self.places, key=lambda place: subsys.entry_order(place.controllers))
-
     def tell(self, backend: Backend) -> list[str]:
         pids = [self.task]
         if self.tree:
@@ -162,9 +160,12 @@ class Enter(Step):
                 pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
         return [
             f"echo {pid} > {quote(backend.show(place, self._file))}"
-            for place in self.places
+            for place in self._ordered(backend)
             for pid in pids
         ]
+
+    def _ordered(self, backend: Backend) -> list[Place]:
+        return sorted(self.places, key=partial(entry_order, backend))
 
     @property
     def _file(self) -> str:
@@ -172,6 +173,7 @@ class Enter(Step):
 
     def do(self, backend: Backend, memory: Memory) -> None:
         began = time.monotonic()
+        self.places = self._ordered(backend)
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)

@@ -13,6 +13,7 @@ from pcont import explain, subsys
 from pcont.backend import Backend, Place
 from pcont.errors import PcontError
 from pcont.records import Outcome
+from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Action, Fact, Memory
@@ -108,22 +109,21 @@ class Drain(Step):
     moved: set[int] = field(default_factory=set)
     still: bool = False
 
-    def __post_init__(self) -> None:
-        self.routes = sorted(
-            self.routes, key=lambda route: subsys.entry_order(route.target.controllers)
-        )
-
     def tell(self, backend: Backend) -> list[str]:
         moves = [
             f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
-            for route in self.routes
+            for route in self._ordered(backend)
             for task in sorted(tasks_in(backend, route.source))
         ]
         freezer = self._freezer() if self.freeze else None
         return told_frozen(backend, freezer, moves) if freezer else moves
 
+    def _ordered(self, backend: Backend) -> list[Route]:
+        return sorted(self.routes, key=lambda route: entry_order(backend, route.target))
+
     def do(self, backend: Backend, memory: Memory) -> None:
         began = time.monotonic()
+        self.routes = self._ordered(backend)
         drained = Drained(
             list(self.routes), {r.target: tasks_in(backend, r.target) for r in self.routes}
         )

@@ -17,6 +17,7 @@ from pcont import signals
 from pcont.backend import Backend
 from pcont.errors import PcontError, from_oserror
 from pcont.journal import Journal, encode
+from pcont.kept import putting_back
 
 Action = Callable[[], object]
 
@@ -122,16 +123,17 @@ class Memory:
 def restore(backend: Backend, fact: Fact) -> list[str]:
     """Make a fact true again; returns what could not be put back."""
     left: list[str] = []
-    try:
-        for action in fact.restore(backend):
-            try:
-                action()
-            except (OSError, PcontError) as err:
-                if not isinstance(err, OSError) or err.errno != ESRCH:
-                    left.append(_told(fact, err))
-                # else a task that has ended meanwhile
-    except (OSError, PcontError) as err:
-        left.append(_told(fact, err))
+    with putting_back():
+        try:
+            for action in fact.restore(backend):
+                try:
+                    action()
+                except (OSError, PcontError) as err:
+                    if not isinstance(err, OSError) or err.errno != ESRCH:
+                        left.append(_told(fact, err))
+                    # else a task that has ended meanwhile
+        except (OSError, PcontError) as err:
+            left.append(_told(fact, err))
     return left
 
 

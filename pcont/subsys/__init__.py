@@ -219,11 +219,14 @@ def entry_order(controllers: Iterable[str]) -> int:
     """In which order tasks enter several trees: 0 where they may be refused, 1, 2 the freezer.
 
     A refusal then comes before anything was moved, and a frozen task thaws only once it is in
-    every other tree: it does so on arrival in a thawed container.
+    every other tree: it does so on arrival in a thawed container. What pcont keeps comes before
+    all, as -1: what a task starts between two trees is in that one already, and is not asked.
     """
     names = set(controllers)
     if FREEZER in names:
         return 2
+    if any(is_kept(name) and (one := load(name)) and one.may_refuse for name in names):
+        return -1
     # cpu refuses real-time tasks where it has no time for them (sched-rt-group).
     refuses = "cpu" in names or any((one := load(name)) and one.may_refuse for name in names)
     return 0 if refuses else 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
-from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, Where
+from pcont.tables import Breach, ControlFile, Entry, Rule, Site, Subsystem, Where
 from pcont.values import FLAG, ID_LIST, INTEGER, Ids
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
@@ -112,8 +112,9 @@ def tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
 NESTED: tuple[Rule, ...] = (around_children, inside_parent, tasks_keep_some, apart_from_siblings)
 
 
-def has_cpus_and_nodes(site: Site) -> Breach | None:
+def has_cpus_and_nodes(entry: Entry) -> Breach | None:
     """A task may enter only where there is a CPU to run on and memory to run in."""
+    site = entry.site
     empty = [ids for ids in (CPUS, MEMS) if not site.value(ids)]
     if not empty:
         return None

@@ -31,8 +31,17 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "set_affinity": (EINVAL, ESRCH),
 }
 LOOKING = {
-    *("controllers", "trees", "machine", "environment", "turn", "occupied", "missing"),
-    *("default_directory", "resolve", "children", "files", "read", "attributes", "owners"),
+    *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
+    *(
+        "missing",
+        "default_directory",
+        "resolve",
+        "children",
+        "files",
+        "read",
+        "attributes",
+        "owners",
+    ),
     *("show", "task", "membership", "threads", "affinity", "family", "thawing", "journals"),
 }
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
