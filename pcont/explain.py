@@ -11,14 +11,17 @@ from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.site import entry_of, kept_roots, site_of
+from pcont.site import entry_of, kept_roots, making_of, site_of
 from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
 
 
-def make(place: Place, err: OSError, doing: str) -> PcontError:
+def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be made."""
     reason, hint = "", ""
+    with contextlib.suppress(OSError, ValueError):
+        if (breach := making_of(backend, place)) and breach.errno == err.errno:
+            reason, hint = breach.reason, breach.hint
     if err.errno == EEXIST:
         reason, hint = "it exists already", "create -p makes only what is missing"
     elif err.errno == ENOENT:

@@ -320,7 +320,8 @@ class Registry:
             if one.name == word and (one.tie or word not in one.subsystems):
                 return one
         for tree in self.holders([word]):
-            return self._single(tree)
+            # What pcont keeps is the hierarchy's, be it a tie.
+            return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
         for tree in self.trees:
             if tree.name and word == f"name={tree.name}":
                 return self._single(tree)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 
 from pcont import subsys
 from pcont.backend import Backend, Place, WriteRefused, exists
-from pcont.site import LiveSite, entry_of, kept_roots
+from pcont.site import LiveSite, entry_of, kept_roots, making_of
 from pcont.tables import ControlFile, EntryRule, Subsystem, Wanted
 
 ATTEMPTS = 10
@@ -28,7 +28,7 @@ _putting_back: ContextVar[bool] = ContextVar("putting_back", default=False)
 
 @contextlib.contextmanager
 def putting_back() -> Iterator[None]:
-    """In the block tasks return to where they were: who may enter a container is not asked."""
+    """In the block all returns to where it was: who may make and enter containers is not asked."""
     token = _putting_back.set(True)
     try:
         yield
@@ -141,6 +141,13 @@ class _Keeping:
             there = [row for row in _table(name).files if row.where.holds(place == root)]
             found |= {row.name: row.writable for row in there}
         return found
+
+    def make(self, place: Place) -> None:
+        """mkdir(2), where the rules allow it."""
+        breach = None if _putting_back.get() else making_of(self._self, place)
+        if breach:
+            raise OSError(breach.errno, os.strerror(breach.errno), self._kernel.show(place))
+        self._kernel.make(place)
 
     def read(self, place: Place, file: str) -> str:
         """The whole text of a control file."""

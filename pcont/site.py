@@ -15,7 +15,7 @@ from typing import Any
 
 from pcont import subsys
 from pcont.backend import Backend, Place, below
-from pcont.tables import Entry, Machine, Mover
+from pcont.tables import Breach, Entry, Machine, Mover
 
 KEPT = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 NO_TIE = "-"  # the holder that a hierarchy of the kernel is for itself
@@ -101,9 +101,25 @@ def entry_order(backend: Backend, place: Place) -> int:
 
 def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:
     """A task at the door of a container, as its rules see it; ESRCH where there is none."""
-    tree, own = site.place.tree, os.getpid()
-    mover = Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
-    return Entry(site, task, backend.membership(task).get(tree, "/"), mover)
+    tree = site.place.tree
+    return Entry(site, task, backend.membership(task).get(tree, "/"), mover_in(backend, tree))
+
+
+def mover_in(backend: Backend, tree: str) -> Mover:
+    """This process, as the rules of a tree see it."""
+    own = os.getpid()
+    return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
+
+
+def making_of(backend: Backend, place: Place) -> Breach | None:
+    """What is against making a container, by the rules of what pcont keeps."""
+    above = place.parent
+    for name, root in kept_roots(backend, above).items():
+        table, site = subsys.load(name), LiveSite(backend, above, root, name)
+        for rule in table.making if table else ():
+            if breach := rule(site, mover_in(backend, place.tree)):
+                return breach
+    return None
 
 
 @dataclass(frozen=True)

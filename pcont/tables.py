@@ -163,6 +163,8 @@ Rule = Callable[[Site, Site], "Breach | None"]
 EntryRule = Callable[[Entry], "Breach | None"]
 # In the model alone: it also counts what it refuses.
 ForkRule = Callable[[Modelled], "Breach | None"]
+# Given the container in which another one is to be made.
+MakingRule = Callable[[Site, Mover], "Breach | None"]
 
 
 @dataclass(frozen=True)
@@ -217,19 +219,21 @@ class Follows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subsystem:
-    """What can be bound to a hierarchy: its control files, and who may enter a container.
+    """What can be bound to a hierarchy: its control files, and who may make and enter containers.
 
     `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
     be one more task in a container.
 
-    One that pcont keeps itself stands on a controller of the kernel, `over`. `follows`: what that
-    controller's files must read for what is kept, given the root; the order is that of the writes.
+    One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
+    `making` containers. `follows`: what that controller's files must read for what is kept, given
+    the root; the order is that of the writes.
     """
 
     name: str
     help: str
     files: tuple[ControlFile, ...]
     entry: tuple[EntryRule, ...] = ()
+    making: tuple[MakingRule, ...] = ()
     may_refuse: bool = False
     fork: tuple[ForkRule, ...] = ()
     over: str = ""

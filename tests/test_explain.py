@@ -276,15 +276,15 @@ def test_files_without_a_table_are_explained_by_their_errno(model: Model) -> Non
 # Making and removing
 
 
-def test_why_a_container_cannot_be_made() -> None:
-    exists = explain.make(A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a")
+def test_why_a_container_cannot_be_made(model: Model) -> None:
+    exists = explain.make(model, A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a")
     assert (type(exists), exists.what) == (Busy, "cannot create x:/a: it exists already (EEXIST)")
     assert "create -p" in exists.hint
     alone = explain.make(
-        Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
+        model, Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
     )
     assert alone.what == "cannot create x:/n/m: there is no /n to make it in (ENOENT)"
-    other = explain.make(A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
+    other = explain.make(model, A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
     assert type(other) is PcontError
 
 

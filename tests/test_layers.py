@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "thawer"),
     ("tables", "process", "lock"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
-    ("subsys.numtasks",),
+    ("subsys.numtasks", "subsys.ns"),
     ("backend",),
     ("site",),
     ("kept",),

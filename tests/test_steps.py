@@ -476,8 +476,8 @@ def sleeper() -> Iterator[int]:
 
 def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
     ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
-    step = Enter(1, [Place(id) for id in ids], "attach process 1")
-    assert [place.tree for place in step.places] == [
+    told = Enter(1, [Place(id) for id in ids], "attach process 1").tell(Model())
+    assert [line.removeprefix("echo 1 > ").partition(":")[0] for line in told] == [
         "cpu,cpuset",
         "cpu",
         "cpuset",

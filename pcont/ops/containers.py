@@ -76,7 +76,7 @@ class Planner:
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
-            raise explain.make(_first(container), err, doing)
+            raise explain.make(self.backend, _first(container), err, doing)
         if not parents:
             self._need_parent(container, doing)
         for level in container.lineage()[:-1] if parents else ():
@@ -92,7 +92,7 @@ class Planner:
         for place in container.places:
             if not self._there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
-                raise explain.make(place, err, doing)
+                raise explain.make(self.backend, place, err, doing)
 
     def _make(self, container: Container) -> list[Setting]:
         """Plan to make it where it is missing; the settings that it inherits there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from pcont.backend import Place, Tree, TreeRequest, check_path, join
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
@@ -57,6 +58,10 @@ def mount(
         same = _same(registry, wish, tie)
         if same:
             return _again(session, wish, same)
+        # A hierarchy of one subsystem of pcont's is called like it, as those of the kernel's are.
+        if not (wish.name or wish.controllers):
+            (lent,) = wish.kept
+            wish = replace(wish, name=lent)
         return (mount_tie if tie else _mount_fresh)(session, registry, wish)
 
 
@@ -70,7 +75,8 @@ def _asked_for(
         raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
     if options is None and last in controllers and not name:
         raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
-    if not name and (tie or not apart(controllers)[0]):
+    kernels, kept = apart(controllers)
+    if not name and (tie or not (kernels or len(kept) == 1)):
         raise UsageProblem(
             "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
         )
@@ -97,7 +103,7 @@ def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
     (member,) = one.members
     if set(member.tree.controllers) != set(wish.controllers) or set(wish.kept) - set(member.kept):
         return False
-    return bool(wish.controllers) or wish.name == member.tree.name
+    return bool(wish.controllers) or wish.name in ("", member.tree.name)
 
 
 def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
@@ -129,7 +135,7 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     holders = registry.holders(wish.controllers)
     if holders:
         raise _busy(registry, wish, holders)
-    check_name(registry, wish.name)
+    check_name(registry, wish.name, lent=wish.kept == wish.subsystems == (wish.name,))
     refuse_unified(session, registry, wish.controllers)
     request = TreeRequest(wish.controllers, wish.name)
     steps = mount_steps(session.backend, request, wish.point)

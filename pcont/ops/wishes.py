@@ -99,8 +99,11 @@ def kept_steps(
     return steps
 
 
-def check_name(registry: Registry, name: str) -> None:
-    """BadValue where a new hierarchy cannot be called that, Busy where another one is."""
+def check_name(registry: Registry, name: str, lent: bool = False) -> None:
+    """BadValue where a new hierarchy cannot be called that, Busy where another one is.
+
+    `lent`: it is the name of its one subsystem, which pcont keeps.
+    """
     if not name:
         return
     if not NAME.fullmatch(name):
@@ -109,7 +112,7 @@ def check_name(registry: Registry, name: str) -> None:
             "underscores, the first neither a dot nor a dash"
         )
     taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
-    if name in taken_words:
+    if name in taken_words and not lent:
         raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
     taken = next((tree for tree in registry.trees if tree.name == name), None)
     if taken:

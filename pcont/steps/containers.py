@@ -45,7 +45,7 @@ class Make(Step):
             backend.make(self.place)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.make(self.place, err, self.doing)
+        return explain.make(backend, self.place, err, self.doing)
 
 
 @dataclass

@@ -20,8 +20,8 @@ GROUP = "pcont.subsys"
 
 NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
-# Those that the kernel lacks: pcont keeps them, over a controller that the kernel has.
-KEPT = ("numtasks",)
+# Those that the kernel lacks: pcont keeps them, if they limit something over a controller.
+KEPT = ("numtasks", "ns")
 
 FREEZER = "freezer"
 
@@ -44,7 +44,7 @@ OTHERS = {
 }
 
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", "bc", "memset", "ns", "numfiles")
+RESERVED = ("all", "none", "bc", "memset", "numfiles")
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")

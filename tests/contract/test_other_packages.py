@@ -118,4 +118,4 @@ def test_it_is_listed_and_a_broken_one_says_why(installed: Callable[..., Result]
     refused = installed("mount", "-o", "broken", "--name", "x")
     assert refused.status == 6
     assert "the subsystem broken (pcont_broken:TABLE) cannot be used" in refused.err
-    assert installed("mount", "-o", "seats").status == 2  # it has no tree of its own: --name
+    assert installed("mount", "-o", "seats,ns").status == 2  # which of the two would it be called?
