@@ -225,10 +225,36 @@ class Simulated(Protocol):
         """These are online from now on; EINVAL where one of them is nothing."""
 
 
+class Meter(Protocol):
+    """Programs of pcont's in the kernel, which count and enforce for a subsystem that it lacks."""
+
+    def check(self, subsystem: str) -> None:
+        """Unsupported where they cannot, with what would help."""
+
+    def trees(self) -> dict[str, str]:
+        """The id of the tree in which they are at work, by the subsystem."""
+
+    def start(self, subsystem: str, tree: str) -> None:
+        """Have them work in one tree; EBUSY where they do in another one."""
+
+    def stop(self, subsystem: str) -> None:
+        """End them; what they have counted is forgotten."""
+
+    def values(self, place: Place, subsystem: str) -> dict[str, int]:
+        """What they have counted for a container, and what it may have, by control file."""
+
+    def set(self, place: Place, file: str, value: int) -> None:
+        """What it may have from now on."""
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
     name: str
+
+    @property
+    def meter(self) -> Meter:
+        """What pcont has in this kernel itself."""
 
     def controllers(self) -> tuple[Controller, ...]:
         """Every controller that the kernel lists."""
@@ -278,8 +304,8 @@ class Backend(Protocol):
     def make(self, place: Place) -> None:
         """mkdir(2)."""
 
-    def remove(self, place: Place) -> None:
-        """rmdir(2)."""
+    def remove(self, place: Place, force: bool = False) -> None:
+        """rmdir(2); `force`: although files are charged to it that are still open."""
 
     def children(self, place: Place) -> list[str]:
         """The names of the containers directly below, sorted."""

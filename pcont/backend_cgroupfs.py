@@ -9,10 +9,12 @@ import signal
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from pcont import lock, procfs, thawer
 from pcont.backend import (
     Controller,
+    Meter,
     Mount,
     Owner,
     Place,
@@ -47,6 +49,13 @@ class Cgroupfs:
         self.proc = Proc(proc)
         self.sys = sys
         self._trees: dict[str, Tree] | None = None
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Loaded where somebody asks for it."""
+        from pcont.bpf.meter import BpfMeter
+
+        return BpfMeter()
 
     # What is there
 
@@ -124,7 +133,7 @@ class Cgroupfs:
     def make(self, place: Place) -> None:
         os.mkdir(self._path(place), 0o755)
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: Place, force: bool = False) -> None:
         """rmdir(2), patiently: EBUSY without tasks and children is a task that is still dying."""
         path, pause = self._path(place), FIRST_PAUSE
         limit = time.monotonic() + PATIENCE

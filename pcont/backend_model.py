@@ -41,10 +41,12 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
+from pcont.model_files import OpenFiles
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys.freezer import frozen
+from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
 from pcont.values import INTEGER, Ids
 
@@ -88,6 +90,7 @@ class Node:
     most: int = 0
     times: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: int = 0
+    charges: Charges = field(default_factory=Charges)
 
     # The node as a rule sees it (tables.Modelled)
 
@@ -223,6 +226,9 @@ class Model:
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.directories: set[str] = set()
         self.next_number = 1
+        self.files_open = OpenFiles()
+        self.metered: dict[str, ModelTree] = {}
+        self.meter = ModelMeter(self)
 
     def privileged(self) -> bool:
         return True
@@ -288,6 +294,8 @@ class Model:
             self.active.remove(tree)
             for task in tree.root.tasks:
                 del self.known[task].nodes[tree.number]
+            for name in [name for name, one in self.metered.items() if one is tree]:
+                self.meter.stop(name)
 
     def _mounted(self, point: str) -> tuple[ModelTree, Mount]:
         for tree in self.active:
@@ -358,12 +366,13 @@ class Model:
             _clone_lists(parent, node)
         parent.nodes[place.name] = node
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: Place, force: bool = False) -> None:
         node = self._node(place)
         self._reap(self._live_in(node))
-        if node.parent is None or node.tasks or node.nodes:
+        if node.parent is None or node.tasks or node.nodes or (node.charges.held and not force):
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
+        self.files_open.forget(node.charges)
 
     def children(self, place: Place) -> list[str]:
         return sorted(self._node(place).nodes)
@@ -526,6 +535,24 @@ class Model:
     def set_affinity(self, task: int, cpus: Ids) -> None:
         self._adopt(task).cpus = cpus
 
+    def open_file(self, task: int, admin: bool = False) -> int:
+        """A task opens a file, as one with CAP_SYS_ADMIN or not: its number. ENFILE, ESRCH."""
+        self._reap(self.live.values())
+        nodes = self._adopt(task).nodes
+        tree = self.metered.get("numfiles")
+        node = nodes.get(tree.number, tree.root) if tree else None
+        return self.files_open.open(task, node.charges if node and node.parent else None, admin)
+
+    def share_file(self, file: int, task: int) -> None:
+        """One more task holds an open file. EBADF, ESRCH."""
+        self._reap(self.live.values())
+        self.files_open.share(file, self._adopt(task).id)
+
+    def close_file(self, file: int, task: int) -> None:
+        """A task holds a file no more; it is closed once nobody does. EBADF."""
+        self._reap(self.live.values())
+        self.files_open.close(file, task)
+
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
         """In the kernel's order: the number, the task, may it move at all, may it enter."""
         try:
@@ -612,6 +639,8 @@ class Model:
         del self.known[task.id]
         for node in task.nodes.values():
             node.leave(task.id)
+        for file in self.files_open.held_by(task.id):
+            self.files_open.close(file, task.id)
 
     def _charge(self, task: Known) -> None:
         now = self.stage.cpu_time(task.id)
@@ -717,6 +746,38 @@ class Model:
         if self._is_frozen(task):
             _refuse(EBUSY, str(task))
         return self.known[task]
+
+
+@dataclass
+class ModelMeter:
+    """The Meter of the model, which can always count."""
+
+    model: Model
+
+    def check(self, subsystem: str) -> None:
+        """Nothing is missing here."""
+
+    def trees(self) -> dict[str, str]:
+        return {name: tree.id for name, tree in self.model.metered.items()}
+
+    def start(self, subsystem: str, tree: str) -> None:
+        there = self.model.metered.setdefault(subsystem, self.model._tree(tree))
+        if there.id != tree:
+            _refuse(EBUSY, tree)
+
+    def stop(self, subsystem: str) -> None:
+        tree = self.model.metered.pop(subsystem, None)
+        self.model.files_open.forget()
+        for node in tree.root.all() if tree else ():
+            node.charges = Charges()
+
+    def values(self, place: Place, subsystem: str) -> dict[str, int]:
+        self.model._reap(self.model.live.values())
+        return self.model._node(place).charges.values()
+
+    def set(self, place: Place, file: str, value: int) -> None:
+        charges = self.model._node(place).charges
+        setattr(charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
 
 
 def _clone_lists(parent: Node, node: Node) -> None:

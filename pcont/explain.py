@@ -11,7 +11,7 @@ from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.site import entry_of, kept_roots, making_of, site_of
+from pcont.site import LiveSite, entry_of, kept_roots, making_of, site_of
 from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
 
@@ -43,7 +43,17 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
     tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
         return tasks_inside(tasks)
-    return children_inside(children) if children else ("", "")
+    return children_inside(children) if children else held_back(backend, place)
+
+
+def held_back(backend: Backend, place: Place) -> tuple[str, str]:
+    """What a subsystem has against a removal, and what to do; empty where none has anything."""
+    for name, root in kept_roots(backend, place).items():
+        table, site = subsys.load(name), LiveSite(backend, place, root, name)
+        for rule in table.removal if table else ():
+            if breach := rule(site):
+                return breach.reason, breach.hint
+    return "", ""
 
 
 def tasks_inside(tasks: list[str]) -> tuple[str, str]:
@@ -91,6 +101,8 @@ def _broken_rule(
     row = subsys.row(file)
     if row is None:
         return None
+    if not row.writable:
+        return Breach(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:
         return Breach(errno, row.root_fixed)
     try:

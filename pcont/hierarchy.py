@@ -303,7 +303,7 @@ class Registry:
 
     def find(self, selector: str) -> Hierarchy:
         """The hierarchy that a SELECTOR means; several words are a tie without a name."""
-        words = list(dict.fromkeys(selector.removesuffix(":").split(",")))
+        words = list(dict.fromkeys(subsys.words(selector.removesuffix(":"))))
         if not all(words):
             raise BadValue(f"there is an empty word in the selector {selector!r}")
         found = [self._word(word) for word in words]

@@ -1,7 +1,8 @@
 """Subsystems that the kernel lacks, kept by pcont: files of a container that are attributes of it.
 
 They are read and written like the kernel's, with its errnos. What is enforced is enforced by a
-controller of the kernel, whose files follow. Nothing runs in between.
+controller of the kernel, whose files follow, or by programs in the kernel (backend.Meter), which
+have the values of their own files. Nothing runs in between.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from errno import EACCES, EINVAL, ENOENT
+from errno import EINVAL, ENOENT
 from typing import Any, NoReturn, cast
 
 from pcont import subsys
@@ -46,11 +47,13 @@ class Plan:
     """What a write to a kept file comes to.
 
     `text`: the attribute of the container, None where nothing is kept of it. `follows`: what is to
-    be written into files of the kernel afterwards, where they read something else now.
+    be written into files of the kernel afterwards, where they read something else now. `metered`:
+    what the programs in the kernel are to know.
     """
 
     text: str | None = None
     follows: tuple[Follow, ...] = ()
+    metered: int | None = None
 
 
 def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
@@ -60,7 +63,7 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), backend.show(place, file))
     row, site = found
     if not row.writable:
-        raise PermissionError(EACCES, os.strerror(EACCES), backend.show(place, file))
+        _refuse(backend, place, file, EINVAL)
     try:
         wanted = row.type.parse(text)
     except (ValueError, OverflowError):
@@ -71,6 +74,8 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
             _refuse(backend, place, file, breach.errno)
     if row.computed:
         return Plan()
+    if row.metered:
+        return Plan(metered=wanted)
     root = replace(site, place=site.top, wanted={(place, file): wanted})
     follows = _unlike(root, following(_table(site.subsystem), root))
     return Plan(row.type.show(wanted), tuple(follows))
@@ -103,7 +108,7 @@ def _unlike(root: LiveSite, found: Iterable[Follow]) -> Iterator[Follow]:
 
 def _find(backend: Backend, place: Place, file: str) -> tuple[ControlFile, LiveSite] | None:
     """The row of a kept file that is there, and the container as its rules see it."""
-    name = file.partition(".")[0]
+    name = subsys.of(file)
     root = kept_roots(backend, place).get(name)
     row = _table(name).by_name.get(file) if root else None
     if root is None or row is None or not row.where.holds(place == root):
@@ -157,6 +162,8 @@ class _Keeping:
         row, site = found
         if row.computed:
             return f"{row.type.show(row.computed(site))}\n"
+        if row.metered:
+            return f"{row.type.show(self._kernel.meter.values(place, site.subsystem)[file])}\n"
         text = self._kernel.attributes(place).get(file)
         return f"{row.type.show(row.default) if text is None else text}\n"
 
@@ -168,6 +175,8 @@ class _Keeping:
             self._kernel.write(place, file, text)
             return
         planned = plan(self._self, place, file, text)
+        if planned.metered is not None:
+            self._kernel.meter.set(place, file, planned.metered)
         if planned.text is not None:
             self._kernel.set_attribute(place, file, planned.text)
         for where, name, value in planned.follows:

@@ -46,9 +46,9 @@ def owners(container: Container, file: str) -> list[Place]:
         return [places[0]]
     if file in subsys.core_table().by_name:
         return list(places)
-    prefix = file.partition(".")[0]
+    name = subsys.of(file)
     members = zip(hierarchy.members, places, strict=True)
-    return [place for member, place in members if prefix in member.subsystems]
+    return [place for member, place in members if name in member.subsystems]
 
 
 def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
@@ -66,13 +66,12 @@ def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Pl
 def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     """There is no such key here; the nearest ones are named."""
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
-    prefix, dot, _ = key.partition(".")
     hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
     elsewhere = {*subsys.NAMES, *subsys.kept(), *subsys.OTHERS} - set(
         container.hierarchy.controllers
     )
-    if dot and prefix in elsewhere:
-        hint = f"it has no subsystem {prefix}; {prefix}:/ may have it"
+    if "." in key and (name := subsys.of(key)) in elsewhere:
+        hint = f"it has no subsystem {name}; {name}:/ may have it"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)
 
 

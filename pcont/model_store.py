@@ -18,15 +18,17 @@ from pcont import lock
 from pcont.backend import Mount, join
 from pcont.backend_model import Known, Model, ModelTree, Node
 from pcont.errors import PcontError, Unsupported, from_oserror
+from pcont.model_files import OpenFile, OpenFiles
 from pcont.proc import machine
 from pcont.procfs import CpuTime
 from pcont.stage import FIRST, Played
+from pcont.subsys.numfiles import Charges
 from pcont.tables import Machine
 from pcont.values import ID_LIST
 
 VERSION = 3
-# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, and
-# played nobody.
+# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, played
+# nobody, and had no open files.
 READABLE = (1, 2, VERSION)
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -177,8 +179,22 @@ def _text(model: Model) -> str:
             "played": {str(id): _played(one) for id, one in model.stage.played.items()},
             "next_id": model.stage.next_id,
             "dying": sorted(model.dying),
+            "metered": {name: tree.number for name, tree in model.metered.items()},
+            "next_file": model.files_open.next_number,
+            "files": _files(model),
         }
     )
+
+
+def _files(model: Model) -> list[dict[str, Any]]:
+    """The open files, each with the path of what it is charged to where numfiles is kept."""
+    found = model.files_open.by_number
+    nodes = [node for tree in model.metered.values() for node in tree.root.all()] if found else []
+    paths = {id(node.charges): node.path for node in nodes}
+    return [
+        {"number": number, "holders": sorted(one.holders), "charged": paths.get(id(one.charged))}
+        for number, one in found.items()
+    ]
 
 
 def _tree(tree: ModelTree) -> dict[str, Any]:
@@ -200,6 +216,7 @@ def _container(node: Node) -> dict[str, Any]:
         "times": {str(cpu): times for cpu, times in node.times.items()},
         "most": node.most,
         "refused": node.refused,
+        "charges": vars(node.charges),
     }
 
 
@@ -244,6 +261,11 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     model.known, model.live = {}, {}
     for facts in state["tasks"]:
         _restore_task(model, facts, nodes)
+    numbers = {tree.number: tree for tree in model.active}
+    model.metered = {name: numbers[number] for name, number in state.get("metered", {}).items()}
+    model.files_open = OpenFiles(next_number=state.get("next_file", 1))
+    for facts in state.get("files", ()):
+        _restore_file(model, facts, nodes)
 
 
 def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, Node]:
@@ -267,6 +289,7 @@ def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     node.attributes = dict(facts["attributes"])
     node.most = int(facts.get("most", 0))
     node.refused = int(facts.get("refused", 0))
+    node.charges = Charges(**facts.get("charges", {}))
     node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
 
 
@@ -292,3 +315,10 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         node = nodes[int(number)][path]
         node.enter(task.id)
         task.nodes[node.tree.number] = node
+
+
+def _restore_file(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
+    path = facts["charged"]
+    charged = nodes[model.metered["numfiles"].number][path].charges if path else None
+    file = OpenFile(set(facts["holders"]), charged)
+    model.files_open.by_number[facts["number"]] = file

@@ -89,7 +89,7 @@ def kept_roots(backend: Backend, place: Place) -> dict[str, Place]:
 
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     """A container as the rules of a file see it, with nothing above the subsystem's root."""
-    name = file.partition(".")[0]
+    name = subsys.of(file)
     top = kept_roots(backend, place).get(name) if subsys.is_kept(name) else None
     return LiveSite(backend, place, top or Place(place.tree), name if top else "")
 

@@ -159,10 +159,12 @@ class Entry:
 # A rule is given the container as it is and as it is wanted, and answers with what is broken.
 # The model asks the rules before it changes anything, in the order of the table, as the kernel
 # does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
+# What a task must be given to enter, and a container to be removed, is asked of it as it is.
 Rule = Callable[[Site, Site], "Breach | None"]
 EntryRule = Callable[[Entry], "Breach | None"]
 # In the model alone: it also counts what it refuses.
 ForkRule = Callable[[Modelled], "Breach | None"]
+RemovalRule = Callable[[Site], "Breach | None"]
 # Given the container in which another one is to be made.
 MakingRule = Callable[[Site, Mover], "Breach | None"]
 
@@ -181,6 +183,8 @@ class ControlFile:
     pcont keeps, how it comes by a value that is not what was written.
     `told_by`: the file that says what was written, where this one shows something else; and there
     `told`: what was written where, by what is read.
+    `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
+    in the kernel, which count and enforce.
     `derived`: how the model comes by a value that is not simply what was written.
     `effect`: what a write does in the model, beside being remembered.
     """
@@ -205,6 +209,7 @@ class ControlFile:
     shown: bool = False
     joined: Callable[[Any, Any], Any] | None = None
     computed: Callable[[Site], Any] | None = None
+    metered: bool = False
     told_by: str = ""
     told: Callable[[str], tuple[str, str]] | None = None
 
@@ -222,7 +227,8 @@ class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may make and enter containers.
 
     `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
-    be one more task in a container.
+    be one more task in a container. `removal`: what a container must be like to be removed, beside
+    having no tasks and no children.
 
     One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
     `making` containers. `follows`: what that controller's files must read for what is kept, given
@@ -234,6 +240,7 @@ class Subsystem:
     files: tuple[ControlFile, ...]
     entry: tuple[EntryRule, ...] = ()
     making: tuple[MakingRule, ...] = ()
+    removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
     fork: tuple[ForkRule, ...] = ()
     over: str = ""
@@ -242,3 +249,8 @@ class Subsystem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {row.name: row for row in self.files})
+
+    @property
+    def metered(self) -> bool:
+        """Whether programs of pcont's in the kernel do the work."""
+        return any(row.metered for row in self.files)

@@ -19,10 +19,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "thawer"),
     ("tables", "process", "lock"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
-    ("subsys.numtasks", "subsys.ns"),
-    ("backend",),
+    ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
+    ("backend", "model_files"),
     ("site",),
     ("kept",),
+    ("bpf",),
+    ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
     ("family",),
@@ -35,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("steps.rounds", "steps.who"),
     (
         *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
-        *("steps.joining", "steps.mounts", "steps.settings"),
+        *("steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
     ),
     ("steps.recovery",),
     ("session",),
@@ -80,7 +82,7 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"syscalls", "lock", "thawer", "stage"}
+HIDDEN |= {"bpf", "bpf.meter", "model_files", "syscalls", "lock", "thawer", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

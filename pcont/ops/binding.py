@@ -17,7 +17,14 @@ from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsagePro
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
-from pcont.ops.unmounting import kept_values, member_steps, needed, root_steps, unkept_steps
+from pcont.ops.unmounting import (
+    kept_values,
+    member_steps,
+    needed,
+    root_steps,
+    stop_steps,
+    unkept_steps,
+)
 from pcont.ops.wishes import apart, kept_steps, mount_steps, refuse_unified, wanted
 from pcont.records import Unbound
 from pcont.session import Session
@@ -49,7 +56,7 @@ def bind(
         one = _with_home(registry, selector)
         names = _wanted(registry, words)
         bound = [name for name in names if name in one.subsystems]
-        if set(bound) & set(words.split(",")):
+        if set(bound) & set(subsys.words(words)):
             raise Busy(f"{one.name} has {', '.join(bound)} already")
         names = tuple(name for name in names if name not in bound)
         if not names:
@@ -137,7 +144,7 @@ def _kept_settings(
             **dict(given.get(path, [])),
         }
         for file, text in wanted_here.items():
-            over = subsys.over(file.partition(".")[0])
+            over = subsys.over(subsys.of(file))
             root = next(root for root in roots if not over or over in root.controllers)
             settings.append(Setting(replace(root, path=join(root.path, path)), file, text))
     return [Write(settings, f"set what is kept for {one.name}")]
@@ -252,6 +259,7 @@ def unbind(
             last = root_steps(session, registry, one, trees) if trees else []
             for member in going:
                 last += member_steps(session, registry, one, member, lingers=True)
+            last += stop_steps(one, names)
             session.carry_out(last)
         kept = [step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering]
         return Unbound(names, ceasing, tuple(kept))
@@ -260,7 +268,7 @@ def unbind(
 def _to_unbind(
     registry: Registry, selector: str, words: str
 ) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
-    one, asked = _with_home(registry, selector), words.split(",")
+    one, asked = _with_home(registry, selector), subsys.words(words)
     # What is not asked for stays, though it was asked for with what stands on it.
     names = tuple(name for name in _wanted(registry, words) if name in asked or "all" in asked)
     return one, names, _going(one, names)

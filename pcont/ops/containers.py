@@ -178,8 +178,8 @@ def remove(
     """Remove containers, all or none; returns the names of those that are gone.
 
     `recursive`: with all below them. `evict`: their tasks go to the parent of the place first;
-    `kill`: they are killed, which cannot be undone. Raises Busy where tasks or children are,
-    LimitReached where they fork faster than they die.
+    `kill`: they are killed, which cannot be undone. Raises Busy where tasks or children are, or
+    files are charged (unless it is forced), LimitReached where they fork faster than they die.
     """
     if kill and evict:
         raise UsageProblem("--kill and --evict exclude each other")
@@ -192,8 +192,8 @@ def remove(
         elif kill:
             steps.append(_killing(session, doomed))
         else:
-            _need_empty(session.backend, doomed)
-        session.carry_out([*steps, *removals(session.backend, doomed)])
+            _need_empty(session, doomed)
+        session.carry_out([*steps, *removals(session.backend, doomed, session.force)])
         for container in doomed:
             note_ties(session, registry, container, "which may be partial now")
         return [container.name for container in doomed]
@@ -241,12 +241,16 @@ def _need_childless(backend: Backend, doomed: Iterable[Container]) -> None:
                 raise _in_use(backend, container, place, explain.children_inside(names))
 
 
-def _need_empty(backend: Backend, doomed: Iterable[Container]) -> None:
+def _need_empty(session: Session, doomed: Iterable[Container]) -> None:
+    backend = session.backend
     for container in doomed:
         for place in present(backend, container):
             tasks = backend.read(place, "tasks").split()
-            if tasks:
-                raise _in_use(backend, container, place, explain.tasks_inside(tasks))
+            why = explain.tasks_inside(tasks) if tasks else ("", "")
+            if not (tasks or session.force):
+                why = explain.held_back(backend, place)
+            if any(why):
+                raise _in_use(backend, container, place, why)
 
 
 def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str, str]) -> Busy:
@@ -255,10 +259,10 @@ def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str
     return Busy(what, path=backend.show(place), hint=hint)
 
 
-def removals(backend: Backend, doomed: Sequence[Container]) -> list[Step]:
+def removals(backend: Backend, doomed: Sequence[Container], force: bool = False) -> list[Step]:
     """rmdir in every tree, the home last: as long as it is there, the container is known."""
     steps = [
-        Remove(place, f"remove {container.name}")
+        Remove(place, f"remove {container.name}", force=force)
         for container in doomed
         for place in reversed(present(backend, container))
     ]

@@ -33,6 +33,8 @@ def _kept_row(registry: Registry, name: str) -> SubsystemRow:
     """A subsystem that pcont keeps is like the controller that it stands on."""
     try:
         over = subsys.over(name)
+        if not over and subsys.metered(name):
+            registry.backend.meter.check(name)
     except Unsupported as err:
         return SubsystemRow(name, False, None, False, (), err.message)
     found = [one for one in registry.controllers if one.name == over]

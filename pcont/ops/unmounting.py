@@ -14,8 +14,10 @@ from pcont.session import Session
 from pcont.site import KEPT, NO_TIE, LiveSite, as_kept, kept_in, let_go
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
+from pcont.steps.metering import Stop
 from pcont.steps.mounts import RemoveDirectory, UmountTree
 from pcont.steps.settings import Setting, Write
+from pcont.tables import Subsystem
 
 
 def umount(session: Session, target: str, *, foreign: bool = False) -> None:
@@ -44,6 +46,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         children = count != 1
         steps = _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
+        steps += stop_steps(one, one.controllers) if last and not children else []
         session.carry_out(steps)
         if last and children:
             session.warn(_stays(one, count))
@@ -137,6 +140,14 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
     return steps
 
 
+def stop_steps(one: Hierarchy, names: Iterable[str]) -> list[Step]:
+    """The steps, behind all others, that end the programs of what was unbound."""
+    home = one.members[0]
+    return [
+        Stop(name, f"unbind {name}") for name in names if name in home.kept and subsys.metered(name)
+    ]
+
+
 def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
     """Nothing follows any more, and nothing is kept."""
     table = subsys.load(name)
@@ -170,7 +181,19 @@ def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Itera
                 path = member.inside(place.path)
                 values = backend.attributes(place).items()
                 found = [(file, text) for file, text in values if table and file in table.by_name]
+                found += _metered_values(backend, table, place, root) if table else []
                 yield from (f"{one.name}:{path} {file}={text}" for file, text in found)
+
+
+def _metered_values(
+    backend: Backend, table: Subsystem, place: Place, root: Place
+) -> Iterator[tuple[str, str]]:
+    """What programs in the kernel were told, where that is not what they begin with."""
+    for row in table.files:
+        if row.metered and row.writable and row.where.holds(place == root):
+            text = backend.read(place, row.name).rstrip("\n")
+            if text != row.type.show(row.default):
+                yield row.name, text
 
 
 def needed(registry: Registry, one: Hierarchy, place: Place) -> bool:

@@ -14,6 +14,7 @@ from pcont.session import Session
 from pcont.site import KEPT, NO_TIE, as_kept, held, kept_in
 from pcont.steps import Step
 from pcont.steps.containers import Mark
+from pcont.steps.metering import Start
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.settings import Setting, Write
 
@@ -55,7 +56,7 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
 
     What pcont keeps is asked for by its name only, and with what it stands on.
     """
-    words, known = options.split(","), registry.known_subsystems()
+    words, known = subsys.words(options), registry.known_subsystems()
     if not all(words):
         raise BadValue(f"there is an empty word in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
@@ -68,6 +69,9 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
     if "none" in words and len(set(words)) > 1:
         raise BadValue(f"none excludes every other subsystem: {options!r}")
     asked = {*words, *map(subsys.over, words)}
+    for word in asked:
+        if subsys.metered(word) and not subsys.over(word):
+            registry.backend.meter.check(word)
     return tuple(
         one for one in known if one in asked or ("all" in words and not subsys.is_kept(one))
     )
@@ -93,9 +97,11 @@ def kept_steps(
         own = NO_TIE if root == roots[0] else ""
         has = [*root.controllers, *[""] * bool(own)]
         mine = [name for name in kept if subsys.over(name) in has]
+        doing = f"bind {', '.join(mine)}"
+        steps += [Start(name, root.tree, doing) for name in mine if subsys.metered(name)]
         if mine:
             text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
-            steps.append(Mark(Place(root.tree), KEPT, text, f"bind {', '.join(mine)}"))
+            steps.append(Mark(Place(root.tree), KEPT, text, doing))
     return steps
 
 

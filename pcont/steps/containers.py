@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from shlex import quote
@@ -17,9 +17,10 @@ from pcont.steps.memory import Action, Fact, Memory
 
 @dataclass
 class Absent(Fact):
-    """There was no such container."""
+    """There was no such container; `force`: nor is there to be one whose files are open."""
 
     place: Place
+    force: bool = False
 
     @property
     def what(self) -> str:
@@ -27,7 +28,7 @@ class Absent(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         if exists(backend, self.place):
-            yield lambda: backend.remove(self.place)
+            yield lambda: backend.remove(self.place, self.force)
 
 
 @dataclass
@@ -70,8 +71,7 @@ class Present(Fact):
     def restore(self, backend: Backend) -> Iterator[Action]:
         if not exists(backend, self.place):
             yield lambda: backend.make(self.place)
-        for file, text in self.settings:
-            yield partial(restore, backend, self.place, file, text)
+        yield lambda: restore_all(backend, self.place, self.settings)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)
         yield lambda: backend.set_owners(self.place, self.owners)
@@ -79,22 +79,26 @@ class Present(Fact):
 
 @dataclass
 class Remove(Step):
-    """rmdir(2) of a container in one tree; `last` is the end of all, which nothing takes back."""
+    """rmdir(2) of a container in one tree; `last` is the end of all, which nothing takes back.
+
+    `force`: although files are charged to it, which are charged to nobody then.
+    """
 
     place: Place
     doing: str
     last: bool = False
+    force: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
 
     def do(self, backend: Backend, memory: Memory) -> None:
         if self.last:
-            memory.end_with(Absent(self.place))
-            backend.remove(self.place)
+            memory.end_with(Absent(self.place, self.force))
+            backend.remove(self.place, self.force)
         else:
             with memory.of(Present.of(backend, self.place)):
-                backend.remove(self.place)
+                backend.remove(self.place, self.force)
 
     @property
     def final(self) -> bool:
@@ -108,12 +112,17 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
-        # What pcont keeps is an attribute, and comes back as such.
-        if subsys.keeps(file, writable) and not subsys.is_kept_file(file):
+        if subsys.keeps(file, writable) and not _is_attribute(file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
+
+
+def _is_attribute(file: str) -> bool:
+    """Whether what pcont keeps of a file comes back with the attributes of the container."""
+    row = subsys.row(file)
+    return subsys.is_kept_file(file) and not (row and row.metered)
 
 
 def restore(backend: Backend, place: Place, file: str, text: str) -> None:
@@ -121,6 +130,21 @@ def restore(backend: Backend, place: Place, file: str, text: str) -> None:
     if backend.read(place, file) != text:
         for target, line in subsys.writes_back(file, text):
             backend.write(place, target, line)
+
+
+def restore_all(backend: Backend, place: Place, settings: Iterable[tuple[str, str]]) -> None:
+    """The same for several; one that is refused while others wait is tried again after them."""
+    waiting = list(settings)
+    while waiting:
+        refused: list[tuple[tuple[str, str], OSError]] = []
+        for file, text in waiting:
+            try:
+                restore(backend, place, file, text)
+            except OSError as err:
+                refused.append(((file, text), err))
+        if len(refused) == len(waiting):
+            raise refused[0][1]
+        waiting = [one for one, _ in refused]
 
 
 @dataclass

@@ -166,6 +166,9 @@ class Write(Step):
     @staticmethod
     def _keep(backend: Backend, memory: Memory, one: Setting, planned: kept.Plan) -> None:
         """What pcont keeps itself, and what follows from it: each is put back on its own."""
+        if planned.metered is not None:
+            with memory.of(Value.of(backend, one.place, one.file)):
+                backend.write(one.place, one.file, one.written)
         if planned.text is not None:
             before = backend.attributes(one.place).get(one.file)
             with memory.of(Attribute(one.place, one.file, before)):

@@ -20,8 +20,12 @@ GROUP = "pcont.subsys"
 
 NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
-# Those that the kernel lacks: pcont keeps them, if they limit something over a controller.
-KEPT = ("numtasks", "ns")
+# Those that the kernel lacks: pcont keeps them; if they limit something, over a controller that the
+# kernel has, or by programs of its own in the kernel.
+KEPT = ("numtasks", "numfiles", "ns")
+
+# Other words for a subsystem: the patch's, with which its files begin.
+ALIASES = {"bc": "numfiles"}
 
 FREEZER = "freezer"
 
@@ -44,7 +48,7 @@ OTHERS = {
 }
 
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", "bc", "memset", "numfiles")
+RESERVED = ("all", "none", "memset", *ALIASES)
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
@@ -116,9 +120,30 @@ def is_kept(name: str) -> bool:
     return "=" not in name and name in others()
 
 
+def called(word: str) -> str:
+    """The name of a subsystem that may have another one, too."""
+    return ALIASES.get(word, word)
+
+
+def words(text: str) -> list[str]:
+    """A comma list of subsystems, or of what else selects a hierarchy, by their names."""
+    return [called(word) for word in text.split(",")]
+
+
+def of(file: str) -> str:
+    """The subsystem that a control file is of."""
+    return called(file.partition(".")[0])
+
+
 def is_kept_file(file: str) -> bool:
     """Whether a control file is one of those."""
-    return is_kept(file.partition(".")[0])
+    return is_kept(of(file))
+
+
+def metered(name: str) -> bool:
+    """Whether programs of pcont's in the kernel do the work of a subsystem, where it is kept."""
+    table = load(name) if is_kept(name) else None
+    return bool(table and table.metered)
 
 
 def over(name: str) -> str:
@@ -137,7 +162,7 @@ def row(file: str) -> ControlFile | None:
     """The row of a control file such as `cpuset.cpus`, or None where no table has it."""
     if file in core_table().by_name:
         return core_table().by_name[file]
-    table = load(file.partition(".")[0])
+    table = load(of(file))
     return table.by_name.get(file) if table else None
 
 

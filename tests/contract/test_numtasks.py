@@ -257,7 +257,8 @@ def test_it_is_bound_with_shares_and_a_total(pcont: Pcont, name: str) -> None:
     pcont.ok("bind", name, "numtasks", *words, "-s", f"/{name}/a:{SHARES}=max_shares=10")
     found = [pcont.get(f"{name}:/{name}{path}", "pids.max") for path in ("", "/a", "/a/b")]
     assert found == ["50000", "5000", "2500"]
-    assert pcont("subsys", "--json").json[-1]["bound"] == "pids"
+    rows = {row["name"]: row for row in pcont("subsys", "--json").json}
+    assert rows["numtasks"]["bound"] == "pids"
     pcont.ok("rm", "-r", f"{name}:/{name}")
     pcont.ok("umount", name)
     assert pcont.backend().attributes(Place("pids")) == {}

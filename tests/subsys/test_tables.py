@@ -55,8 +55,8 @@ def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
         assert table
         assert table.name == name
         assert subsys.over(name) in ("", *subsys.NAMES)
-        assert {row.name.partition(".")[0] for row in table.files} <= {name}
-        assert table.files or table.entry
+        assert {subsys.of(row.name) for row in table.files} <= {name}
+        assert table.over or table.metered or table.entry
         assert table.may_refuse or not table.entry
     assert subsys.over("pids") == subsys.over("nonsense") == ""
 

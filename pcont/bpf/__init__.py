@@ -1,0 +1,1 @@
+"""Programs of pcont's in the kernel, for what it lacks."""

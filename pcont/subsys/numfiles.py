@@ -1,0 +1,106 @@
+"""numfiles: how many open files a container may have, as BeanCounters had it.
+
+The subsystem `bc` of the patch set of 2006 (patch semantics, 5). The kernel has none: programs that
+pcont loads into it count and refuse (pcont/bpf). What is counted is the open file description, for
+the container of the task that opened it, until it is closed by whomever. Otherwise than in 2006 the
+root is not counted: whoever is in no other container has nothing to do with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from errno import EBUSY, EINVAL
+
+from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.values import INTEGER
+
+RESOURCE = "numfiles"
+HELD, MAXHELD, MINHELD, BARRIER, LIMIT, FAILCNT = (
+    f"bc.{RESOURCE}.{word}"
+    for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
+)
+MOST = (1 << 63) - 1  # LONG_MAX
+
+
+@dataclass(eq=False)
+class Charges:
+    """The files that are charged to a container, and how many may be."""
+
+    held: int = 0
+    maxheld: int = 0
+    barrier: int = 256
+    limit: int = 512
+    failcnt: int = 0
+
+    def charge(self, admin: bool) -> bool:
+        """One more, if that may be: up to the barrier, and to the limit for an administrator."""
+        if self.held >= (self.limit if admin else self.barrier):
+            self.failcnt += 1
+            return False
+        self.held += 1
+        self.maxheld = max(self.maxheld, self.held)
+        return True
+
+    def values(self) -> dict[str, int]:
+        """By the names of the files. Nothing is ever held below 0, where minheld begins."""
+        return {
+            HELD: self.held,
+            MAXHELD: self.maxheld,
+            MINHELD: 0,
+            BARRIER: self.barrier,
+            LIMIT: self.limit,
+            FAILCNT: self.failcnt,
+        }
+
+
+def a_number_of_files(now: Site, wanted: Site) -> Breach | None:
+    """From 0 to what a long can hold."""
+    bad = [one for one in (wanted.value(BARRIER), wanted.value(LIMIT)) if not 0 <= one <= MOST]
+    return Breach(EINVAL, f"{bad[0]} is no number of files: 0 to {MOST}") if bad else None
+
+
+def barrier_within_limit(now: Site, wanted: Site) -> Breach | None:
+    """Who may go beyond the barrier may not go less far than others."""
+    barrier, limit = wanted.value(BARRIER), wanted.value(LIMIT)
+    if barrier <= limit:
+        return None
+    return Breach(EINVAL, f"the barrier is not above the limit: {barrier}, {limit}", "set both")
+
+
+def all_closed(site: Site) -> Breach | None:
+    """An open file keeps the container that it is charged to (patch semantics, 5.3)."""
+    held = site.value(HELD) if site.parent else 0
+    if not held:
+        return None
+    what = f"{held} open file{'s are' if held > 1 else ' is'} charged to it"
+    return Breach(EBUSY, what, "rm --force removes it all the same, and they are charged no more")
+
+
+def _row(file: str, help: str, default: int = 0) -> ControlFile:
+    writable = file in (BARRIER, LIMIT)
+    return ControlFile(
+        file,
+        help,
+        INTEGER,
+        writable=writable,
+        where=Where.NOT_ON_ROOT,
+        default=default,
+        rules=(a_number_of_files, barrier_within_limit) if writable else (),
+        metered=True,
+        shown=file == HELD,
+    )
+
+
+TABLE = Subsystem(
+    name="numfiles",
+    help="how many files may be open",
+    removal=(all_closed,),
+    files=(
+        _row(HELD, "the open files that are charged now"),
+        _row(MAXHELD, "the most that were ever charged at one time"),
+        _row(MINHELD, "always 0: the least that were ever charged"),
+        _row(BARRIER, "how many may be open; one more is ENFILE", Charges.barrier),
+        _row(LIMIT, "how many whoever has CAP_SYS_ADMIN may have open", Charges.limit),
+        _row(FAILCNT, "how often a file could not be opened for that"),
+    ),
+)

@@ -1,0 +1,153 @@
+"""Open files of the model: charged where they were opened, until nobody holds them any more."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from errno import EBADF, EBUSY, ENFILE, ESRCH
+from pathlib import Path
+
+import pytest
+
+from pcont.backend import Place, TreeRequest
+from pcont.backend_model import Model
+from pcont.model_store import StoredModel
+
+TREE = "name=f"
+ROOT, A, B = (Place(TREE, path) for path in ("/", "/a", "/b"))
+
+
+def prepared(model: Model) -> Model:
+    model.make_directory("/f")
+    model.mount(TreeRequest((), "f"), "/f", "pcont")
+    for place in (A, B):
+        model.make(place)
+    model.meter.start("numfiles", TREE)
+    return model
+
+
+@pytest.fixture
+def model() -> Model:
+    return prepared(Model())
+
+
+def account(model: Model, place: Place) -> tuple[int, int, int]:
+    found = model.meter.values(place, "numfiles")
+    return tuple(found[f"bc.numfiles.{word}"] for word in ("held", "maxheld", "failcnt"))  # type: ignore[return-value]
+
+
+@pytest.fixture
+def task(model: Model) -> Iterator[int]:
+    """A process in /a."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        model.write(A, "tasks", str(process.pid))
+        yield process.pid
+        process.kill()
+
+
+@pytest.fixture
+def other(model: Model) -> Iterator[int]:
+    """One in the root."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
+def refused(number: int, call: object, *words: object) -> None:
+    assert callable(call)
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        call(*words)
+    assert caught.value.errno == number
+
+
+def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
+    files = [model.open_file(task) for _ in range(3)]
+    assert account(model, A) == (3, 3, 0)
+    model.close_file(files[1], task)
+    assert account(model, A) == (2, 3, 0)
+    refused(EBADF, model.close_file, files[1], task)
+    refused(EBADF, model.close_file, 99, task)
+
+
+def test_the_barrier_is_for_everybody_and_the_limit_for_administrators(
+    model: Model, task: int
+) -> None:
+    model.meter.set(A, "bc.numfiles.barrier", 1)
+    model.meter.set(A, "bc.numfiles.limit", 2)
+    model.open_file(task)
+    refused(ENFILE, model.open_file, task)
+    model.open_file(task, True)
+    refused(ENFILE, model.open_file, task, True)
+    assert account(model, A) == (2, 2, 2)
+
+
+def test_the_charge_stays_where_the_file_was_opened(model: Model, task: int, other: int) -> None:
+    file = model.open_file(task)
+    model.write(B, "tasks", str(task))
+    assert (account(model, A)[0], account(model, B)[0]) == (1, 0)
+    model.share_file(file, other)
+    model.close_file(file, task)
+    assert account(model, A)[0] == 1
+    model.close_file(file, other)
+    assert account(model, A)[0] == 0
+
+
+def test_in_the_root_nothing_is_charged(model: Model, other: int) -> None:
+    model.open_file(other)
+    assert account(model, ROOT) == (0, 0, 0)
+
+
+def test_what_a_task_that_has_ended_held_is_closed(model: Model, task: int, other: int) -> None:
+    model.share_file(model.open_file(task), other)
+    model.open_file(task)
+    model.kill(task, 9, A)
+    assert account(model, A) == (1, 2, 0)
+    refused(ESRCH, model.open_file, task)
+
+
+def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int) -> None:
+    file = model.open_file(task)
+    model.write(B, "tasks", str(task))
+    refused(EBUSY, model.remove, A)
+    model.remove(A, True)
+    model.make(A)
+    model.close_file(file, task)
+    assert account(model, A) == (0, 0, 0)
+
+
+def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> None:
+    file = model.open_file(task)
+    model.meter.stop("numfiles")
+    assert account(model, A) == (0, 0, 0)
+    model.close_file(file, task)
+    model.open_file(task)
+    assert account(model, A) == (0, 0, 0)
+
+
+def test_it_counts_in_one_tree(model: Model) -> None:
+    model.make_directory("/g")
+    model.mount(TreeRequest((), "g"), "/g", "pcont")
+    refused(EBUSY, model.meter.start, "numfiles", "name=g")
+    assert model.meter.trees() == {"numfiles": TREE}
+    for place in (A, B):
+        model.remove(place)
+    model.umount("/f")
+    model.meter.start("numfiles", "name=g")
+
+
+def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> None:
+    state = str(tmp_path / "model.json")
+    stored = StoredModel(state)
+    with stored.turn():
+        prepared(stored).write(A, "tasks", str(task))
+        file = stored.open_file(task)
+        stored.share_file(file, other)
+        stored.meter.set(A, "bc.numfiles.limit", 7)
+    stored = StoredModel(state)
+    assert account(stored, A) == (1, 1, 0)
+    assert stored.meter.values(A, "numfiles")["bc.numfiles.limit"] == 7
+    with stored.turn():
+        assert stored.open_file(task) == file + 1
+        stored.close_file(file, task)
+        stored.close_file(file, other)
+    assert account(StoredModel(state), A) == (1, 2, 0)
