@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pcont.errors import BadValue
-from pcont.tables import Machine
+from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
 
 
@@ -259,6 +259,12 @@ class Backend(Protocol):
     def controllers(self) -> tuple[Controller, ...]:
         """Every controller that the kernel lists."""
 
+    def kept(self) -> tuple[str, ...]:
+        """The subsystems that pcont keeps, as this kernel lacks them."""
+
+    def table(self, name: str) -> Subsystem | None:
+        """What is known of a subsystem and its files, by no name the core's; None: no table."""
+
     def trees(self) -> tuple[Tree, ...]:
         """Every active v1 hierarchy, mounted or not."""
 
@@ -386,10 +392,12 @@ BACKENDS = {
 }
 
 
-def open_backend(name: str = "cgroupfs", state: str | None = None) -> Backend:
-    """The backend of that name, with what pcont keeps; `state` is the file of the model."""
+def open_backend(
+    name: str = "cgroupfs", state: str | None = None, dialect: str | None = None
+) -> Backend:
+    """The backend of that name, with what pcont keeps; the file of the model, and its dialect."""
     module, _, factory = BACKENDS[name].partition(":")
     opened = getattr(importlib.import_module(module), factory)
     with_kept = importlib.import_module("pcont.kept").with_kept
-    backend: Backend = with_kept(opened(state) if name == "model" else opened())
+    backend: Backend = with_kept(opened(state, dialect) if name == "model" else opened())
     return backend

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from pcont import lock, procfs, thawer
+from pcont import lock, procfs, subsys, thawer
 from pcont.backend import (
     Controller,
     Meter,
@@ -30,7 +30,7 @@ from pcont.backend import (
 from pcont.errors import Unsupported
 from pcont.family import Family
 from pcont.proc import Proc, machine, no_task, read_text
-from pcont.tables import Machine
+from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
 
 PREFIX = "security.pcont."
@@ -61,6 +61,12 @@ class Cgroupfs:
 
     def controllers(self) -> tuple[Controller, ...]:
         return procfs.controllers(self._cgroups(), self._unified())
+
+    def kept(self) -> tuple[str, ...]:
+        return subsys.kept()
+
+    def table(self, name: str) -> Subsystem | None:
+        return subsys.load(name)
 
     def trees(self) -> tuple[Tree, ...]:
         known = [one.name for one in procfs.controllers(self._cgroups())]
@@ -318,8 +324,6 @@ class Cgroupfs:
         return rest if dot and not mount.prefixed and prefix in tree.split(",") else file
 
     def _prefixed(self, tree: str, mount: Mount, name: str) -> str:
-        from pcont import subsys
-
         if mount.prefixed or name in subsys.core_table().by_name:
             return name
         # noprefix is only possible where cpuset is bound alone (kernel/cgroup/cgroup-v1.c).

@@ -41,6 +41,7 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
+from pcont.dialects import V1, Dialect
 from pcont.model_files import OpenFiles
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
@@ -48,9 +49,8 @@ from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
-from pcont.values import INTEGER, Ids
+from pcont.values import Ids
 
-CONTROLLERS = ("cpuset", "cpuacct", "freezer", "pids")  # as /proc/cgroups of Linux 6.1 has them
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
@@ -181,22 +181,28 @@ class Node:
 class ModelTree:
     """A hierarchy of the model."""
 
+    model: Model
     number: int
     controllers: tuple[str, ...]
-    name: str
-    machine: Machine
+    name: str = ""
     mounts: list[Mount] = field(default_factory=list)
     rows: dict[str, ControlFile] = field(init=False)
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
-        files = [row for table in (subsys.core_table(), *self.tables) for row in table.files]
+        files = [row for table in self.tables for row in table.files]
         self.rows = {row.name: row for row in files}
         self.root = Node(self, "", None)
 
     @property
     def tables(self) -> list[Subsystem]:
-        return [table for name in self.controllers if (table := subsys.load(name))]
+        """The core's, and those of the controllers."""
+        load = self.model.dialect.table
+        return [table for name in ("", *self.controllers) if (table := load(name))]
+
+    @property
+    def machine(self) -> Machine:
+        return self.model.hardware
 
     @property
     def id(self) -> str:
@@ -212,11 +218,17 @@ class ModelTree:
 
 
 class Model:
-    """A Backend without a kernel. `proc` is where the tasks of this machine are read."""
+    """A Backend without a kernel, which answers in a dialect.
+
+    `proc` is where the tasks of this machine are read.
+    """
 
     name = "model"
 
-    def __init__(self, machine: Machine = SMALL, proc: Proc | None = None) -> None:
+    def __init__(
+        self, machine: Machine = SMALL, proc: Proc | None = None, dialect: Dialect = V1
+    ) -> None:
+        self.dialect = dialect
         self.hardware = machine
         self.stage = Stage(proc or Proc())
         self.active: list[ModelTree] = []
@@ -246,7 +258,15 @@ class Model:
 
     def controllers(self) -> tuple[Controller, ...]:
         numbers = {name: tree.number for tree in self.active for name in tree.controllers}
-        return tuple(Controller(name, numbers.get(name, 0), True) for name in CONTROLLERS)
+        return tuple(
+            Controller(name, numbers.get(name, 0), True) for name in self.dialect.controllers
+        )
+
+    def kept(self) -> tuple[str, ...]:
+        return subsys.kept() if self.dialect.keeps else ()
+
+    def table(self, name: str) -> Subsystem | None:
+        return self.dialect.table(name)
 
     def trees(self) -> tuple[Tree, ...]:
         return tuple(
@@ -263,8 +283,10 @@ class Model:
         if not self._is_directory(point):
             _refuse(ENOTDIR if os.path.lexists(point) else ENOENT, point)
         nothing = not (request.controllers or request.name)
-        if nothing or not set(request.controllers) <= set(CONTROLLERS):
+        if nothing:
             _refuse(EINVAL, point)
+        if not set(request.controllers) <= set(self.dialect.controllers):
+            _refuse(self.dialect.unknown, point)
         tree = self._reused(request, point) or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
 
@@ -281,8 +303,9 @@ class Model:
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
         if any(set(tree.controllers) & set(request.controllers) for tree in self.active):
             _refuse(EBUSY, point)
-        controllers = tuple(name for name in CONTROLLERS if name in request.controllers)
-        tree = ModelTree(self.next_number, controllers, request.name, self.hardware)
+        known = self.dialect.controllers
+        controllers = tuple(name for name in known if name in request.controllers)
+        tree = ModelTree(self, self.next_number, controllers, request.name)
         self.next_number += 1
         self.active.append(tree)
         return tree
@@ -362,7 +385,7 @@ class Model:
         for row in parent.tree.rows.values():
             if row.passed_on and row.where.holds(False):
                 node.values[row.name] = parent.value(row.name)
-        if parent.value("cgroup.clone_children"):
+        if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
             _clone_lists(parent, node)
         parent.nodes[place.name] = node
 
@@ -556,15 +579,13 @@ class Model:
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
         """In the kernel's order: the number, the task, may it move at all, may it enter."""
         try:
-            task = INTEGER.parse(text.strip())
-            if not 0 <= task < 1 << 31:
-                raise ValueError(text)
+            task = self.dialect.number(text)
             movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
             fixed = self.task(movers[0]).fixed
         except (ValueError, OverflowError, ProcessLookupError) as err:
-            number = ESRCH if isinstance(err, ProcessLookupError) else EINVAL
+            number = ESRCH if isinstance(err, ProcessLookupError) else self.dialect.no_number
             raise WriteRefused(number, os.strerror(number), where) from err
-        if fixed:
+        if fixed and self.dialect.fixed:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         for one in movers:
             entry = Entry(node, one, self._path_of(one, node.tree), self._mover(node.tree))
@@ -719,7 +740,6 @@ class Model:
         for task in self.known.values():
             task.cpus = task.cpus & cpus or cpus
         for tree in self.active:
-            tree.machine = self.hardware
             if "cpuset" in tree.controllers:
                 for node in list(tree.root.all())[1:]:
                     self._unplug(node)

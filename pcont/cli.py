@@ -44,9 +44,15 @@ DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
     envvar="PCONT_STATE",
     help="Where the model keeps itself between commands.",
 )
+@click.option(
+    "--dialect",
+    type=click.Choice(["v1"]),
+    envvar="PCONT_DIALECT",
+    help="How a new model answers: like cgroup v1 (the default).",
+)
 @json_option
 @pass_app
-def cli(app: App, backend: str | None, state: str | None) -> None:
+def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -> None:
     """Generic process containers: groups of tasks in cgroup hierarchies.
 
     \b
@@ -65,12 +71,13 @@ def cli(app: App, backend: str | None, state: str | None) -> None:
       pcont create jobs:/batch -s cpuset.cpus=0-1 -s cpuset.mems=0
       pcont attach jobs:/batch 4711
     """
-    given = click.get_current_context().get_parameter_source("state")
-    if state and backend != "model" and given is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("--state goes with --backend model")
+    for name in ("state", "dialect"):
+        source = click.get_current_context().get_parameter_source(name)
+        if backend != "model" and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} goes with --backend model")
     app.chosen = backend is not None
     app.backend = backend or app.backend
-    app.state = state
+    app.state, app.dialect = state, dialect
 
 
 @cli.verb("pcont subsys")
@@ -562,6 +569,7 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
 
 _ELSEWHERE = {
     "--backend": "it goes before the command: pcont --backend model COMMAND",
+    "--dialect": "it goes before the command: pcont --backend model --dialect v1 COMMAND",
     "--state": "it goes before the command: pcont --backend model --state FILE COMMAND",
     "--dry-run": "it goes behind the command, if that changes something",
     "-n": "it goes behind the command, if that changes something",

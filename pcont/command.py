@@ -22,6 +22,7 @@ class App:
 
     backend: str = "cgroupfs"
     state: str | None = None
+    dialect: str | None = None
     chosen: bool = False
     json: bool = False
     verbose: bool = False
@@ -36,7 +37,7 @@ class App:
         from pcont.session import Session
 
         session = Session(
-            open_backend(self.backend, self.state),
+            open_backend(self.backend, self.state, self.dialect),
             dry_run=dry_run,
             force=force,
             chosen=self.chosen,

@@ -11,7 +11,7 @@ from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, 
 from pcont import keys, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
-from pcont.site import LiveSite, entry_of, kept_roots, making_of, site_of
+from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
 from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
 
@@ -98,7 +98,7 @@ def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontEr
 def _broken_rule(
     backend: Backend, place: Place, file: str, wanted: str, errno: int
 ) -> Breach | None:
-    row = subsys.row(file)
+    row = row_of(backend, file)
     if row is None:
         return None
     if not row.writable:
@@ -134,7 +134,7 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
 def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach | None:
     with contextlib.suppress(OSError, ValueError):
         for name in (*place.controllers, *kept_roots(backend, place)):
-            table, site = subsys.load(name), site_of(backend, place, name)
+            table, site = backend.table(name), site_of(backend, place, name)
             for rule in table.entry if table else ():
                 breach = rule(entry_of(backend, site, task))
                 if breach and breach.errno == errno:

@@ -303,7 +303,7 @@ class Registry:
 
     def find(self, selector: str) -> Hierarchy:
         """The hierarchy that a SELECTOR means; several words are a tie without a name."""
-        words = list(dict.fromkeys(subsys.words(selector.removesuffix(":"))))
+        words = list(dict.fromkeys(map(self.called, selector.removesuffix(":").split(","))))
         if not all(words):
             raise BadValue(f"there is an empty word in the selector {selector!r}")
         found = [self._word(word) for word in words]
@@ -403,12 +403,22 @@ class Registry:
     def known_subsystems(self) -> list[str]:
         """What `mount -o` takes: what the kernel has, and what pcont keeps over it."""
         has = [one.name for one in self.controllers if one.enabled]
-        return [*has, *(name for name in subsys.kept() if _usable(name, has))]
+        return [*has, *(name for name in self.backend.kept() if _usable(name, has))]
+
+    def kept(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the subsystems that pcont keeps."""
+        found = set(self.backend.kept())
+        return tuple(name for name in names if name in found)
+
+    def called(self, word: str) -> str:
+        """The name of a subsystem that may have another one, too, where the kernel has it not."""
+        has = {one.name for one in self.controllers}
+        return word if word in has else subsys.called(word)
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
         """The trees that have one of these subsystems at their roots."""
         wanted = set(names)
-        kept = set(filter(subsys.is_kept, wanted))
+        kept = set(self.kept(wanted))
         return [
             tree
             for tree in self.trees

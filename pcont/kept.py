@@ -156,7 +156,8 @@ class _Keeping:
 
     def read(self, place: Place, file: str) -> str:
         """The whole text of a control file."""
-        found = _find(self._self, place, file) if subsys.is_kept_file(file) else None
+        kept = subsys.is_kept_file(file, place.controllers)
+        found = _find(self._self, place, file) if kept else None
         if found is None:
             return self._kernel.read(place, file)
         row, site = found
@@ -171,7 +172,7 @@ class _Keeping:
         """One write(2); or what is kept, and what follows, one after the other."""
         if file in subsys.TASK_FILES and (rules := self._entry_rules(place)):
             self._check_entry(place, rules, self._tasks_in(file, text))
-        if not subsys.is_kept_file(file):
+        if not subsys.is_kept_file(file, place.controllers):
             self._kernel.write(place, file, text)
             return
         planned = plan(self._self, place, file, text)

@@ -17,6 +17,7 @@ from typing import Any
 from pcont import lock
 from pcont.backend import Mount, join
 from pcont.backend_model import Known, Model, ModelTree, Node
+from pcont.dialects import DIALECTS, V1
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.model_files import OpenFile, OpenFiles
 from pcont.proc import machine
@@ -43,8 +44,9 @@ def default_file() -> str:
 class StoredModel(Model):
     """A Model that reads its state from a file, and writes it back at the end of each turn."""
 
-    def __init__(self, file: str | None = None) -> None:
+    def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
         super().__init__(machine())
+        self._asked = dialect
         # What a link leads to, so that whoever comes by another name takes the same turns.
         self.file = os.path.realpath(file or default_file())
         self._depth = 0
@@ -81,7 +83,7 @@ class StoredModel(Model):
             with open(self.file, encoding="utf-8", errors="surrogateescape") as stream:
                 text = stream.read()
         except FileNotFoundError:
-            super().__init__(machine())
+            super().__init__(machine(), dialect=DIALECTS[self._asked or V1.name])
             self._kept = _text(self)
             return
         except OSError as err:
@@ -98,12 +100,21 @@ class StoredModel(Model):
                 path=self.file,
                 hint="use the pcont that wrote it, or another --state FILE",
             )
+        self._check_dialect(str(state.get("dialect", V1.name)))
         try:
             with _none_is_garbage():
                 _restore(self, state)
         except NOT_OURS as err:
             raise self._corrupt(err) from err
         self._kept = text
+
+    def _check_dialect(self, name: str) -> None:
+        if name not in DIALECTS or name != (self._asked or name):
+            raise Unsupported(
+                f"the model's state has dialect {name}, not {self._asked or ' or '.join(DIALECTS)}",
+                path=self.file,
+                hint=f"leave out --dialect, or {ANOTHER}",
+            )
 
     def _corrupt(self, err: Exception) -> PcontError:
         return PcontError(
@@ -166,6 +177,7 @@ def _text(model: Model) -> str:
     return json.dumps(
         {
             "version": VERSION,
+            "dialect": model.dialect.name,
             "machine": {
                 "cpus": ID_LIST.show(hardware.cpus),
                 "nodes": ID_LIST.show(hardware.nodes),
@@ -236,6 +248,7 @@ def _played(one: Played) -> list[Any]:
 
 
 def _restore(model: Model, state: dict[str, Any]) -> None:
+    model.dialect = DIALECTS[state.get("dialect", V1.name)]
     facts = state["machine"]
     model.hardware = Machine(
         ID_LIST.parse(facts["cpus"]), ID_LIST.parse(facts["nodes"]), facts["cpu_limit"]
@@ -245,9 +258,7 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     model.active = []
     nodes: dict[int, dict[str, Node]] = {}
     for facts in state["trees"]:
-        tree = ModelTree(
-            facts["number"], tuple(facts["controllers"]), facts["name"], model.hardware
-        )
+        tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
         tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
         nested = "containers" not in facts
         nodes[tree.number] = _fill(

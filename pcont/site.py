@@ -15,7 +15,7 @@ from typing import Any
 
 from pcont import subsys
 from pcont.backend import Backend, Place, below
-from pcont.tables import Breach, Entry, Machine, Mover
+from pcont.tables import Breach, ControlFile, Entry, Machine, Mover
 
 KEPT = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 NO_TIE = "-"  # the holder that a hierarchy of the kernel is for itself
@@ -85,6 +85,15 @@ def kept_roots(backend: Backend, place: Place) -> dict[str, Place]:
     above = [one for one in found if below(place.path, one.root.path) is not None]
     above.sort(key=lambda one: len(one.root.path))
     return {one.name: one.root for one in above}  # the nearest one counts
+
+
+def row_of(backend: Backend, file: str) -> ControlFile | None:
+    """What is known of a control file in this kernel; None of one without a table."""
+    for name in ("", file.partition(".")[0], subsys.of(file)):
+        table = backend.table(name)
+        if table and file in table.by_name:
+            return table.by_name[file]
+    return None
 
 
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
@@ -159,7 +168,7 @@ class LiveSite:
     def value(self, file: str) -> Any:
         if (self.place, file) in self.wanted:
             return self.wanted[self.place, file]
-        row = subsys.row(file)
+        row = row_of(self.backend, file)
         text = self.backend.read(self.place, file)
         return row.type.parse(text) if row else text
 

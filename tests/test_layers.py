@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables", "process", "lock"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
-    ("backend", "model_files"),
+    ("backend", "dialects", "model_files"),
     ("site",),
     ("kept",),
     ("bpf",),
@@ -82,7 +82,7 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"bpf", "bpf.meter", "model_files", "syscalls", "lock", "thawer", "stage"}
+HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "thawer", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

@@ -61,7 +61,7 @@ def bind(
         names = tuple(name for name in names if name not in bound)
         if not names:
             raise Busy(f"{one.name} has all of them already")
-        controllers, kept = apart(names)
+        controllers, kept = apart(registry, names)
         given, later = _split(_given(settings), kept)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:

@@ -25,8 +25,12 @@ from pcont.session import Session
 def subsystems(session: Session) -> list[SubsystemRow]:
     """Every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
-    rows = [_subsystem_row(one, registry.holders([one.name])) for one in registry.controllers]
-    return rows + [_kept_row(registry, name) for name in subsys.kept()]
+    rows = [_kernels_row(registry, one) for one in registry.controllers]
+    return rows + [_kept_row(registry, name) for name in session.backend.kept()]
+
+
+def _kernels_row(registry: Registry, one: Controller) -> SubsystemRow:
+    return _subsystem_row(registry, one, registry.holders([one.name]))
 
 
 def _kept_row(registry: Registry, name: str) -> SubsystemRow:
@@ -39,17 +43,17 @@ def _kept_row(registry: Registry, name: str) -> SubsystemRow:
         return SubsystemRow(name, False, None, False, (), err.message)
     found = [one for one in registry.controllers if one.name == over]
     known = found[0] if found else Controller("", 0, enabled=not over)
-    return _subsystem_row(replace(known, name=name), registry.keepers(name))
+    return _subsystem_row(registry, replace(known, name=name), registry.keepers(name))
 
 
-def _subsystem_row(one: Controller, trees: Sequence[Tree]) -> SubsystemRow:
+def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -> SubsystemRow:
     return SubsystemRow(
         name=one.name,
         enabled=one.enabled,
         bound=next((tree.id for tree in trees), None),
         unified=one.unified,
         mounts=tuple(mount.point for tree in trees for mount in tree.mounts),
-        help=subsys.about(one.name),
+        help=subsys.about(one.name, registry.backend.table(one.name)),
     )
 
 

@@ -52,7 +52,7 @@ def mount(
     with session.turn() as registry:
         lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
         names = _asked_for(registry, options, point, name, bool(lost), tie)
-        wish = Wish(*apart(names), name, point, release_agent, join("/", at), freezer)
+        wish = Wish(*apart(registry, names), name, point, release_agent, join("/", at), freezer)
         if name and lost:
             return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
@@ -75,7 +75,7 @@ def _asked_for(
         raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
     if options is None and last in controllers and not name:
         raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
-    kernels, kept = apart(controllers)
+    kernels, kept = apart(registry, controllers)
     if not name and (tie or not (kernels or len(kept) == 1)):
         raise UsageProblem(
             "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"

@@ -56,7 +56,7 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
 
     What pcont keeps is asked for by its name only, and with what it stands on.
     """
-    words, known = subsys.words(options), registry.known_subsystems()
+    words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
     if not all(words):
         raise BadValue(f"there is an empty word in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
@@ -68,19 +68,20 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
         )
     if "none" in words and len(set(words)) > 1:
         raise BadValue(f"none excludes every other subsystem: {options!r}")
-    asked = {*words, *map(subsys.over, words)}
-    for word in asked:
+    kept = registry.kept(words)
+    asked = {*words, *map(subsys.over, kept)}
+    for word in kept:
         if subsys.metered(word) and not subsys.over(word):
             registry.backend.meter.check(word)
     return tuple(
-        one for one in known if one in asked or ("all" in words and not subsys.is_kept(one))
+        one for one in known if one in asked or ("all" in words and not registry.kept([one]))
     )
 
 
-def apart(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kernel's controllers, and what pcont keeps."""
     all_names = list(names)
-    kept = tuple(name for name in all_names if subsys.is_kept(name))
+    kept = registry.kept(all_names)
     return tuple(name for name in all_names if name not in kept), kept
 
 

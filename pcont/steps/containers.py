@@ -112,17 +112,17 @@ def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
-        if subsys.keeps(file, writable) and not _is_attribute(file):
+        if subsys.keeps(file, writable) and not _is_attribute(place, file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
 
 
-def _is_attribute(file: str) -> bool:
+def _is_attribute(place: Place, file: str) -> bool:
     """Whether what pcont keeps of a file comes back with the attributes of the container."""
     row = subsys.row(file)
-    return subsys.is_kept_file(file) and not (row and row.metered)
+    return subsys.is_kept_file(file, place.controllers) and not (row and row.metered)
 
 
 def restore(backend: Backend, place: Place, file: str, text: str) -> None:

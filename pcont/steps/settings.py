@@ -125,7 +125,7 @@ class Write(Step):
 
     @staticmethod
     def _told(backend: Backend, one: Setting) -> list[str]:
-        if not subsys.is_kept_file(one.file):
+        if not subsys.is_kept_file(one.file, one.place.controllers):
             return [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
         lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # Of what is not there yet, or refused, nothing more can be told.
@@ -152,7 +152,7 @@ class Write(Step):
     def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
-            if subsys.is_kept_file(one.file):
+            if subsys.is_kept_file(one.file, one.place.controllers):
                 planned = kept.plan(backend, one.place, one.file, one.written)
             else:
                 with self._known(backend, memory, one):

@@ -69,10 +69,12 @@ LASTING_SUFFIXES = (
 
 @cache
 def load(name: str) -> Subsystem | None:
-    """The table of a subsystem, or None for a controller that has none.
+    """The table of a subsystem, or None for a controller that has none; of the core without a name.
 
     Raises Unsupported for one of another package that does not work.
     """
+    if not name:
+        return core_table()
     if name in NAMES or name in KEPT:
         table = importlib.import_module(f"pcont.subsys.{name}").TABLE
         assert isinstance(table, Subsystem)
@@ -135,9 +137,9 @@ def of(file: str) -> str:
     return called(file.partition(".")[0])
 
 
-def is_kept_file(file: str) -> bool:
-    """Whether a control file is one of those."""
-    return is_kept(of(file))
+def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
+    """Whether pcont keeps a control file, in a tree that has these controllers of the kernel."""
+    return file.partition(".")[0] not in controllers and is_kept(of(file))
 
 
 def metered(name: str) -> bool:
@@ -152,9 +154,8 @@ def over(name: str) -> str:
     return table.over if table else ""
 
 
-def about(name: str) -> str:
-    """What a controller is for, in a few words."""
-    table = load(name)
+def about(name: str, table: Subsystem | None) -> str:
+    """What a controller is for, in a few words; its table says so, where it has one."""
     return table.help if table else OTHERS.get(name, "")
 
 

@@ -76,8 +76,8 @@ class Trial:
         """The command with a fault at its change number `at`, in a process of its own."""
         self.log.write_text("")
 
-        def opened(name: str = "cgroupfs", state: str | None = None) -> Faulty:
-            return Faulty(open_backend(name, state), self.log, at, fault)
+        def opened(name: str = "cgroupfs", *words: str | None) -> Faulty:
+            return Faulty(open_backend(name, *words), self.log, at, fault)
 
         open_backend = pcont.backend.open_backend
         with pytest.MonkeyPatch.context() as patch, lifeline():

@@ -136,7 +136,6 @@ def test_a_task_further_below_populates_all_above_it(model: Model, sleeper: int)
 def test_effective_lists_are_what_is_online_of_the_lists(model: Model) -> None:
     assert model.read(B, "cpuset.effective_cpus") == "0\n"
     model.hardware = Machine(frozenset({1, 2, 3}), frozenset({0}), cpu_limit=8)
-    model.active[0].machine = model.hardware
     assert model.read(A, "cpuset.effective_cpus") == "1-2\n"
     assert model.read(A, "cpuset.effective_mems") == "0\n"
 

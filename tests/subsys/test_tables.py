@@ -10,7 +10,8 @@ import pytest
 import pcont
 from pcont import subsys
 from pcont.backend import Place, TreeRequest
-from pcont.backend_model import CONTROLLERS, Model
+from pcont.backend_model import Model
+from pcont.dialects import V1
 from pcont.tables import ControlFile, Subsystem, Wanted, Where
 from pcont.values import FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD
 
@@ -35,8 +36,8 @@ def model() -> Model:
     """All that the model has, in one hierarchy."""
     model = Model()
     model.make_directory("/cg")
-    model.mount(TreeRequest(CONTROLLERS), "/cg", "pcont")
-    model.make(Place(",".join(CONTROLLERS), "/a"))
+    model.mount(TreeRequest(V1.controllers), "/cg", "pcont")
+    model.make(Place(",".join(V1.controllers), "/a"))
     return model
 
 
@@ -62,7 +63,7 @@ def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
 
 
 def test_the_model_has_what_there_are_tables_for() -> None:
-    assert set(CONTROLLERS) == set(subsys.NAMES)
+    assert set(V1.controllers) == set(subsys.NAMES)
 
 
 @every_table
@@ -203,7 +204,7 @@ def test_what_listings_show_is_in_every_container_that_can_be_made(
 def test_the_model_has_the_file_where_the_table_says(
     table: Subsystem, row: ControlFile, model: Model
 ) -> None:
-    tree = ",".join(CONTROLLERS)
+    tree = ",".join(V1.controllers)
     for place in (Place(tree), Place(tree, "/a")):
         files = model.files(place)
         assert (row.name in files) is row.where.holds(place.is_root)
@@ -258,8 +259,8 @@ def test_what_cannot_be_undone_is_known_without_a_table_too(file: str, lasting: 
 
 @pytest.mark.parametrize("name", ["cpuset", "memory", "pids", "freezer", "devices", "cpu"])
 def test_what_every_controller_is_for_is_known(name: str) -> None:
-    assert 5 <= len(subsys.about(name)) <= 60
-    assert subsys.about("nonsense") == ""
+    assert 5 <= len(subsys.about(name, subsys.load(name))) <= 60
+    assert subsys.about("nonsense", None) == ""
     assert not set(subsys.OTHERS) & set(subsys.NAMES)
     assert not set(subsys.RESERVED) & {*subsys.OTHERS, *subsys.NAMES}
 
