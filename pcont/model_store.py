@@ -16,7 +16,7 @@ from typing import Any
 
 from pcont import lock
 from pcont.backend import Mount, join
-from pcont.backend_model import Known, Model, ModelTree, Node
+from pcont.backend_model import Known, Model, ModelTree, Node, same
 from pcont.dialects import DIALECTS, V1
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.model_files import OpenFile, OpenFiles
@@ -25,7 +25,7 @@ from pcont.procfs import CpuTime
 from pcont.stage import FIRST, Played
 from pcont.subsys.numfiles import Charges
 from pcont.tables import Machine
-from pcont.values import ID_LIST
+from pcont.values import ID_LIST, Codec
 
 VERSION = 3
 # 1 had no freezer and no pids, and counted no tasks; both had containers within containers, played
@@ -155,11 +155,6 @@ def _sync_directory(directory: str) -> None:
         os.close(handle)
 
 
-# Many containers and tasks have the same lists.
-_show_ids = lru_cache(ID_LIST.show)
-_parse_ids = lru_cache(ID_LIST.parse)
-
-
 @contextlib.contextmanager
 def _none_is_garbage() -> Iterator[None]:
     """While so many objects are made, and all stay, looking for garbage takes half of the time."""
@@ -170,6 +165,17 @@ def _none_is_garbage() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+# Many containers and tasks have the same lists.
+@lru_cache(maxsize=256)
+def _parsed(type: Codec, text: str) -> Any:
+    return same(type.parse(text))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _shown(type: Codec, value: Any) -> str:
+    return type.show(value)
 
 
 def _text(model: Model) -> str:
@@ -223,7 +229,7 @@ def _container(node: Node) -> dict[str, Any]:
     rows = node.tree.rows
     return {
         "path": node.path,
-        "values": {file: rows[file].type.show(value) for file, value in node.values.items()},
+        "values": {file: _shown(rows[file].type, value) for file, value in node.values.items()},
         "attributes": node.attributes,
         "times": {str(cpu): times for cpu, times in node.times.items()},
         "most": node.most,
@@ -237,7 +243,7 @@ def _task(task: Known) -> dict[str, Any]:
         "id": task.id,
         "pid": task.pid,
         "start": task.start,
-        "cpus": _show_ids(task.cpus),
+        "cpus": _shown(ID_LIST, task.cpus),
         "charged": vars(task.charged),
         "paths": {str(number): node.path for number, node in task.nodes.items()},
     }
@@ -296,7 +302,7 @@ def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, No
 
 def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     rows = node.tree.rows
-    node.values = {file: rows[file].type.parse(text) for file, text in facts["values"].items()}
+    node.values = {file: _parsed(rows[file].type, text) for file, text in facts["values"].items()}
     node.attributes = dict(facts["attributes"])
     node.most = int(facts.get("most", 0))
     node.refused = int(facts.get("refused", 0))
@@ -316,7 +322,7 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         facts["id"],
         facts["pid"],
         facts["start"],
-        _parse_ids(facts["cpus"]),
+        _parsed(ID_LIST, facts["cpus"]),
         CpuTime(**facts["charged"]),
     )
     model.known[task.id] = task

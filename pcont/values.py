@@ -19,6 +19,9 @@ class Codec(Protocol):
 
     takes: str
 
+    def __hash__(self) -> int:
+        """Codecs are constants."""
+
     def parse(self, text: str) -> Any:
         """The value of a file's text; ValueError where it is not of this type."""
 

@@ -25,13 +25,6 @@ def _list(ids: Iterable[int]) -> str:
     return ID_LIST.show(ids) or "none"
 
 
-def _siblings(site: Site) -> list[Site]:
-    """The other children of the parent."""
-    if site.parent is None:
-        return []
-    return [other for other in site.parent.children() if other.path != site.path]
-
-
 def online(file: str, what: str) -> Rule:
     """The list may only name what the root has."""
 
@@ -87,10 +80,13 @@ def inside_parent(now: Site, wanted: Site) -> Breach | None:
 
 def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
     """What is exclusive, here or there, is not shared with a sibling."""
-    for sibling in _siblings(now):
+    for sibling in now.parent.children() if now.parent else ():
         for ids, flag, what in KINDS:
-            shared = wanted.value(ids) & sibling.value(ids)
-            if shared and (wanted.value(flag) or sibling.value(flag)):
+            exclusive = wanted.value(flag) or sibling.value(flag)
+            # There may be many siblings: what costs more is asked last.
+            if not exclusive or sibling.path == now.path:
+                continue
+            if shared := wanted.value(ids) & sibling.value(ids):
                 owner = sibling.path if sibling.value(flag) else "this container"
                 return Breach(
                     EINVAL,
