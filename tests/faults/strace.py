@@ -23,7 +23,13 @@ CHANGING = (
     *("mkdir", "rmdir", "write", "mount", "umount2", "setxattr", "removexattr", "rename"),
     *("unlink", "chown", "chmod", "sched_setaffinity", "pidfd_send_signal", "bpf", "openat"),
 )
-SHOWN = ",".join(("execve", *CHANGING))
+# All that a file may be written by, so that it is there after a crash.
+DURABLE = (
+    *("openat", "write", "writev", "pwrite64", "ftruncate", "truncate", "fallocate"),
+    *("link", "linkat", "symlink", "symlinkat", "rename", "renameat", "renameat2"),
+    *("mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "chmod", "fchmod", "fchmodat"),
+    *("fsync", "fdatasync", "sync", "syncfs", "sync_file_range"),
+)
 TO_WRITE = re.compile(r"O_WRONLY|O_RDWR")  # of all that is opened
 ERROR, DEATH = "error=EIO", "signal=KILL"
 LINE = re.compile(r"(?P<task>\d+) +(?P<name>\w+)\((?P<words>.*)")
@@ -71,12 +77,18 @@ def obstacle() -> str:
     return f"strace cannot trace: {result.stderr.strip()}" if result.returncode else ""
 
 
-def traced(words: Sequence[str], log: Path, call: Call | None = None, fault: str = "") -> Result:
+def traced(
+    words: Sequence[str],
+    log: Path,
+    call: Call | None = None,
+    fault: str = "",
+    names: Sequence[str] = CHANGING,
+) -> Result:
     """Run a command line under strace, with a fault at one of its calls; the log has them all."""
     inject = ["-e", f"inject={call.name}:{fault}:when={call.at}"] if call else []
     # strace 6.1 injects no signals where a seccomp filter picks the calls.
     quick = [] if fault == DEATH else ["--seccomp-bpf"]
-    trace = ["-f", *quick, "-qq", "-y", "-o", str(log), "-e", f"trace={SHOWN}"]
+    trace = ["-f", *quick, "-qq", "-y", "-o", str(log), "-e", f"trace=execve,{','.join(names)}"]
     found = subprocess.run(
         ["strace", *trace, *inject, sys.executable, "-m", "pcont", *words],
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -87,7 +99,7 @@ def traced(words: Sequence[str], log: Path, call: Call | None = None, fault: str
     return Result(found.returncode, found.stdout, found.stderr)
 
 
-def calls(log: Path) -> list[Call]:
+def calls(log: Path, names: Sequence[str] = CHANGING) -> list[Call]:
     """The calls of the first process in a log; those of the processes that it starts are theirs."""
     lines = [match for line in log.read_text().splitlines() if (match := LINE.match(line))]
     own = [line for line in lines if line["task"] == lines[0]["task"]]
@@ -96,10 +108,10 @@ def calls(log: Path) -> list[Call]:
     for line in own:
         seen[line["name"]] += 1
         found.append(Call(line["name"], seen[line["name"]], line["words"]))
-    return [call for call in found if call.name in CHANGING and call.changes]
+    return [call for call in found if call.name in names and call.changes]
 
 
-def struck(log: Path, call: Call) -> bool:
+def struck(log: Path, call: Call, names: Sequence[str] = CHANGING) -> bool:
     """Whether the fault came, and to this call: how many files are read is not always the same.
 
     An injected error is marked, a death ends the log.
@@ -107,5 +119,6 @@ def struck(log: Path, call: Call) -> bool:
     text = log.read_text()
     came = "(INJECTED)" in text or "killed by SIGKILL" in text
     return came and any(
-        (one.name, one.at, one.shape) == (call.name, call.at, call.shape) for one in calls(log)
+        (one.name, one.at, one.shape) == (call.name, call.at, call.shape)
+        for one in calls(log, names)
     )
