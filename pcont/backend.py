@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -206,6 +206,14 @@ class Simulated(Protocol):
     where there is no such task, EPERM for a live one, EBUSY for one that is frozen.
     """
 
+    @property
+    def notified(self) -> Sequence[tuple[str, str]]:
+        """The release agents that would have been run, each with the path that it was given."""
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        """The parameters of subsystems, which hold for the whole machine."""
+
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
         """A process of init's, in every root; its id. `uid`: whose it is, else the caller's."""
 
@@ -221,8 +229,23 @@ class Simulated(Protocol):
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
         """Nanoseconds of CPU time that it uses now; EINVAL for a CPU where it may not run."""
 
+    def open(self, task: int) -> int:
+        """A file is opened, which its process holds then, and whom it forks; its number. ENFILE."""
+
+    def close(self, task: int, file: int) -> None:
+        """The process of a task holds a file no more; EBADF where it does not."""
+
     def plug(self, cpus: Ids, nodes: Ids) -> None:
         """These are online from now on; EINVAL where one of them is nothing."""
+
+    def module(self, name: str, text: str | None = None) -> str:
+        """A parameter of a subsystem's below /sys/module, which is written first if there is text.
+
+        ENOENT for one that this kernel has not; WriteRefused.
+        """
+
+    def proc_file(self, file: str) -> str:
+        """A file of /proc that tells of hierarchies, by its path from there; ENOENT, ESRCH."""
 
 
 class Meter(Protocol):
@@ -342,6 +365,9 @@ class Backend(Protocol):
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         """Keep a fact with a container; None removes it."""
+
+    def spelled(self, place: Place, file: str) -> str:
+        """What a control file is called in the directory of a container."""
 
     def show(self, place: Place, file: str = "") -> str:
         """The place as a path that a person can find."""

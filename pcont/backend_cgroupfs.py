@@ -237,6 +237,9 @@ class Cgroupfs:
         else:
             os.setxattr(self._path(place), PREFIX + name, os.fsencode(text))
 
+    def spelled(self, place: Place, file: str) -> str:
+        return self._bare(place.tree, self._reach(place)[1], file)
+
     def show(self, place: Place, file: str = "") -> str:
         try:
             return self._path(place, file)

@@ -3,16 +3,18 @@
 Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
 their forks are not seen; CPU time is charged where they are, as often as somebody looks. A zombie
 is gone at once, also for pids.current. Tasks that do not exist can be played: they fork, run and
-exit as they are told. No release agent runs.
+exit as they are told. Release agents do not run: it is remembered for what they would.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from errno import (
+    E2BIG,
     EACCES,
     EBUSY,
     EEXIST,
@@ -20,6 +22,7 @@ from errno import (
     ENAMETOOLONG,
     ENODATA,
     ENOENT,
+    ENOSPC,
     ENOTDIR,
     ENOTEMPTY,
     EPERM,
@@ -42,7 +45,7 @@ from pcont.backend import (
     WriteRefused,
     join,
 )
-from pcont.dialects import V1, Dialect
+from pcont.dialects import V1, Dialect, Slot
 from pcont.model_files import OpenFiles
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
@@ -52,6 +55,7 @@ from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
 from pcont.values import Ids
 
+NOTIFY, AGENT, AUTO_DELETE = "notify_on_release", "release_agent", "auto_delete"
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
@@ -98,6 +102,7 @@ class Node:
     times: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: int = 0
     charges: Charges = field(default_factory=Charges)
+    facts: dict[str, int] = field(default_factory=dict)
 
     # The node as a rule sees it (tables.Modelled)
 
@@ -115,7 +120,7 @@ class Node:
 
     def value(self, file: str) -> Any:
         row = self.row(file)
-        return row.derived(self) if row.derived else self.written(file)
+        return row.derived(self) if row.derived else self.written(row.name)
 
     def written(self, file: str) -> Any:
         if file in self.values:
@@ -125,6 +130,18 @@ class Node:
 
     def populated(self) -> bool:
         return self.count > 0
+
+    def inside(self) -> int:
+        return len(self.tree.model.inside(self))
+
+    def charged(self) -> Mapping[str, int]:
+        return self.charges.values()
+
+    def parameter(self, name: str) -> int:
+        return self.tree.model.parameters[name]
+
+    def now(self) -> int:
+        return int(self.tree.model.clock() * 1000)
 
     def reach(self, count: int) -> None:
         self.most = max(self.most, count)
@@ -140,33 +157,63 @@ class Node:
 
     def has(self, file: str) -> bool:
         """Whether this container has such a file."""
-        row = self.tree.rows.get(file)
+        row = self.tree.rows.get(self.tree.called(file))
         return row is not None and row.where.holds(self.parent is None)
 
     def row(self, file: str) -> ControlFile:
         """The file's row; KeyError where this container has no such file."""
         if not self.has(file):
             raise KeyError(file)
-        return self.tree.rows[file]
+        return self.tree.rows[self.tree.called(file)]
 
     def charge(self, cpu: int, user: int, system: int) -> None:
-        """Time used on a CPU, here and so in every container above."""
-        for node in self.upwards():
+        """Time used on a CPU, here and, where that counts, in every container above."""
+        for node in [self] if self.tree.own_time else self.upwards():
             before = node.times.get(cpu, (0, 0))
             node.times[cpu] = (before[0] + user, before[1] + system)
 
-    def enter(self, task: int) -> None:
-        """A task comes, and is counted here and in every container above."""
+    def hold(self, task: int) -> None:
+        """A task is here, and counted here and in every container above."""
         self.tasks.add(task)
         for node in self.upwards():
             node.count += 1
             node.reach(node.count)
+
+    def enter(self, task: int) -> None:
+        """A task comes."""
+        self.hold(task)
+        for table in self.tree.tables:
+            if table.entered:
+                table.entered(self)
 
     def leave(self, task: int) -> None:
         """A task goes."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.count -= 1
+        for table in self.tree.tables:
+            if table.left:
+                table.left(self)
+        self.check_release()
+
+    def check_release(self) -> None:
+        """Whether the container has become empty: its agent is told, and it may go by itself.
+
+        kernel/cgroup/cgroup-v1.c, cgroup1_check_for_release(); patch semantics, 1.9; not the root.
+        """
+        if self.parent is None or self.tasks or self.nodes:
+            return
+        if self.value(NOTIFY):
+            self.tree.notify(self.path)
+        self.check_delete()
+
+    def check_delete(self) -> None:
+        """Whether a container that is to go may go now (patch semantics, 6.4)."""
+        if self.parent is None or not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE):
+            return
+        if not self.tasks and not self.nodes and not self.charges.held:
+            del self.parent.nodes[self.name]
+            self.parent.check_release()
 
     def all(self) -> Iterator[Node]:
         """The container itself, and those below it, each after the one that it is in."""
@@ -193,19 +240,32 @@ class ModelTree:
     controllers: tuple[str, ...]
     name: str = ""
     mounts: list[Mount] = field(default_factory=list)
+    tables: list[Subsystem] = field(init=False)
     rows: dict[str, ControlFile] = field(init=False)
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
+        load = self.model.dialect.table
+        self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
         self.rows = {row.name: row for row in files}
         self.root = Node(self, "", None)
 
     @property
-    def tables(self) -> list[Subsystem]:
-        """The core's, and those of the controllers."""
-        load = self.model.dialect.table
-        return [table for name in ("", *self.controllers) if (table := load(name))]
+    def own_time(self) -> bool:
+        """Whether CPU time is charged to the container alone where it was used."""
+        return any(table.own_time for table in self.tables)
+
+    def called(self, file: str) -> str:
+        """The name of a file that may be meant by its bare one."""
+        if file in self.rows or not self.model.dialect.bare:
+            return file
+        return next((row.name for row in self.rows.values() if row.v6 == file), file)
+
+    def spelled(self, file: str) -> str:
+        """The name that a file has in the directory of a container."""
+        row = self.rows.get(file)
+        return row.v6 if row and row.v6 and self.model.dialect.bare else file
 
     @property
     def machine(self) -> Machine:
@@ -215,6 +275,15 @@ class ModelTree:
     def id(self) -> str:
         """As /proc/PID/cgroup has it."""
         return ",".join([*self.controllers, f"name={self.name}"] if self.name else self.controllers)
+
+    def notify(self, path: str) -> None:
+        """The release agent is told, where there is one that can be run; how it ends, nobody asks.
+
+        A newline at its end is a part of its name where the kernel keeps one.
+        """
+        agent = self.root.value(AGENT)
+        if agent and not agent.endswith("\n"):
+            self.model.notified.append((agent, path))
 
     def root_value(self, row: ControlFile) -> Any:
         """What the root container has without anybody having written it."""
@@ -227,15 +296,20 @@ class ModelTree:
 class Model:
     """A Backend without a kernel, which answers in a dialect.
 
-    `proc` is where the tasks of this machine are read.
+    `proc` is where the tasks of this machine are read, `clock` tells seconds.
     """
 
     name = "model"
 
     def __init__(
-        self, machine: Machine = SMALL, proc: Proc | None = None, dialect: Dialect = V1
+        self,
+        machine: Machine = SMALL,
+        proc: Proc | None = None,
+        dialect: Dialect = V1,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.dialect = dialect
+        self.clock = clock
         self.hardware = machine
         self.stage = Stage(proc or Proc())
         self.active: list[ModelTree] = []
@@ -243,11 +317,16 @@ class Model:
         self.live: dict[int, Known] = {}  # of them, those whose end nobody tells
         self.ended: dict[int, int] = {}
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
+        self.uid = os.geteuid()
         self.directories: set[str] = set()
         self.next_number = 1
         self.files_open = OpenFiles()
         self.metered: dict[str, ModelTree] = {}
         self.meter = ModelMeter(self)
+        self.unbound = ModelTree(self, 0, dialect.controllers)
+        rows = (row for table in self.unbound.tables for row in table.parameters)
+        self.notified: list[tuple[str, str]] = []
+        self.parameters: dict[str, int] = {row.name: row.default for row in rows}
 
     def privileged(self) -> bool:
         return True
@@ -289,13 +368,27 @@ class Model:
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         if not self._is_directory(point):
             _refuse(ENOTDIR if os.path.lexists(point) else ENOENT, point)
-        nothing = not (request.controllers or request.name)
-        if nothing:
-            _refuse(EINVAL, point)
-        if not set(request.controllers) <= set(self.dialect.controllers):
-            _refuse(self.dialect.unknown, point)
+        request = self._understood(request, point)
         tree = self._reused(request, point) or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
+
+    def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
+        """What the words of a request mean."""
+        dialect, words = self.dialect, request.controllers
+        if not (words or request.name):
+            if dialect.nothing:
+                _refuse(dialect.nothing, point)
+            words = dialect.controllers
+        if "all" in words and dialect.nothing is None:
+            words = (*dialect.controllers, *(word for word in words if word != "all"))
+        for word in words:
+            if word not in dialect.controllers:
+                _refuse(dialect.unknown if word else EINVAL, point)
+        if request.name and not dialect.named:
+            _refuse(dialect.unknown, point)
+        return TreeRequest(
+            tuple(name for name in dialect.controllers if name in words), request.name
+        )
 
     def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
         for tree in self.active:
@@ -310,18 +403,31 @@ class Model:
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
         if any(set(tree.controllers) & set(request.controllers) for tree in self.active):
             _refuse(EBUSY, point)
-        known = self.dialect.controllers
-        controllers = tuple(name for name in known if name in request.controllers)
-        tree = ModelTree(self, self.next_number, controllers, request.name)
-        self.next_number += 1
+        tree = ModelTree(self, self._number(point), request.controllers, request.name)
+        if self.dialect.stays:
+            _carry(self.unbound.root, tree.root, tree)
         self.active.append(tree)
         return tree
+
+    def _number(self, point: str) -> int:
+        """The number of a new hierarchy: the next one, or where they are few the first free one."""
+        if not self.dialect.slots:
+            self.next_number += 1
+            return self.next_number - 1
+        taken = {tree.number for tree in self.active}
+        free = [number for number in self._slots() if number not in taken]
+        return free[0] if free else _refuse(ENOSPC, point)
+
+    def _slots(self) -> range:
+        return range(1, 1 + self.dialect.slots)
 
     def umount(self, point: str) -> None:
         tree, mount = self._mounted(point)
         tree.mounts.remove(mount)
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
+            if self.dialect.stays:
+                _carry(tree.root, self.unbound.root, tree)
             for task in tree.root.tasks:
                 del self.known[task].nodes[tree.number]
             for name in [name for name, one in self.metered.items() if one is tree]:
@@ -390,7 +496,7 @@ class Model:
             _refuse(EEXIST, self.show(place))
         node = Node(parent.tree, place.name, parent)
         for row in parent.tree.rows.values():
-            if row.passed_on and row.where.holds(False):
+            if row.passed_on and parent.has(row.name):
                 node.values[row.name] = parent.value(row.name)
         if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
             _clone_lists(parent, node)
@@ -399,10 +505,12 @@ class Model:
     def remove(self, place: Place, force: bool = False) -> None:
         node = self._node(place)
         self._reap(self._live_in(node))
-        if node.parent is None or node.tasks or node.nodes or (node.charges.held and not force):
+        held = node.charges.held and not (force and self.metered)
+        if node.parent is None or node.tasks or node.nodes or held:
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
         self.files_open.forget(node.charges)
+        node.parent.check_release()
 
     def children(self, place: Place) -> list[str]:
         return sorted(self._node(place).nodes)
@@ -418,7 +526,7 @@ class Model:
             self._reap(self._live_below(node))
         if file in subsys.TASK_FILES:
             return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
-        return f"{row.type.show(node.value(file))}\n"
+        return row.type.show(node.value(file)) + row.end
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         node = self._node(place)
@@ -427,21 +535,26 @@ class Model:
         except KeyError:
             _refuse(ENOENT, self.show(place, file))
 
+    def inside(self, node: Node) -> set[int]:
+        """The tasks in a container itself."""
+        return node.tasks | self._elsewhere(node.tree) if node.parent is None else set(node.tasks)
+
     def _inside(self, node: Node, file: str) -> set[int]:
-        tasks = set(node.tasks)
-        if node.parent is None:
-            tasks |= self._elsewhere(node.tree)
+        tasks = self.inside(node)
         if file == "cgroup.procs":
             return {self.known[task].pid if task in self.known else task for task in tasks}
         return tasks
 
     def _elsewhere(self, tree: ModelTree) -> set[int]:
         """The tasks of this machine that were never put anywhere in a hierarchy: in its root."""
-        found: set[int] = set()
-        for pid in self.stage.processes():
-            with contextlib.suppress(ProcessLookupError):
-                found.update(self.threads(pid))
+        found = {task for pid in self.stage.processes() for task in self._threads_of(pid)}
         return {one for one in found if tree.number not in self._nodes_of(one)}
+
+    def _threads_of(self, pid: int) -> list[int]:
+        """The threads of a process, none of one that has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            return self.threads(pid)
+        return []
 
     def _nodes_of(self, task: int) -> dict[int, Node]:
         return self.known[task].nodes if task in self.known else {}
@@ -449,10 +562,12 @@ class Model:
     def write(self, place: Place, file: str, text: str) -> None:
         node, row = self._row(place, file)
         where = self.show(place, file)
-        if not text:
+        if not (text or self.dialect.empty):
             return
         if not row.writable:
-            raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
+            raise WriteRefused(row.read_only, os.strerror(row.read_only), where)
+        if row.longest and len(os.fsencode(text)) > row.longest(self.hardware):
+            raise WriteRefused(E2BIG, os.strerror(E2BIG), where)
         if file in subsys.TASK_FILES:
             self._reap(self.live.values())
             self._attach(node, text, file == "cgroup.procs", where)
@@ -464,6 +579,8 @@ class Model:
             raise WriteRefused(EACCES, os.strerror(EACCES), where)
         try:
             wanted = row.type.parse(text)
+            wanted = row.taken(node, wanted) if row.taken else wanted
+            wanted = row.joined(node.value(row.name), wanted) if row.joined else wanted
         except ValueError as err:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
         except OverflowError as err:
@@ -500,9 +617,13 @@ class Model:
         elif node.attributes.pop(name, None) is None:
             _refuse(ENODATA, self.show(place))
 
+    def spelled(self, place: Place, file: str) -> str:
+        return self._tree(place.tree).spelled(file)
+
     def show(self, place: Place, file: str = "") -> str:
         tree = next((one for one in self.active if one.id == place.tree and one.mounts), None)
         base = tree.mounts[0].point if tree else f"{place.tree}:"
+        file = tree.spelled(file) if tree else file
         return base + join(place.path, file) if (place.path, file) != ("/", "") else base
 
     # Tasks
@@ -569,10 +690,23 @@ class Model:
     def open_file(self, task: int, admin: bool = False) -> int:
         """A task opens a file, as one with CAP_SYS_ADMIN or not: its number. ENFILE, ESRCH."""
         self._reap(self.live.values())
-        nodes = self._adopt(task).nodes
-        tree = self.metered.get("numfiles")
+        nodes, tree = self._adopt(task).nodes, self.files_tree()
         node = nodes.get(tree.number, tree.root) if tree else None
-        return self.files_open.open(task, node.charges if node and node.parent else None, admin)
+        return self.files_open.open(task, self._charges(node) if node else None, admin)
+
+    def files_tree(self) -> ModelTree | None:
+        """Where open files are charged."""
+        if "bc" in self.dialect.controllers:
+            return self._holding("bc")[0]
+        return self.metered.get("numfiles")
+
+    @staticmethod
+    def _charges(node: Node) -> Charges | None:
+        """Those of a container; where a kernel has the limits in files, as these say."""
+        if node.has(BARRIER):
+            node.charges.barrier, node.charges.limit = node.value(BARRIER), node.value(LIMIT)
+            return node.charges
+        return node.charges if node.parent else None
 
     def share_file(self, file: int, task: int) -> None:
         """One more task holds an open file. EBADF, ESRCH."""
@@ -582,7 +716,7 @@ class Model:
     def close_file(self, file: int, task: int) -> None:
         """A task holds a file no more; it is closed once nobody does. EBADF."""
         self._reap(self.live.values())
-        self.files_open.close(file, task)
+        self._close(file, task)
 
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
         """In the kernel's order: the number, the task, may it move at all, may it enter."""
@@ -595,6 +729,8 @@ class Model:
             raise WriteRefused(number, os.strerror(number), where) from err
         if fixed and self.dialect.fixed:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
+        if task and self.dialect.owners and not self._may_move(task):
+            raise WriteRefused(EACCES, os.strerror(EACCES), where)
         for one in movers:
             entry = Entry(node, one, self._path_of(one, node.tree), self._mover(node.tree))
             for rule in (rule for table in node.tree.tables for rule in table.entry):
@@ -602,6 +738,10 @@ class Model:
         for one in movers:
             with contextlib.suppress(ProcessLookupError):
                 self._move(self._adopt(one), node)
+
+    def _may_move(self, task: int) -> bool:
+        """Whether the caller is root, or the owner of a task."""
+        return self.uid == 0 or self.uid in self.stage.owners(task)
 
     def _path_of(self, task: int, tree: ModelTree) -> str:
         node = self._nodes_of(task).get(tree.number)
@@ -612,14 +752,15 @@ class Model:
 
     def _move(self, task: Known, node: Node) -> None:
         before = task.nodes.get(node.tree.number)
-        if before is node:
+        if before is node and not self.dialect.again:
             return
-        self._charge(task)
-        # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
-        node.enter(task.id)
-        if before:
-            before.leave(task.id)
-        task.nodes[node.tree.number] = node
+        if before is not node:
+            self._charge(task)
+            # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
+            node.enter(task.id)
+            task.nodes[node.tree.number] = node
+            if before:
+                before.leave(task.id)
         if "cpuset" in node.tree.controllers:
             task.cpus = node.value("cpuset.cpus")
 
@@ -668,8 +809,21 @@ class Model:
         del self.known[task.id]
         for node in task.nodes.values():
             node.leave(task.id)
-        for file in self.files_open.held_by(task.id):
-            self.files_open.close(file, task.id)
+        if task.id not in self.stage.played:
+            self._close_all(task.id)
+
+    def _close_all(self, holder: int) -> None:
+        for file in self.files_open.held_by(holder):
+            self._close(file, holder)
+
+    def _close(self, file: int, holder: int) -> None:
+        """Whose last file it was may go then."""
+        charged = self.files_open.close(file, holder)
+        tree = self.files_tree()
+        if charged and not charged.held and tree and AUTO_DELETE in tree.rows:
+            found = [node for node in tree.root.all() if node.charges is charged]
+            for node in found:
+                node.check_delete()
 
     def _charge(self, task: Known) -> None:
         now = self.stage.cpu_time(task.id)
@@ -681,10 +835,14 @@ class Model:
         for node in self._accounts(task):
             node.charge(cpu % self.hardware.cpu_limit, user, system)
 
+    def _holding(self, name: str) -> list[ModelTree]:
+        """The hierarchy that a subsystem is bound to; where it stays, the place of unbound ones."""
+        bound = [tree for tree in self.active if name in tree.controllers]
+        return bound or ([self.unbound] if self.dialect.stays else [])
+
     def _accounts(self, task: Known) -> Iterator[Node]:
-        for tree in self.active:
-            if "cpuacct" in tree.controllers:
-                yield task.nodes.get(tree.number, tree.root)
+        for tree in self._holding("cpuacct"):
+            yield task.nodes.get(tree.number, tree.root)
 
     # Tasks that do not exist (backend.Simulated)
 
@@ -692,15 +850,17 @@ class Model:
         return self
 
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
-        owner = os.geteuid() if uid is None else uid
-        task = self.stage.process(INIT, name, owner)
+        task = self.stage.process(INIT, name, self.uid if uid is None else uid)
         self.known[task] = Known(task, task, 0, self.hardware.cpus, IDLE)
         return task
 
     def fork(self, task: int) -> int:
         parent = self._forking(task)
         facts = self.stage.played[task]
-        return self._begin(self.stage.process(parent.pid, facts.name, facts.uid), parent)
+        child = self._begin(self.stage.process(parent.pid, facts.name, facts.uid), parent)
+        for file in self.files_open.held_by(parent.pid):
+            self.files_open.share(file, child)
+        return child
 
     def thread(self, task: int) -> int:
         parent = self._forking(task)
@@ -709,11 +869,12 @@ class Model:
     def _forking(self, task: int) -> Known:
         """A played task that may start another one; else the errno of the fork."""
         parent = self._acting(task)
-        for tree in self.active:
-            node = parent.nodes.get(tree.number, tree.root)
-            for rule in (rule for table in tree.tables for rule in table.fork):
-                if breach := rule(node):
-                    _refuse(breach.errno, str(task))
+        for table in [table for table in self.unbound.tables if table.fork]:
+            for tree in self._holding(table.name):
+                node = parent.nodes.get(tree.number, tree.root)
+                for rule in table.fork:
+                    if breach := rule(node):
+                        _refuse(breach.errno, str(task))
         return parent
 
     def _begin(self, task: int, parent: Known) -> int:
@@ -730,8 +891,11 @@ class Model:
             self._end(one)
 
     def _end(self, task: int) -> None:
+        pid = self.known[task].pid
         self._forget(self.known[task])
         self.stage.remove(task)
+        if not self.stage.process_lives(pid):
+            self._close_all(pid)
         self.dying.discard(task)
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
@@ -739,6 +903,16 @@ class Model:
         if cpu is not None and cpu not in one.cpus:
             _refuse(EINVAL, str(task))
         self._account(one, min(one.cpus) if cpu is None else cpu, user, system)
+
+    def open(self, task: int) -> int:
+        one = self._acting(task)
+        tree = self.files_tree()
+        node = one.nodes.get(tree.number, tree.root) if tree else None
+        charges = self._charges(node) if node else None
+        return self.files_open.open(one.pid, charges, self.stage.played[task].uid == 0)
+
+    def close(self, task: int, file: int) -> None:
+        self._close(file, self._acting(task).pid)
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
         if not (cpus and nodes):
@@ -759,12 +933,71 @@ class Model:
         """
         assert node.parent
         for file in ("cpuset.cpus", "cpuset.mems"):
-            node.values[file] = same(node.value(file) & node.parent.value(file))
-            if not node.values[file]:
+            was, above = node.value(file), node.parent.value(file)
+            node.values[file] = same(was & above)
+            if was and not node.values[file] and self.dialect.follows_up:
+                node.values[file] = above
+            elif not node.values[file]:
                 for task in list(node.tasks):
                     self._move(self.known[task], node.parent)
         for task in node.tasks:
             self.known[task].cpus = node.value("cpuset.cpus")
+
+    def module(self, name: str, text: str | None = None) -> str:
+        row = next(
+            (row for table in self.unbound.tables for row in table.parameters if row.name == name),
+            None,
+        )
+        if row is None:
+            _refuse(ENOENT, name)
+        if text is not None:
+            self._set_parameter(row, text)
+        return str(row.type.show(self.parameters[name]))
+
+    def _set_parameter(self, row: ControlFile, text: str) -> None:
+        subsystem = row.name.partition(".")[0]
+        try:
+            wanted = row.type.parse(text.removesuffix("\n"))
+        except (ValueError, OverflowError) as err:
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), row.name) from err
+        root = self._holding(subsystem)[0].root
+        there = sum(1 for pid in self.stage.processes() for _ in self._threads_of(pid))
+        now = Parameters(root, {**self.parameters, "tasks": there})
+        for rule in row.rules:
+            self._check(rule(now, Wanted(now, row.name, wanted)), row.name)
+        self.parameters[row.name] = wanted
+        if row.effect:
+            row.effect(root)
+
+    def proc_file(self, file: str) -> str:
+        task, slash, name = file.partition("/")
+        listing, show_all = self.dialect.listing
+        if file == listing:
+            return show_all(self._proc_slots(), self.dialect.controllers)
+        membership, show = self.dialect.membership
+        if not (slash and task.isdecimal() and name in (membership, "cpuset")):
+            _refuse(ENOENT, f"/proc/{file}")
+        self.task(int(task))
+        paths = [(self._slot(tree), self._path_of(int(task), tree)) for tree in self.active]
+        paths.sort(key=lambda pair: pair[0].number)
+        if name == membership:
+            return show(paths)
+        return next((path for slot, path in paths if "cpuset" in slot.subsystems), "/") + "\n"
+
+    def _proc_slots(self) -> list[Slot]:
+        """Every hierarchy; where they are few, also the free slots, and that of the unbound."""
+        found = {tree.number: self._slot(tree) for tree in self.active}
+        if self.dialect.slots:
+            bound = {name for tree in self.active for name in tree.controllers}
+            unbound = tuple(name for name in self.dialect.controllers if name not in bound)
+            found[0] = Slot(0, unbound, "", 1, 0, None)
+            for number in self._slots():
+                found.setdefault(number, Slot(number, (), "", 1, 0, None))
+        return [found[number] for number in sorted(found)]
+
+    def _slot(self, tree: ModelTree) -> Slot:
+        containers, inside = sum(1 for _ in tree.root.all()), tree.root.inside()
+        return Slot(tree.number, tree.controllers, tree.name, containers, inside, len(tree.mounts))
 
     def _acting(self, task: int) -> Known:
         """A played task that can do something: who is frozen cannot, who lives does as he likes."""
@@ -774,6 +1007,49 @@ class Model:
         if self._is_frozen(task):
             _refuse(EBUSY, str(task))
         return self.known[task]
+
+
+def _carry(source: Node, target: Node, tree: ModelTree) -> None:
+    """What subsystems have in one root goes with them to another one."""
+    for table in tree.tables:
+        for file in table.by_name if table.name else ():
+            if file in source.values:
+                target.values[file] = source.values.pop(file)
+    for fact in [one for one in source.facts if one.partition(".")[0] in tree.controllers]:
+        target.facts[fact] = source.facts.pop(fact)
+    if "cpuacct" in tree.controllers:
+        target.times, source.times = source.times, {}
+    if "bc" in tree.controllers:
+        target.charges, source.charges = source.charges, Charges()
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of subsystems as a rule sees them, with the number of all tasks as `tasks`."""
+
+    root: Node
+    values: Mapping[str, int]
+
+    @property
+    def path(self) -> str:
+        return self.root.path
+
+    @property
+    def parent(self) -> None:
+        return None
+
+    @property
+    def machine(self) -> Machine:
+        return self.root.machine
+
+    def children(self) -> Iterable[Node]:
+        return ()
+
+    def value(self, file: str) -> int:
+        return self.values[file]
+
+    def populated(self) -> bool:
+        return self.root.populated()
 
 
 @dataclass

@@ -46,9 +46,9 @@ DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["v1"]),
+    type=click.Choice(["v1", "v6"]),
     envvar="PCONT_DIALECT",
-    help="How a new model answers: like cgroup v1 (the default).",
+    help="How a new model answers: like cgroup v1 (default), or as in 2006.",
 )
 @json_option
 @pass_app
@@ -569,7 +569,7 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
 
 _ELSEWHERE = {
     "--backend": "it goes before the command: pcont --backend model COMMAND",
-    "--dialect": "it goes before the command: pcont --backend model --dialect v1 COMMAND",
+    "--dialect": "it goes before the command: pcont --backend model --dialect v6 COMMAND",
     "--state": "it goes before the command: pcont --backend model --state FILE COMMAND",
     "--dry-run": "it goes behind the command, if that changes something",
     "-n": "it goes behind the command, if that changes something",

@@ -100,6 +100,86 @@ def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> 
     app.show(session, pid)
 
 
+@sim.verb("pcont sim open 5000000 --count 100")
+@click.argument("pid", type=PID)
+@count_option
+@pass_app
+def open(app: App, pid: int, count: int) -> None:
+    """Let a played process open files.
+
+    Prints their numbers. Who it forks holds them, too.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    _show_ids(app, session, playing.open(session, pid, count=count))
+
+
+@sim.verb("pcont sim close 5000000 1 2")
+@click.argument("pid", type=PID)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PID)
+@pass_app
+def close(app: App, pid: int, files: Sequence[int]) -> None:
+    """Let a played process close files.
+
+    A file is closed once nobody holds it any more.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    playing.close(session, pid, files)
+    app.show(session, files)
+
+
+@sim.verb("pcont sim param numtasks.total_numtasks=1000")
+@click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
+@pass_app
+def param(app: App, words: Sequence[str]) -> None:
+    """Show or set parameters of subsystems, as they were below /sys/module.
+
+    Without words all of them; cgroup v1 has none.
+    """
+    from pcont import render
+    from pcont.ops import playing
+
+    session = app.session()
+    found = playing.parameters(session, words)
+    app.show(
+        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
+    )
+
+
+@sim.verb("pcont sim notified")
+@pass_app
+def notified(app: App) -> None:
+    """Show the release agents that would have been run.
+
+    In their order, each with the path of the container that had become empty.
+    """
+    from pcont import records, render
+    from pcont.ops import playing
+
+    session = app.session()
+    rows = playing.notified(session)
+    app.show(session, rows, lambda: render.table(rows, records.Notified))
+
+
+@sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
+@click.argument("file")
+@pass_app
+def proc(app: App, file: str) -> None:
+    """Show a file of /proc that tells of hierarchies.
+
+    By its path there: cgroups, PID/cgroup and PID/cpuset; of dialect v6 containers,
+    PID/container and PID/cpuset.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    text = playing.proc(session, file)
+    app.show(session, text, lambda: click.echo(text, nl=False))
+
+
 @sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
 @click.option("--cpus", default="", metavar="LIST", help="The CPUs that are online from now on.")
 @click.option("--nodes", default="", metavar="LIST", help="The memory nodes.")

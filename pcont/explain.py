@@ -6,11 +6,31 @@ Nothing here decides: over real cgroups the kernel has spoken already when these
 from __future__ import annotations
 
 import contextlib
-from errno import EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, ESRCH
+from errno import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENFILE,
+    ENOENT,
+    ENOSPC,
+    EPERM,
+    ESRCH,
+)
 
-from pcont import keys, subsys
+from pcont import keys
 from pcont.backend import Backend, Place, WriteRefused
-from pcont.errors import BY_WRITTEN, Denied, PcontError, from_oserror
+from pcont.errors import (
+    BY_ERRNO,
+    BY_WRITTEN,
+    Denied,
+    LimitReached,
+    NotFound,
+    PcontError,
+    from_oserror,
+)
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
 from pcont.subsys import pids
 from pcont.tables import Breach, Wanted
@@ -48,8 +68,9 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
 
 def held_back(backend: Backend, place: Place) -> tuple[str, str]:
     """What a subsystem has against a removal, and what to do; empty where none has anything."""
-    for name, root in kept_roots(backend, place).items():
-        table, site = subsys.load(name), LiveSite(backend, place, root, name)
+    roots = {**dict.fromkeys(place.controllers, Place(place.tree)), **kept_roots(backend, place)}
+    for name, root in roots.items():
+        table, site = backend.table(name), LiveSite(backend, place, root, name)
         for rule in table.removal if table else ():
             if breach := rule(site):
                 return breach.reason, breach.hint
@@ -107,6 +128,7 @@ def _broken_rule(
         return Breach(errno, row.root_fixed)
     try:
         value = row.type.parse(wanted)
+        value = row.taken(site_of(backend, place, file), value) if row.taken else value
     except (ValueError, OverflowError):
         return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
     with contextlib.suppress(OSError, ValueError):
@@ -163,10 +185,14 @@ def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
     reasons = {
         ESRCH: ("there is no such task", "pcont sim fork plays one"),
         EPERM: ("it is a live task, which does as it likes", "pcont sim fork plays one"),
+        ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
+        ENFILE: ("as many files are charged to its container as may be", ""),
+        EBADF: ("its process holds no such file", ""),
         EBUSY: ("it is frozen, and does nothing", "set freezer.state=THAWED where it is"),
     }
     known = _limited(backend, task) if err.errno == EAGAIN else reasons.get(err.errno or 0)
-    return from_oserror(err, doing, *(known or ()))
+    kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
+    return from_oserror(err, doing, *(known or ("", "")), kinds)
 
 
 def _limited(backend: Backend, task: int) -> tuple[str, str] | None:

@@ -30,7 +30,7 @@ class OpenFiles:
     def open(self, task: int, charged: Charges | None, admin: bool) -> int:
         """A task opens a file; ENFILE where its container may have no more."""
         if charged and not charged.charge(admin):
-            raise OSError(ENFILE, os.strerror(ENFILE))
+            raise OSError(ENFILE, os.strerror(ENFILE), str(task))
         number = self.next_number
         self.next_number += 1
         self.by_number[number] = OpenFile({task}, charged)
@@ -40,16 +40,18 @@ class OpenFiles:
         """One more task holds it, as after a fork, or once it was passed on."""
         self._file(number).holders.add(task)
 
-    def close(self, number: int, task: int) -> None:
-        """A task holds it no more; with the last one the file goes."""
+    def close(self, number: int, task: int) -> Charges | None:
+        """A task holds it no more; with the last one the file goes: what it was charged to."""
         file = self._file(number)
         if task not in file.holders:
-            raise OSError(EBADF, os.strerror(EBADF))
+            raise OSError(EBADF, os.strerror(EBADF), str(number))
         file.holders.remove(task)
-        if not file.holders:
-            del self.by_number[number]
-            if file.charged:
-                file.charged.held -= 1
+        if file.holders:
+            return None
+        del self.by_number[number]
+        if file.charged:
+            file.charged.held -= 1
+        return file.charged
 
     def held_by(self, task: int) -> list[int]:
         """The numbers of those that a task holds."""
@@ -63,5 +65,5 @@ class OpenFiles:
 
     def _file(self, number: int) -> OpenFile:
         if number not in self.by_number:
-            raise OSError(EBADF, os.strerror(EBADF))
+            raise OSError(EBADF, os.strerror(EBADF), str(number))
         return self.by_number[number]

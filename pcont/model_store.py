@@ -192,6 +192,9 @@ def _text(model: Model) -> str:
             "next_number": model.next_number,
             "directories": sorted(model.directories),
             "trees": [_tree(tree) for tree in model.active],
+            "unbound": _container(model.unbound.root),
+            "parameters": model.parameters,
+            "notified": model.notified,
             "tasks": [_task(task) for task in model.known.values()],
             "ended": {str(task): start for task, start in model.ended.items()},
             "played": {str(id): _played(one) for id, one in model.stage.played.items()},
@@ -206,8 +209,8 @@ def _text(model: Model) -> str:
 
 def _files(model: Model) -> list[dict[str, Any]]:
     """The open files, each with the path of what it is charged to where numfiles is kept."""
-    found = model.files_open.by_number
-    nodes = [node for tree in model.metered.values() for node in tree.root.all()] if found else []
+    found, tree = model.files_open.by_number, model.files_tree()
+    nodes = tree.root.all() if found and tree else ()
     paths = {id(node.charges): node.path for node in nodes}
     return [
         {"number": number, "holders": sorted(one.holders), "charged": paths.get(id(one.charged))}
@@ -234,6 +237,7 @@ def _container(node: Node) -> dict[str, Any]:
         "times": {str(cpu): times for cpu, times in node.times.items()},
         "most": node.most,
         "refused": node.refused,
+        "facts": node.facts,
         "charges": vars(node.charges),
     }
 
@@ -262,7 +266,11 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     model.next_number = int(state["next_number"])
     model.directories = set(state["directories"])
     model.active = []
-    nodes: dict[int, dict[str, Node]] = {}
+    model.unbound = ModelTree(model, 0, model.dialect.controllers)
+    _restore_container(model.unbound.root, state.get("unbound", {"values": {}}))
+    model.parameters |= {name: int(value) for name, value in state.get("parameters", {}).items()}
+    model.notified = [(agent, path) for agent, path in state.get("notified", ())]
+    nodes: dict[int, dict[str, Node]] = {0: {"/": model.unbound.root}}
     for facts in state["trees"]:
         tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
         tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
@@ -303,11 +311,12 @@ def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, No
 def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     rows = node.tree.rows
     node.values = {file: _parsed(rows[file].type, text) for file, text in facts["values"].items()}
-    node.attributes = dict(facts["attributes"])
+    node.attributes = dict(facts.get("attributes", {}))
+    node.facts = {fact: int(value) for fact, value in facts.get("facts", {}).items()}
     node.most = int(facts.get("most", 0))
     node.refused = int(facts.get("refused", 0))
     node.charges = Charges(**facts.get("charges", {}))
-    node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts["times"].items()}
+    node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts.get("times", {}).items()}
 
 
 def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -330,12 +339,12 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         model.live[task.id] = task
     for number, path in facts["paths"].items():
         node = nodes[int(number)][path]
-        node.enter(task.id)
+        node.hold(task.id)
         task.nodes[node.tree.number] = node
 
 
 def _restore_file(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
-    path = facts["charged"]
-    charged = nodes[model.metered["numfiles"].number][path].charges if path else None
+    path, tree = facts["charged"], model.files_tree()
+    charged = nodes[tree.number][path].charges if path and tree else None
     file = OpenFile(set(facts["holders"]), charged)
     model.files_open.by_number[facts["number"]] = file

@@ -39,6 +39,12 @@ class Proc:
         pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
         return procfs.task(self.of(task, "stat"), pid)
 
+    def owners(self, task: int) -> set[int]:
+        """The real and the saved user id of a task."""
+        status = procfs.lines(self.of(task, "status"))
+        real, _, saved, _ = next(line.split()[1:] for line in status if line.startswith("Uid:"))
+        return {int(real), int(saved)}
+
     def threads(self, pid: int) -> list[int]:
         """The threads of the process that it belongs to."""
         try:

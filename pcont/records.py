@@ -141,6 +141,14 @@ class Recovered:
 
 
 @dataclass(frozen=True)
+class Notified:
+    """A release agent that would have been run, and the container that it was told of."""
+
+    agent: str
+    container: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """What `doctor` found: `state` is "ok", "note" or "problem"."""
 

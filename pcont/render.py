@@ -83,6 +83,10 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("WAS", lambda row: row.outcome),
         ("NOT PUT BACK", lambda row: "; ".join(row.left) or "-"),
     ),
+    records.Notified: (
+        ("AGENT", lambda row: row.agent),
+        ("CONTAINER", lambda row: row.container),
+    ),
     records.Finding: (
         ("", lambda row: row.state),
         ("SUBJECT", lambda row: row.subject),

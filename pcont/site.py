@@ -170,7 +170,7 @@ class LiveSite:
             return self.wanted[self.place, file]
         row = row_of(self.backend, file)
         text = self.backend.read(self.place, file)
-        return row.type.parse(text) if row else text
+        return row.type.parse(text.removesuffix(row.end)) if row else text
 
     def is_set(self, files: Iterable[str]) -> bool:
         """Whether one of these kept files was ever written."""

@@ -47,8 +47,7 @@ class Stage:
         if not self.is_played(task):
             return self.proc.task(task)
         one = self.played[task]
-        lives = one.parent in self.played or one.parent in self.threads_of
-        parent = one.parent if lives else INIT
+        parent = one.parent if self.process_lives(one.parent) else INIT
         return Task(task, one.pid, parent, one.name, "S", kernel=False, fixed=False, start=0)
 
     def threads(self, pid: int) -> list[int]:
@@ -60,6 +59,16 @@ class Stage:
     def processes(self) -> list[int]:
         """A task of every process."""
         return [*self.proc.processes(), *{one.pid: id for id, one in self.played.items()}.values()]
+
+    def process_lives(self, pid: int) -> bool:
+        """Whether a played process has a thread left."""
+        return pid in self.played or pid in self.threads_of
+
+    def owners(self, task: int) -> set[int]:
+        """The user ids by which its owner is known: the real one and the saved one."""
+        if self.is_played(task):
+            return {self.played[task].uid}
+        return self.proc.owners(task)
 
     def parents(self) -> dict[int, int]:
         """The parent of every process that is played."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from errno import EINVAL
 from typing import Any, NamedTuple, Protocol
 
 from pcont.values import TEXT, Codec, Ids
@@ -75,6 +76,22 @@ class Modelled(Site, Protocol):
     @property
     def refused(self) -> int:
         """How many forks of tasks in this container were refused."""
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """What else is counted here, by the subsystem and a word."""
+
+    def inside(self) -> int:
+        """How many tasks are in this container itself."""
+
+    def charged(self) -> Mapping[str, int]:
+        """The open files that are charged to this container, by the names of the control files."""
+
+    def parameter(self, name: str) -> int:
+        """A parameter of a subsystem's, which holds for the whole machine."""
+
+    def now(self) -> int:
+        """Milliseconds of a clock that does not stand still."""
 
     def reach(self, count: int) -> None:
         """So many tasks there are, or would have been but for a refusal further up."""
@@ -186,7 +203,9 @@ class ControlFile:
     `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
     in the kernel, which count and enforce.
     `derived`: how the model comes by a value that is not simply what was written.
-    `effect`: what a write does in the model, beside being remembered.
+    `effect`: what a write does in the model, beside being remembered. `taken`: what of a written
+    value is left before any rule is asked. `longest`: how many bytes may be written at once (more
+    is E2BIG); `end`: what stands behind the value; `read_only`: the errno where it is not writable.
     """
 
     name: str
@@ -206,6 +225,10 @@ class ControlFile:
     passed_on: bool = False
     derived: Callable[[Modelled], Any] | None = None
     effect: Callable[[Modelled], None] | None = None
+    taken: Callable[[Site, Any], Any] | None = None
+    longest: Callable[[Machine], int] | None = None
+    end: str = "\n"
+    read_only: int = EINVAL
     shown: bool = False
     joined: Callable[[Any, Any], Any] | None = None
     computed: Callable[[Site], Any] | None = None
@@ -227,8 +250,10 @@ class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may make and enter containers.
 
     `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
-    be one more task in a container. `removal`: what a container must be like to be removed, beside
-    having no tasks and no children.
+    be one more task in a container. `entered`, `left`: the model does this with a container when a
+    task has come, or goes. `own_time`: CPU time is not charged to the containers above.
+    `parameters`: files below /sys/module, which hold for the machine. `removal`: what a container
+    must be like to be removed, beside having no tasks and no children.
 
     One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
     `making` containers. `follows`: what that controller's files must read for what is kept, given
@@ -243,6 +268,10 @@ class Subsystem:
     removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
     fork: tuple[ForkRule, ...] = ()
+    entered: Callable[[Modelled], None] | None = None
+    left: Callable[[Modelled], None] | None = None
+    own_time: bool = False
+    parameters: tuple[ControlFile, ...] = ()
     over: str = ""
     follows: Callable[[Site], Iterable[Follows]] | None = None
     by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)

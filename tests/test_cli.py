@@ -38,7 +38,10 @@ CHANGING = {
     *("bind", "unbind", "recover"),
 }
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor"}
-PLAYING = {"sim fork", "sim thread", "sim exit", "sim work", "sim machine"}
+PLAYING = {
+    *("sim fork", "sim thread", "sim exit", "sim work", "sim machine"),
+    *("sim open", "sim close", "sim param", "sim proc", "sim notified"),
+}
 NOBODY = str(1 << 22)
 PLAYED = "5000000"  # the first task that is played
 
@@ -64,6 +67,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "sim thread": (NOBODY,),
     "sim exit": (NOBODY,),
     "sim work": (NOBODY, "1"),
+    "sim open": (NOBODY,),
+    "sim close": (NOBODY, "1"),
+    "sim param": ("nope",),
+    "sim proc": ("nope",),
 }
 DONE: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "none", "--name", "other"),
@@ -91,14 +98,23 @@ DONE: dict[str, tuple[str, ...]] = {
     "sim exit": (PLAYED,),
     "sim work": (PLAYED, "2.5", "--system", "1", "--cpu", "0"),
     "sim machine": ("--cpus", "0-511"),
+    "sim open": (PLAYED,),
+    "sim close": (PLAYED, "1"),
+    "sim param": (),
+    "sim proc": ("cgroups",),
+    "sim notified": (),
 }
 
 # What has to be there for the latter.
 BEFORE: dict[str, tuple[str, ...]] = {
     "move": ("attach", "jobs:/a", str(os.getpid())),
     "unbind": ("bind", "jobs", "freezer"),
-    **dict.fromkeys(("sim thread", "sim exit", "sim work"), ("sim", "fork", "--count", "2")),
+    **dict.fromkeys(
+        ("sim thread", "sim exit", "sim work", "sim open", "sim close"),
+        ("sim", "fork", "--count", "2"),
+    ),
 }
+THEN: dict[str, tuple[str, ...]] = {"sim close": ("sim", "open", PLAYED)}
 
 every_command = pytest.mark.parametrize("name", COMMANDS)
 each_changing = pytest.mark.parametrize("name", sorted(CHANGING))
@@ -232,7 +248,7 @@ def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> No
     words = ("--dry-run", *DONE[name]) if name in CHANGING else DONE[name]
     prepare(pcont, name)
     answers = [pcont("--json", *name.split(), *words)]
-    if name != "sim exit":
+    if name not in ("sim exit", "sim close"):
         answers.append(pcont(*name.split(), "--json", *words))
     for answer in answers:
         assert answer.status == 0, answer.err
@@ -299,8 +315,8 @@ def planned(answer: Answer) -> list[str]:
 
 
 def prepare(pcont: Run, name: str) -> None:
-    if name in BEFORE:
-        assert pcont(*BEFORE[name]).status == 0
+    for words in (before[name] for before in (BEFORE, THEN) if name in before):
+        assert pcont(*words).status == 0
 
 
 @each_changing
@@ -587,6 +603,16 @@ def test_live_tasks_do_as_they_like(pcont: Run) -> None:
     for words in (("fork",), ("thread",), ("exit",), ("work", "1")):
         name, *more = words
         assert pcont("sim", name, str(os.getpid()), *more).status == 4, name
+
+
+def test_whom_a_release_agent_would_have_been_told_of(pcont: Run) -> None:
+    pcont("set", "jobs:/", "release_agent=/sbin/tidy")
+    pcont("create", "-i", "jobs:/a/b", "-s", "notify_on_release=1")
+    pcont("sim", "fork")
+    pcont("attach", "jobs:/a/b", PLAYED)
+    assert pcont("sim", "notified").out == ""
+    pcont("sim", "exit", PLAYED)
+    assert pcont("sim", "notified").out == "/sbin/tidy\t/a/b\n"
 
 
 @pytest.mark.parametrize("name", sorted(PLAYING))

@@ -20,6 +20,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables", "process", "lock"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
+    (
+        *("subsys.v6", "subsys.v6.values", "subsys.v6.core", "subsys.v6.bc", "subsys.v6.cpuacct"),
+        *("subsys.v6.cpuset", "subsys.v6.numtasks"),
+    ),
     ("backend", "dialects", "model_files"),
     ("site",),
     ("kept",),
@@ -64,6 +68,10 @@ LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 # Within one layer.
 BESIDE = {
     "subsys": {"subsys.core"},
+    "subsys.v6.bc": {"subsys.v6.values"},
+    "subsys.v6.core": {"subsys.v6.values"},
+    "subsys.v6.cpuset": {"subsys.v6.values"},
+    "subsys.v6.numtasks": {"subsys.v6.core", "subsys.v6.values"},
     "steps.drain": {"steps.freezing", "steps.settings"},
     "steps.freezing": {"steps.settings"},
     "steps.joining": {"steps.settings"},

@@ -21,6 +21,7 @@ from pcont.records import (
     CpuRow,
     Finding,
     HierarchyRow,
+    Notified,
     Outcome,
     Recovered,
     SubsystemRow,
@@ -51,6 +52,7 @@ ROWS: dict[type, object] = {
     HierarchyRow: HIERARCHY,
     TaskRow: TaskRow(7, 5, "sh", "S", "root", "sh -c x", ("cpuacct",)),
     WhereRow: WhereRow("jobs", "/a", "in", {"cpuset": "/a"}, {}),
+    Notified: Notified("/agent", "/a"),
     Finding: Finding("ok", "rights", "root"),
     Recovered: Recovered("create jobs:/a", "undone", ("cannot put back /a",)),
 }

@@ -144,10 +144,11 @@ def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> di
     """The settings that tell containers apart at a glance: those that a table marks."""
     found = {}
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
-        for row in subsys.rows(member.subsystems) if place in there else ():
-            if row.shown:
-                with contextlib.suppress(OSError):
-                    found[row.name] = backend.read(place, row.name).strip()
+        tables = [backend.table(name) for name in member.subsystems if place in there]
+        for row in (row for table in tables if table for row in table.files if row.shown):
+            with contextlib.suppress(OSError):
+                text = backend.read(place, row.name).strip()
+                found[backend.spelled(place, row.name)] = text
     return found
 
 

@@ -8,8 +8,8 @@ from errno import EOPNOTSUPP
 
 from pcont import explain
 from pcont.backend import Simulated
-from pcont.errors import BadValue, Unsupported
-from pcont.records import Value
+from pcont.errors import BadValue, Unsupported, from_oserror
+from pcont.records import Notified, Value
 from pcont.session import Session
 from pcont.values import ID_LIST, Ids
 
@@ -65,6 +65,55 @@ def work(
     """A played task uses seconds of CPU time, at once; BadValue for a CPU where it may not run."""
     with _played(session) as stage, _acting(session, task, "work"):
         stage.work(task, round(user * SECOND), round(system * SECOND), cpu)
+
+
+def open(session: Session, task: int, *, count: int = 1) -> list[int]:
+    """Files that a played process opens, one after another; their numbers.
+
+    Raises LimitReached where its container may have no more; those before it stay open.
+    """
+    with _played(session) as stage:
+        return _several(session, task, "open a file", stage.open, count)
+
+
+def close(session: Session, task: int, files: Iterable[int]) -> None:
+    """A played process holds these files no more; NotFound for one that it does not hold."""
+    with _played(session) as stage:
+        for file in files:
+            with _acting(session, task, f"close {file}"):
+                stage.close(task, file)
+
+
+def parameters(session: Session, words: Iterable[str]) -> list[Value]:
+    """Parameters of subsystems, NAME or NAME=VALUE, which hold for the whole machine; else all.
+
+    Raises NotFound for one that this kernel has not, BadValue for a refused value.
+    """
+    with _played(session) as stage:
+        found = []
+        for word in list(words) or stage.parameters:
+            name, equals, text = word.partition("=")
+            try:
+                value = stage.module(name, text if equals else None)
+            except OSError as err:
+                raise from_oserror(err, f"set {word}" if equals else f"read {name}") from err
+            found.append(Value(name, int(value)))
+        return found
+
+
+def notified(session: Session) -> list[Notified]:
+    """The release agents that would have been run so far, in their order."""
+    with _played(session) as stage:
+        return [Notified(agent, path) for agent, path in stage.notified]
+
+
+def proc(session: Session, file: str) -> str:
+    """A file of /proc that tells of hierarchies. Raises NotFound for any other one."""
+    with _played(session) as stage:
+        try:
+            return stage.proc_file(file)
+        except OSError as err:
+            raise from_oserror(err, f"read /proc/{file}") from err
 
 
 def machine(session: Session, *, cpus: str = "", nodes: str = "") -> list[Value]:

@@ -37,7 +37,8 @@ def get(session: Session, place: str, names: Iterable[str] = ()) -> list[Value]:
             raise from_oserror(err, f"read {file} of {container.name}") from err
         if len(set(texts)) > 1:
             session.warn(f"{file} differs between the trees; this is {places[0].tree}'s")
-        found.append(Value(file, typed(file, texts[0])))
+        name = session.backend.spelled(places[0], file)
+        found.append(Value(name, typed(file, texts[0])))
     return found
 
 
@@ -49,7 +50,8 @@ def _all(backend: Backend, container: Container) -> list[Value]:
             if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
-                    found[file] = Value(file, typed(file, backend.read(place, file)))
+                    name = backend.spelled(place, file)
+                    found[file] = Value(name, typed(file, backend.read(place, file)))
     return [found[file] for file in sorted(found)]
 
 

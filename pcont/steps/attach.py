@@ -18,7 +18,7 @@ from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import ahead, once, rounds
-from pcont.steps.who import descendants, lives, same, tasks_in
+from pcont.steps.who import PROCESSES, descendants, lives, same, tasks_in
 from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
@@ -169,7 +169,7 @@ class Enter(Step):
 
     @property
     def _file(self) -> str:
-        return "tasks" if self.thread else "cgroup.procs"
+        return "tasks" if self.thread else PROCESSES
 
     def do(self, backend: Backend, memory: Memory) -> None:
         began = time.monotonic()
@@ -252,12 +252,24 @@ class Enter(Step):
         try:
             if task in entered.origins and not entered.same(backend, task):
                 raise ProcessLookupError(ESRCH, "", str(task))
-            backend.write(place, self._file, str(task))
+            self._enter(backend, place, task)
             self.moved.add(task)
         except OSError as err:
             if err.errno != ESRCH or lives(backend, task):
                 raise
             self.vanished = self.vanished or task == entered.leader
+
+    def _enter(self, backend: Backend, place: Place, task: int) -> None:
+        if self.thread or PROCESSES in backend.files(place):
+            backend.write(place, self._file, str(task))
+            return
+        # Thread by thread, and the first is the one that tells whether it may be.
+        for one in backend.threads(task):
+            try:
+                backend.write(place, "tasks", str(one))
+            except ProcessLookupError:
+                if one == task:
+                    raise
 
     def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
         """Who of these is outside of a container; `thorough`: be it with one thread."""

@@ -6,13 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import EBUSY, EINVAL
+from errno import EBUSY, EINVAL, ENOENT, ENOSPC
 from functools import partial
 from shlex import quote
 
 from pcont import signals
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
-from pcont.errors import Busy, PcontError, from_oserror
+from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.steps import Step
 from pcont.steps.containers import restore, settings
 from pcont.steps.memory import Action, Fact, Memory
@@ -134,9 +134,13 @@ class MountTree(Step):
         reasons = {
             EBUSY: "the kernel has one of these controllers in use, or a name bound to others",
             EINVAL: "the kernel knows no such controller, or has it switched off",
+            ENOSPC: "there are as many hierarchies as this kernel can have",
         }
+        if err.errno == ENOENT and not backend.missing(self.point):
+            reasons[ENOENT] = "this kernel knows no such option"
         hint = "pcont hierarchies and pcont doctor show what holds it" if err.errno == EBUSY else ""
-        return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint)
+        kinds = {**BY_ERRNO, ENOSPC: LimitReached}
+        return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint, kinds)
 
 
 @dataclass

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from pcont.backend import Backend, Place, Task
 
+PROCESSES = "cgroup.procs"  # not there before Linux 3.0
+
 
 def tasks_in(backend: Backend, place: Place) -> set[int]:
     """The tasks in a container, none where it has gone."""
@@ -21,9 +23,15 @@ def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
     found: dict[int, Place] = {}
     for place in places:
         with contextlib.suppress(FileNotFoundError):
-            tasks = backend.read(place, "cgroup.procs").split()
-            found.update(dict.fromkeys(map(int, tasks), place))
+            found.update(dict.fromkeys(_processes(backend, place), place))
     return found
+
+
+def _processes(backend: Backend, place: Place) -> set[int]:
+    if PROCESSES in backend.files(place):
+        return set(map(int, backend.read(place, PROCESSES).split()))
+    tasks = tasks_in(backend, place)
+    return {known.pid for task in tasks if (known := look(backend, task))}
 
 
 def look(backend: Backend, task: int) -> Task | None:

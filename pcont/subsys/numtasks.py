@@ -30,7 +30,7 @@ class Shares(NamedTuple):
     divisor: int = 100
 
 
-class _Shares:
+class SharesCodec:
     """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is not said stays as it is."""
 
     takes = "NAME=NUMBER words with commas between"
@@ -205,7 +205,7 @@ TABLE = Subsystem(
         ControlFile(
             SHARES,
             "min_shares, max_shares and child_shares_divisor; -3: don't care",
-            _Shares(),
+            SharesCodec(),
             writable=True,
             default=Shares(),
             rules=RULES,

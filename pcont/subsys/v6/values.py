@@ -1,0 +1,84 @@
+"""How the patch set of 2006 read what was written, where later kernels read it otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pcont.tables import Machine
+from pcont.values import ID_LIST, Codec, Ids
+
+_LIST = re.compile(r"(([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?)?\n?")
+
+
+class _LenientFlag:
+    """0 or 1: every number but 0 is 1, and whatever is no number is 0."""
+
+    takes = "0 or 1"
+
+    def parse(self, text: str) -> int:
+        found = re.match("[0-9]+", text)
+        return 1 if found and int(found[0]) else 0
+
+    def show(self, value: int) -> str:
+        return str(value)
+
+
+class _Verbatim:
+    """What was written, its newline too."""
+
+    takes = "text"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def show(self, value: str) -> str:
+        return value
+
+
+class _List:
+    """CPU or memory node numbers (lib/bitmap.c, bitmap_parselist())."""
+
+    takes = ID_LIST.takes
+
+    def parse(self, text: str) -> Ids:
+        if not _LIST.fullmatch(text):
+            raise ValueError(f"{text!r} is no list of numbers")
+        found: Ids = ID_LIST.parse(text)
+        return found
+
+    def show(self, value: Ids) -> str:
+        return ID_LIST.show(value)
+
+
+class _Decimal:
+    """Decimal digits, and not even a newline after them."""
+
+    takes = "a decimal number, without a newline"
+
+    def parse(self, text: str) -> int:
+        if not re.fullmatch("[0-9]+", text):
+            raise ValueError(f"{text!r} is no decimal number")
+        return int(text)
+
+    def show(self, value: int) -> str:
+        return str(value)
+
+
+LENIENT_FLAG: Codec = _LenientFlag()
+VERBATIM: Codec = _Verbatim()
+LIST: Codec = _List()
+DECIMAL: Codec = _Decimal()
+
+
+def less_than(bytes: int) -> Callable[[Machine], int]:
+    """The most bytes that may be written at once, whatever the machine: one less."""
+    return lambda machine: bytes - 1
+
+
+def first_number(text: str) -> int:
+    """The decimal number at the start of a text, blanks before it; the rest does not count."""
+    found = re.match(r"\s*([+-]?[0-9]+)", text)
+    if not found:
+        raise ValueError(f"{text!r} does not begin with a number")
+    return int(found[1])
