@@ -223,6 +223,12 @@ class Simulated(Protocol):
     def thread(self, task: int) -> int:
         """clone(2) of one more thread; its id."""
 
+    def container_clone(self, subsystem: str, task: int) -> str:
+        """A child `node_PID` of a task's container, where a subsystem is bound; the task enters it.
+
+        Its path; empty where the subsystem is bound nowhere, and of kernels that make none.
+        """
+
     def exit(self, task: int, thread: bool = False) -> None:
         """exit(2) of a process with all its threads, or of just this one."""
 

@@ -120,6 +120,8 @@ class Node:
 
     def value(self, file: str) -> Any:
         row = self.row(file)
+        if file in subsys.TASK_FILES:
+            return self.tree.model.listed(self, file)
         return row.derived(self) if row.derived else self.written(row.name)
 
     def written(self, file: str) -> Any:
@@ -329,7 +331,7 @@ class Model:
         self.parameters: dict[str, int] = {row.name: row.default for row in rows}
 
     def privileged(self) -> bool:
-        return True
+        return self.uid == 0 or not self.dialect.owners
 
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
@@ -492,15 +494,24 @@ class Model:
         parent = self._node(place.parent)
         if len(os.fsencode(self.show(place))) >= PATH_MAX:
             _refuse(ENAMETOOLONG, self.show(place))
-        if place.name in parent.nodes or parent.has(place.name):
-            _refuse(EEXIST, self.show(place))
-        node = Node(parent.tree, place.name, parent)
+        node = self._make(parent, place.name, self._mover(parent.tree))
+        if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
+            _clone_lists(parent, node)
+
+    def _make(self, parent: Node, name: str, mover: Mover) -> Node:
+        """A container that looks like a new one; what its maker may not do is refused."""
+        where = join(parent.path, name)
+        if name in parent.nodes or parent.has(name):
+            _refuse(EEXIST, where)
+        for rule in (rule for table in parent.tree.tables for rule in table.making):
+            if breach := rule(parent, mover):
+                _refuse(breach.errno, where)
+        node = Node(parent.tree, name, parent)
         for row in parent.tree.rows.values():
             if row.passed_on and parent.has(row.name):
                 node.values[row.name] = parent.value(row.name)
-        if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
-            _clone_lists(parent, node)
-        parent.nodes[place.name] = node
+        parent.nodes[name] = node
+        return node
 
     def remove(self, place: Place, force: bool = False) -> None:
         node = self._node(place)
@@ -525,8 +536,12 @@ class Model:
         if file in subsys.TASK_FILES or row.derived:
             self._reap(self._live_below(node))
         if file in subsys.TASK_FILES:
-            return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
+            return self.listed(node, file)
         return row.type.show(node.value(file)) + row.end
+
+    def listed(self, node: Node, file: str) -> str:
+        """The text of a file that lists tasks."""
+        return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         node = self._node(place)
@@ -732,9 +747,7 @@ class Model:
         if task and self.dialect.owners and not self._may_move(task):
             raise WriteRefused(EACCES, os.strerror(EACCES), where)
         for one in movers:
-            entry = Entry(node, one, self._path_of(one, node.tree), self._mover(node.tree))
-            for rule in (rule for table in node.tree.tables for rule in table.entry):
-                self._check(rule(entry), where)
+            self._may_enter(node, one, self._mover(node.tree), where)
         for one in movers:
             with contextlib.suppress(ProcessLookupError):
                 self._move(self._adopt(one), node)
@@ -742,6 +755,11 @@ class Model:
     def _may_move(self, task: int) -> bool:
         """Whether the caller is root, or the owner of a task."""
         return self.uid == 0 or self.uid in self.stage.owners(task)
+
+    def _may_enter(self, node: Node, task: int, mover: Mover, where: str) -> None:
+        entry = Entry(node, task, self._path_of(task, node.tree), mover)
+        for rule in (rule for table in node.tree.tables for rule in table.entry):
+            self._check(rule(entry), where)
 
     def _path_of(self, task: int, tree: ModelTree) -> str:
         node = self._nodes_of(task).get(tree.number)
@@ -884,6 +902,25 @@ class Model:
         for node in parent.nodes.values():
             node.enter(task)
         return task
+
+    def container_clone(self, subsystem: str, task: int) -> str:
+        one = self._acting(task)
+        if subsystem not in ("ns", *self.dialect.controllers):
+            _refuse(ENOENT, subsystem)
+        for tree in self.active if self.dialect.clones else ():
+            if subsystem in tree.controllers:
+                return self._clone_into(tree, one)
+        return ""
+
+    def _clone_into(self, tree: ModelTree, one: Known) -> str:
+        """What it has made it leaves where the task may not enter (patch semantics, 6.2)."""
+        parent = one.nodes.get(tree.number, tree.root)
+        mover = Mover(one.id, parent.path, self.stage.played[one.id].uid == 0)
+        node = self._make(parent, f"node_{one.pid}", mover)
+        _clone_lists(parent, node)
+        self._may_enter(node, one.id, mover, node.path)
+        self._move(one, node)
+        return node.path
 
     def exit(self, task: int, thread: bool = False) -> None:
         self._acting(task)

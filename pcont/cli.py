@@ -46,7 +46,7 @@ DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
 )
 @click.option(
     "--dialect",
-    type=click.Choice(["v1", "v6"]),
+    type=click.Choice(["v1", "v6", "v6-ns"]),
     envvar="PCONT_DIALECT",
     help="How a new model answers: like cgroup v1 (default), or as in 2006.",
 )

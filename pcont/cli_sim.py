@@ -66,6 +66,23 @@ def thread(app: App, pid: int, count: int) -> None:
     _show_ids(app, session, playing.thread(session, pid, count=count))
 
 
+@sim.verb("pcont sim unshare 5000000 --subsystem cpuset")
+@click.argument("pid", type=PID)
+@click.option("--subsystem", default="ns", show_default=True, help="Where it is bound.")
+@pass_app
+def unshare(app: App, pid: int, subsystem: str) -> None:
+    """Let a played task unshare.
+
+    In the dialects of 2006 it gets a container of its own then (container_clone): a child node_PID
+    of the one that it is in, in the hierarchy that has the subsystem. Prints its path.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    path = playing.unshare(session, pid, subsystem)
+    app.show(session, path, lambda: click.echo(path, nl=bool(path)))
+
+
 @sim.verb("pcont sim exit 5000000")
 @click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
 @click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")

@@ -6,7 +6,7 @@ What its subsystems answer otherwise is in their tables: `subsys` for v1, `subsy
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOENT
 
 from pcont import subsys
@@ -52,6 +52,8 @@ class Dialect:
     `empty`: a write of zero bytes is one. `follows_up`: a cpuset whose last CPU goes has its
     parent's, while elsewhere its tasks move there.
 
+    `clones`: a task can be given a container of its own, below the one that it is in.
+
     `listing`, `membership`: the files of /proc and of /proc/PID that tell of hierarchies, and how.
     """
 
@@ -72,6 +74,7 @@ class Dialect:
     again: bool
     empty: bool
     follows_up: bool
+    clones: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
 
@@ -146,6 +149,7 @@ V1 = Dialect(
     again=False,
     empty=False,
     follows_up=False,
+    clones=False,
     listing=("cgroups", _v1_listing),
     membership=("cgroup", _v1_membership),
 )
@@ -169,8 +173,12 @@ V6 = Dialect(
     again=True,
     empty=True,
     follows_up=True,
+    clones=True,
     listing=("containers", _v6_listing),
     membership=("container", _v6_membership),
 )
 
-DIALECTS = {one.name: one for one in (V1, V6)}
+# With the subsystem of namespaces that was announced, as it came in Linux 2.6.24.
+V6_NS = replace(V6, name="v6-ns", controllers=("ns", *V6.controllers))
+
+DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}

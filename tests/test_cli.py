@@ -40,7 +40,7 @@ CHANGING = {
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor"}
 PLAYING = {
     *("sim fork", "sim thread", "sim exit", "sim work", "sim machine"),
-    *("sim open", "sim close", "sim param", "sim proc", "sim notified"),
+    *("sim open", "sim close", "sim param", "sim proc", "sim notified", "sim unshare"),
 }
 NOBODY = str(1 << 22)
 PLAYED = "5000000"  # the first task that is played
@@ -71,6 +71,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "sim close": (NOBODY, "1"),
     "sim param": ("nope",),
     "sim proc": ("nope",),
+    "sim unshare": (NOBODY,),
 }
 DONE: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "none", "--name", "other"),
@@ -103,6 +104,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "sim param": (),
     "sim proc": ("cgroups",),
     "sim notified": (),
+    "sim unshare": (PLAYED,),
 }
 
 # What has to be there for the latter.
@@ -110,7 +112,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "move": ("attach", "jobs:/a", str(os.getpid())),
     "unbind": ("bind", "jobs", "freezer"),
     **dict.fromkeys(
-        ("sim thread", "sim exit", "sim work", "sim open", "sim close"),
+        ("sim thread", "sim exit", "sim work", "sim open", "sim close", "sim unshare"),
         ("sim", "fork", "--count", "2"),
     ),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
-from pcont.dialects import V6
+from pcont.dialects import V6, V6_NS, Dialect
 from pcont.errors import Unsupported
 from pcont.model_store import StoredModel
 from pcont.proc import Proc
@@ -29,9 +29,9 @@ USER = 1000
 class Machine2006(Model):
     """A machine of four CPUs with nobody on it, and a clock that is set by hand."""
 
-    def __init__(self, proc: str) -> None:
+    def __init__(self, proc: str, dialect: Dialect = V6) -> None:
         self.time = 1000.0
-        super().__init__(FOUR, Proc(proc), V6, clock=lambda: self.time)
+        super().__init__(FOUR, Proc(proc), dialect, clock=lambda: self.time)
 
     def put(self, options: str, point: str = "") -> None:
         """mount -t container -o OPTIONS; nothing at all without a word."""
@@ -866,6 +866,71 @@ def test_a_container_with_an_open_file_is_told_of_too_early_and_once(model: Mach
     refused(errno.EBUSY, model.remove, a)
     model.close(task, file)
     assert len(model.notified) == 1
+
+
+# container_clone (6.1, 6.2) and the rules of ns (6.2, 6.3)
+
+
+def test_a_clone_is_a_child_that_looks_like_its_parent(model: Machine2006) -> None:
+    model.put("cpuset,bc")
+    tree = "cpuset,bc"
+    a, task = make(model, Place(tree, "/a"), "1", "0"), model.spawn()
+    model.write(a, "notify_on_release", "1")
+    enter(model, a, task)
+    thread = model.thread(task)
+    path = model.container_clone("bc", task)
+    assert path == f"/a/node_{task}"
+    node = Place(tree, path)
+    assert (model.read(node, "cpus"), model.read(node, "mems")) == ("1\n", "0\n")
+    assert model.read(node, "notify_on_release") == "1\n"
+    assert (tasks(model, node), tasks(model, a)) == ([task], [thread])
+    assert model.container_clone("cpuset", task) == f"{path}/node_{task}"
+
+
+def test_a_clone_where_nothing_is_bound_does_nothing(model: Machine2006) -> None:
+    task = model.spawn()
+    model.put("cpuset")
+    assert model.container_clone("bc", task) == model.container_clone("ns", task) == ""
+    assert model.children(Place("cpuset")) == []
+    refused(errno.ENOENT, model.container_clone, "foo", task)
+
+
+def test_a_clone_that_exists_is_refused(model: Machine2006) -> None:
+    model.put("cpuset")
+    task = model.spawn()
+    make(model, Place("cpuset", f"/node_{task}"))
+    refused(errno.EEXIST, model.container_clone, "cpuset", task)
+    assert model.membership(task) == {"cpuset": "/"}
+
+
+def test_beside_an_exclusive_sibling_a_clone_stays_empty_and_is_left(model: Machine2006) -> None:
+    model.put("cpuset")
+    writes(model, make(model, Place("cpuset", "/x"), "0"), cpu_exclusive="1")
+    task = model.spawn()
+    refused(errno.ENOSPC, model.container_clone, "cpuset", task)
+    node = Place("cpuset", f"/node_{task}")
+    assert (model.read(node, "cpus"), tasks(model, node)) == ("\n", [])
+    model.remove(node)
+
+
+def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
+    model = Machine2006(str(tmp_path), V6_NS)
+    model.put("ns")
+    a, b = Place("ns", "/a"), Place("ns", "/b")
+    model.make(a)
+    model.make(b)
+    one, two = model.spawn(uid=USER), model.spawn(uid=USER)
+    enter(model, a, one)
+    refused(errno.EPERM, model.write, a, "tasks", str(two))
+    refused(errno.EPERM, model.write, b, "tasks", str(one))
+    refused(errno.EPERM, model.write, Place("ns"), "tasks", str(one))
+    model.uid = USER
+    refused(errno.EPERM, model.write, b, "tasks", str(two))
+    refused(errno.EPERM, model.make, a.child("c"))
+    root = model.spawn(uid=0)
+    assert model.container_clone("ns", root) == f"/node_{root}"
+    assert model.container_clone("ns", root) == f"/node_{root}/node_{root}"
+    assert "4: name=ns hierarchy=1\n" in model.proc_file("containers")
 
 
 # The state

@@ -51,6 +51,16 @@ def _several(
     return begun
 
 
+def unshare(session: Session, task: int, subsystem: str) -> str:
+    """A played task gets a container of its own where a subsystem is bound (container_clone()).
+
+    Its path, empty where the subsystem is bound nowhere, and in dialect v1: today's kernels make no
+    containers for anybody. Raises Busy where it is there already.
+    """
+    with _played(session) as stage, _acting(session, task, "unshare"):
+        return stage.container_clone(subsystem, task)
+
+
 def exit(session: Session, tasks: Iterable[int], *, thread: bool = False) -> None:
     """Played processes end, each with all its threads, or with `thread` just these tasks."""
     with _played(session) as stage:

@@ -15,8 +15,9 @@ NAMES = ("numtasks", "cpuacct", "cpuset", "bc")
 
 def load(name: str) -> Subsystem | None:
     """The table of a subsystem, without a name the core's; None where the patch has no such one."""
-    if name and name not in NAMES:
+    if name and name not in (*NAMES, "ns"):
         return None
-    table = importlib.import_module(f"pcont.subsys.v6.{name or 'core'}").TABLE
+    module = "ns" if name == "ns" else f"v6.{name or 'core'}"
+    table = importlib.import_module(f"pcont.subsys.{module}").TABLE
     assert isinstance(table, Subsystem)
     return table
