@@ -85,15 +85,19 @@ class Tree:
 
 @dataclass(frozen=True)
 class TreeRequest:
-    """What to mount: controllers, a name, or both."""
+    """What to mount: controllers, a name, or both.
+
+    `more` are other options of a mount, which count for a new hierarchy only.
+    """
 
     controllers: tuple[str, ...] = ()
     name: str = ""
+    more: tuple[str, ...] = ()
 
     @property
     def options(self) -> str:
         """The option string of mount(8)."""
-        words = list(self.controllers) or ["none"]
+        words = [*(self.controllers or ["none"]), *self.more]
         return ",".join([*words, f"name={self.name}"] if self.name else words)
 
 
@@ -230,15 +234,18 @@ class Simulated(Protocol):
         """
 
     def exit(self, task: int, thread: bool = False) -> None:
-        """exit(2) of a process with all its threads, or of just this one."""
+        """exit(2) of a process with all its threads, or of just this one.
+
+        The first thread stays as a zombie for as long as there are others.
+        """
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
         """Nanoseconds of CPU time that it uses now; EINVAL for a CPU where it may not run."""
 
-    def open(self, task: int) -> int:
+    def open_one(self, task: int) -> int:
         """A file is opened, which its process holds then, and whom it forks; its number. ENFILE."""
 
-    def close(self, task: int, file: int) -> None:
+    def close_one(self, task: int, file: int) -> None:
         """The process of a task holds a file no more; EBADF where it does not."""
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
@@ -341,6 +348,9 @@ class Backend(Protocol):
 
     def remove(self, place: Place, force: bool = False) -> None:
         """rmdir(2); `force`: although files are charged to it that are still open."""
+
+    def rename(self, place: Place, name: str) -> None:
+        """rename(2) of a container, which stays below its parent."""
 
     def children(self, place: Place) -> list[str]:
         """The names of the containers directly below, sorted."""

@@ -2,29 +2,35 @@
 
 Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
 their forks are not seen; CPU time is charged where they are, as often as somebody looks. A zombie
-is gone at once, also for pids.current. Tasks that do not exist can be played: they fork, run and
-exit as they are told. Release agents do not run: it is remembered for what they would.
+of theirs is gone at once, also for pids.current. Tasks that do not exist can be played: they fork,
+run and exit as they are told. Release agents do not run: it is remembered for what they would.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import (
     E2BIG,
     EACCES,
     EBUSY,
+    ECHILD,
     EEXIST,
     EINVAL,
+    EISDIR,
     ENAMETOOLONG,
     ENODATA,
+    ENODEV,
     ENOENT,
     ENOSPC,
     ENOTDIR,
     ENOTEMPTY,
+    EOVERFLOW,
     EPERM,
     ERANGE,
     ESRCH,
@@ -53,9 +59,12 @@ from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
-from pcont.values import Ids
+from pcont.values import Ids, TooLong
 
 NOTIFY, AGENT, AUTO_DELETE = "notify_on_release", "release_agent", "auto_delete"
+# Options of a mount that say what the root of a new hierarchy has.
+AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": "release_agent"}
+UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
@@ -72,7 +81,10 @@ def _refuse(number: int, where: str) -> NoReturn:
 
 @dataclass(slots=True)
 class Known:
-    """A task that was attached, or looked at: where it is, and what has been charged for it."""
+    """A task that was attached, or looked at: where it is, and what has been charged for it.
+
+    `wish`: the CPUs that sched_setaffinity(2) asked for, if it did.
+    """
 
     id: int
     pid: int
@@ -80,14 +92,16 @@ class Known:
     cpus: Ids
     charged: CpuTime
     nodes: dict[int, Node] = field(default_factory=dict)
+    wish: Ids | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Node:
     """A container of the model; `values` has only what was written.
 
-    `count` and `most`: the tasks here and below, now and at the most. `refused`: how many forks of
-    tasks here there were that could not be.
+    `count` and `most`: the tasks here and below, now and at the most. `zombies`: those of them that
+    have ended, and are in no container any more. `refused`: how many forks of tasks here there were
+    that could not be.
     """
 
     tree: ModelTree
@@ -99,6 +113,7 @@ class Node:
     tasks: set[int] = field(default_factory=set)
     count: int = 0
     most: int = 0
+    zombies: int = 0
     times: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: int = 0
     charges: Charges = field(default_factory=Charges)
@@ -131,7 +146,7 @@ class Node:
         return self.tree.root_value(row) if self.parent is None else row.default
 
     def populated(self) -> bool:
-        return self.count > 0
+        return self.count > self.zombies
 
     def inside(self) -> int:
         return len(self.tree.model.inside(self))
@@ -193,6 +208,9 @@ class Node:
         self.tasks.remove(task)
         for node in self.upwards():
             node.count -= 1
+        self._left()
+
+    def _left(self) -> None:
         for table in self.tree.tables:
             if table.left:
                 table.left(self)
@@ -216,6 +234,19 @@ class Node:
         if not self.tasks and not self.nodes and not self.charges.held:
             del self.parent.nodes[self.name]
             self.parent.check_release()
+
+    def fade(self, task: int) -> None:
+        """A task becomes a zombie."""
+        self.tasks.remove(task)
+        for node in self.upwards():
+            node.zombies += 1
+        self._left()
+
+    def bury(self) -> None:
+        """A zombie is no more."""
+        for node in self.upwards():
+            node.count -= 1
+            node.zombies -= 1
 
     def all(self) -> Iterator[Node]:
         """The container itself, and those below it, each after the one that it is in."""
@@ -295,6 +326,27 @@ class ModelTree:
         return row.default if row.root_default is None else row.root_default
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """What is not the same in all kernels that the model can answer like.
+
+    `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
+    (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
+    """
+
+    release: tuple[int, int]
+    keeps_wishes: bool
+
+
+KERNELS = (Kernel((6, 1), keeps_wishes=False), Kernel((6, 2), keeps_wishes=True))
+
+
+def kernel_like(release: str) -> Kernel:
+    """The row of a kernel, by what uname(1) calls it: the newest that is not newer."""
+    numbers = tuple(int(word) for word in re.findall(r"[0-9]+", release)[:2])
+    return next((one for one in reversed(KERNELS) if one.release <= numbers), KERNELS[0])
+
+
 class Model:
     """A Backend without a kernel, which answers in a dialect.
 
@@ -307,12 +359,14 @@ class Model:
         self,
         machine: Machine = SMALL,
         proc: Proc | None = None,
+        kernel: Kernel = KERNELS[0],
         dialect: Dialect = V1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.dialect = dialect
         self.clock = clock
         self.hardware = machine
+        self.kernel = kernel
         self.stage = Stage(proc or Proc())
         self.active: list[ModelTree] = []
         self.known: dict[int, Known] = {}
@@ -321,6 +375,7 @@ class Model:
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.uid = os.geteuid()
         self.directories: set[str] = set()
+        self.open: Counter[str] = Counter()  # files, by the point of the mount
         self.next_number = 1
         self.files_open = OpenFiles()
         self.metered: dict[str, ModelTree] = {}
@@ -368,10 +423,17 @@ class Model:
     # Mounting (kernel/cgroup/cgroup-v1.c, cgroup1_root_to_use())
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
-        if not self._is_directory(point):
-            _refuse(ENOTDIR if os.path.lexists(point) else ENOENT, point)
+        is_directory = self._is_directory(point)
+        if not (is_directory or os.path.lexists(point)):
+            _refuse(ENOENT, point)
         request = self._understood(request, point)
-        tree = self._reused(request, point) or self._new(request, point)
+        wanted = set(request.controllers)
+        tree = self._reused(request, point)
+        if tree is None and any(set(one.controllers) & wanted for one in self.active):
+            _refuse(EBUSY, point)
+        if not is_directory:
+            _refuse(ENOTDIR, point)
+        tree = tree or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
@@ -386,11 +448,10 @@ class Model:
         for word in words:
             if word not in dialect.controllers:
                 _refuse(dialect.unknown if word else EINVAL, point)
-        if request.name and not dialect.named:
+        if (request.name or request.more) and not dialect.named:
             _refuse(dialect.unknown, point)
-        return TreeRequest(
-            tuple(name for name in dialect.controllers if name in words), request.name
-        )
+        wanted = tuple(name for name in dialect.controllers if name in words)
+        return replace(request, controllers=wanted)
 
     def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
         for tree in self.active:
@@ -403,12 +464,13 @@ class Model:
         return None
 
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
-        if any(set(tree.controllers) & set(request.controllers) for tree in self.active):
-            _refuse(EBUSY, point)
         tree = ModelTree(self, self._number(point), request.controllers, request.name)
         if self.dialect.stays:
             _carry(self.unbound.root, tree.root, tree)
         self.active.append(tree)
+        for word, _, text in (word.partition("=") for word in request.more):
+            if file := AS_MOUNTED.get(word):
+                tree.root.values[file] = tree.rows[file].type.parse(text or "1")
         return tree
 
     def _number(self, point: str) -> int:
@@ -425,6 +487,8 @@ class Model:
 
     def umount(self, point: str) -> None:
         tree, mount = self._mounted(point)
+        if self.open[point]:
+            _refuse(EBUSY, point)
         tree.mounts.remove(mount)
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
@@ -478,7 +542,7 @@ class Model:
                 return tree
         _refuse(ENOENT, id)
 
-    def _node(self, place: Place) -> Node:
+    def node(self, place: Place) -> Node:
         node = self._tree(place.tree).root
         for word in place.path.split("/"):
             if not word:
@@ -491,9 +555,8 @@ class Model:
     def make(self, place: Place) -> None:
         if place.is_root:
             _refuse(EEXIST, self.show(place))
-        parent = self._node(place.parent)
-        if len(os.fsencode(self.show(place))) >= PATH_MAX:
-            _refuse(ENAMETOOLONG, self.show(place))
+        parent = self.node(place.parent)
+        self._check_length(place)
         node = self._make(parent, place.name, self._mover(parent.tree))
         if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
             _clone_lists(parent, node)
@@ -514,20 +577,46 @@ class Model:
         return node
 
     def remove(self, place: Place, force: bool = False) -> None:
-        node = self._node(place)
+        node = self.node(place)
         self._reap(self._live_in(node))
         held = node.charges.held and not (force and self.metered)
         if node.parent is None or node.tasks or node.nodes or held:
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
         self.files_open.forget(node.charges)
+        for task in self.known.values() if node.zombies else ():
+            if task.nodes.get(node.tree.number) is node:
+                task.nodes[node.tree.number] = node.parent
         node.parent.check_release()
 
+    def rename(self, place: Place, name: str) -> None:
+        """In the order of the kernel (fs/namei.c, vfs_rename(); cgroup1_rename())."""
+        new = place.parent.child(name)
+        if place.is_root:
+            _refuse(EBUSY, self.show(place))
+        self._check_length(new)
+        parent = self.node(place.parent)
+        if place.name in parent.nodes:
+            if new == place:
+                return
+            if name in parent.nodes or parent.has(name):
+                _refuse(EEXIST if name in parent.nodes else ENOTDIR, self.show(place))
+            node = parent.nodes[name] = parent.nodes.pop(place.name)
+            node.name = name
+        elif not parent.has(place.name):
+            _refuse(ENOENT, self.show(place))
+        elif new != place:
+            _refuse(EISDIR if name in parent.nodes else ENOTDIR, self.show(place))
+
+    def _check_length(self, place: Place) -> None:
+        if len(os.fsencode(self.show(place))) >= PATH_MAX:
+            _refuse(ENAMETOOLONG, self.show(place))
+
     def children(self, place: Place) -> list[str]:
-        return sorted(self._node(place).nodes)
+        return sorted(self.node(place).nodes)
 
     def files(self, place: Place) -> dict[str, bool]:
-        node = self._node(place)
+        node = self.node(place)
         rows = node.tree.rows
         return {file: rows[file].writable for file in sorted(rows) if node.has(file)}
 
@@ -544,7 +633,9 @@ class Model:
         return "".join(f"{task}\n" for task in sorted(self._inside(node, file)))
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
-        node = self._node(place)
+        node = self.node(place)
+        if file in node.nodes:
+            _refuse(EISDIR, self.show(place, file))
         try:
             return node, node.row(file)
         except KeyError:
@@ -563,7 +654,8 @@ class Model:
     def _elsewhere(self, tree: ModelTree) -> set[int]:
         """The tasks of this machine that were never put anywhere in a hierarchy: in its root."""
         found = {task for pid in self.stage.processes() for task in self._threads_of(pid)}
-        return {one for one in found if tree.number not in self._nodes_of(one)}
+        here = {one for one in found if tree.number not in self._nodes_of(one)}
+        return {one for one in here if not self.stage.is_zombie(one)}
 
     def _threads_of(self, pid: int) -> list[int]:
         """The threads of a process, none of one that has ended."""
@@ -579,27 +671,32 @@ class Model:
         where = self.show(place, file)
         if not (text or self.dialect.empty):
             return
+        text = self._taken(row, text, where)
         if not row.writable:
             raise WriteRefused(row.read_only, os.strerror(row.read_only), where)
-        if row.longest and len(os.fsencode(text)) > row.longest(self.hardware):
-            raise WriteRefused(E2BIG, os.strerror(E2BIG), where)
         if file in subsys.TASK_FILES:
             self._reap(self.live.values())
             self._attach(node, text, file == "cgroup.procs", where)
         else:
             self._assign(node, row, text, where)
 
+    def _taken(self, row: ControlFile, text: str, where: str) -> str:
+        """What the kernel takes of a text (fs/kernfs/file.c): a string of C, if not too long."""
+        bytes = text.encode("utf-8", "surrogateescape")
+        if len(bytes) > row.longest(self.hardware):
+            raise WriteRefused(E2BIG, os.strerror(E2BIG), where)
+        return bytes.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
     def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
         if row.root_fixed and node.parent is None:
             raise WriteRefused(EACCES, os.strerror(EACCES), where)
         try:
-            wanted = row.type.parse(text)
-            wanted = row.taken(node, wanted) if row.taken else wanted
+            codec = row.read_as(node.machine) if row.read_as else row.type
+            wanted = codec.parse(text)
             wanted = row.joined(node.value(row.name), wanted) if row.joined else wanted
-        except ValueError as err:
-            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
-        except OverflowError as err:
-            raise WriteRefused(ERANGE, os.strerror(ERANGE), where) from err
+        except (ValueError, OverflowError) as err:
+            number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
+            raise WriteRefused(number, os.strerror(number), where) from err
         wanted = same(wanted)
         self._reap(self._live_below(node))
         for rule in row.rules:
@@ -609,7 +706,7 @@ class Model:
             row.effect(node)
         if row.moves_affinity:
             for task in node.tasks:
-                self.known[task].cpus = wanted
+                self._confine(self.known[task], wanted)
 
     @staticmethod
     def _check(breach: Breach | None, where: str) -> None:
@@ -617,7 +714,7 @@ class Model:
             raise WriteRefused(breach.errno, os.strerror(breach.errno), where)
 
     def attributes(self, place: Place) -> dict[str, str]:
-        return dict(self._node(place).attributes)
+        return dict(self.node(place).attributes)
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return {}
@@ -626,7 +723,7 @@ class Model:
         """Nobody owns anything here."""
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        node = self._node(place)
+        node = self.node(place)
         if text is not None:
             node.attributes[name] = text
         elif node.attributes.pop(name, None) is None:
@@ -654,7 +751,7 @@ class Model:
         return any(
             frozen(node)
             for node in self._nodes_of(task).values()
-            if subsys.FREEZER in node.tree.controllers
+            if subsys.FREEZER in node.tree.controllers and task in node.tasks
         )
 
     def threads(self, pid: int) -> list[int]:
@@ -674,14 +771,25 @@ class Model:
         return contextlib.nullcontext()
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        node, where = self._node(place), self.show(place, "tasks")
+        node, where = self.node(place), self.show(place, "tasks")
         self._reap(self.live.values())
-        for task in tasks:
-            try:
-                self._attach(node, str(task), False, where)
-                yield task
-            except ProcessLookupError:
-                pass
+        with self._opened(node.tree.mounts[0].point):
+            for task in tasks:
+                try:
+                    self._attach(node, str(task), False, where)
+                    yield task
+                except WriteRefused as err:
+                    if err.errno != ESRCH:
+                        raise
+
+    @contextlib.contextmanager
+    def _opened(self, point: str) -> Iterator[None]:
+        """A file of this mount is open: it cannot be unmounted meanwhile."""
+        self.open[point] += 1
+        try:
+            yield
+        finally:
+            self.open[point] -= 1
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         """In the model it has ended; the live process is not touched."""
@@ -690,7 +798,7 @@ class Model:
             raise no_task(pid)
         for task in tasks:
             if self.stage.is_played(task):
-                self.dying.add(task)
+                self._die(task)
             else:
                 self.ended[task] = self.stage.task(task).start
         self._reap([self.live[task] for task in tasks if task in self.live])
@@ -700,7 +808,22 @@ class Model:
         return self.known[task].cpus if task in self.known else self.hardware.cpus
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
-        self._adopt(task).cpus = cpus
+        one = self._adopt(task)
+        may = self._may_use(one)
+        if not cpus & may:
+            _refuse(EINVAL, str(task))
+        one.cpus, one.wish = cpus & may, cpus
+
+    def _may_use(self, task: Known) -> Ids:
+        """The CPUs of its cpuset."""
+        nodes = [node for node in task.nodes.values() if "cpuset" in node.tree.controllers]
+        cpus: Ids = nodes[0].value("cpuset.cpus") if nodes else self.hardware.cpus
+        return cpus
+
+    def _confine(self, task: Known, cpus: Ids) -> None:
+        """A cpuset gives it these CPUs."""
+        wish = task.wish if self.kernel.keeps_wishes else None
+        task.cpus = (wish & cpus if wish else cpus) or cpus
 
     def open_file(self, task: int, admin: bool = False) -> int:
         """A task opens a file, as one with CAP_SYS_ADMIN or not: its number. ENFILE, ESRCH."""
@@ -735,8 +858,12 @@ class Model:
 
     def _attach(self, node: Node, text: str, whole: bool, where: str) -> None:
         """In the kernel's order: the number, the task, may it move at all, may it enter."""
+        if node.parent and node.parent.nodes.get(node.name) is not node:
+            raise WriteRefused(ENODEV, os.strerror(ENODEV), where)
         try:
             task = self.dialect.number(text)
+            if self.stage.is_zombie(task) and not self.dialect.zombies:
+                raise no_task(task)
             movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
             fixed = self.task(movers[0]).fixed
         except (ValueError, OverflowError, ProcessLookupError) as err:
@@ -746,6 +873,8 @@ class Model:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
         if task and self.dialect.owners and not self._may_move(task):
             raise WriteRefused(EACCES, os.strerror(EACCES), where)
+        # Whoever has ended, or is there already, is not asked (cgroup_migrate_add_task()).
+        movers = [one for one in movers if self.dialect.again or self._comes(one, node)]
         for one in movers:
             self._may_enter(node, one, self._mover(node.tree), where)
         for one in movers:
@@ -762,11 +891,17 @@ class Model:
             self._check(rule(entry), where)
 
     def _path_of(self, task: int, tree: ModelTree) -> str:
-        node = self._nodes_of(task).get(tree.number)
+        # A zombie is shown in the roots (kernel/cgroup/cgroup.c, proc_cgroup_show()).
+        node = None if self.stage.is_zombie(task) else self._nodes_of(task).get(tree.number)
         return node.path if node else "/"
 
     def _mover(self, tree: ModelTree) -> Mover:
         return Mover(os.getpid(), self._path_of(os.getpid(), tree), self.privileged())
+
+    def _comes(self, task: int, node: Node) -> bool:
+        tree = node.tree
+        here = self._nodes_of(task).get(tree.number, tree.root)
+        return here is not node and not self.stage.is_zombie(task)
 
     def _move(self, task: Known, node: Node) -> None:
         before = task.nodes.get(node.tree.number)
@@ -780,7 +915,7 @@ class Model:
             if before:
                 before.leave(task.id)
         if "cpuset" in node.tree.controllers:
-            task.cpus = node.value("cpuset.cpus")
+            self._confine(task, node.value("cpuset.cpus"))
 
     def _adopt(self, task: int) -> Known:
         """A live task, from now on known; a new thread is where its process is."""
@@ -898,7 +1033,7 @@ class Model:
     def _begin(self, task: int, parent: Known) -> int:
         """A new task is where its parent is, in every hierarchy at once."""
         pid = self.stage.played[task].pid
-        self.known[task] = Known(task, pid, 0, parent.cpus, IDLE, dict(parent.nodes))
+        self.known[task] = Known(task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish)
         for node in parent.nodes.values():
             node.enter(task)
         return task
@@ -925,15 +1060,40 @@ class Model:
     def exit(self, task: int, thread: bool = False) -> None:
         self._acting(task)
         for one in [task] if thread else self.stage.threads(task):
-            self._end(one)
+            self._die(one)
+
+    def _die(self, task: int) -> None:
+        """A played task ends, once it does not stand still."""
+        if self._is_frozen(task):
+            self.dying.add(task)
+        elif not self.stage.is_zombie(task):
+            self._end(task)
 
     def _end(self, task: int) -> None:
-        pid = self.known[task].pid
-        self._forget(self.known[task])
-        self.stage.remove(task)
-        if not self.stage.process_lives(pid):
-            self._close_all(pid)
         self.dying.discard(task)
+        one = self.known[task]
+        if one.pid == task:
+            for node in one.nodes.values():
+                node.fade(task)
+        else:
+            self._forget(one)
+        self.stage.end(task)
+        if self.stage.is_over(one.pid):
+            self._close_all(one.pid)
+            if self.stage.waited:
+                self._bury(one.pid)
+
+    def reap(self, task: int) -> None:
+        """wait(2) for a process that has ended; ECHILD for any other."""
+        self.task(task)
+        if not self.stage.is_over(task):
+            _refuse(ECHILD, str(task))
+        self._bury(task)
+
+    def _bury(self, pid: int) -> None:
+        for node in self.known.pop(pid).nodes.values():
+            node.bury()
+        self.stage.remove(pid)
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
         one = self._acting(task)
@@ -941,14 +1101,14 @@ class Model:
             _refuse(EINVAL, str(task))
         self._account(one, min(one.cpus) if cpu is None else cpu, user, system)
 
-    def open(self, task: int) -> int:
+    def open_one(self, task: int) -> int:
         one = self._acting(task)
         tree = self.files_tree()
         node = one.nodes.get(tree.number, tree.root) if tree else None
         charges = self._charges(node) if node else None
         return self.files_open.open(one.pid, charges, self.stage.played[task].uid == 0)
 
-    def close(self, task: int, file: int) -> None:
+    def close_one(self, task: int, file: int) -> None:
         self._close(file, self._acting(task).pid)
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
@@ -1041,6 +1201,8 @@ class Model:
         if not self.stage.is_played(task):
             self.task(task)
             _refuse(EPERM, str(task))
+        if self.stage.is_zombie(task):
+            raise no_task(task)
         if self._is_frozen(task):
             _refuse(EBUSY, str(task))
         return self.known[task]
@@ -1114,10 +1276,10 @@ class ModelMeter:
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         self.model._reap(self.model.live.values())
-        return self.model._node(place).charges.values()
+        return self.model.node(place).charges.values()
 
     def set(self, place: Place, file: str, value: int) -> None:
-        charges = self.model._node(place).charges
+        charges = self.model.node(place).charges
         setattr(charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
 
 

@@ -13,7 +13,7 @@ from pcont import subsys
 from pcont.subsys import v6
 from pcont.subsys.v6.values import first_number
 from pcont.tables import Subsystem
-from pcont.values import INTEGER
+from pcont.values import INTEGER, strip
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Dialect:
     subsystem keeps the state that it had in the root.
 
     Attaching: `number` reads the id of a task from what was written, `no_number` is the errno where
-    it is none. `fixed`: some kernel threads may not be moved. `owners`: only root and the owner may
-    move a task. `again`: to enter the container where one is has effects, too.
+    it is none. `fixed`: some kernel threads may not be moved. `zombies`: who has ended may be
+    written, in vain, and is ESRCH else. `owners`: only root and the owner may move a task. `again`:
+    to enter the container where one is has effects, too.
 
     `empty`: a write of zero bytes is one. `follows_up`: a cpuset whose last CPU goes has its
     parent's, while elsewhere its tasks move there.
@@ -70,6 +71,7 @@ class Dialect:
     number: Callable[[str], int]
     no_number: int
     fixed: bool
+    zombies: bool
     owners: bool
     again: bool
     empty: bool
@@ -81,7 +83,7 @@ class Dialect:
 
 def _v1_number(text: str) -> int:
     """As kstrtoint(9) has it, blanks around it; no negative one."""
-    task: int = INTEGER.parse(text.strip())
+    task: int = INTEGER.parse(strip(text))
     if not 0 <= task < 1 << 31:
         raise ValueError(text)
     return task
@@ -145,6 +147,7 @@ V1 = Dialect(
     number=_v1_number,
     no_number=EINVAL,
     fixed=True,
+    zombies=True,
     owners=False,
     again=False,
     empty=False,
@@ -169,6 +172,7 @@ V6 = Dialect(
     number=first_number,
     no_number=EIO,
     fixed=False,
+    zombies=False,
     owners=True,
     again=True,
     empty=True,

@@ -19,6 +19,7 @@ from errno import (
     EPERM,
     ESRCH,
 )
+from typing import Any
 
 from pcont import keys
 from pcont.backend import Backend, Place, WriteRefused
@@ -33,7 +34,7 @@ from pcont.errors import (
 )
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
 from pcont.subsys import pids
-from pcont.tables import Breach, Wanted
+from pcont.tables import Breach, ControlFile, Wanted
 
 
 def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
@@ -126,13 +127,21 @@ def _broken_rule(
         return Breach(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:
         return Breach(errno, row.root_fixed)
-    try:
-        value = row.type.parse(wanted)
-        value = row.taken(site_of(backend, place, file), value) if row.taken else value
-    except (ValueError, OverflowError):
-        return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
+    # A rule that names what is missing says more than that the kernel cannot read it.
+    for codec in (row.type, row.read_as(backend.machine())) if row.read_as else (row.type,):
+        try:
+            value = codec.parse(wanted)
+        except (ValueError, OverflowError):
+            return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
+        if breach := _breach(site_of(backend, place, file), row, value, errno):
+            return breach
+    return None
+
+
+def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Breach | None:
+    """The first rule against a value that has this errno."""
     with contextlib.suppress(OSError, ValueError):
-        now = site_of(backend, place, file)
+        file = row.name
         value = row.joined(now.value(file), value) if row.joined else value
         for rule in row.rules:
             breach = rule(now, Wanted(now, file, value))

@@ -249,12 +249,13 @@ def _task(task: Known) -> dict[str, Any]:
         "start": task.start,
         "cpus": _shown(ID_LIST, task.cpus),
         "charged": vars(task.charged),
+        "wish": None if task.wish is None else _shown(ID_LIST, task.wish),
         "paths": {str(number): node.path for number, node in task.nodes.items()},
     }
 
 
 def _played(one: Played) -> list[Any]:
-    return [one.pid, one.parent, one.name, one.uid]
+    return [one.pid, one.parent, one.name, one.uid, one.zombie]
 
 
 def _restore(model: Model, state: dict[str, Any]) -> None:
@@ -333,6 +334,7 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         facts["start"],
         _parsed(ID_LIST, facts["cpus"]),
         CpuTime(**facts["charged"]),
+        wish=_parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None,
     )
     model.known[task.id] = task
     if task.id not in model.stage.played:
@@ -341,6 +343,8 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
         node = nodes[int(number)][path]
         node.hold(task.id)
         task.nodes[node.tree.number] = node
+        if model.stage.is_zombie(task.id):
+            node.fade(task.id)
 
 
 def _restore_file(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:

@@ -110,6 +110,7 @@ def machine(sys: str = "/sys") -> Machine:
         cpus=_ids(f"{sys}/devices/system/cpu/online"),
         nodes=_ids(f"{sys}/devices/system/node/online", "0"),
         cpu_limit=max(_ids(f"{sys}/devices/system/cpu/possible")) + 1,
+        most_cpus=max(_ids(f"{sys}/devices/system/cpu/kernel_max", "8191")) + 1,
     )
 
 

@@ -17,19 +17,27 @@ IDLE = CpuTime(0, 0, 0)
 
 @dataclass(slots=True)
 class Played:
-    """A task that does not exist. `parent` may have ended; `uid` is the owner."""
+    """A task that does not exist. `parent` may have ended; `uid` is the owner.
+
+    `zombie`: a process that has ended, or its first thread, and that nobody has waited for.
+    """
 
     pid: int
     parent: int
     name: str
     uid: int
+    zombie: bool = False
 
 
 class Stage:
-    """Live tasks, read from /proc, and played ones, each of which has an id of its own for good."""
+    """Live tasks, read from /proc, and played ones, each of which has an id of its own for good.
+
+    `waited`: whether somebody waits for every process that ends; else it stays as a zombie.
+    """
 
     def __init__(self, proc: Proc) -> None:
         self.proc = proc
+        self.waited = True
         self.played: dict[int, Played] = {}
         self.threads_of: dict[int, set[int]] = {}  # only of processes with more than one
         self.next_id = FIRST
@@ -47,8 +55,16 @@ class Stage:
         if not self.is_played(task):
             return self.proc.task(task)
         one = self.played[task]
-        parent = one.parent if self.process_lives(one.parent) else INIT
-        return Task(task, one.pid, parent, one.name, "S", kernel=False, fixed=False, start=0)
+        parent = one.parent if self._lives(one.parent) else INIT
+        state = "Z" if one.zombie else "S"
+        return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)
+
+    def _lives(self, pid: int) -> bool:
+        return pid in self.threads_of or (pid in self.played and not self.played[pid].zombie)
+
+    def is_zombie(self, task: int) -> bool:
+        """Whether it is a played one that has ended."""
+        return task in self.played and self.played[task].zombie
 
     def threads(self, pid: int) -> list[int]:
         """The threads of the process that it belongs to; ESRCH where there is none."""
@@ -93,7 +109,7 @@ class Stage:
     def thread(self, of: int) -> int:
         """One more thread of a played process; its id."""
         one = self.played[of]
-        self.threads_of.setdefault(one.pid, {of}).add(self.next_id)
+        self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
         return self._add(Played(one.pid, one.parent, one.name, one.uid))
 
     def restore(self, played: dict[int, Played]) -> None:
@@ -101,22 +117,33 @@ class Stage:
         self.played, self.threads_of = played, {}
         for id, one in played.items():
             if id != one.pid:
-                leader = {one.pid} & played.keys()
-                self.threads_of.setdefault(one.pid, leader).add(id)
+                self.threads_of.setdefault(one.pid, {one.pid}).add(id)
 
     def _add(self, one: Played) -> int:
         id, self.next_id = self.next_id, self.next_id + 1
         self.played[id] = one
         return id
 
+    def end(self, task: int) -> None:
+        """A thread is no more; the first one is a zombie until it is removed."""
+        one = self.played[task]
+        if one.pid == task:
+            one.zombie = True
+            return
+        self.remove(task)
+        rest = self.threads_of[one.pid] - {task}
+        if rest == {one.pid}:
+            del self.threads_of[one.pid]
+        else:
+            self.threads_of[one.pid] = rest
+
+    def is_over(self, pid: int) -> bool:
+        """Whether a process has ended with all its threads, and can be waited for."""
+        return self.is_zombie(pid) and pid not in self.threads_of
+
     def remove(self, task: int) -> None:
         """A played task is no more."""
-        leader = self.played.pop(task).pid
-        rest = self.threads_of.get(leader, {leader}) - {task}
-        if rest <= {leader}:
-            self.threads_of.pop(leader, None)
-        else:
-            self.threads_of[leader] = rest
+        del self.played[task]
 
 
 @dataclass

@@ -13,12 +13,21 @@ from pcont.values import TEXT, Codec, Ids
 
 @dataclass(frozen=True)
 class Machine:
-    """The CPUs and memory nodes that are online; numbers from the limits on cannot be written."""
+    """The CPUs and memory nodes that are online; numbers from the limits on cannot be written.
+
+    `most_cpus` and `node_limit` are what the kernel was built for.
+    """
 
     cpus: Ids
     nodes: Ids
     cpu_limit: int
     node_limit: int = 1024  # MAX_NUMNODES of Debian's kernels
+    most_cpus: int = 8192  # NR_CPUS of the same
+
+
+def a_page(machine: Machine) -> int:
+    """How many bytes a control file takes at the most, where nothing else is said."""
+    return 4096
 
 
 class Where(enum.Enum):
@@ -203,9 +212,10 @@ class ControlFile:
     `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
     in the kernel, which count and enforce.
     `derived`: how the model comes by a value that is not simply what was written.
-    `effect`: what a write does in the model, beside being remembered. `taken`: what of a written
-    value is left before any rule is asked. `longest`: how many bytes may be written at once (more
-    is E2BIG); `end`: what stands behind the value; `read_only`: the errno where it is not writable.
+    `read_as`: how a kernel reads what is written, where that depends on the machine. `longest`: so
+    many bytes can be written at the most, and more are E2BIG, whatever they are. `effect`: what a
+    write does in the model, beside being remembered. `end`: what stands behind the value that is
+    read; `read_only`: the errno of a write where there can be none.
     """
 
     name: str
@@ -224,9 +234,9 @@ class ControlFile:
     moves_affinity: bool = False
     passed_on: bool = False
     derived: Callable[[Modelled], Any] | None = None
+    read_as: Callable[[Machine], Codec] | None = None
     effect: Callable[[Modelled], None] | None = None
-    taken: Callable[[Site, Any], Any] | None = None
-    longest: Callable[[Machine], int] | None = None
+    longest: Callable[[Machine], int] = a_page
     end: str = "\n"
     read_only: int = EINVAL
     shown: bool = False

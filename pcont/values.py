@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Protocol
 
 Ids = frozenset[int]
 
 _MOST = 1 << 16  # more CPUs than any kernel is built for
-_BLANKS = " \t\n\v\f\r"  # what strstrip(9) takes off
-_REGION = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+)/([0-9]+))?)?")
-_INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+_BLANKS = " \t\n\v\f\r\xa0"  # isspace() of the kernel, which reads bytes
+_PLAIN_BLANKS = _BLANKS[:-1]
+_DIGITS = 21  # more than 64 bits take
+_INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(\n?)")
+
+
+class TooLong(OverflowError):
+    """A number of an id list that takes more than 32 bits (EOVERFLOW)."""
+
+
+def strip(text: str) -> str:
+    """Without the blanks around it, as strstrip(9) takes them for such: of bytes."""
+    if text.isascii():
+        return text.strip(_PLAIN_BLANKS)
+    return _text(_bytes(text).strip(_BLANKS))
+
+
+def _bytes(text: str) -> str:
+    """A character for each byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _text(bytes: str) -> str:
+    return bytes.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 class Codec(Protocol):
@@ -30,38 +52,103 @@ class Codec(Protocol):
 
 
 class _IdList:
-    """A set of CPU or memory node numbers, as in `0-3,8` (cpuset(7), List format)."""
+    """A set of CPU or memory node numbers, as in `0-3,8` (cpuset(7), List format).
+
+    `limit`: the kernel knows so many of them: more are ERANGE, `N` is the last one, `all` is all.
+    """
 
     takes = "numbers and ranges, as in 0-3,8"
 
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+
     def parse(self, text: str) -> Ids:
         found: set[int] = set()
-        for word in text.replace(",", " ").split():
-            region = _REGION.fullmatch(word)
-            if not region:
-                raise ValueError(f"{word}: neither a number nor a range")
-            low, high, used, group = (int(part) if part else None for part in region.groups())
-            found.update(_region(word, low or 0, high, used, group))
+        plain = text.strip(_PLAIN_BLANKS) if text.isascii() else _bytes(text).strip(_BLANKS)
+        reader = _ListReader(plain, self.limit)
+        while reader.finds():
+            found.update(reader.region())
         return frozenset(found)
 
     def show(self, value: Iterable[int]) -> str:
         return ",".join(f"{low}-{high}" if high > low else str(low) for low, high in _runs(value))
 
 
-def _region(
-    word: str, low: int, high: int | None, used: int | None, group: int | None
-) -> Iterable[int]:
-    """`0-7:2/4` is the first two of every four (lib/bitmap-str.c, bitmap_parselist())."""
-    high = low if high is None else high
-    if high < low:
-        raise ValueError(f"{word}: the range runs backwards")
-    if high > _MOST:
-        raise OverflowError(f"{word}: there are not so many")
-    if used is None or group is None:
-        return range(low, high + 1)
-    if group == 0 or used > group:
-        raise ValueError(f"{word}: a group holds less than is used of it")
-    return [number for number in range(low, high + 1) if (number - low) % group < used]
+class _ListReader:
+    """Region by region, the first mistake counts (lib/bitmap-str.c, bitmap_parselist())."""
+
+    def __init__(self, text: str, limit: int | None) -> None:
+        self.text = text
+        self.limit = limit
+        self.at = 0
+        self.over = False
+
+    def finds(self) -> bool:
+        """Whether there is another region; empty ones are skipped."""
+        while self._char() and self._char() in f",{_BLANKS}":
+            self.at += 1
+        return not self.over and self._char() != ""
+
+    def region(self) -> Iterable[int]:
+        """`0-7:2/4` is the first two of every four."""
+        self.word = self.text[self.at :].split(",")[0]
+        if self.limit and self.text[self.at :][:3].lower() == "all":
+            self.at += 3
+            low, high = 0, self.limit - 1
+        else:
+            low = high = self._number()
+            if self._ends():
+                return self._checked(low, high)
+            self._expect("-")
+            high = self._number()
+        if self._ends():
+            return self._checked(low, high)
+        self._expect(":")
+        used = self._number()
+        self._expect("/")
+        return self._checked(low, high, used, self._number())
+
+    def _checked(
+        self, low: int, high: int, used: int | None = None, group: int | None = None
+    ) -> Iterable[int]:
+        if high < low:
+            raise ValueError(f"{self.word}: the range runs backwards")
+        if group is not None and used is not None and (group == 0 or used > group):
+            raise ValueError(f"{self.word}: a group holds less than is used of it")
+        if high >= (self.limit or _MOST):
+            raise OverflowError(f"{self.word}: there are not so many")
+        if used is None or group is None:
+            return range(low, high + 1)
+        return [number for number in range(low, high + 1) if (number - low) % group < used]
+
+    def _char(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _ends(self) -> bool:
+        """Whether a region ends here; behind a line break nothing is read."""
+        self.over = self._char() in ("", "\n")
+        return self._char() in f",{_BLANKS}"
+
+    def _expect(self, char: str) -> None:
+        if self._char() != char:
+            raise ValueError(f"{self.word}: neither a number nor a range")
+        self.at += 1
+
+    def _number(self) -> int:
+        if self.limit and self._char() == "N":
+            self.at += 1
+            return self.limit - 1
+        start = self.at
+        while self._char() and self._char() in "0123456789":
+            self.at += 1
+        digits = self.text[start : self.at]
+        if not digits:
+            raise ValueError(f"{self.word}: neither a number nor a range")
+        # Of more digits than int() takes at once, only zeros can be too many for nothing.
+        number = int(digits.lstrip("0")[:20] or "0")
+        if number >= 1 << 32:
+            raise TooLong(f"{self.word}: a number takes more than 32 bits")
+        return number
 
 
 def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -78,16 +165,19 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
 def integer(text: str, low: int, high: int = 1 << 64) -> int:
     """As kstrtoull(9) and kstrtoll(9) have it with base 0: 0x and a leading 0 change the base.
 
-    One newline at the end is taken, and no blank anywhere.
+    One newline at the end is taken, and no blank anywhere. Too many digits are found before junk.
     """
-    plain = text.removesuffix("\n")
-    if not _INTEGER.fullmatch(plain) or (plain.startswith("-") and low == 0):
-        raise ValueError(f"{plain!r} is no number")
-    digits = plain.lstrip("+-").lower()
+    found = _INTEGER.match(text)
+    if not found or (found[1] == "-" and low == 0):
+        raise ValueError(f"{text!r} is no number")
+    digits = found[2].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
-    number = int(digits, base) * (-1 if plain.startswith("-") else 1)
+    number = int(digits, base) if len(digits) < _DIGITS or base != 10 else 1 << 64
+    if number < 1 << 64 and found.end() < len(text):
+        raise ValueError(f"{text!r} is no number")
+    number = -number if found[1] == "-" else number
     if not low <= number < high:
-        raise OverflowError(f"{plain} takes more than 64 bits")
+        raise OverflowError(f"{text.strip()} takes more than 64 bits")
     return number
 
 
@@ -109,7 +199,7 @@ class _Limit:
     takes = "a number, or max"
 
     def parse(self, text: str) -> int | None:
-        plain = text.strip(_BLANKS)
+        plain = strip(text)
         return None if plain == "max" else integer(plain, -(1 << 63), 1 << 63)
 
     def show(self, value: int | None) -> str:
@@ -117,12 +207,15 @@ class _Limit:
 
 
 class _Flag:
-    """0 or 1; the kernel takes every number but 0 for 1."""
+    """0 or 1; the kernel takes every number but 0 for 1, as far as it looks at its bits."""
 
     takes = "0 or 1"
 
+    def __init__(self, bits: int = 64) -> None:
+        self.bits = bits
+
     def parse(self, text: str) -> int:
-        return 1 if integer(text, 0) else 0
+        return 1 if integer(text, 0) % (1 << self.bits) else 0
 
     def show(self, value: int) -> str:
         return "1" if value else "0"
@@ -134,7 +227,7 @@ class _Word:
     takes = "a word"
 
     def parse(self, text: str) -> str:
-        return text.strip(_BLANKS)
+        return strip(text)
 
     def show(self, value: str) -> str:
         return value
@@ -152,9 +245,16 @@ class _Text:
         return value
 
 
+@cache
+def id_list(limit: int) -> Codec:
+    """The lists that a kernel with so many ids reads."""
+    return _IdList(limit)
+
+
 ID_LIST: Codec = _IdList()
 INTEGER: Codec = _Integer()
 LIMIT: Codec = _Limit()
 FLAG: Codec = _Flag()
+INT_FLAG: Codec = _Flag(32)
 WORD: Codec = _Word()
 TEXT: Codec = _Text()

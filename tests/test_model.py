@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
-from pcont.backend_model import Model
+from pcont.backend_model import Model, kernel_like
 from pcont.proc import Proc
 
 BOTH = "cpuset,cpuacct"
@@ -138,6 +139,37 @@ def test_a_mount_point_must_be_there() -> None:
     model.mount(TreeRequest(("cpuset",)), "/", "pcont")
 
 
+def test_what_is_asked_for_is_looked_at_before_where(tmp_path: Path) -> None:
+    """Tried on Linux 6.18: only what could be mounted is refused for the sake of the place."""
+    model, file = Model(), tmp_path / "file"
+    file.touch()
+    mount(model, "/one", "cpuset")
+    for request, number in (
+        (TreeRequest(), errno.EINVAL),
+        (TreeRequest(("cpuset", "pids")), errno.EBUSY),
+        (TreeRequest(("pids",)), errno.ENOTDIR),
+    ):
+        refused(number, partial(model.mount, request, str(file), ""))
+    refused(errno.ENOENT, lambda: model.mount(TreeRequest(), "/no/such", ""))
+
+
+def test_options_are_for_a_new_hierarchy_only() -> None:
+    model, root = Model(), Place("name=x")
+    model.make_directory("/m")
+    model.mount(TreeRequest((), "x", ("clone_children", "release_agent=/a", "xattr")), "/m", "")
+    model.mount(TreeRequest((), "x", ("release_agent=/b",)), "/m", "")
+    assert model.read(root, "release_agent") == "/a\n"
+    assert model.read(root, "cgroup.clone_children") == "1\n"
+
+
+def test_who_has_a_file_open_keeps_it_mounted(model: Model, sleeper: int) -> None:
+    entering = model.enter(A, [sleeper, sleeper])
+    next(entering)
+    refused(errno.EBUSY, lambda: model.umount("/cg"))
+    list(entering)
+    model.umount("/cg")
+
+
 def test_a_hierarchy_without_children_goes_with_its_last_mount() -> None:
     model = Model()
     mount(model, "/one", "cpuset")
@@ -219,6 +251,31 @@ def test_rmdir_has_the_kernels_errnos(model: Model, sleeper: int) -> None:
     refused(errno.ENOENT, lambda: model.remove(A))
 
 
+def test_a_container_is_renamed_with_all_that_is_in_it(model: Model, sleeper: int) -> None:
+    model.make(B)
+    model.write(A, "tasks", str(sleeper))
+    model.rename(A, "é")
+    assert model.children(ROOT) == ["é"]
+    assert model.membership(sleeper) == {BOTH: "/é"}
+    assert model.read(Place(BOTH, "/é"), "cpuset.cpus") == "0-1\n"
+    assert model.children(Place(BOTH, "/é")) == ["b"]
+    model.rename(Place(BOTH, "/é"), "é")
+
+
+def test_rename_has_the_kernels_errnos(model: Model) -> None:
+    """Tried on Linux 6.18 and 6.1."""
+    model.make(Place(BOTH, "/c"))
+    refused(errno.EEXIST, lambda: model.rename(A, "c"))
+    refused(errno.ENOTDIR, lambda: model.rename(A, "tasks"))
+    refused(errno.EISDIR, lambda: model.rename(Place(BOTH, "/tasks"), "a"))
+    refused(errno.ENOTDIR, lambda: model.rename(Place(BOTH, "/tasks"), "t"))
+    refused(errno.ENOENT, lambda: model.rename(Place(BOTH, "/x"), "y"))
+    refused(errno.EBUSY, lambda: model.rename(ROOT, "y"))
+    refused(errno.ENAMETOOLONG, lambda: model.rename(A, "n" * 5000))
+    model.rename(Place(BOTH, "/tasks"), "tasks")
+    assert model.children(ROOT) == ["a", "c"]
+
+
 def test_children_are_sorted(model: Model) -> None:
     for name in ("z", "m", "b"):
         model.make(A.child(name))
@@ -269,6 +326,33 @@ def test_zero_bytes_do_nothing_and_a_newline_empties(model: Model) -> None:
 def test_a_refused_write_changes_nothing(model: Model) -> None:
     refused_text(errno.EINVAL, model, A, "cpuset.cpus", "0,99x")
     assert model.read(A, "cpuset.cpus") == "0-1\n"
+
+
+def test_a_name_that_a_container_has_is_no_file(model: Model) -> None:
+    model.make(A.child("freezer.state"))
+    refused(errno.EISDIR, lambda: model.read(A, "freezer.state"))
+    refused(errno.EISDIR, lambda: model.write(A, "freezer.state", "x"))
+
+
+def test_no_more_is_written_than_a_file_takes(model: Model) -> None:
+    """kernfs: a page, and for lists what NR_CPUS and MAX_NUMNODES of them take."""
+    for file in ("notify_on_release", "tasks", "cpuacct.stat"):
+        refused_text(errno.EINVAL, model, A, file, "x" * 4096)
+        refused_text(errno.E2BIG, model, A, file, "x" * 4097)
+    refused_text(errno.E2BIG, model, ROOT, "release_agent", "x" * 4096)
+    model.write(A, "cpuset.mems", "0," * 3121)
+    refused_text(errno.E2BIG, model, A, "cpuset.mems", "0," * 3123)
+
+
+def test_a_text_ends_at_its_first_nul(model: Model) -> None:
+    model.write(A, "cpuset.cpus", "0\0junk")
+    assert model.read(A, "cpuset.cpus") == "0\n"
+    refused_text(errno.EINVAL, model, A, "notify_on_release", "\0001")
+
+
+def test_a_release_agent_has_no_blanks_around_it(model: Model) -> None:
+    model.write(ROOT, "release_agent", " /bin/true \n")
+    assert model.read(ROOT, "release_agent") == "/bin/true\n"
 
 
 # What a new child has
@@ -400,6 +484,33 @@ def test_an_id_may_be_written_in_another_base(model: Model, sleeper: int) -> Non
     assert tasks(model, A) == [sleeper]
 
 
+def test_tasks_that_are_open_outlive_the_container(model: Model) -> None:
+    inside = iter([first := model.spawn(), second := model.spawn()])
+    model.make(B)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        model.write(B, file, "0")
+    entering = model.enter(B, inside)
+    assert next(entering) == first
+    model.write(ROOT, "tasks", str(first))
+    model.remove(B)
+    model.make(B)
+    refused(errno.ENODEV, lambda: next(entering))
+    assert model.membership(second) == {BOTH: "/"}
+
+
+def test_who_is_gone_is_left_out(model: Model, sleeper: int) -> None:
+    assert list(model.enter(A, [NOBODY, sleeper])) == [sleeper]
+
+
+def test_who_is_there_already_is_not_asked_again(model: Model) -> None:
+    """cgroup_migrate_add_task(): an affinity of its own stays, too."""
+    task = model.spawn()
+    model.write(A, "tasks", str(task))
+    model.set_affinity(task, frozenset({1}))
+    model.write(A, "cgroup.procs", str(task))
+    assert model.affinity(task) == {1}
+
+
 def test_zero_is_the_writer_itself(model: Model) -> None:
     model.write(A, "cgroup.procs", "0")
     assert os.getpid() in tasks(model, A, "cgroup.procs")
@@ -461,10 +572,28 @@ def test_the_affinity_follows_the_container(model: Model, sleeper: int) -> None:
     assert model.affinity(sleeper) == {0, 1, 2, 3}
     model.write(A, "tasks", str(sleeper))
     assert model.affinity(sleeper) == {0, 1}
-    model.write(A, "cpuset.cpus", "1")
+    model.set_affinity(sleeper, frozenset({1, 2}))
     assert model.affinity(sleeper) == {1}
-    model.set_affinity(sleeper, frozenset({0}))
+    model.write(A, "cpuset.cpus", "0")
     assert model.affinity(sleeper) == {0}
+    refused(errno.EINVAL, lambda: model.set_affinity(sleeper, frozenset({1})))
+
+
+@pytest.mark.parametrize(("release", "cpus"), [("6.1.0-44-amd64", {0, 1}), ("6.18.44", {1})])
+def test_newer_kernels_give_back_what_a_task_has_asked_for(
+    sleeper: int, release: str, cpus: set[int]
+) -> None:
+    model = Model(kernel=kernel_like(release))
+    mount(model, "/cg", "cpuset")
+    for place in (Place("cpuset", "/a"), Place("cpuset", "/b")):
+        model.make(place)
+        model.write(place, "cpuset.mems", "0")
+        model.write(place, "cpuset.cpus", "0-1" if place.name == "a" else "0")
+    model.set_affinity(sleeper, frozenset({1, 2}))
+    model.write(Place("cpuset", "/b"), "tasks", str(sleeper))
+    assert model.affinity(sleeper) == {0}
+    model.write(Place("cpuset", "/a"), "tasks", str(sleeper))
+    assert model.affinity(sleeper) == cpus
 
 
 def test_nobody_has_no_affinity(model: Model) -> None:

@@ -99,11 +99,32 @@ def test_a_process_outlives_its_first_thread(model: Model) -> None:
     task = model.spawn()
     thread = model.thread(task)
     model.exit(task, thread=True)
-    assert model.threads(thread) == inside(model, PIDS, "/") == [thread]
+    assert model.threads(thread) == [task, thread]
+    assert model.task(task).gone
+    assert inside(model, PIDS, "/") == [thread]
     another = model.thread(thread)
     model.exit(another)
     for one in (task, thread, another):
         refused(errno.ESRCH, model.threads, one)
+
+
+def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model) -> None:
+    """Tried on Linux 6.18 and 6.1: it may be attached anywhere, and stays nowhere."""
+    model.stage.waited = False
+    task = model.spawn()
+    enter(model, task, PIDS)
+    refused(errno.ECHILD, model.reap, task)
+    model.exit(task)
+    assert model.task(task).gone
+    assert inside(model, PIDS) == []
+    assert model.read(Place(PIDS, "/a"), "pids.current") == "1\n"
+    assert set(model.membership(task).values()) == {"/"}
+    model.write(Place(PIDS, "/a"), "tasks", str(task))
+    assert inside(model, PIDS) == []
+    model.remove(Place(PIDS, "/a"))
+    model.reap(task)
+    refused(errno.ESRCH, model.task, task)
+    refused(errno.ESRCH, model.reap, task)
 
 
 def test_who_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:

@@ -31,7 +31,7 @@ class Machine2006(Model):
 
     def __init__(self, proc: str, dialect: Dialect = V6) -> None:
         self.time = 1000.0
-        super().__init__(FOUR, Proc(proc), dialect, clock=lambda: self.time)
+        super().__init__(FOUR, Proc(proc), dialect=dialect, clock=lambda: self.time)
 
     def put(self, options: str, point: str = "") -> None:
         """mount -t container -o OPTIONS; nothing at all without a word."""
@@ -297,13 +297,13 @@ def test_point_13_open_files(model: Machine2006) -> None:
     user, root = model.spawn(uid=USER), model.spawn(uid=0)
     enter(model, a, user, root)
     writes(model, a, bc__numfiles__barrier="2", bc__numfiles__limit="3")
-    model.open(user)
-    model.open(user)
-    refused(errno.ENFILE, model.open, user)
+    model.open_one(user)
+    model.open_one(user)
+    refused(errno.ENFILE, model.open_one, user)
     values = [model.read(a, f"bc.numfiles.{one}") for one in ("held", "maxheld", "failcnt")]
     assert values == ["2\n", "2\n", "1\n"]
-    model.open(root)
-    refused(errno.ENFILE, model.open, root)
+    model.open_one(root)
+    refused(errno.ENFILE, model.open_one, root)
     refused(errno.EINVAL, model.write, a, "bc.numfiles.barrier", "4")
     refused(errno.EINVAL, model.write, a, "bc.numfiles.barrier", "1\n")
     refused(errno.EINVAL, model.write, a, "bc.numfiles.held", "0")
@@ -316,14 +316,14 @@ def test_point_14_a_file_stays_where_it_was_opened(model: Machine2006) -> None:
     model.make(b)
     task = model.spawn()
     enter(model, a, task)
-    file = model.open(task)
+    file = model.open_one(task)
     enter(model, b, task)
     assert model.read(a, "bc.numfiles.held") == "1\n"
     assert model.read(b, "bc.numfiles.held") == "0\n"
     child = model.fork(task)
     model.exit(task)
     refused(errno.EBUSY, model.remove, a)
-    model.close(child, file)
+    model.close_one(child, file)
     assert model.read(a, "bc.numfiles.held") == "0\n"
     model.remove(a)
 
@@ -380,7 +380,7 @@ def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> Non
     task = model.spawn()
     model.work(task, 1_000_000_000)
     for _ in range(5):
-        model.open(task)
+        model.open_one(task)
     model.put("cpuacct,bc", "/m")
     root = Place("cpuacct,bc")
     assert model.read(root, "cpuacct.usage") == "1000"
@@ -600,10 +600,10 @@ def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
     model.make(a)
     model.write(a, "auto_delete", "1")
     enter(model, a, task)
-    file = model.open(task)
+    file = model.open_one(task)
     enter(model, Place("bc"), task)
     assert model.children(Place("bc")) == ["a"]
-    model.close(task, file)
+    model.close_one(task, file)
     assert model.children(Place("bc")) == []
 
 
@@ -828,16 +828,16 @@ def test_limits_below_what_is_held_leave_the_files_open(model: Machine2006) -> N
     model.make(a)
     model.make(a.child("b"))
     enter(model, a, task)
-    files = [model.open(task) for _ in range(3)]
+    files = [model.open_one(task) for _ in range(3)]
     writes(model, a, bc__numfiles__barrier="1")
-    refused(errno.ENFILE, model.open, task)
+    refused(errno.ENFILE, model.open_one, task)
     assert model.read(a, "bc.numfiles.held") == "3\n"
     for file in files:
-        model.close(task, file)
+        model.close_one(task, file)
     values = [model.read(a, f"bc.numfiles.{one}") for one in ("held", "maxheld", "minheld")]
     assert values == ["0\n", "3\n", "0\n"]
     assert model.read(a.child("b"), "bc.numfiles.barrier") == "256\n"
-    refused(errno.EBADF, model.close, task, files[0])
+    refused(errno.EBADF, model.close_one, task, files[0])
 
 
 def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
@@ -848,7 +848,7 @@ def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
     model.make(b)
     writes(model, a, bc__numfiles__barrier="0")
     enter(model, b, task)
-    model.open(task)
+    model.open_one(task)
     assert model.read(a, "bc.numfiles.held") == "0\n"
 
 
@@ -860,11 +860,11 @@ def test_a_container_with_an_open_file_is_told_of_too_early_and_once(model: Mach
     model.make(a)
     model.write(a, "notify_on_release", "1")
     enter(model, a, task)
-    file = model.open(task)
+    file = model.open_one(task)
     enter(model, root, task)
     assert model.notified == [("/agent", "/a")]
     refused(errno.EBUSY, model.remove, a)
-    model.close(task, file)
+    model.close_one(task, file)
     assert len(model.notified) == 1
 
 
@@ -949,7 +949,7 @@ def test_all_of_it_is_there_in_the_next_command(tmp_path: Path) -> None:
         task = model.spawn()
         model.work(task, 7_000_000)
         enter(model, a, task)
-        child, opened = model.fork(task), model.open(task)
+        child, opened = model.fork(task), model.open_one(task)
         model.module("numtasks.forkrate", "5")
     model = StoredModel(file)
     assert model.dialect is V6
@@ -960,7 +960,7 @@ def test_all_of_it_is_there_in_the_next_command(tmp_path: Path) -> None:
         model.exit(child)
         enter(model, Place(tree), task)
         assert model.children(Place(tree)) == ["a"]
-        model.close(task, opened)
+        model.close_one(task, opened)
         assert model.children(Place(tree)) == []
         model.umount("/m")
         model.make_directory("/c")

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcont.values import FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD, Codec
+from pcont.values import (
+    FLAG,
+    ID_LIST,
+    INT_FLAG,
+    INTEGER,
+    LIMIT,
+    TEXT,
+    WORD,
+    Codec,
+    TooLong,
+    id_list,
+    strip,
+)
 
 # A failure prints the blob that replays it.
 printed = settings(print_blob=True)
@@ -35,6 +47,14 @@ printed = settings(print_blob=True)
         ("0-3:0/2", set()),
         ("0-3:2/2", {0, 1, 2, 3}),
         ("0-7:1/100,9", {0, 9}),
+        # Behind a line break nothing is read, unless a region is still to begin there.
+        ("0\n1", {0}),
+        ("0\nx", {0}),
+        ("0,\n1", {0, 1}),
+        ("0 \n1", {0, 1}),
+        ("0-3:1/2\n5", {0, 2, 5}),
+        ("0\udca01", {0, 1}),
+        ("0" * 5000 + "7", {7}),
     ],
 )
 def test_an_id_list_is_read_as_the_kernel_reads_it(text: str, ids: set[int]) -> None:
@@ -51,6 +71,43 @@ def test_an_id_list_is_read_as_the_kernel_reads_it(text: str, ids: set[int]) -> 
 def test_what_is_no_id_list_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         ID_LIST.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("N", {7}),
+        ("0,5-N", {0, 5, 6, 7}),
+        ("all", set(range(8))),
+        ("ALL:1/4", {0, 4}),
+        ("0-N:1/N", {0, 7}),
+    ],
+)
+def test_a_kernel_that_knows_its_limit_has_words_for_it(text: str, ids: set[int]) -> None:
+    """Tried on Linux 6.18: bitmap_parselist()."""
+    assert id_list(8).parse(text) == ids
+    with pytest.raises(ValueError, match="neither a number nor a range"):
+        ID_LIST.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("0,8", OverflowError),
+        ("8,x", OverflowError),
+        ("x,8", ValueError),
+        ("n", ValueError),
+        ("8-0", ValueError),
+        ("4294967296", TooLong),
+        ("4294967296x", TooLong),
+        ("0-18446744073709551616", TooLong),
+    ],
+)
+def test_the_first_mistake_of_a_list_counts(text: str, error: type[Exception]) -> None:
+    """Tried on Linux 6.18: ERANGE, EINVAL and EOVERFLOW."""
+    with pytest.raises((ValueError, OverflowError)) as caught:
+        id_list(8).parse(text)
+    assert type(caught.value) is error
 
 
 def test_one_bad_region_spoils_the_list_and_is_named() -> None:
@@ -196,6 +253,26 @@ def test_a_number_beyond_64_bits_is_a_range_error(text: str) -> None:
 
 def test_a_flag_is_shown_as_0_or_1() -> None:
     assert [FLAG.show(flag) for flag in (0, 1, 5)] == ["0", "1", "1"]
+
+
+def test_of_a_flag_that_is_an_int_only_its_bits_count() -> None:
+    """Tried on Linux 6.18 with cpuset.sched_load_balance and notify_on_release."""
+    for text, flag in ((str(1 << 32), 0), (str(1 << 31), 1), (str((1 << 32) + 1), 1)):
+        assert INT_FLAG.parse(text) == flag
+        assert FLAG.parse(text) == 1
+
+
+def test_too_many_digits_are_found_before_junk() -> None:
+    assert INTEGER.parse("0" * 5000 + "7") == 7
+    with pytest.raises(OverflowError, match="64 bits"):
+        INTEGER.parse("9" * 5000 + "x")
+
+
+def test_blanks_are_bytes() -> None:
+    """The kernel's isspace() has a byte that is half of a character of UTF-8."""
+    assert strip(" a\udca0\udca0") == "a"
+    assert strip("a\xa0") == "a\udcc2"
+    assert strip("\x1ca\u2003") == "\x1ca\u2003"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def open(session: Session, task: int, *, count: int = 1) -> list[int]:
     Raises LimitReached where its container may have no more; those before it stay open.
     """
     with _played(session) as stage:
-        return _several(session, task, "open a file", stage.open, count)
+        return _several(session, task, "open a file", stage.open_one, count)
 
 
 def close(session: Session, task: int, files: Iterable[int]) -> None:
@@ -91,7 +91,7 @@ def close(session: Session, task: int, files: Iterable[int]) -> None:
     with _played(session) as stage:
         for file in files:
             with _acting(session, task, f"close {file}"):
-                stage.close(task, file)
+                stage.close_one(task, file)
 
 
 def parameters(session: Session, words: Iterable[str]) -> list[Value]:

@@ -5,7 +5,7 @@ kernel's admin-guide/cgroup-v1/cgroups.rst (cgroup.*).
 """
 
 from pcont.tables import ControlFile, Subsystem, Where
-from pcont.values import FLAG, TEXT
+from pcont.values import FLAG, WORD
 
 TABLE = Subsystem(
     name="",
@@ -34,9 +34,10 @@ TABLE = Subsystem(
         ControlFile(
             "release_agent",
             "the program that the kernel runs for notify_on_release",
-            TEXT,
+            WORD,
             writable=True,
             where=Where.ROOT,
+            longest=lambda machine: 4095,  # PATH_MAX with its NUL
         ),
         ControlFile("tasks", "the tasks (threads) in the container, by id", writable=True),
     ),

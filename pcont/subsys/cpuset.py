@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
 from pcont.tables import Breach, ControlFile, Entry, Rule, Site, Subsystem, Where
-from pcont.values import FLAG, ID_LIST, INTEGER, Ids
+from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, Ids, id_list
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
@@ -136,7 +136,8 @@ def a_level(now: Site, wanted: Site) -> Breach | None:
 
 
 def _flag(name: str, help: str, **more: object) -> ControlFile:
-    return ControlFile(f"cpuset.{name}", help, FLAG, v6=name, writable=True, default=0, **more)  # type: ignore[arg-type]
+    # update_flag() is given an int of what was read as 64 bits.
+    return ControlFile(f"cpuset.{name}", help, INT_FLAG, v6=name, writable=True, default=0, **more)  # type: ignore[arg-type]
 
 
 TABLE = Subsystem(
@@ -154,6 +155,8 @@ TABLE = Subsystem(
             default=frozenset(),
             root_fixed=ROOT_FIXED,
             rules=(online(MEMS, "memory nodes"), *NESTED),
+            read_as=lambda machine: id_list(machine.node_limit),
+            longest=lambda machine: 100 + 6 * machine.node_limit,
             order=10,
             inherit=True,
             shown=True,
@@ -167,6 +170,8 @@ TABLE = Subsystem(
             default=frozenset(),
             root_fixed=ROOT_FIXED,
             rules=(online(CPUS, "CPUs"), *NESTED),
+            read_as=lambda machine: id_list(machine.cpu_limit),
+            longest=lambda machine: 100 + 6 * machine.most_cpus,
             order=20,
             inherit=True,
             shown=True,
@@ -195,13 +200,21 @@ TABLE = Subsystem(
             v6="memory_pressure",
             default=0,
         ),
-        _flag("memory_pressure_enabled", "1: measure memory_pressure", where=Where.ROOT),
+        ControlFile(
+            "cpuset.memory_pressure_enabled",
+            "1: measure memory_pressure",
+            FLAG,
+            v6="memory_pressure_enabled",
+            writable=True,
+            where=Where.ROOT,
+            default=0,
+        ),
         _flag("memory_spread_page", "1: page cache is spread over the nodes", passed_on=True),
         _flag("memory_spread_slab", "1: slab is spread (no effect today)", passed_on=True),
         ControlFile(
             "cpuset.sched_load_balance",
             "1: the scheduler balances load over the CPUs",
-            FLAG,
+            INT_FLAG,
             writable=True,
             default=1,
         ),

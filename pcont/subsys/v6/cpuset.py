@@ -12,9 +12,9 @@ from dataclasses import replace
 from errno import EACCES, ENOSPC
 
 from pcont.subsys import cpuset
-from pcont.subsys.v6.values import LENIENT_FLAG, LIST
+from pcont.subsys.v6.values import LENIENT_FLAG, OnlineList
 from pcont.tables import Breach, ControlFile, Machine, Rule, Site
-from pcont.values import FLAG, Ids
+from pcont.values import FLAG, INT_FLAG, Codec
 
 NESTED = (cpuset.around_children, cpuset.inside_parent, cpuset.apart_from_siblings)
 
@@ -22,19 +22,6 @@ NESTED = (cpuset.around_children, cpuset.inside_parent, cpuset.apart_from_siblin
 def longest(machine: Machine) -> int:
     """As many bytes as a list of all CPUs may take."""
     return 100 + 6 * machine.cpu_limit
-
-
-def _online(ids: Callable[[Machine], Ids], limit: Callable[[Machine], int]) -> Callable[..., Ids]:
-    """What of a list is online; ValueError for an empty one, OverflowError for too high numbers."""
-
-    def taken(site: Site, wanted: Ids) -> Ids:
-        if not wanted:
-            raise ValueError("an empty list is none")
-        if max(wanted) >= limit(site.machine):
-            raise OverflowError(f"{max(wanted)}: there are not so many")
-        return wanted & ids(site.machine)
-
-    return taken
 
 
 def some_online(file: str) -> Rule:
@@ -48,23 +35,23 @@ def some_online(file: str) -> Rule:
     return rule
 
 
-def _list(file: str, taken: Callable[..., Ids]) -> ControlFile:
-    rules = (some_online(file), *NESTED)
+def _list(file: str, read_as: Callable[[Machine], Codec]) -> ControlFile:
     row = cpuset.TABLE.by_name[file]
-    return replace(row, type=LIST, rules=rules, taken=taken, longest=longest, moves_affinity=False)
+    row = replace(row, read_as=read_as, longest=longest, moves_affinity=False)
+    return replace(row, rules=(some_online(file), *NESTED))
 
 
 def _other(row: ControlFile) -> ControlFile:
     if row.rules:
         row = replace(row, rules=NESTED)
-    if row.type is FLAG:
+    if row.type in (FLAG, INT_FLAG):
         row = replace(row, type=LENIENT_FLAG)
     return replace(row, longest=longest, read_only=EACCES)
 
 
 LISTS = (
-    _list(cpuset.MEMS, _online(lambda one: one.nodes, lambda one: one.node_limit)),
-    _list(cpuset.CPUS, _online(lambda one: one.cpus, lambda one: one.cpu_limit)),
+    _list(cpuset.MEMS, lambda machine: OnlineList(machine.nodes, machine.node_limit)),
+    _list(cpuset.CPUS, lambda machine: OnlineList(machine.cpus, machine.cpu_limit)),
 )
 HARDWALL = "cpuset.mem_hardwall"  # came later, as what has no bare name did
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pcont.tables import Machine
 from pcont.values import ID_LIST, Codec, Ids
 
-_LIST = re.compile(r"(([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?)?\n?")
+_LIST = re.compile(r"([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?\n?")
 
 
 class _LenientFlag:
@@ -36,18 +36,28 @@ class _Verbatim:
         return value
 
 
-class _List:
-    """CPU or memory node numbers (lib/bitmap.c, bitmap_parselist())."""
+class OnlineList:
+    """CPU or memory node numbers, one at least (lib/bitmap.c, bitmap_parselist()).
+
+    Of those that are written, those count that are `online`; from the `limit` on there are none.
+    """
 
     takes = ID_LIST.takes
 
+    def __init__(self, online: Ids, limit: int) -> None:
+        self.online, self.limit = online, limit
+
     def parse(self, text: str) -> Ids:
+        """Raises ValueError for another text, OverflowError for a number that is too high."""
         if not _LIST.fullmatch(text):
             raise ValueError(f"{text!r} is no list of numbers")
         found: Ids = ID_LIST.parse(text)
-        return found
+        if max(found) >= self.limit:
+            raise OverflowError(f"{max(found)}: there are not so many")
+        return found & self.online
 
     def show(self, value: Ids) -> str:
+        """As it is read."""
         return ID_LIST.show(value)
 
 
@@ -67,7 +77,6 @@ class _Decimal:
 
 LENIENT_FLAG: Codec = _LenientFlag()
 VERBATIM: Codec = _Verbatim()
-LIST: Codec = _List()
 DECIMAL: Codec = _Decimal()
 
 
