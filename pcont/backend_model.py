@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -326,27 +325,6 @@ class ModelTree:
         return row.default if row.root_default is None else row.root_default
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """What is not the same in all kernels that the model can answer like.
-
-    `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
-    (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
-    """
-
-    release: tuple[int, int]
-    keeps_wishes: bool
-
-
-KERNELS = (Kernel((6, 1), keeps_wishes=False), Kernel((6, 2), keeps_wishes=True))
-
-
-def kernel_like(release: str) -> Kernel:
-    """The row of a kernel, by what uname(1) calls it: the newest that is not newer."""
-    numbers = tuple(int(word) for word in re.findall(r"[0-9]+", release)[:2])
-    return next((one for one in reversed(KERNELS) if one.release <= numbers), KERNELS[0])
-
-
 class Model:
     """A Backend without a kernel, which answers in a dialect.
 
@@ -359,14 +337,12 @@ class Model:
         self,
         machine: Machine = SMALL,
         proc: Proc | None = None,
-        kernel: Kernel = KERNELS[0],
         dialect: Dialect = V1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.dialect = dialect
         self.clock = clock
         self.hardware = machine
-        self.kernel = kernel
         self.stage = Stage(proc or Proc())
         self.active: list[ModelTree] = []
         self.known: dict[int, Known] = {}
@@ -822,7 +798,7 @@ class Model:
 
     def _confine(self, task: Known, cpus: Ids) -> None:
         """A cpuset gives it these CPUs."""
-        wish = task.wish if self.kernel.keeps_wishes else None
+        wish = task.wish if self.dialect.keeps_wishes else None
         task.cpus = (wish & cpus if wish else cpus) or cpus
 
     def open_file(self, task: int, admin: bool = False) -> int:

@@ -5,6 +5,7 @@ What its subsystems answer otherwise is in their tables: `subsys` for v1, `subsy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOENT
@@ -53,6 +54,9 @@ class Dialect:
     `empty`: a write of zero bytes is one. `follows_up`: a cpuset whose last CPU goes has its
     parent's, while elsewhere its tasks move there.
 
+    `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
+    (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
+
     `clones`: a task can be given a container of its own, below the one that it is in.
 
     `listing`, `membership`: the files of /proc and of /proc/PID that tell of hierarchies, and how.
@@ -77,6 +81,7 @@ class Dialect:
     empty: bool
     follows_up: bool
     clones: bool
+    keeps_wishes: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
 
@@ -153,9 +158,13 @@ V1 = Dialect(
     empty=False,
     follows_up=False,
     clones=False,
+    keeps_wishes=False,
     listing=("cgroups", _v1_listing),
     membership=("cgroup", _v1_membership),
 )
+
+# v1 of newer kernels, from the release on that is said.
+SINCE = (((6, 2), replace(V1, keeps_wishes=True)),)
 
 # The patch set as it was posted on 22 December 2006.
 V6 = Dialect(
@@ -178,6 +187,7 @@ V6 = Dialect(
     empty=True,
     follows_up=True,
     clones=True,
+    keeps_wishes=False,
     listing=("containers", _v6_listing),
     membership=("container", _v6_membership),
 )
@@ -186,3 +196,9 @@ V6 = Dialect(
 V6_NS = replace(V6, name="v6-ns", controllers=("ns", *V6.controllers))
 
 DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}
+
+
+def like(release: str) -> Dialect:
+    """v1 as a kernel has it, by what uname(1) calls that one."""
+    numbers = tuple(int(word) for word in re.findall(r"[0-9]+", release)[:2])
+    return next((one for since, one in reversed(SINCE) if since <= numbers), V1)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
-from pcont.backend_model import Model, kernel_like
+from pcont.backend_model import Model
+from pcont.dialects import like
 from pcont.proc import Proc
 
 BOTH = "cpuset,cpuacct"
@@ -583,7 +584,7 @@ def test_the_affinity_follows_the_container(model: Model, sleeper: int) -> None:
 def test_newer_kernels_give_back_what_a_task_has_asked_for(
     sleeper: int, release: str, cpus: set[int]
 ) -> None:
-    model = Model(kernel=kernel_like(release))
+    model = Model(dialect=like(release))
     mount(model, "/cg", "cpuset")
     for place in (Place("cpuset", "/a"), Place("cpuset", "/b")):
         model.make(place)

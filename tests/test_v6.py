@@ -13,6 +13,7 @@ import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
+from pcont.cli import main
 from pcont.dialects import V6, V6_NS, Dialect
 from pcont.errors import Unsupported
 from pcont.model_store import StoredModel
@@ -437,6 +438,30 @@ def test_flags_are_read_leniently(model: Machine2006, file: str, text: str, flag
     assert model.read(a, file) == f"{flag}\n"
 
 
+def test_a_container_with_children_is_not_empty(model: Machine2006) -> None:
+    model.put("cpuacct")
+    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.spawn()
+    writes(model, root, release_agent="/agent", notify_on_release="1")
+    model.make(a)
+    model.make(a.child("b"))
+    enter(model, a, task)
+    enter(model, root, task)
+    model.exit(task)
+    assert model.notified == []  # and the root never is
+
+
+def test_a_container_is_renamed_where_it_is(model: Machine2006) -> None:
+    model.put("cpuacct")
+    a, task = Place("cpuacct", "/a"), model.spawn()
+    model.make(a)
+    model.make(Place("cpuacct", "/b"))
+    enter(model, a, task)
+    refused(errno.EEXIST, model.rename, a, "b")
+    refused(errno.ENOTDIR, model.rename, Place("cpuacct", "/tasks"), "c")
+    model.rename(a, "c")
+    assert model.proc_file(f"{task}/container") == "cpuacct:/c\n"
+
+
 def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None:
     model.put("cpuacct")
     root, a = Place("cpuacct"), Place("cpuacct", "/a")
@@ -551,6 +576,14 @@ def test_who_has_ended_is_esrch(model: Machine2006) -> None:
         refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", text)
 
 
+def test_a_zombie_is_esrch(model: Machine2006) -> None:
+    model.put("cpuacct")
+    task, model.stage.waited = model.spawn(), False
+    model.exit(task)
+    assert model.task(task).state == "Z"
+    refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", str(task))
+
+
 def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
     model.put("cpuset")
     a = Place("cpuset", "/a")
@@ -620,7 +653,7 @@ def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
         ("1-0", errno.EINVAL),
         ("0,,1", errno.EINVAL),
         ("0 1", errno.EINVAL),
-        ("9999", errno.ERANGE),
+        ("1024", errno.ERANGE),
         ("5", errno.ENOSPC),
     ],
 )
@@ -628,6 +661,14 @@ def test_lists_that_are_refused(model: Machine2006, file: str, text: str, number
     model.put("cpuset")
     a = make(model, Place("cpuset", "/a"))
     refused(number, model.write, a, file, text)
+
+
+def test_the_highest_number_is_that_of_the_kernel(model: Machine2006) -> None:
+    model.put("cpuset")
+    a = make(model, Place("cpuset", "/a"))
+    refused(errno.ENOSPC, model.write, a, "cpus", "7")
+    refused(errno.ERANGE, model.write, a, "cpus", "8")
+    refused(errno.ENOSPC, model.write, a, "mems", "1023")
 
 
 def test_a_list_is_cut_down_to_what_is_online(model: Machine2006) -> None:
@@ -757,9 +798,15 @@ def test_tasks_are_borrowed_where_nothing_is_unused(model: Machine2006) -> None:
     enter(model, a, *played)
     assert stats(model, a)[:2] == [3, 2]
     assert stats(model, Place("numtasks"))[0] == 1
-    model.exit(played[0])
-    assert stats(model, a)[0] == 2
-    assert stats(model, Place("numtasks"))[0] == 0
+    more = [model.spawn(), model.spawn()]
+    enter(model, a, *more)
+    assert stats(model, Place("numtasks"))[0] == 3
+    for task in more:
+        model.exit(task)
+    assert stats(model, Place("numtasks"))[0] == 1
+    for task in played:
+        model.exit(task)
+    assert [stats(model, place)[0] for place in (a, Place("numtasks"))] == [0, 0]
 
 
 def test_what_a_removed_child_had_reserved_is_free_again(model: Machine2006) -> None:
@@ -980,3 +1027,38 @@ def test_a_state_of_another_dialect_is_refused_and_kept(
     with pytest.raises(Unsupported, match=f"has dialect {has}, not {asked}"):
         StoredModel(str(file), asked)
     assert file.read_bytes() == before
+
+
+# The command line
+
+
+def test_what_is_refused_has_its_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = ["--backend", "model", "--state", str(tmp_path / "state.json")]
+
+    def pcont(line: str) -> int:
+        return main([*state, *line.split()])
+
+    assert pcont("--dialect v6 mount -o cpuset /1") == 0
+    assert pcont("mount -o cpuacct /2") == pcont("mount -o numtasks /3") == 0
+    assert pcont("mount -o bc /4") == 8
+    assert pcont("mount -o bc --name jobs /4") == 3
+    assert pcont("--dialect v1 hierarchies") == 6
+    assert pcont("create cpuset:/a") == 0
+    assert pcont("set cpuset:/a cpus=x") == 7
+    capsys.readouterr()
+    assert pcont("get cpuset:/a mems memory_migrate") == 0
+    assert capsys.readouterr().out == "mems=\nmemory_migrate=0\n"
+    assert pcont("sim fork --count 2") == pcont("create -i cpuset:/b") == 0
+    assert pcont("sim thread 5000000") == pcont("attach cpuset:/b 5000000") == 0
+    capsys.readouterr()
+    assert pcont("get cpuset:/b tasks") == 0
+    assert capsys.readouterr().out == "5000000\n5000002\n"
+    assert pcont("rm --kill cpuset:/b") == 0
+    assert pcont("where 5000002") == 3
+
+
+def test_a_dialect_is_the_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--backend", "cgroupfs", "--dialect", "v6", "hierarchies"]) == 2
+    assert "--dialect goes with --backend model" in capsys.readouterr().err
