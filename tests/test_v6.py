@@ -1051,8 +1051,13 @@ def test_what_is_refused_has_its_exit_status(
     assert pcont("get cpuset:/a mems memory_migrate") == 0
     assert capsys.readouterr().out == "mems=\nmemory_migrate=0\n"
     assert pcont("sim fork --count 2") == pcont("create -i cpuset:/b") == 0
-    assert pcont("sim thread 5000000") == pcont("attach cpuset:/b 5000000") == 0
+    assert pcont("sim thread 5000000") == 0
     capsys.readouterr()
+    assert pcont("attach -n cpuset:/b 5000000") == 0
+    assert capsys.readouterr().out == "".join(
+        f"echo {one} > /1/b/tasks\n" for one in (5000000, 5000002)
+    )
+    assert pcont("attach cpuset:/b 5000000") == 0
     assert pcont("get cpuset:/b tasks") == 0
     assert capsys.readouterr().out == "5000000\n5000002\n"
     assert pcont("rm --kill cpuset:/b") == 0

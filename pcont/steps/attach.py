@@ -11,7 +11,7 @@ from functools import partial
 from shlex import quote
 
 from pcont import explain
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, exists
 from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.site import entry_order
@@ -159,10 +159,20 @@ class Enter(Step):
             with backend.family(self.task) as family:
                 pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
         return [
-            f"echo {pid} > {quote(backend.show(place, self._file))}"
+            f"echo {one} > {quote(backend.show(place, file))}"
             for place in self._ordered(backend)
             for pid in pids
+            for file, one in self._writes(backend, place, pid)
         ]
+
+    def _writes(self, backend: Backend, place: Place, pid: int) -> list[tuple[str, int]]:
+        """What is written for a process: its id, or the id of each thread."""
+        by_threads = False
+        with contextlib.suppress(OSError):  # it may be a container that is yet to be made
+            by_threads = not self.thread and PROCESSES not in backend.files(place)
+        if by_threads:
+            return [("tasks", one) for one in self._threads(backend, pid)]
+        return [(self._file, pid)]
 
     def _ordered(self, backend: Backend) -> list[Place]:
         return sorted(self.places, key=partial(entry_order, backend))
@@ -260,16 +270,15 @@ class Enter(Step):
             self.vanished = self.vanished or task == entered.leader
 
     def _enter(self, backend: Backend, place: Place, task: int) -> None:
-        if self.thread or PROCESSES in backend.files(place):
+        try:
             backend.write(place, self._file, str(task))
-            return
-        # Thread by thread, and the first is the one that tells whether it may be.
-        for one in backend.threads(task):
-            try:
-                backend.write(place, "tasks", str(one))
-            except ProcessLookupError:
-                if one == task:
-                    raise
+        except FileNotFoundError:
+            if self.thread or not exists(backend, place):
+                raise
+            # A kernel that knows of no processes here takes them thread by thread.
+            for one in backend.threads(task):
+                with contextlib.suppress(*[ProcessLookupError] * (one != task)):
+                    backend.write(place, "tasks", str(one))
 
     def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
         """Who of these is outside of a container; `thorough`: be it with one thread."""

@@ -28,10 +28,11 @@ def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
 
 
 def _processes(backend: Backend, place: Place) -> set[int]:
-    if PROCESSES in backend.files(place):
+    try:
         return set(map(int, backend.read(place, PROCESSES).split()))
-    tasks = tasks_in(backend, place)
-    return {known.pid for task in tasks if (known := look(backend, task))}
+    except FileNotFoundError:
+        tasks = tasks_in(backend, place)
+        return {known.pid for task in tasks if (known := look(backend, task))}
 
 
 def look(backend: Backend, task: int) -> Task | None:
