@@ -9,9 +9,9 @@ import signal
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
-from pcont import lock, procfs, subsys, thawer
+from pcont import lock, procfs, standin, subsys
 from pcont.backend import (
     Controller,
     Meter,
@@ -266,8 +266,14 @@ class Cgroupfs:
     def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
         return contextlib.closing(Family(self.proc, pid))
 
-    def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
-        return thawer.on_guard(self._path(place, "freezer.state"))
+    @contextlib.contextmanager
+    def thawing(self, place: Place) -> Iterator[None]:
+        state = os.open(self._path(place, "freezer.state"), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            with standin.on_guard(partial(os.write, state, b"THAWED"), state):
+                yield
+        finally:
+            os.close(state)
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         # The descriptor pins the process: what is looked at is what is signalled.

@@ -361,10 +361,10 @@ def clone(
     With COMMAND, a new process enters and becomes it, and the container goes when it has ended.
     The new place is printed: on standard error where COMMAND has the output.
     """
-    from pcont.ops import running
+    from pcont.ops import cloning
 
     session = app.session(dry_run, force)
-    name, status = running.clone(
+    name, status = cloning.clone(
         session,
         hierarchy,
         click.get_current_context().meta["command"],

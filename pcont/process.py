@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from errno import ENOENT, errorcode
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, Protocol
 
-from pcont import signals
+from pcont import procfs, signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
+from pcont.proc import Proc
 
 FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 FORWARDED = (
@@ -26,7 +28,43 @@ SI_KERNEL = 0x80  # sigaction(2)
 HEARING = 1.0  # seconds
 
 _GO = b"g"
+_SETTLED = b"+"
+_ANSWER = 4096  # bytes, of which an answer has fewer
 _FAILED_TO_START = 125
+
+
+class Birth(Protocol):
+    """How the process of a command comes to be.
+
+    `is_init`: it is the first one of a pid namespace. `note`: what the user should know of it.
+    """
+
+    is_init: bool
+    note: str
+
+    def fork(self) -> int:
+        """fork(2): 0 in the new process, its pid in this one; OSError where it is refused."""
+
+    def settle(self) -> None:
+        """What the new process does once it is in its place; OSError where it is refused."""
+
+
+class Plain:
+    """It is forked, and that is all."""
+
+    is_init = False
+
+    def __init__(self, note: str = "") -> None:
+        self.note = note
+
+    def fork(self) -> int:
+        return os.fork()
+
+    def settle(self) -> None:
+        """There is nothing to do."""
+
+
+PLAIN = Plain()
 
 
 def find_program(name: str) -> str:
@@ -54,43 +92,75 @@ def execute(program: str, command: Sequence[str], environment: Mapping[str, str]
 
 
 class Child:
-    """A forked process that waits to be put in its place, and then becomes a command."""
+    """A forked process that waits to be put in its place, and then becomes a command.
 
-    def __init__(self, program: str, command: Sequence[str], extra: Mapping[str, str]) -> None:
+    `init`: it becomes an init, which starts the command, hands signals on to it and reaps whoever
+    has lost his parent.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        command: Sequence[str],
+        extra: Mapping[str, str],
+        birth: Birth = PLAIN,
+        init: bool = False,
+    ) -> None:
         self.program = program
+        self._is_init = birth.is_init
+        self._settled = False
+        self._ended_by = 0
         wait, self._tell = os.pipe()
         self._hear, report = os.pipe()
-        self.pid = os.fork()
+        self._descriptors = [self._tell, self._hear]
+        try:
+            self.pid = birth.fork()
+        except OSError:
+            self._close()
+            os.close(wait)
+            os.close(report)
+            raise
         if self.pid == 0:
             # What the terminal sends takes its course here, be it before the command or in it.
             for number in FORWARDED:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
-            os.close(self._tell)
-            os.close(self._hear)
-            _become(program, command, {**os.environ, **extra}, wait, report)
+            self._close()
+            become = partial(execute, program, command, {**os.environ, **extra})
+            _live(birth, partial(_be_init, become, report) if init else become, wait, report)
         os.close(wait)
         os.close(report)
-        self._descriptors = [self._tell, self._hear]
+
+    def settle(self) -> None:
+        """Let it do what is to be done in its place; OSError where that was refused."""
+        if not self._settled:
+            self._settled = True
+            self._go()
+            answer = os.read(self._hear, _ANSWER)
+            if answer not in (_SETTLED, b""):
+                raise _read(answer)
 
     def start(self) -> None:
         """Let it go; raises NotExecutable where it could not become the command.
 
         From here on signals are blocked, until `wait` has handed them on.
         """
+        self.settle()
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
         try:
             signals.check()
-            with contextlib.suppress(BrokenPipeError):  # it has been killed: wait will tell
-                os.write(self._tell, _GO)
-            failure = os.read(self._hear, 16)
+            self._go()
+            answer = os.read(self._hear, _ANSWER)
             self._close()
-            if failure:
-                number = int(failure)
-                raise refused(self.program, OSError(number, os.strerror(number)))
+            if answer:
+                raise refused(self.program, _read(answer))
         except BaseException:
             self._unblock()
             raise
+
+    def _go(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has been killed: wait will tell
+            os.write(self._tell, _GO)
 
     def _unblock(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -108,35 +178,84 @@ class Child:
     def wait(self) -> int:
         """Its exit status, or 128+N; signals meant for it are passed on."""
         try:
-            while True:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                if pid:
-                    break
-                # Not for ever: in a program with threads, SIGCHLD may be another one's to hear.
-                arrived = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, HEARING)
-                if arrived:
-                    self._pass_on(arrived)
+            code = os.waitstatus_to_exitcode(_attend(self.pid, self._pass_on))
         finally:
             self._unblock()
-        code = os.waitstatus_to_exitcode(status)
+        if code == -signal.SIGKILL and self._ended_by:
+            return 128 + self._ended_by
         return code if code >= 0 else 128 - code
 
-    def _pass_on(self, arrived: signal.struct_siginfo) -> None:
-        by_terminal = arrived.si_code == SI_KERNEL and arrived.si_signo in FROM_THE_TERMINAL
-        # What the terminal sends, it has sent to the command, too.
-        if arrived.si_signo != signal.SIGCHLD and not by_terminal:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, arrived.si_signo)
+    def _pass_on(self, number: int, heard: bool) -> None:
+        """Hand a signal on; `heard`: it has been sent to the command, too."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._is_init and not self._heeds(number):
+                # The kernel keeps an init from what ends any other process; its caller need not.
+                self._ended_by = number
+                os.kill(self.pid, signal.SIGKILL)
+            elif not heard:
+                os.kill(self.pid, number)
+
+    def _heeds(self, number: int) -> bool:
+        """Whether it does anything but what a process does by default: to end."""
+        return procfs.heeds(Proc().of(self.pid, "status"), number)
 
 
-def _become(
-    program: str, command: Sequence[str], environment: dict[str, str], wait: int, report: int
-) -> None:
-    """In the child: wait for the word, then execve(2). Never returns."""
+def _attend(pid: int, pass_on: Callable[[int, bool], None], orphans: bool = False) -> int:
+    """Wait for a child with signals blocked, and pass them on; its status as wait(2) has it.
+
+    `orphans`: others that end are reaped, too.
+    """
+    while (status := _reap(pid, orphans)) is None:
+        # Not for ever: in a program with threads, SIGCHLD may be another one's to hear.
+        arrived = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, HEARING)
+        if arrived and arrived.si_signo != signal.SIGCHLD:
+            by_terminal = arrived.si_code == SI_KERNEL and arrived.si_signo in FROM_THE_TERMINAL
+            pass_on(arrived.si_signo, by_terminal)
+    return status
+
+
+def _reap(pid: int, orphans: bool) -> int | None:
+    found = None
+    while True:
+        one, status = os.waitpid(-1 if orphans else pid, os.WNOHANG)
+        found = status if one == pid else found
+        if one == 0 or found is not None:
+            return found
+
+
+def _live(birth: Birth, become: Callable[[], object], wait: int, report: int) -> None:
+    """In the child: wait for the word, settle, wait again, become the command. Never returns."""
     try:
         if os.read(wait, 1) == _GO:
-            execute(program, command, environment)
+            birth.settle()
+            os.write(report, _SETTLED)
+            if os.read(wait, 1) == _GO:
+                become()
     except OSError as err:
-        os.write(report, str(err.errno).encode())
+        os.write(report, f"{err.errno} {err.filename or ''}".encode())
+        os.read(wait, 1)  # to be put back it has to live
     finally:
         os._exit(_FAILED_TO_START)
+
+
+def _read(answer: bytes) -> OSError:
+    """What a child has reported."""
+    number, _, name = answer.decode().partition(" ")
+    return OSError(int(number), os.strerror(int(number)), name or None)
+
+
+def _be_init(become: Callable[[], object], report: int) -> None:
+    """In the child, as the first process of a pid namespace. Never returns."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
+    pid = os.fork()
+    if pid == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        become()
+    os.close(report)
+
+    def pass_on(number: int, heard: bool) -> None:
+        if not heard:
+            os.kill(pid, number)
+
+    code = os.waitstatus_to_exitcode(_attend(pid, pass_on, orphans=True))
+    os._exit(code if code >= 0 else 128 - code)

@@ -133,6 +133,13 @@ def capabilities(status: str) -> int:
     return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
 
 
+def heeds(status: str, number: int) -> bool:
+    """Whether a process catches, blocks or ignores a signal, by its /proc/PID/status."""
+    fields = dict(line.split(":", 1) for line in lines(status))
+    masks = (int(fields[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 @dataclass(frozen=True)
 class CpuTime:
     """Nanoseconds of CPU time of a task, and the CPU where it ran last."""

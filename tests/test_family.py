@@ -1,4 +1,4 @@
-"""family and thawer: who descends from whom, and who thaws when a mover dies."""
+"""family and standin: who descends from whom, and who acts when a mover dies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pcont.family import Family
 from pcont.proc import Proc
-from pcont.thawer import on_guard
+from pcont.standin import on_guard
 from tests.waiting import eventually
 
 SERVER = """
@@ -143,9 +144,10 @@ def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
 
 
 GUARDED = """
-import sys, time
-from pcont.thawer import on_guard
-with on_guard(sys.argv[1]):
+import os, sys
+from pcont.standin import on_guard
+state = os.open(sys.argv[1], os.O_WRONLY)
+with on_guard(lambda: os.write(state, b"THAWED"), state):
     print("on guard", flush=True)
     sys.stdin.readline()
 """
@@ -174,7 +176,7 @@ def test_the_guard_is_gone_with_the_block(tmp_path: Path) -> None:
     state = tmp_path / "freezer.state"
     state.write_text("FROZEN")
     before = set(Proc().parents().values())
-    with on_guard(str(state)):
+    with on_guard(partial(state.write_text, "THAWED")):
         assert os.getpid() in Proc().parents().values()
     children = [pid for pid, parent in Proc().parents().items() if parent == os.getpid()]
     assert not [pid for pid in children if pid not in before and Proc().task(pid).gone]

@@ -16,8 +16,8 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "journal", "thawer"),
-    ("tables", "process", "lock"),
+    ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
+    ("tables", "lock"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
     (
@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
-    ("family",),
+    ("family", "process"),
     ("stage",),
     ("hierarchy", "backend_cgroupfs", "backend_model"),
     ("keys", "model_store"),
@@ -49,8 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
         *(
-            "ops.recovering",
-            "ops.running",
+            *("ops.recovering", "ops.running", "ops.starting", "ops.cloning"),
             "ops.settings",
             "ops.tying",
             "ops.unmounting",
@@ -81,7 +80,9 @@ BESIDE = {
     "ops.moving": {"ops.containers"},
     "ops.doctor": {"ops.listing"},
     "ops.settings": {"ops.moving"},
-    "ops.running": {"ops.containers", "ops.listing", "ops.moving"},
+    "ops.starting": {"ops.containers"},
+    "ops.running": {"ops.containers", "ops.starting"},
+    "ops.cloning": {"ops.containers", "ops.listing", "ops.moving", "ops.starting"},
     "ops.tying": {"ops.containers", "ops.wishes"},
     "ops.mounting": {"ops.wishes", "ops.tying"},
     "ops.unmounting": {"ops.listing"},
@@ -90,7 +91,7 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "thawer", "stage"}
+HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

@@ -212,12 +212,12 @@ def _doomed(
                 hint=f"pcont umount {container.hierarchy.name}",
             )
         at_least_partial(session.backend, container)
-        found.update(dict.fromkeys(_below(session.backend, container) if recursive else ()))
+        found.update(dict.fromkeys(beneath(session.backend, container) if recursive else ()))
         found[container] = None
     return list(found)
 
 
-def _below(backend: Backend, top: Container) -> list[Container]:
+def beneath(backend: Backend, top: Container) -> list[Container]:
     """Every container below, in any of the trees, children before their parents."""
     found: list[Container] = []
     waiting = [top]

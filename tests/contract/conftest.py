@@ -25,7 +25,7 @@ from pcont import model_store, syscalls
 from pcont.backend import Backend, Place, open_backend
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
-from pcont.ops import doctor, mounting, running, settings, unmounting
+from pcont.ops import cloning, doctor, mounting, running, settings, unmounting
 from pcont.proc import Proc
 from pcont.site import kept_in
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
@@ -33,7 +33,7 @@ from pcont.values import ID_LIST
 from tests.conftest import IN_GUEST
 from tests.waiting import eventually as eventually
 
-LOADED = (model_store, syscalls, doctor, mounting, running, settings, unmounting)
+LOADED = (model_store, syscalls, cloning, doctor, mounting, running, settings, unmounting)
 TABLES = (core, cpuacct, cpuset, freezer, pids)
 
 THREADED = """

@@ -1,4 +1,4 @@
-"""A process that thaws what pcont has frozen, should pcont die: nobody stays frozen."""
+"""A process that stands in for this one, should it die: what must be done in the end is done."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import ECHILD
 
 _DONE = b"d"
+_STREAMS = (0, 1, 2)
 
 
 @contextlib.contextmanager
-def on_guard(file: str) -> Iterator[None]:
-    """For the length of the block another process waits for the death of this one.
+def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
+    """For the length of the block another process waits for the death of this one, then acts.
 
-    `file` is the freezer.state that it writes then, which it opens beforehand.
+    `kept`: the descriptors that it needs to act; it has no others.
     """
-    state = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    mover = os.pidfd_open(os.getpid())
+    own = os.pidfd_open(os.getpid())
     wait, tell = os.pipe()
     hear, ready = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _guard(state, mover, wait, ready)
-    for descriptor in (state, mover, wait, ready):
+        _stand_in(act, kept, own, wait, ready)
+    for descriptor in (own, wait, ready):
         os.close(descriptor)
-    # Before it is out of reach, nothing is frozen.
+    # Before it is out of reach, nothing is begun that it would have to end.
     stands = os.read(hear, 1) == _DONE
     os.close(hear)
     try:
         if not stands:
-            raise ChildProcessError(ECHILD, "the process that would thaw has died", file)
+            raise ChildProcessError(ECHILD, "the process that would stand in has died")
         yield
     finally:
         with contextlib.suppress(BrokenPipeError):  # it was killed
@@ -42,26 +42,32 @@ def on_guard(file: str) -> Iterator[None]:
             os.waitpid(pid, 0)
 
 
-def _guard(state: int, mover: int, wait: int, ready: int) -> None:
+def _stand_in(
+    act: Callable[[], object], kept: tuple[int, ...], pcont: int, wait: int, ready: int
+) -> None:
     """In the child, which never returns. What kills a whole group or session does not reach it."""
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but(state, mover, wait, ready)
+        _close_all_but(*kept, pcont, wait, ready)
         os.write(ready, _DONE)
         os.close(ready)
-        ended, _, _ = select.select([mover, wait], [], [])
+        ended, _, _ = select.select([pcont, wait], [], [])
         if wait not in ended or os.read(wait, 1) != _DONE:
-            os.write(state, b"THAWED")
+            act()
     finally:
         os._exit(0)
 
 
 def _close_all_but(*kept: int) -> None:
-    """Locks and pipes of the mover end with it."""
+    """Locks and pipes of pcont's end with it; what is said goes nowhere."""
     low = 0
     for descriptor in sorted(kept):
         os.closerange(low, descriptor)
         low = descriptor + 1
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in _STREAMS:
+        if stream not in (*kept, nowhere):
+            os.dup2(nowhere, stream)
