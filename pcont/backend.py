@@ -147,6 +147,11 @@ def below(path: str, base: str) -> str | None:
     return None
 
 
+def is_outside(path: str) -> bool:
+    """Whether a path leads out of the root of this cgroup namespace (cgroup_namespaces(7))."""
+    return path == "/.." or path.startswith("/../")
+
+
 def check_path(path: str) -> None:
     """Refuse, before anything is touched, what could leave the hierarchy or break a line."""
     if "\n" in path or "\0" in path:
@@ -155,6 +160,31 @@ def check_path(path: str) -> None:
         raise BadValue(f"a container's path starts with a slash: {path!r}")
     if any(word in (".", "..") for word in path.split("/")):
         raise BadValue(f"a container's path has no '.' and no '..' in it: {path!r}")
+
+
+# namespaces(7), as `clone --ns` and /proc/PID/ns call them.
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+
+
+@dataclass(frozen=True)
+class IdRange:
+    """So many user or group ids of a user namespace, and which they are outside."""
+
+    inside: int
+    outside: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What a process is to have of its own: kinds of namespaces.
+
+    `uids` and `gids`: who is who in a user namespace; without these, the caller is its root.
+    """
+
+    kinds: tuple[str, ...]
+    uids: tuple[IdRange, ...] = ()
+    gids: tuple[IdRange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -283,6 +313,22 @@ class Meter(Protocol):
         """What it may have from now on."""
 
 
+class Birth(Protocol):
+    """How the process of a command comes to be.
+
+    `is_init`: it is the first one of a pid namespace. `note`: what the user should know of it.
+    """
+
+    is_init: bool
+    note: str
+
+    def fork(self) -> int:
+        """fork(2): 0 in the new process, its pid in this one; OSError where it is refused."""
+
+    def settle(self) -> None:
+        """What the new process does once it is in its place; OSError where it is refused."""
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
@@ -405,6 +451,27 @@ class Backend(Protocol):
 
     def journals(self) -> str:
         """Where a command writes down what it touches; empty if a crash leaves no half of it."""
+
+    def namespaces(self) -> tuple[str, ...]:
+        """The kinds that a process can have of its own."""
+
+    def separate(self, apart: Apart) -> Birth:
+        """How a process comes to be that has some."""
+
+    def join(self, name: str) -> Birth:
+        """How a process comes to be in those that are pinned by a name; ENOENT where none are."""
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        """The namespaces that are pinned, by name and kind: the file that keeps each."""
+
+    def pin_path(self, name: str, kind: str = "") -> str:
+        """The file that would keep one of them; without a kind, what holds all of them."""
+
+    def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
+        """Keep those of a task by a name; EEXIST where it is taken."""
+
+    def unpin(self, name: str) -> None:
+        """Let go of them; ENOENT where there is no such name. What was half done goes, too."""
 
     def kill(self, pid: int, number: int, place: Place) -> None:
         """A signal for a process, if it is in that container; ESRCH where it is not."""

@@ -13,6 +13,8 @@ from functools import cached_property, partial
 
 from pcont import lock, procfs, standin, subsys
 from pcont.backend import (
+    Apart,
+    Birth,
     Controller,
     Meter,
     Mount,
@@ -289,6 +291,46 @@ class Cgroupfs:
 
     def _has(self, place: Place, task: int) -> bool:
         return self.membership(task).get(place.tree) == place.path
+
+    # Namespaces
+
+    def namespaces(self) -> tuple[str, ...]:
+        from pcont import namespaces
+
+        return namespaces.known()
+
+    def separate(self, apart: Apart) -> Birth:
+        from pcont import namespaces
+
+        return namespaces.Unshared(apart, self.pin_path())
+
+    def join(self, name: str) -> Birth:
+        from pcont import namespaces
+
+        files = self.pins().get(name)
+        if not files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.pin_path(name))
+        return namespaces.Joined(files)
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        found = procfs.pins(self._mounts(), self.pin_path())
+        return {
+            name: {kind: self.pin_path(name, kind) for kind in kinds}
+            for name, kinds in found.items()
+        }
+
+    def pin_path(self, name: str = "", kind: str = "") -> str:
+        return os.path.join(lock.directory() or ELSEWHERE, "ns", name, kind).rstrip("/")
+
+    def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
+        from pcont import namespaces
+
+        namespaces.pin(self.pin_path(name), task, kinds)
+
+    def unpin(self, name: str) -> None:
+        from pcont import namespaces
+
+        namespaces.unpin(self.pin_path(name))
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))

@@ -39,6 +39,9 @@ from typing import Any, NoReturn
 
 from pcont import subsys
 from pcont.backend import (
+    NAMESPACES,
+    Apart,
+    Birth,
     Controller,
     Family,
     Mount,
@@ -352,6 +355,7 @@ class Model:
         self.uid = os.geteuid()
         self.directories: set[str] = set()
         self.open: Counter[str] = Counter()  # files, by the point of the mount
+        self.pinned: dict[str, tuple[str, ...]] = {}
         self.next_number = 1
         self.files_open = OpenFiles()
         self.metered: dict[str, ModelTree] = {}
@@ -778,6 +782,41 @@ class Model:
             else:
                 self.ended[task] = self.stage.task(task).start
         self._reap([self.live[task] for task in tasks if task in self.live])
+
+    # Namespaces: the model has none, and knows only what would be pinned.
+
+    def namespaces(self) -> tuple[str, ...]:
+        return NAMESPACES
+
+    def separate(self, apart: Apart) -> Birth:
+        from pcont.process import Plain
+
+        return Plain("the model makes no namespaces: COMMAND has those of its caller")
+
+    def join(self, name: str) -> Birth:
+        if name not in self.pinned:
+            _refuse(ENOENT, name)
+        from pcont.process import Plain
+
+        return Plain("the model has no namespaces: COMMAND has those of its caller")
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {kind: self.pin_path(name, kind) for kind in sorted(kinds)}
+            for name, kinds in sorted(self.pinned.items())
+        }
+
+    def pin_path(self, name: str, kind: str = "") -> str:
+        return join("/run/pcont/ns", f"{name}/{kind}")
+
+    def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
+        if name in self.pinned:
+            _refuse(EEXIST, name)
+        self.pinned[name] = tuple(kinds)
+
+    def unpin(self, name: str) -> None:
+        if self.pinned.pop(name, None) is None:
+            _refuse(ENOENT, name)
 
     def affinity(self, task: int) -> Ids:
         self.task(task)

@@ -340,10 +340,37 @@ def recover(app: App, dry_run: bool) -> int:
     return 1 if any(one.left for one in found) else 0
 
 
-@cli.verb("pcont clone jobs -- make -j8", "pcont clone jobs --pid 4711", cls=Starting)
+@cli.verb(
+    "pcont clone jobs -- make -j8",
+    "pcont clone jobs --pid 4711",
+    "pcont clone ns --ns net,pid,mnt,uts,ipc,cgroup --pin box -- bash",
+    cls=Starting,
+)
 @click.argument("hierarchy")
 @click.option("--pid", type=PID, help="This process enters the clone.")
 @click.option("--keep", is_flag=True, help="Leave the container after COMMAND.")
+@click.option(
+    "--ns",
+    "kinds",
+    metavar="KIND,...",
+    help="Namespaces of its own: cgroup, ipc, mnt, net, pid, time, user, uts.",
+)
+@click.option("--pin", default="", metavar="NAME", help="Keep them by a name (run --join).")
+@click.option(
+    "--uid-map",
+    "uids",
+    multiple=True,
+    metavar="INSIDE:OUTSIDE:COUNT",
+    help="Users of the user namespace; else the caller is root.",
+)
+@click.option(
+    "--gid-map",
+    "gids",
+    multiple=True,
+    metavar="INSIDE:OUTSIDE:COUNT",
+    help="Its groups.",
+)
+@click.option("--init", is_flag=True, help="Pid 1 is an init, and COMMAND its child.")
 @force_option
 @changing
 @pass_app
@@ -352,15 +379,22 @@ def clone(
     hierarchy: str,
     pid: int | None,
     keep: bool,
+    kinds: str | None,
+    pin: str,
+    uids: Sequence[str],
+    gids: Sequence[str],
+    init: bool,
     force: bool,
     dry_run: bool,
 ) -> int:
-    """Make a process a container of its own.
+    """Make a process a container of its own, and namespaces.
 
     It is called node_PID, below the container that the process is in, and like it.
     With COMMAND, a new process enters and becomes it, and the container goes when it has ended.
     The new place is printed: on standard error where COMMAND has the output.
     """
+    if kinds is None and (pin or uids or gids or init):
+        raise click.UsageError("--pin, --uid-map, --gid-map and --init go with --ns")
     from pcont.ops import cloning
 
     session = app.session(dry_run, force)
@@ -370,6 +404,7 @@ def clone(
         click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,
+        wish=None if kinds is None else cloning.Wish(kinds, uids, gids, pin, init),
         announce=lambda name: click.echo(name, err=True),
     )
     if pid is not None or dry_run:
@@ -381,9 +416,10 @@ def clone(
 @click.argument("place")
 @click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
 @click.option("--auto-delete", is_flag=True, help="Remove it when COMMAND has ended.")
+@click.option("--join", default="", metavar="NAME", help="In the namespaces of clone --pin NAME.")
 @changing
 @pass_app
-def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) -> int:
+def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool) -> int:
     """Run a command inside a container.
 
     Its exit status is passed on.
@@ -394,10 +430,40 @@ def run(app: App, place: str, create: bool, auto_delete: bool, dry_run: bool) ->
     if not command:
         raise click.UsageError("there is no COMMAND")
     session = app.session(dry_run)
-    status = running.run(session, place, command, create=create, auto_delete=auto_delete)
+    status = running.run(session, place, command, create=create, auto_delete=auto_delete, join=join)
     if dry_run:
         app.show(session, status)
     return status
+
+
+@cli.verb("pcont pins")
+@pass_app
+def pins(app: App) -> None:
+    """Show the namespaces that clone has pinned.
+
+    Each is kept by a file, which nsenter takes, too: nsenter --net=FILE.
+    """
+    from pcont import records, render
+    from pcont.ops import pinning
+
+    session = app.session()
+    rows = pinning.pins(session)
+    app.show(session, rows, lambda: render.table(rows, records.PinRow))
+
+
+@cli.verb("pcont unpin box")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@changing
+@pass_app
+def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
+    """Let go of namespaces.
+
+    Those that nobody is in are gone then.
+    """
+    from pcont.ops import pinning
+
+    session = app.session(dry_run)
+    app.show(session, pinning.unpin(session, names))
 
 
 @cli.verb("pcont get jobs:/batch cpuset.cpus")

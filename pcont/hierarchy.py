@@ -9,14 +9,24 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pcont import subsys
-from pcont.backend import Backend, Controller, Place, Tree, below, check_path, exists, join
+from pcont.backend import (
+    Backend,
+    Controller,
+    Place,
+    Tree,
+    below,
+    check_path,
+    exists,
+    is_outside,
+    join,
+)
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
-from pcont.site import kept_at, kept_in
+from pcont.site import KEPT, as_kept, kept_at, kept_in, seen_from
 
 TIE = "tie"
 
@@ -88,8 +98,11 @@ class Member:
         return (*self.tree.controllers, *self.kept)
 
     def inside(self, path: str) -> str | None:
-        """A path of the tree as one of the hierarchy; None where it is outside."""
-        return below(path, self.at)
+        """A path of the tree as one of the hierarchy; None where it is outside.
+
+        Be it outside of all that can be seen in a cgroup namespace.
+        """
+        return None if is_outside(path) else below(path, self.at)
 
     def place(self, path: str) -> Place:
         """A path of the hierarchy in this tree."""
@@ -154,6 +167,18 @@ class Container:
     def lineage(self) -> list[Container]:
         """From below the root down to this container itself."""
         return [] if self.is_root else [*self.parent.lineage(), self]
+
+
+def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
+    """What the container has to remember for those who see it as the root: PLACE, name and text.
+
+    So it is in a cgroup namespace (cgroup_namespaces(7)): what is above cannot be read there.
+    """
+    for place in container.places:
+        if text := as_kept(seen_from(backend, place)):
+            yield place, KEPT, text
+    if tie := container.hierarchy.tie:
+        yield container.places[0], TIE, replace(tie, at="/", made_at=(), mounted=()).dump()
 
 
 def present(backend: Backend, container: Container) -> list[Place]:

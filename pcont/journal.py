@@ -21,6 +21,15 @@ SUFFIX = ".journal"
 SETTLED: dict[str, Any] = {"settled": True}
 
 
+def view() -> str:
+    """The namespaces in which pids, paths and mounts mean what a journal says (namespaces(7))."""
+    found = []
+    for kind in ("cgroup", "mnt", "pid"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/ns/{kind}"))
+    return " ".join(found)
+
+
 class Journal:
     """The journal of a command, made at its first entry; closed, it is gone."""
 
@@ -35,7 +44,7 @@ class Journal:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._name, flags, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            self._write({"version": VERSION, "command": self._command})
+            self._write({"version": VERSION, "command": self._command, "view": view()})
         self._write(entry)
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -70,6 +79,7 @@ class Abandoned:
             self.entries = []
         self.version: int = head["version"]
         self.command: str = head["command"]
+        self.view: str = head.get("view", "")
 
     def close(self) -> None:
         """It has been dealt with."""
@@ -85,7 +95,7 @@ def _entry(line: str) -> dict[str, Any]:
 
 
 def abandoned(directory: str) -> Iterator[Abandoned]:
-    """The journals of commands that have died, the latest first."""
+    """The journals of commands that have died, the latest first; those that are understood here."""
     if not os.path.isdir(directory):
         return
     for name in sorted(os.listdir(directory), reverse=True):
@@ -94,7 +104,9 @@ def abandoned(directory: str) -> Iterator[Abandoned]:
                 descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    yield Abandoned(os.path.join(directory, name))
+                    journal = Abandoned(os.path.join(directory, name))
+                    if journal.view in ("", view()):
+                        yield journal
                 finally:
                     os.close(descriptor)
 

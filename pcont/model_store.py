@@ -196,6 +196,7 @@ def _text(model: Model) -> str:
             "parameters": model.parameters,
             "notified": model.notified,
             "tasks": [_task(task) for task in model.known.values()],
+            "pinned": model.pinned,
             "ended": {str(task): start for task, start in model.ended.items()},
             "played": {str(id): _played(one) for id, one in model.stage.played.items()},
             "next_id": model.stage.next_id,
@@ -285,6 +286,8 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     model.stage.restore({int(id): Played(*facts) for id, facts in state.get("played", {}).items()})
     model.dying = set(state.get("dying", ()))
     model.known, model.live = {}, {}
+    pinned = state.get("pinned", {})
+    model.pinned = {name: tuple(kinds) for name, kinds in pinned.items()}
     for facts in state["tasks"]:
         _restore_task(model, facts, nodes)
     numbers = {tree.number: tree for tree in model.active}

@@ -9,9 +9,10 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from errno import ENOENT, errorcode
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from pcont import procfs, signals
+from pcont.backend import Birth
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
 from pcont.proc import Proc
 
@@ -31,22 +32,6 @@ _GO = b"g"
 _SETTLED = b"+"
 _ANSWER = 4096  # bytes, of which an answer has fewer
 _FAILED_TO_START = 125
-
-
-class Birth(Protocol):
-    """How the process of a command comes to be.
-
-    `is_init`: it is the first one of a pid namespace. `note`: what the user should know of it.
-    """
-
-    is_init: bool
-    note: str
-
-    def fork(self) -> int:
-        """fork(2): 0 in the new process, its pid in this one; OSError where it is refused."""
-
-    def settle(self) -> None:
-        """What the new process does once it is in its place; OSError where it is refused."""
 
 
 class Plain:
@@ -252,6 +237,10 @@ def _be_init(become: Callable[[], object], report: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         become()
     os.close(report)
+    # Whoever looks from outside sees that it does something about them.
+    for number in FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
     def pass_on(number: int, heard: bool) -> None:
         if not heard:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pcont.backend import Controller, Mount, Task, Tree
+from pcont.backend import Controller, Mount, Task, Tree, is_outside
 
 # include/linux/sched.h; which threads are refused says cgroup_procs_write_start().
 _PF_KTHREAD = 0x00200000
@@ -62,6 +62,26 @@ def mount_lines(mountinfo: str) -> list[MountLine]:
     return found
 
 
+def selecting(line: MountLine, known: Iterable[str]) -> str:
+    """The options of a mount that say which hierarchy it is."""
+    names = [word for word in line.options if word in set(known)]
+    words = [word for word in line.options if word.startswith("name=")]
+    return ",".join([*(names or ["none"] * bool(words)), *words])
+
+
+def pins(mounts: Iterable[MountLine], directory: str) -> dict[str, list[str]]:
+    """The kinds of namespaces that are pinned below a directory, by name: DIRECTORY/NAME/KIND."""
+    found: dict[str, list[str]] = {}
+    for line in mounts:
+        above, name = line.point.rpartition("/")[::2]
+        outer, its_name = above.rpartition("/")[::2]
+        if line.type == "tmpfs" and above == directory:
+            found.setdefault(name, [])
+        elif line.type == "nsfs" and outer == directory:
+            found.setdefault(its_name, []).append(name)
+    return {name: sorted(kinds) for name, kinds in sorted(found.items())}
+
+
 def memberships(text: str) -> list[tuple[int, str, str]]:
     """The lines of /proc/PID/cgroup: hierarchy number, tree id, path. v2 is `0::/path`."""
     found = []
@@ -91,7 +111,8 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
     kernel = set(known)
     reachable: dict[str, list[Mount]] = {}
     for line in seen:
-        if line.type == "cgroup":
+        # What is rooted above the root of a cgroup namespace shows no path that is known in here.
+        if line.type == "cgroup" and not is_outside(line.root):
             key = _key(line.options, kernel)
             prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
             mount = Mount(line.point, line.root, prefixed, line.source, writable)

@@ -103,6 +103,15 @@ class CpuRow:
     system: int
 
 
+@dataclass(frozen=True)
+class PinRow:
+    """A namespace that is pinned by a name, its kind, and the file that keeps it."""
+
+    name: str
+    kind: str
+    file: str
+
+
 @dataclass
 class Outcome:
     """How a move went.

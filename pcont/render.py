@@ -78,6 +78,11 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("USER ns", lambda row: str(row.user)),
         ("SYSTEM ns", lambda row: str(row.system)),
     ),
+    records.PinRow: (
+        ("NAME", lambda row: row.name),
+        ("KIND", lambda row: row.kind),
+        ("FILE", lambda row: row.file),
+    ),
     records.Recovered: (
         ("COMMAND", lambda row: row.command),
         ("WAS", lambda row: row.outcome),

@@ -102,7 +102,6 @@ class Session:
         # What is staged is one operation with what comes after it, and has one journal with it.
         memory = self._new_memory() if self._memory is None else self._memory
         done = carry_out(self.backend, steps, self.progress, memory)
-        for step in steps:
-            for note in step.notes():
-                self.warn(note)
+        for note in dict.fromkeys(note for step in steps for note in step.notes()):
+            self.warn(note)
         return done

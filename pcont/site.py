@@ -96,6 +96,16 @@ def row_of(backend: Backend, file: str) -> ControlFile | None:
     return None
 
 
+def seen_from(backend: Backend, place: Place) -> list[Keeping]:
+    """What pcont keeps for a container, as it is where that container is the root."""
+    top, roots = Place(place.tree), kept_roots(backend, place)
+    return [
+        replace(one, root=top)
+        for one in kept_in(backend, place.tree)
+        if roots.get(one.name) == one.root
+    ]
+
+
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     """A container as the rules of a file see it, with nothing above the subsystem's root."""
     name = subsys.of(file)

@@ -1,9 +1,20 @@
-"""mount(2) and umount2(2), which Python's os module lacks."""
+"""System calls that Python's os module lacks: mounts, namespaces, and who adopts orphans."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+
+# sys/mount.h
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MNT_DETACH = 2
+
+# linux/prctl.h
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _checked(result: int, path: str) -> None:
@@ -12,14 +23,35 @@ def _checked(result: int, path: str) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
-def mount(source: str, target: str, type: str, data: str) -> None:
-    """mount(2) without flags; OSError with the target as filename."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def mount(source: str, target: str, type: str, data: str = "", flags: int = 0) -> None:
+    """mount(2); OSError with the target as filename."""
     words = [os.fsencode(word) for word in (source, target, type)]
-    _checked(libc.mount(*words, ctypes.c_ulong(0), os.fsencode(data)), target)
+    _checked(_libc().mount(*words, ctypes.c_ulong(flags), os.fsencode(data)), target)
 
 
-def umount(target: str) -> None:
-    """umount2(2), never lazily and never by force."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    _checked(libc.umount2(os.fsencode(target), 0), target)
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2), never by force, and lazily only where the flags say so."""
+    _checked(_libc().umount2(os.fsencode(target), flags), target)
+
+
+def unshare(flags: int, what: str) -> None:
+    """unshare(2); OSError with `what` as filename."""
+    _checked(_libc().unshare(ctypes.c_int(flags)), what)
+
+
+def setns(descriptor: int, flag: int, what: str) -> None:
+    """setns(2); OSError with `what` as filename."""
+    _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(flag)), what)
+
+
+def adopts_orphans() -> bool:
+    """Whether descendants that lose their parent become children of this process."""
+    found = ctypes.c_int(0)
+    _checked(_libc().prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0), "prctl")
+    return bool(found.value)
+
+
+def adopt_orphans(wanted: bool) -> None:
+    """Make that so, or not so."""
+    arguments = (ctypes.c_ulong(word) for word in (wanted, 0, 0, 0))
+    _checked(_libc().prctl(_PR_SET_CHILD_SUBREAPER, *arguments), "prctl")

@@ -35,9 +35,9 @@ def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
 COMMANDS = leaves(cli)
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
-    *("bind", "unbind", "recover"),
+    *("bind", "unbind", "recover", "unpin"),
 }
-LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor"}
+LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"}
 PLAYING = {
     *("sim fork", "sim thread", "sim exit", "sim work", "sim machine"),
     *("sim open", "sim close", "sim param", "sim proc", "sim notified", "sim unshare"),
@@ -58,6 +58,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "clone": ("nope", "--pid", str(os.getpid())),
     "run": ("nope:/a", "--", "true"),
     "set": ("nope:/a", "cpus=0"),
+    "unpin": ("nope",),
     "get": ("nope:/a",),
     "tree": ("nope:/a",),
     "ps": ("nope:/a",),
@@ -86,6 +87,8 @@ DONE: dict[str, tuple[str, ...]] = {
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
     "set": ("jobs:/a", "cpus=0"),
+    "unpin": ("box",),
+    "pins": (),
     "subsys": (),
     "hierarchies": (),
     "get": ("jobs:/a", "cpus"),
@@ -115,6 +118,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
         ("sim thread", "sim exit", "sim work", "sim open", "sim close", "sim unshare"),
         ("sim", "fork", "--count", "2"),
     ),
+    "unpin": ("clone", "jobs", "--ns", "net", "--pin", "box", "--", "true"),
 }
 THEN: dict[str, tuple[str, ...]] = {"sim close": ("sim", "open", PLAYED)}
 

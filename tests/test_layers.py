@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
-    ("family", "process"),
+    ("family", "process", "namespaces"),
     ("stage",),
     ("hierarchy", "backend_cgroupfs", "backend_model"),
     ("keys", "model_store"),
@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("steps.rounds", "steps.who"),
     (
         *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
-        *("steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
+        *("steps.apart", "steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
     ),
     ("steps.recovery",),
     ("session",),
@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
         *(
-            *("ops.recovering", "ops.running", "ops.starting", "ops.cloning"),
+            *("ops.recovering", "ops.running", "ops.starting", "ops.cloning", "ops.pinning"),
             "ops.settings",
             "ops.tying",
             "ops.unmounting",
@@ -92,6 +92,7 @@ BESIDE = {
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
 HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "stage"}
+HIDDEN |= {"namespaces"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {
@@ -100,6 +101,7 @@ THIRD_PARTY = {
     "command": {"click"},
     "render": {"rich"},
     "tasks": {"psutil"},
+    "namespaces": {"pyroute2"},
 }
 
 # What the startup of every command pays for; all else is imported inside functions.

@@ -23,6 +23,7 @@ from pcont.records import (
     HierarchyRow,
     Notified,
     Outcome,
+    PinRow,
     Recovered,
     SubsystemRow,
     TaskRow,
@@ -53,6 +54,7 @@ ROWS: dict[type, object] = {
     TaskRow: TaskRow(7, 5, "sh", "S", "root", "sh -c x", ("cpuacct",)),
     WhereRow: WhereRow("jobs", "/a", "in", {"cpuset": "/a"}, {}),
     Notified: Notified("/agent", "/a"),
+    PinRow: PinRow("box", "net", "/run/pcont/ns/box/net"),
     Finding: Finding("ok", "rights", "root"),
     Recovered: Recovered("create jobs:/a", "undone", ("cannot put back /a",)),
 }

@@ -1,18 +1,43 @@
-"""clone: container_clone(), a container of its own for a process (patch semantics, 6.1 and 6.2)."""
+"""clone: a container, and namespaces, of its own for a process (patch semantics, 6.1 and 6.2)."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pcont import guard
-from pcont.errors import Busy, UsageProblem
-from pcont.hierarchy import Container, Hierarchy
+from pcont.backend import NAMESPACES, Apart, IdRange
+from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
+from pcont.hierarchy import Container, Hierarchy, as_seen_from
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
 from pcont.ops.moving import alive, entry
 from pcont.ops.starting import Command, Planned, spawn, tidying
+from pcont.process import PLAIN
 from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.apart import Pin, Separate, option
+from pcont.steps.containers import Mark
+
+PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The namespaces that a command is to have of its own.
+
+    `kinds`: words with commas between. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
+    namespace. `pin`: the name that keeps them. `init`: an init of pcont's is the first process of
+    the pid namespace, in place of the command.
+    """
+
+    kinds: str = ""
+    uids: Sequence[str] = ()
+    gids: Sequence[str] = ()
+    pin: str = ""
+    init: bool = False
 
 
 def clone(
@@ -22,18 +47,21 @@ def clone(
     *,
     pid: int | None = None,
     keep: bool = False,
+    wish: Wish | None = None,
     announce: Callable[[str], None] = lambda name: None,
 ) -> tuple[str, int]:
     """container_clone(): a child `node_<pid>` of the container that a process is in, and it enters.
 
     With `pid` that process moves; with a command a new process does, becomes the command, and the
-    container goes after it unless `keep`. The child gets its parent's settings. Returns its name,
-    and the command's status. Raises Busy for an existing child, and for a process that is in
-    different containers of the hierarchy's trees.
+    container goes after it unless `keep`. The child gets its parent's settings. `wish`: the command
+    has namespaces of its own, made where it is then. Returns the child's name, and the command's
+    status. Raises Busy for an existing child, for a process that is in different containers of the
+    hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
         what = "clone takes a process or a command, " + ("not both" if words else "one of them")
         raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
+    apart = _apart(session, wish, with_command=not pid)
     if pid is not None:
         return _clone_process(session, selector, pid), 0
     names: list[str] = []
@@ -41,10 +69,15 @@ def clone(
     def plan(child: int, settle: Callable[[], None]) -> Planned:
         container = _node(session, session.registry().find(selector), os.getpid(), child)
         names.append(container.name)
-        return Planned(container, create_steps(session.backend, container, parents=False))
+        steps = create_steps(session.backend, container, parents=False)
+        if "cgroup" in apart.kinds:
+            steps += _views(session, container)
+        return Planned(container, steps, _separating(wish, apart, child, settle))
 
+    birth = session.backend.separate(apart) if apart.kinds else PLAIN
+    command = Command(words, birth, init=bool(wish and wish.init))
     tidy = None if keep else tidying(session, below=True)
-    status = spawn(session, Command(words), plan, tidy=tidy, started=announce)
+    status = spawn(session, command, plan, tidy=tidy, started=announce)
     return names[0], status
 
 
@@ -76,3 +109,71 @@ def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Contai
     parent = hierarchy.container(found.container)
     guard.check_frozen(session, parent)
     return parent.child(f"node_{pid}")
+
+
+def _apart(session: Session, wish: Wish | None, with_command: bool) -> Apart:
+    """The words of a wish, checked against each other and against what there is."""
+    if wish is None:
+        return Apart(())
+    kinds = tuple(dict.fromkeys(filter(None, wish.kinds.split(","))))
+    _check_words(wish, kinds, with_command)
+    lacking = [kind for kind in kinds if kind not in session.backend.namespaces()]
+    if lacking:
+        raise Unsupported(f"this kernel has no namespaces of kind {', '.join(lacking)}")
+    return Apart(kinds, _ranges(wish.uids), _ranges(wish.gids))
+
+
+def _check_words(wish: Wish, kinds: Sequence[str], with_command: bool) -> None:
+    unknown = [kind for kind in kinds if kind not in NAMESPACES]
+    if unknown or not kinds:
+        what = f"no namespace is called {unknown[0]!r}" if unknown else "--ns names no namespace"
+        raise UsageProblem(what, hint=f"known: {','.join(NAMESPACES)}")
+    if not with_command:
+        raise UsageProblem(
+            "a process makes its namespaces itself: --ns goes with COMMAND",
+            hint="--ns … -- COMMAND",
+        )
+    if wish.init and "pid" not in kinds:
+        raise UsageProblem("--init is the init of a pid namespace: --ns pid,…")
+    if (wish.uids or wish.gids) and "user" not in kinds:
+        raise UsageProblem("ids are mapped in a user namespace: --ns user,…")
+    if bool(wish.uids) != bool(wish.gids):
+        raise UsageProblem("--uid-map and --gid-map go together")
+    if wish.pin and not PIN.fullmatch(wish.pin):
+        raise BadValue(
+            f"{wish.pin!r} is no name for a pin: 1 to 63 letters, digits, dots, dashes and "
+            "underscores, the first neither a dot nor a dash"
+        )
+
+
+def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
+    found = []
+    for word in words:
+        numbers = word.split(":")
+        if len(numbers) != 3 or not all(one.isascii() and one.isdecimal() for one in numbers):
+            raise UsageProblem(f"{word!r} is no range of ids", hint="INSIDE:OUTSIDE:COUNT")
+        found.append(IdRange(*map(int, numbers)))
+    return tuple(found)
+
+
+def _views(session: Session, container: Container) -> list[Step]:
+    """Who sees this container as the root finds there what a root remembers."""
+    doing = f"make {container.name} a root"
+    without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
+    return [
+        Mark(place, name, text, doing, without)
+        for place, name, text in as_seen_from(session.backend, container)
+    ]
+
+
+def _separating(
+    wish: Wish | None, apart: Apart, pid: int, settle: Callable[[], None]
+) -> list[Step]:
+    if wish is None or not apart.kinds:
+        return []
+    words = "unshare " + " ".join(f"--{option(kind)}" for kind in apart.kinds)
+    doing = f"make the namespaces {', '.join(apart.kinds)}"
+    steps: list[Step] = [Separate(settle, words, doing)]
+    if wish.pin:
+        steps.append(Pin(wish.pin, pid, apart.kinds, f"pin namespaces as {wish.pin}"))
+    return steps

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pcont import guard, signals
+from pcont.backend import Birth
+from pcont.errors import NotFound
 from pcont.hierarchy import Container, required
 from pcont.ops.containers import create_steps
 from pcont.ops.starting import Command, Planned, enter, spawn, tidying
-from pcont.process import execute, refused
+from pcont.process import PLAIN, execute, refused
 from pcont.session import Session
 from pcont.steps import Done, Step
+from pcont.steps.apart import Separate, option
 
 
 def run(
@@ -22,20 +25,23 @@ def run(
     *,
     create: bool = False,
     auto_delete: bool = False,
+    join: str = "",
 ) -> int:
     """Run a command inside a container; returns its status, 128+N where signal N ended it.
 
     `create`: the container is made where it is missing, with its parents and their settings.
-    `auto_delete`: it is removed when the command has ended and nobody else is in it. Without that
-    the command takes this process's place, and nothing returns. Raises CommandNotFound and
-    NotExecutable before anything is touched.
+    `auto_delete`: it is removed when the command has ended and nobody else is in it. `join`: the
+    command is in the namespaces that are pinned by that name. Without these two the command takes
+    this process's place, and nothing returns. Raises CommandNotFound and NotExecutable before
+    anything is touched.
     """
-    command = Command(words)
-    if auto_delete or session.dry_run:
+    command = Command(words, _joining(session, join) if join else PLAIN)
+    if auto_delete or join or session.dry_run:
 
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
-            return Planned(container, _entering(session, container, create))
+            steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}")]
+            return Planned(container, _entering(session, container, create), steps if join else [])
 
         return spawn(session, command, plan, tidy=tidying(session, False) if auto_delete else None)
     done = Done(session.backend)
@@ -51,6 +57,20 @@ def run(
     except BaseException as err:
         session.take_back(done, err)
         raise
+
+
+def _joining(session: Session, name: str) -> Birth:
+    try:
+        return session.backend.join(name)
+    except FileNotFoundError as err:
+        raise NotFound(
+            f"no namespaces are pinned as {name!r}", hint="pcont pins shows what there is"
+        ) from err
+
+
+def _told(session: Session, name: str) -> str:
+    files = session.backend.pins().get(name, {})
+    return "nsenter " + " ".join(f"--{option(kind)}={file}" for kind, file in files.items())
 
 
 def _become(session: Session, command: Command) -> NoReturn:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pcont import explain, signals, standin
+from pcont.backend import Birth
 from pcont.errors import PcontError
 from pcont.hierarchy import Container, present
 from pcont.ops.containers import beneath, removals
-from pcont.process import PLAIN, Birth, Child, find_program
+from pcont.process import PLAIN, Child, find_program
 from pcont.session import Session
 from pcont.steps import Done, Step
+from pcont.steps.apart import refused
 from pcont.steps.attach import Enter
 
 
@@ -96,13 +98,13 @@ def _start(
     until_the_end: contextlib.ExitStack,
 ) -> tuple[Container, Child]:
     """A child in its place that has become the command; nothing is left where it could not."""
-    child = Child(
-        command.program,
-        command.words,
-        session.backend.environment(),
-        birth=command.birth,
-        init=command.init,
-    )
+    try:
+        environment = session.backend.environment()
+        child = Child(command.program, command.words, environment, command.birth, command.init)
+    except OSError as err:
+        raise refused(err, f"start {command.words[0]}") from err
+    if command.birth.note:
+        session.warn(command.birth.note)
     done = Done(session.backend)
     try:
         with session.turn():

@@ -166,12 +166,18 @@ class Attribute(Fact):
 
 @dataclass
 class Mark(Step):
-    """Keep a fact of pcont's with a container; None removes it."""
+    """Keep a fact of pcont's with a container; None removes it.
+
+    `without`: what is to be known where it may not be kept and can be done without, as by the root
+    of a user namespace, who may not write such attributes.
+    """
 
     place: Place
     name: str
     text: str | None
     doing: str
+    without: str = ""
+    missed: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         where = quote(backend.show(self.place))
@@ -181,5 +187,13 @@ class Mark(Step):
 
     def do(self, backend: Backend, memory: Memory) -> None:
         before = backend.attributes(self.place).get(self.name)
-        with memory.of(Attribute(self.place, self.name, before)):
-            backend.set_attribute(self.place, self.name, self.text)
+        try:
+            with memory.of(Attribute(self.place, self.name, before)):
+                backend.set_attribute(self.place, self.name, self.text)
+        except PermissionError:
+            if not self.without:
+                raise
+            self.missed = True
+
+    def notes(self) -> list[str]:
+        return [self.without] if self.missed else []

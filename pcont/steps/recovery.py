@@ -9,6 +9,7 @@ from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
 from pcont.errors import PcontError, Unsupported
 from pcont.journal import VERSION, Abandoned, abandoned, decode
 from pcont.records import Recovered
+from pcont.steps.apart import NotPinned
 from pcont.steps.attach import Entered, Origin
 from pcont.steps.containers import Absent, Attribute, Present
 from pcont.steps.drain import Drained, Route
@@ -20,7 +21,7 @@ from pcont.steps.settings import Affinities, Setting, Value, Written
 
 FACTS = (
     *(Absent, Present, Attribute, Value, Written, Affinities, Entered, Drained, Inside, Outside),
-    *(Directory, NoDirectory, Mounted, NotMounted, Stopped),
+    *(Directory, NoDirectory, Mounted, NotMounted, Stopped, NotPinned),
 )
 PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
 KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}

@@ -28,9 +28,12 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "set_attribute": (ENOSPC, EPERM),
     "set_owners": (EPERM,),
     "kill": (EPERM,),
+    "pin": (ENOSPC, EPERM),
+    "unpin": (EBUSY, EPERM),
     "set_affinity": (EINVAL, ESRCH),
 }
 LOOKING = {
+    *("namespaces", "separate", "join", "pins", "pin_path"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *(
         "missing",
