@@ -31,7 +31,7 @@ from pcont.backend import (
 )
 from pcont.errors import Unsupported
 from pcont.family import Family
-from pcont.proc import Proc, machine, no_task, read_text
+from pcont.proc import Proc, machine, no_task, on_top, read_text
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
 
@@ -72,7 +72,7 @@ class Cgroupfs:
 
     def trees(self) -> tuple[Tree, ...]:
         known = [one.name for one in procfs.controllers(self._cgroups())]
-        seen = [line for line in self._mounts() if line.type == "cgroup" and _on_top(line)]
+        seen = [line for line in self._mounts() if line.type == "cgroup" and on_top(line)]
         found = procfs.trees(self.proc.text("self/cgroup"), seen, known)
         self._trees = {tree.id: tree for tree in found}
         return found
@@ -410,12 +410,3 @@ class Cgroupfs:
 def _preference(mount: Mount) -> tuple[bool, bool, int]:
     """Where one can write is better, then prefixed names, then more of the tree."""
     return not mount.writable, not mount.prefixed, len(mount.root)
-
-
-def _on_top(line: procfs.MountLine) -> bool:
-    """Whether the mount can be seen: a later one may lie over it, and rights may be lacking."""
-    try:
-        device = os.stat(line.point).st_dev
-    except OSError:
-        return False
-    return line.device == f"{os.major(device)}:{os.minor(device)}"

@@ -15,7 +15,7 @@ from functools import partial
 
 from pcont import procfs, syscalls
 from pcont.backend import Apart, IdRange, is_outside
-from pcont.proc import Proc
+from pcont.proc import Proc, on_top
 
 # linux/sched.h
 FLAGS = {
@@ -49,6 +49,8 @@ class Unshared:
         self.is_init = "pid" in apart.kinds
 
     def fork(self) -> int:
+        if "net" in self._apart.kinds:
+            import pyroute2  # noqa: F401  it takes its time: here nobody waits for his turn
         first = [kind for kind in AT_BIRTH if kind in self._apart.kinds]
         if not first:
             return os.fork()
@@ -252,7 +254,7 @@ def _own_mounts(hidden: str, proc: bool) -> None:
             syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
     known_names = [one.name for one in procfs.controllers(Proc().text("cgroups"))]
     for line in lines:
-        if is_outside(line.root) and line.type in ("cgroup", "cgroup2"):
+        if is_outside(line.root) and line.type in ("cgroup", "cgroup2") and on_top(line):
             _uncover(line.point)
             options = procfs.selecting(line, known_names)
             syscalls.mount(line.source, line.point, line.type, options, _PROC_FLAGS)

@@ -104,6 +104,15 @@ def read_text(file: str) -> str:
         return stream.read()
 
 
+def on_top(line: procfs.MountLine) -> bool:
+    """Whether the mount can be seen: a later one may lie over it, and rights may be lacking."""
+    try:
+        device = os.stat(line.point).st_dev
+    except OSError:
+        return False
+    return line.device == f"{os.major(device)}:{os.minor(device)}"
+
+
 def machine(sys: str = "/sys") -> Machine:
     """The CPUs and memory nodes; a kernel without NUMA has node 0."""
     return Machine(

@@ -245,3 +245,17 @@ def test_a_journal_of_another_version_is_refused_and_stays(model: Crashing) -> N
 def test_without_a_directory_there_is_nothing_to_recover(model: Crashing) -> None:
     assert list(abandoned("")) == []
     assert list(abandoned("/no/such/place")) == []
+
+
+def test_what_was_done_in_other_namespaces_is_left_to_those(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the same paths and pids are others."""
+    with monkeypatch.context() as patch:
+        patch.setattr("pcont.journal.view", lambda: "cgroup:[1] mnt:[2] pid:[3]")
+        Make(A, "create a").do(model, memory(model))
+        crash(model)
+    assert pending(model) == []
+    assert list(recover(model)) == []
+    assert model.children(Place("name=n")) == ["a"]
+    assert len(files(model)) == 1

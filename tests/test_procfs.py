@@ -7,11 +7,15 @@ import pytest
 from pcont.backend import Controller, Mount, Tree, source
 from pcont.procfs import (
     CpuTime,
+    capabilities,
     controllers,
     cpu_time,
+    heeds,
     memberships,
     mount_lines,
+    pins,
     point_of,
+    selecting,
     task,
     trees,
     unescape,
@@ -229,6 +233,37 @@ def test_a_mount_without_prefix_is_known_as_such() -> None:
     assert [one.prefixed for one in found.mounts] == [False, True]
 
 
+@pytest.mark.parametrize(("root", "seen"), [("/..", 0), ("/../..", 0), ("/..x", 1), ("/a", 1)])
+def test_what_is_rooted_above_a_cgroup_namespace_cannot_be_reached(root: str, seen: int) -> None:
+    (tree,) = mounted(line("cpuset", root=root), own="3:cpuset:/\n")
+    assert len(tree.mounts) == seen
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("cpu,cpuacct", "cpu,cpuacct"),
+        ("xattr,release_agent=/x,name=jobs", "none,name=jobs"),
+        ("cpuset,clone_children,name=jobs", "cpuset,name=jobs"),
+        ("nsdelegate", ""),
+    ],
+)
+def test_some_options_say_which_hierarchy_it_is(options: str, words: str) -> None:
+    assert selecting(mount_lines(line(options))[0], KNOWN) == words
+
+
+def test_pins_are_mounts_below_their_directory() -> None:
+    lines = (
+        "50 1 0:50 / /run/pcont/ns/box rw - tmpfs pcont rw",
+        "51 50 0:4 net:[4026532182] /run/pcont/ns/box/net rw - nsfs nsfs rw",
+        "52 50 0:4 ipc:[4026532183] /run/pcont/ns/box/ipc rw - nsfs nsfs rw",
+        "53 1 0:51 / /run/pcont/ns/half rw - tmpfs pcont rw",
+        "54 1 0:4 net:[4026532184] /run/netns/other rw - nsfs nsfs rw",
+    )
+    found = pins(mount_lines("".join(f"{one}\n" for one in lines)), "/run/pcont/ns")
+    assert found == {"box": ["ipc", "net"], "half": []}
+
+
 def test_a_mount_that_cannot_be_written_is_known_as_such() -> None:
     read_only = line("cpuset", "/ro").replace("rw,relatime", "ro,relatime")
     frozen = line("cpuset", "/odd").replace("rw,cpuset", "ro,cpuset")
@@ -346,3 +381,19 @@ def test_this_process_is_read_as_it_is() -> None:
     pid = int(text.split()[0])
     assert task(text, pid).state in "RS"
     assert not task(text, pid).kernel
+
+
+STATUS = "Name:\tsh\nSigBlk:\t{}\nSigIgn:\t{}\nSigCgt:\t{}\nCapEff:\t0000000000200000\n"
+
+
+@pytest.mark.parametrize("mask", range(3))
+def test_a_signal_is_heeded_where_it_is_blocked_ignored_or_caught(mask: int) -> None:
+    masks = [f"{0:016x}"] * 3
+    assert not heeds(STATUS.format(*masks), 15)
+    masks[mask] = f"{1 << 14:016x}"
+    assert heeds(STATUS.format(*masks), 15)
+    assert not heeds(STATUS.format(*masks), 14)
+
+
+def test_capabilities_are_bits() -> None:
+    assert capabilities(STATUS.format(0, 0, 0)) == 1 << 21

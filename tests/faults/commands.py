@@ -77,6 +77,12 @@ def caller_inside(scene: Scene) -> None:
         scene.ok("attach {t}:{inside} {self}")
 
 
+def pinned(scene: Scene) -> None:
+    """Namespaces that a command has left."""
+    caller_inside(scene)
+    scene.ok("clone --ns uts,net {t} --pin {t} -- true")
+
+
 def single(scene: Scene) -> None:
     scene.ok("mount -o none --name {t} --release-agent /bin/true {dir}/a/b")
 
@@ -181,6 +187,13 @@ ROWS = (
         between="create -i {t}:{inside}/node_1",
     ),
     Row("clone --keep -- command", caller_inside, "clone --keep {t} -- true"),
+    Row(
+        "clone --ns --pin -- command",
+        caller_inside,
+        "clone --ns cgroup,mnt,pid {t} --pin {t} -- true",
+        between="clone --keep --ns cgroup,mnt,pid {t} --pin {t} -- true",
+    ),
+    Row("unpin", pinned, "unpin {t}"),
     Row("run --create", settled, "run --create {t}:/x/y -- true"),
     Row(
         "run --create --auto-delete",

@@ -140,6 +140,8 @@ class Scene:
 
     def _clear_kernel(self) -> None:
         backend = self.pcont.backend()
+        if self.name in backend.pins():
+            backend.unpin(self.name)
         self._go_home(backend)
         for tree in backend.trees():
             root = Place(tree.id)

@@ -42,6 +42,8 @@ def observe(scene: Scene, *, tasks: bool = True) -> State:
             state[f"{tree.id} keeps"] = "; ".join(line for line in kept if scene.name in line)
         for place in _containers(scene, backend, tree):
             state.update(_container(scene, backend, place, tasks))
+    pins = backend.pins().get(scene.name, {})
+    state.update({f"{scene.name} pins {kind}": "" for kind in pins})
     state.update({_directory(path): "" for path in _directories(scene, backend)})
     if tasks:
         for label, task in scene.threads():
