@@ -89,6 +89,21 @@ class Proc:
         """Whether this process has CAP_SYS_ADMIN."""
         return bool(procfs.capabilities(self.text("self/status")) >> CAP_SYS_ADMIN & 1)
 
+    def answers(self, pid: int, number: int) -> bool | None:
+        """Whether a process catches or ignores a signal; None where it may be about to take it.
+
+        That is so where a thread blocks it, or waits for it: during sigtimedwait(2) the kernel does
+        not show that it is blocked (kernel/signal.c, do_sigtimedwait()).
+        """
+        bit = 1 << (number - 1)
+        for task in self.threads(pid):
+            found = procfs.signals(self.of(task, "status"))
+            if (found.caught | found.ignored) & bit:
+                return True
+            if (found.blocked | found.pending) & bit or "sigtimedwait" in self.of(task, "wchan"):
+                return None
+        return False
+
     def exists(self, task: int) -> bool:
         """Whether there is such a task, be it as a zombie."""
         return os.path.exists(f"{self.root}/{task}")

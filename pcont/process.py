@@ -11,7 +11,7 @@ from errno import ENOENT, errorcode
 from functools import partial
 from typing import NoReturn
 
-from pcont import procfs, signals
+from pcont import signals
 from pcont.backend import Birth
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
 from pcont.proc import Proc
@@ -27,6 +27,7 @@ FORWARDED = (
 
 SI_KERNEL = 0x80  # sigaction(2)
 HEARING = 1.0  # seconds
+PAUSE, LOOKS = 0.02, 10  # how long, and how often, an init may be about to take a signal
 
 _GO = b"g"
 _SETTLED = b"+"
@@ -94,6 +95,7 @@ class Child:
         self.program = program
         self._is_init = birth.is_init
         self._settled = False
+        self._doubts: dict[int, int] = {}
         self._ended_by = 0
         wait, self._tell = os.pipe()
         self._hear, report = os.pipe()
@@ -163,7 +165,7 @@ class Child:
     def wait(self) -> int:
         """Its exit status, or 128+N; signals meant for it are passed on."""
         try:
-            code = os.waitstatus_to_exitcode(_attend(self.pid, self._pass_on))
+            code = os.waitstatus_to_exitcode(_attend(self.pid, self._pass_on, self._doubt))
         finally:
             self._unblock()
         if code == -signal.SIGKILL and self._ended_by:
@@ -173,26 +175,44 @@ class Child:
     def _pass_on(self, number: int, heard: bool) -> None:
         """Hand a signal on; `heard`: it has been sent to the command, too."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._is_init and not self._heeds(number):
-                # The kernel keeps an init from what ends any other process; its caller need not.
-                self._ended_by = number
-                os.kill(self.pid, signal.SIGKILL)
-            elif not heard:
+            if not heard:
                 os.kill(self.pid, number)
+        if self._is_init:
+            self._doubts[number] = LOOKS
 
-    def _heeds(self, number: int) -> bool:
-        """Whether it does anything but what a process does by default: to end."""
-        return procfs.heeds(Proc().of(self.pid, "status"), number)
+    def _doubt(self) -> bool:
+        """End an init by what would have ended any other process; whether to look again soon.
+
+        The kernel lets no signal reach an init that it does nothing about. Shells block all of
+        them for a moment whenever they start something: so it is looked more than once.
+        """
+        for number, looks in list(self._doubts.items()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                answer = Proc().answers(self.pid, number)
+                if answer is False:
+                    self._ended_by = number
+                    os.kill(self.pid, signal.SIGKILL)
+                self._doubts[number] = looks - 1 if answer is None else 0
+            if not self._doubts[number]:
+                del self._doubts[number]
+        return bool(self._doubts)
 
 
-def _attend(pid: int, pass_on: Callable[[int, bool], None], orphans: bool = False) -> int:
+def _attend(
+    pid: int,
+    pass_on: Callable[[int, bool], None],
+    look: Callable[[], bool] = lambda: False,
+    orphans: bool = False,
+) -> int:
     """Wait for a child with signals blocked, and pass them on; its status as wait(2) has it.
 
-    `orphans`: others that end are reaped, too.
+    `look`: called after each of them; whether to be called soon again. `orphans`: others that end
+    are reaped, too.
     """
     while (status := _reap(pid, orphans)) is None:
         # Not for ever: in a program with threads, SIGCHLD may be another one's to hear.
-        arrived = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, HEARING)
+        pause = PAUSE if look() else HEARING
+        arrived = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, pause)
         if arrived and arrived.si_signo != signal.SIGCHLD:
             by_terminal = arrived.si_code == SI_KERNEL and arrived.si_signo in FROM_THE_TERMINAL
             pass_on(arrived.si_signo, by_terminal)

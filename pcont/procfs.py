@@ -154,11 +154,23 @@ def capabilities(status: str) -> int:
     return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
 
 
-def heeds(status: str, number: int) -> bool:
-    """Whether a process catches, blocks or ignores a signal, by its /proc/PID/status."""
+@dataclass(frozen=True)
+class Signals:
+    """What a /proc/TID/status says of signals, each a bit of these: 1 << (number - 1)."""
+
+    pending: int
+    blocked: int
+    ignored: int
+    caught: int
+
+
+def signals(status: str) -> Signals:
+    """Those of a task; of its process, too, where they are pending."""
     fields = dict(line.split(":", 1) for line in lines(status))
-    masks = (int(fields[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
-    return any(mask >> (number - 1) & 1 for mask in masks)
+    own, shared, blocked, ignored, caught = (
+        int(fields[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    )
+    return Signals(own | shared, blocked, ignored, caught)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ import pytest
 
 from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
+from pcont.proc import Proc
 from pcont.process import FORWARDED, Child, find_program, refused
+from tests.waiting import eventually
 
 
 def program(path: Path, text: str = "#!/bin/sh\nexit 0\n", mode: int = 0o755) -> str:
@@ -175,6 +177,7 @@ def test_signals_that_python_ignores_are_not_ignored_in_the_command() -> None:
 # it waits is lost on it. The command answers a signal with 9, and none with 5.
 WAITING = """
 import signal, sys
+from pcont.proc import Proc
 from pcont.process import FORWARDED, Child
 for number in FORWARDED:
     signal.signal(number, lambda number, frame: None)
@@ -244,3 +247,25 @@ def test_signals_are_heard_again_after_the_wait() -> None:
     child.start()
     assert child.wait() == 3
     assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == before
+
+
+@pytest.mark.parametrize(
+    ("setup", "answer"),
+    [
+        ("", False),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", True),
+        ("signal.signal(signal.SIGTERM, lambda *_: None)", True),
+        ("signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})", None),
+        ("threading.Thread(target=signal.sigwait, args=[{signal.SIGTERM}]).start()", None),
+    ],
+)
+def test_it_is_seen_from_outside_whether_a_signal_is_answered(
+    setup: str, answer: bool | None
+) -> None:
+    script = f"import signal, sys, threading\n{setup}\nprint(1, flush=True)\nsys.stdin.read()"
+    words = [sys.executable, "-c", script]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert eventually(lambda: Proc().answers(process.pid, signal.SIGTERM) is answer)
+        process.kill()

@@ -10,12 +10,12 @@ from pcont.procfs import (
     capabilities,
     controllers,
     cpu_time,
-    heeds,
     memberships,
     mount_lines,
     pins,
     point_of,
     selecting,
+    signals,
     task,
     trees,
     unescape,
@@ -383,17 +383,13 @@ def test_this_process_is_read_as_it_is() -> None:
     assert not task(text, pid).kernel
 
 
-STATUS = "Name:\tsh\nSigBlk:\t{}\nSigIgn:\t{}\nSigCgt:\t{}\nCapEff:\t0000000000200000\n"
+STATUS = "Name:\tsh\nSigPnd:\t1\nShdPnd:\t2\nSigBlk:\t4\nSigIgn:\t8\nSigCgt:\t{:016x}\n"
 
 
-@pytest.mark.parametrize("mask", range(3))
-def test_a_signal_is_heeded_where_it_is_blocked_ignored_or_caught(mask: int) -> None:
-    masks = [f"{0:016x}"] * 3
-    assert not heeds(STATUS.format(*masks), 15)
-    masks[mask] = f"{1 << 14:016x}"
-    assert heeds(STATUS.format(*masks), 15)
-    assert not heeds(STATUS.format(*masks), 14)
+def test_signals_are_bits_and_pending_for_a_task_or_its_process() -> None:
+    found = signals(STATUS.format(1 << 14))
+    assert (found.pending, found.blocked, found.ignored, found.caught) == (3, 4, 8, 1 << 14)
 
 
 def test_capabilities_are_bits() -> None:
-    assert capabilities(STATUS.format(0, 0, 0)) == 1 << 21
+    assert capabilities("Name:\tsh\nCapEff:\t0000000000200000\n") == 1 << 21
