@@ -281,6 +281,9 @@ class Simulated(Protocol):
     def plug(self, cpus: Ids, nodes: Ids) -> None:
         """These are online from now on; EINVAL where one of them is nothing."""
 
+    def mount_cpuset(self, point: str) -> None:
+        """mount(2) of type cpuset: that alone, with bare names, and a release agent of its own."""
+
     def module(self, name: str, text: str | None = None) -> str:
         """A parameter of a subsystem's below /sys/module, which is written first if there is text.
 

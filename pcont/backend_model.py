@@ -275,11 +275,13 @@ class ModelTree:
     controllers: tuple[str, ...]
     name: str = ""
     mounts: list[Mount] = field(default_factory=list)
+    bare: bool = field(init=False)
     tables: list[Subsystem] = field(init=False)
     rows: dict[str, ControlFile] = field(init=False)
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bare = self.model.dialect.bare
         load = self.model.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
@@ -293,14 +295,11 @@ class ModelTree:
 
     def called(self, file: str) -> str:
         """The name of a file that may be meant by its bare one."""
-        if file in self.rows or not self.model.dialect.bare:
-            return file
-        return next((row.name for row in self.rows.values() if row.v6 == file), file)
+        return f"cpuset.{file}" if self.bare and f"cpuset.{file}" in self.rows else file
 
     def spelled(self, file: str) -> str:
         """The name that a file has in the directory of a container."""
-        row = self.rows.get(file)
-        return row.v6 if row and row.v6 and self.model.dialect.bare else file
+        return file.removeprefix("cpuset.") if self.bare and file in self.rows else file
 
     @property
     def machine(self) -> Machine:
@@ -1154,6 +1153,15 @@ class Model:
                     self._move(self.known[task], node.parent)
         for task in node.tasks:
             self.known[task].cpus = node.value("cpuset.cpus")
+
+    def mount_cpuset(self, point: str) -> None:
+        new = all(tree.controllers != ("cpuset",) or tree.name for tree in self.active)
+        self.mount(TreeRequest(("cpuset",)), point, "cpuset")
+        tree, _ = self._mounted(point)
+        # Today's kernels have options for this, and options are for a new hierarchy.
+        if new or self.dialect.bare:
+            tree.bare = True
+            tree.root.values[AGENT] = "/sbin/cpuset_release_agent"
 
     def module(self, name: str, text: str | None = None) -> str:
         row = next(

@@ -148,6 +148,22 @@ def close(app: App, pid: int, files: Sequence[int]) -> None:
     app.show(session, files)
 
 
+@sim.verb("pcont sim mount-cpuset /dev/cpuset", name="mount-cpuset")
+@click.argument("mountpoint")
+@pass_app
+def mount_cpuset(app: App, mountpoint: str) -> None:
+    """Mount the file system `cpuset`.
+
+    That is cpuset alone, with the bare names and the release agent that programs older than
+    containers expect. Prints the mount point.
+    """
+    from pcont.ops import playing
+
+    session = app.session()
+    where = playing.mount_cpuset(session, mountpoint)
+    app.show(session, where, lambda: click.echo(where))
+
+
 @sim.verb("pcont sim param numtasks.total_numtasks=1000")
 @click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
 @pass_app

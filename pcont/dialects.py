@@ -39,7 +39,7 @@ class Dialect:
 
     `controllers`: in the order in which a hierarchy names them. `table`: the files of a subsystem,
     without a name those of every container. `keeps`: pcont keeps what this kernel lacks. `bare`:
-    files may have a name without their subsystem's (`ControlFile.v6`).
+    the files of cpuset have names without it.
 
     Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
     all, None where that means all, as the word `all` does. `named`: hierarchies can have names.

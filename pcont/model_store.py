@@ -224,6 +224,7 @@ def _tree(tree: ModelTree) -> dict[str, Any]:
         "number": tree.number,
         "controllers": tree.controllers,
         "name": tree.name,
+        "bare": tree.bare,
         "mounts": [vars(mount) for mount in tree.mounts],
         "containers": [_container(node) for node in tree.root.all()],
     }
@@ -275,6 +276,7 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     nodes: dict[int, dict[str, Node]] = {0: {"/": model.unbound.root}}
     for facts in state["trees"]:
         tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
+        tree.bare = bool(facts.get("bare", model.dialect.bare))
         tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
         nested = "containers" not in facts
         nodes[tree.number] = _fill(

@@ -41,6 +41,7 @@ LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "docto
 PLAYING = {
     *("sim fork", "sim thread", "sim exit", "sim work", "sim machine"),
     *("sim open", "sim close", "sim param", "sim proc", "sim notified", "sim unshare"),
+    "sim mount-cpuset",
 }
 NOBODY = str(1 << 22)
 PLAYED = "5000000"  # the first task that is played
@@ -108,12 +109,14 @@ DONE: dict[str, tuple[str, ...]] = {
     "sim proc": ("cgroups",),
     "sim notified": (),
     "sim unshare": (PLAYED,),
+    "sim mount-cpuset": ("/dev/cpuset",),
 }
 
 # What has to be there for the latter.
 BEFORE: dict[str, tuple[str, ...]] = {
     "move": ("attach", "jobs:/a", str(os.getpid())),
     "unbind": ("bind", "jobs", "freezer"),
+    "sim mount-cpuset": ("umount", "jobs"),
     **dict.fromkeys(
         ("sim thread", "sim exit", "sim work", "sim open", "sim close", "sim unshare"),
         ("sim", "fork", "--count", "2"),
@@ -121,6 +124,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "unpin": ("clone", "jobs", "--ns", "net", "--pin", "box", "--", "true"),
 }
 THEN: dict[str, tuple[str, ...]] = {"sim close": ("sim", "open", PLAYED)}
+FIRST: dict[str, tuple[str, ...]] = {"sim mount-cpuset": ("rm", "jobs:/a")}
 
 every_command = pytest.mark.parametrize("name", COMMANDS)
 each_changing = pytest.mark.parametrize("name", sorted(CHANGING))
@@ -321,7 +325,7 @@ def planned(answer: Answer) -> list[str]:
 
 
 def prepare(pcont: Run, name: str) -> None:
-    for words in (before[name] for before in (BEFORE, THEN) if name in before):
+    for words in (before[name] for before in (FIRST, BEFORE, THEN) if name in before):
         assert pcont(*words).status == 0
 
 
@@ -619,6 +623,18 @@ def test_whom_a_release_agent_would_have_been_told_of(pcont: Run) -> None:
     assert pcont("sim", "notified").out == ""
     pcont("sim", "exit", PLAYED)
     assert pcont("sim", "notified").out == "/sbin/tidy\t/a/b\n"
+
+
+def test_the_old_file_system_has_bare_names(pcont: Run) -> None:
+    assert pcont("sim", "mount-cpuset", "/dev/cpuset").status == 5  # bound with others
+    pcont("rm", "jobs:/a")
+    pcont("umount", "jobs")
+    assert pcont("sim", "mount-cpuset", "/dev/cpuset").out == "/dev/cpuset\n"
+    assert pcont("get", "cpuset:/", "release_agent").out == "/sbin/cpuset_release_agent\n"
+    assert pcont("create", "-i", "/dev/cpuset/a", "-s", "cpus=0").status == 0
+    assert pcont("get", "/dev/cpuset/a", "cpus", "cpuset.effective_cpus").out == (
+        "cpus=0\neffective_cpus=0\n"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(PLAYING))

@@ -356,6 +356,19 @@ def test_no_word_and_all_mean_every_subsystem(model: Machine2006) -> None:
     assert len(tree.mounts) == 3
 
 
+def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) -> None:
+    model.put("cpuset", "/one")
+    model.write(Place("cpuset"), "release_agent", "/agent")
+    model.make_directory("/dev/cpuset")
+    model.mount_cpuset("/dev/cpuset")
+    assert len(model.trees()[0].mounts) == 2
+    assert model.read(Place("cpuset"), "release_agent") == "/sbin/cpuset_release_agent\n"
+    for point in ("/one", "/dev/cpuset"):
+        model.umount(point)
+    model.put("cpuset,bc", "/two")
+    refused(errno.EBUSY, model.mount_cpuset, "/dev/cpuset")
+
+
 def test_hierarchies_have_no_names(model: Machine2006) -> None:
     model.make_directory("/m")
     refused(errno.ENOENT, model.mount, TreeRequest(("bc",), "jobs"), "/m", "x")
@@ -1045,6 +1058,7 @@ def test_what_is_refused_has_its_exit_status(
     assert pcont("mount -o bc /4") == 8
     assert pcont("mount -o bc --name jobs /4") == 3
     assert pcont("--dialect v1 hierarchies") == 6
+    assert pcont("sim mount-cpuset /dev/cpuset") == pcont("umount /dev/cpuset --foreign") == 0
     assert pcont("create cpuset:/a") == 0
     assert pcont("set cpuset:/a cpus=x") == 7
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EOPNOTSUPP
@@ -92,6 +93,22 @@ def close(session: Session, task: int, files: Iterable[int]) -> None:
         for file in files:
             with _acting(session, task, f"close {file}"):
                 stage.close_one(task, file)
+
+
+def mount_cpuset(session: Session, point: str) -> str:
+    """A mount of type cpuset: bare names, and a release agent of its own; the mount point.
+
+    Raises Busy where cpuset is bound with others.
+    """
+    with _played(session) as stage:
+        where = session.backend.resolve(os.path.abspath(point))
+        try:
+            for directory in session.backend.missing(where):
+                session.backend.make_directory(directory)
+            stage.mount_cpuset(where)
+        except OSError as err:
+            raise from_oserror(err, f"mount cpuset at {where}") from err
+        return where
 
 
 def parameters(session: Session, words: Iterable[str]) -> list[Value]:
