@@ -58,14 +58,18 @@ class Counts(NamedTuple):
     unused: int | None
 
 
+DONT_CARES = Counts(None, None, None)
+
+
 def counts(site: Modelled) -> Counts:
     """What follows from the shares, from the root on (4.4)."""
+    total = site.parameter(TOTAL)
+    if total == UNLIMITED:
+        return DONT_CARES  # as that of nothing is, all the way down
     lineage, here = [site], site
     while here.parent:
         here = here.parent
         lineage.insert(0, here)
-    number = here.parameter(TOTAL)
-    total = None if number == UNLIMITED else number
     found = Counts(total, total, total)
     for above, below in pairwise(lineage):
         found = _below(found, shares(above), below)
