@@ -35,17 +35,9 @@ CHANGING: dict[str, tuple[int, ...]] = {
 LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
-    *(
-        "missing",
-        "default_directory",
-        "resolve",
-        "children",
-        "files",
-        "read",
-        "attributes",
-        "owners",
-    ),
-    *("show", "task", "membership", "threads", "affinity", "family", "thawing", "journals"),
+    *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
+    *("owners", "show", "task", "membership", "threads", "affinity", "family", "thawing"),
+    "journals",
 }
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
 
