@@ -444,8 +444,7 @@ class Model:
 
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
         tree = ModelTree(self, self._number(point), request.controllers, request.name)
-        if self.dialect.stays:
-            _carry(self.unbound.root, tree.root, tree)
+        _carry(self.unbound.root, tree.root, tree)
         self.active.append(tree)
         for word, _, text in (word.partition("=") for word in request.more):
             if file := AS_MOUNTED.get(word):
@@ -471,8 +470,7 @@ class Model:
         tree.mounts.remove(mount)
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
-            if self.dialect.stays:
-                _carry(tree.root, self.unbound.root, tree)
+            _carry(tree.root, self.unbound.root, tree)
             for task in tree.root.tasks:
                 del self.known[task].nodes[tree.number]
             for name in [name for name, one in self.metered.items() if one is tree]:
@@ -1003,9 +1001,9 @@ class Model:
             node.charge(cpu % self.hardware.cpu_limit, user, system)
 
     def _holding(self, name: str) -> list[ModelTree]:
-        """The hierarchy that a subsystem is bound to; where it stays, the place of unbound ones."""
+        """The hierarchy that a subsystem is bound to, else the place of unbound ones."""
         bound = [tree for tree in self.active if name in tree.controllers]
-        return bound or ([self.unbound] if self.dialect.stays else [])
+        return bound or [self.unbound]
 
     def _accounts(self, task: Known) -> Iterator[Node]:
         for tree in self._holding("cpuacct"):
@@ -1232,7 +1230,7 @@ class Model:
 
 
 def _carry(source: Node, target: Node, tree: ModelTree) -> None:
-    """What subsystems have in one root goes with them to another one."""
+    """What subsystems have in one root goes with them to another one: a kernel has it for good."""
     for table in tree.tables:
         for file in table.by_name if table.name else ():
             if file in source.values:

@@ -43,8 +43,7 @@ class Dialect:
 
     Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
     all, None where that means all, as the word `all` does. `named`: hierarchies can have names.
-    `slots`: so many of them there can be (else ENOSPC), 0 for any number. `stays`: an unbound
-    subsystem keeps the state that it had in the root.
+    `slots`: so many of them there can be (else ENOSPC), 0 for any number.
 
     Attaching: `number` reads the id of a task from what was written, `no_number` is the errno where
     it is none. `fixed`: some kernel threads may not be moved. `zombies`: who has ended may be
@@ -71,7 +70,6 @@ class Dialect:
     nothing: int | None
     named: bool
     slots: int
-    stays: bool
     number: Callable[[str], int]
     no_number: int
     fixed: bool
@@ -148,7 +146,6 @@ V1 = Dialect(
     nothing=EINVAL,
     named=True,
     slots=0,
-    stays=False,
     number=_v1_number,
     no_number=EINVAL,
     fixed=True,
@@ -177,7 +174,6 @@ V6 = Dialect(
     nothing=None,
     named=False,
     slots=3,  # CONFIG_MAX_CONTAINER_HIERARCHIES is 4, and one is where the unbound ones are
-    stays=True,
     number=first_number,
     no_number=EIO,
     fixed=False,

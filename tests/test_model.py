@@ -163,6 +163,18 @@ def test_options_are_for_a_new_hierarchy_only() -> None:
     assert model.read(root, "cgroup.clone_children") == "1\n"
 
 
+def test_what_a_subsystem_has_in_its_root_outlives_the_hierarchy() -> None:
+    """Tried on Linux 6.1: the root of a subsystem is there for good, and what is core is not."""
+    model = Model()
+    mount(model, "/one", "cpuset", "pids")
+    for file, text in (("cpuset.cpu_exclusive", "0"), ("notify_on_release", "1")):
+        model.write(Place("cpuset,pids"), file, text)
+    model.umount("/one")
+    mount(model, "/two", "cpuset")
+    assert model.read(Place("cpuset"), "cpuset.cpu_exclusive") == "0\n"
+    assert model.read(Place("cpuset"), "notify_on_release") == "0\n"
+
+
 def test_who_has_a_file_open_keeps_it_mounted(model: Model, sleeper: int) -> None:
     entering = model.enter(A, [sleeper, sleeper])
     next(entering)
