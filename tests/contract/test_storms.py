@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
-from tests.loads import Bomb, NoCompiler, Storm, built, running
+from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
 from tests.loads.arena import Arena, Census, arena
 from tests.loads.trials import adoption, explosion
 
@@ -26,7 +26,7 @@ Arenas = Callable[..., AbstractContextManager[Arena]]
 def trees(kernel: Pcont, name: str) -> Arenas:
     """Makes arenas: so many trees of names beside those of controllers."""
     try:
-        built("storm")
+        built(SOURCES / "storm.c")
     except NoCompiler as err:
         if MUST:
             raise

@@ -47,13 +47,15 @@ class NoCompiler(Exception):
 
 
 @functools.cache
-def built(name: str) -> Path:
-    """The program of a load, compiled once for this process and gone with it."""
+def built(source: Path) -> Path:
+    """The program of a source, compiled once for this process and gone with it."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise NoCompiler(f"no C compiler for tests/loads: apt-get install {' '.join(PACKAGES)}")
-    program = _folder() / name
-    command = [compiler, *FLAGS, "-o", str(program), str(SOURCES / f"{name}.c")]
+        raise NoCompiler(
+            f"no C compiler for the programs of tests: apt-get install {' '.join(PACKAGES)}"
+        )
+    program = _folder() / source.stem
+    command = [compiler, *FLAGS, "-o", str(program), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise NoCompiler(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
@@ -74,7 +76,7 @@ class Load:
     session = False  # whether it is started in a session of its own, like somebody else's
 
     def __init__(self, *words: object, slots: int = 0) -> None:
-        program = built(self.program)
+        program = built(SOURCES / f"{self.program}.c")
         size = (HEADER + slots * SLOT) * 8
         table = os.memfd_create(self.program)
         try:

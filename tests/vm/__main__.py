@@ -21,7 +21,7 @@ from .report import Report, merge_junit, read_junit
 LOST = 128
 NOT_PREPARED = 2
 KEPT_RUNS = 20
-KERNEL_TESTS = ("tests/contract",)
+KERNEL_TESTS = ("tests/contract", "tests/walks")
 
 EPILOG = """\
 Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x

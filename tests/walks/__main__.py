@@ -1,0 +1,43 @@
+"""python -m tests.walks: many random walks, and what they have hit."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+
+from tests.walks.tally import Tally
+from tests.walks.walk import shrink, walk
+from tests.walks.worlds import ground
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.walks", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="how many walks (%(default)s)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (%(default)s)")
+    parser.add_argument("--steps", type=int, default=500, help="steps of each (%(default)s)")
+    parser.add_argument("--seconds", type=float, help="begin no other walk after so long")
+    parser.add_argument("--go-on", action="store_true", help="after a difference, too")
+    options = parser.parse_args(argv)
+    # As an exception, so that the kernel is put back as it was.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    total, found, start, seed = Tally(), 0, time.monotonic(), options.first
+    with ground() as where:
+        for seed in range(options.first, options.first + options.seeds):
+            if options.seconds and time.monotonic() - start > options.seconds:
+                break
+            difference = walk(where, seed, options.steps, total)
+            if difference:
+                found += 1
+                print(f"seed {seed}:\n{shrink(where, difference)}", flush=True)
+                if not options.go_on:
+                    break
+    spent = time.monotonic() - start
+    print(total)
+    print(f"seeds {options.first} to {seed}, {found} differences, {spent:.0f} s")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

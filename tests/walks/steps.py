@@ -1,0 +1,585 @@
+"""Steps of a walk, and how they are drawn: what is likely to tell, with every rule of every file.
+
+A step names containers by their paths and tasks by labels, so that it means the same in both worlds
+and still means something where steps before it are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from pcont.backend import Place
+from pcont.values import ID_LIST, Ids
+
+SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
+SPECIAL = (SELF, KTHREADD, NOBODY)
+POINTS, FILE = ("m0", "m1", "m2", "m3"), "file"
+MOST_TASKS, MOST_CONTAINERS = 14, 14
+
+TASK_ARGUMENTS = {"attach": (2,), "kill": (0,), "hold": (2,), "go_on": (1,), "reap": (0, 1)}
+ABOUT_A_TASK = ("fork", "thread", "exit", "set_affinity", "affinity", "membership", "threads")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A verb of a world, and what it is given."""
+
+    verb: str
+    args: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{self.verb}({', '.join(map(_show, self.args))})"
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that must be known."""
+        if self.verb == "enter":
+            return list(self.args[1])
+        at = (0,) if self.verb in ABOUT_A_TASK else TASK_ARGUMENTS.get(self.verb, ())
+        return [self.args[number] for number in at if self.args[number]]
+
+    @property
+    def actors(self) -> list[str]:
+        """The tasks that must be able to do something."""
+        return [self.args[0]] if self.verb in ("fork", "thread", "exit") else []
+
+    @property
+    def handles(self) -> list[str]:
+        """The handles that must be open."""
+        return [self.args[0]] if self.verb in ("go_on", "let_go") else []
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Place):
+        return f"{value.tree}:{value.path!r}"
+    if isinstance(value, str) and len(value) > 70:
+        return f"{value[:20]!r}...{value[-20:]!r} ({len(value)})"
+    return ID_LIST.show(value) if isinstance(value, frozenset) else repr(value)
+
+
+@dataclass
+class Seen:
+    """What was seen of a world after the last step."""
+
+    sight: dict[str, Any]
+
+    def text(self, place: Place, file: str) -> str:
+        return str(self.sight.get(f"{place.tree}:{place.path} {file}", "")).rstrip("\n")
+
+    def of(self, task: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.sight.get(f"task {task}", {"state": "gone"})
+        return found
+
+    def can_act(self, task: str) -> bool:
+        """Whether it lives and does not stand still: else nobody should wait for it."""
+        at = self.of(task).get("at", {})
+        places = [Place(tree, path) for tree, path in at.items()]
+        frozen = any(self.text(place, "freezer.state") == "FROZEN" for place in places)
+        return self.of(task)["state"] == "alive" and not frozen
+
+    def has_self(self, place: Place) -> bool:
+        """Whether the process that does the walk is in a container, or below it."""
+        at = self.of(SELF).get("at", {}).get(place.tree, "/")
+        return f"{at}/".startswith(f"{place.path}/")
+
+    def is_safe(self, step: Step) -> bool:
+        """Whether a step can be done without anybody waiting for ever."""
+        if step.verb == "write" and step.args[1] == "freezer.state":
+            return not self.has_self(step.args[0])
+        if step.verb == "reap":
+            return step.args[1] in self.reapers(step.args[0])
+        return all(self.can_act(task) for task in step.actors)
+
+    def reapers(self, zombie: str) -> list[str]:
+        """Who can wait for it; the empty label where nobody who is known has to."""
+        parent = self.of(zombie).get("parent", "")
+        labels = [key.removeprefix("task ") for key in self.sight if key.startswith("task ")]
+        found = [task for task in labels if self.of(task).get("pid") == parent]
+        return [task for task in found if self.can_act(task)] if parent else [""]
+
+
+@dataclass
+class View(Seen):
+    """What a step is drawn from: what the model shows, and who can act."""
+
+    random: Random
+    tasks: list[str]
+    special: list[str]
+    handles: list[str]
+    controllers: Sequence[str]
+    names: Sequence[str]
+    bases: dict[str, str]
+    new: Callable[[str], str]
+
+    @property
+    def trees(self) -> list[str]:
+        """Those that can be reached."""
+        return [tree for tree in self.sight["trees"] if f"{self.base(tree)} files" in self.sight]
+
+    def base(self, tree: str) -> str:
+        return f"{tree}:{self.bases.get(tree, '/')}"
+
+    def containers(self, tree: str = "") -> list[Place]:
+        found = []
+        for key in self.sight:
+            if key.endswith(" children"):
+                id, _, path = key.removesuffix(" children").partition(":")
+                if tree in ("", id):
+                    found.append(Place(id, path))
+        return found
+
+    def place(self) -> Place | None:
+        """A container, more likely where most rules are; now and then one that is not there."""
+        if not self.trees:
+            return None
+        weights = [3 if "cpuset" in tree.split(",") else 1 for tree in self.trees]
+        tree = self.random.choices(self.trees, weights)[0]
+        place = self.random.choice(self.containers(tree))
+        if self.random.random() < 0.03:
+            return place.child("absent")
+        return place
+
+    def file(self, place: Place) -> str:
+        """A control file of a container, those with rules more often than others."""
+        files: list[str] = list(self.sight.get(f"{place.tree}:{place.path} files", {}))
+        if not files or self.random.random() < 0.02:
+            return "absent.file"
+        writable = self.sight[f"{place.tree}:{place.path} files"]
+        likely = [LIKELY.get(file, 1) if writable[file] else 0.2 for file in files]
+        return self.random.choices(files, likely)[0]
+
+    def active(self) -> list[str]:
+        """Tasks that can be told to do something."""
+        return [task for task in self.tasks if self.can_act(task)]
+
+    def anybody(self) -> str:
+        """Any task at all, now and then one that never was."""
+        if self.random.random() < 0.03 or not self.tasks:
+            return NOBODY
+        return self.random.choice(self.tasks)
+
+
+# How likely a file is to be written, beside the others.
+LIKELY = {
+    "tasks": 0,
+    "cgroup.procs": 0,
+    "cpuset.cpus": 24,
+    "cpuset.mems": 16,
+    "cpuset.cpu_exclusive": 8,
+    "cpuset.mem_exclusive": 8,
+    "cgroup.clone_children": 2,
+    "freezer.state": 14,
+    "pids.max": 14,
+}
+
+# How many levels there are from 0 on is a matter of the machine, and shown nowhere.
+RELAX = "cpuset.sched_relax_domain_level"
+
+# What no file, or nearly none, should take for what it looks like.
+BAD = (
+    *("", "\n", " ", "\n\n", "\0", "\0001", "1\0junk", "\t1 ", " 1", "1 ", "1\n\n", "1\n2", "1 2"),
+    *("-1", "+1", "-0", "0x1", "0X1", "0x", "01", "08", "1e3", "1.0", "1_0", "١", "é", "\udcff"),
+    *(
+        "1\xa0",
+        "\udca01",
+        "1\udca0",
+        "\x0b1",
+        "max",
+        " max\n",
+        "MAX",
+        "FROZEN ",
+        "frozen",
+        "FREEZING",
+    ),
+    *(
+        "THAWED\0x",
+        "all",
+        "N",
+        "0-N",
+        "ALL",
+        "0-",
+        "-",
+        ",",
+        "0,,1",
+        "0,",
+        ",0",
+        "0 1",
+        "0\n1",
+        "1-0",
+    ),
+    *(
+        "0-1:1/2",
+        "0-1:0/1",
+        "0-1:2/1",
+        "0-1:1/0",
+        "0-3:1",
+        "0-1:1/2,3",
+        "0--1",
+        "0-1-2",
+        "0x0",
+        "0\t1",
+    ),
+    *("1023", "1024", "1025", "65536", "99999", "2147483647", "2147483648", "4294967296"),
+    *("4194304", "4194305", "9223372036854775807", "9223372036854775808", "18446744073709551615"),
+    *(
+        "18446744073709551616",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "9" * 40,
+        "0" * 60 + "1",
+    ),
+    *("1" + " " * 4094, "1" + " " * 4095, " " * 4094 + "1", "x" * 4095, "x" * 4096, "x" * 9000),
+    *(
+        "0," * 200 + "0",
+        "0," * 2000 + "0",
+        "junk",
+        "#1",
+        "/bin/true",
+        " /bin/true \n",
+        "a\nb",
+        "a\\b",
+    ),
+)
+
+NAMES = ("a", "b", "c", "d")
+ODD_NAMES = (
+    *(
+        "é",
+        "a b",
+        "\udcff",
+        "-",
+        "...",
+        "x" * 255,
+        "y" * 300,
+        "a:b",
+        "a,b",
+        "tasks",
+        "cgroup.procs",
+    ),
+    *(
+        "cpuset.cpus",
+        "freezer.state",
+        "pids.max",
+        "release_agent",
+        "name=x",
+        "\\012",
+        "a\tb",
+        "a\rb",
+    ),
+)
+
+STYLES = ("{id}", "{id}\n", " {id} ", "{id:#x}", "+{id}", "0{id:o}", "{id:d}\n\n")
+BAD_STYLES = (
+    *("{id}x", "-{id}", "{id}.0", "{id} {id}", "{id}\n{id}", "{id}\0x", "0x", "é{id}", "{id}_0"),
+    *("1{id:0>30}", "-1", "\0{id}", "{id:#b}", "0o{id:o}", "{id}\udca0", "4294967296"),
+)
+
+
+def _ids(view: View, place: Place, file: str) -> str:
+    """A list, out of what is near: the parent's, the container's own, the children's."""
+    near = [place.parent, place, *(view.containers(place.tree))]
+    found: set[int] = set()
+    for one in view.random.sample(near[:2], 1) + view.random.sample(near, min(1, len(near))):
+        found |= ID_LIST.parse(view.text(one, file))
+    top = set(ID_LIST.parse(view.text(Place(place.tree, view.bases.get(place.tree, "/")), file)))
+    top = top or {0, 1}
+    chance = view.random.random()
+    if chance < 0.35:
+        chosen = set(view.random.sample(sorted(found), view.random.randint(0, len(found))))
+    elif chance < 0.75:
+        chosen = set(view.random.sample(sorted(top), view.random.randint(1, len(top))))
+    else:
+        chosen = found or top
+    return _written(view.random, frozenset(chosen))
+
+
+def _written(random: Random, ids: Ids) -> str:
+    """One of the many ways to write a list."""
+    ways: list[Callable[[], str]] = [
+        lambda: ID_LIST.show(ids),
+        lambda: ID_LIST.show(ids) + "\n",
+        lambda: ",".join(map(str, sorted(ids, reverse=True))),
+        lambda: " ".join(map(str, ids)),
+        lambda: f" {ID_LIST.show(ids)} ",
+        lambda: ",".join(f"{one}-{one}" for one in ids),
+    ]
+    return random.choices(ways, [6, 6, 1, 1, 1, 1])[0]() or "\n"
+
+
+def _limit(view: View, place: Place, file: str) -> str:
+    return view.random.choice(["max", "max\n", "0", "1", "1", "2", "2", "3", "4", "5", "-1"])
+
+
+def _flag(view: View, place: Place, file: str) -> str:
+    return view.random.choice(["0", "1", "0\n", "1\n", "2", "255"])
+
+
+GOOD: dict[str, Callable[[View, Place, str], str]] = {
+    "cpuset.cpus": _ids,
+    "cpuset.mems": _ids,
+    "pids.max": _limit,
+    "freezer.state": lambda view, place, file: view.random.choice(
+        ["FROZEN", "THAWED", "THAWED", "FROZEN\n", "THAWED\n"]
+    ),
+    RELAX: lambda view, place, file: view.random.choice(["-1", "-1\n", "-2", "6", "7"]),
+    "cpuacct.usage": lambda view, place, file: view.random.choice(["0", "0\n", "1"]),
+    "release_agent": lambda view, place, file: view.random.choice(["/no/agent", "\n", "/no/x\n"]),
+}
+
+
+# How each kind of step is drawn; None where it makes no sense now.
+
+
+def _mount(view: View) -> Step | None:
+    free = [
+        name
+        for name in view.controllers
+        if not any(name in tree.split(",") for tree in view.sight["trees"])
+    ]
+    chance = view.random.random()
+    name = view.random.choice([*view.names, ""]) if chance < 0.6 or view.bases else ""
+    if view.bases:
+        bound: tuple[str, ...] = ()
+    elif chance < 0.55 and free:
+        bound = tuple(view.random.sample(free, view.random.randint(1, len(free))))
+    elif chance < 0.8 and view.sight["trees"]:
+        words = view.random.choice(list(view.sight["trees"])).split(",")
+        bound = tuple(word for word in words if not word.startswith("name="))
+    else:
+        bound = tuple(view.random.sample(view.controllers, view.random.randint(0, 3)))
+    if view.random.random() < 0.03:
+        bound = (*bound, "nonesuch")
+    point = view.random.choice([*(POINTS * 4), FILE, "absent"])
+    if point in POINTS and any(
+        f"/{point}" in str(points) for points in view.sight["trees"].values()
+    ):
+        return None
+    return Step("mount", (bound, name, _flags(view, bound), point))
+
+
+def _flags(view: View, bound: tuple[str, ...]) -> tuple[str, ...]:
+    if view.random.random() < 0.7:
+        return ()
+    return tuple(view.random.sample(["clone_children", "release_agent=/no/agent", "xattr"], 1))
+
+
+def _umount(view: View) -> Step | None:
+    return Step("umount", (view.random.choice(POINTS),))
+
+
+def _new_name(view: View) -> str:
+    return view.random.choice(ODD_NAMES if view.random.random() < 0.15 else NAMES)
+
+
+def _make(view: View) -> Step | None:
+    place = view.place()
+    if place is None or len(view.containers()) > MOST_CONTAINERS:
+        return None
+    return Step("make", (place.child(_new_name(view)),))
+
+
+def _remove(view: View) -> Step | None:
+    place = view.place()
+    if place is None or _is_base(view, place):
+        return None
+    if view.random.random() < 0.05:
+        place = place.child(view.random.choice(["tasks", "absent"]))
+    return Step("remove", (place,))
+
+
+def _is_base(view: View, place: Place) -> bool:
+    return bool(view.bases) and place.path == view.bases.get(place.tree, "/")
+
+
+def _rename(view: View) -> Step | None:
+    place = view.place()
+    if place is None or _is_base(view, place):
+        return None
+    if view.random.random() < 0.05:
+        place = place.child("tasks")
+    return Step("rename", (place, _new_name(view)))
+
+
+def _look_up(verb: str) -> Callable[[View], Step | None]:
+    def draw(view: View) -> Step | None:
+        place = view.place()
+        if place is None:
+            return None
+        if view.random.random() < 0.5:
+            place = place.child(view.random.choice(["absent", "tasks"]))
+        return Step(verb, (place,))
+
+    return draw
+
+
+def _read(view: View) -> Step | None:
+    place = view.place()
+    if place is None:
+        return None
+    if view.random.random() < 0.5:
+        place = place.child("absent")
+    return Step(
+        "read", (place, view.random.choice(["tasks", "absent.file", "release_agent", "pids.max"]))
+    )
+
+
+def _write(view: View) -> Step | None:
+    place = view.place()
+    if place is None:
+        return None
+    file = view.file(place)
+    if _is_base(view, place) and file.endswith("_exclusive"):
+        return None  # others may be beside it
+    if view.random.random() < 0.2:
+        text = view.random.choice(BAD if file != RELAX else ("", "x", "99999", "-9" * 30))
+    else:
+        text = GOOD.get(file, _flag)(view, place, file)
+    if file == "cgroup.event_control":
+        return None
+    return Step("write", (place, file, text))
+
+
+def _attach(view: View) -> Step | None:
+    place = view.place()
+    if place is None:
+        return None
+    file = view.random.choice(["tasks", "cgroup.procs"])
+    if view.random.random() < 0.04:
+        if "freezer" in place.tree.split(","):
+            return None
+        return Step("attach", (place, file, SELF, view.random.choice(["0", "0\n", "-0", "{id}"])))
+    if KTHREADD in view.special and view.random.random() < 0.02:
+        return Step("attach", (place, file, KTHREADD, "{id}"))
+    bad = view.random.random() < 0.07
+    style = view.random.choice(BAD_STYLES) if bad else view.random.choice(("{id}",) * 6 + STYLES)
+    return Step("attach", (place, file, view.anybody(), style))
+
+
+def _enter(view: View) -> Step | None:
+    place = view.place()
+    if place is None or not view.tasks:
+        return None
+    tasks = [view.anybody() for _ in range(view.random.randint(1, 3))]
+    return Step("enter", (place, tuple(tasks)))
+
+
+def _hold(view: View) -> Step | None:
+    place = view.place()
+    if place is None or not view.tasks or len(view.handles) > 3:
+        return None
+    return Step("hold", (view.new("h"), place, view.random.choice(view.tasks)))
+
+
+def _go_on(view: View) -> Step | None:
+    if not view.handles or not view.tasks:
+        return None
+    return Step("go_on", (view.random.choice(view.handles), view.random.choice(view.tasks)))
+
+
+def _let_go(view: View) -> Step | None:
+    return Step("let_go", (view.random.choice(view.handles),)) if view.handles else None
+
+
+def _attribute(view: View) -> Step | None:
+    place = view.place()
+    if place is None:
+        return None
+    text = view.random.choice([None, None, "", "1", "é", "x" * 300])
+    return Step("set_attribute", (place, view.random.choice("kl"), text))
+
+
+def _spawn(view: View) -> Step | None:
+    return Step("spawn", (view.new("t"),)) if len(view.tasks) < MOST_TASKS else None
+
+
+def _another(verb: str) -> Callable[[View], Step | None]:
+    def draw(view: View) -> Step | None:
+        if not view.active() or len(view.tasks) >= MOST_TASKS:
+            return None
+        return Step(verb, (view.random.choice(view.active()), view.new("t")))
+
+    return draw
+
+
+def _exit(view: View) -> Step | None:
+    active = view.active()
+    if not active:
+        return None
+    return Step("exit", (view.random.choice(active), view.random.random() < 0.5))
+
+
+def _kill(view: View) -> Step | None:
+    if not view.tasks or not view.trees:
+        return None
+    task = view.anybody()
+    tree = view.random.choice(view.trees)
+    at = Place(tree, view.of(task).get("at", {}).get(tree, "/"))
+    if view.random.random() < 0.2:
+        at = view.place() or at
+    leads = task == NOBODY or view.of(task)["pid"] == task
+    return Step("kill", (task, at)) if leads else None
+
+
+def _reap(view: View) -> Step | None:
+    zombies = [task for task in view.tasks if view.of(task)["state"] == "zombie"]
+    whole = [task for task in zombies if view.of(task)["threads"] == [task]]
+    ready = [(task, by) for task in whole for by in view.reapers(task)]
+    return Step("reap", view.random.choice(ready)) if ready else None
+
+
+def _set_affinity(view: View) -> Step | None:
+    if not view.tasks:
+        return None
+    cpus = frozenset(cpu for cpu in range(5) if view.random.random() < 0.5)
+    return Step("set_affinity", (view.anybody(), cpus))
+
+
+def _ask(verb: str) -> Callable[[View], Step | None]:
+    return lambda view: Step(verb, (view.anybody(),))
+
+
+# What is drawn how often. Mounting is rare where things are to grow on what is mounted.
+WEIGHTS: dict[Callable[[View], Step | None], float] = {
+    _make: 14,
+    _remove: 9,
+    _rename: 3,
+    _look_up("children"): 1,
+    _look_up("files"): 1,
+    _read: 1,
+    _write: 34,
+    _attach: 22,
+    _enter: 3,
+    _hold: 1.5,
+    _go_on: 3,
+    _let_go: 1,
+    _attribute: 2,
+    _spawn: 4,
+    _another("fork"): 9,
+    _another("thread"): 5,
+    _exit: 6,
+    _kill: 3,
+    _reap: 6,
+    _set_affinity: 4,
+    _ask("affinity"): 1,
+    _ask("membership"): 1,
+    _ask("threads"): 1,
+    _mount: 2,
+    _umount: 1,
+}
+FIRST = 12  # times as often where there is hardly a hierarchy yet, or hardly a task
+
+
+def draw(view: View) -> Step:
+    """The next step."""
+    kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+    if not view.trees or (not view.bases and len(view.sight["trees"]) < 2):
+        weights[kinds.index(_mount)] *= FIRST
+    if len(view.tasks) < 4:
+        weights[kinds.index(_spawn)] *= FIRST
+    while True:
+        step = view.random.choices(kinds, weights)[0](view)
+        if step and view.is_safe(step):
+            return step

@@ -1,0 +1,88 @@
+"""The model answers like the kernel: a few walks here, as many as one likes by `tests.walks`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from pcont.backend import Place
+from tests.conftest import IN_GUEST, MUST
+from tests.loads import NoCompiler, built
+from tests.walks.actors import SOURCE
+from tests.walks.tally import Tally
+from tests.walks.walk import replay, shrink, walk
+from tests.walks.worlds import Ground, ModelWorld, World, folder, ground
+
+# A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
+WALKS, STEPS = (2, 80) if IN_GUEST else (4, 120)
+SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+@pytest.fixture
+def here() -> Iterator[Ground]:
+    try:
+        built(SOURCE)
+    except NoCompiler as err:
+        if MUST:
+            raise
+        pytest.skip(str(err))
+    with ground() as found:
+        yield found
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", range(WALKS))
+def test_the_model_answers_like_the_kernel(here: Ground, number: int) -> None:
+    seed, tally = SEED + number, Tally()
+    print(f"PCONT_SEED={seed}")
+    if difference := walk(here, seed, STEPS, tally):
+        pytest.fail(str(shrink(here, difference)))
+    assert tally.verbs.total() == STEPS
+
+
+# The judge itself, where the kernel is a model: what it must find is known then.
+
+
+@pytest.fixture
+def free() -> Iterator[Ground]:
+    with folder() as made:
+        yield Ground(made)
+
+
+def two_models(ground: Ground) -> tuple[World, ModelWorld]:
+    return ModelWorld(ground), ModelWorld(ground)
+
+
+def test_a_model_does_not_differ_from_itself_and_a_seed_repeats(free: Ground) -> None:
+    once, again = Tally(), Tally()
+    for tally in (once, again):
+        assert walk(free, 1, 200, tally, two_models) is None
+    assert once.verbs.total() == 200
+    assert once == again
+
+
+class Lax(ModelWorld):
+    """Here the removal of a container is never refused."""
+
+    def remove(self, place: Place) -> None:
+        with contextlib.suppress(OSError):
+            super().remove(place)
+
+
+def lax(ground: Ground) -> tuple[World, ModelWorld]:
+    return Lax(ground), ModelWorld(ground)
+
+
+def test_a_rule_that_is_gone_is_found_in_the_fewest_steps(free: Ground) -> None:
+    found = next(one for seed in range(1, 50) if (one := walk(free, seed, 200, Tally(), lax)))
+    least = shrink(free, found, lax)
+    assert least.steps[-1].verb == "remove"
+    assert "the kernel answers None, the model E" in least.facts[0]
+    assert replay(free, least.steps, lax) == least
+    for left_out in range(len(least.steps)):
+        rest = least.steps[:left_out] + least.steps[left_out + 1 :]
+        assert replay(free, rest, lax) is None

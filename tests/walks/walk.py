@@ -1,0 +1,148 @@
+"""A walk: steps done in both worlds, and compared; where they differ, the fewest that show it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+from tests.walks.resting import rests
+from tests.walks.steps import SPECIAL, Seen, Step, View, draw
+from tests.walks.tally import Tally
+from tests.walks.worlds import Ground, KernelWorld, ModelWorld, Sight, World
+
+SHRINKING_RUNS = 200
+PATIENCE, LESS_PATIENCE = 10.0, 1.0  # seconds: with a new difference, and while one is shrunk
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the model did not answer as the kernel did, after which steps."""
+
+    steps: tuple[Step, ...]
+    facts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        steps = "\n".join(f"  {step}" for step in self.steps)
+        return f"{steps}\n" + "\n".join(self.facts)
+
+
+class Walk:
+    """Both worlds, from the beginning; `take` does a step in each."""
+
+    def __init__(self, kernel: World, model: ModelWorld, tally: Tally, patience: float) -> None:
+        self.ground = model.ground
+        self.patience = patience
+        self.tally = tally
+        self.kernel = kernel
+        self.model = model
+        self.done: list[Step] = []
+        self.sight = self.model.look()
+
+    def take(self, step: Step) -> Difference | None:
+        """Do it in both, and compare all that there is to see."""
+        if not (self.model.knows(step) and Seen(self.sight).is_safe(step)):
+            return None
+        self.done.append(step)
+        why = self.tally.why(self.model.backend, step)
+        really, modelled = self.kernel.do(step), self.model.do(step)
+        self.tally.count(step, really, why)
+        if really != modelled:
+            return self._differ([f"{step}: the kernel answers {really}, the model {modelled}"])
+        self.sight = self.model.look()
+        seen: list[Sight] = [{}]
+
+        def agree() -> bool:
+            seen[0] = self.kernel.look()
+            return seen[0] == self.sight
+
+        if not rests(agree, self.patience):
+            return self._differ(list(_unlike(seen[0], self.sight)))
+        self._forget()
+        return None
+
+    def _differ(self, facts: list[str]) -> Difference:
+        return Difference(tuple(self.done), tuple(facts))
+
+    def _forget(self) -> None:
+        for label in list(self.model.ids):
+            if label not in SPECIAL and self.sight[f"task {label}"]["state"] == "gone":
+                for world in (self.kernel, self.model):
+                    world.forget(label)
+
+    def view(self, random: Random, new: Callable[[str], str]) -> View:
+        """What the next step is drawn from."""
+        return View(
+            random=random,
+            sight=self.sight,
+            tasks=[label for label in self.model.ids if label not in SPECIAL],
+            special=[label for label in self.model.ids if label in SPECIAL],
+            handles=list(self.model.handles),
+            controllers=() if self.ground.bases else self.ground.controllers,
+            names=self.ground.names,
+            bases=self.ground.bases,
+            new=new,
+        )
+
+
+def _unlike(kernel: Sight, model: Sight) -> Iterator[str]:
+    for key in sorted({*kernel, *model}):
+        really, modelled = kernel.get(key, "nothing"), model.get(key, "nothing")
+        if really != modelled:
+            yield f"{key}: {really!r} in the kernel, {modelled!r} in the model"
+
+
+Worlds = Callable[[Ground], tuple[World, ModelWorld]]
+
+
+def both(ground: Ground) -> tuple[World, ModelWorld]:
+    """The kernel, and the model that is to answer like it."""
+    return KernelWorld(ground), ModelWorld(ground)
+
+
+@contextmanager
+def walking(walk: Walk) -> Iterator[Walk]:
+    """The kernel is as it was afterwards."""
+    try:
+        yield walk
+    finally:
+        walk.kernel.close()
+
+
+def walk(
+    ground: Ground, seed: int, steps: int, tally: Tally, worlds: Worlds = both
+) -> Difference | None:
+    """So many random steps."""
+    random, numbers = Random(seed), itertools.count()
+    with walking(Walk(*worlds(ground), tally, PATIENCE)) as going:
+        for _ in range(steps):
+            view = going.view(random, lambda kind: f"{kind}{next(numbers)}")
+            if difference := going.take(draw(view)):
+                return difference
+    return None
+
+
+def replay(ground: Ground, steps: Iterable[Step], worlds: Worlds = both) -> Difference | None:
+    """The same steps again, as far as they still mean something."""
+    with walking(Walk(*worlds(ground), Tally(), LESS_PATIENCE)) as going:
+        for step in steps:
+            if difference := going.take(step):
+                return difference
+    return None
+
+
+def shrink(ground: Ground, found: Difference, worlds: Worlds = both) -> Difference:
+    """As few of the steps as still show a difference (delta debugging, Zeller 2002)."""
+    runs, size = SHRINKING_RUNS, max(1, len(found.steps) // 2)
+    while size and runs > 0:
+        before = len(found.steps)
+        for start in range(before - size, -1, -size):
+            rest = found.steps[:start] + found.steps[start + size :]
+            found = replay(ground, rest, worlds) or found
+            runs -= 1
+        if len(found.steps) == before:
+            size //= 2
+        size = min(size, len(found.steps) // 2 or 1)
+    return found
