@@ -332,6 +332,36 @@ class Birth(Protocol):
         """What the new process does once it is in its place; OSError where it is refused."""
 
 
+class Releases(Protocol):
+    """What a kernel tells pcont of containers that have become empty, one hierarchy at a time."""
+
+    @property
+    def attended(self) -> bool:
+        """Whether processes are started that see to it; else whoever comes next has to."""
+
+    def program(self, tree: str) -> str:
+        """The release agent that does the telling; there while release_agent is that."""
+
+    def programs(self) -> dict[str, bool]:
+        """The hierarchies that have or had one, and whether it would still work."""
+
+    def forget(self, tree: str) -> None:
+        """The hierarchy is no more: nothing is left of the program, and of what it has told."""
+
+    def told(self) -> list[str]:
+        """The hierarchies of which something was told that nobody has seen to."""
+
+    def taken(self, tree: str) -> AbstractContextManager[list[str]]:
+        """The paths that were told, in the order of the events; those left in the list are told
+        again, and all of them where the block is left by an error.
+
+        Raises Busy where another process sees to them.
+        """
+
+    def notify(self, program: str, path: str) -> None:
+        """Run a release agent of the user's for a container, and wait a while for its end."""
+
+
 class Backend(Protocol):
     """A kernel with cgroups: the real one, or the model."""
 
@@ -340,6 +370,10 @@ class Backend(Protocol):
     @property
     def meter(self) -> Meter:
         """What pcont has in this kernel itself."""
+
+    @property
+    def releases(self) -> Releases:
+        """What it tells of containers that have become empty."""
 
     def controllers(self) -> tuple[Controller, ...]:
         """Every controller that the kernel lists."""
@@ -511,5 +545,8 @@ def open_backend(
     module, _, factory = BACKENDS[name].partition(":")
     opened = getattr(importlib.import_module(module), factory)
     with_kept = importlib.import_module("pcont.kept").with_kept
-    backend: Backend = with_kept(opened(state, dialect) if name == "model" else opened())
+    with_auto_delete = importlib.import_module("pcont.release").with_auto_delete
+    backend: Backend = with_auto_delete(
+        with_kept(opened(state, dialect) if name == "model" else opened())
+    )
     return backend

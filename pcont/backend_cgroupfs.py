@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 
-from pcont import lock, procfs, standin, subsys
+from pcont import lock, procfs, released, standin, subsys
 from pcont.backend import (
     Apart,
     Birth,
@@ -50,6 +50,7 @@ class Cgroupfs:
     def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
         self.proc = Proc(proc)
         self.sys = sys
+        self.releases = released.Released()
         self._trees: dict[str, Tree] | None = None
 
     @cached_property
@@ -194,6 +195,8 @@ class Cgroupfs:
         # Without O_CREAT: a control file is never made, and a missing one is ENOENT.
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            if file == "release_agent":
+                self.releases.follow(place.tree, text)
             os.write(descriptor, text.encode("utf-8", "surrogateescape"))
         except OSError as err:
             raise WriteRefused(err.errno, os.strerror(err.errno or 0), path) from err

@@ -206,7 +206,7 @@ class Node:
                 table.entered(self)
 
     def leave(self, task: int) -> None:
-        """A task goes."""
+        """A task goes; the last one leaves an empty container behind."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.count -= 1
@@ -277,6 +277,7 @@ class ModelTree:
     mounts: list[Mount] = field(default_factory=list)
     bare: bool = field(init=False)
     tables: list[Subsystem] = field(init=False)
+    emptied: list[str] = field(default_factory=list)
     rows: dict[str, ControlFile] = field(init=False)
     root: Node = field(init=False)
 
@@ -285,7 +286,7 @@ class ModelTree:
         load = self.model.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
-        self.rows = {row.name: row for row in files}
+        self.rows = {row.name: row for row in files if not row.kept}
         self.root = Node(self, "", None)
 
     @property
@@ -316,7 +317,9 @@ class ModelTree:
         A newline at its end is a part of its name where the kernel keeps one.
         """
         agent = self.root.value(AGENT)
-        if agent and not agent.endswith("\n"):
+        if agent.strip() == self.model.releases.program(self.id):
+            self.emptied.append(path)
+        elif agent and not agent.endswith("\n"):
             self.model.notified.append((agent, path))
 
     def root_value(self, row: ControlFile) -> Any:
@@ -325,6 +328,42 @@ class ModelTree:
         if row.name in given:
             return given[row.name]
         return row.default if row.root_default is None else row.root_default
+
+
+class ModelReleases:
+    """The Releases of a model. Agents of the user's are only remembered."""
+
+    attended = False
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def program(self, tree: str) -> str:
+        return os.path.join("/var/lib/pcont/agents", tree)
+
+    def programs(self) -> dict[str, bool]:
+        return {}
+
+    def forget(self, tree: str) -> None:
+        """Nothing outlives a hierarchy here."""
+
+    def told(self) -> list[str]:
+        self._model.look()
+        return [tree.id for tree in self._model.active if tree.emptied]
+
+    @contextlib.contextmanager
+    def taken(self, tree: str) -> Iterator[list[str]]:
+        for one in self._model.active:
+            if one.id == tree:
+                paths, one.emptied = one.emptied, []
+                yield paths
+                one.emptied += paths
+                return
+        yield []
+
+    def notify(self, program: str, path: str) -> None:
+        with self._model.turn():
+            self._model.notified.append((program, path))
 
 
 class Model:
@@ -361,6 +400,7 @@ class Model:
         self.meter = ModelMeter(self)
         self.unbound = ModelTree(self, 0, dialect.controllers)
         rows = (row for table in self.unbound.tables for row in table.parameters)
+        self.releases = ModelReleases(self)
         self.notified: list[tuple[str, str]] = []
         self.parameters: dict[str, int] = {row.name: row.default for row in rows}
 
@@ -953,6 +993,10 @@ class Model:
             return self._live_in(node)
         where = ((task, task.nodes.get(node.tree.number)) for task in self.live.values())
         return (task for task, at in where if at and node in at.upwards())
+
+    def look(self) -> None:
+        """See who has ended meanwhile, everywhere."""
+        self._reap(self.live.values())
 
     def _reap(self, tasks: Iterable[Known]) -> None:
         """Charge the time that these have used, and forget those who have ended."""

@@ -105,6 +105,7 @@ def subsys(app: App) -> None:
 )
 @click.option("--name", default="", help="The hierarchy's own name.")
 @click.option("--release-agent", default="", metavar="FILE", help="Run when containers empty.")
+@click.option("--notify-on-release", is_flag=True, help="New containers have that run for them.")
 @click.option("--tie", is_flag=True, help="Tie kernel hierarchies that are bound already.")
 @click.option("--at", default="", metavar="PATH", help="With --tie: the root is this container.")
 @click.option("--no-freezer", is_flag=True, help="With --tie: leave the freezer out.")
@@ -116,6 +117,7 @@ def mount(
     options: Sequence[str],
     name: str,
     release_agent: str,
+    notify_on_release: bool,
     tie: bool,
     at: str,
     no_freezer: bool,
@@ -136,6 +138,7 @@ def mount(
         mountpoint,
         name=name,
         release_agent=release_agent,
+        notify_on_release=notify_on_release,
         tie=tie,
         at=at,
         freezer=not no_freezer,
@@ -340,6 +343,25 @@ def recover(app: App, dry_run: bool) -> int:
     return 1 if any(one.left for one in found) else 0
 
 
+@cli.verb("pcont gc jobs", "pcont gc --dry-run")
+@click.argument("hierarchies", metavar="[HIERARCHY...]", nargs=-1)
+@changing
+@pass_app
+def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
+    """Remove what auto_delete has missed.
+
+    Every empty container with auto_delete=1 goes, also one that nobody has entered yet; the
+    release agent is told first. In all hierarchies that pcont has mounted, or in those named.
+    The kernel is made to tell pcont again, where somebody has changed that, or pcont has moved.
+    """
+    from pcont import records, render
+    from pcont.ops import collecting
+
+    session = app.session(dry_run)
+    found = collecting.gc(session, hierarchies)
+    app.show(session, found, lambda: render.table(found, records.Collected))
+
+
 @cli.verb(
     "pcont clone jobs -- make -j8",
     "pcont clone jobs --pid 4711",
@@ -415,7 +437,7 @@ def clone(
 @cli.verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
 @click.argument("place")
 @click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
-@click.option("--auto-delete", is_flag=True, help="Remove it when COMMAND has ended.")
+@click.option("--auto-delete", is_flag=True, help="Let it go when it is empty again.")
 @click.option("--join", default="", metavar="NAME", help="In the namespaces of clone --pin NAME.")
 @changing
 @pass_app

@@ -21,7 +21,7 @@ from errno import (
 )
 from typing import Any
 
-from pcont import keys
+from pcont import keys, release
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import (
     BY_ERRNO,
@@ -101,7 +101,7 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
         return _no_file(backend, place, file, err)
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
-        now = backend.read(place, file).rstrip("\n").replace("\n", "; ")
+        now = release.text(backend, place, file).rstrip("\n").replace("\n", "; ")
     doing = f"set {file} of {place.path} from {now!r} to {wanted!r}"
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
@@ -111,9 +111,9 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
 
 
 def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
-    hint = ""
+    hint = keys.NO_AUTO_DELETE if file == release.AUTO_DELETE else ""
     with contextlib.suppress(OSError):
-        hint = keys.near(file, backend.files(place))
+        hint = hint or keys.near(file, backend.files(place))
     return from_oserror(err, f"set {file}: {place.path} has no such file", hint=hint)
 
 

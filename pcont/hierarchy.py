@@ -289,6 +289,10 @@ class Registry:
         """Every hierarchy: the kernel's trees, those of pcont's ties among them as homes."""
         return tuple(self._hierarchy(tree) for tree in self.trees)
 
+    def rooted_in(self, tree: str) -> Hierarchy | None:
+        """The hierarchy whose first tree that is: the kernel's, or of a tie the home."""
+        return self._hierarchy(self.by_id[tree]) if tree in self.by_id else None
+
     def _hierarchy(self, tree: Tree) -> Hierarchy:
         tie = self._tie(tree)
         if tie is None:

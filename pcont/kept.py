@@ -23,6 +23,7 @@ from pcont.tables import ControlFile, EntryRule, Subsystem, Wanted
 ATTEMPTS = 10
 
 Follow = tuple[Place, str, str]
+Keep = tuple[Place, str, str | None]
 
 _putting_back: ContextVar[bool] = ContextVar("putting_back", default=False)
 
@@ -44,14 +45,14 @@ def with_kept(backend: Backend) -> Backend:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a write to a kept file comes to.
+    """What a write to a file comes to that pcont keeps, or has a part in.
 
-    `text`: the attribute of the container, None where nothing is kept of it. `follows`: what is to
-    be written into files of the kernel afterwards, where they read something else now. `metered`:
-    what the programs in the kernel are to know.
+    `keeps`: what becomes of attributes of containers, None where one goes. `follows`: what is to be
+    written into files of the kernel afterwards. `metered`: what the programs in the kernel are to
+    know.
     """
 
-    text: str | None = None
+    keeps: tuple[Keep, ...] = ()
     follows: tuple[Follow, ...] = ()
     metered: int | None = None
 
@@ -78,7 +79,16 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
         return Plan(metered=wanted)
     root = replace(site, place=site.top, wanted={(place, file): wanted})
     follows = _unlike(root, following(_table(site.subsystem), root))
-    return Plan(row.type.show(wanted), tuple(follows))
+    return Plan(((place, file, row.type.show(wanted)),), tuple(follows))
+
+
+def carry_out(backend: Backend, planned: Plan) -> None:
+    """What is kept, and what follows, one after the other; nothing takes it back."""
+    for place, name, text in planned.keeps:
+        if backend.attributes(place).get(name) != text:
+            backend.set_attribute(place, name, text)
+    for place, file, text in planned.follows:
+        backend.write(place, file, text)
 
 
 def following(table: Subsystem, root: LiveSite) -> list[Follow]:
@@ -178,10 +188,7 @@ class _Keeping:
         planned = plan(self._self, place, file, text)
         if planned.metered is not None:
             self._kernel.meter.set(place, file, planned.metered)
-        if planned.text is not None:
-            self._kernel.set_attribute(place, file, planned.text)
-        for where, name, value in planned.follows:
-            self._kernel.write(where, name, value)
+        carry_out(self._kernel, planned)
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         """Write tasks into a container; who may not enter is refused like by the kernel."""

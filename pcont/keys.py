@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from pcont import subsys
+from pcont import release, subsys
 from pcont.backend import Backend, Place
 from pcont.errors import BadValue, NotFound, UsageProblem
 from pcont.hierarchy import Container, Hierarchy
+
+NO_AUTO_DELETE = (
+    "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
+    "mount --tie makes one over those of others"
+)
 
 
 def split(assignments: Iterable[str]) -> list[tuple[str, str]]:
@@ -72,6 +77,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
     )
     if "." in key and (name := subsys.of(key)) in elsewhere:
         hint = f"it has no subsystem {name}; {name}:/ may have it"
+    hint = NO_AUTO_DELETE if key == release.AUTO_DELETE else hint
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)
 
 

@@ -227,6 +227,7 @@ def _tree(tree: ModelTree) -> dict[str, Any]:
         "bare": tree.bare,
         "mounts": [vars(mount) for mount in tree.mounts],
         "containers": [_container(node) for node in tree.root.all()],
+        "emptied": tree.emptied,
     }
 
 
@@ -282,6 +283,7 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
         nodes[tree.number] = _fill(
             tree, _nested("/", facts["root"]) if nested else facts["containers"]
         )
+        tree.emptied = list(map(str, facts.get("emptied", ())))
         model.active.append(tree)
     model.ended = {int(task): int(start) for task, start in state["ended"].items()}
     model.stage.next_id = int(state.get("next_id", FIRST))

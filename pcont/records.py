@@ -158,6 +158,14 @@ class Notified:
 
 
 @dataclass(frozen=True)
+class Collected:
+    """What `gc` has done: a container was "removed", or something of the kernel's "restored"."""
+
+    done: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """What `doctor` found: `state` is "ok", "note" or "problem"."""
 

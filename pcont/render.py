@@ -92,6 +92,10 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("AGENT", lambda row: row.agent),
         ("CONTAINER", lambda row: row.container),
     ),
+    records.Collected: (
+        ("DONE", lambda row: row.done),
+        ("WHAT", lambda row: row.what),
+    ),
     records.Finding: (
         ("", lambda row: row.state),
         ("SUBJECT", lambda row: row.subject),

@@ -13,6 +13,7 @@ from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
 from pcont.steps.memory import Memory
 from pcont.steps.recovery import recover
+from pcont.steps.release import attend
 
 
 @dataclass
@@ -34,10 +35,18 @@ class Session:
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
     _memory: Memory | None = None
+    _turns: int = 0
 
     def registry(self) -> Registry:
-        """What is there now."""
+        """What is there now; what is to go has gone, where no other process sees to it."""
+        if not self._turns and self._is_told():
+            with self.turn() as registry:
+                return registry
         return Registry(self.backend)
+
+    def _is_told(self) -> bool:
+        releases = self.backend.releases
+        return not (self.dry_run or releases.attended) and bool(releases.told())
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[Registry]:
@@ -51,7 +60,14 @@ class Session:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.turn(self.timeout))
                 self._recover()
-            yield self.registry()
+            outermost = not self._turns
+            self._turns += 1
+            try:
+                for tree in self.backend.releases.told() if outermost and self._is_told() else ():
+                    attend(self, tree)
+                yield self.registry()
+            finally:
+                self._turns -= 1
 
     def _recover(self) -> None:
         for one in recover(self.backend):

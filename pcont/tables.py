@@ -205,6 +205,7 @@ class ControlFile:
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
     `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
+    `kept`: every container has it, and not by the kernel: pcont keeps it.
     `joined`: what is meant by a value, given the one that is there. `computed`: in a subsystem that
     pcont keeps, how it comes by a value that is not what was written.
     `told_by`: the file that says what was written, where this one shows something else; and there
@@ -240,6 +241,7 @@ class ControlFile:
     end: str = "\n"
     read_only: int = EINVAL
     shown: bool = False
+    kept: bool = False
     joined: Callable[[Any, Any], Any] | None = None
     computed: Callable[[Site], Any] | None = None
     metered: bool = False

@@ -35,7 +35,7 @@ def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
 COMMANDS = leaves(cli)
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
-    *("bind", "unbind", "recover", "unpin"),
+    *("bind", "unbind", "recover", "unpin", "gc"),
 }
 LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"}
 PLAYING = {
@@ -56,6 +56,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "move": ("nope:/a", "nope:/b"),
     "bind": ("nope", "cpuset"),
     "unbind": ("nope", "cpuset", "--yes"),
+    "gc": ("nope",),
     "clone": ("nope", "--pid", str(os.getpid())),
     "run": ("nope:/a", "--", "true"),
     "set": ("nope:/a", "cpus=0"),
@@ -85,6 +86,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "bind": ("jobs", "pids"),
     "unbind": ("jobs", "freezer", "--yes"),
     "recover": (),
+    "gc": ("jobs",),
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
     "set": ("jobs:/a", "cpus=0"),
@@ -122,6 +124,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
         ("sim", "fork", "--count", "2"),
     ),
     "unpin": ("clone", "jobs", "--ns", "net", "--pin", "box", "--", "true"),
+    "gc": ("create", "-i", "jobs:/b", "-s", "auto_delete=1"),
 }
 THEN: dict[str, tuple[str, ...]] = {"sim close": ("sim", "open", PLAYED)}
 FIRST: dict[str, tuple[str, ...]] = {"sim mount-cpuset": ("rm", "jobs:/a")}

@@ -17,7 +17,7 @@ PACKAGE = Path(pcont.__file__).parent
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
-    ("tables", "lock"),
+    ("tables", "lock", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
     (
@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backend", "dialects", "model_files"),
     ("site",),
     ("kept",),
+    ("release",),
     ("bpf",),
     ("bpf.meter",),
     ("procfs",),
@@ -43,13 +44,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
         *("steps.apart", "steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
     ),
-    ("steps.recovery",),
+    ("steps.recovery", "steps.release"),
     ("session",),
     ("guard",),
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
         *(
             *("ops.recovering", "ops.running", "ops.starting", "ops.cloning", "ops.pinning"),
+            "ops.collecting",
             "ops.settings",
             "ops.tying",
             "ops.unmounting",
@@ -59,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("render",),
     ("command",),
     ("cli_sim",),
-    ("cli",),
+    ("cli", "agent"),
     ("__main__",),
 )
 LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
@@ -92,7 +94,7 @@ BESIDE = {
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
 HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "stage"}
-HIDDEN |= {"namespaces"}
+HIDDEN |= {"namespaces", "released"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

@@ -17,6 +17,7 @@ import pytest
 from pcont import records, render
 from pcont.errors import Busy
 from pcont.records import (
+    Collected,
     ContainerNode,
     CpuRow,
     Finding,
@@ -56,6 +57,7 @@ ROWS: dict[type, object] = {
     Notified: Notified("/agent", "/a"),
     PinRow: PinRow("box", "net", "/run/pcont/ns/box/net"),
     Finding: Finding("ok", "rights", "root"),
+    Collected: Collected("removed", "jobs:/a"),
     Recovered: Recovered("create jobs:/a", "undone", ("cannot put back /a",)),
 }
 

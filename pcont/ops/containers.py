@@ -14,7 +14,7 @@ from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.containers import Make, Remove
+from pcont.steps.containers import Make, removals
 from pcont.steps.drain import Drain, Route
 from pcont.steps.kill import Kill
 from pcont.steps.settings import Setting, Write
@@ -257,18 +257,6 @@ def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str
     reason, hint = why
     what = f"cannot remove {container.name}: {reason}"
     return Busy(what, path=backend.show(place), hint=hint)
-
-
-def removals(backend: Backend, doomed: Sequence[Container], force: bool = False) -> list[Step]:
-    """rmdir in every tree, the home last: as long as it is there, the container is known."""
-    steps = [
-        Remove(place, f"remove {container.name}", force=force)
-        for container in doomed
-        for place in reversed(present(backend, container))
-    ]
-    for last in steps[-1:]:
-        last.last = True
-    return list(steps)
 
 
 def _refuge(container: Container, doomed: Sequence[Container]) -> Container:

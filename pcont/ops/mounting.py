@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from pcont import release
 from pcont.backend import Place, Tree, TreeRequest, check_path, join
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
@@ -32,6 +33,7 @@ def mount(
     *,
     name: str = "",
     release_agent: str = "",
+    notify_on_release: bool = False,
     tie: bool = False,
     at: str = "",
     freezer: bool = True,
@@ -40,19 +42,24 @@ def mount(
 
     The same set again is the same hierarchy, seen at one more directory. `tie`: over kernel
     hierarchies that are bound already, each on its own; rooted at the container `at` of each, the
-    freezer among them unless told otherwise. Raises Busy for a subsystem that is bound elsewhere,
-    NotFound for an unknown one, BadValue for an empty word, Unsupported for what cgroup v2 has.
+    freezer among them unless told otherwise. `release_agent`: the program that is run for
+    containers with notify_on_release=1 that become empty; `notify_on_release`: new ones have that.
+    Raises Busy for a subsystem that is bound elsewhere, NotFound for an unknown one, BadValue for
+    an empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
     """
     if (at or not freezer) and not tie:
         raise UsageProblem("--at and --no-freezer go with --tie")
     check_path(at or "/")
+    release.check_agent(release_agent)
     if point:
         point = session.backend.resolve(os.path.abspath(point))
     name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
         lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
         names = _asked_for(registry, options, point, name, bool(lost), tie)
-        wish = Wish(*apart(registry, names), name, point, release_agent, join("/", at), freezer)
+        words = apart(registry, names)
+        root = join("/", at)
+        wish = Wish(*words, name, point, release_agent, root, freezer, notify_on_release)
         if name and lost:
             return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
@@ -109,10 +116,11 @@ def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
 def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
     """One more view of what is there; nothing of it is reset."""
     tree = same.members[0].tree
-    if wish.release_agent and tree.mounted and not all(mount.ours for mount in tree.mounts):
+    asked = wish.release_agent or wish.notify
+    if asked and tree.mounted and not all(mount.ours for mount in tree.mounts):
         raise Denied(
             f"{same.name} was mounted by others, and has a release agent of theirs or none",
-            hint=f"pcont set {same.name}:/ release_agent={wish.release_agent}",
+            hint=f"pcont set {same.name}:/ release_agent=FILE notify_on_release=1",
         )
     points = [mount.point for mount in tree.mounts]
     if wish.point in points or (points and not wish.point):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from pcont import guard, signals
-from pcont.backend import Birth
-from pcont.errors import NotFound
+from pcont import guard, keys, release, signals
+from pcont.backend import Backend, Birth, Place
+from pcont.errors import NotFound, UsageProblem
 from pcont.hierarchy import Container, required
 from pcont.ops.containers import create_steps
 from pcont.ops.starting import Command, Planned, enter, spawn, tidying
@@ -16,6 +16,7 @@ from pcont.process import PLAIN, execute, refused
 from pcont.session import Session
 from pcont.steps import Done, Step
 from pcont.steps.apart import Separate, option
+from pcont.steps.settings import Setting, Write
 
 
 def run(
@@ -30,10 +31,11 @@ def run(
     """Run a command inside a container; returns its status, 128+N where signal N ended it.
 
     `create`: the container is made where it is missing, with its parents and their settings.
-    `auto_delete`: it is removed when the command has ended and nobody else is in it. `join`: the
-    command is in the namespaces that are pinned by that name. Without these two the command takes
-    this process's place, and nothing returns. Raises CommandNotFound and NotExecutable before
-    anything is touched.
+    `auto_delete`: it gets the flag of that name, and so goes when the last task has left it, even
+    if this process has died before; in hierarchies of others this process removes it when the
+    command has ended. `join`: the command is in the namespaces that are pinned by that name.
+    Without these two the command takes this process's place, and nothing returns. Raises
+    CommandNotFound and NotExecutable before anything is touched.
     """
     command = Command(words, _joining(session, join) if join else PLAIN)
     if auto_delete or join or session.dry_run:
@@ -41,7 +43,9 @@ def run(
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
             steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}")]
-            return Planned(container, _entering(session, container, create), steps if join else [])
+            before = _entering(session, container, create)
+            before += _flagging(session.backend, container, auto_delete)
+            return Planned(container, before, steps if join else [])
 
         return spawn(session, command, plan, tidy=tidying(session, False) if auto_delete else None)
     done = Done(session.backend)
@@ -87,3 +91,17 @@ def _entering(session: Session, container: Container, create: bool) -> list[Step
         return create_steps(session.backend, container)
     required(session.backend, container)
     return []
+
+
+def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list[Step]:
+    """The step that lets a container go by itself, where the kernel would tell pcont."""
+    if not auto_delete:
+        return []
+    if container.is_root:
+        raise UsageProblem(f"{container.name} is a root container, which does not go")
+    settings = [
+        Setting(place, release.AUTO_DELETE, "1")
+        for place in keys.owners(container, release.AUTO_DELETE)
+        if release.AUTO_DELETE in backend.files(Place(place.tree))
+    ]
+    return [Write(settings, f"let {container.name} go by itself")] if settings else []

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 
-from pcont import guard, keys, subsys
+from pcont import guard, keys, release, subsys
 from pcont.backend import Backend, Place
 from pcont.errors import UsageProblem, from_oserror
 from pcont.hierarchy import Container, required
@@ -32,7 +32,7 @@ def get(session: Session, place: str, names: Iterable[str] = ()) -> list[Value]:
     for key in wanted:
         file, places = keys.find(session.backend, container, key)
         try:
-            texts = [session.backend.read(place, file) for place in places]
+            texts = [release.text(session.backend, place, file) for place in places]
         except OSError as err:
             raise from_oserror(err, f"read {file} of {container.name}") from err
         if len(set(texts)) > 1:
@@ -50,8 +50,8 @@ def _all(backend: Backend, container: Container) -> list[Value]:
             if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
-                    name = backend.spelled(place, file)
-                    found[file] = Value(name, typed(file, backend.read(place, file)))
+                    name, text = backend.spelled(place, file), release.text(backend, place, file)
+                    found[file] = Value(name, typed(file, text))
     return [found[file] for file in sorted(found)]
 
 

@@ -6,20 +6,26 @@ import contextlib
 import os
 import select
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pcont import explain, signals, standin
+from pcont import explain, release, signals, standin
 from pcont.backend import Birth
 from pcont.errors import PcontError
 from pcont.hierarchy import Container, present
-from pcont.ops.containers import beneath, removals
+from pcont.ops.containers import beneath
 from pcont.process import PLAIN, Child, find_program
 from pcont.session import Session
 from pcont.steps import Done, Step
 from pcont.steps.apart import refused
 from pcont.steps.attach import Enter
+from pcont.steps.containers import removals
+
+# The release agent starts at once; on a machine that has much else to do it may take a while.
+PATIENCE = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ def tidying(session: Session, below: bool) -> Tidy:
 
 def _tidy(session: Session, below: bool, container: Container) -> None:
     try:
+        _wait_until_gone(session, container)
         with session.turn():
             doomed = [*(beneath(session.backend, container) if below else ()), container]
             reason = _in_use(session, doomed, below)
@@ -158,6 +165,19 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
             session.warn(f"{container.name} stays: {reason}")
     except (PcontError, OSError) as err:
         session.warn(f"{container.name} stays: {err}")
+
+
+def _wait_until_gone(session: Session, container: Container) -> None:
+    """If it goes by itself, and nobody is in it, it does so: its agent is to be told before."""
+    backend, home = session.backend, container.places[0]
+    pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
+    with contextlib.suppress(FileNotFoundError):
+        while time.monotonic() < limit and release.deletes(backend, home):
+            session.registry()
+            if explain.in_use(backend, home)[0]:
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _in_use(session: Session, doomed: Sequence[Container], below: bool) -> str:

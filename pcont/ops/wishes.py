@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pcont import subsys
+from pcont import release, subsys
 from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
@@ -35,6 +35,7 @@ class Wish:
     """What the caller of mount asked for, its words checked.
 
     `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
+    `notify`: the root has notify_on_release=1, which new containers take over.
     """
 
     controllers: tuple[str, ...]
@@ -44,6 +45,7 @@ class Wish:
     release_agent: str
     at: str
     freezer: bool
+    notify: bool = False
 
     @property
     def subsystems(self) -> tuple[str, ...]:
@@ -167,9 +169,11 @@ def point_of(steps: Iterable[Step]) -> str:
 
 
 def agent_steps(wish: Wish, tree: str) -> list[Step]:
-    """The step that sets the release agent, where one was given."""
+    """The step that sets the release agent and its flag, where they were asked for."""
+    root, settings = Place(tree), []
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
-    if not wish.release_agent:
-        return []
-    setting = Setting(Place(tree), "release_agent", wish.release_agent)
-    return [Write([setting], f"set the release agent of {tree}")]
+    if wish.release_agent:
+        settings.append(Setting(root, release.AGENT, wish.release_agent))
+    if wish.notify:
+        settings.append(Setting(root, release.NOTIFY, "1"))
+    return [Write(settings, f"set the release agent of {tree}")] if settings else []

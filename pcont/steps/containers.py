@@ -11,6 +11,8 @@ from shlex import quote
 from pcont import explain, subsys
 from pcont.backend import Backend, Owner, Place, exists
 from pcont.errors import PcontError
+from pcont.hierarchy import Container, present
+from pcont.site import row_of
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 
@@ -108,20 +110,34 @@ class Remove(Step):
         return explain.remove(backend, self.place, err, self.doing)
 
 
+def removals(backend: Backend, doomed: Iterable[Container], force: bool = False) -> list[Step]:
+    """rmdir in every tree, the home last: as long as it is there, the container is known."""
+    steps = [
+        Remove(place, f"remove {container.name}", force=force)
+        for container in doomed
+        for place in reversed(present(backend, container))
+    ]
+    for last in steps[-1:]:
+        last.last = True
+    return list(steps)
+
+
 def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
-        if subsys.keeps(file, writable) and not _is_attribute(place, file):
+        if subsys.keeps(file, writable) and not _is_attribute(backend, place, file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, backend.read(place, file)))
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
 
 
-def _is_attribute(place: Place, file: str) -> bool:
+def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
     """Whether what pcont keeps of a file comes back with the attributes of the container."""
-    row = subsys.row(file)
+    row = row_of(backend, file)
+    if row and row.kept:
+        return True
     return subsys.is_kept_file(file, place.controllers) and not (row and row.metered)
 
 

@@ -206,6 +206,7 @@ class UmountTree(Step):
         request = TreeRequest(self.tree.controllers, self.tree.name)
         try:
             dissolve(backend, request, self.mount.point, self.mount.source)
+            backend.releases.forget(self.tree.id)
         except Busy:
             if not self.lingers:
                 raise

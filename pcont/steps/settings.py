@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
-from pcont import explain, kept, subsys
+from pcont import explain, kept, release, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import PcontError
 from pcont.steps import Step
@@ -30,6 +30,21 @@ class Setting:
     def written(self) -> str:
         """What goes into write(2): zero bytes would do nothing and succeed, a newline empties."""
         return self.text or "\n"
+
+
+def _plan(backend: Backend, one: Setting) -> kept.Plan | None:
+    """What a write comes to where pcont has a part in it; None where the file is the kernel's."""
+    if one.file in release.FILES:
+        return release.plan(backend, one.place, one.file, one.written)
+    if subsys.is_kept_file(one.file, one.place.controllers):
+        return kept.plan(backend, one.place, one.file, one.written)
+    return None
+
+
+def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: str | None) -> str:
+    where = backend.show(place)
+    text = one.text if (place, name) == (one.place, one.file) else text
+    return f"# forget {name} of {where}" if text is None else f"# keep {name}={text} with {where}"
 
 
 @dataclass
@@ -125,13 +140,17 @@ class Write(Step):
 
     @staticmethod
     def _told(backend: Backend, one: Setting) -> list[str]:
-        if not subsys.is_kept_file(one.file, one.place.controllers):
-            return [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
-        lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
+        lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
+        if subsys.is_kept_file(one.file, one.place.controllers):
+            lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # Of what is not there yet, or refused, nothing more can be told.
         with contextlib.suppress(OSError):
-            for place, file, text in kept.plan(backend, one.place, one.file, one.written).follows:
-                lines.append(f"echo {text} > {quote(backend.show(place, file))}")
+            planned = _plan(backend, one)
+            if planned and planned.keeps:
+                lines = [_told_kept(backend, one, *each) for each in planned.keeps]
+            for place, file, text in planned.follows if planned else ():
+                if (place, file) != (one.place, one.file):
+                    lines.append(f"echo {quote(text)} > {quote(backend.show(place, file))}")
         return lines
 
     def do(self, backend: Backend, memory: Memory) -> None:
@@ -152,9 +171,8 @@ class Write(Step):
     def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
-            if subsys.is_kept_file(one.file, one.place.controllers):
-                planned = kept.plan(backend, one.place, one.file, one.written)
-            else:
+            planned = _plan(backend, one)
+            if planned is None or not (planned.keeps or planned.metered is not None):
                 with self._known(backend, memory, one):
                     backend.write(one.place, one.file, one.written)
                 return None
@@ -169,10 +187,11 @@ class Write(Step):
         if planned.metered is not None:
             with memory.of(Value.of(backend, one.place, one.file)):
                 backend.write(one.place, one.file, one.written)
-        if planned.text is not None:
-            before = backend.attributes(one.place).get(one.file)
-            with memory.of(Attribute(one.place, one.file, before)):
-                backend.set_attribute(one.place, one.file, planned.text)
+        for place, name, text in planned.keeps:
+            before = backend.attributes(place).get(name)
+            if text != before:
+                with memory.of(Attribute(place, name, before)):
+                    backend.set_attribute(place, name, text)
         for place, file, text in planned.follows:
             # Somebody may remove a container meanwhile.
             with (

@@ -52,7 +52,7 @@ RESERVED = ("all", "none", "memset", *ALIASES)
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
-HOME_FILES = ("notify_on_release", "release_agent", "cgroup.sane_behavior")
+HOME_FILES = ("auto_delete", "notify_on_release", "release_agent", "cgroup.sane_behavior")
 
 # Files of the kernel's other controllers that reset or trigger something when written: a write
 # there cannot be taken back (kernel documentation, admin-guide/cgroup-v1).

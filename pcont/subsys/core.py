@@ -1,7 +1,8 @@
 """The control files that every container has, whatever is bound to its hierarchy.
 
 Source: containers.txt of the 2006 patch set (tasks, notify_on_release, release_agent) and the
-kernel's admin-guide/cgroup-v1/cgroups.rst (cgroup.*).
+kernel's admin-guide/cgroup-v1/cgroups.rst (cgroup.*). The patch set announced auto_delete, which no
+kernel got: pcont keeps it (release.py).
 """
 
 from pcont.tables import ControlFile, Subsystem, Where
@@ -11,6 +12,14 @@ TABLE = Subsystem(
     name="",
     help="every container",
     files=(
+        ControlFile(
+            "auto_delete",
+            "1: the container is removed when the last task or child has gone",
+            FLAG,
+            writable=True,
+            default=0,
+            kept=True,
+        ),
         ControlFile(
             "cgroup.clone_children",
             "1: a new child gets its parent's cpuset.cpus and cpuset.mems",

@@ -161,8 +161,8 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
     """The second of two steps fails behind the check that comes before: through the library."""
     from pcont.errors import Busy
     from pcont.hierarchy import Registry
-    from pcont.ops.containers import removals
     from pcont.steps import carry_out
+    from pcont.steps.containers import removals
 
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"), "-s", "cpus=1")
     jobs.pcont.ok("set", jobs.at("/a"), "notify_on_release=1")

@@ -139,6 +139,19 @@ def shared_by_binding(scene: Scene) -> None:
     scene.ok("bind {t} numtasks -s /:total_numtasks=1000 -s /{t}/a:numtasks.shares=max_shares=50")
 
 
+def agent(scene: Scene) -> None:
+    """The release agent is pcont's, which runs the user's."""
+    tie(scene)
+    scene.ok("set {t}:/ release_agent=/bin/true auto_delete=1")
+
+
+def released(scene: Scene) -> None:
+    """One container with auto_delete, and one with children that have nothing of their own."""
+    tie(scene)
+    scene.ok("create -p {t}:/a/b {t}:/b/c")
+    scene.ok("set {t}:/b auto_delete=1 notify_on_release=1")
+
+
 ROWS = (
     Row("move", apart, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
@@ -199,8 +212,11 @@ ROWS = (
         "run --create --auto-delete",
         settled,
         "run --create --auto-delete {t}:/x/y -- true",
-        between="create -p -i {t}:/x/y",
+        between="create -p -i {t}:/x/y -s auto_delete=1",
     ),
+    Row("set auto_delete", released, "set {t}:/a auto_delete=1 notify_on_release=1 {limit}"),
+    Row("set auto_delete back", released, "set {t}:/b auto_delete=0"),
+    Row("umount with auto_delete", agent, "umount {t}"),
     Row("mount", nothing, "mount -o none --name {t} --release-agent /bin/true {dir}/a/b/c"),
     Row("mount once more", single_with_containers, "mount -o none --name {t} {dir}/c/d"),
     Row("mount --tie", nothing, "mount --tie --name {t} -o {subsystems} --at /{t}/x/y {dir}/a/b"),

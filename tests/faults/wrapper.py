@@ -37,7 +37,7 @@ LOOKING = {
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("owners", "show", "task", "membership", "threads", "affinity", "family", "thawing"),
-    "journals",
+    *("journals", "releases"),
 }
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
 

@@ -1,0 +1,97 @@
+"""gc: containers with auto_delete that became empty when nobody could be told go now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from pcont import release
+from pcont.backend import Backend, Place, exists
+from pcont.errors import Denied
+from pcont.hierarchy import Hierarchy, Registry, reachable
+from pcont.records import Collected
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.containers import removals
+from pcont.steps.release import attend, flags, repairs
+
+
+def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
+    """Make good what was missed, in all hierarchies of pcont's or in those that are named.
+
+    Every empty container with auto_delete goes, with those above it that become empty so; the
+    user's agent is told before. What was told and not seen to is seen to, and where the kernel
+    would not tell pcont any more, it will. Raises Denied for a hierarchy that others mounted.
+    """
+    backend = session.backend
+    with session.turn() as registry:
+        chosen = _chosen(registry, selectors)
+        steps = [step for one in chosen for step in repairs(backend, one.members[0].tree.id)]
+        told = [line for step in steps for line in step.tell(backend)]
+        session.carry_out(steps)
+        found = [Collected("restored", line) for line in told]
+        doomed = {one.name: _doomed(backend, one) for one in chosen}
+        if session.dry_run:
+            for one in chosen:
+                session.planned += _told(backend, one, doomed[one.name])
+            return []
+        if not selectors:
+            _forget_the_gone(backend, registry)
+    for one in chosen:
+        attend(session, one.members[0].tree.id, doomed[one.name])
+        home = one.members[0]
+        gone = [path for path in doomed[one.name] if not exists(backend, home.place(path))]
+        found += [Collected("removed", one.container(path).name) for path in gone]
+    return found
+
+
+def _chosen(registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
+    if not selectors:
+        return [one for one in registry.hierarchies if one.mounted and _is_ours(one)]
+    found = [registry.find(selector) for selector in selectors]
+    for one in found:
+        for member in one.members:
+            reachable(member.tree)
+        if not _is_ours(one):
+            raise Denied(
+                f"{one.name} was mounted by others: nothing is pcont's to remove there",
+                hint="pcont gc without a name goes through those of pcont's",
+            )
+    return list(dict.fromkeys(found))
+
+
+def _is_ours(one: Hierarchy) -> bool:
+    return release.is_ours(one.members[0].tree) and bool(one.tie or len(one.members) == 1)
+
+
+def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
+    """The paths of what is empty and to go, or will be when those below have gone; these first."""
+    found: list[str] = []
+    for home, goes in flags(backend, Place(one.members[0].tree.id)):
+        # Somebody else may be quicker.
+        with contextlib.suppress(FileNotFoundError):
+            container = one.container(home.path)
+            there = [place for place in container.places if exists(backend, place)]
+            names = {name for place in there for name in backend.children(place)}
+            stay = {name for name in names if container.child(name).path not in found}
+            inside = any(backend.read(place, "tasks").strip() for place in there)
+            if goes and not container.is_root and not stay and not inside:
+                found.append(home.path)
+    return found
+
+
+def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:
+    tree = one.members[0].tree.id
+    agent = release.agent(backend, tree)
+    for path in doomed:
+        if agent and release.notifies(backend, Place(tree, path)):
+            yield f"{agent} {path}"
+        steps: list[Step] = removals(backend, [one.container(path)])
+        yield from (line for step in steps for line in step.tell(backend))
+
+
+def _forget_the_gone(backend: Backend, registry: Registry) -> None:
+    """Programs of hierarchies that are no more: after a restart, say."""
+    for tree in backend.releases.programs():
+        if tree not in registry.by_id:
+            backend.releases.forget(tree)
