@@ -488,20 +488,29 @@ def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
     app.show(session, pinning.unpin(session, names))
 
 
-@cli.verb("pcont get jobs:/batch cpuset.cpus")
+@cli.verb("pcont get jobs:/batch cpuset.cpus", "pcont get jobs:/batch cpuacct.load --window 2")
 @click.argument("place")
 @click.argument("keys", metavar="[KEY...]", nargs=-1)
+@click.option(
+    "--window",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="So long cpuacct.load is measured.",
+)
 @pass_app
-def get(app: App, place: str, keys: Sequence[str]) -> None:
+def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
     """Read control files.
 
-    Prints the bare value of one key, else KEY=VALUE lines.
+    Prints the bare value of one key, else KEY=VALUE lines. cpuacct.load, the percentage of one CPU
+    that is used, is measured where it is named, and waited for.
     """
     from pcont import render
     from pcont.ops import settings
 
     session = app.session()
-    found = settings.get(session, place, keys)
+    found = settings.get(session, place, keys, window=window)
     app.show(
         session,
         {one.key: one.value for one in found},

@@ -45,7 +45,7 @@ class Value:
     """A control file's value: a number where the table says so, else the kernel's text."""
 
     key: str
-    value: int | str
+    value: int | float | str
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ BESIDE = {
     "steps.settings": {"steps.containers"},
     "ops.moving": {"ops.containers"},
     "ops.doctor": {"ops.listing"},
-    "ops.settings": {"ops.moving"},
+    "ops.settings": {"ops.moving", "ops.usage"},
     "ops.starting": {"ops.containers"},
     "ops.running": {"ops.containers", "ops.starting"},
     "ops.cloning": {"ops.containers", "ops.listing", "ops.moving", "ops.starting"},

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from pcont import guard, keys, release, subsys
 from pcont.backend import Backend, Place
-from pcont.errors import UsageProblem, from_oserror
+from pcont.errors import Denied, UsageProblem, from_oserror
 from pcont.hierarchy import Container, required
+from pcont.ops import usage
 from pcont.ops.moving import entry
 from pcont.records import Value
 from pcont.session import Session
@@ -19,9 +20,12 @@ from pcont.steps.settings import Setting, Write, lasting
 from pcont.values import FLAG, INTEGER
 
 
-def get(session: Session, place: str, names: Iterable[str] = ()) -> list[Value]:
+def get(
+    session: Session, place: str, names: Iterable[str] = (), *, window: float = usage.WINDOW
+) -> list[Value]:
     """The values of control files; of all that can be read, but the tasks, where none is named.
 
+    No kernel has cpuacct.load: named, it is measured, which takes the `window`, in seconds.
     Raises NotFound for an unknown key, naming the nearest; Denied where reading is refused.
     """
     container = required(session.backend, session.registry().place(place))
@@ -30,6 +34,9 @@ def get(session: Session, place: str, names: Iterable[str] = ()) -> list[Value]:
         return _all(session.backend, container)
     found = []
     for key in wanted:
+        if key == usage.LOAD:
+            found.append(usage.load(session, place, window))
+            continue
         file, places = keys.find(session.backend, container, key)
         try:
             texts = [release.text(session.backend, place, file) for place in places]
@@ -82,6 +89,8 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         settings: list[Setting] = []
         entries: list[Step] = []
         for key, text in pairs:
+            if key == usage.LOAD:
+                raise Denied(f"{key} is measured, and can only be read")
             file, places = keys.find(session.backend, container, key)
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))

@@ -1,4 +1,4 @@
-"""stat: the CPU time that a container uses, and the load that it is.
+"""stat, and cpuacct.load: the CPU time that a container uses, and the load that it is.
 
 The patch set had announced a cpuacct.load, which no kernel got (patch semantics, 3): the percentage
 of one CPU that was used in a window of time.
@@ -11,9 +11,10 @@ import time
 from pcont.backend import Backend, Place
 from pcont.errors import BadValue, NotFound, from_oserror
 from pcont.hierarchy import required
-from pcont.records import CpuRow
+from pcont.records import CpuRow, Value
 from pcont.session import Session
 
+LOAD = "cpuacct.load"
 WINDOW = 10.0  # seconds
 
 # By CPU: nanoseconds in user space, and in the kernel.
@@ -43,6 +44,17 @@ def stat(session: Session, place: str, window: float = WINDOW) -> list[CpuRow]:
     nanoseconds = passed * 1e9 if window else 0.0
     rows = [_row(cpu, before[cpu], after[cpu], nanoseconds) for cpu in sorted(after)]
     return [_row(None, _sum(before), _sum(after), nanoseconds), *rows]
+
+
+def load(session: Session, place: str, window: float = WINDOW) -> Value:
+    """The key cpuacct.load: that of the next `window` seconds, which this waits for.
+
+    "unknown" where somebody has reset the counter meanwhile. Raises NotFound like `stat`.
+    """
+    if window <= 0:
+        raise BadValue("a load takes a window of some length")
+    found = stat(session, place, window)[0].load
+    return Value(LOAD, "unknown" if found is None else found)
 
 
 def _sample(backend: Backend, place: Place) -> Sample:

@@ -35,6 +35,24 @@ def test_a_busy_task_is_a_load_of_its_container_and_those_above(jobs: Jobs) -> N
     assert idle["all"]["load"] == idle["all"]["used"] == 0
 
 
+def test_the_load_is_a_key_that_is_measured_where_it_is_named(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), jobs.at("/c"))
+    busy = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    try:
+        jobs.pcont.ok("attach", jobs.at("/a/b"), str(busy.pid))
+        words = ("cpuacct.load", "--window", "0.5")
+        assert eventually(lambda: float(jobs.pcont.ok("get", jobs.at("/a"), *words)) > 0)
+        assert jobs.pcont.ok("get", jobs.at("/c"), *words) == "0.0\n"
+        both = jobs.pcont("get", jobs.at("/c"), "auto_delete", *words, "--json").json
+        assert both == {"auto_delete": 0, "cpuacct.load": 0.0}
+    finally:
+        busy.kill()
+        busy.wait()
+    assert "cpuacct.load" not in jobs.pcont.ok("get", jobs.at("/a"))
+    jobs.pcont.fails(2, "get", jobs.at("/a"), "cpuacct.load", "--window", "0")
+    jobs.pcont.fails(4, "set", jobs.at("/a"), "cpuacct.load=1")
+
+
 def test_without_a_window_nobody_waits_and_no_load_is_known(jobs: Jobs) -> None:
     jobs.pcont.ok("create", jobs.at("/a"))
     assert {row["load"] for row in stat(jobs, "/a", 0).values()} == {None}
