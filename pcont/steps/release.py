@@ -6,6 +6,7 @@ pcont's commands, that the user is told once by the lock of the queue.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -59,7 +60,7 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
             with releases.taken(tree) as paths:
                 paths += [path for path in pending if path not in paths]
                 pending, before = [], len(paths)
-                paths[:] = [path for path in paths if not _is_settled(worker, tree, path)]
+                paths[:] = [path for path in paths if not _is_seen_to(worker, tree, path)]
                 if releases.attended:
                     paths[:] = [path for path in paths if _in_time(limits, path)]
         except Busy:
@@ -77,8 +78,15 @@ def _in_time(limits: dict[str, float], path: str) -> bool:
     return now < limits.setdefault(path, now + PATIENCE)
 
 
-def _is_settled(worker: Worker, tree: str, path: str) -> bool:
+def _is_seen_to(worker: Worker, tree: str, path: str) -> bool:
     """Whether nothing is left to be done about a container: it has gone, or is in use again."""
+    try:
+        return _see_to(worker, tree, path)
+    except FileNotFoundError:
+        return True  # somebody else was quicker
+
+
+def _see_to(worker: Worker, tree: str, path: str) -> bool:
     backend = worker.backend
     with worker.turn() as registry:
         container = _known(registry, tree, path)
@@ -155,8 +163,9 @@ def repairs(backend: Backend, tree: str) -> Iterator[Step]:
     if not planned.follows and backend.releases.programs().get(tree) is False:
         yield Arm(Place(tree), release.AGENT, backend.releases.program(tree), doing)
     for place in flagged:
-        if backend.read(place, release.NOTIFY).strip() != "1":
-            yield Arm(place, release.NOTIFY, "1", doing)
+        with contextlib.suppress(FileNotFoundError):
+            if backend.read(place, release.NOTIFY).strip() != "1":
+                yield Arm(place, release.NOTIFY, "1", doing)
 
 
 def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
@@ -165,7 +174,10 @@ def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
     waiting = [(top, False)]
     while waiting:
         place, above = waiting.pop()
-        goes = backend.attributes(place).get(release.AUTO_DELETE, str(int(above))) == "1"
-        found.append((place, goes))
-        waiting += [(place.child(name), goes) for name in backend.children(place)]
+        # What goes meanwhile, by itself say, is left out.
+        with contextlib.suppress(FileNotFoundError):
+            goes = backend.attributes(place).get(release.AUTO_DELETE, str(int(above))) == "1"
+            children = [(place.child(name), goes) for name in backend.children(place)]
+            found.append((place, goes))
+            waiting += children
     return reversed(found)

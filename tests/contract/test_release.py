@@ -443,6 +443,11 @@ def test_agents_that_others_could_replace_are_refused(bed: Bed, tmp_path: Path) 
         bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={text}")
         words = ("mount", "-o", "none", "--name", f"{bed.jobs.name}x", "--release-agent", text)
         bed.pcont.fails(7, *words)
+    if bed.log:
+        link = Path(bed.log).with_name("link")
+        link.symlink_to(program)
+        said = bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={link}")
+        assert "others than root can change" in said
     assert bed.get("/", "release_agent") == ""
     names = [row["name"] for row in json.loads(bed.pcont.ok("hierarchies", "--json"))["result"]]
     assert f"{bed.jobs.name}x" not in names

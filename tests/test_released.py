@@ -1,0 +1,124 @@
+"""released: what the kernel runs queues a path, whatever is in it; nothing told is ever lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pcont import released
+from pcont.errors import Busy
+from pcont.released import Released
+
+TREE = "cpuset,name=x"
+
+
+@pytest.fixture
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Released:
+    """With its program and its queue below a directory of the test's, and no Python to start."""
+    monkeypatch.setattr(released, "PROGRAMS", str(tmp_path / "agents of ours"))
+    monkeypatch.setattr(released, "QUEUES", str(tmp_path / "queues"))
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    releases = Released()
+    releases.follow(TREE, f"{releases.program(TREE)}\n")
+    return releases
+
+
+def tell(releases: Released, path: bytes) -> None:
+    """As the kernel does: one argument, hardly an environment, and no open files."""
+    subprocess.run(
+        [releases.program(TREE), path], env=released.ENVIRONMENT, check=True, close_fds=True
+    )
+
+
+def test_each_path_is_one_whatever_is_in_it(releases: Released) -> None:
+    paths = [b"/a", b"/a b", b"/$(id)`id`'\"\\", b"/-n", b"/%s\\0", "/ä".encode(), b"/\xff", b"/a"]
+    for path in paths:
+        tell(releases, path)
+    assert releases.told() == [TREE]
+    with releases.taken(TREE) as found:
+        assert [os.fsencode(path) for path in found] == paths
+        found.clear()
+    assert releases.told() == []
+
+
+def test_many_at_once_are_all_told(releases: Released) -> None:
+    paths = [f"/{number}" for number in range(50)]
+    running = [subprocess.Popen([releases.program(TREE), path]) for path in paths]
+    for one in running:
+        one.wait()
+    with releases.taken(TREE) as found:
+        assert sorted(found) == sorted(paths)
+
+
+def test_what_was_not_seen_to_is_told_again(releases: Released) -> None:
+    for path in (b"/a", b"/b"):
+        tell(releases, path)
+    with suppress(ZeroDivisionError), releases.taken(TREE) as found:
+        assert found == ["/a", "/b"]
+        raise ZeroDivisionError
+    assert releases.told() == [TREE]
+    tell(releases, b"/c")
+    with releases.taken(TREE) as found:
+        assert found == ["/a", "/b"]
+        found.remove("/a")
+    with releases.taken(TREE) as found:
+        assert found == ["/c", "/b"]
+        found.clear()
+    assert releases.told() == []
+
+
+def test_one_at_a_time_sees_to_it(releases: Released) -> None:
+    tell(releases, b"/a")
+    with releases.taken(TREE), pytest.raises(Busy), releases.taken(TREE):
+        pass
+
+
+def test_whoever_is_about_to_tell_is_waited_for(releases: Released) -> None:
+    """The queue is taken while somebody has it open, and has not written yet."""
+    tell(releases, b"/a")
+    stream = open(os.path.join(released.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115
+
+    def tells_late() -> None:
+        stream.write(b"/late\0")
+        stream.close()
+
+    later = threading.Timer(0.2, tells_late)
+    later.start()
+    with releases.taken(TREE) as found:
+        assert found == ["/a", "/late"]
+    later.join()
+
+
+def test_the_program_is_there_while_it_is_the_release_agent(releases: Released) -> None:
+    assert releases.programs() == {TREE: True}
+    Path(releases.program(TREE)).write_text("another pcont's")
+    assert releases.programs() == {TREE: False}
+    releases.follow(TREE, releases.program(TREE))
+    assert releases.programs() == {TREE: True}
+    releases.follow(TREE, "/sbin/agent")
+    assert releases.programs() == {}
+    tell_nobody = os.listdir(released.QUEUES) if os.path.exists(released.QUEUES) else []
+    assert tell_nobody == []
+
+
+def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: Released) -> None:
+    tell(releases, b"/a")
+    releases.forget(TREE)
+    assert releases.programs() == {}
+    assert releases.told() == []
+    assert os.listdir(released.QUEUES) == []
+
+
+def test_an_agent_has_the_kernels_environment(releases: Released, tmp_path: Path) -> None:
+    program = tmp_path / "agent"
+    program.write_text(f'#!/bin/sh\necho "$# $1 $HOME $PATH $(pwd) $(umask)" >{tmp_path}/log\n')
+    program.chmod(0o755)
+    releases.notify(str(program), "/a b")
+    said = (tmp_path / "log").read_text()
+    assert said == "1 /a b / /sbin:/bin:/usr/sbin:/usr/bin / 0022\n"
+    releases.notify(str(tmp_path / "not there"), "/a")
