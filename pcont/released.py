@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -99,6 +98,8 @@ class Released:
                 os.unlink(file)
 
     def notify(self, program: str, path: str) -> None:
+        import subprocess
+
         # The kernel does not wait. Here it would be told of a container that may be gone by then.
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(

@@ -89,3 +89,12 @@ def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: P
     kernel, _ = loaded("--backend", "cgroupfs", "doctor")
     assert "pcont.backend_cgroupfs" not in model
     assert not {name for name in kernel if "model" in name and name.startswith("pcont.")}
+
+
+def test_the_release_agent_loads_what_it_needs_only() -> None:
+    """The kernel starts it for every container that becomes empty while no other one is at work."""
+    imports = "import pcont.agent, pcont.backend_cgroupfs, pcont.kept, pcont.release"
+    names, _ = imported("-I", "-c", f"import sys; sys.path.insert(0, '.'); {imports}")
+    assert {"pcont.backend_cgroupfs", "pcont.steps.release"} <= names
+    assert heavy(names) <= {name for name in names if name.partition(".")[0] == "json"}
+    assert {"click", "subprocess", "pcont.cli", "pcont.backend_model"} & names == set()
