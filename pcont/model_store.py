@@ -22,7 +22,7 @@ from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.model_files import OpenFile, OpenFiles
 from pcont.proc import machine
 from pcont.procfs import CpuTime
-from pcont.stage import FIRST, Played
+from pcont.stage import FIRST, IDLE, Played
 from pcont.subsys.numfiles import Charges
 from pcont.tables import Machine
 from pcont.values import ID_LIST, Codec
@@ -179,7 +179,14 @@ def _shown(type: Codec, value: Any) -> str:
 
 
 def _text(model: Model) -> str:
+    with _none_is_garbage():
+        return _dumped(model)
+
+
+def _dumped(model: Model) -> str:
     hardware = model.hardware
+    trees = (model.unbound, *model.active)
+    paths = {node: node.path for tree in trees for node in tree.root.all()}
     return json.dumps(
         {
             "version": VERSION,
@@ -195,7 +202,7 @@ def _text(model: Model) -> str:
             "unbound": _container(model.unbound.root),
             "parameters": model.parameters,
             "notified": model.notified,
-            "tasks": [_task(task) for task in model.known.values()],
+            "tasks": [_task(model, task, paths) for task in model.known.values()],
             "pinned": model.pinned,
             "ended": {str(task): start for task, start in model.ended.items()},
             "played": {str(id): _played(one) for id, one in model.stage.played.items()},
@@ -245,16 +252,17 @@ def _container(node: Node) -> dict[str, Any]:
     }
 
 
-def _task(task: Known) -> dict[str, Any]:
-    return {
+def _task(model: Model, task: Known, paths: dict[Node, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
         "id": task.id,
-        "pid": task.pid,
-        "start": task.start,
         "cpus": _shown(ID_LIST, task.cpus),
-        "charged": vars(task.charged),
-        "wish": None if task.wish is None else _shown(ID_LIST, task.wish),
-        "paths": {str(number): node.path for number, node in task.nodes.items()},
+        "paths": {str(number): paths[node] for number, node in task.nodes.items()},
     }
+    if task.wish is not None:
+        facts["wish"] = _shown(ID_LIST, task.wish)
+    if task.id in model.live:
+        facts |= {"pid": task.pid, "start": task.start, "charged": vars(task.charged)}
+    return facts
 
 
 def _played(one: Played) -> list[Any]:
@@ -335,17 +343,14 @@ def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
-    task = Known(
-        facts["id"],
-        facts["pid"],
-        facts["start"],
-        _parsed(ID_LIST, facts["cpus"]),
-        CpuTime(**facts["charged"]),
-        wish=_parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None,
-    )
-    model.known[task.id] = task
-    if task.id not in model.stage.played:
-        model.live[task.id] = task
+    id, cpus = facts["id"], _parsed(ID_LIST, facts["cpus"])
+    if played := model.stage.played.get(id):
+        task = model.known[id] = Known(id, played.pid, 0, cpus, IDLE)
+    else:
+        charged = CpuTime(**facts["charged"])
+        task = Known(id, facts["pid"], facts["start"], cpus, charged)
+        model.known[id] = model.live[id] = task
+    task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
     for number, path in facts["paths"].items():
         node = nodes[int(number)][path]
         node.hold(task.id)
