@@ -194,6 +194,7 @@ def test_live_tasks_do_as_they_like() -> None:
     for call in (model.fork, model.thread, model.exit):
         refused(errno.EPERM, call, os.getpid())
     refused(errno.EPERM, model.work, os.getpid(), 1)
+    refused(errno.ESRCH, model.work, FIRST - 1, 1)
 
 
 def test_a_family_is_moved_with_all_that_descends_from_it(model: Model) -> None:
@@ -230,8 +231,19 @@ def test_cpus_that_go_take_their_numbers_along(model: Model) -> None:
     assert model.membership(task)[CPUSET] == "/"
     model.write(a, "cpuset.cpus", "600")
     assert model.read(Place(CPUSET), "cpuset.cpus") == "2,600\n"
+    for cpu, number in ((601, errno.ERANGE), (599, errno.EINVAL)):
+        refused(number, model.write, a, "cpuset.cpus", str(cpu))
     for cpus, nodes in (([], [0]), ([0], [])):
         refused(errno.EINVAL, model.plug, frozenset(cpus), frozenset(nodes))
+
+
+def test_whoever_may_run_nowhere_else_runs_where_the_container_lets_him(model: Model) -> None:
+    inside, outside, nowhere = model.spawn(), model.spawn(), model.spawn()
+    enter(model, inside, CPUSET)
+    for task in (inside, nowhere):
+        model.set_affinity(task, frozenset({0}))
+    model.plug(frozenset({1, 2}), frozenset({0}))
+    assert [model.affinity(task) for task in (inside, outside, nowhere)] == [{1}, {1, 2}, {1, 2}]
 
 
 def test_what_is_played_is_there_in_the_next_command(tmp_path: Path) -> None:

@@ -288,14 +288,16 @@ class Top:
 
 
 @contextlib.contextmanager
-def _top(pcont: Pcont, controller: str, name: str) -> Iterator[Top]:
+def new_top(pcont: Pcont, controller: str, name: str) -> Iterator[Top]:
     free = starts_empty(pcont)
     if free:
         pcont.ok("mount", "-o", controller)
     top = Top(pcont, controller, f"/{name}")
     pcont.ok("create", top.at())
-    yield top
-    pcont.ok("rm", "-r", "--kill", top.at())
+    try:
+        yield top
+    finally:
+        pcont.ok("rm", "-r", "--kill", top.at())
     if free:
         assert eventually(lambda: _umounted(pcont, controller))
 
@@ -311,7 +313,7 @@ def _umounted(pcont: Pcont, controller: str) -> bool:
 @pytest.fixture
 def icebox(pcont: Pcont, name: str) -> Iterator[Top]:
     """A container that can be frozen. A test that starts tasks asks for it last: it thaws them."""
-    with _top(pcont, "freezer", name) as top:
+    with new_top(pcont, "freezer", name) as top:
         yield top
         for place in top.below():
             pcont.ok("set", place, "freezer.state=THAWED")
@@ -320,7 +322,7 @@ def icebox(pcont: Pcont, name: str) -> Iterator[Top]:
 @pytest.fixture
 def crowd(pcont: Pcont, name: str) -> Iterator[Top]:
     """A container whose tasks are counted."""
-    with _top(pcont, "pids", name) as top:
+    with new_top(pcont, "pids", name) as top:
         yield top
 
 

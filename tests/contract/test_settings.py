@@ -75,12 +75,13 @@ def test_an_exclusive_overlap_names_the_sibling(jobs: Jobs) -> None:
     jobs.pcont.ok("create", jobs.at("/p/a"), "-s", "cpus=0", "-s", "mems=0")
     jobs.pcont.ok("create", jobs.at("/p/b"), "-s", "cpus=0", "-s", "mems=0")
     said = jobs.pcont.fails(7, "set", jobs.at("/p/a"), "cpu_exclusive=1")
-    assert "/p/b overlaps in the CPUs 0" in said
+    assert "/p/b overlaps in the CPUs 0, and this container has cpuset.cpu_exclusive=1" in said
     assert "EINVAL" in said
     jobs.pcont.ok("set", jobs.at("/p/b"), "cpus=1")
     jobs.pcont.ok("set", jobs.at("/p/a"), "cpu_exclusive=1")
     said = jobs.pcont.fails(7, "set", jobs.at("/p/b"), "cpus=0-1")
-    assert "/p/a overlaps" in said
+    assert "/p/a overlaps in the CPUs 0, and " in said
+    assert "/p/a has cpuset.cpu_exclusive=1" in said
 
 
 def exclusive_parent(jobs: Jobs) -> None:
