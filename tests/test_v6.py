@@ -20,6 +20,7 @@ from pcont.model_store import StoredModel
 from pcont.proc import Proc
 from pcont.subsys.numfiles import MOST
 from pcont.tables import Machine
+from tests.test_model import alive
 from tests.test_playing import refused
 
 FOUR = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=8)
@@ -595,6 +596,19 @@ def test_a_zombie_is_esrch(model: Machine2006) -> None:
     model.exit(task)
     assert model.task(task).state == "Z"
     refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", str(task))
+
+
+def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
+    """What may never be moved today (PF_NO_SETAFFINITY) nobody asked in 2006."""
+    alive(tmp_path, 7)
+    stat = tmp_path / "7/stat"
+    stat.write_text(stat.read_text().replace(" -1 0 ", f" -1 {0x04000000} ", 1))
+    model = Machine2006(str(tmp_path))
+    assert model.task(7).fixed
+    model.put("cpuacct")
+    model.make(Place("cpuacct", "/a"))
+    model.write(Place("cpuacct", "/a"), "tasks", "7")
+    assert model.membership(7) == {"cpuacct": "/a"}
 
 
 def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
