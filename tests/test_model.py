@@ -549,6 +549,11 @@ def test_who_has_ended_does_not_keep_a_cpuset_from_being_emptied(
     assert model.read(A, "cpuset.cpus") == "\n"
 
 
+def test_whoever_drives_a_model_may_do_all(model: Model) -> None:
+    model.uid = 1000
+    assert model.privileged()
+
+
 def test_a_process_moves_whole_and_a_task_alone(
     model: Model, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -715,8 +720,8 @@ def test_an_id_that_another_process_has_now_is_not_the_old_one(
 ) -> None:
     played.write(A, "tasks", "7")
     alive(tmp_path, 7, start=2)
-    assert tasks(played, A) == []
     assert played.membership(7) == {BOTH: "/"}
+    assert tasks(played, A) == []
 
 
 def test_who_has_an_old_id_anew_can_be_attached(played: Model, tmp_path: Path) -> None:

@@ -238,12 +238,14 @@ def test_cpus_that_go_take_their_numbers_along(model: Model) -> None:
 
 
 def test_whoever_may_run_nowhere_else_runs_where_the_container_lets_him(model: Model) -> None:
-    inside, outside, nowhere = model.spawn(), model.spawn(), model.spawn()
+    inside, outside, nowhere, picky = (model.spawn() for _ in range(4))
     enter(model, inside, CPUSET)
+    model.set_affinity(picky, frozenset({1}))
     for task in (inside, nowhere):
         model.set_affinity(task, frozenset({0}))
     model.plug(frozenset({1, 2}), frozenset({0}))
     assert [model.affinity(task) for task in (inside, outside, nowhere)] == [{1}, {1, 2}, {1, 2}]
+    assert model.affinity(picky) == {1}
 
 
 def test_what_is_played_is_there_in_the_next_command(tmp_path: Path) -> None:

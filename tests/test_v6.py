@@ -654,6 +654,17 @@ def test_auto_delete_goes_up_as_far_as_it_is_set_and_after_the_agent(model: Mach
     assert model.notified == [("/agent", "/a/b")]
 
 
+def test_auto_delete_waits_for_nobody_who_was_killed(tmp_path: Path) -> None:
+    alive(tmp_path, 7)
+    model, root, a = Machine2006(str(tmp_path)), Place("cpuacct"), Place("cpuacct", "/a")
+    model.put("cpuacct")
+    model.make(a)
+    model.write(a, "auto_delete", "1")
+    model.write(a, "tasks", "7")
+    model.kill(7, 9, a)
+    assert model.children(root) == []
+
+
 def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
     model.put("bc")
     a, task = Place("bc", "/a"), model.spawn()

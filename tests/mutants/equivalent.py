@@ -2,5 +2,44 @@
 
 from __future__ import annotations
 
+FLAG = "a flag without a default is shown as 0, too, and counts as none"
+
 # By module, place, what was there, what stands there instead (changes.Change.key).
-EQUIVALENT: dict[tuple[str, str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str, str], str] = {
+    (
+        "pcont.backend_model",
+        "Model.proc_file",
+        "slash and task.isdecimal() and (name in (membership, 'cpuset'))",
+        "task.isdecimal() and name in (membership, 'cpuset')",
+    ): "without a slash there is no name behind it, and no file is called by none",
+    (
+        "pcont.backend_model",
+        "Model._close",
+        "nd (not charged.held) and tree and (AUTO_DELETE in tree.rows)",
+        "nd (not charged.held) and tree",
+    ): "Node.check_delete() asks again: this saves the way through the tree",
+    (
+        *("pcont.backend_model", "Model.spawn", "0", "1"),
+    ): "when a played task has begun is never looked at",
+    (
+        *("pcont.subsys.cpuset", "HIGHEST_LEVEL", "5", "6"),
+    ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
+    (
+        "pcont.subsys.freezer",
+        "TABLE.STATE",
+        "rue, where=Where.NOT_ON_ROOT, default=THAWED, rules=(frozen_or_thawed,), ord",
+        "rue, where=Where.NOT_ON_ROOT, rules=(frozen_or_thawed,), ord",
+    ): "whatever was written and is not FROZEN counts as THAWED",
+    (
+        "pcont.subsys.core",
+        "TABLE.'cgroup.clone_children'",
+        't.mems", FLAG, writable=True, default=0, passed_on=True)',
+        't.mems", FLAG, writable=True, passed_on=True)',
+    ): FLAG,
+    (
+        "pcont.subsys.cpuset",
+        "_flag.f'cpuset.{name}'",
+        "FLAG, v6=name, writable=True, default=0, **more)",
+        "FLAG, v6=name, writable=True, **more)",
+    ): FLAG,
+}
