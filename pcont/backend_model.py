@@ -1191,8 +1191,9 @@ class Model:
             if was and not node.values[file] and self.dialect.follows_up:
                 node.values[file] = above
             elif not node.values[file]:
+                nearest = next(one for one in node.parent.upwards() if _admits(one))
                 for task in list(node.tasks):
-                    self._move(self.known[task], node.parent)
+                    self._move(self.known[task], nearest)
         for task in node.tasks:
             self.known[task].cpus = node.value("cpuset.cpus")
 
@@ -1271,6 +1272,11 @@ class Model:
         if self._is_frozen(task):
             _refuse(EBUSY, str(task))
         return self.known[task]
+
+
+def _admits(node: Node) -> bool:
+    """Whether a cpuset has both CPUs and memory nodes; the root always does."""
+    return all(node.value(file) for file in ("cpuset.cpus", "cpuset.mems"))
 
 
 def _carry(source: Node, target: Node, tree: ModelTree) -> None:

@@ -706,6 +706,14 @@ def test_time_stays_where_it_was_used_when_a_task_moves(played: Model, tmp_path:
     assert [usage(played, place) for place in (B, A)] == [3, 10]
 
 
+def test_time_stays_where_it_was_used_when_the_cpus_go(played: Model, tmp_path: Path) -> None:
+    played.write(B, "tasks", "7")
+    alive(tmp_path, 7, user=3)
+    played.plug(frozenset({3}), frozenset({0}))
+    assert played.membership(7) == {BOTH: "/"}
+    assert [usage(played, place) for place in (B, A, ROOT)] == [3, 3, 3]
+
+
 def test_a_reset_forgets_what_was_used_before_it(played: Model, tmp_path: Path) -> None:
     played.write(B, "tasks", "7")
     alive(tmp_path, 7, user=3)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
+from tests.conftest import MUST
 from tests.contract.conftest import Pcont, Top, eventually, new_top, starts_empty
 
 NOBODY = 1 << 22  # the highest pid that a kernel can be told to give is one below
@@ -60,7 +61,12 @@ def exclusive(top: Top, kind: str) -> None:
     flag = f"cpuset.{kind}_exclusive"
     if top.pcont.get("cpuset:/", flag) == "0":
         top.pcont.ok("set", "cpuset:/", f"{flag}=1")
-    write(top, "", flag, "1")
+    try:
+        write(top, "", flag, "1")
+    except WriteRefused as err:
+        if MUST or "model" in top.pcont.words:
+            raise
+        pytest.skip(f"somebody else's cpuset beside it shares them: {err}")
 
 
 def read(top: Top, path: str, file: str) -> str:
@@ -296,6 +302,12 @@ def test_what_is_exclusive_is_not_shared(cpuset: Top, kind: str) -> None:
     refused_text(errno.EINVAL, cpuset, "/c", ids, "0")
     write(cpuset, "/c", flag, "0")
     write(cpuset, "/c", ids, "0")
+
+
+def test_files_have_their_prefix(cpuset: Top) -> None:
+    """The bare names of 2006 are pcont's to understand."""
+    refused(errno.ENOENT, read, cpuset, "", "cpus")
+    refused(errno.ENOENT, write, cpuset, "", "mems", "0")
 
 
 def test_levels_of_domains(cpuset: Top) -> None:

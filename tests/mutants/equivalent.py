@@ -25,6 +25,9 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.subsys.cpuset", "HIGHEST_LEVEL", "5", "6"),
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
+        *("pcont.subsys.cpuacct", "TABLE.'cpuacct.usage'", "0", "1"),
+    ): "what is read is derived from what was used",
+    (
         "pcont.subsys.freezer",
         "TABLE.STATE",
         "rue, where=Where.NOT_ON_ROOT, default=THAWED, rules=(frozen_or_thawed,), ord",
