@@ -598,6 +598,11 @@ def test_a_zombie_is_esrch(model: Machine2006) -> None:
     refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", str(task))
 
 
+def test_only_numbers_have_a_container_in_proc(model: Machine2006) -> None:
+    for file in ("x/container", "x/cpuset", "container"):
+        refused(errno.ENOENT, model.proc_file, file)
+
+
 def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
     """What may never be moved today (PF_NO_SETAFFINITY) nobody asked in 2006."""
     alive(tmp_path, 7)

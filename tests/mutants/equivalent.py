@@ -25,6 +25,15 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.subsys.cpuset", "HIGHEST_LEVEL", "5", "6"),
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
+        *("pcont.backend_model", "Model._live_below", "at and node in at.upwards()", "at"),
+    ): "more tasks than need be are looked after, which harms nobody",
+    (
+        "pcont.subsys.cpuset",
+        "TABLE.'cpuset.effective_cpus'",
+        "site.value(CPUS) & site.machine.cpus",
+        "site.value(CPUS)",
+    ): "Model.plug() takes from every list what is not online any more",
+    (
         *("pcont.subsys.cpuacct", "TABLE.'cpuacct.usage'", "0", "1"),
     ): "what is read is derived from what was used",
     (
