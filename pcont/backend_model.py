@@ -867,10 +867,12 @@ class Model:
         one.cpus, one.wish = cpus & may, cpus
 
     def _may_use(self, task: Known) -> Ids:
-        """The CPUs of its cpuset."""
-        nodes = [node for node in task.nodes.values() if "cpuset" in node.tree.controllers]
-        cpus: Ids = nodes[0].value("cpuset.cpus") if nodes else self.hardware.cpus
-        return cpus
+        """The CPUs of its cpuset; of the one above where a zombie's was emptied meanwhile."""
+        for node in task.nodes.values():
+            if "cpuset" in node.tree.controllers:
+                found: Iterator[Ids] = (above.value("cpuset.cpus") for above in node.upwards())
+                return next(cpus for cpus in found if cpus)
+        return self.hardware.cpus
 
     def _confine(self, task: Known, cpus: Ids) -> None:
         """A cpuset gives it these CPUs."""

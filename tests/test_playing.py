@@ -127,6 +127,19 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     refused(errno.ESRCH, model.reap, task)
 
 
+def test_a_zombie_may_use_what_is_above_a_cpuset_that_was_emptied(model: Model) -> None:
+    """Tried on Linux 6.18: guarantee_online_cpus()."""
+    model.stage.waited = False
+    place, task = Place("cpuset", "/a"), model.spawn()
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        model.write(place, file, "0")
+    model.write(place, "tasks", str(task))
+    model.exit(task)
+    model.write(place, "cpuset.cpus", "\n")
+    model.set_affinity(task, frozenset({0, 3}))
+    assert model.affinity(task) == {0, 3}
+
+
 def test_who_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:
     task = model.spawn()
     enter(model, task, PIDS)
