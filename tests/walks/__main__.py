@@ -22,11 +22,12 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     # As an exception, so that the kernel is put back as it was.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    total, found, start, seed = Tally(), 0, time.monotonic(), options.first
+    total, walks, found, start = Tally(), 0, 0, time.monotonic()
     with ground() as where:
         for seed in range(options.first, options.first + options.seeds):
             if options.seconds and time.monotonic() - start > options.seconds:
                 break
+            walks += 1
             difference = walk(where, seed, options.steps, total)
             if difference:
                 found += 1
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
                     break
     spent = time.monotonic() - start
     print(total)
-    print(f"seeds {options.first} to {seed}, {found} differences, {spent:.0f} s")
+    print(f"{walks} walks from seed {options.first} on, {found} differences, {spent:.0f} s")
     return 1 if found else 0
 
 
