@@ -10,13 +10,13 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from pcont import lock, procfs, released, standin, subsys
 from pcont.backend import (
     Apart,
     Birth,
     Controller,
-    Meter,
     Mount,
     Owner,
     Place,
@@ -34,6 +34,9 @@ from pcont.family import Family
 from pcont.proc import Proc, machine, no_task, on_top, read_text
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
+
+if TYPE_CHECKING:
+    from pcont.bpf.meter import BpfMeter
 
 PREFIX = "security.pcont."
 ELSEWHERE = "/run/cgroup"
@@ -54,11 +57,11 @@ class Cgroupfs:
         self._trees: dict[str, Tree] | None = None
 
     @cached_property
-    def meter(self) -> Meter:
+    def meter(self) -> BpfMeter:
         """Loaded where somebody asks for it."""
         from pcont.bpf.meter import BpfMeter
 
-        return BpfMeter()
+        return BpfMeter(self.sys, self.proc.root, self.trees, self._path)
 
     # What is there
 
@@ -144,6 +147,13 @@ class Cgroupfs:
 
     def remove(self, place: Place, force: bool = False) -> None:
         """rmdir(2), patiently: EBUSY without tasks and children is a task that is still dying."""
+        if not force:
+            self._remove(place)
+            return
+        with self.meter.letting_go(place):
+            self._remove(place)
+
+    def _remove(self, place: Place) -> None:
         path, pause = self._path(place), FIRST_PAUSE
         limit = time.monotonic() + PATIENCE
         while True:

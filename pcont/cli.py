@@ -214,7 +214,10 @@ def rm(
     force: bool,
     dry_run: bool,
 ) -> None:
-    """Remove containers: all of them, in all trees, or none."""
+    """Remove containers: all of them, in all trees, or none.
+
+    With --force also those that open files are charged to.
+    """
     from pcont.ops import containers
 
     session = app.session(dry_run, force)
@@ -596,6 +599,23 @@ def stat(app: App, place: str, window: float) -> None:
     session = app.session()
     rows = usage.stat(session, place, window)
     app.show(session, rows, lambda: render.table(rows, records.CpuRow))
+
+
+@cli.verb("pcont beancounters jobs:/batch")
+@click.argument("place", default="")
+@pass_app
+def beancounters(app: App, place: str) -> None:
+    """Show the open files that are charged to containers.
+
+    And how many may be, as /proc/user_beancounters of OpenVZ does for users: below PLACE, or of all
+    there are.
+    """
+    from pcont import records, render
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.beancounters(session, place)
+    app.show(session, rows, lambda: render.table(rows, records.BeanRow))
 
 
 @cli.verb("pcont doctor")

@@ -112,6 +112,19 @@ class PinRow:
     file: str
 
 
+@dataclass(frozen=True)
+class BeanRow:
+    """What is charged to a container of a resource, and what may be: a row of user_beancounters."""
+
+    container: str
+    resource: str
+    held: int
+    maxheld: int
+    barrier: int
+    limit: int
+    failcnt: int
+
+
 @dataclass
 class Outcome:
     """How a move went.

@@ -83,6 +83,15 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("KIND", lambda row: row.kind),
         ("FILE", lambda row: row.file),
     ),
+    records.BeanRow: (
+        ("CONTAINER", lambda row: row.container),
+        ("RESOURCE", lambda row: row.resource),
+        ("HELD", lambda row: str(row.held)),
+        ("MAXHELD", lambda row: str(row.maxheld)),
+        ("BARRIER", lambda row: str(row.barrier)),
+        ("LIMIT", lambda row: str(row.limit)),
+        ("FAILCNT", lambda row: str(row.failcnt)),
+    ),
     records.Recovered: (
         ("COMMAND", lambda row: row.command),
         ("WAS", lambda row: row.outcome),

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import loads
+from tests import loads, test_bpf
 from tests.conftest import MUST, no_kernel
 from tests.vm.prepare import NotPrepared, install, missing
 from tests.vm.report import Counts, read_junit
@@ -59,7 +59,7 @@ def main() -> int:
     if os.geteuid() == 0:
         # Where there is no Debian, the tests that need a compiler say so.
         with suppress(NotPrepared):
-            install(missing(*loads.PACKAGES))
+            install(missing(*loads.PACKAGES, *test_bpf.PACKAGES))
     lines, failed = [], False
     with tempfile.TemporaryDirectory() as scratch:
         for number, kind in enumerate(KINDS):

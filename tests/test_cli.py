@@ -37,7 +37,10 @@ CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
     *("bind", "unbind", "recover", "unpin", "gc"),
 }
-LOOKING = {"subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"}
+LOOKING = {
+    *("subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"),
+    "beancounters",
+}
 PLAYING = {
     *("sim fork", "sim thread", "sim exit", "sim work", "sim machine"),
     *("sim open", "sim close", "sim param", "sim proc", "sim notified", "sim unshare"),
@@ -75,6 +78,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "sim param": ("nope",),
     "sim proc": ("nope",),
     "sim unshare": (NOBODY,),
+    "beancounters": ("nope:/a",),
 }
 DONE: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "none", "--name", "other"),
@@ -99,6 +103,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "ps": ("jobs:/a",),
     "where": (str(os.getpid()),),
     "stat": ("jobs:/a", "--window", "0"),
+    "beancounters": ("jobs:/a",),
     "doctor": (),
     "sim fork": (),
     "sim thread": (PLAYED,),
@@ -125,6 +130,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     ),
     "unpin": ("clone", "jobs", "--ns", "net", "--pin", "box", "--", "true"),
     "gc": ("create", "-i", "jobs:/b", "-s", "auto_delete=1"),
+    "beancounters": ("bind", "jobs", "numfiles"),
 }
 THEN: dict[str, tuple[str, ...]] = {"sim close": ("sim", "open", PLAYED)}
 FIRST: dict[str, tuple[str, ...]] = {"sim mount-cpuset": ("rm", "jobs:/a")}

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kept",),
     ("release",),
     ("bpf",),
+    ("bpf.library",),
     ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
@@ -93,8 +94,8 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "bpf", "bpf.meter", "model_files", "syscalls", "lock", "stage"}
-HIDDEN |= {"namespaces", "released"}
+HIDDEN |= {"dialects", "bpf", "bpf.library", "bpf.meter", "model_files", "syscalls", "lock"}
+HIDDEN |= {"namespaces", "released", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 
 THIRD_PARTY = {

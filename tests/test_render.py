@@ -17,6 +17,7 @@ import pytest
 from pcont import records, render
 from pcont.errors import Busy
 from pcont.records import (
+    BeanRow,
     Collected,
     ContainerNode,
     CpuRow,
@@ -58,6 +59,7 @@ ROWS: dict[type, object] = {
     PinRow: PinRow("box", "net", "/run/pcont/ns/box/net"),
     Finding: Finding("ok", "rights", "root"),
     Collected: Collected("removed", "jobs:/a"),
+    BeanRow: BeanRow("jobs:/a", "numfiles", 3, 7, 256, 512, 1),
     Recovered: Recovered("create jobs:/a", "undone", ("cannot put back /a",)),
 }
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pcont import subsys, tasks
 from pcont.backend import Backend, Controller, Place, Tree, exists
-from pcont.errors import Unsupported, from_oserror
-from pcont.hierarchy import Container, Hierarchy, Registry, at_least_partial, present, with_evidence
+from pcont.errors import NotFound, Unsupported, from_oserror
+from pcont.hierarchy import (
+    Container,
+    Hierarchy,
+    Registry,
+    at_least_partial,
+    present,
+    required,
+    with_evidence,
+)
 from pcont.records import (
+    BeanRow,
     ContainerNode,
     HierarchyRow,
     SubsystemRow,
@@ -20,6 +29,7 @@ from pcont.records import (
     WhereRow,
 )
 from pcont.session import Session
+from pcont.subsys import numfiles
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:
@@ -106,12 +116,46 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
     """
     registry = session.registry()
     if place:
-        text = place if ":/" in place or place.startswith("/") else place.removesuffix(":") + ":/"
-        tops = [registry.place(text)]
+        tops = [_top(registry, place)]
         at_least_partial(session.backend, tops[0])
     else:
         tops = [one.container("/") for one in _interesting(registry)]
     return [replace(_node(session.backend, top), name=top.name) for top in tops]
+
+
+def beancounters(session: Session, place: str = "") -> list[BeanRow]:
+    """What is charged to containers, and what may be: those below a place, or all there are.
+
+    Raises NotFound where no open files are counted.
+    """
+    registry, backend = session.registry(), session.backend
+    top = _top(registry, place or f"{numfiles.NAME}:/")
+    member = next((one for one in top.hierarchy.members if numfiles.NAME in one.kept), None)
+    if member is None:
+        name = top.hierarchy.name
+        raise NotFound(f"{name} has no {numfiles.NAME}", hint=f"pcont bind {name} {numfiles.NAME}")
+    required(backend, top)
+    rows, waiting = [], [member.place(top.path)]
+    while waiting:
+        one = waiting.pop()
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            waiting += [one.child(name) for name in reversed(backend.children(one))]
+            if not one.is_root:
+                found = backend.meter.values(one, numfiles.NAME)
+                container = top.hierarchy.container(member.inside(one.path) or "/")
+                rows.append(_bean_row(container, found))
+    return rows
+
+
+def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:
+    shown = (numfiles.HELD, numfiles.MAXHELD, numfiles.BARRIER, numfiles.LIMIT, numfiles.FAILCNT)
+    return BeanRow(container.name, numfiles.NAME, *(found[file] for file in shown))
+
+
+def _top(registry: Registry, place: str) -> Container:
+    """A place, or the root of a hierarchy."""
+    whole = ":/" in place or place.startswith("/")
+    return registry.place(place if whole else place.removesuffix(":") + ":/")
 
 
 def _interesting(registry: Registry) -> list[Hierarchy]:

@@ -14,10 +14,9 @@ from errno import EBUSY, EINVAL
 from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
 from pcont.values import INTEGER
 
-RESOURCE = "numfiles"
+NAME = "numfiles"
 HELD, MAXHELD, MINHELD, BARRIER, LIMIT, FAILCNT = (
-    f"bc.{RESOURCE}.{word}"
-    for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
+    f"bc.{NAME}.{word}" for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
 )
 MOST = (1 << 63) - 1  # LONG_MAX
 
@@ -92,7 +91,7 @@ def _row(file: str, help: str, default: int = 0) -> ControlFile:
 
 
 TABLE = Subsystem(
-    name="numfiles",
+    name=NAME,
     help="how many files may be open",
     removal=(all_closed,),
     files=(

@@ -153,10 +153,13 @@ class Pcont:
 )
 def pcont(request: pytest.FixtureRequest, tmp_path: Path) -> Pcont:
     """The command line, over the model and over the kernel."""
-    if request.param == "model":
-        state = str(tmp_path / "model.json")
-        return Pcont(("--backend", "model", "--state", state))
-    return Pcont(("--backend", "cgroupfs"))
+    return command_line(request.param, tmp_path)
+
+
+def command_line(backend: str, folder: Path) -> Pcont:
+    """The one over a backend, the state of a model in a folder."""
+    state = ("--state", str(folder / "model.json")) if backend == "model" else ()
+    return Pcont(("--backend", backend, *state))
 
 
 # What only the kernel does: the model has no tasks of its own that would.

@@ -230,6 +230,38 @@ class Bomb(Load):
         super().__init__(folder)
 
 
+class Openers(Load):
+    """Processes that open so many files each, and close them, in step with the test (files.c)."""
+
+    program = "files"
+
+    def __init__(self, width: int, files: int, folder: str) -> None:
+        super().__init__(width, files, folder, slots=width)
+        self.width = width
+
+    def step(self) -> None:
+        """All open their files, or close them if they have them open."""
+        self.table[HOLD] = turn = self.table[HOLD] + 1
+        limit = time.monotonic() + PATIENCE
+        while any(self.slot(number)[0] < turn for number in range(self.width)):
+            assert time.monotonic() < limit
+            time.sleep(0.0002)
+
+    @property
+    def pids(self) -> list[int]:
+        return [self.slot(number)[1] for number in range(self.width)]
+
+    @property
+    def opened(self) -> int:
+        """How many files they have opened, from the beginning."""
+        return sum(self.slot(number)[2] for number in range(self.width))
+
+    @property
+    def refused(self) -> int:
+        """How many they were not given, for ENFILE."""
+        return sum(self.slot(number)[3] for number in range(self.width))
+
+
 @dataclass(frozen=True)
 class Living:
     """A process of the daemons that was there: where, and when it ceased to be a known child."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from pcont.cli import main
-from tests.loads import HOLD, Bomb, Daemons, running
+from tests.loads import HOLD, Bomb, Daemons, Openers, running
 from tests.loads.arena import Arena
 from tests.waiting import eventually
 
@@ -81,6 +84,63 @@ def attach_tree(place: Arena, path: str, pid: int) -> list[str]:
 
 def rm_kill(place: Arena, path: str) -> list[str]:
     return [*PCONT, "rm", "--kill", place.at(path)]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Files that were opened and closed, and how often another number was held than was open.
+
+    `moves`: of the tasks meanwhile. `most`: the files that were open at one time.
+    """
+
+    opened: int
+    refused: int
+    moves: int
+    wrong: int
+    most: int
+
+
+def counting(
+    load: Openers,
+    held: Callable[[], int],
+    opens: int,
+    moves: int = 0,
+    folders: Sequence[Path] = (),
+) -> Counted:
+    """Let files be opened and closed, and look after each round what is held.
+
+    Meanwhile the tasks are moved so often from folder to folder, one after the other.
+    """
+    stop = threading.Event()
+    moved = 0
+
+    def move() -> None:
+        nonlocal moved
+        for folder in itertools.cycle(folders):
+            for pid in load.pids:
+                if stop.is_set():
+                    return
+                (folder / "tasks").write_text(str(pid))
+                moved += 1
+
+    wrong = most = 0
+    mover = threading.Thread(target=move)
+    if moves:
+        mover.start()
+    try:
+        while load.opened < opens or moved < moves:
+            before = load.opened
+            load.step()
+            are_open = load.opened - before
+            most = max(most, are_open)
+            wrong += held() != are_open
+            load.step()
+            wrong += held() != 0
+    finally:
+        stop.set()
+        if moves:
+            mover.join()
+    return Counted(load.opened, load.refused, moved, wrong, most)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from .report import Report, merge_junit, read_junit
 LOST = 128
 NOT_PREPARED = 2
 KEPT_RUNS = 20
-KERNEL_TESTS = ("tests/contract", "tests/walks")
 
 EPILOG = """\
 Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x
@@ -44,7 +43,7 @@ def main(argv: list[str]) -> int:
             return 0
         kvm = kvm_works()
         boots = [
-            Boot(guest, kernels[guest.name], results(options, guest), kvm, command(options))
+            Boot(guest, kernels[guest.name], results(options, guest), kvm, command(options, guest))
             for guest in guests
             if guest.name in kernels
         ]
@@ -99,8 +98,8 @@ def split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:end], argv[end + 1 :]
 
 
-def command(options: argparse.Namespace) -> str:
-    """The command line for the guest."""
+def command(options: argparse.Namespace, guest: Guest) -> str:
+    """The command line for a guest."""
     if options.shell or options.run:
         return options.run or ""
     pytest = [
@@ -114,7 +113,7 @@ def command(options: argparse.Namespace) -> str:
         "no:cacheprovider",
     ]
     chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
-    where = [] if chosen else KERNEL_TESTS
+    where = [] if chosen else guest.tests
     return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest])
 
 

@@ -67,7 +67,7 @@ def vng_argv(boot: Boot) -> list[str]:
         *("--run", str(boot.kernel), "--name", f"pcont-{guest.name}", "--user", "root"),
         *("--cpus", str(guest.cpus), "--memory", f"{guest.memory}M", *numa_options(guest)),
         *("--force-9p", f"--rwdir={SHARED}={boot.results}"),
-        *("--append", "panic=-1", "--append", "oops=panic"),
+        *("--append", "panic=-1", "--append", "oops=panic", "--append", guest.append),
         f"--qemu-opts={opts}",
     ]
     if not boot.kvm:

@@ -26,6 +26,7 @@ lay_out() {
             mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup || return
             ;;
     esac
+    mount -t bpf bpf /sys/fs/bpf || return
     if [ "$LAYOUT" = hybrid ]; then
         mkdir /sys/fs/cgroup/unified && mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified || return
     fi

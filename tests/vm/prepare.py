@@ -17,7 +17,8 @@ from tests import loads
 from .guests import Guest
 
 # virtme-ng needs a static busybox for its initramfs, and udev for the output of the guest.
-PACKAGES = ("qemu-system-x86", "kmod", "udev", "busybox-static", "file")
+# The guests see the libraries of this machine: libbpf1 is what pcont needs in them.
+PACKAGES = ("qemu-system-x86", "kmod", "udev", "busybox-static", "file", "libbpf1")
 QEMU = "qemu-system-x86_64"
 
 

@@ -38,6 +38,16 @@ def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
     assert argv[argv.index("--memory") + 1] == f"{guest.memory}M"
     assert argv.count("--numa") == guest.nodes
     assert f"LAYOUT={guest.layout}\n" in guest_env(boot(guest))
+    assert argv[argv.index(guest.append) - 1] == "--append"
+
+
+@pytest.mark.parametrize("guest", GUESTS, ids=lambda guest: guest.name)
+def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
+    own = runner.command(runner.parse(["--", "-x"]), guest)
+    assert own.endswith(f"{' '.join(guest.tests)} -x")
+    assert all((CHECKOUT / where).exists() for where in guest.tests)
+    named = runner.command(runner.parse(["--", "tests/contract/test_run.py"]), guest)
+    assert named.endswith("junit.xml tests/contract/test_run.py")
 
 
 def test_nodes_share_memory_and_cpus_evenly() -> None:
@@ -85,11 +95,11 @@ def test_the_guest_script_is_valid_bash() -> None:
 def test_words_after_the_dashes_go_to_pytest() -> None:
     options = runner.parse(["--timeout", "9", "--", "-k", "attach or move", "--", "-x"])
     assert options.timeout == 9
-    assert runner.command(options).endswith(" -k 'attach or move' -- -x")
+    assert runner.command(options, GUESTS[0]).endswith(" -k 'attach or move' -- -x")
 
 
 def test_a_command_line_replaces_pytest() -> None:
-    assert runner.command(runner.parse(["--run", "exit 42"])) == "exit 42"
+    assert runner.command(runner.parse(["--run", "exit 42"]), GUESTS[0]) == "exit 42"
 
 
 def test_a_command_line_takes_no_words_for_pytest() -> None:

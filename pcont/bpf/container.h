@@ -1,0 +1,77 @@
+/* Which container of a cgroup v1 hierarchy the current task is in. */
+
+/* A container: pcont makes the same key of the hierarchy's number and the directory's inode. */
+struct key {
+	__u64 container;
+	__u64 hierarchy;
+};
+
+#define HIERARCHIES 128 /* more than anybody has mounted */
+#define ATTEMPTS 8
+
+enum whereabouts {
+	OUTSIDE, /* in the root of the hierarchy: nothing is counted there */
+	INSIDE,
+	MOVING, /* it was moved again and again while we looked */
+};
+
+/* A walk along the links of a set, to the one that leads to a hierarchy. */
+struct walk {
+	struct css_set *set;
+	void *at;
+	void *end;
+	struct cgroup *found;
+	int hierarchy;
+};
+
+static long step(__u32 index, struct walk *walk)
+{
+	struct cgrp_cset_link *link = walk->at - bpf_core_field_offset(struct cgrp_cset_link, cgrp_link);
+	struct cgroup *group = BPF_CORE_READ(link, cgrp);
+
+	if (walk->at == walk->end || BPF_CORE_READ(link, cset) != walk->set)
+		return 1;
+	if (BPF_CORE_READ(group, root, hierarchy_id) == walk->hierarchy) {
+		walk->found = group;
+		return 1;
+	}
+	walk->at = BPF_CORE_READ(link, cgrp_link.next);
+	return 0;
+}
+
+/* The container in one hierarchy, NULL where there is none: the set may be gone already. */
+static __always_inline struct cgroup *linked(struct css_set *set, int hierarchy)
+{
+	struct walk walk = {
+		.set = set,
+		.at = BPF_CORE_READ(set, cgrp_links.next),
+		.end = (void *)set + bpf_core_field_offset(struct css_set, cgrp_links),
+		.hierarchy = hierarchy,
+	};
+
+	bpf_loop(HIERARCHIES, step, &walk, 0);
+	return walk.found;
+}
+
+/*
+ * A task that is being moved changes from one set to another, and the links of the old one are freed
+ * at once. What was found holds if the set is still the task's when all has been read.
+ */
+static __always_inline enum whereabouts whereabouts(__u32 hierarchy, struct key *key,
+						    struct cgroup **found)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	for (int i = 0; i < ATTEMPTS; i++) {
+		struct css_set *set = BPF_CORE_READ(task, cgroups);
+		struct cgroup *group = linked(set, hierarchy);
+		int level = group ? BPF_CORE_READ(group, level) : 0;
+
+		key->container = group ? BPF_CORE_READ(group, kn, id) : 0;
+		key->hierarchy = hierarchy;
+		*found = group;
+		if (BPF_CORE_READ(task, cgroups) == set)
+			return level ? INSIDE : OUTSIDE;
+	}
+	return MOVING;
+}

@@ -1,0 +1,155 @@
+"""libbpf through ctypes: objects are loaded and pinned, and pinned maps are read and written.
+
+Every call that fails raises OSError with what it was about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+LIBRARY = "libbpf.so.1"
+LOCKED = 4  # BPF_F_LOCK: the value is copied under its lock
+
+_POINTERS = (
+    *("bpf_object__open_file", "bpf_object__next_program", "bpf_object__next_map"),
+    "bpf_program__attach",
+)
+_NAMES = ("bpf_program__name", "bpf_map__name")
+
+
+@cache
+def libbpf() -> Any:
+    """The library; OSError where it is not installed."""
+    library = ctypes.CDLL(LIBRARY, use_errno=True)
+    for name in _POINTERS:
+        getattr(library, name).restype = ctypes.c_void_p
+    for name in _NAMES:
+        getattr(library, name).restype = ctypes.c_char_p
+    # It would write to standard error what the error says.
+    library.libbpf_set_print(None)
+    return library
+
+
+def _checked(result: int | None, about: str) -> int:
+    """What a call answered: a pointer, NULL for an error, or a number, negative for one."""
+    if result is None or result < 0:
+        number = ctypes.get_errno() or -(result or 0)
+        raise OSError(number, os.strerror(number), about)
+    return result
+
+
+class Object:
+    """An object file with programs and maps, on its way into the kernel."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        opened = libbpf().bpf_object__open_file(os.fsencode(file), None)
+        self._object = ctypes.c_void_p(_checked(opened, file))
+
+    def __enter__(self) -> Object:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None
+    ) -> None:
+        # What is pinned stays.
+        libbpf().bpf_object__close(self._object)
+
+    def load(self, sizes: Mapping[str, int]) -> None:
+        """Into the kernel, which verifies it; `sizes`: how many entries maps have room for."""
+        for name, one in self._maps():
+            if name in sizes:
+                _checked(
+                    libbpf().bpf_map__set_max_entries(one, sizes[name]), f"{self.file}: {name}"
+                )
+        _checked(libbpf().bpf_object__load(self._object), self.file)
+
+    def pin_maps(self, folder: str) -> None:
+        """Each under its name."""
+        for name, one in self._maps():
+            file = os.path.join(folder, name)
+            _checked(libbpf().bpf_map__pin(one, os.fsencode(file)), file)
+
+    def attach(self, folder: str) -> None:
+        """All programs are at work from now on, each link pinned under the program's name."""
+        for name, program in self._each("bpf_object__next_program", "bpf_program__name"):
+            file = os.path.join(folder, name)
+            attached = libbpf().bpf_program__attach(program)
+            link = ctypes.c_void_p(_checked(attached, f"{self.file}: {name}"))
+            try:
+                _checked(libbpf().bpf_link__pin(link, os.fsencode(file)), file)
+            finally:
+                libbpf().bpf_link__destroy(link)
+
+    def _maps(self) -> Iterator[tuple[str, ctypes.c_void_p]]:
+        """Those that have a name of their own; the others are the compiler's."""
+        for name, one in self._each("bpf_object__next_map", "bpf_map__name"):
+            if "." not in name:
+                yield name, one
+
+    def _each(self, following: str, name_of: str) -> Iterator[tuple[str, ctypes.c_void_p]]:
+        found = getattr(libbpf(), following)(self._object, None)
+        while found:
+            one = ctypes.c_void_p(found)
+            yield getattr(libbpf(), name_of)(one).decode(), one
+            found = getattr(libbpf(), following)(self._object, one)
+
+
+def program_of(link: str) -> int:
+    """The id of the program that a pinned link has attached."""
+    info = (ctypes.c_uint32 * 64)()  # struct bpf_link_info: type, id, prog_id, …
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    with _pinned(link) as descriptor:
+        _checked(libbpf().bpf_obj_get_info_by_fd(descriptor, info, ctypes.byref(size)), link)
+    return int(info[2])
+
+
+def is_loaded(program: int) -> bool:
+    """Whether the kernel has a program of that id still."""
+    descriptor = libbpf().bpf_prog_get_fd_by_id(ctypes.c_uint32(program))
+    if descriptor >= 0:
+        os.close(descriptor)
+    return bool(descriptor >= 0)
+
+
+@contextlib.contextmanager
+def _pinned(file: str) -> Iterator[int]:
+    descriptor = _checked(libbpf().bpf_obj_get(os.fsencode(file)), file)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Map:
+    """A pinned map. The values that have a lock are read and written under it."""
+
+    def __init__(self, file: str, size: int, flags: int = 0) -> None:
+        self.file, self._size, self._flags = file, size, flags
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, None where it has none."""
+        value = ctypes.create_string_buffer(self._size)
+        with _pinned(self.file) as descriptor:
+            try:
+                done = libbpf().bpf_map_lookup_elem_flags(
+                    descriptor, key, value, ctypes.c_uint64(self._flags)
+                )
+                _checked(done, self.file)
+            except FileNotFoundError:
+                return None
+        return value.raw
+
+    def set(self, key: bytes, value: bytes) -> None:
+        """Give a key a value."""
+        with _pinned(self.file) as descriptor:
+            done = libbpf().bpf_map_update_elem(
+                descriptor, key, value, ctypes.c_uint64(self._flags)
+            )
+            _checked(done, self.file)
