@@ -23,6 +23,7 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "remove_directory": (EBUSY, EPERM),
     "make": (ENOSPC, EPERM, ENOMEM),
     "remove": (EBUSY, EPERM),
+    "rename": (EEXIST, EPERM),
     "write": (EINVAL, EBUSY, ENOSPC, EACCES, EPERM, EINTR, EIO),
     "enter": (EINVAL, ENOSPC, EACCES),
     "set_attribute": (ENOSPC, EPERM),
@@ -37,7 +38,7 @@ LOOKING = {
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("owners", "show", "task", "membership", "threads", "affinity", "family", "thawing"),
-    *("journals", "releases"),
+    *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
 }
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
 
