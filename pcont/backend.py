@@ -466,7 +466,7 @@ class Backend(Protocol):
         """Keep a fact with a container; None removes it."""
 
     def spelled(self, place: Place, file: str) -> str:
-        """What a control file is called in the directory of a container."""
+        """What a control file is called here, however a hierarchy is mounted (`noprefix`)."""
 
     def show(self, place: Place, file: str = "") -> str:
         """The place as a path that a person can find."""

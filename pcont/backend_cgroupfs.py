@@ -257,7 +257,7 @@ class Cgroupfs:
             os.setxattr(self._path(place), PREFIX + name, os.fsencode(text))
 
     def spelled(self, place: Place, file: str) -> str:
-        return self._bare(place.tree, self._reach(place)[1], file)
+        return file
 
     def show(self, place: Place, file: str = "") -> str:
         try:

@@ -233,7 +233,7 @@ def test_mounts_with_prefix_are_preferred_and_bare_names_are_read_without(host: 
     }
     assert backend.read(Place("cpuset"), "cpuset.cpus") == "0\n"
     assert backend.read(Place("cpuset"), "cgroup.procs") == "0\n"
-    assert backend.spelled(Place("cpuset"), "cpuset.cpus") == "cpus"
+    assert backend.spelled(Place("cpuset"), "cpuset.cpus") == "cpuset.cpus"
     host.mounts(host.line("bare", "cpuset,noprefix"), host.line("long", "cpuset"))
     backend = host.backend()
     assert backend.show(Place("cpuset"), "cpuset.cpus") == f"{host.point('long')}/cpuset.cpus"
