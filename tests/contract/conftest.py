@@ -174,9 +174,6 @@ def kernel() -> Pcont:
     return Pcont(("--backend", "cgroupfs"))
 
 
-# Under emulation a storm leaves nothing for anybody else; and packages come through a network.
-collect_ignore = ["test_storms.py", "test_other_packages.py"] if IN_GUEST else []
-
 _counter = iter(range(1_000_000))
 
 

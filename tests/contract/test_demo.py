@@ -35,6 +35,7 @@ def test_the_demo_on_the_model() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.host
 def test_the_demo_on_the_real_cgroups() -> None:
     shown = demo()
     assert "MODEL" not in shown

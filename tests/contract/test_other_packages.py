@@ -13,6 +13,9 @@ import pytest
 
 from tests.contract.conftest import Pcont, Result
 
+# Packages come through a network.
+pytestmark = pytest.mark.host
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "seats"
 
 BROKEN = """

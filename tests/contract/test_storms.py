@@ -13,7 +13,8 @@ from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
 from tests.loads.arena import Arena, Census, arena
 from tests.loads.trials import adoption, explosion
 
-pytestmark = pytest.mark.kernel
+# Under emulation a storm leaves nothing for anybody else.
+pytestmark = [pytest.mark.kernel, pytest.mark.host]
 
 MOVES = 4
 ADOPTIONS = 2

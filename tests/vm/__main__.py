@@ -108,7 +108,7 @@ def command(options: argparse.Namespace, guest: Guest) -> str:
         "-m",
         "pytest",
         "-m",
-        "kernel or guest",
+        "(kernel or guest) and not host",
         "-p",
         "no:cacheprovider",
     ]
