@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +18,8 @@ from tests.walks.worlds import Ground, ModelWorld, World, folder, ground
 
 # A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
 WALKS, STEPS = (2, 80) if IN_GUEST else (4, 120)
-SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+# The same walks each time, so that what fails is the change at hand; `tests.walks` draws others.
+SEED = int(os.environ.get("PCONT_SEED", 1))
 
 
 @pytest.fixture
