@@ -82,7 +82,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     what.add_argument("--shell", action="store_true", help="a shell in the (first) guest")
     what.add_argument("--run", metavar="COMMAND", help="run a bash command line, not pytest")
     parser.add_argument(
-        "--timeout", type=float, default=1800, metavar="S", help="seconds for a guest (%(default)s)"
+        "--timeout", type=float, default=3000, metavar="S", help="seconds for a guest (%(default)s)"
     )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="copy the test report there")
     parser.add_argument("--results", type=Path, metavar="DIR", help="keep results below DIR")
