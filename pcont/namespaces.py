@@ -300,6 +300,10 @@ def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
 
 def unpin(directory: str) -> None:
     """Let go of them, at one stroke; half a pin goes, too."""
-    if os.path.ismount(directory):
-        syscalls.umount(directory, syscalls.MNT_DETACH)
-    os.rmdir(directory)
+    if not os.path.ismount(directory):
+        os.rmdir(directory)
+        return
+    syscalls.umount(directory, syscalls.MNT_DETACH)
+    # They are gone: an empty directory that stays is in nobody's way.
+    with contextlib.suppress(OSError):
+        os.rmdir(directory)

@@ -35,8 +35,10 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
             raise ChildProcessError(ECHILD, "the process that would stand in has died")
         yield
     finally:
-        with contextlib.suppress(BrokenPipeError):  # it was killed
+        try:
             os.write(tell, _DONE)
+        except OSError:  # it was killed, or is not to be reached
+            os.kill(pid, signal.SIGKILL)
         os.close(tell)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
