@@ -444,6 +444,7 @@ def test_what_was_told_waits_for_a_pcont_that_has_moved(bed: Bed, start: Start, 
 def test_agents_that_others_could_replace_are_refused(bed: Bed, tmp_path: Path) -> None:
     program = tmp_path / "agent"
     program.write_text("#!/bin/sh\n")
+    tmp_path.chmod(0o777)
     for text in (str(program), str(tmp_path / "not-there"), "bin/true"):
         bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={text}")
         words = ("mount", "-o", "none", "--name", f"{bed.jobs.name}x", "--release-agent", text)
@@ -470,6 +471,7 @@ def test_mount_sets_agent_and_flag(bed: Bed) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.host
 def test_hierarchies_of_others_are_left_alone(kernel: Pcont, name: str) -> None:
     controller = next(
         one.id

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         kernels = prepare(guests[:1] if options.shell else guests)
         if options.prepare:
             return 0
-        kvm = kvm_works()
+        kvm = all(kvm_works(kernel) for kernel in kernels.values())
         boots = [
             Boot(guest, kernels[guest.name], results(options, guest), kvm, command(options, guest))
             for guest in guests

@@ -20,6 +20,7 @@ from .guests import Guest
 # The guests see the libraries of this machine: libbpf1 is what pcont needs in them.
 PACKAGES = ("qemu-system-x86", "kmod", "udev", "busybox-static", "file", "libbpf1")
 QEMU = "qemu-system-x86_64"
+KVM_PATIENCE = 30.0  # seconds; a kernel that cannot find its root is off within three
 
 
 class NotPrepared(Exception):
@@ -153,17 +154,21 @@ def run(*command: str, folder: Path | None = None) -> None:
         raise NotPrepared(f"{' '.join(command)}: exit {result.returncode}\n{result.stdout.strip()}")
 
 
-def kvm_works() -> bool:
-    """Whether KVM takes the host's CPU: it may be there and still abort, nested above all."""
+def kvm_works(kernel: Path) -> bool:
+    """Whether KVM runs the kernel: it may be there, take the CPU, and hang, nested above all.
+
+    A kernel without a root file system panics within seconds, and the machine is off.
+    """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    probe = [QEMU, "-accel", "kvm", "-machine", "q35", "-cpu", "host", "-S", "-nodefaults"]
+    machine = [QEMU, "-accel", "kvm", "-machine", "q35", "-cpu", "host", "-m", "512"]
+    boot = ["-kernel", str(kernel), "-append", "panic=-1", "-no-reboot"]
     try:
         result = subprocess.run(
-            [*probe, "-display", "none", "-monitor", "stdio"],
-            input=b"quit\n",
+            [*machine, *boot, "-nodefaults", "-display", "none"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=10,
+            timeout=KVM_PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
