@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -43,9 +46,10 @@ def main(argv: list[str]) -> int:
             return 0
         kvm = all(kvm_works(kernel) for kernel in kernels.values())
         boots = [
-            Boot(guest, kernels[guest.name], results(options, guest), kvm, command(options, guest))
+            Boot(guest, kernels[guest.name], results(options, guest), kvm, line, share)
             for guest in guests
             if guest.name in kernels
+            for share, line in commands(options, guest)
         ]
         if options.shell:
             return shell(boots[0])
@@ -98,10 +102,10 @@ def split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:end], argv[end + 1 :]
 
 
-def command(options: argparse.Namespace, guest: Guest) -> str:
-    """The command line for a guest."""
+def commands(options: argparse.Namespace, guest: Guest) -> list[tuple[int, str]]:
+    """The command lines for a guest, one for each machine: its share, 0 is all."""
     if options.shell or options.run:
-        return options.run or ""
+        return [(0, options.run or "")]
     pytest = [
         sys.executable,
         "-u",
@@ -114,7 +118,15 @@ def command(options: argparse.Namespace, guest: Guest) -> str:
     ]
     chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
     where = [] if chosen else guest.tests
-    return shlex.join([*pytest, f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest])
+    whole = [f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest]
+    if chosen or guest.machines == 1:
+        return [(0, shlex.join([*pytest, *whole]))]
+    # One for you, one for me: the long ones of a file are spread.
+    split = ["--splitting-algorithm=least_duration", f"--splits={guest.machines}"]
+    return [
+        (share, shlex.join([*pytest, *split, f"--group={share}", *whole]))
+        for share in range(1, guest.machines + 1)
+    ]
 
 
 def results(options: argparse.Namespace, guest: Guest) -> Path:
@@ -129,24 +141,33 @@ def results(options: argparse.Namespace, guest: Guest) -> Path:
 
 
 def run_all(boots: list[Boot], timeout: float) -> int:
-    reports = [run_one(boot, timeout) for boot in boots]
+    """As many guests at a time as there are CPUs: each keeps one busy."""
+    stopping = threading.Event()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = [pool.submit(run_one, boot, timeout, stopping) for boot in boots]
+        try:
+            reports = [one.result() for one in running]
+        except BaseException:
+            stopping.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     for report in reports:
         print(report)
     return max(LOST if report.status is None else report.status for report in reports)
 
 
-def run_one(boot: Boot, timeout: float) -> Report:
+def run_one(boot: Boot, timeout: float, stopping: threading.Event) -> Report:
     how = "KVM" if boot.kvm else "emulation"
-    print(f"{boot.guest.name}: booting {boot.kernel.name} under {how}", flush=True)
+    print(f"{boot.name}: booting {boot.kernel.name} under {how}", flush=True)
     start = time.monotonic()
     status: int | None = None
     try:
-        status = run(boot, timeout)
+        status = run(boot, timeout, stopping)
     except Lost as error:
         print(error, file=sys.stderr, flush=True)
     seconds = time.monotonic() - start
     counts = read_junit(boot.results / JUNIT)
-    return Report(boot.guest.name, boot.result("release"), boot.kvm, seconds, status, counts)
+    return Report(boot.name, boot.result("release"), boot.kvm, seconds, status, counts)
 
 
 def stop(signum: int, frame: FrameType | None) -> NoReturn:

@@ -28,8 +28,9 @@ JUNIT = "junit.xml"
 TAIL = 40  # lines of the console to show of a lost guest
 GRACE = 15.0  # seconds to power off once the status is there
 
-# Without these features of the CPU the guest loads fewer drivers and TCG emulates less.
-EMULATED_CPU = "-cpu qemu64,-svm"
+# Without these features of the CPU the guest loads fewer drivers and TCG emulates less. With a
+# thread for each CPU one may run a breakpoint that another has taken away: the guest panics.
+EMULATED = "-cpu qemu64,-svm -accel tcg,thread=single"
 
 
 class Lost(Exception):
@@ -45,6 +46,11 @@ class Boot:
     results: Path
     kvm: bool
     command: str = ""  # none is a shell
+    share: int = 0  # the number of this machine, where several share the tests of a guest
+
+    @property
+    def name(self) -> str:
+        return f"{self.guest.name}-{self.share}" if self.share else self.guest.name
 
     @property
     def log(self) -> Path:
@@ -62,9 +68,9 @@ def vng_argv(boot: Boot) -> list[str]:
     """The command line that boots a guest."""
     guest = boot.guest
     root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
-    opts = f"-no-reboot -virtfs {root}" + ("" if boot.kvm else f" {EMULATED_CPU}")
+    opts = f"-no-reboot -virtfs {root}" + ("" if boot.kvm else f" {EMULATED}")
     argv = [
-        *("--run", str(boot.kernel), "--name", f"pcont-{guest.name}", "--user", "root"),
+        *("--run", str(boot.kernel), "--name", f"pcont-{boot.name}", "--user", "root"),
         *("--cpus", str(guest.cpus), "--memory", f"{guest.memory}M", *numa_options(guest)),
         *("--force-9p", f"--rwdir={SHARED}={boot.results}"),
         *("--append", "panic=-1", "--append", "oops=panic", "--append", guest.append),
@@ -142,7 +148,8 @@ def host_env(boot: Boot) -> dict[str, str]:
 class Console:
     """All that a guest and its kernel say, in a file; some of it is shown as it comes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
         self.tail: deque[str] = deque(maxlen=TAIL)
         self._file = path.open("w", encoding="utf-8")
         self._lock = threading.Lock()
@@ -160,7 +167,7 @@ class Console:
                 self.tail.append(line)
                 print(line, file=self._file, flush=True)
                 if show:
-                    print(line, flush=True)
+                    print(f"{self._name}: {line}", flush=True)
 
     def close(self) -> None:
         for reader in self._readers:
@@ -169,10 +176,10 @@ class Console:
             self._file.close()
 
 
-def run(boot: Boot, timeout: float) -> int:
+def run(boot: Boot, timeout: float, stopping: threading.Event) -> int:
     """Runs the command in the guest; its exit status, or Lost when there is none."""
     lay_out(boot)
-    console = Console(boot.log)
+    console = Console(boot.log, boot.name)
     # The guest's output and the kernel's console arrive on two pipes. QEMU opens them by name and
     # would truncate a file.
     process = subprocess.Popen(
@@ -189,7 +196,7 @@ def run(boot: Boot, timeout: float) -> int:
         assert process.stderr is not None
         console.follow(process.stdout, show=True)
         console.follow(process.stderr, show=False)
-        ended = wait(process, boot, timeout)
+        ended = wait(process, boot, timeout, stopping)
     finally:
         kill(process)
         console.close()
@@ -200,16 +207,18 @@ def run(boot: Boot, timeout: float) -> int:
     return int(status)
 
 
-def wait(process: subprocess.Popen[bytes], boot: Boot, timeout: float) -> bool:
+def wait(
+    process: subprocess.Popen[bytes], boot: Boot, timeout: float, stopping: threading.Event
+) -> bool:
     """Until the machine ends by itself (True) or its time is over (False)."""
     deadline = time.monotonic() + timeout
     finishing = False
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not stopping.is_set():
         if process.poll() is not None:
             return True
         if not finishing and boot.result("status") is not None:
             finishing, deadline = True, time.monotonic() + GRACE
-        time.sleep(0.1)
+        stopping.wait(0.1)
     return False
 
 
@@ -223,7 +232,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def lost(boot: Boot, console: Console, how: str) -> str:
     shown = "\n".join(f"  | {line}" for line in console.tail)
     return (
-        f"VM lost: guest {boot.guest.name} {how}; the end of its console:\n{shown}\n"
+        f"VM lost: guest {boot.name} {how}; the end of its console:\n{shown}\n"
         f"the whole console: {boot.log}"
     )
 

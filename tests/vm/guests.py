@@ -19,12 +19,13 @@ class Guest:
     nodes: int = 2
     memory: int = 1024  # MiB
     tests: tuple[str, ...] = ("tests/contract", "tests/walks")
+    machines: int = 1  # that share the tests; as many at a time as this machine has CPUs
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
 
 
 # The newer kernel is there for what hangs on the kernel's own structures: BPF programs.
 GUESTS = (
-    Guest("6.1-v1", kernel=r"linux-image-6\.1\.0-\d+-amd64", layout="v1"),
+    Guest("6.1-v1", kernel=r"linux-image-6\.1\.0-\d+-amd64", layout="v1", machines=2),
     Guest(
         "6.12-v2",
         kernel=r"linux-image-6\.12\.\d+\+deb12-amd64",

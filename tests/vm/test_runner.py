@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,11 +43,23 @@ def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
 
 @pytest.mark.parametrize("guest", GUESTS, ids=lambda guest: guest.name)
 def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
-    own = runner.command(runner.parse(["--", "-x"]), guest)
-    assert own.endswith(f"{' '.join(guest.tests)} -x")
+    own = runner.commands(runner.parse(["--", "-x"]), guest)
+    assert len(own) == guest.machines
+    assert all(line.endswith(f"{' '.join(guest.tests)} -x") for _, line in own)
     assert all((CHECKOUT / where).exists() for where in guest.tests)
-    named = runner.command(runner.parse(["--", "tests/contract/test_run.py"]), guest)
+    ((share, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
+    assert share == 0
     assert named.endswith("junit.xml tests/contract/test_run.py")
+
+
+def test_machines_of_a_guest_share_its_tests() -> None:
+    guest = Guest("any", kernel="", layout="v1", machines=2)
+    lines = dict(runner.commands(runner.parse([]), guest))
+    assert all(f"--splits=2 --group={share} " in line for share, line in lines.items())
+    assert [Boot(guest, Path("k"), Path("r"), False, share=share).name for share in lines] == [
+        "any-1",
+        "any-2",
+    ]
 
 
 def test_nodes_share_memory_and_cpus_evenly() -> None:
@@ -95,11 +107,12 @@ def test_the_guest_script_is_valid_bash() -> None:
 def test_words_after_the_dashes_go_to_pytest() -> None:
     options = runner.parse(["--timeout", "9", "--", "-k", "attach or move", "--", "-x"])
     assert options.timeout == 9
-    assert runner.command(options, GUESTS[0]).endswith(" -k 'attach or move' -- -x")
+    lines = [line for _, line in runner.commands(options, GUESTS[0])]
+    assert all(line.endswith(" -k 'attach or move' -- -x") for line in lines)
 
 
 def test_a_command_line_replaces_pytest() -> None:
-    assert runner.command(runner.parse(["--run", "exit 42"]), GUESTS[0]) == "exit 42"
+    assert runner.commands(runner.parse(["--run", "exit 42"]), GUESTS[0]) == [(0, "exit 42")]
 
 
 def test_a_command_line_takes_no_words_for_pytest() -> None:
@@ -151,8 +164,15 @@ def test_a_silent_machine_is_given_up_and_ended(tmp_path: Path) -> None:
         [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
     )
     silent = Boot(GUESTS[0], tmp_path, tmp_path, kvm=False)
-    start = time.monotonic()
-    assert not wait(process, silent, timeout=0.3)
+    assert not wait(process, silent, 0.3, threading.Event())
     kill(process)
     assert process.returncode == -9
-    assert time.monotonic() - start < 10
+
+
+def test_a_machine_is_not_waited_for_once_the_runner_stops(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    stopping = threading.Event()
+    stopping.set()
+    assert not wait(process, Boot(GUESTS[0], tmp_path, tmp_path, kvm=False), 600, stopping)
+    kill(process)
+    assert process.returncode == -9
