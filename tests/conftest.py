@@ -10,6 +10,7 @@ import pytest
 
 from pcont import subsys
 from pcont.backend_cgroupfs import Cgroupfs
+from tests import leftovers
 
 MUST = bool(os.environ.get("PCONT_MUST"))
 IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
@@ -34,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip("needs a machine of its own: python -m tests.vm"))
         elif item.get_closest_marker("kernel") and not MUST and (why := no_kernel()):
             item.add_marker(pytest.mark.skip(why))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start on a clean host, where there will be tests that change it."""
+    if any(item.get_closest_marker("kernel") for item in session.items) and not no_kernel():
+        leftovers.sweep()
 
 
 def no_kernel() -> str:
