@@ -13,7 +13,8 @@ from pcont.steps.memory import Memory
 from pcont.steps.settings import Value
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
 
-PATIENCE = 30.0  # a task in state D freezes once its device answers
+PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
+AGAIN = 1.0  # seconds after which those are woken again that have not stopped
 PAUSE = 0.002
 
 
@@ -31,7 +32,7 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
     before = Value.of(backend, place, STATE)
     with memory.of(before):
         backend.write(place, STATE, FROZEN)
-    stands_still = _wait(backend, place)
+    stands_still = _wait(backend, place, asking=True)
     if stands_still:
         yield True
     backend.write(place, STATE, THAWED)
@@ -48,14 +49,22 @@ def told_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[st
     return [f"echo {FROZEN} > {file}", *lines, f"echo {THAWED} > {file}"]
 
 
-def _wait(backend: Backend, place: Place) -> bool:
-    looked = time.monotonic()
-    limit = looked + PATIENCE
+def _wait(backend: Backend, place: Place, asking: bool = False) -> bool:
+    """Until all have stopped.
+
+    A task may miss that it is to stop, one that waits for a file of a 9p root for instance: it is
+    woken again by another write, where the first was ours.
+    """
+    asked = looked = time.monotonic()
+    limit = asked + PATIENCE
     while backend.read(place, STATE).strip() != FROZEN:
         signals.check()
         now = time.monotonic()
         if now > limit:
             return False
+        if asking and now > asked + AGAIN:
+            backend.write(place, STATE, FROZEN)
+            asked = now
         # The kernel looks at every task for an answer; they need the CPU to stop.
         time.sleep(max(PAUSE, now - looked))
         looked = time.monotonic()

@@ -15,9 +15,13 @@ from tests.contract.conftest import Jobs, Top, eventually, only_kernel
 
 
 def tell(top: Top, path: str, state: str) -> None:
-    """FROZEN is FREEZING until every task has stopped."""
-    top.pcont.ok("set", top.at(path), f"freezer.state={state}")
-    assert eventually(lambda: top.pcont.get(top.at(path), "freezer.state") != "FREEZING")
+    """FROZEN is FREEZING until every task has stopped; who has missed it is told again."""
+
+    def heard() -> bool:
+        top.pcont.ok("set", top.at(path), f"freezer.state={state}")
+        return top.pcont.get(top.at(path), "freezer.state") != "FREEZING"
+
+    assert eventually(heard)
 
 
 def seen(top: Top, *paths: str) -> list[str]:

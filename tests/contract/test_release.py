@@ -21,7 +21,7 @@ import pytest
 
 from pcont.backend import Place, join
 from tests.conftest import MUST
-from tests.contract.conftest import SHAPES, Jobs, Pcont, eventually
+from tests.contract.conftest import ON_THE_HOST, SHAPES, Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
 # The directory is gone before the log says so, or it was told first.
@@ -125,8 +125,8 @@ def _why_no_agent_runs() -> str:
     params=[
         pytest.param(("model", "named"), id="model-named"),
         pytest.param(("model", "tied"), id="model-tied"),
-        pytest.param(("cgroupfs", "named"), id="kernel-named", marks=pytest.mark.kernel),
-        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel),
+        pytest.param(("cgroupfs", "named"), id="kernel-named", marks=ON_THE_HOST),
+        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=ON_THE_HOST),
         pytest.param(("cgroupfs", "single"), id="kernel-single", marks=pytest.mark.guest),
     ]
 )
