@@ -310,9 +310,13 @@ if os.fork() == 0:
 os.wait()
 os.close(held)
 os.read(hear, 1)  # until the orphan has ended, too
+def state(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # reaped since it was listed
+        return ""
 def zombies():
-    stats = (open(f"/proc/{name}/stat").read() for name in os.listdir("/proc") if name.isdigit())
-    return sum(stat.rpartition(")")[2].split()[0] == "Z" for stat in stats)
+    return sum(state(name) == "Z" for name in os.listdir("/proc") if name.isdigit())
 for _ in range(1000):
     if not zombies():
         break
