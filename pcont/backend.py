@@ -510,8 +510,8 @@ class Backend(Protocol):
     def unpin(self, name: str) -> None:
         """Let go of them; ENOENT where there is no such name. What was half done goes, too."""
 
-    def kill(self, pid: int, number: int, place: Place) -> None:
-        """A signal for a process, if it is in that container; ESRCH where it is not."""
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        """A signal for those of the processes that are in that container; yields who has had it."""
 
     def affinity(self, task: int) -> Ids:
         """sched_getaffinity(2) of one thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import stat
@@ -31,7 +32,7 @@ from pcont.backend import (
 )
 from pcont.errors import Unsupported
 from pcont.family import Family
-from pcont.proc import Proc, machine, no_task, on_top, read_text
+from pcont.proc import Proc, machine, on_top, read_text
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 PREFIX = "security.pcont."
 ELSEWHERE = "/run/cgroup"
 GONE = " (deleted)"
+PINNED = 256  # descriptors of processes at a time: most may have 1,024 open files
 PATIENCE = 1.0
 FIRST_PAUSE = 0.001
 
@@ -290,20 +292,29 @@ class Cgroupfs:
         finally:
             os.close(state)
 
-    def kill(self, pid: int, number: int, place: Place) -> None:
-        # The descriptor pins the process: what is looked at is what is signalled.
-        descriptor = os.pidfd_open(pid)
-        try:
-            if not self._has(place, pid) and not any(
-                self._has(place, task) for task in self.threads(pid)
-            ):
-                raise no_task(pid)
-            signal.pidfd_send_signal(descriptor, number)
-        finally:
-            os.close(descriptor)
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        rest = iter(pids)
+        while some := list(itertools.islice(rest, PINNED)):
+            with contextlib.ExitStack() as stack:
+                pinned = {}
+                for pid in some:
+                    with contextlib.suppress(ProcessLookupError):
+                        pinned[pid] = os.pidfd_open(pid)
+                        stack.callback(os.close, pinned[pid])
+                # Whose id is listed after that is who was pinned, or that one has ended.
+                with contextlib.suppress(FileNotFoundError):
+                    inside = set(map(int, self.read(place, "cgroup.procs").split()))
+                    for pid in pinned:
+                        if pid in inside and self._sent(pinned[pid], number):
+                            yield pid
 
-    def _has(self, place: Place, task: int) -> bool:
-        return self.membership(task).get(place.tree) == place.path
+    @staticmethod
+    def _sent(descriptor: int, number: int) -> bool:
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     # Namespaces
 

@@ -808,11 +808,16 @@ class Model:
         finally:
             self.open[point] -= 1
 
-    def kill(self, pid: int, number: int, place: Place) -> None:
-        """In the model it has ended; the live process is not touched."""
-        tasks = self.threads(pid)
-        if place.path not in [self.membership(task).get(place.tree) for task in tasks]:
-            raise no_task(pid)
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        """In the model they have ended; the live processes are not touched."""
+        for pid in pids:
+            tasks = self._threads_of(pid)
+            alive = [task for task in tasks if not self.stage.is_zombie(task)]
+            if place.path in [self.membership(task).get(place.tree) for task in alive]:
+                self._kill(tasks)
+                yield pid
+
+    def _kill(self, tasks: Iterable[int]) -> None:
         for task in tasks:
             if self.stage.is_played(task):
                 self._die(task)

@@ -628,10 +628,9 @@ def test_a_kill_ends_a_process_in_the_model_only(
     assert process.stdout
     process.stdout.readline()
     threads = model.threads(process.pid)
-    with pytest.raises(ProcessLookupError):
-        model.kill(process.pid, signal.SIGKILL, A)
+    assert list(model.kill(A, [process.pid], signal.SIGKILL)) == []
     model.write(A, "tasks", str(threads[1]))
-    model.kill(process.pid, signal.SIGKILL, A)
+    assert list(model.kill(A, [process.pid], signal.SIGKILL)) == [process.pid]
     assert process.poll() is None
     assert tasks(model, A) == []
     assert not set(threads) & set(tasks(model, ROOT))
@@ -639,8 +638,7 @@ def test_a_kill_ends_a_process_in_the_model_only(
         with pytest.raises(ProcessLookupError):
             model.membership(task)
         refused_text(errno.ESRCH, model, A, "tasks", str(task))
-    with pytest.raises(ProcessLookupError):
-        model.kill(process.pid, signal.SIGKILL, A)
+    assert list(model.kill(A, [process.pid], signal.SIGKILL)) == []
 
 
 def test_the_tasks_of_a_dissolved_hierarchy_are_in_the_root_of_the_next(sleeper: int) -> None:
@@ -741,7 +739,7 @@ def test_who_has_an_old_id_anew_can_be_attached(played: Model, tmp_path: Path) -
 
 def test_an_id_that_ended_in_the_model_can_belong_to_another(played: Model, tmp_path: Path) -> None:
     played.write(A, "tasks", "7")
-    played.kill(7, signal.SIGKILL, A)
+    list(played.kill(A, [7], signal.SIGKILL))
     with pytest.raises(ProcessLookupError):
         played.task(7)
     alive(tmp_path, 7, start=2)

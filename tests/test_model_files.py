@@ -100,7 +100,7 @@ def test_in_the_root_nothing_is_charged(model: Model, other: int) -> None:
 def test_what_a_task_that_has_ended_held_is_closed(model: Model, task: int, other: int) -> None:
     model.share_file(model.open_file(task), other)
     model.open_file(task)
-    model.kill(task, 9, A)
+    list(model.kill(A, [task], 9))
     assert account(model, A) == (1, 2, 0)
     refused(ESRCH, model.open_file, task)
 

@@ -180,7 +180,7 @@ def test_who_is_frozen_does_nothing_and_dies_once_it_is_thawed(model: Model) -> 
     for call in (model.fork, model.thread, model.exit):
         refused(errno.EBUSY, call, task)
     refused(errno.EBUSY, model.work, task, 1)
-    model.kill(task, 9, a)
+    list(model.kill(a, [task], 9))
     assert inside(model, FREEZER) == [task]
     model.write(a, "freezer.state", "THAWED")
     assert inside(model, FREEZER) == []

@@ -666,7 +666,7 @@ def test_auto_delete_waits_for_nobody_who_was_killed(tmp_path: Path) -> None:
     model.make(a)
     model.write(a, "auto_delete", "1")
     model.write(a, "tasks", "7")
-    model.kill(7, 9, a)
+    list(model.kill(a, [7], 9))
     assert model.children(root) == []
 
 

@@ -113,11 +113,11 @@ class Kill(Step):
         ]
 
     def _signal(self, backend: Backend, inside: dict[int, Place]) -> None:
-        """One signal for each of them, the youngest first."""
+        """One signal for each of them, the youngest of a container first."""
         self.allowed(inside)
-        for pid in sorted(inside, reverse=True):
-            with contextlib.suppress(ProcessLookupError):
-                backend.kill(pid, signal.SIGKILL, inside[pid])
+        for place in dict.fromkeys(inside.values()):
+            pids = sorted((pid for pid in inside if inside[pid] == place), reverse=True)
+            for pid in backend.kill(place, pids, signal.SIGKILL):
                 self.killed.add(pid)
 
     def lost(self) -> list[str]:

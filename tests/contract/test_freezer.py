@@ -131,7 +131,7 @@ def test_a_killed_task_ends_when_it_is_thawed(start: Callable[..., int], icebox:
     tell(icebox, "", "FROZEN")
     backend = icebox.pcont.backend()
     with backend.turn():
-        backend.kill(pid, signal.SIGKILL, icebox.place())
+        assert list(backend.kill(icebox.place(), [pid], signal.SIGKILL)) == [pid]
     assert icebox.pcont.get(icebox.at(), "tasks") == str(pid)
     tell(icebox, "", "THAWED")
     assert eventually(lambda: icebox.pcont.get(icebox.at(), "tasks") == "")

@@ -132,6 +132,15 @@ class Faulty:
     def _enter(self, place: Place, task: int) -> bool:
         return bool(list(self.backend.enter(place, [task])))
 
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        """Each process is a change of its own."""
+        for pid in pids:
+            if self._change("kill", partial(self._kill, place, number), pid):
+                yield pid
+
+    def _kill(self, place: Place, number: int, pid: int) -> bool:
+        return bool(list(self.backend.kill(place, [pid], number)))
+
     def _change(self, verb: str, change: Callable[..., object], *words: object) -> object:
         self.count += 1
         with open(self.log, "a") as stream:

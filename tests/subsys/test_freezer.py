@@ -105,7 +105,7 @@ def test_the_root_has_none_of_the_files(model: Model, file: str) -> None:
 def test_a_killed_task_ends_when_it_is_thawed(model: Model, sleeper: int) -> None:
     tell(model, A, "FROZEN")
     model.write(C, "tasks", str(sleeper))
-    model.kill(sleeper, signal.SIGKILL, C)
+    list(model.kill(C, [sleeper], signal.SIGKILL))
     assert model.read(C, "tasks") == f"{sleeper}\n"
     assert model.membership(sleeper) == {"freezer": "/a/b/c"}
     tell(model, A, "THAWED")
@@ -120,7 +120,7 @@ def test_a_killed_task_in_another_frozen_container_is_nobodys_hindrance(
     """Frozen is who is inside, not who is elsewhere."""
     tell(model, B, "FROZEN")
     model.write(A, "tasks", str(sleeper))
-    model.kill(sleeper, signal.SIGKILL, A)
+    list(model.kill(A, [sleeper], signal.SIGKILL))
     assert model.read(A, "tasks") == ""
 
 

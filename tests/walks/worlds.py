@@ -152,8 +152,9 @@ class World:
         _, entering = self.handles.pop(handle)
         entering.close()  # type: ignore[attr-defined]
 
-    def kill(self, task: str, place: Place) -> None:
-        self.backend.kill(self.ids[task], signal.SIGKILL, place)
+    def kill(self, task: str, place: Place) -> list[str]:
+        sent = self.backend.kill(place, [self.ids[task]], signal.SIGKILL)
+        return [self._label(id) for id in sent]
 
     def set_affinity(self, task: str, cpus: Ids) -> None:
         self.backend.set_affinity(self.ids[task], cpus)
