@@ -140,8 +140,7 @@ def machine(sys: str = "/sys") -> Machine:
 
 def _ids(file: str, default: str | None = None) -> Ids:
     try:
-        with open(file) as stream:
-            text = stream.read()
+        text = read_text(file)
     except FileNotFoundError:
         if default is None:
             raise

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from .boot import JUNIT, SHARED, Boot, Lost, run, shell
+from .boot import JUNIT, SHARED, Boot, Lost, new_results, run, shell
 from .guests import GUESTS, Guest
-from .prepare import NotPrepared, cache_folder, kvm_works, prepare
+from .prepare import NotPrepared, kvm_works, prepare
 from .report import Report, merge_junit, read_junit
 
 LOST = 128
 NOT_PREPARED = 2
-KEPT_RUNS = 20
 
 EPILOG = """\
 Words after -- are for pytest:          python -m tests.vm -- tests/contract -k attach -x
@@ -46,7 +43,7 @@ def main(argv: list[str]) -> int:
             return 0
         kvm = all(kvm_works(kernel) for kernel in kernels.values())
         boots = [
-            Boot(guest, kernels[guest.name], results(options, guest), kvm, line, share)
+            Boot(guest, kernels[guest.name], new_results(guest, options.results), kvm, line, share)
             for guest in guests
             if guest.name in kernels
             for share, line in commands(options, guest)
@@ -127,17 +124,6 @@ def commands(options: argparse.Namespace, guest: Guest) -> list[tuple[int, str]]
         (share, shlex.join([*pytest, *split, f"--group={share}", *whole]))
         for share in range(1, guest.machines + 1)
     ]
-
-
-def results(options: argparse.Namespace, guest: Guest) -> Path:
-    """A fresh folder for one run; of those in the cache only the newest stay."""
-    runs = options.results or cache_folder() / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    if not options.results:
-        for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:
-            shutil.rmtree(old, ignore_errors=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path(tempfile.mkdtemp(prefix=f"{stamp}-{guest.name}-", dir=runs.resolve()))
 
 
 def run_all(boots: list[Boot], timeout: float) -> int:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import termios
 import threading
 import time
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import IO
 
 from .guests import Guest
-from .prepare import NotPrepared
+from .prepare import NotPrepared, cache_folder
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SHARED = Path("/run/vm")  # the result folder as the guest sees it
 JUNIT = "junit.xml"
 TAIL = 40  # lines of the console to show of a lost guest
+KEPT_RUNS = 20
 GRACE = 15.0  # seconds to power off once the status is there
 
 # Without these features of the CPU the guest loads fewer drivers and TCG emulates less. With a
@@ -47,6 +49,7 @@ class Boot:
     kvm: bool
     command: str = ""  # none is a shell
     share: int = 0  # the number of this machine, where several share the tests of a guest
+    port: str = ""  # of virtio, which the guest calls so and `socket` leads to
 
     @property
     def name(self) -> str:
@@ -56,6 +59,10 @@ class Boot:
     def log(self) -> Path:
         return self.results / "console.log"
 
+    @property
+    def socket(self) -> Path:
+        return self.results / "port"
+
     def result(self, name: str) -> str | None:
         """What the guest left under a name in the result folder."""
         try:
@@ -64,11 +71,25 @@ class Boot:
             return None
 
 
+def new_results(guest: Guest, where: Path | None = None) -> Path:
+    """A fresh folder for one run; of those in the cache only the newest stay."""
+    runs = where or cache_folder() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    if not where:
+        for old in sorted(runs.iterdir())[: -KEPT_RUNS + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path(tempfile.mkdtemp(prefix=f"{stamp}-{guest.name}-", dir=runs.resolve()))
+
+
 def vng_argv(boot: Boot) -> list[str]:
     """The command line that boots a guest."""
     guest = boot.guest
     root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
     opts = f"-no-reboot -virtfs {root}" + ("" if boot.kvm else f" {EMULATED}")
+    if boot.port:
+        opts += f" -chardev socket,id=port,path={boot.socket},server=on,wait=off"
+        opts += f" -device virtserialport,chardev=port,name={boot.port}"
     argv = [
         *("--run", str(boot.kernel), "--name", f"pcont-{boot.name}", "--user", "root"),
         *("--cpus", str(guest.cpus), "--memory", f"{guest.memory}M", *numa_options(guest)),

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+from tests.walks import far
 from tests.walks.tally import Tally
 from tests.walks.walk import shrink, walk
 from tests.walks.worlds import ground
@@ -17,13 +18,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many walks (%(default)s)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (%(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="steps of each (%(default)s)")
+    parser.add_argument("--guest", help="in a guest of tests.vm, not in this kernel")
     parser.add_argument("--seconds", type=float, help="begin no other walk after so long")
     parser.add_argument("--go-on", action="store_true", help="after a difference, too")
     options = parser.parse_args(argv)
     # As an exception, so that the kernel is put back as it was.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    total, walks, found, start = Tally(), 0, 0, time.monotonic()
-    with ground() as where:
+    total, walks, found = Tally(), 0, 0
+    there = far.in_guest(options.guest, options.seconds) if options.guest else far.near()
+    with there as end, ground(end) as where:
+        start = time.monotonic()
         for seed in range(options.first, options.first + options.seeds):
             if options.seconds and time.monotonic() - start > options.seconds:
                 break
@@ -34,7 +38,7 @@ def main(argv: list[str]) -> int:
                 print(f"seed {seed}:\n{shrink(where, difference)}", flush=True)
                 if not options.go_on:
                     break
-    spent = time.monotonic() - start
+        spent = time.monotonic() - start
     print(total)
     print(f"{walks} walks from seed {options.first} on, {found} differences, {spent:.0f} s")
     return 1 if found else 0

@@ -1,26 +1,17 @@
-"""Real tasks that do what they are told (actors.c)."""
+"""Real tasks that do what they are told, at the far end of a walk (far.c)."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import select
 import signal
-import struct
-import subprocess
-from pathlib import Path
 
 from pcont.proc import Proc
-from tests import loads
+from tests.walks.far import Far
 from tests.walks.resting import rests
 
-SOURCE = Path(__file__).parent / "actors.c"
 SLOTS = 64
-ANSWER, ORDER = struct.Struct("=i"), struct.Struct("=ii")
-PATIENCE = 60.0
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Silent(Exception):
@@ -30,35 +21,27 @@ class Silent(Exception):
 class Actors:
     """Tasks by their ids, all descendants of `first`, which is to stay where it is.
 
-    Orphans come to this process, and are zombies until they are reaped.
+    Orphans come to the far end itself, and are zombies until they are reaped.
     """
 
-    def __init__(self) -> None:
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    def __init__(self, far: Far) -> None:
         self._proc = Proc()
-        self._answers, answers = os.pipe()
-        pipes = [os.pipe() for _ in range(SLOTS)]
-        self._orders = [order for _, order in pipes]
-        taken = [answers, *(there for there, _ in pipes)]
-        command = [str(loads.built(SOURCE)), *map(str, taken)]
-        self._process = subprocess.Popen(command, pass_fds=taken)
-        for descriptor in taken:
-            os.close(descriptor)
-        self.first = self._process.pid
+        self._far = far
+        self.first = far.first()
         self._slots = {self.first: 0}
         self._pids = {self.first: self.first}
 
     def fork(self, task: int) -> int:
         """A child of a task; OSError where the kernel refuses the fork."""
         slot = self._free()
-        child = self._ask(task, b"f", slot)
+        child = self._ask(task, "f", slot)
         self._slots[child], self._pids[child] = slot, child
         return child
 
     def thread(self, task: int) -> int:
         """One more thread of its process."""
         slot = self._free()
-        thread = self._ask(task, b"t", slot)
+        thread = self._ask(task, "t", slot)
         self._slots[thread], self._pids[thread] = slot, self._pids[task]
         return thread
 
@@ -67,7 +50,7 @@ class Actors:
 
         Threads that are frozen stay until they are thawed.
         """
-        self._tell(task, b"e" if thread else b"g", 0)
+        self._far.tell(self._slots[task], "e" if thread else "g", 0)
         if not rests(lambda: not self.alive(task)):
             raise Silent(f"task {task} was told to end")
 
@@ -78,41 +61,34 @@ class Actors:
         return False
 
     def reap(self, pid: int, by: int) -> None:
-        """A zombie is waited for by a task of its parent; by this process if it is an orphan."""
-        if self._proc.task(pid).parent == os.getpid():
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                raise OSError(errno.ECHILD, os.strerror(errno.ECHILD), str(pid))
-        else:
-            self._ask(by, b"w", pid)
+        """A zombie is waited for by a task of its parent; by the far end if it is an orphan."""
+        if self._proc.task(pid).parent != self._far.pid:
+            self._ask(by, "w", pid)
+        elif not self._far.waitpid(pid):
+            raise OSError(errno.ECHILD, os.strerror(errno.ECHILD), str(pid))
 
     def close(self) -> None:
         """End them all; who is frozen must have been thawed before."""
         for task in list(self._slots):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(task, signal.SIGKILL)
-        self._process.wait(PATIENCE)
-        self._reap_all()
-        for descriptor in (self._answers, *self._orders):
-            os.close(descriptor)
+                self._far.kill(task, signal.SIGKILL)
+        for pid in set(self._pids.values()):
+            if not rests(lambda pid=pid: self._is_reaped(pid)):  # type: ignore[misc]
+                raise Silent(f"task {pid} was killed")
 
-    def _reap_all(self) -> None:
-        pids = set(self._pids.values()) - {self.first}
-        for pid in pids:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    def _is_reaped(self, pid: int) -> bool:
+        try:
+            return bool(self._far.waitpid(pid))
+        except ChildProcessError:
+            return True
 
     def _free(self) -> int:
         self._slots = {task: slot for task, slot in self._slots.items() if self.alive(task)}
         return min(set(range(SLOTS)) - set(self._slots.values()))
 
-    def _tell(self, task: int, what: bytes, about: int) -> None:
-        os.write(self._orders[self._slots[task]], ORDER.pack(what[0], about))
-
-    def _ask(self, task: int, what: bytes, about: int) -> int:
-        self._tell(task, what, about)
-        if not select.select([self._answers], [], [], PATIENCE)[0]:
-            raise Silent(f"task {task} was told {what!r}")
-        (answer,) = ANSWER.unpack(os.read(self._answers, ANSWER.size))
-        if answer < 0:
-            raise OSError(-answer, os.strerror(-answer), str(task))
-        return int(answer)
+    def _ask(self, task: int, what: str, about: int) -> int:
+        self._far.tell(self._slots[task], what, about)
+        try:
+            return self._far.heard()
+        except TimeoutError as err:
+            raise Silent(f"task {task} was told {what!r}") from err

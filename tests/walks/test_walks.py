@@ -11,7 +11,7 @@ import pytest
 from pcont.backend import Place
 from tests.conftest import IN_GUEST, MUST
 from tests.loads import NoCompiler, built
-from tests.walks.actors import SOURCE
+from tests.walks import far
 from tests.walks.tally import Tally
 from tests.walks.walk import replay, shrink, walk
 from tests.walks.worlds import Ground, ModelWorld, World, folder, ground
@@ -25,12 +25,12 @@ SEED = int(os.environ.get("PCONT_SEED", 1))
 @pytest.fixture
 def here() -> Iterator[Ground]:
     try:
-        built(SOURCE)
+        built(far.SOURCE)
     except NoCompiler as err:
         if MUST:
             raise
         pytest.skip(str(err))
-    with ground() as found:
+    with far.near() as end, ground(end) as found:
         yield found
 
 

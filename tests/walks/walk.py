@@ -80,7 +80,7 @@ class Walk:
             tasks=[label for label in self.model.ids if label not in SPECIAL],
             special=[label for label in self.model.ids if label in SPECIAL],
             handles=list(self.model.handles),
-            controllers=() if self.ground.bases else self.ground.controllers,
+            controllers=self.ground.controllers,
             names=self.ground.names,
             bases=self.ground.bases,
             new=new,

@@ -10,24 +10,26 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from pcont import subsys
 from pcont.backend import Backend, Place, Task, Tree, TreeRequest, WriteRefused
 from pcont.backend_cgroupfs import Cgroupfs
-from pcont.backend_model import Model
-from pcont.dialects import V1, like
-from pcont.proc import Proc, no_task
+from pcont.backend_model import SMALL, Model
+from pcont.dialects import V1, Dialect, like
+from pcont.proc import Proc, machine, no_task
 from pcont.procfs import CpuTime
+from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 from tests.walks.actors import Actors
+from tests.walks.far import Far
 from tests.walks.resting import rests
 from tests.walks.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
 
 # Counters of time, which no two worlds count alike.
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")
 KTHREADD_ID = 2
+OWN = Task(os.getpid(), os.getpid(), 1, "walk", "S", kernel=False, fixed=False, start=0)
 NONE_THERE = 1 << 22  # the first id that no kernel gives to anybody
 
 
@@ -35,13 +37,22 @@ NONE_THERE = 1 << 22  # the first id that no kernel gives to anybody
 class Ground:
     """What a walk may change: everything below `bases`, and mounts in a folder.
 
-    `bases` by the controllers that are mounted each on its own there; where there are none, the
-    walk mounts `controllers` itself.
+    `bases` by the controllers that are mounted each on its own, at `points`; where there are none,
+    the walk mounts `controllers` itself. `far`: who does it, in a machine as the others say.
     """
 
     folder: str
     bases: dict[str, str] = field(default_factory=dict)
-    controllers: tuple[str, ...] = V1.controllers
+    points: dict[str, str] = field(default_factory=dict)
+    far: Far | None = None
+    machine: Machine = SMALL
+    dialect: Dialect = V1
+    kthreadd: Task | None = None
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """What the walk may mount."""
+        return () if self.bases else self.dialect.controllers
 
     @property
     def names(self) -> list[str]:
@@ -63,11 +74,11 @@ Sight = dict[str, Any]
 class World:
     """What both have in common: the verbs, with tasks by their labels, and the looking."""
 
-    def __init__(self, backend: Backend, ground: Ground) -> None:
+    def __init__(self, backend: Backend, ground: Ground, own: int) -> None:
         self.backend = backend
         self.ground = ground
-        self.ids = {SELF: os.getpid(), NOBODY: NONE_THERE}
-        if Proc().exists(KTHREADD_ID) and Proc().task(KTHREADD_ID).kernel:
+        self.ids = {SELF: own, NOBODY: NONE_THERE}
+        if ground.kthreadd:
             self.ids[KTHREADD] = KTHREADD_ID
         self.handles: dict[str, tuple[deque[int], Iterator[int]]] = {}
 
@@ -200,12 +211,12 @@ class World:
 
     def _look_below(self, place: Place, sight: Sight) -> None:
         at = f"{place.tree}:{place.path}"
-        files = self.seen_files(place)
+        files = self.backend.files(place)
         sight[f"{at} files"] = files
         sight[f"{at} attributes"] = self.backend.attributes(place)
         for file in files:
             if not file.startswith(COUNTERS):
-                sight[f"{at} {file}"] = self.seen(place, file)
+                sight[f"{at} {file}"] = self.read(place, file)
         children = sight[f"{at} children"] = self.backend.children(place)
         for name in children:
             self._look_below(place.child(name), sight)
@@ -216,7 +227,7 @@ class World:
             return {
                 "state": "zombie" if task.gone else "alive",
                 "pid": self._label(task.pid),
-                "parent": "" if task.parent == os.getpid() else self._label(task.parent),
+                "parent": "" if task.parent == self.ids[SELF] else self._label(task.parent),
                 "threads": sorted(self._label(one) for one in self.backend.threads(id)),
                 "at": self._mine(self.backend.membership(id)),
                 "cpus": ID_LIST.show(self.backend.affinity(id)),
@@ -227,12 +238,6 @@ class World:
     def forget(self, task: str) -> None:
         """Nobody looks after one who is gone."""
         del self.ids[task]
-
-    def seen_files(self, place: Place) -> dict[str, bool]:
-        return self.backend.files(place)
-
-    def seen(self, place: Place, file: str) -> str:
-        return self.read(place, file)
 
 
 def _as_they_come(waiting: deque[int]) -> Iterator[int]:
@@ -252,10 +257,10 @@ class KernelWorld(World):
     backend: Cgroupfs
 
     def __init__(self, ground: Ground) -> None:
-        super().__init__(Cgroupfs(), ground)
-        self.actors = Actors()
-        self._descriptors: dict[tuple[Place, str], int] = {}
-        self._files: dict[Place, dict[str, bool]] = {}
+        assert ground.far
+        super().__init__(Cgroupfs(), ground, ground.far.pid)
+        self.far = ground.far
+        self.actors = Actors(self.far)
         for tree, path in ground.bases.items():
             base = Place(tree, path)
             self.backend.make(base)
@@ -264,7 +269,6 @@ class KernelWorld(World):
     def close(self) -> None:
         for handle in list(self.handles):
             self.let_go(handle)
-        self._forget_all()
         for tree in self._trees():
             if not tree.mounted:
                 self._mount_again(tree)
@@ -317,13 +321,9 @@ class KernelWorld(World):
             self._clear(place.child(name))
             self.backend.remove(place.child(name))
 
-    # Each forgets what the looking has kept open.
-
     def umount(self, point: str) -> None:
         where = self._point(point)
         found = [tree for tree in self._trees() if where in self._points(tree.mounts)]
-        for tree in found:
-            self._forget_all(Place(tree.id))
         last = [one for one in found if len(one.mounts) == 1]
         going = [one for one in last if not self.backend.children(Place(one.id))]
         super().umount(point)
@@ -338,23 +338,6 @@ class KernelWorld(World):
 
         while not rests(gone, 0.1):
             self.backend.umount(self._mount_again(tree))
-
-    def remove(self, place: Place) -> None:
-        self._forget_all(place)
-        super().remove(place)
-
-    def rename(self, place: Place, name: str) -> None:
-        self._forget_all(place)
-        super().rename(place, name)
-
-    def _forget_all(self, place: Place | None = None) -> None:
-        for key, descriptor in list(self._descriptors.items()):
-            if place is None or _is_below(key[0], place):
-                os.close(descriptor)
-                del self._descriptors[key]
-        for one in list(self._files):
-            if place is None or _is_below(one, place):
-                del self._files[one]
 
     # Tasks
 
@@ -375,25 +358,9 @@ class KernelWorld(World):
 
     # Looking
 
-    def seen_files(self, place: Place) -> dict[str, bool]:
-        if place not in self._files:
-            self._files[place] = self.backend.files(place)
-        return self._files[place]
-
-    def seen(self, place: Place, file: str) -> str:
-        """One system call a file; a list of tasks is made anew only when it is opened."""
-        if file in subsys.TASK_FILES:
-            return self.read(place, file)
-        key = place, file
-        if key not in self._descriptors:
-            path = self.backend.show(place, file)
-            self._descriptors[key] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(self._descriptors[key], 1 << 16, 0).decode("utf-8", "surrogateescape")
-
-
-def _is_below(place: Place, base: Place) -> bool:
-    above = base.path.rstrip("/") + "/"
-    return place.tree == base.tree and f"{place.path}/".startswith(above)
+    def look(self) -> Sight:
+        with self.far.at_once():
+            return super().look()
 
 
 def _give_lists(backend: Backend, place: Place) -> None:
@@ -402,16 +369,20 @@ def _give_lists(backend: Backend, place: Place) -> None:
             backend.write(place, file, backend.read(place.parent, file))
 
 
+@dataclass(frozen=True)
 class Alone(Proc):
-    """A /proc with this process alone, and a kernel thread, whose facts stay as they are."""
+    """A /proc with the process that does the walk alone, and at most a kernel thread."""
+
+    kthreadd: Task | None = None
 
     def processes(self) -> list[int]:
-        return [os.getpid(), KTHREADD_ID]
+        return [OWN.id, *([self.kthreadd.id] if self.kthreadd else [])]
 
     def task(self, task: int) -> Task:
-        if task not in self.processes():
-            raise no_task(task)
-        return _facts(task)
+        for one in (OWN, self.kthreadd):
+            if one and one.id == task:
+                return one
+        raise no_task(task)
 
     def threads(self, pid: int) -> list[int]:
         return [self.task(pid).id]
@@ -420,23 +391,17 @@ class Alone(Proc):
         return CpuTime(0, 0, 0)
 
 
-@cache
-def _facts(task: int) -> Task:
-    return Proc().task(task)
-
-
 class ModelWorld(World):
     """The model, with tasks that do not exist."""
 
     backend: Model
 
     def __init__(self, ground: Ground) -> None:
-        kernel = Cgroupfs()
-        super().__init__(Model(kernel.machine(), Alone(), like(os.uname().release)), ground)
+        alone = Alone(kthreadd=ground.kthreadd)
+        super().__init__(Model(ground.machine, alone, ground.dialect), ground, OWN.id)
         self.backend.stage.waited = False
-        mounted = {one.id: one.mounts[0].point for one in kernel.trees() if one.mounts}
         for tree, path in ground.bases.items():
-            self.backend.mount(TreeRequest((tree,)), mounted[tree], "walk")
+            self.backend.mount(TreeRequest((tree,)), ground.points[tree], "walk")
             self.backend.make(Place(tree, path))
             _give_lists(self.backend, Place(tree, path))
 
@@ -457,12 +422,23 @@ class ModelWorld(World):
 
 
 @contextlib.contextmanager
-def ground() -> Iterator[Ground]:
-    """What this machine offers: everything where nothing is bound, else containers of our own."""
-    trees = Cgroupfs().trees()
+def ground(far: Far) -> Iterator[Ground]:
+    """What a machine offers: everything where nothing is bound, else containers of our own."""
+    trees, kthreadd = Cgroupfs().trees(), None
     bound = [tree for tree in trees if tree.id in V1.controllers and tree.mounted]
+    with contextlib.suppress(ProcessLookupError):
+        kthreadd = Proc().task(KTHREADD_ID)
     with folder() as made:
-        yield Ground(made, {tree.id: f"/pct{os.getpid()}-walk" for tree in bound})
+        far.provide(made)
+        yield Ground(
+            folder=made,
+            bases={tree.id: f"/pct{os.getpid()}-walk" for tree in bound},
+            points={tree.id: tree.mounts[0].point for tree in bound},
+            far=far,
+            machine=machine(),
+            dialect=like(Proc().text("sys/kernel/osrelease")),
+            kthreadd=kthreadd if kthreadd and kthreadd.kernel else None,
+        )
 
 
 @contextlib.contextmanager

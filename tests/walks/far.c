@@ -1,0 +1,336 @@
+/*
+ * The far end of a walk: the process whose system calls the walk has done, in this machine or in a
+ * guest, and tasks that do what they are told.
+ *
+ * Descriptor 0 is the line to the walk (far.py). A request is a head and two strings, its answer a
+ * head and bytes: what the call returned, or an errno below zero. Requests that are sent together
+ * are answered together.
+ *
+ * A task that is told what to do has a slot, and reads its orders there, two ints each: what, and
+ * about whom. What came of it is one int: an id, or an errno below zero; who ends says nothing
+ * more. One task at a time is given an order.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { STACK = 16384, SLOTS = 64, LINE = 0, LONGEST = 1 << 20, PATIENCE = 60000 };
+
+struct request {
+	int32_t verb, first, second;
+	int64_t one, two;
+} __attribute__((packed));
+
+struct answer {
+	int64_t result;
+	int32_t length;
+} __attribute__((packed));
+
+static char path[LONGEST + 1], more[LONGEST + 1], found[LONGEST];
+
+/* What has come and was not looked at yet, and what is to be sent off. */
+static char coming[1 << 16], waiting[2 * LONGEST];
+static size_t looked_at, come, in_waiting;
+
+/* The tasks that are told what to do */
+
+static int answers[2], orders[SLOTS][2];
+
+static int serve(void *slot);
+
+static void tell_back(int number)
+{
+	if (write(answers[1], &number, sizeof(number)) != sizeof(number))
+		_exit(1);
+}
+
+/* As clone(2) itself: the C library would want every thread for itself. */
+static int child(long slot)
+{
+	long id = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (id == 0)
+		_exit(serve((void *)slot));
+	return id < 0 ? -errno : id;
+}
+
+static int thread(long slot)
+{
+	int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+	char *stack = malloc(STACK);
+	int id = stack ? clone(serve, stack + STACK, flags, (void *)slot) : -1;
+
+	return id < 0 ? -errno : id;
+}
+
+static int await(int pid)
+{
+	int ended = waitpid(pid, NULL, WNOHANG);
+
+	return ended > 0 ? 0 : ended == 0 ? -ECHILD : -errno;
+}
+
+static int serve(void *slot)
+{
+	int order[2];
+
+	while (read(orders[(long)slot][0], order, sizeof(order)) == sizeof(order)) {
+		switch (order[0]) {
+		case 'f':
+			tell_back(child(order[1]));
+			break;
+		case 't':
+			tell_back(thread(order[1]));
+			break;
+		case 'w':
+			tell_back(await(order[1]));
+			break;
+		case 'e': /* this task alone */
+			syscall(SYS_exit, 0);
+			break;
+		case 'g': /* the whole process */
+			syscall(SYS_exit_group, 0);
+			break;
+		}
+	}
+	syscall(SYS_exit_group, 0);
+	return 0;
+}
+
+static int renewed(int *ends)
+{
+	if (ends[0]) {
+		close(ends[0]);
+		close(ends[1]);
+	}
+	return pipe(ends);
+}
+
+/* The first of them, from which all others descend. */
+static int first(void)
+{
+	int failed = renewed(answers);
+
+	for (int slot = 0; slot < SLOTS; slot++)
+		failed |= renewed(orders[slot]);
+	int pid = failed ? -1 : fork();
+	if (pid == 0) {
+		close(LINE);
+		_exit(serve((void *)0));
+	}
+	return pid;
+}
+
+static int tell(int slot, int what, int about)
+{
+	int order[2] = { what, about };
+
+	return write(orders[slot][1], order, sizeof(order));
+}
+
+static int heard(void)
+{
+	struct pollfd one = { .fd = answers[0], .events = POLLIN };
+	int number;
+
+	if (poll(&one, 1, PATIENCE) != 1) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	if (read(answers[0], &number, sizeof(number)) != sizeof(number))
+		return -1;
+	if (number < 0) {
+		errno = -number;
+		return -1;
+	}
+	return number;
+}
+
+/* What the walk asks for */
+
+static int content(const char *file)
+{
+	int descriptor = open(file, O_RDONLY | O_CLOEXEC), length = 0, got = -1;
+
+	if (descriptor < 0)
+		return -1;
+	while (length < LONGEST && (got = read(descriptor, found + length, LONGEST - length)) > 0)
+		length += got;
+	int failed = errno;
+	close(descriptor);
+	errno = failed;
+	return got < 0 ? -1 : length;
+}
+
+/* A line for each: whether it is a directory, its mode if `modes`, its name; then a NUL. */
+static int entries(const char *directory, int modes)
+{
+	DIR *stream = opendir(directory);
+	struct dirent *entry;
+	struct stat facts = { 0 };
+	int length = 0;
+
+	if (!stream)
+		return -1;
+	while (length < LONGEST - 512 && (entry = readdir(stream))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (modes && fstatat(dirfd(stream), entry->d_name, &facts, AT_SYMLINK_NOFOLLOW))
+			continue;
+		length += sprintf(found + length, "%d %o %s", entry->d_type == DT_DIR,
+				  facts.st_mode, entry->d_name) + 1;
+	}
+	closedir(stream);
+	return length;
+}
+
+static int facts(const char *file)
+{
+	struct stat facts;
+
+	if (stat(file, &facts))
+		return -1;
+	return sprintf(found, "%u %lu %lu", facts.st_mode, (unsigned long)facts.st_nlink,
+		       (unsigned long)facts.st_dev);
+}
+
+static char *after(char *word)
+{
+	return word + strlen(word) + 1;
+}
+
+static long done(const struct request *wanted, int *length)
+{
+	long one = wanted->one, two = wanted->two;
+
+	switch (wanted->verb) {
+	case 'm':
+		return mkdir(path, one);
+	case 'r':
+		return rmdir(path);
+	case 'n':
+		return rename(path, more);
+	case 'o':
+		return open(path, one, 0600);
+	case 'w':
+		return write(one, more, wanted->second);
+	case 'c':
+		return close(one);
+	case 'R':
+		return *length = content(path);
+	case 'l':
+		return *length = entries(path, one);
+	case 's':
+		return *length = facts(path);
+	case 'x':
+		return *length = listxattr(path, found, LONGEST);
+	case 'g':
+		return *length = getxattr(path, more, found, LONGEST);
+	case 'S':
+		return setxattr(path, more, after(more), wanted->second - (after(more) - more), 0);
+	case 'D':
+		return removexattr(path, more);
+	case 'M': /* source, type, options */
+		return mount(more, path, after(more), one, after(after(more)));
+	case 'U':
+		return umount2(path, one);
+	case 'a':
+		return *length = syscall(SYS_sched_getaffinity, one, LONGEST, found);
+	case 'A':
+		return syscall(SYS_sched_setaffinity, one, wanted->second, more);
+	case 'p':
+		return syscall(SYS_pidfd_open, one, 0);
+	case 'P':
+		return syscall(SYS_pidfd_send_signal, one, two, NULL, 0);
+	case 'k':
+		return kill(one, two);
+	case 'W':
+		return waitpid(one, NULL, WNOHANG);
+	case 'F':
+		return first();
+	case 'T': /* what to do, in its slot, about whom */
+		return tell(one, path[0], two);
+	case 'H':
+		return heard();
+	}
+	errno = ENOSYS;
+	return -1;
+}
+
+static void all_of(void *bytes, size_t length)
+{
+	for (size_t part; length; bytes = (char *)bytes + part, length -= part) {
+		if (looked_at == come) {
+			ssize_t got = read(LINE, coming, sizeof(coming));
+
+			if (got <= 0)
+				exit(0); /* the walk is over */
+			looked_at = 0;
+			come = got;
+		}
+		part = length < come - looked_at ? length : come - looked_at;
+		memcpy(bytes, coming + looked_at, part);
+		looked_at += part;
+	}
+}
+
+static void send_off(void)
+{
+	ssize_t sent;
+
+	for (size_t at = 0; at < in_waiting; at += sent)
+		if ((sent = write(LINE, waiting + at, in_waiting - at)) <= 0)
+			exit(1);
+	in_waiting = 0;
+}
+
+static void reply(long result, int length)
+{
+	struct answer head = { result < 0 ? -errno : result, length > 0 ? length : 0 };
+
+	if (in_waiting + sizeof(head) + head.length > sizeof(waiting))
+		send_off();
+	memcpy(waiting + in_waiting, &head, sizeof(head));
+	memcpy(waiting + in_waiting + sizeof(head), found, head.length);
+	in_waiting += sizeof(head) + head.length;
+}
+
+int main(void)
+{
+	struct request wanted;
+	int32_t together;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	reply(getpid(), 0);
+	send_off();
+	for (;;) {
+		for (all_of(&together, sizeof(together)); together; together--) {
+			int length = 0;
+
+			all_of(&wanted, sizeof(wanted));
+			if (wanted.first > LONGEST || wanted.second > LONGEST)
+				return 1;
+			all_of(path, wanted.first);
+			all_of(more, wanted.second);
+			path[wanted.first] = more[wanted.second] = 0;
+			long result = done(&wanted, &length);
+			reply(result, length);
+		}
+		send_off();
+	}
+}
