@@ -182,12 +182,16 @@ def integer(text: str, low: int, high: int = 1 << 64) -> int:
 
 
 class _Integer:
-    """A number of 64 bits, with or without a sign."""
+    """A number of 64 bits."""
 
     takes = "a number"
 
+    def __init__(self, low: int, high: int) -> None:
+        self.low = low
+        self.high = high
+
     def parse(self, text: str) -> int:
-        return integer(text, -(1 << 63))
+        return integer(text, self.low, self.high)
 
     def show(self, value: int) -> str:
         return str(value)
@@ -252,7 +256,9 @@ def id_list(limit: int) -> Codec:
 
 
 ID_LIST: Codec = _IdList()
-INTEGER: Codec = _Integer()
+INTEGER: Codec = _Integer(-(1 << 63), 1 << 64)
+SIGNED: Codec = _Integer(-(1 << 63), 1 << 63)  # below it, a number is too long: ERANGE
+UNSIGNED: Codec = _Integer(0, 1 << 64)  # a sign is no part of a number: EINVAL
 LIMIT: Codec = _Limit()
 FLAG: Codec = _Flag()
 INT_FLAG: Codec = _Flag(32)

@@ -17,7 +17,7 @@ from pcont.records import Value
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.settings import Setting, Write, lasting
-from pcont.values import FLAG, INTEGER
+from pcont.values import FLAG, INTEGER, SIGNED, UNSIGNED
 
 
 def get(
@@ -69,7 +69,7 @@ def _owned(container: Container, file: str, place: Place) -> bool:
 def typed(file: str, text: str) -> int | str:
     """A number where the table knows one, else the text without its last newline."""
     row, plain = subsys.row(file), text.rstrip("\n")
-    if row and row.type in (INTEGER, FLAG):
+    if row and row.type in (INTEGER, SIGNED, UNSIGNED, FLAG):
         with contextlib.suppress(ValueError):
             return int(row.type.parse(plain))
     return plain

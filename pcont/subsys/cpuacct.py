@@ -11,7 +11,7 @@ from errno import EINVAL
 from typing import Any
 
 from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem
-from pcont.values import INTEGER, TEXT, Codec
+from pcont.values import INTEGER, TEXT, UNSIGNED, Codec
 
 
 def only_zero(now: Site, wanted: Site) -> Breach | None:
@@ -62,7 +62,7 @@ TABLE = Subsystem(
         ControlFile(
             "cpuacct.usage",
             "nanoseconds of CPU time used so far; 0 resets it",
-            INTEGER,
+            UNSIGNED,
             writable=True,
             default=0,
             rules=(only_zero,),

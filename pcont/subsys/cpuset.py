@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
 from pcont.tables import Breach, ControlFile, Entry, Rule, Site, Subsystem, Where
-from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, Ids, id_list
+from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, SIGNED, Ids, id_list
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
@@ -221,7 +221,7 @@ TABLE = Subsystem(
         ControlFile(
             RELAX,
             "how far the scheduler looks for idle CPUs, -1 to 5",
-            INTEGER,
+            SIGNED,
             writable=True,
             default=-1,
             rules=(a_level,),

@@ -261,6 +261,22 @@ def test_lists_beyond_the_machine_say_how_far(cpuset: Top) -> None:
         refused_text(number, cpuset, "", "cpuset.mems", text)
 
 
+@pytest.mark.parametrize("controller", ["cpuacct"])
+def test_a_sign_is_no_part_of_what_has_none(top: Top) -> None:
+    """However long the number is: kstrtoull(9) looks at the sign first."""
+    for text, number in (
+        ("-1", errno.EINVAL),
+        ("-9223372036854775809", errno.EINVAL),
+        ("18446744073709551616", errno.ERANGE),
+    ):
+        refused_text(number, top, "", "cpuacct.usage", text)
+
+
+def test_a_level_takes_no_more_than_64_bits_with_its_sign(cpuset: Top) -> None:
+    for text in ("9223372036854775808", "-9223372036854775809"):
+        refused_text(errno.ERANGE, cpuset, "", "cpuset.sched_relax_domain_level", text)
+
+
 def test_the_lists_of_the_root_are_fixed_whatever_is_written(cpuset: Top) -> None:
     backend = cpuset.pcont.backend()
     with backend.turn():

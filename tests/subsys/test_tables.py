@@ -13,7 +13,7 @@ from pcont.backend import Place, TreeRequest
 from pcont.backend_model import Model
 from pcont.dialects import V1
 from pcont.tables import ControlFile, Subsystem, Wanted, Where
-from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, LIMIT, TEXT, WORD
+from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, LIMIT, SIGNED, TEXT, UNSIGNED, WORD
 
 
 def load(name: str) -> Subsystem:
@@ -149,7 +149,8 @@ def test_a_default_is_shown_by_its_codec_and_read_again(table: Subsystem, row: C
 def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
     table: Subsystem, row: ControlFile
 ) -> None:
-    assert row.type in (FLAG, INT_FLAG, ID_LIST, INTEGER, LIMIT, TEXT, WORD)
+    numbers = (FLAG, INT_FLAG, INTEGER, SIGNED, UNSIGNED, LIMIT)
+    assert row.type in (*numbers, ID_LIST, TEXT, WORD)
     if row.type in (FLAG, INT_FLAG):
         assert row.default in (0, 1)
         assert row.help.startswith("1: ") or not row.writable
