@@ -35,7 +35,9 @@ def main(argv: list[str]) -> int:
             difference = walk(where, seed, options.steps, total)
             if difference:
                 found += 1
-                print(f"seed {seed}:\n{shrink(where, difference)}", flush=True)
+                # At once: it takes long to find the fewest steps.
+                print(f"seed {seed}, step {len(difference.steps)}: {difference.last}", flush=True)
+                print(shrink(where, difference), flush=True)
                 if not options.go_on:
                     break
         spent = time.monotonic() - start

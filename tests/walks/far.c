@@ -23,13 +23,14 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { STACK = 16384, SLOTS = 64, LINE = 0, LONGEST = 1 << 20, PATIENCE = 60000 };
+enum { STACK = 16384, SLOTS = 64, LINE = 0, LONGEST = 1 << 20, PATIENCE = 60000, KEPT = 2048 };
 
 struct request {
 	int32_t verb, first, second;
@@ -163,8 +164,63 @@ static int heard(void)
 
 /* What the walk asks for */
 
+/* Files that are read again and again stay open, until something may go that they belong to. */
+static struct {
+	char *path;
+	int descriptor;
+} kept[KEPT];
+
+static void let_go(void)
+{
+	for (int at = 0; at < KEPT; at++)
+		if (kept[at].path) {
+			close(kept[at].descriptor);
+			free(kept[at].path);
+			kept[at].path = NULL;
+		}
+}
+
+/* Not those of tasks, which an id that is given again would not find, and not lists of tasks, which
+ * are made anew only when they are opened. */
+static int may_be_kept(const char *file)
+{
+	const char *name = strrchr(file, '/');
+
+	return name && strncmp(file, "/proc/", 6) && strcmp(name, "/tasks") &&
+	       strcmp(name, "/cgroup.procs");
+}
+
+static int kept_open(const char *file)
+{
+	unsigned at = 0;
+
+	for (const char *byte = file; *byte; byte++)
+		at = at * 31 + (unsigned char)*byte;
+	at %= KEPT;
+	if (kept[at].path && !strcmp(kept[at].path, file))
+		return kept[at].descriptor;
+
+	int descriptor = open(file, O_RDONLY | O_CLOEXEC);
+
+	if (descriptor < 0)
+		return -1;
+	if (kept[at].path) {
+		close(kept[at].descriptor);
+		free(kept[at].path);
+	}
+	kept[at].path = strdup(file);
+	kept[at].descriptor = descriptor;
+	return descriptor;
+}
+
 static int content(const char *file)
 {
+	if (may_be_kept(file)) {
+		int descriptor = kept_open(file);
+
+		return descriptor < 0 ? -1 : pread(descriptor, found, LONGEST, 0);
+	}
+
 	int descriptor = open(file, O_RDONLY | O_CLOEXEC), length = 0, got = -1;
 
 	if (descriptor < 0)
@@ -218,6 +274,8 @@ static long done(const struct request *wanted, int *length)
 {
 	long one = wanted->one, two = wanted->two;
 
+	if (strchr("rnUF", wanted->verb))
+		let_go();
 	switch (wanted->verb) {
 	case 'm':
 		return mkdir(path, one);
@@ -315,6 +373,7 @@ int main(void)
 	struct request wanted;
 	int32_t together;
 
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 2 * KEPT, 2 * KEPT });
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	reply(getpid(), 0);
 	send_off();

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -104,8 +105,9 @@ class Far:
     def _ask(self, requests: Iterable[Request]) -> list[Reply]:
         posted, self._posted = self._posted, []
         sent = [request.bytes for request in (*posted, *requests)]
-        self._line.sendall(COUNT.pack(len(sent)) + b"".join(sent))
-        return [self._answer() for _ in sent][len(posted) :]
+        with _unsignalled():
+            self._line.sendall(COUNT.pack(len(sent)) + b"".join(sent))
+            return [self._answer() for _ in sent][len(posted) :]
 
     def _answer(self) -> Reply:
         head = self._stream.read(ANSWER.size)
@@ -116,7 +118,8 @@ class Far:
 
     def _learn(self, requests: list[Request]) -> None:
         assert self._known is not None
-        self._known.update(zip(requests, self._ask(requests), strict=True))
+        if requests:
+            self._known.update(zip(requests, self._ask(requests), strict=True))
 
     def call(
         self, verb: str, path: Any = "", more: bytes = b"", one: int = 0, two: int = 0
@@ -178,8 +181,9 @@ class Far:
             entries.append(Entry(os.fsdecode(name), int(mode, 8), directory == b"1"))
         if self._known is not None:
             # Whoever lists a container that is new is going to read its files.
-            files = [Request("R", os.fsencode(f"{path}/{one.name}")) for one in entries]
-            self._learn([one for one in files if modes and one not in self._known])
+            files = [f"{path}/{one.name}" for one in entries if modes and not one.directory]
+            wanted = [Request("R", os.fsencode(file)) for file in files]
+            self._learn([one for one in wanted if one not in self._known])
         return contextlib.nullcontext(entries)
 
     def listdir(self, path: str) -> list[str]:
@@ -251,6 +255,16 @@ class Far:
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)
             stack.enter_context(patch.object(backend_cgroupfs, "signal", sending))
             yield
+
+
+@contextlib.contextmanager
+def _unsignalled() -> Iterator[None]:
+    """Who is told to stop must still understand the line, to put everything back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Os:

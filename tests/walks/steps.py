@@ -18,6 +18,8 @@ SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
 SPECIAL = (SELF, KTHREADD, NOBODY)
 POINTS, FILE = ("m0", "m1", "m2", "m3"), "file"
 MOST_TASKS, MOST_CONTAINERS = 14, 14
+TRIES = 60
+KINDS = (("cpuset.cpus", "cpuset.cpu_exclusive"), ("cpuset.mems", "cpuset.mem_exclusive"))
 
 TASK_ARGUMENTS = {"attach": (2,), "kill": (0,), "hold": (2,), "go_on": (1,), "reap": (0, 1)}
 ABOUT_A_TASK = ("fork", "thread", "exit", "set_affinity", "affinity", "membership", "threads")
@@ -77,8 +79,12 @@ class Seen:
         """Whether it lives and does not stand still: else nobody should wait for it."""
         at = self.of(task).get("at", {})
         places = [Place(tree, path) for tree, path in at.items()]
-        frozen = any(self.text(place, "freezer.state") == "FROZEN" for place in places)
-        return self.of(task)["state"] == "alive" and not frozen
+        return self.of(task)["state"] == "alive" and not any(map(self.may_be_frozen, places))
+
+    def may_be_frozen(self, place: Place) -> bool:
+        """Whether tasks there stand still, as far as can be seen: nothing where it is unmounted."""
+        has_state = "freezer" in place.controllers and not place.is_root
+        return has_state and self.text(place, "freezer.state") != "THAWED"
 
     def has_self(self, place: Place) -> bool:
         """Whether the process that does the walk is in a container, or below it."""
@@ -108,11 +114,12 @@ class View(Seen):
     random: Random
     tasks: list[str]
     special: list[str]
-    handles: list[str]
+    handles: dict[str, Place]
     controllers: Sequence[str]
     names: Sequence[str]
     bases: dict[str, str]
     new: Callable[[str], str]
+    met: Callable[[Step], int]
 
     @property
     def trees(self) -> list[str]:
@@ -132,15 +139,17 @@ class View(Seen):
         return found
 
     def place(self) -> Place | None:
-        """A container, more likely where most rules are; now and then one that is not there."""
+        """A container; now and then one that is not there."""
+        place = self.there()
+        return place.child("absent") if place and self.random.random() < 0.06 else place
+
+    def there(self) -> Place | None:
+        """A container, more likely where most rules are."""
         if not self.trees:
             return None
         weights = [3 if "cpuset" in tree.split(",") else 1 for tree in self.trees]
         tree = self.random.choices(self.trees, weights)[0]
-        place = self.random.choice(self.containers(tree))
-        if self.random.random() < 0.03:
-            return place.child("absent")
-        return place
+        return self.random.choice(self.containers(tree))
 
     def file(self, place: Place) -> str:
         """A control file of a container, those with rules more often than others."""
@@ -155,9 +164,9 @@ class View(Seen):
         """Tasks that can be told to do something."""
         return [task for task in self.tasks if self.can_act(task)]
 
-    def anybody(self) -> str:
+    def anybody(self, nobody: float = 0.05) -> str:
         """Any task at all, now and then one that never was."""
-        if self.random.random() < 0.03 or not self.tasks:
+        if self.random.random() < nobody or not self.tasks:
             return NOBODY
         return self.random.choice(self.tasks)
 
@@ -166,6 +175,7 @@ class View(Seen):
 LIKELY = {
     "tasks": 0,
     "cgroup.procs": 0,
+    "cgroup.event_control": 0,
     "cpuset.cpus": 24,
     "cpuset.mems": 16,
     "cpuset.cpu_exclusive": 8,
@@ -179,70 +189,27 @@ LIKELY = {
 RELAX = "cpuset.sched_relax_domain_level"
 
 # What no file, or nearly none, should take for what it looks like.
-BAD = (
+STRANGE = (
     *("", "\n", " ", "\n\n", "\0", "\0001", "1\0junk", "\t1 ", " 1", "1 ", "1\n\n", "1\n2", "1 2"),
     *("-1", "+1", "-0", "0x1", "0X1", "0x", "01", "08", "1e3", "1.0", "1_0", "١", "é", "\udcff"),
-    *(
-        "1\xa0",
-        "\udca01",
-        "1\udca0",
-        "\x0b1",
-        "max",
-        " max\n",
-        "MAX",
-        "FROZEN ",
-        "frozen",
-        "FREEZING",
-    ),
-    *(
-        "THAWED\0x",
-        "all",
-        "N",
-        "0-N",
-        "ALL",
-        "0-",
-        "-",
-        ",",
-        "0,,1",
-        "0,",
-        ",0",
-        "0 1",
-        "0\n1",
-        "1-0",
-    ),
-    *(
-        "0-1:1/2",
-        "0-1:0/1",
-        "0-1:2/1",
-        "0-1:1/0",
-        "0-3:1",
-        "0-1:1/2,3",
-        "0--1",
-        "0-1-2",
-        "0x0",
-        "0\t1",
-    ),
+    *("1\xa0", "\udca01", "1\udca0", "\x0b1", "max", " max\n", "MAX", "FROZEN ", "frozen", "N"),
+    *("FREEZING", "THAWED\0x", "all", "0-N", "ALL", "0-", "-", ",", "0,,1", "0,", ",0", "0 1"),
+    *("0\n1", "1-0", "0-1:1/2", "0-1:0/1", "0-1:2/1", "0-1:1/0", "0-3:1", "0-1:1/2,3", "0--1"),
+    *("0-1-2", "0x0", "0\t1", "junk", "#1", "/bin/true", " /bin/true \n", "a\nb", "a\\b"),
+)
+HUGE = (
     *("1023", "1024", "1025", "65536", "99999", "2147483647", "2147483648", "4294967296"),
     *("4194304", "4194305", "9223372036854775807", "9223372036854775808", "18446744073709551615"),
-    *(
-        "18446744073709551616",
-        "-9223372036854775808",
-        "-9223372036854775809",
-        "9" * 40,
-        "0" * 60 + "1",
-    ),
-    *("1" + " " * 4094, "1" + " " * 4095, " " * 4094 + "1", "x" * 4095, "x" * 4096, "x" * 9000),
-    *(
-        "0," * 200 + "0",
-        "0," * 2000 + "0",
-        "junk",
-        "#1",
-        "/bin/true",
-        " /bin/true \n",
-        "a\nb",
-        "a\\b",
-    ),
+    *("18446744073709551616", "-9223372036854775808", "-9223372036854775809", "9" * 40),
+    "0" * 60 + "1",
 )
+LONG = (
+    *("1" + " " * 4094, "1" + " " * 4095, " " * 4094 + "1", "x" * 4095, "x" * 4096, "x" * 9000),
+    *("0," * 200 + "0", "0," * 2000 + "0", "0," * 90, "0," * 30000),
+)
+BAD = (STRANGE, HUGE, LONG)
+# Which of these levels there are is a matter of the machine.
+BAD_FOR = {RELAX: (("", "x"), ("99999", "-9" * 30, "-9" + "0" * 30, "9223372036854775808"), LONG)}
 
 NAMES = ("a", "b", "c", "d")
 ODD_NAMES = (
@@ -287,7 +254,9 @@ def _ids(view: View, place: Place, file: str) -> str:
     top = set(ID_LIST.parse(view.text(Place(place.tree, view.bases.get(place.tree, "/")), file)))
     top = top or {0, 1}
     chance = view.random.random()
-    if chance < 0.35:
+    if chance < 0.07:
+        chosen = set[int]()
+    elif chance < 0.35:
         chosen = set(view.random.sample(sorted(found), view.random.randint(0, len(found))))
     elif chance < 0.75:
         chosen = set(view.random.sample(sorted(top), view.random.randint(1, len(top))))
@@ -317,9 +286,15 @@ def _flag(view: View, place: Place, file: str) -> str:
     return view.random.choice(["0", "1", "0\n", "1\n", "2", "255"])
 
 
+def _exclusive(view: View, place: Place, file: str) -> str:
+    return view.random.choice(["0", "1", "0\n", "1\n", "1", "1", "2"])
+
+
 GOOD: dict[str, Callable[[View, Place, str], str]] = {
     "cpuset.cpus": _ids,
     "cpuset.mems": _ids,
+    "cpuset.cpu_exclusive": _exclusive,
+    "cpuset.mem_exclusive": _exclusive,
     "pids.max": _limit,
     "freezer.state": lambda view, place, file: view.random.choice(
         ["FROZEN", "THAWED", "THAWED", "FROZEN\n", "THAWED\n"]
@@ -385,8 +360,11 @@ def _remove(view: View) -> Step | None:
     place = view.place()
     if place is None or _is_base(view, place):
         return None
-    if view.random.random() < 0.05:
+    chance = view.random.random()
+    if chance < 0.05:
         place = place.child(view.random.choice(["tasks", "absent"]))
+    elif chance < 0.3 and view.handles:
+        place = view.random.choice(list(view.handles.values()))
     return Step("remove", (place,))
 
 
@@ -398,8 +376,10 @@ def _rename(view: View) -> Step | None:
     place = view.place()
     if place is None or _is_base(view, place):
         return None
-    if view.random.random() < 0.05:
-        place = place.child("tasks")
+    if view.random.random() < 0.12:
+        children = view.sight.get(f"{place.tree}:{place.path} children", [])
+        name = view.random.choice([_new_name(view), *children])
+        return Step("rename", (place.child("tasks"), name))
     return Step("rename", (place, _new_name(view)))
 
 
@@ -421,9 +401,10 @@ def _read(view: View) -> Step | None:
         return None
     if view.random.random() < 0.5:
         place = place.child("absent")
-    return Step(
-        "read", (place, view.random.choice(["tasks", "absent.file", "release_agent", "pids.max"]))
-    )
+    files = ["tasks", "absent.file", "release_agent", "pids.max"]
+    if not place.is_root and view.random.random() < 0.4:
+        return Step("read", (place.parent, place.name))
+    return Step("read", (place, view.random.choice(files)))
 
 
 def _write(view: View) -> Step | None:
@@ -434,12 +415,59 @@ def _write(view: View) -> Step | None:
     if _is_base(view, place) and file.endswith("_exclusive"):
         return None  # others may be beside it
     if view.random.random() < 0.2:
-        text = view.random.choice(BAD if file != RELAX else ("", "x", "99999", "-9" * 30))
+        text = _bad(view, file, [6, 2, 1])
     else:
         text = GOOD.get(file, _flag)(view, place, file)
-    if file == "cgroup.event_control":
-        return None
     return Step("write", (place, file, text))
+
+
+def _bad(view: View, file: str, weights: Sequence[float]) -> str:
+    texts = view.random.choices(BAD_FOR.get(file, BAD), weights)[0]
+    return view.random.choice(texts)
+
+
+def _write_rarely(view: View) -> Step | None:
+    """Of many writes the one that meets what this walk has hardly met."""
+    steps = [step for _ in range(TRIES) if (step := _any_write(view)) and view.is_safe(step)]
+    return min(steps, key=view.met, default=None)
+
+
+def _any_write(view: View) -> Step | None:
+    place = view.there()
+    if place is None:
+        return None
+    if view.random.random() < 0.25:
+        place = Place(place.tree, view.bases.get(place.tree, "/"))
+    files: dict[str, bool] = view.sight[f"{place.tree}:{place.path} files"]
+    file = view.random.choice([one for one in files if LIKELY.get(one) != 0])
+    if _is_base(view, place) and file.endswith("_exclusive"):
+        return None  # others may be beside it
+    if view.random.random() < 0.4:
+        return Step("write", (place, file, _bad(view, file, [1, 1, 1])))
+    return Step("write", (place, file, GOOD.get(file, _flag)(view, place, file)))
+
+
+def _write_among_others(view: View) -> Step | None:
+    """A step towards what a cpuset may not do beside others, above them and with tasks in it."""
+    places = [one for one in view.containers() if not (one.is_root or _is_base(view, one))]
+    cpusets = [one for one in places if "cpuset" in one.controllers]
+    if not cpusets:
+        return None
+    place = view.random.choice(cpusets)
+    ids, flag = view.random.choice(KINDS)
+    steps = [Step("write", (place, flag, "1"))]
+    has_tasks = view.text(place, "tasks") or place in view.handles.values()
+    if not view.text(place, ids):
+        steps = [Step("write", (place, ids, view.text(place.parent, ids)))]
+    elif has_tasks:
+        steps.append(Step("write", (place, ids, "\n")))
+    for other in cpusets:
+        if other.parent == place.parent != other:
+            steps.append(Step("write", (other, ids, view.text(place, ids))))
+            steps.append(Step("write", (place, flag, "1")))
+        if other.parent == place and view.text(other, flag) == "1":
+            steps.append(Step("write", (place, flag, "0")))
+    return view.random.choice(steps)
 
 
 def _attach(view: View) -> Step | None:
@@ -453,6 +481,11 @@ def _attach(view: View) -> Step | None:
         return Step("attach", (place, file, SELF, view.random.choice(["0", "0\n", "-0", "{id}"])))
     if KTHREADD in view.special and view.random.random() < 0.02:
         return Step("attach", (place, file, KTHREADD, "{id}"))
+    if view.handles and view.random.random() < 0.25:
+        # Once it is empty, the container of a handle can be removed.
+        held = view.random.choice(list(view.handles.values()))
+        if inside := view.text(held, "tasks").split():
+            return Step("attach", (held.parent, "tasks", view.random.choice(inside), "{id}"))
     bad = view.random.random() < 0.07
     style = view.random.choice(BAD_STYLES) if bad else view.random.choice(("{id}",) * 6 + STYLES)
     return Step("attach", (place, file, view.anybody(), style))
@@ -470,17 +503,22 @@ def _hold(view: View) -> Step | None:
     place = view.place()
     if place is None or not view.tasks or len(view.handles) > 3:
         return None
+    if view.random.random() < 0.1:
+        place = place.child("absent")
     return Step("hold", (view.new("h"), place, view.random.choice(view.tasks)))
 
 
 def _go_on(view: View) -> Step | None:
     if not view.handles or not view.tasks:
         return None
-    return Step("go_on", (view.random.choice(view.handles), view.random.choice(view.tasks)))
+    # The one that is open for longest has most likely lost its container.
+    handles = list(view.handles)
+    handle = view.random.choice([handles[0], view.random.choice(handles)])
+    return Step("go_on", (handle, view.random.choice(view.tasks)))
 
 
 def _let_go(view: View) -> Step | None:
-    return Step("let_go", (view.random.choice(view.handles),)) if view.handles else None
+    return Step("let_go", (view.random.choice(list(view.handles)),)) if view.handles else None
 
 
 def _attribute(view: View) -> Step | None:
@@ -538,24 +576,26 @@ def _set_affinity(view: View) -> Step | None:
 
 
 def _ask(verb: str) -> Callable[[View], Step | None]:
-    return lambda view: Step(verb, (view.anybody(),))
+    return lambda view: Step(verb, (view.anybody(0.25),))
 
 
 # What is drawn how often. Mounting is rare where things are to grow on what is mounted.
 WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _make: 14,
     _remove: 9,
-    _rename: 3,
+    _rename: 4,
     _look_up("children"): 1,
     _look_up("files"): 1,
-    _read: 1,
-    _write: 34,
-    _attach: 22,
+    _read: 2,
+    _write: 14,
+    _write_rarely: 32,
+    _write_among_others: 20,
+    _attach: 18,
     _enter: 3,
-    _hold: 1.5,
-    _go_on: 3,
+    _hold: 5,
+    _go_on: 8,
     _let_go: 1,
-    _attribute: 2,
+    _attribute: 3,
     _spawn: 4,
     _another("fork"): 9,
     _another("thread"): 5,
@@ -566,8 +606,8 @@ WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _ask("affinity"): 1,
     _ask("membership"): 1,
     _ask("threads"): 1,
-    _mount: 2,
-    _umount: 1,
+    _mount: 3,
+    _umount: 2,
 }
 FIRST = 12  # times as often where there is hardly a hierarchy yet, or hardly a task
 

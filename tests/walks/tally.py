@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from errno import errorcode
 
 from pcont import subsys
 from pcont.backend import Place
-from pcont.backend_model import Model
-from pcont.tables import Rule, Wanted
+from pcont.backend_model import UNREADABLE, Model, Node
+from pcont.dialects import V1
+from pcont.tables import ControlFile, Rule, Wanted
 from tests.walks.steps import Step
+
+
+# What no walk can meet, with why.
+NEEDS_HOTPLUG = "without hotplug the lists of a cpuset with tasks are never empty"
+OUT_OF_REACH = {
+    "write cpuset.cpus: online": "every CPU that the machine may have is online: more is ERANGE",
+    "write cpuset.cpu_exclusive: tasks_keep_some": NEEDS_HOTPLUG,
+    "write cpuset.mem_exclusive: tasks_keep_some": NEEDS_HOTPLUG,
+}
+
+
+def why(model: Model, step: Step) -> str:
+    """The errno of a write that the model is going to refuse, and its rule; empty where none."""
+    if step.verb != "write":
+        return ""
+    place, file, text = step.args
+    return _broken(model, place, file, text)
 
 
 @dataclass
@@ -19,43 +39,79 @@ class Tally:
     verbs: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
 
-    def why(self, model: Model, step: Step) -> str:
-        """The rule of the tables that a write is going to break in the model; empty where none."""
-        if step.verb != "write":
-            return ""
-        place, file, text = step.args
-        return _broken(model, place, file, text)
-
     def count(self, step: Step, answer: str, why: str) -> None:
         """A step that was done."""
         self.verbs[step.verb] += 1
         number = answer.partition(" ")[0]
         if number.isupper() and number.startswith("E"):
             what = f"{step.verb} {step.args[1]}" if step.verb == "write" else step.verb
-            self.refusals[f"{what}: {number} {why}".rstrip()] += 1
+            self.refusals[f"{what}: {why or number}"] += 1
+
+    def missed(self) -> list[str]:
+        """The rules of the tables that no write has broken, although one could."""
+        met = {f"{what} {rule}" for what, rule in map(_without_errno, self.refusals)}
+        met |= OUT_OF_REACH.keys()
+        return [rule for rule in _rules() if rule not in met]
 
     def __str__(self) -> str:
         lines = [f"{self.verbs.total()} steps"]
         for counts in (self.verbs, self.refusals):
             lines += [f"{count:8} {what}" for what, count in sorted(counts.items())]
+        lines += [f"{0:8} {rule}" for rule in self.missed()]
+        lines += [f"{'-':>8} {rule}: {reason}" for rule, reason in OUT_OF_REACH.items()]
         return "\n".join(lines)
 
 
+def _without_errno(refusal: str) -> tuple[str, str]:
+    what, _, reason = refusal.partition(": ")
+    return f"{what}:", reason.rpartition(" ")[2]
+
+
+def _rules() -> Iterator[str]:
+    for name in ("", *V1.controllers):
+        table = V1.table(name)
+        for row in table.files if table else ():
+            if not row.kept and row.name not in subsys.TASK_FILES:
+                yield from (f"write {row.name}: {rule}" for rule in _rules_of(row))
+
+
+def _rules_of(row: ControlFile) -> list[str]:
+    if not row.writable:
+        return ["read_only"]
+    return ["too_long", *(["root_fixed"] if row.root_fixed else []), *map(_name, row.rules)]
+
+
 def _broken(model: Model, place: Place, file: str, text: str) -> str:
-    row = subsys.row(file)
-    if not row or not row.rules or not text:
-        return ""
     try:
         node = model.node(place)
+        row = node.row(file)
+    except (OSError, KeyError):
+        return ""
+    return _unfit(node, row, text) or _against_rules(node, row, text) if text else ""
+
+
+def _unfit(node: Node, row: ControlFile, text: str) -> str:
+    """What Model.write() asks first: whether anybody may write, and so much."""
+    if len(text.encode("utf-8", "surrogateescape")) > row.longest(node.machine):
+        return "E2BIG too_long"
+    if not row.writable:
+        return f"{errorcode[row.read_only]} read_only"
+    return "EACCES root_fixed" if row.root_fixed and node.parent is None else ""
+
+
+def _against_rules(node: Node, row: ControlFile, text: str) -> str:
+    """Then the text is read, and the rules of the file are asked."""
+    if row.name in subsys.TASK_FILES:
+        return ""
+    try:
         codec = row.read_as(node.machine) if row.read_as else row.type
         wanted = codec.parse(text.partition("\0")[0])
-        for rule in row.rules:
-            if rule(node, Wanted(node, file, wanted)):
-                return _name(rule)
     except (ValueError, OverflowError) as err:
-        return type(err).__name__
-    except (OSError, KeyError):
-        pass
+        number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
+        return f"{errorcode[number]} {type(err).__name__}"
+    for rule in row.rules:
+        if breach := rule(node, Wanted(node, row.name, wanted)):
+            return f"{errorcode[breach.errno]} {_name(rule)}"
     return ""
 
 

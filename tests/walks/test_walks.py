@@ -65,6 +65,13 @@ def test_a_model_does_not_differ_from_itself_and_a_seed_repeats(free: Ground) ->
     assert once == again
 
 
+def test_walks_meet_every_rule_that_they_can(free: Ground) -> None:
+    tally = Tally()
+    for seed in range(1, 9):
+        assert walk(free, seed, 300, tally, two_models) is None
+    assert tally.missed() == []
+
+
 class Lax(ModelWorld):
     """Here the removal of a container is never refused."""
 

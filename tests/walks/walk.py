@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from random import Random
 
 from tests.walks.resting import rests
 from tests.walks.steps import SPECIAL, Seen, Step, View, draw
-from tests.walks.tally import Tally
+from tests.walks.tally import Tally, why
 from tests.walks.worlds import Ground, KernelWorld, ModelWorld, Sight, World
 
 SHRINKING_RUNS = 200
@@ -23,6 +24,11 @@ class Difference:
 
     steps: tuple[Step, ...]
     facts: tuple[str, ...]
+
+    @property
+    def last(self) -> str:
+        """The step after which it showed, and how."""
+        return "\n".join((str(self.steps[-1]), *self.facts))
 
     def __str__(self) -> str:
         steps = "\n".join(f"  {step}" for step in self.steps)
@@ -39,6 +45,7 @@ class Walk:
         self.kernel = kernel
         self.model = model
         self.done: list[Step] = []
+        self.met: Counter[tuple[str, str]] = Counter()  # by writes: the file, and why it refused
         self.sight = self.model.look()
 
     def take(self, step: Step) -> Difference | None:
@@ -46,9 +53,11 @@ class Walk:
         if not (self.model.knows(step) and Seen(self.sight).is_safe(step)):
             return None
         self.done.append(step)
-        why = self.tally.why(self.model.backend, step)
+        reason = why(self.model.backend, step)
         really, modelled = self.kernel.do(step), self.model.do(step)
-        self.tally.count(step, really, why)
+        self.tally.count(step, really, reason)
+        if step.verb == "write":
+            self.met[step.args[1], reason] += 1
         if really != modelled:
             return self._differ([f"{step}: the kernel answers {really}, the model {modelled}"])
         self.sight = self.model.look()
@@ -79,11 +88,12 @@ class Walk:
             sight=self.sight,
             tasks=[label for label in self.model.ids if label not in SPECIAL],
             special=[label for label in self.model.ids if label in SPECIAL],
-            handles=list(self.model.handles),
+            handles=self.model.places,
             controllers=self.ground.controllers,
             names=self.ground.names,
             bases=self.ground.bases,
             new=new,
+            met=lambda step: self.met[step.args[1], why(self.model.backend, step)],
         )
 
 

@@ -81,6 +81,7 @@ class World:
         if ground.kthreadd:
             self.ids[KTHREADD] = KTHREADD_ID
         self.handles: dict[str, tuple[deque[int], Iterator[int]]] = {}
+        self.places: dict[str, Place] = {}  # where each handle was opened
 
     def close(self) -> None:
         """Put everything back as it was."""
@@ -151,16 +152,24 @@ class World:
         """Keep `tasks` open: containers may go meanwhile."""
         waiting: deque[int] = deque()
         entering = self.backend.enter(place, _as_they_come(waiting))
-        self.handles[handle] = waiting, entering
+        self.handles[handle], self.places[handle] = (waiting, entering), place
         return self.go_on(handle, task)
 
     def go_on(self, handle: str, task: str) -> list[str]:
+        """One more enters; with whoever does not the handle ends."""
         waiting, entering = self.handles[handle]
         waiting.append(self.ids[task])
-        return [self._label(id) for id in _next(entering)]
+        entered: list[str] = []
+        try:
+            entered += [self._label(id) for id in _next(entering)]
+        finally:
+            if not entered:
+                self.let_go(handle)
+        return entered
 
     def let_go(self, handle: str) -> None:
         _, entering = self.handles.pop(handle)
+        del self.places[handle]
         entering.close()  # type: ignore[attr-defined]
 
     def kill(self, task: str, place: Place) -> list[str]:
