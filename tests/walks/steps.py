@@ -460,7 +460,7 @@ def _write_among_others(view: View) -> Step | None:
     if not view.text(place, ids):
         steps = [Step("write", (place, ids, view.text(place.parent, ids)))]
     elif has_tasks:
-        steps.append(Step("write", (place, ids, "\n")))
+        steps += [Step("write", (place, ids, "\n"))] * 3
     for other in cpusets:
         if other.parent == place.parent != other:
             steps.append(Step("write", (other, ids, view.text(place, ids))))

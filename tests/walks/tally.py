@@ -14,7 +14,6 @@ from pcont.dialects import V1
 from pcont.tables import ControlFile, Rule, Wanted
 from tests.walks.steps import Step
 
-
 # What no walk can meet, with why.
 NEEDS_HOTPLUG = "without hotplug the lists of a cpuset with tasks are never empty"
 OUT_OF_REACH = {
