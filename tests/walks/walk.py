@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from tests.walks.steps import SPECIAL, Seen, Step, View, draw
 from tests.walks.tally import Tally, why
 from tests.walks.worlds import Ground, KernelWorld, ModelWorld, Sight, World
 
-SHRINKING_RUNS = 200
+SHRINKING = 120.0  # seconds
 PATIENCE, LESS_PATIENCE = 10.0, 1.0  # seconds: with a new difference, and while one is shrunk
 
 
@@ -145,13 +146,14 @@ def replay(ground: Ground, steps: Iterable[Step], worlds: Worlds = both) -> Diff
 
 def shrink(ground: Ground, found: Difference, worlds: Worlds = both) -> Difference:
     """As few of the steps as still show a difference (delta debugging, Zeller 2002)."""
-    runs, size = SHRINKING_RUNS, max(1, len(found.steps) // 2)
-    while size and runs > 0:
+    limit, size = time.monotonic() + SHRINKING, max(1, len(found.steps) // 2)
+    while size:
         before = len(found.steps)
         for start in range(before - size, -1, -size):
+            if time.monotonic() > limit:
+                return found
             rest = found.steps[:start] + found.steps[start + size :]
             found = replay(ground, rest, worlds) or found
-            runs -= 1
         if len(found.steps) == before:
             size //= 2
         size = min(size, len(found.steps) // 2 or 1)
