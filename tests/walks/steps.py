@@ -71,6 +71,12 @@ class Seen:
     def text(self, place: Place, file: str) -> str:
         return str(self.sight.get(f"{place.tree}:{place.path} {file}", "")).rstrip("\n")
 
+    def admits(self, place: Place) -> bool:
+        """Whether there is such a container, and with CPUs and nodes if it is a cpuset."""
+        lists = [f"cpuset.{kind}" for kind in ("cpus", "mems") if "cpuset" in place.controllers]
+        there = f"{place.tree}:{place.path} children" in self.sight
+        return there and all(self.text(place, file) for file in lists)
+
     def of(self, task: str) -> dict[str, Any]:
         found: dict[str, Any] = self.sight.get(f"task {task}", {"state": "gone"})
         return found
@@ -198,18 +204,30 @@ STRANGE = (
     *("0-1-2", "0x0", "0\t1", "junk", "#1", "/bin/true", " /bin/true \n", "a\nb", "a\\b"),
 )
 HUGE = (
-    *("1023", "1024", "1025", "65536", "99999", "2147483647", "2147483648", "4294967296"),
+    *(
+        "7",
+        "63",
+        "1023",
+        "1024",
+        "1025",
+        "65536",
+        "99999",
+        "2147483647",
+        "2147483648",
+        "4294967296",
+    ),
     *("4194304", "4194305", "9223372036854775807", "9223372036854775808", "18446744073709551615"),
-    *("18446744073709551616", "-9223372036854775808", "-9223372036854775809", "9" * 40),
-    "0" * 60 + "1",
+    *("-9223372036854775808", "-9223372036854775809", "0" * 60 + "1"),
 )
+BEYOND = ("18446744073709551616", "9" * 40, "18446744073709551616\n", "0x1" + "0" * 16)
 LONG = (
     *("1" + " " * 4094, "1" + " " * 4095, " " * 4094 + "1", "x" * 4095, "x" * 4096, "x" * 9000),
-    *("0," * 200 + "0", "0," * 2000 + "0", "0," * 90, "0," * 30000),
+    *("1" * 5000, " " * 5000),
+    *("0," * 200 + "0", "0," * 2000 + "0", "0," * 90, "0," * 30000, "1" * 60000, " " * 60000),
 )
-BAD = (STRANGE, HUGE, LONG)
+BAD = (STRANGE, HUGE, BEYOND, LONG)
 # Which of these levels there are is a matter of the machine.
-BAD_FOR = {RELAX: (("", "x"), ("99999", "-9" * 30, "-9" + "0" * 30, "9223372036854775808"), LONG)}
+BAD_FOR = {RELAX: (("", "x"), ("99999", "-9" + "0" * 30), ("9223372036854775808", "-9" * 30), LONG)}
 
 NAMES = ("a", "b", "c", "d")
 ODD_NAMES = (
@@ -376,7 +394,7 @@ def _rename(view: View) -> Step | None:
     place = view.place()
     if place is None or _is_base(view, place):
         return None
-    if view.random.random() < 0.12:
+    if view.random.random() < 0.2:
         children = view.sight.get(f"{place.tree}:{place.path} children", [])
         name = view.random.choice([_new_name(view), *children])
         return Step("rename", (place.child("tasks"), name))
@@ -415,7 +433,7 @@ def _write(view: View) -> Step | None:
     if _is_base(view, place) and file.endswith("_exclusive"):
         return None  # others may be beside it
     if view.random.random() < 0.2:
-        text = _bad(view, file, [6, 2, 1])
+        text = _bad(view, file, [6, 2, 1, 1])
     else:
         text = GOOD.get(file, _flag)(view, place, file)
     return Step("write", (place, file, text))
@@ -436,14 +454,14 @@ def _any_write(view: View) -> Step | None:
     place = view.there()
     if place is None:
         return None
-    if view.random.random() < 0.25:
+    if view.random.random() < 0.3:
         place = Place(place.tree, view.bases.get(place.tree, "/"))
     files: dict[str, bool] = view.sight[f"{place.tree}:{place.path} files"]
     file = view.random.choice([one for one in files if LIKELY.get(one) != 0])
     if _is_base(view, place) and file.endswith("_exclusive"):
         return None  # others may be beside it
-    if view.random.random() < 0.4:
-        return Step("write", (place, file, _bad(view, file, [1, 1, 1])))
+    if view.random.random() < 0.5:
+        return Step("write", (place, file, _bad(view, file, [1, 1, 1, 1])))
     return Step("write", (place, file, GOOD.get(file, _flag)(view, place, file)))
 
 
@@ -501,7 +519,7 @@ def _enter(view: View) -> Step | None:
 
 def _hold(view: View) -> Step | None:
     place = view.place()
-    if place is None or not view.tasks or len(view.handles) > 3:
+    if place is None or not view.tasks or len(view.handles) > 5:
         return None
     if view.random.random() < 0.1:
         place = place.child("absent")
@@ -511,10 +529,10 @@ def _hold(view: View) -> Step | None:
 def _go_on(view: View) -> Step | None:
     if not view.handles or not view.tasks:
         return None
-    # The one that is open for longest has most likely lost its container.
-    handles = list(view.handles)
-    handle = view.random.choice([handles[0], view.random.choice(handles)])
-    return Step("go_on", (handle, view.random.choice(view.tasks)))
+    # Where the container has gone, or nobody may enter any more, is what is rare.
+    closed = [one for one, place in view.handles.items() if not view.admits(place)]
+    handles = closed if closed and view.random.random() < 0.7 else list(view.handles)
+    return Step("go_on", (view.random.choice(handles), view.random.choice(view.tasks)))
 
 
 def _let_go(view: View) -> Step | None:
@@ -591,14 +609,14 @@ WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _write_rarely: 32,
     _write_among_others: 20,
     _attach: 18,
-    _enter: 3,
+    _enter: 4,
     _hold: 5,
     _go_on: 8,
-    _let_go: 1,
+    _let_go: 0.8,
     _attribute: 3,
     _spawn: 4,
     _another("fork"): 9,
-    _another("thread"): 5,
+    _another("thread"): 7,
     _exit: 6,
     _kill: 3,
     _reap: 6,
