@@ -936,9 +936,18 @@ class Model:
         movers = [one for one in movers if self.dialect.again or self._comes(one, node)]
         for one in movers:
             self._may_enter(node, one, self._mover(node.tree), where)
-        for one in movers:
+        for one in self._together(movers):
             with contextlib.suppress(ProcessLookupError):
                 self._move(self._adopt(one), node)
+
+    def _together(self, tasks: Iterable[int]) -> list[int]:
+        """Who is in the same containers moves one after the other (cgroup_migrate_add_task())."""
+        groups: dict[tuple[Node, ...], list[int]] = {}
+        for task in tasks:
+            nodes = self._nodes_of(task)
+            places = tuple(nodes.get(tree.number, tree.root) for tree in self.active)
+            groups.setdefault(places, []).append(task)
+        return [task for group in groups.values() for task in group]
 
     def _may_move(self, task: int) -> bool:
         """Whether the caller is root, or the owner of a task."""

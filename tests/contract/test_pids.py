@@ -90,6 +90,18 @@ def test_threads_are_counted_in_every_container_above(
     assert counts(crowd, "") == [(4, 5)]
 
 
+def test_threads_that_are_together_move_one_after_the_other(
+    start: Callable[..., int], crowd: Top
+) -> None:
+    """The peak above shows it: who has been there already comes last, and is counted twice."""
+    crowd.pcont.ok("create", crowd.at("/b"))
+    pid, backend = start(threads=3), crowd.pcont.backend()
+    with backend.turn():
+        backend.write(crowd.place(), "tasks", str(backend.threads(pid)[1]))
+        backend.write(crowd.place("/b"), "cgroup.procs", str(pid))
+    assert counts(crowd, "", "/b") == [(3, 4), (3, 3)]
+
+
 def test_the_limit_does_not_hold_for_those_who_are_attached(
     start: Callable[..., int], crowd: Top
 ) -> None:
