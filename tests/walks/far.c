@@ -131,7 +131,11 @@ static int first(void)
 		failed |= renewed(orders[slot]);
 	int pid = failed ? -1 : fork();
 	if (pid == 0) {
+		/* Without this process there are no orders, and they end. */
 		close(LINE);
+		close(answers[0]);
+		for (int slot = 0; slot < SLOTS; slot++)
+			close(orders[slot][1]);
 		_exit(serve((void *)0));
 	}
 	return pid;

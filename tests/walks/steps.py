@@ -375,14 +375,13 @@ def _make(view: View) -> Step | None:
 
 
 def _remove(view: View) -> Step | None:
-    place = view.place()
+    place, chance = view.place(), view.random.random()
+    if chance < 0.25 and view.handles:
+        place = view.random.choice(list(view.handles.values()))
     if place is None or _is_base(view, place):
         return None
-    chance = view.random.random()
-    if chance < 0.05:
+    if chance > 0.95:
         place = place.child(view.random.choice(["tasks", "absent"]))
-    elif chance < 0.3 and view.handles:
-        place = view.random.choice(list(view.handles.values()))
     return Step("remove", (place,))
 
 
