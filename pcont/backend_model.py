@@ -609,10 +609,10 @@ class Model:
     def rename(self, place: Place, name: str) -> None:
         """In the order of the kernel (fs/namei.c, vfs_rename(); cgroup1_rename())."""
         new = place.parent.child(name)
+        parent = self.node(place.parent)
         if place.is_root:
             _refuse(EBUSY, self.show(place))
         self._check_length(new)
-        parent = self.node(place.parent)
         if place.name in parent.nodes:
             if new == place:
                 return
@@ -718,10 +718,12 @@ class Model:
         self._reap(self._live_below(node))
         for rule in row.rules:
             self._check(rule(node, Wanted(node, row.name, wanted)), where)
+        # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
+        moves = row.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted
         if row.effect:
             row.effect(node)
-        if row.moves_affinity:
+        if moves:
             for task in node.tasks:
                 self._confine(self.known[task], wanted)
 

@@ -246,6 +246,15 @@ def test_a_task_runs_where_its_cpuset_lets_it(cpuset: Top, start: Callable[..., 
     assert cpuset.pcont.affinity(pid) == "1"
 
 
+def test_the_same_list_again_leaves_the_affinity(start: Callable[..., int], cpuset: Top) -> None:
+    backend, pid = cpuset.pcont.backend(), start()
+    with backend.turn():
+        backend.write(cpuset.place(), "tasks", str(pid))
+        backend.set_affinity(pid, frozenset({1}))
+        backend.write(cpuset.place(), "cpuset.cpus", "0-1")
+    assert cpuset.pcont.affinity(pid) == "1"
+
+
 # Values
 
 
