@@ -153,7 +153,10 @@ def shrink(ground: Ground, found: Difference, worlds: Worlds = both) -> Differen
             if time.monotonic() > limit:
                 return found
             rest = found.steps[:start] + found.steps[start + size :]
-            found = replay(ground, rest, worlds) or found
+            again = replay(ground, rest, worlds)
+            # Not another difference, by a step that has lost what it was about.
+            if again and again.steps[-1] == found.steps[-1]:
+                found = again
         if len(found.steps) == before:
             size //= 2
         size = min(size, len(found.steps) // 2 or 1)
