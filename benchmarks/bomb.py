@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
 from tests.conftest import IN_GUEST
 from tests.loads.arena import Arena
-from tests.loads.trials import Explosion, Start, explosion, forked, rm_kill, started
+from tests.loads.trials import Explosion, Start, explosion, forked, load_all, rm_kill, started
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "pids"), 1), (("pids",), 2))
 HEAD = (
@@ -43,6 +43,7 @@ def kill_loop(place: Arena, path: str) -> list[str]:
 def killers() -> dict[str, Killer]:
     """An id that was listed may be another's when the loop comes to it: not among other people."""
     if IN_GUEST:
+        load_all()
         return {
             "pcont rm --kill": Killer(rm_kill, forked),
             "kill loop, cgdelete": Killer(kill_loop),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import multiprocessing
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pcont
 from pcont.cli import main
 from tests.loads import HOLD, Bomb, Daemons, Openers, running
 from tests.loads.arena import Arena
@@ -43,8 +46,17 @@ def started(words: Sequence[str], out: IO[str], err: IO[str]) -> Status:
     return subprocess.Popen(words, stdout=out, stderr=err).poll
 
 
+def load_all() -> None:
+    """What commands load once they need it, so that those that are forked have it."""
+    for module in pkgutil.walk_packages(pcont.__path__, "pcont."):
+        importlib.import_module(module.name)
+
+
 def forked(words: Sequence[str], out: IO[str], err: IO[str]) -> Status:
-    """A command of pcont without the start of Python, which takes seconds in a guest."""
+    """A command of pcont without the start of Python, which takes seconds in a guest.
+
+    Call `load_all` before.
+    """
     assert tuple(words[: len(PCONT)]) == PCONT
     own = [*words[PCONT.index("--backend") :]]
     process = multiprocessing.get_context("fork").Process(target=_become, args=(own, out, err))
