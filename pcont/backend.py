@@ -313,7 +313,13 @@ class Meter(Protocol):
         """What they have counted for a container, and what it may have, by control file."""
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """What it may have from now on."""
+        """What it may have from now on; LimitReached where there is no room to keep it."""
+
+    def hold(self, place: Place) -> None:
+        """A container with charged files is not to go, although its removal had begun."""
+
+    def uncounted(self, subsystem: str) -> dict[str, int]:
+        """How often they have refused what they could not count, by what stood in the way."""
 
 
 class Birth(Protocol):

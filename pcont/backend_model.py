@@ -1371,6 +1371,13 @@ class ModelMeter:
         charges = self.model.node(place).charges
         setattr(charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
 
+    def hold(self, place: Place) -> None:
+        """No removal is ever half done here."""
+
+    def uncounted(self, subsystem: str) -> dict[str, int]:
+        """There is room for all."""
+        return {}
+
 
 def _clone_lists(parent: Node, node: Node) -> None:
     """cgroup.clone_children: the lists are copied unless a sibling is exclusive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from pcont.backend import Place, Tree
 from pcont.bpf import library
 from pcont.bpf.meter import COUNTS, KEY, LIMITS, OBJECTS, STATE, BpfMeter
 from pcont.errors import Unsupported
+from pcont.subsys import numfiles
 from tests.conftest import MUST
 
 FOLDER = Path(OBJECTS)
@@ -149,10 +151,15 @@ def test_where_nothing_is_at_work_nothing_is_known(sys_: Path) -> None:
         meter(sys_).values(Place("name=f", "/a"), "numfiles")
 
 
+def test_what_the_programs_could_not_count_is_called_as_they_do() -> None:
+    source = (Path(OBJECTS) / "numfiles.bpf.c").read_text()
+    (fields,) = re.findall(r"struct state \{(.*?)\n\};", source, re.DOTALL)
+    assert re.findall(r"__u64 (\w+);", fields) == ["hierarchy", *numfiles.IN_THE_WAY]
+
+
 def test_what_is_left_of_a_start_is_found_and_ended(sys_: Path) -> None:
     """pcont was killed before it had said in which hierarchy."""
     (sys_ / "fs/bpf/pcont/numfiles").mkdir(parents=True)
-    (sys_ / "fs/bpf/pcont/numfiles/counts").touch()
     found = meter(sys_)
     assert found.trees() == {"numfiles": ""}
     found.stop("numfiles")

@@ -101,13 +101,22 @@ class Object:
             found = getattr(libbpf(), following)(self._object, one)
 
 
-def program_of(link: str) -> int:
-    """The id of the program that a pinned link has attached."""
+def program_of(link: int, file: str) -> int:
+    """The id of the program that a link has attached, which was pinned at a file."""
     info = (ctypes.c_uint32 * 64)()  # struct bpf_link_info: type, id, prog_id, …
     size = ctypes.c_uint32(ctypes.sizeof(info))
-    with _pinned(link) as descriptor:
-        _checked(libbpf().bpf_obj_get_info_by_fd(descriptor, info, ctypes.byref(size)), link)
+    _checked(libbpf().bpf_obj_get_info_by_fd(link, info, ctypes.byref(size)), file)
     return int(info[2])
+
+
+def pin(descriptor: int, file: str) -> None:
+    """Pin what is open."""
+    _checked(libbpf().bpf_obj_pin(descriptor, os.fsencode(file)), file)
+
+
+def unpin(file: str) -> None:
+    """What was pinned there goes, unless somebody else has it open or pinned."""
+    os.unlink(file)
 
 
 def is_loaded(program: int) -> bool:
@@ -119,7 +128,8 @@ def is_loaded(program: int) -> bool:
 
 
 @contextlib.contextmanager
-def _pinned(file: str) -> Iterator[int]:
+def pinned(file: str) -> Iterator[int]:
+    """What is pinned at a file, opened."""
     descriptor = _checked(libbpf().bpf_obj_get(os.fsencode(file)), file)
     try:
         yield descriptor
@@ -136,7 +146,7 @@ class Map:
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, None where it has none."""
         value = ctypes.create_string_buffer(self._size)
-        with _pinned(self.file) as descriptor:
+        with pinned(self.file) as descriptor:
             try:
                 done = libbpf().bpf_map_lookup_elem_flags(
                     descriptor, key, value, ctypes.c_uint64(self._flags)
@@ -148,7 +158,7 @@ class Map:
 
     def set(self, key: bytes, value: bytes) -> None:
         """Give a key a value."""
-        with _pinned(self.file) as descriptor:
+        with pinned(self.file) as descriptor:
             done = libbpf().bpf_map_update_elem(
                 descriptor, key, value, ctypes.c_uint64(self._flags)
             )

@@ -10,12 +10,12 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from errno import EBUSY, ENODEV
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from errno import E2BIG, EBUSY, ENODEV
 
 from pcont.backend import Place, Tree
 from pcont.bpf import library
-from pcont.errors import Unsupported
+from pcont.errors import LimitReached, Unsupported
 from pcont.subsys import numfiles
 from pcont.subsys.numfiles import Charges
 
@@ -35,7 +35,8 @@ COUNTS = struct.Struct("=IIQQQ")
 class BpfMeter:
     """What is at work is found where it is pinned; `sys` and `proc` are where those are mounted.
 
-    `trees`: what there is. `directory`: where a container is.
+    `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
+    room for that are not to have the usual number.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class BpfMeter:
         proc: str,
         trees: Callable[[], Iterable[Tree]],
         directory: Callable[[Place], str],
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         self._sys, self._proc = sys, proc
         self._trees, self._directory = trees, directory
+        self._sizes = sizes or {}
 
     def check(self, subsystem: str) -> None:
         """Unsupported where the kernel takes no such programs, with what would help."""
@@ -114,26 +117,50 @@ class BpfMeter:
         number = next(one.number for one in self._trees() if one.id == tree)
         folder = self._folder(OURS, subsystem)
         with library.Object(os.path.join(OBJECTS, f"{subsystem}.bpf.o")) as programs:
-            programs.load({"owners": self._files_at_most()})
+            programs.load({"owners": self._files_at_most(), **self._sizes})
             os.makedirs(folder, mode=0o700)
             programs.pin_maps(folder)
             self._map("state", STATE).set(bytes(4), STATE.pack(number, 0, 0, 0))
             programs.attach(folder)
 
     def stop(self, subsystem: str) -> None:
-        """End them; what they have counted is forgotten."""
+        """End them all or none; what they have counted is forgotten."""
         folder = self._folder(OURS, subsystem)
         if not os.path.isdir(folder):
             return
-        names = [os.path.join(folder, name) for name in os.listdir(folder)]
-        programs = [library.program_of(one) for one in names if os.path.basename(one) not in MAPS]
-        for one in names:
-            os.unlink(one)
-        os.rmdir(folder)
+        # As soon as the first one has gone, it is known that they are not at work any more.
+        names = sorted(os.listdir(folder), key=lambda name: name != MAPS[0])
+        with contextlib.ExitStack() as stack:
+            pins = {
+                os.path.join(folder, name): stack.enter_context(
+                    library.pinned(os.path.join(folder, name))
+                )
+                for name in names
+            }
+            programs = [
+                library.program_of(descriptor, file)
+                for file, descriptor in pins.items()
+                if os.path.basename(file) not in MAPS
+            ]
+            self._unpin(folder, pins)
         # The kernel detaches them a moment after the last pin has gone.
         limit = time.monotonic() + PATIENCE
         while any(map(library.is_loaded, programs)) and time.monotonic() < limit:
             time.sleep(PAUSE)
+
+    @staticmethod
+    def _unpin(folder: str, pins: Mapping[str, int]) -> None:
+        """Remove what is pinned in a folder, by its files, and the folder; all or nothing."""
+        gone: list[str] = []
+        try:
+            for file in pins:
+                library.unpin(file)
+                gone.append(file)
+            os.rmdir(folder)
+        except OSError:
+            for file in reversed(gone):
+                library.pin(pins[file], file)
+            raise
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         """What they have counted for a container, and what it may have, by control file."""
@@ -150,24 +177,49 @@ class BpfMeter:
         now = self.values(place, numfiles.NAME) | {file: value}
         self._set_limits(place, now[numfiles.BARRIER], now[numfiles.LIMIT])
 
+    def uncounted(self, subsystem: str) -> dict[str, int]:
+        """How often they have refused what they could not count, by what stood in the way."""
+        state = self._map("state", STATE).get(bytes(4))
+        return dict(zip(numfiles.IN_THE_WAY, STATE.unpack(state)[1:], strict=True)) if state else {}
+
     @contextlib.contextmanager
     def letting_go(self, place: Place) -> Iterator[None]:
         """Meanwhile a container may be removed, though files are charged to it."""
-        if self._number(place) != self._hierarchy():
+        if not self._counts(place):
             yield  # nothing is
             return
-        now = self.values(place, numfiles.NAME)
-        limits = now[numfiles.BARRIER], now[numfiles.LIMIT]
-        self._set_limits(place, *limits, forced=True)
+        self._set_limits(place, *self._limits(place), forced=True)
         try:
             yield
         except OSError:
-            self._set_limits(place, *limits)
+            self.hold(place)
             raise
+
+    def hold(self, place: Place) -> None:
+        """It is to be removed no more, while files are charged to it."""
+        if self._counts(place):
+            self._set_limits(place, *self._limits(place))
+
+    def _counts(self, place: Place) -> bool:
+        return self._number(place) == self._hierarchy() != 0
+
+    def _limits(self, place: Place) -> tuple[int, int]:
+        now = self.values(place, numfiles.NAME)
+        return now[numfiles.BARRIER], now[numfiles.LIMIT]
 
     def _set_limits(self, place: Place, barrier: int, limit: int, forced: bool = False) -> None:
         value = LIMITS.pack(0, forced, barrier, limit)
-        self._map("limits", LIMITS, library.LOCKED).set(self._key(place), value)
+        try:
+            self._map("limits", LIMITS, library.LOCKED).set(self._key(place), value)
+        except OSError as err:
+            if err.errno != E2BIG:
+                raise
+            raise LimitReached(
+                "there is no room for the limits of one more container (E2BIG)",
+                path=err.filename,
+                errno=err.errno,
+                hint="remove containers that have limits of their own: others need no room",
+            ) from err
 
     def _hierarchy(self) -> int:
         """The number of the hierarchy that is counted in, 0 where a start has not got so far."""
@@ -179,10 +231,9 @@ class BpfMeter:
         return int(STATE.unpack(state)[0]) if state else 0
 
     def _key(self, place: Place) -> bytes:
-        number = self._number(place)
-        if number != self._hierarchy():
+        if not self._counts(place):
             raise OSError(ENODEV, "no programs count here", self._folder(OURS, numfiles.NAME))
-        return KEY.pack(os.stat(self._directory(place)).st_ino, number)
+        return KEY.pack(os.stat(self._directory(place)).st_ino, self._number(place))
 
     def _number(self, place: Place) -> int:
         return next((tree.number for tree in self._trees() if tree.id == place.tree), 0)

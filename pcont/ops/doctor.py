@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
-from pcont.ops.listing import tree
+from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
 
@@ -19,6 +19,7 @@ def examine(session: Session) -> list[Finding]:
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),
+        *uncounted(session.backend),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]
 

@@ -22,6 +22,7 @@ from pcont.hierarchy import (
 from pcont.records import (
     BeanRow,
     ContainerNode,
+    Finding,
     HierarchyRow,
     SubsystemRow,
     TaskRow,
@@ -144,7 +145,25 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
                 found = backend.meter.values(one, numfiles.NAME)
                 container = top.hierarchy.container(member.inside(one.path) or "/")
                 rows.append(_bean_row(container, found))
+    for finding in uncounted(backend):
+        session.warn(f"{finding.finding}; {finding.advice}")
     return rows
+
+
+def uncounted(backend: Backend) -> list[Finding]:
+    """That open files were refused because they could not be counted, and what would help."""
+    if numfiles.NAME not in backend.meter.trees():
+        return []
+    found = backend.meter.uncounted(numfiles.NAME)
+    return [
+        Finding("problem", numfiles.NAME, f"{_opens(times)} refused with ENFILE, as {why}", hint)
+        for cause, (why, hint) in numfiles.IN_THE_WAY.items()
+        if (times := found.get(cause, 0))
+    ]
+
+
+def _opens(times: int) -> str:
+    return f"{times} opens were" if times > 1 else "1 open was"
 
 
 def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:

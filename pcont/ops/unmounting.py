@@ -44,9 +44,9 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
             _need_untied(registry, tree)
         count = count_containers(session.backend, Place(tree.id))
         children = count != 1
-        steps = _tie_steps(session, registry, one, children) if one.tie and last else []
+        steps = stop_steps(one, one.controllers, empty=True) if last and not children else []
+        steps += _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
-        steps += stop_steps(one, one.controllers) if last and not children else []
         session.carry_out(steps)
         if last and children:
             session.warn(_stays(one, count))
@@ -140,11 +140,16 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
     return steps
 
 
-def stop_steps(one: Hierarchy, names: Iterable[str]) -> list[Step]:
-    """The steps, behind all others, that end the programs of what was unbound."""
+def stop_steps(one: Hierarchy, names: Iterable[str], empty: bool = False) -> list[Step]:
+    """The steps that end the programs of what is unbound.
+
+    Behind all others, unless the hierarchy is empty: then they can be taken back.
+    """
     home = one.members[0]
     return [
-        Stop(name, f"unbind {name}") for name in names if name in home.kept and subsys.metered(name)
+        Stop(name, home.tree.id, f"unbind {name}", empty)
+        for name in names
+        if name in home.kept and subsys.metered(name)
     ]
 
 

@@ -53,18 +53,19 @@ class Make(Step):
 
 @dataclass
 class Present(Fact):
-    """There was a container, with all that was set in it."""
+    """There was a container, with all that was set in it; `force`: whose files may be open."""
 
     place: Place
     settings: list[tuple[str, str]]
     attributes: dict[str, str]
     owners: dict[str, Owner]
+    force: bool = False
 
     @classmethod
-    def of(cls, backend: Backend, place: Place) -> Present:
+    def of(cls, backend: Backend, place: Place, force: bool = False) -> Present:
         """As it is now."""
         facts = backend.attributes(place), backend.owners(place)
-        return cls(place, settings(backend, place), *facts)
+        return cls(place, settings(backend, place), *facts, force)
 
     @property
     def what(self) -> str:
@@ -73,6 +74,8 @@ class Present(Fact):
     def restore(self, backend: Backend) -> Iterator[Action]:
         if not exists(backend, self.place):
             yield lambda: backend.make(self.place)
+        elif self.force:
+            yield lambda: backend.meter.hold(self.place)
         yield lambda: restore_all(backend, self.place, self.settings)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)
@@ -90,6 +93,7 @@ class Remove(Step):
     doing: str
     last: bool = False
     force: bool = False
+    gone: str = ""
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
@@ -99,8 +103,13 @@ class Remove(Step):
             memory.end_with(Absent(self.place, self.force))
             backend.remove(self.place, self.force)
         else:
-            with memory.of(Present.of(backend, self.place)):
+            held = explain.held_back(backend, self.place)[0] if self.force else ""
+            with memory.of(Present.of(backend, self.place, self.force)):
                 backend.remove(self.place, self.force)
+            self.gone = held
+
+    def lost(self) -> list[str]:
+        return [f"{self.place.path}: {self.gone}"] if self.gone else []
 
     @property
     def final(self) -> bool:

@@ -15,13 +15,13 @@ from pcont.steps.containers import Absent, Attribute, Present
 from pcont.steps.drain import Drained, Route
 from pcont.steps.joining import Inside, Outside, Pair
 from pcont.steps.memory import Fact, restore
-from pcont.steps.metering import Stopped
+from pcont.steps.metering import AtWork, Stopped
 from pcont.steps.mounts import Directory, Mounted, NoDirectory, NotMounted
 from pcont.steps.settings import Affinities, Setting, Value, Written
 
 FACTS = (
     *(Absent, Present, Attribute, Value, Written, Affinities, Entered, Drained, Inside, Outside),
-    *(Directory, NoDirectory, Mounted, NotMounted, Stopped, NotPinned),
+    *(Directory, NoDirectory, Mounted, NotMounted, Stopped, AtWork, NotPinned),
 )
 PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
 KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from pcont.backend import Place
+from pcont.bpf.meter import BpfMeter
 from pcont.model_store import StoredModel
 from tests.contract.conftest import Pcont, command_line
 from tests.loads import Openers, running
@@ -590,3 +591,73 @@ def entries(name: str) -> int:
         at, count = ctypes.create_string_buffer(key.raw), count + 1
     os.close(descriptor)
     return count
+
+
+@contextlib.contextmanager
+def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Beans]:
+    """A hierarchy with numfiles whose maps have room for so many entries, and /a and /b in it."""
+    pcont.ok("mount", "-o", "none", "--name", name)
+    backend = pcont.backend()
+    BpfMeter("/sys", "/proc", backend.trees, backend.show, sizes).start("numfiles", f"name={name}")
+    pcont.ok("bind", name, "numfiles")
+    beans = Beans(pcont, name, start)
+    try:
+        for path in ("/a", "/b"):
+            beans.create(path)
+        yield beans
+    finally:
+        start.end()
+        pcont.ok("rm", beans.at("/a"), beans.at("/b"))
+        pcont.ok("umount", name)
+
+
+def refusals(pcont: Pcont) -> str:
+    """What is said of files that could not be counted: the same below the table and by doctor."""
+    told = pcont("beancounters").err
+    found = [row for row in pcont("doctor", "--json").json if row["subject"] == "numfiles"]
+    for row in found:
+        assert row["state"] == "problem"
+        assert f"{row['finding']}; {row['advice']}" in told
+    return "\n".join(f"{row['finding']}; {row['advice']}" for row in found)
+
+
+@only_kernel
+def test_a_file_that_cannot_be_charged_is_refused(pcont: Pcont, name: str, start: Tasks) -> None:
+    with cramped(pcont, name, start, owners=3) as beans:
+        task = beans.task("/a")
+        files = [task.open() for _ in range(3)]
+        assert refusals(pcont) == ""
+        assert refused(task.open) == "ENFILE"
+        assert refusals(pcont).startswith("1 open was refused with ENFILE")
+        assert "raise fs.file-max" in refusals(pcont)
+        beans.task().open()  # whoever is not counted needs no room
+        assert beans.get("/a", "held", "maxheld", "failcnt") == [3, 3, 0]
+        task.close(files[0])
+        assert beans.holds("/a", 2)
+        task.open()
+        assert refused(task.open) == "ENFILE"
+        assert refusals(pcont).startswith("2 opens were refused with ENFILE")
+        assert beans.get("/a", "held", "maxheld", "failcnt") == [3, 3, 0]
+
+
+@only_kernel
+def test_a_container_without_room_opens_nothing(pcont: Pcont, name: str, start: Tasks) -> None:
+    with cramped(pcont, name, start, counts=1) as beans:
+        one, other = beans.task("/a"), beans.task("/b")
+        one.open()
+        assert refused(other.open) == "ENFILE"
+        assert "fewer containers with open files" in refusals(pcont)
+        assert beans.get("/a", "held", "failcnt") == [1, 0]
+        assert beans.get("/b", "held", "maxheld", "failcnt") == [0, 0, 0]
+
+
+@only_kernel
+def test_limits_without_room_are_refused(pcont: Pcont, name: str, start: Tasks) -> None:
+    with cramped(pcont, name, start, limits=1) as beans:
+        pcont.ok("set", beans.at("/a"), "bc.numfiles.barrier=3")
+        words = ("notify_on_release=1", "bc.numfiles.barrier=3")
+        error = pcont.fails(8, "set", beans.at("/b"), *words)
+        assert "no room for the limits of one more container (E2BIG)" in error
+        assert pcont.get(beans.at("/b"), "notify_on_release") == "0"
+        assert beans.get("/b", "barrier") == [256]
+        pcont.ok("set", beans.at("/a"), "bc.numfiles.barrier=4")

@@ -152,6 +152,26 @@ def released(scene: Scene) -> None:
     scene.ok("set {t}:/b auto_delete=1 notify_on_release=1")
 
 
+def counted(scene: Scene) -> None:
+    """Open files are counted, by what containers may have."""
+    scene.ok("mount -o numfiles --name {t} {dir}/home")
+    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s bc.numfiles.barrier=3 -s bc.numfiles.limit=500")
+
+
+def charged(scene: Scene) -> None:
+    """Files are charged to two containers, and those who have them open have left."""
+    counted(scene)
+    for path in ("/a/b", "/c"):
+        scene.ok(f"attach {{t}}:{path} {{self}}")
+        scene.open()
+        scene.ok("attach {t}:/ {self}")
+
+
+def counting(scene: Scene) -> None:
+    """Open files are to be counted, in no container yet."""
+    scene.ok("mount -o numfiles --name {t} {dir}/home")
+
+
 ROWS = (
     Row("move", apart, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
@@ -232,4 +252,28 @@ ROWS = (
     Row("umount a tie", tie, "umount {t}"),
     Row("umount a tie with containers", settled, "umount {t}"),
     Row("umount a tie and its members", bound_by_a_tie, "umount {t}", bare=True),
+    Row("mount with numfiles", nothing, "mount -o numfiles --name {t} {dir}/a/b", bare=True),
+    Row("umount with numfiles", counting, "umount {t}", bare=True),
+    Row("umount with numfiles and containers", counted, "umount {t}", bare=True),
+    Row(
+        "bind numfiles",
+        named,
+        "bind {t} numfiles -s bc.numfiles.limit=300 -s /{t}/a:bc.numfiles.barrier=1",
+        bare=True,
+    ),
+    Row("unbind numfiles", counted, "unbind {t} numfiles --yes", bare=True),
+    Row(
+        "create with numfiles",
+        counted,
+        "create {t}:/x {t}:/x/y -s bc.numfiles.limit=600 -s bc.numfiles.barrier=500",
+        bare=True,
+    ),
+    Row(
+        "set numfiles",
+        counted,
+        "set {t}:/a bc.numfiles.barrier=700 bc.numfiles.limit=900 notify_on_release=1",
+        bare=True,
+    ),
+    Row("rm with numfiles", counted, "rm -r {t}:/a {t}:/c", bare=True),
+    Row("rm --force with numfiles", charged, "rm -r --force {t}:/a {t}:/c", bare=True),
 )

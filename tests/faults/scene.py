@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcont.backend import Backend, Place, TreeRequest
+from pcont.model_store import StoredModel
 from pcont.site import KEPT
 from pcont.steps.mounts import dissolve
 from pcont.subsys import numtasks
@@ -46,6 +47,7 @@ class Scene:
     scratch: Path
     bare: bool = False
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.home = self.pcont.paths(os.getpid())
@@ -105,6 +107,15 @@ class Scene:
         process.stdin.flush()
         return int(process.stdout.readline())
 
+    def open(self) -> None:
+        """This process opens a file, as an administrator."""
+        if self.on_model:
+            model = StoredModel(self.pcont.words[3])
+            with model.turn():
+                model.open_file(os.getpid(), admin=True)
+        else:
+            self.files.append(os.open(os.devnull, os.O_RDONLY))
+
     def threads(self) -> Iterator[tuple[str, int]]:
         """Every thread of the processes by a name that lasts, this one's too."""
         yield "this", os.getpid()
@@ -132,6 +143,8 @@ class Scene:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         self.processes.clear()
+        while self.files:
+            os.close(self.files.pop())
         if self.on_model:
             Path(self.pcont.words[3]).unlink(missing_ok=True)
         else:
@@ -143,6 +156,7 @@ class Scene:
         if self.name in backend.pins():
             backend.unpin(self.name)
         self._go_home(backend)
+        self._stop_counting(backend)
         for tree in backend.trees():
             root = Place(tree.id)
             if tree.mounted and not tree.name:
@@ -163,6 +177,11 @@ class Scene:
             backend.set_attribute(root, KEPT, "\n".join(rest) or None)
             for name in set(attributes) & set(numtasks.TABLE.by_name):
                 backend.set_attribute(root, name, None)
+
+    def _stop_counting(self, backend: Backend) -> None:
+        for subsystem, at in backend.meter.trees().items():
+            if not at or self.owns(at):
+                backend.meter.stop(subsystem)
 
     def _go_home(self, backend: Backend) -> None:
         for tree, path in backend.membership(os.getpid()).items():

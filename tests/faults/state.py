@@ -8,19 +8,24 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from pcont.backend import Backend, Place, Tree
 from pcont.backend_model import Model
+from pcont.bpf import library
+from pcont.bpf.meter import LIMITS, BpfMeter
 from pcont.site import KEPT
 from pcont.values import ID_LIST
 from tests.faults.scene import Scene, without_pids
 
 State = dict[str, str]
 
+PINNED = Path("/sys/fs/bpf/pcont")
+
 # Files that show what tasks did or do, not what was set.
 MOVING = re.compile(
     r"cpuacct\..*|pids\.(current|peak|events.*)|numtasks\.stats|cpuset\.memory_pressure|tasks|cgroup\.procs"
-    r"|.*\.(.*usage.*|stat|failcnt)"
+    r"|.*\.(.*usage.*|stat|failcnt)|bc\.numfiles\.(max)?held"
 )
 
 
@@ -42,6 +47,7 @@ def observe(scene: Scene, *, tasks: bool = True) -> State:
             state[f"{tree.id} keeps"] = "; ".join(line for line in kept if scene.name in line)
         for place in _containers(scene, backend, tree):
             state.update(_container(scene, backend, place, tasks))
+    state.update(_metered(scene, backend))
     pins = backend.pins().get(scene.name, {})
     state.update({f"{scene.name} pins {kind}": "" for kind in pins})
     state.update({_directory(path): "" for path in _directories(scene, backend)})
@@ -84,6 +90,30 @@ def _container(scene: Scene, backend: Backend, place: Place, tasks: bool) -> Sta
     return state
 
 
+def _metered(scene: Scene, backend: Backend) -> State:
+    """Where programs of pcont's are at work, and what of them is pinned."""
+    state = {}
+    for subsystem, at in backend.meter.trees().items():
+        if at and not scene.owns(at):
+            continue
+        state[f"{subsystem} is counted"] = at
+        tree = next((tree for tree in backend.trees() if at and tree.id == at), None)
+        for place in _containers(scene, backend, tree) if tree else ():
+            state[f"{place.tree}:{place.path} may go"] = str(_may_go(backend, place))
+    if not scene.on_model and PINNED.is_dir():
+        state.update({f"{path} is pinned": "" for path in PINNED.rglob("*")})
+    return state
+
+
+def _may_go(backend: Backend, place: Place) -> bool:
+    """Whether a container may be removed though files are charged to it."""
+    meter = backend.meter
+    if not isinstance(meter, BpfMeter):
+        return False
+    limits = meter._map("limits", LIMITS, library.LOCKED).get(meter._key(place))
+    return bool(limits and LIMITS.unpack(limits)[1])
+
+
 def _task(backend: Backend, trees: set[str], label: str, task: int) -> State:
     paths = sorted(backend.membership(task).items())
     state = {f"task {label} in {tree}": path for tree, path in paths if tree in trees}
@@ -103,8 +133,8 @@ def with_directory(after: State, before: State, path: str) -> State:
 
 def _directories(scene: Scene, backend: Backend) -> Iterator[str]:
     """What there is to mount on: below the test's directory, and where mounts go by default."""
-    if isinstance(backend, Model):
-        yield from backend.directories
+    if scene.on_model:
+        yield from cast(Model, backend).directories
         return
     usual = os.path.dirname(backend.default_directory(scene.name))
     for base in (usual, str(scene.scratch)):

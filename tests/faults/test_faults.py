@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import psutil
@@ -25,6 +26,7 @@ from tests.faults.wrapper import (
 )
 
 LATE = 0.02
+FORCED = "rm --force with numfiles"
 MOVING = ("set, and enter", "attach several", "clone --pid")
 
 
@@ -72,6 +74,17 @@ def test_a_death_leaves_nothing_in_between(trial: Trial) -> None:
     if not (RECOVERS or trial.scene.on_model):
         pytest.skip("there is no pcont recover")
     drive(trial, at_each_change(trial, *KILLED), most=4)
+
+
+@pytest.mark.parametrize(
+    "trial", on_each_backend([row for row in ROWS if row.name == FORCED]), indirect=True
+)
+def test_what_a_forced_removal_has_let_go_is_told(trial: Trial) -> None:
+    trial.anew_as_before()  # what was let go of by the tests before this one is not seen
+    last = max(at for at, verb in enumerate(trial.changes, 1) if verb == "remove")
+    result = trial.run(last, refusals("remove")[0])
+    assert re.search(r"NOT PUT BACK: /a/b: \d open file", result.err)
+    trial.anew_as_before()
 
 
 @pytest.mark.parametrize(

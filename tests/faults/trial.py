@@ -77,7 +77,9 @@ class Trial:
         self.log.write_text("")
 
         def opened(name: str = "cgroupfs", *words: str | None) -> Faulty:
-            return Faulty(open_backend(name, *words), self.log, at, fault)
+            faulty = Faulty(open_backend(name, *words), self.log, at, fault)
+            faulty.reach_libbpf(patch)
+            return faulty
 
         open_backend = pcont.backend.open_backend
         with pytest.MonkeyPatch.context() as patch, lifeline():

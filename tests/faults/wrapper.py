@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from errno import EACCES, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, EPERM, EROFS, ESRCH
+from errno import (
+    E2BIG,
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINTR,
+    EINVAL,
+    EIO,
+    ENOMEM,
+    ENOSPC,
+    EPERM,
+    EROFS,
+    ESRCH,
+)
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pcont.backend import Backend, Place, WriteRefused
+from pcont.bpf import library
 
 # What each verb that changes something may be answered by a kernel: a plausible errno or several.
 CHANGING: dict[str, tuple[int, ...]] = {
@@ -33,6 +50,18 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "unpin": (EBUSY, EPERM),
     "set_affinity": (EINVAL, ESRCH),
 }
+# The meter's verbs, and what they do to the kernel of these: each is a change of its own.
+METERING = {
+    "start": (ENOMEM, EPERM),
+    "stop": (EPERM,),
+    "set": (ENOMEM, EPERM),
+    "bpf_object__load": (EPERM, E2BIG, ENOMEM),
+    "bpf_map__pin": (EPERM, ENOSPC),
+    "bpf_program__attach": (EBUSY, ENOMEM, EPERM),
+    "bpf_link__pin": (EPERM, ENOMEM),
+    "bpf_map_update_elem": (ENOMEM, EPERM),
+    "unpin": (EPERM, EROFS),
+}
 LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
@@ -40,6 +69,7 @@ LOOKING = {
     *("owners", "show", "task", "membership", "threads", "affinity", "family", "thawing"),
     *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
 }
+ERRNOS = {**CHANGING, **METERING}
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
 
 Act = Callable[[], object]
@@ -59,12 +89,12 @@ class Fault:
 
 def refusals(verb: str) -> list[Fault]:
     """The change is refused with each of its errnos; another one in its stead with its own."""
-    return [_refusal(choice) for choice in range(len(CHANGING[verb]))]
+    return [_refusal(choice) for choice in range(len(ERRNOS[verb]))]
 
 
 def _refusal(choice: int) -> Fault:
     def strike(verb: str, act: Act) -> object:
-        number = CHANGING[verb][choice % len(CHANGING[verb])]
+        number = ERRNOS[verb][choice % len(ERRNOS[verb])]
         written = verb == "enter" or (verb == "write" and number not in BY_OPEN)
         kind = WriteRefused if written else OSError
         raise kind(number, os.strerror(number), f"the injected {verb}")
@@ -122,6 +152,29 @@ class Faulty:
         found = getattr(self.backend, verb)
         return partial(self._change, verb, found) if verb in CHANGING else found
 
+    @property
+    def meter(self) -> Any:
+        """The meter, whose changes are changes, too."""
+        return _Faulty(self.backend.meter, self._change)
+
+    def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:
+        """What the meter does by libbpf is a change, too."""
+        libbpf = library.libbpf
+
+        def faulty() -> object:
+            return _Faulty(libbpf(), self._call)
+
+        patch.setattr(library, "libbpf", faulty)
+        patch.setattr(library, "unpin", partial(self._change, "unpin", library.unpin))
+
+    def _call(self, verb: str, function: Any, *words: object) -> object:
+        """A C function, which tells of a fault by its result and errno."""
+        try:
+            return self._change(verb, function, *words)
+        except OSError as err:
+            ctypes.set_errno(err.errno or 0)
+            return None if function.restype is ctypes.c_void_p else -(err.errno or 0)
+
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         """Each task is a change of its own."""
         for task in tasks:
@@ -143,9 +196,23 @@ class Faulty:
 
     def _change(self, verb: str, change: Callable[..., object], *words: object) -> object:
         self.count += 1
+        # What is in the memory of this process is somewhere else each time.
+        told = [str(word) for word in words if not isinstance(word, ctypes.c_void_p)]
         with open(self.log, "a") as stream:
-            stream.write(json.dumps([verb, *map(str, words)]) + "\n")
+            stream.write(json.dumps([verb, *told]) + "\n")
         act = partial(change, *words)
         if self.fault and self.count == self.at:
             return self.fault.strike(verb, act)
         return act()
+
+
+@dataclass
+class _Faulty:
+    """What has verbs, of which those of the table go another way."""
+
+    inner: Any
+    change: Callable[..., object]
+
+    def __getattr__(self, verb: str) -> Any:
+        found = getattr(self.inner, verb)
+        return partial(self.change, verb, found) if verb in METERING else found
