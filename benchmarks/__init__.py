@@ -35,11 +35,16 @@ def ok(*words: str) -> str:
     return done.stdout
 
 
-def prepare() -> None:
-    """Root is needed, and the tools of libcgroup to compare with; SIGTERM leaves nothing behind."""
+def begin() -> None:
+    """Root is needed; SIGTERM leaves nothing behind."""
     if os.geteuid() != 0:
         sys.exit("benchmarks change real cgroups: run them as root")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
+def prepare() -> None:
+    """The same, with the tools of libcgroup to compare with."""
+    begin()
     try:
         if shutil.which("cgclassify") is None:
             install([CGROUP_TOOLS])

@@ -230,17 +230,15 @@ class Bomb(Load):
         super().__init__(folder)
 
 
-class Openers(Load):
-    """Processes that open so many files each, and close them, in step with the test (files.c)."""
-
-    program = "files"
+class InStep(Load):
+    """Processes that do so many files each in every round, which the test begins."""
 
     def __init__(self, width: int, files: int, folder: str) -> None:
         super().__init__(width, files, folder, slots=width)
         self.width = width
 
     def step(self) -> None:
-        """All open their files, or close them if they have them open."""
+        """Begin a round, and wait until all have done it."""
         self.table[HOLD] = turn = self.table[HOLD] + 1
         limit = time.monotonic() + PATIENCE
         while any(self.slot(number)[0] < turn for number in range(self.width)):
@@ -250,6 +248,22 @@ class Openers(Load):
     @property
     def pids(self) -> list[int]:
         return [self.slot(number)[1] for number in range(self.width)]
+
+
+class Laps(InStep):
+    """Processes that open and close files, one after the other (laps.c)."""
+
+    program = "laps"
+
+    def nanoseconds(self) -> list[int]:
+        """How much of the CPU the last round took each of them."""
+        return [self.slot(number)[2] for number in range(self.width)]
+
+
+class Openers(InStep):
+    """Processes that open their files in one round, and close them in the next one (files.c)."""
+
+    program = "files"
 
     @property
     def opened(self) -> int:
