@@ -46,7 +46,7 @@ def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
     own = runner.commands(runner.parse(["--", "-x"]), guest)
     assert len(own) == guest.machines
     assert all(line.endswith(f"{' '.join(guest.tests)} -x") for _, line in own)
-    assert all((CHECKOUT / where).exists() for where in guest.tests)
+    assert all((CHECKOUT / where).exists() for where in guest.tests if "/" in where)
     ((share, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
     assert share == 0
     assert named.endswith("junit.xml tests/contract/test_run.py")
