@@ -43,7 +43,15 @@ def main(argv: list[str]) -> int:
             return 0
         kvm = all(kvm_works(kernel) for kernel in kernels.values())
         boots = [
-            Boot(guest, kernels[guest.name], new_results(guest, options.results), kvm, line, share)
+            Boot(
+                guest,
+                kernels[guest.name],
+                new_results(guest, options.results),
+                kvm,
+                line,
+                share,
+                options.threads,
+            )
             for guest in guests
             if guest.name in kernels
             for share, line in commands(options, guest)
@@ -82,6 +90,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     what.add_argument("--prepare", action="store_true", help="install and download, boot nothing")
     what.add_argument("--shell", action="store_true", help="a shell in the (first) guest")
     what.add_argument("--run", metavar="COMMAND", help="run a bash command line, not pytest")
+    parser.add_argument(
+        "--threads",
+        action="store_true",
+        help="emulate each CPU in a thread of its own: quicker for loads, and guests have panicked",
+    )
     parser.add_argument(
         "--timeout", type=float, default=3000, metavar="S", help="seconds for a guest (%(default)s)"
     )

@@ -30,9 +30,10 @@ TAIL = 40  # lines of the console to show of a lost guest
 KEPT_RUNS = 20
 GRACE = 15.0  # seconds to power off once the status is there
 
-# Without these features of the CPU the guest loads fewer drivers and TCG emulates less. With a
-# thread for each CPU one may run a breakpoint that another has taken away: the guest panics.
-EMULATED = "-cpu qemu64,-svm -accel tcg,thread=single"
+# Without these features of the CPU the guest loads fewer drivers and TCG emulates less.
+EMULATED = "-cpu qemu64,-svm"
+# With a thread for each CPU one may run a breakpoint that another has taken away: the guest panics.
+ONE_THREAD = "-accel tcg,thread=single"
 
 
 class Lost(Exception):
@@ -49,6 +50,7 @@ class Boot:
     kvm: bool
     command: str = ""  # none is a shell
     share: int = 0  # the number of this machine, where several share the tests of a guest
+    threads: bool = False  # to emulate it: one for each CPU
     port: str = ""  # of virtio, which the guest calls so and `socket` leads to
 
     @property
@@ -86,7 +88,9 @@ def vng_argv(boot: Boot) -> list[str]:
     """The command line that boots a guest."""
     guest = boot.guest
     root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
-    opts = f"-no-reboot -virtfs {root}" + ("" if boot.kvm else f" {EMULATED}")
+    opts = f"-no-reboot -virtfs {root}"
+    if not boot.kvm:
+        opts += f" {EMULATED}" if boot.threads else f" {EMULATED} {ONE_THREAD}"
     if boot.port:
         opts += f" -chardev socket,id=port,path={boot.socket},server=on,wait=off"
         opts += f" -device virtserialport,chardev=port,name={boot.port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def test_nodes_share_memory_and_cpus_evenly() -> None:
 def test_without_kvm_the_guest_is_emulated() -> None:
     assert "--disable-kvm" in vng_argv(boot(kvm=False))
     assert "--disable-kvm" not in vng_argv(boot(kvm=True))
+
+
+def test_one_thread_emulates_all_cpus_unless_asked_for_more() -> None:
+    assert [one for one in vng_argv(boot()) if "thread=single" in one]
+    assert not [one for one in vng_argv(replace(boot(), threads=True)) if "thread=single" in one]
+    assert not [one for one in vng_argv(boot(kvm=True)) if "tcg" in one]
 
 
 def test_without_a_command_the_guest_is_a_shell() -> None:
