@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
@@ -40,22 +40,22 @@ def kill_loop(place: Arena, path: str) -> list[str]:
     return ["bash", "-c", f"while {again}; do kill -KILL $pids; done; cgdelete {groups}"]
 
 
-def killers() -> dict[str, Killer]:
+def killers(alone: bool) -> dict[str, Killer]:
     """An id that was listed may be another's when the loop comes to it: not among other people."""
-    if IN_GUEST:
-        load_all()
-        return {
-            "pcont rm --kill": Killer(rm_kill, forked),
-            "kill loop, cgdelete": Killer(kill_loop),
-        }
-    return {"pcont rm --kill": Killer(rm_kill)}
+    if not IN_GUEST:
+        return {"pcont rm --kill": Killer(rm_kill)}
+    load_all()
+    ours = {"pcont rm --kill": Killer(rm_kill, forked)}
+    return ours if alone else {**ours, "kill loop, cgdelete": Killer(kill_loop)}
 
 
-def measured(place: Arena, bombs: int, tasks: int) -> Iterator[list[object]]:
+def measured(
+    place: Arena, bombs: int, tasks: int, killers: Mapping[str, Killer]
+) -> Iterator[list[object]]:
     """The rows of one load."""
-    trials: dict[str, list[Explosion]] = {name: [] for name in killers()}
+    trials: dict[str, list[Explosion]] = {name: [] for name in killers}
     for number in range(bombs):
-        for order, (name, killer) in enumerate(killers().items()):
+        for order, (name, killer) in enumerate(killers.items()):
             path = f"/{number}-{order}"
             bang = explosion(place, path, tasks, killer.words, killer.start)
             trials[name].append(bang)
@@ -65,11 +65,11 @@ def measured(place: Arena, bombs: int, tasks: int) -> Iterator[list[object]]:
         yield [shown(place), tasks, name, *row(found, beside)]
 
 
-def rows(bombs: int, tasks: int) -> Iterator[list[object]]:
+def rows(bombs: int, tasks: int, alone: bool) -> Iterator[list[object]]:
     """Those of every load."""
     for controllers, named in TREES:
         with trees(controllers, named) as place:
-            yield from measured(place, bombs, tasks)
+            yield from measured(place, bombs, tasks, killers(alone))
 
 
 def row(found: Sequence[Explosion], beside: Sequence[Explosion]) -> list[object]:
@@ -88,9 +88,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bomb")
     parser.add_argument("--bombs", type=int, default=20)
     parser.add_argument("--tasks", type=int, default=2000 if IN_GUEST else 300)
+    parser.add_argument("--alone", action="store_true", help="pcont's rows only")
     options = parser.parse_args()
     prepare()
-    print_table("Killing a fork bomb", HEAD, rows(options.bombs, options.tasks))
+    print_table("Killing a fork bomb", HEAD, rows(options.bombs, options.tasks, options.alone))
 
 
 if __name__ == "__main__":
