@@ -54,7 +54,10 @@ class Trial:
         return self.look()
 
     def anew_as_before(self) -> None:
-        assert nearest([self.before], self.anew()) == ""
+        if difference := nearest([self.before], self.anew()):
+            raise AssertionError(
+                "\n".join(["anew it is not as before:", difference, *self.problems])
+            )
 
     def look(self) -> State:
         return observe(self.scene, tasks=not self.row.kills)
