@@ -135,7 +135,7 @@ def counted(
     looks, load = Looks(made, paths), Openers(WIDTH, FILES, folder)
     with going(load, made, paths[0]):
         found = counting(load, looks.held, opens, moves, [*map(made.folder, reversed(paths))])
-    uncounted = sum(made.kernel.meter.uncounted(numfiles.NAME).values())
+    uncounted = sum(made.kernel.meter.uncounted().values())
     left = sum(made.values(path)[numfiles.HELD] for path in paths)
     tell(f"{found}, {dict(looks.most)}")
     return [
@@ -195,11 +195,11 @@ def loaded(made: Hierarchy, wanted: bool) -> Iterator[None]:
         yield
         return
     meter = made.kernel.meter
-    meter.start(numfiles.NAME, made.place("/").tree)
+    meter.start(numfiles.NAME, made.place("/"))
     try:
         yield
     finally:
-        meter.stop(numfiles.NAME)
+        meter.stop(numfiles.NAME, made.place("/"))
 
 
 def main() -> None:

@@ -295,31 +295,45 @@ class Simulated(Protocol):
 
 
 class Meter(Protocol):
-    """Programs of pcont's in the kernel, which count and enforce for a subsystem that it lacks."""
+    """Programs of pcont's in the kernel, which count and enforce what it cannot by itself.
 
-    def check(self, subsystem: str) -> None:
-        """Unsupported where they cannot, with what would help."""
+    They work for a subsystem, in one tree, and in that for the containers that it is bound to, and
+    those below.
+    """
+
+    def check(self, what: str) -> None:
+        """Unsupported where they cannot do what is called so, with what would help."""
 
     def trees(self) -> dict[str, str]:
         """The id of the tree in which they are at work, by the subsystem."""
 
-    def start(self, subsystem: str, tree: str) -> None:
-        """Have them work in one tree; EBUSY where they do in another one."""
+    def is_bound(self, subsystem: str, root: Place) -> bool:
+        """Whether they are at work for a container that it is bound to."""
 
-    def stop(self, subsystem: str) -> None:
-        """End them; what they have counted is forgotten."""
+    def start(self, subsystem: str, root: Place) -> None:
+        """Have them work for one more; EBUSY where they do in another tree."""
+
+    def stop(self, subsystem: str, root: Place) -> None:
+        """For one less, and end them with the last; what they have counted is forgotten."""
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """What they have counted for a container, and what it may have, by control file."""
+        """What they have counted for a container, and what it may have.
+
+        By control files, and what goes into those that are computed. Nothing where nobody counts
+        and the subsystem does without.
+        """
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """What it may have from now on; LimitReached where there is no room to keep it."""
+        """What it may have from now on.
+
+        EOPNOTSUPP where nobody counts, LimitReached where there is no room to keep it.
+        """
 
     def hold(self, place: Place) -> None:
         """A container with charged files is not to go, although its removal had begun."""
 
-    def uncounted(self, subsystem: str) -> dict[str, int]:
-        """How often they have refused what they could not count, by what stood in the way."""
+    def uncounted(self) -> dict[str, int]:
+        """How often a file was refused that could not be counted, by what stood in the way."""
 
 
 class Birth(Protocol):

@@ -29,6 +29,7 @@ from errno import (
     ENOSPC,
     ENOTDIR,
     ENOTEMPTY,
+    EOPNOTSUPP,
     EOVERFLOW,
     EPERM,
     ERANGE,
@@ -58,6 +59,7 @@ from pcont.model_files import OpenFiles
 from pcont.proc import Proc, no_task
 from pcont.procfs import CpuTime
 from pcont.stage import IDLE, INIT, Stage
+from pcont.subsys import numfiles, numtasks
 from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
@@ -514,7 +516,7 @@ class Model:
             for task in tree.root.tasks:
                 del self.known[task].nodes[tree.number]
             for name in [name for name, one in self.metered.items() if one is tree]:
-                self.meter.stop(name)
+                self.meter.end(name)
 
     def _mounted(self, point: str) -> tuple[ModelTree, Mount]:
         for tree in self.active:
@@ -596,7 +598,7 @@ class Model:
     def remove(self, place: Place, force: bool = False) -> None:
         node = self.node(place)
         self._reap(self._live_in(node))
-        held = node.charges.held and not (force and self.metered)
+        held = node.charges.held and not (force and numfiles.NAME in self.metered)
         if node.parent is None or node.tasks or node.nodes or held:
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
@@ -897,7 +899,7 @@ class Model:
         """Where open files are charged."""
         if "bc" in self.dialect.controllers:
             return self._holding("bc")[0]
-        return self.metered.get("numfiles")
+        return self.metered.get(numfiles.NAME)
 
     @staticmethod
     def _charges(node: Node) -> Charges | None:
@@ -1094,15 +1096,24 @@ class Model:
         return self._begin(self.stage.thread(task), parent)
 
     def _forking(self, task: int) -> Known:
-        """A played task that may start another one; else the errno of the fork."""
+        """A played task that may start another one; else the errno of the fork.
+
+        The kernel's security modules, where programs of pcont's are, are asked before pids
+        (kernel/fork.c, copy_process()).
+        """
         parent = self._acting(task)
-        for table in [table for table in self.unbound.tables if table.fork]:
-            for tree in self._holding(table.name):
-                node = parent.nodes.get(tree.number, tree.root)
-                for rule in table.fork:
-                    if breach := rule(node):
-                        _refuse(breach.errno, str(task))
+        kernels = [table for table in self.unbound.tables if table.fork]
+        asked = [(one, tree) for one in kernels for tree in self._holding(one.name)]
+        for table, tree in [*self._metering(), *asked]:
+            for rule in table.fork:
+                if breach := rule(parent.nodes.get(tree.number, tree.root)):
+                    _refuse(breach.errno, str(task))
         return parent
+
+    def _metering(self) -> list[tuple[Subsystem, ModelTree]]:
+        """The subsystems for which programs of pcont's are at work, and where."""
+        found = [(self.dialect.table(name), tree) for name, tree in self.metered.items()]
+        return [(table, tree) for table, tree in found if table]
 
     def _begin(self, task: int, parent: Known) -> int:
         """A new task is where its parent is, in every hierarchy at once."""
@@ -1110,6 +1121,9 @@ class Model:
         self.known[task] = Known(task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish)
         for node in parent.nodes.values():
             node.enter(task)
+        for table, tree in self._metering():
+            if table.forked:
+                table.forked(parent.nodes.get(tree.number, tree.root))
         return task
 
     def container_clone(self, subsystem: str, task: int) -> str:
@@ -1346,35 +1360,62 @@ class ModelMeter:
 
     model: Model
 
-    def check(self, subsystem: str) -> None:
+    def check(self, what: str) -> None:
         """Nothing is missing here."""
 
     def trees(self) -> dict[str, str]:
         return {name: tree.id for name, tree in self.model.metered.items()}
 
-    def start(self, subsystem: str, tree: str) -> None:
-        there = self.model.metered.setdefault(subsystem, self.model._tree(tree))
-        if there.id != tree:
-            _refuse(EBUSY, tree)
+    def is_bound(self, subsystem: str, root: Place) -> bool:
+        there = self.trees().get(subsystem) == root.tree
+        return there and (subsystem != numtasks.NAME or numtasks.is_bound(self.model.node(root)))
 
-    def stop(self, subsystem: str) -> None:
+    def start(self, subsystem: str, root: Place) -> None:
+        node = self.model.node(root)
+        if self.model.metered.setdefault(subsystem, node.tree) is not node.tree:
+            _refuse(EBUSY, root.tree)
+        if subsystem == numtasks.NAME:
+            numtasks.bind(node)
+
+    def stop(self, subsystem: str, root: Place) -> None:
+        tree = self.model.metered.get(subsystem)
+        if tree and subsystem == numtasks.NAME:
+            with contextlib.suppress(FileNotFoundError):
+                node = self.model.node(root)
+                if numtasks.is_bound(node):
+                    numtasks.unbind(node)
+            if any(map(numtasks.is_bound, tree.root.all())):
+                return
+        self.end(subsystem)
+
+    def end(self, subsystem: str) -> None:
+        """They work for nothing any more."""
         tree = self.model.metered.pop(subsystem, None)
-        self.model.files_open.forget()
-        for node in tree.root.all() if tree else ():
-            node.charges = Charges()
+        if tree and subsystem == numfiles.NAME:
+            self.model.files_open.forget()
+            for node in tree.root.all():
+                node.charges = Charges()
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
+        node = self.model.node(place)
+        if subsystem == numtasks.NAME:
+            return numtasks.counted(node)
         self.model._reap(self.model.live.values())
-        return self.model.node(place).charges.values()
+        return node.charges.values()
 
     def set(self, place: Place, file: str, value: int) -> None:
-        charges = self.model.node(place).charges
-        setattr(charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
+        node = self.model.node(place)
+        if subsys.of(file) == numtasks.NAME:
+            if not any(map(numtasks.is_bound, node.upwards())):
+                _refuse(EOPNOTSUPP, self.model.show(place, file))
+            numtasks.say(node, file, value)
+        else:
+            setattr(node.charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
 
     def hold(self, place: Place) -> None:
         """No removal is ever half done here."""
 
-    def uncounted(self, subsystem: str) -> dict[str, int]:
+    def uncounted(self) -> dict[str, int]:
         """There is room for all."""
         return {}
 

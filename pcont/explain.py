@@ -16,12 +16,13 @@ from errno import (
     ENFILE,
     ENOENT,
     ENOSPC,
+    EOPNOTSUPP,
     EPERM,
     ESRCH,
 )
 from typing import Any
 
-from pcont import keys, release
+from pcont import keys, release, subsys
 from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import (
     BY_ERRNO,
@@ -30,6 +31,7 @@ from pcont.errors import (
     LimitReached,
     NotFound,
     PcontError,
+    Unsupported,
     from_oserror,
 )
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
@@ -103,11 +105,24 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
     with contextlib.suppress(OSError):
         now = release.text(backend, place, file).rstrip("\n").replace("\n", "; ")
     doing = f"set {file} of {place.path} from {now!r} to {wanted!r}"
+    row = row_of(backend, file)
+    if err.errno == EOPNOTSUPP and row and row.metered:
+        return from_oserror(err, doing, *_unmetered(backend, file))
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
     reason, hint = (breach.reason, breach.hint) if breach else ("", "")
     return from_oserror(err, doing, reason, hint, kinds=BY_WRITTEN)
+
+
+def _unmetered(backend: Backend, file: str) -> tuple[str, str]:
+    """Why no programs in the kernel have a file in hand, and what to do."""
+    try:
+        backend.meter.check(file)
+    except Unsupported as why:
+        return why.what, why.hint
+    name = subsys.of(file)
+    return f"{name} was bound without its programs", f"unbind {name}, and bind it again"
 
 
 def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
@@ -192,6 +207,7 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
 def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
     """Why a task that is played could not do what it was told."""
     reasons = {
+        EAGAIN: ("the fork rate of its container is used up", ""),
         ESRCH: ("there is no such task", "pcont sim fork plays one"),
         EPERM: ("it is a live task, which does as it likes", "pcont sim fork plays one"),
         ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
@@ -199,7 +215,8 @@ def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
         EBADF: ("its process holds no such file", ""),
         EBUSY: ("it is frozen, and does nothing", "set freezer.state=THAWED where it is"),
     }
-    known = _limited(backend, task) if err.errno == EAGAIN else reasons.get(err.errno or 0)
+    full = _limited(backend, task) if err.errno == EAGAIN else None
+    known = full or reasons.get(err.errno or 0)
     kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
     return from_oserror(err, doing, *(known or ("", "")), kinds)
 

@@ -174,7 +174,9 @@ class _Keeping:
         if row.computed:
             return f"{row.type.show(row.computed(site))}\n"
         if row.metered:
-            return f"{row.type.show(self._kernel.meter.values(place, site.subsystem)[file])}\n"
+            begins = row.begins(site.parent is None)
+            value = self._kernel.meter.values(place, site.subsystem).get(file, begins)
+            return f"{row.type.show(value)}\n"
         text = self._kernel.attributes(place).get(file)
         return f"{row.type.show(row.default) if text is None else text}\n"
 

@@ -182,6 +182,14 @@ class LiveSite:
         text = self.backend.read(self.place, file)
         return row.type.parse(text.removesuffix(row.end)) if row else text
 
+    @property
+    def facts(self) -> Mapping[str, int]:
+        """What programs in the kernel count, as far as the caller may look at it."""
+        if subsys.metered(self.subsystem):
+            with contextlib.suppress(PermissionError):
+                return self.backend.meter.values(self.place, self.subsystem)
+        return {}
+
     def is_set(self, files: Iterable[str]) -> bool:
         """Whether one of these kept files was ever written."""
         has = {file for place, file in self.wanted if place == self.place}

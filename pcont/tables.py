@@ -67,12 +67,23 @@ class Site(Protocol):
         """Whether a task is in this container or below it."""
 
 
-class Modelled(Site, Protocol):
+class Counted(Site, Protocol):
+    """A container in which something is counted that no control file shows by itself."""
+
+    @property
+    def facts(self) -> Mapping[str, int]:
+        """What is counted here, by the subsystem and a word; what nobody counts is not in it."""
+
+
+class Modelled(Counted, Protocol):
     """A container of the model, which also knows what was written, and what happened in it."""
 
     @property
     def parent(self) -> Modelled | None:
         """The container above, None for the root."""
+
+    def children(self) -> Iterable[Modelled]:
+        """The containers directly below."""
 
     @property
     def count(self) -> int:
@@ -88,7 +99,7 @@ class Modelled(Site, Protocol):
 
     @property
     def facts(self) -> dict[str, int]:
-        """What else is counted here, by the subsystem and a word."""
+        """What is counted here, which may be changed."""
 
     def inside(self) -> int:
         """How many tasks are in this container itself."""
@@ -243,10 +254,14 @@ class ControlFile:
     shown: bool = False
     kept: bool = False
     joined: Callable[[Any, Any], Any] | None = None
-    computed: Callable[[Site], Any] | None = None
+    computed: Callable[[Counted], Any] | None = None
     metered: bool = False
     told_by: str = ""
     told: Callable[[str], tuple[str, str]] | None = None
+
+    def begins(self, is_root: bool) -> Any:
+        """The value where nobody has written one: in the root, or in another container."""
+        return self.root_default if is_root and self.root_default is not None else self.default
 
 
 class Follows(NamedTuple):
@@ -262,10 +277,11 @@ class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may make and enter containers.
 
     `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
-    be one more task in a container. `entered`, `left`: the model does this with a container when a
-    task has come, or goes. `own_time`: CPU time is not charged to the containers above.
-    `parameters`: files below /sys/module, which hold for the machine. `removal`: what a container
-    must be like to be removed, beside having no tasks and no children.
+    be one more task in a container. `forked`, `entered`, `left`: the model does this with a
+    container when a task has forked in it, has come, or goes. `own_time`: CPU time
+    is not charged to the containers above. `parameters`: files below /sys/module, which hold for
+    the machine. `removal`: what a container must be like to be removed, beside having no tasks and
+    no children.
 
     One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
     `making` containers. `follows`: what that controller's files must read for what is kept, given
@@ -280,6 +296,7 @@ class Subsystem:
     removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
     fork: tuple[ForkRule, ...] = ()
+    forked: Callable[[Modelled], None] | None = None
     entered: Callable[[Modelled], None] | None = None
     left: Callable[[Modelled], None] | None = None
     own_time: bool = False

@@ -8,13 +8,15 @@ import shutil
 import struct
 import subprocess
 import sys
+from errno import EOPNOTSUPP
 from pathlib import Path
 
 import pytest
 
 from pcont.backend import Place, Tree
-from pcont.bpf import library
-from pcont.bpf.meter import COUNTS, KEY, LIMITS, OBJECTS, STATE, BpfMeter
+from pcont.bpf import files, forks, library
+from pcont.bpf.meter import BpfMeter
+from pcont.bpf.pinned import KEY, OBJECTS, Pinned
 from pcont.errors import Unsupported
 from pcont.subsys import numfiles
 from tests.conftest import MUST
@@ -44,14 +46,16 @@ def test_the_objects_tell_nothing_of_where_they_were_made() -> None:
         assert str(FOLDER.parents[1]).encode() not in path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [("key", KEY), ("state", STATE), ("limits", LIMITS), ("counts", COUNTS)],
-)
-def test_the_structs_are_as_large_as_the_programs_have_them(
-    name: str, layout: struct.Struct
-) -> None:
-    assert sizes(FOLDER / "numfiles.bpf.o")[name] == layout.size
+@pytest.mark.parametrize("kind", [files.Files, forks.Forks])
+def test_the_structs_are_as_large_as_the_programs_have_them(kind: type[Pinned]) -> None:
+    found = sizes(FOLDER / f"{kind.name}.bpf.o")
+    expected = {STRUCTS.get(name, name): one.size for name, one in kind.layouts.items()}
+    assert {name: found[name] for name in expected} == expected
+    assert found["key"] == KEY.size
+
+
+# What the values of a map are, where that is called otherwise.
+STRUCTS = {"owners": "key", "rates": "rate"}
 
 
 def sizes(file: Path) -> dict[str, int]:
@@ -157,11 +161,20 @@ def test_what_the_programs_could_not_count_is_called_as_they_do() -> None:
     assert re.findall(r"__u64 (\w+);", fields) == ["hierarchy", *numfiles.IN_THE_WAY]
 
 
+def test_forks_are_not_counted_where_nothing_is_at_work(sys_: Path) -> None:
+    place = Place("name=f", "/a")
+    assert meter(sys_).values(place, "numtasks") == {}
+    assert not meter(sys_).is_bound("numtasks", place)
+    with pytest.raises(OSError, match="not supported") as caught:
+        meter(sys_).set(place, "numtasks.forkrate", 3)
+    assert caught.value.errno == EOPNOTSUPP
+
+
 def test_what_is_left_of_a_start_is_found_and_ended(sys_: Path) -> None:
     """pcont was killed before it had said in which hierarchy."""
     (sys_ / "fs/bpf/pcont/numfiles").mkdir(parents=True)
     found = meter(sys_)
     assert found.trees() == {"numfiles": ""}
-    found.stop("numfiles")
+    found.stop("numfiles", Place("name=f"))
     assert found.trees() == {}
     assert not (sys_ / "fs/bpf/pcont/numfiles").exists()

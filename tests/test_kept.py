@@ -16,10 +16,9 @@ from pcont.site import KEPT, kept_roots
 from pcont.steps import carry_out
 from pcont.steps.containers import Make, Remove
 from pcont.steps.settings import Setting, Write
-from pcont.subsys.numtasks import SHARES, TOTAL
+from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
-STATS = "numtasks.stats"
 
 
 class Failing(Model):
@@ -116,7 +115,7 @@ def test_another_root_below_has_its_own_numbers(model: Failing, kept: Backend) -
 
 
 def test_the_files_are_there_from_the_root_on(kept: Backend) -> None:
-    mine = {SHARES: True, STATS: True}
+    mine = dict.fromkeys((SHARES, STATS, RATE, INTERVAL), True)
     for place, files in ((ROOT, {**mine, TOTAL: True}), (A, mine), (Place("pids"), {})):
         found = {name: can for name, can in kept.files(place).items() if name.startswith("num")}
         assert found == files

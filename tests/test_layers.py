@@ -30,6 +30,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("release",),
     ("bpf",),
     ("bpf.library",),
+    ("bpf.pinned",),
+    ("bpf.files", "bpf.forks"),
     ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
@@ -94,7 +96,8 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "bpf", "bpf.library", "bpf.meter", "model_files", "syscalls", "lock"}
+HIDDEN |= {"dialects", "model_files", "syscalls", "lock"}
+HIDDEN |= {"bpf", *(f"bpf.{name}" for name in ("library", "pinned", "files", "forks", "meter"))}
 HIDDEN |= {"namespaces", "released", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
 

@@ -22,7 +22,7 @@ def prepared(model: Model) -> Model:
     model.mount(TreeRequest((), "f"), "/f", "pcont")
     for place in (A, B):
         model.make(place)
-    model.meter.start("numfiles", TREE)
+    model.meter.start("numfiles", ROOT)
     return model
 
 
@@ -117,7 +117,7 @@ def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int
 
 def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> None:
     file = model.open_file(task)
-    model.meter.stop("numfiles")
+    model.meter.stop("numfiles", ROOT)
     assert account(model, A) == (0, 0, 0)
     model.close_file(file, task)
     model.open_file(task)
@@ -127,12 +127,12 @@ def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> Non
 def test_it_counts_in_one_tree(model: Model) -> None:
     model.make_directory("/g")
     model.mount(TreeRequest((), "g"), "/g", "pcont")
-    refused(EBUSY, model.meter.start, "numfiles", "name=g")
+    refused(EBUSY, model.meter.start, "numfiles", Place("name=g"))
     assert model.meter.trees() == {"numfiles": TREE}
     for place in (A, B):
         model.remove(place)
     model.umount("/f")
-    model.meter.start("numfiles", "name=g")
+    model.meter.start("numfiles", Place("name=g"))
 
 
 def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> None:

@@ -53,6 +53,25 @@ static __always_inline struct cgroup *linked(struct css_set *set, int hierarchy)
 	return walk.found;
 }
 
+static __always_inline struct css_set *current_set(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	return BPF_CORE_READ(task, cgroups);
+}
+
+/* What a set says; it may be that of no task any more, and the container be gone. */
+static __always_inline enum whereabouts look(struct css_set *set, __u32 hierarchy, struct key *key,
+					     struct cgroup **found)
+{
+	struct cgroup *group = linked(set, hierarchy);
+
+	key->container = group ? BPF_CORE_READ(group, kn, id) : 0;
+	key->hierarchy = hierarchy;
+	*found = group;
+	return group && BPF_CORE_READ(group, level) ? INSIDE : OUTSIDE;
+}
+
 /*
  * A task that is being moved changes from one set to another, and the links of the old one are freed
  * at once. What was found holds if the set is still the task's when all has been read.
@@ -60,18 +79,12 @@ static __always_inline struct cgroup *linked(struct css_set *set, int hierarchy)
 static __always_inline enum whereabouts whereabouts(__u32 hierarchy, struct key *key,
 						    struct cgroup **found)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-
 	for (int i = 0; i < ATTEMPTS; i++) {
-		struct css_set *set = BPF_CORE_READ(task, cgroups);
-		struct cgroup *group = linked(set, hierarchy);
-		int level = group ? BPF_CORE_READ(group, level) : 0;
+		struct css_set *set = current_set();
+		enum whereabouts where = look(set, hierarchy, key, found);
 
-		key->container = group ? BPF_CORE_READ(group, kn, id) : 0;
-		key->hierarchy = hierarchy;
-		*found = group;
-		if (BPF_CORE_READ(task, cgroups) == set)
-			return level ? INSIDE : OUTSIDE;
+		if (current_set() == set)
+			return where;
 	}
 	return MOVING;
 }

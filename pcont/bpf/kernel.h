@@ -23,6 +23,7 @@ struct kernfs_node {
 
 struct cgroup_subsys_state {
 	unsigned int flags;
+	struct cgroup_subsys_state *parent; /* of the container above; the root has none */
 };
 
 struct cgroup_root {

@@ -163,3 +163,19 @@ class Map:
                 descriptor, key, value, ctypes.c_uint64(self._flags)
             )
             _checked(done, self.file)
+
+    def forget(self, key: bytes) -> None:
+        """A key has none any more."""
+        with pinned(self.file) as descriptor, contextlib.suppress(FileNotFoundError):
+            _checked(libbpf().bpf_map_delete_elem(descriptor, key), self.file)
+
+    def keys(self, size: int) -> list[bytes]:
+        """Those that have one, each of so many bytes."""
+        found: list[bytes] = []
+        with pinned(self.file) as descriptor:
+            while True:
+                following = ctypes.create_string_buffer(size)
+                before = found[-1] if found else None
+                if libbpf().bpf_map_get_next_key(descriptor, before, following):
+                    return found
+                found.append(following.raw)

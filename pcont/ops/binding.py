@@ -259,7 +259,7 @@ def unbind(
             last = root_steps(session, registry, one, trees) if trees else []
             for member in going:
                 last += member_steps(session, registry, one, member, lingers=True)
-            last += stop_steps(one, names)
+            last += stop_steps(session.backend, one, names)
             session.carry_out(last)
         kept = [step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering]
         return Unbound(names, ceasing, tuple(kept))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from pcont.errors import Unsupported
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
+from pcont.subsys import numfiles, numtasks
 
 
 def examine(session: Session) -> list[Finding]:
@@ -20,6 +22,7 @@ def examine(session: Session) -> list[Finding]:
         *_unmounted(registry),
         *_freezer(registry),
         *uncounted(session.backend),
+        *(_programs(session) if session.backend.kept() else ()),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]
 
@@ -80,6 +83,16 @@ def _freezer(registry: Registry) -> Iterator[Finding]:
         yield Finding("ok", "freezer", "bound to a v1 hierarchy: ties include it")
     elif "freezer" in registry.known_subsystems():
         yield Finding("note", "freezer", "in no v1 hierarchy", "pcont mount -o freezer")
+
+
+def _programs(session: Session) -> Iterator[Finding]:
+    """What the kernel cannot do by itself."""
+    try:
+        session.backend.meter.check(f"{numfiles.NAME}, like {numtasks.RATE},")
+    except Unsupported as err:
+        yield Finding("note", "BPF", err.what, err.hint)
+    else:
+        yield Finding("ok", "BPF", f"{numfiles.NAME} and {numtasks.RATE} can be enforced")
 
 
 def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:

@@ -154,7 +154,7 @@ def uncounted(backend: Backend) -> list[Finding]:
     """That open files were refused because they could not be counted, and what would help."""
     if numfiles.NAME not in backend.meter.trees():
         return []
-    found = backend.meter.uncounted(numfiles.NAME)
+    found = backend.meter.uncounted()
     return [
         Finding("problem", numfiles.NAME, f"{_opens(times)} refused with ENFILE, as {why}", hint)
         for cause, (why, hint) in numfiles.IN_THE_WAY.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pcont import subsys
 from pcont.backend import Backend, Mount, Place, Tree, below, exists
@@ -11,7 +11,7 @@ from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
 from pcont.kept import following
 from pcont.ops.listing import count_containers
 from pcont.session import Session
-from pcont.site import KEPT, NO_TIE, LiveSite, as_kept, kept_in, let_go
+from pcont.site import KEPT, NO_TIE, Keeping, LiveSite, as_kept, kept_in, let_go
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
 from pcont.steps.metering import Stop
@@ -44,7 +44,8 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
             _need_untied(registry, tree)
         count = count_containers(session.backend, Place(tree.id))
         children = count != 1
-        steps = stop_steps(one, one.controllers, empty=True) if last and not children else []
+        gone = last and not children
+        steps = stop_steps(session.backend, one, one.controllers, empty=True) if gone else []
         steps += _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
         session.carry_out(steps)
@@ -125,31 +126,45 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
     backend = session.backend
     steps: list[Step] = []
     for member in one.members:
-        holder = one.name if member is not one.members[0] else NO_TIE
         root = member.place("/")
         going = [name for name in names if name in member.kept]
         if not going:
             continue
-        found = let_go(kept_in(backend, root.tree), root, going, holder)
+        found = _without(backend, one, member, going)
         doing = f"unbind {', '.join(going)}"
         for name in going:
-            if any(item.name == name and item.root == root and item.holders for item in found):
-                continue
-            steps += _forgetting(backend, name, root, doing)
+            if not _is_held(found, name, root):
+                steps += _forgetting(backend, name, root, doing)
         steps.append(Mark(Place(root.tree), KEPT, as_kept(found), doing))
     return steps
 
 
-def stop_steps(one: Hierarchy, names: Iterable[str], empty: bool = False) -> list[Step]:
+def _without(
+    backend: Backend, one: Hierarchy, member: Member, names: Iterable[str]
+) -> list[Keeping]:
+    """What pcont keeps in a tree, once a hierarchy has let go of these."""
+    holder = one.name if member is not one.members[0] else NO_TIE
+    return let_go(kept_in(backend, member.tree.id), member.place("/"), names, holder)
+
+
+def _is_held(found: Iterable[Keeping], name: str, root: Place) -> bool:
+    return any(item.name == name and item.root == root and item.holders for item in found)
+
+
+def stop_steps(
+    backend: Backend, one: Hierarchy, names: Sequence[str], empty: bool = False
+) -> list[Step]:
     """The steps that end the programs of what is unbound.
 
-    Behind all others, unless the hierarchy is empty: then they can be taken back.
+    Behind all others, unless the hierarchy is empty: then they can be taken back. What another
+    hierarchy holds, too, goes on.
     """
-    home = one.members[0]
     return [
-        Stop(name, home.tree.id, f"unbind {name}", empty)
+        Stop(name, member.place("/"), f"unbind {name}", empty)
+        for member in one.members
         for name in names
-        if name in home.kept and subsys.metered(name)
+        if name in member.kept and subsys.metered(name)
+        if not _is_held(_without(backend, one, member, names), name, member.place("/"))
     ]
 
 
@@ -197,7 +212,7 @@ def _metered_values(
     for row in table.files:
         if row.metered and row.writable and row.where.holds(place == root):
             text = backend.read(place, row.name).rstrip("\n")
-            if text != row.type.show(row.default):
+            if text != row.type.show(row.begins(place == root)):
                 yield row.name, text
 
 

@@ -101,7 +101,8 @@ def kept_steps(
         has = [*root.controllers, *[""] * bool(own)]
         mine = [name for name in kept if subsys.over(name) in has]
         doing = f"bind {', '.join(mine)}"
-        steps += [Start(name, root.tree, doing) for name in mine if subsys.metered(name)]
+        metered = [name for name in mine if subsys.metered(name)]
+        steps += [Start(name, root, doing, bool(subsys.over(name))) for name in metered]
         if mine:
             text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
             steps.append(Mark(Place(root.tree), KEPT, text, doing))

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EBUSY
+from functools import partial
 
-from pcont.backend import Backend
-from pcont.errors import PcontError, from_oserror
+from pcont import subsys
+from pcont.backend import Backend, Place
+from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.steps import Step
-from pcont.steps.memory import Action, Fact, Memory
+from pcont.steps.memory import Action, Fact, Memory, restore
 
 
 @dataclass
 class Stopped(Fact):
-    """No programs were at work for a subsystem in a tree."""
+    """No programs were at work for a subsystem, as bound to a container."""
 
     subsystem: str
-    tree: str
+    root: Place
 
     @property
     def what(self) -> str:
@@ -25,45 +27,89 @@ class Stopped(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         # Those of another tree are others'; those that are in none were ours.
-        if backend.meter.trees().get(self.subsystem) in (self.tree, ""):
-            yield lambda: backend.meter.stop(self.subsystem)
+        if backend.meter.trees().get(self.subsystem) in (self.root.tree, ""):
+            yield lambda: backend.meter.stop(self.subsystem, self.root)
 
 
 @dataclass
 class AtWork(Fact):
-    """Programs were at work for a subsystem in a tree that has no containers."""
+    """Programs were at work for a subsystem, as bound to a container that has none below.
+
+    `said`: what it may have, by control file.
+    """
 
     subsystem: str
-    tree: str
+    root: Place
+    said: dict[str, int]
+
+    @classmethod
+    def of(cls, backend: Backend, subsystem: str, root: Place) -> AtWork:
+        """As it is now."""
+        table = subsys.load(subsystem)
+        rows = [row for row in table.files if row.metered and row.writable] if table else []
+        values = backend.meter.values(root, subsystem)
+        said = {
+            row.name: values.get(row.name, row.default) for row in rows if row.where.holds(True)
+        }
+        return cls(subsystem, root, said)
 
     @property
     def what(self) -> str:
         return f"the programs of {self.subsystem}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        yield lambda: backend.meter.start(self.subsystem, self.tree)
+        yield lambda: backend.meter.start(self.subsystem, self.root)
+        for file, value in self.said.items():
+            yield partial(backend.meter.set, self.root, file, value)
 
 
 @dataclass
 class Start(Step):
-    """Have programs count and enforce in a tree."""
+    """Have programs count and enforce for a container that a subsystem is bound to.
+
+    `optional`: it does without, where the kernel takes no programs.
+    """
 
     subsystem: str
-    tree: str
+    root: Place
     doing: str
+    optional: bool = False
+    missed: str = ""
 
     def tell(self, backend: Backend) -> list[str]:
-        return [f"# load the programs of {self.subsystem}, for {self.tree}"]
+        there = self._is_done_without(backend)
+        return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
 
     def do(self, backend: Backend, memory: Memory) -> None:
-        if backend.meter.trees().get(self.subsystem) != self.tree:
-            # It is several acts: one that is refused leaves those before it to be undone.
-            memory.keep(Stopped(self.subsystem, self.tree))
-            backend.meter.start(self.subsystem, self.tree)
+        if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
+            return
+        # It is several acts: one that is refused leaves those before it to be undone.
+        stopped = Stopped(self.subsystem, self.root)
+        memory.keep(stopped)
+        try:
+            backend.meter.start(self.subsystem, self.root)
+        except OSError as err:
+            if not self.optional:
+                raise
+            restore(backend, stopped)
+            memory.forget(stopped)
+            why = from_oserror(err, f"start them at {err.filename}").what
+            self.missed = f"{self.subsystem} does without its programs: {why}"
+
+    def _is_done_without(self, backend: Backend) -> bool:
+        if self.optional:
+            try:
+                backend.meter.check(self.subsystem)
+            except Unsupported:
+                return True
+        return False
+
+    def notes(self) -> list[str]:
+        return [self.missed] if self.missed else []
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         there = backend.meter.trees().get(self.subsystem)
-        if err.errno != EBUSY or there in (None, "", self.tree):
+        if err.errno != EBUSY or there in (None, "", self.root.tree):
             return super().refusal(backend, err)
         reason = f"{self.subsystem} is bound to {there}, and to one hierarchy at a time"
         return from_oserror(err, self.doing, reason, "pcont hierarchies shows it")
@@ -77,22 +123,24 @@ class Stop(Step):
     """
 
     subsystem: str
-    tree: str
+    root: Place
     doing: str
     empty: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
+        if self.subsystem not in backend.meter.trees():
+            return []
         return [f"# unload the programs of {self.subsystem}"]
 
     def do(self, backend: Backend, memory: Memory) -> None:
-        if backend.meter.trees().get(self.subsystem) not in (self.tree, ""):
+        if backend.meter.trees().get(self.subsystem) not in (self.root.tree, ""):
             return
-        if self.empty:
-            with memory.of(AtWork(self.subsystem, self.tree)):
-                backend.meter.stop(self.subsystem)
-        else:
-            memory.end_with(Stopped(self.subsystem, self.tree))
-            backend.meter.stop(self.subsystem)
+        if not self.empty:
+            memory.end_with(Stopped(self.subsystem, self.root))
+            backend.meter.stop(self.subsystem, self.root)
+        elif backend.meter.is_bound(self.subsystem, self.root):
+            with memory.of(AtWork.of(backend, self.subsystem, self.root)):
+                backend.meter.stop(self.subsystem, self.root)
 
     @property
     def final(self) -> bool:

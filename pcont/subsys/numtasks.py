@@ -4,22 +4,44 @@ The controller of ResGroups in the patch set of 2006 (patch semantics, 4), over 
 the limits that follow from the shares stand in pids.max, so that the kernel holds them. There fork
 fails with EAGAIN (2006: ENOSPC), and a limit holds for the descendants' tasks, too (2006: for the
 container's own). A container whose shares nobody has set keeps the pids.max that it has.
+
+How often a container may fork is up to programs that pcont loads into the kernel, where it takes
+them (pcont/bpf); all else works without. A container that does not say so has the rate of the
+nearest one above that does, and counts for itself (2006: one rate for all).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from errno import EINVAL
+from errno import EAGAIN, EINVAL
 from typing import NamedTuple
 
 from pcont.subsys import pids
-from pcont.tables import Breach, ControlFile, Follows, Site, Subsystem, Where
+from pcont.tables import (
+    Breach,
+    ControlFile,
+    Counted,
+    Follows,
+    Modelled,
+    Site,
+    Subsystem,
+    Where,
+)
 from pcont.values import INTEGER, TEXT, integer
 
-SHARES, TOTAL = "numtasks.shares", "numtasks.total_numtasks"
+NAME = "numtasks"
+SHARES, TOTAL, STATS, RATE, INTERVAL = (
+    f"{NAME}.{word}"
+    for word in ("shares", "total_numtasks", "stats", "forkrate", "forkrate_interval")
+)
+# What is counted for a container; BOUND: numtasks is bound to it.
+SUCCESSES, RATE_FAILURES, FORKS, SINCE, BOUND = (
+    f"{NAME}.{word}" for word in ("successes", "forkrate_failures", "forks", "since", "bound")
+)
 UNCHANGED, DONT_CARE = -1, -3
 UNLIMITED = (1 << 31) - 1
+UNKNOWN = "unknown"
 
 
 class Shares(NamedTuple):
@@ -176,31 +198,141 @@ def _limit(site: Site, limit: int | None) -> Iterable[Follows]:
     return [Follows(site, pids.MAX, "max" if high else str(limit))]
 
 
-def stats(site: Site) -> str:
-    """What can be counted without a program in the kernel is counted."""
-    failures = str(site.value("pids.events")).split() if site.parent else ["max", "unknown"]
-    return "\n".join(
-        (
-            f"numtasks: Current usage {count(site)}",
-            "numtasks: Number of successes unknown",
-            f"numtasks: Number of failures {failures[-1]}",
-            "numtasks: Number of forkrate failures unknown",
-        )
-    )
+def stats(site: Counted) -> str:
+    """Four lines (4.6); what only programs in the kernel count may be unknown."""
+    found: dict[str, object] = {
+        "Current usage": count(site),
+        "Number of successes": site.facts.get(SUCCESSES, UNKNOWN),
+        "Number of failures": failures(site),
+        "Number of forkrate failures": site.facts.get(RATE_FAILURES, UNKNOWN),
+    }
+    return "\n".join(f"{NAME}: {what} {number}" for what, number in found.items())
+
+
+def failures(site: Site) -> str:
+    """The forks that a limit has refused; the root of a tree has none, and no pids.events."""
+    try:
+        return str(site.value("pids.events")).split()[-1]
+    except FileNotFoundError:
+        return UNKNOWN
 
 
 def names_a_resource(now: Site, wanted: Site) -> Breach | None:
     """A reset names the resource, and does nothing here."""
-    if re.search(r"(^|,)res=[^,\n]", str(wanted.value("numtasks.stats"))):
+    if re.search(r"(^|,)res=[^,\n]", str(wanted.value(STATS))):
         return None
     return Breach(EINVAL, "a reset says res=numtasks")
 
 
+def a_rate(now: Site, wanted: Site) -> Breach | None:
+    """1 and more (4.7); whoever has somebody above may leave it to him."""
+    may_leave = {DONT_CARE} if now.parent else set()
+    for file in (RATE, INTERVAL):
+        number = wanted.value(file)
+        if not 1 <= number <= UNLIMITED and number not in may_leave:
+            above = f", or {DONT_CARE} for what counts above" if may_leave else ""
+            return Breach(EINVAL, f"{file} is 1 to {UNLIMITED}{above}")
+    return None
+
+
+# The rate as the model has it: what was said of a container is among its facts.
+
+
+def is_bound(site: Modelled) -> bool:
+    """Whether it is bound to this container itself."""
+    return BOUND in site.facts
+
+
+def bind(root: Modelled) -> None:
+    """Forks are counted here and below from now on."""
+    root.facts.update({BOUND: 1, RATE: UNLIMITED, INTERVAL: 1})
+
+
+def unbind(root: Modelled) -> None:
+    """They are counted no more, and what was said is forgotten."""
+    for site in bound_with(root):
+        for fact in (BOUND, RATE, INTERVAL, SUCCESSES, RATE_FAILURES, FORKS, SINCE):
+            site.facts.pop(fact, None)
+
+
+def bound_with(site: Modelled) -> Iterator[Modelled]:
+    """A container, and those below it to which numtasks is not bound by itself."""
+    waiting = [site]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting += [child for child in one.children() if not is_bound(child)]
+
+
+def say(site: Modelled, file: str, number: int) -> None:
+    """A container has a rate of its own, or none any more; periods begin anew (4.7)."""
+    if number == DONT_CARE:
+        site.facts.pop(file, None)
+    else:
+        site.facts[file] = number
+    for one in bound_with(site):
+        one.facts.pop(SINCE, None)
+
+
+def rate_of(site: Modelled) -> dict[str, int]:
+    """RATE and INTERVAL as the nearest one upwards says them; empty where nobody counts."""
+    found: dict[str, int] = {}
+    here: Modelled | None = site if site.parent else None  # the root of a tree counts nothing
+    while here:
+        said = {file: here.facts[file] for file in (RATE, INTERVAL) if file in here.facts}
+        found = {**said, **found}
+        if is_bound(here):
+            return found
+        here = here.parent
+    return {}
+
+
+def counted(site: Modelled) -> dict[str, int]:
+    """What a container says itself, and what is counted for it, by name."""
+    said = {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
+    if not rate_of(site):
+        return said
+    return said | {fact: site.facts.get(fact, 0) for fact in (SUCCESSES, RATE_FAILURES)}
+
+
+def add(site: Modelled, fact: str, number: int) -> None:
+    """So many more."""
+    site.facts[fact] = site.facts.get(fact, 0) + number
+
+
+def begin_fork(site: Modelled, rate: int, interval: int, errno: int) -> Breach | None:
+    """One more fork in the period of a container, if that may be (4.5)."""
+    now = site.now()
+    if SINCE not in site.facts or now - site.facts[SINCE] > interval * 1000:
+        site.facts.update({SINCE: now, FORKS: 0})
+    if site.facts.get(FORKS, 0) >= rate:
+        add(site, RATE_FAILURES, 1)
+        return Breach(errno, f"{site.path} has forked {rate} times within {interval} s")
+    add(site, FORKS, 1)
+    return None
+
+
+def not_too_often(site: Modelled) -> Breach | None:
+    """Before pids is asked; a fork that pids refuses then has been one of the period's."""
+    rate = rate_of(site)
+    if not rate or rate[RATE] >= UNLIMITED:
+        return None
+    return begin_fork(site, rate[RATE], rate[INTERVAL], EAGAIN)
+
+
+def count_fork(site: Modelled) -> None:
+    """Nobody has refused it."""
+    if rate_of(site):
+        add(site, SUCCESSES, 1)
+
+
 TABLE = Subsystem(
-    name="numtasks",
-    help="shares of the number of tasks, over pids",
+    name=NAME,
+    help="shares of the number of tasks, and a rate of forks, over pids",
     over="pids",
     follows=limits,
+    fork=(not_too_often,),
+    forked=count_fork,
     files=(
         ControlFile(
             SHARES,
@@ -222,8 +354,30 @@ TABLE = Subsystem(
             rules=(total_is_enough,),
         ),
         ControlFile(
-            "numtasks.stats",
-            "the tasks here and below, and the forks that were refused",
+            RATE,
+            "how often a container may fork in a period; -3: as the one above",
+            INTEGER,
+            v6="forkrate",
+            writable=True,
+            default=DONT_CARE,
+            root_default=UNLIMITED,
+            rules=(a_rate,),
+            metered=True,
+        ),
+        ControlFile(
+            INTERVAL,
+            "how many seconds a period has; -3: as the one above",
+            INTEGER,
+            v6="forkrate_interval",
+            writable=True,
+            default=DONT_CARE,
+            root_default=1,
+            rules=(a_rate,),
+            metered=True,
+        ),
+        ControlFile(
+            STATS,
+            "the tasks here and below, the forks here, and those that were refused",
             TEXT,
             writable=True,
             lasting=True,

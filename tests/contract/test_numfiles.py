@@ -598,7 +598,8 @@ def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Bea
     """A hierarchy with numfiles whose maps have room for so many entries, and /a and /b in it."""
     pcont.ok("mount", "-o", "none", "--name", name)
     backend = pcont.backend()
-    BpfMeter("/sys", "/proc", backend.trees, backend.show, sizes).start("numfiles", f"name={name}")
+    meter = BpfMeter("/sys", "/proc", backend.trees, backend.show, sizes)
+    meter.start("numfiles", Place(f"name={name}"))
     pcont.ok("bind", name, "numfiles")
     beans = Beans(pcont, name, start)
     try:

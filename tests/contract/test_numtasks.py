@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from pcont.backend import Place
+from pcont.bpf.meter import BpfMeter
 from tests.contract.conftest import Pcont, only_kernel, starts_empty
 
 DEFAULTS = "res=numtasks,min_shares=-3,max_shares=-3,child_shares_divisor=100"
@@ -164,20 +165,52 @@ def test_several_values_are_set_or_none(groups: Groups) -> None:
     assert groups.limits("/a") == ["100"]
 
 
-def test_stats_know_the_tasks_and_say_what_they_do_not_know(
-    groups: Groups, start: Callable[..., int]
-) -> None:
+def stats(groups: Groups, path: str) -> list[str]:
+    return groups.pcont.get(groups.at(path), "numtasks.stats").splitlines()
+
+
+def test_stats_know_the_tasks_and_the_failures(groups: Groups, start: Callable[..., int]) -> None:
     groups.create("/a")
     groups.pcont.ok("attach", groups.at("/a"), str(start(threads=3)))
-    lines = groups.pcont.get(groups.at("/a"), "numtasks.stats").splitlines()
-    assert [line.removeprefix("numtasks.stats=numtasks: ") for line in lines] == [
-        "numtasks: Current usage 3",
+    usage, _, failures, _ = stats(groups, "/a")
+    assert usage == "numtasks: Current usage 3"
+    assert failures == "numtasks: Number of failures 0"
+    groups.pcont.ok("set", groups.at("/a"), "numtasks.stats=res=numtasks")
+    assert "res=numtasks" in groups.pcont.fails(7, "set", groups.at("/a"), "numtasks.stats=0")
+
+
+@pytest.fixture
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that takes none, whatever this one does."""
+    why = ("this kernel has no BPF among its security modules (yama)", "boot with lsm=yama,bpf")
+    monkeypatch.setattr(BpfMeter, "_obstacle", lambda meter: why)
+
+
+@only_kernel
+@pytest.mark.usefixtures("no_programs")
+def test_where_the_kernel_takes_no_programs_all_else_works(
+    groups: Groups, start: Callable[..., int]
+) -> None:
+    groups.total(1000)
+    groups.create("/a", "max_shares=10")
+    groups.pcont.ok("attach", groups.at("/a"), str(start()))
+    assert groups.limits("/a") == ["100"]
+    assert stats(groups, "/a") == [
+        "numtasks: Current usage 1",
         "numtasks: Number of successes unknown",
         "numtasks: Number of failures 0",
         "numtasks: Number of forkrate failures unknown",
     ]
-    groups.pcont.ok("set", groups.at("/a"), "numtasks.stats=res=numtasks")
-    assert "res=numtasks" in groups.pcont.fails(7, "set", groups.at("/a"), "numtasks.stats=0")
+    assert groups.pcont.get(groups.at("/"), "forkrate") == "2147483647"
+    for path in ("/", "/a"):
+        error = groups.pcont.fails(6, "set", groups.at(path), "forkrate=3")
+        assert "numtasks.forkrate is enforced by BPF programs, and this kernel has no" in error
+        assert "boot with lsm=yama,bpf" in error
+    groups.pcont.fails(6, "set", groups.at("/a"), "pids.max=5", "forkrate=3")
+    assert groups.limits("/a") == ["100"]
+    assert groups.pcont.get(groups.at("/a"), "forkrate") == "-3"
+    told = "numfiles, like numtasks.forkrate, is enforced by BPF programs, and this kernel has no"
+    assert told in groups.pcont.ok("doctor")
 
 
 FORKING = """
@@ -283,6 +316,7 @@ def test_it_stays_for_whoever_else_holds_it(pcont: Pcont, name: str, last: bool)
         for tree in pcont.backend().trees():
             if tree.mounted and name in pcont.backend().children(Place(tree.id)):
                 pcont.ok("rm", f"{tree.id}:/{name}")
+    assert pcont.backend().meter.trees() == {}
     if free:
         pcont.ok("umount", "pids")
 

@@ -172,6 +172,25 @@ def counting(scene: Scene) -> None:
     scene.ok("mount -o numfiles --name {t} {dir}/home")
 
 
+def rated(scene: Scene) -> None:
+    """Forks are counted, and there is a rate for some."""
+    scene.ok("mount -o pids {dir}/pids")
+    scene.ok("mount --tie --name {t} -o numtasks --at /{t} --no-freezer {dir}/home")
+    scene.ok("set {t}:/ forkrate=300 forkrate_interval=7")
+
+
+def rated_below(scene: Scene) -> None:
+    """The same with containers that have other ones."""
+    rated(scene)
+    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s forkrate=500")
+
+
+def unrated(scene: Scene) -> None:
+    """Containers whose forks are to be counted."""
+    named(scene)
+    scene.ok("mount -o pids {dir}/pids")
+
+
 ROWS = (
     Row("move", apart, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
@@ -276,4 +295,14 @@ ROWS = (
     ),
     Row("rm with numfiles", counted, "rm -r {t}:/a {t}:/c", bare=True),
     Row("rm --force with numfiles", charged, "rm -r --force {t}:/a {t}:/c", bare=True),
+    Row("umount with a forkrate", rated, "umount {t}", bare=True),
+    Row(
+        "bind with a forkrate",
+        unrated,
+        "bind {t} numtasks -s /:forkrate=200 -s /{t}/a:forkrate_interval=9",
+        bare=True,
+    ),
+    Row("unbind with a forkrate", rated_below, "unbind {t} numtasks --yes", bare=True),
+    Row("set a forkrate", rated_below, "set {t}:/a forkrate=5 notify_on_release=1", bare=True),
+    Row("rm with a forkrate", rated_below, "rm -r {t}:/a {t}:/c", bare=True),
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcont.backend import Backend, Place, TreeRequest
+from pcont.bpf.meter import BpfMeter
 from pcont.model_store import StoredModel
 from pcont.site import KEPT
 from pcont.steps.mounts import dissolve
@@ -179,9 +180,11 @@ class Scene:
                 backend.set_attribute(root, name, None)
 
     def _stop_counting(self, backend: Backend) -> None:
-        for subsystem, at in backend.meter.trees().items():
+        meter = backend.meter
+        assert isinstance(meter, BpfMeter)
+        for subsystem, at in meter.trees().items():
             if not at or self.owns(at):
-                backend.meter.stop(subsystem)
+                meter._pinned[subsystem].end()
 
     def _go_home(self, backend: Backend) -> None:
         for tree, path in backend.membership(os.getpid()).items():

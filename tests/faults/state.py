@@ -12,9 +12,10 @@ from typing import cast
 
 from pcont.backend import Backend, Place, Tree
 from pcont.backend_model import Model
-from pcont.bpf import library
-from pcont.bpf.meter import LIMITS, BpfMeter
+from pcont.bpf.files import LIMITS
+from pcont.bpf.meter import BpfMeter
 from pcont.site import KEPT
+from pcont.subsys import numfiles
 from pcont.values import ID_LIST
 from tests.faults.scene import Scene, without_pids
 
@@ -98,11 +99,18 @@ def _metered(scene: Scene, backend: Backend) -> State:
             continue
         state[f"{subsystem} is counted"] = at
         tree = next((tree for tree in backend.trees() if at and tree.id == at), None)
-        for place in _containers(scene, backend, tree) if tree else ():
+        charging = tree if subsystem == numfiles.NAME else None
+        for place in _containers(scene, backend, charging) if charging else ():
             state[f"{place.tree}:{place.path} may go"] = str(_may_go(backend, place))
     if not scene.on_model and PINNED.is_dir():
         state.update({f"{path} is pinned": "" for path in PINNED.rglob("*")})
     return state
+
+
+def without_programs(after: State, subsystem: str) -> State:
+    """The same with a subsystem that does without its programs, as they could not be started."""
+    lacking = f"{subsystem} is counted", f"{PINNED / subsystem}"
+    return {key: text for key, text in after.items() if not key.startswith(lacking)}
 
 
 def _may_go(backend: Backend, place: Place) -> bool:
@@ -110,8 +118,9 @@ def _may_go(backend: Backend, place: Place) -> bool:
     meter = backend.meter
     if not isinstance(meter, BpfMeter):
         return False
-    limits = meter._map("limits", LIMITS, library.LOCKED).get(meter._key(place))
-    return bool(limits and LIMITS.unpack(limits)[1])
+    number = meter._files.counted_in(place)
+    limits = meter._files.entry(LIMITS, meter._files.key(place, number)) if number else None
+    return bool(limits and limits[1])
 
 
 def _task(backend: Backend, trees: set[str], label: str, task: int) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pcont.cli import cli
 from tests.contract.conftest import Result
 from tests.faults.commands import Row
 from tests.faults.scene import Scene
-from tests.faults.state import State, nearest, observe, with_directory
+from tests.faults.state import State, nearest, observe, with_directory, without_programs
 from tests.faults.wrapper import Fault, Faulty
 
 RECOVERS = "recover" in cli.commands
@@ -128,6 +129,8 @@ class Trial:
         if result.status == 0:
             stays = self.between if "stays" in result.err else []
             left = with_directory(self.after, self.before, directory)
+            for name in re.findall(r"(\w+) does without its programs", result.err):
+                left = without_programs(left, name)
             return ("succeeds, and is not as after", *self.come_to([self.after, left, *stays]))
         allowed = [self.before, self.after] if done else [self.before]
         return (f"exit {result.status}, and is not as before", *self.come_to(allowed))

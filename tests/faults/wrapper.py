@@ -60,6 +60,7 @@ METERING = {
     "bpf_program__attach": (EBUSY, ENOMEM, EPERM),
     "bpf_link__pin": (EPERM, ENOMEM),
     "bpf_map_update_elem": (ENOMEM, EPERM),
+    "bpf_map_delete_elem": (EPERM,),
     "unpin": (EPERM, EROFS),
 }
 LOOKING = {

@@ -30,6 +30,9 @@ GUESTS = (
         "6.12-v2",
         kernel=r"linux-image-6\.12\.\d+\+deb12-amd64",
         layout="v2",
-        tests=("tests/contract/test_numfiles.py", "tests/faults/test_faults.py", "-k", "numfiles"),
+        tests=(
+            *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
+            *("tests/faults/test_faults.py", "-k", "numfiles or forkrate"),
+        ),
     ),
 )

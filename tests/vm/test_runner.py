@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import threading
@@ -46,7 +47,7 @@ def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
 def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
     own = runner.commands(runner.parse(["--", "-x"]), guest)
     assert len(own) == guest.machines
-    assert all(line.endswith(f"{' '.join(guest.tests)} -x") for _, line in own)
+    assert all(line.endswith(f"{shlex.join(guest.tests)} -x") for _, line in own)
     assert all((CHECKOUT / where).exists() for where in guest.tests if "/" in where)
     ((share, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
     assert share == 0

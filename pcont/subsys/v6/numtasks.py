@@ -15,11 +15,20 @@ from typing import NamedTuple
 from pcont.subsys import numtasks
 from pcont.subsys.numtasks import (
     DONT_CARE,
+    INTERVAL,
+    RATE,
+    RATE_FAILURES,
     RULES,
     SHARES,
+    SINCE,
+    STATS,
+    SUCCESSES,
+    TOTAL,
     UNLIMITED,
     Shares,
     SharesCodec,
+    add,
+    begin_fork,
     shares,
     unused,
 )
@@ -28,16 +37,7 @@ from pcont.subsys.v6.values import DECIMAL, less_than
 from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem
 from pcont.values import TEXT
 
-STATS = "numtasks.stats"
-TOTAL, RATE, INTERVAL = (
-    f"numtasks.{word}" for word in ("total_numtasks", "forkrate", "forkrate_interval")
-)
-USAGE, BORROWED, SUCCESSES, FAILURES, RATE_FAILURES, FORKS, SINCE = (
-    f"numtasks.{word}"
-    for word in (
-        *("usage", "borrowed", "successes", "failures", "forkrate_failures", "forks", "since"),
-    )
-)
+USAGE, BORROWED, FAILURES = (f"numtasks.{word}" for word in ("usage", "borrowed", "failures"))
 
 
 class _SharesV6(SharesCodec):
@@ -95,24 +95,24 @@ def usage(site: Modelled) -> int:
 
 def charge(site: Modelled) -> None:
     """A task more (4.5)."""
-    _add(site, USAGE, 1 if site.parent else 0)
+    add(site, USAGE, 1 if site.parent else 0)
     while site.parent and _borrows(site):
-        _add(site, BORROWED, 1)
+        add(site, BORROWED, 1)
         site = site.parent
-        _add(site, USAGE, 1)
-    _add(site, SUCCESSES, 1)
+        add(site, USAGE, 1)
+    add(site, SUCCESSES, 1)
 
 
 def uncharge(site: Modelled) -> None:
     """A task less."""
     while site.parent and site.facts.get(USAGE, 0):
-        _add(site, USAGE, -1)
+        add(site, USAGE, -1)
         if not site.facts.get(BORROWED, 0):
             return
-        _add(site, BORROWED, -1)
+        add(site, BORROWED, -1)
         site = site.parent
         if not site.parent:
-            _add(site, USAGE, -1)
+            add(site, USAGE, -1)
 
 
 def _borrows(site: Modelled) -> bool:
@@ -120,20 +120,9 @@ def _borrows(site: Modelled) -> bool:
     return own is None or usage(site) > own
 
 
-def _add(site: Modelled, fact: str, number: int) -> None:
-    site.facts[fact] = site.facts.get(fact, 0) + number
-
-
 def not_too_often(site: Modelled) -> Breach | None:
     """Forks within a period, of each container for itself."""
-    now, rate, interval = site.now(), site.parameter(RATE), site.parameter(INTERVAL)
-    if now - site.facts.get(SINCE, 0) > interval * 1000:
-        site.facts.update({SINCE: now, FORKS: 0})
-    if site.facts.get(FORKS, 0) >= rate:
-        _add(site, RATE_FAILURES, 1)
-        return Breach(ENOSPC, f"{site.path} has forked {rate} times within {interval} s")
-    _add(site, FORKS, 1)
-    return None
+    return begin_fork(site, site.parameter(RATE), site.parameter(INTERVAL), ENOSPC)
 
 
 def not_too_many(site: Modelled) -> Breach | None:
@@ -141,7 +130,7 @@ def not_too_many(site: Modelled) -> Breach | None:
     most, there = counts(site).max, usage(site)
     if most is None or there < most:
         return None
-    _add(site, FAILURES, 1)
+    add(site, FAILURES, 1)
     return Breach(ENOSPC, f"{site.path} has {there} tasks, and its shares come to {most}")
 
 
@@ -173,7 +162,7 @@ def more_than_there_are(now: Site, wanted: Site) -> Breach | None:
 
 def new_period(site: Modelled) -> None:
     """The root's starts anew; the patch misses those of other containers."""
-    site.facts.update({SINCE: 0, FORKS: 0})
+    site.facts.pop(SINCE, None)
 
 
 def _parameter(name: str, help: str, default: int, **more: object) -> ControlFile:
