@@ -124,6 +124,13 @@ def test_where_it_is_bound_once_more_nothing_counts_that_is_said_above(model: Ti
     assert model.meter.values(B, NAME) == {}
 
 
+def test_where_it_is_not_bound_nothing_ends(model: Timed) -> None:
+    rate(model, A, 1, 10)
+    model.meter.stop(NAME, A)
+    assert model.meter.is_bound(NAME, ROOT)
+    assert forks(model, task(model, A), 2) == "1 EAGAIN"
+
+
 def test_what_is_forgotten_does_not_come_back(model: Timed) -> None:
     rate(model, A, 1, 10)
     assert forks(model, task(model, A), 2) == "1 EAGAIN"
