@@ -64,11 +64,15 @@ class Drained(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         there = once(partial(self._there, backend))
-        for route, task in rounds(there, f"put back all of {self.what}", PATIENCE_BACK):
-            yield partial(_put_back, backend, route, task)
+        with ahead():
+            for route, task, _ in rounds(there, f"put back all of {self.what}", PATIENCE_BACK):
+                yield partial(_put_back, backend, route, task)
 
-    def _there(self, backend: Backend) -> Iterator[tuple[Route, int]]:
-        """Who of ours is at a target; the tree that was emptied last comes first."""
+    def _there(self, backend: Backend) -> Iterator[tuple[Route, int, int]]:
+        """Who of ours is at a target, and since when; the tree that was emptied last comes first.
+
+        A storm has the same ids again within seconds: they are others.
+        """
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
             for route in reversed(self.routes)
@@ -77,7 +81,9 @@ class Drained(Fact):
         ours = everybody if self.alone else self._ours(backend, everybody)
         for route, tasks in came.items():
             for task in tasks & ours:
-                yield route, task
+                known = look(backend, task)
+                # Who has ended since he was listed may have left children: that is news, too.
+                yield route, task, known.start if known else -time.monotonic_ns()
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
@@ -88,8 +94,8 @@ class Drained(Fact):
 
 
 def _put_back(backend: Backend, route: Route, task: int) -> None:
-    if look(backend, task):
-        backend.write(route.source, "tasks", str(task))
+    for _ in backend.enter(route.source, [task]):
+        pass
 
 
 @dataclass

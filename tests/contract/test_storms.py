@@ -82,6 +82,7 @@ def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arena
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert result.status in (0, 8), result.err
+        assert "NOT PUT BACK" not in result.out + result.err, result
         ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         nobody_was_lost(place, storm, *ways)
 
