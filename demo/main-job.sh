@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job, shown: a hierarchy over cpuset and cpuacct, two containers, a busy process, a clone,
-# a refusal; then limits that no kernel has, where this one takes programs for them. On the real
-# cgroups of this host as root, on the model otherwise, and with the word `model`. Nothing is left.
+# a refusal. On the real cgroups of this host as root, on the model otherwise, and with the word
+# `model`. Nothing is left.
 set -u
 
 name=pcont-demo-$$
@@ -49,7 +49,7 @@ clean_up() {
     fi 2> "$scratch/ignored"
     if [ "${#mounted[@]}" -gt 0 ]; then
         say "Everything is removed again"
-        for one in a b c; do
+        for one in a b; do
             pcont rm -r --kill "$name:/$one" 2> "$scratch/ignored"
         done
         for one in "${mounted[@]}"; do show pcont umount "$one" || status=1; done
@@ -138,23 +138,3 @@ refused pcont set "$name:/a" cpuset.memory_migrate=1 cpuset.cpus=9999
 
 say "What there is now"
 do_ pcont tree "$name"
-
-if why=$(pcont bind "$name" numfiles,numtasks --dry-run 2>&1); then
-    say "Limits that no kernel has: a container may open 20 files, and fork 3 times a second"
-    do_ pcont bind "$name" numfiles,numtasks
-    limits=(-s bc.numfiles.barrier=20 -s bc.numfiles.limit=20 -s forkrate=3)
-    do_ pcont create -i "$name:/c" "${limits[@]}"
-    if [ -n "$model" ]; then
-        do_ pcont sim fork | tee "$scratch/task"
-        task=$(tail -n 1 "$scratch/task")
-        do_ pcont attach "$name:/c" "$task"
-        refused pcont sim open "$task" --count 21
-        refused pcont sim fork "$task" --count 4
-    else
-        do_ pcont run "$name:/c" -- bash -c 'while exec {file}< /dev/null; do :; done'
-        do_ pcont run "$name:/c" -- bash -c 'for one in 1 2 3 4; do true & done; wait'
-    fi
-    do_ pcont get "$name:/c" bc.numfiles.maxheld bc.numfiles.failcnt numtasks.stats
-else
-    say "No limits of files and forks here: ${why%%$'\n'*}"
-fi
