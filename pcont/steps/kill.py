@@ -115,10 +115,11 @@ class Kill(Step):
     def _signal(self, backend: Backend, inside: dict[int, Place]) -> None:
         """One signal for each of them, the youngest of a container first."""
         self.allowed(inside)
-        for place in dict.fromkeys(inside.values()):
-            pids = sorted((pid for pid in inside if inside[pid] == place), reverse=True)
-            for pid in backend.kill(place, pids, signal.SIGKILL):
-                self.killed.add(pid)
+        together: dict[Place, list[int]] = {}
+        for pid in sorted(inside, reverse=True):
+            together.setdefault(inside[pid], []).append(pid)
+        for place, members in together.items():
+            self.killed.update(backend.kill(place, members, signal.SIGKILL))
 
     def lost(self) -> list[str]:
         return [f"{len(self.killed)} killed"] if self.killed else []
