@@ -133,11 +133,8 @@ class Real(Task):
         return self.ends()
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream
-            stream.close()
+        with self._process:
+            self._process.kill()
 
 
 @dataclass

@@ -151,11 +151,8 @@ class Real(Task):
         return int(other.does("socket.recv_fds(mate, 1, 1)[1][0]"))
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream
-            stream.close()
+        with self._process:
+            self._process.kill()
 
 
 class Tasks:
