@@ -603,9 +603,6 @@ class Model:
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
         self.files_open.forget(node.charges)
-        for task in self.known.values() if node.zombies else ():
-            if task.nodes.get(node.tree.number) is node:
-                task.nodes[node.tree.number] = node.parent
         node.parent.check_release()
 
     def rename(self, place: Place, name: str) -> None:

@@ -140,6 +140,20 @@ def test_a_zombie_may_use_what_is_above_a_cpuset_that_was_emptied(model: Model) 
     assert model.affinity(task) == {0, 3}
 
 
+def test_a_zombie_keeps_to_the_cpuset_that_was_removed_after_it(model: Model) -> None:
+    """Tried on Linux 6.1: its cpuset stays for it as it was."""
+    model.stage.waited = False
+    place, task = Place("cpuset", "/a"), model.spawn()
+    for file, text in {"cpuset.cpus": "1-3", "cpuset.mems": "0"}.items():
+        model.write(place, file, text)
+    model.write(place, "tasks", str(task))
+    model.exit(task)
+    model.remove(place)
+    model.set_affinity(task, frozenset({0, 1, 3}))
+    assert model.affinity(task) == {1, 3}
+    refused(errno.EINVAL, model.set_affinity, task, frozenset({0}))
+
+
 def test_who_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:
     task = model.spawn()
     enter(model, task, PIDS)
