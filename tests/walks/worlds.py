@@ -30,6 +30,8 @@ from tests.walks.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")
 KTHREADD_ID = 2
 OWN = Task(os.getpid(), os.getpid(), 1, "walk", "S", kernel=False, fixed=False, start=0)
+# Where what the walk has left unmounted is mounted again: every point may be taken then.
+SPARES = tuple(f"spare{number}" for number in range(6))
 NONE_THERE = 1 << 22  # the first id that no kernel gives to anybody
 
 
@@ -314,7 +316,7 @@ class KernelWorld(World):
         return [tree for tree in self.backend.trees() if self.ground.has(tree.id)]
 
     def _mount_again(self, tree: Tree) -> str:
-        points = map(self._point, POINTS)
+        points = map(self._point, SPARES)
         point = next(one for one in points if not self.backend.occupied(one, entries=False))
         self.backend.mount(TreeRequest(tree.controllers, tree.name), point, "walk")
         return point
@@ -454,14 +456,14 @@ def ground(far: Far) -> Iterator[Ground]:
 def folder() -> Iterator[str]:
     made = tempfile.mkdtemp(prefix="pcont-walk-")
     try:
-        for point in POINTS:
+        for point in (*POINTS, *SPARES):
             os.mkdir(os.path.join(made, point))
         with open(os.path.join(made, FILE), "w"):
             pass
         yield made
     finally:
         # Never into what may still be mounted there.
-        for point in POINTS:
+        for point in (*POINTS, *SPARES):
             os.rmdir(os.path.join(made, point))
         os.unlink(os.path.join(made, FILE))
         os.rmdir(made)
