@@ -190,7 +190,7 @@ def starts_empty(pcont: Pcont) -> bool:
 
 @dataclass
 class Jobs:
-    """A hierarchy over cpuset and cpuacct for one test, tied or single; gone afterwards."""
+    """A hierarchy over two controllers for one test, tied or single; gone afterwards."""
 
     pcont: Pcont
     name: str
@@ -204,10 +204,17 @@ class Jobs:
         return self.controllers[controller]
 
 
+def _two(pcont: Pcont) -> list[str]:
+    """Those of the main job, where v1 has cpuset; there are kernels that have it for v2 only."""
+    found = pcont.backend().controllers()
+    there = {one.name for one in found if one.number or not one.unified}
+    return [one for one in ("cpuset", "cpuacct", "freezer") if one in there][:2]
+
+
 def _mount_single(pcont: Pcont, name: str) -> Iterator[Jobs]:
-    pcont.ok("mount", "-o", "cpuset,cpuacct", "--name", name)
-    tree = f"cpuset,cpuacct,name={name}"
-    yield Jobs(pcont, name, {"cpuset": tree, "cpuacct": tree})
+    both = _two(pcont)
+    pcont.ok("mount", "-o", ",".join(both), "--name", name)
+    yield Jobs(pcont, name, dict.fromkeys(both, f"{','.join(both)},name={name}"))
     _clear(pcont, name)
     pcont.ok("umount", name)
 
@@ -220,11 +227,12 @@ def _mount_named(pcont: Pcont, name: str) -> Iterator[Jobs]:
 
 
 def _mount_tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
-    separate = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    both = _two(pcont)
+    separate = both if starts_empty(pcont) else []
     for controller in separate:
         pcont.ok("mount", "-o", controller)
-    pcont.ok("mount", "--tie", "--name", name, "-o", "cpuset,cpuacct", "--at", f"/{name}")
-    yield Jobs(pcont, name, {"cpuset": "cpuset", "cpuacct": "cpuacct"})
+    pcont.ok("mount", "--tie", "--name", name, "-o", ",".join(both), "--at", f"/{name}")
+    yield Jobs(pcont, name, {one: one for one in both})
     _clear(pcont, name)
     pcont.ok("umount", name)
     for controller in separate:

@@ -397,9 +397,9 @@ def test_users_are_mapped_as_asked(cells: Cells) -> None:
 def test_without_root_a_user_namespace_makes_the_others_possible(pcont: Pcont, name: str) -> None:
     """In a hierarchy without ns, below a container that is the user's own."""
     nobody = 65534
-    pcont.ok("mount", "-o", "none", "--name", name)
+    _, point = pcont.ok("mount", "-o", "none", "--name", name).split()
     pcont.ok("create", f"{name}:/theirs")
-    directory = f"/sys/fs/cgroup/{name}/theirs"
+    directory = f"{point}/theirs"
     for entry in (directory, *(f"{directory}/{file}" for file in os.listdir(directory))):
         os.chown(entry, nobody, nobody)
     inside = own(pcont, "clone", name, "--ns", ALL, "--", "sh", "-c", "id -u; echo $$; exit 5")
