@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 .PHONY: demo test shell clean
 
 demo: $(VENV)/demo
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" demo/main-job.sh
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; export PATH; demo/main-job.sh && demo/limits.sh
 
 test: $(VENV)/test
 	@$(PYTHON) -m tests

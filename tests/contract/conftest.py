@@ -208,7 +208,8 @@ def _two(pcont: Pcont) -> list[str]:
     """Those of the main job, where v1 has cpuset; there are kernels that have it for v2 only."""
     found = pcont.backend().controllers()
     there = {one.name for one in found if one.number or not one.unified}
-    return [one for one in ("cpuset", "cpuacct", "freezer") if one in there][:2]
+    wanted: list[str] = ["cpuset", "cpuacct", "freezer"]
+    return [one for one in wanted if one in there][:2]
 
 
 def _mount_single(pcont: Pcont, name: str) -> Iterator[Jobs]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,13 +14,13 @@ import pytest
 
 from tests.contract.conftest import eventually
 
-SCRIPT = Path(__file__).resolve().parents[2] / "demo" / "main-job.sh"
+DEMOS = Path(__file__).resolve().parents[2] / "demo"
 
 
-def demo_begun(*words: str) -> subprocess.Popen[str]:
+def demo_begun(script: str, *words: str) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.Popen(
-        [str(SCRIPT), *words],
+        [str(DEMOS / script), *words],
         env={**os.environ, "PATH": path},
         text=True,
         stdout=subprocess.PIPE,
@@ -28,9 +29,9 @@ def demo_begun(*words: str) -> subprocess.Popen[str]:
     )
 
 
-def demo(*words: str) -> str:
-    """Run the demo, which must go well; what it showed."""
-    with demo_begun(*words) as run:
+def demo(script: str, *words: str) -> str:
+    """Run a demo, which must go well; what it showed."""
+    with demo_begun(script, *words) as run:
         shown, _ = run.communicate()
     assert run.returncode == 0, shown
     assert "nothing is left" in shown
@@ -38,7 +39,7 @@ def demo(*words: str) -> str:
 
 
 def test_the_demo_on_the_model() -> None:
-    shown = demo("model")
+    shown = demo("main-job.sh", "model")
     assert "MODEL" in shown
     assert "node_" in shown
     assert "(exit 7)" in shown
@@ -47,11 +48,43 @@ def test_the_demo_on_the_model() -> None:
 @pytest.mark.kernel
 @pytest.mark.host
 def test_the_demo_on_the_real_cgroups() -> None:
-    shown = demo()
+    shown = demo("main-job.sh")
     assert "MODEL" not in shown
     assert "Cpus_allowed_list" in shown
     assert "node_" in shown
     assert "(exit 7)" in shown
+
+
+def assert_limited(shown: str) -> None:
+    """By files and forks, which the container counts."""
+    assert "bc.numfiles.maxheld=20\n" in shown
+    assert re.search(r"bc\.numfiles\.failcnt=[1-9]", shown)  # a shell opens files to say so
+    assert re.search(r"forkrate failures [1-9]", shown)
+
+
+def test_the_limits_on_the_model() -> None:
+    shown = demo("limits.sh", "model")
+    assert "MODEL" in shown
+    assert "(after 20 of 21): as many files are charged to its container" in shown
+    assert "(after 3 of 4): the fork rate of its container is used up" in shown
+    assert_limited(shown)
+
+
+@pytest.mark.guest
+def test_the_limits_where_the_kernel_takes_programs() -> None:
+    shown = demo("limits.sh")
+    assert "MODEL" not in shown
+    assert "Too many open files in system" in shown
+    assert "fork: retry: Resource temporarily unavailable" in shown
+    assert_limited(shown)
+
+
+@pytest.mark.kernel
+@pytest.mark.host
+def test_without_programs_the_limits_are_refused_and_shown_on_the_model() -> None:
+    shown = demo("limits.sh")
+    assert ("MODEL" in shown) == ("(exit 6)" in shown)
+    assert_limited(shown)
 
 
 @pytest.fixture
@@ -67,7 +100,7 @@ def only_v2(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("only_v2")
 def test_the_demo_where_only_v2_is() -> None:
     """It goes on on the model, which the host has shown to the end."""
-    with demo_begun() as run:
+    with demo_begun("main-job.sh") as run:
         assert run.stdout
         shown = ""
         while "MODEL" not in shown and (line := run.stdout.readline()):

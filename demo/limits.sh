@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Limits that no kernel has: a container that may open 20 files, and fork 3 times a second. On the
+# real cgroups of this host as root, where its kernel takes programs; on the model otherwise, and
+# with the word `model`. Nothing is left.
+set -u
+
+name=pcont-demo-$$
+tie=(pcont mount --tie --name "$name" -o numfiles,numtasks --at "/$name")
+controllers=(pids) containers=(c)
+. "${0%/*}/telling.sh"
+
+say "A container may open 20 files, and fork 3 times a second"
+do_ "${tie[@]}"
+mounted=("$name" ${mounted[@]+"${mounted[@]}"})
+limits=(-s bc.numfiles.barrier=20 -s bc.numfiles.limit=20 -s forkrate=3)
+do_ pcont create "$name:/c" "${limits[@]}"
+
+say "Whoever opens more is refused, and so is whoever forks more often"
+if [ -n "$model" ]; then
+    do_ pcont sim fork | tee "$scratch/task"
+    task=$(tail -n 1 "$scratch/task")
+    do_ pcont attach "$name:/c" "$task"
+    refused pcont sim open "$task" --count 21
+    refused pcont sim fork "$task" --count 4
+else
+    do_ pcont run "$name:/c" -- bash -c 'while exec {file}< /dev/null; do :; done'
+    do_ pcont run "$name:/c" -- bash -c 'for one in 1 2 3 4 5 6; do true & done; wait'
+fi
+
+say "The container has counted it"
+do_ pcont get "$name:/c" bc.numfiles.maxheld bc.numfiles.failcnt numtasks.stats
