@@ -356,6 +356,7 @@ def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
     Every empty container with auto_delete=1 goes, also one that nobody has entered yet; the
     release agent is told first. In all hierarchies that pcont has mounted, or in those named.
     The kernel is made to tell pcont again, where somebody has changed that, or pcont has moved.
+    Where memset is bound and cpuset is not, containers get back the CPUs of their parents.
     """
     from pcont import records, render
     from pcont.ops import collecting

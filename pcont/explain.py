@@ -138,6 +138,8 @@ def _broken_rule(
     row = row_of(backend, file)
     if row is None:
         return None
+    if row.stands_for:
+        return _broken_rule(backend, place, row.stands_for, wanted, errno)
     if not row.writable:
         return Breach(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:

@@ -153,7 +153,8 @@ class _Keeping:
         """With those that are kept."""
         found = self._kernel.files(place)
         for name, root in kept_roots(self._kernel, place).items():
-            there = [row for row in _table(name).files if row.where.holds(place == root)]
+            rows = [row for row in _table(name).files if row.where.holds(place == root)]
+            there = [row for row in rows if not row.stands_for or row.stands_for in found]
             found |= {row.name: row.writable for row in there}
         return found
 
@@ -166,6 +167,7 @@ class _Keeping:
 
     def read(self, place: Place, file: str) -> str:
         """The whole text of a control file."""
+        file = self._meant(place, file)
         kept = subsys.is_kept_file(file, place.controllers)
         found = _find(self._self, place, file) if kept else None
         if found is None:
@@ -184,6 +186,7 @@ class _Keeping:
         """One write(2); or what is kept, and what follows, one after the other."""
         if file in subsys.TASK_FILES and (rules := self._entry_rules(place)):
             self._check_entry(place, rules, self._tasks_in(file, text))
+        file = self._meant(place, file)
         if not subsys.is_kept_file(file, place.controllers):
             self._kernel.write(place, file, text)
             return
@@ -201,6 +204,12 @@ class _Keeping:
         for task in tasks:
             self._check_entry(place, rules, [task])
             yield from self._kernel.enter(place, [task])
+
+    def _meant(self, place: Place, file: str) -> str:
+        """The file itself, or the one of the kernel's that it is only another name of."""
+        kept = subsys.is_kept_file(file, place.controllers)
+        found = _find(self._self, place, file) if kept and subsys.stands_for(file) else None
+        return found[0].stands_for if found else file
 
     def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
         """What says who may enter, each with the container as the rule sees it."""

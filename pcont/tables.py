@@ -221,6 +221,8 @@ class ControlFile:
     pcont keeps, how it comes by a value that is not what was written.
     `told_by`: the file that says what was written, where this one shows something else; and there
     `told`: what was written where, by what is read.
+    `stands_for`: in a subsystem that pcont keeps, the file of the controller below that has the
+    value, and this is only another name of it: it exists where that does.
     `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
     in the kernel, which count and enforce.
     `derived`: how the model comes by a value that is not simply what was written.
@@ -255,6 +257,7 @@ class ControlFile:
     kept: bool = False
     joined: Callable[[Any, Any], Any] | None = None
     computed: Callable[[Counted], Any] | None = None
+    stands_for: str = ""
     metered: bool = False
     told_by: str = ""
     told: Callable[[str], tuple[str, str]] | None = None

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
     ("tables", "lock", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
-    ("subsys.numtasks", "subsys.numfiles", "subsys.ns"),
+    ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
     (
         *("subsys.v6", "subsys.v6.values", "subsys.v6.core", "subsys.v6.bc", "subsys.v6.cpuacct"),
         *("subsys.v6.cpuset", "subsys.v6.numtasks"),
@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("steps.recovery", "steps.release"),
     ("session",),
-    ("guard",),
+    ("guard", "ops.halves"),
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
         *(

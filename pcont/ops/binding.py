@@ -15,6 +15,7 @@ from pcont import keys, subsys
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join
 from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
+from pcont.ops import halves
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
 from pcont.ops.unmounting import (
@@ -62,7 +63,11 @@ def bind(
         if not names:
             raise Busy(f"{one.name} has all of them already")
         controllers, kept = apart(registry, names)
-        given, later = _split(_given(settings), kept)
+        had, asked = halves.bound(session.backend, one), halves.asked_for(registry, words, names)
+        if asked:
+            halves.refuse_beside(registry, had | asked, one.tie.at if one.tie else "/", one.name)
+        follow = had | asked == {halves.MEMSET}
+        given, later = _split(_given(settings), kept, controllers)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
             reachable(tree)
@@ -76,13 +81,14 @@ def bind(
             if session.dry_run:
                 # As if they were mounted; what their containers would inherit cannot be told.
                 there += [Tree(name, 0, (name,), mounts=(Mount("/"),)) for name in free]
-                inherit = inherit and not free
+                inherit, follow = inherit and not free, follow and not free
             else:
                 there = [tree for tree in session.registry().trees if tree.id in ids]
             members = [Member(tree, tie.at) for tree in there]
             roots = [member.place("/") for member in (*one.members, *members)]
-            steps = _mirroring(session, one, members, inherit, given)
-            steps += kept_steps(session.backend, kept, roots, one.name)
+            planner = Planner(session.backend, inherit, follow)
+            steps = _mirroring(planner, one, members, given)
+            steps += kept_steps(session.backend, kept, roots, one.name, had | asked)
             steps += _kept_settings(session.backend, one, roots, later)
             if ids or one.tie:
                 home = Place(one.members[0].tree.id)
@@ -117,15 +123,20 @@ def _given(settings: Iterable[str]) -> Pairs:
     return found
 
 
-def _split(given: Pairs, kept: Iterable[str]) -> tuple[Pairs, Pairs]:
-    """What is for files of the kernel, and for those that pcont keeps, by their full names."""
-    rows = {alias: row.name for row in subsys.rows(kept) for alias in (row.name, row.v6) if alias}
+def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tuple[Pairs, Pairs]:
+    """What is for files of the kernel, and for those that pcont keeps, by their full names.
+
+    Other names of files of these `controllers` are the kernel's: tasks may need them to enter.
+    """
+    known = subsys.rows(kept)
+    rows = {alias: row.name for row in known for alias in (row.name, row.v6) if alias}
+    names = {row.name: row.stands_for for row in known if subsys.of(row.stands_for) in controllers}
     kernel: Pairs = {}
     ours: Pairs = {}
     for path, pairs in given.items():
         for key, text in pairs:
-            found = ours if key in rows else kernel
-            found.setdefault(path, []).append((rows.get(key, key), text))
+            found = ours if key in rows and key not in names else kernel
+            found.setdefault(path, []).append((names.get(key) or rows.get(key, key), text))
     return kernel, ours
 
 
@@ -192,17 +203,15 @@ def _extended(
 
 
 def _mirroring(
-    session: Session,
+    planner: Planner,
     one: Hierarchy,
     members: Sequence[Member],
-    inherit: bool,
     given: Pairs,
 ) -> list[Step]:
     """Make the containers, and attach the tasks: only then can the trees be listed."""
-    backend = session.backend
+    backend = planner.backend
     home = Place(one.members[0].tree.id)
     mirror = replace(one, members=tuple(members), tie=None)
-    planner = Planner(backend, inherit)
     for member in members:
         roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
         planner.create(roots.container(member.at), parents=True)

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from pcont import release
 from pcont.backend import Backend, Place, exists
-from pcont.errors import Denied
+from pcont.errors import Denied, PcontError
 from pcont.hierarchy import Hierarchy, Registry, reachable
+from pcont.ops import halves
 from pcont.records import Collected
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import removals
 from pcont.steps.release import attend, flags, repairs
+from pcont.steps.settings import Write
 
 
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
@@ -21,7 +23,8 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
 
     Every empty container with auto_delete goes, with those above it that become empty so; the
     user's agent is told before. What was told and not seen to is seen to, and where the kernel
-    would not tell pcont any more, it will. Raises Denied for a hierarchy that others mounted.
+    would not tell pcont any more, it will. CPUs that are to follow the parent's do so again.
+    Raises Denied for a hierarchy that others mounted.
     """
     backend = session.backend
     with session.turn() as registry:
@@ -30,6 +33,7 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         told = [line for step in steps for line in step.tell(backend)]
         session.carry_out(steps)
         found = [Collected("restored", line) for line in told]
+        found += [Collected("restored", line) for one in chosen for line in _cpus(session, one)]
         doomed = {one.name: _doomed(backend, one) for one in chosen}
         if session.dry_run:
             for one in chosen:
@@ -78,6 +82,19 @@ def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
             if goes and not container.is_root and not stay and not inside:
                 found.append(home.path)
     return found
+
+
+def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
+    """Give back the CPUs that are to follow the parent's; what was done for it."""
+    for setting in halves.narrowed(session.backend, one):
+        step = Write([setting], f"give {setting.place.path} the CPUs of its parent")
+        told = step.tell(session.backend)
+        try:
+            session.carry_out([step])
+        except PcontError as err:
+            session.warn(str(err))
+        else:
+            yield from told
 
 
 def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pcont import explain, guard, keys, subsys
 from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
+from pcont.ops import halves
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Make, removals
@@ -19,6 +20,7 @@ from pcont.steps.drain import Drain, Route
 from pcont.steps.kill import Kill
 from pcont.steps.settings import Setting, Write
 from pcont.steps.who import look, processes_in, tasks_in
+from pcont.subsys import cpuset
 from pcont.tables import ControlFile
 
 
@@ -54,10 +56,14 @@ def create(
 
 @dataclass
 class Planner:
-    """Plans creations one after another, each seeing what those before it will have made."""
+    """Plans creations one after another, each seeing what those before it will have made.
+
+    `cpus_follow`: the parent's CPUs go to each, as they do where memset is bound and cpuset is not.
+    """
 
     backend: Backend
     inherit: bool
+    cpus_follow: bool = False
     steps: list[Step] = field(default_factory=list)
     made: set[Place] = field(default_factory=set)
     texts: dict[tuple[Place, str], str] = field(default_factory=dict)
@@ -99,15 +105,20 @@ class Planner:
         made = [place for place in container.places if not self._there(place)]
         self.steps += [Make(place, f"create {container.name}") for place in made]
         self.made.update(made)
-        return [one for place in made for one in self._inherited(place)] if self.inherit else []
+        return [one for place in made for one in self._inherited(place)]
 
     def _inherited(self, place: Place) -> list[Setting]:
         found = []
         for row in subsys.rows(place.controllers):
-            text = self._read(place.parent, row) if row.inherit else ""
-            if row.inherit and text != row.type.show(row.default):
+            text = self._read(place.parent, row) if self._is_inherited(place, row) else ""
+            if text and text != row.type.show(row.default):
                 found.append(Setting(place, row.name, text))
         return found
+
+    def _is_inherited(self, place: Place, row: ControlFile) -> bool:
+        if self.inherit or row.name != cpuset.CPUS:
+            return self.inherit and row.inherit
+        return self.cpus_follow or halves.cpus_follow(self.backend, place.parent)
 
     def _read(self, place: Place, row: ControlFile) -> str:
         """What a file will say then; a new container is as the table has it."""

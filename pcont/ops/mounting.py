@@ -6,9 +6,10 @@ import os
 from dataclasses import replace
 
 from pcont import release
-from pcont.backend import Place, Tree, TreeRequest, check_path, join
+from pcont.backend import Backend, Place, Tree, TreeRequest, check_path, join
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.ops import halves
 from pcont.ops.tying import mount_tie, revive
 from pcont.ops.wishes import (
     Mounted,
@@ -59,7 +60,8 @@ def mount(
         names = _asked_for(registry, options, point, name, bool(lost), tie)
         words = apart(registry, names)
         root = join("/", at)
-        wish = Wish(*words, name, point, release_agent, root, freezer, notify_on_release)
+        asked = halves.asked_for(registry, "all" if options is None else options, names)
+        wish = Wish(*words, name, point, release_agent, root, freezer, asked, notify_on_release)
         if name and lost:
             return revive(session, lost, wish, known=options is not None, tie=tie)
         same = _same(registry, wish, tie)
@@ -93,7 +95,7 @@ def _asked_for(
 def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:
     """The hierarchy with exactly this set; Busy where it goes by another name."""
     for one in registry.hierarchies:
-        if not _has_the_set(one, wish, tie):
+        if not _has_the_set(registry.backend, one, wish, tie):
             continue
         if wish.name in ("", one.members[0].tree.name):
             return one
@@ -102,8 +104,10 @@ def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:
     return None
 
 
-def _has_the_set(one: Hierarchy, wish: Wish, tie: bool) -> bool:
+def _has_the_set(backend: Backend, one: Hierarchy, wish: Wish, tie: bool) -> bool:
     """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
+    if halves.bound(backend, one) != wish.halves:
+        return False
     if tie or one.tie:
         same = tie and one.tie is not None and one.tie.at == wish.at
         return same and set(one.subsystems) == set(wish.subsystems)
@@ -140,6 +144,7 @@ def _tree_id(registry: Registry, request: TreeRequest) -> str:
 
 def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     """One hierarchy of the kernel with all that was asked for: exactly the patch."""
+    halves.refuse_beside(registry, wish.halves, "/", wish.name)
     holders = registry.holders(wish.controllers)
     if holders:
         raise _busy(registry, wish, holders)
@@ -149,7 +154,7 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     steps = mount_steps(session.backend, request, wish.point)
     root = Place(_tree_id(registry, request))
     steps += [
-        *kept_steps(session.backend, wish.kept, [root], wish.name),
+        *kept_steps(session.backend, wish.kept, [root], wish.name, wish.halves),
         *agent_steps(wish, root.tree),
     ]
     session.carry_out(steps)
@@ -163,6 +168,8 @@ def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
         f"{whereabouts(singles[tree.id])}"
         for tree in holders
     )
+    if halves.MEMSET in wish.halves:
+        who = f"{who}; {halves.ONE}"
     lost = next((tree for tree in holders if not tree.mounted), None)
     hint = "--tie --name NAME makes one hierarchy over those that are bound already"
     return Busy(

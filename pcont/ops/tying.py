@@ -6,6 +6,7 @@ from pcont import subsys
 from pcont.backend import Place, Tree, TreeRequest, exists
 from pcont.errors import Busy
 from pcont.hierarchy import TIE, Registry, Tie, as_made_at, reachable
+from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
     Mounted,
@@ -27,6 +28,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     backend = session.backend
     home = TreeRequest((), wish.name)
     check_name(registry, wish.name)
+    halves.refuse_beside(registry, wish.halves, wish.at, wish.name)
     holders = registry.holders(_members_wanted(registry, wish))
     for tree in holders:
         reachable(tree)
@@ -56,7 +58,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     with session.staged(steps + agent_steps(wish, home_place.tree)):
         _make_roots(session, made)
         roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
-        session.carry_out(kept_steps(backend, wish.kept, roots, wish.name))
+        session.carry_out(kept_steps(backend, wish.kept, roots, wish.name, wish.halves))
     return Mounted(wish.name, point)
 
 

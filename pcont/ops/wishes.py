@@ -10,6 +10,7 @@ from pcont import release, subsys
 from pcont.backend import Backend, Place, TreeRequest
 from pcont.errors import BadValue, Busy, NotFound, Unsupported
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
+from pcont.ops.halves import CPUSET, MEMSET, Halves
 from pcont.session import Session
 from pcont.site import KEPT, NO_TIE, as_kept, held, kept_in
 from pcont.steps import Step
@@ -17,6 +18,7 @@ from pcont.steps.containers import Mark
 from pcont.steps.metering import Start
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.settings import Setting, Write
+from pcont.subsys import memset
 
 # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
@@ -35,6 +37,7 @@ class Wish:
     """What the caller of mount asked for, its words checked.
 
     `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
+    `halves`: of cpuset and memset those that do not only come along.
     `notify`: the root has notify_on_release=1, which new containers take over.
     """
 
@@ -45,6 +48,7 @@ class Wish:
     release_agent: str
     at: str
     freezer: bool
+    halves: Halves
     notify: bool = False
 
     @property
@@ -88,12 +92,16 @@ def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tu
 
 
 def kept_steps(
-    backend: Backend, kept: Sequence[str], roots: Sequence[Place], holder: str
+    backend: Backend,
+    kept: Sequence[str],
+    roots: Sequence[Place],
+    holder: str,
+    halves: Halves,
 ) -> list[Step]:
     """The steps that bind what pcont keeps to the root of the tree that it stands on.
 
     What stands on none is kept in the first one, the hierarchy's own. `holder`: the hierarchy that
-    it is kept for elsewhere.
+    it is kept for elsewhere. `halves`: of cpuset and memset those that it then has.
     """
     steps: list[Step] = []
     for root in roots:
@@ -106,6 +114,8 @@ def kept_steps(
         if mine:
             text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
             steps.append(Mark(Place(root.tree), KEPT, text, doing))
+        if MEMSET in mine and CPUSET in halves:
+            steps.append(Mark(root, memset.CPUS_FOLLOW, "0", doing))
     return steps
 
 

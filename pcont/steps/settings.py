@@ -36,9 +36,15 @@ def _plan(backend: Backend, one: Setting) -> kept.Plan | None:
     """What a write comes to where pcont has a part in it; None where the file is the kernel's."""
     if one.file in release.FILES:
         return release.plan(backend, one.place, one.file, one.written)
-    if subsys.is_kept_file(one.file, one.place.controllers):
+    if _is_kept(one):
         return kept.plan(backend, one.place, one.file, one.written)
     return None
+
+
+def _is_kept(one: Setting) -> bool:
+    """Whether pcont keeps the value itself."""
+    kept_file = subsys.is_kept_file(one.file, one.place.controllers)
+    return kept_file and not subsys.stands_for(one.file)
 
 
 def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: str | None) -> str:
@@ -140,8 +146,9 @@ class Write(Step):
 
     @staticmethod
     def _told(backend: Backend, one: Setting) -> list[str]:
-        lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, one.file))}"]
-        if subsys.is_kept_file(one.file, one.place.controllers):
+        file = subsys.stands_for(one.file) or one.file
+        lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
+        if _is_kept(one):
             lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # Of what is not there yet, or refused, nothing more can be told.
         with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ NAMES = ("cpuset", "cpuacct", "freezer", "pids")
 
 # Those that the kernel lacks: pcont keeps them; if they limit something, over a controller that the
 # kernel has, or by programs of its own in the kernel.
-KEPT = ("numtasks", "numfiles", "ns")
+KEPT = ("numtasks", "memset", "numfiles", "ns")
 
 # Other words for a subsystem: the patch's, with which its files begin.
 ALIASES = {"bc": "numfiles"}
@@ -48,7 +48,7 @@ OTHERS = {
 }
 
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", "memset", *ALIASES)
+RESERVED = ("all", "none", *ALIASES)
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
@@ -178,9 +178,15 @@ def keeps(file: str, writable: bool) -> bool:
     known = row(file)
     if file == DEVICES or (known and known.told):
         return True
-    if known and known.told_by:
+    if known and (known.told_by or known.stands_for):
         return False
     return writable and not lasting(file) and file not in TASK_FILES
+
+
+def stands_for(file: str) -> str:
+    """The file of the kernel's that this one is only another name of; empty where it is none."""
+    known = row(file)
+    return known.stands_for if known else ""
 
 
 def told_by(file: str) -> str:

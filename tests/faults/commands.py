@@ -139,6 +139,26 @@ def shared_by_binding(scene: Scene) -> None:
     scene.ok("bind {t} numtasks -s /:total_numtasks=1000 -s /{t}/a:numtasks.shares=max_shares=50")
 
 
+def halved(scene: Scene) -> None:
+    """Containers with memory nodes, whose CPUs follow; one has fewer."""
+    scene.ok("mount --tie --name {t} -o memset --at /{t} {dir}/home")
+    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s memset.mems=0")
+    scene.ok("set {t}:/c cpuset.cpus=0")
+
+
+def unhalved(scene: Scene) -> None:
+    """A process in a container that is to be in cpuset, too."""
+    scene.ok("mount --tie --name {t} -o cpuacct --at /{t} {dir}/home")
+    scene.ok("create -p {t}:/a/b {t}:/c")
+    scene.start(threads=2)
+    scene.ok("attach {t}:/a/b {pids[0]}")
+
+
+def halved_by_binding(scene: Scene) -> None:
+    unhalved(scene)
+    scene.ok("bind {t} cpuset,memset -i -s /a:memset.mem_hardwall=1")
+
+
 def agent(scene: Scene) -> None:
     """The release agent is pcont's, which runs the user's."""
     tie(scene)
@@ -229,6 +249,20 @@ ROWS = (
         "bind {t} numtasks -s /:total_numtasks=2000 -s numtasks.shares=max_shares=50",
     ),
     Row("unbind numtasks", shared_by_binding, "unbind {t} numtasks --yes"),
+    Row("mount with memset", nothing, "mount --tie --name {t} -o memset --at /{t}/x {dir}/a/b"),
+    Row("umount with memset", halved, "umount {t}"),
+    Row("bind memset", unhalved, "bind {t} memset -i -s memset.mem_hardwall=1"),
+    Row("bind both halves", unhalved, "bind {t} cpuset,memset -i -s /a:memset.memory_migrate=1"),
+    Row("unbind memset", halved_by_binding, "unbind {t} memset --yes"),
+    Row("unbind both halves", halved_by_binding, "unbind {t} cpuset,memset --yes"),
+    Row("create with memset", halved, "create -p {t}:/x {t}:/c/y -s memset.mems=0"),
+    Row(
+        "set memset",
+        halved,
+        "set {t}:/a/b memset.mems= memset.mem_hardwall=1 cgroup.clone_children=1",
+    ),
+    Row("set whose the CPUs are", halved, "set {t}:/ memset.cpus_follow=0 cpuset.memory_migrate=1"),
+    Row("rm with memset", halved, "rm -r {t}:/a {t}:/c"),
     Row("attach several", apart, "attach {t}:/d {pids[0]} {pids[1]}"),
     Row("attach a thread", apart, "attach --thread {t}:/d {tasks[0][1]}"),
     Row("clone --pid", apart, "clone {t} --pid {pids[0]}"),

@@ -58,6 +58,8 @@ def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
         assert table
         assert table.name == name
         assert subsys.over(name) in ("", *subsys.NAMES)
+        for row in table.files:
+            assert subsys.of(row.stands_for) in ("", table.over)
         assert {subsys.of(row.name) for row in table.files} <= {name}
         assert table.over or table.metered or table.entry
         assert table.may_refuse or not table.entry
