@@ -11,6 +11,7 @@ from pcont import guard
 from pcont.backend import NAMESPACES, Apart, IdRange
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy import Container, Hierarchy, as_seen_from
+from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
 from pcont.ops.moving import alive, entry
@@ -162,7 +163,8 @@ def _views(session: Session, container: Container) -> list[Step]:
     without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
     return [
         Mark(place, name, text, doing, without)
-        for place, name, text in as_seen_from(session.backend, container)
+        for seen in (as_seen_from, halves.as_seen_from)
+        for place, name, text in seen(session.backend, container)
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from pcont.backend import Backend, Place, below
 from pcont.errors import Busy
-from pcont.hierarchy import Hierarchy, Registry
+from pcont.hierarchy import Container, Hierarchy, Registry
 from pcont.site import LiveSite, kept_roots
 from pcont.steps.settings import Setting
 from pcont.subsys import cpuset, memset
@@ -48,13 +48,21 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
     return False  # somebody has removed the root
 
 
+def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
+    """What those who see the container as the root have to find there, where both are bound."""
+    for place in container.places:
+        if MEMSET in kept_roots(backend, place) and not cpus_follow(backend, place):
+            yield place, memset.CPUS_FOLLOW, "0"
+
+
 def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> None:
     """Busy where another hierarchy has them otherwise, for containers that would be in both.
 
     `at` and `name` are those of the one that is to have them. Hierarchies of the kernel's without a
     name are what others are made of.
     """
-    for one in registry.hierarchies if halves else ():
+    # A tie is named rather than what it is made of.
+    for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if halves else ():
         there = bound(registry.backend, one)
         independent = bool(one.tie or one.members[0].tree.name or MEMSET in there)
         if not there or there == halves or one.name == name or not independent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -291,6 +292,14 @@ def test_its_nodes_let_tasks_enter_where_it_is_bound(
     assert unbound["ceased"] == [f"{name}:/a cpuset.mem_hardwall=1"]
     pcont.ok("rm", "-r", "--kill", f"{name}:/a")
     pcont.ok("umount", name)
+
+
+@only_kernel
+def test_who_sees_a_container_as_the_root_knows_whose_the_cpus_are(both: Sets) -> None:
+    asks = (sys.executable, "-m", "pcont", "get", both.at(), "memset.cpus_follow")
+    both.pcont.ok("create", "-i", both.at("/a"))
+    clone = (sys.executable, "-m", "pcont", "clone", both.name, "--ns", "mnt,cgroup", "--", *asks)
+    assert both.pcont.ok("run", both.at("/a"), "--", *clone) == "0\n"
 
 
 @only_kernel
