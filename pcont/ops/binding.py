@@ -58,7 +58,8 @@ def bind(
         names = _wanted(registry, words)
         bound = [name for name in names if name in one.subsystems]
         if set(bound) & set(subsys.words(words)):
-            raise Busy(f"{one.name} has {', '.join(bound)} already")
+            hint = halves.how_to_have_both(session.backend, one)
+            raise Busy(f"{one.name} has {', '.join(bound)} already", hint=hint)
         names = tuple(name for name in names if name not in bound)
         if not names:
             raise Busy(f"{one.name} has all of them already")

@@ -48,6 +48,12 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
     return False  # somebody has removed the root
 
 
+def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
+    """What to do where only memset was asked for; empty elsewhere."""
+    alone = bound(backend, one) == {MEMSET}
+    return f"pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0 adds {CPUSET} to {MEMSET}" * alone
+
+
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
     """What those who see the container as the root have to find there, where both are bound."""
     for place in container.places:

@@ -259,6 +259,8 @@ def test_it_is_bound_and_unbound_like_the_others(
     pcont.ok("create", "-p", f"{name}:/a/b")
     pcont.ok("attach", f"{name}:/a/b", str(start()))
     pcont.ok("bind", name, "memset", "-i", "-s", "/a:memset.mem_hardwall=1")
+    error = pcont.fails(5, "bind", name, "cpuset")
+    assert f"pcont set {name}:/ memset.cpus_follow=0 adds cpuset to memset" in error
     assert hierarchy.cpus("/a", "/a/b") == hierarchy.cpus("/") * 2
     assert hierarchy.get("/a", "memset.mem_hardwall") == "1"
     assert hierarchy.get("/a/b", "memset.mem_hardwall") == "0"
