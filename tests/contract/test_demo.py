@@ -67,6 +67,7 @@ def test_the_limits_on_the_model() -> None:
     assert "MODEL" in shown
     assert "(after 20 of 21): as many files are charged to its container" in shown
     assert "(after 3 of 4): the fork rate of its container is used up" in shown
+    assert "bc.numfiles.failcnt=1\n" in shown
     assert_limited(shown)
 
 
