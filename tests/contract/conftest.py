@@ -216,14 +216,14 @@ def _mount_single(pcont: Pcont, name: str) -> Iterator[Jobs]:
     both = _two(pcont)
     pcont.ok("mount", "-o", ",".join(both), "--name", name)
     yield Jobs(pcont, name, dict.fromkeys(both, f"{','.join(both)},name={name}"))
-    _clear(pcont, name)
+    clear(pcont, name)
     pcont.ok("umount", name)
 
 
 def _mount_named(pcont: Pcont, name: str) -> Iterator[Jobs]:
     pcont.ok("mount", "-o", "none", "--name", name)
     yield Jobs(pcont, name, {})
-    _clear(pcont, name)
+    clear(pcont, name)
     pcont.ok("umount", name)
 
 
@@ -234,13 +234,14 @@ def _mount_tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
         pcont.ok("mount", "-o", controller)
     pcont.ok("mount", "--tie", "--name", name, "-o", ",".join(both), "--at", f"/{name}")
     yield Jobs(pcont, name, {one: one for one in both})
-    _clear(pcont, name)
+    clear(pcont, name)
     pcont.ok("umount", name)
     for controller in separate:
         pcont.ok("umount", controller)
 
 
-def _clear(pcont: Pcont, name: str) -> None:
+def clear(pcont: Pcont, name: str) -> None:
+    """Every container of a hierarchy goes, with whoever is inside."""
     # What goes by itself may be quicker.
     assert eventually(lambda: _is_cleared(pcont, name))
 

@@ -13,7 +13,7 @@ import pytest
 
 from pcont.backend import Place
 from pcont.values import ID_LIST
-from tests.contract.conftest import Pcont, eventually, only_kernel, starts_empty
+from tests.contract.conftest import Pcont, clear, eventually, only_kernel, starts_empty
 
 only_model = pytest.mark.parametrize("pcont", [pytest.param("model", id="model")], indirect=True)
 on_bare_machines = pytest.mark.parametrize(
@@ -57,8 +57,7 @@ def over_cpuset(pcont: Pcont, name: str) -> Iterator[Sets]:
     if free := starts_empty(pcont):
         pcont.ok("mount", "-o", "cpuset")
     yield Sets(pcont, name)
-    for row in pcont.ok("tree", f"{name}:/").splitlines()[:0:-1]:
-        pcont.ok("rm", "--kill", row.partition("\t")[0])
+    clear(pcont, name)
     pcont.ok("umount", name)
     assert pcont.backend().attributes(Place("cpuset")) == {}
     if free:

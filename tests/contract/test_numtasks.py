@@ -11,7 +11,7 @@ import pytest
 
 from pcont.backend import Place
 from pcont.bpf.meter import BpfMeter
-from tests.contract.conftest import Pcont, only_kernel, starts_empty
+from tests.contract.conftest import Pcont, clear, only_kernel, starts_empty
 
 DEFAULTS = "res=numtasks,min_shares=-3,max_shares=-3,child_shares_divisor=100"
 SHARES, TOTAL = "numtasks.shares", "total_numtasks"
@@ -51,8 +51,7 @@ def groups(pcont: Pcont, name: str) -> Iterator[Groups]:
         pcont.ok("mount", "-o", "pids")
     pcont.ok("mount", "--tie", "--name", name, "-o", "numtasks", "--at", f"/{name}")
     yield Groups(pcont, name)
-    for row in pcont.ok("tree", f"{name}:/").splitlines()[:0:-1]:
-        pcont.ok("rm", "--kill", row.partition("\t")[0])
+    clear(pcont, name)
     pcont.ok("umount", name)
     if free:
         pcont.ok("umount", "pids")
