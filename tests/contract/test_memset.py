@@ -216,6 +216,8 @@ def test_a_hierarchy_of_the_kernel_has_one_half_or_both(pcont: Pcont) -> None:
     assert pcont.get("memset:/", "memset.memory_pressure_enabled") == "0"
     pcont.ok("set", "memset:/", "memset.memory_pressure_enabled=1")
     assert pcont.get("memset:/", "cpuset.memory_pressure_enabled") == "1"
+    # It is one flag for the whole kernel, which stays when the hierarchy goes.
+    pcont.ok("set", "memset:/", "memset.memory_pressure_enabled=0")
     assert "always has everything" in pcont.fails(7, "set", "memset:/", "memset.mems=0")
     pcont.ok("umount", "memset")
     pcont.ok("mount", "-o", "memset,cpuset")
