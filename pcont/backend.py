@@ -202,7 +202,9 @@ class Task:
 
     `pid` is its process, `state` the letter of ps(1), `kernel` whether it is a kernel thread,
     `fixed` whether it may never be moved. `start` is the clock tick since boot at which it began:
-    with the id it names one task for good.
+    with the id it names one task for good. `ending`: it is on its way out, which may take seconds
+    where CPUs are scarce. It is still in its containers, and forks no more; the kernel takes an
+    order to move it, and does not (cgroup_migrate_add_task() in kernel/cgroup/cgroup.c).
     """
 
     id: int
@@ -213,11 +215,12 @@ class Task:
     kernel: bool
     fixed: bool
     start: int
+    ending: bool = False
 
     @property
     def gone(self) -> bool:
-        """A zombie has left its containers already."""
-        return self.state in "ZX"
+        """Whether nothing can be done with it any more; a zombie has left its containers, too."""
+        return self.ending or self.state in "ZX"
 
 
 class Family(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pcont.backend import Controller, Mount, Task, Tree, is_outside
 
 # include/linux/sched.h; which threads are refused says cgroup_procs_write_start().
+_PF_EXITING = 0x00000004
 _PF_KTHREAD = 0x00200000
 _PF_NO_SETAFFINITY = 0x04000000
 _KTHREADD = 2
@@ -202,4 +203,5 @@ def task(stat: str, pid: int) -> Task:
         kernel=bool(flags & _PF_KTHREAD),
         fixed=bool(flags & _PF_NO_SETAFFINITY) or (id == _KTHREADD and bool(flags & _PF_KTHREAD)),
         start=int(fields[19]),
+        ending=bool(flags & _PF_EXITING),
     )

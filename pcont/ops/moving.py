@@ -99,14 +99,23 @@ def _check_pair(session: Session, source: Container, target: Container) -> None:
 
 
 def alive(session: Session, task: int) -> Task:
-    """What is known of a task; NotFound where it has ended, be it as a zombie."""
+    """What is known of a task; NotFound where it has ended or is about to, be it as a zombie."""
     try:
         known = session.backend.task(task)
     except ProcessLookupError as err:
         raise from_oserror(err, f"find task {task}") from err
     if known.gone and len(session.backend.threads(task)) < 2:
-        raise NotFound(
-            f"task {task} ({known.name}) has ended: it is a zombie, in no container any more",
+        raise _ended(known)
+    return known
+
+
+def _ended(known: Task) -> NotFound:
+    if known.state in "ZX":
+        return NotFound(
+            f"task {known.id} ({known.name}) has ended: it is a zombie, in no container any more",
             hint=f"its parent {known.parent} has yet to notice",
         )
-    return known
+    return NotFound(
+        f"task {known.id} ({known.name}) is ending: it stays where it is until it has gone",
+        hint="it runs nothing any more, and starts nobody",
+    )

@@ -17,15 +17,13 @@ from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import STOP_THEM, ahead, once, rounds
+from pcont.steps.rounds import STOP_THEM, ahead, fresh, once, rounds
 from pcont.steps.settings import Affinities
 from pcont.steps.who import descendants, look, same, starts, tasks_in
 
 PATIENCE = 20.0  # for one tree
 PATIENCE_BACK = 60.0
-# After so long it is looked again who is there. In this time no machine starts as many tasks as
-# there are ids before one is used again.
-FRESH = 0.02
+PAUSE = 0.001
 
 INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
 
@@ -64,14 +62,21 @@ class Drained(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         there = once(partial(self._there, backend))
+
+        def news() -> Iterator[tuple[Route, int, int]]:
+            return fresh(there())
+
         with ahead():
-            for route, task, _ in rounds(there, f"put back all of {self.what}", PATIENCE_BACK):
-                yield partial(_put_back, backend, route, task)
+            for route, task, start in rounds(news, f"put back all of {self.what}", PATIENCE_BACK):
+                if start >= 0:
+                    yield partial(_put_back, backend, route, task)
 
     def _there(self, backend: Backend) -> Iterator[tuple[Route, int, int]]:
         """Who of ours is at a target, and since when; the tree that was emptied last comes first.
 
-        A storm has the same ids again within seconds: they are others.
+        A storm has the same ids again within seconds: they are others. Whoever has ended, or is
+        about to, is news each time (since a moment before all others): he cannot be moved, may have
+        left children, and is in the way of what becomes of the container.
         """
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
@@ -79,11 +84,14 @@ class Drained(Fact):
         }
         everybody = set().union(*came.values())
         ours = everybody if self.alone else self._ours(backend, everybody)
+        living = 0
         for route, tasks in came.items():
-            for task in tasks & ours:
+            for task in sorted(tasks & ours, reverse=True):
                 known = look(backend, task)
-                # Who has ended since he was listed may have left children: that is news, too.
+                living += known is not None
                 yield route, task, known.start if known else -time.monotonic_ns()
+        if everybody and not living:
+            time.sleep(PAUSE)  # they need the CPU that this would take from them
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
@@ -190,12 +198,9 @@ class Drain(Step):
 
     def _asked(self, route: Route, tasks: Iterable[int]) -> Iterator[int]:
         """The tasks, as long as what was read of them holds; it does while they stand still."""
-        limit = time.monotonic() + FRESH
-        for task in tasks:
+        for task in tasks if self.still else fresh(tasks):
             self.at = (route.target, task)
             yield task
-            if not self.still and time.monotonic() > limit:
-                return
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         if self.at is None:

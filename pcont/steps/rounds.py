@@ -15,6 +15,8 @@ Found = TypeVar("Found")
 Known = TypeVar("Known", bound=Hashable)
 
 FIRST = -20  # the highest of the priorities that nice(2) sets
+# In so many seconds no machine starts as many tasks as there are ids before one is used again.
+FRESH = 0.02
 
 STOP_THEM = "stop them first (kill -STOP), and go on with them afterwards (kill -CONT)"
 
@@ -40,6 +42,15 @@ def rounds(
                 f"cannot {doing}: threads or children are made faster than they can be moved",
                 hint=hint,
             )
+
+
+def fresh(found: Iterable[Found]) -> Iterator[Found]:
+    """The ids that were found, at least the first, while they belong to whom they did then."""
+    limit = time.monotonic() + FRESH
+    for one in found:
+        yield one
+        if time.monotonic() > limit:
+            return
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pcont.backend import Place
+from pcont.proc import Proc
 from pcont.values import Ids
 from tests.contract.conftest import Jobs, Pcont, eventually, starts_empty, threads_of
 
@@ -69,6 +70,28 @@ def test_a_zombie_has_ended(jobs: Jobs) -> None:
     said = jobs.pcont.fails(3, "attach", jobs.at("/a"), str(zombie.pid))
     zombie.wait()
     assert "zombie" in said
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[int]:
+    """A process on its way out, which takes it seconds: each of these sockets waits for RCU."""
+    sockets = "from socket import *\nfor _ in range(200): socket(AF_PACKET, SOCK_RAW).detach()"
+    with subprocess.Popen([sys.executable, "-c", sockets]) as process:
+        assert eventually(lambda: Proc().task(process.pid).gone)
+        yield process.pid
+
+
+@pytest.mark.kernel
+def test_a_process_that_is_ending_is_not_said_to_have_moved(kernel: Pcont, name: str) -> None:
+    """The kernel would take the order, and let it be where it is."""
+    kernel.ok("mount", "-o", "none", "--name", name)
+    kernel.ok("create", f"{name}:/a")
+    with ending() as pid:
+        said = kernel.fails(3, "attach", f"{name}:/a", str(pid))
+        assert "is ending" in said
+        assert kernel.paths(pid)[f"name={name}"] == "/"
+    kernel.ok("rm", f"{name}:/a")
+    kernel.ok("umount", name)
 
 
 def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable[..., int]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
+from pcont.steps import drain
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
 from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
@@ -85,6 +89,31 @@ def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arena
         assert "NOT PUT BACK" not in result.out + result.err, result
         ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         nobody_was_lost(place, storm, *ways)
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Others use every CPU, and more: whoever ends takes long."""
+    with contextlib.ExitStack() as stack:
+        for _ in range((os.cpu_count() or 1) + 1):
+            process = stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
+            stack.callback(process.kill)
+        yield
+
+
+@pytest.mark.parametrize("number", range(MOVES))
+@pytest.mark.usefixtures("busy")
+def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
+    kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The kernel does not move them, and the container could not be removed with them in it."""
+    monkeypatch.setattr(drain, "PATIENCE", 0.3)
+    with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
+        result = kernel("move", place.at("/a"), place.at("/b"), "--json")
+        assert "NOT PUT BACK" not in result.out + result.err, result
+        gone, there = ("/a", "/b") if result.status == 0 else ("/b", "/a")
+        assert place.is_empty(gone)
+        assert place.census(storm.paths(), gone, there) == everybody(storm.width)
 
 
 TREES = pytest.mark.parametrize(
