@@ -18,7 +18,7 @@ SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
 SPECIAL = (SELF, KTHREADD, NOBODY)
 POINTS, FILE = ("m0", "m1", "m2", "m3"), "file"
 MOST_TASKS, MOST_CONTAINERS = 14, 14
-TRIES = 60
+TRIES = 150
 KINDS = (("cpuset.cpus", "cpuset.cpu_exclusive"), ("cpuset.mems", "cpuset.mem_exclusive"))
 
 TASK_ARGUMENTS = {"attach": (2,), "kill": (0,), "hold": (2,), "go_on": (1,), "reap": (0, 1)}
@@ -380,7 +380,7 @@ def _make(view: View) -> Step | None:
 
 def _remove(view: View) -> Step | None:
     place, chance = view.place(), view.random.random()
-    if chance < 0.25 and view.handles:
+    if chance < 0.35 and view.handles:
         place = view.random.choice(list(view.handles.values()))
     if place is None or _is_base(view, place):
         return None
@@ -614,7 +614,7 @@ WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _attach: 18,
     _enter: 4,
     _hold: 5,
-    _go_on: 8,
+    _go_on: 11,
     _let_go: 0.8,
     _attribute: 3,
     _spawn: 4,
