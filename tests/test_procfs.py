@@ -370,6 +370,14 @@ def test_a_zombie_has_gone(state: str, gone: bool) -> None:
     assert task(stat("x", state), 1).gone is gone
 
 
+def test_who_is_on_the_way_out_is_known_by_a_flag() -> None:
+    """PF_EXITING of include/linux/sched.h: before it is a zombie, and still in its containers."""
+    found = task(stat("x", "D", flags=0x40000C), 1)
+    assert found.ending
+    assert found.gone
+    assert not task(stat("x", "D"), 1).ending
+
+
 def test_cpu_time_is_in_nanoseconds_whatever_the_tick_is() -> None:
     assert cpu_time(stat("a b) R"), 100) == CpuTime(2_500_000_000, 750_000_000, 3)
     assert cpu_time(stat("x"), 250).user == 1_000_000_000

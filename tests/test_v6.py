@@ -564,6 +564,15 @@ def test_proc_pid_container_and_cpuset(model: Machine2006) -> None:
     refused(errno.ESRCH, model.proc_file, "77/container")
 
 
+def test_proc_pid_container_goes_by_slots_and_not_by_age(model: Machine2006) -> None:
+    task = model.spawn()
+    model.put("bc")
+    model.put("cpuset")
+    model.umount("/dev/bc")
+    model.put("cpuacct")
+    assert model.proc_file(f"{task}/container") == "cpuacct:/\ncpuset:/\n"
+
+
 # Attaching (1.7)
 
 
@@ -761,6 +770,14 @@ def test_cpus_that_go_leave_a_cpuset_those_of_its_parent(model: Machine2006) -> 
     model.plug(frozenset({0, 1}), frozenset({0}))
     assert model.read(a, "cpus") == "0-1\n"
     assert tasks(model, a) == [task]
+
+
+def test_a_cpuset_that_has_no_cpus_yet_gets_none_when_others_go(model: Machine2006) -> None:
+    model.put("cpuset")
+    a = Place("cpuset", "/a")
+    model.make(a)
+    model.plug(frozenset({0, 1}), frozenset({0}))
+    assert (model.read(a, "cpus"), model.read(a, "mems")) == ("\n", "\n")
 
 
 # cpuacct (3)

@@ -60,12 +60,12 @@ def share(found: list[Outcome]) -> float:
 
 def report(found: list[Outcome]) -> None:
     """Who has noticed how many, by module; and what nobody has."""
-    print("\n| module | changes | contract | the model's own tests | nobody |")
-    print("| --- | --- | --- | --- | --- |")
+    print("\n| module | changes | contract | a walk | the model's own tests | nobody |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for module in (*MODULES, ""):
         some = [one for one in found if module in ("", one.change.module)]
         by = Counter(one.by for one in some)
-        counts = (len(some), by["contract"], by["own"], by["nobody"])
+        counts = (len(some), by["contract"], by["walk"], by["own"], by["nobody"])
         print(f"| {file_of(module) if module else 'all'} | {' | '.join(map(str, counts))} |")
     print(f"\n{share(found):.1%} of those that can be noticed\n")
     for one in sorted((one.change for one in found if not one.noticed), key=str):

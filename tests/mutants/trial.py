@@ -38,6 +38,10 @@ LONGEST = 60  # seconds, for a test: the signal then ends them all
 LEFT_OUT = ("two_shells", "umount_at_once", "nested_as_deep", "demo", "example")
 HERE = ("-m", "not kernel and not guest", "-k", f"not ({' or '.join(LEFT_OUT)})")
 WORDS = (*QUIET, *HERE, CONTRACT, *OWN)
+# Then the model walks beside the kernel of this machine, if it may.
+WALKS = "tests/walks"
+WALKING = (*QUIET, "-m", "kernel and not guest", WALKS)
+LONGEST_WALK = 300  # seconds, with the search for the fewest steps
 # It looks at the host, where others are at work meanwhile, and the model changes nothing there.
 HOST = "nothing_is_left"
 
@@ -63,7 +67,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a change; `noticed`: by which test, or how else; empty if by none."""
+    """What came of a change; `noticed`: by which test, or how else; empty if by none.
+
+    The tests of the contract come first, then the walks, then the model's own tests.
+    """
 
     change: Change
     noticed: str
@@ -71,10 +78,12 @@ class Outcome:
 
     @property
     def by(self) -> str:
-        """Which tests have noticed it: the contract's, the model's own, nobody."""
-        return (
-            "nobody" if not self.noticed else "own" if self.noticed.startswith(OWN) else "contract"
-        )
+        """Which tests have noticed it: the contract's, a walk, the model's own, nobody."""
+        if not self.noticed:
+            return "nobody"
+        if self.noticed.startswith(WALKS):
+            return "walk"
+        return "own" if self.noticed.startswith(OWN) else "contract"
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -97,13 +106,15 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 class _Listener:
     """What pytest tells: the order is ours, and the first failure is kept."""
 
+    longest = LONGEST
+
     def __init__(self, order: Sequence[str]) -> None:
         self.order = {name: number for number, name in enumerate(order)}
         self.failed = ""
         self.seconds: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        signal.alarm(LONGEST)
+        signal.alarm(self.longest)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         for item in items:
@@ -116,6 +127,12 @@ class _Listener:
         self.seconds[report.nodeid] += report.duration
         if report.failed and not self.failed:
             self.failed = report.nodeid
+
+
+class _Walker(_Listener):
+    """The same, of tests that change the kernel."""
+
+    longest = LONGEST_WALK
 
 
 class _Tracer(_Listener):
@@ -180,7 +197,24 @@ def _try(change: Change, order: Sequence[str]) -> dict[str, Any]:
     sys.meta_path.insert(0, _Changed(change.module, change.applied()))
     listener = _Listener(order)
     status = pytest.main(list(WORDS), plugins=[listener])
-    return {"status": int(status), "failed": listener.failed or ("the import" if status else "")}
+    noticed = listener.failed or ("the import" if status else "")
+    if not noticed or noticed.startswith(OWN):
+        noticed = _walked() or noticed
+    return {"failed": noticed}
+
+
+def _walked() -> str:
+    """The walk that finds a difference, if one does."""
+    walker = _Walker([])
+    # As an exception: whatever it takes, the kernel is put back as it was.
+    signal.signal(signal.SIGALRM, _too_long)
+    pytest.main(list(WALKING), plugins=[walker])
+    signal.alarm(0)
+    return walker.failed
+
+
+def _too_long(number: int, _: object) -> None:
+    raise TimeoutError(f"a walk of more than {LONGEST_WALK} s")
 
 
 class _Child:
