@@ -108,6 +108,7 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
     monkeypatch.setattr(drain, "PATIENCE", 0.3)
+    monkeypatch.setattr(drain, "PATIENCE_BACK", 600.0)
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert "NOT PUT BACK" not in result.out + result.err, result
