@@ -70,6 +70,7 @@ NOTIFY, AGENT, AUTO_DELETE = "notify_on_release", "release_agent", "auto_delete"
 AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": "release_agent"}
 UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
+NAME_MAX = 255  # the file systems have one where hierarchies are mounted
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
 
@@ -610,7 +611,9 @@ class Model:
         new = place.parent.child(name)
         parent = self.node(place.parent)
         if place.is_root:
-            _refuse(EBUSY, self.show(place))
+            # This is to rename the mount point, and first of all its new name is looked up.
+            too_long = len(os.fsencode(name)) > NAME_MAX
+            _refuse(ENAMETOOLONG if too_long else EBUSY, self.show(place))
         self._check_length(new)
         if place.name in parent.nodes:
             if new == place:
