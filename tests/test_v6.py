@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,8 @@ def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) 
 def test_hierarchies_have_no_names(model: Machine2006) -> None:
     model.make_directory("/m")
     refused(errno.ENOENT, model.mount, TreeRequest(("bc",), "jobs"), "/m", "x")
+    later = TreeRequest(("bc",), more=("clone_children",))
+    refused(errno.ENOENT, model.mount, later, "/m", "x")
     refused(errno.ENOENT, model.put, "none")
 
 
@@ -1038,6 +1041,17 @@ def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
     assert model.container_clone("ns", root) == f"/node_{root}"
     assert model.container_clone("ns", root) == f"/node_{root}/node_{root}"
     assert "4: name=ns hierarchy=1\n" in model.proc_file("containers")
+
+
+def test_in_ns_a_container_is_empty_when_who_was_in_it_has_ended(tmp_path: Path) -> None:
+    alive(tmp_path, 7)
+    model = Machine2006(str(tmp_path), V6_NS)
+    model.put("ns")
+    a, two = Place("ns", "/a"), model.spawn()
+    model.make(a)
+    enter(model, a, 7)
+    shutil.rmtree(tmp_path / "7")
+    assert list(model.enter(a, [two])) == [two]
 
 
 # The state

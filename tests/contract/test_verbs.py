@@ -144,6 +144,12 @@ def test_a_new_cpuset_has_some_flags_of_its_parent_and_no_lists(cpuset: Top) -> 
     assert read(cpuset, "/b", "cpuset.cpus") == read(cpuset, "/b", "cpuset.mems") == ""
 
 
+def test_a_list_may_be_longer_than_what_it_says(cpuset: Top) -> None:
+    """Up to 100 bytes, and six for every CPU that the kernel was built for (cpuset.c)."""
+    write(cpuset, "", "cpuset.cpus", ",".join("0" * 60))
+    assert read(cpuset, "", "cpuset.cpus") == "0"
+
+
 def test_clone_children_copies_lists_where_no_sibling_is_exclusive(cpuset: Top) -> None:
     write(cpuset, "", "cgroup.clone_children", "1")
     make(cpuset, "/b", "/b/c")
