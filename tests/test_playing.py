@@ -127,6 +127,41 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     refused(errno.ESRCH, model.reap, task)
 
 
+def test_who_lives_keeps_the_cpus_when_a_zombie_is_no_more(model: Model) -> None:
+    model.stage.waited = False
+    task = model.spawn()
+    enter(model, task, CPUSET)
+    child = model.fork(task)
+    model.exit(child)
+    model.reap(child)
+    refused(errno.ENOSPC, model.write, Place(CPUSET, "/a"), "cpuset.cpus", "\n")
+
+
+def test_a_zombie_does_not_stand_still(model: Model) -> None:
+    """Its process ends with the last of the other threads, frozen though its container is."""
+    model.stage.waited = False
+    leader = model.spawn()
+    thread = model.thread(leader)
+    enter(model, leader, FREEZER)
+    model.exit(leader, thread=True)
+    model.write(Place(FREEZER, "/a"), "freezer.state", "FROZEN")
+    model.exit(thread)
+    model.reap(leader)
+    model.write(Place(FREEZER, "/a"), "freezer.state", "THAWED")
+    assert inside(model, FREEZER) == inside(model, FREEZER, "/") == []
+
+
+def test_a_fork_that_is_refused_above_shows_in_the_peak_below(model: Model) -> None:
+    """kernel/cgroup/pids.c, pids_try_charge(): the way up is not taken back for the peak."""
+    a, task = Place(PIDS, "/a"), model.spawn()
+    model.make(a.child("b"))
+    model.write(a.child("b"), "tasks", str(task))
+    model.write(a, "pids.max", "1")
+    refused(errno.EAGAIN, model.fork, task)
+    peaks = [model.read(place, "pids.peak") for place in (a, a.child("b"))]
+    assert peaks == ["1\n", "2\n"]
+
+
 def test_a_zombie_may_use_what_is_above_a_cpuset_that_was_emptied(model: Model) -> None:
     """Tried on Linux 6.18: guarantee_online_cpus()."""
     model.stage.waited = False
@@ -260,6 +295,19 @@ def test_cpus_that_go_take_their_numbers_along(model: Model) -> None:
     assert model.read(Place(CPUSET), "cpuset.cpus") == "2,600\n"
     for cpu, number in ((601, errno.ERANGE), (599, errno.EINVAL)):
         refused(number, model.write, a, "cpuset.cpus", str(cpu))
+    model.plug(frozenset({2}), frozenset({0, 5000}))
+    for node, number in ((5001, errno.ERANGE), (4999, errno.EINVAL)):
+        refused(number, model.write, a, "cpuset.mems", str(node))
+
+
+def test_the_old_file_system_of_cpusets_has_bare_names_beside_other_hierarchies(
+    tmp_path: Path,
+) -> None:
+    model = Model(proc=Proc(str(tmp_path)))
+    mount(model, "/cg", "cpuacct")
+    model.make_directory("/dev/cpuset")
+    model.mount_cpuset("/dev/cpuset")
+    assert model.show(Place(CPUSET), "cpuset.cpus") == "/dev/cpuset/cpus"
     for cpus, nodes in (([], [0]), ([0], [])):
         refused(errno.EINVAL, model.plug, frozenset(cpus), frozenset(nodes))
 

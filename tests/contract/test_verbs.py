@@ -197,6 +197,17 @@ def test_the_name_of_a_root_is_looked_up_where_it_is_mounted(pcont: Pcont, name:
     pcont.ok("umount", name)
 
 
+def test_a_path_has_4095_bytes_at_the_most(pcont: Pcont, name: str) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name)
+    backend, root = pcont.backend(), Place(f"name={name}")
+    longest = root.child("x" * (4095 - len(f"{backend.show(root)}/")))
+    with backend.turn():
+        refused(errno.ENAMETOOLONG, backend.make, root.child(f"{longest.name}x"))
+        backend.make(longest)
+        backend.remove(longest)
+    pcont.ok("umount", name)
+
+
 @every_controller
 def test_tasks_keep_a_container_until_they_have_gone(
     top: Top, controller: str, start: Callable[..., int]

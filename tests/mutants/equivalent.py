@@ -19,6 +19,15 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "nd (not charged.held) and tree",
     ): "Node.check_delete() asks again: this saves the way through the tree",
     (
+        "pcont.backend_model",
+        "ModelTree.spelled",
+        "self.bare and file in self.rows",
+        "self.bare",
+    ): "a file that is not there is only called so in the message of its refusal",
+    (
+        *("pcont.subsys.freezer", "TABLE.PARENT", "0", "1"),
+    ): "what is read is derived from the states above",
+    (
         *("pcont.backend_model", "Model.spawn", "0", "1"),
     ): "when a played task has begun is never looked at",
     (
