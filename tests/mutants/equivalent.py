@@ -28,6 +28,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.subsys.freezer", "TABLE.PARENT", "0", "1"),
     ): "what is read is derived from the states above",
     (
+        "pcont.backend_model",
+        "Model._close",
+        "charged and (not charged.held) and tree and (AUTO_DELETE in tree.",
+        "charged and tree and (AUTO_DELETE in tree.",
+    ): "Node.check_delete() asks again whether files are held: this saves the way through the tree",
+    (
         *("pcont.backend_model", "Model.spawn", "0", "1"),
     ): "when a played task has begun is never looked at",
     (
