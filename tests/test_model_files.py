@@ -151,3 +151,10 @@ def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> No
         stored.close_file(file, task)
         stored.close_file(file, other)
     assert account(StoredModel(state), A) == (1, 2, 0)
+
+
+def test_numfiles_is_bound_where_it_was_started(model: Model) -> None:
+    assert model.meter.is_bound("numfiles", ROOT)
+    assert not model.meter.is_bound("numtasks", ROOT)
+    model.meter.stop("numfiles", ROOT)
+    assert not model.meter.is_bound("numfiles", ROOT)

@@ -343,3 +343,9 @@ def test_what_is_played_is_there_in_the_next_command(tmp_path: Path) -> None:
     assert model.task(thread).name == "httpd"
     assert model.read(a, "pids.events") == "max 1\n"
     assert model.spawn() == gone + 1
+
+
+def test_nothing_is_unpinned_twice(model: Model) -> None:
+    model.pin("box", model.spawn(), ["net"])
+    model.unpin("box")
+    refused(errno.ENOENT, model.unpin, "box")
