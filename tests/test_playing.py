@@ -349,3 +349,14 @@ def test_nothing_is_unpinned_twice(model: Model) -> None:
     model.pin("box", model.spawn(), ["net"])
     model.unpin("box")
     refused(errno.ENOENT, model.unpin, "box")
+
+
+def test_without_an_agent_nobody_is_told(model: Model) -> None:
+    model.write(Place(PIDS, "/a"), "notify_on_release", "1")
+    for agents in ([], ["/agent"]):
+        for agent in agents:
+            model.write(Place(PIDS), "release_agent", agent)
+        task = model.spawn()
+        enter(model, task, PIDS)
+        model.exit(task)
+        assert model.notified == [(agent, "/a") for agent in agents]
