@@ -36,6 +36,14 @@ class Route:
     target: Place
 
 
+# The way somebody came, his id, and the clock tick at which he began; None where he has ended.
+Came = tuple[Route, int, int | None]
+
+
+def _has_ended(came: Came) -> bool:
+    return came[2] is None
+
+
 @dataclass
 class Drained(Fact):
     """Which containers were emptied into which, and who was in the latter already.
@@ -61,22 +69,27 @@ class Drained(Fact):
         self.starts.update(more["starts"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        there = once(partial(self._there, backend))
+        there = once(partial(self._there, backend), again=_has_ended)
 
-        def news() -> Iterator[tuple[Route, int, int]]:
-            return fresh(there())
+        def news() -> Iterator[Came]:
+            living = False
+            for came in fresh(there()):
+                living = living or not _has_ended(came)
+                yield came
+            if not living:
+                time.sleep(PAUSE)  # those who are to end need the CPU, too
 
         with ahead():
-            for route, task, start in rounds(news, f"put back all of {self.what}", PATIENCE_BACK):
-                if start >= 0:
-                    yield partial(_put_back, backend, route, task)
+            for came in rounds(news, f"put back all of {self.what}", PATIENCE_BACK):
+                if not _has_ended(came):
+                    yield partial(_put_back, backend, came[0], came[1])
 
-    def _there(self, backend: Backend) -> Iterator[tuple[Route, int, int]]:
+    def _there(self, backend: Backend) -> Iterator[Came]:
         """Who of ours is at a target, and since when; the tree that was emptied last comes first.
 
         A storm has the same ids again within seconds: they are others. Whoever has ended, or is
-        about to, is news each time (since a moment before all others): he cannot be moved, may have
-        left children, and is in the way of what becomes of the container.
+        about to, is news each time (since None): he cannot be moved, may have left children, and is
+        in the way of what becomes of the container.
         """
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
@@ -84,14 +97,10 @@ class Drained(Fact):
         }
         everybody = set().union(*came.values())
         ours = everybody if self.alone else self._ours(backend, everybody)
-        living = 0
         for route, tasks in came.items():
             for task in sorted(tasks & ours, reverse=True):
                 known = look(backend, task)
-                living += known is not None
-                yield route, task, known.start if known else -time.monotonic_ns()
-        if everybody and not living:
-            time.sleep(PAUSE)  # they need the CPU that this would take from them
+                yield route, task, known.start if known else None
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""

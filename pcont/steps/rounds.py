@@ -68,13 +68,20 @@ def ahead() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
-def once(find: Callable[[], Iterable[Known]]) -> Callable[[], Iterator[Known]]:
-    """A way to find each only once: for what is not tried again where it could not be done."""
+def once(
+    find: Callable[[], Iterable[Known]], again: Callable[[Known], bool] = lambda one: False
+) -> Callable[[], Iterator[Known]]:
+    """A way to find each only once: for what is not tried again where it could not be done.
+
+    `again`: who is found each time all the same.
+    """
     seen: set[Known] = set()
 
     def news() -> Iterator[Known]:
         for one in find():
-            if one not in seen:
+            if again(one):
+                yield one
+            elif one not in seen:
                 seen.add(one)
                 yield one
 
