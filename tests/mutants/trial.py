@@ -106,9 +106,8 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 class _Listener:
     """What pytest tells: the order is ours, and the first failure is kept."""
 
-    longest = LONGEST
-
-    def __init__(self, order: Sequence[str]) -> None:
+    def __init__(self, order: Sequence[str], longest: int = LONGEST) -> None:
+        self.longest = longest
         self.order = {name: number for number, name in enumerate(order)}
         self.failed = ""
         self.seconds: dict[str, float] = defaultdict(float)
@@ -127,12 +126,6 @@ class _Listener:
         self.seconds[report.nodeid] += report.duration
         if report.failed and not self.failed:
             self.failed = report.nodeid
-
-
-class _Walker(_Listener):
-    """The same, of tests that change the kernel."""
-
-    longest = LONGEST_WALK
 
 
 class _Tracer(_Listener):
@@ -205,7 +198,7 @@ def _try(change: Change, order: Sequence[str]) -> dict[str, Any]:
 
 def _walked() -> str:
     """The walk that finds a difference, if one does."""
-    walker = _Walker([])
+    walker = _Listener([], LONGEST_WALK)
     # As an exception: whatever it takes, the kernel is put back as it was.
     signal.signal(signal.SIGALRM, _too_long)
     pytest.main(list(WALKING), plugins=[walker])
