@@ -251,6 +251,14 @@ def test_work_is_charged_at_once_where_the_task_is() -> None:
     refused(errno.EINVAL, model.work, task, 1, 0, 0)
 
 
+def test_ticks_are_whole_hundredths_of_a_second() -> None:
+    model = Model()
+    mount(model, "/cg", "cpuacct")
+    task = model.spawn()
+    model.work(task, 100_000_000_000, 19_999_999)
+    assert model.read(Place("cpuacct"), "cpuacct.stat") == "user 10000\nsystem 1\n"
+
+
 def test_live_tasks_do_as_they_like() -> None:
     model = Model()
     for call in (model.fork, model.thread, model.exit):
@@ -349,6 +357,12 @@ def test_nothing_is_unpinned_twice(model: Model) -> None:
     model.pin("box", model.spawn(), ["net"])
     model.unpin("box")
     refused(errno.ENOENT, model.unpin, "box")
+
+
+def test_a_name_is_pinned_once(model: Model) -> None:
+    model.pin("box", model.spawn(), ["net"])
+    refused(errno.EEXIST, model.pin, "box", model.spawn(), ["uts"])
+    assert list(model.pins()["box"]) == ["net"]
 
 
 def test_without_an_agent_nobody_is_told(model: Model) -> None:

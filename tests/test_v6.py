@@ -671,6 +671,19 @@ def test_auto_delete_goes_up_as_far_as_it_is_set_and_after_the_agent(model: Mach
     assert model.notified == [("/agent", "/a/b")]
 
 
+def test_auto_delete_waits_for_the_containers_below(model: Machine2006) -> None:
+    model.put("cpuacct")
+    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.spawn()
+    model.make(a)
+    model.make(a.child("b"))
+    model.write(a, "auto_delete", "1")
+    enter(model, a, task)
+    enter(model, root, task)
+    assert model.children(root) == ["a"]
+    model.remove(a.child("b"))
+    assert model.children(root) == []
+
+
 def test_auto_delete_waits_for_nobody_who_was_killed(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model, root, a = Machine2006(str(tmp_path)), Place("cpuacct"), Place("cpuacct", "/a")

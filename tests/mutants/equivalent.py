@@ -69,4 +69,10 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "FLAG, v6=name, writable=True, default=0, **more)",
         "FLAG, v6=name, writable=True, **more)",
     ): FLAG,
+    (
+        "pcont.subsys.core",
+        "TABLE.'notify_on_release'",
+        "s gone', FLAG, writable=True, default=0, passed_on=True)",
+        "s gone', FLAG, writable=True, passed_on=True)",
+    ): FLAG,
 }
