@@ -17,14 +17,13 @@ from pcont.records import Outcome
 from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import ahead, once, rounds
-from pcont.steps.who import PROCESSES, descendants, lives, same, tasks_in
+from pcont.steps.rounds import Came, ahead, back, rounds
+from pcont.steps.who import PROCESSES, descendants, lives, same, since, tasks_in
 from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.
 PATIENCE = 30.0
-PATIENCE_BACK = 60.0
 
 STOP_OR_FREEZE = (
     "stop it first (kill -STOP), or give it a container with the freezer, and move that"
@@ -71,27 +70,42 @@ class Entered(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        ours = once(partial(self._ours, backend))
-        for task in rounds(ours, f"put back all that {self.what} has started", PATIENCE_BACK):
-            origin = self.origins.get(task, self._shared)
+        doing = f"put back all that {self.what} has started"
+        for came in back(partial(self._ours, backend), doing):
             for place in reversed(self.places):
-                yield partial(self._put_back, backend, task, place, origin)
-            yield partial(self._put_back_affinity, backend, task, origin)
+                yield partial(self._put_back, backend, came, place)
+            yield partial(self._put_back_affinity, backend, came)
 
-    def _ours(self, backend: Backend) -> Iterator[int]:
-        """Who was moved; then what they had started, now that what they start is back, too."""
-        yield from sorted(self.origins)
-        yield from sorted(self.started(backend) if self.origins else ())
+    def _ours(self, backend: Backend) -> Iterator[Came[None]]:
+        """Who was moved; then what they had started, now that what they start is back, too.
 
-    def _put_back(self, backend: Backend, task: int, place: Place, origin: Origin) -> None:
+        Last those who are ending where nobody was: they are in the way there, whoever they are.
+        """
+        for task, origin in sorted(self.origins.items()):
+            if same(backend, task, origin.start):
+                yield Came(None, task, origin.start)
+        started = self.started(backend) if self.origins else []
+        for task in sorted(started):
+            yield Came(None, task, since(backend, task))
+        alone = [place for place in self.places if not (place.is_root or self.before[place])]
+        for task in sorted(set().union(*(tasks_in(backend, place) for place in alone))):
+            if not lives(backend, task):
+                yield Came(None, task, None)
+
+    def _put_back(self, backend: Backend, came: Came[None], place: Place) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
-        path = origin.paths[place.tree]
-        if self.same(backend, task) and backend.membership(task).get(place.tree) != path:
-            backend.write(Place(place.tree, path), "tasks", str(task))
+        path = self._origin(came).paths[place.tree]
+        if _is_there(backend, came) and backend.membership(came.task).get(place.tree) != path:
+            backend.write(Place(place.tree, path), "tasks", str(came.task))
 
-    def _put_back_affinity(self, backend: Backend, task: int, origin: Origin) -> None:
-        if self.same(backend, task) and backend.affinity(task) != origin.affinity:
-            backend.set_affinity(task, origin.affinity)
+    def _put_back_affinity(self, backend: Backend, came: Came[None]) -> None:
+        affinity = self._origin(came).affinity
+        if _is_there(backend, came) and backend.affinity(came.task) != affinity:
+            backend.set_affinity(came.task, affinity)
+
+    def _origin(self, came: Came[None]) -> Origin:
+        origin = self.origins.get(came.task)
+        return origin if origin and origin.start == came.start else self._shared
 
     def same(self, backend: Backend, task: int) -> bool:
         """Whether the id still belongs to the task that it belonged to."""
@@ -104,8 +118,9 @@ class Entered(Fact):
         Others start tasks there at the same time, in the root of a tree anybody does.
         """
         inside = {place: tasks_in(backend, place) for place in self.places}
-        came = set().union(*inside.values()) - set(self.origins).union(*self.before.values())
-        found = descendants(backend, came, [one for one in self.origins if self.same(backend, one)])
+        known = {one for one, origin in self.origins.items() if same(backend, one, origin.start)}
+        came = set().union(*inside.values()) - known.union(*self.before.values())
+        found = descendants(backend, came, known)
         return [*found, *self._orphans(backend, came - set(found), inside)]
 
     def _orphans(
@@ -132,6 +147,10 @@ class Entered(Fact):
     def _shared(self) -> Origin:
         """The origin of the leader; of another one, where it ended before it could move."""
         return self.origins.get(self.leader) or next(iter(self.origins.values()))
+
+
+def _is_there(backend: Backend, came: Came[None]) -> bool:
+    return since(backend, came.task) == came.start
 
 
 @dataclass
@@ -242,7 +261,7 @@ class Enter(Step):
         return []
 
     def _remember(self, backend: Backend, memory: Memory, entered: Entered, task: int) -> None:
-        if task in entered.origins:
+        if task in entered.origins and entered.same(backend, task):
             return
         found = {}
         for one in self._threads(backend, task):

@@ -17,13 +17,11 @@ from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.freezing import frozen, told_frozen
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import STOP_THEM, ahead, fresh, once, rounds
+from pcont.steps.rounds import STOP_THEM, Came, ahead, back, fresh, rounds
 from pcont.steps.settings import Affinities
-from pcont.steps.who import descendants, look, same, starts, tasks_in
+from pcont.steps.who import descendants, look, put, same, since, starts, tasks_in
 
 PATIENCE = 20.0  # for one tree
-PATIENCE_BACK = 60.0
-PAUSE = 0.001
 
 INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
 
@@ -34,14 +32,6 @@ class Route:
 
     source: Place
     target: Place
-
-
-# The way somebody came, his id, and the clock tick at which he began; None where he has ended.
-Came = tuple[Route, int, int | None]
-
-
-def _has_ended(came: Came) -> bool:
-    return came[2] is None
 
 
 @dataclass
@@ -69,28 +59,11 @@ class Drained(Fact):
         self.starts.update(more["starts"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        there = once(partial(self._there, backend), again=_has_ended)
+        for came in back(partial(self._there, backend), f"put back all of {self.what}"):
+            yield partial(put, backend, came.where.source, [came.task])
 
-        def news() -> Iterator[Came]:
-            living = False
-            for came in fresh(there()):
-                living = living or not _has_ended(came)
-                yield came
-            if not living:
-                time.sleep(PAUSE)  # those who are to end need the CPU, too
-
-        with ahead():
-            for came in rounds(news, f"put back all of {self.what}", PATIENCE_BACK):
-                if not _has_ended(came):
-                    yield partial(_put_back, backend, came[0], came[1])
-
-    def _there(self, backend: Backend) -> Iterator[Came]:
-        """Who of ours is at a target, and since when; the tree that was emptied last comes first.
-
-        A storm has the same ids again within seconds: they are others. Whoever has ended, or is
-        about to, is news each time (since None): he cannot be moved, may have left children, and is
-        in the way of what becomes of the container.
-        """
+    def _there(self, backend: Backend) -> Iterator[Came[Route]]:
+        """Who of ours is at a target; the tree that was emptied last comes first."""
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
             for route in reversed(self.routes)
@@ -99,8 +72,7 @@ class Drained(Fact):
         ours = everybody if self.alone else self._ours(backend, everybody)
         for route, tasks in came.items():
             for task in sorted(tasks & ours, reverse=True):
-                known = look(backend, task)
-                yield route, task, known.start if known else None
+                yield Came(route, task, since(backend, task))
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
@@ -108,11 +80,6 @@ class Drained(Fact):
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
         sure = moved | (left & came)
         return sure | set(descendants(backend, came, sure))
-
-
-def _put_back(backend: Backend, route: Route, task: int) -> None:
-    for _ in backend.enter(route.source, [task]):
-        pass
 
 
 @dataclass

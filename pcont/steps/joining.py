@@ -16,9 +16,9 @@ from pcont.backend import Backend, Place
 from pcont.errors import PcontError
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import once, rounds
+from pcont.steps.rounds import Came, back, fresh, rounds
 from pcont.steps.settings import Affinities
-from pcont.steps.who import descendants, look, same, starts, tasks_in
+from pcont.steps.who import descendants, look, put, same, since, starts, tasks_in
 
 PATIENCE = 60.0
 
@@ -51,18 +51,17 @@ class Outside(Fact):
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        came = once(partial(self._came, backend))
-        for mirror, task in rounds(came, f"put back {self.what}", PATIENCE):
-            origin = Place(mirror.tree, self._origin(backend, task))
-            yield partial(_enter, backend, origin, [task])
+        for came in back(partial(self._came, backend), f"put back {self.what}"):
+            origin = Place(came.where.tree, self._origin(backend, came.task))
+            yield partial(put, backend, origin, [came.task])
 
-    def _came(self, backend: Backend) -> Iterator[tuple[Place, int]]:
+    def _came(self, backend: Backend) -> Iterator[Came[Place]]:
         for pair in self.pairs:
             others = self.before[pair.mirror]
             tasks = tasks_in(backend, pair.mirror) - others
             tasks -= set(descendants(backend, tasks, others)) if others else set()
             for task in sorted(tasks):
-                yield pair.mirror, task
+                yield Came(pair.mirror, task, since(backend, task))
 
     def _origin(self, backend: Backend, task: int) -> str:
         """Where it was, or where the one was that started it."""
@@ -100,9 +99,9 @@ class Join(Step):
         lacking = partial(_lacking, backend, self.pairs)
         for mirror, tasks in rounds(lacking, self.doing, PATIENCE):
             memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
-            _enter(backend, mirror, self._noted(mirror, tasks))
+            put(backend, mirror, self._noted(mirror, fresh(tasks)))
 
-    def _noted(self, mirror: Place, tasks: Sequence[int]) -> Iterator[int]:
+    def _noted(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
         for task in tasks:
             self.at = (mirror, task)
             yield task
@@ -131,15 +130,14 @@ class Inside(Fact):
     def restore(self, backend: Backend) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if same(backend, task, start)]
-            yield partial(_enter, backend, mirror, there)
-        lacking = once(partial(self._lacking, backend))
-        for mirror, task in rounds(lacking, f"put back {self.what}", PATIENCE):
-            yield partial(_enter, backend, mirror, [task])
+            yield partial(put, backend, mirror, there)
+        for came in back(partial(self._outside, backend), f"put back {self.what}"):
+            yield partial(put, backend, came.where, [came.task])
 
-    def _lacking(self, backend: Backend) -> Iterator[tuple[Place, int]]:
+    def _outside(self, backend: Backend) -> Iterator[Came[Place]]:
         for mirror, tasks in _lacking(backend, self.pairs):
             for task in tasks:
-                yield mirror, task
+                yield Came(mirror, task, since(backend, task))
 
 
 @dataclass
@@ -172,7 +170,7 @@ class Leave(Step):
         strays = {place: starts(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.keep(Inside(list(self.pairs), strays))
         for tasks in rounds(partial(self._there, backend), self.doing, PATIENCE):
-            _enter(backend, self.refuge, tasks)
+            put(backend, self.refuge, fresh(tasks))
 
     def _there(self, backend: Backend) -> Iterator[list[int]]:
         for place in self._places:
@@ -204,8 +202,3 @@ def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, tup
             if path != "/":
                 found[task] = (backend.task(task).start, path)
     return found
-
-
-def _enter(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
-    for _ in backend.enter(place, tasks):
-        pass

@@ -1,22 +1,25 @@
-"""Looking again and again for whoever has to move, until nobody is found."""
+"""Looking again and again for whoever has to move, there or back, until nobody is found."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from pcont import signals
 from pcont.errors import LimitReached
 
 Found = TypeVar("Found")
-Known = TypeVar("Known", bound=Hashable)
+Where = TypeVar("Where")
 
 FIRST = -20  # the highest of the priorities that nice(2) sets
 # In so many seconds no machine starts as many tasks as there are ids before one is used again.
 FRESH = 0.02
+PATIENCE_BACK = 60.0
+PAUSE = 0.001
 
 STOP_THEM = "stop them first (kill -STOP), and go on with them afterwards (kill -CONT)"
 
@@ -68,21 +71,38 @@ def ahead() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
-def once(
-    find: Callable[[], Iterable[Known]], again: Callable[[Known], bool] = lambda one: False
-) -> Callable[[], Iterator[Known]]:
-    """A way to find each only once: for what is not tried again where it could not be done.
+@dataclass(frozen=True)
+class Came(Generic[Where]):
+    """Somebody who is to go back from where he came to.
 
-    `again`: who is found each time all the same.
+    `start`: the clock tick at which he began, of which those are told apart who get the same id
+    one after the other. None: he has ended, or is about to, and cannot be moved any more; but he
+    may have left children, and what he is in cannot be removed before he has gone.
     """
-    seen: set[Known] = set()
 
-    def news() -> Iterator[Known]:
-        for one in find():
-            if again(one):
-                yield one
-            elif one not in seen:
-                seen.add(one)
-                yield one
+    where: Where
+    task: int
+    start: int | None
 
-    return news
+
+def back(find: Callable[[], Iterable[Came[Where]]], doing: str) -> Iterator[Came[Where]]:
+    """All who are to go back, each once, until nobody is found, nor anybody who is ending.
+
+    Raises LimitReached where that takes too long.
+    """
+    tried: set[Came[Where]] = set()
+
+    def news() -> Iterator[Came[Where]]:
+        living = False
+        for one in fresh(one for one in find() if one not in tried):
+            if one.start is not None:
+                tried.add(one)
+                living = True
+            yield one
+        if not living:
+            time.sleep(PAUSE)  # those who are to end need the CPU, too
+
+    with ahead():
+        for one in rounds(news, doing, PATIENCE_BACK):
+            if one.start is not None:
+                yield one

@@ -1,4 +1,4 @@
-"""Who is in a container, and whether somebody is still who he was when his id was noted."""
+"""Who is in a container, who comes there, and whether an id is still that of whom it was."""
 
 from __future__ import annotations
 
@@ -55,9 +55,21 @@ def same(backend: Backend, task: int, start: int) -> bool:
     return known is not None and known.start == start
 
 
+def since(backend: Backend, task: int) -> int | None:
+    """The clock tick since which it is there; None where it has ended, or is about to."""
+    known = look(backend, task)
+    return known.start if known else None
+
+
 def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
     """The clock tick at which each of them began that is there."""
     return {task: known.start for task in tasks if (known := look(backend, task))}
+
+
+def put(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+    """Write them all into a container, one by one; who has ended meanwhile does not matter."""
+    for _ in backend.enter(place, tasks):
+        pass
 
 
 def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> list[int]:

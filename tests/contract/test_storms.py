@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
-from pcont.steps import drain
+from pcont.backend import Place, exists
+from pcont.steps import drain, joining, rounds
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
 from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
@@ -108,13 +110,39 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
     monkeypatch.setattr(drain, "PATIENCE", 0.3)
-    monkeypatch.setattr(drain, "PATIENCE_BACK", 600.0)
+    monkeypatch.setattr(rounds, "PATIENCE_BACK", 600.0)
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert "NOT PUT BACK" not in result.out + result.err, result
         gone, there = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         assert place.is_empty(gone)
         assert place.census(storm.paths(), gone, there) == everybody(storm.width)
+
+
+@pytest.mark.parametrize("verb", ["bind", "unbind"])
+@pytest.mark.parametrize("number", range(MOVES))
+@pytest.mark.usefixtures("busy")
+def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
+    kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+) -> None:
+    """What was made there has gone, though somebody was ending in it when it was given up."""
+    monkeypatch.setattr(joining, "PATIENCE", 0.3)
+    monkeypatch.setattr(rounds, "PATIENCE_BACK", 600.0)
+    with trees(named=1) as place, contextlib.ExitStack() as stack:
+        words = (place.selector, "pids")
+        mirror, home = Place("pids", f"/{place.name}"), f"/{place.name}/a"
+        if verb == "unbind":
+            kernel.ok("bind", *words)
+        with place.load(Storm(400), "/a") as storm:
+            result = kernel(verb, *words, *["--yes"] * (verb == "unbind"))
+            bound = (verb == "bind") == (result.status == 0)
+            if bound:
+                stack.callback(kernel.ok, "unbind", *words, "--yes")
+            assert result.status in (0, 8), result.err
+            assert "NOT PUT BACK" not in result.err, result.err
+            assert exists(kernel.backend(), mirror) == bound
+            found = [one and (one[place.trees[0]], one["pids"]) for one in storm.paths()]
+            assert Counter(found) == {(home, home if bound else "/"): storm.width}
 
 
 TREES = pytest.mark.parametrize(
