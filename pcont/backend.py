@@ -498,7 +498,10 @@ class Backend(Protocol):
         """What is known of a task; ESRCH where there is none."""
 
     def membership(self, task: int) -> dict[str, str]:
-        """The container of a task in every tree, by the tree's id; ESRCH where there is no task."""
+        """The container of a task in every tree, by the tree's id; ESRCH where there is no task.
+
+        The root of each for a task that is ending.
+        """
 
     def threads(self, pid: int) -> list[int]:
         """The ids of all threads of the process that the task belongs to; ESRCH if none."""

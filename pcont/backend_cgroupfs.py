@@ -275,7 +275,13 @@ class Cgroupfs:
     def membership(self, task: int) -> dict[str, str]:
         text = self.proc.of(task, "cgroup")
         rows = [row for row in procfs.memberships(text) if row[0]]
-        return {tree: self._without_mark(tree, path) for _, tree, path in rows}
+        found = {tree: self._without_mark(tree, path) for _, tree, path in rows}
+        roots = sum(path == "/" for path in found.values())
+        # Who ends while the kernel writes the lines has left the rest of them only
+        # (proc_cgroup_show() asks for PF_EXITING line by line).
+        if 0 < roots < len(found) and self.proc.task(task).gone:
+            return dict.fromkeys(found, "/")
+        return found
 
     def threads(self, pid: int) -> list[int]:
         return self.proc.threads(pid)

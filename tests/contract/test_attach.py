@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -92,6 +93,35 @@ def test_a_process_that_is_ending_is_not_said_to_have_moved(kernel: Pcont, name:
         assert kernel.paths(pid)[f"name={name}"] == "/"
     kernel.ok("rm", f"{name}:/a")
     kernel.ok("umount", name)
+
+
+ENDINGS = 400
+
+
+@pytest.mark.kernel
+def test_a_task_that_ends_leaves_all_hierarchies_at_once(kernel: Pcont, name: str) -> None:
+    """The kernel shows it halfway to whoever looks at the right moment, which is rare."""
+    names = [f"{name}-{number}" for number in range(4)]
+    for one in names:
+        kernel.ok("mount", "-o", "none", "--name", one)
+        kernel.ok("create", f"{one}:/a")
+    backend, seen = kernel.backend(), Counter[frozenset[str]]()
+    for _ in range(ENDINGS):
+        begin, beginning = os.pipe()
+        with subprocess.Popen(["sh", "-c", "read word"], stdin=begin) as process:
+            os.close(begin)
+            for one in names:
+                backend.write(Place(f"name={one}", "/a"), "tasks", str(process.pid))
+            os.close(beginning)
+            paths = {"/a"}
+            while paths != {"/"}:
+                there = backend.membership(process.pid)
+                paths = {there[f"name={one}"] for one in names}
+                seen[frozenset(paths)] += 1
+    for one in names:
+        kernel.ok("rm", f"{one}:/a")
+        kernel.ok("umount", one)
+    assert seen.keys() == {frozenset({"/a"}), frozenset({"/"})}, seen
 
 
 def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable[..., int]) -> None:
