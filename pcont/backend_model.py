@@ -1252,8 +1252,8 @@ class Model:
     def _set_parameter(self, row: ControlFile, text: str) -> None:
         subsystem = row.name.partition(".")[0]
         try:
-            wanted = row.type.parse(text.removesuffix("\n"))
-        except (ValueError, OverflowError) as err:
+            wanted = row.type.parse(text)
+        except ValueError as err:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), row.name) from err
         root = self._holding(subsystem)[0].root
         there = sum(1 for pid in self.stage.processes() for _ in self._threads_of(pid))

@@ -347,16 +347,6 @@ def test_a_name_that_a_container_has_is_no_file(model: Model) -> None:
     refused(errno.EISDIR, lambda: model.write(A, "freezer.state", "x"))
 
 
-def test_no_more_is_written_than_a_file_takes(model: Model) -> None:
-    """kernfs: a page, and for lists what NR_CPUS and MAX_NUMNODES of them take."""
-    for file in ("notify_on_release", "tasks", "cpuacct.stat"):
-        refused_text(errno.EINVAL, model, A, file, "x" * 4096)
-        refused_text(errno.E2BIG, model, A, file, "x" * 4097)
-    refused_text(errno.E2BIG, model, ROOT, "release_agent", "x" * 4096)
-    model.write(A, "cpuset.mems", "0," * 3121)
-    refused_text(errno.E2BIG, model, A, "cpuset.mems", "0," * 3123)
-
-
 def test_a_text_ends_at_its_first_nul(model: Model) -> None:
     model.write(A, "cpuset.cpus", "0\0junk")
     assert model.read(A, "cpuset.cpus") == "0\n"

@@ -105,6 +105,29 @@ def test_what_a_task_that_has_ended_held_is_closed(model: Model, task: int, othe
     refused(ESRCH, model.open_file, task)
 
 
+def test_what_a_process_held_that_ended_by_itself_is_closed_when_it_is_seen(model: Model) -> None:
+    """Whoever looks at the charges sees it, and whoever would close a file of his."""
+    files, ended = [], []
+    for _ in range(2):
+        with subprocess.Popen(["sleep", "600"]) as process:
+            model.write(A, "tasks", str(process.pid))
+            files.append(model.open_file(process.pid))
+            ended.append(process.pid)
+            process.kill()
+    refused(EBADF, model.close_file, files[1], ended[1])
+    assert account(model, A) == (0, 1, 0)
+
+
+def test_what_has_stopped_twice_has_stopped_and_files_are_counted_still(
+    model: Model, task: int
+) -> None:
+    model.meter.start("numtasks", ROOT)
+    model.open_file(task)
+    for _ in range(2):
+        model.meter.stop("numtasks", ROOT)
+        assert account(model, A) == (1, 1, 0)
+
+
 def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int) -> None:
     file = model.open_file(task)
     model.write(B, "tasks", str(task))

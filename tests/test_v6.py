@@ -899,6 +899,7 @@ def test_the_parameters_hold_for_the_machine_and_are_checked(model: Machine2006)
     for name in ("total_numtasks", "forkrate", "forkrate_interval"):
         refused(errno.EINVAL, model.module, f"numtasks.{name}", "0")
         refused(errno.EINVAL, model.module, f"numtasks.{name}", "x")
+        refused(errno.EINVAL, model.module, f"numtasks.{name}", "-1")
     assert model.module("numtasks.total_numtasks") == model.module("numtasks.forkrate")
     assert model.module("numtasks.forkrate_interval") == "1"
     refused(errno.ENOENT, model.module, "bc.total")
@@ -906,6 +907,18 @@ def test_the_parameters_hold_for_the_machine_and_are_checked(model: Machine2006)
         model.spawn()
     refused(errno.EINVAL, model.module, "numtasks.total_numtasks", "3")
     assert model.module("numtasks.total_numtasks", "4\n") == "4"
+
+
+def test_a_parameter_is_an_int_of_c(model: Machine2006) -> None:
+    name = "numtasks.forkrate"
+    for text, number in (
+        *(("0x1F\n", 31), ("017", 15), ("12 monkeys", 12)),
+        *((f"{1 << 64 | 5}", 5), (f"-{(1 << 64) - 5}", 5), ("2147483647", 2147483647)),
+    ):
+        assert model.module(name, text) == str(number)
+    for text in ("", "x", "08", "0x", "-", " 1", "2147483648", "-2147483648", "-2147483649"):
+        refused(errno.EINVAL, model.module, name, text)
+    assert model.module(name) == "2147483647"
 
 
 def test_forks_are_tested_though_numtasks_is_bound_nowhere(model: Machine2006) -> None:

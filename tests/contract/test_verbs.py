@@ -15,6 +15,7 @@ from pcont.backend import Place, TreeRequest, WriteRefused
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, Top, eventually, new_top, starts_empty
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
 NOBODY = 1 << 22  # the highest pid that a kernel can be told to give is one below
 
 # What each file of a new container reads.
@@ -311,6 +312,33 @@ def test_a_sign_is_no_part_of_what_has_none(top: Top) -> None:
 def test_a_level_takes_no_more_than_64_bits_with_its_sign(cpuset: Top) -> None:
     for text in ("9223372036854775808", "-9223372036854775809"):
         refused_text(errno.ERANGE, cpuset, "", "cpuset.sched_relax_domain_level", text)
+
+
+@every_controller
+def test_a_page_is_written_at_the_most(top: Top) -> None:
+    for file in ("notify_on_release", "tasks"):
+        refused_text(errno.EINVAL, top, "", file, "x" * PAGE)
+        refused_text(errno.E2BIG, top, "", file, "x" * (PAGE + 1))
+
+
+def test_lists_are_as_long_as_all_that_a_kernel_is_built_for(cpuset: Top) -> None:
+    machine = cpuset.pcont.backend().machine()
+    for file, all_of_them in (("cpus", machine.most_cpus), ("mems", machine.node_limit)):
+        most = 100 + 6 * all_of_them
+        write(cpuset, "", f"cpuset.{file}", "0," * (most // 2))
+        assert read(cpuset, "", f"cpuset.{file}") == "0"
+        refused_text(errno.EINVAL, cpuset, "", f"cpuset.{file}", "x" * most)
+        refused_text(errno.E2BIG, cpuset, "", f"cpuset.{file}", "x" * (most + 1))
+
+
+def test_the_longest_agent_has_4095_bytes(pcont: Pcont, name: str) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name)
+    backend, root = pcont.backend(), Place(f"name={name}")
+    with backend.turn():
+        backend.write(root, "release_agent", "x" * 4095)
+        refused(errno.E2BIG, backend.write, root, "release_agent", "y" * 4096)
+    assert backend.read(root, "release_agent") == "x" * 4095 + "\n"
+    pcont.ok("umount", name)
 
 
 def test_the_lists_of_the_root_are_fixed_whatever_is_written(cpuset: Top) -> None:

@@ -27,6 +27,19 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         *("pcont.subsys.freezer", "TABLE.PARENT", "0", "1"),
     ): "what is read is derived from the states above",
+    (*("pcont.subsys.freezer", "TABLE.SELF", "0", "1"),): "what is read is derived from the state",
+    (
+        "pcont.subsys.core",
+        "TABLE.'auto_delete'",
+        "s gone', FLAG, writable=True, default=0, kept=True)",
+        "s gone', FLAG, writable=True, kept=True)",
+    ): FLAG,
+    (
+        "pcont.backend_model",
+        "Node.check_delete",
+        "self.parent is None or not self.has(AUTO_DELETE) or (not self.value(AUTO_DELETE))",
+        "not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE)",
+    ): "no root has an auto_delete: this tells the reader, and the types",
     (
         "pcont.backend_model",
         "Model._close",

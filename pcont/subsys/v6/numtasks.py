@@ -33,7 +33,7 @@ from pcont.subsys.numtasks import (
     unused,
 )
 from pcont.subsys.v6.core import PAGE
-from pcont.subsys.v6.values import DECIMAL, less_than
+from pcont.subsys.v6.values import PARAMETER, less_than
 from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem
 from pcont.values import TEXT
 
@@ -166,7 +166,7 @@ def new_period(site: Modelled) -> None:
 
 
 def _parameter(name: str, help: str, default: int, **more: object) -> ControlFile:
-    return ControlFile(name, help, DECIMAL, writable=True, default=default, **more)  # type: ignore[arg-type]
+    return ControlFile(name, help, PARAMETER, writable=True, default=default, **more)  # type: ignore[arg-type]
 
 
 TABLE = Subsystem(

@@ -75,9 +75,37 @@ class _Decimal:
         return str(value)
 
 
+class _Parameter:
+    """An int of a module, as sysfs takes it: kernel/params.c, param_set_int() of that time.
+
+    0x and a leading 0 change the base, what follows the number does not count, and of more than 64
+    bits the lowest do.
+    """
+
+    takes = "a number of 32 bits"
+
+    def parse(self, text: str) -> int:
+        """Raises ValueError for what does not begin with a number, or with too high a one."""
+        found = re.match(r"(-?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
+        if not found:
+            raise ValueError(f"{text!r} does not begin with a number")
+        sign, *digits = found.groups()
+        bases = zip(digits, (16, 8, 10), strict=True)
+        number = next(int(some, base) for some, base in bases if some)
+        number = (-number if sign else number) % (1 << 64)
+        number -= (number >> 63) << 64
+        if not -1 << 31 <= number < 1 << 31:
+            raise ValueError(f"{number} takes more than 32 bits")
+        return number
+
+    def show(self, value: int) -> str:
+        return str(value)
+
+
 LENIENT_FLAG: Codec = _LenientFlag()
 VERBATIM: Codec = _Verbatim()
 DECIMAL: Codec = _Decimal()
+PARAMETER: Codec = _Parameter()
 
 
 def less_than(bytes: int) -> Callable[[Machine], int]:
