@@ -395,6 +395,7 @@ class Model:
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.uid = os.geteuid()
         self.directories: set[str] = set()
+        self.stacks: dict[str, list[ModelTree]] = {}  # what is mounted at a point, the upper last
         self.open: Counter[str] = Counter()  # files, by the point of the mount
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.next_number = 1
@@ -435,9 +436,14 @@ class Model:
 
     def trees(self) -> tuple[Tree, ...]:
         return tuple(
-            Tree(one.id, one.number, one.controllers, one.name, tuple(one.mounts))
+            Tree(one.id, one.number, one.controllers, one.name, tuple(self._uncovered(one)))
             for one in self.active
         )
+
+    def _uncovered(self, tree: ModelTree) -> list[Mount]:
+        """Where it can be reached: at each point the upper mount is."""
+        found = {one.point: one for one in tree.mounts if self.stacks[one.point][-1] is tree}
+        return list(found.values())
 
     def machine(self) -> Machine:
         return self.hardware
@@ -455,8 +461,12 @@ class Model:
             _refuse(EBUSY, point)
         if not is_directory:
             _refuse(ENOTDIR, point)
+        stack = self.stacks.setdefault(point, [])
+        if tree and stack[-1:] == [tree]:
+            _refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
         tree = tree or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
+        stack.append(tree)
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
         """What the words of a request mean."""
@@ -507,10 +517,13 @@ class Model:
         return range(1, 1 + self.dialect.slots)
 
     def umount(self, point: str) -> None:
-        tree, mount = self._mounted(point)
+        stack = self.stacks.get(point)
+        if not stack:
+            _refuse(EINVAL, point)
         if self.open[point]:
             _refuse(EBUSY, point)
-        tree.mounts.remove(mount)
+        tree = stack.pop()
+        tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
             _carry(tree.root, self.unbound.root, tree)
@@ -519,19 +532,11 @@ class Model:
             for name in [name for name, one in self.metered.items() if one is tree]:
                 self.meter.end(name)
 
-    def _mounted(self, point: str) -> tuple[ModelTree, Mount]:
-        for tree in self.active:
-            for mount in reversed(tree.mounts):
-                if mount.point == point:
-                    return tree, mount
-        _refuse(EINVAL, point)
-
     def _is_directory(self, path: str) -> bool:
         return path in self.directories or os.path.isdir(path)
 
     def occupied(self, directory: str, entries: bool) -> str:
-        taken = any(mount.point == directory for tree in self.active for mount in tree.mounts)
-        return "something is mounted there" if taken else ""
+        return "something is mounted there" if self.stacks.get(directory) else ""
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
@@ -558,7 +563,7 @@ class Model:
 
     def _tree(self, id: str) -> ModelTree:
         for tree in self.active:
-            if tree.id == id and tree.mounts:
+            if tree.id == id and self._uncovered(tree):
                 return tree
         _refuse(ENOENT, id)
 
@@ -754,8 +759,9 @@ class Model:
         return self._tree(place.tree).spelled(file)
 
     def show(self, place: Place, file: str = "") -> str:
-        tree = next((one for one in self.active if one.id == place.tree and one.mounts), None)
-        base = tree.mounts[0].point if tree else f"{place.tree}:"
+        found = (one for one in self.active if one.id == place.tree and self._uncovered(one))
+        tree = next(found, None)
+        base = self._uncovered(tree)[0].point if tree else f"{place.tree}:"
         file = tree.spelled(file) if tree else file
         return base + join(place.path, file) if (place.path, file) != ("/", "") else base
 
@@ -794,7 +800,7 @@ class Model:
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         node, where = self.node(place), self.show(place, "tasks")
         self._reap(self.live.values())
-        with self._opened(node.tree.mounts[0].point):
+        with self._opened(self._uncovered(node.tree)[0].point):
             for task in tasks:
                 try:
                     self._attach(node, str(task), False, where)
@@ -1232,7 +1238,7 @@ class Model:
     def mount_cpuset(self, point: str) -> None:
         new = all(tree.controllers != ("cpuset",) or tree.name for tree in self.active)
         self.mount(TreeRequest(("cpuset",)), point, "cpuset")
-        tree, _ = self._mounted(point)
+        tree = self.stacks[point][-1]
         # Today's kernels have options for this, and options are for a new hierarchy.
         if new or self.dialect.bare:
             tree.bare = True

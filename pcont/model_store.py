@@ -198,6 +198,9 @@ def _dumped(model: Model) -> str:
             },
             "next_number": model.next_number,
             "directories": sorted(model.directories),
+            "stacks": {
+                point: [tree.number for tree in trees] for point, trees in model.stacks.items()
+            },
             "trees": [_tree(tree) for tree in model.active],
             "unbound": _container(model.unbound.root),
             "parameters": model.parameters,
@@ -303,10 +306,21 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     for facts in state["tasks"]:
         _restore_task(model, facts, nodes)
     numbers = {tree.number: tree for tree in model.active}
+    stacks = state.get("stacks") or _stacks(model.active)
+    model.stacks = {point: [numbers[one] for one in trees] for point, trees in stacks.items()}
     model.metered = {name: numbers[number] for name, number in state.get("metered", {}).items()}
     model.files_open = OpenFiles(next_number=state.get("next_file", 1))
     for facts in state.get("files", ()):
         _restore_file(model, facts, nodes)
+
+
+def _stacks(trees: Iterable[ModelTree]) -> dict[str, list[int]]:
+    """What is mounted where, as far as a state says that does not tell what is above what."""
+    found: dict[str, list[int]] = {}
+    for tree in trees:
+        for mount in tree.mounts:
+            found.setdefault(mount.point, []).append(tree.number)
+    return found
 
 
 def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, Node]:

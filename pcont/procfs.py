@@ -110,14 +110,15 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
     `known` are the names of all controllers: they tell controllers from other mount options.
     """
     kernel = set(known)
-    reachable: dict[str, list[Mount]] = {}
+    reachable: dict[str, dict[str, Mount]] = {}
     for line in seen:
         # What is rooted above the root of a cgroup namespace shows no path that is known in here.
         if line.type == "cgroup" and not is_outside(line.root):
             key = _key(line.options, kernel)
             prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
             mount = Mount(line.point, line.root, prefixed, line.source, writable)
-            reachable.setdefault(key, []).append(mount)
+            # Of two at one point the later lies over the other.
+            reachable.setdefault(key, {})[line.point] = mount
     found = []
     for number, tree, _path in memberships(own):
         if number == 0:
@@ -125,7 +126,7 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
         words = tree.split(",")
         name = next((word[5:] for word in words if word.startswith("name=")), "")
         bound = tuple(word for word in words if word and not word.startswith("name="))
-        mounts = tuple(reachable.get(_key(words, kernel), ()))
+        mounts = tuple(reachable.get(_key(words, kernel), {}).values())
         found.append(Tree(tree, number, bound, name, mounts))
     return tuple(sorted(found, key=lambda tree: tree.number))
 

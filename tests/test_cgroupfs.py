@@ -106,6 +106,14 @@ def test_of_two_mounts_at_one_point_the_upper_is_seen(host: Host) -> None:
     assert points(host, "cpuacct") == ["x"]
 
 
+def test_of_two_views_of_a_hierarchy_at_one_point_the_upper_is_seen(host: Host) -> None:
+    """A bind mount of one of its containers, which has the same device."""
+    host.proc("self/cgroup", "4:cpuset:/\n0::/\n")
+    host.mounts(host.line("cpuset", "cpuset"), host.line("cpuset", "cpuset", root="/a"))
+    [tree] = host.backend().trees()
+    assert [mount.root for mount in tree.mounts] == ["/a"]
+
+
 def test_a_mount_point_that_is_gone_or_closed_is_not_seen(host: Host) -> None:
     line = host.line("gone", "cpuset")
     host.point("gone").rmdir()
@@ -309,7 +317,10 @@ def test_a_container_that_is_gone_is_told_from_one_whose_name_says_so(host: Host
 
 def test_membership_leaves_v2_out_and_knows_who_is_gone(host: Host) -> None:
     host.proc("7/cgroup", "3:cpuset:/a:b\n2:cpuacct:/\n0::/user.slice\n")
-    assert host.backend().membership(7) == {"cpuset": "/a:b", "cpuacct": "/"}
+    host.proc("7/status", "Name:\tx\nTgid:\t7\n")
+    for flags, path in (("0", "/a:b"), ("4", "/")):  # PF_EXITING
+        host.proc("7/stat", f"7 (x) S 1 0 0 0 -1 {flags}{' 0' * 43}\n")
+        assert host.backend().membership(7) == {"cpuset": path, "cpuacct": "/"}
     with pytest.raises(ProcessLookupError) as caught:
         host.backend().membership(8)
     assert (caught.value.errno, caught.value.filename) == (errno.ESRCH, "8")

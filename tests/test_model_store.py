@@ -98,9 +98,24 @@ def test_who_is_frozen_and_how_many_there_were_is_kept(tmp_path: Path) -> None:
     assert [model.read(place, "pids.peak") for place in (a, b)] == ["2\n", "1\n"]
 
 
+def test_what_is_mounted_above_what_is_kept(tmp_path: Path) -> None:
+    file = str(tmp_path / "model.json")
+    model = StoredModel(file)
+    with model.turn():
+        model.make_directory("/m")
+        for name in ("x", "y", "x"):
+            model.mount(TreeRequest((), name), "/m", "pcont")
+    for left in (["name=x", "name=y"], ["name=x"], []):
+        model = StoredModel(file)
+        with model.turn():
+            model.umount("/m")
+        assert [tree.id for tree in model.trees()] == left
+
+
 def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
     """It had neither freezer nor pids, counted no tasks, and nested its containers."""
     old = {**json.loads(file.read_text(encoding="utf-8")), "version": 1}
+    del old["stacks"]
     root, a = old["trees"][0].pop("containers")
     for container in (root, a):
         del container["path"], container["most"]
@@ -111,7 +126,11 @@ def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
     with model.turn():
         model.make(Place(TREE, "/b"))
     assert json.loads(file.read_text(encoding="utf-8"))["version"] == VERSION
-    assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
+    model = StoredModel(str(file))
+    assert model.children(ROOT) == ["a", "b"]
+    with model.turn():
+        model.umount("/cg")
+    assert [tree.mounts for tree in StoredModel(str(file)).trees()] == [()]
 
 
 def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
