@@ -350,10 +350,13 @@ def _mount(view: View) -> Step | None:
     if view.random.random() < 0.03:
         bound = (*bound, "nonesuch")
     point = view.random.choice([*(POINTS * 4), FILE, "absent"])
-    if point in POINTS and any(
-        f"/{point}" in str(points) for points in view.sight["trees"].values()
-    ):
-        return None
+    there = [tree for tree, points in view.sight["trees"].items() if f"/{point}" in str(points)]
+    if point in POINTS and there:
+        # The same once more; another one would cover it.
+        words = there[0].split(",")
+        bound = tuple(word for word in words if not word.startswith("name="))
+        name = next((word[5:] for word in words if word.startswith("name=")), "")
+        return Step("mount", (bound, name, (), point))
     return Step("mount", (bound, name, _flags(view, bound), point))
 
 
