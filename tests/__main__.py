@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,16 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Kind:
-    """A part of the suite: what it is run with, and what keeps it from running here."""
+    """A part of the suite: what it is run with, and what keeps it from running here.
+
+    `alone`: it changes the host, or is disturbed by whoever else does, or needs all of it.
+    """
 
     name: str
     command: Sequence[str]
     obstacle: Callable[[], str] = lambda: ""
     junit: bool = True
+    alone: bool = True
 
 
 def pytest(*words: str) -> list[str]:
@@ -46,10 +51,10 @@ CONTRACT, FAULTS = "tests/contract", "tests/faults"
 APART = [f"--ignore={folder}" for folder in (CONTRACT, FAULTS)]
 HERE, KERNEL = ("-m", "not kernel and not guest"), ("-m", "kernel and not guest")
 KINDS = (
-    Kind("unit", pytest(*HERE, *APART)),
-    Kind("contract on the model", pytest(*HERE, CONTRACT)),
+    Kind("contract on the model", pytest(*HERE, CONTRACT), alone=False),
+    Kind("unit", pytest(*HERE, *APART), alone=False),
+    Kind("faults on the model", pytest(*HERE, FAULTS), alone=False),
     Kind("on the kernel", pytest(*KERNEL, f"--ignore={FAULTS}"), no_kernel),
-    Kind("faults on the model", pytest(*HERE, FAULTS)),
     Kind("faults on the kernel", pytest(*KERNEL, FAULTS), no_kernel),
     Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
 )
@@ -60,14 +65,15 @@ def main() -> int:
         # Where there is no Debian, the tests that need a compiler say so.
         with suppress(NotPrepared):
             install(missing(*loads.PACKAGES, *test_bpf.PACKAGES))
-    lines, failed = [], False
     with tempfile.TemporaryDirectory() as scratch:
-        for number, kind in enumerate(KINDS):
-            line, good = run(kind, Path(scratch) / f"{number}.xml")
-            lines.append(line)
-            failed = failed or not good
-    print("\n" + "\n".join(lines))
-    return 1 if failed else 0
+        reports = {kind: Path(scratch) / f"{kind.name}.xml" for kind in KINDS}
+        # As many processes at once as there are CPUs, each on its own: many tests are of signals.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            together = [kind for kind in KINDS if not kind.alone]
+            done = list(pool.map(lambda kind: run(kind, reports[kind]), together))
+        done += [run(kind, reports[kind]) for kind in KINDS if kind.alone]
+    print("\n" + "\n".join(line for line, _ in done))
+    return 0 if all(good for _, good in done) else 1
 
 
 def run(kind: Kind, report: Path) -> tuple[str, bool]:
@@ -75,9 +81,16 @@ def run(kind: Kind, report: Path) -> tuple[str, bool]:
     why = kind.obstacle()
     if why and not MUST:
         return f"{kind.name}: not run: {why}", True
-    print(f"== {kind.name}", flush=True)
     words = [f"--junit-xml={report}"] if kind.junit else [f"--junit={report}"]
-    status = subprocess.run([*kind.command, *words], cwd=CHECKOUT).returncode
+    if kind.alone:
+        print(f"== {kind.name}", flush=True)
+    output = None if kind.alone else subprocess.PIPE
+    process = subprocess.run(
+        [*kind.command, *words], cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, text=True
+    )
+    if not kind.alone:
+        print(f"== {kind.name}\n{process.stdout}", end="", flush=True)
+    status = process.returncode
     counts = read_junit(report) or Counts(0, 0, 0)
     good = status == 0 and counts.passed > 0 and not (MUST and counts.skipped)
     end = "" if good else f" (exit {status})" if status else " (nothing may be skipped here)"

@@ -75,7 +75,7 @@ def test_at_most_one_value_that_cannot_be_undone(model: Model) -> None:
             return {**super().files(place), **extra}
 
     other = Memory()
-    other.active, other.directories = model.active, model.directories
+    vars(other).update(vars(model))
     session = Session(other)
     settings.assign(session, "jobs:/a", ["cpuacct.usage=0", "cpus=0"])
     with pytest.raises(UsageProblem, match="cannot be undone once written: at most one"):
@@ -163,7 +163,7 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
             return {**super().files(place), **extra}
 
     other = Memory()
-    other.active, other.directories = model.active, model.directories
+    vars(other).update(vars(model))
     file, places = find(other, place(other), "cgroup.event_control")
     assert (file, places) == ("cgroup.event_control", [Place("cpuacct", "/a")])
 

@@ -372,7 +372,7 @@ def test_a_value_that_cannot_be_put_back_does_not_keep_the_others_from_it(model:
             super().write(place, file, text)
 
     sticky = Sticky(model.hardware)
-    sticky.active, sticky.directories = model.active, model.directories
+    vars(sticky).update(vars(model))
     values = {"mems": "1", "cpus": "1", "memory_migrate": "1", "sched_relax_domain_level": "99"}
     with pytest.raises(BadValue) as caught:
         carry_out(sticky, [Write(settings(A, **values), "set a")])

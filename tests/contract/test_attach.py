@@ -16,6 +16,7 @@ import pytest
 from pcont.backend import Place
 from pcont.proc import Proc
 from pcont.values import Ids
+from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually, starts_empty, threads_of
 
 
@@ -275,7 +276,7 @@ def test_children_that_are_forked_meanwhile_are_in_step(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"))
     shell = subprocess.Popen(["sh", "-c", FORKING])
     try:
-        for number in range(40):
+        for number in range(12 if IN_GUEST else 40):
             jobs.pcont.ok("attach", jobs.at(("/a", "/b")[number % 2]), str(shell.pid))
             for path in ("/a", "/b"):
                 rows = json.loads(jobs.pcont.ok("ps", "--json", jobs.at(path)))["result"]

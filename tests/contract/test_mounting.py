@@ -14,6 +14,7 @@ from pcont import subsys
 from pcont.backend import Place
 from pcont.proc import Proc
 from pcont.procfs import unescape
+from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, eventually, starts_empty
 
 
@@ -126,7 +127,7 @@ def test_umount_with_containers_keeps_the_tree(bare: Pcont, tmp_path: Path) -> N
 
 
 def test_create_remove_and_umount_at_once_never_lingers(bare: Pcont, tmp_path: Path) -> None:
-    for _ in range(100):
+    for _ in range(30 if IN_GUEST else 100):
         bare.ok("mount", "-o", "cpuset,cpuacct", str(tmp_path / "m"))
         bare.ok("create", "-p", "-i", "cpuset:/a/b", "cpuset:/c")
         bare.ok("rm", "-r", "cpuset:/a", "cpuset:/c")

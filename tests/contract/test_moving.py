@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.contract.conftest import Jobs, Pcont, eventually, threads_of
+from tests.contract.conftest import ON_THE_HOST, Jobs, Pcont, eventually, threads_of
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_cannot_be_moved(pair: Jobs) -> None:
     "jobs",
     [
         pytest.param(("model", "tied"), id="model-tied"),
-        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel),
+        pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=ON_THE_HOST),
     ],
     indirect=True,
 )

@@ -213,6 +213,7 @@ def test_a_shell_sees_itself_alone(cells: Cells, kinds: str, tmp_path: Path) -> 
     assert not tmp_path.is_mount()
 
 
+@pytest.mark.host
 @only_kernel
 @pytest.mark.parametrize("kinds", [SEVERAL, ALL])
 def test_clones_nest(cells: Cells, kinds: str) -> None:
@@ -229,6 +230,7 @@ def test_clones_nest(cells: Cells, kinds: str) -> None:
     assert cells.below() == ["/"]
 
 
+@pytest.mark.host
 @only_kernel
 def test_the_rules_hold_inside_too(cells: Cells) -> None:
     create = " ".join(own(cells.pcont, "create", cells.at("/a"), cells.at("/a/b")))
@@ -239,6 +241,7 @@ def test_the_rules_hold_inside_too(cells: Cells) -> None:
     assert cells.below() == ["/"]
 
 
+@pytest.mark.host
 @only_kernel
 def test_a_tie_is_one_inside_too(tied: Cells) -> None:
     """Its members are seen from the clone's containers on, and a clone in there is in all."""
@@ -258,6 +261,7 @@ def test_a_tie_is_one_inside_too(tied: Cells) -> None:
     assert tied.below() == ["/", "/x"]
 
 
+@pytest.mark.host
 @only_kernel
 @pytest.mark.parametrize("init", [(), ("--init",)])
 def test_statuses_and_signals_pass_through(cells: Cells, init: tuple[str, ...]) -> None:
@@ -276,6 +280,7 @@ def test_statuses_and_signals_pass_through(cells: Cells, init: tuple[str, ...]) 
     assert cells.below() == ["/"]
 
 
+@pytest.mark.host
 @only_kernel
 @pytest.mark.parametrize("init", [(), ("--init",)])
 def test_an_interrupt_from_the_terminal_ends_it(cells: Cells, init: tuple[str, ...]) -> None:

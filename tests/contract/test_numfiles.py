@@ -23,6 +23,7 @@ import pytest
 from pcont.backend import Place
 from pcont.bpf.meter import BpfMeter
 from pcont.model_store import StoredModel
+from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
 from tests.loads import Openers, running
 from tests.loads.trials import counting
@@ -531,10 +532,10 @@ OPENERS, FILES = 8, 50
 
 
 @only_kernel
-@pytest.mark.parametrize("moves", [0, 400], ids=["at rest", "moving"])
+@pytest.mark.parametrize("moves", [0, 100 if IN_GUEST else 400], ids=["at rest", "moving"])
 def test_every_file_is_counted_while_many_open_and_close(beans: Beans, moves: int) -> None:
     """The script knows how many are open; pcont does not run meanwhile."""
-    opens = 20_000
+    opens = 5_000 if IN_GUEST else 20_000
     with opening(beans) as load:
         folders = [Path(beans.pcont.backend().show(beans.place(path))) for path in ("/a", "/b")]
         counted = counting(load, lambda: held(beans), opens, moves, folders)
