@@ -373,9 +373,13 @@ class Registry:
         if "/" in word:
             name = word.replace(":", "/").partition("/")[0]
             return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
-        near = difflib.get_close_matches(word, self.names, n=3)
-        known = f"near: {', '.join(near)}" if near else f"known: {', '.join(self.names)}"
-        return NotFound(f"there is no hierarchy {word!r}", hint=known)
+        if not self.names:
+            hint = f"there is none yet: pcont mount --name {word} -o SUBSYS,..."
+        elif near := difflib.get_close_matches(word, self.names, n=3):
+            hint = f"near: {', '.join(near)}"
+        else:
+            hint = f"known: {', '.join(self.names)}"
+        return NotFound(f"there is no hierarchy {word!r}", hint=hint)
 
     def place(self, text: str) -> Container:
         """The container that a PLACE means: SELECTOR:/path, or a directory below a mount."""

@@ -932,6 +932,14 @@ def test_forks_are_tested_though_numtasks_is_bound_nowhere(model: Machine2006) -
     assert stats(model, Place("numtasks"))[3] == 1
 
 
+def test_a_period_goes_on_when_others_are_bound(model: Machine2006) -> None:
+    task = model.spawn()
+    model.module("numtasks.forkrate", "1")
+    model.fork(task)
+    model.put("cpuacct")
+    refused(errno.ENOSPC, model.fork, task)
+
+
 def test_a_refused_fork_has_used_up_one_of_the_period(model: Machine2006) -> None:
     model.put("numtasks")
     a, task = Place("numtasks", "/a"), model.spawn()

@@ -26,8 +26,8 @@ def no_more_than_pids(now: Site, wanted: Site) -> Breach | None:
 
 def room_for_one_more(site: Modelled) -> Breach | None:
     """From here to the top, up to the first limit (kernel/cgroup/pids.c, pids_can_fork())."""
-    here: Modelled | None = site
-    while here and here.parent:
+    here = site
+    while here.parent:
         limit = here.value(MAX)
         if limit is not None and here.count >= limit:
             site.refuse()
