@@ -128,6 +128,13 @@ def test_what_has_stopped_twice_has_stopped_and_files_are_counted_still(
         assert account(model, A) == (1, 1, 0)
 
 
+def test_one_program_stops_and_the_other_goes_on(model: Model) -> None:
+    model.meter.start("numtasks", ROOT)
+    model.meter.stop("numfiles", ROOT)
+    assert list(model.meter.trees()) == ["numtasks"]
+    assert model.meter.is_bound("numtasks", ROOT)
+
+
 def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int) -> None:
     file = model.open_file(task)
     model.write(B, "tasks", str(task))

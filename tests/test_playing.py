@@ -127,6 +127,17 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     refused(errno.ESRCH, model.reap, task)
 
 
+def test_of_two_zombies_the_one_that_is_left_counts_and_keeps_nothing(model: Model) -> None:
+    model.stage.waited = False
+    ended = [model.spawn(), model.spawn()]
+    for task in ended:
+        enter(model, task, CPUSET, PIDS)
+        model.exit(task)
+    model.reap(ended[0])
+    assert model.read(Place(PIDS, "/a"), "pids.current") == "1\n"
+    model.write(Place(CPUSET, "/a"), "cpuset.cpus", "\n")
+
+
 def test_who_lives_keeps_the_cpus_when_a_zombie_is_no_more(model: Model) -> None:
     model.stage.waited = False
     task = model.spawn()

@@ -708,6 +708,45 @@ def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
     assert model.children(Place("bc")) == []
 
 
+def test_auto_delete_takes_no_other_container_than_the_one_that_is_free_of_files(
+    model: Machine2006,
+) -> None:
+    model.put("bc")
+    a, task = Place("bc", "/a"), model.spawn()
+    for place in (a, Place("bc", "/b")):
+        model.make(place)
+        model.write(place, "auto_delete", "1")
+    enter(model, a, task)
+    file = model.open_one(task)
+    enter(model, Place("bc"), task)
+    model.close_one(task, file)
+    assert model.children(Place("bc")) == ["b"]
+
+
+def test_a_file_may_be_closed_after_the_hierarchy_that_it_was_charged_in(
+    model: Machine2006,
+) -> None:
+    model.put("bc")
+    task = model.spawn()
+    file = model.open_one(task)
+    model.umount("/dev/bc")
+    model.close_one(task, file)
+    model.put("bc")
+    assert model.read(Place("bc"), "bc.numfiles.held") == "0\n"
+
+
+def test_open_files_keep_a_container_by_force_or_without(model: Machine2006) -> None:
+    """To force it is not of 2006: only what pcont counts itself can be let go."""
+    model.put("bc")
+    a, task = Place("bc", "/a"), model.spawn()
+    model.make(a)
+    enter(model, a, task)
+    model.open_one(task)
+    enter(model, Place("bc"), task)
+    for force in (False, True):
+        refused(errno.EBUSY, model.remove, a, force)
+
+
 # cpuset (2)
 
 
