@@ -356,6 +356,7 @@ def test_no_word_and_all_mean_every_subsystem(model: Machine2006) -> None:
     (tree,) = model.trees()
     assert tree.id == "numtasks,cpuacct,cpuset,bc"
     assert len(tree.mounts) == 3
+    refused(errno.ENOENT, model.put, "all,nonesuch", "/four")
 
 
 def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) -> None:

@@ -30,6 +30,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (*("pcont.subsys.freezer", "TABLE.SELF", "0", "1"),): "what is read is derived from the state",
     (
         "pcont.subsys.core",
+        "TABLE.'cgroup.sane_behavior'",
+        "up v1', FLAG, where=Where.ROOT, default=0)",
+        "up v1', FLAG, where=Where.ROOT)",
+    ): FLAG,
+    (
+        "pcont.subsys.core",
         "TABLE.'auto_delete'",
         "s gone', FLAG, writable=True, default=0, kept=True)",
         "s gone', FLAG, writable=True, kept=True)",
