@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests import loads, test_bpf
@@ -66,21 +67,22 @@ def main() -> int:
         with suppress(NotPrepared):
             install(missing(*loads.PACKAGES, *test_bpf.PACKAGES))
     with tempfile.TemporaryDirectory() as scratch:
-        reports = {kind: Path(scratch) / f"{kind.name}.xml" for kind in KINDS}
+        reported = partial(run, folder=Path(scratch))
         # As many processes at once as there are CPUs, each on its own: many tests are of signals.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             together = [kind for kind in KINDS if not kind.alone]
-            done = list(pool.map(lambda kind: run(kind, reports[kind]), together))
-        done += [run(kind, reports[kind]) for kind in KINDS if kind.alone]
+            done = list(pool.map(reported, together))
+        done += [reported(kind) for kind in KINDS if kind.alone]
     print("\n" + "\n".join(line for line, _ in done))
     return 0 if all(good for _, good in done) else 1
 
 
-def run(kind: Kind, report: Path) -> tuple[str, bool]:
+def run(kind: Kind, folder: Path) -> tuple[str, bool]:
     """Run one kind; a line for the summary, and whether it is as it should be."""
     why = kind.obstacle()
     if why and not MUST:
         return f"{kind.name}: not run: {why}", True
+    report = folder / f"{kind.name}.xml"
     words = [f"--junit-xml={report}"] if kind.junit else [f"--junit={report}"]
     if kind.alone:
         print(f"== {kind.name}", flush=True)
