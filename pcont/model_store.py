@@ -16,10 +16,11 @@ from typing import Any
 
 from pcont import lock
 from pcont.backend import Mount, join
-from pcont.backend_model import Known, Model, ModelTree, Node, same
+from pcont.backend_model import Model, same
 from pcont.dialects import DIALECTS, V1
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.model_files import OpenFile, OpenFiles
+from pcont.model_tree import Known, ModelTree, Node
 from pcont.proc import machine
 from pcont.procfs import CpuTime
 from pcont.stage import FIRST, IDLE, Played

@@ -37,7 +37,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("proc", "tasks"),
     ("family", "process", "namespaces"),
     ("stage",),
-    ("hierarchy", "backend_cgroupfs", "backend_model"),
+    ("hierarchy", "backend_cgroupfs", "model_tree"),
+    ("backend_model",),
     ("keys", "model_store"),
     ("explain",),
     ("steps.memory",),
@@ -96,7 +97,7 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "model_files", "syscalls", "lock"}
+HIDDEN |= {"dialects", "model_files", "model_tree", "syscalls", "lock"}
 HIDDEN |= {"bpf", *(f"bpf.{name}" for name in ("library", "pinned", "files", "forks", "meter"))}
 HIDDEN |= {"namespaces", "released", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")

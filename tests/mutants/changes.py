@@ -10,7 +10,11 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUBSYSTEMS = ("core", "cpuset", "cpuacct", "freezer", "pids")
-MODULES = ("pcont.backend_model", *(f"pcont.subsys.{name}" for name in SUBSYSTEMS))
+MODULES = (
+    "pcont.backend_model",
+    "pcont.model_tree",
+    *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
+)
 
 # What is said to a person, and what is pcont's own and no rule of a kernel.
 WORDS = {

@@ -7,7 +7,8 @@ from errno import EINVAL
 import pytest
 
 from pcont.backend import Place, TreeRequest, WriteRefused
-from pcont.backend_model import Model, Node
+from pcont.backend_model import Model
+from pcont.model_tree import Node
 from pcont.subsys.cpuacct import TABLE, TICK
 from pcont.tables import Machine
 

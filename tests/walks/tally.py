@@ -9,8 +9,9 @@ from errno import errorcode
 
 from pcont import subsys
 from pcont.backend import Place
-from pcont.backend_model import UNREADABLE, Model, Node
+from pcont.backend_model import UNREADABLE, Model
 from pcont.dialects import V1
+from pcont.model_tree import Node
 from pcont.tables import ControlFile, Rule, Wanted
 from tests.walks.steps import Step
 
