@@ -168,6 +168,8 @@ class Scene:
         for tree in backend.trees():
             if self.owns(tree.id):
                 self._unmount(backend, TreeRequest(tree.controllers, tree.name))
+        for tree_id in filter(self.owns, backend.releases.programs()):
+            backend.releases.forget(tree_id)
 
     def _forget(self, backend: Backend, root: Place) -> None:
         """What pcont keeps in a tree of others for this test."""
