@@ -279,7 +279,7 @@ class Cgroupfs:
         roots = sum(path == "/" for path in found.values())
         # Who ends while the kernel writes the lines has left the rest of them only
         # (proc_cgroup_show() asks for PF_EXITING line by line).
-        if 0 < roots < len(found) and self.proc.task(task).gone:
+        if 0 < roots < len(found) and procfs.task(self.proc.of(task, "stat"), task).gone:
             return dict.fromkeys(found, "/")
         return found
 

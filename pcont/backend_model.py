@@ -56,8 +56,9 @@ from pcont.backend import (
 )
 from pcont.dialects import V1, Dialect, Slot
 from pcont.model_files import OpenFiles
-from pcont.model_tree import AGENT, AUTO_DELETE, Known, ModelTree, Node, admits, carry
+from pcont.model_tree import Known, ModelTree, Node, admits, carry
 from pcont.proc import Proc, no_task
+from pcont.release import AGENT, AUTO_DELETE
 from pcont.stage import IDLE, INIT, Stage
 from pcont.subsys import numfiles, numtasks
 from pcont.subsys.freezer import frozen
@@ -211,12 +212,12 @@ class Model:
             _refuse(EBUSY, point)
         if not is_directory:
             _refuse(ENOTDIR, point)
-        stack = self.stacks.setdefault(point, [])
+        stack = self.stacks.get(point, [])
         if tree and stack[-1:] == [tree]:
             _refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
         tree = tree or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
-        stack.append(tree)
+        self.stacks[point] = [*stack, tree]
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
         """What the words of a request mean."""
@@ -267,12 +268,13 @@ class Model:
         return range(1, 1 + self.dialect.slots)
 
     def umount(self, point: str) -> None:
-        stack = self.stacks.get(point)
-        if not stack:
+        if point not in self.stacks:
             _refuse(EINVAL, point)
         if self.open[point]:
             _refuse(EBUSY, point)
-        tree = stack.pop()
+        *below, tree = self.stacks.pop(point)
+        if below:
+            self.stacks[point] = below
         tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
         if not tree.mounts and not tree.root.nodes:
             self.active.remove(tree)
@@ -286,7 +288,7 @@ class Model:
         return path in self.directories or os.path.isdir(path)
 
     def occupied(self, directory: str, entries: bool) -> str:
-        return "something is mounted there" if self.stacks.get(directory) else ""
+        return "something is mounted there" if directory in self.stacks else ""
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []

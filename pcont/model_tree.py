@@ -10,11 +10,10 @@ from pcont import subsys
 from pcont.backend import Mount, Releases
 from pcont.dialects import Dialect
 from pcont.procfs import CpuTime
+from pcont.release import AGENT, AUTO_DELETE, NOTIFY
 from pcont.subsys.numfiles import Charges
 from pcont.tables import ControlFile, Machine, Subsystem
 from pcont.values import Ids
-
-NOTIFY, AGENT, AUTO_DELETE = "notify_on_release", "release_agent", "auto_delete"
 
 
 class Surroundings(Protocol):

@@ -123,12 +123,17 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
     for number, tree, _path in memberships(own):
         if number == 0:
             continue
-        words = tree.split(",")
-        name = next((word[5:] for word in words if word.startswith("name=")), "")
-        bound = tuple(word for word in words if word and not word.startswith("name="))
-        mounts = tuple(reachable.get(_key(words, kernel), {}).values())
+        bound, name = parts(tree)
+        mounts = tuple(reachable.get(_key(tree.split(","), kernel), {}).values())
         found.append(Tree(tree, number, bound, name, mounts))
     return tuple(sorted(found, key=lambda tree: tree.number))
+
+
+def parts(tree: str) -> tuple[tuple[str, ...], str]:
+    """The controllers and the name in the id of a hierarchy."""
+    words = tree.split(",")
+    name = next((word[5:] for word in words if word.startswith("name=")), "")
+    return tuple(word for word in words if word and not word.startswith("name=")), name
 
 
 def _key(words: Iterable[str], kernel: set[str]) -> str:

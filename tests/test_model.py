@@ -19,7 +19,6 @@ from pcont.proc import Proc
 
 BOTH = "cpuset,cpuacct"
 ROOT, A, B = Place(BOTH), Place(BOTH, "/a"), Place(BOTH, "/a/b")
-NOBODY = 1 << 22  # the highest pid that a kernel can be told to give is one below
 
 
 def mount(model: Model, point: str, *controllers: str, name: str = "") -> None:

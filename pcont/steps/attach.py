@@ -81,9 +81,9 @@ class Entered(Fact):
 
         Last those who are ending where nobody was: they are in the way there, whoever they are.
         """
-        for task, origin in sorted(self.origins.items()):
-            if same(backend, task, origin.start):
-                yield Came(None, task, origin.start)
+        for task in sorted(self.origins):
+            if self.knows(backend, task):
+                yield Came(None, task, self.origins[task].start)
         started = self.started(backend) if self.origins else []
         for task in sorted(started):
             yield Came(None, task, since(backend, task))
@@ -95,22 +95,24 @@ class Entered(Fact):
     def _put_back(self, backend: Backend, came: Came[None], place: Place) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
         path = self._origin(came).paths[place.tree]
-        if _is_there(backend, came) and backend.membership(came.task).get(place.tree) != path:
+        there = same(backend, came.task, came.start)
+        if there and backend.membership(came.task).get(place.tree) != path:
             backend.write(Place(place.tree, path), "tasks", str(came.task))
 
     def _put_back_affinity(self, backend: Backend, came: Came[None]) -> None:
         affinity = self._origin(came).affinity
-        if _is_there(backend, came) and backend.affinity(came.task) != affinity:
+        there = same(backend, came.task, came.start)
+        if there and backend.affinity(came.task) != affinity:
             backend.set_affinity(came.task, affinity)
 
     def _origin(self, came: Came[None]) -> Origin:
         origin = self.origins.get(came.task)
         return origin if origin and origin.start == came.start else self._shared
 
-    def same(self, backend: Backend, task: int) -> bool:
-        """Whether the id still belongs to the task that it belonged to."""
+    def knows(self, backend: Backend, task: int) -> bool:
+        """Whether the id belongs to somebody whose origin is known, and not to one after him."""
         origin = self.origins.get(task)
-        return same(backend, task, origin.start) if origin else lives(backend, task)
+        return origin is not None and same(backend, task, origin.start)
 
     def started(self, backend: Backend) -> list[int]:
         """Those that came into the containers meanwhile, and were started by these tasks.
@@ -118,7 +120,7 @@ class Entered(Fact):
         Others start tasks there at the same time, in the root of a tree anybody does.
         """
         inside = {place: tasks_in(backend, place) for place in self.places}
-        known = {one for one, origin in self.origins.items() if same(backend, one, origin.start)}
+        known = {one for one in self.origins if self.knows(backend, one)}
         came = set().union(*inside.values()) - known.union(*self.before.values())
         found = descendants(backend, came, known)
         return [*found, *self._orphans(backend, came - set(found), inside)]
@@ -147,10 +149,6 @@ class Entered(Fact):
     def _shared(self) -> Origin:
         """The origin of the leader; of another one, where it ended before it could move."""
         return self.origins.get(self.leader) or next(iter(self.origins.values()))
-
-
-def _is_there(backend: Backend, came: Came[None]) -> bool:
-    return since(backend, came.task) == came.start
 
 
 @dataclass
@@ -261,7 +259,7 @@ class Enter(Step):
         return []
 
     def _remember(self, backend: Backend, memory: Memory, entered: Entered, task: int) -> None:
-        if task in entered.origins and entered.same(backend, task):
+        if entered.knows(backend, task):
             return
         found = {}
         for one in self._threads(backend, task):
@@ -279,7 +277,7 @@ class Enter(Step):
     def _write(self, backend: Backend, place: Place, entered: Entered, task: int) -> None:
         self.at = place
         try:
-            if task in entered.origins and not entered.same(backend, task):
+            if task in entered.origins and not entered.knows(backend, task):
                 raise ProcessLookupError(ESRCH, "", str(task))
             self._enter(backend, place, task)
             self.moved.add(task)

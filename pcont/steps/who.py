@@ -49,16 +49,15 @@ def lives(backend: Backend, task: int) -> bool:
     return look(backend, task) is not None
 
 
-def same(backend: Backend, task: int, start: int) -> bool:
-    """Whether the id still belongs to the task that began at that clock tick."""
-    known = look(backend, task)
-    return known is not None and known.start == start
-
-
 def since(backend: Backend, task: int) -> int | None:
     """The clock tick since which it is there; None where it has ended, or is about to."""
     known = look(backend, task)
     return known.start if known else None
+
+
+def same(backend: Backend, task: int, start: int | None) -> bool:
+    """Whether the id still belongs to the task that began at that clock tick; None: to nobody."""
+    return start is not None and since(backend, task) == start
 
 
 def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:

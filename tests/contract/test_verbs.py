@@ -87,18 +87,17 @@ def make(top: Top, *paths: str) -> None:
             backend.make(top.place(path))
 
 
-def refused(number: int, call: Callable[..., object], *given: object) -> None:
-    """A call that must fail with this errno."""
+def refused(number: int, call: Callable[..., object], *given: object) -> OSError:
+    """What a call that must fail with this errno raises."""
     with pytest.raises(OSError, match=r"\S") as caught:
         call(*given)
-    assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[number]
+    assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[number], given
+    return caught.value
 
 
 def refused_text(number: int, top: Top, path: str, file: str, text: str) -> None:
     """A text that the kernel refuses."""
-    with pytest.raises(WriteRefused) as caught:
-        write(top, path, file, text)
-    assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[number], text
+    assert isinstance(refused(number, write, top, path, file, text), WriteRefused)
 
 
 # What a new container has

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from pcont.backend import Place
+from pcont.procfs import parts
 from pcont.values import ID_LIST, Ids
 
 SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
@@ -343,8 +344,7 @@ def _mount(view: View) -> Step | None:
     elif chance < 0.55 and free:
         bound = tuple(view.random.sample(free, view.random.randint(1, len(free))))
     elif chance < 0.8 and view.sight["trees"]:
-        words = view.random.choice(list(view.sight["trees"])).split(",")
-        bound = tuple(word for word in words if not word.startswith("name="))
+        bound, _ = parts(view.random.choice(list(view.sight["trees"])))
     else:
         bound = tuple(view.random.sample(view.controllers, view.random.randint(0, 3)))
     if view.random.random() < 0.03:
@@ -353,9 +353,7 @@ def _mount(view: View) -> Step | None:
     there = [tree for tree, points in view.sight["trees"].items() if f"/{point}" in str(points)]
     if point in POINTS and there:
         # The same once more; another one would cover it.
-        words = there[0].split(",")
-        bound = tuple(word for word in words if not word.startswith("name="))
-        name = next((word[5:] for word in words if word.startswith("name=")), "")
+        bound, name = parts(there[0])
         return Step("mount", (bound, name, (), point))
     return Step("mount", (bound, name, _flags(view, bound), point))
 
