@@ -13,12 +13,11 @@ what they had so far.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from errno import EINVAL, ENOENT
 from typing import Any, cast
 
-from pcont import kept
+from pcont import kept, trust
 from pcont.backend import Backend, Place, Tree, WriteRefused
 from pcont.errors import BadValue
 from pcont.kept import Keep, Plan
@@ -26,9 +25,6 @@ from pcont.site import row_of
 from pcont.values import FLAG
 
 AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "release_agent")
-
-WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-MOST_LINKS = 40  # as path_resolution(7) has it
 
 
 def with_auto_delete(backend: Backend) -> Backend:
@@ -173,39 +169,13 @@ def check_agent(program: str) -> None:
             f"a release agent is given by its whole path, and {program!r} is none",
             hint="the kernel runs it, from wherever it is",
         )
-    for path in _way(program):
-        facts = os.lstat(path)
-        link = stat.S_ISLNK(facts.st_mode)
-        if facts.st_uid != 0 or (not link and facts.st_mode & WRITABLE_BY_OTHERS):
-            raise BadValue(
-                f"the kernel would run {program} as root, and others than root can change "
-                f"{path} (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})",
-                path=path,
-                hint="put it where only root can write, such as /usr/local/sbin",
-            )
-
-
-def _way(program: str) -> Iterator[str]:
-    """Every directory and link on the way to a file, and the file, as far as they are there."""
-    done, words, links = "/", program.split("/"), 0
-    yield done
-    while words:
-        word = words.pop(0)
-        if word in ("", "."):
-            continue
-        there = os.path.dirname(done) if word == ".." else os.path.join(done, word)
-        if not os.path.lexists(there):
-            return
-        yield there
-        if os.path.islink(there):
-            links += 1
-            if links > MOST_LINKS:
-                return
-            target = os.readlink(there)
-            words = target.split("/") + words
-            done = "/" if target.startswith("/") else done
-        else:
-            done = there
+    if weak := trust.weak_point(program):
+        raise BadValue(
+            f"the kernel would run {program} as root, and others than root can change "
+            f"{weak.path} (owner {weak.owner}, mode {weak.mode:o})",
+            path=weak.path,
+            hint="put it where only root can write, such as /usr/local/sbin",
+        )
 
 
 class _Deleting:

@@ -17,6 +17,7 @@ PACKAGE = Path(pcont.__file__).parent
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
+    ("trust",),
     ("tables", "lock", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),

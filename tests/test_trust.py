@@ -1,0 +1,163 @@
+"""Whether other users can change or replace a file; as root, with files of other users."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pcont import trust
+from pcont.errors import Denied
+
+OTHER = 4242  # a user that has nothing here
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of other users")
+
+
+@pytest.fixture
+def safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that `weak_point` sees as the only one on the way, below a root of this user."""
+    tmp_path.chmod(0o755)
+    ways = trust.way
+    above = {str(one) for one in tmp_path.parents if str(one) != "/"}
+    monkeypatch.setattr(trust, "way", lambda path: (one for one in ways(path) if one not in above))
+    return tmp_path
+
+
+def weak(path: Path, *, sticky: bool = False) -> str:
+    found = trust.weak_point(str(path), uid=os.geteuid(), sticky=sticky)
+    return found.path if found else ""
+
+
+def test_the_way_to_a_file_has_each_directory_each_link_and_the_file(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "file").touch()
+    (tmp_path / "link").symlink_to("real/../real")
+    found = list(trust.way(str(tmp_path / "link" / "file")))
+    assert found[0] == "/"
+    assert found[-5:] == [str(one) for one in (tmp_path / "link", real, tmp_path, real)] + [
+        str(real / "file")
+    ]
+
+
+def test_the_way_to_what_is_absent_ends_before_it_and_a_circle_ends(tmp_path: Path) -> None:
+    assert list(trust.way(str(tmp_path / "no" / "file")))[-1] == str(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    assert len(list(trust.way(str(tmp_path / "circle")))) < 100
+
+
+def test_programs_of_the_system_are_safe() -> None:
+    assert trust.weak_point("/bin/true") is None
+    assert trust.weak_point("/sbin/../bin/./true") is None
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
+def test_a_directory_that_others_can_write_is_weak(safe: Path, mode: int) -> None:
+    inner = safe / "inner"
+    inner.mkdir()
+    (inner / "file").touch(0o644)
+    assert weak(inner / "file") == ""
+    inner.chmod(mode)
+    assert weak(inner / "file") == str(inner)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_file_that_others_can_write_is_weak(safe: Path, mode: int) -> None:
+    (safe / "file").touch()
+    (safe / "file").chmod(mode)
+    assert weak(safe / "file") == str(safe / "file")
+
+
+def test_what_a_link_leads_through_counts(safe: Path) -> None:
+    (safe / "open").mkdir()
+    (safe / "open").chmod(0o777)
+    (safe / "open" / "file").touch(0o644)
+    (safe / "link").symlink_to("open/file")
+    assert weak(safe / "link") == str(safe / "open")
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_another_user_owns_is_weak(safe: Path, kind: str) -> None:
+    there = safe / "there"
+    if kind == "link":
+        there.symlink_to("/bin/true")
+    elif kind == "directory":
+        there.mkdir()
+    else:
+        there.touch()
+    assert weak(there) == ""
+    os.lchown(there, OTHER, OTHER)
+    assert weak(there) == str(there)
+    assert trust.weak_point(str(there), uid=OTHER) is None
+
+
+def test_a_sticky_directory_is_a_parent_where_it_is_accepted(safe: Path) -> None:
+    (safe / "tmp").mkdir()
+    (safe / "tmp").chmod(0o1777)
+    inner = safe / "tmp" / "inner"
+    assert weak(inner, sticky=True) == str(safe / "tmp"), "another user may make it first"
+    inner.mkdir(0o700)
+    assert weak(inner) == str(safe / "tmp")
+    assert weak(inner, sticky=True) == ""
+    assert weak(safe / "tmp", sticky=True) == str(safe / "tmp")
+
+
+@needs_root
+def test_what_another_user_has_in_a_sticky_directory_is_weak(safe: Path) -> None:
+    (safe / "tmp").mkdir()
+    (safe / "tmp").chmod(0o1777)
+    inner = safe / "tmp" / "inner"
+    inner.mkdir(0o755)
+    (inner / "file").touch()
+    os.chown(inner, OTHER, OTHER)
+    assert weak(inner / "file", sticky=True) == str(inner)
+
+
+def test_the_sentence_names_the_owner_and_the_mode(safe: Path) -> None:
+    (safe / "file").touch()
+    (safe / "file").chmod(0o666)
+    found = trust.weak_point(str(safe / "file"), uid=os.geteuid())
+    assert found
+    assert found.sentence == (
+        f"other users can write it: {safe}/file (owner {os.geteuid()}, mode 666)"
+    )
+
+
+def test_a_regular_file_of_the_user_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "file").chmod(0o600)
+    with open(trust.open_file(str(tmp_path / "file"), uid=os.geteuid())) as stream:
+        assert stream.read() == "text"
+    with pytest.raises(FileNotFoundError):
+        trust.open_file(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory", "writable"])
+def test_no_other_kind_of_file_is_opened(tmp_path: Path, kind: str) -> None:
+    there = tmp_path / "there"
+    if kind == "link":
+        (tmp_path / "file").touch(0o600)
+        there.symlink_to("file")
+    elif kind == "fifo":
+        os.mkfifo(there, 0o600)
+    elif kind == "directory":
+        there.mkdir(0o700)
+    else:
+        there.touch()
+        there.chmod(0o666)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError if kind == "link" else Denied):
+        trust.open_file(str(there), uid=os.geteuid())
+    assert os.listdir("/proc/self/fd") == before
+
+
+@needs_root
+def test_no_file_of_another_user_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o600)
+    os.chown(tmp_path / "file", OTHER, OTHER)
+    with pytest.raises(Denied, match="another user owns it"):
+        trust.open_file(str(tmp_path / "file"))
+    os.close(trust.open_file(str(tmp_path / "file"), uid=OTHER))
