@@ -14,8 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pcont.errors import BadValue
+from pcont.lock import Waiting as Waiting
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
+from pcont.workplace import Workplace
+
+WAITING = Waiting()
 
 
 class WriteRefused(OSError):
@@ -419,10 +423,10 @@ class Backend(Protocol):
     def environment(self) -> dict[str, str]:
         """What a command needs in its environment so that its own pcont drives the same kernel."""
 
-    def turn(self, timeout: float | None = None) -> AbstractContextManager[None]:
+    def turn(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
         """Hold off every other pcont command that changes something, while this one does.
 
-        Busy where the turn has not come after so many seconds.
+        Raises Busy at the timeout of `waiting`.
         """
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
@@ -513,7 +517,10 @@ class Backend(Protocol):
         """Should this process die in the block, the container is thawed all the same."""
 
     def journals(self) -> str:
-        """Where a command writes down what it touches; empty if a crash leaves no half of it."""
+        """The directory for journals of new commands; empty if no journal is written."""
+
+    def workplace(self) -> Workplace:
+        """Where lock and journals of this user are, and what is wrong with it."""
 
     def namespaces(self) -> tuple[str, ...]:
         """The kinds that a process can have of its own."""

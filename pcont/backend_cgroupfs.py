@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pcont import lock, procfs, released, standin, subsys
+from pcont import lock, procfs, released, standin, subsys, workplace
 from pcont.backend import (
+    WAITING,
     Apart,
     Birth,
     Controller,
@@ -32,9 +33,11 @@ from pcont.backend import (
 )
 from pcont.errors import Unsupported
 from pcont.family import Family
+from pcont.lock import Waiting
 from pcont.proc import Proc, machine, on_top, read_text
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
+from pcont.workplace import Workplace
 
 if TYPE_CHECKING:
     from pcont.bpf.meter import BpfMeter
@@ -92,11 +95,14 @@ class Cgroupfs:
     def environment(self) -> dict[str, str]:
         return {}
 
-    def turn(self, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
-        return lock.taken(timeout)
+    def turn(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
+        return lock.taken(waiting)
 
     def journals(self) -> str:
         return lock.directory()
+
+    def workplace(self) -> Workplace:
+        return workplace.look()
 
     # Mounting
 

@@ -41,6 +41,7 @@ from typing import Any, NoReturn
 from pcont import subsys
 from pcont.backend import (
     NAMESPACES,
+    WAITING,
     Apart,
     Birth,
     Controller,
@@ -55,6 +56,7 @@ from pcont.backend import (
     join,
 )
 from pcont.dialects import V1, Dialect, Slot
+from pcont.lock import Waiting
 from pcont.model_files import OpenFiles
 from pcont.model_tree import Known, ModelTree, Node, admits, carry
 from pcont.proc import Proc, no_task
@@ -65,6 +67,7 @@ from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
 from pcont.values import Ids, TooLong
+from pcont.workplace import Workplace
 
 # Options of a mount that say what the root of a new hierarchy has.
 AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": "release_agent"}
@@ -165,11 +168,15 @@ class Model:
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 
-    def turn(self, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
+    def turn(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def journals(self) -> str:
         return ""
+
+    def workplace(self) -> Workplace:
+        directory = self.journals()
+        return Workplace(directory, (directory,) if directory else ())
 
     # What is there
 

@@ -1,7 +1,7 @@
 """One pcont command changes cgroups at a time, as the patch's one management mutex has it (1.12).
 
-The lock of root is below /run/pcont, where only root can open it: nobody else can hold root up.
-Another user's commands take turns among themselves, where that user has a runtime directory.
+The lock of root is below /run/pcont, where only root can open it: no other user can hold root up.
+Another user's commands exclude each other, where that user has a directory for it (workplace.py).
 """
 
 from __future__ import annotations
@@ -9,19 +9,38 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from pcont import signals
-from pcont.errors import Busy
+from pcont import signals, workplace
+from pcont.errors import Busy, PcontError
 
 PAUSE = 0.002
 LONGEST_PAUSE = 0.05
+PATIENCE = 1.0  # seconds, after which a command says that it waits
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+MOST = 4096  # bytes of a lock file: the holder's pid, and its command
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How a command waits for the lock.
+
+    `command`: what others are told of this one while it holds the lock. `note` is given what the
+    user should know. `look` is called once if another command holds the lock, before the wait.
+    """
+
+    timeout: float | None = None
+    command: str = ""
+    note: Callable[[str], None] = lambda text: None
+    look: Callable[[], None] = lambda: None
 
 
 class _Held(threading.local):
-    """How deep this thread is in turns of its own."""
+    """How many times this thread has entered `taken`."""
 
     depth = 0
 
@@ -29,30 +48,27 @@ class _Held(threading.local):
 _held = _Held()
 
 
-def directory() -> str:
-    """Where locks and journals are; empty where this user has no such place."""
-    if os.geteuid() == 0:
-        return "/run/pcont"
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    # After su(1) it may be still another user's.
-    with contextlib.suppress(OSError):
-        if os.stat(runtime).st_uid == os.geteuid():
-            return os.path.join(runtime, "pcont")
-    return ""
-
-
 @contextlib.contextmanager
-def taken(timeout: float | None = None) -> Iterator[None]:
-    """Wait for the turn and hold it; within a turn it is at hand at once.
+def taken(waiting: Waiting) -> Iterator[None]:
+    """Wait for the lock and hold it; a thread that holds it enters at once.
 
-    Raises Busy where it has not come after so many seconds.
+    Raises Busy at the timeout, PcontError where root's lock cannot be kept. Without a directory
+    for the lock, the user gets a note and the command goes on.
     """
-    place = directory()
-    if _held.depth or not place:
+    if _held.depth:
         yield
         return
-    os.makedirs(place, mode=0o700, exist_ok=True)
-    with locked(os.path.join(place, "lock"), timeout):
+    with contextlib.ExitStack() as stack:
+        found = workplace.make()
+        if not found.directory:
+            waiting.note(no_directory(found))
+        # An earlier command may be at work beside another directory; all take them in one order.
+        for place in found.existing:
+            file = os.path.join(place, "lock")
+            try:
+                stack.enter_context(locked(file, waiting))
+            except OSError as err:
+                raise workplace.refusal(err, "open the lock", file) from err
         _held.depth += 1
         try:
             yield
@@ -60,34 +76,91 @@ def taken(timeout: float | None = None) -> Iterator[None]:
             _held.depth -= 1
 
 
-@contextlib.contextmanager
-def locked(file: str, timeout: float | None = None) -> Iterator[None]:
-    """Hold a file's lock; while it is waited for, a signal ends the wait, and so does the timeout.
+def no_directory(found: workplace.Workplace) -> str:
+    """What a user should know who has no directory for lock and journals."""
+    why = f" ({'; '.join(found.refused)})" if found.refused else ""
+    return (
+        f"there is no safe directory for this user's lock and journals{why}: other pcont commands "
+        "may run at the same time, and what a killed one leaves is not undone"
+    )
 
-    Whoever holds it has its pid in the file.
+
+@contextlib.contextmanager
+def locked(file: str, waiting: Waiting) -> Iterator[None]:
+    """Hold a file's lock; a signal or the timeout ends the wait.
+
+    The file holds the pid and the command of the process that has the lock. Raises Busy at the
+    timeout, OSError where the file cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(file, flags, 0o600)
+    descriptor = _acquired(file, waiting)
     try:
-        _wait(descriptor, file, timeout)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        _sign(descriptor, waiting.command)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, file: str, timeout: float | None) -> None:
-    pause, began = PAUSE, time.monotonic()
+def _acquired(file: str, waiting: Waiting) -> int:
+    """A descriptor of the file, once this process has the lock."""
+    while True:
+        descriptor = _open(file)
+        try:
+            _wait(descriptor, file, waiting)
+            if _is_there(descriptor, file):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The file was removed: another process may have the lock of a new one.
+        os.close(descriptor)
+
+
+def _open(file: str) -> int:
+    descriptor = os.open(file, FLAGS, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PcontError(f"the lock is not a regular file: {file}", path=file, hint=f"rm {file}")
+    return descriptor
+
+
+def _is_there(descriptor: int, file: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.lstat(file))
+    return False
+
+
+def _sign(descriptor: int, command: str) -> None:
+    """Say who holds the lock. On a full file system it is held all the same."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        text = f"{os.getpid()}\n{command}".encode("utf-8", "surrogateescape")
+        os.pwrite(descriptor, text[:MOST], 0)
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, MOST, 0).decode("utf-8", "backslashreplace")
+    pid, _, command = text.partition("\n")
+    return f"process {pid or '?'}" + (f", pcont {command.strip()}" if command.strip() else "")
+
+
+def _wait(descriptor: int, file: str, waiting: Waiting) -> None:
+    if _try(descriptor):
+        return
+    waiting.look()
+    pause, began, silent = PAUSE, time.monotonic(), True
     while not _try(descriptor):
         signals.check()
-        if timeout is not None and time.monotonic() - began >= timeout:
-            holder = os.pread(descriptor, 32, 0).decode().strip()
+        passed = time.monotonic() - began
+        if waiting.timeout is not None and passed >= waiting.timeout:
             raise Busy(
-                f"another pcont command is at work (process {holder}), after {timeout:g} s still",
+                f"another pcont command is at work ({_holder(descriptor)}), after "
+                f"{waiting.timeout:g} s still",
                 path=file,
                 hint="a longer --timeout, or none, waits for it",
             )
+        if silent and passed >= PATIENCE:
+            silent = False
+            waiting.note(f"waiting for another pcont command ({_holder(descriptor)})")
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -98,3 +171,8 @@ def _try(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def directory() -> str:
+    """Where new locks and journals are; empty where this user has no safe directory."""
+    return workplace.look().directory

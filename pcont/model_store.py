@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from pcont import lock
-from pcont.backend import Mount, join
+from pcont.backend import WAITING, Mount, join
 from pcont.backend_model import Model, same
 from pcont.dialects import DIALECTS, V1
 from pcont.errors import PcontError, Unsupported, from_oserror
@@ -57,7 +57,7 @@ class StoredModel(Model):
         return {**super().environment(), "PCONT_STATE": self.file}
 
     @contextlib.contextmanager
-    def turn(self, timeout: float | None = None) -> Iterator[None]:
+    def turn(self, waiting: lock.Waiting = WAITING) -> Iterator[None]:
         if self._depth:
             yield
             return
@@ -65,7 +65,7 @@ class StoredModel(Model):
         with contextlib.ExitStack() as stack:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
-                stack.enter_context(lock.locked(f"{self.file}.lock", timeout))
+                stack.enter_context(lock.locked(f"{self.file}.lock", waiting))
             except OSError as err:
                 raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
             self._load()

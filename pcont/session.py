@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pcont import signals
-from pcont.backend import Backend, open_backend
+from pcont.backend import Backend, Waiting, open_backend
 from pcont.hierarchy import Registry
 from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
@@ -36,6 +36,7 @@ class Session:
     planned: list[str] = field(default_factory=list)
     _memory: Memory | None = None
     _turns: int = 0
+    _noted: set[str] = field(default_factory=set)
 
     def registry(self) -> Registry:
         """What is there now; what is to go has gone, where no other process sees to it."""
@@ -58,7 +59,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             if not self.dry_run:
                 stack.enter_context(signals.held())
-                stack.enter_context(self.backend.turn(self.timeout))
+                stack.enter_context(self.backend.turn(self.waiting()))
                 self._recover()
             outermost = not self._turns
             self._turns += 1
@@ -68,6 +69,16 @@ class Session:
                 yield self.registry()
             finally:
                 self._turns -= 1
+
+    def waiting(self) -> Waiting:
+        """How this caller waits for the lock."""
+        return Waiting(self.timeout, self.command, self._note)
+
+    def _note(self, text: str) -> None:
+        """Warn of something once, however often it is found."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.warn(text)
 
     def _recover(self) -> None:
         for one in recover(self.backend):
@@ -92,7 +103,7 @@ class Session:
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo what was carried out, because of an error that came afterwards."""
         if done.steps or done.memory:
-            with signals.held(), signals.shielded(), self.backend.turn(None):
+            with signals.held(), signals.shielded(), self.backend.turn():
                 done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:

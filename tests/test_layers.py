@@ -18,6 +18,7 @@ PACKAGE = Path(pcont.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
     ("trust",),
+    ("workplace",),
     ("tables", "lock", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
@@ -98,7 +99,7 @@ BESIDE = {
 
 # The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
 HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "model_files", "model_tree", "syscalls", "lock"}
+HIDDEN |= {"dialects", "model_files", "model_tree", "syscalls", "lock", "workplace"}
 HIDDEN |= {"bpf", *(f"bpf.{name}" for name in ("library", "pinned", "files", "forks", "meter"))}
 HIDDEN |= {"namespaces", "released", "stage"}
 ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")

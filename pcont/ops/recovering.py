@@ -16,5 +16,5 @@ def recover_all(session: Session) -> list[Recovered]:
     if session.dry_run:
         session.planned += pending(session.backend)
         return []
-    with signals.held(), session.backend.turn(session.timeout):
+    with signals.held(), session.backend.turn(session.waiting()):
         return list(recover(session.backend))

@@ -150,7 +150,7 @@ def test_gc_gives_the_cpus_back(sets: Sets) -> None:
     """To whom a plain mkdir has made, and to whom has lost some, from above."""
     sets.pcont.ok("create", "-p", sets.at("/a/b"))
     backend = sets.pcont.backend()
-    with backend.turn(None):
+    with backend.turn():
         backend.make(sets.place("/a/b/plain"))
         for path in ("/a/b", "/a", ""):
             backend.write(sets.place(path), "cpuset.cpus", "0")
