@@ -10,7 +10,8 @@ import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import Protocol
 
 from pcont.errors import BadValue
@@ -106,11 +107,54 @@ class TreeRequest:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """How the user has typed a PLACE: messages name that container, and those around it, alike.
+
+    `typed` is the PLACE, `path` the path that it means in its hierarchy. Other paths follow a
+    `selector`, or are below the `directory` that shows the container `root`; with a `start` they
+    are relative to that directory. `at` is the container of a tree that is the hierarchy's root.
+    """
+
+    typed: str
+    path: str
+    selector: str = ""
+    directory: str = ""
+    root: str = "/"
+    start: str = ""
+    at: str = "/"
+
+    def of(self, path: str) -> str:
+        """The PLACE that means a path of the hierarchy; empty where there is none."""
+        if path == self.path:
+            return self.typed
+        if self.selector:
+            return f"{self.selector}:{path}"
+        seen = below(path, self.root)
+        return "" if seen is None else self._in_the_directory(seen)
+
+    def _in_the_directory(self, seen: str) -> str:
+        there = join(self.directory, seen)
+        if not self.start:
+            return there
+        relative = os.path.relpath(there, self.start)
+        return relative if "/" in relative or relative in (".", "..") else f"./{relative}"
+
+    def of_tree(self, path: str) -> str:
+        """The same for a path of a tree."""
+        inside = below(path, self.at)
+        return "" if inside is None else self.of(inside)
+
+
+@dataclass(frozen=True)
 class Place:
-    """A container in one tree: the tree's id and a path from its root."""
+    """A container in one tree: the tree's id and a path from its root.
+
+    `spelling`: how the user names it; where that is not known, the tree's id is a SELECTOR.
+    """
 
     tree: str
     path: str = "/"
+    spelling: Spelling | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -127,6 +171,17 @@ class Place:
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        """The PLACE for messages, as the user would type it."""
+        typed = self.spelling.of_tree(self.path) if self.spelling else ""
+        return typed or f"{self.tree}:{self.path}"
+
+    @property
+    def word(self) -> str:
+        """The same for hints: one word of a shell."""
+        return quote(self.shown)
 
     @property
     def controllers(self) -> list[str]:

@@ -56,9 +56,10 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
     """Generic process containers: groups of tasks in cgroup hierarchies.
 
     \b
-    A PLACE is SELECTOR:/path, or an absolute directory below a mount.
-    A SELECTOR is a name of pcont's, a subsystem, name=x for a named
-    hierarchy, or a comma list of these: that path in each of them.
+    A PLACE is SELECTOR:/path, SELECTOR (its root), or a directory below
+    a mount. A SELECTOR is the name of a hierarchy that pcont mounted, a
+    subsystem, name=x for a named hierarchy, or a comma list of these:
+    that path in each of them.
 
     \b
     Exit status: 0 done, 2 usage, 3 not found, 4 denied, 5 busy or exists,

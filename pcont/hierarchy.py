@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from shlex import quote
 
 from pcont import subsys
 from pcont.backend import (
     Backend,
     Controller,
     Place,
+    Spelling,
     Tree,
     below,
     check_path,
@@ -25,7 +28,14 @@ from pcont.backend import (
     is_outside,
     join,
 )
-from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.errors import (
+    BadValue,
+    NotFound,
+    PcontError,
+    Unsupported,
+    UsageProblem,
+    from_oserror,
+)
 from pcont.site import KEPT, as_kept, kept_at, kept_in, seen_from
 
 TIE = "tie"
@@ -51,7 +61,8 @@ class Tie:
     @property
     def made(self) -> list[Place]:
         """The containers that pcont made for it, parents first."""
-        return [Place(*text.split(":", 1)) for text in self.made_at]
+        pairs = [text.partition(":") for text in self.made_at]
+        return [Place(tree, path) for tree, _, path in pairs]
 
     def dump(self) -> str:
         """The text of the attribute."""
@@ -104,9 +115,11 @@ class Member:
         """
         return None if is_outside(path) else below(path, self.at)
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str, spelling: Spelling | None = None) -> Place:
         """A path of the hierarchy in this tree."""
-        return Place(self.tree.id, join(self.at, path))
+        if spelling and spelling.at != self.at:
+            spelling = replace(spelling, at=self.at)
+        return Place(self.tree.id, join(self.at, path), spelling)
 
 
 @dataclass(frozen=True)
@@ -130,21 +143,35 @@ class Hierarchy:
         """Every subsystem of every member, asked for or not."""
         return tuple(name for member in self.members for name in member.subsystems)
 
-    def container(self, path: str) -> Container:
+    def container(self, path: str, spelling: Spelling | None = None) -> Container:
         """The container at a path of the hierarchy."""
-        return Container(self, join("/", path))
+        return Container(self, join("/", path), spelling)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of a hierarchy: the same path in each of its trees."""
+    """A container of a hierarchy: the same path in each of its trees.
+
+    `spelling`: how the user has typed it, or the one that it was derived from.
+    """
 
     hierarchy: Hierarchy
     path: str
+    spelling: Spelling | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
-        """As the command line takes it."""
+        """The PLACE for messages, as the user typed it."""
+        return (self.spelling and self.spelling.of(self.path)) or self.canonical
+
+    @property
+    def word(self) -> str:
+        """The same for hints: one word of a shell."""
+        return quote(self.name)
+
+    @property
+    def canonical(self) -> str:
+        """The PLACE for results, HIERARCHY:/path however it was typed."""
         return f"{self.hierarchy.name}:{self.path}"
 
     @property
@@ -154,15 +181,15 @@ class Container:
     @property
     def places(self) -> tuple[Place, ...]:
         """The container in each tree, the home first."""
-        return tuple(member.place(self.path) for member in self.hierarchy.members)
+        return tuple(member.place(self.path, self.spelling) for member in self.hierarchy.members)
 
     @property
     def parent(self) -> Container:
         """The container above; the root's is the root."""
-        return Container(self.hierarchy, self.path.rpartition("/")[0] or "/")
+        return replace(self, path=self.path.rpartition("/")[0] or "/")
 
     def child(self, name: str) -> Container:
-        return Container(self.hierarchy, join(self.path, name))
+        return replace(self, path=join(self.path, name))
 
     def lineage(self) -> list[Container]:
         """From below the root down to this container itself."""
@@ -332,7 +359,8 @@ class Registry:
 
     def find(self, selector: str) -> Hierarchy:
         """The hierarchy that a SELECTOR means; several words are a tie without a name."""
-        words = list(dict.fromkeys(map(self.called, selector.removesuffix(":").split(","))))
+        plain = selector.removesuffix("/") if selector.endswith(":/") else selector
+        words = list(dict.fromkeys(map(self.called, plain.removesuffix(":").split(","))))
         if not all(words):
             raise BadValue(f"there is an empty word in the selector {selector!r}")
         found = [self._word(word) for word in words]
@@ -382,36 +410,83 @@ class Registry:
         return NotFound(f"there is no hierarchy {word!r}", hint=hint)
 
     def place(self, text: str) -> Container:
-        """The container that a PLACE means: SELECTOR:/path, or a directory below a mount."""
-        if text.startswith("/"):
-            return self._directory(text)
-        selector, colon, path = text.partition(":/")
-        if not colon or not selector:
-            raise UsageProblem(
-                f"{text!r} is no place: places are SELECTOR:/path, or a directory below a mount",
-                hint=_did_you_mean(text),
-            )
-        check_path("/" + path)
-        return self.find(selector).container(path)
+        """The container that a PLACE means.
 
-    def _directory(self, text: str) -> Container:
-        check_path(text)
-        directory = self.backend.resolve(text)
+        That is SELECTOR:/path, a SELECTOR for its root, or a directory below a mount, which may
+        be relative. A SELECTOR counts for more than a directory of the same name.
+        """
+        if text.startswith("/"):
+            check_path(text)
+            return self._directory(text, text)
+        selector, colon, path = text.partition(":/")
+        if colon and selector:
+            check_path("/" + path)
+            return self._spelled(text, selector, path)
+        if text.split("/")[0] in (".", ".."):
+            return self._relative(text)
+        bare = text.removesuffix(":")
+        if bare and "/" not in bare and ":" not in bare:
+            return self._bare(text, bare)
+        if text and ":" not in text and (found := self._below_a_mount(text)):
+            return found
+        raise UsageProblem(
+            f"not a place: {text!r}. Write HIERARCHY:/path, or a cgroup directory",
+            hint=_did_you_mean(text),
+        )
+
+    def _spelled(self, text: str, selector: str, path: str) -> Container:
+        path = join("/", path)
+        return self.find(selector).container(path, Spelling(text, path, selector))
+
+    def _bare(self, text: str, selector: str) -> Container:
+        """The root of a hierarchy, or a directory in the current one."""
+        try:
+            return self._spelled(text, selector, "/")
+        except NotFound:
+            found = None if text.endswith(":") else self._below_a_mount(text)
+            if not found:
+                raise
+        return found
+
+    def _below_a_mount(self, text: str) -> Container | None:
+        """The container of a relative directory; None where the current one is below no mount."""
+        with contextlib.suppress(NotFound):
+            return self._relative(text)
+        return None
+
+    def _relative(self, text: str) -> Container:
+        check_path("/" + "/".join(word for word in text.split("/") if word not in (".", "..")))
+        try:
+            start = os.getcwd()
+        except OSError as err:
+            raise from_oserror(err, f"find the current directory for {text!r}") from err
+        return self._directory(text, os.path.join(start, text), start)
+
+    def _directory(self, text: str, directory: str, start: str = "") -> Container:
+        directory = self.backend.resolve(directory)
         found = [
-            (len(mount.point), tree, join(mount.root, directory[len(mount.point) :]))
+            (len(mount.point), tree, mount)
             for tree in self.trees
             for mount in tree.mounts
             if directory == mount.point or directory.startswith(mount.point.rstrip("/") + "/")
         ]
         if not found:
             raise NotFound(
-                "this directory is below no mounted hierarchy",
-                path=text,
+                f"{text!r} is below no mounted hierarchy",
+                path=directory,
                 hint="pcont hierarchies lists the mounts",
             )
-        _, tree, path = max(found, key=lambda one: one[0])
+        _, tree, mount = max(found, key=lambda one: one[0])
+        path = join(mount.root, directory[len(mount.point) :])
+        spelling = Spelling(
+            text,
+            path,
+            directory=mount.point,
+            root=mount.root,
+            start=start and os.path.realpath(start),
+        )
         # The home of a tie stands for the tie; a member is that one tree.
-        return self._hierarchy(tree).container(path)
+        return self._hierarchy(tree).container(path, spelling)
 
     def ties_around(self, container: Container) -> list[str]:
         """The ties that a container of a single tree is a part of."""

@@ -114,7 +114,9 @@ def abandoned(directory: str) -> Iterator[Abandoned]:
 def encode(value: Any) -> Any:
     """A value as JSON has it: dataclasses by their names, and what JSON lacks."""
     if is_dataclass(value):
-        named = {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+        # What does not make one differ from another is for messages only.
+        kept = [field.name for field in fields(value) if field.compare]
+        named = {name: encode(getattr(value, name)) for name in kept}
         return {"is": type(value).__name__, **named}
     if isinstance(value, dict):
         return {"is": "dict", "items": [[encode(key), encode(one)] for key, one in value.items()]}

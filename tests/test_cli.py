@@ -376,7 +376,7 @@ def test_a_dry_run_is_what_one_would_type(pcont: Run) -> None:
         (("bogus",), 2),
         (("get",), 2),
         (("get", "--bogus", "jobs:/a"), 2),
-        (("get", "jobs"), 2),
+        (("get", "jobs:a"), 2),
         (("set", "jobs:/a"), 2),
         (("set", "jobs:/a", "cpus"), 2),
         (("set", "jobs:/a", "cpus=0", "cpus=1"), 2),
@@ -492,7 +492,7 @@ def test_what_cannot_be_executed_is_126(pcont: Run, tmp_path: Path, name: str) -
     [
         ("run", "nope:/a", "--", "true"),
         ("run", "jobs:/nope", "--", "true"),
-        ("run", "jobs", "--", "true"),
+        ("run", "jobs:a", "--", "true"),
         ("run", "--bogus", "jobs:/a", "--", "true"),
         ("run", "--auto-delete", "jobs:/nope", "--", "true"),
         ("clone", "nope", "--", "true"),

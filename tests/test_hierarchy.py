@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ from pcont.hierarchy import (
     reachable,
     required,
 )
+from pcont.journal import encode
 
 
 def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "") -> None:
@@ -183,20 +186,37 @@ def test_where_v2_has_everything_pcont_says_that_it_cannot_yet() -> None:
 )
 def test_the_first_colon_slash_splits_a_place(model: Model, text: str, name: str) -> None:
     mount(model, "/cg/x", name="x", by="cgroup")
-    assert Registry(model).place(text).name == name
+    assert Registry(model).place(text).canonical == name
 
 
-@pytest.mark.parametrize("text", ["cpuset", "cpuset:", ":/a", ":", "", "a/b", "cpuset/a", "./a"])
+@pytest.mark.parametrize("text", [":/a", ":", "", "a/b", "cpuset/a", "cpuset:a"])
 def test_what_is_no_place_is_a_usage_problem(model: Model, text: str) -> None:
-    with pytest.raises(UsageProblem, match="is no place: places are SELECTOR:/path"):
+    with pytest.raises(UsageProblem, match=r"not a place: .*Write HIERARCHY:/path"):
         Registry(model).place(text)
+
+
+@pytest.mark.parametrize("text", ["cpuset", "cpuset:", "cpuset:/", "cpuset,cpuacct", "name=x"])
+def test_a_selector_alone_is_its_root_for_a_place_and_for_a_hierarchy(
+    model: Model, text: str
+) -> None:
+    mount(model, "/cg/x", name="x", by="cgroup")
+    registry = Registry(model)
+    bare = text.removesuffix("/").removesuffix(":")
+    assert registry.place(text).is_root
+    assert registry.place(text) == registry.place(f"{bare}:/")
+    assert registry.find(text) == registry.find(bare)
+
+
+def test_an_unknown_selector_is_not_found_as_a_place_either(model: Model) -> None:
+    for text in ("cpuse", "cpuse:", "cpuse:/"):
+        with pytest.raises(NotFound, match="'cpuse'") as caught:
+            Registry(model).place(text)
+        assert "cpuset" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("cpuset", "cpuset:/"),
-        ("cpuset:", "cpuset:/"),
         ("cpuset/a/b", "cpuset:/a/b"),
         ("cpuset:a", "cpuset:/a"),
     ],
@@ -229,16 +249,117 @@ def test_a_place_refuses_such_a_path_whoever_makes_it() -> None:
 
 def test_a_directory_below_a_mount_is_a_place(model: Model) -> None:
     registry = Registry(model)
-    assert registry.place("/cg/cpuset").name == "cpuset:/"
-    assert registry.place("/cg/cpuset/").name == "cpuset:/"
-    assert registry.place("/cg/cpuset/a/b").name == "cpuset:/a/b"
-    assert registry.place("/cg/cpuacct/a:/b").name == "cpuacct:/a:/b"
+    assert registry.place("/cg/cpuset").canonical == "cpuset:/"
+    assert registry.place("/cg/cpuset/").canonical == "cpuset:/"
+    assert registry.place("/cg/cpuset/a/b").canonical == "cpuset:/a/b"
+    assert registry.place("/cg/cpuacct/a:/b").canonical == "cpuacct:/a:/b"
+
+
+@pytest.fixture
+def below_a_mount(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory: /a/b of a hierarchy that is mounted at a real directory."""
+    here = tmp_path / "cg" / "a" / "b"
+    here.mkdir(parents=True)
+    mount(model, str(tmp_path / "cg"), name="x", by="cgroup")
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        *((".", "/a/b"), ("./", "/a/b"), ("./c", "/a/b/c"), ("c", "/a/b/c"), ("c/d", "/a/b/c/d")),
+        *(("..", "/a"), ("../y", "/a/y"), ("../..", "/"), ("./cpuset", "/a/b/cpuset")),
+    ],
+)
+@pytest.mark.usefixtures("below_a_mount")
+def test_a_relative_directory_below_a_mount_is_a_place(model: Model, text: str, path: str) -> None:
+    container = Registry(model).place(text)
+    assert container.canonical == f"name=x:{path}"
+    assert container.name == text
+
+
+@pytest.mark.usefixtures("below_a_mount")
+def test_a_selector_counts_for_more_than_a_directory(model: Model) -> None:
+    assert Registry(model).place("cpuset").canonical == "cpuset:/"
+    with pytest.raises(NotFound, match="'c'"):
+        Registry(model).place("c:")
+    with pytest.raises(UsageProblem):
+        Registry(model).place("c:d")
+
+
+def test_a_relative_directory_below_no_mount_is_not_found(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match=r"'./a' is below no mounted hierarchy"):
+        Registry(model).place("./a")
+    with pytest.raises(NotFound, match="no hierarchy 'a'"):
+        Registry(model).place("a")
+
+
+def test_a_current_directory_that_was_removed_is_not_found(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(NotFound, match="current directory"):
+        Registry(model).place(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "parent", "child"),
+    [
+        ("cpuset:/a", "cpuset:/", "cpuset:/a/c"),
+        ("cpuset://a/", "cpuset:/", "cpuset:/a/c"),
+        ("cpuset", "cpuset", "cpuset:/c"),
+        ("cpuset,cpuacct:/a", "cpuset,cpuacct:/", "cpuset,cpuacct:/a/c"),
+        ("/cg/cpuset/a/", "/cg/cpuset", "/cg/cpuset/a/c"),
+        ("/cg/cpuset", "/cg/cpuset", "/cg/cpuset/c"),
+        (".", "..", "./c"),
+        ("./", "..", "./c"),
+        ("c", ".", "c/c"),
+        ("..", "../..", "../c"),
+        ("../y", "..", "../y/c"),
+    ],
+)
+@pytest.mark.usefixtures("below_a_mount")
+def test_messages_name_a_place_and_those_around_it_as_it_was_typed(
+    model: Model, text: str, parent: str, child: str
+) -> None:
+    container = Registry(model).place(text)
+    assert (container.name, container.parent.name) == (text, parent)
+    assert container.child("c").name == child
+    (place, *_) = container.child("c").places
+    assert place.shown == child
+
+
+def test_the_tree_of_a_tie_is_named_by_the_place_of_the_tie(model: Model) -> None:
+    tie(model, at="/in")
+    home, *members = Registry(model).place("jobs:/a").places
+    assert [one.shown for one in (home, *members)] == ["jobs:/a"] * (1 + len(members))
+    assert members[0].parent.parent.shown == f"{members[0].tree}:/"
+
+
+def test_a_hint_has_one_word_for_a_place(model: Model) -> None:
+    container = Registry(model).place("cpuset:/a b")
+    assert shlex.split(f"pcont rm {container.word}") == ["pcont", "rm", "cpuset:/a b"]
+    assert shlex.split(container.places[0].word) == ["cpuset:/a b"]
+
+
+def test_the_spelling_makes_no_difference_between_containers(model: Model) -> None:
+    one, other = (Registry(model).place(text) for text in ("cpuset:/a", "/cg/cpuset/a"))
+    assert (one, one.places) == (other, other.places)
+    assert len({*one.places, *other.places}) == 1
+    assert encode(one.places[0]) == encode(Place("cpuset", "/a"))
 
 
 def test_the_deepest_mount_has_a_directory(model: Model) -> None:
     mount(model, "/cg/cpuset/in", name="in")
-    assert Registry(model).place("/cg/cpuset/in/x").name == "in:/x"
-    assert Registry(model).place("/cg/cpuset/inn/x").name == "cpuset:/inn/x"
+    assert Registry(model).place("/cg/cpuset/in/x").canonical == "in:/x"
+    assert Registry(model).place("/cg/cpuset/inn/x").canonical == "cpuset:/inn/x"
 
 
 @pytest.mark.parametrize("text", ["/", "/cg", "/cg/cpusets", "/tmp/a"])

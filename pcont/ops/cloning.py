@@ -69,7 +69,7 @@ def clone(
 
     def plan(child: int, settle: Callable[[], None]) -> Planned:
         container = _node(session, session.registry().find(selector), os.getpid(), child)
-        names.append(container.name)
+        names.append(container.canonical)
         steps = create_steps(session.backend, container, parents=False)
         if "cgroup" in apart.kinds:
             steps += _views(session, container)
@@ -89,7 +89,7 @@ def _clone_process(session: Session, selector: str, pid: int) -> str:
         container = _node(session, registry.find(selector), known.pid, known.pid)
         steps = create_steps(session.backend, container, parents=False)
         session.carry_out([*steps, entry(session, container, known.pid)])
-        return container.name
+        return container.canonical
 
 
 def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Container:

@@ -45,7 +45,7 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         attend(session, one.members[0].tree.id, doomed[one.name])
         home = one.members[0]
         gone = [path for path in doomed[one.name] if not exists(backend, home.place(path))]
-        found += [Collected("removed", one.container(path).name) for path in gone]
+        found += [Collected("removed", one.container(path).canonical) for path in gone]
     return found
 
 

@@ -51,7 +51,7 @@ def create(
             if inherit and not planner.made & set(container.places):
                 session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
             note_ties(session, registry, container, "which is partial now")
-        return [container.name for container in containers]
+        return [container.canonical for container in containers]
 
 
 @dataclass
@@ -207,7 +207,7 @@ def remove(
         session.carry_out([*steps, *removals(session.backend, doomed, session.force)])
         for container in doomed:
             note_ties(session, registry, container, "which may be partial now")
-        return [container.name for container in doomed]
+        return [container.canonical for container in doomed]
 
 
 def _doomed(

@@ -121,7 +121,7 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
         at_least_partial(session.backend, tops[0])
     else:
         tops = [one.container("/") for one in _interesting(registry)]
-    return [replace(_node(session.backend, top), name=top.name) for top in tops]
+    return [replace(_node(session.backend, top), name=top.canonical) for top in tops]
 
 
 def beancounters(session: Session, place: str = "") -> list[BeanRow]:
@@ -168,13 +168,12 @@ def _opens(times: int) -> str:
 
 def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:
     shown = (numfiles.HELD, numfiles.MAXHELD, numfiles.BARRIER, numfiles.LIMIT, numfiles.FAILCNT)
-    return BeanRow(container.name, numfiles.NAME, *(found[file] for file in shown))
+    return BeanRow(container.canonical, numfiles.NAME, *(found[file] for file in shown))
 
 
 def _top(registry: Registry, place: str) -> Container:
     """A place, or the root of a hierarchy."""
-    whole = ":/" in place or place.startswith("/")
-    return registry.place(place if whole else place.removesuffix(":") + ":/")
+    return registry.place(place)
 
 
 def _interesting(registry: Registry) -> list[Hierarchy]:

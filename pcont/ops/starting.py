@@ -118,7 +118,7 @@ def _start(
             done = session.begin(_steps(planned, child.pid, command))
         if tidy:
             until_the_end.enter_context(_stood_in_for(session, planned.container, child.pid, tidy))
-        started(planned.container.name)
+        started(planned.container.canonical)
         child.start()
     except BaseException as err:
         # Before anything is undone the child has ended: one that is ending cannot be moved.
