@@ -315,16 +315,16 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
 
     Shows the limits that cease to hold, and asks before anything is done.
     """
+    from pcont import render
     from pcont.ops import binding
 
     def confirm(ceasing: Sequence[str]) -> bool:
-        for line in ceasing:
-            click.echo(f"ceases to hold: {line}", err=True)
+        render.ceasing(ceasing, app.json)
         if yes:
             return True
         if not sys.stdin.isatty():
             raise click.UsageError("nobody can be asked here: --yes is missing")
-        return click.confirm(f"Unbind {subsystems} from {hierarchy}?", err=True)
+        return app.ask(f"Unbind {subsystems} from {hierarchy}?")
 
     session = app.session(dry_run)
     app.show(session, binding.unbind(session, hierarchy, subsystems, confirm))
@@ -432,10 +432,12 @@ def clone(
         pid=pid,
         keep=keep,
         wish=None if kinds is None else cloning.Wish(kinds, uids, gids, pin, init),
-        announce=lambda name: click.echo(name, err=True),
+        announce=lambda started: app.started(session, started, started.place),
     )
     if pid is not None or dry_run:
         app.show(session, name, lambda: click.echo(name))
+    else:
+        app.ended(session, status)
     return status
 
 
@@ -457,9 +459,19 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
     if not command:
         raise click.UsageError("there is no COMMAND")
     session = app.session(dry_run)
-    status = running.run(session, place, command, create=create, auto_delete=auto_delete, join=join)
+    status = running.run(
+        session,
+        place,
+        command,
+        create=create,
+        auto_delete=auto_delete,
+        join=join,
+        announce=lambda started: app.started(session, started),
+    )
     if dry_run:
         app.show(session, status)
+    else:
+        app.ended(session, status)
     return status
 
 
@@ -645,8 +657,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = cli.main(words, prog_name="pcont", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as err:
-        click.echo(err.ctx.get_help() if err.ctx else "", err=True)
-        return UsageProblem.exit_code
+        if not _wants_json(app, words):
+            click.echo(err.ctx.get_help() if err.ctx else "", err=True)
+            return UsageProblem.exit_code
+        name = err.ctx.command_path if err.ctx else "pcont"
+        return _refuse(UsageProblem("the command is missing", hint=f"{name} --help"), app, words)
     except (PcontError, OSError, RecursionError, click.UsageError) as err:
         return _refuse(_problem(err, words), app, words)
     except SystemExit:
@@ -698,10 +713,15 @@ _ELSEWHERE = {
 def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:
     from pcont import render
 
-    own = words[: words.index("--")] if "--" in words else words
-    render.error(err, as_json=app.json or "--json" in own)
+    render.error(err, as_json=_wants_json(app, words))
     own_failure = app.passes_status and err.exit_code < OWN_FAILURE
     return OWN_FAILURE if own_failure else err.exit_code
+
+
+def _wants_json(app: App, words: Sequence[str]) -> bool:
+    """Whether --json was given, also where an error stopped click before that word."""
+    own = words[: words.index("--")] if "--" in words else words
+    return app.json or "--json" in own
 
 
 def _interrupted(err: Interrupted, app: App) -> int:
@@ -709,5 +729,5 @@ def _interrupted(err: Interrupted, app: App) -> int:
 
     problem = PcontError(str(err))
     problem.code, problem.undone, problem.left = "interrupted", err.undone, err.left
-    render.error(problem, as_json=app.json)
+    render.error(problem, as_json=_wants_json(app, app.words))
     return 128 + err.number

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from pcont.command import PID, App, Group, pass_app
+from pcont.command import PID, App, Group, json_option, pass_app
 
 
 @click.group("sim", cls=Group)
+@json_option
 def sim() -> None:
     """Play tasks that do not exist, and other machines, on the model.
 

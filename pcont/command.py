@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pcont.signals import Interrupted
 
 if TYPE_CHECKING:
     _IntType = click.ParamType[int]
@@ -28,6 +31,7 @@ class App:
     verbose: bool = False
     timeout: float | None = None
     passes_status: bool = False
+    announced: Any = None
     words: Sequence[str] = ()
 
     def session(self, dry_run: bool = False, force: bool = False) -> Any:
@@ -70,9 +74,36 @@ class App:
         """How a move went, where it is asked for."""
         from pcont import render
 
-        if self.verbose and not session.dry_run:
+        if self.verbose and not (session.dry_run or self.json):
             click.echo(render.outcome(outcome), err=True)
         self.show(session, outcome)
+
+    def started(self, session: Any, started: Any, line: str = "") -> None:
+        """Say on standard error that a command starts: as JSON, or as a line if there is one."""
+        from pcont import render
+
+        self.announced = started
+        if self.json:
+            render.event(session.backend.name, "started", started)
+        elif line:
+            click.echo(line, err=True)
+
+    def ended(self, session: Any, status: int) -> None:
+        """Say on standard error how the command that was started has ended, as JSON only."""
+        from pcont import records, render
+
+        if self.json:
+            place, pid = self.announced.place, self.announced.pid
+            render.event(session.backend.name, "ended", records.Ended(place, pid, status))
+
+    def ask(self, question: str) -> bool:
+        """Ask on standard error; the answer is a line of standard input."""
+        from pcont import render
+
+        if not self.json:
+            return click.confirm(question, err=True)
+        render.question(question)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _switch_json(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -159,6 +190,15 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. With --json, click must not see a ^C: it would print an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.ensure_object(App).json:
+                raise Interrupted(signal.SIGINT) from None
+            raise
 
 
 class Starting(click.Command):

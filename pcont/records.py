@@ -1,188 +1,216 @@
-"""What the operations answer: facts in base units; `--json` shows them as they are."""
+"""What the operations return: facts in base units, and the source of the JSON schema.
+
+`--json` prints the fields as they are. The text beside a field says what it is and its unit;
+a tuple lists the words that it can be. `pcont.schema` makes the schema of these.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+# The value of a control file: a number where the file holds one, else the kernel's text.
+Scalar = int | float | str
 
 
 @dataclass(frozen=True)
 class SubsystemRow:
-    """A subsystem, the kernel's or kept by pcont; `bound`: to which hierarchy, None where free."""
+    """A subsystem of the kernel, or one that pcont provides."""
 
-    name: str
-    enabled: bool
-    bound: str | None
-    unified: bool
-    mounts: tuple[str, ...]
-    help: str
+    name: Annotated[str, "the name that mount -o takes"]
+    enabled: Annotated[bool, "false: switched off at boot, or it cannot be used here"]
+    bound: Annotated[str | None, "the tree that it is bound to, null where it is free"]
+    unified: Annotated[bool, "cgroup v2 has it in use"]
+    mounts: Annotated[tuple[str, ...], "the mount points of that tree"]
+    help: Annotated[str, "what the subsystem does, or why it cannot be used"]
 
 
 @dataclass(frozen=True)
 class TreeRow:
-    """A member of a hierarchy. `mounts` is empty where the tree is active but not mounted."""
+    """A tree of the kernel that is a member of a hierarchy."""
 
-    id: str
-    at: str
-    mounts: tuple[str, ...]
-    ours: bool
+    id: Annotated[str, "the middle field of its line in /proc/PID/cgroup"]
+    at: Annotated[str, "the container of the tree that is the hierarchy's root"]
+    mounts: Annotated[tuple[str, ...], "mount points, empty where it is active but not mounted"]
+    ours: Annotated[bool, "pcont mounted it"]
 
 
 @dataclass(frozen=True)
 class HierarchyRow:
-    """A hierarchy. `containers` counts the root, None where it cannot be reached."""
+    """An active hierarchy."""
 
-    name: str
-    subsystems: tuple[str, ...]
-    trees: tuple[TreeRow, ...]
-    containers: int | None
-    tied: bool
-    mounted: bool
-    mountpoint: str | None
+    name: Annotated[str, "the selector that means this hierarchy"]
+    subsystems: Annotated[tuple[str, ...], "the subsystems that are bound to it"]
+    trees: Annotated[tuple[TreeRow, ...], "its trees, the home first"]
+    containers: Annotated[int | None, "how many, the root included; null: cannot be counted"]
+    tied: Annotated[bool, "pcont keeps several trees in step for it"]
+    mounted: Annotated[bool, "each of its trees is mounted"]
+    mountpoint: Annotated[str | None, "the first mount point, null where there is none"]
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A hierarchy, and the directory where it can be seen now."""
+
+    hierarchy: Annotated[str, "the selector that means this hierarchy"]
+    mountpoint: Annotated[str, "the mount point"]
 
 
 @dataclass(frozen=True)
 class Value:
-    """A control file's value: a number where the table says so, else the kernel's text."""
+    """The value of a control file."""
 
     key: str
-    value: int | float | str
+    value: Scalar
 
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task in a container. `missing`: the trees in which it is elsewhere."""
+    """A task in a container."""
 
-    id: int
-    pid: int
-    name: str
-    state: str
-    user: str
-    command: str
-    missing: tuple[str, ...]
+    id: Annotated[int, "the id of the task (thread)"]
+    pid: Annotated[int, "the id of its process"]
+    name: Annotated[str, "the name of the task, as in /proc/PID/comm"]
+    state: Annotated[str, "the state letter of ps(1)"]
+    user: Annotated[str, "the owner; empty where it cannot be found out"]
+    command: Annotated[str, "the command line, or the name where there is none"]
+    missing: Annotated[tuple[str, ...], "trees of the hierarchy in which the task is elsewhere"]
 
 
 @dataclass(frozen=True)
 class WhereRow:
-    """Where a task is in one hierarchy.
+    """The position of a task in one hierarchy.
 
-    `state`: "in" a container; "outside": in a container of some tree that the hierarchy has not;
-    "split": in different containers of it. `paths` has the path in each tree, `elsewhere` the
-    threads of its process that are in another container, by path.
+    It is "in" a container, "outside" of the hierarchy's root or of its containers in some tree, or
+    "split": in different containers of the hierarchy's trees.
     """
 
-    hierarchy: str
-    container: str | None
-    state: str
-    paths: dict[str, str]
-    elsewhere: dict[str, int]
+    hierarchy: Annotated[str, "the selector that means this hierarchy"]
+    container: Annotated[str | None, "the path of the container, null unless the task is in one"]
+    state: Annotated[str, "where the task is", ("in", "outside", "split")]
+    paths: Annotated[dict[str, str], "its path in each tree"]
+    elsewhere: Annotated[
+        dict[str, int], "how many threads of the process are in other containers, by path"
+    ]
 
 
 @dataclass(frozen=True)
 class ContainerNode:
-    """A container in a listing, with those below it. `missing`: trees where it is not."""
+    """A container, with those below it."""
 
-    name: str
-    path: str
-    tasks: int
-    settings: dict[str, str]
-    missing: tuple[str, ...]
-    children: tuple[ContainerNode, ...]
+    name: Annotated[str, "the last word of the path; of the first node the whole place"]
+    path: Annotated[str, "the path in the hierarchy"]
+    tasks: Annotated[int, "how many tasks are in the container itself"]
+    settings: Annotated[dict[str, Scalar], "the control files that listings show, by key"]
+    missing: Annotated[tuple[str, ...], "trees of the hierarchy that lack the container"]
+    children: Annotated[tuple[ContainerNode, ...], "the containers directly below"]
+    place: Annotated[str, "the container as HIERARCHY:/path"]
 
 
 @dataclass(frozen=True)
 class CpuRow:
-    """CPU time that was used on one CPU, None for all of them together, in nanoseconds.
+    """CPU time that a container and those below it have used."""
 
-    `load`: the percentage of one CPU that was used within the window, None where it is not known.
-    """
-
-    cpu: int | None
-    load: float | None
-    used: int
-    user: int
-    system: int
+    cpu: Annotated[int | None, "the number of the CPU, null: all of them together"]
+    load: Annotated[float | None, "percent of one CPU within the window, null: not measured"]
+    used: Annotated[int, "nanoseconds, user and system together"]
+    user: Annotated[int, "nanoseconds in user space"]
+    system: Annotated[int, "nanoseconds in the kernel"]
 
 
 @dataclass(frozen=True)
 class PinRow:
-    """A namespace that is pinned by a name, its kind, and the file that keeps it."""
+    """A pinned namespace."""
 
-    name: str
-    kind: str
-    file: str
+    name: Annotated[str, "the name that clone --pin gave it"]
+    kind: Annotated[str, "the kind of namespace, as in /proc/PID/ns"]
+    file: Annotated[str, "the file that keeps the namespace"]
 
 
 @dataclass(frozen=True)
 class BeanRow:
-    """What is charged to a container of a resource, and what may be: a row of user_beancounters."""
+    """What a container holds of a resource: a row of /proc/user_beancounters."""
 
-    container: str
-    resource: str
-    held: int
-    maxheld: int
-    barrier: int
-    limit: int
-    failcnt: int
+    container: Annotated[str, "the container as HIERARCHY:/path"]
+    resource: Annotated[str, "numfiles: open files"]
+    held: Annotated[int, "how many are charged now"]
+    maxheld: Annotated[int, "the most that were ever charged at one time"]
+    barrier: Annotated[int, "how many may be charged"]
+    limit: Annotated[int, "how many may be charged to tasks with CAP_SYS_ADMIN"]
+    failcnt: Annotated[int, "how often one more was refused"]
 
 
 @dataclass
 class Outcome:
-    """How a move went.
+    """How a move went."""
 
-    `strategy`: "freeze", where the tasks stood still meanwhile, or "converge". `rounds`: how often
-    it was looked who is left; `stragglers`: how many were moved after the first time.
-    """
-
-    moved: int = 0
-    rounds: int = 0
-    strategy: str = "converge"
-    seconds: float = 0.0
-    stragglers: int = 0
+    moved: Annotated[int, "how many tasks were moved"] = 0
+    rounds: Annotated[int, "how often pcont looked for tasks that were left"] = 0
+    strategy: Annotated[
+        str, "whether the tasks were frozen, or moved until none was left", ("freeze", "converge")
+    ] = "converge"
+    seconds: Annotated[float, "how long it took"] = 0.0
+    stragglers: Annotated[int, "how many were moved after the first look"] = 0
 
 
 @dataclass(frozen=True)
 class Unbound:
-    """What was unbound, which settings hold no more, and what the kernel keeps for a while yet."""
+    """What unbind did."""
 
-    subsystems: tuple[str, ...]
-    ceased: tuple[str, ...]
-    lingering: tuple[str, ...]
+    subsystems: Annotated[tuple[str, ...], "the subsystems that were unbound"]
+    ceased: Annotated[tuple[str, ...], "the settings that no longer hold, as PLACE KEY=VALUE"]
+    lingering: Annotated[tuple[str, ...], "trees that the kernel keeps for a while"]
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What became of a command that died.
+    """What became of a command that was killed part-way."""
 
-    `outcome`: "undone", or "finished" where its last act had begun. `left`: what could not be put
-    back.
-    """
-
-    command: str
-    outcome: str
-    left: tuple[str, ...] = ()
+    command: Annotated[str, "the command line"]
+    outcome: Annotated[str, "undone, or completed from its last act on", ("undone", "finished")]
+    left: Annotated[tuple[str, ...], "what could not be restored"] = ()
 
 
 @dataclass(frozen=True)
 class Notified:
-    """A release agent that would have been run, and the container that it was told of."""
+    """A run of a release agent that the model recorded."""
 
-    agent: str
-    container: str
+    agent: Annotated[str, "the program"]
+    container: Annotated[str, "the path that it is given"]
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What `gc` has done: a container was "removed", or something of the kernel's "restored"."""
+    """What gc did."""
 
-    done: str
-    what: str
+    done: Annotated[
+        str, "a container was removed, or a setting was restored", ("removed", "restored")
+    ]
+    what: Annotated[str, "the container as HIERARCHY:/path, or the write"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What `doctor` found: `state` is "ok", "note" or "problem"."""
+    """What doctor found."""
 
-    state: str
-    subject: str
-    finding: str
-    advice: str = ""
+    state: Annotated[str, "how bad it is", ("ok", "note", "problem")]
+    subject: Annotated[str, "what it is about"]
+    finding: Annotated[str, "the fact"]
+    advice: Annotated[str, "what to do about it; empty where there is nothing to do"] = ""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that run or clone starts: its process is in the container."""
+
+    place: Annotated[str, "the container as HIERARCHY:/path"]
+    pid: Annotated[int, "the process, by its id in pcont's pid namespace"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that run or clone waited for."""
+
+    place: Annotated[str, "the container as HIERARCHY:/path"]
+    pid: Annotated[int, "the process that it was"]
+    status: Annotated[int, "its exit status, 128+N where signal N ended it"]

@@ -119,9 +119,22 @@ STYLES = {"problem": "bold red", "note": "yellow", "ok": "green", "split": "red"
 
 
 def as_json(backend: str, key: str, value: Any) -> None:
-    """One object on one line: the backend that answered, and what it answered."""
+    """Print one object on one line: the backend, and under `key` what the command answers."""
+    print(_dump({"backend": backend, key: value}))
+
+
+def event(backend: str, key: str, value: Any) -> None:
+    """Print the same on standard error, where standard output belongs to another command."""
+    _say({"backend": backend, key: value})
+
+
+def _say(fact: dict[str, Any]) -> None:
+    print(_dump(fact), file=sys.stderr, flush=True)
+
+
+def _dump(fact: dict[str, Any]) -> str:
     # In ASCII: names of containers need not be text, and JSON must be.
-    print(json.dumps({"backend": backend, key: value}, default=_plain))
+    return json.dumps(fact, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -202,7 +215,7 @@ def _branch(node: records.ContainerNode) -> Tree:
         f"  {node.tasks} task{'' if node.tasks == 1 else 's'}", "green" if node.tasks else "dim"
     )
     for key, text in node.settings.items():
-        shown = _seconds(text) if key == "cpuacct.usage" else text or "none"
+        shown = _seconds(text) if key == "cpuacct.usage" else "none" if text == "" else str(text)
         label.append(f"  {_short(key)} ", "dim").append(shown)
     if node.missing:
         label.append(f"  partial: not in {_words(node.missing)}", "red")
@@ -217,8 +230,9 @@ def _short(key: str) -> str:
     return key if key.endswith(".max") else key.rpartition(".")[2]
 
 
-def _seconds(nanoseconds: str) -> str:
-    return f"{int(nanoseconds) / 1e9:.1f} s" if nanoseconds.isdigit() else nanoseconds
+def _seconds(nanoseconds: records.Scalar) -> str:
+    number = isinstance(nanoseconds, int | float)
+    return f"{nanoseconds / 1e9:.1f} s" if number else str(nanoseconds)  # type: ignore[operator]
 
 
 def outcome(move: records.Outcome) -> str:
@@ -231,7 +245,7 @@ def outcome(move: records.Outcome) -> str:
 def error(err: PcontError, as_json: bool) -> None:
     """A refusal, on stderr: what was attempted, where, why, and what to do."""
     if as_json:
-        print(json.dumps({"error": err.as_dict()}), file=sys.stderr)
+        _say({"error": err.as_dict()})
         return
     print(f"pcont: {_one_line(err.message)}", file=sys.stderr)
     if err.path and err.path not in err.message:
@@ -242,10 +256,24 @@ def error(err: PcontError, as_json: bool) -> None:
 
 def warning(text: str, as_json: bool = False) -> None:
     """What the user should know although it went well."""
-    print(
-        json.dumps({"note": text}) if as_json else f"pcont: note: {_one_line(text)}",
-        file=sys.stderr,
-    )
+    if as_json:
+        _say({"note": text})
+    else:
+        print(f"pcont: note: {_one_line(text)}", file=sys.stderr)
+
+
+def ceasing(lines: Sequence[str], as_json: bool) -> None:
+    """The settings that will no longer hold, before they are removed."""
+    if as_json:
+        _say({"ceasing": list(lines)})
+        return
+    for line in lines:
+        print(f"ceases to hold: {_one_line(line)}", file=sys.stderr)
+
+
+def question(text: str) -> None:
+    """A question as JSON; the answer is read from standard input."""
+    _say({"question": text})
 
 
 class Progress:

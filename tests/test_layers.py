@@ -64,7 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             *("ops.binding", "ops.playing", "ops.usage", "ops.wishes"),
         ),
     ),
-    ("render",),
+    ("render", "schema"),
     ("command",),
     ("cli_sim",),
     ("cli", "agent"),
@@ -117,7 +117,7 @@ THIRD_PARTY = {
 AT_THE_START = {
     "cli": {"", "cli_sim", "command", "errors", "signals"},
     "cli_sim": {"command"},
-    "command": set[str](),
+    "command": {"signals"},
     "__main__": set[str](),
 }
 

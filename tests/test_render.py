@@ -21,12 +21,15 @@ from pcont.records import (
     Collected,
     ContainerNode,
     CpuRow,
+    Ended,
     Finding,
     HierarchyRow,
+    Mounted,
     Notified,
     Outcome,
     PinRow,
     Recovered,
+    Started,
     SubsystemRow,
     TaskRow,
     TreeRow,
@@ -37,8 +40,8 @@ from pcont.records import (
 
 Out = pytest.CaptureFixture[str]
 
-LEAF = ContainerNode("b", "/a/b", 1, {"cpuset.cpus": ""}, ("cpuacct",), ())
-NODE = ContainerNode("jobs:/a", "/a", 2, {"cpuset.cpus": "0-1"}, (), (LEAF,))
+LEAF = ContainerNode("b", "/a/b", 1, {"cpuset.cpus": ""}, ("cpuacct",), (), "jobs:/a/b")
+NODE = ContainerNode("jobs:/a", "/a", 2, {"cpuset.cpus": "0-1"}, (), (LEAF,), "jobs:/a")
 HIERARCHY = HierarchyRow(
     "jobs",
     ("cpuset", "cpuacct"),
@@ -156,7 +159,8 @@ def test_every_record_that_is_listed_has_its_columns() -> None:
     listed = {
         one for _, one in inspect.getmembers(records, inspect.isclass) if one.__module__ != "typing"
     }
-    assert set(render.COLUMNS) == listed - {TreeRow, ContainerNode, Value, Outcome, Unbound}
+    other = {TreeRow, ContainerNode, Value, Outcome, Unbound, Mounted, Started, Ended}
+    assert set(render.COLUMNS) == listed - other
     assert set(render.COLUMNS) == set(ROWS)
 
 
@@ -222,7 +226,8 @@ def test_fields_are_facts_in_words(capsys: Out, row: object, line: str) -> None:
 
 
 def test_in_a_pipe_each_container_is_a_line_with_its_whole_name(capsys: Out) -> None:
-    root = ContainerNode("jobs:/", "/", 0, {}, (), (dataclasses.replace(NODE, name="a"),))
+    below = dataclasses.replace(NODE, name="a")
+    root = ContainerNode("jobs:/", "/", 0, {}, (), (below,), "jobs:/")
     render.containers([root])
     assert capsys.readouterr().out.splitlines() == [
         "jobs:/\ttasks=0",
@@ -232,7 +237,7 @@ def test_in_a_pipe_each_container_is_a_line_with_its_whole_name(capsys: Out) -> 
 
 
 def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
-    used = dataclasses.replace(NODE, settings={"cpuset.mems": "", "cpuacct.usage": "1500000000"})
+    used = dataclasses.replace(NODE, settings={"cpuset.mems": "", "cpuacct.usage": 1500000000})
     text = on_terminal(lambda: render.containers([used]))
     assert "jobs:/a" in text
     assert "2 tasks" in text
@@ -244,6 +249,7 @@ def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
 
 
 def test_on_a_terminal_keys_are_short_where_that_says_enough() -> None:
+    settings: dict[str, records.Scalar]
     settings = {"cpuset.cpus": "0", "freezer.state": "FROZEN", "pids.max": "max"}
     node = dataclasses.replace(LEAF, settings=settings)
     text = on_terminal(lambda: render.containers([node]))

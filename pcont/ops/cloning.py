@@ -15,7 +15,7 @@ from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
 from pcont.ops.moving import alive, entry
-from pcont.ops.starting import Command, Planned, spawn, tidying
+from pcont.ops.starting import Announce, Command, Planned, quietly, spawn, tidying
 from pcont.process import PLAIN
 from pcont.session import Session
 from pcont.steps import Step
@@ -49,15 +49,16 @@ def clone(
     pid: int | None = None,
     keep: bool = False,
     wish: Wish | None = None,
-    announce: Callable[[str], None] = lambda name: None,
+    announce: Announce = quietly,
 ) -> tuple[str, int]:
     """container_clone(): a child `node_<pid>` of the container that a process is in, and it enters.
 
     With `pid` that process moves; with a command a new process does, becomes the command, and the
     container goes after it unless `keep`. The child gets its parent's settings. `wish`: the command
-    has namespaces of its own, made where it is then. Returns the child's name, and the command's
-    status. Raises Busy for an existing child, for a process that is in different containers of the
-    hierarchy's trees, and for the name of a pin that is taken.
+    has namespaces of its own, made where it is then. `announce` is called with the place and the
+    pid, right before the new process becomes the command. Returns the child's name, and the
+    command's status. Raises Busy for an existing child, for a process that is in different
+    containers of the hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
         what = "clone takes a process or a command, " + ("not both" if words else "one of them")

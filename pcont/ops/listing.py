@@ -24,6 +24,7 @@ from pcont.records import (
     ContainerNode,
     Finding,
     HierarchyRow,
+    Scalar,
     SubsystemRow,
     TaskRow,
     TreeRow,
@@ -199,18 +200,19 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
         settings=_shown(backend, container, there),
         missing=tuple(place.tree for place in container.places if place not in there),
         children=tuple(_node(backend, container.child(name)) for name in sorted(names)),
+        place=container.canonical,
     )
 
 
-def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, str]:
+def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
     """The settings that tell containers apart at a glance: those that a table marks."""
-    found = {}
+    found: dict[str, Scalar] = {}
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
         tables = [backend.table(name) for name in member.subsystems if place in there]
         for row in (row for table in tables if table for row in table.files if row.shown):
             with contextlib.suppress(OSError):
-                text = backend.read(place, row.name).strip()
-                found[backend.spelled(place, row.name)] = text
+                value = subsys.typed(row.name, backend.read(place, row.name))
+                found[backend.spelled(place, row.name)] = value
     return found
 
 

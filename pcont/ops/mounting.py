@@ -12,7 +12,6 @@ from pcont.hierarchy import Hierarchy, Registry, how_to_mount
 from pcont.ops import halves
 from pcont.ops.tying import mount_tie, revive
 from pcont.ops.wishes import (
-    Mounted,
     Wish,
     agent_steps,
     apart,
@@ -24,6 +23,7 @@ from pcont.ops.wishes import (
     wanted,
     whereabouts,
 )
+from pcont.records import Mounted
 from pcont.session import Session
 
 

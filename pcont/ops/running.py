@@ -11,8 +11,9 @@ from pcont.backend import Backend, Birth, Place
 from pcont.errors import NotFound, UsageProblem
 from pcont.hierarchy import Container, required
 from pcont.ops.containers import create_steps
-from pcont.ops.starting import Command, Planned, enter, spawn, tidying
+from pcont.ops.starting import Announce, Command, Planned, enter, quietly, spawn, tidying
 from pcont.process import PLAIN, execute, refused
+from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import Done, Step
 from pcont.steps.apart import Separate, option
@@ -27,6 +28,7 @@ def run(
     create: bool = False,
     auto_delete: bool = False,
     join: str = "",
+    announce: Announce = quietly,
 ) -> int:
     """Run a command inside a container; returns its status, 128+N where signal N ended it.
 
@@ -34,7 +36,8 @@ def run(
     `auto_delete`: it gets the flag of that name, and so goes when the last task has left it, even
     if this process has died before; in hierarchies of others this process removes it when the
     command has ended. `join`: the command is in the namespaces that are pinned by that name.
-    Without these two the command takes this process's place, and nothing returns. Raises
+    Without these two the command takes this process's place, and nothing returns. `announce` is
+    called with the place and the pid, right before the process becomes the command. Raises
     CommandNotFound and NotExecutable before anything is touched.
     """
     command = Command(words, _joining(session, join) if join else PLAIN)
@@ -47,7 +50,8 @@ def run(
             before += _flagging(session.backend, container, auto_delete)
             return Planned(container, before, steps if join else [])
 
-        return spawn(session, command, plan, tidy=tidying(session, False) if auto_delete else None)
+        tidy = tidying(session, False) if auto_delete else None
+        return spawn(session, command, plan, tidy=tidy, started=announce)
     done = Done(session.backend)
     try:
         with signals.held():
@@ -57,6 +61,7 @@ def run(
                 done = session.begin([*steps, enter(container, os.getpid(), words)])
             signals.check()
         done.memory.settle()
+        announce(Started(container.canonical, os.getpid()))
         _become(session, command)
     except BaseException as err:
         session.take_back(done, err)

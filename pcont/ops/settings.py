@@ -17,7 +17,6 @@ from pcont.records import Value
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.settings import Setting, Write, lasting
-from pcont.values import FLAG, INTEGER, SIGNED, UNSIGNED
 
 
 def get(
@@ -45,7 +44,7 @@ def get(
         if len(set(texts)) > 1:
             session.warn(f"{file} differs between the trees; this is {places[0].tree}'s")
         name = session.backend.spelled(places[0], file)
-        found.append(Value(name, typed(file, texts[0])))
+        found.append(Value(name, subsys.typed(file, texts[0])))
     return found
 
 
@@ -58,21 +57,12 @@ def _all(backend: Backend, container: Container) -> list[Value]:
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
                     name, text = backend.spelled(place, file), release.text(backend, place, file)
-                    found[file] = Value(name, typed(file, text))
+                    found[file] = Value(name, subsys.typed(file, text))
     return [found[file] for file in sorted(found)]
 
 
 def _owned(container: Container, file: str, place: Place) -> bool:
     return place in (keys.owners(container, file) or container.places)
-
-
-def typed(file: str, text: str) -> int | str:
-    """A number where the table knows one, else the text without its last newline."""
-    row, plain = subsys.row(file), text.rstrip("\n")
-    if row and row.type in (INTEGER, SIGNED, UNSIGNED, FLAG):
-        with contextlib.suppress(ValueError):
-            return int(row.type.parse(plain))
-    return plain
 
 
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from pcont.errors import PcontError
 from pcont.hierarchy import Container, present
 from pcont.ops.containers import beneath
 from pcont.process import PLAIN, Child, find_program
+from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import Done, Step
 from pcont.steps.apart import refused
@@ -57,6 +58,12 @@ class Planned:
 # Given the pid, and what lets the process settle in its place.
 Plan = Callable[[int, Callable[[], None]], Planned]
 Tidy = Callable[[Container], None]
+# Given the place and the process of a command, right before the process becomes the command.
+Announce = Callable[[Started], None]
+
+
+def quietly(started: Started) -> None:
+    """Announce nothing."""
 
 
 def enter(container: Container, pid: int, words: Sequence[str]) -> Enter:
@@ -70,7 +77,7 @@ def spawn(
     plan: Plan,
     *,
     tidy: Tidy | None = None,
-    started: Callable[[str], None] = lambda name: None,
+    started: Announce = quietly,
 ) -> int:
     """Fork a child that waits, move it, let it become the command, and tidy up after it.
 
@@ -100,7 +107,7 @@ def _start(
     command: Command,
     plan: Plan,
     tidy: Tidy | None,
-    started: Callable[[str], None],
+    started: Announce,
     until_the_end: contextlib.ExitStack,
 ) -> tuple[Container, Child]:
     """A child in its place that has become the command; nothing is left where it could not."""
@@ -118,7 +125,7 @@ def _start(
             done = session.begin(_steps(planned, child.pid, command))
         if tidy:
             until_the_end.enter_context(_stood_in_for(session, planned.container, child.pid, tidy))
-        started(planned.container.canonical)
+        started(Started(planned.container.canonical, child.pid))
         child.start()
     except BaseException as err:
         # Before anything is undone the child has ended: one that is ending cannot be moved.

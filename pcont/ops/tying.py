@@ -9,7 +9,6 @@ from pcont.hierarchy import TIE, Registry, Tie, as_made_at, reachable
 from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
-    Mounted,
     Wish,
     agent_steps,
     check_name,
@@ -18,6 +17,7 @@ from pcont.ops.wishes import (
     point_of,
     refuse_unified,
 )
+from pcont.records import Mounted
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Make, Mark

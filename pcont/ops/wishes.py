@@ -25,14 +25,6 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Mounted:
-    """A hierarchy and the directory where it can be looked into now."""
-
-    hierarchy: str
-    mountpoint: str
-
-
-@dataclass(frozen=True)
 class Wish:
     """What the caller of mount asked for, its words checked.
 

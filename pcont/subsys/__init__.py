@@ -5,7 +5,9 @@ Those of other packages register under the entry point group `pcont.subsys`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -65,6 +67,9 @@ LASTING_SUFFIXES = (
     ".deny",
     ".event_control",
 )
+
+
+_NUMBER = re.compile("0|-?[1-9][0-9]{0,19}")
 
 
 @cache
@@ -165,6 +170,21 @@ def row(file: str) -> ControlFile | None:
         return core_table().by_name[file]
     table = load(of(file))
     return table.by_name.get(file) if table else None
+
+
+def typed(file: str, text: str) -> int | str:
+    """The value of a control file: a number where it holds one, else the text as it is.
+
+    The table says which files hold numbers; of a file without a row the text does. What a file
+    shows in place of a number, such as `max`, stays text, and can be written back.
+    """
+    known, plain = row(file), text.rstrip("\n")
+    if not known:
+        return int(plain) if _NUMBER.fullmatch(plain) else plain
+    with contextlib.suppress(ValueError, OverflowError):
+        value = known.type.parse(plain)
+        return value if isinstance(value, int) else plain
+    return plain
 
 
 def order(file: str) -> int:

@@ -1,0 +1,67 @@
+"""schema: the JSON Schema is that of the records, and the documents have it as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from pcont import records, schema
+from pcont.cli import cli
+from pcont.tables import ControlFile
+from pcont.values import ID_LIST, LIMIT, TEXT, UNSIGNED
+from tests import json_docs
+from tests.contract.test_json import command_names, validator
+from tests.test_render import ROWS
+
+
+@pytest.mark.parametrize("path", [json_docs.SCHEMA, json_docs.PAGE], ids=lambda path: path.name)
+def test_the_documents_are_those_of_the_records(path: Any) -> None:
+    wanted = json_docs.expected()[path]
+    assert path.read_text(encoding="utf-8") == wanted, "run python -m tests.json_docs"
+
+
+def test_every_command_has_a_schema() -> None:
+    assert set(schema.RESULTS) == set(command_names())
+    changing = {
+        name
+        for name, command in cli.commands.items()
+        if any("--dry-run" in one.opts for one in command.params)
+    }
+    assert changing == schema.CHANGING
+
+
+@pytest.mark.parametrize("kind", ROWS, ids=lambda kind: kind.__name__)
+def test_a_record_fits_its_schema_and_one_with_a_text_for_a_number_does_not(kind: type) -> None:
+    row: Any = ROWS[kind]
+    compare = validator(kind.__name__)
+    fact = json.loads(json.dumps(dataclasses.asdict(row)))
+    assert list(compare.iter_errors(fact)) == []
+    for key, value in fact.items():
+        wrong = str(value) if isinstance(value, int | float) else 7.5
+        assert list(compare.iter_errors({**fact, key: wrong})), key
+        fewer = {name: one for name, one in fact.items() if name != key}
+        assert list(compare.iter_errors(fewer)), key
+    assert list(compare.iter_errors({**fact, "more": 1}))
+
+
+def test_every_field_of_a_record_says_what_it_is() -> None:
+    for name, kind in schema.document()["$defs"].items():
+        if hasattr(records, name):
+            silent = [key for key, one in kind["properties"].items() if not one.get("description")]
+            assert silent == [], name
+
+
+@pytest.mark.parametrize(
+    ("codec", "wanted"),
+    [
+        (UNSIGNED, {"type": "integer"}),
+        (LIMIT, {"anyOf": [{"type": "integer"}, {"const": "max"}]}),
+        (ID_LIST, {"type": "string"}),
+        (TEXT, {"type": "string"}),
+    ],
+)
+def test_a_value_has_the_type_of_its_codec(codec: Any, wanted: object) -> None:
+    assert schema.value(ControlFile("x", "x", codec)) == wanted
