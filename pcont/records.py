@@ -166,9 +166,29 @@ class Unbound:
 class Recovered:
     """What became of a command that was killed part-way."""
 
-    command: Annotated[str, "the command line"]
-    outcome: Annotated[str, "undone, or completed from its last act on", ("undone", "finished")]
-    left: Annotated[tuple[str, ...], "what could not be restored"] = ()
+    command: Annotated[str, "the command line; empty where the journal does not say"]
+    outcome: Annotated[
+        str,
+        "undone, or completed from its last act on; outdated after a restart of the machine; "
+        "its damaged journal set aside, or unreadable and left where it is",
+        ("undone", "finished", "outdated", "set aside", "unreadable"),
+    ]
+    left: Annotated[
+        tuple[str, ...], "what could not be restored; the path of a damaged journal, and why"
+    ] = ()
+
+    @property
+    def sentence(self) -> str:
+        """For a note to the user, without what is left."""
+        command = repr(self.command) if self.command else "a command"
+        return {
+            "undone": f"recovered from a crash of {command}: what it had done is undone",
+            "finished": f"recovered from a crash of {command}: it is finished",
+            "outdated": f"{command} was killed before the machine was restarted: nothing is left",
+        }.get(
+            self.outcome,
+            f"{command} was killed, and its journal is damaged: what it had done is not undone",
+        )
 
 
 @dataclass(frozen=True)

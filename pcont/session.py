@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pcont import signals
 from pcont.backend import Backend, Waiting, open_backend
+from pcont.errors import PcontError
 from pcont.hierarchy import Registry
 from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
@@ -82,7 +83,7 @@ class Session:
 
     def _recover(self) -> None:
         for one in recover(self.backend):
-            self.warn(f"recovered from a crash of {one.command!r}, which was {one.outcome}")
+            self.warn(one.sentence)
             for line in one.left:
                 self.warn(line)
 
@@ -112,7 +113,7 @@ class Session:
         if self._memory is None:
             try:
                 done.memory.settle()
-            except OSError as err:
+            except (OSError, PcontError) as err:
                 done.undo_for(err)
                 raise
         return done

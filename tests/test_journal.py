@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EIO
+from errno import EIO, ENOSPC
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pcont.backend import Mount, Place, TreeRequest
 from pcont.backend_model import Model
-from pcont.errors import Unsupported
-from pcont.journal import Journal, abandoned, decode, encode
+from pcont.errors import PcontError
+from pcont.journal import Journal, abandoned, decode, encode, set_aside
 from pcont.records import Recovered
 from pcont.session import Session
 from pcont.steps.attach import Entered, Origin
@@ -231,20 +231,161 @@ def test_what_cannot_be_put_back_is_said_once(model: Crashing) -> None:
     assert list(recover(model)) == []
 
 
-def test_a_journal_of_another_version_is_refused_and_stays(model: Crashing) -> None:
+def left_by(model: Crashing) -> Path:
+    """The journal of a command that was killed after it had made a container."""
     Make(A, "create a").do(model, memory(model))
-    (name,) = files(model)
+    (name,) = [one for one in files(model) if one.endswith(".journal")]
     crash(model)
-    path = Path(model.directory, name)
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
-    with pytest.raises(Unsupported, match="version 99"):
-        list(recover(model))
-    assert files(model) == [name]
+    return Path(model.directory, name)
+
+
+def damaged(journal: Path, how: str) -> None:
+    """A journal that no command has written, or not to its end."""
+    text = journal.read_bytes()
+    head, fact, *_ = text.split(b"\n")
+    texts = {
+        "another version": text.replace(b'"version": 1', b'"version": 99'),
+        "no version": text.replace(b'"version"', b'"revision"'),
+        "empty": b"",
+        "cut": text[:20],
+        "only the head": head + b"\n",
+        "garbage": b"no journal at all\n\n",
+        "garbage within": b"\n".join([head, b"garbage", fact, b""]),
+        "not utf-8": b"\xff\xfe" + text,
+        "not utf-8 within": text + b"\xff\n",
+        "a list": b"[1, 2]\n[3]\n",
+        "a number": b"17\n17\n",
+        "a list within": text + b"[]\n",
+        "an unknown fact": text + b'{"fact": {"is": "Popen", "args": "true"}}\n',
+        "a part for a fact": text + b'{"fact": {"is": "Place", "tree": "n", "path": "/"}}\n',
+        "a number for a fact": text + b'{"fact": 5}\n',
+        "an unknown number": text + b'{"forget": 5}\n',
+        "something learnt of nothing": text
+        + b'{"learn": 5, "more": {"is": "dict", "items": []}}\n',
+        "another type": text.replace(b'"/a"', b"5"),
+        "another path": text.replace(b'"/a"', b'"../a"'),
+        "a field too many": text.replace(b'"force"', b'"farce"'),
+        "an unknown entry": text + b'{"well": "done"}\n',
+        "deep": head + b"\n" + b"[" * 100_000 + b"\n",
+        "a command that is no text": text.replace(b'"create it"', b"[]"),
+    }
+    if how in texts:
+        assert texts[how] != text
+        journal.write_bytes(texts[how])
+        return
+    journal.unlink()
+    if how == "directory":
+        journal.mkdir()
+    elif how == "fifo":
+        os.mkfifo(journal)
+    else:
+        journal.symlink_to("/etc/passwd" if how == "link" else "/no/such/file")
+
+
+DAMAGES = [
+    *("another version", "no version", "empty", "cut", "only the head", "garbage"),
+    *("garbage within", "not utf-8", "not utf-8 within", "a list", "a number", "a list within"),
+    *("an unknown fact", "a part for a fact", "a number for a fact", "an unknown number"),
+    *("something learnt of nothing", "another type", "another path", "a field too many"),
+    *("an unknown entry", "deep", "a command that is no text"),
+    *("directory", "fifo", "link", "dangling link"),
+]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_journal_is_set_aside_and_reported_and_work_goes_on(
+    model: Crashing, how: str
+) -> None:
+    journal = left_by(model)
+    damaged(journal, how)
+    Make(B, "create b").do(model, memory(model, "create b"))
+    crash(model)
+    aside = f"{journal}.damaged"
+    assert any(str(journal) in line for line in pending(model))
+    found = list(recover(model))
+    assert [one.outcome for one in found] == ["undone", "set aside"]
+    assert found[1].left[0].startswith(f"{aside}: ")
+    assert "is not undone" in found[1].sentence
+    assert model.children(Place("name=n")) == ["a"]
+    assert files(model) == [os.path.basename(aside)]
+    assert pending(model) == []
+    assert list(recover(model)) == []
+    assert set_aside([model.directory]) == [aside]
+
+
+def test_a_second_one_that_is_set_aside_does_not_replace_the_first(model: Crashing) -> None:
+    journal = left_by(model)
+    Path(f"{journal}.damaged").write_text("the first")
+    journal.write_text("the second")
+    (found,) = recover(model)
+    assert found.left[0].startswith(f"{journal}.damaged.1: ")
+    assert sorted(files(model)) == [f"{journal.name}.damaged", f"{journal.name}.damaged.1"]
+
+
+def test_one_that_cannot_be_set_aside_is_reported_and_stays(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = left_by(model)
+    journal.write_text("garbage")
+    monkeypatch.setattr(os, "rename", lambda old, new: refuse(new))
+    (found,) = recover(model)
+    assert found.outcome == "unreadable"
+    assert str(journal) in found.left[0]
+    assert files(model) == [journal.name]
+
+
+def test_a_journal_that_another_user_could_write_is_set_aside(model: Crashing) -> None:
+    journal = left_by(model)
+    journal.chmod(0o666)
+    (found,) = recover(model)
+    assert (found.outcome, model.children(Place("name=n"))) == ("set aside", ["a"])
+    assert "other users can write it" in found.left[0]
+
+
+def test_facts_whose_hierarchy_is_not_there_any_more_are_reported(model: Crashing) -> None:
+    journal = left_by(model)
+    journal.write_bytes(journal.read_bytes().replace(b"name=n", b"name=gone"))
+    model.make(B)
+    (found,) = recover(model)
+    assert found.outcome == "undone"
+    assert files(model) == []
+    assert model.children(Place("name=n")) == ["a", "b"]
+
+
+def test_what_was_done_before_a_restart_of_the_machine_is_not_undone(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No container outlives it; another one may have the name."""
+    left_by(model)
+    monkeypatch.setattr("pcont.journal.boot", lambda: "another one")
+    assert pending(model) == []
+    (found,) = recover(model)
+    assert (found.outcome, found.left) == ("outdated", ())
+    assert model.children(Place("name=n")) == ["a"]
+    assert files(model) == []
+
+
+def test_a_journal_that_cannot_be_written_is_named(
+    model: Crashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full file system; what was done before is undone."""
+    session = Session(model)
+
+    def full(descriptor: int, text: bytes) -> int:
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(PcontError, match=r"cannot write the journal .*ENOSPC") as caught:
+            session.carry_out([Make(A, "create a")])
+    assert f"df {model.directory}" in caught.value.hint
+    assert model.children(Place("name=n")) == []
+    assert files(model) == []
 
 
 def test_without_a_directory_there_is_nothing_to_recover(model: Crashing) -> None:
-    assert list(abandoned("")) == []
-    assert list(abandoned("/no/such/place")) == []
+    assert list(abandoned([])) == []
+    assert list(abandoned(["", "/no/such/place"])) == []
 
 
 def test_what_was_done_in_other_namespaces_is_left_to_those(

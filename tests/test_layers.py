@@ -16,10 +16,10 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "journal", "standin"),
+    ("", "errors", "values", "signals", "records", "syscalls", "standin"),
     ("trust",),
     ("workplace",),
-    ("tables", "lock", "released"),
+    ("tables", "lock", "journal", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
     (

@@ -104,12 +104,12 @@ class Memory:
         left: list[str] = []
         with signals.shielded():
             # A journal that cannot be written keeps nothing from being undone.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, PcontError):
                 self.give_up()
             while self._facts:
                 _, fact = self._facts.pop()
                 left += restore(backend, fact)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, PcontError):
                 self.settle()
         return left
 

@@ -1,13 +1,12 @@
-"""What a command has left half done that died: undone, or finished where its last act had begun."""
+"""Undo what a killed command has left half done, or finish it where its last act had begun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
-from pcont.errors import PcontError, Unsupported
-from pcont.journal import VERSION, Abandoned, abandoned, decode
+from pcont.errors import PcontError
+from pcont.journal import OTHER_SHAPE, Abandoned, abandoned, checked, decode
 from pcont.records import Recovered
 from pcont.steps.apart import NotPinned
 from pcont.steps.attach import Entered, Origin
@@ -24,45 +23,63 @@ FACTS = (
     *(Directory, NoDirectory, Mounted, NotMounted, Stopped, AtWork, NotPinned),
 )
 PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
+UNUSABLE = (*OTHER_SHAPE, PcontError)
 KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}
 
 
 def pending(backend: Backend) -> list[str]:
-    """What would be done about the commands that died and have left something."""
-    return [
-        f"# {'finish' if end else 'undo'}: {journal.command}"
-        for journal, facts, end in _abandoned(backend)
-        if facts or end
-    ]
+    """What recovery would do first, a line for each command that was killed part-way."""
+    return [line for journal in _abandoned(backend) for line in _pending(journal)]
+
+
+def _pending(journal: Abandoned) -> list[str]:
+    if journal.earlier:
+        return []
+    try:
+        facts, end = _read(journal)
+    except UNUSABLE as err:
+        return [f"# set aside the damaged journal {journal.name}: {_reason(journal, err)}"]
+    how = "finish" if end else "undo"
+    return [f"# {how}: {journal.command}"] if facts or end else []
 
 
 def recover(backend: Backend) -> Iterator[Recovered]:
-    """Undo or finish what commands have left that died, the latest first."""
-    for journal, facts, end in _abandoned(backend):
-        found = _recover(backend, journal.command, facts, end)
-        journal.close()
-        if found:
+    """Undo or finish what killed commands have left, the latest first.
+
+    A journal that cannot be used is set aside under another name, and what follows goes on.
+    """
+    for journal in _abandoned(backend):
+        if found := _recovered(backend, journal):
             yield found
 
 
-def _abandoned(backend: Backend) -> Iterator[tuple[Abandoned, list[Fact], Fact | None]]:
-    """The journals of commands that died, each with the facts and the end that it has."""
-    for journal in abandoned(backend.journals()):
-        if journal.version != VERSION:
-            raise Unsupported(
-                f"a journal has version {journal.version}, and this pcont knows {VERSION}",
-                path=journal.name,
-                hint="the pcont that wrote it can recover",
-            )
-        try:
-            facts, end = _read(journal.entries)
-        except (KeyError, TypeError, ValueError) as err:
-            raise PcontError(
-                f"a journal of a command that died cannot be read: {type(err).__name__}: {err}",
-                path=journal.name,
-                hint="look what it was about, then move it away",
-            ) from err
-        yield journal, facts, end
+def _abandoned(backend: Backend) -> Iterator[Abandoned]:
+    return abandoned(backend.workplace().existing)
+
+
+def _recovered(backend: Backend, journal: Abandoned) -> Recovered | None:
+    if journal.earlier and not journal.damage:
+        # No container, mount or task outlives the restart of the machine.
+        journal.close()
+        return Recovered(journal.command, "outdated")
+    try:
+        facts, end = _read(journal)
+        found = _recover(backend, journal.command, facts, end)
+    except UNUSABLE as err:
+        return _set_aside(journal, _reason(journal, err))
+    journal.close()
+    return found
+
+
+def _reason(journal: Abandoned, err: Exception) -> str:
+    return journal.damage or f"{type(err).__name__}: {err}"
+
+
+def _set_aside(journal: Abandoned, why: str) -> Recovered:
+    try:
+        return Recovered(journal.command, "set aside", (f"{journal.set_aside()}: {why}",))
+    except PcontError as err:
+        return Recovered(journal.command, "unreadable", (f"{err.what}: {why}",))
 
 
 def _recover(
@@ -74,19 +91,33 @@ def _recover(
     return Recovered(command, "undone", tuple(left)) if facts else None
 
 
-def _read(entries: list[dict[str, Any]]) -> tuple[list[Fact], Fact | None]:
-    """The facts that are to be true again, and what is to be true in the end."""
+def _read(journal: Abandoned) -> tuple[list[Fact], Fact | None]:
+    """The facts that are to be true again, and what is to be true in the end.
+
+    Raises one of UNUSABLE for entries of another shape.
+    """
+    if journal.damage:
+        raise ValueError(journal.damage)
     facts: dict[int, Fact] = {}
     end: Fact | None = None
     kept = 0
-    for entry in entries:
+    for entry in journal.entries:
         if "fact" in entry:
-            facts[kept] = decode(entry["fact"], KINDS)
+            facts[kept] = _fact(entry["fact"])
             kept += 1
         elif "forget" in entry:
             del facts[entry["forget"]]
         elif "learn" in entry:
-            facts[entry["learn"]].learn(**decode(entry["more"], KINDS))
+            fact = facts[entry["learn"]]
+            fact.learn(**decode(entry["more"], KINDS))
+            checked(fact)
         else:
-            end = decode(entry["end"], KINDS)
+            end = None if entry["end"] is None else _fact(entry["end"])
     return list(facts.values()), end
+
+
+def _fact(value: object) -> Fact:
+    found = decode(value, KINDS)
+    if not isinstance(found, Fact):
+        raise TypeError(f"{type(found).__name__} is not a fact")
+    return found

@@ -1,0 +1,156 @@
+"""Real journals, damaged at random: no command fails with a traceback, nothing goes in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcont import cli
+from pcont.backend_model import Model
+from pcont.journal import Journal, view
+from pcont.tables import Machine
+
+SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+CASES = int(os.environ.get("PCONT_CASES", 150))
+
+# Between them they keep every kind of fact that the model has use for.
+COMMANDS = (
+    "mount -o cpuset,cpuacct --name jobs /dev/jobs",
+    "mount -o freezer --name cold /dev/cold",
+    "mount -o pids /dev/pids",
+    "mount --tie --name tied -o pids --at /tied",
+    "create -i jobs:/a jobs:/b jobs:/b/c -s notify_on_release=1",
+    "create -i tied:/a tied:/b",
+    "set jobs:/a cpuset.cpus=0-1 cpuacct.usage=0",
+    f"attach jobs:/a {os.getpid()}",
+    f"attach tied:/a {os.getpid()}",
+    "move jobs:/a jobs:/b",
+    "move tied:/a tied:/b",
+    "bind tied numfiles",
+    "bind tied cpuset -i",
+    "unbind tied numfiles --yes",
+    "rm -r jobs:/b --evict",
+    "rm -r tied:/a tied:/b --evict",
+    "umount tied",
+    "umount /dev/pids",
+)
+
+
+class Recorded(Model):
+    """A model with journals, as the kernel has them."""
+
+    directory = ""
+
+    def __init__(self) -> None:
+        super().__init__(Machine(frozenset(range(4)), frozenset({0}), 4))
+
+    def journals(self) -> str:
+        return self.directory
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], int]:
+    """pcont's command line on one model with journals."""
+    Recorded.directory = str(tmp_path)
+    model = Recorded()
+    monkeypatch.setattr("pcont.backend.open_backend", lambda *words: model)
+    return lambda words: cli.main(words.split())
+
+
+def recorded(run: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The journals of these commands, as each would be left by a kill after each entry."""
+    found: list[bytes] = []
+    with monkeypatch.context() as patch:
+        append = Journal.append
+
+        def recording(journal: Journal, entry: dict[str, Any]) -> None:
+            append(journal, entry)
+            found.append(Path(journal._name).read_bytes())
+
+        patch.setattr(Journal, "append", recording)
+        for words in COMMANDS:
+            run(words)
+    kinds = {word for text in found for word in text.decode().split('"')}
+    assert {"Absent", "Present", "Written", "Value", "Entered", "Drained", "Mounted"} <= kinds
+    return found
+
+
+def damage(text: bytes, dice: random.Random) -> bytes:
+    """A journal with something wrong, or with nothing wrong at all."""
+    how = dice.randrange(8)
+    where = dice.randrange(len(text))
+    lines = text.split(b"\n")
+    if how == 0:
+        return text[:where]
+    if how == 1:
+        return text[:where] + bytes([dice.randrange(256)]) + text[where + 1 :]
+    if how == 2:
+        return text[:where] + dice.randbytes(dice.randrange(1, 20)) + text[where:]
+    if how == 3:
+        return text[:where] + text[where + dice.randrange(1, 40) :]
+    if how == 4:
+        dice.shuffle(lines)
+        return b"\n".join(lines)
+    if how == 5:
+        lines.insert(dice.randrange(len(lines)), dice.choice(lines))
+        return b"\n".join(lines)
+    if how == 6:
+        return text
+    number = dice.randrange(len(lines) - 1)
+    lines[number] = json.dumps(other(json.loads(lines[number]), dice)).encode()
+    return b"\n".join(lines)
+
+
+def other(value: Any, dice: random.Random) -> Any:
+    """JSON of another shape: one value of it is another one."""
+    if isinstance(value, dict) and value and dice.random() < 0.9:
+        key = dice.choice(list(value))
+        return {**value, key: other(value[key], dice)}
+    if isinstance(value, list) and value and dice.random() < 0.9:
+        number = dice.randrange(len(value))
+        return [*value[:number], other(value[number], dice), *value[number + 1 :]]
+    return dice.choice(
+        [None, True, 0, -1, 1 << 70, 1.5, "", "/", "\0", "x\ny", "\udcff", [], {}, ["x"], {"is": 1}]
+    )
+
+
+def test_damaged_journals_stop_no_command(
+    run: Callable[[str], int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print("PCONT_SEED", SEED)
+    dice = random.Random(SEED)
+    journals = recorded(run, monkeypatch)
+    for words in COMMANDS[:7]:
+        run(words)
+    for number in range(CASES):
+        path = tmp_path / f"{number:020}-1.journal"
+        path.write_bytes(text := damage(dice.choice(journals), dice))
+        capsys.readouterr()
+        assert run("recover --dry-run") == 0, text
+        would = capsys.readouterr().out
+        assert path.exists()
+        status = run(dice.choice(["recover --json", "create -p jobs:/next"]))
+        said = capsys.readouterr()
+        assert status in (0, 1, 3), (text, said)
+        if path.exists():
+            # It says that it is of other namespaces, where pids and paths may mean others.
+            assert json.loads(text.split(b"\n")[0])["view"] not in ("", view())
+            path.unlink()
+            continue
+        aside = list(tmp_path.iterdir())
+        if aside:
+            assert would, text  # that it cannot be applied may show only when that is tried
+            assert str(aside[0]) in said.out + said.err, text
+            assert aside[0].read_bytes() == text
+            aside[0].unlink()
+        elif b'{"settled": true}' not in text and would:
+            assert "crash" in said.err or "outcome" in said.out, (text, would, said)
