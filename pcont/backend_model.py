@@ -176,7 +176,7 @@ class Model:
 
     def workplace(self) -> Workplace:
         directory = self.journals()
-        return Workplace(directory, (directory,) if directory else ())
+        return Workplace(directory, (directory,) if directory else (), needed=bool(directory))
 
     # What is there
 

@@ -558,9 +558,10 @@ def tree(app: App, place: str) -> None:
     Without PLACE, those of the hierarchies that pcont has mounted, or of all where there are none.
     """
     from pcont import render
-    from pcont.ops import listing
+    from pcont.ops import listing, recovering
 
     session = app.session()
+    recovering.note_pending(session)
     nodes = listing.tree(session, place)
     app.show(session, nodes, lambda: render.containers(nodes))
 

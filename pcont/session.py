@@ -13,7 +13,7 @@ from pcont.hierarchy import Registry
 from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
 from pcont.steps.memory import Memory
-from pcont.steps.recovery import recover
+from pcont.steps.recovery import pending, recover
 from pcont.steps.release import attend
 
 
@@ -58,7 +58,9 @@ class Session:
         command that died has left half done is undone first. Raises Busy at the timeout.
         """
         with contextlib.ExitStack() as stack:
-            if not self.dry_run:
+            if self.dry_run:
+                self._plan_recovery()
+            else:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.turn(self.waiting()))
                 self._recover()
@@ -80,6 +82,11 @@ class Session:
         if text not in self._noted:
             self._noted.add(text)
             self.warn(text)
+
+    def _plan_recovery(self) -> None:
+        """In a dry run, say first what the real run would do first."""
+        if not self.planned:
+            self.planned += pending(self.backend)
 
     def _recover(self) -> None:
         for one in recover(self.backend):
@@ -125,6 +132,7 @@ class Session:
     def begin(self, steps: Sequence[Step]) -> Done:
         """The same, but a crash still undoes it all, until the memory is settled."""
         if self.dry_run:
+            self._plan_recovery()
             self.planned += [line for step in steps for line in step.tell(self.backend)]
             return Done(self.backend)
         # What is staged is one operation with what comes after it, and has one journal with it.

@@ -30,11 +30,13 @@ class Workplace:
     `directory` is for new locks and journals: it exists, or can be made; empty if there is none.
     `existing` are all safe directories that exist: an earlier command may have used another one.
     `refused` says of each directory that exists and is not safe, what is wrong with it.
+    `needed`: the backend keeps lock and journals in such a directory.
     """
 
     directory: str = ""
     existing: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    needed: bool = True
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ COMMANDS = (
     "move tied:/a tied:/b",
     "bind tied numfiles",
     "bind tied cpuset -i",
-    "unbind tied numfiles --yes",
+    "unbind tied cpuset --yes",
     "rm -r jobs:/b --evict",
     "rm -r tied:/a tied:/b --evict",
     "umount tied",
@@ -75,7 +75,7 @@ def recorded(run: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> list
 
         patch.setattr(Journal, "append", recording)
         for words in COMMANDS:
-            run(words)
+            assert run(words) == 0, words
     kinds = {word for text in found for word in text.decode().split('"')}
     assert {"Absent", "Present", "Written", "Value", "Entered", "Drained", "Mounted"} <= kinds
     return found
@@ -154,3 +154,41 @@ def test_damaged_journals_stop_no_command(
             aside[0].unlink()
         elif b'{"settled": true}' not in text and would:
             assert "crash" in said.err or "outcome" in said.out, (text, would, said)
+
+
+def test_a_waiting_journal_is_shown_by_doctor_tree_and_dry_runs(
+    run: Callable[[str], int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is recovered by them; then the next command does it, and nothing is shown."""
+    text = next(one for one in recorded(run, monkeypatch) if b"create" in one)
+    run(COMMANDS[0])
+    (tmp_path / "1-1.journal").write_bytes(text)
+    (tmp_path / "2-1.journal").write_bytes(b"garbage")
+    capsys.readouterr()
+    assert run("doctor --json") == 0
+    rows = json.loads(capsys.readouterr().out)["result"]
+    told = [row for row in rows if row["subject"] == "journal"]
+    assert [row["state"] for row in told] == ["problem", "problem"]
+    assert "set aside the damaged journal" in told[0]["finding"]
+    assert "undo: create -i jobs:/a" in told[1]["finding"]
+    assert {row["advice"] for row in told} == {"pcont recover"}
+    assert run("tree jobs:/") == 0
+    assert "undo: create -i jobs:/a" in capsys.readouterr().err
+    assert run("create -n jobs:/next") == 0
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("# set aside the damaged journal")
+    assert second.startswith("# undo: create -i jobs:/a")
+    assert third.startswith("mkdir ")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert run("create jobs:/next") == 0
+    capsys.readouterr()
+    for words in ("doctor", "tree jobs:/", "rm -n jobs:/next"):
+        assert run(words) == 0
+        said = capsys.readouterr()
+        assert "undo" not in said.out + said.err
+    (aside,) = tmp_path.iterdir()
+    run("doctor")
+    assert f"damaged and set aside: {aside}" in capsys.readouterr().out

@@ -86,7 +86,7 @@ BESIDE = {
     "steps.mounts": {"steps.containers"},
     "steps.settings": {"steps.containers"},
     "ops.moving": {"ops.containers"},
-    "ops.doctor": {"ops.listing"},
+    "ops.doctor": {"ops.listing", "ops.recovering"},
     "ops.settings": {"ops.moving", "ops.usage"},
     "ops.starting": {"ops.containers"},
     "ops.running": {"ops.containers", "ops.starting"},

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pcont.errors import Unsupported
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.ops import recovering
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -18,6 +19,7 @@ def examine(session: Session) -> list[Finding]:
     registry = session.registry()
     return [
         *_rights(session),
+        *recovering.findings(session),
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),

@@ -1,11 +1,13 @@
-"""recover: what commands that died have left half done is undone or finished."""
+"""recover: undo or finish what killed commands have left half done; what waits for that."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pcont import signals
-from pcont.records import Recovered
+from pcont.records import Finding, Recovered
 from pcont.session import Session
-from pcont.steps.recovery import pending, recover
+from pcont.steps.recovery import damaged, pending, recover
 
 
 def recover_all(session: Session) -> list[Recovered]:
@@ -18,3 +20,30 @@ def recover_all(session: Session) -> list[Recovered]:
         return []
     with signals.held(), session.backend.turn(session.waiting()):
         return list(recover(session.backend))
+
+
+def note_pending(session: Session) -> None:
+    """Warn that what is shown may be half done: the next changing command recovers first."""
+    for line in pending(session.backend):
+        session.warn(
+            f"a killed command has left a journal; pcont recover does: {line.lstrip('# ')}"
+        )
+
+
+def findings(session: Session) -> Iterator[Finding]:
+    """For doctor: where the lock and journals are, what is wrong with them, and what waits."""
+    found = session.backend.workplace()
+    if found.directory:
+        yield Finding("ok", "lock", f"lock and journals are in {found.directory}")
+    for reason in found.refused:
+        advice = "look what is in it and remove it; until then pcont does not use it"
+        yield Finding("problem", "lock", reason, advice)
+    if not found.directory and found.needed:
+        what = "no safe directory for lock and journals: what a killed command leaves stays"
+        yield Finding("problem", "lock", what, "make /run/user/UID, or set XDG_RUNTIME_DIR")
+    for line in pending(session.backend):
+        what = f"a command was killed part-way; {line.lstrip('# ')}"
+        yield Finding("problem", "journal", what, "pcont recover")
+    for path in damaged(session.backend):
+        advice = "look which command it was, put right what it left, then remove the file"
+        yield Finding("problem", "journal", f"damaged and set aside: {path}", advice)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pcont.backend import Backend, Mount, Owner, Place, Tree, TreeRequest
 from pcont.errors import PcontError
-from pcont.journal import OTHER_SHAPE, Abandoned, abandoned, checked, decode
+from pcont.journal import OTHER_SHAPE, Abandoned, abandoned, checked, decode, set_aside
 from pcont.records import Recovered
 from pcont.steps.apart import NotPinned
 from pcont.steps.attach import Entered, Origin
@@ -30,6 +30,11 @@ KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}
 def pending(backend: Backend) -> list[str]:
     """What recovery would do first, a line for each command that was killed part-way."""
     return [line for journal in _abandoned(backend) for line in _pending(journal)]
+
+
+def damaged(backend: Backend) -> list[str]:
+    """The paths of the damaged journals that were set aside."""
+    return set_aside(backend.workplace().existing)
 
 
 def _pending(journal: Abandoned) -> list[str]:
