@@ -547,6 +547,18 @@ class Backend(Protocol):
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         """Keep a fact with a container; None removes it."""
 
+    def stray(self, place: Place) -> dict[str, str]:
+        """What looks like pcont's facts about a container and is not believed, by the whole name.
+
+        Another user has forged it, or an older pcont has left it.
+        """
+
+    def mend(self, place: Place) -> None:
+        """Remove what is stray; the copies for other users become like the facts."""
+
+    def relied_on(self) -> dict[str, str]:
+        """Files and directories that only root should be able to change, and what each is for."""
+
     def spelled(self, place: Place, file: str) -> str:
         """What a control file is called here, however a hierarchy is mounted (`noprefix`)."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pcont import lock, procfs, released, standin, subsys, workplace
+from pcont import lock, procfs, released, standin, subsys, trust, workplace, xattrs
 from pcont.backend import (
     WAITING,
     Apart,
@@ -42,7 +42,6 @@ from pcont.workplace import Workplace
 if TYPE_CHECKING:
     from pcont.bpf.meter import BpfMeter
 
-PREFIX = "security.pcont."
 ELSEWHERE = "/run/cgroup"
 GONE = " (deleted)"
 PINNED = 256  # descriptors of processes at a time: most may have 1,024 open files
@@ -136,6 +135,10 @@ class Cgroupfs:
         os.mkdir(directory, 0o755)
 
     def remove_directory(self, directory: str) -> None:
+        weak = trust.weak_point(os.path.dirname(directory), uid=os.geteuid(), sticky=True)
+        if weak:
+            # It may be another directory by now, behind a symbolic link.
+            raise PermissionError(errno.EPERM, weak.sentence, directory)
         os.rmdir(directory)
 
     def default_directory(self, name: str) -> str:
@@ -236,10 +239,25 @@ class Cgroupfs:
         finally:
             os.close(descriptor)
 
+    @cached_property
+    def _trusted(self) -> bool:
+        """Whether this process reads and writes `trusted.*` attributes."""
+        return self.proc.may_administer() and self.proc.is_in_first_users()
+
     def attributes(self, place: Place) -> dict[str, str]:
-        path = self._path(place)
-        names = [name for name in os.listxattr(path) if name.startswith(PREFIX)]
-        return {name[len(PREFIX) :]: os.fsdecode(os.getxattr(path, name)) for name in names}
+        return xattrs.read(self._path(place), self._trusted)
+
+    def stray(self, place: Place) -> dict[str, str]:
+        return xattrs.stray(self._path(place), self._trusted)
+
+    def mend(self, place: Place) -> None:
+        xattrs.mend(self._path(place))
+
+    def relied_on(self) -> dict[str, str]:
+        found = {"/run/pcont": "locks and journals", **released.RELIED_ON}
+        if self.releases.programs():
+            found |= dict.fromkeys(released.code(), "pcont as release agent")
+        return found
 
     def owners(self, place: Place) -> dict[str, Owner]:
         path = self._path(place)
@@ -259,10 +277,7 @@ class Cgroupfs:
                 os.chmod(os.path.join(path, name), owner.mode)
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        if text is None:
-            os.removexattr(self._path(place), PREFIX + name)
-        else:
-            os.setxattr(self._path(place), PREFIX + name, os.fsencode(text))
+        xattrs.write(self._path(place), name, text)
 
     def spelled(self, place: Place, file: str) -> str:
         return file

@@ -514,6 +514,15 @@ class Model:
         elif node.attributes.pop(name, None) is None:
             _refuse(ENODATA, self.show(place))
 
+    def stray(self, place: Place) -> dict[str, str]:
+        return {}
+
+    def mend(self, place: Place) -> None:
+        """Only pcont writes attributes here."""
+
+    def relied_on(self) -> dict[str, str]:
+        return {}
+
     def spelled(self, place: Place, file: str) -> str:
         return self._tree(place.tree).spelled(file)
 

@@ -14,6 +14,7 @@ from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
+FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class Proc:
     def may_administer(self) -> bool:
         """Whether this process has CAP_SYS_ADMIN."""
         return bool(procfs.capabilities(self.text("self/status")) >> CAP_SYS_ADMIN & 1)
+
+    def is_in_first_users(self) -> bool:
+        """Whether this process is in the first user namespace, where capabilities count for all."""
+        return os.readlink(f"{self.root}/self/ns/user") == FIRST_USERS
 
     def answers(self, pid: int, number: int) -> bool | None:
         """Whether a process catches or ignores a signal; None where it may be about to take it.

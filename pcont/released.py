@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterator
 from shlex import quote
 
-from pcont.errors import Busy
+from pcont import trust
+from pcont.errors import Busy, Denied
 
 # Where programs may be executed, which /run need not allow; and nobody else can write.
 PROGRAMS = "/var/lib/pcont/agents"
@@ -41,6 +42,7 @@ from pcont.agent import main
 main(sys.argv[2], 9)' {package} {tree}
 """
 
+RELIED_ON = {PROGRAMS: "release agents", QUEUES: "reports of release agents"}
 PAUSE = 0.001
 PATIENCE = 60.0  # seconds, for an agent of the user's
 ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kernel's (patch, 1.9)
@@ -75,6 +77,7 @@ class Released:
 
     def told(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
+            _check(QUEUES)
             names = [name for name in os.listdir(QUEUES) if not name.endswith(LOCK)]
             return sorted({name.removesuffix(TAKEN) for name in names})
         return []
@@ -115,13 +118,16 @@ class Released:
             )
 
     def _works(self, tree: str) -> bool:
-        with contextlib.suppress(OSError), open(self.program(tree), "rb") as stream:
-            return stream.read() == _script(tree)
+        with contextlib.suppress(OSError, Denied):
+            _check(PROGRAMS)
+            with open(trust.open_file(self.program(tree), uid=os.geteuid()), "rb") as stream:
+                return stream.read() == _script(tree)
         return False
 
     def _install(self, tree: str) -> None:
         """Make the program, whole or not at all."""
         os.makedirs(PROGRAMS, mode=0o755, exist_ok=True)
+        _check(PROGRAMS)
         if self._works(tree):
             return
         made = f"{self.program(tree)}{MADE}"
@@ -132,13 +138,32 @@ class Released:
         os.rename(made, self.program(tree))
 
 
+def code() -> list[str]:
+    """The programs that a release agent runs: Python, and pcont."""
+    return [sys.executable, _package()]
+
+
+def _package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _check(directory: str) -> None:
+    """Denied where another user could put programs or paths of its own there."""
+    weak = trust.weak_point(directory, uid=os.geteuid(), sticky=True)
+    if weak and os.path.exists(directory):
+        raise Denied(
+            f"what is below {directory} is not used: {weak.sentence}",
+            path=weak.path,
+            hint=f"look what is there, then chown root:root {weak.path} and chmod go-w {weak.path}",
+        )
+
+
 def _script(tree: str) -> bytes:
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     words = {
         "queue": _queue(tree),
         "queues": QUEUES,
         "python": sys.executable,
-        "package": package,
+        "package": _package(),
         "tree": tree,
         "lock": LOCK,
     }
@@ -161,6 +186,7 @@ def _lock(tree: str) -> str:
 def _locked(tree: str) -> Iterator[None]:
     """One process at a time works a queue off; Busy where another one does."""
     os.makedirs(QUEUES, mode=0o700, exist_ok=True)
+    _check(QUEUES)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_lock(tree), flags, 0o600)
     try:
@@ -176,7 +202,7 @@ def _locked(tree: str) -> Iterator[None]:
 
 def _whole(file: str) -> list[str]:
     """The paths in a queue that was taken, once nobody is about to append to it any more."""
-    with open(file, "rb") as stream:
+    with open(trust.open_file(file, uid=os.geteuid()), "rb") as stream:
         while True:
             try:
                 # A lease on a file is only given where nobody has it open for writing (fcntl(2)).

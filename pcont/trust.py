@@ -80,6 +80,11 @@ def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
     return None
 
 
+def is_safe(found: os.stat_result, uid: int) -> bool:
+    """Whether no other user than root and `uid` can write a directory, by its stat(2)."""
+    return not _weakness(found, {0, uid} | _root_elsewhere())
+
+
 def _root_elsewhere() -> set[int]:
     """The number of the machine's root in a user namespace that has no number for it.
 

@@ -18,7 +18,7 @@ PACKAGE = Path(pcont.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "values", "signals", "records", "syscalls", "standin"),
     ("trust",),
-    ("workplace",),
+    ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
     ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *(
             *("ops.recovering", "ops.running", "ops.starting", "ops.cloning", "ops.pinning"),
             "ops.collecting",
+            "ops.trusted",
             "ops.settings",
             "ops.tying",
             "ops.unmounting",
@@ -86,7 +87,8 @@ BESIDE = {
     "steps.mounts": {"steps.containers"},
     "steps.settings": {"steps.containers"},
     "ops.moving": {"ops.containers"},
-    "ops.doctor": {"ops.listing", "ops.recovering"},
+    "ops.doctor": {"ops.listing", "ops.recovering", "ops.trusted"},
+    "ops.collecting": {"ops.trusted"},
     "ops.settings": {"ops.moving", "ops.usage"},
     "ops.starting": {"ops.containers"},
     "ops.running": {"ops.containers", "ops.starting"},

@@ -10,8 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from pcont import trust
 from pcont.backend import Place, Tree
 from pcont.bpf import library
+from pcont.errors import Denied
 
 PATIENCE, PAUSE = 5.0, 0.002
 OBJECTS = os.path.dirname(__file__)
@@ -78,7 +80,8 @@ class Pinned(ABC):
 
     @property
     def is_there(self) -> bool:
-        """Whether they are pinned."""
+        """Whether they are pinned; Denied where another user made the folder, or can."""
+        _check(self.folder)
         return os.path.isdir(self.folder)
 
     def hierarchy(self) -> int:
@@ -94,6 +97,7 @@ class Pinned(ABC):
         """Into the kernel, for the hierarchy of this number."""
         with library.Object(os.path.join(OBJECTS, f"{self.name}.bpf.o")) as programs:
             programs.load({**self.sizes(), **self.host.sizes})
+            _check(self.folder)
             os.makedirs(self.folder, mode=0o700)
             programs.pin_maps(self.folder)
             layout = self.layouts[STATE]
@@ -155,3 +159,15 @@ class Pinned(ABC):
         """A pinned map, whose values are read and written as a whole."""
         flags = library.LOCKED if name in self.locked else 0
         return library.Map(os.path.join(self.folder, name), self.layouts[name].size, flags)
+
+
+def _check(folder: str) -> None:
+    """Denied for a folder that another user controls: a bpf filesystem is often mode 1777."""
+    there = folder if os.path.lexists(folder) else os.path.dirname(folder)
+    weak = trust.weak_point(there, uid=os.geteuid(), sticky=True)
+    if weak and os.path.lexists(there):
+        raise Denied(
+            f"programs pinned below {there} are not used: {weak.sentence}",
+            path=weak.path,
+            hint=f"look what is there, then rm -r {weak.path}",
+        )

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from pcont import release
-from pcont.backend import Backend, Place, exists
+from pcont.backend import Backend, Place, Tree, exists
 from pcont.errors import Denied, PcontError
 from pcont.hierarchy import Hierarchy, Registry, reachable
-from pcont.ops import halves
+from pcont.ops import halves, trusted
 from pcont.records import Collected
 from pcont.session import Session
 from pcont.steps import Step
@@ -34,6 +34,7 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         session.carry_out(steps)
         found = [Collected("restored", line) for line in told]
         found += [Collected("restored", line) for one in chosen for line in _cpus(session, one)]
+        found += trusted.mend(session, _trees(registry, chosen if selectors else ()))
         doomed = {one.name: _doomed(backend, one) for one in chosen}
         if session.dry_run:
             for one in chosen:
@@ -47,6 +48,13 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         gone = [path for path in doomed[one.name] if not exists(backend, home.place(path))]
         found += [Collected("removed", one.container(path).canonical) for path in gone]
     return found
+
+
+def _trees(registry: Registry, chosen: Sequence[Hierarchy]) -> list[Tree]:
+    """The trees of what was chosen; all where nothing was."""
+    if not chosen:
+        return list(registry.trees)
+    return list({member.tree.id: member.tree for one in chosen for member in one.members}.values())
 
 
 def _chosen(registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:

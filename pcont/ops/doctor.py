@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pcont.errors import Unsupported
 from pcont.hierarchy import Hierarchy, Registry, how_to_mount
-from pcont.ops import recovering
+from pcont.ops import recovering, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -24,6 +24,7 @@ def examine(session: Session) -> list[Finding]:
         *_unmounted(registry),
         *_freezer(registry),
         *uncounted(session.backend),
+        *trusted.findings(session, registry),
         *(_programs(session) if session.backend.kept() else ()),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]

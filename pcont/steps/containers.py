@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
-from pcont import explain, subsys
+from pcont import explain, subsys, xattrs
 from pcont.backend import Backend, Owner, Place, exists
 from pcont.errors import PcontError
 from pcont.hierarchy import Container, present
@@ -182,7 +182,7 @@ class Attribute(Fact):
 
     @property
     def what(self) -> str:
-        return f"security.pcont.{self.name} of {self.place.path}"
+        return f"{xattrs.TRUSTED}{self.name} of {self.place.path}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         if backend.attributes(self.place).get(self.name) != self.text:
@@ -206,9 +206,10 @@ class Mark(Step):
 
     def tell(self, backend: Backend) -> list[str]:
         where = quote(backend.show(self.place))
+        names = [f"{prefix}{self.name}" for prefix in (xattrs.TRUSTED, xattrs.COPY)]
         if self.text is None:
-            return [f"setfattr -x security.pcont.{self.name} {where}"]
-        return [f"setfattr -n security.pcont.{self.name} -v {quote(self.text)} {where}"]
+            return [f"setfattr -x {name} {where}" for name in names]
+        return [f"setfattr -n {name} -v {quote(self.text)} {where}" for name in names]
 
     def do(self, backend: Backend, memory: Memory) -> None:
         before = backend.attributes(self.place).get(self.name)

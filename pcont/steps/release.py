@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pcont import explain, release
 from pcont.backend import Backend, Place, exists
-from pcont.errors import Busy, PcontError
+from pcont.errors import BadValue, Busy, PcontError
 from pcont.hierarchy import Container, Registry, present
 from pcont.steps import Done, Step
 from pcont.steps.containers import Mark, removals
@@ -104,11 +104,21 @@ def _see_to(worker: Worker, tree: str, path: str) -> bool:
                 _remove(worker, container)
     if agent:
         # Not in the turn: the agent may call pcont.
-        backend.releases.notify(agent, path)
+        _notify(worker, agent, container, path)
         if goes:
             with worker.turn() as registry:
                 _remove(worker, container)
     return True
+
+
+def _notify(worker: Worker, agent: str, container: Container, path: str) -> None:
+    """Run the user's agent, if it is still a program that only root can change."""
+    try:
+        release.check_agent(agent)
+    except BadValue as err:
+        worker.warn(f"the release agent is not run for {container.name}: {err}")
+    else:
+        worker.backend.releases.notify(agent, path)
 
 
 def _known(registry: Registry, tree: str, path: str) -> Container | None:

@@ -410,7 +410,7 @@ def test_an_attribute_that_is_not_pconts_disturbs_nobody(
 ) -> None:
     point = tmp_path / "m"
     kernel.ok("mount", "-o", "none", "--name", name, str(point))
-    os.setxattr(point, "security.pcont.tie", text)
+    os.setxattr(point, "trusted.pcont.tie", text)
     for words in (["hierarchies"], ["where", str(os.getpid())], ["tree", name], ["doctor"]):
         kernel.ok(*words)
     kernel.ok("umount", name)

@@ -160,7 +160,7 @@ def test_a_dry_run_tells_it_all(cells: Cells) -> None:
     words = ("clone", "-n", cells.name, "--ns", "net,mnt,cgroup", "--pin", cells.name)
     told = cells.pcont.ok(*words, "--", "true").splitlines()
     assert [line.split()[0] for line in told] == [
-        *("mkdir", "setfattr", "echo", "unshare", "mount", "mount", "mount", "exec")
+        *("mkdir", "setfattr", "setfattr", "echo", "unshare", "mount", "mount", "mount", "exec")
     ]
     assert "unshare --net --mount --cgroup" in told
     assert told[-2].startswith("mount --bind /proc/")

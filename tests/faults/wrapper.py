@@ -44,6 +44,7 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "write": (EINVAL, EBUSY, ENOSPC, EACCES, EPERM, EINTR, EIO),
     "enter": (EINVAL, ENOSPC, EACCES),
     "set_attribute": (ENOSPC, EPERM),
+    "mend": (EPERM,),
     "set_owners": (EPERM,),
     "kill": (EPERM,),
     "pin": (ENOSPC, EPERM),
@@ -67,7 +68,18 @@ LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
-    *("owners", "show", "task", "membership", "threads", "affinity", "family", "thawing"),
+    *(
+        "stray",
+        "relied_on",
+        "owners",
+        "show",
+        "task",
+        "membership",
+        "threads",
+        "affinity",
+        "family",
+        "thawing",
+    ),
     *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}

@@ -33,7 +33,8 @@ WORDS = {
 NO_RULES = {
     *("environment", "turn", "journals", "default_directory", "resolve", "missing", "show"),
     *("make_directory", "remove_directory", "occupied", "owners", "set_owners"),
-    *("attributes", "set_attribute", "family", "thawing", "_list", "_offer", "SMALL"),
+    *("attributes", "set_attribute", "stray", "mend", "family", "thawing", "_list", "_offer"),
+    "SMALL",
 }
 DROPPED = {
     *("writable", "where", "default", "root_default", "root_fixed", "rules", "derived", "effect"),

@@ -23,16 +23,31 @@ class Guest:
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
 
 
+ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
+
 # The newer kernel is there for what hangs on the kernel's own structures: BPF programs.
 GUESTS = (
     Guest("6.1-v1", kernel=r"linux-image-6\.1\.0-\d+-amd64", layout="v1", machines=2),
+    # Whether users may write security.* attributes hangs on the BPF security module.
+    Guest(
+        "6.1-without-bpf",
+        kernel=r"linux-image-6\.1\.0-\d+-amd64",
+        layout="v1",
+        tests=ATTACKS,
+        append="lsm=landlock,lockdown,yama,integrity",
+    ),
     Guest(
         "6.12-v2",
         kernel=r"linux-image-6\.12\.\d+\+deb12-amd64",
         layout="v2",
         tests=(
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
-            *("tests/faults/test_faults.py", "-k", "numfiles or forkrate"),
+            *ATTACKS,
+            *(
+                "tests/faults/test_faults.py",
+                "-k",
+                "numfiles or forkrate or attacker or attributes",
+            ),
         ),
     ),
 )

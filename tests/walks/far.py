@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from pcont import backend_cgroupfs, proc, syscalls
+from pcont import backend_cgroupfs, proc, syscalls, xattrs
 from pcont.values import Ids
 from tests import loads
 from tests.vm import boot, guests, prepare
@@ -190,6 +190,11 @@ class Far:
         with self.scandir(path, modes=False) as entries:
             return [entry.name for entry in entries]
 
+    def readlink(self, path: str) -> str:
+        """The far end is root of its machine."""
+        assert path.endswith("/ns/user")
+        return proc.FIRST_USERS
+
     def listxattr(self, path: str) -> list[str]:
         return [os.fsdecode(name) for name in self.call("x", path).found.split(b"\0")[:-1]]
 
@@ -247,7 +252,7 @@ class Far:
     def in_place(self) -> Iterator[None]:
         """Meanwhile the system calls of backend_cgroupfs are done there."""
         with contextlib.ExitStack() as stack:
-            for module in (backend_cgroupfs, proc):
+            for module in (backend_cgroupfs, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
                 stack.enter_context(patch.object(module, "read_text", self.read_text))
             for name in ("mount", "umount"):

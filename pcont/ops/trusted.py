@@ -1,0 +1,162 @@
+"""What pcont's trust rests on: attributes that nobody should believe, files that others can change.
+
+`doctor` reports it, and `gc` removes the attributes. docs/security.md is the whole list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pcont import release, trust
+from pcont.backend import Backend, Place, Tree
+from pcont.errors import Denied
+from pcont.hierarchy import TIE, Registry, Tie
+from pcont.records import Collected, Finding
+from pcont.session import Session
+from pcont.steps import Step
+from pcont.steps.memory import Memory
+from pcont.xattrs import COPY, OLD
+
+SHOWN = 5
+
+
+@dataclass
+class Mend(Step):
+    """Remove the stray attributes of a container. Nothing believes them, so nothing is undone."""
+
+    place: Place
+    doing: str = "remove attributes that are not pcont's"
+    names: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, backend: Backend) -> list[str]:
+        # The text is another user's: repr() shows what a terminal would obey.
+        where = backend.show(self.place)
+        return [f"setfattr -x {name!r} {where!r}  # {text!r}" for name, text in self.names.items()]
+
+    def removed(self, backend: Backend) -> list[str]:
+        """What is removed, for a table: the text of a tie of an older pcont is not lost."""
+        where = shown(backend.show(self.place))
+        return [
+            f"{shown(name)} of {where}, which was {text!r}" for name, text in self.names.items()
+        ]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            backend.mend(self.place)
+
+
+def mend(session: Session, trees: Iterable[Tree]) -> list[Collected]:
+    """Remove stray attributes in these trees; says which. Only root can: others get a warning."""
+    found = []
+    steps = [Mend(place, names=names) for place, names in _strays(session.backend, trees)]
+    for step in steps:
+        told = step.removed(session.backend)
+        try:
+            session.carry_out([step])
+        except Denied as err:
+            session.warn(str(err))
+            break
+        if not session.dry_run:
+            found += [Collected("removed", line) for line in told]
+    return found
+
+
+def findings(session: Session, registry: Registry) -> Iterator[Finding]:
+    """What other users have forged, or can change, and an older pcont has left."""
+    yield from _stray_findings(session.backend, registry)
+    yield from _weak_files(session.backend)
+    for tree in registry.trees:
+        yield from _weak_agent(session.backend, tree)
+
+
+def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, dict[str, str]]]:
+    """Every container with attributes that are not believed, parents first."""
+    waiting = [Place(tree.id) for tree in trees if tree.mounted]
+    while waiting:
+        place = waiting.pop()
+        # A container may be removed during the walk, or be out of this user's reach.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            if names := backend.stray(place):
+                yield place, names
+            waiting += [place.child(name) for name in reversed(backend.children(place))]
+
+
+def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
+    old: dict[str, list[str]] = {}
+    copies = []
+    for place, names in _strays(backend, registry.trees):
+        for name, text in names.items():
+            if not name.startswith(OLD):
+                copies.append(backend.show(place))
+                continue
+            old.setdefault(name, []).append(backend.show(place))
+            if name == OLD + TIE and place.is_root:
+                yield from _old_tie(backend, registry.by_id[place.tree], text)
+    for name, places in old.items():
+        yield Finding(
+            "problem",
+            shown(name),
+            f"not believed, since any user may write it: forged, or of an older pcont, on "
+            f"{_some(places)}",
+            "sudo pcont gc removes it",
+        )
+    if copies:
+        yield Finding(
+            "note",
+            f"{COPY}*",
+            f"what users see of pcont's attributes is not what they are, on {_some(copies)}",
+            "sudo pcont gc corrects it",
+        )
+
+
+def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
+    """How to make a tie of an older pcont one again, if it was one."""
+    tie = Tie.load(text)
+    if tie is None or not tree.name or TIE in backend.attributes(Place(tree.id)):
+        return
+    subsystems, name = ",".join(tie.subsystems), tree.name
+    how = f"pcont bind {name} {subsystems}"
+    if tie.at != "/":
+        how = f"remove its containers, pcont umount {name}, then pcont mount --tie --name {name} "
+        how += f"-o {subsystems} --at {tie.at}"
+    if not how.isprintable():
+        return
+    yield Finding(
+        "problem",
+        name,
+        f"an older pcont may have tied it to {', '.join(tie.trees)}: now it is a plain hierarchy",
+        f"if that was you: {how}",
+    )
+
+
+def shown(text: str) -> str:
+    """A name that another user chose, without what a terminal would obey."""
+    return text if text.isprintable() else repr(text)
+
+
+def _some(places: list[str]) -> str:
+    more = len(places[SHOWN:])
+    return ", ".join(map(shown, places[:SHOWN])) + (f" and {more} more" if more else "")
+
+
+def _weak_files(backend: Backend) -> Iterator[Finding]:
+    for path, what in backend.relied_on().items():
+        weak = trust.weak_point(path, sticky=True) if os.path.lexists(path) else None
+        if weak:
+            advice = f"chown root:root {weak.path}; chmod go-w {weak.path}"
+            yield Finding("problem", what, f"root relies on {path}, but {weak.sentence}", advice)
+
+
+def _weak_agent(backend: Backend, tree: Tree) -> Iterator[Finding]:
+    """A release agent that the kernel runs, and others can change: pcont checks its own only."""
+    if not tree.mounted or not backend.relied_on():
+        return
+    with contextlib.suppress(OSError):
+        program = release.agent(backend, tree.id)
+        weak = trust.weak_point(program) if program.startswith("/") else None
+        if weak:
+            what = f"the release agent of {tree.id} runs as root, and {weak.sentence}"
+            yield Finding("problem", "release agent", what, "move it where only root can write")
