@@ -491,7 +491,19 @@ class Backend(Protocol):
         """umount2(2)."""
 
     def occupied(self, directory: str, entries: bool) -> str:
-        """Why nothing should be mounted there: a mount, or (if asked) entries; else empty."""
+        """Why nothing should be mounted there: a mount, or (if asked) entries; else empty.
+
+        ENOTDIR where it is a file, or would be below one.
+        """
+
+    def in_the_way(self, point: str) -> tuple[str, str]:
+        """What keeps a mount from being unmounted, and what to do; empty where nothing is seen."""
+
+    def copies(self, tree: str) -> list[tuple[int, str]]:
+        """The processes that keep a hierarchy mounted in other mount namespaces, and where.
+
+        One for each namespace.
+        """
 
     def missing(self, directory: str) -> list[str]:
         """The directory and those above it that are not there yet, outermost first."""
@@ -621,6 +633,24 @@ class Backend(Protocol):
 
     def simulated(self) -> Simulated:
         """What can be played; EOPNOTSUPP where the kernel is real."""
+
+
+MOUNTED_THERE = "something is mounted there"
+NOT_EMPTY = "the directory is not empty"
+
+
+def mounts_inside(mounts: Sequence[Mount]) -> tuple[str, str]:
+    """That these mounts keep the one above them from being unmounted, and what to do."""
+    more = f", and {len(mounts) - 1} more" if len(mounts) > 1 else ""
+    last, command = mounts[-1], "pcont umount" if mounts[-1].ours else "umount"
+    return f"{last.point} is mounted inside{more}", f"{command} {quote(last.point)}"
+
+
+def processes_inside(pid: int, name: str, what: str, others: int) -> tuple[str, str]:
+    """That processes keep a mount busy, and what to do; `what`: what the first one has there."""
+    more = f", and {others} more processes are in it" if others else ""
+    hint = f"have process {pid} leave (cd /), or end it; then try again"
+    return f"process {pid} ({name}) has {what} there{more}", hint
 
 
 def exists(backend: Backend, place: Place) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from pcont import lock, procfs, released, standin, subsys, trust, workplace, xattrs
 from pcont.backend import (
+    MOUNTED_THERE,
+    NOT_EMPTY,
     WAITING,
     Apart,
     Birth,
@@ -30,6 +32,8 @@ from pcont.backend import (
     below,
     exists,
     join,
+    mounts_inside,
+    processes_inside,
 )
 from pcont.errors import Unsupported
 from pcont.family import Family
@@ -118,11 +122,40 @@ class Cgroupfs:
         syscalls.umount(point)
 
     def occupied(self, directory: str, entries: bool) -> str:
-        if any(line.point == directory for line in self._mounts()):
-            return "something is mounted there"
-        if entries and os.path.isdir(directory) and os.listdir(directory):
-            return "the directory is not empty"
+        missing = self.missing(directory)
+        there = os.path.dirname(missing[0]) if missing else directory
+        if not os.path.isdir(there):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), there)
+        if procfs.on_point(self._mounts(), directory):
+            return MOUNTED_THERE
+        if entries and not missing and os.listdir(directory):
+            return NOT_EMPTY
         return ""
+
+    def in_the_way(self, point: str) -> tuple[str, str]:
+        lines = self._mounts()
+        mount = procfs.on_point(lines, point)
+        if mount is None:
+            return "", ""
+        inside = [Mount(one.point, source=one.source) for one in lines if one.parent == mount.id]
+        if inside:
+            return mounts_inside(inside)
+        # This process is named only where no other one is: it may stand where its shell does.
+        found = sorted(self.proc.users(mount.id), key=lambda one: one[0] == os.getpid())
+        for pid, what in found:
+            with contextlib.suppress(ProcessLookupError):
+                others = len({other for other, _ in found} - {pid, os.getpid()})
+                return processes_inside(pid, self.proc.task(pid).name, what, others)
+        return "", ""
+
+    def copies(self, tree: str) -> list[tuple[int, str]]:
+        known = [one.name for one in procfs.controllers(self._cgroups())]
+        found = []
+        for pid in sorted(self.proc.mount_namespaces().values()):
+            with contextlib.suppress(OSError):
+                points = procfs.points(self.proc.of(pid, "mountinfo"), tree, known)
+                found += [(pid, point) for point in points[:1]]
+        return found
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
@@ -146,7 +179,8 @@ class Cgroupfs:
         # v2 tree itself, where a directory would be a container.
         base = f"{self.sys}/fs/cgroup"
         usual = procfs.point_of(self._mounts(), "tmpfs", base)
-        return os.path.join(base if usual else ELSEWHERE, name)
+        # There may be a link of that name, as cpu -> cpu,cpuacct.
+        return self.resolve(os.path.join(base if usual else ELSEWHERE, name))
 
     def resolve(self, directory: str) -> str:
         return os.path.realpath(directory)

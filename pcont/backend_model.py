@@ -40,7 +40,9 @@ from typing import Any, NoReturn
 
 from pcont import subsys
 from pcont.backend import (
+    MOUNTED_THERE,
     NAMESPACES,
+    NOT_EMPTY,
     WAITING,
     Apart,
     Birth,
@@ -53,7 +55,9 @@ from pcont.backend import (
     Tree,
     TreeRequest,
     WriteRefused,
+    exists,
     join,
+    mounts_inside,
 )
 from pcont.dialects import V1, Dialect, Slot
 from pcont.lock import Waiting
@@ -74,6 +78,7 @@ AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": "relea
 UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 NAME_MAX = 255  # the file systems have one where hierarchies are mounted
+DEFAULT = "/sys/fs/cgroup"
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
 
@@ -81,6 +86,11 @@ SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 def same(value: Any) -> Any:
     """An equal value, one and the same for all: a list of 512 CPUs takes 32 KiB."""
     return value
+
+
+def _is_default(path: str) -> bool:
+    """Whether a path is where hierarchies are mounted by default: nothing of this machine is."""
+    return path.startswith(f"{DEFAULT}/")
 
 
 def _refuse(number: int, where: str) -> NoReturn:
@@ -201,7 +211,19 @@ class Model:
     def _uncovered(self, tree: ModelTree) -> list[Mount]:
         """Where it can be reached: at each point the upper mount is."""
         found = {one.point: one for one in tree.mounts if self.stacks[one.point][-1] is tree}
-        return list(found.values())
+        return [one for point, one in found.items() if not self._is_hidden(point)]
+
+    def _is_hidden(self, point: str) -> bool:
+        """Whether something was mounted above a point later, so that it cannot be seen."""
+        points = list(self.stacks)
+        later = points[points.index(point) + 1 :]
+        return any(point.startswith(f"{one}/") for one in later)
+
+    def _mounted_inside(self, point: str) -> list[str]:
+        """The points that are in what is mounted at this one."""
+        points = list(self.stacks)
+        later = points[points.index(point) + 1 :]
+        return [one for one in later if one.startswith(f"{point}/")]
 
     def machine(self) -> Machine:
         return self.hardware
@@ -210,7 +232,7 @@ class Model:
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         is_directory = self._is_directory(point)
-        if not (is_directory or os.path.lexists(point)):
+        if not self._is_there(point):
             _refuse(ENOENT, point)
         request = self._understood(request, point)
         wanted = set(request.controllers)
@@ -224,6 +246,7 @@ class Model:
             _refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
         tree = tree or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
+        self.stacks.pop(point, None)  # the order of the points is that of their upper mounts
         self.stacks[point] = [*stack, tree]
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
@@ -277,7 +300,7 @@ class Model:
     def umount(self, point: str) -> None:
         if point not in self.stacks:
             _refuse(EINVAL, point)
-        if self.open[point]:
+        if self.open[point] or self._mounted_inside(point):
             _refuse(EBUSY, point)
         *below, tree = self.stacks.pop(point)
         if below:
@@ -291,29 +314,82 @@ class Model:
             for name in [name for name, one in self.metered.items() if one is tree]:
                 self.meter.end(name)
 
+    # Directories are those of this machine, with what is made and mounted in the model; where it
+    # has its hierarchies by default, only that.
+
     def _is_directory(self, path: str) -> bool:
-        return path in self.directories or os.path.isdir(path)
+        if place := self._container_at(path):
+            return exists(self, place)
+        if path == DEFAULT or path in self.directories:
+            return True
+        return not _is_default(path) and os.path.isdir(path)
+
+    def _is_there(self, path: str) -> bool:
+        if place := self._container_at(path):
+            return exists(self, place) or (
+                exists(self, place.parent) and self.node(place.parent).has(place.name)
+            )
+        return self._is_directory(path) or (not _is_default(path) and os.path.lexists(path))
+
+    def _container_at(self, path: str) -> Place | None:
+        """What a directory below a mount is, or would be."""
+        inside = [one for one in self.stacks if path.startswith(f"{one}/")]
+        point = max(inside, key=list(self.stacks).index, default="")
+        return Place(self.stacks[point][-1].id, path[len(point) :]) if point else None
 
     def occupied(self, directory: str, entries: bool) -> str:
-        return "something is mounted there" if directory in self.stacks else ""
+        missing = self.missing(directory)
+        there = os.path.dirname(missing[0]) if missing else directory
+        if not self._is_directory(there):
+            _refuse(ENOTDIR, there)
+        machines = os.path.ismount(directory) and not _is_default(directory)
+        if directory in self.stacks or directory == DEFAULT or machines:
+            return MOUNTED_THERE
+        return NOT_EMPTY if entries and not missing and self._entries(directory) else ""
+
+    def _entries(self, directory: str) -> bool:
+        """Whether there is anything in a directory; a container has its control files."""
+        made = any(one.startswith(f"{directory}/") for one in (*self.directories, *self.stacks))
+        if made or self._container_at(directory):
+            return True
+        real = not _is_default(directory) and os.path.isdir(directory)
+        return real and bool(os.listdir(directory))
+
+    def in_the_way(self, point: str) -> tuple[str, str]:
+        if inside := self._mounted_inside(point):
+            trees = {one: self.stacks[one][-1] for one in inside}
+            mounts = [one for tree in trees.values() for one in tree.mounts]
+            return mounts_inside([next(m for m in mounts if m.point == one) for one in inside])
+        return ("a file in it is open", "close it") if self.open[point] else ("", "")
+
+    def copies(self, tree: str) -> list[tuple[int, str]]:
+        return []
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
-        while not (self._is_directory(directory) or os.path.lexists(directory)):
+        while not self._is_there(directory):
             found.insert(0, directory)
             directory = os.path.dirname(directory)
         return found
 
     def make_directory(self, directory: str) -> None:
-        self.directories.add(directory)
+        if place := self._container_at(directory):
+            self.make(place)
+        else:
+            self.directories.add(directory)
 
     def remove_directory(self, directory: str) -> None:
-        if any(one.startswith(f"{directory}/") for one in self.directories):
+        if place := self._container_at(directory):
+            self.remove(place)
+            return
+        if any(one.startswith(f"{directory}/") for one in (*self.directories, *self.stacks)):
             _refuse(ENOTEMPTY, directory)
+        if directory in self.stacks:
+            _refuse(EBUSY, directory)
         self.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:
-        return f"/sys/fs/cgroup/{name}"
+        return os.path.join(DEFAULT, name)
 
     def resolve(self, directory: str) -> str:
         return os.path.normpath(directory)

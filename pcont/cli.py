@@ -102,15 +102,18 @@ def subsys(app: App) -> None:
     "options",
     multiple=True,
     metavar="SUBSYS,...|all|none",
-    help="What to bind; all where nothing is said.",
+    help="Subsystems to bind (default: all; with --name, those of an existing hierarchy).",
 )
-@click.option("--name", default="", help="The hierarchy's own name.")
+@click.option("--name", default="", help="Name of the hierarchy.")
 @click.option("--release-agent", default="", metavar="FILE", help="Run when containers empty.")
 @click.option("--notify-on-release", is_flag=True, help="New containers have that run for them.")
 @click.option("--tie", is_flag=True, help="Tie kernel hierarchies that are bound already.")
 @click.option("--at", default="", metavar="PATH", help="With --tie: the root is this container.")
 @click.option("--no-freezer", is_flag=True, help="With --tie: leave the freezer out.")
-@click.argument("mountpoint", default="")
+@click.option(
+    "--force", is_flag=True, help="Mount on a directory that is not empty, and hide what is in it."
+)
+@click.argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
 @changing
 @pass_app
 def mount(
@@ -122,21 +125,31 @@ def mount(
     tie: bool,
     at: str,
     no_freezer: bool,
-    mountpoint: str,
+    force: bool,
+    mountpoints: Sequence[str],
     dry_run: bool,
 ) -> None:
     """Mount a hierarchy, or one more view of it.
 
-    Prints its name and where it is, apart by a tab. With --name alone, a hierarchy that was
-    unmounted with containers in it comes back as it was.
+    Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts what is
+    not mounted of an existing hierarchy: the directory that was unmounted, and each tree of a tie.
+    MOUNTPOINT is an absolute directory, or starts with ./; pcont makes it where it does not exist.
     """
-    from pcont.ops import mounting
+    from pcont.ops import mounting, wishes
 
-    session = app.session(dry_run)
+    if not (options or name or tie or mountpoints):
+        context = click.get_current_context()
+        raise (
+            click.UsageError("nothing to mount: -o, --name or MOUNTPOINT is missing")
+            if app.json
+            else click.exceptions.NoArgsIsHelpError(context)
+        )
+    session = app.session(dry_run, force)
+    words = ",".join(options) if options else None
     done = mounting.mount(
         session,
-        ",".join(options) if options else None,
-        mountpoint,
+        words,
+        wishes.mountpoint(session.backend, mountpoints, words),
         name=name,
         release_agent=release_agent,
         notify_on_release=notify_on_release,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -231,8 +232,7 @@ def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:
 
 def required(backend: Backend, container: Container) -> Container:
     """The container, which must be there in every tree; NotFound otherwise."""
-    for member in container.hierarchy.members:
-        reachable(member.tree)
+    check_seen(backend, container.hierarchy)
     there = present(backend, container)
     missing = [place for place in container.places if place not in there]
     if missing and there:
@@ -261,19 +261,73 @@ def _neighbours(backend: Backend, container: Container) -> str:
     return f"pcont tree {container.hierarchy.name} shows what there is"
 
 
-def reachable(tree: Tree) -> None:
+def inactive(id: str) -> Tree:
+    """A hierarchy that the kernel does not have any more, or has with other controllers."""
+    words = id.split(",")
+    name = next((word.removeprefix("name=") for word in words if "=" in word), "")
+    return Tree(id, 0, tuple(word for word in words if "=" not in word), name)
+
+
+def is_active(tree: Tree) -> bool:
+    """Whether the kernel has it, mounted or not."""
+    return tree.number > 0
+
+
+def reachable(backend: Backend, tree: Tree) -> None:
     """NotFound where a hierarchy is active but mounted nowhere."""
     if not tree.mounted:
         raise NotFound(
-            f"the hierarchy {tree.id} is active but not mounted", hint=how_to_mount(tree)
+            f"the hierarchy {tree.id} is active but not mounted", hint=how_to_mount(backend, tree)
         )
 
 
-def how_to_mount(tree: Tree) -> str:
-    """The command that makes an active hierarchy reachable again."""
-    if tree.name:
-        return f"pcont mount --name {tree.name} brings it back"
-    return f"pcont mount -o {','.join(tree.controllers)} brings it back"
+def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
+    """NotFound where a tree of the hierarchy is not mounted, so that it cannot be looked into.
+
+    `gone`: also for a member of a tie that the kernel does not have any more, in which nothing can
+    be left.
+    """
+    for member in one.members:
+        tree = member.tree
+        if tree.mounted or not (gone or is_active(tree)):
+            continue
+        if not one.tie:
+            reachable(backend, tree)
+        state = "active but not mounted" if is_active(tree) else "not there any more"
+        raise NotFound(
+            f"{one.name} cannot be seen as a whole: its tree {tree.id} is {state}",
+            hint=f"pcont mount --name {one.name} mounts what is missing of it",
+        )
+
+
+def how_to_mount(backend: Backend, tree: Tree) -> str:
+    """The command that makes an active hierarchy reachable again.
+
+    With a MOUNTPOINT where the usual one is taken, as in a cgroup namespace by the mount that shows
+    nothing in there.
+    """
+    usual = backend.default_directory(word := tree.name or ",".join(tree.controllers))
+    point = next(one for one in _directories(usual, word) if _is_free(backend, one))
+    return brings_back(tree, point if point != usual else "")
+
+
+def brings_back(tree: Tree, point: str = "") -> str:
+    """The command that mounts an active hierarchy, at a directory or at the usual one."""
+    what = f"--name {tree.name}" if tree.name else f"-o {','.join(tree.controllers)}"
+    return f"pcont mount {what}{f' {point}' * bool(point)} brings it back"
+
+
+def _directories(usual: str, name: str) -> Iterator[str]:
+    """The directories to mount a hierarchy at, the usual one first."""
+    yield usual
+    yield f"/run/cgroup/{name}"
+    yield from (f"/run/cgroup/{name}-{number}" for number in itertools.count(2))
+
+
+def _is_free(backend: Backend, directory: str) -> bool:
+    with contextlib.suppress(OSError):
+        return not backend.occupied(directory, entries=True)
+    return False
 
 
 def selector_of(tree: Tree, ours: bool) -> str:
@@ -326,9 +380,7 @@ class Registry:
             return self._single(tree)
         members = [self._member(tree)]
         for id in tie.trees:
-            # A member that was unmounted by others is gone, or its controllers are elsewhere.
-            gone = Tree(id, 0, tuple(word for word in id.split(",") if "=" not in word))
-            members.append(self._member(self.by_id.get(id, gone), tie.at))
+            members.append(self._member(self.by_id.get(id) or inactive(id), tie.at))
         return Hierarchy(tree.name, tie.subsystems, tuple(members), tie)
 
     def _single(self, tree: Tree) -> Hierarchy:
@@ -380,7 +432,8 @@ class Registry:
             # What pcont keeps is the hierarchy's, be it a tie.
             return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
         for tree in self.trees:
-            if tree.name and word == f"name={tree.name}":
+            # Of others, too: a name is that of one hierarchy.
+            if tree.name and (word == f"name={tree.name}" or (word == tree.name and tree.mounted)):
                 return self._single(tree)
         raise self._unknown(word)
 
@@ -389,7 +442,7 @@ class Registry:
         if unmounted:
             return NotFound(
                 f"the hierarchy {word} is active but not mounted",
-                hint=how_to_mount(unmounted),
+                hint=how_to_mount(self.backend, unmounted),
             )
         if any(one.unified and one.name == word for one in self.controllers):
             return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,6 +109,41 @@ class Proc:
             if (found.blocked | found.pending) & bit or "sigtimedwait" in self.of(task, "wchan"):
                 return None
         return False
+
+    def users(self, mount: int) -> Iterator[tuple[int, str]]:
+        """The processes that keep a mount busy, each with what it has there.
+
+        `mount`: the number of the mount in mountinfo. What the caller may not look at is left out.
+        """
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                yield from ((pid, what) for what in self._uses(pid, mount))
+
+    def _uses(self, pid: int, mount: int) -> Iterator[str]:
+        for link, what in (("cwd", "its working directory"), ("root", "its root directory")):
+            if self._mount_behind(f"{self.root}/{pid}/{link}") == mount:
+                yield what
+        for number in os.listdir(f"{self.root}/{pid}/fdinfo"):
+            with contextlib.suppress(FileNotFoundError):  # closed by now
+                if procfs.mount_id(self.text(f"{pid}/fdinfo/{number}")) == mount:
+                    yield f"{os.readlink(f'{self.root}/{pid}/fd/{number}')} open"
+
+    def _mount_behind(self, link: str) -> int:
+        """The number of the mount where a link of /proc leads."""
+        descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return procfs.mount_id(self.text(f"self/fdinfo/{descriptor}"))
+        finally:
+            os.close(descriptor)
+
+    def mount_namespaces(self) -> dict[str, int]:
+        """The other mount namespaces that the caller may look into, each with a process in it."""
+        own, found = os.readlink(f"{self.root}/self/ns/mnt"), dict[str, int]()
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                found.setdefault(os.readlink(f"{self.root}/{pid}/ns/mnt"), pid)
+        found.pop(own, None)
+        return found
 
     def exists(self, task: int) -> bool:
         """Whether there is such a task, be it as a zombie."""

@@ -27,6 +27,8 @@ class MountLine:
     source: str
     flags: tuple[str, ...]
     options: tuple[str, ...]
+    id: int = 0
+    parent: int = 0
 
 
 def lines(text: str) -> list[str]:
@@ -58,9 +60,29 @@ def mount_lines(mountinfo: str) -> list[MountLine]:
                 source=unescape(after[1]),
                 flags=tuple(before[5].split(",")),
                 options=tuple(after[2].split(",")),
+                id=int(before[0]),
+                parent=int(before[1]),
             )
         )
     return found
+
+
+def on_point(mounts: Iterable[MountLine], point: str) -> MountLine | None:
+    """The mount that is seen at a directory: of several there, the one that came last."""
+    return next((one for one in reversed(list(mounts)) if one.point == point), None)
+
+
+def mount_id(fdinfo: str) -> int:
+    """The mount of an open file, from its /proc/PID/fdinfo; 0 where the kernel does not say."""
+    return next((int(line.split()[1]) for line in lines(fdinfo) if line.startswith("mnt_id:")), 0)
+
+
+def points(mountinfo: str, tree: str, known: Iterable[str]) -> list[str]:
+    """The directories where a mountinfo has a hierarchy; `known`: the names of all controllers."""
+    kernel = set(known)
+    key = _key(tree.split(","), kernel)
+    seen = [line for line in mount_lines(mountinfo) if line.type == "cgroup"]
+    return [line.point for line in seen if _key(line.options, kernel) == key]
 
 
 def selecting(line: MountLine, known: Iterable[str]) -> str:

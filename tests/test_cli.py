@@ -251,7 +251,7 @@ def test_options_that_are_alike_are_spelled_alike(name: str) -> None:
     assert "--json" in spelled
     assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
     assert ("--timeout" in spelled) is (name in CHANGING)
-    assert ("--force" in spelled) is (name in {"rm", "attach", "move", "clone", "set"})
+    assert ("--force" in spelled) is (name in {"mount", "rm", "attach", "move", "clone", "set"})
     assert all(re.fullmatch(r"-[a-z]|--[a-z][a-z-]+|[a-z]+", word) for word in spelled)
 
 

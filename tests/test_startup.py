@@ -75,7 +75,7 @@ def test_the_version_is_a_literal() -> None:
 )
 def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str, ...]) -> None:
     model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
-    loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs", "/sys")
+    loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     loaded(*model, "create", "-i", "jobs:/a")
     names, _ = loaded(*model, *words)
     assert {name.partition(".")[0] for name in names} & {"rich", "pyroute2", "asyncio"} == set()

@@ -71,11 +71,11 @@ def bind(
         given, later = _split(_given(settings), kept, controllers)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
-            reachable(tree)
+            reachable(session.backend, tree)
         held = {name for tree in (*there, *_trees(one)) for name in tree.controllers}
         free = [name for name in controllers if name not in held]
         refuse_unified(session, registry, free)
-        mounts = [step for name in free for step in mount_steps(session.backend, _alone(name))]
+        mounts = [step for name in free for step in mount_steps(session, _alone(name))]
         ids = [*(tree.id for tree in there), *free]
         tie = _extended(session.backend, one, names, ids, free)
         with session.staged(mounts):
@@ -174,7 +174,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
     home = one.members[0].tree
     if not one.tie and len(one.members) > 1:
         raise UsageProblem(f"{selector} is several hierarchies: bind and unbind take one")
-    reachable(home)
+    reachable(registry.backend, home)
     if not home.name or not any(mount.ours for mount in home.mounts):
         raise Unsupported(
             f"{one.name} has no home, where pcont could remember what is bound to it",

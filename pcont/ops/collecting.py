@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pcont import release
 from pcont.backend import Backend, Place, Tree, exists
 from pcont.errors import Denied, PcontError
-from pcont.hierarchy import Hierarchy, Registry, reachable
+from pcont.hierarchy import Hierarchy, Registry, check_seen
 from pcont.ops import halves, trusted
 from pcont.records import Collected
 from pcont.session import Session
@@ -62,8 +62,7 @@ def _chosen(registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
         return [one for one in registry.hierarchies if one.mounted and _is_ours(one)]
     found = [registry.find(selector) for selector in selectors]
     for one in found:
-        for member in one.members:
-            reachable(member.tree)
+        check_seen(registry.backend, one)
         if not _is_ours(one):
             raise Denied(
                 f"{one.name} was mounted by others: nothing is pcont's to remove there",

@@ -11,7 +11,7 @@ from functools import partial
 from pcont import explain, guard, keys, subsys
 from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, UsageProblem
-from pcont.hierarchy import Container, Registry, at_least_partial, present, reachable
+from pcont.hierarchy import Container, Registry, at_least_partial, check_seen, present
 from pcont.ops import halves
 from pcont.session import Session
 from pcont.steps import Step
@@ -76,8 +76,7 @@ class Planner:
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
     ) -> None:
         """Plan what is missing of a container, and its settings."""
-        for member in container.hierarchy.members:
-            reachable(member.tree)
+        check_seen(self.backend, container.hierarchy)
         doing = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:

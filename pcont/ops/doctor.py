@@ -78,7 +78,7 @@ def _unmounted(registry: Registry) -> Iterator[Finding]:
         if not one.mounted:
             held = "; its controllers cannot be bound elsewhere" if one.controllers else ""
             what = f"{one.id} is active but not mounted{held}"
-            yield Finding("problem", "hierarchy", what, how_to_mount(one))
+            yield Finding("problem", "hierarchy", what, how_to_mount(registry.backend, one))
 
 
 def _freezer(registry: Registry) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ import os
 from dataclasses import replace
 
 from pcont import release
-from pcont.backend import Backend, Place, Tree, TreeRequest, check_path, join
-from pcont.errors import Busy, Denied, PcontError, UsageProblem
-from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.backend import Place, Tree, TreeRequest, check_path, join
+from pcont.errors import Busy, NotFound, PcontError, UsageProblem
+from pcont.hierarchy import Registry, how_to_mount
 from pcont.ops import halves
-from pcont.ops.tying import mount_tie, revive
+from pcont.ops.remounting import complete, has_the_set
+from pcont.ops.tying import mount_tie
 from pcont.ops.wishes import (
     Wish,
     agent_steps,
@@ -18,6 +19,7 @@ from pcont.ops.wishes import (
     check_name,
     kept_steps,
     mount_steps,
+    mountpoint,
     point_of,
     refuse_unified,
     wanted,
@@ -25,6 +27,8 @@ from pcont.ops.wishes import (
 )
 from pcont.records import Mounted
 from pcont.session import Session
+
+NOT_SAID = "--tie needs -o SUBSYS,...: which hierarchies are to be tied"
 
 
 def mount(
@@ -39,34 +43,37 @@ def mount(
     at: str = "",
     freezer: bool = True,
 ) -> Mounted:
-    """Mount a hierarchy with the subsystems of `options`: "all" (the default), "none" or a list.
+    """Mount a hierarchy with the subsystems of `options`: "all", "none" or a list.
 
-    The same set again is the same hierarchy, seen at one more directory. `tie`: over kernel
-    hierarchies that are bound already, each on its own; rooted at the container `at` of each, the
-    freezer among them unless told otherwise. `release_agent`: the program that is run for
-    containers with notify_on_release=1 that become empty; `notify_on_release`: new ones have that.
-    Raises Busy for a subsystem that is bound elsewhere, NotFound for an unknown one, BadValue for
-    an empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
+    The same set again is the same hierarchy, seen at one more directory. Without `options`, `name`
+    is that of an existing hierarchy, of which what is missing is mounted; without both, all
+    subsystems are bound. `point`: an absolute directory, or one that starts with ./; it is empty,
+    unless the session forces it. `tie`: over kernel hierarchies that are bound already, each on its
+    own; rooted at the container `at` of each, with the freezer unless `freezer` is false.
+    `release_agent`: the program that is run for containers with notify_on_release=1 that become
+    empty; `notify_on_release`: new ones have that. Raises Busy for a subsystem that is bound
+    elsewhere and for a directory in use, NotFound for an unknown subsystem or name, BadValue for an
+    empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
     """
     if (at or not freezer) and not tie:
         raise UsageProblem("--at and --no-freezer go with --tie")
     check_path(at or "/")
     release.check_agent(release_agent)
-    if point:
-        point = session.backend.resolve(os.path.abspath(point))
+    point = mountpoint(session.backend, [point] if point else [], options)
+    point = point and session.backend.resolve(point)
     name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
-        lost = next((one for one in registry.trees if one.name == name and not one.mounted), None)
-        names = _asked_for(registry, options, point, name, bool(lost), tie)
-        words = apart(registry, names)
-        root = join("/", at)
+        there = next((one for one in registry.trees if name and one.name == name), None)
+        wish = Wish((), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release)
+        if options is None and name:
+            return _by_name(session, registry, there, wish, tie)
+        names = _asked_for(registry, options, point, name, tie)
+        controllers, kept = apart(registry, names)
         asked = halves.asked_for(registry, "all" if options is None else options, names)
-        wish = Wish(*words, name, point, release_agent, root, freezer, asked, notify_on_release)
-        if name and lost:
-            return revive(session, lost, wish, known=options is not None, tie=tie)
-        same = _same(registry, wish, tie)
-        if same:
-            return _again(session, wish, same)
+        wish = replace(wish, controllers=controllers, kept=kept, at=join("/", at), halves=asked)
+        there = there or _same(registry, wish, tie)
+        if there:
+            return complete(session, there, wish, known=True, tie=tie)
         # A hierarchy of one subsystem of pcont's is called like it, as those of the kernel's are.
         if not (wish.name or wish.controllers):
             (lent,) = wish.kept
@@ -74,15 +81,30 @@ def mount(
         return (mount_tie if tie else _mount_fresh)(session, registry, wish)
 
 
+def _by_name(
+    session: Session, registry: Registry, there: Tree | None, wish: Wish, tie: bool
+) -> Mounted:
+    """Mount what is missing of a hierarchy that is known by its name; NotFound where none is."""
+    if there:
+        return complete(session, there, wish, known=False, tie=tie)
+    check_name(registry, wish.name)
+    hint = f"pcont mount{' --tie' * tie} --name {wish.name} -o SUBSYS,... makes one"
+    if tie:
+        raise UsageProblem(NOT_SAID, hint=hint)
+    raise NotFound(f"there is no hierarchy {wish.name}", hint=hint)
+
+
 def _asked_for(
-    registry: Registry, options: str | None, point: str, name: str, lost: bool, tie: bool
+    registry: Registry, options: str | None, point: str, name: str, tie: bool
 ) -> tuple[str, ...]:
     """The subsystems that the words of the call mean; UsageProblem where they do not fit."""
     controllers = wanted(registry, "all" if options is None else options)
     last = os.path.basename(point)
-    if options is None and tie and not lost:
-        raise UsageProblem("--tie needs -o SUBSYS,...: which hierarchies are to be tied")
-    if options is None and last in controllers and not name:
+    if options is None and not (tie or point):
+        raise UsageProblem("nothing to mount: -o, --name or MOUNTPOINT is missing")
+    if options is None and tie:
+        raise UsageProblem(NOT_SAID)
+    if options is None and last in controllers:
         raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
     kernels, kept = apart(registry, controllers)
     if not name and (tie or not (kernels or len(kept) == 1)):
@@ -92,48 +114,17 @@ def _asked_for(
     return controllers
 
 
-def _same(registry: Registry, wish: Wish, tie: bool) -> Hierarchy | None:
+def _same(registry: Registry, wish: Wish, tie: bool) -> Tree | None:
     """The hierarchy with exactly this set; Busy where it goes by another name."""
     for one in registry.hierarchies:
-        if not _has_the_set(registry.backend, one, wish, tie):
+        if not has_the_set(registry.backend, one, wish, tie):
             continue
-        if wish.name in ("", one.members[0].tree.name):
-            return one
+        tree = one.members[0].tree
+        if wish.name in ("", tree.name):
+            return tree
         held = f"{', '.join(wish.subsystems)} are one hierarchy already"
         raise Busy(f"{held}: {whereabouts(one)}", hint=f"it is selected by {one.name}:")
     return None
-
-
-def _has_the_set(backend: Backend, one: Hierarchy, wish: Wish, tie: bool) -> bool:
-    """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
-    if halves.bound(backend, one) != wish.halves:
-        return False
-    if tie or one.tie:
-        same = tie and one.tie is not None and one.tie.at == wish.at
-        return same and set(one.subsystems) == set(wish.subsystems)
-    (member,) = one.members
-    if set(member.tree.controllers) != set(wish.controllers) or set(wish.kept) - set(member.kept):
-        return False
-    return bool(wish.controllers) or wish.name in ("", member.tree.name)
-
-
-def _again(session: Session, wish: Wish, same: Hierarchy) -> Mounted:
-    """One more view of what is there; nothing of it is reset."""
-    tree = same.members[0].tree
-    asked = wish.release_agent or wish.notify
-    if asked and tree.mounted and not all(mount.ours for mount in tree.mounts):
-        raise Denied(
-            f"{same.name} was mounted by others, and has a release agent of theirs or none",
-            hint=f"pcont set {same.name}:/ release_agent=FILE notify_on_release=1",
-        )
-    points = [mount.point for mount in tree.mounts]
-    if wish.point in points or (points and not wish.point):
-        session.carry_out(agent_steps(wish, tree.id))
-        return Mounted(same.name, wish.point or points[0])
-    request = TreeRequest(tree.controllers, tree.name)
-    steps = mount_steps(session.backend, request, wish.point)
-    session.carry_out([*steps, *agent_steps(wish, tree.id)])
-    return Mounted(same.name if tree.mounted else wish.name or same.name, point_of(steps))
 
 
 def _tree_id(registry: Registry, request: TreeRequest) -> str:
@@ -151,7 +142,7 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     check_name(registry, wish.name, lent=wish.kept == wish.subsystems == (wish.name,))
     refuse_unified(session, registry, wish.controllers)
     request = TreeRequest(wish.controllers, wish.name)
-    steps = mount_steps(session.backend, request, wish.point)
+    steps = mount_steps(session, request, wish.point)
     root = Place(_tree_id(registry, request))
     steps += [
         *kept_steps(session.backend, wish.kept, [root], wish.name, wish.halves),
@@ -174,5 +165,5 @@ def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
     hint = "--tie --name NAME makes one hierarchy over those that are bound already"
     return Busy(
         f"cannot mount {','.join(wish.controllers)} as one hierarchy of the kernel: {who}",
-        hint=how_to_mount(lost) if lost else hint,
+        hint=how_to_mount(registry.backend, lost) if lost else hint,
     )

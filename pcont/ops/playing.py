@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EOPNOTSUPP
@@ -10,6 +9,7 @@ from errno import EOPNOTSUPP
 from pcont import explain
 from pcont.backend import Simulated
 from pcont.errors import BadValue, Unsupported, from_oserror
+from pcont.ops.wishes import mountpoint
 from pcont.records import Notified, Value
 from pcont.session import Session
 from pcont.values import ID_LIST, Ids
@@ -98,10 +98,11 @@ def close(session: Session, task: int, files: Iterable[int]) -> None:
 def mount_cpuset(session: Session, point: str) -> str:
     """A mount of type cpuset: bare names, and a release agent of its own; the mount point.
 
-    Raises Busy where cpuset is bound with others.
+    Raises Busy where cpuset is bound with others, UsageProblem for a relative directory.
     """
+    point = mountpoint(session.backend, [point])
     with _played(session) as stage:
-        where = session.backend.resolve(os.path.abspath(point))
+        where = session.backend.resolve(point)
         try:
             for directory in session.backend.missing(where):
                 session.backend.make_directory(directory)

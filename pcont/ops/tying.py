@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pcont import subsys
-from pcont.backend import Place, Tree, TreeRequest, exists
-from pcont.errors import Busy
+from pcont.backend import Place, TreeRequest, exists
 from pcont.hierarchy import TIE, Registry, Tie, as_made_at, reachable
 from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.wishes import (
     Wish,
     agent_steps,
+    check_apart,
     check_name,
     kept_steps,
     mount_steps,
@@ -19,7 +19,6 @@ from pcont.ops.wishes import (
 )
 from pcont.records import Mounted
 from pcont.session import Session
-from pcont.steps import Step
 from pcont.steps.containers import Make, Mark
 
 
@@ -31,14 +30,15 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     halves.refuse_beside(registry, wish.halves, wish.at, wish.name)
     holders = registry.holders(_members_wanted(registry, wish))
     for tree in holders:
-        reachable(tree)
+        reachable(backend, tree)
     bound = {name for tree in holders for name in tree.controllers}
     free = [name for name in _members_wanted(registry, wish) if name not in bound]
     refuse_unified(session, registry, free)
-    steps = mount_steps(backend, home, wish.point)
+    steps = mount_steps(session, home, wish.point)
     point = point_of(steps)
     for name in free:
-        steps += mount_steps(backend, TreeRequest((name,)))
+        steps += mount_steps(session, TreeRequest((name,)))
+    check_apart(steps)
     made = [
         place
         for tree in holders
@@ -56,7 +56,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     home_place = Place(f"name={wish.name}")
     steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
     with session.staged(steps + agent_steps(wish, home_place.tree)):
-        _make_roots(session, made)
+        make_roots(session, made)
         roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
         session.carry_out(kept_steps(backend, wish.kept, roots, wish.name, wish.halves))
     return Mounted(wish.name, point)
@@ -77,7 +77,7 @@ def lineage(tree: str, path: str) -> list[Place]:
     return [Place(tree, "/" + "/".join(words[: end + 1])) for end in range(len(words))]
 
 
-def _make_roots(session: Session, made: list[Place]) -> None:
+def make_roots(session: Session, made: list[Place]) -> None:
     """The containers of --at, each with its parent's settings, so that it can be entered."""
     if not made:
         return
@@ -88,37 +88,3 @@ def _make_roots(session: Session, made: list[Place]) -> None:
     registry = session.registry()
     singles = [registry.find(place.tree.split(",")[0]).container(place.path) for place in made]
     session.carry_out(create_steps(session.backend, *singles, parents=False))
-
-
-def revive(session: Session, lost: Tree, wish: Wish, *, known: bool, tie: bool) -> Mounted:
-    """Mount a named hierarchy that was unmounted with containers in it.
-
-    Its name says which; what else was asked for (`known`: subsystems were) must be what it has.
-    """
-    steps = mount_steps(session.backend, TreeRequest(lost.controllers, lost.name), wish.point)
-    with session.staged(steps):
-        if not session.dry_run:
-            _rejoin(session, wish, known, tie)
-    return Mounted(wish.name, point_of(steps))
-
-
-def _rejoin(session: Session, wish: Wish, known: bool, tie: bool) -> None:
-    """Mount what else belongs to it; Busy where it is not what was asked for."""
-    back = session.registry().find(wish.name)
-    at = back.tie.at if back.tie else "/"
-    other_set = known and set(back.subsystems) != set(wish.subsystems)
-    if other_set or (tie and not back.tie) or (tie and known and at != wish.at):
-        has = f"-o {','.join(back.subsystems) or 'none'}" + (
-            f" --tie --at {at}" if back.tie else ""
-        )
-        raise Busy(
-            f"{wish.name} was unmounted with containers in it, and has {has}",
-            hint=f"pcont mount --name {wish.name} brings it back as it is",
-        )
-    steps: list[Step] = []
-    for member in back.members[1:]:
-        if not member.tree.mounted:
-            steps += mount_steps(
-                session.backend, TreeRequest(member.tree.controllers, member.tree.name)
-            )
-    session.carry_out([*steps, *agent_steps(wish, back.members[0].tree.id)])

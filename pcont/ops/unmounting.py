@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pcont import subsys
 from pcont.backend import Backend, Mount, Place, Tree, below, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
-from pcont.hierarchy import Hierarchy, Member, Registry, how_to_mount
+from pcont.hierarchy import Hierarchy, Member, Registry, brings_back
 from pcont.kept import following
 from pcont.ops.listing import count_containers
 from pcont.session import Session
@@ -48,7 +48,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         steps = stop_steps(session.backend, one, one.controllers, empty=True) if gone else []
         steps += _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
-        session.carry_out(steps)
+        session.carry_out(_deepest_first(steps))
         if last and children:
             session.warn(_stays(one, count))
 
@@ -84,7 +84,7 @@ def _need_untied(registry: Registry, tree: Tree) -> None:
 def _stays(one: Hierarchy, count: int | None) -> str:
     """What to know of a hierarchy that has containers: the root is one that does not count."""
     below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
-    return f"{one.name} stays active with its {below}; {how_to_mount(one.members[0].tree)}"
+    return f"{one.name} stays active with its {below}; {brings_back(one.members[0].tree)}"
 
 
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
@@ -97,7 +97,7 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
         steps += umounts
         tree = member.tree
         if umounts and stays and count_containers(session.backend, Place(tree.id)) != 1:
-            session.warn(f"{tree.id} stays active; {how_to_mount(tree)}")
+            session.warn(f"{tree.id} stays active; {brings_back(tree)}")
     return steps
 
 
@@ -255,8 +255,29 @@ def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
     return True
 
 
+def _deepest_first(steps: Sequence[Step]) -> list[Step]:
+    """The same, each mount before those that it may be inside of; what comes before stays there.
+
+    With each mount go its directories, which are removed after it.
+    """
+    before: list[Step] = []
+    mounts: list[tuple[int, list[Step]]] = []
+    for step in steps:
+        if isinstance(step, UmountTree):
+            mounts.append((_depth(step.mount), [step]))
+        else:
+            (mounts[-1][1] if isinstance(step, RemoveDirectory) else before).append(step)
+    mounts.sort(key=lambda one: one[0], reverse=True)
+    return [*before, *(step for _, group in mounts for step in group)]
+
+
+def _depth(mount: Mount) -> int:
+    return mount.point.count("/")
+
+
 def _umount_steps(tree: Tree, mounts: list[Mount], last: bool, lingers: bool = False) -> list[Step]:
     steps: list[Step] = []
+    mounts = sorted(mounts, key=_depth, reverse=True)
     for mount in mounts:
         doing = f"unmount {tree.id} from {mount.point}"
         steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing, lingers))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pcont import release, subsys
-from pcont.backend import Backend, Place, TreeRequest
-from pcont.errors import BadValue, Busy, NotFound, Unsupported
+from pcont.backend import NOT_EMPTY, Backend, Place, TreeRequest, below
+from pcont.errors import BadValue, Busy, NotFound, Unsupported, UsageProblem, from_oserror
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
 from pcont.ops.halves import CPUSET, MEMSET, Halves
 from pcont.session import Session
@@ -112,7 +113,7 @@ def kept_steps(
 
 
 def check_name(registry: Registry, name: str, lent: bool = False) -> None:
-    """BadValue where a new hierarchy cannot be called that, Busy where another one is.
+    """BadValue where a hierarchy cannot be called that.
 
     `lent`: it is the name of its one subsystem, which pcont keeps.
     """
@@ -126,12 +127,6 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
     taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
     if name in taken_words and not lent:
         raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
-    taken = next((tree for tree in registry.trees if tree.name == name), None)
-    if taken:
-        raise Busy(
-            f"the name {name} is taken: {taken.id} exists, with other subsystems",
-            hint="choose another --name",
-        )
 
 
 def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
@@ -151,19 +146,73 @@ def whereabouts(one: Hierarchy) -> str:
     return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
 
 
-def mount_steps(backend: Backend, request: TreeRequest, point: str = "") -> list[Step]:
-    """The steps that mount a hierarchy; without a point, at the usual place for it."""
-    usual = not point
-    point = point or backend.default_directory(request.name or ",".join(request.controllers))
-    reason = backend.occupied(point, entries=usual)
-    if reason:
-        raise Busy(
-            f"cannot mount {request.options}: {reason}", path=point, hint="name another MOUNTPOINT"
+def mountpoint(backend: Backend, words: Sequence[str], options: str | None = None) -> str:
+    """The absolute directory that the MOUNTPOINT of a command line means; empty without words.
+
+    Raises UsageProblem for several words, for the name of a subsystem, as in `-o cpuset cpuacct`,
+    and for a relative directory that does not start with `./`.
+    """
+    taken = [*(one.name for one in backend.controllers()), *backend.kept(), *subsys.kept()]
+    if words and all(subsys.called(part) in taken for part in words[0].split(",")):
+        asked = [part for part in (options or "").split(",") if part]
+        asked += [part for word in words for part in word.split(",") if part and "/" not in part]
+        hint = f"did you mean -o {','.join(dict.fromkeys(asked))}"
+        if options is None:
+            hint += f": pcont mount -o {','.join(dict.fromkeys(asked))}"
+        raise UsageProblem(f"{words[0]} is a subsystem, and not a MOUNTPOINT", hint=hint)
+    if len(words) > 1:
+        raise UsageProblem(f"one MOUNTPOINT, and not {len(words)}: {' '.join(words)}")
+    point = words[0] if words else ""
+    if point and not point.startswith(("/", "./")):
+        raise UsageProblem(
+            f"a MOUNTPOINT is absolute, or starts with ./: {point!r}",
+            hint=f"did you mean {os.path.abspath(point)}",
         )
-    missing = backend.missing(point)
+    return os.path.abspath(point) if point else ""
+
+
+def mount_steps(session: Session, request: TreeRequest, point: str = "") -> list[Step]:
+    """The steps that mount a hierarchy at a directory, or by default at the usual one for it.
+
+    Raises Busy where something is mounted there, and without --force where anything is in it;
+    NotFound (ENOTDIR) for a file.
+    """
+    backend, usual = session.backend, not point
+    point = point or backend.default_directory(request.name or ",".join(request.controllers))
     doing = f"mount {request.options} at {point}"
+    try:
+        reason = backend.occupied(point, entries=usual or not session.force)
+    except OSError as err:
+        raise from_oserror(err, doing) from err
+    if reason:
+        raise Busy(f"cannot {doing}: {reason}", path=point, hint=_elsewhere(request, usual, reason))
+    missing = backend.missing(point)
     made: list[Step] = [MakeDirectory(directory, doing) for directory in missing]
     return [*made, MountTree(request, point, doing, made=len(missing))]
+
+
+def _elsewhere(request: TreeRequest, usual: bool, reason: str) -> str:
+    """What to do where a directory cannot be mounted on."""
+    if usual:
+        name = f" --name {request.name}" if request.name else ""
+        words = f"pcont mount -o {','.join(request.controllers) or 'none'}{name} MOUNTPOINT"
+        return f"mount it at an empty directory: {words}"
+    force = "; --force hides what is in it until umount" if reason == NOT_EMPTY else ""
+    return f"name an empty directory as MOUNTPOINT{force}"
+
+
+def check_apart(steps: Iterable[Step]) -> None:
+    """Busy where a command would mount one hierarchy over, or inside of, another of its own."""
+    points = [step.point for step in steps if isinstance(step, MountTree)]
+    for number, point in enumerate(points):
+        for other in points[:number]:
+            if below(point, other) is not None or below(other, point) is not None:
+                raise Busy(
+                    f"cannot mount at {other}: another hierarchy of this command is mounted at "
+                    f"{point}",
+                    path=other,
+                    hint="name another MOUNTPOINT",
+                )
 
 
 def point_of(steps: Iterable[Step]) -> str:

@@ -218,8 +218,12 @@ class UmountTree(Step):
         return [f"{self.tree.id} lingers: the kernel has not let go of it yet"]
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        hint = "a shell may stand in it, or a file may be open" if err.errno == EBUSY else ""
-        return from_oserror(err, self.doing, hint=hint)
+        reason, hint = "", ""
+        if err.errno == EBUSY:
+            with contextlib.suppress(OSError):
+                reason, hint = backend.in_the_way(self.mount.point)
+            hint = hint or "a process that you may not look at may use it, or another mount"
+        return from_oserror(err, self.doing, reason, hint)
 
 
 def find(backend: Backend, request: TreeRequest) -> Tree | None:

@@ -326,10 +326,38 @@ def test_a_mount_point_in_use_is_busy_and_stays(kernel: Pcont, name: str, tmp_pa
     try:
         said = kernel.fails(5, "umount", name)
         assert "EBUSY" in said
+        assert f"process {os.getpid()} (" in said
+        assert f"has {point} open there" in said
         assert name in rows(kernel)
     finally:
         os.close(handle)
+    process = subprocess.Popen(["sleep", "600"], cwd=point)
+    said = kernel.fails(5, "umount", name)
+    assert f"process {process.pid} (sleep) has its working directory there" in said
+    process.kill()
+    process.wait()
     kernel.ok("umount", name)
+
+
+@pytest.mark.kernel
+def test_a_hierarchy_of_others_is_selected_by_its_name(
+    kernel: Pcont, name: str, tmp_path: Path
+) -> None:
+    point, options = tmp_path / "theirs", f"none,name={name}"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "cgroup", "-o", options, "theirs", str(point)], check=True)
+    try:
+        kernel.ok("create", f"{name}:/a")
+        assert (point / "a").is_dir()
+        assert kernel.ok("mount", "--name", name) == f"name={name}\t{point}\n"
+        view = str(tmp_path / "view")
+        kernel.ok("mount", "--name", name, view)
+        assert kernel.get(f"{view}/a", "notify_on_release") == "0"
+        kernel.ok("umount", view)
+        kernel.ok("rm", f"name={name}:/a")
+        kernel.fails(4, "umount", name)
+    finally:
+        kernel.ok("umount", "--foreign", name)
 
 
 def test_a_dry_run_of_a_tie_tells_every_step(pcont: Pcont, name: str) -> None:
@@ -351,17 +379,185 @@ def test_a_dry_run_of_a_tie_tells_every_step(pcont: Pcont, name: str) -> None:
 def test_a_directory_in_the_way(pcont: Pcont, name: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    if "model" in pcont.words:
-        return
-    said = pcont.fails(3, "mount", "-o", "none", "--name", name, str(file))
-    assert "ENOTDIR" in said
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    for point in (file, file / "below", link):
+        for more in ([], ["--force"], ["-n"]):
+            said = pcont.fails(3, "mount", "-o", "none", "--name", name, *more, str(point))
+            assert "ENOTDIR" in said
     assert name not in rows(pcont)
 
 
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A directory with something in it."""
+    (tmp_path / "crowded" / "below").mkdir(parents=True)
+    return tmp_path / "crowded"
+
+
+def test_a_directory_with_something_in_it_is_covered_by_force_only(
+    pcont: Pcont, name: str, crowded: Path
+) -> None:
+    words = ("mount", "-o", "none", "--name", name)
+    (crowded.parent / "link").symlink_to(crowded)
+    for point in (crowded, crowded.parent / "link"):
+        for more in ([], ["-n"]):
+            said = pcont.fails(5, *words, *more, str(point))
+            assert "not empty" in said
+            assert "--force" in said
+    assert name not in rows(pcont)
+    assert pcont.ok(*words, "--force", str(crowded)) == f"{name}\t{crowded}\n"
+    assert pcont.get(f"{crowded}", "notify_on_release") == "0"
+    pcont.ok("umount", name)
+    assert os.listdir(crowded) == ["below"]
+
+
+def test_a_second_view_covers_nothing_either(pcont: Pcont, name: str, crowded: Path) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name, str(crowded.parent / "m"))
+    for words in (["-o", "none", "--name", name], ["--name", name]):
+        assert "not empty" in pcont.fails(5, "mount", *words, str(crowded))
+    pcont.ok("create", f"{name}:/a")
+    pcont.ok("umount", name)
+    assert "not empty" in pcont.fails(5, "mount", "--name", name, str(crowded))
+    pcont.ok("mount", "--name", name, "--force", str(crowded))
+    pcont.ok("rm", f"{name}:/a")
+    pcont.ok("umount", name)
+
+
+def test_the_home_of_a_tie_covers_nothing_either(bare: Pcont, crowded: Path) -> None:
+    bare.ok("mount", "-o", "cpuacct")
+    words = ["mount", "--tie", "--name", "jobs", "-o", "cpuacct", "--no-freezer"]
+    assert "not empty" in bare.fails(5, *words, str(crowded))
+    assert set(rows(bare)) == {"cpuacct"}
+    bare.ok("umount", "cpuacct")
+
+
+def test_a_tie_is_not_mounted_over_its_own_member(bare: Pcont) -> None:
+    usual = bare.backend().default_directory("cpuacct")
+    for point in (usual, f"{usual}/below"):
+        words = ["mount", "--tie", "--name", "jobs", "-o", "cpuacct", "--no-freezer", point]
+        assert "another hierarchy of this command" in bare.fails(5, *words)
+    assert rows(bare) == {}
+
+
+def test_the_usual_directory_of_a_member_may_be_in_use(bare: Pcont) -> None:
+    usual = bare.backend().default_directory("cpuacct")
+    bare.ok("mount", "-o", "none", "--name", "other", usual)
+    bare.ok("mount", "-o", "none", "--name", "jobs")
+    assert "pcont mount -o cpuacct MOUNTPOINT" in bare.fails(5, "bind", "jobs", "cpuacct")
+    assert rows(bare)["jobs"]["subsystems"] == []
+    bare.ok("umount", "jobs")
+    bare.ok("umount", "other")
+
+
+def test_a_mount_point_is_absolute_or_starts_with_a_dot(
+    pcont: Pcont, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for point in ("here", "../here", ".", "here/below"):
+        said = pcont.fails(2, "mount", "-o", "none", "--name", name, point)
+        assert f"did you mean {os.path.abspath(point)}" in said
+    assert pcont.ok("mount", "-o", "none", "--name", name, "./here") == f"{name}\t{tmp_path}/here\n"
+    pcont.ok("umount", name)
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_blank_for_a_comma(pcont: Pcont, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = os.listdir(tmp_path)
+    for words, meant in (
+        (["-o", "cpuset", "cpuacct"], "cpuset,cpuacct"),
+        (["-o", "cpuset,", "cpuacct"], "cpuset,cpuacct"),
+        (["-o", "cpuset", "cpuacct", "freezer"], "cpuset,cpuacct,freezer"),
+        (["-o", "cpuset", "cpuacct", "/m"], "cpuset,cpuacct"),
+        (["--tie", "--name", "x", "-o", "cpuset", "cpuacct,freezer"], "cpuset,cpuacct,freezer"),
+        (["cpuset", "cpuacct"], "cpuset,cpuacct"),
+        (["-o", "cpuset", "numtasks"], "cpuset,numtasks"),
+    ):
+        assert f"did you mean -o {meant}\n" in pcont.fails(2, "mount", *words).replace(":", "\n")
+    pcont.fails(2, "mount", "-o", "cpuset", "/a", "/b")
+    assert os.listdir(tmp_path) == before
+
+
+def test_mount_without_a_word_shows_how_it_is_used(pcont: Pcont) -> None:
+    for words in ([], ["--force"], ["--notify-on-release"]):
+        assert pcont.fails(2, "mount", *words).startswith("Usage: pcont mount")
+    assert json.loads(pcont.fails(2, "mount", "--json"))["error"]["code"] == "usage"
+
+
+def test_umount_takes_the_deepest_mount_first(pcont: Pcont, name: str, tmp_path: Path) -> None:
+    point = tmp_path / "m"
+    pcont.ok("mount", "-o", "none", "--name", name, str(point))
+    pcont.ok("create", f"{name}:/a")
+    for view in (point / "a", point / "a" / "a"):
+        pcont.ok("mount", "--name", name, "--force", str(view))
+    pcont.ok("mount", "--name", name, str(tmp_path / "beside"))
+    told = pcont.ok("umount", "-n", name).splitlines()
+    order = [told.index(f"umount {point}{below}") for below in ("/a/a", "/a", "")]
+    assert order == sorted(order)
+    pcont.ok("umount", name)
+    assert rows(pcont)[f"name={name}"]["mounted"] is False
+    pcont.ok("mount", "--name", name)
+    pcont.ok("rm", "-r", f"{name}:/a")
+    pcont.ok("umount", name)
+
+
+def test_umount_names_the_mount_that_is_inside(pcont: Pcont, name: str, tmp_path: Path) -> None:
+    point, other = tmp_path / "m", f"{name}-b"
+    pcont.ok("mount", "-o", "none", "--name", name, str(point))
+    pcont.ok("mount", "-o", "none", "--name", other, str(point / "inside"))
+    said = pcont.fails(5, "umount", name)
+    assert f"{point}/inside is mounted inside (EBUSY)" in said
+    assert f"hint: pcont umount {point}/inside\n" in said
+    pcont.ok("umount", other)
+    pcont.ok("umount", name)
+
+
+def test_a_name_alone_is_that_of_an_existing_hierarchy(
+    pcont: Pcont, name: str, tmp_path: Path
+) -> None:
+    said = pcont.fails(3, "mount", "--name", name)
+    assert f"there is no hierarchy {name}" in said
+    assert f"pcont mount --name {name} -o SUBSYS" in said
+    point = str(tmp_path / "m")
+    pcont.ok("mount", "-o", "none", "--name", name, point)
+    for _ in range(2):
+        assert pcont.ok("mount", "--name", name) == f"{name}\t{point}\n"
+    view = str(tmp_path / "view")
+    for _ in range(2):
+        assert pcont.ok("mount", "--name", name, view) == f"{name}\t{view}\n"
+    pcont.ok("umount", view)
+    assert f"{name} exists, and has -o none" in pcont.fails(5, "mount", "--name", name, "--tie")
+    said = pcont.fails(5, "mount", "--name", name, "-o", "cpuset")
+    assert f"{name} exists, and has -o none" in said
+    pcont.ok("umount", name)
+
+
+def test_a_tie_at_another_container_says_so(pcont: Pcont, name: str) -> None:
+    bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
+    for controller in bound:
+        pcont.ok("mount", "-o", controller)
+    words = ["mount", "--tie", "--name", name, "--no-freezer"]
+    pcont.ok(*words, "-o", "cpuset,cpuacct", "--at", f"/{name}")
+    has = f"{name} exists, and has -o cpuset,cpuacct --tie --at /{name}\n"
+    assert has in pcont.fails(5, *words, "-o", "cpuset,cpuacct", "--at", "/elsewhere")
+    assert has in pcont.fails(5, *words, "--at", "/elsewhere")
+    assert has in pcont.fails(5, *words, "-o", "cpuacct", "--at", f"/{name}")
+    before = rows(pcont)
+    for more in (["-o", "cpuacct,cpuset", "--at", f"/{name}"], ["--at", f"/{name}"], []):
+        assert pcont.ok(*words, *more).startswith(f"{name}\t")
+    assert rows(pcont) == before
+    pcont.ok("umount", name)
+    for controller in bound:
+        pcont.ok("umount", controller)
+
+
 def test_nothing_is_mounted_over_what_is_there(pcont: Pcont, name: str, tmp_path: Path) -> None:
-    pcont.ok("mount", "-o", "none", "--name", name, str(tmp_path))
-    said = pcont.fails(5, "mount", "-o", "none", "--name", f"{name}-b", str(tmp_path))
-    assert "mounted there" in said
+    point = str(tmp_path / "m")
+    pcont.ok("mount", "-o", "none", "--name", name, point)
+    for more in ([], ["--force"]):
+        said = pcont.fails(5, "mount", "-o", "none", "--name", f"{name}-b", *more, point)
+        assert "mounted there" in said
     pcont.ok("umount", name)
 
 
