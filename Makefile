@@ -15,16 +15,22 @@ test: $(VENV)/test
 shell: $(VENV)/test
 	@$(PYTHON) -m tests.vm --shell
 
+# On a terminal pip shows what it downloads; else one line says that it is at work.
+PIP = $(PYTHON) -m pip install $$(test -t 1 || echo --quiet) --disable-pip-version-check --editable
+
 $(VENV)/demo: pyproject.toml | $(VENV)/pip
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+	@echo "installing pcont into $(VENV)"
+	@$(PIP) .
 	@touch $@
 
 $(VENV)/test: pyproject.toml | $(VENV)/pip
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo "installing pcont and its test tools into $(VENV)"
+	@$(PIP) '.[test]'
 	@touch $@ $(VENV)/demo
 
 # Debian keeps venv in a package of its own.
 $(VENV)/pip:
+	@echo "making the virtual environment $(VENV)"
 	@python3 -m venv $(VENV) || { test "$$(id -u)" = 0 && \
 	  apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv && \
 	  python3 -m venv --clear $(VENV); } || \

@@ -332,6 +332,7 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
     from pcont.ops import binding
 
     def confirm(ceasing: Sequence[str]) -> bool:
+        app.wipe_progress()
         render.ceasing(ceasing, app.json)
         if yes:
             return True
@@ -610,16 +611,15 @@ def where(app: App, pid: int) -> None:
 @click.option(
     "--window",
     type=click.FloatRange(min=0),
-    default=10.0,
-    show_default=True,
+    default=0.0,
     metavar="SECONDS",
-    help="The load is that of so long a time; 0: none.",
+    help="Measure the load for so many seconds, and wait for it (default: no load).",
 )
 @pass_app
 def stat(app: App, place: str, window: float) -> None:
-    """Show the CPU time used, and the load.
+    """Show the CPU time used by a container and all below it, on every CPU.
 
-    By a container and all below it, on every CPU; 100 % is one CPU that was busy all the time.
+    With --window also the load: the percentage of one CPU that they use in that time.
     """
     from pcont import records, render
     from pcont.ops import usage

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pcont import signals
 from pcont.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class App:
     timeout: float | None = None
     passes_status: bool = False
     announced: Any = None
+    progress: Any = None
     words: Sequence[str] = ()
 
     def session(self, dry_run: bool = False, force: bool = False) -> Any:
@@ -47,18 +49,35 @@ class App:
             chosen=self.chosen,
             timeout=self.timeout,
             command=shlex.join(self.words),
-            warn=lambda text: render.warning(text, self.json),
+            warn=self._warn,
         )
         if sys.stderr.isatty() and not self.json:
-            progress = render.Progress()
-            session.progress = progress
-            click.get_current_context().call_on_close(progress.close)
+            self.progress = session.progress = render.Progress()
+            signals.at_each_check(self.progress.beat)
+            click.get_current_context().call_on_close(self._close_progress)
         return session
+
+    def _warn(self, text: str) -> None:
+        from pcont import render
+
+        self.wipe_progress()
+        render.warning(text, self.json)
+
+    def wipe_progress(self) -> None:
+        """Make room on the terminal for something else."""
+        if self.progress:
+            self.progress.wipe()
+
+    def _close_progress(self) -> None:
+        if self.progress:
+            self.progress.close()
+            signals.at_each_check(None)
 
     def show(self, session: Any, result: Any, text: Callable[[], None] = lambda: None) -> None:
         """The result of a command: as JSON, as planned lines of a dry run, or as `text` does it."""
         from pcont import render
 
+        self._close_progress()
         if session.dry_run:
             if self.json:
                 render.as_json(session.backend.name, "would", session.planned)
@@ -74,6 +93,7 @@ class App:
         """How a move went, where it is asked for."""
         from pcont import render
 
+        self._close_progress()
         if self.verbose and not (session.dry_run or self.json):
             click.echo(render.outcome(outcome), err=True)
         self.show(session, outcome)
@@ -82,6 +102,7 @@ class App:
         """Say on standard error that a command starts: as JSON, or as a line if there is one."""
         from pcont import render
 
+        self._close_progress()  # the terminal is the command's now
         self.announced = started
         if self.json:
             render.event(session.backend.name, "started", started)

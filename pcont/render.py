@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +16,8 @@ from pcont import records
 from pcont.errors import PcontError
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
     from rich.tree import Tree
 
 Column = tuple[str, Callable[[Any], str]]
@@ -113,7 +117,14 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
     ),
 }
 
-WIDE = 10_000
+# The columns that may be folded where a line is too long for the terminal; the others never are.
+FOLDING = {
+    *("MOUNTED AT", "WHAT", "SUBSYSTEMS", "BOUND TO", "TREES", "CONTAINER", "STATE", "NOT IN"),
+    *("COMMAND", "FILE", "NOT PUT BACK", "AGENT", "FINDING", "ADVICE"),
+}
+GAP = 2  # blanks between two columns
+NARROWEST = 12  # a column that is folded to less is no longer read
+GUIDE, LABEL = 4, 24  # columns of a tree: those of a level, and those that a name needs
 
 STYLES = {"problem": "bold red", "note": "yellow", "ok": "green", "split": "red", "outside": "red"}
 
@@ -153,19 +164,83 @@ def table(rows: Sequence[Any], kind: type) -> None:
     if not rows:
         print("there is nothing to show", file=sys.stderr)
         return
+    titles = [title for title, _ in columns]
+    texts = [[_one_line(show(row)) for _, show in columns] for row in rows]
+    _draw_table(titles, texts)
+
+
+def _draw_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Draw a table that fits the terminal; where it cannot, a block of lines for each row."""
+    from rich.cells import cell_len
     from rich.console import Console
+
+    console = Console()
+    needed = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
+    widths = column_widths(needed, [title in FOLDING for title in titles], console.width)
+    if widths:
+        _print(console, _grid(titles, rows, widths))
+        return
+    first = max(map(len, titles))
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        lines = [(title, text) for title, text in zip(titles, row, strict=True) if text]
+        _print(console, _grid((), lines, [first, max(1, console.width - first - GAP)], "bold"))
+
+
+def column_widths(needed: Sequence[int], folds: Sequence[bool], width: int) -> list[int]:
+    """The widths of columns that fit into a line; nothing where that is too narrow for them.
+
+    `needed`: the width of the longest text of each; `folds`: whether it may be folded. The longest
+    of those are made narrower first, as far as that is needed.
+    """
+    widths = list(needed)
+    room = width - GAP * (len(widths) - 1)
+    elastic = sorted((index for index, can in enumerate(folds) if can), key=needed.__getitem__)
+    room -= sum(needed) - sum(needed[index] for index in elastic)
+    for number, index in enumerate(elastic):
+        share = max(0, room) // (len(elastic) - number)
+        widths[index] = min(needed[index], share)
+        if widths[index] < min(needed[index], NARROWEST):
+            return []
+        room -= widths[index]
+    return widths if room >= 0 else []
+
+
+def _grid(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    first: str = "",
+) -> Table:
+    """A table of texts without lines; `first`: the style of the first column."""
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for title, _ in columns:
-        drawn.add_column(title, overflow="fold")
+    drawn = Table(
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        show_header=bool(titles),
+    )
+    for title, width in zip(titles or [""] * len(widths), widths, strict=True):
+        drawn.add_column(title, overflow="fold", width=width, style=first)
+        first = ""
     for row in rows:
-        texts = [_one_line(show(row)) for _, show in columns]
-        drawn.add_row(*(Text(text, STYLES.get(text, "")) for text in texts))
-    # Paths are to be copied: only prose is folded, other lines the terminal wraps.
-    prose = kind is records.Finding
-    Console(width=None if prose else WIDE).print(drawn, soft_wrap=not prose)
+        drawn.add_row(*(Text(text, STYLES.get(text, "")) for text in row))
+    return drawn
+
+
+_TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
+
+
+def _print(console: Console, drawn: RenderableType) -> None:
+    """Print what rich draws, without the blanks that it fills lines with."""
+    with console.capture() as drawing:
+        console.print(drawn)
+    for line in drawing.get().removesuffix("\n").split("\n"):
+        print(_TRAILING.sub(lambda end: end[0].replace(" ", ""), line))
 
 
 def _one_line(text: str) -> str:
@@ -188,15 +263,30 @@ def containers(nodes: Sequence[records.ContainerNode]) -> None:
         return
     from rich.console import Console
 
+    console = Console()
     for node in nodes:
-        Console().print(_branch(node))
+        # What is nested too deep to be drawn is named by its path, as in a pipe.
+        if GUIDE * _depth(node) + LABEL > console.width:
+            _lines(node, " " * GAP)
+        else:
+            _print(console, _branch(node))
 
 
-def _lines(node: records.ContainerNode) -> None:
+def _depth(top: records.ContainerNode) -> int:
+    """How many levels there are below a container."""
+    deepest, waiting = 0, [(top, 0)]
+    while waiting:
+        node, level = waiting.pop()
+        deepest = max(deepest, level)
+        waiting += [(child, level + 1) for child in node.children]
+    return deepest
+
+
+def _lines(node: records.ContainerNode, gap: str = "\t") -> None:
     for name, one in _flat(node, ""):
         facts = [f"tasks={one.tasks}", *(f"{key}={text}" for key, text in one.settings.items())]
         facts += [f"missing={_words(one.missing)}"] if one.missing else []
-        print("\t".join(map(_one_line, [name, *facts])))
+        print(gap.join(map(_one_line, [name, *facts])))
 
 
 def _flat(node: records.ContainerNode, above: str) -> Iterable[tuple[str, records.ContainerNode]]:
@@ -277,25 +367,46 @@ def question(text: str) -> None:
 
 
 class Progress:
-    """Steps done of all, on a terminal, once a job has taken a second."""
+    """A line on standard error that says how far a command is, once it takes more than a second.
+
+    It is for a terminal. A call says which step is done next; `beat` is called again and again.
+    """
 
     PATIENCE = 1.0
+    PAUSE = 0.2  # seconds between two lines
 
     def __init__(self) -> None:
         self._since = time.monotonic()
+        self._next = self._since + self.PATIENCE
+        self._text = "working"
         self._shown = False
+        self._owner = os.getpid()  # a process that it forks shows nothing
 
     def __call__(self, done: int, of: int) -> None:
-        if done == 0:
-            self._since = time.monotonic()
-        if self._shown or time.monotonic() - self._since > self.PATIENCE:
-            self._shown = True
-            with contextlib.suppress(OSError):
-                sys.stderr.write(f"\r\x1b[K{done} of {of} steps")
-                sys.stderr.flush()
+        self._text = f"step {done + 1} of {of}"
+        self.beat()
+
+    def beat(self) -> None:
+        """Show the line, if it is time to."""
+        now = time.monotonic()
+        if now < self._next or self._owner != os.getpid():
+            return
+        self._next, self._shown = now + self.PAUSE, True
+        self._write(f"\r\x1b[K{self._text}: {now - self._since:.0f} s")
+
+    def wipe(self) -> None:
+        """Remove the line; it appears again with the next beat."""
+        if self._shown:
+            self._shown = False
+            self._write("\r\x1b[K")
 
     def close(self) -> None:
-        """Wipe the line."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            self._shown = False
+        """Remove the line for good."""
+        self.wipe()
+        self._owner = 0
+
+    @staticmethod
+    def _write(text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

@@ -16,6 +16,7 @@ Handler = Callable[[int, "FrameType | None"], None]
 _arrived: list[int] = []
 _depth = 0
 _shields = 0
+_beat: Callable[[], None] | None = None
 
 
 class Interrupted(BaseException):
@@ -58,8 +59,21 @@ def held() -> Iterator[None]:
         _depth = 0
 
 
+def at_each_check(function: Callable[[], None] | None) -> None:
+    """Call this function whenever `check` or `beat` is called; None ends that."""
+    global _beat
+    _beat = function
+
+
+def beat() -> None:
+    """Show that the command is at work. Loops that may take a second call this or `check`."""
+    if _beat and _in_main_thread():
+        _beat()
+
+
 def check() -> None:
     """Raise Interrupted if a signal has come that was held back."""
+    beat()
     if _arrived and not _shields and _in_main_thread():
         number = _arrived[0]
         _arrived.clear()

@@ -320,6 +320,10 @@ def test_progress_waits_and_wipes_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(render.Progress, "PATIENCE", 0.0)
     slow = render.Progress()
     slow(1, 9)
-    assert stream.getvalue().endswith("1 of 9 steps")
-    slow.close()
+    assert stream.getvalue().endswith("step 2 of 9: 0 s")
+    slow.wipe()
     assert stream.getvalue().endswith("\r\x1b[K")
+    before = stream.getvalue()
+    slow.close()
+    slow.beat()
+    assert stream.getvalue() == before

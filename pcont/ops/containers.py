@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
 from functools import partial
 
-from pcont import explain, guard, keys, subsys
+from pcont import explain, guard, keys, signals, subsys
 from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, check_seen, present
@@ -232,6 +232,7 @@ def beneath(backend: Backend, top: Container) -> list[Container]:
     found: list[Container] = []
     waiting = [top]
     while waiting:
+        signals.beat()
         container = waiting.pop()
         places = present(backend, container)
         names = {name for place in places for name in backend.children(place)}

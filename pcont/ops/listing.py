@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pcont import subsys, tasks
+from pcont import signals, subsys, tasks
 from pcont.backend import Backend, Controller, Place, Tree, exists
 from pcont.errors import NotFound, Unsupported, from_oserror
 from pcont.hierarchy import (
@@ -100,6 +100,7 @@ def count_containers(backend: Backend, top: Place) -> int | None:
     """The containers of a tree, None where it cannot be looked into."""
     count, waiting = 0, [top]
     while waiting:
+        signals.beat()
         place = waiting.pop()
         count += 1
         try:
@@ -184,6 +185,7 @@ def _interesting(registry: Registry) -> list[Hierarchy]:
 
 
 def _node(backend: Backend, container: Container) -> ContainerNode:
+    signals.beat()
     there = present(backend, container)
     names: set[str] = set()
     inside: set[str] = set()

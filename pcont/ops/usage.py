@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from pcont import signals
 from pcont.backend import Backend, Place
 from pcont.errors import BadValue, NotFound, from_oserror
 from pcont.hierarchy import required
@@ -16,16 +17,17 @@ from pcont.session import Session
 
 LOAD = "cpuacct.load"
 WINDOW = 10.0  # seconds
+PAUSE = 0.1
 
 # By CPU: nanoseconds in user space, and in the kernel.
 Sample = dict[int, tuple[int, int]]
 
 
-def stat(session: Session, place: str, window: float = WINDOW) -> list[CpuRow]:
+def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     """The CPU time used by a container and those below it: in all, and by CPU.
 
-    The load is that of the next `window` seconds, which this waits for; without a window nobody
-    waits, and no load is known. Raises NotFound where the hierarchy has no cpuacct.
+    With a `window` of some seconds it waits for that time, and measures the load in it; without,
+    it returns at once, and the load is None. Raises NotFound where the hierarchy has no cpuacct.
     """
     if window < 0:
         raise BadValue("a window has no negative length")
@@ -37,13 +39,20 @@ def stat(session: Session, place: str, window: float = WINDOW) -> list[CpuRow]:
         raise NotFound(f"{name} has no cpuacct", hint=f"pcont bind {name} cpuacct")
     try:
         before, began = _sample(session.backend, there), time.monotonic()
-        time.sleep(window)
+        _wait(window)
         after, passed = _sample(session.backend, there), time.monotonic() - began
     except OSError as err:
         raise from_oserror(err, f"read the usage of {container.name}") from err
     nanoseconds = passed * 1e9 if window else 0.0
     rows = [_row(cpu, before[cpu], after[cpu], nanoseconds) for cpu in sorted(after)]
     return [_row(None, _sum(before), _sum(after), nanoseconds), *rows]
+
+
+def _wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0:
+        signals.beat()
+        time.sleep(min(PAUSE, rest))
 
 
 def load(session: Session, place: str, window: float = WINDOW) -> Value:

@@ -237,6 +237,7 @@ def find(backend: Backend, request: TreeRequest) -> Tree | None:
 def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
     limit = time.monotonic() + PATIENCE
     while find(backend, request) and time.monotonic() < limit:
+        signals.beat()
         time.sleep(FIRST_PAUSE)
 
 
