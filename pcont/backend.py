@@ -255,6 +255,9 @@ class Owner:
     mode: int
 
 
+ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for
+
+
 @dataclass(frozen=True)
 class Task:
     """A task (thread) as /proc/TID/stat and status have it.
@@ -278,8 +281,11 @@ class Task:
 
     @property
     def gone(self) -> bool:
-        """Whether nothing can be done with it any more; a zombie has left its containers, too."""
-        return self.ending or self.state in "ZX"
+        """Whether this thread has ended or is ending; a zombie has left its containers, too.
+
+        Other threads of its process may live (steps.who).
+        """
+        return self.ending or self.state in ZOMBIE
 
 
 class Family(Protocol):

@@ -512,9 +512,20 @@ class Model:
 
     def _elsewhere(self, tree: ModelTree) -> set[int]:
         """The tasks of this machine that were never put anywhere in a hierarchy: in its root."""
-        found = {task for pid in self.stage.processes() for task in self._threads_of(pid)}
-        here = {one for one in found if tree.number not in self._nodes_of(one)}
-        return {one for one in here if not self.stage.is_zombie(one)}
+        found = {task for pid in self.stage.processes() for task in self._live_threads_of(pid)}
+        return {one for one in found if tree.number not in self._nodes_of(one)}
+
+    def _live_threads_of(self, pid: int) -> list[int]:
+        """Return the threads of a process without its first one if that is a zombie.
+
+        `pid` is the first thread of a live process, and any thread of a played one.
+        """
+        played = self.stage.played
+        return [
+            one
+            for one in self._threads_of(pid)
+            if (one != pid and one not in played) or not self.stage.has_ended(one)
+        ]
 
     def _threads_of(self, pid: int) -> list[int]:
         """The threads of a process, none of one that has ended."""
@@ -615,7 +626,7 @@ class Model:
         live = self.stage.task(task)
         if self.ended.get(task) == live.start and not self._is_frozen(task):
             raise no_task(task)
-        return live
+        return live if self.dialect.fixed or not live.fixed else replace(live, fixed=False)
 
     def _is_frozen(self, task: int) -> bool:
         """Whether it stands still, and so does not even end before it is thawed."""
@@ -666,7 +677,7 @@ class Model:
         """In the model they have ended; the live processes are not touched."""
         for pid in pids:
             tasks = self._threads_of(pid)
-            alive = [task for task in tasks if not self.stage.is_zombie(task)]
+            alive = [task for task in tasks if not self.stage.has_ended(task)]
             if place.path in [self.membership(task).get(place.tree) for task in alive]:
                 self._kill(tasks)
                 yield pid
@@ -775,7 +786,7 @@ class Model:
             raise WriteRefused(ENODEV, os.strerror(ENODEV), where)
         try:
             task = self.dialect.number(text)
-            if self.stage.is_zombie(task) and not self.dialect.zombies:
+            if not self.dialect.zombies and self.stage.has_ended(task):
                 raise no_task(task)
             movers = self.threads(task or os.getpid()) if whole else [task or os.getpid()]
             fixed = self.task(movers[0]).fixed
@@ -823,7 +834,7 @@ class Model:
     def _comes(self, task: int, node: Node) -> bool:
         tree = node.tree
         here = self._nodes_of(task).get(tree.number, tree.root)
-        return here is not node and not self.stage.is_zombie(task)
+        return here is not node and not self.stage.has_ended(task)
 
     def _move(self, task: Known, node: Node) -> None:
         before = task.nodes.get(node.tree.number)

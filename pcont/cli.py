@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,11 +21,16 @@ from pcont.command import (
     changing,
     force_option,
     json_option,
+    movable_option,
     pass_app,
+    pids_argument,
     verbose_option,
 )
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.signals import Interrupted
+
+if TYPE_CHECKING:
+    from pcont.taskids import TaskIds
 
 OWN_FAILURE = 125  # of run and clone, whose other statuses are the command's own
 DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
@@ -239,11 +245,16 @@ def rm(
     app.show(session, gone)
 
 
-@cli.verb("pcont attach jobs:/batch 4711 4712", "pcont attach --tree jobs:/batch 4711")
+@cli.verb(
+    "pcont attach jobs:/batch 4711 4712",
+    "pcont attach --tree jobs:/batch 4711",
+    "pgrep -u alice make | pcont attach jobs:/batch -",
+)
 @click.argument("place")
-@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
-@click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
-@click.option("--tree", is_flag=True, help="With all that descends from them.")
+@pids_argument
+@click.option("--thread", is_flag=True, help="Move only these tasks, not their whole processes.")
+@click.option("--tree", is_flag=True, help="Move all their descendants, too.")
+@movable_option
 @verbose_option
 @force_option
 @changing
@@ -251,38 +262,46 @@ def rm(
 def attach(
     app: App,
     place: str,
-    pids: Sequence[int],
+    pids: TaskIds,
     thread: bool,
     tree: bool,
+    movable: bool,
     force: bool,
     dry_run: bool,
 ) -> None:
     """Move processes, with all their threads, into a container.
 
-    With --tree also what daemonizes meanwhile. What they fork belongs to them.
+    A PID is an id, a range of ids such as 100-120, or - for ids on standard input, with blanks,
+    commas or newlines between them. Every id that you type must be a task. Of a range the processes
+    in it are moved (with --thread the tasks), and of standard input the tasks that have not ended;
+    it is an error if there are none. What the processes fork during the move is moved with them,
+    with --tree also what daemonizes.
     """
     from pcont.ops import moving
 
     session = app.session(dry_run, force)
-    app.show_move(session, moving.attach(session, place, pids, thread=thread, tree=tree))
+    outcome = moving.attach(session, place, pids, thread=thread, tree=tree, movable=movable)
+    app.show_move(session, outcome)
 
 
 @cli.verb("pcont move jobs:/batch jobs:/night")
 @click.argument("source")
 @click.argument("target")
+@movable_option
 @verbose_option
 @force_option
 @changing
 @pass_app
-def move(app: App, source: str, target: str, force: bool, dry_run: bool) -> None:
+def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run: bool) -> None:
     """Move every task of a container to another one, while they fork.
 
-    They stand still meanwhile, where the freezer is among the trees.
+    Where the freezer is among the trees, pcont freezes them for the move. The kernel threads of a
+    root container that cannot be moved are left there.
     """
     from pcont.ops import moving
 
     session = app.session(dry_run, force)
-    app.show_move(session, moving.move(session, source, target))
+    app.show_move(session, moving.move(session, source, target, movable=movable))
 
 
 @cli.verb(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pcont.command import PID, App, Group, json_option, pass_app
+from pcont.command import PID, App, Group, json_option, pass_app, pids_argument
+
+if TYPE_CHECKING:
+    from pcont.taskids import TaskIds
 
 
 @click.group("sim", cls=Group)
@@ -84,17 +87,19 @@ def unshare(app: App, pid: int, subsystem: str) -> None:
     app.show(session, path, lambda: click.echo(path, nl=bool(path)))
 
 
-@sim.verb("pcont sim exit 5000000")
-@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=PID)
-@click.option("--thread", is_flag=True, help="Just these tasks, not their whole processes.")
+@sim.verb("pcont sim exit 5000000 5000010-5000019")
+@pids_argument
+@click.option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
 @pass_app
-def exit(app: App, pids: Sequence[int], thread: bool) -> None:
-    """Let played processes end."""
+def exit(app: App, pids: TaskIds, thread: bool) -> None:
+    """End played processes.
+
+    A PID is an id, a range of ids such as 5000000-5000009, or - for ids on standard input.
+    """
     from pcont.ops import playing
 
     session = app.session()
-    playing.exit(session, pids, thread=thread)
-    app.show(session, pids)
+    app.show(session, playing.exit(session, pids, thread=thread))
 
 
 @sim.verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")

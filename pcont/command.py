@@ -15,6 +15,8 @@ from pcont import signals
 from pcont.signals import Interrupted
 
 if TYPE_CHECKING:
+    from pcont.taskids import TaskIds
+
     _IntType = click.ParamType[int]
 else:
     _IntType = click.ParamType
@@ -171,6 +173,13 @@ force_option = click.option(
 )
 
 
+movable_option = click.option(
+    "--movable",
+    is_flag=True,
+    help="Leave kernel threads that cannot be moved, and report how many.",
+)
+
+
 def changing(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that changes something."""
     return _dry_run_option(_timeout_option(function))
@@ -192,6 +201,29 @@ class Pid(_IntType):
 
 
 PID = Pid()
+
+
+def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[str]) -> TaskIds:
+    """Read the words of PID..., and standard input where `-` is among them."""
+    from pcont import taskids
+
+    try:
+        return taskids.read(words, _standard_input)
+    except (ValueError, OSError) as err:
+        raise click.BadParameter(str(err), context, param) from err
+
+
+def _standard_input() -> str:
+    """Return the whole of standard input; what is not text cannot be an id."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, and - means the ids there")
+    binary = getattr(sys.stdin, "buffer", None)
+    return binary.read().decode(errors="replace") if binary else sys.stdin.read()
+
+
+pids_argument = click.argument(
+    "pids", metavar="PID...", nargs=-1, required=True, callback=_task_ids
+)
 
 
 class Group(click.Group):

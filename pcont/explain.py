@@ -20,6 +20,7 @@ from errno import (
     EPERM,
     ESRCH,
 )
+from shlex import quote
 from typing import Any
 
 from pcont import keys, release, subsys
@@ -35,7 +36,7 @@ from pcont.errors import (
     from_oserror,
 )
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
-from pcont.subsys import pids
+from pcont.subsys import freezer, pids
 from pcont.tables import Breach, ControlFile, Wanted
 
 
@@ -194,8 +195,9 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
     with contextlib.suppress(OSError):
         known = backend.task(task)
         if known.kernel and errno == EINVAL:
-            reason = f"{task} ({known.name}) is a kernel thread, and this one may not be moved"
-            return Breach(errno, reason, "leave it where it is: the kernel needs it there")
+            reason = f"{task} ({known.name}) is a kernel thread that cannot be moved"
+            hint = "attach --movable and move --movable leave such threads where they are"
+            return Breach(errno, reason, hint)
     if errno in (EACCES, EPERM):
         return Breach(errno, f"{task} belongs to another user", "use sudo")
     if errno == ENOSPC:
@@ -215,12 +217,37 @@ def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
         ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
         ENFILE: ("as many files are charged to its container as may be", ""),
         EBADF: ("its process holds no such file", ""),
-        EBUSY: ("it is frozen, and does nothing", "set freezer.state=THAWED where it is"),
+        EBUSY: ("it is frozen, and does nothing", _thaw(backend, task)),
     }
     full = _limited(backend, task) if err.errno == EAGAIN else None
     known = full or reasons.get(err.errno or 0)
     kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
     return from_oserror(err, doing, *(known or ("", "")), kinds)
+
+
+def frozen_by(backend: Backend, place: Place) -> list[Place]:
+    """Return the containers that were told to freeze, the place itself and those above it.
+
+    The uppermost one is the first. Those that this mount does not show are left out.
+    """
+    found: list[Place] = []
+    while not place.is_root:
+        with contextlib.suppress(FileNotFoundError):
+            if backend.read(place, freezer.SELF).strip() == "1":
+                found.insert(0, place)
+        place = place.parent
+    return found
+
+
+def _thaw(backend: Backend, task: int) -> str:
+    """Return the commands that thaw a task."""
+    with contextlib.suppress(OSError):
+        for tree, path in backend.membership(task).items():
+            place = Place(tree, path)
+            if subsys.FREEZER in place.controllers:
+                names = [quote(f"{subsys.FREEZER}:{one.path}") for one in frozen_by(backend, place)]
+                return " && ".join(f"pcont set {name} freezer.state=THAWED" for name in names)
+    return ""
 
 
 def _limited(backend: Backend, task: int) -> tuple[str, str] | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from shlex import quote
 
-from pcont import subsys
+from pcont import explain, subsys
 from pcont.backend import Place, below, exists
 from pcont.errors import Busy, Denied
 from pcont.hierarchy import Container
 from pcont.session import Session
-from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE
+from pcont.steps.who import where_process_is
+from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
 def check_move(session: Session, *pids: int) -> None:
@@ -33,14 +35,23 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
 
 
 def check_frozen(session: Session, container: Container) -> None:
-    """Busy where what enters a container stops at once: pcont would, with the lock in its hand."""
-    place = _frozen(session, container)
-    if place:
+    """Busy where pcont would be frozen in the container, while it holds the lock."""
+    if place := _frozen(session, container):
         raise Busy(
-            f"{container.name} is frozen, and what enters it stops at once",
+            f"{_how(session, container, place)}, and what enters it stops at once",
             path=session.backend.show(place),
-            hint=f"pcont set {container.name} freezer.state=THAWED",
+            hint=_thaw(session, container, place),
         )
+
+
+def check_entering(
+    session: Session, container: Container, pid: int, with_descendants: bool = False
+) -> None:
+    """Busy where a process that enters is pcont, or has it among its descendants, and it is frozen
+    in there.
+    """
+    if pid in (_lineage(session) if with_descendants else [os.getpid()]):
+        check_frozen(session, container)
 
 
 def check_thaw(session: Session, source: Container, target: Container) -> None:
@@ -48,20 +59,20 @@ def check_thaw(session: Session, source: Container, target: Container) -> None:
     place = _frozen(session, source)
     if place and not _frozen(session, target):
         raise Busy(
-            f"{source.name} is frozen, and {target.name} is not: what moves would thaw there",
+            f"{_how(session, source, place)}, and {target.name} is not frozen: what moves would "
+            "thaw there",
             path=session.backend.show(place),
-            hint=f"pcont set {source.name} freezer.state=THAWED, or freeze the target",
+            hint=_thaw(session, source, place),
         )
 
 
 def _frozen(session: Session, container: Container) -> Place | None:
-    """The place where a container is frozen, be it by one above it."""
+    """Return the place where a container is frozen, by itself or by one above it."""
     for place in container.places:
         if subsys.FREEZER in place.controllers:
             with contextlib.suppress(FileNotFoundError):
-                flags = [
-                    session.backend.read(_there(session, place), file) for file in (SELF, PARENT)
-                ]
+                there = _there(session, place)
+                flags = [session.backend.read(there, file) for file in (SELF, PARENT)]
                 if any(flag.strip() == "1" for flag in flags):
                     return place
     return None
@@ -74,13 +85,37 @@ def _there(session: Session, place: Place) -> Place:
     return place
 
 
+def _how(session: Session, container: Container, place: Place) -> str:
+    """Return that a container is frozen, and by which container above it."""
+    above = [_name(container, one) for one in _freezing_above(session, place)]
+    return f"{container.name} is frozen" + (f" by {' and '.join(above)}" if above else "")
+
+
+def _thaw(session: Session, container: Container, place: Place) -> str:
+    """Return the commands that thaw a container: each that freezes it has to be thawed."""
+    found = explain.frozen_by(session.backend, place)
+    words = [f"pcont set {quote(_name(container, one))} {STATE}={THAWED}" for one in found]
+    return " && ".join(words)
+
+
+def _name(container: Container, place: Place) -> str:
+    """Return a place at or above a container as a PLACE, in the hierarchy of the container."""
+    if place in container.places:
+        return container.name
+    for member in container.hierarchy.members:
+        path = member.inside(place.path) if member.tree.id == place.tree else None
+        if path is not None:
+            return container.hierarchy.container(path, container.spelling).name
+    return f"{subsys.FREEZER}:{place.path}"
+
+
 def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
     """Denied where pcont would freeze itself, or without --force what it descends from."""
     freezing = file == STATE and text.strip() == FROZEN
     for place in places if freezing else ():
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
-                path = session.backend.membership(pid).get(place.tree, "/")
+                path = where_process_is(session.backend, pid).get(place.tree, "/")
                 inside = below(path, place.path) is not None
                 if inside and (pid == os.getpid() or not session.force):
                     raise Denied(
@@ -100,17 +135,29 @@ def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
     )
 
 
-def check_frozen_above(session: Session, places: Iterable[Place]) -> None:
-    """Busy where a container that stays keeps frozen, and so alive, what is to be killed."""
-    going = set(places)
-    for place in going:
-        top = subsys.FREEZER in place.controllers and place.parent not in going
-        if top and session.backend.read(place, PARENT).strip() == "1":
+def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:
+    """Busy where a container that stays keeps those frozen, and so alive, that are to be killed."""
+    going = {place for one in doomed for place in one.places}
+    for container in doomed:
+        for place in container.places:
+            if subsys.FREEZER in place.controllers and place.parent not in going:
+                _check_parent(session, container, place)
+
+
+def _check_parent(session: Session, container: Container, place: Place) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if session.backend.read(place, PARENT).strip() == "1":
+            names = [_name(container, one) for one in _freezing_above(session, place)]
             raise Busy(
-                "a container above is frozen, and who is frozen does not die",
+                f"{container.name} is frozen by {' and '.join(names) or 'a container above it'}, "
+                "and frozen tasks cannot be killed",
                 path=session.backend.show(place),
-                hint="thaw it first: pcont set PLACE freezer.state=THAWED",
+                hint=_thaw(session, container, place.parent),
             )
+
+
+def _freezing_above(session: Session, place: Place) -> list[Place]:
+    return [one for one in explain.frozen_by(session.backend, place) if one != place]
 
 
 def _denied(pid: int, what: str) -> Denied:

@@ -218,10 +218,16 @@ class _Keeping:
         return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
 
     def _tasks_in(self, file: str, text: str) -> list[int]:
-        """Whom a written number means: a task, or a whole process; nobody where it means none."""
+        """Return the tasks that a written number means: one task, or the threads of a process.
+
+        A first thread that is a zombie is left out: the kernel shows it in the root containers.
+        """
         try:
             task = int(text) or os.getpid()
-            return self._kernel.threads(task) if file == "cgroup.procs" else [task]
+            if file != "cgroup.procs":
+                return [task]
+            threads = self._kernel.threads(task)
+            return [one for one in threads if not self._kernel.task(one).gone]
         except (ValueError, ProcessLookupError):
             return []
 

@@ -150,7 +150,8 @@ class Outcome:
         str, "whether the tasks were frozen, or moved until none was left", ("freeze", "converge")
     ] = "converge"
     seconds: Annotated[float, "how long it took"] = 0.0
-    stragglers: Annotated[int, "how many were moved after the first look"] = 0
+    stragglers: Annotated[int, "how many of these were not there at the first look"] = 0
+    skipped: Annotated[int, "how many kernel threads were left, as they cannot be moved"] = 0
 
 
 @dataclass(frozen=True)

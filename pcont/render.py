@@ -329,6 +329,7 @@ def outcome(move: records.Outcome) -> str:
     """How a move went, in a line."""
     how = "they stood still" if move.strategy == "freeze" else "until nobody was left"
     late = f", {move.stragglers} of them late" if move.stragglers else ""
+    late += f", {move.skipped} left" if move.skipped else ""
     return f"{move.moved} moved in {move.rounds} rounds, {how}{late}: {move.seconds:.3f} s"
 
 

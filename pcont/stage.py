@@ -66,6 +66,17 @@ class Stage:
         """Whether it is a played one that has ended."""
         return task in self.played and self.played[task].zombie
 
+    def has_ended(self, task: int) -> bool:
+        """Return whether a played or a live task is a zombie.
+
+        Of a process only the first thread can be one, and is one until all others have ended.
+        """
+        if task in self.played:
+            return self.played[task].zombie
+        with contextlib.suppress(ProcessLookupError):
+            return not self.is_played(task) and self.proc.task(task).state == "Z"
+        return False
+
     def threads(self, pid: int) -> list[int]:
         """The threads of the process that it belongs to; ESRCH where there is none."""
         if not self.is_played(pid):

@@ -16,7 +16,7 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "standin"),
+    ("", "errors", "values", "signals", "records", "syscalls", "standin", "taskids"),
     ("trust",),
     ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),
@@ -52,7 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("steps.recovery", "steps.release"),
     ("session",),
-    ("guard", "ops.halves"),
+    ("guard", "ops.halves", "ops.named"),
     (
         *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
         *(
@@ -60,6 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "ops.collecting",
             "ops.trusted",
             "ops.settings",
+            "ops.ties",
             "ops.tying",
             "ops.unmounting",
             *("ops.binding", "ops.playing", "ops.remounting", "ops.usage", "ops.wishes"),
@@ -86,13 +87,15 @@ BESIDE = {
     "steps.kill": {"steps.freezing", "steps.settings"},
     "steps.mounts": {"steps.containers"},
     "steps.settings": {"steps.containers"},
-    "ops.moving": {"ops.containers"},
+    "ops.moving": {"ops.containers", "ops.ties"},
+    "ops.containers": {"ops.ties"},
+    "ops.ties": {"ops.listing"},
     "ops.doctor": {"ops.listing", "ops.recovering", "ops.trusted"},
     "ops.collecting": {"ops.trusted"},
-    "ops.settings": {"ops.moving", "ops.usage"},
+    "ops.settings": {"ops.moving", "ops.ties", "ops.usage"},
     "ops.starting": {"ops.containers"},
     "ops.running": {"ops.containers", "ops.starting"},
-    "ops.cloning": {"ops.containers", "ops.listing", "ops.moving", "ops.starting"},
+    "ops.cloning": {"ops.containers", "ops.listing", "ops.moving", "ops.starting", "ops.ties"},
     "ops.tying": {"ops.containers", "ops.wishes"},
     "ops.remounting": {"ops.wishes", "ops.tying"},
     "ops.mounting": {"ops.remounting", "ops.wishes", "ops.tying"},

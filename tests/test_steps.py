@@ -8,18 +8,19 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pcont.backend import Backend, Place, TreeRequest, WriteRefused
+from pcont.backend import Backend, Place, Task, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
 from pcont.signals import Interrupted
 from pcont.steps import Step, carry_out
 from pcont.steps.attach import Enter, Entered
 from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
+from pcont.steps.drain import Drain, Route
 from pcont.steps.memory import Action, Fact, Memory, restore
 from pcont.steps.mounts import (
     Directory,
@@ -533,6 +534,95 @@ def test_a_task_that_ends_meanwhile_is_a_note_and_no_failure() -> None:
     assert step.notes() == [f"task {process.pid} ended while it was being moved"]
 
 
+class Busily(Model):
+    """A model with two named trees in which something happens after the first write of a task."""
+
+    def __init__(self, act: Callable[[Busily], None]) -> None:
+        super().__init__()
+        self.act: Callable[[Busily], None] | None = None
+        for name in ("n", "m"):
+            self.make_directory(f"/{name}")
+            self.mount(TreeRequest((), name), f"/{name}", "pcont")
+            self.make(Place(f"name={name}", "/a"))
+        self.task_id = self.spawn()
+        self.child = 0
+        self.act = act
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        if text == str(self.child) and not place.is_root:
+            raise WriteRefused(errno.EAGAIN, "no", place.path)
+        super().write(place, file, text)
+        if self.act:
+            act, self.act = self.act, None
+            act(self)
+
+    def fork_one(self) -> None:
+        self.child = self.fork(self.task_id)
+
+
+TWO = [Place("name=n", "/a"), Place("name=m", "/a")]
+
+
+def test_a_child_that_was_forked_between_two_trees_goes_back_with_its_parent() -> None:
+    """It was in the container of the first tree from its start: its parent's origin is its own."""
+    model = Busily(Busily.fork_one)
+    with pytest.raises(PcontError, match="EAGAIN"):
+        carry_out(model, [Enter(model.task_id, TWO, "attach")])
+    for task in (model.task_id, model.child):
+        assert model.membership(task) == {"name=n": "/", "name=m": "/"}
+
+
+def test_a_child_that_was_forked_between_two_trees_is_late() -> None:
+    model = Busily(Busily.fork_one)
+    step = Enter(model.task_id, TWO, "attach")
+    model.act = lambda model: setattr(model, "late", model.fork(model.task_id))
+    carry_out(model, [step])
+    assert set(model.membership(model.late).values()) == {"/a"}  # type: ignore[attr-defined]
+    assert (step.outcome.moved, step.outcome.stragglers, step.outcome.rounds) == (2, 1, 2)
+
+
+def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id was used again between two trees."""
+    model = Busily(lambda model: monkeypatch.setattr(model, "task", reused))
+    task = model.task
+
+    def reused(id: int) -> Task:
+        return replace(task(id), start=7)
+
+    step = Enter(model.task_id, TWO, "attach")
+    carry_out(model, [step])
+    assert model.membership(model.task_id)["name=m"] == "/"
+    assert step.notes() == [f"task {model.task_id} ended while it was being moved"]
+
+
+@pytest.mark.parametrize("movable", [False, True])
+def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
+    monkeypatch: pytest.MonkeyPatch, movable: bool
+) -> None:
+    model = Busily(lambda model: None)
+    fixed = model.spawn()
+    for place in TWO:
+        model.write(place, "cgroup.procs", str(model.task_id))
+        model.write(place, "cgroup.procs", str(fixed))
+    task = model.task
+    monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == fixed))
+    routes = [Route(place, place.parent) for place in TWO]
+    told = Drain(routes, "move", movable=movable)
+    step = Drain(routes, "move", movable=movable)
+    if not movable:
+        with pytest.raises(BadValue, match="EINVAL"):
+            told.tell(model)
+        with pytest.raises(BadValue, match="EINVAL"):
+            carry_out(model, [step])
+        assert set(model.membership(model.task_id).values()) == {"/a"}
+        return
+    assert [line.split()[1] for line in told.tell(model)] == [str(model.task_id)] * 2
+    carry_out(model, [step])
+    assert (step.outcome.moved, step.outcome.skipped, told.outcome.skipped) == (1, 1, 1)
+    assert set(model.membership(fixed).values()) == {"/a"}
+    assert set(model.membership(model.task_id).values()) == {"/"}
+
+
 def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
     request = TreeRequest(("cpuset",), "x")
     (tree,) = model.trees()
@@ -543,8 +633,8 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
         "rmdir /m": RemoveDirectory("/m", "x"),
         "mount -t cgroup -o cpuset,name=x pcont:2:/m /m": MountTree(request, "/m", "x", made=2),
         "umount /cg": UmountTree(tree, tree.mounts[0], True, "x"),
-        "echo 7 > /cg/a/cgroup.procs": Enter(7, [A], "x"),
-        "echo 7 > /cg/a/tasks": Enter(7, [A], "x", thread=True),
+        "echo 5000000 > /cg/a/cgroup.procs": Enter(5_000_000, [A], "x"),
+        "echo 5000000 > /cg/a/tasks": Enter(5_000_000, [A], "x", thread=True),
     }
     assert {line: step.tell(model) for line, step in told.items()} == {
         line: [line] for line in told
@@ -572,7 +662,7 @@ def test_what_is_told_is_safe_to_paste(model: Model) -> None:
         MakeDirectory("/m $x", "x"),
         RemoveDirectory("/m $x", "x"),
         MountTree(request, "/m $x", "x"),
-        Enter(7, [odd], "x"),
+        Enter(5_000_000, [odd], "x"),
         Write(settings(odd, cpus="$(x)"), "x"),
     ):
         *_, line = step.tell(model)

@@ -622,7 +622,7 @@ def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
     stat = tmp_path / "7/stat"
     stat.write_text(stat.read_text().replace(" -1 0 ", f" -1 {0x04000000} ", 1))
     model = Machine2006(str(tmp_path))
-    assert model.task(7).fixed
+    assert model.stage.task(7).fixed
     model.put("cpuacct")
     model.make(Place("cpuacct", "/a"))
     model.write(Place("cpuacct", "/a"), "tasks", "7")

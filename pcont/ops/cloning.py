@@ -14,13 +14,16 @@ from pcont.hierarchy import Container, Hierarchy, as_seen_from
 from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
-from pcont.ops.moving import alive, entry
+from pcont.ops.moving import entry
+from pcont.ops.named import alive
 from pcont.ops.starting import Announce, Command, Planned, quietly, spawn, tidying
+from pcont.ops.ties import entered, note_split
 from pcont.process import PLAIN
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.apart import Pin, Separate, option
 from pcont.steps.containers import Mark
+from pcont.steps.who import where_process_is
 
 PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
@@ -89,13 +92,15 @@ def _clone_process(session: Session, selector: str, pid: int) -> str:
         guard.check_move(session, known.pid)
         container = _node(session, registry.find(selector), known.pid, known.pid)
         steps = create_steps(session.backend, container, parents=False)
-        session.carry_out([*steps, entry(session, container, known.pid)])
+        step = entry(session, container, known)
+        session.carry_out([*steps, step])
+        note_split(session, registry, entered(session, container, [step]))
         return container.canonical
 
 
 def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Container:
     """The child that a clone makes, below the container that a task is in."""
-    found = locate(session.backend, hierarchy, session.backend.membership(task))
+    found = locate(session.backend, hierarchy, where_process_is(session.backend, task))
     if found.container is None:
         paths = ", ".join(f"{path} in {tree}" for tree, path in found.paths.items())
         name = hierarchy.name

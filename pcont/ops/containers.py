@@ -13,6 +13,7 @@ from pcont.backend import Backend, Place, exists
 from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, check_seen, present
 from pcont.ops import halves
+from pcont.ops.ties import left, note_partial, note_split
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import Make, removals
@@ -50,7 +51,7 @@ def create(
         for container in containers:
             if inherit and not planner.made & set(container.places):
                 session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
-            note_ties(session, registry, container, "which is partial now")
+            note_partial(session, registry, container)
         return [container.canonical for container in containers]
 
 
@@ -171,12 +172,6 @@ def create_steps(backend: Backend, *containers: Container, parents: bool = True)
     return planner.steps
 
 
-def note_ties(session: Session, registry: Registry, container: Container, what: str) -> None:
-    """A change below one tree of a tie brings the tie out of step: say so."""
-    for name in registry.ties_around(container):
-        session.warn(f"{container.name} is one tree of {name}, {what}")
-
-
 def remove(
     session: Session,
     places: Sequence[str],
@@ -197,15 +192,18 @@ def remove(
         doomed = _doomed(session, registry, places, recursive)
         steps: list[Step] = []
         _need_childless(session.backend, doomed)
+        evictions = _evictions(session, doomed) if evict else []
         if evict:
-            steps += [_eviction(session, one, _refuge(one, doomed)) for one in doomed]
+            steps += [step for step, _ in evictions]
         elif kill:
             steps.append(_killing(session, doomed))
         else:
             _need_empty(session, doomed)
         session.carry_out([*steps, *removals(session.backend, doomed, session.force)])
         for container in doomed:
-            note_ties(session, registry, container, "which may be partial now")
+            note_partial(session, registry, container, removed=True)
+        for step, refuge in evictions:
+            note_split(session, registry, left(session, refuge, step))
         return [container.canonical for container in doomed]
 
 
@@ -278,8 +276,14 @@ def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
     return parent
 
 
-def _eviction(session: Session, container: Container, refuge: Container) -> Step:
-    """The step that empties a container, of each task in those trees where it is inside."""
+def _evictions(session: Session, doomed: Sequence[Container]) -> list[tuple[Drain, Container]]:
+    """Return the step that empties each container, and where its tasks go."""
+    targets = [(one, _refuge(one, doomed)) for one in doomed]
+    return [(_eviction(session, one, refuge), refuge) for one, refuge in targets]
+
+
+def _eviction(session: Session, container: Container, refuge: Container) -> Drain:
+    """Return the step that empties a container, in each of the trees where it is there."""
     routes = [
         Route(place, target)
         for place, target in zip(container.places, refuge.places, strict=True)
@@ -288,19 +292,19 @@ def _eviction(session: Session, container: Container, refuge: Container) -> Step
     return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
 
 
-def drain(session: Session, routes: Sequence[Route], doing: str) -> Drain:
-    """The step that moves everybody along these routes, who must be allowed to be moved."""
+def drain(session: Session, routes: Sequence[Route], doing: str, movable: bool = False) -> Drain:
+    """Return the step that moves all tasks along these routes. Denied where one is protected."""
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
     guard.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
     freeze = not guard.would_freeze_itself(session, [route.source for route in routes])
-    return Drain(routes, doing, freeze)
+    return Drain(routes, doing, freeze, movable)
 
 
 def _killing(session: Session, doomed: Sequence[Container]) -> Step:
     places = [place for one in doomed for place in present(session.backend, one)]
     guard.check_kill(session, processes_in(session.backend, places))
-    guard.check_frozen_above(session, places)
+    guard.check_frozen_above(session, doomed)
     names = ", ".join(one.name for one in doomed)
     freeze = not guard.would_freeze_itself(session, places)
     return Kill(places, f"kill all in {names}", partial(guard.check_kill, session), freeze)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pcont import signals, subsys, tasks
-from pcont.backend import Backend, Controller, Place, Tree, exists
+from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists
 from pcont.errors import NotFound, Unsupported, from_oserror
 from pcont.hierarchy import (
     Container,
@@ -19,6 +19,7 @@ from pcont.hierarchy import (
     required,
     with_evidence,
 )
+from pcont.ops.named import ended
 from pcont.records import (
     BeanRow,
     ContainerNode,
@@ -31,6 +32,7 @@ from pcont.records import (
     WhereRow,
 )
 from pcont.session import Session
+from pcont.steps.who import live_thread, live_threads
 from pcont.subsys import numfiles
 
 
@@ -241,25 +243,32 @@ def ps(session: Session, place: str) -> list[TaskRow]:
 
 
 def where(session: Session, task: int) -> list[WhereRow]:
-    """The container of a task in every hierarchy. Raises NotFound where there is no such task."""
+    """Return the container of a task in every hierarchy.
+
+    A process whose first thread has ended is where its first live thread is. Raises NotFound where
+    there is no such task, and for a zombie of which no thread lives.
+    """
     registry = session.registry()
+    backend = session.backend
     try:
-        paths = session.backend.membership(task)
-        threads = session.backend.threads(task)
+        known = live_thread(backend, task) or backend.task(task)
+        paths = backend.membership(known.id)
     except ProcessLookupError as err:
         raise from_oserror(err, f"find task {task}") from err
+    if known.state in ZOMBIE:
+        raise ended(known)
     others = []
-    for one in threads:
+    for one in live_threads(backend, task):
         with contextlib.suppress(ProcessLookupError):
-            others.append(session.backend.membership(one) if one != task else paths)
-    return [locate(session.backend, one, paths, others) for one in registry.hierarchies]
+            others.append(backend.membership(one.id) if one.id != known.id else paths)
+    return [locate(backend, one, paths, others) for one in registry.hierarchies]
 
 
 def locate(
     backend: Backend,
     one: Hierarchy,
-    paths: dict[str, str],
-    others: Iterable[dict[str, str]] = (),
+    paths: Mapping[str, str],
+    others: Iterable[Mapping[str, str]] = (),
 ) -> WhereRow:
     """Where a task with these paths is in a hierarchy: in a container of it, outside or split."""
     members = [member for member in one.members if member.tree.id in paths]

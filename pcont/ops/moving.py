@@ -6,41 +6,49 @@ from collections.abc import Sequence
 
 from pcont import guard
 from pcont.backend import Task
-from pcont.errors import Denied, NotFound, UsageProblem, from_oserror
+from pcont.errors import Denied, UsageProblem
 from pcont.hierarchy import Container, required, with_evidence
-from pcont.ops.containers import drain, note_ties
+from pcont.ops.containers import drain
+from pcont.ops.named import named
+from pcont.ops.ties import entered, left, note_split
 from pcont.records import Outcome
 from pcont.session import Session
 from pcont.steps.attach import Enter
 from pcont.steps.drain import Route
+from pcont.taskids import TaskIds
 
 
 def attach(
     session: Session,
     place: str,
-    tasks: Sequence[int],
+    tasks: Sequence[int] | TaskIds,
     *,
     thread: bool = False,
     tree: bool = False,
+    movable: bool = False,
 ) -> Outcome:
-    """Move processes with all their threads, all or none; says how it went.
+    """Move processes with all their threads, all or none; returns how it went.
 
-    `thread`: just these tasks. `tree`: with all that descends from them, those too that daemonize
-    meanwhile. Raises NotFound for a task that is not there, BadValue where the rules of the
-    container forbid it (an empty cpuset), Denied where the task is another user's or protected,
-    LimitReached where children are started faster than they can be moved.
+    `thread`: only these tasks. `tree`: with all their descendants, also those that daemonize during
+    the move. `movable`: leave kernel threads that cannot be moved where they are, and count them.
+    Raises NotFound for a task that is not there, BadValue where the rules of the container forbid
+    it (an empty cpuset) or for a kernel thread that cannot be moved, Denied where the task is
+    another user's or protected, LimitReached where children are started faster than they can be
+    moved.
     """
     if thread and tree:
         raise UsageProblem("--thread and --tree exclude each other")
     with session.turn() as registry:
         container = required(session.backend, registry.place(place))
         steps = [
-            entry(session, container, task, thread=thread, tree=tree)
-            for task in dict.fromkeys(tasks)
+            entry(session, container, known, thread=thread, tree=tree, movable=movable)
+            for known in named(session, TaskIds.of(tasks), thread)
         ]
         session.carry_out(steps)
-        note_ties(session, registry, container, "where these tasks are split or outside now")
-        return _together([one.outcome for one in steps])
+        note_split(session, registry, entered(session, container, steps))
+        outcome = _together([one.outcome for one in steps])
+        _note_skipped(session, outcome)
+        return outcome
 
 
 def _together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -49,26 +57,43 @@ def _together(outcomes: Sequence[Outcome]) -> Outcome:
         rounds=max((one.rounds for one in outcomes), default=0),
         seconds=sum(one.seconds for one in outcomes),
         stragglers=sum(one.stragglers for one in outcomes),
+        skipped=sum(one.skipped for one in outcomes),
     )
 
 
+def _note_skipped(session: Session, outcome: Outcome) -> None:
+    """Report the kernel threads that were left, in a dry run those that would be."""
+    if outcome.skipped == 1:
+        session.warn("1 kernel thread cannot be moved, and stays where it is")
+    elif outcome.skipped:
+        session.warn(f"{outcome.skipped} kernel threads cannot be moved, and stay where they are")
+
+
 def entry(
-    session: Session, container: Container, task: int, *, thread: bool = False, tree: bool = False
+    session: Session,
+    container: Container,
+    known: Task,
+    *,
+    thread: bool = False,
+    tree: bool = False,
+    movable: bool = False,
 ) -> Enter:
-    """The step that moves a task which is there now, and may be moved."""
-    known = alive(session, task)
+    """Return the step that moves a task, which must be alive and may be moved."""
     guard.check_move(session, known.pid)
+    guard.check_entering(session, container, known.pid, with_descendants=tree)
     what = "task" if thread else "process"
-    doing = f"attach {what} {task} ({known.name}) to {container.name}"
-    return Enter(task, container.places, doing, thread, tree)
+    doing = f"attach {what} {known.id} ({known.name}) to {container.name}"
+    return Enter(known.id, container.places, doing, thread, tree, movable)
 
 
-def move(session: Session, source: str, target: str) -> Outcome:
+def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:
     """Move every task of a container to another one of its hierarchy, all or none.
 
-    They may fork and exit meanwhile; where the freezer is among the trees, they stand still. Says
-    how it went. Raises LimitReached where they fork faster than they can be moved, Busy for a
-    container that others have frozen, BadValue where the rules of the target forbid a task.
+    They may fork and exit during the move; where the freezer is among the trees, they are frozen
+    for it. `movable`: leave kernel threads that cannot be moved, and count them; in a root
+    container they are left in any case. Returns how it went. Raises LimitReached where the tasks
+    fork faster than they can be moved, Busy for a container that others have frozen, BadValue where
+    the rules of the target forbid a task.
     """
     with session.turn() as registry:
         leave, enter = (
@@ -78,10 +103,10 @@ def move(session: Session, source: str, target: str) -> Outcome:
         guard.check_thaw(session, leave, enter)
         places = {place.tree: place for place in enter.places}
         routes = [Route(place, places[place.tree]) for place in with_evidence(leave, leave.places)]
-        step = drain(session, routes, f"move all of {leave.name} to {enter.name}")
+        step = drain(session, routes, f"move all of {leave.name} to {enter.name}", movable)
         session.carry_out([step])
-        for container in (leave, enter):
-            note_ties(session, registry, container, "where these tasks are split or outside now")
+        note_split(session, registry, left(session, enter, step))
+        _note_skipped(session, step.outcome)
         return step.outcome
 
 
@@ -96,26 +121,3 @@ def _check_pair(session: Session, source: Container, target: Container) -> None:
             f"{source.name} is a root container, and is not emptied",
             hint="--force does it all the same",
         )
-
-
-def alive(session: Session, task: int) -> Task:
-    """What is known of a task; NotFound where it has ended or is about to, be it as a zombie."""
-    try:
-        known = session.backend.task(task)
-    except ProcessLookupError as err:
-        raise from_oserror(err, f"find task {task}") from err
-    if known.gone and len(session.backend.threads(task)) < 2:
-        raise _ended(known)
-    return known
-
-
-def _ended(known: Task) -> NotFound:
-    if known.state in "ZX":
-        return NotFound(
-            f"task {known.id} ({known.name}) has ended: it is a zombie, in no container any more",
-            hint=f"its parent {known.parent} has yet to notice",
-        )
-    return NotFound(
-        f"task {known.id} ({known.name}) is ending: it stays where it is until it has gone",
-        hint="it runs nothing any more, and starts nobody",
-    )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from errno import EOPNOTSUPP
 
 from pcont import explain
-from pcont.backend import Simulated
+from pcont.backend import Simulated, Task
 from pcont.errors import BadValue, Unsupported, from_oserror
+from pcont.ops.named import named
 from pcont.ops.wishes import mountpoint
 from pcont.records import Notified, Value
 from pcont.session import Session
+from pcont.steps.who import live_thread
+from pcont.taskids import TaskIds
 from pcont.values import ID_LIST, Ids
 
 SECOND = 1_000_000_000
@@ -62,12 +66,25 @@ def unshare(session: Session, task: int, subsystem: str) -> str:
         return stage.container_clone(subsystem, task)
 
 
-def exit(session: Session, tasks: Iterable[int], *, thread: bool = False) -> None:
-    """Played processes end, each with all its threads, or with `thread` just these tasks."""
+def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = False) -> list[int]:
+    """End played processes with all their threads, or with `thread` only these tasks.
+
+    Returns their ids. Of a process whose first thread has ended, another thread ends all.
+    """
     with _played(session) as stage:
-        for task in tasks:
+        ids = TaskIds.of(tasks)
+        found = [*ids.given, *(one.id for one in _beyond(session, ids, thread))]
+        for task in found:
+            acting = None if thread else live_thread(session.backend, task)
             with _acting(session, task, "exit"):
-                stage.exit(task, thread)
+                stage.exit(acting.id if acting else task, thread)
+        return found
+
+
+def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
+    """Return the tasks of ranges and of a list that are there."""
+    others = replace(ids, given=())
+    return named(session, others, thread) if others != TaskIds() else []
 
 
 def work(

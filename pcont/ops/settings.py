@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pcont import guard, keys, release, subsys
 from pcont.backend import Backend, Place
@@ -13,9 +13,12 @@ from pcont.errors import Denied, UsageProblem, from_oserror
 from pcont.hierarchy import Container, required
 from pcont.ops import usage
 from pcont.ops.moving import entry
+from pcont.ops.named import alive
+from pcont.ops.ties import entered, note_split
 from pcont.records import Value
 from pcont.session import Session
 from pcont.steps import Step
+from pcont.steps.attach import Enter
 from pcont.steps.settings import Setting, Write, lasting
 
 
@@ -77,7 +80,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         container = required(session.backend, registry.place(place))
         files = keys.files_of(container.hierarchy, pairs)
         settings: list[Setting] = []
-        entries: list[Step] = []
+        entries: list[Enter] = []
         for key, text in pairs:
             if key == usage.LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
@@ -88,11 +91,12 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
                 settings += [Setting(one, file, text) for one in places]
             guard.check_freezing(session, places, file, text)
         session.carry_out(_in_order(session.backend, container, settings, entries))
+        note_split(session, registry, entered(session, container, entries))
         return files
 
 
 def _in_order(
-    backend: Backend, container: Container, settings: list[Setting], entries: list[Step]
+    backend: Backend, container: Container, settings: list[Setting], entries: Sequence[Step]
 ) -> list[Step]:
     """What can be undone first, then who enters, then the one value that cannot."""
     final = [one for one in settings if lasting(backend, one)]
@@ -108,10 +112,14 @@ def _in_order(
     return [*first, *entries, *last]
 
 
-def _entry(session: Session, container: Container, file: str, text: str) -> Step:
-    """`tasks=TID` and `cgroup.procs=PID` attach; 0 is the writer itself, as the patch has it."""
+def _entry(session: Session, container: Container, file: str, text: str) -> Enter:
+    """Return the step for `tasks=TID` and `cgroup.procs=PID`, which attach a task or a process."""
     if not re.fullmatch("[0-9]{1,10}", text.strip()):
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
     if int(text) in (0, os.getpid()):
-        guard.check_frozen(session, container)
-    return entry(session, container, int(text) or os.getpid(), thread=file == "tasks")
+        raise UsageProblem(
+            f"{file}={text} means the process that writes it: pcont itself, which ends then",
+            hint=f"pcont attach {container.word} $$",
+        )
+    thread = file == "tasks"
+    return entry(session, container, alive(session, int(text), thread), thread=thread)

@@ -5,20 +5,30 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from errno import ESRCH
+from dataclasses import dataclass, field, replace
+from errno import EINVAL, ESRCH
 from functools import partial
+from os import strerror
 from shlex import quote
 
 from pcont import explain
-from pcont.backend import Backend, Place, exists
+from pcont.backend import Backend, Place, Task, WriteRefused, exists
 from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.site import entry_order
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import Came, ahead, back, rounds
-from pcont.steps.who import PROCESSES, descendants, lives, same, since, tasks_in
+from pcont.steps.who import (
+    PROCESSES,
+    descendants,
+    live_threads,
+    lives,
+    look,
+    same,
+    since,
+    tasks_in,
+)
 from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
@@ -35,9 +45,9 @@ Lacking = tuple[Place, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a thread was: its container in every tree, and the CPUs it may run on.
+    """Where a thread was: its container in every tree, and the CPUs that it may run on.
 
-    `start` tells it from another one that gets its id.
+    `start` tells it apart from a later task with the same id.
     """
 
     paths: dict[str, str]
@@ -46,15 +56,21 @@ class Origin:
 
     @classmethod
     def of(cls, backend: Backend, task: int) -> Origin:
-        """As it is now; ESRCH where it has ended."""
-        return cls(backend.membership(task), backend.affinity(task), backend.task(task).start)
+        """Return where a thread is now. Raises ProcessLookupError where it has ended or is ending:
+        the kernel shows it in the root containers then.
+        """
+        paths, affinity = backend.membership(task), backend.affinity(task)
+        known = backend.task(task)
+        if known.gone:
+            raise ProcessLookupError(ESRCH, strerror(ESRCH), str(task))
+        return cls(paths, affinity, known.start)
 
 
 @dataclass
 class Entered(Fact):
-    """Where the tasks were that enter some containers, and who was in these already.
+    """Where the tasks were that enter some containers, and which tasks were in these already.
 
-    `leader` is the one whose origin those share that they start meanwhile.
+    Tasks that are started during the move share the origin of the `leader`.
     """
 
     places: list[Place]
@@ -115,9 +131,9 @@ class Entered(Fact):
         return origin is not None and same(backend, task, origin.start)
 
     def started(self, backend: Backend) -> list[int]:
-        """Those that came into the containers meanwhile, and were started by these tasks.
+        """Return the tasks that these tasks have started in the containers during the move.
 
-        Others start tasks there at the same time, in the root of a tree anybody does.
+        Other tasks start tasks there at the same time, in the root container of a tree any task.
         """
         inside = {place: tasks_in(backend, place) for place in self.places}
         known = {one for one in self.origins if self.knows(backend, one)}
@@ -145,9 +161,23 @@ class Entered(Fact):
     def _as_the_leader(self, paths: dict[str, str], place: Place) -> bool:
         return paths.get(place.tree) == self._shared.paths[place.tree]
 
+    def before_entry(self, task: int, found: Origin) -> Origin:
+        """Return the origin of a task that is found later, as it was before it entered anything.
+
+        A task that was started between two trees is in the container of some of them already.
+        """
+        came = {
+            place.tree: self._shared.paths[place.tree]
+            for place in self.places
+            if self.origins
+            and found.paths.get(place.tree) == place.path
+            and task not in self.before[place]
+        }
+        return replace(found, paths={**found.paths, **came})
+
     @property
     def _shared(self) -> Origin:
-        """The origin of the leader; of another one, where it ended before it could move."""
+        """The origin of the leader, or of another task if the leader ended before it moved."""
         return self.origins.get(self.leader) or next(iter(self.origins.values()))
 
 
@@ -155,7 +185,9 @@ class Entered(Fact):
 class Enter(Step):
     """Attach processes with all their threads to the same container of all trees.
 
-    `thread`: just the task. `tree`: with all that descends from it, also what daemonizes meanwhile.
+    `thread`: only the task. `tree`: with all its descendants, also those that daemonize during the
+    move. `movable`: leave the tasks that the kernel does not move (`Task.fixed`), and count them.
+    A fixed task that is in a container already is not written there: the kernel would refuse it.
     """
 
     task: int
@@ -163,32 +195,58 @@ class Enter(Step):
     doing: str
     thread: bool = False
     tree: bool = False
+    movable: bool = False
     outcome: Outcome = field(default_factory=Outcome)
-    at: Place | None = None
+    at: tuple[Place, int] | None = None
     moved: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)
+    origins: dict[int, Origin] = field(default_factory=dict)
     vanished: bool = False
     missed: bool = False
     adopted: set[int] = field(default_factory=set)
+    _first: set[int] = field(default_factory=set)
+    _late: set[int] = field(default_factory=set)
+    _starts: dict[int, int] = field(default_factory=dict)
 
     def tell(self, backend: Backend) -> list[str]:
         pids = [self.task]
         if self.tree:
             with backend.family(self.task) as family:
                 pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
-        return [
+        lines = [
             f"echo {one} > {quote(backend.show(place, file))}"
             for place in self._ordered(backend)
             for pid in pids
+            if self._would_move(backend, place, pid)
             for file, one in self._writes(backend, place, pid)
         ]
+        self.outcome.skipped = len(self.skipped)
+        return lines
+
+    def _would_move(self, backend: Backend, place: Place, pid: int) -> bool:
+        """Return whether a task would be written. Raises what the kernel would answer a fixed one.
+
+        A dry run of `run` and `clone` asks for a process that does not exist yet.
+        """
+        try:
+            known = backend.task(pid)
+        except ProcessLookupError:
+            return True
+        if self._stays(backend, place, known):
+            return False
+        if known.fixed:
+            self.at = (place, pid)
+            refused = WriteRefused(EINVAL, strerror(EINVAL), backend.show(place, self._file))
+            raise self.refusal(backend, refused)
+        return True
 
     def _writes(self, backend: Backend, place: Place, pid: int) -> list[tuple[str, int]]:
-        """What is written for a process: its id, or the id of each thread."""
+        """Return what is written for a process: its id, or the id of each thread."""
         by_threads = False
         with contextlib.suppress(OSError):  # it may be a container that is yet to be made
             by_threads = not self.thread and PROCESSES not in backend.files(place)
         if by_threads:
-            return [("tasks", one) for one in self._threads(backend, pid)]
+            return [("tasks", one.id) for one in self._live_threads(backend, pid)]
         return [(self._file, pid)]
 
     def _ordered(self, backend: Backend) -> list[Place]:
@@ -204,7 +262,7 @@ class Enter(Step):
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
-            entered = Entered(list(self.places), leader, before)
+            entered = Entered(list(self.places), leader, before, self.origins)
             memory.keep(entered)
             try:
                 with ahead():
@@ -214,11 +272,13 @@ class Enter(Step):
                     memory.forget(entered)
                 raise
         self.outcome.moved = len(self.moved)
+        self.outcome.stragglers = len(self._late)
+        self.outcome.skipped = len(self.skipped)
         self.outcome.seconds = time.monotonic() - began
 
     @contextlib.contextmanager
     def _movers(self, backend: Backend) -> Iterator[Movers]:
-        """Who is to move, by now: processes, or the one thread; the one that was named first."""
+        """Yield what lists the tasks to move: processes, or the one thread; the named one first."""
         if self.tree:
             with backend.family(self.task) as family:
                 yield lambda thorough: sorted(
@@ -234,37 +294,71 @@ class Enter(Step):
     def _converge(self, backend: Backend, memory: Memory, entered: Entered, movers: Movers) -> None:
         find = partial(self._round, backend, entered, movers)
         for place, task in rounds(find, self.doing, PATIENCE, STOP_OR_FREEZE):
-            self._remember(backend, memory, entered, task)
-            self._write(backend, place, entered, task)
+            known = self._found(backend, task)
+            if known is None:
+                self.vanished = self.vanished or task == entered.leader
+            elif not self._stays(backend, place, known):
+                self._remember(backend, memory, entered, task)
+                self._write(backend, place, entered, task)
+
+    def _found(self, backend: Backend, task: int) -> Task | None:
+        """Return the task as long as it lives, and is the one that had this id at the first look.
+
+        A process lives as long as one of its threads does. Of a family the kernel reports which
+        process has an id.
+        """
+        try:
+            known = backend.task(task)
+        except ProcessLookupError:
+            return None
+        if not self.tree and self._starts.setdefault(task, known.start) != known.start:
+            return None
+        lives = not known.gone or next(self._live_threads(backend, task), None)
+        return known if lives else None
+
+    def _stays(self, backend: Backend, place: Place, known: Task) -> bool:
+        """Return whether a fixed task is not written: it is there already, or may be left."""
+        if not known.fixed:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            if backend.membership(known.id).get(place.tree) == place.path:
+                return True
+        if self.movable:
+            self.skipped.add(known.id)
+        return self.movable
 
     def _round(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
-        """Who is to be moved where: everybody, and from the second round on who is left."""
+        """List what is to be moved where: at first everything, then what is not there yet."""
         if not self.outcome.rounds:
+            self._first = set(movers(False))
             lacking = [(place, task) for place in self.places for task in movers(False)]
         elif len(self.places) == 1 and not self.tree:
             return []  # within one tree the kernel moves a process and its forks as one
         else:
             lacking = self._left(backend, entered, movers)
-            self.outcome.stragglers += len({task for _, task in lacking})
+            self._late |= {task for _, task in lacking} - self._first
         self.outcome.rounds += bool(lacking)
         return lacking
 
     def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
-        """Who is still outside of a container, at a quick look, or else at a thorough one."""
+        """List what is still outside of a container, at a quick look, or else at a thorough one."""
         for thorough in (False, True):
-            tasks = [*movers(thorough), *entered.started(backend)]
+            found = [*movers(thorough), *entered.started(backend)]
+            tasks = [task for task in found if task not in self.skipped]
             lacking = list(self._lacking(backend, tasks, thorough))
             if lacking:
                 return lacking
         return []
 
     def _remember(self, backend: Backend, memory: Memory, entered: Entered, task: int) -> None:
+        """Record the origins of the live threads of a task, unless they are recorded."""
         if entered.knows(backend, task):
             return
         found = {}
-        for one in self._threads(backend, task):
+        for one in self._live_threads(backend, task):
             with contextlib.suppress(ProcessLookupError):
-                found[one] = Origin.of(backend, one)
+                if not entered.knows(backend, one.id):
+                    found[one.id] = entered.before_entry(one.id, Origin.of(backend, one.id))
         if found:
             memory.learn(entered, origins=found)
 
@@ -274,15 +368,18 @@ class Enter(Step):
         except ProcessLookupError:
             return []
 
+    def _live_threads(self, backend: Backend, task: int) -> Iterator[Task]:
+        """Yield those threads that move with a task and have not ended."""
+        known = [look(backend, task)] if self.thread else live_threads(backend, task)
+        return (one for one in known if one)
+
     def _write(self, backend: Backend, place: Place, entered: Entered, task: int) -> None:
-        self.at = place
+        self.at = (place, task)
         try:
-            if task in entered.origins and not entered.knows(backend, task):
-                raise ProcessLookupError(ESRCH, "", str(task))
             self._enter(backend, place, task)
             self.moved.add(task)
         except OSError as err:
-            if err.errno != ESRCH or lives(backend, task):
+            if err.errno != ESRCH or self._found(backend, task):
                 raise
             self.vanished = self.vanished or task == entered.leader
 
@@ -292,22 +389,24 @@ class Enter(Step):
         except FileNotFoundError:
             if self.thread or not exists(backend, place):
                 raise
-            # A kernel that knows of no processes here takes them thread by thread.
-            for one in backend.threads(task):
-                with contextlib.suppress(*[ProcessLookupError] * (one != task)):
-                    backend.write(place, "tasks", str(one))
+            # A kernel without cgroup.procs (before 3.0) takes a process thread by thread.
+            for one in live_threads(backend, task):
+                with contextlib.suppress(*[ProcessLookupError] * (one.id != task)):
+                    backend.write(place, "tasks", str(one.id))
 
     def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
-        """Who of these is outside of a container; `thorough`: be it with one thread."""
+        """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""
         inside = {place: tasks_in(backend, place) for place in self.places}
         for task in dict.fromkeys(tasks):
             threads = self._threads(backend, task) if thorough else [task]
             for place in self.places:
-                if any(one not in inside[place] and lives(backend, one) for one in threads):
+                left = any(one not in inside[place] and lives(backend, one) for one in threads)
+                if left and self._found(backend, task):
                     yield place, task
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.enter(backend, self.at or self.places[0], self.task, err, self.doing)
+        place, task = self.at or (self.places[0], self.task)
+        return explain.enter(backend, place, task, err, self.doing)
 
     def notes(self) -> list[str]:
         found = [f"task {self.task} ended while it was being moved"] if self.vanished else []

@@ -6,11 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from errno import EINVAL
 from functools import partial
+from os import strerror
 from shlex import quote
 
 from pcont import explain, subsys
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import PcontError
 from pcont.records import Outcome
 from pcont.site import entry_order
@@ -86,27 +88,40 @@ class Drained(Fact):
 class Drain(Step):
     """Move every task of a container, in the trees where it is inside, to another container.
 
-    Where the freezer is among the trees, they stand still meanwhile. Else whoever is left is
-    moved again and again, the youngest first, until nobody is: what a task starts is where the
-    task is, so that a tree which is empty once stays empty.
+    Where the freezer is among the trees, they are frozen during the move. Else the tasks that are
+    left are moved again and again, the youngest first, until none is left: what a task starts is
+    where the task is, so that a tree which is empty once stays empty. `movable`: leave the tasks
+    that the kernel does not move (`Task.fixed`), and count them; they are left in a root anyway.
     """
 
     routes: Sequence[Route]
     doing: str
     freeze: bool = True
+    movable: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     at: tuple[Place, int] | None = None
     moved: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)
     still: bool = False
 
     def tell(self, backend: Backend) -> list[str]:
         moves = [
             f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
             for route in self._ordered(backend)
-            for task in sorted(tasks_in(backend, route.source))
+            for task in reversed(self._movable(backend, route.source))
+            if self._may_go(backend, route.target, task)
         ]
+        self.outcome.skipped = len(self.skipped)
         freezer = self._freezer() if self.freeze else None
         return told_frozen(backend, freezer, moves) if freezer else moves
+
+    def _may_go(self, backend: Backend, target: Place, task: int) -> bool:
+        """Return True. Raises what the kernel would answer where it does not move the task."""
+        if (known := look(backend, task)) and known.fixed:
+            self.at = (target, task)
+            path = backend.show(target, "tasks")
+            raise self.refusal(backend, WriteRefused(EINVAL, strerror(EINVAL), path))
+        return True
 
     def _ordered(self, backend: Backend) -> list[Route]:
         return sorted(self.routes, key=lambda route: entry_order(backend, route.target))
@@ -125,13 +140,16 @@ class Drain(Step):
             memory.keep(drained)
             if not self.still:
                 stack.enter_context(ahead())
+            first = set().union(*(tasks_in(backend, route.source) for route in self.routes))
             for route in self.routes:
                 self._empty(backend, memory, drained, route)
         self.still = False
-        # Whom somebody has put there meanwhile.
+        # Others may have put tasks there during the move.
         for route in self.routes:
             self._empty(backend, memory, drained, route)
         self.outcome.moved = len(self.moved)
+        self.outcome.stragglers = len(self.moved - first)
+        self.outcome.skipped = len(self.skipped)
         self.outcome.seconds = time.monotonic() - began
 
     def _freezer(self) -> Place | None:
@@ -162,15 +180,16 @@ class Drain(Step):
                 memory.learn(drained, starts=starts(backend, left))
             arrived = set(backend.enter(route.target, self._asked(route, left)))
             self.moved |= arrived
-            self.outcome.stragglers += len(arrived) if number > 1 else 0
             self.outcome.rounds = max(self.outcome.rounds, number)
 
     def _movable(self, backend: Backend, source: Place) -> list[int]:
-        """Who is to move, the youngest first: of the others many have ended by their turn."""
+        """Return the tasks to move, the youngest first: many of those have ended by their turn."""
         tasks = sorted(tasks_in(backend, source), reverse=True)
-        if not source.is_root:
+        if not (source.is_root or self.movable):
             return tasks
-        return [one for one in tasks if (known := look(backend, one)) and not known.fixed]
+        found = [known for one in tasks if (known := look(backend, one))]
+        self.skipped |= {known.id for known in found if known.fixed}
+        return [known.id for known in found if not known.fixed]
 
     def _asked(self, route: Route, tasks: Iterable[int]) -> Iterator[int]:
         """The tasks, as long as what was read of them holds; it does while they stand still."""

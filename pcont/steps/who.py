@@ -1,9 +1,14 @@
-"""Who is in a container, who comes there, and whether an id is still that of whom it was."""
+"""List the tasks of a container, find live threads, and tell reused task ids apart by start time.
+
+The kernel shows a process by its first thread. That one may be a zombie while others live: daemons
+that end their main thread are like that. A zombie is in no container, and cannot be moved; the
+process is where its live threads are, and moves with them.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pcont.backend import Backend, Place, Task
 
@@ -11,7 +16,7 @@ PROCESSES = "cgroup.procs"  # not there before Linux 3.0
 
 
 def tasks_in(backend: Backend, place: Place) -> set[int]:
-    """The tasks in a container, none where it has gone."""
+    """Return the tasks in a container, none where the container does not exist."""
     try:
         return {int(task) for task in backend.read(place, "tasks").split()}
     except FileNotFoundError:
@@ -36,7 +41,7 @@ def _processes(backend: Backend, place: Place) -> set[int]:
 
 
 def look(backend: Backend, task: int) -> Task | None:
-    """What is known of a task that has not ended."""
+    """Return what /proc says of a task (thread); None if this thread has ended."""
     try:
         known = backend.task(task)
     except ProcessLookupError:
@@ -45,8 +50,30 @@ def look(backend: Backend, task: int) -> Task | None:
 
 
 def lives(backend: Backend, task: int) -> bool:
-    """Whether it has not ended."""
+    """Return whether a task (thread) has not ended."""
     return look(backend, task) is not None
+
+
+def live_threads(backend: Backend, task: int) -> Iterator[Task]:
+    """Yield the threads that have not ended, of the process that a task belongs to."""
+    with contextlib.suppress(ProcessLookupError):
+        for thread in backend.threads(task):
+            if known := look(backend, thread):
+                yield known
+
+
+def live_thread(backend: Backend, task: int) -> Task | None:
+    """Return the task, or another thread of its process if it has ended; None if all have ended."""
+    return look(backend, task) or next(live_threads(backend, task), None)
+
+
+def where_process_is(backend: Backend, task: int) -> dict[str, str]:
+    """Return the container in every tree, of the task or of a live thread of its process.
+
+    Raises ProcessLookupError where there is no such task. A process that has ended is in the roots.
+    """
+    thread = live_thread(backend, task)
+    return backend.membership(thread.id if thread else task)
 
 
 def since(backend: Backend, task: int) -> int | None:

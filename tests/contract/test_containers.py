@@ -117,7 +117,9 @@ def test_a_partial_container_is_shown_completed_and_removed(jobs: Jobs) -> None:
     pcont = jobs.pcont
     noted = pcont("create", f"cpuset:/{jobs.name}/part")
     assert noted.status == 0
-    assert f"{jobs.name}, which is partial now" in noted.err
+    lacking = [jobs.tree("cpuacct"), f"name={jobs.name}"]
+    assert f"{jobs.at('/part')} is partial now" in noted.err
+    assert all(tree in noted.err for tree in lacking)
     (top,) = json.loads(pcont.ok("tree", jobs.at("/"), "--json"))["result"]
     assert "cpuacct" in top["children"][0]["missing"]
     said = pcont.fails(3, "get", jobs.at("/part"))

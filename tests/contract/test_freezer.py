@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
 from pcont.steps import carry_out
 from pcont.steps.containers import Remove
-from tests.contract.conftest import Jobs, Top, eventually, only_kernel
+from tests.contract.conftest import Jobs, Pcont, Top, eventually, only_kernel
 
 
 def tell(top: Top, path: str, state: str) -> None:
@@ -135,6 +137,53 @@ def test_a_killed_task_ends_when_it_is_thawed(start: Callable[..., int], icebox:
     assert icebox.pcont.get(icebox.at(), "tasks") == str(pid)
     tell(icebox, "", "THAWED")
     assert eventually(lambda: icebox.pcont.get(icebox.at(), "tasks") == "")
+
+
+def test_the_hint_thaws_the_container_that_is_frozen(
+    start: Callable[..., int], icebox: Top
+) -> None:
+    """What is frozen by a container above it is thawed there."""
+    pcont, pid = icebox.pcont, start()
+    pcont.ok("create", "-p", icebox.at("/a/b"), icebox.at("/c"))
+    pcont.ok("attach", icebox.at("/a/b"), str(pid))
+    tell(icebox, "/a", "FROZEN")
+    attempts = [
+        (5, ["move", icebox.at("/a/b"), icebox.at("/c")]),
+        (5, ["rm", "--kill", icebox.at("/a/b")]),
+        (5, ["attach", "--tree", icebox.at("/a/b"), str(os.getppid())]),
+        (125, ["run", icebox.at("/a/b"), "--", "true"]),
+    ]
+    for status, words in attempts:
+        said = pcont.fails(status, *words)
+        assert f"{icebox.at('/a/b')} is frozen by {icebox.at('/a')}" in said
+        assert _hint(said) == f"pcont set {icebox.at('/a')} freezer.state=THAWED"
+    tell(icebox, "/a/b", "FROZEN")
+    pcont.ok(*_hint(pcont.fails(5, *attempts[0][1])).split(" && ")[0].split()[1:])
+    assert seen(icebox, "/a/b") == ["FROZEN 10"]
+    for command in _hint(pcont.fails(5, *attempts[0][1])).split(" && "):
+        pcont.ok(*command.split()[1:])
+    pcont.ok(*attempts[0][1])
+    pcont.ok(*attempts[1][1])
+    tell(icebox, "", "THAWED")
+
+
+def _hint(said: str) -> str:
+    (line,) = (line for line in said.splitlines() if line.startswith("  hint: "))
+    return line.removeprefix("  hint: ")
+
+
+def test_a_played_task_that_is_frozen_says_where(tmp_path: Path) -> None:
+    pcont = Pcont(("--backend", "model", "--state", f"{tmp_path}/model.json"))
+    pcont.ok("mount", "-o", "freezer")
+    pcont.ok("create", "-p", "freezer:/a/b c")
+    pid = pcont.ok("sim", "fork").strip()
+    pcont.ok("attach", "freezer:/a/b c", pid)
+    pcont.ok("set", "freezer:/a", "freezer.state=FROZEN")
+    said = pcont.fails(5, "sim", "fork", pid)
+    assert _hint(said) == "pcont set freezer:/a freezer.state=THAWED"
+    pcont.ok("set", "freezer:/a/b c", "freezer.state=FROZEN")
+    commands = _hint(pcont.fails(5, "sim", "fork", pid)).split(" && ")
+    assert commands[1] == "pcont set 'freezer:/a/b c' freezer.state=THAWED"
 
 
 def stands_still(pid: int) -> bool:

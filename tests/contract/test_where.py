@@ -62,8 +62,13 @@ def tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
 def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[..., int]) -> None:
     pcont, pid = tied.pcont, start()
     pcont.ok("attach", tied.at("/a"), str(pid))
+    rehearsed = pcont("attach", "-n", f"cpuset:/{tied.name}/b", str(pid))
+    assert f"task {pid} would be split in {tied.name}: " in rehearsed.err
     noted = pcont("attach", f"cpuset:/{tied.name}/b", str(pid))
     assert noted.status == 0
+    assert f"task {pid} is now split in {tied.name}: " in noted.err
+    assert f"/{tied.name}/b in cpuset" in noted.err
+    assert f"pcont attach {tied.at('/a')} {pid} brings it together there" in noted.err
     found = row(pcont, pid, tied.name)
     assert (found["container"], found["state"]) == (None, "split")
     said = pcont.fails(5, "clone", tied.name, "--pid", str(pid))
@@ -74,6 +79,67 @@ def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[
     assert "cpuset" in told.split("\t")[4]
     pcont.ok("attach", tied.at("/a"), str(pid))
     assert row(pcont, pid, tied.name)["container"] == "/a"
+
+
+def test_a_task_that_is_in_step_after_all_is_not_said_to_be_split(
+    tied: Jobs, start: Callable[..., int]
+) -> None:
+    """Tree by tree it goes where the others are: only what is split is reported."""
+    pcont, pid = tied.pcont, start()
+    pcont.ok("attach", tied.at("/a"), str(pid))
+    for command in ("attach", "set"):
+        there = [str(pid)] if command == "attach" else [f"cgroup.procs={pid}"]
+        for tree, said in (("cpuset", "split"), ("cpuacct", "split"), (f"name={tied.name}", "")):
+            path = "/b" if tree.startswith("name=") else f"/{tied.name}/b"
+            answer = pcont(command, f"{tree}:{path}", *there)
+            assert answer.status == 0
+            assert answer.err.count("split") == bool(said), answer.err
+            again = pcont(command, f"{tree}:{path}", *there)
+            assert (again.status, again.err) == (0, "")
+        pcont.ok("attach", tied.at("/a"), str(pid))
+
+
+def test_a_move_in_one_tree_reports_how_many_it_has_split(
+    tied: Jobs, start: Callable[..., int]
+) -> None:
+    pcont, pids = tied.pcont, [start(), start()]
+    pcont.ok("attach", tied.at("/a"), *map(str, pids))
+    a, b = (f"cpuset:/{tied.name}/{path}" for path in "ab")
+    moved = pcont("move", a, b)
+    assert f"2 tasks are now split in {tied.name}: {pids[0]}, {pids[1]} (pcont where" in moved.err
+    evicted = pcont("rm", "--evict", b)
+    assert "outside of" in evicted.err or "split in" in evicted.err
+    assert f"{tied.at('/b')} is partial now" in evicted.err
+    pcont.ok("create", "-i", tied.at("/b"))
+
+
+def test_what_leaves_another_tie_is_reported(
+    tied: Jobs, start: Callable[..., int], name: str
+) -> None:
+    """Two ties that share a tree: a task is in step in the one that it was attached to last."""
+    pcont, pid, other = tied.pcont, start(), f"{name}o"
+    words = ["-o", "cpuacct", "--at", f"/{other}", "--no-freezer"]
+    pcont.ok("mount", "--tie", "--name", other, *words)
+    try:
+        pcont.ok("create", f"{other}:/c")
+        pcont.ok("attach", tied.at("/a"), str(pid))
+        answer = pcont("attach", f"{other}:/c", str(pid))
+        assert f"task {pid} is now outside of {tied.name}: " in answer.err
+        answer = pcont("attach", tied.at("/a"), str(pid))
+        assert f"task {pid} is now outside of {other}: " in answer.err
+        answer = pcont("attach", tied.at("/b"), str(pid))
+        assert (answer.status, answer.err) == (0, "")  # it has left the other tie before
+    finally:
+        pcont.ok("rm", "-r", "--evict", f"{other}:/c")
+        pcont.ok("umount", other)
+
+
+def test_a_container_of_one_tree_is_partial_until_the_others_have_it(tied: Jobs) -> None:
+    places = [f"{tree}:/{tied.name}/x" for tree in ("cpuset", "cpuacct")]
+    notes = [tied.pcont("create", place).err for place in (*places, f"name={tied.name}:/x")]
+    assert [f"{tied.at('/x')} is partial now" in note for note in notes] == [True, True, False]
+    notes = [tied.pcont("rm", place).err for place in (f"name={tied.name}:/x", *places)]
+    assert ["is partial now" in note for note in notes] == [True, True, False]
 
 
 def test_a_task_that_was_placed_by_others_is_outside(tied: Jobs, start: Callable[..., int]) -> None:

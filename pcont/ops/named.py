@@ -1,0 +1,89 @@
+"""The tasks that a command names: look each one up, and refuse those that have ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from pcont.backend import ZOMBIE, Task
+from pcont.errors import NotFound, from_oserror
+from pcont.session import Session
+from pcont.steps.who import live_thread
+from pcont.taskids import TaskIds, as_text, shortened
+
+
+def alive(session: Session, task: int, thread: bool = False) -> Task:
+    """Return what is known of a task of which something lives.
+
+    Its process lives as long as one of its threads does; with `thread` the task itself has to.
+    Raises NotFound where there is no such task, where it is a zombie, or where it is ending.
+    """
+    backend = session.backend
+    try:
+        known = backend.task(task)
+    except ProcessLookupError as err:
+        raise from_oserror(err, f"find task {task}") from err
+    other = live_thread(backend, task) if known.gone else known
+    if other is None or (thread and known.gone):
+        raise ended(known, other)
+    return known
+
+
+def ended(known: Task, other: Task | None = None) -> NotFound:
+    """Return the refusal of a task that has ended; `other` is a live thread of its process."""
+    name = f"task {known.id} ({known.name})"
+    if known.state not in ZOMBIE:
+        return NotFound(
+            f"{name} is ending: it stays where it is until it has ended",
+            hint="it runs nothing any more, and starts nothing",
+        )
+    if other:
+        return NotFound(
+            f"{name} has ended: it is a zombie, but other threads of its process live",
+            hint=f"ls /proc/{known.pid}/task lists them; without --thread all of them are meant",
+        )
+    return NotFound(
+        f"{name} has ended: it is a zombie, and in no container any more",
+        hint=f"its parent {known.parent} has not waited for it yet",
+    )
+
+
+def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
+    """Return the tasks that are meant: one of each process, or with `thread` each of them.
+
+    An id that was given must be there. Of a list and of ranges those are taken that are there, and
+    a note says which are not; pcont itself is not meant. A range means processes, with `thread`
+    tasks. Raises NotFound where a given id is not there, or none at all.
+    """
+    given = [alive(session, task, thread) for task in ids.given]
+    listed = _those_there(session, ids.listed, thread)
+    found = {one.id if thread else one.pid: one for one in (*given, *listed.values())}
+    for one_range in ids.ranges:
+        there = _those_there(session, one_range, thread).values()
+        meant = {one.id: one for one in there if thread or one.id == one.pid}
+        found = {**meant, **found}
+        session.warn(_counted(one_range, len(meant), "task" if thread else "process"))
+    if not found:
+        raise NotFound(f"none of these is a task: {ids.text}", hint="pgrep -l PATTERN lists some")
+    if gone := [task for task in ids.listed if task not in listed and task != os.getpid()]:
+        session.warn(f"left out, as they have ended: {shortened(list(map(str, gone)))}")
+    return list(found.values())
+
+
+def _those_there(session: Session, ids: Iterable[int], thread: bool) -> dict[int, Task]:
+    """Return those of the ids that are live tasks, without pcont itself."""
+    found = {}
+    for task in ids:
+        try:
+            known = alive(session, task, thread)
+        except NotFound:
+            continue
+        if known.pid != os.getpid():
+            found[task] = known
+    return found
+
+
+def _counted(ids: range, count: int, what: str) -> str:
+    """Return the note on a range: how many of its ids are tasks that a command acts on."""
+    words = f"is a {what}" if count == 1 else f"are {what}{'es' if what == 'process' else 's'}"
+    return f"{count} of the {len(ids)} ids in {as_text(ids)} {words}"

@@ -1,0 +1,154 @@
+"""What a change in some trees does to the ties that have these trees: look, then warn."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pcont.hierarchy import Container, Hierarchy, Registry, present
+from pcont.ops.listing import locate
+from pcont.records import WhereRow
+from pcont.session import Session
+from pcont.steps.attach import Enter
+from pcont.steps.drain import Drain
+from pcont.steps.who import tasks_in, where_process_is
+from pcont.taskids import shortened
+
+Paths = Mapping[str, str]
+
+
+def note_partial(
+    session: Session, registry: Registry, container: Container, removed: bool = False
+) -> None:
+    """Warn for each tie in which a container is there now in some of the trees only.
+
+    It was made, or `removed`; in a dry run it would be.
+    """
+    for inside in _seen_in(registry, container):
+        there = set(present(session.backend, inside))
+        there = there - set(container.places) if removed else there | set(container.places)
+        lacking = [place.tree for place in inside.places if place not in there]
+        if there and lacking:
+            session.warn(
+                f"{container.name} is one tree of {inside.hierarchy.name}: {inside.name} is "
+                f"partial now, it is missing in {', '.join(lacking)}"
+            )
+
+
+def _seen_in(registry: Registry, container: Container) -> Iterator[Container]:
+    """Yield a container of a single tree as the ties have it of which this tree is a member."""
+    if container.hierarchy.tie or len(container.hierarchy.members) > 1:
+        return
+    (place,) = container.places
+    for tie in registry.ties:
+        for member in tie.members:
+            path = member.inside(place.path) if member.tree.id == place.tree else None
+            if path is not None:
+                yield tie.container(path)
+
+
+@dataclass
+class Moved:
+    """Tasks that a command has moved, or in a dry run would move, to a container.
+
+    `before`: where each task was, of those of which it is known; the others were in `origin`.
+    """
+
+    container: Container
+    tasks: Sequence[int]
+    origin: Paths
+    before: Mapping[int, Paths]
+
+    def was(self, task: int, now: Paths) -> Paths:
+        """Return where a task was, tree by tree."""
+        return self.before.get(task) or {**now, **self.origin}
+
+    @property
+    def target(self) -> dict[str, str]:
+        """Where the tasks are afterwards, in the trees in which they are moved."""
+        return {place.tree: place.path for place in self.container.places}
+
+
+def entered(session: Session, container: Container, steps: Iterable[Enter]) -> Moved:
+    """Return what steps have attached to a container; in a dry run, the tasks that they name."""
+    steps = list(steps)
+    tasks = [task for step in steps for task in sorted(step.moved)]
+    before: dict[int, Paths] = {
+        task: origin.paths for step in steps for task, origin in step.origins.items()
+    }
+    for step in steps if session.dry_run else ():
+        with contextlib.suppress(ProcessLookupError):
+            before[step.task] = where_process_is(session.backend, step.task)
+            tasks.append(step.task)
+    origin = next(iter(before.values()), {})
+    return Moved(container, tasks, origin, before)
+
+
+def left(session: Session, container: Container, step: Drain) -> Moved:
+    """Return what a step has moved to a container; in a dry run, the tasks that are there now."""
+    sources = [route.source for route in step.routes]
+    tasks = set(step.moved)
+    for source in sources if session.dry_run else ():
+        tasks |= tasks_in(session.backend, source)
+    return Moved(container, sorted(tasks), {place.tree: place.path for place in sources}, {})
+
+
+def note_split(session: Session, registry: Registry, moved: Moved) -> None:
+    """Warn for each other tie of which a move has left tasks split, or outside of it.
+
+    Only ties that have one of the trees in which the tasks were moved are looked at. The tasks are
+    looked up in /proc after the move; a dry run computes where they would be.
+    """
+    trees = set(moved.target)
+    for tie in registry.ties:
+        shared = trees & {member.tree.id for member in tie.members}
+        if shared and tie.name != moved.container.hierarchy.name:
+            tasks = dict.fromkeys(moved.tasks)
+            found = {task: row for task in tasks if (row := _apart(session, tie, moved, task))}
+            if found:
+                session.warn(_told(tie, found, session.dry_run))
+
+
+def _apart(session: Session, tie: Hierarchy, moved: Moved, task: int) -> WhereRow | None:
+    """Return where a task is in a tie, if the move has taken it apart there."""
+    try:
+        now = where_process_is(session.backend, task)
+    except ProcessLookupError:
+        return None
+    was = moved.was(task, now)
+    if session.dry_run:
+        now = {**was, **moved.target}
+    row = locate(session.backend, tie, now)
+    return row if row.state != "in" and _concerns(tie, was, now) else None
+
+
+def _concerns(tie: Hierarchy, was: Paths, now: Paths) -> bool:
+    """Return whether a task has moved in a tree of a tie, out of the tie or into it."""
+    for member in tie.members:
+        ends = [paths[member.tree.id] for paths in (was, now) if member.tree.id in paths]
+        if len(set(ends)) > 1 and any(member.inside(path) is not None for path in ends):
+            return True
+    return False
+
+
+def _told(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) -> str:
+    """Return the note on tasks that are split in a tie, or outside of it."""
+    task, row = next(iter(found.items()))
+    state = f"{'split in' if row.state == 'split' else 'outside of'} {tie.name}"
+    if len(found) == 1:
+        paths = ", ".join(f"{path} in {tree}" for tree, path in row.paths.items())
+        verb = "would be" if dry_run else "is now"
+        return f"task {task} {verb} {state}: {paths}{_cure(tie, row, task)}"
+    verb = "would be" if dry_run else "are now"
+    some = shortened(list(map(str, found)))
+    return f"{len(found)} tasks {verb} {state}: {some} (pcont where {task})"
+
+
+def _cure(tie: Hierarchy, row: WhereRow, task: int) -> str:
+    """Return the command that brings a task together where the home of the tie has it."""
+    home = tie.members[0]
+    path = home.inside(row.paths[home.tree.id]) if row.state == "split" else None
+    if path is None:
+        return ""
+    return f"; pcont attach {tie.container(path).word} {task} brings it together there"

@@ -1,0 +1,83 @@
+"""Read the ids of tasks that a command is given: words, ranges and lists on standard input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+STDIN = "-"
+WIDEST = 100_000  # ids of a range: each of them is looked up
+_SEPARATOR = re.compile(r"[\s,]+")
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+
+
+@dataclass(frozen=True)
+class TaskIds:
+    """The ids that a command is given.
+
+    `given`: one by one; each must be a task. `listed`: on standard input, where a task may have
+    ended since it was listed. `ranges`: which tasks these are is looked up.
+    """
+
+    given: tuple[int, ...] = ()
+    listed: tuple[int, ...] = ()
+    ranges: tuple[range, ...] = ()
+
+    @classmethod
+    def of(cls, ids: Sequence[int] | TaskIds) -> TaskIds:
+        """Return ids that were given one by one, or what has been read already."""
+        return ids if isinstance(ids, TaskIds) else cls(tuple(ids))
+
+    @property
+    def text(self) -> str:
+        """The ids as a message shows them."""
+        words = [*map(str, (*self.given, *self.listed)), *map(as_text, self.ranges)]
+        return shortened(words) or "standard input is empty"
+
+
+def as_text(ids: range) -> str:
+    """Return a range as it was written."""
+    return f"{ids.start}-{ids.stop - 1}"
+
+
+def shortened(words: Sequence[str], most: int = 8) -> str:
+    """Return the first words with commas between them."""
+    return ", ".join(words[:most]) + (", …" if len(words) > most else "")
+
+
+def read(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
+    """Return the ids in words; `-` stands for those on standard input, which is read once.
+
+    A word is an id, a range FIRST-LAST, or several of these with blanks or commas between. Raises
+    ValueError, with a message, for any other text.
+    """
+    given: list[int | range] = []
+    listed: list[int | range] = []
+    for word in dict.fromkeys(words):
+        if word == STDIN:
+            listed += map(_one, filter(None, _SEPARATOR.split(stdin())))
+        else:
+            given += map(_one, _SEPARATOR.split(word.strip() or word))
+    return TaskIds(
+        given=tuple(one for one in given if isinstance(one, int)),
+        listed=tuple(one for one in listed if isinstance(one, int)),
+        ranges=tuple(one for one in (*given, *listed) if isinstance(one, range)),
+    )
+
+
+def _one(word: str) -> int | range:
+    """Return the id or the range in a word."""
+    if found := _RANGE.fullmatch(word):
+        first, last = _number(found[1]), _number(found[2])
+        if not first <= last < first + WIDEST:
+            what = "ends before it begins" if last < first else f"has more than {WIDEST} ids"
+            raise ValueError(f"the range {word} {what}")
+        return range(first, last + 1)
+    return _number(word)
+
+
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdecimal() and 0 < int(word[:11]) < 1 << 31):
+        raise ValueError(f"{word!r} is not the id of a task")
+    return int(word)
