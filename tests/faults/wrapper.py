@@ -68,18 +68,8 @@ LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
-    *(
-        "stray",
-        "relied_on",
-        "owners",
-        "show",
-        "task",
-        "membership",
-        "threads",
-        "affinity",
-        "family",
-        "thawing",
-    ),
+    *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
+    *("affinity", "family", "thawing"),
     *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}
