@@ -385,12 +385,13 @@ def recover(app: App, dry_run: bool) -> int:
 @changing
 @pass_app
 def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
-    """Remove what auto_delete has missed.
+    """Remove what auto_delete has missed, and attributes that a user may have forged.
 
-    Every empty container with auto_delete=1 goes, also one that nobody has entered yet; the
-    release agent is told first. In all hierarchies that pcont has mounted, or in those named.
-    The kernel is made to tell pcont again, where somebody has changed that, or pcont has moved.
-    Where memset is bound and cpuset is not, containers get back the CPUs of their parents.
+    Removes every empty container with auto_delete=1, also one that no task has entered yet, and
+    runs the release agent before. Looks in all hierarchies that pcont has mounted, or in those that
+    are named. Sets pcont's release agent again if others have changed it, or pcont has moved.
+    Where memset is bound and cpuset is not, gives containers the CPUs of their parents again.
+    Removes attributes named security.pcont.*, which pcont does not believe (doctor lists them).
     """
     from pcont import records, render
     from pcont.ops import collecting

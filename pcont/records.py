@@ -205,9 +205,11 @@ class Collected:
     """What gc did."""
 
     done: Annotated[
-        str, "a container was removed, or a setting was restored", ("removed", "restored")
+        str,
+        "a container or an attribute was removed, or a setting was restored",
+        ("removed", "restored"),
     ]
-    what: Annotated[str, "the container as HIERARCHY:/path, or the write"]
+    what: Annotated[str, "the container as HIERARCHY:/path, the attribute, or the write"]
 
 
 @dataclass(frozen=True)

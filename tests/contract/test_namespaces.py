@@ -243,12 +243,13 @@ def test_the_rules_hold_inside_too(cells: Cells) -> None:
 
 @pytest.mark.host
 @only_kernel
-def test_a_tie_is_one_inside_too(tied: Cells) -> None:
+@pytest.mark.parametrize("kinds", [SEVERAL, ALL])
+def test_a_tie_is_one_inside_too(tied: Cells, kinds: str) -> None:
     """Its members are seen from the clone's containers on, and a clone in there is in all."""
     inner = own(tied.pcont, "clone", tied.name, "--", *own(tied.pcont, "where", "--json", "1"))
     asks = " ".join(own(tied.pcont, "hierarchies", "--json"))
     script = f"{asks}; grep -E ':(name={tied.name}|pids):' /proc/self/cgroup; {' '.join(inner)}"
-    outer = own(tied.pcont, "clone", tied.name, "--ns", SEVERAL, "--", "sh", "-c", script)
+    outer = own(tied.pcont, "clone", tied.name, "--ns", kinds, "--", "sh", "-c", script)
     result = tied.pcont("run", "--create", tied.at("/x"), "--", *outer)
     assert result.status == 0, result.err
     listed, *paths, where = result.out.splitlines()
