@@ -1,9 +1,10 @@
-"""System calls that Python's os module lacks: mounts, namespaces, and who adopts orphans."""
+"""System calls that Python's os module lacks: mounts, namespaces, orphans, signal descriptors."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 
 # sys/mount.h
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
@@ -55,3 +56,14 @@ def adopt_orphans(wanted: bool) -> None:
     """Make that so, or not so."""
     arguments = (ctypes.c_ulong(word) for word in (wanted, 0, 0, 0))
     _checked(_libc().prctl(_PR_SET_CHILD_SUBREAPER, *arguments), "prctl")
+
+
+def signalfd(numbers: Iterable[int]) -> int:
+    """signalfd(2): a descriptor that reads blocked signals, without waiting for one."""
+    word = 8 * ctypes.sizeof(ctypes.c_ulong)
+    mask = (ctypes.c_ulong * (1024 // word))()  # sigset_t of glibc and musl: 128 bytes
+    for number in numbers:
+        mask[(number - 1) // word] |= 1 << (number - 1) % word
+    descriptor: int = _libc().signalfd(-1, ctypes.byref(mask), os.O_CLOEXEC | os.O_NONBLOCK)
+    _checked(min(descriptor, 0), "signalfd")
+    return descriptor

@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bpf.meter",),
     ("procfs",),
     ("proc", "tasks"),
+    ("jobcontrol",),
     ("family", "process", "namespaces"),
     ("stage",),
     ("hierarchy", "backend_cgroupfs", "model_tree"),

@@ -14,8 +14,9 @@ import pytest
 
 from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
+from pcont.jobcontrol import FORWARDED
 from pcont.proc import Proc
-from pcont.process import FORWARDED, Child, find_program, refused
+from pcont.process import Child, find_program, refused
 from tests.waiting import eventually
 
 
@@ -177,8 +178,9 @@ def test_signals_that_python_ignores_are_not_ignored_in_the_command() -> None:
 # it waits is lost on it. The command answers a signal with 9, and none with 5.
 WAITING = """
 import signal, sys
+from pcont.jobcontrol import FORWARDED
 from pcont.proc import Proc
-from pcont.process import FORWARDED, Child
+from pcont.process import Child
 for number in FORWARDED:
     signal.signal(number, lambda number, frame: None)
 mine = [signal.getsignal(number) for number in FORWARDED]
