@@ -1,11 +1,13 @@
 """What a backend is: the few things that a kernel with cgroups offers, text in and out.
 
 Every verb raises OSError with errno and filename, on the kernel and on the model alike: that is
-what makes the two comparable. PcontError is for what makes a backend as a whole unusable.
+what makes the two comparable. It is Unseen for a container that no mount shows. PcontError is for
+what makes a backend as a whole unusable.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Protocol
 
-from pcont.errors import BadValue
+from pcont.errors import BadValue, Unseen
 from pcont.lock import Waiting as Waiting
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
@@ -433,6 +435,9 @@ class Releases(Protocol):
     def programs(self) -> dict[str, bool]:
         """The hierarchies that have or had one, and whether it would still work."""
 
+    def keeper(self, tree: str) -> str:
+        """The directory of another pcont that sees to a hierarchy and still exists; else empty."""
+
     def forget(self, tree: str) -> None:
         """The hierarchy is no more: nothing is left of the program, and of what it has told."""
 
@@ -660,12 +665,25 @@ def processes_inside(pid: int, name: str, what: str, others: int) -> tuple[str, 
 
 
 def exists(backend: Backend, place: Place) -> bool:
-    """Whether the container is there in its tree."""
+    """Whether the container is there in its tree; Unseen where no mount could show it."""
     try:
         backend.children(place)
+    except Unseen:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+@contextlib.contextmanager
+def vanishing() -> Iterator[None]:
+    """A container may be removed during the block; one that no mount shows raises Unseen."""
+    try:
+        yield
+    except Unseen:
+        raise
+    except FileNotFoundError:
+        pass
 
 
 BACKENDS = {

@@ -35,7 +35,7 @@ from pcont.backend import (
     mounts_inside,
     processes_inside,
 )
-from pcont.errors import Unsupported
+from pcont.errors import Unseen, Unsupported
 from pcont.family import Family
 from pcont.lock import Waiting
 from pcont.proc import Proc, machine, on_top, read_text
@@ -429,9 +429,12 @@ class Cgroupfs:
 
     def _without_mark(self, tree: str, path: str) -> str:
         """The kernel marks the path of a container that was removed; a name may end like that."""
-        if path.endswith(GONE) and not exists(self, Place(tree, path)):
-            return path.removesuffix(GONE)
-        return path
+        if not path.endswith(GONE):
+            return path
+        with contextlib.suppress(Unseen):
+            if exists(self, Place(tree, path)):
+                return path
+        return path.removesuffix(GONE)
 
     # Reaching them
 
@@ -448,7 +451,7 @@ class Cgroupfs:
             seen = below(place.path, mount.root)
             if seen is not None:
                 return mount.point.rstrip("/") + (seen if seen != "/" else ""), mount
-        raise FileNotFoundError(errno.ENOENT, "the hierarchy is not mounted", tree.id)
+        raise Unseen(f"{tree.id}:{place.path}")
 
     def _tree(self, id: str) -> Tree:
         if self._trees is None or id not in self._trees:
@@ -473,6 +476,13 @@ class Cgroupfs:
         try:
             return self.proc.text("cgroups")
         except FileNotFoundError as err:
+            if not os.path.exists(f"{self.proc.root}/self"):
+                raise Unsupported(
+                    f"proc is not mounted at {self.proc.root}: what there is cannot be read",
+                    path=f"{self.proc.root}/cgroups",
+                    errno=errno.ENOENT,
+                    hint=f"mount -t proc proc {self.proc.root}",
+                ) from err
             raise Unsupported(
                 "this kernel has no cgroups",
                 path=f"{self.proc.root}/cgroups",

@@ -60,6 +60,7 @@ from pcont.backend import (
     mounts_inside,
 )
 from pcont.dialects import V1, Dialect, Slot
+from pcont.errors import Unseen
 from pcont.lock import Waiting
 from pcont.model_files import OpenFiles
 from pcont.model_tree import Known, ModelTree, Node, admits, carry
@@ -110,6 +111,9 @@ class ModelReleases:
 
     def programs(self) -> dict[str, bool]:
         return {}
+
+    def keeper(self, tree: str) -> str:
+        return ""
 
     def forget(self, tree: str) -> None:
         """Nothing outlives a hierarchy here."""
@@ -400,6 +404,8 @@ class Model:
         for tree in self.active:
             if tree.id == id and self._uncovered(tree):
                 return tree
+            if tree.id == id:
+                raise Unseen(id)
         _refuse(ENOENT, id)
 
     def node(self, place: Place) -> Node:

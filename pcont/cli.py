@@ -388,8 +388,9 @@ def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
     """Remove what auto_delete has missed, and attributes that a user may have forged.
 
     Removes every empty container with auto_delete=1, also one that no task has entered yet, and
-    runs the release agent before. Looks in all hierarchies that pcont has mounted, or in those that
-    are named. Sets pcont's release agent again if others have changed it, or pcont has moved.
+    runs the release agent before. Without HIERARCHY, looks at the hierarchies that this pcont
+    mounted and looks after, and acts where there is something to collect; a note names the others.
+    Sets pcont's release agent again if others have changed it, or pcont has moved.
     Where memset is bound and cpuset is not, gives containers the CPUs of their parents again.
     Removes attributes named security.pcont.*, which pcont does not believe (doctor lists them).
     """

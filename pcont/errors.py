@@ -140,6 +140,17 @@ BY_WRITTEN: dict[int, type[PcontError]] = {
 MAY_NOT = "you may not write here: use sudo, or rehearse with --backend model"
 
 
+class Unseen(FileNotFoundError):
+    """A hierarchy is active, and no mount shows this container: whether it exists is not known.
+
+    Other than a plain FileNotFoundError, it must not be taken for a container that does not exist.
+    """
+
+    def __init__(self, where: str) -> None:
+        what = "its hierarchy is active, but no mount shows it"
+        super().__init__(_errno.ENOENT, what, where)
+
+
 def from_oserror(
     err: OSError,
     doing: str,
@@ -152,6 +163,7 @@ def from_oserror(
     `reason` stands in place of the errno's general words, where the rule is known.
     """
     number = err.errno or 0
+    reason = str(err.strerror) if isinstance(err, Unseen) else reason
     kind = kinds.get(number, PcontError)
     name = _errno.errorcode.get(number, str(number))
     if not hint and kind is Denied:

@@ -210,7 +210,11 @@ def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place
 
 
 def present(backend: Backend, container: Container) -> list[Place]:
-    """The places of the container that are there: all, none, or some where it is partial."""
+    """The places of the container that are there: all, none, or some where it is partial.
+
+    NotFound where a tree is active but not mounted: what is in it cannot be seen.
+    """
+    check_seen(backend, container.hierarchy, gone=False)
     return [place for place in container.places if exists(backend, place)]
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from shlex import quote
+from shlex import quote, split
 
 from pcont import trust
 from pcont.errors import Busy, Denied
@@ -61,6 +61,17 @@ class Released:
             names = [name for name in sorted(os.listdir(PROGRAMS)) if not name.endswith(MADE)]
             return {tree: self._works(tree) for tree in names}
         return {}
+
+    def keeper(self, tree: str) -> str:
+        # Read only to be compared: nothing of it is run.
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(self.program(tree), encoding="utf-8", errors="surrogateescape") as stream:
+                words = split(stream.read(), comments=True)
+            python, package = words[words.index("-I") - 1], words[-2]
+            known = os.path.join(package, "pcont", "agent.py")
+            if package != _package() and os.path.exists(python) and os.path.exists(known):
+                return package
+        return ""
 
     def follow(self, tree: str, agent: str) -> None:
         """The release agent of a hierarchy is to be that: the program comes, or goes."""

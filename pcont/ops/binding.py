@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pcont import keys, subsys
-from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join
+from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join, vanishing
 from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
-from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, reachable
+from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, check_seen, reachable
 from pcont.ops import halves
 from pcont.ops.containers import Planner
 from pcont.ops.tying import lineage
@@ -180,6 +180,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
             f"{one.name} has no home, where pcont could remember what is bound to it",
             hint="mount hierarchies with --name NAME, or --tie",
         )
+    check_seen(registry.backend, one, gone=False)
     return one
 
 
@@ -321,7 +322,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
     for member in going:
         for path in _below(backend, Place(one.members[0].tree.id)):
             place = member.place(path)
-            with suppress(FileNotFoundError):
+            with vanishing():
                 for file, writable in backend.files(place).items():
                     if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
                         yield from _set(backend, one, place, path, file)

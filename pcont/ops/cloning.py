@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pcont import guard
 from pcont.backend import NAMESPACES, Apart, IdRange
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
-from pcont.hierarchy import Container, Hierarchy, as_seen_from
+from pcont.hierarchy import Container, Hierarchy, as_seen_from, check_seen
 from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
@@ -100,6 +100,7 @@ def _clone_process(session: Session, selector: str, pid: int) -> str:
 
 def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Container:
     """The child that a clone makes, below the container that a task is in."""
+    check_seen(session.backend, hierarchy)
     found = locate(session.backend, hierarchy, where_process_is(session.backend, task))
     if found.container is None:
         paths = ", ".join(f"{path} in {tree}" for tree, path in found.paths.items())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 
 from pcont import release
-from pcont.backend import Backend, Place, Tree, exists
-from pcont.errors import Denied, PcontError
+from pcont.backend import Backend, Place, Tree, exists, vanishing
+from pcont.errors import Denied, NotFound, PcontError
 from pcont.hierarchy import Hierarchy, Registry, check_seen
 from pcont.ops import halves, trusted
 from pcont.records import Collected
@@ -19,16 +18,17 @@ from pcont.steps.settings import Write
 
 
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
-    """Make good what was missed, in all hierarchies of pcont's or in those that are named.
+    """Collect what was missed, in the hierarchies named, or in all of this pcont's that have any.
 
-    Every empty container with auto_delete goes, with those above it that become empty so; the
-    user's agent is told before. What was told and not seen to is seen to, and where the kernel
-    would not tell pcont any more, it will. CPUs that are to follow the parent's do so again.
-    Raises Denied for a hierarchy that others mounted.
+    pcont removes every empty container with auto_delete, with those above it that become empty so,
+    and runs the user's release agent before. It works off the reports of empty containers, makes
+    the kernel report to it again where that was changed, and gives containers the CPUs that follow
+    their parents'. Raises Denied for a hierarchy that others mounted, NotFound for one that cannot
+    be seen as a whole.
     """
     backend = session.backend
     with session.turn() as registry:
-        chosen = _chosen(registry, selectors)
+        chosen = _chosen(session, registry, selectors)
         steps = [step for one in chosen for step in repairs(backend, one.members[0].tree.id)]
         told = [line for step in steps for line in step.tell(backend)]
         session.carry_out(steps)
@@ -57,9 +57,19 @@ def _trees(registry: Registry, chosen: Sequence[Hierarchy]) -> list[Tree]:
     return list({member.tree.id: member.tree for one in chosen for member in one.members}.values())
 
 
-def _chosen(registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
+def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
+    """The hierarchies that were named, or without names those with something to collect.
+
+    A note names each of these that is left alone: it cannot be seen as a whole, or another pcont
+    looks after it.
+    """
     if not selectors:
-        return [one for one in registry.hierarchies if one.mounted and _is_ours(one)]
+        mounted = [one for one in registry.hierarchies if one.members[0].tree.mounted]
+        ours = [one for one in mounted if _is_ours(one) and _has_something(session.backend, one)]
+        left = {one.name: why for one in ours if (why := _why_not(session.backend, one))}
+        for name, why in left.items():
+            session.warn(f"{name} is left alone: {why}")
+        return [one for one in ours if one.name not in left]
     found = [registry.find(selector) for selector in selectors]
     for one in found:
         check_seen(registry.backend, one)
@@ -71,6 +81,24 @@ def _chosen(registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
     return list(dict.fromkeys(found))
 
 
+def _has_something(backend: Backend, one: Hierarchy) -> bool:
+    """Whether a hierarchy has containers with auto_delete, reports of empty ones, or lost CPUs."""
+    home = one.members[0].tree.id
+    if home in backend.releases.told() or any(goes for _, goes in flags(backend, Place(home))):
+        return True
+    return one.mounted and any(True for _ in halves.narrowed(backend, one))
+
+
+def _why_not(backend: Backend, one: Hierarchy) -> str:
+    """Why nothing is collected in a hierarchy that was not named, and what to do; else empty."""
+    try:
+        check_seen(backend, one)
+    except NotFound as err:
+        return f"{err}; {err.hint}"
+    other = backend.releases.keeper(one.members[0].tree.id)
+    return f"the pcont in {other} collects there; pcont gc {one.name} takes over" * bool(other)
+
+
 def _is_ours(one: Hierarchy) -> bool:
     return release.is_ours(one.members[0].tree) and bool(one.tie or len(one.members) == 1)
 
@@ -80,7 +108,7 @@ def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
     found: list[str] = []
     for home, goes in flags(backend, Place(one.members[0].tree.id)):
         # Somebody else may be quicker.
-        with contextlib.suppress(FileNotFoundError):
+        with vanishing():
             container = one.container(home.path)
             there = [place for place in container.places if exists(backend, place)]
             names = {name for place in there for name in backend.children(place)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pcont.errors import Unsupported
-from pcont.hierarchy import Hierarchy, Registry, how_to_mount
+from pcont.errors import NotFound, Unseen, Unsupported
+from pcont.hierarchy import Hierarchy, Registry, check_seen, how_to_mount
 from pcont.ops import recovering, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
@@ -99,11 +99,16 @@ def _programs(session: Session) -> Iterator[Finding]:
 
 
 def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
-    missing = [member.tree.id for member in one.members if not member.tree.mounted]
-    if missing:
-        yield Finding("problem", one.name, f"not mounted: {', '.join(missing)}", "mount them again")
+    try:
+        check_seen(session.backend, one)
+        (top,) = tree(session, f"{one.name}:/")
+    except NotFound as err:
+        yield Finding("problem", one.name, err.what, err.hint)
         return
-    (top,) = tree(session, f"{one.name}:/")
+    except Unseen as err:
+        what = f"{err.filename}: {err.strerror}"
+        yield Finding("problem", one.name, what, f"pcont mount --name {one.name} MOUNTPOINT")
+        return
     partial = list(_partial(top))
     if partial:
         named = ", ".join(partial[:5]) + (", …" if len(partial) > 5 else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from pcont.backend import Backend, Place, below
+from pcont.backend import Backend, Place, below, vanishing
 from pcont.errors import Busy
 from pcont.hierarchy import Container, Hierarchy, Registry
 from pcont.site import LiveSite, kept_roots
@@ -98,7 +98,7 @@ def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
         cpus: dict[Place, str] = {}
         for place in (*(at for at in made if at.tree == root.tree), *_below(backend, root)):
             # Somebody may remove a container meanwhile.
-            with contextlib.suppress(FileNotFoundError):
+            with vanishing():
                 above = cpus.get(place.parent) or backend.read(place.parent, cpuset.CPUS)
                 cpus[place] = above
                 if above.strip() and backend.read(place, cpuset.CPUS) != above:
@@ -110,7 +110,7 @@ def _below(backend: Backend, root: Place) -> Iterator[Place]:
     waiting = [LiveSite(backend, root, root, MEMSET)]
     while waiting:
         site = waiting.pop()
-        with contextlib.suppress(FileNotFoundError):
+        with vanishing():
             children = [child for child in site.children() if isinstance(child, LiveSite)]
             yield from (child.place for child in children)
             waiting += children

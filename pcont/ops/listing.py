@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pcont import signals, subsys, tasks
-from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists
-from pcont.errors import NotFound, Unsupported, from_oserror
+from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists, vanishing
+from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
 from pcont.hierarchy import (
     Container,
     Hierarchy,
@@ -107,6 +107,8 @@ def count_containers(backend: Backend, top: Place) -> int | None:
         count += 1
         try:
             waiting += [place.child(name) for name in backend.children(place)]
+        except Unseen:
+            return None
         except FileNotFoundError:
             count -= 1  # gone meanwhile
         except OSError:
@@ -125,7 +127,19 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
         at_least_partial(session.backend, tops[0])
     else:
         tops = [one.container("/") for one in _interesting(registry)]
-    return [replace(_node(session.backend, top), name=top.canonical) for top in tops]
+    return [node for top in tops for node in _nodes(session, top, named=bool(place))]
+
+
+def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]:
+    """A container with those below; where it was not named and cannot be seen, a note says so."""
+    try:
+        return [replace(_node(session.backend, top), name=top.canonical)]
+    except (NotFound, Unseen) as err:
+        if named:
+            raise
+        hint = f"; {err.hint}" if isinstance(err, NotFound) else ""
+        session.warn(f"{err}{hint}")
+        return []
 
 
 def beancounters(session: Session, place: str = "") -> list[BeanRow]:
@@ -143,7 +157,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     rows, waiting = [], [member.place(top.path)]
     while waiting:
         one = waiting.pop()
-        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+        with vanishing():  # it went meanwhile
             waiting += [one.child(name) for name in reversed(backend.children(one))]
             if not one.is_root:
                 found = backend.meter.values(one, numfiles.NAME)
@@ -192,7 +206,7 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
     names: set[str] = set()
     inside: set[str] = set()
     # A container may go while it is looked at.
-    with contextlib.suppress(FileNotFoundError):
+    with vanishing():
         for place in there:
             names.update(backend.children(place))
         for place in with_evidence(container, there):
@@ -294,6 +308,14 @@ def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> st
         if path is None:
             return "outside"
         container = one.container(path)
-        if not all(exists(backend, place) for place in container.places):
+        if not all(_may_exist(backend, place) for place in container.places):
             return "outside"
     return "split"
+
+
+def _may_exist(backend: Backend, place: Place) -> bool:
+    """Whether a container exists, or cannot be seen."""
+    try:
+        return exists(backend, place)
+    except Unseen:
+        return True

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pcont import subsys
 from pcont.backend import Backend, Mount, Place, Tree, below, exists
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
-from pcont.hierarchy import Hierarchy, Member, Registry, brings_back
+from pcont.hierarchy import Hierarchy, Member, Registry, brings_back, check_seen
 from pcont.kept import following
 from pcont.ops.listing import count_containers
 from pcont.session import Session
@@ -45,6 +45,8 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         count = count_containers(session.backend, Place(tree.id))
         children = count != 1
         gone = last and not children
+        if gone:
+            check_seen(session.backend, one, gone=False)
         steps = stop_steps(session.backend, one, one.controllers, empty=True) if gone else []
         steps += _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)

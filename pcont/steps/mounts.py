@@ -22,6 +22,7 @@ from pcont.steps.memory import Action, Fact, Memory
 # it again, when the moment has passed, heals that.
 FIRST_PAUSE = 0.005
 PATIENCE = 10.0
+PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 
 @dataclass
@@ -241,22 +242,39 @@ def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
         time.sleep(FIRST_PAUSE)
 
 
+def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> Busy:
+    """Another mount namespace has the hierarchy mounted, too; the first process there is named."""
+    pid, where = copies[0]
+    more = f", and {len(copies) - 1} more mount namespaces have it" if len(copies) > 1 else ""
+    return Busy(
+        f"the kernel does not release {request.options} (EBUSY): it is mounted at {where} in the "
+        f"mount namespace of process {pid}{more}",
+        path=point,
+        errno=EBUSY,
+        hint=f"nsenter --mount --target {pid} umount {quote(where)}",
+    )
+
+
 def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) -> None:
     """Wait until an unmounted hierarchy has left /proc/self/cgroup, and help it to.
 
     Raises Busy where the kernel holds on to it: memory may, until the last page is freed, and any
     controller until a zombie that was in a container of it is waited for.
     """
-    pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
-    while find(backend, request):
-        if time.monotonic() > limit:
+    pause, began = FIRST_PAUSE, time.monotonic()
+    while tree := find(backend, request):
+        waited = time.monotonic() - began
+        if waited > PATIENCE_WITH_COPIES and (copies := backend.copies(tree.id)):
+            raise _copied(request, point, copies)
+        if waited > PATIENCE:
             raise Busy(
-                f"the kernel does not let go of {request.options} (EBUSY): removed containers "
-                "linger in it, or it is mounted in another mount namespace",
+                f"the kernel does not release {request.options} (EBUSY): removed containers linger "
+                "in it, or a mount namespace without processes has it mounted",
                 path=point,
                 errno=EBUSY,
                 hint="try again later: memory lingers until its last page is freed, others until "
-                "no zombie is left that was in there (ps -eo pid,ppid,stat)",
+                "no zombie is left that was in there (ps -eo pid,ppid,stat); pcont pins shows "
+                "the namespaces that pcont keeps",
             )
         signals.check()
         time.sleep(pause)

@@ -6,7 +6,6 @@ pcont's commands, that the user is told once by the lock of the queue.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,8 +14,8 @@ from shlex import quote
 from typing import Protocol
 
 from pcont import explain, release
-from pcont.backend import Backend, Place, exists
-from pcont.errors import BadValue, Busy, PcontError
+from pcont.backend import Backend, Place, exists, vanishing
+from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy import Container, Registry, present
 from pcont.steps import Done, Step
 from pcont.steps.containers import Mark, removals
@@ -82,6 +81,8 @@ def _is_seen_to(worker: Worker, tree: str, path: str) -> bool:
     """Whether nothing is left to be done about a container: it has gone, or is in use again."""
     try:
         return _see_to(worker, tree, path)
+    except Unseen:
+        return False
     except FileNotFoundError:
         return True  # somebody else was quicker
 
@@ -173,7 +174,7 @@ def repairs(backend: Backend, tree: str) -> Iterator[Step]:
     if not planned.follows and backend.releases.programs().get(tree) is False:
         yield Arm(Place(tree), release.AGENT, backend.releases.program(tree), doing)
     for place in flagged:
-        with contextlib.suppress(FileNotFoundError):
+        with vanishing():
             if backend.read(place, release.NOTIFY).strip() != "1":
                 yield Arm(place, release.NOTIFY, "1", doing)
 
@@ -185,7 +186,7 @@ def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
     while waiting:
         place, above = waiting.pop()
         # What goes meanwhile, by itself say, is left out.
-        with contextlib.suppress(FileNotFoundError):
+        with vanishing():
             goes = backend.attributes(place).get(release.AUTO_DELETE, str(int(above))) == "1"
             children = [(place.child(name), goes) for name in backend.children(place)]
             found.append((place, goes))

@@ -9,7 +9,7 @@ from functools import partial
 from shlex import quote
 
 from pcont import explain, kept, release, subsys
-from pcont.backend import Backend, Place, WriteRefused
+from pcont.backend import Backend, Place, WriteRefused, vanishing
 from pcont.errors import PcontError
 from pcont.steps import Step
 from pcont.steps.containers import Attribute, restore
@@ -202,7 +202,7 @@ class Write(Step):
         for place, file, text in planned.follows:
             # Somebody may remove a container meanwhile.
             with (
-                contextlib.suppress(FileNotFoundError),
+                vanishing(),
                 memory.of(Value.of(backend, place, file)),
             ):
                 backend.write(place, file, text)

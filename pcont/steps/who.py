@@ -10,15 +10,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from pcont.backend import Backend, Place, Task
+from pcont.backend import Backend, Place, Task, vanishing
+from pcont.errors import Unseen
 
 PROCESSES = "cgroup.procs"  # not there before Linux 3.0
 
 
 def tasks_in(backend: Backend, place: Place) -> set[int]:
-    """Return the tasks in a container, none where the container does not exist."""
+    """Return the tasks in a container, none where it does not exist.
+
+    Raises Unseen where no mount shows the container.
+    """
     try:
         return {int(task) for task in backend.read(place, "tasks").split()}
+    except Unseen:
+        raise
     except FileNotFoundError:
         return set()
 
@@ -27,7 +33,7 @@ def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
     """The processes in these containers, each with a place where it is."""
     found: dict[int, Place] = {}
     for place in places:
-        with contextlib.suppress(FileNotFoundError):
+        with vanishing():
             found.update(dict.fromkeys(_processes(backend, place), place))
     return found
 

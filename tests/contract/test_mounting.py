@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from pcont import subsys
 from pcont.backend import Place
 from pcont.proc import Proc
 from pcont.procfs import unescape
+from pcont.steps.containers import Absent
+from pcont.steps.memory import restore
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, eventually, starts_empty
 
@@ -679,3 +683,190 @@ def test_a_tie_needs_members_that_can_be_seen(bare: Pcont) -> None:
     bare.ok("mount", "-o", "cpuacct")
     bare.ok("rm", "cpuacct:/a")
     bare.ok("umount", "cpuacct")
+
+
+@dataclass
+class Half:
+    """A tie over cpuacct and freezer with a task in a container; freezer's mount is others'."""
+
+    pcont: Pcont
+    task: int
+
+    def unmount_freezer(self) -> None:
+        """Unmount a member behind the back of the tie."""
+        unmount(self.pcont, self.pcont.backend().default_directory("freezer"))
+
+    def paths(self) -> list[str]:
+        """Where the task is in the three trees."""
+        found = self.pcont.paths(self.task)
+        return [found[tree] for tree in ("name=jobs", "cpuacct", "freezer")]
+
+
+def unmount(pcont: Pcont, point: str) -> None:
+    """umount(8), or what comes to that in the model."""
+    if "model" not in pcont.words:
+        subprocess.run(["umount", point], check=True)
+        return
+    backend = pcont.backend()
+    with backend.turn():
+        backend.umount(point)
+
+
+@pytest.fixture
+def half(bare: Pcont, start: Callable[..., int]) -> Iterator[Half]:
+    for controller in ("cpuacct", "freezer"):
+        bare.ok("mount", "-o", controller)
+    bare.ok("mount", "--tie", "--name", "jobs", "-o", "cpuacct,freezer", "--at", "/x")
+    bare.ok("create", "jobs:/a")
+    half = Half(bare, start())
+    bare.ok("attach", "jobs:/a", str(half.task))
+    yield half
+    bare.ok("mount", "--name", "jobs")
+    bare("rm", "--evict", "jobs:/a")
+    bare.ok("umount", "jobs")
+    for controller in ("cpuacct", "freezer"):
+        bare.ok("umount", controller)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rm --evict jobs:/a",
+        "rm --kill jobs:/a",
+        "rm -r jobs:/a",
+        "unbind jobs freezer --yes",
+        "unbind jobs cpuacct --yes",
+        "bind jobs pids",
+        "create jobs:/b",
+        "create -p jobs:/a",
+        "get jobs:/a",
+        "set jobs:/a notify_on_release=1",
+        "attach jobs:/ TASK",
+        "move jobs:/a jobs:/",
+        "clone jobs --pid TASK",
+        "ps jobs:/a",
+        "tree jobs",
+        "stat jobs:/a",
+        "gc jobs",
+    ],
+)
+def test_a_tie_that_cannot_be_seen_as_a_whole_is_left_alone(half: Half, words: str) -> None:
+    before = half.paths()
+    half.unmount_freezer()
+    said = half.pcont.fails(3, *words.replace("TASK", str(half.task)).split())
+    assert "its tree freezer is active but not mounted" in said
+    assert "pcont mount --name jobs" in said
+    assert half.paths() == before == ["/a", "/x/a", "/x/a"]
+    half.pcont.ok("mount", "--name", "jobs")
+    assert half.pcont.ok("ps", "jobs:/a").split()[0] == str(half.task)
+    assert half.pcont.backend().children(Place("freezer", "/x")) == ["a"]
+
+
+def test_what_cannot_be_seen_is_neither_partial_nor_outside(half: Half) -> None:
+    half.unmount_freezer()
+    (row,) = [
+        one
+        for one in half.pcont("where", str(half.task), "--json").json
+        if one["hierarchy"] == "jobs"
+    ]
+    assert (row["state"], row["container"]) == ("in", "/a")
+    found = half.pcont("doctor", "--json").json
+    (problem,) = [one for one in found if one["subject"] == "jobs"]
+    assert problem["advice"] == "pcont mount --name jobs mounts what is missing of it"
+    noted = half.pcont("tree")
+    assert noted.status == 0
+    assert "jobs cannot be seen as a whole" in noted.err
+    assert half.pcont("run", "jobs:/a", "--", "true").status == 125
+
+
+def test_a_tie_that_cannot_be_seen_as_a_whole_does_not_go(half: Half) -> None:
+    half.pcont.ok("rm", "--evict", "jobs:/a")
+    half.unmount_freezer()
+    assert "pcont mount --name jobs" in half.pcont.fails(3, "umount", "jobs")
+    assert rows(half.pcont)["jobs"]["tied"]
+    half.pcont.ok("mount", "--name", "jobs")
+
+
+def test_a_member_that_has_gone_is_mounted_anew(bare: Pcont) -> None:
+    for controller in ("cpuacct", "freezer"):
+        bare.ok("mount", "-o", controller)
+    bare.ok("mount", "--tie", "--name", "jobs", "-o", "cpuacct,freezer")
+    unmount(bare, bare.backend().default_directory("freezer"))
+    assert eventually(lambda: "freezer" not in {tree.id for tree in bare.backend().trees()})
+    said = bare.fails(3, "create", "jobs:/a")
+    assert "its tree freezer is not there any more" in said
+    assert bare.ok("mount", "--name", "jobs").startswith("jobs\t")
+    bare.ok("create", "jobs:/a")
+    assert bare.get("freezer:/a", "freezer.state") == "THAWED"
+    bare.ok("rm", "jobs:/a")
+    bare.ok("umount", "jobs")
+    for controller in ("cpuacct", "freezer"):
+        bare.ok("umount", controller)
+
+
+def test_what_a_recovery_cannot_see_is_reported(bare: Pcont) -> None:
+    bare.ok("mount", "-o", "cpuacct")
+    bare.ok("create", "cpuacct:/a")
+    unmount(bare, bare.backend().default_directory("cpuacct"))
+    left = restore(bare.backend(), Absent(Place("cpuacct", "/a")))
+    assert left
+    assert "no mount shows it" in left[0]
+    bare.ok("mount", "-o", "cpuacct")
+    assert restore(bare.backend(), Absent(Place("cpuacct", "/b"))) == []
+    bare.ok("rm", "cpuacct:/a")
+    bare.ok("umount", "cpuacct")
+
+
+@pytest.mark.kernel
+def test_umount_names_the_process_whose_mount_namespace_has_a_copy(
+    kernel: Pcont, name: str, tmp_path: Path
+) -> None:
+    point = tmp_path / "m"
+    kernel.ok("mount", "-o", "none", "--name", name, str(point))
+    script = "mount --make-rprivate / && echo ready && exec sleep 600"
+    holder = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout
+    assert holder.stdout.readline() == "ready\n"
+    said = kernel.fails(5, "umount", name)
+    assert f"it is mounted at {point} in the mount namespace of process {holder.pid}" in said
+    assert f"hint: nsenter --mount --target {holder.pid} umount {point}\n" in said
+    assert rows(kernel)[name]["mountpoint"] == str(point)
+    holder.kill()
+    holder.communicate()
+    kernel.ok("umount", name)
+
+
+@pytest.mark.kernel
+def test_without_proc_that_is_said(kernel: Pcont) -> None:
+    pcont = f"{sys.executable} -m pcont hierarchies"
+    words = ["unshare", "-m", "sh", "-c", f"umount -l /proc && exec {pcont}"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 6
+    assert "proc is not mounted at /proc" in result.stderr
+    assert "hint: mount -t proc proc /proc" in result.stderr
+
+
+@pytest.mark.kernel
+def test_the_hint_of_a_cgroup_namespace_works_in_there(
+    kernel: Pcont, name: str, tmp_path: Path
+) -> None:
+    """What is mounted outside shows nothing of the inside: only a mount of its own does."""
+    kernel.ok("mount", "-o", "none", "--name", name)
+    kernel.ok("create", f"{name}:/a")
+    pcont = f"{sys.executable} -m pcont"
+    script = f"""
+        echo $$ > {kernel.backend().default_directory(name)}/a/tasks &&
+        exec unshare -C -m sh -c '
+            {pcont} get {name}:/ notify_on_release 2>&1
+            $({pcont} get {name}:/ notify_on_release 2>&1 |
+                sed -n "s/  hint: \\(pcont mount .*\\) brings.*/{sys.executable} -m \\1/p")
+            {pcont} get {name}:/ notify_on_release'
+    """
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    said = result.stdout.splitlines()
+    assert "active but not mounted" in said[0]
+    assert said[-1] == "0", result
+    kernel.ok("rm", f"{name}:/a")
+    assert eventually(lambda: kernel("umount", name).status == 0)
