@@ -6,6 +6,8 @@ Nothing here decides: over real cgroups the kernel has spoken already when these
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
 from errno import (
     EACCES,
     EAGAIN,
@@ -14,6 +16,7 @@ from errno import (
     EEXIST,
     EINVAL,
     ENFILE,
+    ENODEV,
     ENOENT,
     ENOSPC,
     EOPNOTSUPP,
@@ -28,6 +31,7 @@ from pcont.backend import Backend, Place, WriteRefused
 from pcont.errors import (
     BY_ERRNO,
     BY_WRITTEN,
+    BadValue,
     Denied,
     LimitReached,
     NotFound,
@@ -36,8 +40,8 @@ from pcont.errors import (
     from_oserror,
 )
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
-from pcont.subsys import freezer, pids
-from pcont.tables import Breach, ControlFile, Wanted
+from pcont.subsys import cpuset, freezer, pids
+from pcont.tables import Breach, ControlFile, Fix, Wanted
 
 
 def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
@@ -105,15 +109,33 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
         now = release.text(backend, place, file).rstrip("\n").replace("\n", "; ")
-    doing = f"set {file} of {place.path} from {now!r} to {wanted!r}"
     row = row_of(backend, file)
+    change = f"to {wanted!r}" if row and row.many else f"from {now!r} to {wanted!r}"
+    doing = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.metered:
         return from_oserror(err, doing, *_unmetered(backend, file))
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
-    reason, hint = (breach.reason, breach.hint) if breach else ("", "")
-    return from_oserror(err, doing, reason, hint, kinds=BY_WRITTEN)
+    if breach is None:
+        return from_oserror(err, doing, kinds=BY_WRITTEN)
+    # A rule of the container, and not what the caller may do.
+    kinds = {**BY_WRITTEN, EPERM: BadValue}
+    return from_oserror(err, doing, breach.reason, _help(breach, place), kinds)
+
+
+def _help(breach: Breach, place: Place) -> str:
+    """What to do about a broken rule: commands to paste, then words."""
+    commands = [
+        " ".join(
+            [
+                f"pcont set {replace(place, path=fix.path).word}",
+                *(quote(f"{file}={value}") for file, value in fix.values),
+            ]
+        )
+        for fix in breach.fixes
+    ]
+    return ", ".join(filter(None, (" && ".join(commands), breach.hint)))
 
 
 def _unmetered(backend: Backend, file: str) -> tuple[str, str]:
@@ -127,10 +149,12 @@ def _unmetered(backend: Backend, file: str) -> tuple[str, str]:
 
 
 def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
-    hint = keys.NO_AUTO_DELETE if file == release.AUTO_DELETE else ""
+    if file == release.AUTO_DELETE:
+        return keys.no_auto_delete(place.shown)
+    hint = ""
     with contextlib.suppress(OSError):
-        hint = hint or keys.near(file, backend.files(place))
-    return from_oserror(err, f"set {file}: {place.path} has no such file", hint=hint)
+        hint = keys.near(file, backend.files(place))
+    return from_oserror(err, f"set {file}: {place.shown} has no such file", hint=hint)
 
 
 def _broken_rule(
@@ -145,15 +169,52 @@ def _broken_rule(
         return Breach(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:
         return Breach(errno, row.root_fixed)
+    site = site_of(backend, place, file)
+    if row.many and not wanted.strip():
+        return _unreadable(backend, site, row, wanted, errno, ValueError())
+    return _against(backend, site, row, wanted, errno)
+
+
+def _against(
+    backend: Backend, site: LiveSite, row: ControlFile, wanted: str, errno: int
+) -> Breach | None:
+    """What a rule, or how the file is read, has against a text."""
     # A rule that names what is missing says more than that the kernel cannot read it.
     for codec in (row.type, row.read_as(backend.machine())) if row.read_as else (row.type,):
         try:
             value = codec.parse(wanted)
-        except (ValueError, OverflowError):
-            return Breach(errno, f"the file takes {row.type.takes}: {row.help}")
-        if breach := _breach(site_of(backend, place, file), row, value, errno):
+        except (ValueError, OverflowError) as err:
+            return _unreadable(backend, site, row, wanted, errno, err)
+        if breach := _breach(site, row, value, errno):
             return breach
     return None
+
+
+def _unreadable(
+    backend: Backend,
+    site: LiveSite,
+    row: ControlFile,
+    wanted: str,
+    errno: int,
+    err: ValueError | OverflowError,
+) -> Breach:
+    """Why a text is no value of a file; what it may have meant is the value to set."""
+    fixes: tuple[Fix, ...] = ()
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        meant = row.mend(site, wanted) if row.mend else ""
+        row.type.parse(meant)
+        fixes = (Fix(site.path, ((row.name, meant),)),) if meant else ()
+    if isinstance(err, OverflowError) and row.larger:
+        return Breach(errno, row.larger(backend.machine()))
+    # The device that a value names may be what is wrong.
+    for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
+        with contextlib.suppress(OSError, ValueError):
+            if (breach := rule(site, Wanted(site, row.name, wanted))) and breach.errno == errno:
+                return breach
+    reason = f"the file takes {row.type.takes} ({row.help})"
+    if row.strict and str(err):
+        reason = f"{err}; {reason}"
+    return Breach(errno, reason, fixes=fixes)
 
 
 def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Breach | None:
@@ -175,9 +236,19 @@ def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -
     breach = _no_entry(backend, place, task, err.errno or 0) or _refuses(
         backend, task, err.errno or 0
     )
-    reason, hint = (breach.reason, breach.hint) if breach else ("", "")
+    reason, hint = (breach.reason, _help(breach, place)) if breach else ("", "")
     kinds = {**BY_WRITTEN, EACCES: Denied}
     return from_oserror(err, doing, reason, hint, kinds=kinds)
+
+
+def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
+    """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
+    for place in places:
+        if cpuset.TABLE.name in place.controllers:
+            breach = cpuset.lacks_cpus_or_nodes(site_of(backend, place, cpuset.CPUS))
+            if breach:
+                return breach.reason, _help(breach, place)
+    return "", ""
 
 
 def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach | None:

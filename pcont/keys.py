@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pcont import release, subsys
 from pcont.backend import Backend, Place
-from pcont.errors import BadValue, NotFound, UsageProblem
+from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
 from pcont.hierarchy import Container, Hierarchy
 
 NO_AUTO_DELETE = (
@@ -28,12 +28,24 @@ def split(assignments: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """The control files that are meant, one value for each."""
-    files = [file_of(hierarchy, key) for key, _ in pairs]
-    doubled = sorted({file for file in files if files.count(file) > 1})
+    """The control files that are meant: several values for those that have entries, one for others.
+
+    An entry is a device, an interface, a resource: what a value begins with.
+    """
+    found = [(file_of(hierarchy, key), value) for key, value in pairs]
+    once = [(file, _entry(file, value)) for file, value in found]
+    doubled = sorted({file for file, entry in once if once.count((file, entry)) > 1})
     if doubled:
         raise UsageProblem(f"one value for a key: {', '.join(doubled)}")
-    return files
+    return [file for file, _ in found]
+
+
+def _entry(file: str, value: str) -> str:
+    """What a value sets in a file that has several entries; the whole line where it adds one."""
+    row = subsys.row(file)
+    if row is None or not row.many:
+        return ""
+    return value.strip() if row.lasting else " ".join(value.split()[:1])
 
 
 def file_of(hierarchy: Hierarchy, key: str) -> str:
@@ -68,17 +80,25 @@ def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Pl
     return file, places
 
 
-def unknown(container: Container, key: str, known: Iterable[str]) -> NotFound:
+def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     """There is no such key here; the nearest ones are named."""
+    if key == release.AUTO_DELETE:
+        return no_auto_delete(container.name)
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
     hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
-    elsewhere = {*subsys.NAMES, *subsys.kept(), *subsys.OTHERS} - set(
-        container.hierarchy.controllers
-    )
+    elsewhere = {*subsys.NAMES, *subsys.kept()} - set(container.hierarchy.controllers)
     if "." in key and (name := subsys.of(key)) in elsewhere:
         hint = f"it has no subsystem {name}; {name}:/ may have it"
-    hint = NO_AUTO_DELETE if key == release.AUTO_DELETE else hint
+    row = subsys.row(file_of(container.hierarchy, key))
+    if row and subsys.of(row.name) not in elsewhere and not row.where.holds(container.is_root):
+        root = container.hierarchy.container("/").name
+        hint = "only containers below the root have it" if container.is_root else f"{root} has it"
     return NotFound(f"{container.name} has no file {key!r}", hint=hint)
+
+
+def no_auto_delete(name: str) -> Unsupported:
+    """auto_delete cannot be in a container of this name."""
+    return Unsupported(f"{name} cannot have {release.AUTO_DELETE}", hint=NO_AUTO_DELETE)
 
 
 def near(key: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcont import records
 from pcont.errors import PcontError
+from pcont.values import size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -284,7 +285,10 @@ def _depth(top: records.ContainerNode) -> int:
 
 def _lines(node: records.ContainerNode, gap: str = "\t") -> None:
     for name, one in _flat(node, ""):
-        facts = [f"tasks={one.tasks}", *(f"{key}={text}" for key, text in one.settings.items())]
+        facts = [
+            f"tasks={one.tasks}",
+            *(f"{key}={_on_one_line(text)}" for key, text in one.settings.items()),
+        ]
         facts += [f"missing={_words(one.missing)}"] if one.missing else []
         print(gap.join(map(_one_line, [name, *facts])))
 
@@ -305,8 +309,7 @@ def _branch(node: records.ContainerNode) -> Tree:
         f"  {node.tasks} task{'' if node.tasks == 1 else 's'}", "green" if node.tasks else "dim"
     )
     for key, text in node.settings.items():
-        shown = _seconds(text) if key == "cpuacct.usage" else "none" if text == "" else str(text)
-        label.append(f"  {_short(key)} ", "dim").append(shown)
+        label.append(f"  {_short(key)} ", "dim").append(_setting(key, text))
     if node.missing:
         label.append(f"  partial: not in {_words(node.missing)}", "red")
     drawn = Tree(label, guide_style="dim")
@@ -315,9 +318,22 @@ def _branch(node: records.ContainerNode) -> Tree:
     return drawn
 
 
+def _setting(key: str, value: records.Scalar) -> str:
+    """A value for the eye: bytes and nanoseconds in larger units, several lines on one."""
+    if key == "cpuacct.usage":
+        return _seconds(value)
+    if key.endswith("limit_in_bytes") and isinstance(value, int):
+        return size(value)
+    return _on_one_line(value) or "none"
+
+
+def _on_one_line(value: records.Scalar) -> str:
+    return "; ".join(str(value).splitlines())
+
+
 def _short(key: str) -> str:
     """A key without its subsystem, where the rest of it says enough."""
-    return key if key.endswith(".max") else key.rpartition(".")[2]
+    return key if key.endswith(".max") else key.partition(".")[2] or key
 
 
 def _seconds(nanoseconds: records.Scalar) -> str:

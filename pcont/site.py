@@ -93,7 +93,7 @@ def row_of(backend: Backend, file: str) -> ControlFile | None:
         table = backend.table(name)
         if table and file in table.by_name:
             return table.by_name[file]
-    return None
+    return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
 
 
 def seen_from(backend: Backend, place: Place) -> list[Keeping]:

@@ -160,12 +160,27 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Fix:
+    """What to set instead: control files and their values, of the container at a path."""
+
+    path: str
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Breach:
-    """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do."""
+    """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do.
+
+    `fixes` are what would help, one container after another: they become commands to paste, in
+    front of the words of `hint`. Where `sure` is False only the kernel can tell: the rule says why
+    it refused, and not whether it will.
+    """
 
     errno: int
     reason: str
     hint: str = ""
+    fixes: tuple[Fix, ...] = ()
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -215,12 +230,19 @@ class ControlFile:
     cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
     `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
     it. `passed_on`: the kernel gives it to new children.
-    `root_fixed`: why the root's cannot be written at all (EACCES, whatever is written).
+    `root_fixed`: why the root's cannot be written at all, whatever is written (EACCES in the model;
+    EINVAL for the controllers that the model does not have).
     `kept`: every container has it, and not by the kernel: pcont keeps it.
     `joined`: what is meant by a value, given the one that is there. `computed`: in a subsystem that
     pcont keeps, how it comes by a value that is not what was written.
-    `told_by`: the file that says what was written, where this one shows something else; and there
-    `told`: what was written where, by what is read.
+    `told_by`: the file that says what was written, where this one shows something else.
+    `told`: the writes, of file and text, that make this file read as it did, given that text and
+    what it reads now; needed where writing back the text is not enough.
+    `many`: a write changes one entry of several, so that one command may have several values.
+    `strict`: the kernel misreads some values that it takes, so pcont refuses what `type` refuses.
+    `mend`: the value that a refused text most likely means, empty where that is not known.
+    `larger`: what to say of a number that is larger than any that the kernel has there.
+    `limit`: listings show it where it is set to something else than a new container has.
     `stands_for`: in a subsystem that pcont keeps, the file of the controller below that has the
     value, and this is only another name of it: it exists where that does.
     `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
@@ -260,7 +282,12 @@ class ControlFile:
     stands_for: str = ""
     metered: bool = False
     told_by: str = ""
-    told: Callable[[str], tuple[str, str]] | None = None
+    told: Callable[[str, str], list[tuple[str, str]]] | None = None
+    many: bool = False
+    strict: bool = False
+    mend: Callable[[Site, str], str] | None = None
+    larger: Callable[[Machine], str] | None = None
+    limit: bool = False
 
     def begins(self, is_root: bool) -> Any:
         """The value where nobody has written one: in the root, or in another container."""

@@ -16,6 +16,14 @@ _DIGITS = 21  # more than 64 bits take
 _INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(\n?)")
 
 
+PAGE = 4096
+NO_LIMIT = ((1 << 63) - 1) // PAGE * PAGE  # PAGE_COUNTER_MAX in bytes
+_UNLIMITED = 1 << 62  # hugetlb rounds NO_LIMIT down to its own pages
+_UNITS = " KMGTPE"
+_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([KMGTPEkmgtpe]?)")
+_NO_LIMIT = ("max", "unlimited", "infinity", "inf", "none", "no limit")
+
+
 class TooLong(OverflowError):
     """A number of an id list that takes more than 32 bits (EOVERFLOW)."""
 
@@ -116,7 +124,7 @@ class _ListReader:
         if group is not None and used is not None and (group == 0 or used > group):
             raise ValueError(f"{self.word}: a group holds less than is used of it")
         if high >= (self.limit or _MOST):
-            raise OverflowError(f"{self.word}: there are not so many")
+            raise OverflowError(f"{self.word}: the kernel has no such number")
         if used is None or group is None:
             return range(low, high + 1)
         return [number for number in range(low, high + 1) if (number - low) % group < used]
@@ -210,6 +218,65 @@ class _Limit:
         return "max" if value is None else str(value)
 
 
+class _Bytes:
+    """A number of bytes, with a unit or without, as memparse(9) reads it; in whole pages.
+
+    The kernel takes the rest of a division by 2^64 for a number that is larger, and 0 for no text
+    at all: neither is what anyone means, so both are ValueErrors here.
+    """
+
+    takes = "a size, as in 512M or 1G, or bytes; -1 for no limit"
+
+    def parse(self, text: str) -> int:
+        plain = strip(text)
+        if plain == "-1":
+            return NO_LIMIT
+        found = _SIZE.fullmatch(plain)
+        if not found:
+            raise ValueError(f"the kernel reads {text!r} as 0" if not plain else "")
+        number = integer(found[1], 0) << 10 * (_UNITS.index(found[2].upper()) if found[2] else 0)
+        if number >= 1 << 64:
+            raise ValueError(f"the kernel reads {plain} as {number % (1 << 64)}")
+        return min(number // PAGE * PAGE, NO_LIMIT)
+
+    def show(self, value: int) -> str:
+        return str(value)
+
+
+def size(number: int) -> str:
+    """A number of bytes as a limit is written, in the largest unit that divides it."""
+    if is_unlimited(number):
+        return "-1"
+    for power, unit in ((30, "G"), (20, "M"), (10, "K")):
+        if number and number % (1 << power) == 0:
+            return f"{number >> power}{unit}"
+    return str(number)
+
+
+def is_unlimited(number: int) -> bool:
+    """Whether a limit of bytes is none."""
+    return number >= _UNLIMITED
+
+
+def size_meant(text: str) -> str:
+    """What a size in another notation is in the kernel's: `512MB` is 512M, `max` is -1."""
+    if text.strip().lower() in _NO_LIMIT:
+        return "-1"
+    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,6}))?([kmgtpe]?)(?:i?b)?", _plain_size(text))
+    if not found:
+        return ""
+    power = " kmgtpe".index(found[3] or " ")
+    if not found[2]:
+        return found[1] + found[3].upper()
+    if not power:
+        return ""
+    return str(int(float(f"{found[1]}.{found[2]}") * 1024)) + " KMGTPE"[power - 1].strip()
+
+
+def _plain_size(text: str) -> str:
+    return text.lower().replace(" ", "").replace("bytes", "b").removeprefix("+")
+
+
 class _Flag:
     """0 or 1; the kernel takes every number but 0 for 1, as far as it looks at its bits."""
 
@@ -260,6 +327,7 @@ INTEGER: Codec = _Integer(-(1 << 63), 1 << 64)
 SIGNED: Codec = _Integer(-(1 << 63), 1 << 63)  # below it, a number is too long: ERANGE
 UNSIGNED: Codec = _Integer(0, 1 << 64)  # a sign is no part of a number: EINVAL
 LIMIT: Codec = _Limit()
+BYTES: Codec = _Bytes()
 FLAG: Codec = _Flag()
 INT_FLAG: Codec = _Flag(32)
 WORD: Codec = _Word()

@@ -8,8 +8,8 @@ import signal
 import hypothesis
 import pytest
 
-from pcont import subsys
 from pcont.backend_cgroupfs import Cgroupfs
+from pcont.dialects import V1
 from tests import leftovers
 
 MUST = bool(os.environ.get("PCONT_MUST"))
@@ -47,7 +47,7 @@ def no_kernel() -> str:
     """Why the tests that change real cgroups cannot run here; empty where they can."""
     if os.geteuid() != 0:
         return "needs root: it changes real cgroups"
-    missing = set(subsys.NAMES) - _bound()
+    missing = set(V1.controllers) - _bound()
     if not IN_GUEST and missing:
         return f"this host has no cgroup v1 hierarchies with {' and '.join(sorted(missing))}"
     return ""

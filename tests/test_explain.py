@@ -193,7 +193,16 @@ def c_beside_exclusive(model: Model, task: int) -> None:
             "none",
             BadValue,
             errno.EINVAL,
-            "the file takes numbers and ranges, as in 0-3,8: CPUs the tasks may use, as in 0-3,8",
+            "the file takes numbers and ranges, as in 0-3,8 (CPUs that the tasks may use)",
+        ),
+        (
+            nothing,
+            B,
+            "cpuset.cpus",
+            "70000",
+            BadValue,
+            errno.ERANGE,
+            "this machine has no CPU with so large a number; online: 0-3",
         ),
     ],
 )
@@ -214,7 +223,7 @@ def test_a_broken_rule_is_named(
     assert type(err) is kind
     assert err.errno == number
     assert err.what == (
-        f"cannot set {file} of {place.path} from {before!r} to {text!r}: "
+        f"cannot set {file} of {place.shown} from {before!r} to {text!r}: "
         f"{sentence} ({errno.errorcode[number]})"
     )
     assert err.path == model.show(place, file)
@@ -229,8 +238,10 @@ def test_who_would_be_the_exclusive_one_is_told_apart(model: Model) -> None:
 
 
 def test_what_the_parent_lacks_comes_with_what_to_choose_from(model: Model) -> None:
+    err = why_not_written(model, B, "cpuset.cpus", "2-3")
+    assert err.hint == f"pcont set {B.tree}:/a/b cpuset.cpus=2"
     err = why_not_written(model, B, "cpuset.cpus", "3")
-    assert err.hint == "choose from 0-2, or set cpuset.cpus of /a first"
+    assert err.hint == "set cpuset.cpus of /a first"
 
 
 def test_nothing_is_no_list_of_ids(model: Model) -> None:
@@ -266,10 +277,10 @@ def test_a_file_that_is_not_there_names_the_nearest(model: Model) -> None:
 
 
 def test_files_without_a_table_are_explained_by_their_errno(model: Model) -> None:
-    err = explain.write(model, A, "memory.limit", "1", WriteRefused(errno.EINVAL, "", "/f"))
+    err = explain.write(model, A, "debug.limit", "1", WriteRefused(errno.EINVAL, "", "/f"))
     assert type(err) is BadValue
     assert err.what == (
-        "cannot set memory.limit of /a from 'unreadable' to '1': Invalid argument (EINVAL)"
+        f"cannot set debug.limit of {A.shown} from 'unreadable' to '1': Invalid argument (EINVAL)"
     )
 
 
@@ -336,7 +347,8 @@ def test_an_empty_cpuset_is_named_and_never_space(
     empty = [file for file in ("cpuset.cpus", "cpuset.mems") if file not in values]
     offers = {"cpuset.cpus": "0-2", "cpuset.mems": "0-1"}  # the parent's
     assert all((f"{file}={offers[file]}" in err.hint) is (file in empty) for file in offers)
-    assert "create -i" in err.hint
+    assert err.hint.startswith(f"pcont set {C.tree}:/a/c cpuset.")
+    assert "create -i" not in err.hint
 
 
 def test_a_task_of_another_user_is_denied(model: Model, sleeper: int) -> None:

@@ -21,6 +21,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
+    (
+        *("subsys.cpu", "subsys.blkio", "subsys.memory", "subsys.devices", "subsys.net_cls"),
+        *("subsys.perf_event", "subsys.net_prio", "subsys.hugetlb", "subsys.rdma", "subsys.misc"),
+    ),
     ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
     (
         *("subsys.v6", "subsys.v6.values", "subsys.v6.core", "subsys.v6.bc", "subsys.v6.cpuacct"),

@@ -329,13 +329,22 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
 
 
 def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
+    """The value of a file, unless a new container, the root, or the parent it is from has it."""
     with suppress(OSError):
         text, row = backend.read(place, file), subsys.row(file)
-        begins = [f"{row.type.show(row.default)}\n"] if row else []
-        with suppress(OSError):
-            begins.append(backend.read(replace(place, path="/"), file))
-        if text not in begins:
+        same = [replace(place, path="/")]
+        same += [place.parent] if row and row.passed_on else []
+        if not (
+            subsys.is_as_new(file, text, False)
+            or any(_reads(backend, each, file, text) for each in same)
+        ):
             yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
+
+
+def _reads(backend: Backend, place: Place, file: str, text: str) -> bool:
+    with suppress(OSError):
+        return backend.read(place, file) == text
+    return False
 
 
 def _dissolving(

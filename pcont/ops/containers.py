@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -49,10 +50,21 @@ def create(
             guard.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
         for container in containers:
-            if inherit and not planner.made & set(container.places):
-                session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
+            if inherit:
+                _note_settings(session, planner, container)
             note_partial(session, registry, container)
         return [container.canonical for container in containers]
+
+
+def _note_settings(session: Session, planner: Planner, container: Container) -> None:
+    """Say what -i has not given a container: it exists, or the parent has nothing to give."""
+    if not planner.made & set(container.places):
+        session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
+        return
+    with contextlib.suppress(OSError):  # a dry run has made nothing
+        reason, hint = explain.closed(session.backend, container.places)
+        if reason:
+            session.warn(f"{reason}: {hint}")
 
 
 @dataclass

@@ -223,14 +223,17 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
 
 
 def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
-    """The settings that tell containers apart at a glance: those that a table marks."""
+    """The settings that tell containers apart at a glance, and the limits that are set."""
     found: dict[str, Scalar] = {}
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
         tables = [backend.table(name) for name in member.subsystems if place in there]
-        for row in (row for table in tables if table for row in table.files if row.shown):
+        rows = [row for table in tables if table for row in table.files]
+        for row in (row for row in rows if row.shown or row.limit):
             with contextlib.suppress(OSError):
-                value = subsys.typed(row.name, backend.read(place, row.name))
-                found[backend.spelled(place, row.name)] = value
+                text = backend.read(place, row.name)
+                if row.shown or not subsys.is_as_new(row.name, text, place.is_root):
+                    name = backend.spelled(place, row.name)
+                    found[name] = subsys.typed(row.name, text)
     return found
 
 

@@ -19,7 +19,7 @@ from pcont.records import Value
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.attach import Enter
-from pcont.steps.settings import Setting, Write, lasting
+from pcont.steps.settings import Setting, Write, can_rehearse, lasting
 
 
 def get(
@@ -68,6 +68,15 @@ def _owned(container: Container, file: str, place: Place) -> bool:
     return place in (keys.owners(container, file) or container.places)
 
 
+def typed(file: str, text: str) -> int | str:
+    """A number where the table knows one, else the text without its last newline."""
+    row, plain = subsys.row(file), text.rstrip("\n")
+    with contextlib.suppress(ValueError, OverflowError):
+        value = row.type.parse(plain) if row else plain
+        return value if isinstance(value, int) else plain
+    return plain
+
+
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
     """Write control files, all or none; returns the names of the files.
 
@@ -98,12 +107,13 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
 def _in_order(
     backend: Backend, container: Container, settings: list[Setting], entries: Sequence[Step]
 ) -> list[Step]:
-    """What can be undone first, then who enters, then the one value that cannot."""
+    """What can be undone first, then who enters, then what cannot be undone."""
     final = [one for one in settings if lasting(backend, one)]
-    if len(final) > 1:
+    if len(final) > 1 and not can_rehearse(final):
         raise UsageProblem(
             f"{' and '.join(dict.fromkeys(one.file for one in final))} cannot be undone once "
-            "written: at most one such value in a command"
+            "written: at most one such value in a command",
+            hint="the entries of devices.allow and devices.deny count as one",
         )
     plain = [one for one in settings if one not in final]
     doing = f"set {container.name}"

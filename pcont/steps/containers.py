@@ -152,8 +152,8 @@ def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
 
 def restore(backend: Backend, place: Place, file: str, text: str) -> None:
     """Make a control file read as it did."""
-    if backend.read(place, file) != text:
-        for target, line in subsys.writes_back(file, text):
+    if (now := backend.read(place, file)) != text:
+        for target, line in subsys.writes_back(file, text, now):
             backend.write(place, target, line)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import partial
 from shlex import quote
 
@@ -12,9 +14,10 @@ from pcont import explain, kept, release, subsys
 from pcont.backend import Backend, Place, WriteRefused, vanishing
 from pcont.errors import PcontError
 from pcont.steps import Step
-from pcont.steps.containers import Attribute, restore
+from pcont.steps.containers import Absent, Attribute, restore
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.who import same
+from pcont.subsys import devices
 from pcont.values import Ids
 
 
@@ -169,15 +172,60 @@ class Write(Step):
                 raise err
             waiting = [one for one, _ in refused]
         last = [one for one in self.settings if subsys.lasting(one.file)]
+        for one in last:
+            self.refused = one
+            _check(backend, one)
         if last and not self.fresh:
+            if len(last) > 1:
+                self._rehearse(backend, memory, last)
             memory.end_with(Written(last))
         for one in last:
             self.refused = one
             backend.write(one.place, one.file, one.written)
 
+    def _rehearse(self, backend: Backend, memory: Memory, last: Sequence[Setting]) -> None:
+        """Write the entries into an empty container beside, which is as this one and then removed.
+
+        What the kernel refuses depends on the parent, on whether containers are below, and on
+        whether all is allowed but what was denied. So it refuses all of it here, or nothing.
+        """
+        place = last[0].place
+        if place.is_root:
+            return  # nothing above it refuses anything
+        double = place.parent.child(f"pcont-{os.getpid()}")
+        below = [double.child("below")] if backend.children(place) else []
+        facts: list[Fact] = []
+        try:
+            for one in (double, *below):
+                facts.append(Absent(one))
+                with memory.of(facts[-1]):
+                    backend.make(one)
+                if one == double:
+                    self._made_alike(backend, place, double)
+            for setting in last:
+                self.refused = setting
+                backend.write(double, setting.file, setting.written)
+        except WriteRefused as err:
+            err.filename = backend.show(place, self.refused.file if self.refused else "")
+            raise
+        finally:
+            for one in reversed([double, *below][: len(facts)]):
+                with contextlib.suppress(FileNotFoundError):
+                    backend.remove(one)
+            for fact in facts:
+                memory.forget(fact)
+
+    @staticmethod
+    def _made_alike(backend: Backend, place: Place, double: Place) -> None:
+        """An empty list where the parent's is everything, and the container has a list."""
+        everything = devices.has_everything(backend.read(place, devices.LIST))
+        if not everything and devices.has_everything(backend.read(double, devices.LIST)):
+            backend.write(double, devices.DENY, "a")
+
     def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
+            _check(backend, one)
             planned = _plan(backend, one)
             if planned is None or not (planned.keeps or planned.metered is not None):
                 with self._known(backend, memory, one):
@@ -223,6 +271,23 @@ class Write(Step):
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write(backend, one.place, one.file, one.written, err)
+
+
+def _check(backend: Backend, one: Setting) -> None:
+    """Refuse a value that the kernel takes for another one; WriteRefused."""
+    row = subsys.row(one.file)
+    if row and row.strict:
+        try:
+            row.type.parse(one.text)
+        except (ValueError, OverflowError) as err:
+            where = backend.show(one.place, one.file)
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+
+
+def can_rehearse(final: Sequence[Setting]) -> bool:
+    """Whether several values that cannot be undone are written all or none: entries of devices."""
+    same = {(one.place, subsys.of(one.file)) for one in final}
+    return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
 def lasting(backend: Backend, setting: Setting) -> bool:

@@ -9,18 +9,25 @@ import contextlib
 import importlib
 import re
 from collections.abc import Iterable
+from errno import EINVAL
 from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
-from pcont.tables import ControlFile, Subsystem
+from pcont.tables import Breach, ControlFile, Subsystem
+from pcont.values import BYTES, is_unlimited
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "pcont.subsys"
 
-NAMES = ("cpuset", "cpuacct", "freezer", "pids")
+# The kernel's controllers of cgroup v1. Their tables explain what a kernel refuses; which of them
+# the model has is up to its dialect.
+NAMES = (
+    *("cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer"),
+    *("net_cls", "perf_event", "net_prio", "hugetlb", "pids", "rdma", "misc"),
+)
 
 # Those that the kernel lacks: pcont keeps them; if they limit something, over a controller that the
 # kernel has, or by programs of its own in the kernel.
@@ -31,40 +38,34 @@ ALIASES = {"bc": "numfiles"}
 
 FREEZER = "freezer"
 
-# Files without a row that show something else than they take.
-DEVICES = "devices.list"
-OOM_CONTROL = "memory.oom_control"
-
-# What the kernel's other controllers are for; they are used without a table of their own.
-OTHERS = {
-    "blkio": "weights and limits of block I/O",
-    "cpu": "shares and quotas of CPU time",
-    "devices": "which devices may be used",
-    "hugetlb": "limits of huge pages",
-    "memory": "limits of memory",
-    "misc": "limits of other countable things",
-    "net_cls": "marks packets for traffic control",
-    "net_prio": "priorities of network traffic",
-    "perf_event": "performance counters by container",
-    "rdma": "limits of RDMA resources",
-}
-
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
 RESERVED = ("all", "none", *ALIASES)
+
+_TWO_DESCRIPTORS = (
+    "it takes two descriptors and a control file's argument: the first one, of eventfd(2), reports "
+    "events of the second one"
+)
+
+# A core file that only memory brings.
+EVENT_CONTROL = ControlFile(
+    "cgroup.event_control",
+    "events of a control file for eventfd(2)",
+    writable=True,
+    lasting=True,
+    rules=(lambda now, wanted: Breach(EINVAL, _TWO_DESCRIPTORS),),
+)
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
 HOME_FILES = ("auto_delete", "notify_on_release", "release_agent", "cgroup.sane_behavior")
 
-# Files of the kernel's other controllers that reset or trigger something when written: a write
-# there cannot be taken back (kernel documentation, admin-guide/cgroup-v1).
+# Files of controllers without a table that reset or trigger something when written: a write there
+# cannot be taken back (kernel documentation, admin-guide/cgroup-v1).
 LASTING_SUFFIXES = (
     ".failcnt",
     ".force_empty",
     ".max_usage_in_bytes",
     ".reset_stats",
-    ".allow",
-    ".deny",
     ".event_control",
 )
 
@@ -92,7 +93,7 @@ def others() -> dict[str, EntryPoint]:
     """The subsystems that other packages bring."""
     from importlib.metadata import entry_points
 
-    taken = {*NAMES, *KEPT, *OTHERS, *RESERVED, "cgroup"}
+    taken = {*NAMES, *KEPT, *RESERVED, "cgroup"}
     found = {point.name: point for point in entry_points(group=GROUP) if point.name not in taken}
     return dict(sorted(found.items()))
 
@@ -122,7 +123,7 @@ def is_kept(name: str) -> bool:
     """Whether a subsystem is one that pcont keeps; other packages are asked last."""
     if name in KEPT:
         return True
-    if name in NAMES or name in OTHERS or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
+    if name in NAMES or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
         return False
     return "=" not in name and name in others()
 
@@ -160,14 +161,16 @@ def over(name: str) -> str:
 
 
 def about(name: str, table: Subsystem | None) -> str:
-    """What a controller is for, in a few words; its table says so, where it has one."""
-    return table.help if table else OTHERS.get(name, "")
+    """What a controller is for, in a few words; empty where the kernel has one without a table."""
+    return table.help if table else ""
 
 
 def row(file: str) -> ControlFile | None:
     """The row of a control file such as `cpuset.cpus`, or None where no table has it."""
     if file in core_table().by_name:
         return core_table().by_name[file]
+    if file == EVENT_CONTROL.name:
+        return EVENT_CONTROL
     table = load(of(file))
     return table.by_name.get(file) if table else None
 
@@ -196,7 +199,7 @@ def order(file: str) -> int:
 def keeps(file: str, writable: bool) -> bool:
     """Whether a file tells something that was set."""
     known = row(file)
-    if file == DEVICES or (known and known.told):
+    if known and known.told:
         return True
     if known and (known.told_by or known.stands_for):
         return False
@@ -217,23 +220,33 @@ def told_by(file: str) -> str:
 
 def can_write_back(file: str, text: str) -> bool:
     """Whether writing what was read puts a container that has changed back as it was."""
-    return bool(row(file)) or file == OOM_CONTROL or len(text.splitlines()) == 1
+    return bool(row(file)) or len(text.splitlines()) == 1
 
 
-def writes_back(file: str, text: str) -> list[tuple[str, str]]:
-    """The writes that make a file read as `text` again; into a new container, line by line."""
-    if file == OOM_CONTROL:
-        return [(file, text.split()[1])]
+def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
+    """The writes that make a file read as `text` again, which reads `now`; line by line."""
     known = row(file)
     if known and known.told:
-        return [known.told(text)]
-    if file == DEVICES:
-        every = text.strip() == "a *:* rwm"
-        lines = [] if every else text.splitlines()
-        return [] if every else [("devices.deny", "a"), *(("devices.allow", one) for one in lines)]
+        return known.told(text, now)
     if known or len(text.splitlines()) < 2:
         return [(file, text or "\n")]
     return [(file, f"{line}\n") for line in text.splitlines()]
+
+
+def is_as_new(file: str, text: str, is_root: bool) -> bool:
+    """Whether a file reads as in a new container; False of a file without a table."""
+    known = row(file)
+    if known is None:
+        return False
+    new = known.begins(is_root)
+    if known.told:  # some of the text may change by itself
+        return known.told(text, "") == known.told(known.type.show(new), "")
+    try:
+        value = known.type.parse(text.removesuffix(known.end))
+    except (ValueError, OverflowError):
+        return False
+    unlimited = known.type is BYTES and is_unlimited(value)
+    return bool(value == new) or (unlimited and is_unlimited(new))
 
 
 def moves_affinity(file: str) -> bool:

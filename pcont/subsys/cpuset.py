@@ -7,10 +7,10 @@ and is refused today only where tasks are inside (patch semantics, 2.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
-from pcont.tables import Breach, ControlFile, Entry, Rule, Site, Subsystem, Where
+from pcont.tables import Breach, ControlFile, Entry, Fix, Rule, Site, Subsystem, Where
 from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, SIGNED, Ids, id_list
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
@@ -23,6 +23,10 @@ KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
 
 def _list(ids: Iterable[int]) -> str:
     return ID_LIST.show(ids) or "none"
+
+
+def _no_such(what: str, there: Ids) -> str:
+    return f"this machine has no {what} with so large a number; online: {_list(there)}"
 
 
 def online(file: str, what: str) -> Rule:
@@ -67,15 +71,22 @@ def inside_parent(now: Site, wanted: Site) -> Breach | None:
                 EACCES,
                 f"the parent {parent.path} lacks the {what} {_list(lacking)}; "
                 f"it has: {_list(parent.value(ids))}",
-                f"choose from {_list(parent.value(ids))}, or set {ids} of {parent.path} first",
+                ""
+                if wanted.value(ids) & parent.value(ids)
+                else f"set {ids} of {parent.path} first",
+                _instead(now, ids, wanted.value(ids) & parent.value(ids)),
             )
         if wanted.value(flag) and not parent.value(flag):
             return Breach(
                 EACCES,
                 f"the parent {parent.path} is not exclusive itself",
-                f"set {flag}=1 on {parent.path} first",
+                fixes=(Fix(parent.path, ((flag, "1"),)),),
             )
     return None
+
+
+def _instead(site: Site, ids: str, choice: Ids) -> tuple[Fix, ...]:
+    return (Fix(site.path, ((ids, _list(choice)),)),) if choice else ()
 
 
 def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
@@ -110,7 +121,11 @@ NESTED: tuple[Rule, ...] = (around_children, inside_parent, tasks_keep_some, apa
 
 def has_cpus_and_nodes(entry: Entry) -> Breach | None:
     """A task may enter only where there is a CPU to run on and memory to run in."""
-    site = entry.site
+    return lacks_cpus_or_nodes(entry.site)
+
+
+def lacks_cpus_or_nodes(site: Site) -> Breach | None:
+    """That no task can enter a container, and what would change that."""
     empty = [ids for ids in (CPUS, MEMS) if not site.value(ids)]
     if not empty:
         return None
@@ -118,14 +133,27 @@ def has_cpus_and_nodes(entry: Entry) -> Breach | None:
         ENOSPC,
         f"{' and '.join(empty)} of {site.path} {'are' if len(empty) > 1 else 'is'} empty, "
         "and a task may enter only a cpuset that has both CPUs and memory nodes",
-        f"pcont set PLACE {' '.join(f'{ids}={_offer(site, ids)}' for ids in empty)}, "
-        "or make such containers with create -i",
+        fixes=tuple(_filling(site)),
     )
 
 
+def _filling(site: Site) -> Iterator[Fix]:
+    """What gives a container lists, and before it the containers above that have none either."""
+    way = [site]
+    while (above := way[-1].parent) and not (above.value(CPUS) and above.value(MEMS)):
+        way.append(above)
+    for each in reversed(way):
+        empty = [ids for ids in (MEMS, CPUS) if not each.value(ids)]
+        if empty:
+            yield Fix(each.path, tuple((ids, _offer(each, ids)) for ids in empty))
+
+
 def _offer(site: Site, ids: str) -> str:
-    """What the parent has, as far as it has something."""
-    return (_list(site.parent.value(ids)) if site.parent else "").replace("none", "") or "LIST"
+    """What the nearest container above that has something has."""
+    above = site.parent
+    while above and not above.value(ids):
+        above = above.parent
+    return _list(above.value(ids)) if above else ""
 
 
 def a_level(now: Site, wanted: Site) -> Breach | None:
@@ -148,7 +176,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             MEMS,
-            "memory nodes the tasks may use, as in 0-1",
+            "memory nodes that the tasks may use",
             ID_LIST,
             v6="mems",
             writable=True,
@@ -157,13 +185,14 @@ TABLE = Subsystem(
             rules=(online(MEMS, "memory nodes"), *NESTED),
             read_as=lambda machine: id_list(machine.node_limit),
             longest=lambda machine: 100 + 6 * machine.node_limit,
+            larger=lambda machine: _no_such("memory node", machine.nodes),
             order=10,
             inherit=True,
             shown=True,
         ),
         ControlFile(
             CPUS,
-            "CPUs the tasks may use, as in 0-3,8",
+            "CPUs that the tasks may use",
             ID_LIST,
             v6="cpus",
             writable=True,
@@ -172,6 +201,7 @@ TABLE = Subsystem(
             rules=(online(CPUS, "CPUs"), *NESTED),
             read_as=lambda machine: id_list(machine.cpu_limit),
             longest=lambda machine: 100 + 6 * machine.most_cpus,
+            larger=lambda machine: _no_such("CPU", machine.cpus),
             order=20,
             inherit=True,
             shown=True,

@@ -58,7 +58,7 @@ TABLE = Subsystem(
             where=Where.NOT_ON_ROOT,
             default=0,
             derived=lambda site: int(site.written(STATE) == FROZEN),
-            told=lambda text: (STATE, FROZEN if text.strip() == "1" else THAWED),
+            told=lambda text, now: [(STATE, FROZEN if text.strip() == "1" else THAWED)],
         ),
         ControlFile(
             PARENT,

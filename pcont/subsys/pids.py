@@ -44,7 +44,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             MAX,
-            "how many tasks there may be here and below, or max",
+            "how many tasks there may be here and below",
             LIMIT,
             writable=True,
             where=Where.NOT_ON_ROOT,

@@ -146,7 +146,8 @@ def test_an_empty_cpuset_admits_nobody_and_says_what_is_missing(
     said = jobs.pcont.fails(7, "attach", jobs.at("/a"), str(pid))
     missing = [key for key in ("cpus", "mems") if f"{key}=0" not in given]
     assert all(f"cpuset.{key}" in said for key in missing)
-    assert "create -i" in said
+    assert "hint: pcont set " in said
+    assert "create -i" not in said
     assert "ENOSPC" in said
     assert "space left" not in said
     assert jobs.pcont.paths(pid) == before

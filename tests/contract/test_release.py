@@ -479,10 +479,11 @@ def test_hierarchies_of_others_are_left_alone(kernel: Pcont, name: str) -> None:
         if one.id in ("cpuacct", "pids") and not any(mount.ours for mount in one.mounts)
     )
     place = f"{controller}:/{name}"
-    said = kernel.fails(3, "create", place, "-s", "auto_delete=1")
+    said = kernel.fails(6, "create", place, "-s", "auto_delete=1")
     assert "mount --tie" in said
     kernel.ok("create", place)
-    assert "mount --tie" in kernel.fails(3, "set", place, "auto_delete=1")
+    assert "mount --tie" in kernel.fails(6, "set", place, "auto_delete=1")
+    assert "mount --tie" in kernel.fails(6, "get", place, "auto_delete")
     assert "auto_delete" not in kernel.ok("get", place)
     kernel.fails(4, "gc", controller)
     kernel.ok("run", place, "--auto-delete", "--", "true")

@@ -1,0 +1,260 @@
+"""blkio: limits and weights of block I/O, device by device.
+
+The kernel's admin-guide/cgroup-v1/blkio-controller.rst (block/blk-throttle.c, bfq-cgroup.c,
+blk-ioprio.c). The patch set of 2006 had no such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
+
+from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, Where
+from pcont.values import TEXT, UNSIGNED, Codec, size_meant
+
+WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
+CLASS, RESET = "blkio.prio.class", "blkio.reset_stats"
+LEAST, MOST = 1, 1000
+CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
+
+_LINE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s+([0-9]{1,20})\s*", re.ASCII)
+_DEVICE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s", re.ASCII)
+_WEIGHT = re.compile(r"\s*(?:default\s+)?([0-9]{1,20})\s*|\s*[0-9]+:[0-9]+\s+(\S+)\s*", re.ASCII)
+
+Numbers = dict[str, int]
+
+
+class _Rates:
+    """A number for each device, a line each; a write has one line."""
+
+    takes = "MAJOR:MINOR of a disk and a number, as in '8:0 1048576'; 0 takes the limit away"
+
+    def parse(self, text: str) -> Numbers:
+        found = [(_LINE.fullmatch(one), one) for one in text.splitlines()]
+        wrong = next((one for match, one in found if not match), None)
+        if wrong is not None:
+            raise ValueError(_as_read(wrong))
+        return {match[1]: int(match[2]) for match, _ in found if match}
+
+    def show(self, value: Numbers) -> str:
+        return "\n".join(f"{device} {number}" for device, number in value.items())
+
+
+def _as_read(text: str) -> str:
+    """What the kernel makes of a number with something behind it, which it does not look at."""
+    found = re.match(r"(\s*[0-9]+:[0-9]+\s+)([0-9]+)", text, re.ASCII)
+    return f"the kernel reads {text.strip()!r} as {found[0].strip()}" if found else ""
+
+
+class _Weights:
+    """The weight of all devices (`default`), and of some, a line each."""
+
+    takes = "default and a weight, or MAJOR:MINOR and a weight or default, as in '8:0 500'"
+
+    def parse(self, text: str) -> str:
+        for one in text.splitlines() or [text]:
+            found = _WEIGHT.fullmatch(one)
+            if not found or (found[2] and found[2] != "default" and not found[2].isdecimal()):
+                raise ValueError("")
+        return text
+
+    def show(self, value: str) -> str:
+        return value
+
+
+RATES: Codec = _Rates()
+WEIGHTS_BY_DEVICE: Codec = _Weights()
+
+
+def _device_of(text: str) -> str:
+    found = _DEVICE.match(f"{text} ")
+    return found[1] if found else ""
+
+
+def on_a_disk(file: str) -> Rule:
+    """A limit is one of a whole disk that is there."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        for device in _devices(wanted.value(file)):
+            if not os.path.exists(f"/sys/dev/block/{device}"):
+                reason = f"there is no block device {device}"
+            elif os.path.exists(f"/sys/dev/block/{device}/partition"):
+                disk = _read(f"/sys/dev/block/{device}/../dev")
+                reason = f"{device} is a partition, and limits are those of the disk, {disk}"
+            else:
+                continue
+            return Breach(ENODEV, reason, "lsblk -d -o NAME,MAJ:MIN lists the disks")
+        return None
+
+    return rule
+
+
+def _devices(value: Numbers | str) -> list[str]:
+    if isinstance(value, str):
+        return [device for one in value.splitlines() if (device := _device_of(one))]
+    return list(value)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return "which has another number"
+
+
+def a_weight(file: str) -> Rule:
+    """Weights go from 1 to 1000."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        value = wanted.value(file)
+        words = [str(value)] if isinstance(value, int) else re.findall(r"\S+$", value, re.MULTILINE)
+        if all(word == "default" or LEAST <= int(word) <= MOST for word in words):
+            return None
+        return Breach(ERANGE, f"a weight is between {LEAST} and {MOST}; 100 is the default")
+
+    return rule
+
+
+def with_bfq(now: Site, wanted: Site) -> Breach | None:
+    """Only bfq has weights; a disk has one scheduler."""
+    for device in _devices(wanted.value(WEIGHTS)):
+        scheduler = f"/sys/dev/block/{device}/queue/scheduler"
+        if "[bfq]" not in _read(scheduler):
+            reason = f"the scheduler of {device} is not bfq, and only bfq has weights"
+            return Breach(EOPNOTSUPP, reason, f"modprobe bfq; echo bfq > {scheduler}")
+    return None
+
+
+def a_class(now: Site, wanted: Site) -> Breach | None:
+    """A policy by its name."""
+    if wanted.value(CLASS).strip() in CLASSES:
+        return None
+    return Breach(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
+
+
+def _rate_meant(site: Site, text: str) -> str:
+    """`/dev/sda 1M` is the numbers of the disk and of bytes, `max` is 0."""
+    words = text.split(None, 1)
+    device = _number_of(words[0]) if words else ""
+    if not device or len(words) < 2:
+        return ""
+    size = size_meant(words[1])
+    bytes = int(size[:-1] if size[-1:].isalpha() else size or 0)
+    power = "KMGTPE".find(size[-1:]) + 1 if size[-1:].isalpha() else 0
+    return f"{device} {0 if bytes < 0 else bytes << 10 * power}" if size else ""
+
+
+def _number_of(word: str) -> str:
+    if re.fullmatch("[0-9]+:[0-9]+", word):
+        return word
+    try:
+        found = os.stat(os.path.join("/dev", word))
+    except (OSError, ValueError):
+        return ""
+    number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return number if stat.S_ISBLK(found.st_mode) else ""
+
+
+def _rates_again(file: str, text: str, now: str) -> list[tuple[str, str]]:
+    """The lines that were there, and 0 for each device that was not."""
+    before, others = RATES.parse(text), RATES.parse(now)
+    writes = [f"{device} 0" for device in others if device not in before]
+    writes += [f"{device} {number}" for device, number in before.items()]
+    return [(file, one) for one in writes]
+
+
+def _weights_again(text: str, now: str) -> list[tuple[str, str]]:
+    """The default comes first: it is set for every device."""
+    return [(WEIGHTS, one) for one in text.splitlines()]
+
+
+def _rate(name: str, help: str) -> ControlFile:
+    file = f"blkio.throttle.{name}_device"
+    return ControlFile(
+        file,
+        help,
+        RATES,
+        writable=True,
+        default={},
+        rules=(on_a_disk(file),),
+        told=lambda text, now: _rates_again(file, text, now),
+        many=True,
+        strict=True,
+        mend=_rate_meant,
+        limit=True,
+    )
+
+
+def _counters() -> tuple[ControlFile, ...]:
+    words = {
+        "io_service_bytes": "bytes of I/O by device and kind",
+        "io_serviced": "operations of I/O by device and kind",
+        "io_service_time": "nanoseconds of service by device and kind",
+        "io_wait_time": "nanoseconds in the queue by device and kind",
+        "io_merged": "requests that were merged by device and kind",
+        "io_queued": "requests in the queue by device and kind",
+    }
+    return tuple(
+        ControlFile(f"blkio.{policy}.{word}{below}", f"{help}{', with those below' * bool(below)}")
+        for policy in ("throttle", "bfq")
+        for word, help in words.items()
+        for below in ("", "_recursive")
+    )
+
+
+TABLE = Subsystem(
+    name="blkio",
+    help="limits and weights of block I/O",
+    files=(
+        _rate("read_bps", "the most bytes read per second, for a disk"),
+        _rate("write_bps", "the most bytes written per second, for a disk"),
+        _rate("read_iops", "the most reads per second, for a disk"),
+        _rate("write_iops", "the most writes per second, for a disk"),
+        ControlFile(
+            WEIGHT,
+            "weight of I/O where the scheduler is bfq, 1 to 1000",
+            UNSIGNED,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default=100,
+            rules=(a_weight(WEIGHT),),
+            told_by=WEIGHTS,  # a write forgets the weights of single devices
+            limit=True,
+        ),
+        ControlFile(
+            WEIGHTS,
+            "the same for single disks",
+            WEIGHTS_BY_DEVICE,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default="default 100",
+            rules=(a_weight(WEIGHTS), with_bfq, on_a_disk(WEIGHTS)),
+            told=_weights_again,
+            many=True,
+        ),
+        ControlFile(
+            CLASS,
+            "what becomes of the priorities of I/O that tasks ask for",
+            TEXT,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default="no-change",
+            rules=(a_class,),
+            limit=True,
+        ),
+        ControlFile(
+            RESET,
+            "any number resets the statistics",
+            UNSIGNED,
+            writable=True,
+            default=0,
+            lasting=True,
+        ),
+        *_counters(),
+    ),
+)

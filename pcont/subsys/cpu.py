@@ -1,0 +1,302 @@
+"""cpu: shares, quotas and real-time budgets of CPU time.
+
+The kernel's Documentation/scheduler/sched-design-CFS.rst, sched-bwc.rst and sched-rt-group.rst; the
+rules are those of tg_set_cfs_bandwidth() and tg_set_rt_bandwidth() (kernel/sched). The patch set
+of 2006 had no such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from errno import EBUSY, EINVAL
+
+from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.values import SIGNED, TEXT, UNSIGNED
+
+SHARES, IDLE = "cpu.shares", "cpu.idle"
+QUOTA, PERIOD, BURST = "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"
+RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
+
+SHORTEST, LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
+MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
+NO_QUOTA = -1
+ROOT_FIXED = "the root container has all CPU time: set it below"
+
+
+def _fix(site: Site, **values: int) -> tuple[Fix, ...]:
+    return (Fix(site.path, tuple((f"cpu.{name}", str(value)) for name, value in values.items())),)
+
+
+def idle_has_no_shares(now: Site, wanted: Site) -> Breach | None:
+    """The weight of an idle container is fixed."""
+    if not wanted.value(IDLE):
+        return None
+    reason = f"{IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
+    return Breach(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(SHARES)))
+
+
+def on_or_off(now: Site, wanted: Site) -> Breach | None:
+    """cpu.idle is a flag that takes no other number."""
+    return None if wanted.value(IDLE) in (0, 1) else Breach(EINVAL, f"{IDLE} takes 0 or 1")
+
+
+def a_period(now: Site, wanted: Site) -> Breach | None:
+    """A period is between a millisecond and a second."""
+    if SHORTEST <= wanted.value(PERIOD) <= LONGEST:
+        return None
+    return Breach(EINVAL, f"a period is between {SHORTEST} and {LONGEST} microseconds")
+
+
+def a_quota(now: Site, wanted: Site) -> Breach | None:
+    """A quota is a millisecond at the least, in each period."""
+    quota = wanted.value(QUOTA)
+    if quota < 0 or SHORTEST <= quota <= MOST:
+        return None
+    return Breach(
+        EINVAL,
+        f"a quota is between {SHORTEST} and {MOST} microseconds in each period of "
+        f"{wanted.value(PERIOD)}; -1 takes it away",
+    )
+
+
+def a_burst(now: Site, wanted: Site) -> Breach | None:
+    """A burst is no more than the quota."""
+    quota, burst = wanted.value(QUOTA), wanted.value(BURST)
+    if quota < 0 or (burst <= quota and burst + quota <= MOST):
+        return None
+    return Breach(
+        EINVAL,
+        f"{BURST} would be {burst} and {QUOTA} {quota}: a burst cannot be larger than the quota",
+        fixes=_fix(now, cfs_burst_us=quota, cfs_quota_us=quota),
+    )
+
+
+def _ratio(site: Site, runtime: str, period: str) -> float:
+    return float(site.value(runtime)) / float(site.value(period) or 1)
+
+
+def _share(site: Site) -> str:
+    return f"{site.value(QUOTA)} of {site.value(PERIOD)}"
+
+
+def _limited_above(site: Site) -> Site | None:
+    """The nearest container above that has a quota."""
+    above = site.parent
+    while above and (above.parent is None or above.value(QUOTA) < 0):
+        above = above.parent
+    return above
+
+
+def _limited_below(site: Site) -> Iterator[Site]:
+    """The containers below with a quota, down to the first on each way."""
+    for child in site.children():
+        if child.value(QUOTA) >= 0:
+            yield child
+        else:
+            yield from _limited_below(child)
+
+
+def inside_quotas_above(now: Site, wanted: Site) -> Breach | None:
+    """A container has no larger part of a CPU than the one above it."""
+    above = _limited_above(wanted) if wanted.value(QUOTA) >= 0 else None
+    if above is None or _ratio(wanted, QUOTA, PERIOD) <= _ratio(above, QUOTA, PERIOD):
+        return None
+    largest = int(_ratio(above, QUOTA, PERIOD) * wanted.value(PERIOD))
+    return Breach(
+        EINVAL,
+        f"{_share(wanted)} microseconds is more than {above.path} has: {_share(above)}",
+        "or raise the quota above",
+        fixes=_fix(now, cfs_quota_us=largest, cfs_period_us=wanted.value(PERIOD)),
+    )
+
+
+def around_quotas_below(now: Site, wanted: Site) -> Breach | None:
+    """The containers below have no larger part of a CPU."""
+    if wanted.value(QUOTA) < 0:
+        return None
+    for child in _limited_below(wanted):
+        if _ratio(child, QUOTA, PERIOD) > _ratio(wanted, QUOTA, PERIOD):
+            largest = int(_ratio(wanted, QUOTA, PERIOD) * child.value(PERIOD))
+            return Breach(
+                EINVAL,
+                f"{_share(wanted)} microseconds is less than {child.path} has: {_share(child)}",
+                fixes=_fix(child, cfs_quota_us=largest),
+            )
+    return None
+
+
+def rt_within_its_period(now: Site, wanted: Site) -> Breach | None:
+    """Real-time tasks run for a part of a period that is not 0."""
+    runtime, period = wanted.value(RT_RUNTIME), wanted.value(RT_PERIOD)
+    if period == 0:
+        return Breach(EINVAL, "a period cannot be 0")
+    if runtime == 0 and now.parent is None:
+        return Breach(EINVAL, "the root container cannot be left without real-time CPU time")
+    if runtime <= period:
+        return None
+    reason = f"{RT_RUNTIME} would be {runtime} and {RT_PERIOD} {period}: it cannot be longer"
+    return Breach(EINVAL, reason, fixes=_fix(now, rt_runtime_us=period, rt_period_us=period))
+
+
+def rt_below_the_root(now: Site, wanted: Site) -> Breach | None:
+    """No container has more than /proc/sys/kernel/sched_rt_* allow, which the root shows."""
+    top = now
+    while top.parent:
+        top = top.parent
+    if wanted.value(RT_RUNTIME) >= 0 and (
+        top is now or _ratio(wanted, RT_RUNTIME, RT_PERIOD) <= _ratio(top, RT_RUNTIME, RT_PERIOD)
+    ):
+        return None
+    return Breach(
+        EINVAL,
+        f"the machine gives real-time tasks {top.value(RT_RUNTIME)} of {top.value(RT_PERIOD)} "
+        "microseconds (/proc/sys/kernel/sched_rt_runtime_us)",
+    )
+
+
+def rt_tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
+    """Real-time tasks are not left without CPU time."""
+    if wanted.value(RT_RUNTIME) or not now.value(RT_RUNTIME):
+        return None
+    reason = "real-time tasks are in it, which could not run any more"
+    return Breach(EBUSY, reason, "make them ordinary tasks first: chrt -o -p 0 PID", sure=False)
+
+
+def rt_of_siblings_adds_up(now: Site, wanted: Site) -> Breach | None:
+    """The parts of the children are no more than that of their parent."""
+    for parent in filter(None, (wanted, now.parent)):
+        own = _ratio(parent, RT_RUNTIME, RT_PERIOD)
+        children = [wanted if child.path == now.path else child for child in parent.children()]
+        given = sum(_ratio(child, RT_RUNTIME, RT_PERIOD) for child in children)
+        if given > own + 1e-6:
+            return Breach(
+                EINVAL,
+                f"the children of {parent.path} would have {given:.1%} of a CPU for real-time "
+                f"tasks, and it has {own:.1%}: {parent.value(RT_RUNTIME)} of "
+                f"{parent.value(RT_PERIOD)} microseconds",
+                f"raise {RT_RUNTIME} of {parent.path}, or lower those of its children",
+            )
+    return None
+
+
+BANDWIDTH: tuple[Rule, ...] = (
+    a_quota,
+    a_period,
+    a_burst,
+    inside_quotas_above,
+    around_quotas_below,
+)
+REAL_TIME: tuple[Rule, ...] = (
+    rt_within_its_period,
+    rt_below_the_root,
+    rt_tasks_keep_some,
+    rt_of_siblings_adds_up,
+)
+
+
+def _quota_meant(site: Site, text: str) -> str:
+    """`50%` is half of the period, `max` no quota."""
+    plain = text.strip().lower()
+    if plain in ("max", "unlimited", "infinity", "none"):
+        return str(NO_QUOTA)
+    if plain.endswith("%") and plain[:-1].replace(".", "", 1).isdecimal():
+        return str(int(float(plain[:-1]) / 100 * site.value(PERIOD)))
+    return ""
+
+
+TABLE = Subsystem(
+    name="cpu",
+    help="shares and quotas of CPU time",
+    files=(
+        ControlFile(
+            IDLE,
+            "1: the tasks run only when no other task wants the CPU",
+            SIGNED,
+            writable=True,
+            default=0,
+            root_fixed=ROOT_FIXED,
+            rules=(on_or_off,),
+            order=40,
+            limit=True,
+        ),
+        ControlFile(
+            SHARES,
+            "weight against siblings, 2 to 262144; 1024 is the default",
+            UNSIGNED,
+            writable=True,
+            default=1024,
+            root_fixed=ROOT_FIXED,
+            rules=(idle_has_no_shares,),
+            limit=True,
+        ),
+        ControlFile(
+            PERIOD,
+            "the period of the quota, in microseconds",
+            UNSIGNED,
+            writable=True,
+            default=100_000,
+            root_fixed=ROOT_FIXED,
+            rules=BANDWIDTH,
+            limit=True,
+        ),
+        ControlFile(
+            QUOTA,
+            "microseconds of CPU time in each period, on all CPUs; -1: no quota",
+            SIGNED,
+            writable=True,
+            default=NO_QUOTA,
+            root_fixed=ROOT_FIXED,
+            rules=BANDWIDTH,
+            mend=_quota_meant,
+            limit=True,
+        ),
+        ControlFile(
+            BURST,
+            "microseconds that unused quota may add to a period",
+            UNSIGNED,
+            writable=True,
+            default=0,
+            root_fixed=ROOT_FIXED,
+            rules=BANDWIDTH,
+            limit=True,
+        ),
+        ControlFile(
+            RT_PERIOD,
+            "the period of real-time tasks, in microseconds",
+            UNSIGNED,
+            writable=True,
+            default=1_000_000,
+            rules=REAL_TIME,
+        ),
+        ControlFile(
+            RT_RUNTIME,
+            "microseconds for real-time tasks in each of their periods",
+            SIGNED,
+            writable=True,
+            default=0,
+            root_default=950_000,
+            rules=REAL_TIME,
+            limit=True,
+        ),
+        ControlFile(
+            "cpu.uclamp.min",
+            "the least CPU frequency that tasks are given, in percent",
+            TEXT,
+            writable=True,
+            default="0.00",
+            limit=True,
+        ),
+        ControlFile(
+            "cpu.uclamp.max",
+            "the highest CPU frequency that tasks are given, in percent, or max",
+            TEXT,
+            writable=True,
+            default="max",
+            limit=True,
+        ),
+        ControlFile("cpu.stat", "periods, and how often and how long tasks were throttled"),
+        ControlFile("cpu.stat.local", "how long this container's own quota has throttled it"),
+    ),
+)

@@ -1,0 +1,190 @@
+"""devices: which device files the tasks of a container may open and make.
+
+The kernel's admin-guide/cgroup-v1/devices.rst; the rules are those of devcgroup_update_access()
+(security/device_cgroup.c). The patch set of 2006 had no such subsystem.
+
+A container starts with what its parent has: everything (`a *:* rwm`), or a list. Where it has
+everything, `devices.deny` makes exceptions that the kernel does not show.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from errno import EINVAL, EPERM
+from typing import NamedTuple
+
+from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.values import Codec
+
+ALLOW, DENY, LIST = "devices.allow", "devices.deny", "devices.list"
+EVERYTHING = "a *:* rwm"
+
+_RULE = re.compile(r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})\s*", re.ASCII)
+
+
+class Devices(NamedTuple):
+    """A line: `a` for all, or `b`, `c` with numbers (None for any) and letters of rwm."""
+
+    kind: str
+    major: int | None = None
+    minor: int | None = None
+    access: str = "rwm"
+
+    def covers(self, other: Devices) -> bool:
+        """Whether this line allows all that another one asks for."""
+        return self.kind == "a" or (
+            self.kind == other.kind
+            and self.major in (None, other.major)
+            and self.minor in (None, other.minor)
+            and set(other.access) <= set(self.access)
+        )
+
+
+class _Rule:
+    """A line of devices.allow or devices.deny."""
+
+    takes = "c|b MAJOR:MINOR and letters of rwm, as in 'c 1:3 rwm', * for any number; or a for all"
+
+    def parse(self, text: str) -> Devices:
+        if text.strip() in ("a", "all", EVERYTHING):
+            return Devices("a")
+        found = _RULE.fullmatch(text)
+        if not found:
+            raise ValueError(_as_read(text))
+        major, minor = (None if word == "*" else int(word) for word in found.group(2, 3))
+        if max(major or 0, minor or 0) >= 1 << 32:
+            raise ValueError("")
+        return Devices(found[1], major, minor, found[4])
+
+    def show(self, value: Devices) -> str:
+        return line(value)
+
+
+def _as_read(text: str) -> str:
+    """What the kernel makes of a line with something behind it, which it does not look at."""
+    words = text.split()
+    known = len(words) > 2 and re.match("[rwm]{1,3}", words[2])
+    return f"the kernel reads {text!r} as {' '.join(words[:2])} {known[0]}" if known else ""
+
+
+def line(value: Devices) -> str:
+    """As devices.list shows it."""
+    if value.kind == "a":
+        return EVERYTHING
+    major, minor = ("*" if one is None else one for one in (value.major, value.minor))
+    return f"{value.kind} {major}:{minor} {value.access}"
+
+
+RULE: Codec = _Rule()
+
+
+def listed(text: str) -> Iterator[Devices]:
+    """The lines of devices.list."""
+    return (RULE.parse(one) for one in text.splitlines())
+
+
+def has_everything(text: str) -> bool:
+    """Whether a list is that of a container that may use all but what was denied."""
+    return text.strip() == EVERYTHING
+
+
+def all_without_children(file: str) -> Rule:
+    """`a` starts a list anew, which the kernel refuses where containers are below."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        children = [child.path for child in now.children()]
+        if wanted.value(file).kind != "a" or not children:
+            return None
+        some = ", ".join(children[:3])
+        reason = f"containers are below ({some}), and a (all) can only be set before there are any"
+        return Breach(EINVAL, reason, "name the devices one by one")
+
+    return rule
+
+
+def within_the_parent(now: Site, wanted: Site) -> Breach | None:
+    """A container gets no more than its parent has."""
+    parent, asked = now.parent, wanted.value(ALLOW)
+    if parent is None:
+        return None
+    there, fixes = parent.value(LIST), (Fix(parent.path, ((ALLOW, line(asked)),)),)
+    if has_everything(there):
+        reason = (
+            f"the parent {parent.path} denies some of it (devices.deny), "
+            "which the kernel does not list"
+        )
+        return Breach(EPERM, reason, fixes=fixes, sure=False)
+    if any(one.covers(asked) for one in listed(there)):
+        return None
+    has = "; ".join(there.split("\n")).strip("; ") or "nothing"
+    reason = f"the parent {parent.path} does not have {line(asked)}; it has: {has}"
+    return Breach(EPERM, reason, "or choose from these", fixes)
+
+
+def _rule_meant(site: Site, text: str) -> str:
+    """`/dev/null` is its numbers, and a line without letters means all of them."""
+    words = text.split()
+    if words and words[0].startswith("/dev/") and (found := _numbers(words[0])):
+        return f"{found} {_letters(words[1:])}"
+    if len(words) >= 2 and words[0] in ("b", "c") and re.fullmatch(r"(\*|\d+):(\*|\d+)", words[1]):
+        return f"{words[0]} {words[1]} {_letters(words[2:])}"
+    return ""
+
+
+def _letters(words: list[str]) -> str:
+    """The letters of rwm that are among the words; all of them where there are none."""
+    return "".join(letter for letter in "rwm" if letter in "".join(words)) or "rwm"
+
+
+def _numbers(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    kind = "b" if stat.S_ISBLK(found.st_mode) else "c" if stat.S_ISCHR(found.st_mode) else ""
+    numbers = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return f"{kind} {numbers}" if kind else ""
+
+
+def _list_again(text: str, now: str) -> list[tuple[str, str]]:
+    """Start anew, and allow what was allowed. What was denied in all is not shown, so not done."""
+    if has_everything(text):
+        return [] if has_everything(now) else [(ALLOW, "a")]
+    return [(DENY, "a"), *((ALLOW, one) for one in text.splitlines())]
+
+
+def _row(file: str, help: str, *rules: Rule) -> ControlFile:
+    return ControlFile(
+        file,
+        help,
+        RULE,
+        writable=True,
+        lasting=True,
+        rules=(all_without_children(file), *rules),
+        many=True,
+        strict=True,
+        mend=_rule_meant,
+    )
+
+
+TABLE = Subsystem(
+    name="devices",
+    help="which devices may be used",
+    files=(
+        _row(ALLOW, "devices that the tasks may use from now on", within_the_parent),
+        _row(DENY, "devices that the tasks may not use any more"),
+        ControlFile(
+            LIST,
+            "what may be used: a *:* rwm is everything but what was denied",
+            default=EVERYTHING,
+            passed_on=True,
+            told=_list_again,
+            limit=True,
+        ),
+    ),
+)

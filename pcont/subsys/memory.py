@@ -1,0 +1,228 @@
+"""memory: limits of the memory that the tasks of a container and those below it use.
+
+The kernel's admin-guide/cgroup-v1/memory.rst; the rules are those of mem_cgroup_resize_max()
+(mm/memcontrol-v1.c). The patch set of 2006 had no such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+from errno import EBUSY, EINVAL
+
+from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.values import BYTES, INTEGER, NO_LIMIT, UNSIGNED, is_unlimited, size, size_meant
+
+LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+TCP_LIMIT = "memory.kmem.tcp.limit_in_bytes"
+USAGE, SWAP_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
+OOM_CONTROL, SWAPPINESS = "memory.oom_control", "memory.swappiness"
+HIERARCHY, MIGRATE = "memory.use_hierarchy", "memory.move_charge_at_immigrate"
+ROOT_FIXED = "the root container has no limits: set them below"
+MOST_SWAPPINESS = 200
+
+
+def _said(number: int) -> str:
+    return "no limit" if is_unlimited(number) else size(number)
+
+
+def limits_agree(file: str) -> Rule:
+    """The limit of memory is not above that of memory and swap together."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        limit, both = wanted.value(LIMIT), wanted.value(SWAP_LIMIT)
+        if limit <= both:
+            return None
+        both_as_wanted = tuple((one, size(wanted.value(file))) for one in (LIMIT, SWAP_LIMIT))
+        return Breach(
+            EINVAL,
+            f"{SWAP_LIMIT} (memory and swap together) {'is' if file == LIMIT else 'would be'} "
+            f"{_said(both)}, and cannot be below {LIMIT}, which "
+            f"{'would be' if file == LIMIT else 'is'} {_said(limit)}",
+            fixes=(Fix(now.path, both_as_wanted),),
+        )
+
+    return rule
+
+
+def above_usage(limit: str, usage: str) -> Rule:
+    """What is in use must be possible, as far as the kernel cannot free it."""
+
+    def rule(now: Site, wanted: Site) -> Breach | None:
+        if wanted.value(limit) > now.value(usage):
+            return None
+        return Breach(
+            EBUSY,
+            f"{size(now.value(usage) // 4096 * 4096)} are in use ({usage}), and the kernel could "
+            f"not free enough for a limit of {_said(wanted.value(limit))}",
+            "end or move tasks first, or add swap: their memory stays in use as it is",
+            sure=False,
+        )
+
+    return rule
+
+
+def a_swappiness(now: Site, wanted: Site) -> Breach | None:
+    """From 0 to 200 (to 100 before Linux 5.8)."""
+    if wanted.value(SWAPPINESS) <= MOST_SWAPPINESS:
+        return None
+    return Breach(EINVAL, f"{SWAPPINESS} is between 0 and {MOST_SWAPPINESS}")
+
+
+def an_oom_switch(now: Site, wanted: Site) -> Breach | None:
+    """It takes the first of the numbers that it shows."""
+    if wanted.value(OOM_CONTROL).strip() in ("0", "1"):
+        return None
+    return Breach(EINVAL, "1 pauses tasks that run out of memory, 0 has the kernel kill one")
+
+
+def always_hierarchical(now: Site, wanted: Site) -> Breach | None:
+    """Since Linux 5.11 the limits hold for what is below, too."""
+    if wanted.value(HIERARCHY) == 1:
+        return None
+    return Breach(EINVAL, "limits hold for the containers below, too; Linux 5.11 fixed it at 1")
+
+
+def no_moving_of_charges(now: Site, wanted: Site) -> Breach | None:
+    """Removed in Linux 6.13; before, two bits."""
+    if wanted.value(MIGRATE) == 0:
+        return None
+    return Breach(
+        EINVAL,
+        "Linux 6.13 removed moving memory along with tasks, and takes 0 only; before, "
+        "1 moves anonymous memory, 2 file mappings, 3 both",
+    )
+
+
+def _bytes_meant(site: Site, text: str) -> str:
+    return size_meant(text)
+
+
+def _limit(name: str, help: str, *rules: Rule, **more: object) -> ControlFile:
+    return ControlFile(
+        name,
+        help,
+        BYTES,
+        writable=True,
+        default=NO_LIMIT,
+        rules=rules,
+        strict=True,
+        mend=_bytes_meant,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _usage(prefix: str, what: str) -> tuple[ControlFile, ...]:
+    """The counters that go with a limit."""
+    return (
+        ControlFile(
+            f"{prefix}usage_in_bytes", f"bytes of {what} in use here and below", INTEGER, default=0
+        ),
+        ControlFile(
+            f"{prefix}max_usage_in_bytes",
+            f"the most bytes of {what} so far; any write resets it",
+            INTEGER,
+            writable=True,
+            default=0,
+            lasting=True,
+        ),
+        ControlFile(
+            f"{prefix}failcnt",
+            "how often the limit was reached; any write resets it",
+            INTEGER,
+            writable=True,
+            default=0,
+            lasting=True,
+        ),
+    )
+
+
+TABLE = Subsystem(
+    name="memory",
+    help="limits of memory",
+    files=(
+        _limit(
+            LIMIT,
+            "the most memory that tasks may use here and below",
+            limits_agree(LIMIT),
+            above_usage(LIMIT, USAGE),
+            root_fixed=ROOT_FIXED,
+            limit=True,
+        ),
+        _limit(
+            SWAP_LIMIT,
+            "the most memory and swap together; never below limit_in_bytes",
+            limits_agree(SWAP_LIMIT),
+            above_usage(SWAP_LIMIT, SWAP_USAGE),
+            root_fixed=ROOT_FIXED,
+            limit=True,
+        ),
+        _limit(
+            "memory.soft_limit_in_bytes",
+            "what memory is reduced to when the machine runs short",
+            limit=True,
+        ),
+        _limit(
+            "memory.kmem.limit_in_bytes",
+            "without effect since Linux 6.1: limit_in_bytes counts kernel memory",
+            root_fixed=ROOT_FIXED,
+        ),
+        _limit(
+            TCP_LIMIT,
+            "the most memory of TCP buffers",
+            above_usage(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
+            root_fixed=ROOT_FIXED,
+            limit=True,
+        ),
+        *_usage("memory.", "memory"),
+        *_usage("memory.memsw.", "memory and swap"),
+        *_usage("memory.kmem.", "kernel memory"),
+        *_usage("memory.kmem.tcp.", "TCP buffers"),
+        ControlFile(
+            SWAPPINESS,
+            "how readily memory is swapped out, 0 to 200",
+            UNSIGNED,
+            writable=True,
+            default=60,
+            passed_on=True,
+            rules=(a_swappiness,),
+        ),
+        ControlFile(
+            OOM_CONTROL,
+            "1: tasks that run out of memory wait and are not killed",
+            writable=True,
+            default="oom_kill_disable 0\nunder_oom 0\noom_kill 0",
+            passed_on=True,
+            root_fixed="the root container has no limit to run out of",
+            rules=(an_oom_switch,),
+            told=lambda text, now: [(OOM_CONTROL, text.split()[1])],
+        ),
+        ControlFile(
+            HIERARCHY,
+            "always 1: limits hold for the containers below, too",
+            UNSIGNED,
+            writable=True,
+            default=1,
+            rules=(always_hierarchical,),
+        ),
+        ControlFile(
+            MIGRATE,
+            "what memory moves with a task: 1 anonymous, 2 mapped files, 3 both",
+            UNSIGNED,
+            writable=True,
+            default=0,
+            rules=(no_moving_of_charges,),
+        ),
+        ControlFile(
+            "memory.force_empty",
+            "any write frees what can be freed, such as page cache",
+            writable=True,
+            lasting=True,
+            root_fixed="the root container cannot be emptied",
+        ),
+        ControlFile("memory.stat", "what the memory is used for, in bytes"),
+        ControlFile("memory.numa_stat", "pages by memory node"),
+        ControlFile("memory.pressure_level", "for cgroup.event_control only"),
+        ControlFile("memory.kmem.slabinfo", "always empty since Linux 5.9"),
+    ),
+)

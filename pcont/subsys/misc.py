@@ -1,0 +1,76 @@
+"""misc: limits of things that a machine has few of, such as ids for encrypted guests (SEV).
+
+The kernel's admin-guide/cgroup-v1/misc.rst (kernel/cgroup/misc.c). The patch set of 2006 had no
+such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+import re
+from errno import EINVAL
+
+from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.values import Codec
+
+MAX, CAPACITY = "misc.max", "misc.capacity"
+
+_LINE = re.compile(r"(\S+) (max|[0-9]{1,20})\s*", re.ASCII)
+
+
+class _Limits:
+    """A limit of each resource, a line each; a write has one line."""
+
+    takes = "a resource and a number or max, as in 'sev 2'"
+
+    def parse(self, text: str) -> dict[str, str]:
+        found = [_LINE.fullmatch(one) for one in text.splitlines()]
+        if not all(found) or (text and not found):
+            raise ValueError("")
+        return {match[1]: match[2] for match in found if match}
+
+    def show(self, value: dict[str, str]) -> str:
+        return "\n".join(f"{name} {limit}" for name, limit in value.items())
+
+
+LIMITS: Codec = _Limits()
+
+
+def a_resource_of_this_machine(now: Site, wanted: Site) -> Breach | None:
+    """The root's misc.capacity lists what there is."""
+    top = now
+    while top.parent:
+        top = top.parent
+    there = [one.split()[0] for one in top.value(CAPACITY).splitlines()]
+    for name in wanted.value(MAX) or ("",):
+        if name not in there:
+            known = f"{CAPACITY} has: {', '.join(there)}" if there else f"{CAPACITY} is empty"
+            return Breach(EINVAL, f"this machine has no resource {name!r}; {known}")
+    return None
+
+
+TABLE = Subsystem(
+    name="misc",
+    help="limits of other countable things",
+    files=(
+        ControlFile(
+            MAX,
+            "the most that there may be here and below, of a resource",
+            LIMITS,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default={},
+            rules=(a_resource_of_this_machine,),
+            told=lambda text, now: [(MAX, one) for one in text.splitlines()],
+            many=True,
+        ),
+        ControlFile("misc.current", "what is in use here and below", where=Where.NOT_ON_ROOT),
+        ControlFile("misc.peak", "the most that was in use so far", where=Where.NOT_ON_ROOT),
+        ControlFile("misc.events", "how often a limit was reached", where=Where.NOT_ON_ROOT),
+        ControlFile(
+            "misc.events.local", "the same, by limits of this container", where=Where.NOT_ON_ROOT
+        ),
+        ControlFile(CAPACITY, "what the machine has of each resource", where=Where.ROOT),
+    ),
+)

@@ -1,0 +1,81 @@
+"""net_prio: the priority of packets that a container's tasks send, interface by interface.
+
+The kernel's admin-guide/cgroup-v1/net_prio.rst (net/core/netprio_cgroup.c). The patch set of 2006
+had no such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from errno import ENODEV
+
+from pcont.tables import Breach, ControlFile, Site, Subsystem
+from pcont.values import INTEGER, Codec
+
+MAP = "net_prio.ifpriomap"
+
+_LINE = re.compile(r"\s*(\S{1,15})\s+([0-9]{1,20})\s*", re.ASCII)
+
+
+class _Priorities:
+    """A priority for each interface, a line each; a write has one line."""
+
+    takes = "the name of an interface and a number, as in 'eth0 5'"
+
+    def parse(self, text: str) -> dict[str, int]:
+        found = {}
+        for one in text.splitlines():
+            match = _LINE.fullmatch(one)
+            if not match or int(match[2]) >= 1 << 32:
+                raise ValueError(_as_read(one))
+            found[match[1]] = int(match[2])
+        return found
+
+    def show(self, value: dict[str, int]) -> str:
+        return "\n".join(f"{name} {number}" for name, number in value.items())
+
+
+def _as_read(text: str) -> str:
+    """What the kernel makes of a number with something behind it, which it does not look at."""
+    found = re.match(r"\s*(\S+)\s+([0-9]+)", text, re.ASCII)
+    if not found:
+        return ""
+    return f"the kernel reads {text.strip()!r} as {found[1]} {int(found[2]) % (1 << 32)}"
+
+
+PRIORITIES: Codec = _Priorities()
+
+
+def on_an_interface(now: Site, wanted: Site) -> Breach | None:
+    """The interface must be there."""
+    there = sorted(os.listdir("/sys/class/net"))
+    for name in wanted.value(MAP):
+        if name not in there:
+            return Breach(ENODEV, f"there is no interface {name}; there are: {', '.join(there)}")
+    return None
+
+
+TABLE = Subsystem(
+    name="net_prio",
+    help="priorities of network traffic",
+    files=(
+        ControlFile(
+            MAP,
+            "the priority of packets, for an interface",
+            PRIORITIES,
+            writable=True,
+            default={},
+            passed_on=True,
+            rules=(on_an_interface,),
+            told=lambda text, now: [(MAP, one) for one in text.splitlines()],
+            many=True,
+            strict=True,
+        ),
+        ControlFile(
+            "net_prio.prioidx", "the kernel's own number of the container", INTEGER, default=0
+        ),
+    ),
+)

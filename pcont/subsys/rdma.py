@@ -1,0 +1,77 @@
+"""rdma: limits of the objects that tasks make on RDMA devices, device by device.
+
+The kernel's admin-guide/cgroup-v1/rdma.rst (kernel/cgroup/rdma.c). The patch set of 2006 had no
+such subsystem.
+
+The table explains what a kernel refuses; the model does not have the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from errno import ENODEV
+
+from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.values import Codec
+
+MAX, CURRENT = "rdma.max", "rdma.current"
+DEVICES = "/sys/class/infiniband"
+
+_LINE = re.compile(r"\s*(\S+)((?:[\s,]+hca_(?:handle|object)=(?:max|[0-9]+))*)\s*", re.ASCII)
+
+
+class _Limits:
+    """Limits of each device, a line each; a write has one line, and changes what it names."""
+
+    takes = "a device and limits, as in 'mlx5_0 hca_handle=2 hca_object=2000', max for none"
+
+    def parse(self, text: str) -> dict[str, str]:
+        found = [_LINE.fullmatch(one) for one in text.splitlines()]
+        if not all(found) or not (found or not text.strip()):
+            raise ValueError("")
+        for match in found:
+            for number in re.findall("=([0-9]+)", match[2] if match else ""):
+                if int(number) >= 1 << 31:
+                    raise ValueError("")
+        return {match[1]: match[2].strip() for match in found if match}
+
+    def show(self, value: dict[str, str]) -> str:
+        return "\n".join(f"{name} {limits}" for name, limits in value.items())
+
+
+LIMITS: Codec = _Limits()
+
+
+def on_a_device(now: Site, wanted: Site) -> Breach | None:
+    """The device must be there."""
+    there = sorted(os.listdir(DEVICES)) if os.path.isdir(DEVICES) else []
+    for name in wanted.value(MAX) or ("",):
+        if name not in there:
+            known = f"there are: {', '.join(there)}" if there else "there is none"
+            return Breach(ENODEV, f"there is no RDMA device {name!r}; {known}")
+    return None
+
+
+TABLE = Subsystem(
+    name="rdma",
+    help="limits of RDMA resources",
+    files=(
+        ControlFile(
+            MAX,
+            "the most handles and objects, for an RDMA device",
+            LIMITS,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default={},
+            rules=(on_a_device,),
+            told=lambda text, now: [(MAX, one) for one in text.splitlines()],
+            many=True,
+        ),
+        ControlFile(
+            CURRENT,
+            "handles and objects in use, by RDMA device",
+            where=Where.NOT_ON_ROOT,
+        ),
+    ),
+)
