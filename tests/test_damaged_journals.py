@@ -192,3 +192,20 @@ def test_a_waiting_journal_is_shown_by_doctor_tree_and_dry_runs(
     (aside,) = tmp_path.iterdir()
     run("doctor")
     assert f"damaged and set aside: {aside}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["NoDirectory", "Directory"])
+@pytest.mark.parametrize("directory", ["", "jobs", "./jobs"])
+def test_a_journal_with_a_relative_mount_point_is_set_aside(
+    run: Callable[[str], int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    directory: str,
+) -> None:
+    head = {"version": 1, "command": "mount", "view": view()}
+    entry = {"fact": {"is": kind, "directory": directory}}
+    (tmp_path / "1-1.journal").write_text(f"{json.dumps(head)}\n{json.dumps(entry)}\n")
+    assert run("recover") == 1
+    assert "not an absolute path" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["1-1.journal.damaged"]

@@ -27,9 +27,12 @@ PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 @dataclass
 class NoDirectory(Fact):
-    """There was no such directory to mount on."""
+    """There was no such directory to mount on. Raises ValueError for a relative path."""
 
     directory: str
+
+    def __post_init__(self) -> None:
+        _check_absolute(self.directory)
 
     @property
     def what(self) -> str:
@@ -59,9 +62,12 @@ class MakeDirectory(Step):
 
 @dataclass
 class Directory(Fact):
-    """There was a directory."""
+    """There was a directory. Raises ValueError for a relative path."""
 
     directory: str
+
+    def __post_init__(self) -> None:
+        _check_absolute(self.directory)
 
     @property
     def what(self) -> str:
@@ -225,6 +231,12 @@ class UmountTree(Step):
                 reason, hint = backend.in_the_way(self.mount.point)
             hint = hint or "a process that you may not look at may use it, or another mount"
         return from_oserror(err, self.doing, reason, hint)
+
+
+def _check_absolute(directory: str) -> None:
+    """A damaged journal may have any text: a relative path has no end of directories above it."""
+    if not directory.startswith("/"):
+        raise ValueError(f"a mount point is not an absolute path: {directory!r}")
 
 
 def find(backend: Backend, request: TreeRequest) -> Tree | None:
