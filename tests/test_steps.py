@@ -546,15 +546,19 @@ class Busily(Model):
             self.make(Place(f"name={name}", "/a"))
         self.task_id = self.spawn()
         self.child = 0
+        self.refuses = True
+        self.after_each: Callable[[Busily, int], None] = lambda model, task: None
         self.act = act
 
     def write(self, place: Place, file: str, text: str) -> None:
-        if text == str(self.child) and not place.is_root:
+        if self.refuses and text == str(self.child) and place.path == "/a":
             raise WriteRefused(errno.EAGAIN, "no", place.path)
         super().write(place, file, text)
         if self.act:
             act, self.act = self.act, None
             act(self)
+        if place.path == "/a":
+            self.after_each(self, int(text))
 
     def fork_one(self) -> None:
         self.child = self.fork(self.task_id)
@@ -574,11 +578,81 @@ def test_a_child_that_was_forked_between_two_trees_goes_back_with_its_parent() -
 
 def test_a_child_that_was_forked_between_two_trees_is_late() -> None:
     model = Busily(Busily.fork_one)
+    model.refuses = False
     step = Enter(model.task_id, TWO, "attach")
     model.act = lambda model: setattr(model, "late", model.fork(model.task_id))
     carry_out(model, [step])
     assert set(model.membership(model.late).values()) == {"/a"}  # type: ignore[attr-defined]
     assert (step.outcome.moved, step.outcome.stragglers, step.outcome.rounds) == (2, 1, 2)
+
+
+def several(model: Busily) -> tuple[Enter, dict[int, str]]:
+    """Three processes that were in containers of their own; the last one forks between two trees.
+
+    Returns the step that attaches them all, and what an error would say of each.
+    """
+    tasks = [model.spawn(), model.spawn(), model.task_id]
+    for task in tasks:
+        for place in TWO:
+            model.make(place.parent.child(str(task)))
+            model.write(place.parent.child(str(task)), "cgroup.procs", str(task))
+    said = {task: f"attach {task}" for task in tasks}
+    first, *others = tasks
+    step = Enter(first, TWO, said[first], also={task: said[task] for task in others})
+
+    def fork_once(model: Busily, task: int) -> None:
+        if task == model.task_id and not model.child:
+            model.fork_one()
+
+    model.after_each = fork_once
+    return step, said
+
+
+def test_several_tasks_of_a_step_go_back_each_to_its_own_container() -> None:
+    """So does the child of one of them: to where its own parent was."""
+    model = Busily(lambda model: None)
+    step, said = several(model)
+    with pytest.raises(PcontError, match="EAGAIN"):
+        carry_out(model, [step])
+    for task in said:
+        assert set(model.membership(task).values()) == {f"/{task}"}
+    assert set(model.membership(model.child).values()) == {f"/{model.task_id}"}
+
+
+def test_a_step_of_several_tasks_moves_them_all_and_what_they_start() -> None:
+    model = Busily(lambda model: None)
+    model.refuses = False
+    step, said = several(model)
+    carry_out(model, [step])
+    for task in (*said, model.child):
+        assert set(model.membership(task).values()) == {"/a"}
+    assert (step.outcome.moved, step.outcome.stragglers) == (4, 1)
+    assert step.tell(model) == [
+        f"echo {task} > /{name}/a/cgroup.procs" for name in ("n", "m") for task in said
+    ]
+
+
+def test_an_error_names_the_task_of_several_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Busily(lambda model: None)
+    second, task = model.spawn(), model.task
+    monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == second))
+    step = Enter(model.task_id, TWO, "attach the first", also={second: "attach the second"})
+    with pytest.raises(BadValue, match="cannot attach the second: "):
+        carry_out(model, [step])
+    assert set(model.membership(model.task_id).values()) == {"/"}
+
+
+def test_those_of_several_that_have_ended_are_noted() -> None:
+    model = Busily(lambda model: None)
+    gone = [model.spawn(), model.spawn()]
+    for task in gone:
+        model.exit(task)
+    step = Enter(gone[0], TWO, "x", also={model.task_id: "y", gone[1]: "z"})
+    carry_out(model, [step])
+    assert step.notes() == [f"task {task} ended while it was being moved" for task in gone]
+    assert set(model.membership(model.task_id).values()) == {"/a"}
 
 
 def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:

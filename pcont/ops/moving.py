@@ -40,9 +40,10 @@ def attach(
         raise UsageProblem("--thread and --tree exclude each other")
     with session.turn() as registry:
         container = required(session.backend, registry.place(place))
+        found = named(session, TaskIds.of(tasks), thread)
         steps = [
-            entry(session, container, known, thread=thread, tree=tree, movable=movable)
-            for known in named(session, TaskIds.of(tasks), thread)
+            entry(session, container, *some, thread=thread, tree=tree, movable=movable)
+            for some in ([[one] for one in found] if tree else [found])
         ]
         session.carry_out(steps)
         note_split(session, registry, entered(session, container, steps))
@@ -72,18 +73,24 @@ def _note_skipped(session: Session, outcome: Outcome) -> None:
 def entry(
     session: Session,
     container: Container,
-    known: Task,
-    *,
+    *tasks: Task,
     thread: bool = False,
     tree: bool = False,
     movable: bool = False,
 ) -> Enter:
-    """Return the step that moves a task, which must be alive and may be moved."""
-    guard.check_move(session, known.pid)
-    guard.check_entering(session, container, known.pid, with_descendants=tree)
+    """Return the step that moves tasks, which must be alive and may be moved.
+
+    A step takes several tasks, but with `tree` a single one.
+    """
     what = "task" if thread else "process"
-    doing = f"attach {what} {known.id} ({known.name}) to {container.name}"
-    return Enter(known.id, container.places, doing, thread, tree, movable)
+    doing = {}
+    for known in tasks:
+        guard.check_move(session, known.pid)
+        guard.check_entering(session, container, known.pid, with_descendants=tree)
+        mover = known.id if thread else known.pid
+        doing[mover] = f"attach {what} {known.id} ({known.name}) to {container.name}"
+    (first, said), *more = doing.items()
+    return Enter(first, container.places, said, thread, tree, movable, dict(more))
 
 
 def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:

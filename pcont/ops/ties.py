@@ -77,10 +77,10 @@ def entered(session: Session, container: Container, steps: Iterable[Enter]) -> M
     before: dict[int, Paths] = {
         task: origin.paths for step in steps for task, origin in step.origins.items()
     }
-    for step in steps if session.dry_run else ():
+    for task in [one for step in steps for one in step.tasks] if session.dry_run else ():
         with contextlib.suppress(ProcessLookupError):
-            before[step.task] = where_process_is(session.backend, step.task)
-            tasks.append(step.task)
+            before[task] = where_process_is(session.backend, task)
+            tasks.append(task)
     origin = next(iter(before.values()), {})
     return Moved(container, tasks, origin, before)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from errno import EINVAL, ESRCH
 from functools import partial
@@ -34,6 +34,7 @@ from pcont.values import Ids
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.
 PATIENCE = 30.0
+FOR_EACH = 0.1  # so much longer for each task more: the first round may take that long
 
 STOP_OR_FREEZE = (
     "stop it first (kill -STOP), or give it a container with the freezer, and move that"
@@ -70,7 +71,8 @@ class Origin:
 class Entered(Fact):
     """Where the tasks were that enter some containers, and which tasks were in these already.
 
-    Tasks that are started during the move share the origin of the `leader`.
+    A task that is started during the move shares the origin of the one that it descends from;
+    where that is not known, of the `leader`.
     """
 
     places: list[Place]
@@ -92,101 +94,118 @@ class Entered(Fact):
                 yield partial(self._put_back, backend, came, place)
             yield partial(self._put_back_affinity, backend, came)
 
-    def _ours(self, backend: Backend) -> Iterator[Came[None]]:
-        """Who was moved; then what they had started, now that what they start is back, too.
+    def _ours(self, backend: Backend) -> Iterator[Came[int]]:
+        """Yield the tasks that were moved, then those that they had started: by then, what they
+        start is back, too. `where` is the task whose origin each one shares.
 
-        Last those who are ending where nobody was: they are in the way there, whoever they are.
+        The last ones are tasks that are ending in containers that were empty: they are in the way
+        there, whatever they descend from.
         """
         for task in sorted(self.origins):
             if self.knows(backend, task):
-                yield Came(None, task, self.origins[task].start)
-        started = self.started(backend) if self.origins else []
-        for task in sorted(started):
-            yield Came(None, task, since(backend, task))
+                yield Came(task, task, self.origins[task].start)
+        started = self.started(backend) if self.origins else {}
+        for task, leader in sorted(started.items()):
+            yield Came(leader, task, since(backend, task))
         alone = [place for place in self.places if not (place.is_root or self.before[place])]
         for task in sorted(set().union(*(tasks_in(backend, place) for place in alone))):
             if not lives(backend, task):
-                yield Came(None, task, None)
+                yield Came(self.leader, task, None)
 
-    def _put_back(self, backend: Backend, came: Came[None], place: Place) -> None:
+    def _put_back(self, backend: Backend, came: Came[int], place: Place) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
         path = self._origin(came).paths[place.tree]
         there = same(backend, came.task, came.start)
         if there and backend.membership(came.task).get(place.tree) != path:
             backend.write(Place(place.tree, path), "tasks", str(came.task))
 
-    def _put_back_affinity(self, backend: Backend, came: Came[None]) -> None:
+    def _put_back_affinity(self, backend: Backend, came: Came[int]) -> None:
         affinity = self._origin(came).affinity
         there = same(backend, came.task, came.start)
         if there and backend.affinity(came.task) != affinity:
             backend.set_affinity(came.task, affinity)
 
-    def _origin(self, came: Came[None]) -> Origin:
+    def _origin(self, came: Came[int]) -> Origin:
         origin = self.origins.get(came.task)
-        return origin if origin and origin.start == came.start else self._shared
+        return origin if origin and origin.start == came.start else self._shared(came.where)
 
     def knows(self, backend: Backend, task: int) -> bool:
         """Whether the id belongs to somebody whose origin is known, and not to one after him."""
         origin = self.origins.get(task)
         return origin is not None and same(backend, task, origin.start)
 
-    def started(self, backend: Backend) -> list[int]:
-        """Return the tasks that these tasks have started in the containers during the move.
+    def started(self, backend: Backend) -> dict[int, int]:
+        """Return the tasks that these tasks have started in the containers during the move, each
+        with one of these tasks, whose origin it shares.
 
         Other tasks start tasks there at the same time, in the root container of a tree any task.
         """
         inside = {place: tasks_in(backend, place) for place in self.places}
         known = {one for one in self.origins if self.knows(backend, one)}
         came = set().union(*inside.values()) - known.union(*self.before.values())
-        found = descendants(backend, came, known)
-        return [*found, *self._orphans(backend, came - set(found), inside)]
+        found = descendants(backend, came, sorted(known))
+        return {**found, **dict(self._orphans(backend, came - found.keys(), inside))}
+
+    def _distinct(self) -> list[int]:
+        """Return one task for each of the different origins, the leader's first."""
+        found: dict[tuple[str, ...], int] = {}
+        for task in sorted(self.origins, key=lambda task: (task != self.leader, task)):
+            paths = self.origins[task].paths
+            found.setdefault(tuple(paths[place.tree] for place in self.places), task)
+        return list(found.values())
 
     def _orphans(
         self, backend: Backend, came: set[int], inside: dict[Place, set[int]]
-    ) -> Iterator[int]:
-        """Those whose parents ended at once: between two trees as only such a parent was.
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the tasks whose parents ended at once, each with a task whose origin it shares.
 
-        Where somebody was between trees before, it could be a child of his.
+        They are between two trees as only such a parent was. Where other tasks were between the
+        trees before, it could be a child of these.
         """
         apart = [
             place for place in self.places if self.before[place] != self.before[self.places[0]]
         ]
-        for task in came if self.origins and not apart else ():
+        leaders = self._distinct() if came and not apart else []
+        for task in came if leaders else ():
             outside = [place for place in self.places if task not in inside[place]]
             with contextlib.suppress(ProcessLookupError):
                 paths = backend.membership(task) if outside else {}
-                if outside and all(self._as_the_leader(paths, place) for place in outside):
-                    yield task
+                for leader in leaders if outside else ():
+                    if all(self._as(leader, paths, place) for place in outside):
+                        yield task, leader
+                        break
 
-    def _as_the_leader(self, paths: dict[str, str], place: Place) -> bool:
-        return paths.get(place.tree) == self._shared.paths[place.tree]
+    def _as(self, leader: int, paths: dict[str, str], place: Place) -> bool:
+        """Return whether a task with these paths is where another one was, in one tree."""
+        return paths.get(place.tree) == self.origins[leader].paths[place.tree]
 
-    def before_entry(self, task: int, found: Origin) -> Origin:
-        """Return the origin of a task that is found later, as it was before it entered anything.
+    def before_entry(self, task: int, found: Origin, leader: int) -> Origin:
+        """Return the origin of a task that another one has started between two trees.
 
-        A task that was started between two trees is in the container of some of them already.
+        It is in the container of some of the trees already, from its start.
         """
+        shared = self._shared(leader)
         came = {
-            place.tree: self._shared.paths[place.tree]
+            place.tree: shared.paths[place.tree]
             for place in self.places
-            if self.origins
-            and found.paths.get(place.tree) == place.path
-            and task not in self.before[place]
+            if found.paths.get(place.tree) == place.path and task not in self.before[place]
         }
         return replace(found, paths={**found.paths, **came})
 
-    @property
-    def _shared(self) -> Origin:
-        """The origin of the leader, or of another task if the leader ended before it moved."""
-        return self.origins.get(self.leader) or next(iter(self.origins.values()))
+    def _shared(self, leader: int) -> Origin:
+        """Return the origin of a task, or of another one if that ended before it moved."""
+        known = self.origins.get(leader) or self.origins.get(self.leader)
+        return known or next(iter(self.origins.values()))
 
 
 @dataclass
 class Enter(Step):
     """Attach processes with all their threads to the same container of all trees.
 
-    `thread`: only the task. `tree`: with all its descendants, also those that daemonize during the
-    move. `movable`: leave the tasks that the kernel does not move (`Task.fixed`), and count them.
+    `also`: more tasks that move with the first one, each with what an error says of it.
+    `thread`: only the tasks. `tree`: with all descendants of a single task, also those that
+    daemonize during the move. `movable`: leave the tasks that the kernel does not move
+    (`Task.fixed`), and count them.
     A fixed task that is in a container already is not written there: the kernel would refuse it.
     """
 
@@ -196,20 +215,27 @@ class Enter(Step):
     thread: bool = False
     tree: bool = False
     movable: bool = False
+    also: Mapping[int, str] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
     at: tuple[Place, int] | None = None
     moved: set[int] = field(default_factory=set)
     skipped: set[int] = field(default_factory=set)
     origins: dict[int, Origin] = field(default_factory=dict)
-    vanished: bool = False
+    vanished: set[int] = field(default_factory=set)
     missed: bool = False
     adopted: set[int] = field(default_factory=set)
     _first: set[int] = field(default_factory=set)
     _late: set[int] = field(default_factory=set)
     _starts: dict[int, int] = field(default_factory=dict)
+    _leaders: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[int]:
+        """The tasks that were named."""
+        return [self.task, *self.also]
 
     def tell(self, backend: Backend) -> list[str]:
-        pids = [self.task]
+        pids = self.tasks
         if self.tree:
             with backend.family(self.task) as family:
                 pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
@@ -286,20 +312,25 @@ class Enter(Step):
                 )
                 self.missed, self.adopted = not family.complete, family.adopted
         else:
-            pid = self.task
-            with contextlib.suppress(ProcessLookupError):
-                pid = pid if self.thread else backend.task(pid).pid
-            yield lambda thorough: [pid]
+            named = list(dict.fromkeys(self._process(backend, task) for task in self.tasks))
+            yield lambda thorough: named
+
+    def _process(self, backend: Backend, task: int) -> int:
+        """Return the id that stands for what moves with a task: its own, or that of its process."""
+        with contextlib.suppress(ProcessLookupError):
+            return task if self.thread else backend.task(task).pid
+        return task
 
     def _converge(self, backend: Backend, memory: Memory, entered: Entered, movers: Movers) -> None:
         find = partial(self._round, backend, entered, movers)
-        for place, task in rounds(find, self.doing, PATIENCE, STOP_OR_FREEZE):
+        patience = PATIENCE + len(self.also) * FOR_EACH
+        for place, task in rounds(find, self.doing, patience, STOP_OR_FREEZE):
             known = self._found(backend, task)
             if known is None:
-                self.vanished = self.vanished or task == entered.leader
+                self._has_ended(task)
             elif not self._stays(backend, place, known):
                 self._remember(backend, memory, entered, task)
-                self._write(backend, place, entered, task)
+                self._write(backend, place, task)
 
     def _found(self, backend: Backend, task: int) -> Task | None:
         """Return the task as long as it lives, and is the one that had this id at the first look.
@@ -330,8 +361,8 @@ class Enter(Step):
     def _round(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
         """List what is to be moved where: at first everything, then what is not there yet."""
         if not self.outcome.rounds:
-            self._first = set(movers(False))
-            lacking = [(place, task) for place in self.places for task in movers(False)]
+            lacking = self._all(movers(False))
+            self._first = {task for _, task in lacking}
         elif len(self.places) == 1 and not self.tree:
             return []  # within one tree the kernel moves a process and its forks as one
         else:
@@ -340,10 +371,21 @@ class Enter(Step):
         self.outcome.rounds += bool(lacking)
         return lacking
 
+    def _all(self, tasks: Sequence[int]) -> list[Lacking]:
+        """List all tasks in all places, in the order in which they are written.
+
+        Of a family the trees come one after the other, so that what a task starts is where the task
+        is. Of others each process is between two trees for as short a time as can be.
+        """
+        if self.tree:
+            return [(place, task) for place in self.places for task in tasks]
+        return [(place, task) for task in tasks for place in self.places]
+
     def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
         """List what is still outside of a container, at a quick look, or else at a thorough one."""
         for thorough in (False, True):
-            found = [*movers(thorough), *entered.started(backend)]
+            self._leaders = entered.started(backend)
+            found = [*movers(thorough), *self._leaders]
             tasks = [task for task in found if task not in self.skipped]
             lacking = list(self._lacking(backend, tasks, thorough))
             if lacking:
@@ -358,9 +400,13 @@ class Enter(Step):
         for one in self._live_threads(backend, task):
             with contextlib.suppress(ProcessLookupError):
                 if not entered.knows(backend, one.id):
-                    found[one.id] = entered.before_entry(one.id, Origin.of(backend, one.id))
+                    found[one.id] = self._origin(backend, entered, one.id)
         if found:
             memory.learn(entered, origins=found)
+
+    def _origin(self, backend: Backend, entered: Entered, task: int) -> Origin:
+        origin, leader = Origin.of(backend, task), self._leaders.get(task)
+        return origin if leader is None else entered.before_entry(task, origin, leader)
 
     def _threads(self, backend: Backend, task: int) -> list[int]:
         try:
@@ -373,7 +419,7 @@ class Enter(Step):
         known = [look(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
-    def _write(self, backend: Backend, place: Place, entered: Entered, task: int) -> None:
+    def _write(self, backend: Backend, place: Place, task: int) -> None:
         self.at = (place, task)
         try:
             self._enter(backend, place, task)
@@ -381,7 +427,12 @@ class Enter(Step):
         except OSError as err:
             if err.errno != ESRCH or self._found(backend, task):
                 raise
-            self.vanished = self.vanished or task == entered.leader
+            self._has_ended(task)
+
+    def _has_ended(self, task: int) -> None:
+        """Remember a task that ended before it was moved, if it was there from the beginning."""
+        if task == self.task or (task in self._first and not self.tree):
+            self.vanished.add(task)
 
     def _enter(self, backend: Backend, place: Place, task: int) -> None:
         try:
@@ -406,10 +457,10 @@ class Enter(Step):
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         place, task = self.at or (self.places[0], self.task)
-        return explain.enter(backend, place, task, err, self.doing)
+        return explain.enter(backend, place, task, err, self.also.get(task, self.doing))
 
     def notes(self) -> list[str]:
-        found = [f"task {self.task} ended while it was being moved"] if self.vanished else []
+        found = [f"task {task} ended while it was being moved" for task in sorted(self.vanished)]
         if self.missed:
             found.append(
                 f"children of {self.task} that daemonized meanwhile may be missing: the kernel "

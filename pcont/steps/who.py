@@ -104,15 +104,23 @@ def put(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
         pass
 
 
-def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> list[int]:
-    """Those of the tasks whose line of parents, through other ones of them, leads to `of`."""
-    known = [one for task in {*tasks} if (one := look(backend, task))]
-    pids = {one.pid for task in of if (one := look(backend, task))}
-    found: set[int] = set()
+def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> dict[int, int]:
+    """Return those of the tasks whose line of parents, through other ones of them, leads to `of`.
+
+    Each with the task of `of` that it descends from; threads descend from their process.
+    """
+    waiting = [one for task in sorted({*tasks}) if (one := look(backend, task))]
+    ancestors: dict[int, int] = {}
+    for task in of if waiting else ():
+        if one := look(backend, task):
+            ancestors.setdefault(one.pid, one.id)
+    found: dict[int, int] = {}
     growing = True
     while growing:
-        new = [one for one in known if one.id not in found and {one.pid, one.parent} & pids]
-        found |= {one.id for one in new}
-        pids |= {one.pid for one in new}
+        new = [one for one in waiting if {one.pid, one.parent} & ancestors.keys()]
+        for one in new:
+            pid = one.pid if one.pid in ancestors else one.parent
+            found[one.id] = ancestors.setdefault(one.pid, ancestors[pid])
+        waiting = [one for one in waiting if one.id not in found]
         growing = bool(new)
-    return sorted(found)
+    return found
