@@ -1185,6 +1185,14 @@ class Parameters:
         return self.root.path
 
     @property
+    def shown(self) -> str:
+        return self.path
+
+    @property
+    def word(self) -> str:
+        return self.path
+
+    @property
     def parent(self) -> None:
         return None
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pcont import __version__
+from pcont import words as command_line
 from pcont.cli_sim import sim
 from pcont.command import (
     PID,
     App,
     Group,
     Starting,
+    UnknownCommand,
     changing,
     force_option,
     json_option,
@@ -42,18 +44,21 @@ DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
     "--backend",
     type=click.Choice(["cgroupfs", "model"]),
     envvar="PCONT_BACKEND",
+    show_envvar=True,
     help="The kernel (cgroupfs, the default), or a model of it to rehearse on.",
 )
 @click.option(
     "--state",
     metavar="FILE",
     envvar="PCONT_STATE",
+    show_envvar=True,
     help="Where the model keeps itself between commands.",
 )
 @click.option(
     "--dialect",
     type=click.Choice(["v1", "v6", "v6-ns"]),
     envvar="PCONT_DIALECT",
+    show_envvar=True,
     help="How a new model answers: like cgroup v1 (default), or as in 2006.",
 )
 @json_option
@@ -71,6 +76,15 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
     Exit status: 0 done, 2 usage, 3 not found, 4 denied, 5 busy or exists,
     6 unsupported here, 7 bad value, 8 a limit reached, 1 anything else.
     `run` and `clone` pass on the command's; their own failures are 125.
+
+    \b
+    Environment:
+      PCONT_BACKEND, PCONT_STATE, PCONT_DIALECT  as the options below
+      XDG_STATE_HOME   the model's state is in pcont/model.json there
+      XDG_RUNTIME_DIR  lock and journals of users other than root
+      NO_COLOR         no colours, even on a terminal
+
+    Options may stand before or behind the command's name.
 
     \b
     Example:
@@ -220,6 +234,7 @@ def create(
 @cli.verb("pcont rm -r jobs:/batch --evict")
 @click.argument("places", metavar="PLACE...", nargs=-1, required=True)
 @click.option("-r", "recursive", is_flag=True, help="With all containers below.")
+@click.option("-f", "missing_ok", is_flag=True, help="No error for a container that is not there.")
 @click.option("--kill", is_flag=True, help="Kill the tasks inside first.")
 @click.option("--evict", is_flag=True, help="Move the tasks to the parent first.")
 @force_option
@@ -229,6 +244,7 @@ def rm(
     app: App,
     places: Sequence[str],
     recursive: bool,
+    missing_ok: bool,
     kill: bool,
     evict: bool,
     force: bool,
@@ -236,12 +252,14 @@ def rm(
 ) -> None:
     """Remove containers: all of them, in all trees, or none.
 
-    With --force also those that open files are charged to.
+    With --force also those that open files are charged to. -f does not imply --force.
     """
     from pcont.ops import containers
 
     session = app.session(dry_run, force)
-    gone = containers.remove(session, places, recursive=recursive, kill=kill, evict=evict)
+    gone = containers.remove(
+        session, places, recursive=recursive, kill=kill, evict=evict, missing_ok=missing_ok
+    )
     app.show(session, gone)
 
 
@@ -689,7 +707,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
     app = App(words=words)
     try:
-        status = cli.main(words, prog_name="pcont", standalone_mode=False, obj=app)
+        arranged = command_line.arrange(cli, words)
+        status = cli.main(arranged, prog_name="pcont", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as err:
         if not _wants_json(app, words):
@@ -723,10 +742,11 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         return err
     if isinstance(err, click.UsageError):
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
-        if isinstance(err, click.NoSuchOption):
-            hint = _ELSEWHERE.get(err.option_name, hint)
-        if err.ctx and isinstance(err.ctx.command, Starting):
+        if isinstance(err.ctx and err.ctx.command, Starting):
             hint = f"put -- before COMMAND, all of it behind. {hint}"
+        if isinstance(err, UnknownCommand) and err.ctx:
+            assert isinstance(err.ctx.command, click.Group)
+            hint = command_line.instead(err.ctx.command, words, err.name)
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
     if isinstance(err, RecursionError):
         return PcontError("containers are nested too deep here for this Python")
@@ -736,18 +756,10 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
     return problem
 
 
-_ELSEWHERE = {
-    "--backend": "it goes before the command: pcont --backend model COMMAND",
-    "--dialect": "it goes before the command: pcont --backend model --dialect v6 COMMAND",
-    "--state": "it goes before the command: pcont --backend model --state FILE COMMAND",
-    "--dry-run": "it goes behind the command, if that changes something",
-    "-n": "it goes behind the command, if that changes something",
-}
-
-
 def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:
     from pcont import render
 
+    err.hint = command_line.ready(err.hint, cli, words)
     render.error(err, as_json=_wants_json(app, words))
     own_failure = app.passes_status and err.exit_code < OWN_FAILURE
     return OWN_FAILURE if own_failure else err.exit_code

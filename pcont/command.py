@@ -226,8 +226,24 @@ pids_argument = click.argument(
 )
 
 
+class UnknownCommand(click.UsageError):
+    """There is no command of that name in a group."""
+
+    def __init__(self, name: str, ctx: click.Context) -> None:
+        super().__init__(f"no such command {name!r}", ctx)
+        self.name = name
+
+
 class Group(click.Group):
     """The commands in the order of the book, each with its example at the end of its help."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the first word; UnknownCommand for a word that is no option either."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownCommand(args[0], ctx)
+        return super().resolve_command(ctx, args)
 
     def verb(
         self, *example: str, name: str = "", cls: type[click.Command] = click.Command

@@ -137,6 +137,8 @@ BY_WRITTEN: dict[int, type[PcontError]] = {
     _errno.EOVERFLOW: BadValue,
 }
 
+FORCE = "--force does it"  # the command line shows its own words with --force
+
 MAY_NOT = "you may not write here: use sudo, or rehearse with --backend model"
 
 

@@ -23,7 +23,6 @@ from errno import (
     EPERM,
     ESRCH,
 )
-from shlex import quote
 from typing import Any
 
 from pcont import keys, release, subsys
@@ -51,9 +50,9 @@ def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError
         if (breach := making_of(backend, place)) and breach.errno == err.errno:
             reason, hint = breach.reason, breach.hint
     if err.errno == EEXIST:
-        reason, hint = "it exists already", "create -p makes only what is missing"
+        reason, hint = "it exists already", f"pcont create -p {place.word}"
     elif err.errno == ENOENT:
-        reason, hint = f"there is no {place.parent.path} to make it in", "create -p makes parents"
+        reason, hint = f"there is no {place.parent.shown}", f"pcont create -p {place.word}"
     return from_oserror(err, doing, reason, hint)
 
 
@@ -70,8 +69,8 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
     """What keeps a container from being removed, and what to do; empty where nothing does."""
     tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
-        return tasks_inside(tasks)
-    return children_inside(children) if children else held_back(backend, place)
+        return tasks_inside(tasks, place.word)
+    return children_inside(children, place.word) if children else held_back(backend, place)
 
 
 def held_back(backend: Backend, place: Place) -> tuple[str, str]:
@@ -85,17 +84,17 @@ def held_back(backend: Backend, place: Place) -> tuple[str, str]:
     return "", ""
 
 
-def tasks_inside(tasks: list[str]) -> tuple[str, str]:
-    """That they are in the way, and what to do."""
+def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
+    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
     return (
         f"tasks are in it: {_some(tasks)}",
-        "rm --evict moves them to the parent, --kill ends them",
+        f"move them to the parent: pcont rm --evict {words}; kill them: pcont rm --kill {words}",
     )
 
 
-def children_inside(names: list[str]) -> tuple[str, str]:
-    """That they are in the way, and what to do."""
-    return f"containers are in it: {_some(names)}", "rm -r removes them, too"
+def children_inside(names: list[str], words: str) -> tuple[str, str]:
+    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
+    return f"containers are in it: {_some(names)}", f"remove them, too: pcont rm -r {words}"
 
 
 def _some(words: list[str]) -> str:
@@ -113,7 +112,7 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
     change = f"to {wanted!r}" if row and row.many else f"from {now!r} to {wanted!r}"
     doing = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.metered:
-        return from_oserror(err, doing, *_unmetered(backend, file))
+        return from_oserror(err, doing, *_unmetered(backend, place, file))
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
@@ -138,14 +137,18 @@ def _help(breach: Breach, place: Place) -> str:
     return ", ".join(filter(None, (" && ".join(commands), breach.hint)))
 
 
-def _unmetered(backend: Backend, file: str) -> tuple[str, str]:
+def _unmetered(backend: Backend, place: Place, file: str) -> tuple[str, str]:
     """Why no programs in the kernel have a file in hand, and what to do."""
     try:
         backend.meter.check(file)
     except Unsupported as why:
         return why.what, why.hint
     name = subsys.of(file)
-    return f"{name} was bound without its programs", f"unbind {name}, and bind it again"
+    selector = place.shown.partition(":")[0]
+    return (
+        f"{name} was bound without its programs",
+        f"bind it again: pcont unbind --yes {selector} {name}; pcont bind {selector} {name}",
+    )
 
 
 def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
@@ -272,7 +275,7 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
     if errno in (EACCES, EPERM):
         return Breach(errno, f"{task} belongs to another user", "use sudo")
     if errno == ENOSPC:
-        return Breach(errno, "the container lacks something that a task needs: an empty list?")
+        return Breach(errno, "cpuset.cpus or cpuset.mems of the container is empty")
     if errno == EINVAL:
         reason = "the container does not take this task (a real-time task needs cpu.rt_runtime_us)"
         return Breach(errno, reason)
@@ -283,12 +286,12 @@ def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
     """Why a task that is played could not do what it was told."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
-        ESRCH: ("there is no such task", "pcont sim fork plays one"),
-        EPERM: ("it is a live task, which does as it likes", "pcont sim fork plays one"),
+        ESRCH: ("there is no such task", "make one: pcont --backend model sim fork"),
+        EPERM: ("it is a task of this machine", "make one: pcont --backend model sim fork"),
         ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
         ENFILE: ("as many files are charged to its container as may be", ""),
         EBADF: ("its process holds no such file", ""),
-        EBUSY: ("it is frozen, and does nothing", _thaw(backend, task)),
+        EBUSY: ("it is frozen", _thaw(backend, task)),
     }
     full = _limited(backend, task) if err.errno == EAGAIN else None
     known = full or reasons.get(err.errno or 0)
@@ -316,8 +319,8 @@ def _thaw(backend: Backend, task: int) -> str:
         for tree, path in backend.membership(task).items():
             place = Place(tree, path)
             if subsys.FREEZER in place.controllers:
-                names = [quote(f"{subsys.FREEZER}:{one.path}") for one in frozen_by(backend, place)]
-                return " && ".join(f"pcont set {name} freezer.state=THAWED" for name in names)
+                frozen = [one.word for one in frozen_by(backend, place)]
+                return "; ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
     return ""
 
 
@@ -328,6 +331,7 @@ def _limited(backend: Backend, task: int) -> tuple[str, str] | None:
         while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:
             limit, there = (backend.read(place, file).strip() for file in (pids.MAX, pids.CURRENT))
             if limit != "max" and int(there) >= int(limit):
-                return f"{place.path} has {there} tasks, and {pids.MAX} is {limit}", ""
+                hint = f"pcont set {place.word} {pids.MAX}={int(there) + 1}"
+                return f"{place.shown} has {there} tasks, and {pids.MAX} is {limit}", hint
             place = place.parent
     return None

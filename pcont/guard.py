@@ -1,4 +1,4 @@
-"""Who is not killed, moved or frozen unless --force says so: pid 1, the leader of one's login."""
+"""Refuse to kill, move or freeze PID 1 and the leader of the login session without --force."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shlex import quote
 
 from pcont import explain, subsys
 from pcont.backend import Place, below, exists
-from pcont.errors import Busy, Denied
+from pcont.errors import FORCE, Busy, Denied
 from pcont.hierarchy import Container
 from pcont.session import Session
 from pcont.steps.who import where_process_is
@@ -21,7 +21,7 @@ def check_move(session: Session, *pids: int) -> None:
     protected = _protected(session)
     for pid in pids:
         if pid in protected:
-            raise _denied(pid, "moved")
+            raise _denied(pid, "move")
 
 
 def check_kill(session: Session, pids: Iterable[int]) -> None:
@@ -29,9 +29,9 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
     lineage, protected = set(_lineage(session)), _protected(session)
     for pid in pids:
         if pid in lineage:
-            raise Denied(f"process {pid} runs this pcont, and is not killed by it")
+            raise Denied(f"refusing to kill process {pid}: it runs this pcont")
         if pid in protected:
-            raise _denied(pid, "killed")
+            raise _denied(pid, "kill")
 
 
 def check_frozen(session: Session, container: Container) -> None:
@@ -119,9 +119,9 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
                 inside = below(path, place.path) is not None
                 if inside and (pid == os.getpid() or not session.force):
                     raise Denied(
-                        f"process {pid} is in there, and is not frozen by its own pcont",
+                        f"refusing to freeze {place.shown}: this pcont needs process {pid} in it",
                         path=session.backend.show(place),
-                        hint="" if pid == os.getpid() else "--force does it all the same",
+                        hint="" if pid == os.getpid() else FORCE,
                     )
 
 
@@ -161,8 +161,8 @@ def _freezing_above(session: Session, place: Place) -> list[Place]:
 
 
 def _denied(pid: int, what: str) -> Denied:
-    who = "the first process" if pid == 1 else "the leader of your own login session"
-    return Denied(f"process {pid} is {who}, and is not {what}", hint="--force does it all the same")
+    which = "init" if pid == 1 else "the leader of your login session"
+    return Denied(f"refusing to {what} process {pid} ({which})", hint=FORCE)
 
 
 def _protected(session: Session) -> set[int]:

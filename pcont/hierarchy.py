@@ -243,7 +243,8 @@ def required(backend: Backend, container: Container) -> Container:
         raise NotFound(
             f"{container.name} is partial: it is missing in {', '.join(p.tree for p in missing)}",
             path=backend.show(there[0]),
-            hint=f"pcont create {container.name} completes it, pcont rm removes what is there",
+            hint=f"complete it: pcont create {container.word}; "
+            f"or remove what is there: pcont rm {container.word}",
         )
     if missing:
         raise NotFound(
@@ -262,7 +263,7 @@ def _neighbours(backend: Backend, container: Container) -> str:
         near = difflib.get_close_matches(container.path.rpartition("/")[2], names, n=3)
     if near:
         return f"near: {', '.join(container.parent.child(name).name for name in near)}"
-    return f"pcont tree {container.hierarchy.name} shows what there is"
+    return f"pcont tree {quote(container.hierarchy.name)}"
 
 
 def inactive(id: str) -> Tree:
@@ -300,7 +301,7 @@ def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
         state = "active but not mounted" if is_active(tree) else "not there any more"
         raise NotFound(
             f"{one.name} cannot be seen as a whole: its tree {tree.id} is {state}",
-            hint=f"pcont mount --name {one.name} mounts what is missing of it",
+            hint=f"mount what is missing of it: pcont mount --name {one.name}",
         )
 
 
@@ -318,7 +319,7 @@ def how_to_mount(backend: Backend, tree: Tree) -> str:
 def brings_back(tree: Tree, point: str = "") -> str:
     """The command that mounts an active hierarchy, at a directory or at the usual one."""
     what = f"--name {tree.name}" if tree.name else f"-o {','.join(tree.controllers)}"
-    return f"pcont mount {what}{f' {point}' * bool(point)} brings it back"
+    return f"pcont mount {what}{f' {quote(point)}' * bool(point)}"
 
 
 def _directories(usual: str, name: str) -> Iterator[str]:
@@ -459,12 +460,18 @@ class Registry:
             name = word.replace(":", "/").partition("/")[0]
             return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
         if not self.names:
-            hint = f"there is none yet: pcont mount --name {word} -o SUBSYS,..."
+            hint = f"there is none yet: pcont mount --name {word} -o {self.example}"
         elif near := difflib.get_close_matches(word, self.names, n=3):
             hint = f"near: {', '.join(near)}"
         else:
             hint = f"known: {', '.join(self.names)}"
         return NotFound(f"there is no hierarchy {word!r}", hint=hint)
+
+    @property
+    def example(self) -> str:
+        """Subsystems for a hint that mounts: those of this kernel that need no knowledge."""
+        known = self.known_subsystems()
+        return ",".join(name for name in ("cpuset", "cpuacct") if name in known) or "none"
 
     def place(self, text: str) -> Container:
         """The container that a PLACE means.
@@ -531,7 +538,7 @@ class Registry:
             raise NotFound(
                 f"{text!r} is below no mounted hierarchy",
                 path=directory,
-                hint="pcont hierarchies lists the mounts",
+                hint="list the mounts: pcont hierarchies",
             )
         _, tree, mount = max(found, key=lambda one: one[0])
         path = join(mount.root, directory[len(mount.point) :])

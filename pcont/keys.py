@@ -85,10 +85,10 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     if key == release.AUTO_DELETE:
         return no_auto_delete(container.name)
     bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
-    hint = near(key, {*known, *bare}) or f"pcont get {container.name} shows all"
+    hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
     elsewhere = {*subsys.NAMES, *subsys.kept()} - set(container.hierarchy.controllers)
     if "." in key and (name := subsys.of(key)) in elsewhere:
-        hint = f"it has no subsystem {name}; {name}:/ may have it"
+        hint = f"this hierarchy does not have {name}: pcont get {name}:/"
     row = subsys.row(file_of(container.hierarchy, key))
     if row and subsys.of(row.name) not in elsewhere and not row.where.holds(container.is_root):
         root = container.hierarchy.container("/").name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any, Protocol
 
 from pcont import subsys
@@ -93,6 +94,14 @@ class Node:
     def path(self) -> str:
         names = [node.name for node in self.upwards() if node.parent]
         return "/" + "/".join(reversed(names))
+
+    @property
+    def shown(self) -> str:
+        return f"{self.tree.id}:{self.path}"
+
+    @property
+    def word(self) -> str:
+        return quote(self.shown)
 
     @property
     def machine(self) -> Machine:

@@ -160,6 +160,14 @@ class LiveSite:
         return self.place.path
 
     @property
+    def shown(self) -> str:
+        return self.place.shown
+
+    @property
+    def word(self) -> str:
+        return self.place.word
+
+    @property
     def parent(self) -> LiveSite | None:
         return None if self.place == self.top else replace(self, place=self.place.parent)
 

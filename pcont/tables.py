@@ -50,6 +50,14 @@ class Site(Protocol):
         """The container's path in its hierarchy; `/` is the root."""
 
     @property
+    def shown(self) -> str:
+        """Its PLACE for a reason, as the user would type it."""
+
+    @property
+    def word(self) -> str:
+        """The same for a hint: one word of a shell."""
+
+    @property
     def parent(self) -> Site | None:
         """The container above, None for the root."""
 
@@ -140,6 +148,14 @@ class Wanted:
     @property
     def path(self) -> str:
         return self.now.path
+
+    @property
+    def shown(self) -> str:
+        return self.now.shown
+
+    @property
+    def word(self) -> str:
+        return self.now.word
 
     @property
     def parent(self) -> Site | None:

@@ -20,6 +20,7 @@ import pytest
 
 from pcont import __version__
 from pcont.cli import cli, main
+from tests import hints
 
 
 def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
@@ -179,6 +180,7 @@ def pcont(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         capsys.readouterr()
         status = main(["--backend", "model", "--state", str(state), *words])
         seen = capsys.readouterr()
+        hints.check(seen.err)
         return Answer(status, seen.out, seen.err)
 
     for words in (
@@ -575,7 +577,7 @@ def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
     assert pcont("create", f"{name}:/x").status == 0
     said = pcont("umount", name)
     assert said.status == 0
-    found = re.search(r"pcont (mount .*) brings it back", said.err)
+    found = re.search(r"mount it again: pcont (.*)", said.err)
     assert found
     assert pcont("get", f"{name}:/x").status == 3
     assert pcont(*shlex.split(found[1])).status == 0

@@ -500,12 +500,12 @@ def test_a_container_is_required_in_every_tree(model: Model) -> None:
     container = Registry(model).place("jobs:/a")
     with pytest.raises(NotFound, match="there is no container jobs:/a") as caught:
         required(model, container)
-    assert caught.value.hint == "pcont tree jobs shows what there is"
+    assert caught.value.hint == "pcont tree jobs"
     model.make(Place("cpuset", "/a"))
     assert present(model, container) == [Place("cpuset", "/a")]
     with pytest.raises(NotFound, match="partial: it is missing in name=jobs, cpuacct") as caught:
         required(model, container)
-    assert "pcont create jobs:/a completes it" in caught.value.hint
+    assert "complete it: pcont create jobs:/a;" in caught.value.hint
     for tree in ("name=jobs", "cpuacct"):
         model.make(Place(tree, "/a"))
     assert required(model, container) is container

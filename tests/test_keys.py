@@ -194,11 +194,11 @@ def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
         with pytest.raises(NotFound) as caught:
             find(model, place(model, "cpuacct:/a"), key)
         prefix = key.partition(".")[0]
-        assert f"no subsystem {prefix}" in caught.value.hint
+        assert f"does not have {prefix}" in caught.value.hint
 
 
 def test_a_key_like_no_other_is_told_where_all_are(model: Model) -> None:
-    assert unknown(place(model), "zzzzqqq", ["tasks"]).hint == "pcont get jobs:/a shows all"
+    assert unknown(place(model), "zzzzqqq", ["tasks"]).hint == "pcont get jobs:/a"
 
 
 def test_at_most_three_are_near_the_most_alike_first() -> None:

@@ -72,7 +72,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         ),
     ),
     ("render", "schema"),
-    ("command",),
+    ("command", "words"),
     ("cli_sim",),
     ("cli", "agent"),
     ("__main__",),
@@ -120,6 +120,7 @@ THIRD_PARTY = {
     "cli": {"click"},
     "cli_sim": {"click"},
     "command": {"click"},
+    "words": {"click"},
     "render": {"rich"},
     "tasks": {"psutil"},
     "namespaces": {"pyroute2"},
@@ -127,9 +128,10 @@ THIRD_PARTY = {
 
 # What the startup of every command pays for; all else is imported inside functions.
 AT_THE_START = {
-    "cli": {"", "cli_sim", "command", "errors", "signals"},
+    "cli": {"", "cli_sim", "command", "errors", "signals", "words"},
     "cli_sim": {"command"},
     "command": {"signals"},
+    "words": {"errors"},
     "__main__": set[str](),
 }
 

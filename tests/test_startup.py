@@ -14,7 +14,7 @@ from pcont import __version__
 # The edge and what it stands on; everything else waits until a command needs it.
 FIRST = {
     *("pcont", "pcont.__main__", "pcont.cli", "pcont.cli_sim", "pcont.command"),
-    *("pcont.errors", "pcont.signals"),
+    *("pcont.errors", "pcont.words", "pcont.signals"),
 }
 HEAVY = ("rich", "psutil", "pyroute2", "asyncio", "importlib.metadata", "json", "ctypes")
 

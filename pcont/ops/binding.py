@@ -119,7 +119,10 @@ def _given(settings: Iterable[str]) -> Pairs:
     for key, text in keys.split(settings):
         path, _, key = key.rpartition(":")
         if path and not path.startswith("/"):
-            raise UsageProblem(f"{path!r} is no path", hint="[/PATH:]KEY=VALUE")
+            raise UsageProblem(
+                f"{path!r} is no path",
+                hint="a setting for one container starts with its path: -s /a:cpuset.cpus=0",
+            )
         found.setdefault(path, []).append((key, text))
     return found
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from pcont import guard
 from pcont.backend import NAMESPACES, Apart, IdRange
@@ -108,11 +109,11 @@ def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Contai
         if task == os.getpid():
             raise Busy(
                 f"this shell is {found.state} in {name}: {paths}",
-                hint=f"pcont attach {name}:/PATH $$, or pcont run {name}:/PATH -- pcont clone …",
+                hint=f"bring it together: pcont attach {quote(name)}:/ $$",
             )
         raise Busy(
             f"task {task} is {found.state} in {name}: {paths}",
-            hint=f"pcont attach {name}:/PATH {task} brings it together",
+            hint=f"bring it together: pcont attach {quote(name)}:/ {task}",
         )
     parent = hierarchy.container(found.container)
     guard.check_frozen(session, parent)
@@ -139,12 +140,12 @@ def _check_words(wish: Wish, kinds: Sequence[str], with_command: bool) -> None:
     if not with_command:
         raise UsageProblem(
             "a process makes its namespaces itself: --ns goes with COMMAND",
-            hint="--ns … -- COMMAND",
+            hint="put the command behind: -- COMMAND",
         )
     if wish.init and "pid" not in kinds:
-        raise UsageProblem("--init is the init of a pid namespace: --ns pid,…")
+        raise UsageProblem("--init is the init of a pid namespace: --ns needs pid")
     if (wish.uids or wish.gids) and "user" not in kinds:
-        raise UsageProblem("ids are mapped in a user namespace: --ns user,…")
+        raise UsageProblem("ids are mapped in a user namespace: --ns needs user")
     if bool(wish.uids) != bool(wish.gids):
         raise UsageProblem("--uid-map and --gid-map go together")
     if wish.pin and not PIN.fullmatch(wish.pin):

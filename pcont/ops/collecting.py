@@ -76,7 +76,7 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
         if not _is_ours(one):
             raise Denied(
                 f"{one.name} was mounted by others: nothing is pcont's to remove there",
-                hint="pcont gc without a name goes through those of pcont's",
+                hint="all hierarchies that pcont mounted: pcont gc",
             )
     return list(dict.fromkeys(found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
@@ -146,7 +147,10 @@ class Planner:
         files = keys.files_of(container.hierarchy, pairs)
         for file, (key, text) in zip(files, pairs, strict=True):
             if file in subsys.TASK_FILES:
-                raise UsageProblem(f"{key} takes tasks, not settings", hint="pcont attach")
+                raise UsageProblem(
+                    f"{key} takes tasks, not settings",
+                    hint=f"create it, then: pcont attach {container.word} {shlex.quote(text)}",
+                )
             places = keys.owners(container, file)
             if not places:
                 raise keys.unknown(container, key, self._files(container))
@@ -155,7 +159,7 @@ class Planner:
         if old:
             raise UsageProblem(
                 f"{container.name} exists, and {old[0].file} cannot be undone once written",
-                hint=f"pcont set {container.name} {old[0].file}=…",
+                hint=f"pcont set {container.word} {old[0].file}={shlex.quote(old[0].text)}",
             )
         return found
 
@@ -191,26 +195,29 @@ def remove(
     recursive: bool = False,
     kill: bool = False,
     evict: bool = False,
+    missing_ok: bool = False,
 ) -> list[str]:
-    """Remove containers, all or none; returns the names of those that are gone.
+    """Remove containers, all or none; returns the names of those that were removed.
 
     `recursive`: with all below them. `evict`: their tasks go to the parent of the place first;
-    `kill`: they are killed, which cannot be undone. Raises Busy where tasks or children are, or
+    `kill`: they are killed, which cannot be undone. `missing_ok`: a container that is not there
+    is no error; one that cannot be seen is. Raises Busy where tasks or children are, or
     files are charged (unless it is forced), LimitReached where they fork faster than they die.
     """
     if kill and evict:
         raise UsageProblem("--kill and --evict exclude each other")
     with session.turn() as registry:
-        doomed = _doomed(session, registry, places, recursive)
+        doomed = _doomed(session, registry, places, recursive, missing_ok)
         steps: list[Step] = []
-        _need_childless(session.backend, doomed)
+        words = shlex.join(["-r"] * recursive + ["--evict"] * evict + ["--kill"] * kill + [*places])
+        _need_childless(session.backend, doomed, words)
         evictions = _evictions(session, doomed) if evict else []
         if evict:
             steps += [step for step, _ in evictions]
         elif kill:
             steps.append(_killing(session, doomed))
         else:
-            _need_empty(session, doomed)
+            _need_empty(session, doomed, words)
         session.carry_out([*steps, *removals(session.backend, doomed, session.force)])
         for container in doomed:
             note_partial(session, registry, container, removed=True)
@@ -220,7 +227,11 @@ def remove(
 
 
 def _doomed(
-    session: Session, registry: Registry, places: Sequence[str], recursive: bool
+    session: Session,
+    registry: Registry,
+    places: Sequence[str],
+    recursive: bool,
+    missing_ok: bool,
 ) -> list[Container]:
     """What is to go, children before their parents."""
     found: dict[Container, None] = {}
@@ -229,12 +240,21 @@ def _doomed(
         if container.is_root:
             raise Denied(
                 f"{container.name} is a root container, and cannot be removed",
-                hint=f"pcont umount {container.hierarchy.name}",
+                hint=f"unmount the hierarchy: pcont umount {shlex.quote(container.hierarchy.name)}",
             )
+        if missing_ok and not _seen(session.backend, container):
+            continue
         at_least_partial(session.backend, container)
         found.update(dict.fromkeys(beneath(session.backend, container) if recursive else ()))
         found[container] = None
     return list(found)
+
+
+def _seen(backend: Backend, container: Container) -> list[Place]:
+    """The places of a container that are there; NotFound where one of its trees is not mounted."""
+    for member in container.hierarchy.members:
+        reachable(member.tree)
+    return present(backend, container)
 
 
 def beneath(backend: Backend, top: Container) -> list[Container]:
@@ -252,22 +272,22 @@ def beneath(backend: Backend, top: Container) -> list[Container]:
     return found[::-1]
 
 
-def _need_childless(backend: Backend, doomed: Iterable[Container]) -> None:
+def _need_childless(backend: Backend, doomed: Iterable[Container], words: str) -> None:
     """Refuse before anything is touched, or anybody killed, what would be refused half-way."""
     going = set(doomed)
     for container in going:
         for place in present(backend, container):
             names = [name for name in backend.children(place) if container.child(name) not in going]
             if names:
-                raise _in_use(backend, container, place, explain.children_inside(names))
+                raise _in_use(backend, container, place, explain.children_inside(names, words))
 
 
-def _need_empty(session: Session, doomed: Iterable[Container]) -> None:
+def _need_empty(session: Session, doomed: Iterable[Container], words: str) -> None:
     backend = session.backend
     for container in doomed:
         for place in present(backend, container):
             tasks = backend.read(place, "tasks").split()
-            why = explain.tasks_inside(tasks) if tasks else ("", "")
+            why = explain.tasks_inside(tasks, words) if tasks else ("", "")
             if not (tasks or session.force):
                 why = explain.held_back(backend, place)
             if any(why):

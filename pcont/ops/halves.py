@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from shlex import quote
 
 from pcont.backend import Backend, Place, below, vanishing
 from pcont.errors import Busy
@@ -51,7 +52,7 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
 def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
     """What to do where only memset was asked for; empty elsewhere."""
     alone = bound(backend, one) == {MEMSET}
-    return f"pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0 adds {CPUSET} to {MEMSET}" * alone
+    return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0" * alone
 
 
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
@@ -77,7 +78,8 @@ def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> Non
         if below(at, top) is not None or below(top, at) is not None:
             raise Busy(
                 f"{ONE}, and {one.name} has {_said(there)}, not {_said(halves)}",
-                hint=f"bind both to one hierarchy, or pcont umount {one.name}",
+                hint="bind both to one hierarchy, or unmount the other: "
+                f"pcont umount {quote(one.name)}",
             )
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from shlex import quote
 
 from pcont import signals, subsys, tasks
 from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists, vanishing
@@ -152,7 +153,9 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     member = next((one for one in top.hierarchy.members if numfiles.NAME in one.kept), None)
     if member is None:
         name = top.hierarchy.name
-        raise NotFound(f"{name} has no {numfiles.NAME}", hint=f"pcont bind {name} {numfiles.NAME}")
+        raise NotFound(
+            f"{name} has no {numfiles.NAME}", hint=f"pcont bind {quote(name)} {numfiles.NAME}"
+        )
     required(backend, top)
     rows, waiting = [], [member.place(top.path)]
     while waiting:

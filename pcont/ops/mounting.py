@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from shlex import quote
 
 from pcont import release
 from pcont.backend import Place, Tree, TreeRequest, check_path, join
@@ -88,7 +89,8 @@ def _by_name(
     if there:
         return complete(session, there, wish, known=False, tie=tie)
     check_name(registry, wish.name)
-    hint = f"pcont mount{' --tie' * tie} --name {wish.name} -o SUBSYS,... makes one"
+    words = f"{'--tie ' * tie}--name {wish.name} -o {registry.example}"
+    hint = f"make one: pcont mount {words}"
     if tie:
         raise UsageProblem(NOT_SAID, hint=hint)
     raise NotFound(f"there is no hierarchy {wish.name}", hint=hint)
@@ -123,7 +125,7 @@ def _same(registry: Registry, wish: Wish, tie: bool) -> Tree | None:
         if wish.name in ("", tree.name):
             return tree
         held = f"{', '.join(wish.subsystems)} are one hierarchy already"
-        raise Busy(f"{held}: {whereabouts(one)}", hint=f"it is selected by {one.name}:")
+        raise Busy(f"{held}: {whereabouts(one)}", hint=f"use it: pcont tree {quote(one.name)}")
     return None
 
 
@@ -162,7 +164,9 @@ def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
     if halves.MEMSET in wish.halves:
         who = f"{who}; {halves.ONE}"
     lost = next((tree for tree in holders if not tree.mounted), None)
-    hint = "--tie --name NAME makes one hierarchy over those that are bound already"
+    name = wish.name or "jobs"
+    words = f"--name {name} -o {','.join(wish.subsystems)}"
+    hint = f"make one hierarchy over those that are bound already: pcont mount --tie {words}"
     return Busy(
         f"cannot mount {','.join(wish.controllers)} as one hierarchy of the kernel: {who}",
         hint=how_to_mount(registry.backend, lost) if lost else hint,

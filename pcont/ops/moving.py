@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pcont import guard
 from pcont.backend import Task
-from pcont.errors import Denied, UsageProblem
+from pcont.errors import FORCE, Denied, UsageProblem
 from pcont.hierarchy import Container, required, with_evidence
 from pcont.ops.containers import drain
 from pcont.ops.named import named
@@ -125,6 +125,6 @@ def _check_pair(session: Session, source: Container, target: Container) -> None:
         raise UsageProblem(f"{source.name} is both the source and the target")
     if source.is_root and not session.force:
         raise Denied(
-            f"{source.name} is a root container, and is not emptied",
-            hint="--force does it all the same",
+            f"refusing to empty {source.name}: it is a root container",
+            hint=FORCE,
         )

@@ -31,7 +31,9 @@ def unpin(session: Session, names: Sequence[str]) -> list[str]:
             if name not in there:
                 raise NotFound(
                     f"no namespaces are pinned as {name!r}",
-                    hint=f"pinned: {', '.join(there)}" if there else "clone --pin NAME pins some",
+                    hint=f"pinned: {', '.join(there)}"
+                    if there
+                    else "pin some: pcont clone HIERARCHY --ns KIND --pin NAME -- COMMAND",
                 )
         session.carry_out([Unpin(wanted, f"unpin {', '.join(wanted)}")])
     return wanted

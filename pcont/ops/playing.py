@@ -193,7 +193,7 @@ def _played(session: Session) -> Iterator[Simulated]:
         raise Unsupported(
             "tasks and machines are played on the model only: here the kernel is real",
             errno=err.errno,
-            hint="pcont --backend model sim …",
+            hint="use the model: pcont --backend model sim fork",
         ) from err
     with session.turn():
         yield stage

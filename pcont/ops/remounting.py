@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from pcont import subsys
 from pcont.backend import Backend, Place, Tree, TreeRequest
@@ -56,18 +57,24 @@ def _checked(session: Session, tree: Tree, wish: Wish, known: bool, tie: bool) -
     if (wish.release_agent or wish.notify) and not all(mount.ours for mount in back.mounts):
         raise Denied(
             f"{one.name} was mounted by others, and has a release agent of theirs or none",
-            hint=f"pcont set {one.name}:/ release_agent=FILE notify_on_release=1",
+            hint=f"pcont set {quote(one.name)}:/ {' '.join(_as_settings(wish))}",
         )
     if _is_asked_for(session.backend, one, wish, known, tie):
         return one
     has = f"-o {','.join(one.subsystems) or 'none'}"
     has += f" --tie --at {one.tie.at}" if one.tie else ""
     if tree.mounted:
-        state, hint = "exists", f"pcont mount --name {one.name} prints where it is mounted"
+        state, hint = "exists", "show where it is mounted"
     else:
-        state, hint = "was unmounted with containers in it", f"pcont mount --name {one.name}"
-        hint += " brings it back as it is"
+        state, hint = "was unmounted with containers in it", "mount it as it is"
+    hint += f": pcont mount --name {quote(one.name)}"
     raise Busy(f"{one.name} {state}, and has {has}", hint=hint)
+
+
+def _as_settings(wish: Wish) -> list[str]:
+    """What was asked for about the release agent, as words of `pcont set`."""
+    agent = [f"release_agent={quote(wish.release_agent)}"] if wish.release_agent else []
+    return [*agent, *["notify_on_release=1"] * wish.notify]
 
 
 def _is_asked_for(backend: Backend, one: Hierarchy, wish: Wish, known: bool, tie: bool) -> bool:

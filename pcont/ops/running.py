@@ -73,7 +73,7 @@ def _joining(session: Session, name: str) -> Birth:
         return session.backend.join(name)
     except FileNotFoundError as err:
         raise NotFound(
-            f"no namespaces are pinned as {name!r}", hint="pcont pins shows what there is"
+            f"no namespaces are pinned as {name!r}", hint="list them: pcont pins"
         ) from err
 
 

@@ -190,8 +190,8 @@ def _wait_until_gone(session: Session, container: Container) -> None:
 def _in_use(session: Session, doomed: Sequence[Container], below: bool) -> str:
     for place in (place for one in doomed for place in present(session.backend, one)):
         if tasks := session.backend.read(place, "tasks").split():
-            return explain.tasks_inside(tasks)[0]
+            return explain.tasks_inside(tasks, place.word)[0]
         names = [] if below else session.backend.children(place)
         if names:
-            return explain.children_inside(names)[0]
+            return explain.children_inside(names, place.word)[0]
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from shlex import quote
 
 from pcont import subsys
 from pcont.backend import Backend, Mount, Place, Tree, below, exists
@@ -62,7 +63,7 @@ def _at_point(session: Session, registry: Registry, target: str) -> tuple[Hierar
         if mounts:
             return one, mounts
     raise NotFound(
-        "no hierarchy is mounted there", path=target, hint="pcont hierarchies lists the mounts"
+        "no hierarchy is mounted there", path=target, hint="list the mounts: pcont hierarchies"
     )
 
 
@@ -73,20 +74,20 @@ def _allowed(one: Hierarchy, mounts: list[Mount], foreign: bool) -> list[Mount]:
     raise Denied(
         f"{one.name} was not mounted by pcont",
         path=mounts[0].point,
-        hint="umount --foreign does it all the same",
+        hint=f"pcont umount --foreign {quote(mounts[0].point)}",
     )
 
 
 def _need_untied(registry: Registry, tree: Tree) -> None:
     for tie in registry.ties:
         if tree.id in (member.tree.id for member in tie.members):
-            raise Busy(f"{tree.id} is part of {tie.name}", hint=f"pcont umount {tie.name} first")
+            raise Busy(f"{tree.id} is part of {tie.name}", hint=f"pcont umount {tie.name}")
 
 
 def _stays(one: Hierarchy, count: int | None) -> str:
     """What to know of a hierarchy that has containers: the root is one that does not count."""
     below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
-    return f"{one.name} stays active with its {below}; {brings_back(one.members[0].tree)}"
+    return f"{one.name} stays active with its {below}; mount it again: {brings_back(one.members[0].tree)}"
 
 
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
@@ -99,7 +100,7 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
         steps += umounts
         tree = member.tree
         if umounts and stays and count_containers(session.backend, Place(tree.id)) != 1:
-            session.warn(f"{tree.id} stays active; {brings_back(tree)}")
+            session.warn(f"{tree.id} stays active; mount it again: {brings_back(tree)}")
     return steps
 
 

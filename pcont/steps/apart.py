@@ -17,7 +17,7 @@ from pcont.steps.memory import Action, Fact, Memory
 # unshare(2), clone(2), setns(2): what these say of namespaces.
 KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
 HINTS = {
-    EPERM: "use sudo, or a user namespace, too: --ns user,…",
+    EPERM: "use sudo, or add a user namespace to --ns: user",
     ENOSPC: "see the limits in /proc/sys/user, and how deep namespaces are nested",
     EUSERS: "see the limits in /proc/sys/user, and how deep namespaces are nested",
 }
@@ -93,7 +93,7 @@ class Pin(Step):
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         if err.errno == EEXIST:
-            hint = f"pcont unpin {self.name}, or choose another name"
+            hint = f"choose another name, or free this one: pcont unpin {quote(self.name)}"
             return from_oserror(err, self.doing, "the name is taken", hint)
         return refused(err, self.doing)
 

@@ -112,7 +112,7 @@ class Start(Step):
         if err.errno != EBUSY or there in (None, "", self.root.tree):
             return super().refusal(backend, err)
         reason = f"{self.subsystem} is bound to {there}, and to one hierarchy at a time"
-        return from_oserror(err, self.doing, reason, "pcont hierarchies shows it")
+        return from_oserror(err, self.doing, reason, "show it: pcont hierarchies")
 
 
 @dataclass

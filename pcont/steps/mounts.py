@@ -145,7 +145,7 @@ class MountTree(Step):
         }
         if err.errno == ENOENT and not backend.missing(self.point):
             reasons[ENOENT] = "this kernel knows no such option"
-        hint = "pcont hierarchies and pcont doctor show what holds it" if err.errno == EBUSY else ""
+        hint = "find what holds it: pcont hierarchies; pcont doctor" if err.errno == EBUSY else ""
         kinds = {**BY_ERRNO, ENOSPC: LimitReached}
         return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint, kinds)
 

@@ -11,7 +11,7 @@ from errno import EPERM
 
 from pcont.tables import Breach, Entry, Mover, Site, Subsystem
 
-CLONE = "pcont clone makes a container below the task's own, and the task enters"
+CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
 def moved_from_above(entry: Entry) -> Breach | None:
@@ -25,7 +25,11 @@ def nobody_is_inside(entry: Entry) -> Breach | None:
     """A container is one task's, and of what it starts."""
     inside = entry.site.value("tasks").split()
     return (
-        Breach(EPERM, f"ns: tasks are in {entry.site.path}: {', '.join(inside[:5])}", CLONE)
+        Breach(
+            EPERM,
+            f"ns: tasks are in {entry.site.shown}: {', '.join(inside[:5])}",
+            CLONE.format(entry.task),
+        )
         if inside
         else None
     )
@@ -37,7 +41,7 @@ def from_its_parent(entry: Entry) -> Breach | None:
     if parent and parent.path == entry.origin:
         return None
     reason = f"ns: task {entry.task} is in {entry.origin}, and may enter only what is right below"
-    return Breach(EPERM, reason, CLONE)
+    return Breach(EPERM, reason, CLONE.format(entry.task))
 
 
 def made_from_above(parent: Site, mover: Mover) -> Breach | None:

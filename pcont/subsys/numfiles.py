@@ -79,7 +79,11 @@ def barrier_within_limit(now: Site, wanted: Site) -> Breach | None:
     barrier, limit = wanted.value(BARRIER), wanted.value(LIMIT)
     if barrier <= limit:
         return None
-    return Breach(EINVAL, f"the barrier is not above the limit: {barrier}, {limit}", "set both")
+    return Breach(
+        EINVAL,
+        f"the barrier {barrier} is above the limit {limit}",
+        f"pcont set {now.word} {BARRIER}={barrier} {LIMIT}={barrier}",
+    )
 
 
 def all_closed(site: Site) -> Breach | None:
@@ -88,7 +92,7 @@ def all_closed(site: Site) -> Breach | None:
     if not held:
         return None
     what = f"{held} open file{'s are' if held > 1 else ' is'} charged to it"
-    return Breach(EBUSY, what, "rm --force removes it all the same, and they are charged no more")
+    return Breach(EBUSY, what, f"remove it, and charge them no more: pcont rm --force {site.word}")
 
 
 def _row(file: str, help: str, default: int = 0) -> ControlFile:

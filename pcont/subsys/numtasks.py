@@ -112,7 +112,7 @@ def min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
     if now.parent is None or new.min < 0:
         return ""
     left = unused(now.parent) + max(old.min, 0)
-    return f"min_shares: {now.parent.path} has {left} left to reserve" if new.min > left else ""
+    return f"min_shares: {now.parent.shown} has {left} left to reserve" if new.min > left else ""
 
 
 def max_is_a_part(now: Site, old: Shares, new: Shares) -> str:

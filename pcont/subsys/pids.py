@@ -21,7 +21,7 @@ def no_more_than_pids(now: Site, wanted: Site) -> Breach | None:
     if limit is None or 0 <= limit <= HIGHEST:
         return None
     reason = f"limits go from 0 to {HIGHEST}, the number of ids that there are"
-    return Breach(EINVAL, reason, "max takes the limit away")
+    return Breach(EINVAL, reason, f"no limit: pcont set {now.word} {MAX}=max")
 
 
 def room_for_one_more(site: Modelled) -> Breach | None:

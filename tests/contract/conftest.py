@@ -7,13 +7,14 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from pcont.proc import Proc
 from pcont.site import kept_in
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
+from tests import hints
 from tests.conftest import IN_GUEST
 from tests.waiting import eventually as eventually
 
@@ -75,7 +77,11 @@ class Pcont:
         own_process = self.uid or set(STARTING) & set(words)
         result = self.forked(words) if own_process else self._called(words)
         assert "Traceback" not in result.err, result.err
-        return result
+        hints.check(result.err)
+        # The hints have the options for the backend as they were typed; tests are about the rest.
+        return replace(
+            result, err=result.err.replace(f"{shlex.join(['pcont', *self.words])} ", "pcont ")
+        )
 
     def _called(self, words: Sequence[str]) -> Result:
         out, err = io.StringIO(), io.StringIO()

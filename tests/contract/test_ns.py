@@ -70,7 +70,7 @@ def test_a_container_is_one_processs(cells: Cells, start: Callable[..., int]) ->
     pcont.ok("create", cells.at("/a"))
     pcont.ok("attach", cells.at("/a"), str(one))
     said = pcont.fails(4, "attach", cells.at("/a"), str(other))
-    assert f"tasks are in /a: {one}" in said
+    assert f"tasks are in {cells.at('/a')}: {one}" in said
     assert (cells.where(one), cells.where(other)) == ("/a", "/")
 
 

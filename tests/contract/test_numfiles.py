@@ -272,8 +272,8 @@ def test_the_barrier_stops_everybody_and_the_limit_administrators(beans: Beans) 
 @pytest.mark.parametrize(
     ("assignment", "why"),
     [
-        ("bc.numfiles.barrier=513", "the barrier is not above the limit: 513, 512"),
-        ("bc.numfiles.limit=255", "the barrier is not above the limit: 256, 255"),
+        ("bc.numfiles.barrier=513", "the barrier 513 is above the limit 512"),
+        ("bc.numfiles.limit=255", "the barrier 256 is above the limit 255"),
         ("bc.numfiles.limit=-1", "-1 is no number of files"),
         ("bc.numfiles.limit=9223372036854775808", "is no number of files"),
         ("bc.numfiles.limit=many", "the file takes a number"),
