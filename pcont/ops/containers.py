@@ -252,8 +252,7 @@ def _doomed(
 
 def _seen(backend: Backend, container: Container) -> list[Place]:
     """The places of a container that are there; NotFound where one of its trees is not mounted."""
-    for member in container.hierarchy.members:
-        reachable(member.tree)
+    check_seen(backend, container.hierarchy)
     return present(backend, container)
 
 

@@ -87,7 +87,8 @@ def _need_untied(registry: Registry, tree: Tree) -> None:
 def _stays(one: Hierarchy, count: int | None) -> str:
     """What to know of a hierarchy that has containers: the root is one that does not count."""
     below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
-    return f"{one.name} stays active with its {below}; mount it again: {brings_back(one.members[0].tree)}"
+    again = brings_back(one.members[0].tree)
+    return f"{one.name} stays active with its {below}; mount it again: {again}"
 
 
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
