@@ -320,7 +320,7 @@ def _thaw(backend: Backend, task: int) -> str:
             place = Place(tree, path)
             if subsys.FREEZER in place.controllers:
                 frozen = [one.word for one in frozen_by(backend, place)]
-                return "; ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
+                return " && ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
     return ""
 
 

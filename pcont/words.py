@@ -18,7 +18,7 @@ GLOBAL = ("--backend", "--state", "--dialect")
 OF_COMMANDS = ("--dry-run", "-n", "--timeout", "--force", "--verbose", "-v")
 WITH_VALUE = (*GLOBAL, "--timeout")
 
-_IN_A_HINT = re.compile(r"(^|(?<!Usage): )pcont (?!--backend\b)(?=[a-z-])")
+_IN_A_HINT = re.compile(r"(^|(?<!Usage): |&& |; )pcont (?!--backend\b)(?=[a-z-])")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ import click
 from pcont.cli import cli
 from pcont.words import arrange
 
-COMMAND = re.compile(r"(?:^|(?<!Usage): |; )(pcont [^;]*)")
+COMMAND = re.compile(r"(?:^|(?<!Usage): |&& |; )(pcont .*?)(?= && |; |$)")
 # A word that stands for something that the user typed, or that the command line knows.
 STANDS_FOR = re.compile(r"\b(PLACE|SELECTOR|KEY=VALUE)\b|…|\.\.\.")
 
@@ -23,7 +23,7 @@ def check(said: str) -> None:
         if "Usage: " not in hint:
             assert not STANDS_FOR.search(hint), hint
         for command in COMMAND.findall(hint):
-            parse(shlex.split(command)[1:])
+            parse(shlex.split(command.replace("$$", "1"))[1:])  # as a shell does
 
 
 def hints(said: str) -> Iterator[str]:

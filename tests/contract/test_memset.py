@@ -267,7 +267,7 @@ def test_gc_says_who_cannot_have_them(pcont: Pcont) -> None:
     done = pcont("gc")
     assert done.status == 0
     assert ":/b overlaps in the CPUs 1" in done.err
-    assert "the sibling /a overlaps in the CPUs 0" in done.err
+    assert ":/a overlaps in the CPUs 0" in done.err
     assert pcont.get("jobs:/b", "cpuset.cpus") == "1"
 
 

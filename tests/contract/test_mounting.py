@@ -522,7 +522,7 @@ def test_a_name_alone_is_that_of_an_existing_hierarchy(
 ) -> None:
     said = pcont.fails(3, "mount", "--name", name)
     assert f"there is no hierarchy {name}" in said
-    assert f"pcont mount --name {name} -o SUBSYS" in said
+    assert f"pcont mount --name {name} -o " in said
     point = str(tmp_path / "m")
     pcont.ok("mount", "-o", "none", "--name", name, point)
     for _ in range(2):
