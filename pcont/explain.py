@@ -23,6 +23,7 @@ from errno import (
     EPERM,
     ESRCH,
 )
+from shlex import quote
 from typing import Any
 
 from pcont import keys, release, subsys
@@ -134,7 +135,7 @@ def _help(breach: Breach, place: Place) -> str:
         )
         for fix in breach.fixes
     ]
-    return ", ".join(filter(None, (" && ".join(commands), breach.hint)))
+    return "; ".join(filter(None, (" && ".join(commands), breach.hint)))
 
 
 def _unmetered(backend: Backend, place: Place, file: str) -> tuple[str, str]:

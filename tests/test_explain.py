@@ -294,7 +294,7 @@ def test_why_a_container_cannot_be_made(model: Model) -> None:
     alone = explain.make(
         model, Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
     )
-    assert alone.what == "cannot create x:/n/m: there is no /n to make it in (ENOENT)"
+    assert alone.what == "cannot create x:/n/m: there is no cpuset,cpuacct:/n (ENOENT)"
     other = explain.make(model, A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
     assert type(other) is PcontError
 

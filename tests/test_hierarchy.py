@@ -134,7 +134,7 @@ def test_what_is_unknown_is_refused_with_what_is_known(model: Model) -> None:
 def test_where_no_hierarchy_is_known_the_hint_is_how_to_make_one() -> None:
     with pytest.raises(NotFound) as caught:
         Registry(Model()).find("nope")
-    assert caught.value.hint == "there is none yet: pcont mount --name nope -o SUBSYS,..."
+    assert caught.value.hint == "there is none yet: pcont mount --name nope -o cpuset,cpuacct"
 
 
 def test_a_subsystem_that_is_free_is_told_from_one_that_is_not_there() -> None:
