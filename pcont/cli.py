@@ -363,7 +363,8 @@ def bind(
 def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
     """Unbind subsystems from a hierarchy in use.
 
-    Shows the limits that cease to hold, and asks before anything is done.
+    Shows the limits that will no longer hold, and asks before anything is done: without --yes, the
+    answer is a line of standard input. Any answer but y or yes cancels it, with exit status 1.
     """
     from pcont import render
     from pcont.ops import binding
@@ -373,8 +374,6 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
         render.ceasing(ceasing, app.json)
         if yes:
             return True
-        if not sys.stdin.isatty():
-            raise click.UsageError("nobody can be asked here: --yes is missing")
         return app.ask(f"Unbind {subsystems} from {hierarchy}?")
 
     session = app.session(dry_run)

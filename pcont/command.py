@@ -120,13 +120,30 @@ class App:
             render.event(session.backend.name, "ended", records.Ended(place, pid, status))
 
     def ask(self, question: str) -> bool:
-        """Ask on standard error; the answer is a line of standard input."""
+        """Ask on standard error; the answer is a line of standard input, of a pipe or a file, too.
+
+        UsageError where standard input has none.
+        """
         from pcont import render
 
-        if not self.json:
-            return click.confirm(question, err=True)
-        render.question(question)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        if self.json:
+            render.question(question)
+        else:
+            click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        answer = _line_of_input()
+        if not self.json and not (sys.stdin and sys.stdin.isatty()):
+            click.echo(err=True)
+        if not answer:
+            raise click.UsageError("no answer on standard input: --yes is missing")
+        return answer.strip().lower() in ("y", "yes")
+
+
+def _line_of_input() -> str:
+    """The next line of standard input; empty at its end, or where it is closed."""
+    try:
+        return sys.stdin.readline() if sys.stdin else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _switch_json(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -55,6 +55,12 @@ class PcontError(Exception):
         }
 
 
+class Cancelled(PcontError):
+    """You answered no, or gave an answer that is not yes: nothing was changed."""
+
+    code = "cancelled"
+
+
 class UsageProblem(PcontError):
     """The words of the call do not fit, whatever the state of the machine."""
 

@@ -13,6 +13,7 @@ what they had so far.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from errno import EINVAL, ENOENT
 from typing import Any, cast
@@ -176,6 +177,24 @@ def check_agent(program: str) -> None:
             path=weak.path,
             hint="put it where only root can write, such as /usr/local/sbin",
         )
+
+
+def runs_nothing(program: str) -> str:
+    """Why the kernel would run nothing for this release agent, which it accepts; empty if it would.
+
+    The text of release_agent is one path: there are no arguments in it.
+    """
+    if not program or not program.startswith("/"):
+        return ""
+    try:
+        found = os.stat(program)
+    except OSError as err:
+        if "\n" not in program and " " in program and os.path.exists(program.split()[0]):
+            return f"{program!r} is taken for one path: a release agent has no arguments"
+        return f"{program}: {os.strerror(err.errno or 0)}"
+    if not stat.S_ISREG(found.st_mode):
+        return f"{program} is no file"
+    return "" if found.st_mode & 0o111 else f"{program} is not executable"
 
 
 class _Deleting:

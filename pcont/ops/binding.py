@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pcont import keys, subsys
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join, vanishing
-from pcont.errors import BadValue, Busy, Denied, NotFound, Unsupported, UsageProblem
+from pcont.errors import BadValue, Busy, Cancelled, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, check_seen, reachable
 from pcont.ops import halves
 from pcont.ops.containers import Planner
@@ -252,7 +252,8 @@ def unbind(
 ) -> Unbound:
     """Unbind subsystems from a hierarchy in use; tasks and containers are as before elsewhere.
 
-    `confirm` is given the limits that cease to hold, before anything is done. Raises Busy for what
+    `confirm` is given the limits that cease to hold, before anything is done; Cancelled if it
+    returns False. Raises Busy for what
     shares a tree of the kernel with something that stays, NotFound for what is not bound.
     """
     one, names, going = _to_unbind(session.registry(), selector, words)
@@ -262,7 +263,7 @@ def unbind(
     )
     # Others need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):
-        raise Denied(f"nothing was unbound from {one.name}", hint="--yes asks nothing")
+        raise Cancelled(f"cancelled: nothing was unbound from {one.name}")
     with session.turn() as registry:
         one, names, going = _to_unbind(registry, selector, words)
         steps = unkept_steps(session, one, names)

@@ -264,6 +264,14 @@ class Write(Step):
                 return memory.of(Value.of(backend, one.place, one.file))
         return contextlib.nullcontext()
 
+    def notes(self) -> list[str]:
+        agents = [one.text.strip() for one in self.settings if one.file == release.AGENT]
+        return [
+            f"the kernel would run nothing when a container becomes empty: {why}"
+            for why in dict.fromkeys(map(release.runs_nothing, agents))
+            if why
+        ]
+
     @property
     def final(self) -> bool:
         return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)

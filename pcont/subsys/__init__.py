@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
 from pcont.tables import Breach, ControlFile, Subsystem
-from pcont.values import BYTES, is_unlimited
+from pcont.values import BYTES, NO_LIMIT, is_unlimited
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -234,10 +234,10 @@ def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
 
 
 def is_as_new(file: str, text: str, is_root: bool) -> bool:
-    """Whether a file reads as in a new container; False of a file without a table."""
+    """Whether a file reads as in a new container; of a file without a row, what most begin with."""
     known = row(file)
     if known is None:
-        return False
+        return text.strip() in ("", "0", "max", str(NO_LIMIT))
     new = known.begins(is_root)
     if known.told:  # some of the text may change by itself
         return known.told(text, "") == known.told(known.type.show(new), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -102,6 +103,40 @@ def test_what_cannot_be_bound_or_unbound(plain: Jobs) -> None:
     assert "--yes is missing" in plain.pcont.fails(2, "unbind", plain.name, "pids")
     assert row(plain)["subsystems"] == ["pids"]
     plain.pcont.ok("unbind", plain.name, "pids", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "left"),
+    [
+        ("y\n", 0, []),
+        ("yes\n" * 9, 0, []),
+        ("n\n", 1, ["pids"]),
+        ("\n", 1, ["pids"]),
+        ("", 2, ["pids"]),
+    ],
+    ids=["y", "yes yes", "n", "an empty line", "nothing"],
+)
+def test_the_answer_to_unbind_is_a_line_of_standard_input(
+    plain: Jobs, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, left: list[str]
+) -> None:
+    plain.pcont.ok("bind", plain.name, "pids")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    said = plain.pcont("unbind", plain.name, "pids").err
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert row(plain)["subsystems"] == left
+    assert ("cancelled: nothing was unbound" in said) is (status == 1)
+    if left:
+        plain.pcont.fails(status, "unbind", plain.name, "pids")
+        plain.pcont.ok("unbind", plain.name, "pids", "--yes")
+
+
+def test_what_was_never_set_is_no_limit_that_is_lost(plain: Jobs) -> None:
+    there = {one.name for one in plain.pcont.backend().controllers() if one.number}
+    words = ",".join(sorted({"cpu", "memory", "devices", "blkio", "freezer", "pids"} & there))
+    plain.pcont.ok("bind", plain.name, words)
+    plain.pcont.ok("set", at(plain, "/b/c"), "pids.max=7")
+    answer = plain.pcont("unbind", plain.name, words, "--yes", "--json").json
+    assert answer["ceased"] == [f"{at(plain, '/b/c')} pids.max=7"]
 
 
 def test_what_shares_a_tree_is_unbound_with_it(jobs: Jobs) -> None:

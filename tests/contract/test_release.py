@@ -514,3 +514,28 @@ def test_many_that_empty_at_once_are_all_told_of_and_go(bed: Bed) -> None:
     assert eventually(lambda: bed.is_there(), patience=600)
     assert sorted(bed.told()) == sorted(paths)
     assert [backend.children(top) for top in tops] == [[]] * len(tops)
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        ("/nosuch", "/nosuch: No such file or directory"),
+        ("/etc/passwd", "/etc/passwd is not executable"),
+        ("/etc", "/etc is no file"),
+        ("/bin/true x", "'/bin/true x' is taken for one path: a release agent has no arguments"),
+        ("/bin/true", ""),
+        ("", ""),
+    ],
+)
+def test_an_agent_that_the_kernel_cannot_run_is_set_and_noted(
+    pcont: Pcont, name: str, agent: str, why: str
+) -> None:
+    pcont.ok("mount", "-o", "none", "--name", name)
+    try:
+        said = pcont("set", f"{name}:/", f"release_agent={agent}")
+        assert said.status == 0
+        assert pcont.get(f"{name}:/", "release_agent") == agent
+        assert ("the kernel would run nothing" in said.err) is bool(why)
+        assert why in said.err
+    finally:
+        pcont.ok("umount", name)
