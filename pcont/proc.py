@@ -93,7 +93,10 @@ class Proc:
 
     def is_in_first_users(self) -> bool:
         """Whether this process is in the first user namespace, where capabilities count for all."""
-        return os.readlink(f"{self.root}/self/ns/user") == FIRST_USERS
+        try:
+            return os.readlink(f"{self.root}/self/ns/user") == FIRST_USERS
+        except FileNotFoundError:
+            return True  # this kernel has no user namespaces
 
     def answers(self, pid: int, number: int) -> bool | None:
         """Whether a process catches or ignores a signal; None where it may be about to take it.

@@ -16,6 +16,7 @@ from pcont.errors import Denied
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 MOST_LINKS = 40  # as path_resolution(7) has it
+OVERFLOW = 65534  # the kernel's default, /proc/sys/kernel/overflowuid
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -82,7 +83,7 @@ def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
 
 def is_safe(found: os.stat_result, uid: int) -> bool:
     """Whether no other user than root and `uid` can write a directory, by its stat(2)."""
-    return not _weakness(found, {0, uid} | _root_elsewhere())
+    return not _weakness(found, {0, uid} | _unmapped())
 
 
 def _root_elsewhere() -> set[int]:
@@ -91,12 +92,15 @@ def _root_elsewhere() -> set[int]:
     All users that are not mapped share it, so it counts for directories above the file only.
     """
     owner = os.lstat("/").st_uid
-    if owner == 0:
-        return set()
+    return {owner} & _unmapped() if owner else set()
+
+
+def _unmapped() -> set[int]:
+    """The number that all users share which this user namespace does not map; none elsewhere."""
     with open("/proc/self/uid_map", encoding="ascii") as stream:
         mapped = [tuple(map(int, line.split())) for line in stream]
-    own = any(first <= owner < first + count for first, _, count in mapped)
-    return set() if own else {owner}
+    own = any(first <= OVERFLOW < first + count for first, _, count in mapped)
+    return set() if own else {OVERFLOW}
 
 
 def _is_sticky(found: os.stat_result) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,22 @@ def test_no_file_of_another_user_is_opened(tmp_path: Path) -> None:
     with pytest.raises(Denied, match="another user owns it"):
         trust.open_file(str(tmp_path / "file"))
     os.close(trust.open_file(str(tmp_path / "file"), uid=OTHER))
+
+
+IN_A_NAMESPACE = """
+import os
+import subprocess
+import sys
+from pcont import trust
+print(os.lstat("/").st_uid, trust.is_safe(os.stat("/"), 0), trust.weak_point("/usr/bin") is None)
+"""
+
+
+def test_in_a_user_namespace_the_unmapped_number_is_also_roots() -> None:
+    words = ["unshare", "--user", "--map-root-user", sys.executable, "-c", IN_A_NAMESPACE]
+    user = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"] * (os.geteuid() == 0)
+    done = subprocess.run([*user, *words], capture_output=True, text=True, cwd="/")
+    if done.returncode:
+        pytest.skip(f"no user namespace: {done.stderr}")
+    # The file itself has to be a user's that is mapped: /usr/bin may be any unmapped user's.
+    assert done.stdout == "65534 True False\n"

@@ -254,6 +254,7 @@ class Far:
         with contextlib.ExitStack() as stack:
             for module in (backend_cgroupfs, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
+            for module in (backend_cgroupfs, proc):
                 stack.enter_context(patch.object(module, "read_text", self.read_text))
             for name in ("mount", "umount"):
                 stack.enter_context(patch.object(syscalls, name, getattr(self, name)))
