@@ -122,3 +122,22 @@ def test_an_agent_has_the_kernels_environment(releases: Released, tmp_path: Path
     said = (tmp_path / "log").read_text()
     assert said == "1 /a b / /sbin:/bin:/usr/sbin:/usr/bin / 0022\n"
     releases.notify(str(tmp_path / "not there"), "/a")
+
+
+def test_another_pcont_that_still_exists_keeps_its_hierarchy(
+    releases: Released, tmp_path: Path
+) -> None:
+    program = Path(releases.program(TREE))
+    script = program.read_text()
+    assert releases.keeper(TREE) == releases.keeper("no such") == ""
+    other = tmp_path / "with blank"
+    package = str(Path(released.__file__).parents[1])
+    program.write_text(script.replace(package, f"'{other}'"))
+    assert releases.keeper(TREE) == ""  # it was removed
+    (other / "pcont").mkdir(parents=True)
+    (other / "pcont" / "agent.py").touch()
+    assert releases.keeper(TREE) == str(other)
+    program.write_text(program.read_text().replace("/bin/true", "/no/such/python"))
+    assert releases.keeper(TREE) == ""
+    program.write_text("#!/bin/sh\necho 'half a quote")
+    assert releases.keeper(TREE) == ""

@@ -855,18 +855,29 @@ def test_the_hint_of_a_cgroup_namespace_works_in_there(
     """What is mounted outside shows nothing of the inside: only a mount of its own does."""
     kernel.ok("mount", "-o", "none", "--name", name)
     kernel.ok("create", f"{name}:/a")
-    pcont = f"{sys.executable} -m pcont"
-    script = f"""
-        echo $$ > {kernel.backend().default_directory(name)}/a/tasks &&
-        exec unshare -C -m sh -c '
-            {pcont} get {name}:/ notify_on_release 2>&1
-            $({pcont} get {name}:/ notify_on_release 2>&1 |
-                sed -n "s/  hint: \\(pcont mount .*\\) brings.*/{sys.executable} -m \\1/p")
-            {pcont} get {name}:/ notify_on_release'
-    """
-    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
-    said = result.stdout.splitlines()
-    assert "active but not mounted" in said[0]
-    assert said[-1] == "0", result
+    tasks = f"{kernel.backend().default_directory(name)}/a/tasks"
+    script = f"echo $$ > {tasks} && exec unshare -C -m sleep 600"
+    holder = subprocess.Popen(["sh", "-c", script])
+    own = os.readlink("/proc/self/ns/cgroup")
+    assert eventually(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n")
+    assert os.readlink(f"/proc/{holder.pid}/ns/cgroup") != own
+
+    def inside(*words: str) -> subprocess.CompletedProcess[str]:
+        enter = ["nsenter", "--cgroup", "--mount", "--target", str(holder.pid)]
+        command = [*enter, sys.executable, "-m", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    try:
+        said = inside("pcont", "get", f"{name}:/", "notify_on_release")
+        assert said.returncode == 3
+        assert "active but not mounted" in said.stderr
+        hint = said.stderr.partition("hint: ")[2].removesuffix(" brings it back\n")
+        assert hint == f"pcont mount --name {name} /run/cgroup/{name}"
+        assert inside(*hint.split()).returncode == 0
+        assert inside("pcont", "get", f"{name}:/", "notify_on_release").stdout == "0\n"
+    finally:
+        holder.kill()
+        holder.wait()
+        Path(f"/run/cgroup/{name}").rmdir()
     kernel.ok("rm", f"{name}:/a")
     assert eventually(lambda: kernel("umount", name).status == 0)

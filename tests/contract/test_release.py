@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import pcont as pcont_package
 from pcont.backend import Place, join
 from tests.conftest import IN_GUEST, MUST
 from tests.contract.conftest import ON_THE_HOST, SHAPES, Jobs, Pcont, eventually
@@ -439,6 +440,50 @@ def test_what_was_told_waits_for_a_pcont_that_has_moved(bed: Bed, start: Start, 
     bed.pcont.ok("umount", bed.jobs.name)
     assert not program.exists()
     bed.pcont.ok("mount", "-o", "none", "--name", bed.jobs.name)
+
+
+@pytest.mark.parametrize(
+    "bed",
+    [pytest.param(("cgroupfs", "named"), id="kernel-named", marks=pytest.mark.kernel)],
+    indirect=True,
+)
+def test_gc_leaves_alone_what_another_pcont_looks_after(bed: Bed, tmp_path: Path) -> None:
+    bed.create("/a", settings="auto_delete=1")
+    program = Path(bed.raw("/", "release_agent"))
+    script = program.read_text()
+    package = str(Path(pcont_package.__file__).parents[1])
+    (tmp_path / "pcont").mkdir()
+    (tmp_path / "pcont" / "agent.py").touch()
+    program.write_text(script.replace(f" {package} ", f" {tmp_path} "))
+    result = bed.pcont("gc", "-n")
+    note = f"{bed.jobs.name} is left alone: the pcont in {tmp_path} collects there"
+    assert note in result.err
+    assert f"pcont gc {bed.jobs.name} takes over" in result.err
+    assert bed.jobs.name not in result.out
+    assert bed.is_there("/a")
+    bed.pcont.ok("gc", bed.jobs.name)
+    assert bed.is_there()
+
+
+def test_gc_without_names_acts_where_there_is_something_to_collect(pcont: Pcont, name: str) -> None:
+    other = f"{name}-b"
+    for one in (name, other):
+        pcont.ok("mount", "-o", "none", "--name", one)
+        pcont.ok("create", f"{one}:/kept")
+    pcont.ok("create", f"{name}:/a", "-s", "auto_delete=1")
+    told = pcont.ok("gc", "-n")
+    assert f"{name}/a" in told
+    assert other not in told
+    assert "kept" not in told
+    if "model" in pcont.words:
+        found = pcont("gc", "--json").json
+        assert [(one["done"], one["what"]) for one in found] == [("removed", f"{name}:/a")]
+        assert pcont.ok("gc") == ""
+    else:
+        pcont.ok("gc", name)
+    for one in (name, other):
+        pcont.ok("rm", f"{one}:/kept")
+        pcont.ok("umount", one)
 
 
 def test_agents_that_others_could_replace_are_refused(bed: Bed, tmp_path: Path) -> None:
