@@ -476,9 +476,10 @@ class Cgroupfs:
         try:
             return self.proc.text("cgroups")
         except FileNotFoundError as err:
-            if not os.path.exists(f"{self.proc.root}/self"):
+            if not self._is_proc_whole():
                 raise Unsupported(
-                    f"proc is not mounted at {self.proc.root}: what there is cannot be read",
+                    f"proc is not mounted at {self.proc.root}, or not as a whole (subset=pid): "
+                    "what the kernel has cannot be read",
                     path=f"{self.proc.root}/cgroups",
                     errno=errno.ENOENT,
                     hint=f"mount -t proc proc {self.proc.root}",
@@ -489,6 +490,13 @@ class Cgroupfs:
                 errno=errno.ENOENT,
                 hint="rehearse with --backend model",
             ) from err
+
+    def _is_proc_whole(self) -> bool:
+        """Whether /proc is mounted, and shows more than processes (proc(5), subset=pid)."""
+        with contextlib.suppress(FileNotFoundError):
+            line = procfs.on_point(self._mounts(), self.proc.root)
+            return line is None or "subset=pid" not in line.options
+        return False
 
     def _mounts(self) -> list[procfs.MountLine]:
         return procfs.mount_lines(self.proc.text("self/mountinfo"))

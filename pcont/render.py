@@ -28,6 +28,14 @@ def _words(items: Iterable[str]) -> str:
     return ",".join(items) or "-"
 
 
+def _mounted_at(row: Any) -> str:
+    """The first mount point, with the trees of a tie that are not mounted."""
+    missing = [] if row.mounted else [tree.id for tree in row.trees if not tree.mounts]
+    if row.mountpoint is None:
+        return "active, not mounted"
+    return str(row.mountpoint) + (f" (not mounted: {', '.join(missing)})" if missing else "")
+
+
 def _trees(row: records.HierarchyRow) -> str:
     return " ".join(one.id + (f"@{one.at}" if one.at != "/" else "") for one in row.trees)
 
@@ -61,7 +69,7 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("SUBSYSTEMS", lambda row: _words(row.subsystems)),
         ("TREES", _trees),
         ("CONTAINERS", lambda row: "?" if row.containers is None else str(row.containers)),
-        ("MOUNTED AT", lambda row: row.mountpoint or "active, not mounted"),
+        ("MOUNTED AT", _mounted_at),
     ),
     records.TaskRow: (
         ("TASK", lambda row: str(row.id)),

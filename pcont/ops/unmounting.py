@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from shlex import quote
 
@@ -29,7 +30,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
     mounts of others, Busy for one in use, or one that the kernel does not let go of.
     """
     with session.turn() as registry:
-        if target.startswith("/"):
+        if target.startswith(("/", "./", "../")):
             one, mounts = _at_point(session, registry, target)
         else:
             one = registry.find(target)
@@ -57,7 +58,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
 
 
 def _at_point(session: Session, registry: Registry, target: str) -> tuple[Hierarchy, list[Mount]]:
-    point = session.backend.resolve(target)
+    point = session.backend.resolve(os.path.abspath(target))
     for one in registry.hierarchies:
         mounts = [mount for mount in one.members[0].tree.mounts if mount.point == point]
         if mounts:

@@ -462,7 +462,7 @@ def test_a_mount_point_is_absolute_or_starts_with_a_dot(
         said = pcont.fails(2, "mount", "-o", "none", "--name", name, point)
         assert f"did you mean {os.path.abspath(point)}" in said
     assert pcont.ok("mount", "-o", "none", "--name", name, "./here") == f"{name}\t{tmp_path}/here\n"
-    pcont.ok("umount", name)
+    pcont.ok("umount", "./here")
     assert not (tmp_path / "here").exists()
 
 
@@ -772,6 +772,7 @@ def test_what_cannot_be_seen_is_neither_partial_nor_outside(half: Half) -> None:
     assert (row["state"], row["container"]) == ("in", "/a")
     found = half.pcont("doctor", "--json").json
     (problem,) = [one for one in found if one["subject"] == "jobs"]
+    assert "(not mounted: freezer)\n" in half.pcont.ok("hierarchies")
     assert problem["advice"] == "pcont mount --name jobs mounts what is missing of it"
     noted = half.pcont("tree")
     assert noted.status == 0
@@ -846,6 +847,19 @@ def test_without_proc_that_is_said(kernel: Pcont) -> None:
     assert result.returncode == 6
     assert "proc is not mounted at /proc" in result.stderr
     assert "hint: mount -t proc proc /proc" in result.stderr
+
+
+@pytest.mark.kernel
+def test_a_proc_without_cgroups_is_not_a_kernel_without_cgroups(
+    kernel: Pcont, tmp_path: Path
+) -> None:
+    pcont = f"{sys.executable} -m pcont hierarchies"
+    script = f"umount -l /proc && mount -t proc -o subset=pid proc /proc && exec {pcont}"
+    result = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 6
+    assert "subset=pid" in result.stderr
 
 
 @pytest.mark.kernel

@@ -103,6 +103,13 @@ def bound_by_a_tie(scene: Scene) -> None:
     scene.ok("mount --tie --name {t} -o cpuset,cpuacct --at /{t}/x --no-freezer {dir}/a/b")
 
 
+def lost_with_members(scene: Scene) -> None:
+    """The same, which was unmounted with a container in it: its members are not mounted either."""
+    bound_by_a_tie(scene)
+    scene.ok("create -i {t}:/a")
+    scene.ok("umount {t}")
+
+
 def named(scene: Scene) -> None:
     """A hierarchy of its own without controllers, and tasks in its containers."""
     scene.ok("mount -o none --name {t} {dir}/home")
@@ -300,6 +307,7 @@ ROWS = (
         bare=True,
     ),
     Row("mount what was lost", lost, "mount --name {t} {dir}/again/home"),
+    Row("mount members that were lost", lost_with_members, "mount --name {t} {dir}/b", bare=True),
     Row("umount", single, "umount {t}"),
     Row("umount with containers", single_with_containers, "umount {t}"),
     Row("umount a tie", tie, "umount {t}"),
