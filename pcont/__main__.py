@@ -1,10 +1,13 @@
 """The `pcont` command: `python -m pcont` and the installed script both start here."""
 
+import contextlib
+import os
 import sys
 
 
 def run() -> None:
     """Run the command line and exit with its status, or by the signal that ended the command."""
+    _use_utf8()
     from pcont.cli import main
 
     status = main()
@@ -14,6 +17,17 @@ def run() -> None:
 
         die_by(number)
     sys.exit(status)
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding.
+
+    Names of containers are bytes, and pcont reads and writes them as UTF-8 in every locale: in
+    another encoding Python would take the same name for two.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable and not sys.flags.utf8_mode:
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from pcont.command import (
 )
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.signals import Interrupted
+from pcont.streams import Output
 
 if TYPE_CHECKING:
     from pcont.taskids import TaskIds
@@ -177,7 +177,7 @@ def mount(
         at=at,
         freezer=not no_freezer,
     )
-    app.show(session, done, lambda: click.echo(f"{done.hierarchy}\t{done.mountpoint}"))
+    app.show(session, done, lambda: print(f"{done.hierarchy}\t{done.mountpoint}"))
 
 
 @cli.verb("pcont umount jobs")
@@ -487,7 +487,7 @@ def clone(
         announce=lambda started: app.started(session, started, started.place),
     )
     if pid is not None or dry_run:
-        app.show(session, name, lambda: click.echo(name))
+        app.show(session, name, lambda: print(name))
     else:
         app.ended(session, status)
     return status
@@ -702,37 +702,51 @@ cli.add_command(sim)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. The one place where errors are shown."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _prepare_streams()
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
-    app = App(words=words)
+    app, output = App(words=words), Output()
+    with output.guarded():
+        status = _run(app, words)
+        output.flush()
+        if output.failure:
+            status = _unwritten(output.failure, status, app, words)
+    return status
+
+
+def _run(app: App, words: Sequence[str]) -> int:
     try:
         arranged = command_line.arrange(cli, words)
         status = cli.main(arranged, prog_name="pcont", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as err:
         if not _wants_json(app, words):
-            click.echo(err.ctx.get_help() if err.ctx else "", err=True)
+            print(err.ctx.get_help() if err.ctx else "", file=sys.stderr)
             return UsageProblem.exit_code
         name = err.ctx.command_path if err.ctx else "pcont"
         return _refuse(UsageProblem("the command is missing", hint=f"{name} --help"), app, words)
-    except (PcontError, OSError, RecursionError, click.UsageError) as err:
+    except (PcontError, OSError, RecursionError, UnicodeError, click.UsageError) as err:
         return _refuse(_problem(err, words), app, words)
-    except SystemExit:
-        return 128 + signal.SIGPIPE  # click's answer to a reader that has gone
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(Interrupted(signal.SIGINT), app)
     except Interrupted as err:
         return _interrupted(err, app)
 
 
-def _prepare_streams() -> None:
-    """Names of files need not be text; and a stream that is closed takes nothing."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+def _unwritten(failure: OSError, status: int, app: App, words: Sequence[str]) -> int:
+    """The exit status where standard output could not be written.
+
+    What a command changed stays changed: it keeps its status. A command that only shows something
+    has failed; like other programs, it ends as if by SIGPIPE where the reader has ended.
+    """
+    from pcont import render
+
+    if not (status or app.acts):
+        if failure.errno == errno.EPIPE:
+            return 128 + signal.SIGPIPE
+        return _refuse(from_oserror(failure, "write to standard output"), app, words)
+    done = "the command was carried out" if app.acts and not status else "the status is as it was"
+    reason = from_oserror(failure, "write to standard output").what
+    render.warning(f"{reason}; {done}", _wants_json(app, words))
+    return status
 
 
 def _problem(err: Exception, words: Sequence[str]) -> PcontError:
@@ -747,6 +761,9 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
             assert isinstance(err.ctx.command, click.Group)
             hint = command_line.instead(err.ctx.command, words, err.name)
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
+    if isinstance(err, UnicodeError):
+        hint = "use a locale of UTF-8: LC_ALL=C.UTF-8 pcont ..."
+        return PcontError(f"a name cannot be expressed in this locale: {err}", hint=hint)
     if isinstance(err, RecursionError):
         return PcontError("containers are nested too deep here for this Python")
     assert isinstance(err, OSError)

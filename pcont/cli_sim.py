@@ -29,7 +29,7 @@ def sim() -> None:
 
 
 def _show_ids(app: App, session: Any, ids: Sequence[int]) -> None:
-    app.show(session, ids, lambda: click.echo("\n".join(map(str, ids))))
+    app.show(session, ids, lambda: print("\n".join(map(str, ids))))
 
 
 count_option = click.option(
@@ -51,7 +51,7 @@ def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> N
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     _show_ids(app, session, playing.fork(session, pid, count=count, name=name, uid=uid))
 
 
@@ -66,7 +66,7 @@ def thread(app: App, pid: int, count: int) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     _show_ids(app, session, playing.thread(session, pid, count=count))
 
 
@@ -82,9 +82,9 @@ def unshare(app: App, pid: int, subsystem: str) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     path = playing.unshare(session, pid, subsystem)
-    app.show(session, path, lambda: click.echo(path, nl=bool(path)))
+    app.show(session, path, lambda: print(path, end="\n" if path else ""))
 
 
 @sim.verb("pcont sim exit 5000000 5000010-5000019")
@@ -98,7 +98,7 @@ def exit(app: App, pids: TaskIds, thread: bool) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     app.show(session, playing.exit(session, pids, thread=thread))
 
 
@@ -118,7 +118,7 @@ def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> 
     """Let a played task use CPU time, at once."""
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     playing.work(session, pid, seconds, system=system, cpu=cpu)
     app.show(session, pid)
 
@@ -134,7 +134,7 @@ def open(app: App, pid: int, count: int) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     _show_ids(app, session, playing.open(session, pid, count=count))
 
 
@@ -149,7 +149,7 @@ def close(app: App, pid: int, files: Sequence[int]) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     playing.close(session, pid, files)
     app.show(session, files)
 
@@ -165,9 +165,9 @@ def mount_cpuset(app: App, mountpoint: str) -> None:
     """
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=True)
     where = playing.mount_cpuset(session, mountpoint)
-    app.show(session, where, lambda: click.echo(where))
+    app.show(session, where, lambda: print(where))
 
 
 @sim.verb("pcont sim param numtasks.total_numtasks=1000")
@@ -181,7 +181,7 @@ def param(app: App, words: Sequence[str]) -> None:
     from pcont import render
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=bool(words))
     found = playing.parameters(session, words)
     app.show(
         session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
@@ -216,7 +216,7 @@ def proc(app: App, file: str) -> None:
 
     session = app.session()
     text = playing.proc(session, file)
-    app.show(session, text, lambda: click.echo(text, nl=False))
+    app.show(session, text, lambda: print(text, end=""))
 
 
 @sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
@@ -231,7 +231,7 @@ def machine(app: App, cpus: str, nodes: str) -> None:
     from pcont import render
     from pcont.ops import playing
 
-    session = app.session()
+    session = app.session(acts=bool(cpus or nodes))
     found = playing.machine(session, cpus=cpus, nodes=nodes)
     app.show(
         session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)

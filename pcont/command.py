@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +25,10 @@ else:
 
 @dataclass
 class App:
-    """What the options that every command shares have said."""
+    """What the options that every command shares have said.
+
+    `acts`: the command changes something, which stays so whether its result can be shown or not.
+    """
 
     backend: str = "cgroupfs"
     state: str | None = None
@@ -34,16 +38,18 @@ class App:
     verbose: bool = False
     timeout: float | None = None
     passes_status: bool = False
+    acts: bool = False
     announced: Any = None
     progress: Any = None
     words: Sequence[str] = ()
 
-    def session(self, dry_run: bool = False, force: bool = False) -> Any:
-        """The session of this call."""
+    def session(self, dry_run: bool = False, force: bool = False, acts: bool = False) -> Any:
+        """The session of this call; `acts` as above, where no option --dry-run says so."""
         from pcont import render
         from pcont.backend import open_backend
         from pcont.session import Session
 
+        self.acts = self.acts or acts
         session = Session(
             open_backend(self.backend, self.state, self.dialect),
             dry_run=dry_run,
@@ -85,7 +91,7 @@ class App:
                 render.as_json(session.backend.name, "would", session.planned)
             else:
                 for line in session.planned:
-                    click.echo(line)
+                    print(line)
         elif self.json:
             render.as_json(session.backend.name, "result", result)
         else:
@@ -97,7 +103,7 @@ class App:
 
         self._close_progress()
         if self.verbose and not (session.dry_run or self.json):
-            click.echo(render.outcome(outcome), err=True)
+            print(render.outcome(outcome), file=sys.stderr)
         self.show(session, outcome)
 
     def started(self, session: Any, started: Any, line: str = "") -> None:
@@ -109,7 +115,7 @@ class App:
         if self.json:
             render.event(session.backend.name, "started", started)
         elif line:
-            click.echo(line, err=True)
+            print(line, file=sys.stderr)
 
     def ended(self, session: Any, status: int) -> None:
         """Say on standard error how the command that was started has ended, as JSON only."""
@@ -199,7 +205,13 @@ movable_option = click.option(
 
 def changing(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that changes something."""
-    return _dry_run_option(_timeout_option(function))
+
+    @wraps(function)
+    def acting(*arguments: Any, **options: Any) -> Any:
+        click.get_current_context().ensure_object(App).acts = not options["dry_run"]
+        return function(*arguments, **options)
+
+    return _dry_run_option(_timeout_option(acting))
 
 
 pass_app = click.make_pass_decorator(App, ensure=True)

@@ -16,7 +16,7 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "standin", "taskids"),
+    ("", "errors", "values", "signals", "records", "syscalls", "standin", "taskids", "streams"),
     ("trust",),
     ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),
@@ -128,7 +128,7 @@ THIRD_PARTY = {
 
 # What the startup of every command pays for; all else is imported inside functions.
 AT_THE_START = {
-    "cli": {"", "cli_sim", "command", "errors", "signals", "words"},
+    "cli": {"", "cli_sim", "command", "errors", "signals", "streams", "words"},
     "cli_sim": {"command"},
     "command": {"signals"},
     "words": {"errors"},

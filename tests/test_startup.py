@@ -13,6 +13,7 @@ from pcont import __version__
 
 # The edge and what it stands on; everything else waits until a command needs it.
 FIRST = {
+    "pcont.streams",
     *("pcont", "pcont.__main__", "pcont.cli", "pcont.cli_sim", "pcont.command"),
     *("pcont.errors", "pcont.words", "pcont.signals"),
 }

@@ -1,0 +1,132 @@
+"""Standard streams on which reading and writing text never raises.
+
+What a command did is done, whether its result can be shown or not. An error of standard output is
+remembered, and `cli.main` reports it at the end; one of standard error is dropped, as no stream is
+left to report it on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+ERRORS = "pcont"  # the name of `_replace` as an error handler of codecs
+ALIKE = {"…": "...", "×": "x", "–": "-", "—": "-"}
+
+
+class _Raw(io.RawIOBase):
+    """A descriptor; after the first error it takes everything and writes nothing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        while self.failure is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                # A terminal or pipe that another program has made non-blocking.
+                select.select([], [self._descriptor], [])
+            except OSError as err:
+                self.failure = err
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+
+class Output:
+    """The standard streams of one command."""
+
+    def __init__(self) -> None:
+        self._raw: _Raw | None = None
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Replace the standard streams in the block by ones that never raise."""
+        _fill_closed()
+        before = sys.stdin, sys.stdout, sys.stderr
+        if sys.stdin is None:
+            sys.stdin = open(os.devnull)  # noqa: SIM115
+        elif isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")
+        sys.stdout, self._raw = _guarded(sys.stdout)
+        sys.stderr, _ = _guarded(sys.stderr)
+        try:
+            yield
+        finally:
+            self.flush()
+            sys.stdin, sys.stdout, sys.stderr = before
+
+    def flush(self) -> None:
+        """Write what is left in the buffers."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why standard output could not be written; None while it could."""
+        return self._raw.failure if self._raw else None
+
+
+def _guarded(stream: TextIO | None) -> tuple[TextIO, _Raw | None]:
+    """The same stream without errors. One that a caller has replaced by its own is kept."""
+    if stream is None:
+        return open(os.devnull, "w"), None
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream, None
+    buffer = stream.buffer
+    if not (isinstance(buffer, io.BufferedWriter) and isinstance(buffer.raw, io.FileIO)):
+        stream.reconfigure(errors=ERRORS)
+        return stream, None
+    stream.flush()
+    raw = _Raw(buffer.raw.fileno())
+    return (
+        io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding,
+            errors=ERRORS,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        ),
+        raw,
+    )
+
+
+def _fill_closed() -> None:
+    """Open /dev/null where a standard stream is closed, or the next file would get its number.
+
+    Not for the commands that pcont starts: there it is closed as before.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _replace(err: UnicodeError) -> tuple[str | bytes, int]:
+    """Names are bytes and come out as they are; a sign that is unknown here, as one alike."""
+    if not isinstance(err, UnicodeEncodeError):
+        raise err
+    sign = err.object[err.start]
+    if "\udc80" <= sign <= "\udcff":
+        return bytes([ord(sign) - 0xDC00]), err.start + 1
+    return ALIKE.get(sign) or sign.encode("ascii", "backslashreplace").decode(), err.start + 1
+
+
+codecs.register_error(ERRORS, _replace)
