@@ -421,41 +421,43 @@ def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
 
 @cli.verb(
     "pcont clone jobs -- make -j8",
-    "pcont clone jobs --pid 4711",
+    "pcont clone jobs:/batch --pid 4711",
     "pcont clone ns --ns net,pid,mnt,uts,ipc,cgroup --pin box -- bash",
     cls=Starting,
 )
-@click.argument("hierarchy")
-@click.option("--pid", type=PID, help="This process enters the clone.")
-@click.option("--keep", is_flag=True, help="Leave the container after COMMAND.")
+@click.argument("place", metavar="HIERARCHY|PLACE")
+@click.option("--pid", type=PID, help="Move this process into the new container.")
+@click.option("--keep", is_flag=True, help="Keep the container after COMMAND.")
 @click.option(
     "--ns",
     "kinds",
     metavar="KIND,...",
-    help="Namespaces of its own: cgroup, ipc, mnt, net, pid, time, user, uts.",
+    help="Give COMMAND its own namespaces: cgroup, ipc, mnt, net, pid, time, user, uts.",
 )
-@click.option("--pin", default="", metavar="NAME", help="Keep them by a name (run --join).")
+@click.option(
+    "--pin", default="", metavar="NAME", help="Keep the namespaces under a name, for run --join."
+)
 @click.option(
     "--uid-map",
     "uids",
     multiple=True,
     metavar="INSIDE:OUTSIDE:COUNT",
-    help="Users of the user namespace; else the caller is root.",
+    help="Map user ids (default: you are root inside).",
 )
 @click.option(
     "--gid-map",
     "gids",
     multiple=True,
     metavar="INSIDE:OUTSIDE:COUNT",
-    help="Its groups.",
+    help="Map group ids.",
 )
-@click.option("--init", is_flag=True, help="Pid 1 is an init, and COMMAND its child.")
+@click.option("--init", is_flag=True, help="Make an init of pcont's pid 1, and COMMAND its child.")
 @force_option
 @changing
 @pass_app
 def clone(
     app: App,
-    hierarchy: str,
+    place: str,
     pid: int | None,
     keep: bool,
     kinds: str | None,
@@ -466,11 +468,12 @@ def clone(
     force: bool,
     dry_run: bool,
 ) -> int:
-    """Make a process a container of its own, and namespaces.
+    """Create a container node_PID for a process, and namespaces.
 
-    It is called node_PID, below the container that the process is in, and like it.
-    With COMMAND, a new process enters and becomes it, and the container goes when it has ended.
-    The new place is printed: on standard error where COMMAND has the output.
+    It is created below the container of HIERARCHY that the process is in, below the root if the
+    process is in none, or below PLACE. It has the settings of its parent. With COMMAND, pcont
+    starts a new process for it, and removes the container when that has ended. pcont prints the new
+    place, on standard error if there is a COMMAND.
     """
     if kinds is None and (pin or uids or gids or init):
         raise click.UsageError("--pin, --uid-map, --gid-map and --init go with --ns")
@@ -479,7 +482,7 @@ def clone(
     session = app.session(dry_run, force)
     name, status = cloning.clone(
         session,
-        hierarchy,
+        place,
         click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from shlex import quote
+from dataclasses import dataclass, replace
 
 from pcont import guard
 from pcont.backend import NAMESPACES, Apart, IdRange
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
-from pcont.hierarchy import Container, Hierarchy, as_seen_from, check_seen
+from pcont.hierarchy import Container, as_seen_from, check_seen, required
 from pcont.ops import halves
 from pcont.ops.containers import create_steps
 from pcont.ops.listing import locate
@@ -47,7 +47,7 @@ class Wish:
 
 def clone(
     session: Session,
-    selector: str,
+    where: str,
     words: Sequence[str] = (),
     *,
     pid: int | None = None,
@@ -55,13 +55,16 @@ def clone(
     wish: Wish | None = None,
     announce: Announce = quietly,
 ) -> tuple[str, int]:
-    """container_clone(): a child `node_<pid>` of the container that a process is in, and it enters.
+    """container_clone(): make a container `node_<pid>`, and a process enters it.
 
-    With `pid` that process moves; with a command a new process does, becomes the command, and the
-    container goes after it unless `keep`. The child gets its parent's settings. `wish`: the command
-    has namespaces of its own, made where it is then. `announce` is called with the place and the
-    pid, right before the new process becomes the command. Returns the child's name, and the
-    command's status. Raises Busy for an existing child, for a process that is in different
+    `where` is a PLACE: the new container is its child. If that is the root, as it is for the name
+    of a hierarchy, the new one is a child of the container that the process is in; a process from
+    outside of the hierarchy comes below the root. With `pid` that process moves; with a command a
+    new process does, becomes the command, and the container is removed after it unless `keep`. The
+    child gets its parent's settings. `wish`: the command has namespaces of its own, made after it
+    has entered. `announce` is called with the place and the pid, right before the new process
+    becomes the command. Returns the child's name, and the command's status. Raises NotFound for a
+    PLACE that does not exist, Busy for an existing child, for a process that is in different
     containers of the hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
@@ -69,11 +72,11 @@ def clone(
         raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
     apart = _apart(session, wish, with_command=not pid)
     if pid is not None:
-        return _clone_process(session, selector, pid), 0
+        return _clone_process(session, where, pid), 0
     names: list[str] = []
 
     def plan(child: int, settle: Callable[[], None]) -> Planned:
-        container = _node(session, session.registry().find(selector), os.getpid(), child)
+        container = _parent(session, where, os.getpid(), words).child(f"node_{child}")
         names.append(container.canonical)
         steps = create_steps(session.backend, container, parents=False)
         if "cgroup" in apart.kinds:
@@ -87,11 +90,11 @@ def clone(
     return names[0], status
 
 
-def _clone_process(session: Session, selector: str, pid: int) -> str:
+def _clone_process(session: Session, where: str, pid: int) -> str:
     with session.turn() as registry:
         known = alive(session, pid)
         guard.check_move(session, known.pid)
-        container = _node(session, registry.find(selector), known.pid, known.pid)
+        container = _parent(session, where, known.pid).child(f"node_{known.pid}")
         steps = create_steps(session.backend, container, parents=False)
         step = entry(session, container, known)
         session.carry_out([*steps, step])
@@ -99,25 +102,34 @@ def _clone_process(session: Session, selector: str, pid: int) -> str:
         return container.canonical
 
 
-def _node(session: Session, hierarchy: Hierarchy, task: int, pid: int) -> Container:
-    """The child that a clone makes, below the container that a task is in."""
-    check_seen(session.backend, hierarchy)
-    found = locate(session.backend, hierarchy, where_process_is(session.backend, task))
-    if found.container is None:
-        paths = ", ".join(f"{path} in {tree}" for tree, path in found.paths.items())
-        name = hierarchy.name
-        if task == os.getpid():
-            raise Busy(
-                f"this shell is {found.state} in {name}: {paths}",
-                hint=f"bring it together: pcont attach {quote(name)}:/ $$",
-            )
-        raise Busy(
-            f"task {task} is {found.state} in {name}: {paths}",
-            hint=f"bring it together: pcont attach {quote(name)}:/ {task}",
-        )
-    parent = hierarchy.container(found.container)
-    guard.check_frozen(session, parent)
-    return parent.child(f"node_{pid}")
+def _parent(session: Session, where: str, task: int, words: Sequence[str] = ()) -> Container:
+    """The container below which a clone of a task is made."""
+    container = session.registry().place(where)
+    check_seen(session.backend, container.hierarchy)
+    if container.is_root:
+        container = _location(session, container, task, words)
+    required(session.backend, container)
+    guard.check_frozen(session, container)
+    return container
+
+
+def _location(session: Session, root: Container, task: int, words: Sequence[str]) -> Container:
+    """The container of a task below a root; the root where the task is outside of it."""
+    found = locate(session.backend, root.hierarchy, where_process_is(session.backend, task))
+    if found.container is not None:
+        return replace(root, path=found.container)
+    if found.state == "outside":
+        return root
+    paths = [f"{path} in {tree}" for tree, path in found.paths.items()]
+    members = [one for one in root.hierarchy.members if one.tree.id in found.paths]
+    inside = [one.inside(found.paths[one.tree.id]) or "/" for one in members]
+    place = replace(root, path=next(path for path in inside if path != "/")).word
+    what = f"-- {shlex.join(words)}" if words else f"--pid {task}"
+    name = "this pcont" if words else f"task {task}"
+    raise Busy(
+        f"{name} is in several containers of {root.hierarchy.name}: {', '.join(paths)}",
+        hint=f"say below which one: pcont clone {place} {what}",
+    )
 
 
 def _apart(session: Session, wish: Wish | None, with_command: bool) -> Apart:

@@ -74,7 +74,7 @@ def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[
     said = pcont.fails(5, "clone", tied.name, "--pid", str(pid))
     assert f"/{tied.name}/b in cpuset" in said
     assert f"/{tied.name}/a in cpuacct" in said
-    assert "attach" in said
+    assert f"pcont clone {tied.at('/a')} --pid {pid}" in said
     told = pcont.ok("ps", tied.at("/a"))
     assert "cpuset" in told.split("\t")[4]
     pcont.ok("attach", tied.at("/a"), str(pid))
@@ -147,8 +147,9 @@ def test_a_task_that_was_placed_by_others_is_outside(tied: Jobs, start: Callable
     pcont, pid = tied.pcont, start()
     found = row(pcont, pid, tied.name)
     assert (found["container"], found["state"]) == (None, "outside")
-    said = pcont.fails(5, "clone", tied.name, "--pid", str(pid))
-    assert "outside" in said
+    out = pcont.ok("clone", tied.name, "--pid", str(pid))
+    assert out == f"{tied.at(f'/node_{pid}')}\n"
+    assert row(pcont, pid, tied.name)["container"] == f"/node_{pid}"
 
 
 def test_clone_of_a_process_makes_a_child_where_it_is(
