@@ -624,6 +624,15 @@ class Backend(Protocol):
     def pins(self) -> dict[str, dict[str, str]]:
         """The namespaces that are pinned, by name and kind: the file that keeps each."""
 
+    def may_join(self, files: Mapping[str, str]) -> bool:
+        """Whether this process may open the files of a pin."""
+
+    def may_mount(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
+
+    def may_change(self, place: Place) -> bool:
+        """Whether this process may create containers in a container and move tasks into it."""
+
     def pin_path(self, name: str, kind: str = "") -> str:
         """The file that would keep one of them; without a kind, what holds all of them."""
 

@@ -46,6 +46,7 @@ from pcont.workplace import Workplace
 if TYPE_CHECKING:
     from pcont.bpf.meter import BpfMeter
 
+PINS = "ns"
 ELSEWHERE = "/run/cgroup"
 GONE = " (deleted)"
 PINNED = 256  # descriptors of processes at a time: most may have 1,024 open files
@@ -398,14 +399,26 @@ class Cgroupfs:
         return namespaces.Joined(files)
 
     def pins(self) -> dict[str, dict[str, str]]:
-        found = procfs.pins(self._mounts(), self.pin_path())
-        return {
-            name: {kind: self.pin_path(name, kind) for kind in kinds}
-            for name, kinds in found.items()
-        }
+        found: dict[str, dict[str, str]] = {}
+        # mountinfo shows those of root to its users, too.
+        for directory in (self.pin_path(), os.path.join(workplace.ROOT, PINS)):
+            for name, kinds in procfs.pins(self._mounts(), directory).items():
+                files = {kind: os.path.join(directory, name, kind) for kind in kinds}
+                found.setdefault(name, files)
+        return dict(sorted(found.items()))
+
+    def may_join(self, files: Mapping[str, str]) -> bool:
+        return all(os.access(file, os.R_OK, effective_ids=True) for file in files.values())
+
+    def may_mount(self) -> bool:
+        return self.privileged() and self.proc.in_first_user_namespace()
+
+    def may_change(self, place: Place) -> bool:
+        files = (self._path(place), self._path(place, "tasks"))
+        return all(os.access(file, os.W_OK, effective_ids=True) for file in files)
 
     def pin_path(self, name: str = "", kind: str = "") -> str:
-        return os.path.join(lock.directory() or ELSEWHERE, "ns", name, kind).rstrip("/")
+        return os.path.join(lock.directory() or ELSEWHERE, PINS, name, kind).rstrip("/")
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
         from pcont import namespaces
@@ -415,7 +428,9 @@ class Cgroupfs:
     def unpin(self, name: str) -> None:
         from pcont import namespaces
 
-        namespaces.unpin(self.pin_path(name))
+        own = self.pin_path(name)
+        there = {os.path.dirname(file) for file in self.pins().get(name, {}).values()}
+        namespaces.unpin(next(iter(there), own))
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))

@@ -533,9 +533,9 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
 @cli.verb("pcont pins")
 @pass_app
 def pins(app: App) -> None:
-    """Show the namespaces that clone has pinned.
+    """Show pinned namespaces: yours, and those of root.
 
-    Each is kept by a file, which nsenter takes, too: nsenter --net=FILE.
+    A file keeps each of them. nsenter takes that file: nsenter --net=FILE.
     """
     from pcont import records, render
     from pcont.ops import pinning
@@ -550,9 +550,9 @@ def pins(app: App) -> None:
 @changing
 @pass_app
 def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
-    """Let go of namespaces.
+    """Unpin namespaces.
 
-    Those that nobody is in are gone then.
+    The kernel removes those that no process is in.
     """
     from pcont.ops import pinning
 

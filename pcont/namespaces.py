@@ -66,7 +66,7 @@ class Unshared:
 
     def _map_ids(self, pid: int) -> None:
         """user_namespaces(7): by default, the caller is root inside."""
-        privileged = os.geteuid() == 0
+        privileged = Proc().may_set_groups()
         _write(f"/proc/{pid}/uid_map", self._apart.uids or (IdRange(0, os.geteuid(), 1),))
         if not privileged:
             # Else a group could be left that is denied something.

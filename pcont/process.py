@@ -7,7 +7,18 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from errno import ENOENT, errorcode
+from errno import (
+    E2BIG,
+    EACCES,
+    EAGAIN,
+    ELIBBAD,
+    ELOOP,
+    ENOENT,
+    ENOEXEC,
+    EPERM,
+    ETXTBSY,
+    errorcode,
+)
 from functools import partial
 from typing import NoReturn
 
@@ -50,11 +61,38 @@ def find_program(name: str) -> str:
     raise CommandNotFound(f"there is no command {name}", hint="PATH is searched as a shell does")
 
 
+REASONS = {
+    ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
+    E2BIG: "its arguments and its environment are too long together",
+    ETXTBSY: "it is open for writing",
+    EPERM: "it has capabilities that it cannot be given here",
+    EAGAIN: "its user has too many processes (ulimit -u)",
+    ELIBBAD: "its interpreter is no program for this machine",
+    ELOOP: "too many symbolic links or interpreters",
+}
+
+
 def refused(program: str, err: OSError) -> PcontError:
-    """What execve(2) said."""
-    kind = CommandNotFound if err.errno == ENOENT else NotExecutable
-    reason = f"{os.strerror(err.errno or 0)} ({errorcode.get(err.errno or 0)})"
-    return kind(f"cannot execute {program}: {reason}", path=program, errno=err.errno)
+    """The error for what execve(2) answers."""
+    number = err.errno or 0
+    kind = CommandNotFound if number == ENOENT else NotExecutable
+    reason = REASONS.get(number, os.strerror(number))
+    if number == ENOENT and os.path.exists(program):
+        reason = "its interpreter does not exist (the first line, or the dynamic linker)"
+    if number == EACCES:
+        reason = _forbidden(program)
+    what = f"cannot execute {program}: {reason} ({errorcode.get(number)})"
+    return kind(what, path=program, errno=number)
+
+
+def _forbidden(program: str) -> str:
+    """Why there is no permission to execute a file."""
+    with contextlib.suppress(OSError):
+        if os.statvfs(program).f_flag & os.ST_NOEXEC:
+            return "its file system is mounted with noexec"
+        if os.access(program, os.X_OK):
+            return "its interpreter may not be executed"
+    return os.strerror(EACCES)
 
 
 def execute(program: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

@@ -89,7 +89,27 @@ def test_what_execve_refuses_has_the_statuses_of_a_shell(
     err = refused("/x", OSError(number, os.strerror(number)))
     assert type(err) is kind
     assert (err.errno, err.path) == (number, "/x")
-    assert os.strerror(number) in err.message
+    assert errno.errorcode[number] in err.message
+
+
+def _refusal(path: str, *more: str) -> str:
+    """What is said of a program that the kernel does not execute."""
+    try:
+        os.execve(path, [path, *more], {})
+    except OSError as err:
+        return refused(path, err).message
+
+
+def test_what_execve_refuses_says_what_is_missing(tmp_path: Path) -> None:
+    """Each reason comes from the kernel, for a file that is there."""
+    path = program(tmp_path / "it", "no program")
+    assert "is neither a program" in _refusal(path)
+    path = program(tmp_path / "it", "#!/no/such/interpreter\n")
+    assert "its interpreter does not exist" in _refusal(path)
+    path = program(tmp_path / "it")
+    assert "too long" in _refusal(path, "x" * (1 << 20))
+    path = program(tmp_path / "it", f"#!{program(tmp_path / 'interpreter', mode=0o644)}\n")
+    assert "its interpreter may not be executed" in _refusal(path)
 
 
 # Children

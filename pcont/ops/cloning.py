@@ -22,7 +22,7 @@ from pcont.ops.ties import entered, note_split
 from pcont.process import PLAIN
 from pcont.session import Session
 from pcont.steps import Step
-from pcont.steps.apart import Pin, Separate, option
+from pcont.steps.apart import Pin, Separate, Wanted, option
 from pcont.steps.containers import Mark
 from pcont.steps.who import where_process_is
 
@@ -84,7 +84,8 @@ def clone(
         return Planned(container, steps, _separating(wish, apart, child, settle))
 
     birth = session.backend.separate(apart) if apart.kinds else PLAIN
-    command = Command(words, birth, init=bool(wish and wish.init))
+    wanted = Wanted(apart.kinds)
+    command = Command(words, birth, init=bool(wish and wish.init), wanted=wanted)
     tidy = None if keep else tidying(session, below=True)
     status = spawn(session, command, plan, tidy=tidy, started=announce)
     return names[0], status
@@ -195,7 +196,7 @@ def _separating(
         return []
     words = "unshare " + " ".join(f"--{option(kind)}" for kind in apart.kinds)
     doing = f"make the namespaces {', '.join(apart.kinds)}"
-    steps: list[Step] = [Separate(settle, words, doing)]
+    steps: list[Step] = [Separate(settle, words, doing, Wanted(apart.kinds))]
     if wish.pin:
         steps.append(Pin(wish.pin, pid, apart.kinds, f"pin namespaces as {wish.pin}"))
     return steps

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from shlex import quote
 
+from pcont.backend import Backend, Place, join
 from pcont.errors import NotFound, Unseen, Unsupported
 from pcont.hierarchy import Hierarchy, Registry, check_seen, how_to_mount
 from pcont.ops import recovering, trusted
@@ -18,7 +21,7 @@ def examine(session: Session) -> list[Finding]:
     """Everything worth knowing, problems with advice."""
     registry = session.registry()
     return [
-        *_rights(session),
+        *_rights(session, registry),
         *recovering.findings(session),
         *_controllers(registry),
         *_unmounted(registry),
@@ -30,18 +33,44 @@ def examine(session: Session) -> list[Finding]:
     ]
 
 
-def _rights(session: Session) -> Iterator[Finding]:
-    if session.backend.name != "cgroupfs":
-        yield Finding("note", "backend", f"this is the {session.backend.name}: nothing is real")
-    elif os.geteuid() == 0:
+def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
+    """What this caller may change, by what it may write: user namespaces have a root, too."""
+    backend = session.backend
+    if backend.name != "cgroupfs":
+        yield Finding("note", "backend", f"this is the {backend.name}: nothing is real")
+        return
+    mounted = [Place(one.id) for one in registry.trees if one.mounted]
+    if backend.may_mount() and all(map(backend.may_change, mounted)):
         yield Finding("ok", "rights", "root: everything may be changed")
+        return
+    who = "root of a user namespace" if os.geteuid() == 0 else "not root"
+    own = [f"{top.tree}:{top.path}" for root in mounted for top in _delegated(backend, root)]
+    if own:
+        named = ", ".join(own[:5]) + (", …" if len(own) > 5 else "")
+        what = f"{who}: you may change {named}; mounts and other changes are refused (exit 4)"
+        yield Finding("ok", "rights", what, f"pcont create {quote(own[0].rstrip('/'))}/NAME")
     else:
         yield Finding(
             "note",
             "rights",
-            "not root: reading works, changes are refused (exit 4)",
+            f"{who}: reading works, changes are refused (exit 4)",
             "sudo pcont …, or rehearse with pcont --backend model …",
         )
+
+
+def _delegated(backend: Backend, root: Place) -> Iterator[Place]:
+    """The topmost containers that this caller may change."""
+    waiting = [root]
+    while waiting:
+        place = waiting.pop()
+        with contextlib.suppress(OSError):
+            if backend.may_change(place):
+                yield place
+            else:
+                waiting += [
+                    Place(place.tree, join(place.path, name))
+                    for name in reversed(backend.children(place))
+                ]
 
 
 def _controllers(registry: Registry) -> Iterator[Finding]:

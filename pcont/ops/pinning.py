@@ -11,18 +11,24 @@ from pcont.steps.apart import Unpin
 
 
 def pins(session: Session) -> list[PinRow]:
-    """Every namespace that is pinned, by name and kind."""
-    return [
-        PinRow(name, kind, file)
-        for name, files in session.backend.pins().items()
-        for kind, file in files.items()
+    """Return every namespace that is pinned, by name and kind: the user's, and those of root.
+
+    A note says which of them the user cannot join.
+    """
+    found = session.backend.pins()
+    rows = [
+        PinRow(name, kind, file) for name, files in found.items() for kind, file in files.items()
     ]
+    closed = [name for name, files in found.items() if not session.backend.may_join(files)]
+    if closed:
+        session.warn(f"pinned by root, who alone can join or unpin: {', '.join(closed)}")
+    return rows
 
 
 def unpin(session: Session, names: Sequence[str]) -> list[str]:
-    """Let go of namespaces, which last as long as somebody is in them; returns the names.
+    """Unpin namespaces, which last as long as a process is in them; returns the names.
 
-    Raises NotFound for a name that nothing is pinned by, before any is let go.
+    Raises NotFound for a name under which nothing is pinned, before any is unpinned.
     """
     wanted = list(dict.fromkeys(names))
     with session.turn():

@@ -16,7 +16,7 @@ from pcont.process import PLAIN, execute, refused
 from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import Done, Step
-from pcont.steps.apart import Separate, option
+from pcont.steps.apart import Separate, Wanted, option
 from pcont.steps.settings import Setting, Write
 
 
@@ -40,12 +40,13 @@ def run(
     called with the place and the pid, right before the process becomes the command. Raises
     CommandNotFound and NotExecutable before anything is touched.
     """
-    command = Command(words, _joining(session, join) if join else PLAIN)
+    wanted = Wanted(joined=join)
+    command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)
     if auto_delete or join or session.dry_run:
 
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
-            steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}")]
+            steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}", wanted)]
             before = _entering(session, container, create)
             before += _flagging(session.backend, container, auto_delete)
             return Planned(container, before, steps if join else [])

@@ -20,7 +20,7 @@ from pcont.process import PLAIN, Child, find_program
 from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import Done, Step
-from pcont.steps.apart import refused
+from pcont.steps.apart import NONE, Wanted, refused
 from pcont.steps.attach import Enter
 from pcont.steps.containers import removals
 
@@ -34,12 +34,14 @@ class Command:
     """The words of a command, and the file that they mean; it is found before all else.
 
     `birth`: how its process comes to be. `init`: that process is an init, and has the command as
-    its child. Raises CommandNotFound and NotExecutable.
+    its child. `wanted`: the namespaces that it is to have. Raises CommandNotFound and
+    NotExecutable.
     """
 
     words: Sequence[str]
     birth: Birth = PLAIN
     init: bool = False
+    wanted: Wanted = NONE
     program: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +117,7 @@ def _start(
         environment = session.backend.environment()
         child = Child(command.program, command.words, environment, command.birth, command.init)
     except OSError as err:
-        raise refused(err, f"start {command.words[0]}") from err
+        raise refused(err, f"start {command.words[0]}", command.wanted) from err
     if command.birth.note:
         session.warn(command.birth.note)
     done = Done(session.backend)

@@ -5,22 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from errno import EEXIST, EINVAL, ENOSPC, EPERM, EUSERS
+from errno import EACCES, EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS
 from functools import partial
 from shlex import quote
 
 from pcont.backend import Backend
-from pcont.errors import BY_ERRNO, LimitReached, PcontError, Unsupported, from_oserror
+from pcont.errors import (
+    BY_ERRNO,
+    LimitReached,
+    NotFound,
+    PcontError,
+    Unsupported,
+    from_oserror,
+)
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 
 # unshare(2), clone(2), setns(2): what these say of namespaces.
 KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
-HINTS = {
-    EPERM: "use sudo, or add a user namespace to --ns: user",
-    ENOSPC: "see the limits in /proc/sys/user, and how deep namespaces are nested",
-    EUSERS: "see the limits in /proc/sys/user, and how deep namespaces are nested",
-}
+_LIMITS = "see the limits in /proc/sys/user, and how deep namespaces are nested"
+_PROCESSES = "see ulimit -u, /proc/sys/kernel/pid_max, and pids.max of the container of this shell"
+_FORBIDDEN = (
+    "in a chroot this is not possible; elsewhere see unprivileged_userns_clone and "
+    "apparmor_restrict_unprivileged_userns in /proc/sys/kernel"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The namespaces that a command is to have: new ones of `kinds`, or those of the pin `joined`.
+
+    Neither for a command without.
+    """
+
+    kinds: Sequence[str] = ()
+    joined: str = ""
+
+
+NONE = Wanted()
 
 
 def option(kind: str) -> str:
@@ -28,11 +50,59 @@ def option(kind: str) -> str:
     return "mount" if kind == "mnt" else kind
 
 
-def refused(err: OSError, doing: str) -> PcontError:
-    """What the kernel said of namespaces, and which act it was."""
-    number = err.errno or 0
-    reason = f"{err.filename}: {os.strerror(number)}" if err.filename else ""
-    return from_oserror(err, doing, reason, HINTS.get(number, ""), KINDS)
+def refused(err: OSError, doing: str, wanted: Wanted = NONE) -> PcontError:
+    """The error for what the kernel answers to a process that is to have namespaces.
+
+    `doing` is which act that was, as in "start make".
+    """
+    number, file = err.errno or 0, str(err.filename or "")
+    kinds, reason, hint = KINDS, "", ""
+    if file.endswith(("uid_map", "gid_map", "setgroups")):
+        kinds, (reason, hint) = BY_ERRNO, _of_a_map(number)
+    elif wanted.joined:
+        kinds, (reason, hint) = {**KINDS, ENOMEM: NotFound}, _of_a_pin(number, wanted.joined)
+    else:
+        hint = _of_new_ones(number, wanted.kinds)
+    what = reason or os.strerror(number)
+    return from_oserror(err, doing, f"{file}: {what}" if file else what, hint, kinds)
+
+
+def _of_a_map(number: int) -> tuple[str, str]:
+    """Why user_namespaces(7) refuses a map of ids, and what helps."""
+    own = f"--uid-map 0:{os.geteuid()}:1 --gid-map 0:{os.getegid()}:1"
+    reasons = {
+        EPERM: ("you may not map these ids", f"a user may map its own id alone: {own}"),
+        EINVAL: ("two ranges overlap, or one is empty or too long", f"for example {own}"),
+    }
+    return reasons.get(number, ("", ""))
+
+
+def _of_a_pin(number: int, name: str) -> tuple[str, str]:
+    """Why setns(2), or fork(2) in a pid namespace, refuses, and what helps."""
+    other = ("they belong to another user", "sudo pcont run … does it as root")
+    reasons = {
+        ENOMEM: (
+            "pid 1 of this pid namespace has ended, and the kernel starts no process without it",
+            f"pcont unpin {quote(name)}, and pin new ones by pcont clone --ns --pin",
+        ),
+        EPERM: other,
+        EACCES: other,
+        EINVAL: ("a user or pid namespace is joined from one above it, and from outside", ""),
+        EAGAIN: ("", _PROCESSES),
+    }
+    return reasons.get(number, ("", ""))
+
+
+def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
+    """What helps where clone(2) or unshare(2) refuses."""
+    with_user = f"use sudo, or add a user namespace: --ns {','.join(('user', *kinds))}"
+    hints = {
+        EPERM: _FORBIDDEN if "user" in kinds else with_user if kinds else "",
+        ENOSPC: _LIMITS,
+        EUSERS: _LIMITS,
+        EAGAIN: _PROCESSES,
+    }
+    return hints.get(number, "")
 
 
 @dataclass
@@ -42,6 +112,7 @@ class Separate(Step):
     settle: Callable[[], None]
     words: str
     doing: str
+    wanted: Wanted
 
     def tell(self, backend: Backend) -> list[str]:
         return [self.words]
@@ -50,7 +121,7 @@ class Separate(Step):
         self.settle()
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return refused(err, self.doing)
+        return refused(err, self.doing, self.wanted)
 
 
 @dataclass

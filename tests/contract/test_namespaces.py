@@ -387,7 +387,8 @@ def test_one_that_runs_is_joined_with_its_pids_and_users(cells: Cells) -> None:
         assert one.returncode == 0
     gone = pcont("run", cells.at(), "--join", name, "--", "true")
     assert gone.status == 125
-    assert "ENOMEM" in gone.err
+    assert "pid 1 of this pid namespace has ended" in gone.err
+    assert f"pcont unpin {name}" in gone.err
     pcont.ok("unpin", name)
 
 

@@ -150,6 +150,7 @@ def test_a_task_that_was_placed_by_others_is_outside(tied: Jobs, start: Callable
     out = pcont.ok("clone", tied.name, "--pid", str(pid))
     assert out == f"{tied.at(f'/node_{pid}')}\n"
     assert row(pcont, pid, tied.name)["container"] == f"/node_{pid}"
+    pcont.ok("rm", "--evict", tied.at(f"/node_{pid}"))
 
 
 def test_clone_of_a_process_makes_a_child_where_it_is(

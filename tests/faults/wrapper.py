@@ -65,7 +65,8 @@ METERING = {
     "unpin": (EPERM, EROFS),
 }
 LOOKING = {
-    *("namespaces", "separate", "join", "pins", "pin_path"),
+    *("namespaces", "separate", "join", "pins", "pin_path", "may_join"),
+    *("may_mount", "may_change"),
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
