@@ -79,11 +79,11 @@ def _of_a_map(number: int) -> tuple[str, str]:
 
 def _of_a_pin(number: int, name: str) -> tuple[str, str]:
     """Why setns(2), or fork(2) in a pid namespace, refuses, and what helps."""
-    other = ("they belong to another user", "sudo pcont run … does it as root")
+    other = ("they belong to another user", "use sudo")
     reasons = {
         ENOMEM: (
             "pid 1 of this pid namespace has ended, and the kernel starts no process without it",
-            f"pcont unpin {quote(name)}, and pin new ones by pcont clone --ns --pin",
+            f"pcont unpin {quote(name)}",
         ),
         EPERM: other,
         EACCES: other,

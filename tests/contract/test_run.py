@@ -199,7 +199,7 @@ def test_pcont_does_not_freeze_itself(icebox: Top) -> None:
     freeze = [sys.executable, "-m", "pcont", "set", place, "freezer.state=FROZEN"]
     result = pcont("run", place, "--", *freeze)
     assert result.status == 4
-    assert "not frozen by its own pcont" in result.err
+    assert "refusing to freeze" in result.err
     pcont.ok("set", place, "freezer.state=FROZEN")
     for more in ([], ["--auto-delete"]):
         for inside in (place, icebox.at("/below")):
