@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 
 from pcont import release, trust
 from pcont.backend import Backend, Place, Tree
@@ -32,9 +33,10 @@ class Mend(Step):
     names: dict[str, str] = field(default_factory=dict)
 
     def tell(self, backend: Backend) -> list[str]:
-        # The text is another user's: repr() shows what a terminal would obey.
-        where = backend.show(self.place)
-        return [f"setfattr -x {name!r} {where!r}  # {text!r}" for name, text in self.names.items()]
+        # Another user chose name and text: repr() escapes what a terminal would obey.
+        where = _quoted(backend.show(self.place))
+        told = self.names.items()
+        return [f"setfattr -x {_quoted(name)} {where}  # {text!r}" for name, text in told]
 
     def removed(self, backend: Backend) -> list[str]:
         """What is removed, for a table: the text of a tie of an older pcont is not lost."""
@@ -118,6 +120,7 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
     if tie is None or not tree.name or TIE in backend.attributes(Place(tree.id)):
         return
     subsystems, name = ",".join(tie.subsystems), tree.name
+    trees = shown(", ".join(tie.trees))
     how = f"pcont bind {name} {subsystems}"
     if tie.at != "/":
         how = f"remove its containers, pcont umount {name}, then pcont mount --tie --name {name} "
@@ -127,7 +130,7 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
     yield Finding(
         "problem",
         name,
-        f"an older pcont may have tied it to {', '.join(tie.trees)}: now it is a plain hierarchy",
+        f"an older pcont may have tied it to {trees}: now it is a plain hierarchy",
         f"if that was you: {how}",
     )
 
@@ -135,6 +138,11 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
 def shown(text: str) -> str:
     """A name that another user chose, without what a terminal would obey."""
     return text if text.isprintable() else repr(text)
+
+
+def _quoted(text: str) -> str:
+    """A word of a shell; where it cannot be printed, as Python has it."""
+    return quote(text) if text.isprintable() else repr(text)
 
 
 def _some(places: list[str]) -> str:
