@@ -759,7 +759,10 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
     if isinstance(err, click.UsageError):
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
         if isinstance(err.ctx and err.ctx.command, Starting):
-            hint = f"put -- before COMMAND, all of it behind. {hint}"
+            meant = command_line.with_dashes(cli, words)
+            hint = meant or f"put -- before COMMAND, all of it behind. {hint}"
+        if isinstance(err, click.NoSuchOption) and err.option_name in command_line.OF_COMMANDS:
+            hint = f"leave it out: {command_line.without(words, err.option_name)}"
         if isinstance(err, UnknownCommand) and err.ctx:
             assert isinstance(err.ctx.command, click.Group)
             hint = command_line.instead(err.ctx.command, words, err.name)

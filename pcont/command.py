@@ -181,7 +181,10 @@ verbose_option = click.option(
     help="Say how it went.",
 )
 _dry_run_option = click.option(
-    "--dry-run", "-n", is_flag=True, help="Print what would be written, change nothing."
+    "--dry-run",
+    "-n",
+    is_flag=True,
+    help="Print what would be written, change nothing; fail where that would fail.",
 )
 _timeout_option = click.option(
     "--timeout",

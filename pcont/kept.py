@@ -146,6 +146,11 @@ class _Keeping:
         return getattr(self._kernel, verb)
 
     @property
+    def inner(self) -> Backend:
+        """The backend that this one stands on."""
+        return self._kernel
+
+    @property
     def _self(self) -> Backend:
         return cast(Backend, self)
 

@@ -16,13 +16,13 @@ NO_AUTO_DELETE = (
 )
 
 
-def split(assignments: Iterable[str]) -> list[tuple[str, str]]:
-    """KEY=VALUE words as pairs."""
+def split(assignments: Iterable[str], meant: str = "") -> list[tuple[str, str]]:
+    """KEY=VALUE words as pairs; `meant` is the hint where one is not of that form."""
     pairs = []
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageProblem(f"{text!r} is not of the form KEY=VALUE")
+            raise UsageProblem(f"{text!r} is not of the form KEY=VALUE", hint=meant)
         pairs.append((key, value))
     return pairs
 

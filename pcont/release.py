@@ -208,6 +208,11 @@ class _Deleting:
         return getattr(self._below, verb)
 
     @property
+    def inner(self) -> Backend:
+        """The backend that this one stands on."""
+        return self._below
+
+    @property
     def _self(self) -> Backend:
         return cast(Backend, self)
 

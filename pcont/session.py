@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from pcont import signals
+from pcont import rehearsal, signals
 from pcont.backend import Backend, Waiting, open_backend
 from pcont.errors import PcontError
 from pcont.hierarchy import Registry
@@ -129,11 +130,25 @@ class Session:
         directory = self.backend.journals()
         return Memory(Journal(directory, self.command) if directory else None)
 
+    def _rehearse(self, step: Step) -> None:
+        """Refuse a step that would be refused, as things would be after the steps before it."""
+        try:
+            step.rehearse(self._rehearsal)
+        except OSError as err:
+            raise step.refusal(self._rehearsal, err) from err
+        self.planned += rehearsal.notes_of(self._rehearsal)
+
+    @cached_property
+    def _rehearsal(self) -> Backend:
+        return rehearsal.rehearsing(self.backend)
+
     def begin(self, steps: Sequence[Step]) -> Done:
         """The same, but a crash still undoes it all, until the memory is settled."""
         if self.dry_run:
             self._plan_recovery()
-            self.planned += [line for step in steps for line in step.tell(self.backend)]
+            for step in steps:
+                self.planned += step.tell(self.backend)
+                self._rehearse(step)
             return Done(self.backend)
         # What is staged is one operation with what comes after it, and has one journal with it.
         memory = self._new_memory() if self._memory is None else self._memory

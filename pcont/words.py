@@ -151,6 +151,36 @@ def instead(group: click.Group, words: Sequence[str], unknown: str) -> str:
     return shlex.join(["pcont", *sub, "--help"])
 
 
+def with_dashes(group: click.Group, words: Sequence[str]) -> str:
+    """The command line of run or clone with the `--` before COMMAND; empty where it has none."""
+    arranged = arrange(group, words)
+    own, rest = split(arranged)
+    place = next((at for at, word in enumerate(own) if word in group.commands), len(own))
+    command, names = _command(group, own[place:])
+    if rest or command is None:
+        return ""
+    place += len(names)
+    valued = _valued(command)
+    while place < len(own) and own[place].startswith("-"):
+        place += _length(own[place], valued)
+    if not own[place + 1 :]:
+        return ""
+    return shlex.join(["pcont", *own[: place + 1], "--", *own[place + 1 :]])
+
+
+def without(words: Sequence[str], option: str) -> str:
+    """The command line without an option that the command does not take."""
+    own, rest = split(words)
+    kept, place = [], 0
+    while place < len(own):
+        if _name(own[place]) == option:
+            place += _length(own[place], WITH_VALUE)
+        else:
+            kept.append(own[place])
+            place += 1
+    return shlex.join(["pcont", *kept, *rest])
+
+
 # Hints
 
 

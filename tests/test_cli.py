@@ -510,7 +510,7 @@ def test_pconts_own_failures_beside_a_command_are_125(pcont: Run, words: tuple[s
 def test_a_command_without_dashes_is_told_of_them(pcont: Run) -> None:
     answer = pcont("run", "jobs:/a", "true")
     assert answer.status == 125
-    assert "Usage: pcont run [OPTIONS] PLACE -- COMMAND..." in answer.err
+    assert answer.err.rstrip().endswith(" run jobs:/a -- true")
     assert "put -- before COMMAND" in pcont("run", "jobs:/a").err
 
 

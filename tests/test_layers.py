@@ -56,6 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("steps.apart", "steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
     ),
     ("steps.recovery", "steps.release"),
+    ("rehearsal",),
     ("session",),
     ("guard", "ops.halves", "ops.named"),
     (

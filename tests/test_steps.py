@@ -506,7 +506,7 @@ def enter(task: int) -> Enter:
 
 def test_a_refused_task_is_in_no_tree_of_the_container(sleeper: int) -> None:
     model = two_trees()
-    with pytest.raises(BadValue, match=r"cpuset\.cpus and cpuset\.mems of cpuset:/a are empty"):
+    with pytest.raises(BadValue, match=r"cpuset\.cpus and cpuset\.mems of \S+ are empty"):
         carry_out(model, [enter(sleeper)])
     assert set(model.membership(sleeper).values()) == {"/"}
 

@@ -10,7 +10,7 @@ import pytest
 from pcont.cli import cli
 from pcont.command import Group
 from pcont.errors import FORCE
-from pcont.words import arrange, instead, ready
+from pcont.words import arrange, instead, ready, with_dashes, without
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,38 @@ def test_an_unknown_command_has_a_hint_that_does_it(typed: str, meant: str) -> N
     group = cli.commands["sim"] if "sim" in words else cli
     assert isinstance(group, Group)
     assert instead(group, words, unknown) == f"pcont {meant}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run jobs:/a make -j8", "pcont run jobs:/a -- make -j8"),
+        (
+            "--backend model run --create jobs:/a true",
+            "pcont --backend model run --create jobs:/a -- true",
+        ),
+        ("run --join box jobs:/a true", "pcont run --join box jobs:/a -- true"),
+        ("run jobs:/a", ""),
+        ("run jobs:/a -- true", ""),
+        ("run", ""),
+    ],
+)
+def test_a_command_without_dashes_has_a_hint_with_them(typed: str, meant: str) -> None:
+    assert with_dashes(cli, typed.split()) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "option", "meant"),
+    [
+        ("tree --dry-run a", "--dry-run", "pcont tree a"),
+        ("--timeout 3 tree a", "--timeout", "pcont tree a"),
+        ("create --force a -- --force", "--force", "pcont create a -- --force"),
+    ],
+)
+def test_an_option_that_a_command_lacks_is_left_out_in_the_hint(
+    typed: str, option: str, meant: str
+) -> None:
+    assert without(typed.split(), option) == meant
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 from pcont import guard, keys, release, subsys
@@ -82,7 +83,9 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
 
     Raises NotFound for an unknown key, BadValue with the broken rule for a refused value.
     """
-    pairs = keys.split(assignments)
+    words = list(assignments)
+    meant = _with_equals(words)
+    pairs = keys.split(words, f"pcont set {shlex.quote(place)} {meant}" if meant else "")
     if not pairs:
         raise UsageProblem("there is nothing to set: KEY=VALUE is missing")
     with session.turn() as registry:
@@ -102,6 +105,15 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         session.carry_out(_in_order(session.backend, container, settings, entries))
         note_split(session, registry, entered(session, container, entries))
         return files
+
+
+def _with_equals(words: Sequence[str]) -> str:
+    """KEY VALUE words as KEY=VALUE, for a hint."""
+    found: list[str] = []
+    for word in words:
+        lacking = bool(found) and "=" not in found[-1] and "=" not in word
+        found.append(f"{found.pop()}={word}" if lacking else word)
+    return shlex.join(found) if all("=" in word for word in found) else ""
 
 
 def _in_order(

@@ -36,7 +36,7 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
     if there is None:
         name = container.hierarchy.name
-        raise NotFound(f"{name} has no cpuacct", hint=f"pcont bind {name} cpuacct")
+        raise NotFound(f"{name} has no cpuacct", hint="use a hierarchy that has it: pcont subsys")
     try:
         before, began = _sample(session.backend, there), time.monotonic()
         _wait(window)

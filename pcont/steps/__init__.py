@@ -30,6 +30,12 @@ class Step(ABC):
         Before each act, the memory is given what makes it undone.
         """
 
+    def rehearse(self, backend: Backend) -> None:  # noqa: B027
+        """Plan it on the backend of a dry run; OSError or PcontError as `do` would raise them.
+
+        Steps that no rule can judge do nothing here.
+        """
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         """What to say of an errno; asked before anything is taken back."""
         return from_oserror(err, self.doing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -248,6 +249,16 @@ class Enter(Step):
         ]
         self.outcome.skipped = len(self.skipped)
         return lines
+
+    def rehearse(self, backend: Backend) -> None:
+        for place in self._ordered(backend):
+            for pid in self.tasks:
+                self.at = (place, pid)
+                if not lives(backend, pid):
+                    pid = os.getpid()  # `run` and `clone`: the command is not there yet
+                if self._would_move(backend, place, pid):
+                    for file, one in self._writes(backend, place, pid):
+                        backend.write(place, file, str(one))
 
     def _would_move(self, backend: Backend, place: Place, pid: int) -> bool:
         """Return whether a task would be written. Raises what the kernel would answer a fixed one.

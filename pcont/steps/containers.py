@@ -47,6 +47,9 @@ class Make(Step):
         with memory.of(Absent(self.place)):
             backend.make(self.place)
 
+    def rehearse(self, backend: Backend) -> None:
+        backend.make(self.place)
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.make(backend, self.place, err, self.doing)
 
@@ -114,6 +117,9 @@ class Remove(Step):
     @property
     def final(self) -> bool:
         return self.last
+
+    def rehearse(self, backend: Backend) -> None:
+        backend.remove(self.place, self.force)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.remove(backend, self.place, err, self.doing)

@@ -115,6 +115,12 @@ class Drain(Step):
         freezer = self._freezer() if self.freeze else None
         return told_frozen(backend, freezer, moves) if freezer else moves
 
+    def rehearse(self, backend: Backend) -> None:
+        for route in self._ordered(backend):
+            for task in self._movable(backend, route.source):
+                self.at = (route.target, task)
+                put(backend, route.target, [task])
+
     def _may_go(self, backend: Backend, target: Place, task: int) -> bool:
         """Return True. Raises what the kernel would answer where it does not move the task."""
         if (known := look(backend, task)) and known.fixed:

@@ -89,6 +89,12 @@ class Join(Step):
             for task in sorted(tasks_in(backend, pair.home))
         ]
 
+    def rehearse(self, backend: Backend) -> None:
+        for pair in self.pairs:
+            for task in sorted(tasks_in(backend, pair.home)):
+                self.at = (pair.mirror, task)
+                put(backend, pair.mirror, [task])
+
     def do(self, backend: Backend, memory: Memory) -> None:
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]

@@ -53,6 +53,10 @@ class MakeDirectory(Step):
     def tell(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
 
+    def rehearse(self, backend: Backend) -> None:
+        if backend.missing(self.directory):
+            backend.make_directory(self.directory)
+
     def do(self, backend: Backend, memory: Memory) -> None:
         # A step before this one, or somebody else, may have made it.
         if backend.missing(self.directory):
@@ -126,6 +130,9 @@ class MountTree(Step):
         words = f"mount -t cgroup -o {self.request.options}"
         return [f"{words} {quote(source(self.point, self.made))} {quote(self.point)}"]
 
+    def rehearse(self, backend: Backend) -> None:
+        backend.mount(self.request, self.point, source(self.point, self.made))
+
     def do(self, backend: Backend, memory: Memory) -> None:
         new = find(backend, self.request) is None
         with memory.of(NotMounted(self.request, self.point, new)):
@@ -197,6 +204,9 @@ class UmountTree(Step):
 
     def tell(self, backend: Backend) -> list[str]:
         return [f"umount {quote(self.mount.point)}"]
+
+    def rehearse(self, backend: Backend) -> None:
+        backend.umount(self.mount.point)
 
     def do(self, backend: Backend, memory: Memory) -> None:
         root = Place(self.tree.id)

@@ -163,6 +163,9 @@ class Write(Step):
                     lines.append(f"echo {quote(text)} > {quote(backend.show(place, file))}")
         return lines
 
+    def rehearse(self, backend: Backend) -> None:
+        self.do(backend, Memory())
+
     def do(self, backend: Backend, memory: Memory) -> None:
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
