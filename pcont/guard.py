@@ -17,7 +17,7 @@ from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
 def check_move(session: Session, *pids: int) -> None:
-    """Denied for pid 1, and for the leader of the login session that the caller sits in."""
+    """Denied for PID 1, and for the leader of the caller's login session."""
     protected = _protected(session)
     for pid in pids:
         if pid in protected:
@@ -25,7 +25,7 @@ def check_move(session: Session, *pids: int) -> None:
 
 
 def check_kill(session: Session, pids: Iterable[int]) -> None:
-    """Denied for those and, with or without --force, for pcont itself and what it descends from."""
+    """Denied for the same and, also with --force, for pcont itself and what it descends from."""
     lineage, protected = set(_lineage(session)), _protected(session)
     for pid in pids:
         if pid in lineage:
@@ -158,6 +158,17 @@ def _check_parent(session: Session, container: Container, place: Place) -> None:
 
 def _freezing_above(session: Session, place: Place) -> list[Place]:
     return [one for one in explain.frozen_by(session.backend, place) if one != place]
+
+
+def note_still_frozen(session: Session, container: Container, file: str, text: str) -> None:
+    """Warn where a container was thawed that one above it keeps frozen."""
+    if file != STATE or text.strip() != THAWED:
+        return
+    for place in container.places:
+        if subsys.FREEZER in place.controllers and (above := _freezing_above(session, place)):
+            names = " and ".join(_name(container, one) for one in above)
+            commands = _thaw(session, container, place.parent)
+            session.warn(f"{container.name} stays frozen by {names}: {commands}")
 
 
 def _denied(pid: int, what: str) -> Denied:

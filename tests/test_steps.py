@@ -21,6 +21,7 @@ from pcont.steps import Step, carry_out
 from pcont.steps.attach import Enter, Entered
 from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
 from pcont.steps.drain import Drain, Route
+from pcont.steps.joining import Outside
 from pcont.steps.memory import Action, Fact, Memory, restore
 from pcont.steps.mounts import (
     Directory,
@@ -653,6 +654,16 @@ def test_those_of_several_that_have_ended_are_noted() -> None:
     carry_out(model, [step])
     assert step.notes() == [f"task {task} ended while it was being moved" for task in gone]
     assert set(model.membership(model.task_id).values()) == {"/a"}
+
+
+def test_a_child_goes_back_to_where_the_live_threads_of_its_parent_were() -> None:
+    """The first thread of the parent has ended; another one has started the child."""
+    model = Busily(lambda model: None)
+    thread = model.thread(model.task_id)
+    model.exit(model.task_id, thread=True)
+    child = model.fork(thread)
+    outside = Outside([], {}, {thread: (0, "/from")})
+    assert [outside._origin(model, task) for task in (thread, child)] == ["/from", "/from"]
 
 
 def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,8 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
             guard.check_freezing(session, places, file, text)
         session.carry_out(_in_order(session.backend, container, settings, entries))
         note_split(session, registry, entered(session, container, entries))
+        for one in settings:
+            guard.note_still_frozen(session, container, one.file, one.text)
         return files
 
 

@@ -18,7 +18,7 @@ from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import Came, back, fresh, rounds
 from pcont.steps.settings import Affinities
-from pcont.steps.who import descendants, look, put, same, since, starts, tasks_in
+from pcont.steps.who import descendants, live_thread, look, put, same, since, starts, tasks_in
 
 PATIENCE = 60.0
 
@@ -64,9 +64,9 @@ class Outside(Fact):
                 yield Came(pair.mirror, task, since(backend, task))
 
     def _origin(self, backend: Backend, task: int) -> str:
-        """Where it was, or where the one was that started it."""
+        """Return where a task was, or else where its parent was, or a live thread of that."""
         known = look(backend, task)
-        for one in (known, look(backend, known.parent) if known else None):
+        for one in (known, live_thread(backend, known.parent) if known else None):
             start, path = self.origins.get(one.id, (-1, "/")) if one else (-1, "/")
             if one and start == one.start:
                 return path

@@ -157,6 +157,10 @@ def test_the_hint_thaws_the_container_that_is_frozen(
         said = pcont.fails(status, *words)
         assert f"{icebox.at('/a/b')} is frozen by {icebox.at('/a')}" in said
         assert _hint(said) == f"pcont set {icebox.at('/a')} freezer.state=THAWED"
+    thawed = pcont("set", icebox.at("/a/b"), "freezer.state=THAWED")
+    assert thawed.status == 0
+    command = f"pcont set {icebox.at('/a')} freezer.state=THAWED"
+    assert f"{icebox.at('/a/b')} stays frozen by {icebox.at('/a')}: {command}" in thawed.err
     tell(icebox, "/a/b", "FROZEN")
     pcont.ok(*_hint(pcont.fails(5, *attempts[0][1])).split(" && ")[0].split()[1:])
     assert seen(icebox, "/a/b") == ["FROZEN 10"]
