@@ -8,8 +8,10 @@ import sys
 def run() -> None:
     """Run the command line and exit with its status, or by the signal that ended the command."""
     _use_utf8()
+    from pcont import signals
     from pcont.cli import main
 
+    signals.is_command_line = True
     status = main()
     if number := getattr(status, "terminal_signal", 0):
         # A shell ends a loop or a script by ^C only where what it has started ends by it.

@@ -499,14 +499,15 @@ def clone(
 @cli.verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
 @click.argument("place")
 @click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
-@click.option("--auto-delete", is_flag=True, help="Let it go when it is empty again.")
-@click.option("--join", default="", metavar="NAME", help="In the namespaces of clone --pin NAME.")
+@click.option("--auto-delete", is_flag=True, help="Remove the container when it becomes empty.")
+@click.option("--join", default="", metavar="NAME", help="Run it in the namespaces pinned as NAME.")
 @changing
 @pass_app
 def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool) -> int:
     """Run a command inside a container.
 
-    Its exit status is passed on.
+    pcont ends with the exit status of the command. With --auto-delete and --join it stays, and
+    stops and continues together with the command.
     """
     from pcont.ops import running
 

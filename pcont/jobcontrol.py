@@ -15,11 +15,11 @@ import os
 import select
 import signal
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from pcont import signals
 from pcont.proc import Proc
 
 KEYS = (signal.SIGINT, signal.SIGQUIT)
@@ -49,7 +49,9 @@ class Status(int):
 def block() -> set[int]:
     """Block the signals that a command is to get; returns the mask before."""
     numbers = set(_HEARD)
-    if os.getpid() == 1:
+    if not signals.is_command_line:
+        numbers -= {*STOPS, signal.SIGCONT}
+    elif os.getpid() == 1:
         # The kernel does not stop it by these: the pcont outside of its pid namespace does.
         numbers -= set(STOPS)
     return signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
@@ -155,7 +157,8 @@ class Job:
 
     def wait(self) -> Status:
         """Its exit status, or 128+N. Signals are passed on, and this process stops with it."""
-        terminal = _foreground() if os.getsid(0) == os.getpid() else 0
+        leads = signals.is_command_line and os.getsid(0) == os.getpid()
+        terminal = _foreground() if leads else 0
         while (found := self._reap()) is None:
             self._attend()
         if terminal:
@@ -254,7 +257,7 @@ class Job:
     def _follow(self) -> None:
         """Stop if the command has stopped, and have it continue with this process."""
         number = self._stop_by if self._has_init else self._stopped()
-        if not number or os.getpid() == 1:
+        if not number or os.getpid() == 1 or not signals.is_command_line:
             return
         # Where pcont has stopped a pid 1, or its init reports it, this is the signal.
         asked, self._stop_by = self._stop_by, 0
@@ -325,10 +328,8 @@ def _others(group: int) -> bool:
 def stop(number: int) -> bool:
     """Stop this process by a signal, until it is continued; False where the kernel does not do it.
 
-    Its signals are blocked. A program that waits in another thread than the main one does not stop.
+    The signal is blocked in this process, which has one thread.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return False
     if number == signal.SIGSTOP:
         os.kill(os.getpid(), number)
     else:

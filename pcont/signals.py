@@ -11,6 +11,10 @@ from typing import Any
 
 DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# True in a process that runs one command line and then ends. A program that uses pcont as a library
+# lives on: it does not stop with a command that it has started, nor hang up the terminal after it.
+is_command_line = False
+
 Handler = Callable[[int, "FrameType | None"], None]
 
 _arrived: list[int] = []

@@ -201,6 +201,8 @@ import signal, sys
 from pcont.jobcontrol import FORWARDED
 from pcont.proc import Proc
 from pcont.process import Child
+from pcont import signals
+signals.is_command_line = True
 for number in FORWARDED:
     signal.signal(number, lambda number, frame: None)
 mine = [signal.getsignal(number) for number in FORWARDED]
@@ -253,6 +255,15 @@ def test_what_was_held_back_reaches_the_command(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         assert child.wait() == 128 + number
         signals.check()
+
+
+def test_a_program_that_uses_the_library_does_not_stop_with_its_command() -> None:
+    """Another process continues the command; this one has waited all the time."""
+    child = shell("kill -STOP $$; exit 3")
+    script = f"until grep -q '^State:.T' /proc/{child.pid}/status; do sleep 0.02; done; "
+    with subprocess.Popen(["sh", "-c", f"{script} kill -CONT {child.pid}"]):
+        child.start()
+        assert child.wait() == 3
 
 
 def test_a_child_that_was_killed_while_it_waited_is_no_success() -> None:
