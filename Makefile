@@ -16,7 +16,8 @@ shell: $(VENV)/test
 	@$(PYTHON) -m tests.vm --shell
 
 # On a terminal pip shows what it downloads; else one line says that it is at work.
-PIP = $(PYTHON) -m pip install $$(test -t 1 || echo --quiet) --disable-pip-version-check --editable
+PIP = test -t 1 || quiet=--quiet; \
+  $(PYTHON) -m pip install $$quiet --disable-pip-version-check --editable
 
 $(VENV)/demo: pyproject.toml | $(VENV)/pip
 	@echo "installing pcont into $(VENV)"

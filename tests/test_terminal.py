@@ -201,3 +201,22 @@ def test_a_command_that_is_quick_shows_no_progress(model: list[str]) -> None:
 def test_in_a_pipe_there_is_no_progress(model: list[str]) -> None:
     words = [*model, "stat", "jobs:/", "--window", "1.2"]
     assert subprocess.run(words, capture_output=True, check=True).stderr == b""
+
+
+@pytest.mark.parametrize("goal", ["demo", "test"])
+def test_make_shows_what_pip_does_on_a_terminal_and_a_line_in_a_pipe(
+    tmp_path: Path, goal: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "ran $*"\n')
+    python.chmod(0o755)
+    (tmp_path / "pip").touch()
+    here = Path(__file__).parent.parent
+    words = ["make", "-C", str(here), f"VENV={tmp_path}", f"PYTHON={python}", f"{tmp_path}/{goal}"]
+    shown = on_terminal(words)
+    assert "installing pcont" in shown
+    assert "ran -m pip install --disable" in shown
+    (tmp_path / goal).unlink()
+    quiet = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "installing pcont" in quiet
+    assert "ran -m pip install --quiet --disable" in quiet
