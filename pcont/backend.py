@@ -8,6 +8,7 @@ what makes a backend as a whole unusable.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -680,6 +681,10 @@ def exists(backend: Backend, place: Place) -> bool:
     except Unseen:
         raise
     except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        if err.errno != errno.ENAMETOOLONG:
+            raise
         return False
     return True
 

@@ -15,6 +15,7 @@ from errno import (
     EBUSY,
     EEXIST,
     EINVAL,
+    ENAMETOOLONG,
     ENFILE,
     ENODEV,
     ENOENT,
@@ -27,7 +28,7 @@ from shlex import quote
 from typing import Any
 
 from pcont import keys, release, subsys
-from pcont.backend import Backend, Place, WriteRefused
+from pcont.backend import Backend, Place, WriteRefused, exists
 from pcont.errors import (
     BY_ERRNO,
     BY_WRITTEN,
@@ -51,10 +52,24 @@ def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError
         if (breach := making_of(backend, place)) and breach.errno == err.errno:
             reason, hint = breach.reason, breach.hint
     if err.errno == EEXIST:
-        reason, hint = "it exists already", f"pcont create -p {place.word}"
+        reason, hint = _occupied(backend, place)
     elif err.errno == ENOENT:
         reason, hint = f"there is no {place.parent.shown}", f"pcont create -p {place.word}"
+        if keys.is_control_file(backend, place.parent):
+            reason, hint = _occupied(backend, place.parent)
+    elif err.errno == ENAMETOOLONG:
+        reason = "the directory's path is too long, the kernel takes up to 4095 bytes"
     return from_oserror(err, doing, reason, hint)
+
+
+def _occupied(backend: Backend, place: Place) -> tuple[str, str]:
+    """What a new container would be in the way of, and what to do."""
+    if exists(backend, place):
+        return "it exists already", f"pcont create -p {place.word}"
+    return (
+        f"the kernel has a control file {place.name!r} in {place.parent.shown}",
+        "control files and containers share the directory: choose another name",
+    )
 
 
 def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:

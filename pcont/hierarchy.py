@@ -258,9 +258,13 @@ def required(backend: Backend, container: Container) -> Container:
 def _neighbours(backend: Backend, container: Container) -> str:
     """The containers beside one that is not there whose names look like it."""
     near: list[str] = []
+    last = container.path.rpartition("/")[2]
     with contextlib.suppress(OSError):
+        for parent in container.parent.places:
+            if last in [backend.spelled(parent, file) for file in backend.files(parent)]:
+                return f"that is a control file: pcont get {container.parent.word} {last}"
         names = backend.children(container.parent.places[0])
-        near = difflib.get_close_matches(container.path.rpartition("/")[2], names, n=3)
+        near = difflib.get_close_matches(last, names, n=3)
     if near:
         return f"near: {', '.join(container.parent.child(name).name for name in near)}"
     return f"pcont tree {quote(container.hierarchy.name)}"

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 from pcont import release, subsys
-from pcont.backend import Backend, Place
+from pcont.backend import Backend, Place, exists
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
 from pcont.hierarchy import Container, Hierarchy
+from pcont.tables import Where
 
 NO_AUTO_DELETE = (
     "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
@@ -78,6 +79,39 @@ def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Pl
     if not places:
         raise unknown(container, key, [name for files in have.values() for name in files])
     return file, places
+
+
+def is_control_file(backend: Backend, place: Place) -> bool:
+    """Whether the kernel has a control file where this container would be."""
+    return not place.is_root and place.name in control_files(backend, place.parent)
+
+
+def control_files(backend: Backend, place: Place) -> frozenset[str]:
+    """The names that the kernel's control files have in a container.
+
+    One that is not there yet has the files of the nearest container above that is.
+    """
+    above = place
+    while not exists(backend, above) and not above.is_root:
+        above = above.parent
+    try:
+        files = [file for file in backend.files(above) if _is_kernels(backend, file)]
+    except OSError:
+        return frozenset()
+    if above != place:
+        files = [file for file in files if not _is_only_in_roots(file)]
+    return frozenset(backend.spelled(above, file) for file in files)
+
+
+def _is_kernels(backend: Backend, file: str) -> bool:
+    if file == release.AUTO_DELETE:
+        return not release.is_lacking(backend)
+    return subsys.of(file) not in backend.kept()
+
+
+def _is_only_in_roots(file: str) -> bool:
+    known = subsys.row(file)
+    return known is not None and known.where is Where.ROOT
 
 
 def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:

@@ -82,6 +82,7 @@ class Planner:
     made: set[Place] = field(default_factory=set)
     texts: dict[tuple[Place, str], str] = field(default_factory=dict)
     wanted: list[Setting] = field(default_factory=list)
+    names: dict[Place, frozenset[str]] = field(default_factory=dict)
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -116,9 +117,19 @@ class Planner:
     def _make(self, container: Container) -> list[Setting]:
         """Plan to make it where it is missing; the settings that it inherits there."""
         made = [place for place in container.places if not self._there(place)]
+        for place in made:
+            # A dry run is refused what the kernel would refuse.
+            if place.name in self._control_files(place.parent):
+                err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(place))
+                raise explain.make(self.backend, place, err, f"create {container.name}")
         self.steps += [Make(place, f"create {container.name}") for place in made]
         self.made.update(made)
         return [one for place in made for one in self._inherited(place)]
+
+    def _control_files(self, place: Place) -> frozenset[str]:
+        if place not in self.names:
+            self.names[place] = keys.control_files(self.backend, place)
+        return self.names[place]
 
     def _inherited(self, place: Place) -> list[Setting]:
         found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 
 import pytest
@@ -269,3 +270,67 @@ def test_containers_may_be_nested_as_deep_as_a_path_is_long(jobs: Jobs) -> None:
     jobs.pcont.ok("hierarchies")
     jobs.pcont.ok("rm", "-r", jobs.at("/d"))
     assert there(jobs) == ["/"]
+
+
+# Names
+
+
+@pytest.mark.parametrize("options", [(), ("-p",), ("-n",), ("-n", "-p")])
+@pytest.mark.parametrize("word", ["tasks", "cgroup.procs", "cgroup.clone_children"])
+def test_a_container_cannot_be_called_like_a_control_file(
+    jobs: Jobs, word: str, options: tuple[str, ...]
+) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    said = jobs.pcont.fails(5, "create", *options, jobs.at(f"/a/{word}"))
+    assert f"the kernel has a control file '{word}' in" in said
+    assert "choose another name" in said
+    assert "create -p" not in said
+    assert jobs.pcont.ok("tree", jobs.at("/")).count("\n") == 2
+
+
+@pytest.mark.parametrize("options", [("-p",), ("-n", "-p")])
+def test_nor_can_one_that_has_yet_to_be_made_above_it(jobs: Jobs, options: tuple[str, ...]) -> None:
+    for place in ("/a/tasks", "/a/tasks/b", "/tasks/b"):
+        said = jobs.pcont.fails(5, "create", *options, jobs.at(place))
+        assert "the kernel has a control file 'tasks' in" in said
+        assert jobs.pcont.ok("tree", jobs.at("/")).count("\n") == 1
+    assert "control file 'tasks'" in jobs.pcont.fails(3, "create", jobs.at("/tasks/b"))
+
+
+def test_nor_in_one_tree_of_several(jobs: Jobs) -> None:
+    if "cpuset" not in jobs.controllers:
+        pytest.skip("this kernel has no cpuset on v1")
+    said = jobs.pcont.fails(5, "create", jobs.at("/cpuset.cpus"))
+    assert "the kernel has a control file 'cpuset.cpus' in" in said
+    assert jobs.pcont.ok("tree", jobs.at("/")).count("\n") == 1
+
+
+def test_a_command_for_what_is_a_control_file_says_so(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    for command in ("get", "rm", "ps"):
+        said = jobs.pcont.fails(3, command, jobs.at("/a/tasks"))
+        assert f"pcont get {jobs.at('/a')} tasks" in said
+    (hint,) = re.findall(r"pcont (get .*)", said)
+    jobs.pcont.ok(*hint.split())
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["cgroup.foo", "release_agent", "auto_delete", "a.", ".a", " ", "tasks2", "x" * 300, "ü" * 200],
+    ids=lambda word: word[:12],
+)
+def test_other_names_are_taken_as_the_kernel_takes_them(jobs: Jobs, word: str) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at(f"/a/{word}/b"))
+    assert jobs.at(f"/a/{word}/b") in jobs.pcont.ok("tree", jobs.at("/a"))
+    jobs.pcont.ok("rm", jobs.at(f"/a/{word}/b"))
+    assert "it exists already" in jobs.pcont.fails(5, "create", jobs.at(f"/a/{word}"))
+
+
+def test_a_path_that_no_directory_can_have_is_a_bad_value_and_nothing_there(jobs: Jobs) -> None:
+    place = jobs.at("/" + "x" * 5000)
+    for options in ((), ("-p",)):
+        said = jobs.pcont.fails(7, "create", *options, place)
+        assert "cannot create" in said
+        assert "too long" in said
+        assert "ENAMETOOLONG" in said
+    assert "there is no container" in jobs.pcont.fails(3, "get", place)
