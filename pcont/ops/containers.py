@@ -128,7 +128,9 @@ class Planner:
 
     def _control_files(self, place: Place) -> frozenset[str]:
         if place not in self.names:
-            self.names[place] = keys.control_files(self.backend, place)
+            # New containers have the same files, however many there are one below another.
+            above = self.names.get(place.parent) if place.parent in self.made else None
+            self.names[place] = above or keys.control_files(self.backend, place)
         return self.names[place]
 
     def _inherited(self, place: Place) -> list[Setting]:
