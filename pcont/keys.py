@@ -95,7 +95,7 @@ def control_files(backend: Backend, place: Place) -> frozenset[str]:
     while not exists(backend, above) and not above.is_root:
         above = above.parent
     try:
-        files = [file for file in backend.files(above) if _is_kernels(backend, file)]
+        files = [file for file in backend.files(above) if _is_kernels(backend, above, file)]
     except OSError:
         return frozenset()
     if above != place:
@@ -103,10 +103,10 @@ def control_files(backend: Backend, place: Place) -> frozenset[str]:
     return frozenset(backend.spelled(above, file) for file in files)
 
 
-def _is_kernels(backend: Backend, file: str) -> bool:
+def _is_kernels(backend: Backend, place: Place, file: str) -> bool:
     if file == release.AUTO_DELETE:
         return not release.is_lacking(backend)
-    return subsys.of(file) not in backend.kept()
+    return not subsys.is_kept_file(file, place.controllers)
 
 
 def _is_only_in_roots(file: str) -> bool:
