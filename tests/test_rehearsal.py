@@ -25,7 +25,17 @@ LOOKING = {
     *("controllers", "kept", "table", "trees", "machine", "privileged", "environment", "releases"),
     *("occupied", "in_the_way", "copies", "default_directory", "resolve", "owners", "stray"),
     *("relied_on", "spelled", "show", "task", "threads", "family", "journals", "workplace"),
-    *("namespaces", "separate", "join", "pins", "pin_path", "affinity"),
+    *(
+        "namespaces",
+        "separate",
+        "join",
+        "pins",
+        "pin_path",
+        "affinity",
+        "may_mount",
+        "may_join",
+        "may_change",
+    ),
 }
 
 

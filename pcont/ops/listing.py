@@ -153,8 +153,12 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     member = next((one for one in top.hierarchy.members if numfiles.NAME in one.kept), None)
     if member is None:
         name = top.hierarchy.name
+        home = top.hierarchy.members[0].tree
+        takes_more = home.name and any(mount.ours for mount in home.mounts)
+        bind = f"pcont bind {quote(name)} {numfiles.NAME}"
         raise NotFound(
-            f"{name} has no {numfiles.NAME}", hint=f"pcont bind {quote(name)} {numfiles.NAME}"
+            f"{name} has no {numfiles.NAME}",
+            hint=bind if takes_more else "use a hierarchy that has it: pcont subsys",
         )
     required(backend, top)
     rows, waiting = [], [member.place(top.path)]

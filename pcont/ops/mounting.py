@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from shlex import quote
 
@@ -154,6 +156,12 @@ def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
     return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
 
 
+def _example_names() -> Iterator[str]:
+    """Names for a hint that makes a hierarchy."""
+    yield "jobs"
+    yield from (f"jobs{number}" for number in itertools.count(2))
+
+
 def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
     singles = {one.members[0].tree.id: one for one in registry.hierarchies}
     who = "; ".join(
@@ -164,7 +172,8 @@ def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
     if halves.MEMSET in wish.halves:
         who = f"{who}; {halves.ONE}"
     lost = next((tree for tree in holders if not tree.mounted), None)
-    name = wish.name or "jobs"
+    taken = {tree.name for tree in registry.trees}
+    name = wish.name or next(one for one in _example_names() if one not in taken)
     words = f"--name {name} -o {','.join(wish.subsystems)}"
     hint = f"make one hierarchy over those that are bound already: pcont mount --tie {words}"
     return Busy(

@@ -39,7 +39,7 @@ def unpin(session: Session, names: Sequence[str]) -> list[str]:
                     f"no namespaces are pinned as {name!r}",
                     hint=f"pinned: {', '.join(there)}"
                     if there
-                    else "pin some: pcont clone HIERARCHY --ns KIND --pin NAME -- COMMAND",
+                    else "clone --pin pins some: pcont clone --help",
                 )
         session.carry_out([Unpin(wanted, f"unpin {', '.join(wanted)}")])
     return wanted

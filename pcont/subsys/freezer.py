@@ -17,9 +17,13 @@ FROZEN, THAWED = "FROZEN", "THAWED"
 
 def frozen_or_thawed(now: Site, wanted: Site) -> Breach | None:
     """These two can be wished for; FREEZING is only ever shown, until every task has stopped."""
-    if wanted.value(STATE) in (FROZEN, THAWED):
+    state = str(wanted.value(STATE))
+    if state in (FROZEN, THAWED):
         return None
-    return Breach(EINVAL, f"a container is told {FROZEN} or {THAWED}")
+    meant = {"FRO": FROZEN, "FRE": FROZEN, "THAW": THAWED}
+    text = next((full for word, full in meant.items() if state.upper().startswith(word)), "")
+    hint = f"pcont set {now.word} {STATE}={text}" if text else ""
+    return Breach(EINVAL, f"the state to set is {FROZEN} or {THAWED}", hint)
 
 
 def frozen(site: Modelled) -> bool:
