@@ -397,11 +397,12 @@ def recover(app: App, dry_run: bool) -> int:
     return 1 if any(one.left for one in found) else 0
 
 
-@cli.verb("pcont gc jobs", "pcont gc --dry-run")
+@cli.verb("pcont gc jobs", "pcont gc --dry-run", "pcont gc --cpus")
 @click.argument("hierarchies", metavar="[HIERARCHY...]", nargs=-1)
+@click.option("--cpus", is_flag=True, help="Give back only CPUs and memory nodes lost by hotplug.")
 @changing
 @pass_app
-def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
+def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     """Remove what auto_delete has missed, and attributes that a user may have forged.
 
     Removes every empty container with auto_delete=1, also one that no task has entered yet, and
@@ -410,12 +411,17 @@ def gc(app: App, hierarchies: Sequence[str], dry_run: bool) -> None:
     Sets pcont's release agent again if others have changed it, or pcont has moved.
     Where memset is bound and cpuset is not, gives containers the CPUs of their parents again.
     Removes attributes named security.pcont.*, which pcont does not believe (doctor lists them).
+
+    With --cpus does none of this. The kernel takes a CPU that goes offline out of every cpuset, and
+    does not put it back. gc --cpus writes the lists of cpuset.cpus and cpuset.mems again that
+    pcont has set (doctor lists what they lack), in all hierarchies with cpuset.
     """
     from pcont import records, render
     from pcont.ops import collecting
 
     session = app.session(dry_run)
-    found = collecting.gc(session, hierarchies)
+    collect = collecting.give_back if cpus else collecting.gc
+    found = collect(session, hierarchies)
     app.show(session, found, lambda: render.table(found, records.Collected))
 
 

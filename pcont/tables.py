@@ -258,6 +258,8 @@ class ControlFile:
     `strict`: the kernel misreads some values that it takes, so pcont refuses what `type` refuses.
     `mend`: the value that a refused text most likely means, empty where that is not known.
     `larger`: what to say of a number that is larger than any that the kernel has there.
+    `kept_as`: pcont keeps what it writes as an attribute of this name, too: the kernel takes out of
+    the value what goes offline.
     `limit`: listings show it where it is set to something else than a new container has.
     `stands_for`: in a subsystem that pcont keeps, the file of the controller below that has the
     value, and this is only another name of it: it exists where that does.
@@ -304,6 +306,7 @@ class ControlFile:
     mend: Callable[[Site, str], str] | None = None
     larger: Callable[[Machine], str] | None = None
     limit: bool = False
+    kept_as: str = ""
 
     def begins(self, is_root: bool) -> Any:
         """The value where nobody has written one: in the root, or in another container."""

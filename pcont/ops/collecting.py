@@ -8,13 +8,22 @@ from pcont import release
 from pcont.backend import Backend, Place, Tree, exists, vanishing
 from pcont.errors import Denied, NotFound, PcontError
 from pcont.hierarchy import Hierarchy, Registry, check_seen
-from pcont.ops import halves, trusted
+from pcont.ops import halves, hotplug, trusted
 from pcont.records import Collected
 from pcont.session import Session
 from pcont.steps import Step
 from pcont.steps.containers import removals
 from pcont.steps.release import attend, flags, repairs
 from pcont.steps.settings import Write
+
+
+def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
+    """Give containers back the CPUs and memory nodes that they lost by hotplug, and only that.
+
+    In the hierarchies named, or in all that have cpuset, whoever mounted them.
+    """
+    with session.turn() as registry:
+        return list(hotplug.give_back(session, registry, selectors))
 
 
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:

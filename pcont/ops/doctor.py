@@ -10,7 +10,7 @@ from shlex import quote
 from pcont.backend import Backend, Place, join
 from pcont.errors import NotFound, Unseen, Unsupported
 from pcont.hierarchy import Hierarchy, Registry, check_seen, how_to_mount
-from pcont.ops import recovering, trusted
+from pcont.ops import hotplug, recovering, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -28,6 +28,7 @@ def examine(session: Session) -> list[Finding]:
         *_freezer(registry),
         *uncounted(session.backend),
         *trusted.findings(session, registry),
+        *hotplug.findings(session, registry),
         *(_programs(session) if session.backend.kept() else ()),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]

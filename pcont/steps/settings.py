@@ -131,6 +131,8 @@ class Written(Fact):
 class Write(Step):
     """Write settings, each with one write(2); `fresh`: of a container that this command made.
 
+    `wish`: what is written is the user's wish, and not only as much of it as is possible now.
+
     The table's order comes first. A value that is refused while others wait is tried again after
     them: so memory and memsw, exclusive flags and lists find the order that suits the old values.
     What cannot be undone is written when all the rest has been.
@@ -139,6 +141,7 @@ class Write(Step):
     settings: Sequence[Setting]
     doing: str
     fresh: bool = False
+    wish: bool = True
     refused: Setting | None = None
 
     def __post_init__(self) -> None:
@@ -233,11 +236,27 @@ class Write(Step):
             if planned is None or not (planned.keeps or planned.metered is not None):
                 with self._known(backend, memory, one):
                     backend.write(one.place, one.file, one.written)
+                self._keep_list(backend, memory, one)
                 return None
         except WriteRefused as err:
             return err
         self._keep(backend, memory, one, planned)
         return None
+
+    def _keep_list(self, backend: Backend, memory: Memory, one: Setting) -> None:
+        """Keep a list that the kernel shortens when something goes offline, as it reads now."""
+        row = subsys.row(subsys.stands_for(one.file) or one.file)
+        if not (self.wish and row and row.kept_as) or one.place.is_root:
+            return
+        if not release.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
+            return
+        # Who may not keep attributes does without, and what is gone needs none.
+        with contextlib.suppress(OSError):
+            text = backend.read(one.place, row.name).strip()
+            before = backend.attributes(one.place).get(row.kept_as)
+            if text != (before or ""):
+                with memory.of(Attribute(one.place, row.kept_as, before)):
+                    backend.set_attribute(one.place, row.kept_as, text or None)
 
     @staticmethod
     def _keep(backend: Backend, memory: Memory, one: Setting, planned: kept.Plan) -> None:

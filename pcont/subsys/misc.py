@@ -64,6 +64,7 @@ TABLE = Subsystem(
             rules=(a_resource_of_this_machine,),
             told=lambda text, now: [(MAX, one) for one in text.splitlines()],
             many=True,
+            limit=True,
         ),
         ControlFile("misc.current", "what is in use here and below", where=Where.NOT_ON_ROOT),
         ControlFile("misc.peak", "the most that was in use so far", where=Where.NOT_ON_ROOT),

@@ -67,6 +67,7 @@ TABLE = Subsystem(
             rules=(on_a_device,),
             told=lambda text, now: [(MAX, one) for one in text.splitlines()],
             many=True,
+            limit=True,
         ),
         ControlFile(
             CURRENT,

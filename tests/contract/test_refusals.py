@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 from pcont.backend import Place
 from pcont.errors import NotFound
 from tests.contract.conftest import Pcont, Top, eventually, new_top
+from tests.hints import COMMAND, hints
 
 pytestmark = pytest.mark.kernel
 
@@ -189,10 +189,10 @@ def refuse(top: Top, row: Row, path: str = "") -> str:
 
 
 def pasted(said: str) -> list[str]:
-    """The command of a hint, without `pcont`."""
-    found = re.search(r"hint: pcont (.*)", said)
+    """The first command of a hint, without `pcont`."""
+    found = COMMAND.search(next(hints(said)))
     assert found, said
-    return shlex.split(re.split(", or |, (?=[a-z ]+$)", found[1])[0])
+    return shlex.split(found[1])[1:]
 
 
 @pytest.mark.parametrize(("controller", "file", "text", "errno", "status", "words"), ROWS)
@@ -551,6 +551,9 @@ def test_limits_of_an_rdma_device(own: Callable[[str], Top]) -> None:
         top.pcont.ok("set", top.at(), "rdma.max=pctrxe hca_handle=2 hca_object=2000")
         (node,) = top.pcont("tree", "--json", top.at()).json
         assert node["settings"] == {"rdma.max": "pctrxe hca_handle=2 hca_object=2000 "}
+        top.pcont.ok("set", top.at(), "rdma.max=pctrxe hca_handle=max hca_object=max")
+        assert top.pcont("tree", "--json", top.at()).json[0]["settings"] == {}
+        top.pcont.ok("set", top.at(), "rdma.max=pctrxe hca_handle=2 hca_object=2000")
         words = "there is no RDMA device 'nosuch'; there are: pctrxe"
         refuse(top, ("rdma.max", "nosuch hca_handle=1", "ENODEV", 3, words))
         words = "as in 'mlx5_0 hca_handle=2 hca_object=2000'"

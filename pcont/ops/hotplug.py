@@ -1,0 +1,134 @@
+"""CPUs and memory nodes that cpusets have lost by hotplug, and giving them back.
+
+The kernel takes a CPU that goes offline out of the lists of all cpusets of v1, and does not put it
+back when it is online again (kernel/cgroup/cpuset.c, hotplug_update_tasks_legacy()). It keeps no
+other list. So pcont keeps the list that it has set itself, as an attribute of the container:
+`steps.settings` does so with each write to a row that is `kept_as` something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pcont.backend import Backend, Place, Tree, vanishing
+from pcont.errors import NotFound, PcontError
+from pcont.hierarchy import Registry
+from pcont.ops import halves
+from pcont.records import Collected, Finding
+from pcont.session import Session
+from pcont.steps.settings import Setting, Write
+from pcont.subsys import cpuset
+from pcont.tables import ControlFile
+from pcont.values import ID_LIST, Ids
+
+ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A list that lacks what pcont has set, and what of that is online again.
+
+    `possible`: what of it the parent has, or will have once it has its own back.
+    """
+
+    place: Place
+    file: str
+    now: Ids
+    online: Ids
+    possible: Ids
+
+    @property
+    def said(self) -> str:
+        return f"{self.place.shown} ({self.file} {ID_LIST.show(self.online)})"
+
+
+def lost(backend: Backend, trees: Iterable[Tree]) -> list[Lost]:
+    """What containers lack of what was set in them, parents first."""
+    found: list[Lost] = []
+    for tree in trees:
+        if tree.mounted and cpuset.TABLE.name in tree.controllers:
+            for row in ROWS:
+                found += _lost(backend, Place(tree.id), row)
+    return found
+
+
+def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[Lost]:
+    machine = backend.machine()
+    there: Ids = machine.cpus if row.name == cpuset.CPUS else machine.nodes
+    lists: dict[Place, Ids] = {}
+    waiting = [root]
+    while waiting:
+        place = waiting.pop()
+        with vanishing():
+            waiting += [place.child(name) for name in reversed(backend.children(place))]
+            now: Ids = ID_LIST.parse(backend.read(place, row.name))
+            lists[place] = now
+            lacking = _kept(backend, place, row) - now
+            if place.is_root or not lacking or _follows(backend, place, row):
+                continue
+            possible = lacking & there & lists.get(place.parent, frozenset())
+            lists[place] = now | possible
+            yield Lost(place, row.name, now, lacking & there, possible)
+
+
+def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
+    """The list that pcont has set; empty where it has set none."""
+    try:
+        ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.kept_as, ""))
+    except (ValueError, OverflowError):
+        return frozenset()
+    return ids
+
+
+def _follows(backend: Backend, place: Place, row: ControlFile) -> bool:
+    """Whether the CPUs are the parent's, which `gc` without an option sees to."""
+    return row.name == cpuset.CPUS and halves.cpus_follow(backend, place)
+
+
+def findings(session: Session, registry: Registry) -> Iterator[Finding]:
+    """For `doctor`: the containers that can have something back."""
+    found = [one for one in lost(session.backend, registry.trees) if one.online]
+    if found:
+        some = ", ".join(one.said for one in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+        what = f"{len(found)} lists lack what was offline for a while and is online again: {some}"
+        yield Finding("problem", "hotplug", what, "pcont gc --cpus")
+
+
+def give_back(
+    session: Session, registry: Registry, selectors: Sequence[str]
+) -> Iterator[Collected]:
+    """Write what was lost into the lists again, parents first; says what was written.
+
+    A container of a parent that lacks it too, or that the kernel refuses, keeps its list: a note
+    names it. Raises NotFound for a hierarchy without cpuset.
+    """
+    for one in lost(session.backend, _trees(registry, selectors)):
+        if missing := one.online - one.possible:
+            parent = one.place.parent.shown
+            session.warn(f"{parent} lacks {ID_LIST.show(missing)} itself, so {one.said} stays")
+        if not one.possible:
+            continue
+        text = ID_LIST.show(one.now | one.possible)
+        step = Write([Setting(one.place, one.file, text)], f"give {one.said} back", wish=False)
+        told = step.tell(session.backend)
+        try:
+            session.carry_out([step])
+        except PcontError as err:
+            session.warn(str(err))
+        else:
+            yield from (Collected("restored", line) for line in told)
+
+
+def _trees(registry: Registry, selectors: Sequence[str]) -> list[Tree]:
+    """The trees of these hierarchies that have cpuset; all trees without any."""
+    found = {tree.id: tree for tree in registry.trees} if not selectors else {}
+    for selector in selectors:
+        one = registry.find(selector)
+        trees = [member.tree for member in one.members]
+        with_cpuset = [tree for tree in trees if cpuset.TABLE.name in tree.controllers]
+        if not with_cpuset:
+            raise NotFound(f"{one.name} has no {cpuset.TABLE.name}")
+        found |= {tree.id: tree for tree in with_cpuset}
+    return list(found.values())
