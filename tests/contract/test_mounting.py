@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -721,8 +722,10 @@ def half(bare: Pcont, start: Callable[..., int]) -> Iterator[Half]:
     half = Half(bare, start())
     bare.ok("attach", "jobs:/a", str(half.task))
     yield half
+    os.kill(half.task, signal.SIGKILL)
+    os.waitpid(half.task, 0)
     bare.ok("mount", "--name", "jobs")
-    bare("rm", "--evict", "jobs:/a")
+    bare("rm", "jobs:/a")
     bare.ok("umount", "jobs")
     for controller in ("cpuacct", "freezer"):
         bare.ok("umount", controller)
@@ -773,7 +776,7 @@ def test_what_cannot_be_seen_is_neither_partial_nor_outside(half: Half) -> None:
     found = half.pcont("doctor", "--json").json
     (problem,) = [one for one in found if one["subject"] == "jobs"]
     assert "(not mounted: freezer)\n" in half.pcont.ok("hierarchies")
-    assert problem["advice"] == "pcont mount --name jobs mounts what is missing of it"
+    assert "pcont mount --name jobs" in problem["advice"]
     noted = half.pcont("tree")
     assert noted.status == 0
     assert "jobs cannot be seen as a whole" in noted.err
@@ -842,7 +845,7 @@ def test_umount_names_the_process_whose_mount_namespace_has_a_copy(
 @pytest.mark.kernel
 def test_without_proc_that_is_said(kernel: Pcont) -> None:
     pcont = f"{sys.executable} -m pcont hierarchies"
-    words = ["unshare", "-m", "sh", "-c", f"umount -l /proc && exec {pcont}"]
+    words = ["unshare", "-m", "sh", "-c", f"while umount -l /proc; do :; done; exec {pcont}"]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     assert result.returncode == 6
     assert "proc is not mounted at /proc" in result.stderr
@@ -854,7 +857,9 @@ def test_a_proc_without_cgroups_is_not_a_kernel_without_cgroups(
     kernel: Pcont, tmp_path: Path
 ) -> None:
     pcont = f"{sys.executable} -m pcont hierarchies"
-    script = f"umount -l /proc && mount -t proc -o subset=pid proc /proc && exec {pcont}"
+    script = (
+        f"while umount -l /proc; do :; done; mount -t proc -o subset=pid proc /proc && exec {pcont}"
+    )
     result = subprocess.run(
         ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False
     )
@@ -885,9 +890,9 @@ def test_the_hint_of_a_cgroup_namespace_works_in_there(
         said = inside("pcont", "get", f"{name}:/", "notify_on_release")
         assert said.returncode == 3
         assert "active but not mounted" in said.stderr
-        hint = said.stderr.partition("hint: ")[2].removesuffix(" brings it back\n")
-        assert hint == f"pcont mount --name {name} /run/cgroup/{name}"
-        assert inside(*hint.split()).returncode == 0
+        command = f"pcont mount --name {name} /run/cgroup/{name}"
+        assert command in said.stderr
+        assert inside(*command.split()).returncode == 0
         assert inside("pcont", "get", f"{name}:/", "notify_on_release").stdout == "0\n"
     finally:
         holder.kill()
