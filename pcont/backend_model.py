@@ -446,11 +446,16 @@ class Model:
         node = self.node(place)
         self._reap(self._live_in(node))
         held = node.charges.held and not (force and numfiles.NAME in self.metered)
-        if node.parent is None or node.tasks or node.nodes or held:
+        if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             _refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
         self.files_open.forget(node.charges)
         node.parent.check_release()
+
+    def _is_mount_point(self, place: Place) -> bool:
+        """Whether something is mounted at the directory of a container, in any of its views."""
+        views = [one.point for one in self._tree(place.tree).mounts]
+        return any(f"{view}{place.path}" in self.stacks for view in views)
 
     def rename(self, place: Place, name: str) -> None:
         """In the order of the kernel (fs/namei.c, vfs_rename(); cgroup1_rename())."""

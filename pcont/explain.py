@@ -78,7 +78,18 @@ def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontErr
     if err.errno == EBUSY:
         with contextlib.suppress(OSError):
             reason, hint = in_use(backend, place)
+        if not reason:
+            reason, hint = _mounted_on(backend, place)
     return from_oserror(err, doing, reason, hint)
+
+
+def _mounted_on(backend: Backend, place: Place) -> tuple[str, str]:
+    """That the directory of a container is a mount point, and what to do; else empty."""
+    path = backend.show(place)
+    with contextlib.suppress(OSError):
+        if backend.occupied(path, entries=False):
+            return "something is mounted on it", f"umount {quote(path)}"
+    return "", ""
 
 
 def in_use(backend: Backend, place: Place) -> tuple[str, str]:

@@ -507,6 +507,21 @@ def test_umount_takes_the_deepest_mount_first(pcont: Pcont, name: str, tmp_path:
     pcont.ok("umount", name)
 
 
+def test_a_container_with_a_mount_on_it_is_not_removed(
+    pcont: Pcont, name: str, tmp_path: Path
+) -> None:
+    point, other = tmp_path / "m", f"{name}-b"
+    pcont.ok("mount", "-o", "none", "--name", name, str(point))
+    pcont.ok("create", f"{name}:/a")
+    pcont.ok("mount", "-o", "none", "--name", other, "--force", str(point / "a"))
+    said = pcont.fails(5, "rm", f"{name}:/a")
+    assert "something is mounted on it (EBUSY)" in said
+    assert f"umount {point}/a" in said
+    pcont.ok("umount", other)
+    pcont.ok("rm", f"{name}:/a")
+    pcont.ok("umount", name)
+
+
 def test_umount_names_the_mount_that_is_inside(pcont: Pcont, name: str, tmp_path: Path) -> None:
     point, other = tmp_path / "m", f"{name}-b"
     pcont.ok("mount", "-o", "none", "--name", name, str(point))
@@ -843,6 +858,7 @@ def test_umount_names_the_process_whose_mount_namespace_has_a_copy(
 
 
 @pytest.mark.kernel
+@pytest.mark.host  # below the /proc of a guest is that of the host
 def test_without_proc_that_is_said(kernel: Pcont) -> None:
     pcont = f"{sys.executable} -m pcont hierarchies"
     words = ["unshare", "-m", "sh", "-c", f"while umount -l /proc; do :; done; exec {pcont}"]

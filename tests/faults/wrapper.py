@@ -70,7 +70,7 @@ LOOKING = {
     *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
-    *("affinity", "family", "thawing"),
+    *("affinity", "family", "thawing", "in_the_way", "copies"),
     *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}
