@@ -216,21 +216,21 @@ def test_the_dialects_of_2006_fit_the_schema_too(
     run("sim param")
 
 
-@pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", None)])
+@pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 1)])
 def test_the_question_of_unbind_is_an_object_too(
-    jobs: Jobs, checked: Checked, monkeypatch: pytest.MonkeyPatch, answer: bytes, status: int | None
+    jobs: Jobs, checked: Checked, monkeypatch: pytest.MonkeyPatch, answer: bytes, status: int
 ) -> None:
     jobs.pcont.ok("bind", jobs.name, "pids")
     jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "pids.max=9")
     master, slave = pty.openpty()
     os.write(master, answer)
-    with open(slave) as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
+    with open(slave) as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
         checked("unbind", jobs.name, "pids", status=status)
     os.close(master)
     assert {"ceasing", "question"} <= checked.kinds("unbind")
     assert ("result" in checked.kinds("unbind")) is (status == 0)
-    if status is None:
+    if status:
         jobs.pcont.ok("unbind", jobs.name, "pids", "--yes")
 
 
