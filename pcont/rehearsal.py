@@ -26,6 +26,7 @@ KERNEL = "cgroupfs"
 NAME_MAX = 255
 # How the kernel answers a text that is no value of a file.
 UNREADABLE = ((TooLong, errno.EOVERFLOW), (OverflowError, errno.ERANGE), (ValueError, errno.EINVAL))
+ONLY_THE_KERNEL = "only the kernel can tell"
 # The subsystems whose rules are all that the kernel asks; of others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
@@ -271,11 +272,11 @@ class Rehearsal:
         try:
             for rule in row.rules:
                 breach = rule(site, Wanted(site, row.name, value))
-                if breach and (exact or breach.errno == errno.EINVAL):
+                if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
                     raise _refused(breach.errno, where)
                 if breach:
                     what = f"# not known: {_shown(place, row.name, text)} may be refused: "
-                    self.notes.append(what + breach.reason)
+                    self.notes.append(what + (breach.reason if breach.sure else ONLY_THE_KERNEL))
         except (ValueError, FileNotFoundError, AttributeError) as err:
             what = f"# not checked: whether the kernel takes {_shown(place, row.name, text)}"
             self.notes.append(f"{what} ({err})")

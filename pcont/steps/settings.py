@@ -167,9 +167,13 @@ class Write(Step):
         return lines
 
     def rehearse(self, backend: Backend) -> None:
-        self.do(backend, Memory())
+        self._write(backend, Memory(), tried=True)
 
     def do(self, backend: Backend, memory: Memory) -> None:
+        self._write(backend, memory, tried=self.fresh)
+
+    def _write(self, backend: Backend, memory: Memory, tried: bool) -> None:
+        """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
             refused = [(one, err) for one in waiting if (err := self._try(backend, memory, one))]
@@ -181,9 +185,9 @@ class Write(Step):
         for one in last:
             self.refused = one
             _check(backend, one)
+        if len(last) > 1 and not tried:
+            self._rehearse(backend, memory, last)
         if last and not self.fresh:
-            if len(last) > 1:
-                self._rehearse(backend, memory, last)
             memory.end_with(Written(last))
         for one in last:
             self.refused = one

@@ -49,7 +49,7 @@ def above_usage(limit: str, usage: str) -> Rule:
     """What is in use must be possible, as far as the kernel cannot free it."""
 
     def rule(now: Site, wanted: Site) -> Breach | None:
-        if wanted.value(limit) > now.value(usage):
+        if wanted.value(limit) > now.value(usage) or not now.value(usage):
             return None
         return Breach(
             EBUSY,

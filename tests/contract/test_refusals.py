@@ -405,6 +405,21 @@ def test_what_the_kernel_denies_without_listing_it_is_refused_with_a_reason(
     assert top.pcont.get(top.at("/a"), "devices.list") == "a *:* rwm"
 
 
+def test_a_dry_run_of_several_entries_makes_no_container(own: Callable[[str], Top]) -> None:
+    top = own("devices")
+    words = ["devices.deny=a", "devices.allow=c 1:3 rwm"]
+    lines = top.pcont.ok("set", "-n", top.at(), *words).splitlines()
+    directory = top.pcont.backend().show(top.place())
+    assert lines[:2] == [
+        f"echo a > {directory}/devices.deny",
+        f"echo 'c 1:3 rwm' > {directory}/devices.allow",
+    ]
+    assert all(line.startswith("# not known: ") for line in lines[2:])
+    assert all("only the kernel can tell" in line for line in lines[2:])
+    assert top.pcont.get(top.at(), "devices.list") == "a *:* rwm"
+    top.pcont.fails(7, "set", "-n", top.at(), *words, "devices.allow=c 1:3")
+
+
 def test_all_is_not_set_above_containers(own: Callable[[str], Top]) -> None:
     top = own("devices")
     top.pcont.ok("create", top.at("/a"))
