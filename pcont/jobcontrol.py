@@ -261,6 +261,8 @@ class Job:
             return
         # Where pcont has stopped a pid 1, or its init reports it, this is the signal.
         asked, self._stop_by = self._stop_by, 0
+        # A pid 1 that reads in the background causes many of them; it is stopped once.
+        self._doubts = {one: looks for one, looks in self._doubts.items() if one not in STOPS}
         before = _foreground()
         if stop(asked or number):
             self._take_terminal_back(before)
