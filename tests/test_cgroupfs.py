@@ -224,7 +224,7 @@ def test_the_whole_tree_is_preferred_to_a_part_of_it(host: Host) -> None:
 def test_a_directory_below_a_bind_mount_is_a_container_below_its_root(host: Host) -> None:
     host.mounts(host.line("bind", "cpuset", root="/a/b"))
     found = Registry(host.backend()).place(f"{host.point('bind')}/x:/y")
-    assert found.name == "cpuset:/a/b/x:/y"
+    assert found.canonical == "cpuset:/a/b/x:/y"
 
 
 def test_mounts_with_prefix_are_preferred_and_bare_names_are_read_without(host: Host) -> None:
