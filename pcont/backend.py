@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Protocol
 
-from pcont.errors import BadValue, Unseen
+from pcont.errors import BadWord, Unseen
 from pcont.lock import Waiting as Waiting
 from pcont.tables import Machine, Subsystem
 from pcont.values import Ids
@@ -217,11 +217,11 @@ def is_outside(path: str) -> bool:
 def check_path(path: str) -> None:
     """Refuse, before anything is touched, what could leave the hierarchy or break a line."""
     if "\n" in path or "\0" in path:
-        raise BadValue(f"a container's name holds no newline and no NUL: {path!r}")
+        raise BadWord(f"a container's name holds no newline and no NUL: {path!r}")
     if not path.startswith("/"):
-        raise BadValue(f"a container's path starts with a slash: {path!r}")
+        raise BadWord(f"a container's path starts with a slash: {path!r}")
     if any(word in (".", "..") for word in path.split("/")):
-        raise BadValue(f"a container's path has no '.' and no '..' in it: {path!r}")
+        raise BadWord(f"a container's path has no '.' and no '..' in it: {path!r}")
 
 
 # namespaces(7), as `clone --ns` and /proc/PID/ns call them.

@@ -73,6 +73,10 @@ class NotFound(PcontError):
     code, exit_code = "not-found", 3
 
 
+class UnknownName(NotFound):
+    """A hierarchy, subsystem, key or task that no other pcont command is about to make."""
+
+
 class Denied(PcontError):
     """The caller may not do this."""
 
@@ -95,6 +99,10 @@ class BadValue(PcontError):
     """A value, or an attach, that the rules of the container forbid."""
 
     code, exit_code = "bad-value", 7
+
+
+class BadWord(BadValue):
+    """A word that is malformed, whatever the state of the machine."""
 
 
 class LimitReached(PcontError):

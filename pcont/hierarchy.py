@@ -31,8 +31,10 @@ from pcont.backend import (
 )
 from pcont.errors import (
     BadValue,
+    BadWord,
     NotFound,
     PcontError,
+    UnknownName,
     Unsupported,
     UsageProblem,
     from_oserror,
@@ -423,7 +425,7 @@ class Registry:
         plain = selector.removesuffix("/") if selector.endswith(":/") else selector
         words = list(dict.fromkeys(map(self.called, plain.removesuffix(":").split(","))))
         if not all(words):
-            raise BadValue(f"there is an empty word in the selector {selector!r}")
+            raise BadWord(f"there is an empty word in the selector {selector!r}")
         found = [self._word(word) for word in words]
         members = tuple(dict.fromkeys(member for one in found for member in one.members))
         if all(one.members == members for one in found):
@@ -459,7 +461,7 @@ class Registry:
         if subsys.is_kept(word) and holders:
             return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
         if word in self.known_subsystems():
-            return NotFound(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
+            return UnknownName(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
         if "/" in word:
             name = word.replace(":", "/").partition("/")[0]
             return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
@@ -469,7 +471,7 @@ class Registry:
             hint = f"near: {', '.join(near)}"
         else:
             hint = f"known: {', '.join(self.names)}"
-        return NotFound(f"there is no hierarchy {word!r}", hint=hint)
+        return UnknownName(f"there is no hierarchy {word!r}", hint=hint)
 
     @property
     def example(self) -> str:

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 from pcont import release, subsys
 from pcont.backend import Backend, Place, exists
-from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.errors import (
+    BadWord,
+    PcontError,
+    UnknownName,
+    Unsupported,
+    UsageProblem,
+)
 from pcont.hierarchy import Container, Hierarchy
 from pcont.tables import Where
 
@@ -53,7 +59,7 @@ def file_of(hierarchy: Hierarchy, key: str) -> str:
     """The control file's full name; V6's bare names are accepted where one subsystem has them."""
     bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 and row.v6 == key]
     if len(bare) > 1:
-        raise BadValue(f"{key!r} could be {' or '.join(bare)}")
+        raise BadWord(f"{key!r} could be {' or '.join(bare)}")
     return bare[0] if bare else key
 
 
@@ -127,7 +133,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     if row and subsys.of(row.name) not in elsewhere and not row.where.holds(container.is_root):
         root = container.hierarchy.container("/").name
         hint = "only containers below the root have it" if container.is_root else f"{root} has it"
-    return NotFound(f"{container.name} has no file {key!r}", hint=hint)
+    return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
 
 
 def no_auto_delete(name: str) -> Unsupported:

@@ -59,7 +59,11 @@ def taken(waiting: Waiting) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        found = workplace.make()
+        try:
+            found = workplace.make()
+        except PcontError:
+            waiting.look()  # what is wrong with the words is answered first
+            raise
         if not found.directory:
             waiting.note(no_directory(found))
         # An earlier command may be at work beside another directory; all take them in one order.

@@ -10,7 +10,9 @@ import contextlib
 import gc
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from errno import EACCES
 from functools import lru_cache
 from typing import Any
 
@@ -81,8 +83,7 @@ class StoredModel(Model):
 
     def _load(self) -> None:
         try:
-            with open(self.file, encoding="utf-8", errors="surrogateescape") as stream:
-                text = stream.read()
+            text = _read(self.file)
         except FileNotFoundError:
             super().__init__(machine(), dialect=DIALECTS[self._asked or V1.name])
             self._kept = _text(self)
@@ -128,6 +129,7 @@ class StoredModel(Model):
         # Whoever saves has the lock: one name does for all, and a killed one's is written over.
         new = f"{self.file}.new"
         try:
+            _refuse_read_only(self.file)
             _write(new, text)
             os.replace(new, self.file)
             _sync_directory(os.path.dirname(self.file))
@@ -137,9 +139,47 @@ class StoredModel(Model):
             raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
 
 
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a fifo",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def _read(file: str) -> str:
+    """The text of a regular file. PcontError for any other, which might never end."""
+    _refuse_other_kinds(file, os.stat(file).st_mode)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(file, flags)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape") as stream:
+        _refuse_other_kinds(file, os.fstat(descriptor).st_mode)
+        return stream.read()
+
+
+def _refuse_other_kinds(file: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        raise PcontError(
+            f"the model keeps its state in a regular file, and this is {kind}",
+            path=file,
+            hint=ANOTHER,
+        )
+
+
+def _refuse_read_only(file: str) -> None:
+    """OSError for a file that its owner has made read-only: it would be replaced, not written."""
+    with contextlib.suppress(FileNotFoundError):
+        if not os.stat(file).st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(EACCES, "the file is read-only", file)
+
+
 def _write(name: str, text: str) -> None:
     """A file of this text, which is on the disk then."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)  # what a killed command has left
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(name, flags, 0o600)
     with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(text)

@@ -5,17 +5,49 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pcont import rehearsal, signals
 from pcont.backend import Backend, Waiting, open_backend
-from pcont.errors import PcontError
+from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
 from pcont.hierarchy import Registry
 from pcont.journal import Journal
 from pcont.steps import Done, Progress, Step, carry_out
 from pcont.steps.memory import Memory
 from pcont.steps.recovery import pending, recover
 from pcont.steps.release import attend
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Operation = Callable[Concatenate["Session", P], T]
+
+
+def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
+    """Decorate an operation of one turn: its words are checked before it waits for the lock.
+
+    Where another command holds the lock, a dry run of the operation shows what is wrong with its
+    words: malformed ones, unknown names and absent tasks. Anything else may be different once the
+    lock is there, and is judged then.
+    """
+
+    @wraps(operation)
+    def looking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> T:
+        if session.dry_run:
+            return operation(session, *arguments, **options)
+        # They are read twice.
+        every = tuple(list(one) if isinstance(one, Iterator) else one for one in arguments)
+        named = {
+            key: list(one) if isinstance(one, Iterator) else one for key, one in options.items()
+        }
+
+        def look() -> object:
+            return operation(session.silent_rehearsal(), *every, **named)  # type: ignore[arg-type]
+
+        with session.looking_first(look):
+            return operation(session, *every, **named)  # type: ignore[arg-type]
+
+    return looking
 
 
 @dataclass
@@ -38,6 +70,7 @@ class Session:
     planned: list[str] = field(default_factory=list)
     _memory: Memory | None = None
     _turns: int = 0
+    _look: Callable[[], object] | None = None
     _noted: set[str] = field(default_factory=set)
 
     def registry(self) -> Registry:
@@ -64,6 +97,7 @@ class Session:
             else:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.turn(self.waiting()))
+                self._look = None  # it is for the first wait only
                 self._recover()
             outermost = not self._turns
             self._turns += 1
@@ -76,7 +110,33 @@ class Session:
 
     def waiting(self) -> Waiting:
         """How this caller waits for the lock."""
-        return Waiting(self.timeout, self.command, self._note)
+        return Waiting(self.timeout, self.command, self._note, self._first_look)
+
+    @contextlib.contextmanager
+    def looking_first(self, look: Callable[[], object]) -> Iterator[None]:
+        """In the block, `look` is called before another command is waited for, once."""
+        self._look = look
+        try:
+            yield
+        finally:
+            self._look = None
+
+    def _first_look(self) -> None:
+        """Answer now what no waiting changes; all else is judged again under the lock."""
+        look, self._look = self._look, None
+        # What recovery or a release agent is about to change is not judged.
+        if look is None or self._is_told() or pending(self.backend):
+            return
+        try:
+            look()
+        except (UsageProblem, UnknownName, BadWord):
+            raise
+        except (PcontError, OSError):
+            pass
+
+    def silent_rehearsal(self) -> Session:
+        """A session for a dry run of the same on the same backend, which says nothing."""
+        return Session(self.backend, dry_run=True, force=self.force, chosen=self.chosen)
 
     def _note(self, text: str) -> None:
         """Warn of something once, however often it is found."""

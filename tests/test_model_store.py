@@ -6,6 +6,9 @@ import json
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from pcont.backend import Place, TreeRequest
+from pcont.cli import main
 from pcont.errors import PcontError, Unsupported
 from pcont.model_store import VERSION, StoredModel, default_file
 from pcont.ops import containers
@@ -370,3 +374,68 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(file: Path) ->
         assert len(pairs) + 1 >= before, seed
         before = len(pairs) + 1
     assert before > 1, f"nothing was ever done, seed {seed}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("/dev/full", "a device"),
+        ("/dev/zero", "a device"),
+        ("/dev/null", "a device"),
+        ("fifo", "a fifo"),
+        ("directory", "a directory"),
+        ("socket", "a socket"),
+    ],
+)
+@pytest.mark.parametrize("words", [["tree"], ["mount", "-o", "none", "--name", "x"]], ids=" ".join)
+def test_a_state_that_is_no_regular_file_is_refused_at_once(
+    tmp_path: Path, kind: str, word: str, words: list[str]
+) -> None:
+    """/dev/full would be read for ever, a fifo waited for."""
+    file = kind if kind.startswith("/") else str(tmp_path / "state")
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "directory":
+        os.mkdir(file)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(file)
+    before = os.lstat(file)
+    program = [sys.executable, "-m", "pcont", "--backend", "model", "--state", file, *words]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"a regular file, and this is {word}" in done.stderr
+    assert file in done.stderr
+    assert os.lstat(file) == before
+
+
+def test_a_read_only_state_is_read_and_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "state"
+    words = ["--backend", "model", "--state", str(file)]
+    assert main([*words, "mount", "-o", "none", "--name", "x"]) == 0
+    file.chmod(0o444)
+    before = file.read_bytes()
+    assert main([*words, "tree", "x:/"]) == 0
+    capsys.readouterr()
+    assert main([*words, "create", "x:/a"]) == 4
+    said = capsys.readouterr().err
+    assert "cannot keep the model's state" in said
+    assert str(file) in said
+    assert file.read_bytes() == before
+    assert main([*words, "create", "-n", "x:/a"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_what_is_in_the_place_of_the_new_state_is_no_obstacle(tmp_path: Path, kind: str) -> None:
+    file, other = tmp_path / "state", tmp_path / "other"
+    if kind == "fifo":
+        os.mkfifo(f"{file}.new")
+    else:
+        other.write_text("mine")
+        os.symlink(other, f"{file}.new")
+    words = ["--backend", "model", "--state", str(file)]
+    assert main([*words, "mount", "-o", "none", "--name", "x"]) == 0
+    assert not os.path.lexists(f"{file}.new")
+    assert not other.exists() or other.read_text() == "mine"

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pcont import keys, subsys
 from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, exists, join, vanishing
-from pcont.errors import BadValue, Busy, Cancelled, NotFound, Unsupported, UsageProblem
+from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import TIE, Hierarchy, Member, Registry, Tie, as_made_at, check_seen, reachable
 from pcont.ops import halves
 from pcont.ops.containers import Planner
@@ -28,7 +28,7 @@ from pcont.ops.unmounting import (
 )
 from pcont.ops.wishes import apart, kept_steps, mount_steps, refuse_unified, wanted
 from pcont.records import Unbound
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
 from pcont.steps.joining import Join, Leave, Pair
@@ -38,6 +38,7 @@ from pcont.steps.settings import Setting, Write
 Pairs = dict[str, list[tuple[str, str]]]
 
 
+@looks_first
 def bind(
     session: Session,
     selector: str,
@@ -109,7 +110,7 @@ def _trees(one: Hierarchy) -> list[Tree]:
 def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
     names = wanted(registry, words)
     if not names:
-        raise BadValue("none is nothing to bind or unbind")
+        raise BadWord("none is nothing to bind or unbind")
     return names
 
 
@@ -244,6 +245,7 @@ def _below(backend: Backend, home: Place) -> Iterator[str]:
         waiting += [place.child(name) for name in reversed(backend.children(place))]
 
 
+@looks_first
 def unbind(
     session: Session,
     selector: str,

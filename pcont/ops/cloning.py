@@ -20,7 +20,7 @@ from pcont.ops.named import alive
 from pcont.ops.starting import Announce, Command, Planned, quietly, spawn, tidying
 from pcont.ops.ties import entered, note_split
 from pcont.process import PLAIN
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Step
 from pcont.steps.apart import Pin, Separate, Wanted, option
 from pcont.steps.containers import Mark
@@ -45,6 +45,7 @@ class Wish:
     init: bool = False
 
 
+@looks_first
 def clone(
     session: Session,
     where: str,

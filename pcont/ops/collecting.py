@@ -10,13 +10,14 @@ from pcont.errors import Denied, NotFound, PcontError
 from pcont.hierarchy import Hierarchy, Registry, check_seen
 from pcont.ops import halves, hotplug, trusted
 from pcont.records import Collected
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Step
 from pcont.steps.containers import removals
 from pcont.steps.release import attend, flags, repairs
 from pcont.steps.settings import Write
 
 
+@looks_first
 def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     """Give containers back the CPUs and memory nodes that they lost by hotplug, and only that.
 
@@ -26,6 +27,7 @@ def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected
         return list(hotplug.give_back(session, registry, selectors))
 
 
+@looks_first
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     """Collect what was missed, in the hierarchies named, or in all of this pcont's that have any.
 

@@ -16,7 +16,7 @@ from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import Container, Registry, at_least_partial, check_seen, present
 from pcont.ops import halves
 from pcont.ops.ties import left, note_partial, note_split
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Step
 from pcont.steps.containers import Make, removals
 from pcont.steps.drain import Drain, Route
@@ -27,6 +27,7 @@ from pcont.subsys import cpuset
 from pcont.tables import ControlFile
 
 
+@looks_first
 def create(
     session: Session,
     places: Sequence[str],
@@ -201,6 +202,7 @@ def create_steps(backend: Backend, *containers: Container, parents: bool = True)
     return planner.steps
 
 
+@looks_first
 def remove(
     session: Session,
     places: Sequence[str],

@@ -29,11 +29,12 @@ from pcont.ops.wishes import (
     whereabouts,
 )
 from pcont.records import Mounted
-from pcont.session import Session
+from pcont.session import Session, looks_first
 
 NOT_SAID = "--tie needs -o SUBSYS,...: which hierarchies are to be tied"
 
 
+@looks_first
 def mount(
     session: Session,
     options: str | None = None,

@@ -12,12 +12,13 @@ from pcont.ops.containers import drain
 from pcont.ops.named import named
 from pcont.ops.ties import entered, left, note_split
 from pcont.records import Outcome
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps.attach import Enter
 from pcont.steps.drain import Route
 from pcont.taskids import TaskIds
 
 
+@looks_first
 def attach(
     session: Session,
     place: str,
@@ -93,6 +94,7 @@ def entry(
     return Enter(first, container.places, said, thread, tree, movable, dict(more))
 
 
+@looks_first
 def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:
     """Move every task of a container to another one of its hierarchy, all or none.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from errno import ESRCH
 
 from pcont.backend import ZOMBIE, Task
-from pcont.errors import NotFound, from_oserror
+from pcont.errors import NotFound, UnknownName, from_oserror
 from pcont.session import Session
 from pcont.steps.who import live_thread
 from pcont.taskids import TaskIds, as_text, shortened
@@ -22,7 +23,7 @@ def alive(session: Session, task: int, thread: bool = False) -> Task:
     try:
         known = backend.task(task)
     except ProcessLookupError as err:
-        raise from_oserror(err, f"find task {task}") from err
+        raise from_oserror(err, f"find task {task}", kinds={ESRCH: UnknownName}) from err
     other = live_thread(backend, task) if known.gone else known
     if other is None or (thread and known.gone):
         raise ended(known, other)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pcont.errors import NotFound
 from pcont.records import PinRow
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps.apart import Unpin
 
 
@@ -25,6 +25,7 @@ def pins(session: Session) -> list[PinRow]:
     return rows
 
 
+@looks_first
 def unpin(session: Session, names: Sequence[str]) -> list[str]:
     """Unpin namespaces, which last as long as a process is in them; returns the names.
 

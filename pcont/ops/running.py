@@ -14,12 +14,13 @@ from pcont.ops.containers import create_steps
 from pcont.ops.starting import Announce, Command, Planned, enter, quietly, spawn, tidying
 from pcont.process import PLAIN, execute, refused
 from pcont.records import Started
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Done, Step
 from pcont.steps.apart import Separate, Wanted, option
 from pcont.steps.settings import Setting, Write
 
 
+@looks_first
 def run(
     session: Session,
     place: str,

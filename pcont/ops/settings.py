@@ -17,7 +17,7 @@ from pcont.ops.moving import entry
 from pcont.ops.named import alive
 from pcont.ops.ties import entered, note_split
 from pcont.records import Value
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.steps import Step
 from pcont.steps.attach import Enter
 from pcont.steps.settings import Setting, Write, can_rehearse, lasting
@@ -78,6 +78,7 @@ def typed(file: str, text: str) -> int | str:
     return plain
 
 
+@looks_first
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
     """Write control files, all or none; returns the names of the files.
 

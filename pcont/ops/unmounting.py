@@ -12,7 +12,7 @@ from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy import Hierarchy, Member, Registry, brings_back, check_seen
 from pcont.kept import following
 from pcont.ops.listing import count_containers
-from pcont.session import Session
+from pcont.session import Session, looks_first
 from pcont.site import KEPT, NO_TIE, Keeping, LiveSite, as_kept, kept_in, let_go
 from pcont.steps import Step
 from pcont.steps.containers import Mark, Remove
@@ -22,6 +22,7 @@ from pcont.steps.settings import Setting, Write
 from pcont.tables import Subsystem
 
 
+@looks_first
 def umount(session: Session, target: str, *, foreign: bool = False) -> None:
     """Unmount a hierarchy, or the one view of it at a mount point.
 

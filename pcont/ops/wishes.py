@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from pcont import release, subsys
 from pcont.backend import NOT_EMPTY, Backend, Place, TreeRequest, below
-from pcont.errors import BadValue, Busy, NotFound, Unsupported, UsageProblem, from_oserror
+from pcont.errors import (
+    BadValue,
+    BadWord,
+    Busy,
+    UnknownName,
+    Unsupported,
+    UsageProblem,
+    from_oserror,
+)
 from pcont.hierarchy import ONLY_V2, REHEARSE, Hierarchy, Registry
 from pcont.ops.halves import CPUSET, MEMSET, Halves
 from pcont.session import Session
@@ -57,16 +65,16 @@ def wanted(registry: Registry, options: str) -> tuple[str, ...]:
     """
     words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
     if not all(words):
-        raise BadValue(f"there is an empty word in {options!r}")
+        raise BadWord(f"there is an empty word in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
     for word in unknown:
         subsys.load(word)  # one that another package brings says what is wrong with it
     if unknown:
-        raise NotFound(
+        raise UnknownName(
             f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"
         )
     if "none" in words and len(set(words)) > 1:
-        raise BadValue(f"none excludes every other subsystem: {options!r}")
+        raise BadWord(f"none excludes every other subsystem: {options!r}")
     kept = registry.kept(words)
     asked = {*words, *map(subsys.over, kept)}
     for word in kept:
@@ -120,7 +128,7 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
     if not name:
         return
     if not NAME.fullmatch(name):
-        raise BadValue(
+        raise BadWord(
             f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
             "underscores, the first neither a dot nor a dash"
         )
