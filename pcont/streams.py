@@ -28,11 +28,12 @@ class _Raw(io.RawIOBase):
         self.failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        while self.failure is None:
+        """Write all of it, also to a terminal or pipe that is non-blocking."""
+        left = memoryview(data).cast("B")
+        while left and self.failure is None:
             try:
-                return os.write(self._descriptor, data)
+                left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
-                # A terminal or pipe that another program has made non-blocking.
                 select.select([], [self._descriptor], [])
             except OSError as err:
                 self.failure = err
@@ -89,15 +90,17 @@ def _guarded(stream: TextIO | None) -> tuple[TextIO, _Raw | None]:
         return open(os.devnull, "w"), None
     if not isinstance(stream, io.TextIOWrapper):
         return stream, None
-    buffer = stream.buffer
-    if not (isinstance(buffer, io.BufferedWriter) and isinstance(buffer.raw, io.FileIO)):
+    # With PYTHONUNBUFFERED or -u there is no buffer between.
+    file = getattr(stream.buffer, "raw", stream.buffer)
+    if not isinstance(file, io.FileIO):
         stream.reconfigure(errors=ERRORS)
         return stream, None
     stream.flush()
-    raw = _Raw(buffer.raw.fileno())
+    raw = _Raw(file.fileno())
+    buffer: Any = raw if file is stream.buffer else io.BufferedWriter(raw)
     return (
         io.TextIOWrapper(
-            io.BufferedWriter(raw),
+            buffer,
             encoding=stream.encoding,
             errors=ERRORS,
             line_buffering=stream.line_buffering,

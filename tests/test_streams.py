@@ -286,6 +286,32 @@ def test_the_installed_command_copes_with_any_locale(
             assert done.stdout == b"\xe2\x80\xa6\n"
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_the_installed_command_copes_with_a_full_disk(state: Path, unbuffered: str) -> None:
+    """PYTHONUNBUFFERED leaves out the buffer of the stream."""
+    program = [sys.executable, "-m", "pcont", "--backend", "model", "--state", str(state)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    for words, status in (
+        (["mount", "-o", "pids", "/dev/pids"], 0),
+        (["tree"], 1),
+        (["--help"], 1),
+        (["rm", "jobs:/nope"], 3),
+        (["run", "jobs:/a", "--", "sh", "-c", "exit 42"], 42),
+    ):
+        with open(FULL, "w") as full:
+            done = subprocess.run(
+                [*program, *words], stdout=full, stderr=-1, text=True, env=environment, check=False
+            )
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+        assert "cannot mount" not in done.stderr
+        with open(FULL, "w") as full:
+            again = subprocess.run(
+                [*program, *words], stdout=full, stderr=full, env=environment, check=False
+            )
+        assert again.returncode == status, again
+
+
 def test_a_full_stream_that_another_program_has_made_non_blocking_is_waited_for(
     state: Path,
 ) -> None:

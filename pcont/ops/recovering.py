@@ -40,7 +40,7 @@ def findings(session: Session) -> Iterator[Finding]:
         yield Finding("problem", "lock", reason, advice)
     if not found.directory and found.needed:
         what = "no safe directory for lock and journals: what a killed command leaves stays"
-        yield Finding("problem", "lock", what, "make /run/user/UID, or set XDG_RUNTIME_DIR")
+        yield Finding("problem", "lock", what, "give this user a directory that it alone can write")
     for line in pending(session.backend):
         what = f"a command was killed part-way; {line.lstrip('# ')}"
         yield Finding("problem", "journal", what, "pcont recover")
