@@ -60,24 +60,28 @@ def taken(waiting: Waiting) -> Iterator[None]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            found = workplace.make()
+            _take_all(stack, waiting)
         except PcontError:
-            waiting.look()  # what is wrong with the words is answered first
+            waiting.look()  # what is wrong with the words of the command is answered first
             raise
-        if not found.directory:
-            waiting.note(no_directory(found))
-        # An earlier command may be at work beside another directory; all take them in one order.
-        for place in found.existing:
-            file = os.path.join(place, "lock")
-            try:
-                stack.enter_context(locked(file, waiting))
-            except OSError as err:
-                raise workplace.refusal(err, "open the lock", file) from err
         _held.depth += 1
         try:
             yield
         finally:
             _held.depth -= 1
+
+
+def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
+    found = workplace.make()
+    if not found.directory:
+        waiting.note(no_directory(found))
+    # An earlier command may be at work beside another directory; all take them in one order.
+    for place in found.existing:
+        file = os.path.join(place, "lock")
+        try:
+            stack.enter_context(locked(file, waiting))
+        except OSError as err:
+            raise workplace.refusal(err, "open the lock", file) from err
 
 
 def no_directory(found: workplace.Workplace) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pcont import lock, workplace
-from pcont.errors import Busy, Denied, PcontError
+from pcont.errors import Busy, Denied, PcontError, UsageProblem
 
 UID = 4711  # a user that no process and no file of the machine belongs to
 OTHER = 4712
@@ -188,6 +188,26 @@ def test_a_lock_that_is_no_file_is_refused_at_once(places: Path) -> None:
     workplace.make()
     os.mkfifo(places / "run/pcont/lock")
     with pytest.raises(PcontError, match="not a regular file"), lock.taken(lock.Waiting()):
+        pass
+
+
+@needs_root
+@pytest.mark.parametrize("what", ["directory", "lock"])
+def test_a_lock_that_cannot_be_taken_comes_after_what_is_wrong_with_the_words(
+    places: Path, what: str
+) -> None:
+    workplace.make()
+    if what == "directory":
+        (places / "run/pcont").chmod(0o777)
+    else:
+        (places / "run/pcont/lock").mkdir()
+
+    def look() -> None:
+        raise UsageProblem("a:b is not a place")
+
+    with pytest.raises(UsageProblem), lock.taken(lock.Waiting(look=look)):
+        pass
+    with pytest.raises(PcontError, match="run/pcont"), lock.taken(lock.Waiting()):
         pass
 
 
