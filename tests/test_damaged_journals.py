@@ -14,6 +14,8 @@ import pytest
 from pcont import cli
 from pcont.backend_model import Model
 from pcont.journal import Journal, view
+from pcont.kept import with_kept
+from pcont.release import with_auto_delete
 from pcont.tables import Machine
 
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -34,7 +36,9 @@ COMMANDS = (
     "move tied:/a tied:/b",
     "bind tied numfiles",
     "bind tied cpuset -i",
+    "set tied:/a bc.numfiles.barrier=9 auto_delete=1",
     "unbind tied cpuset --yes",
+    "unbind tied numfiles --yes",
     "rm -r jobs:/b --evict",
     "rm -r tied:/a tied:/b --evict",
     "umount tied",
@@ -58,7 +62,7 @@ class Recorded(Model):
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], int]:
     """pcont's command line on one model with journals."""
     Recorded.directory = str(tmp_path)
-    model = Recorded()
+    model = with_auto_delete(with_kept(Recorded()))
     monkeypatch.setattr("pcont.backend.open_backend", lambda *words: model)
     return lambda words: cli.main(words.split())
 
