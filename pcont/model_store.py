@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from errno import EACCES
+from errno import EACCES, EISDIR
 from functools import lru_cache
 from typing import Any
 
@@ -164,6 +164,7 @@ def _refuse_other_kinds(file: str, mode: int) -> None:
         raise PcontError(
             f"the model keeps its state in a regular file, and this is {kind}",
             path=file,
+            errno=EISDIR if stat.S_ISDIR(mode) else None,
             hint=ANOTHER,
         )
 
