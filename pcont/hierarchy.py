@@ -284,6 +284,14 @@ def is_active(tree: Tree) -> bool:
     return tree.number > 0
 
 
+def where_to_find(one: Hierarchy, subsystem: str) -> str:
+    """The hint for a subsystem that a hierarchy lacks: bind it there, where more can be bound."""
+    home = one.members[0].tree
+    if home.name and any(mount.ours for mount in home.mounts):
+        return f"pcont bind {quote(one.name)} {subsystem}"
+    return "use a hierarchy that has it: pcont subsys"
+
+
 def reachable(backend: Backend, tree: Tree) -> None:
     """NotFound where a hierarchy is active but mounted nowhere."""
     if not tree.mounted:

@@ -6,7 +6,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from shlex import quote
 
 from pcont import signals, subsys, tasks
 from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists, vanishing
@@ -18,6 +17,7 @@ from pcont.hierarchy import (
     at_least_partial,
     present,
     required,
+    where_to_find,
     with_evidence,
 )
 from pcont.ops.named import ended
@@ -152,14 +152,8 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     top = _top(registry, place or f"{numfiles.NAME}:/")
     member = next((one for one in top.hierarchy.members if numfiles.NAME in one.kept), None)
     if member is None:
-        name = top.hierarchy.name
-        home = top.hierarchy.members[0].tree
-        takes_more = home.name and any(mount.ours for mount in home.mounts)
-        bind = f"pcont bind {quote(name)} {numfiles.NAME}"
-        raise NotFound(
-            f"{name} has no {numfiles.NAME}",
-            hint=bind if takes_more else "use a hierarchy that has it: pcont subsys",
-        )
+        lacking = f"{top.hierarchy.name} has no {numfiles.NAME}"
+        raise NotFound(lacking, hint=where_to_find(top.hierarchy, numfiles.NAME))
     required(backend, top)
     rows, waiting = [], [member.place(top.path)]
     while waiting:

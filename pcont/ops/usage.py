@@ -11,7 +11,7 @@ import time
 from pcont import signals
 from pcont.backend import Backend, Place
 from pcont.errors import BadValue, NotFound, from_oserror
-from pcont.hierarchy import required
+from pcont.hierarchy import required, where_to_find
 from pcont.records import CpuRow, Value
 from pcont.session import Session
 
@@ -35,8 +35,8 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     members = zip(container.hierarchy.members, container.places, strict=True)
     there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
     if there is None:
-        name = container.hierarchy.name
-        raise NotFound(f"{name} has no cpuacct", hint="use a hierarchy that has it: pcont subsys")
+        one = container.hierarchy
+        raise NotFound(f"{one.name} has no cpuacct", hint=where_to_find(one, "cpuacct"))
     try:
         before, began = _sample(session.backend, there), time.monotonic()
         _wait(window)
