@@ -64,6 +64,7 @@ class Cgroupfs:
         self.sys = sys
         self.releases = released.Released()
         self._trees: dict[str, Tree] | None = None
+        self._inner: list[str] = []  # the points of what is mounted inside hierarchies
 
     @cached_property
     def meter(self) -> BpfMeter:
@@ -85,7 +86,13 @@ class Cgroupfs:
 
     def trees(self) -> tuple[Tree, ...]:
         known = [one.name for one in procfs.controllers(self._cgroups())]
-        seen = [line for line in self._mounts() if line.type == "cgroup" and on_top(line)]
+        lines = self._mounts()
+        seen = [line for line in lines if line.type == "cgroup" and on_top(line)]
+        self._inner = [
+            line.point
+            for line in lines
+            if any(line.point.startswith(f"{one.point}/") for one in seen) and on_top(line)
+        ]
         found = procfs.trees(self.proc.text("self/cgroup"), seen, known)
         self._trees = {tree.id: tree for tree in found}
         return found
@@ -465,8 +472,16 @@ class Cgroupfs:
         for mount in sorted(tree.mounts, key=_preference):
             seen = below(place.path, mount.root)
             if seen is not None:
-                return mount.point.rstrip("/") + (seen if seen != "/" else ""), mount
+                directory = mount.point.rstrip("/") + (seen if seen != "/" else "")
+                if not self._is_covered(directory, mount.point):
+                    return directory, mount
         raise Unseen(f"{tree.id}:{place.path}")
+
+    def _is_covered(self, directory: str, point: str) -> bool:
+        """Whether a directory below a mount is in another mount: it shows something else."""
+        return any(
+            one.startswith(f"{point}/") and below(directory, one) is not None for one in self._inner
+        )
 
     def _tree(self, id: str) -> Tree:
         if self._trees is None or id not in self._trees:

@@ -514,9 +514,23 @@ def test_a_container_with_a_mount_on_it_is_not_removed(
     pcont.ok("mount", "-o", "none", "--name", name, str(point))
     pcont.ok("create", f"{name}:/a")
     pcont.ok("mount", "-o", "none", "--name", other, "--force", str(point / "a"))
-    said = pcont.fails(5, "rm", f"{name}:/a")
-    assert "something is mounted on it (EBUSY)" in said
-    assert f"umount {point}/a" in said
+    if "model" in pcont.words:
+        said = pcont.fails(5, "rm", f"{name}:/a")
+        assert "something is mounted on it (EBUSY)" in said
+        assert f"umount {point}/a" in said
+    else:
+        # The directory shows the root of the other hierarchy, with all tasks of this machine.
+        before = rows(pcont)
+        for more in ([], ["--evict"], ["--kill"], ["-r"]):
+            said = pcont.fails(3, "rm", f"{name}:/a", *more, "--dry-run")
+            assert "no mount shows it" in said
+        pcont.fails(3, "get", f"{name}:/a", "notify_on_release")
+        assert rows(pcont) == before
+        view = str(tmp_path / "view")
+        pcont.ok("mount", "--name", name, view)
+        assert pcont.get(f"{name}:/a", "notify_on_release") == "0"
+        assert pcont.ok("ps", f"{name}:/a") == ""
+        pcont.ok("umount", view)
     pcont.ok("umount", other)
     pcont.ok("rm", f"{name}:/a")
     pcont.ok("umount", name)
