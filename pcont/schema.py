@@ -150,7 +150,8 @@ def _stderr(found: dict[str, type]) -> Schema:
 def error() -> Schema:
     """What `error` holds."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
-    codes = [one.code for one in kinds if issubclass(one, errors.PcontError)]
+    errors_of = [one for one in kinds if issubclass(one, errors.PcontError)]
+    codes = list(dict.fromkeys(one.code for one in errors_of))
     return _object(
         {
             "code": {"enum": [*codes, "interrupted"], "description": "the kind of failure"},
