@@ -185,13 +185,14 @@ class Rehearsal:
         if place not in self._made:
             return self._kernel.files(place)
         like = place
-        while like in self._made:
+        while like in self._made and not like.is_root:
             like = like.parent
-        found = dict(self._kernel.files(like))
+        # Of a tree that is yet to be mounted, the root is planned, too: the tables say what it has.
+        found = {} if like in self._made else dict(self._kernel.files(like))
         if not like.is_root:
             return found
         for row in self._rows(place):
-            if row.where.holds(is_root=False):
+            if row.where.holds(place.is_root):
                 found[row.name] = row.writable
             else:
                 found.pop(row.name, None)
@@ -209,7 +210,7 @@ class Rehearsal:
         row = row_of(self._self, file)
         if row is None or file not in self.files(place):
             _refuse(errno.ENOENT, self._kernel.show(place, file))
-        return row.type.show(row.begins(is_root=False)) + row.end
+        return row.type.show(row.begins(place.is_root)) + row.end
 
     def _tasks(self, place: Place, file: str) -> str:
         there = "" if place in self._made else self._kernel.read(place, file)
