@@ -167,7 +167,7 @@ class Cgroupfs:
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
-        while not os.path.lexists(directory):
+        while directory and not os.path.lexists(directory):
             found.insert(0, directory)
             directory = os.path.dirname(directory)
         return found

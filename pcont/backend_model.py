@@ -371,7 +371,7 @@ class Model:
 
     def missing(self, directory: str) -> list[str]:
         found: list[str] = []
-        while not self._is_there(directory):
+        while directory and not self._is_there(directory):
             found.insert(0, directory)
             directory = os.path.dirname(directory)
         return found
