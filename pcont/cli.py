@@ -45,21 +45,21 @@ DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
     type=click.Choice(["cgroupfs", "model"]),
     envvar="PCONT_BACKEND",
     show_envvar=True,
-    help="The kernel (cgroupfs, the default), or a model of it to rehearse on.",
+    help="Work on the kernel (cgroupfs, the default), or on a model of it.",
 )
 @click.option(
     "--state",
     metavar="FILE",
     envvar="PCONT_STATE",
     show_envvar=True,
-    help="Where the model keeps itself between commands.",
+    help="File that holds the state of the model between commands.",
 )
 @click.option(
     "--dialect",
     type=click.Choice(["v1", "v6", "v6-ns"]),
     envvar="PCONT_DIALECT",
     show_envvar=True,
-    help="How a new model answers: like cgroup v1 (default), or as in 2006.",
+    help="What a new model simulates: cgroup v1 (default), or the patch set of 2006.",
 )
 @json_option
 @pass_app
@@ -69,22 +69,23 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
     \b
     A PLACE is SELECTOR:/path, SELECTOR (its root), or a directory below
     a mount. A SELECTOR is the name of a hierarchy that pcont mounted, a
-    subsystem, name=x for a named hierarchy, or a comma list of these:
-    that path in each of them.
+    subsystem, name=x for a named hierarchy, or several of these,
+    separated by commas, which means the path in each of them.
 
     \b
     Exit status: 0 done, 2 usage, 3 not found, 4 denied, 5 busy or exists,
     6 unsupported here, 7 bad value, 8 a limit reached, 1 anything else.
-    `run` and `clone` pass on the command's; their own failures are 125.
+    `run` and `clone` exit with the status of the command that they run,
+    or with 125 if pcont itself fails.
 
     \b
     Environment:
-      PCONT_BACKEND, PCONT_STATE, PCONT_DIALECT  as the options below
-      XDG_STATE_HOME   the model's state is in pcont/model.json there
-      XDG_RUNTIME_DIR  lock and journals of users other than root
+      PCONT_BACKEND, PCONT_STATE, PCONT_DIALECT  defaults of the options below
+      XDG_STATE_HOME   directory of the model's state, pcont/model.json
+      XDG_RUNTIME_DIR  directory of lock and journals of users other than root
       NO_COLOR         no colours, even on a terminal
 
-    Options may stand before or behind the command's name.
+    Options may be given before or after the command's name.
 
     \b
     Example:
@@ -104,7 +105,7 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
 @cli.verb("pcont subsys")
 @pass_app
 def subsys(app: App) -> None:
-    """Show what the kernel has, and where it is bound."""
+    """Show the subsystems, and where each one is bound."""
     from pcont import records, render
     from pcont.ops import listing
 
@@ -125,13 +126,27 @@ def subsys(app: App) -> None:
     help="Subsystems to bind (default: all; with --name, those of an existing hierarchy).",
 )
 @click.option("--name", default="", help="Name of the hierarchy.")
-@click.option("--release-agent", default="", metavar="FILE", help="Run when containers empty.")
-@click.option("--notify-on-release", is_flag=True, help="New containers have that run for them.")
-@click.option("--tie", is_flag=True, help="Tie kernel hierarchies that are bound already.")
-@click.option("--at", default="", metavar="PATH", help="With --tie: the root is this container.")
-@click.option("--no-freezer", is_flag=True, help="With --tie: leave the freezer out.")
 @click.option(
-    "--force", is_flag=True, help="Mount on a directory that is not empty, and hide what is in it."
+    "--release-agent",
+    default="",
+    metavar="FILE",
+    help="Program to run when a container with notify_on_release becomes empty.",
+)
+@click.option(
+    "--notify-on-release",
+    is_flag=True,
+    help="Set notify_on_release of the root; new containers inherit it.",
+)
+@click.option("--tie", is_flag=True, help="Make one hierarchy over several of the kernel's.")
+@click.option(
+    "--at",
+    default="",
+    metavar="PATH",
+    help="With --tie: use this container of each hierarchy as the root.",
+)
+@click.option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
+@click.option(
+    "--force", is_flag=True, help="Mount on a directory that is not empty, and hide its contents."
 )
 @click.argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
 @changing
@@ -151,9 +166,9 @@ def mount(
 ) -> None:
     """Mount a hierarchy, or one more view of it.
 
-    Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts what is
-    not mounted of an existing hierarchy: the directory that was unmounted, and each tree of a tie.
-    MOUNTPOINT is an absolute directory, or starts with ./; pcont makes it where it does not exist.
+    Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts those
+    parts of an existing hierarchy that are not mounted: its own tree, and each tree of a tie.
+    MOUNTPOINT is an absolute directory, or starts with ./; pcont creates it if it does not exist.
     """
     from pcont.ops import mounting, wishes
 
@@ -182,11 +197,11 @@ def mount(
 
 @cli.verb("pcont umount jobs")
 @click.argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
-@click.option("--foreign", is_flag=True, help="Also what pcont has not mounted.")
+@click.option("--foreign", is_flag=True, help="Also unmount what pcont did not mount.")
 @changing
 @pass_app
 def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
-    """Unmount a hierarchy; with containers in it, it stays active."""
+    """Unmount a hierarchy; it stays active if it has containers."""
     from pcont.ops import unmounting
 
     session = app.session(dry_run)
@@ -208,11 +223,20 @@ def hierarchies(app: App) -> None:
 
 @cli.verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
 @click.argument("places", metavar="PLACE...", nargs=-1, required=True)
-@click.option("-p", "parents", is_flag=True, help="Parents too; no error for what exists.")
+@click.option("-p", "parents", is_flag=True, help="Create missing parents; accept what exists.")
 @click.option(
-    "-i", "inherit", is_flag=True, help="With the parent's cpuset lists, which else begin empty."
+    "-i",
+    "inherit",
+    is_flag=True,
+    help="Copy cpuset.cpus and cpuset.mems from the parent (otherwise they start empty).",
 )
-@click.option("-s", "settings", metavar="KEY=VALUE", multiple=True, help="Set this then.")
+@click.option(
+    "-s",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set this control file of each PLACE (may be repeated).",
+)
 @changing
 @pass_app
 def create(
@@ -223,7 +247,7 @@ def create(
     settings: Sequence[str],
     dry_run: bool,
 ) -> None:
-    """Make containers: all of them, in all trees, or none."""
+    """Create containers: all of them, in all trees, or none."""
     from pcont.ops import containers
 
     session = app.session(dry_run)
@@ -233,10 +257,10 @@ def create(
 
 @cli.verb("pcont rm -r jobs:/batch --evict")
 @click.argument("places", metavar="PLACE...", nargs=-1, required=True)
-@click.option("-r", "recursive", is_flag=True, help="With all containers below.")
-@click.option("-f", "missing_ok", is_flag=True, help="No error for a container that is not there.")
-@click.option("--kill", is_flag=True, help="Kill the tasks inside first.")
-@click.option("--evict", is_flag=True, help="Move the tasks to the parent first.")
+@click.option("-r", "recursive", is_flag=True, help="Remove all containers below, too.")
+@click.option("-f", "missing_ok", is_flag=True, help="Ignore containers that do not exist.")
+@click.option("--kill", is_flag=True, help="First kill the tasks in the containers.")
+@click.option("--evict", is_flag=True, help="First move the tasks to the parent.")
 @force_option
 @changing
 @pass_app
@@ -252,7 +276,7 @@ def rm(
 ) -> None:
     """Remove containers: all of them, in all trees, or none.
 
-    With --force also those that open files are charged to. -f does not imply --force.
+    --force also removes containers that open files are charged to. -f does not imply --force.
     """
     from pcont.ops import containers
 
@@ -271,7 +295,7 @@ def rm(
 @click.argument("place")
 @pids_argument
 @click.option("--thread", is_flag=True, help="Move only these tasks, not their whole processes.")
-@click.option("--tree", is_flag=True, help="Move all their descendants, too.")
+@click.option("--tree", is_flag=True, help="Move all descendants of the processes, too.")
 @movable_option
 @verbose_option
 @force_option
@@ -289,11 +313,15 @@ def attach(
 ) -> None:
     """Move processes, with all their threads, into a container.
 
-    A PID is an id, a range of ids such as 100-120, or - for ids on standard input, with blanks,
-    commas or newlines between them. Every id that you type must be a task. Of a range the processes
-    in it are moved (with --thread the tasks), and of standard input the tasks that have not ended;
-    it is an error if there are none. What the processes fork during the move is moved with them,
-    with --tree also what daemonizes.
+    \b
+    A PID is one of:
+      4711     an id, which must be that of a task
+      100-120  a range: the processes in it (with --thread, the tasks)
+      -        ids on standard input, separated by blanks, commas or
+               newlines: the tasks among them that have not ended
+
+    It is an error if none of them is a task. Children that a process forks during the move are
+    moved with it; with --tree, also those that daemonize.
     """
     from pcont.ops import moving
 
@@ -311,10 +339,11 @@ def attach(
 @changing
 @pass_app
 def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run: bool) -> None:
-    """Move every task of a container to another one, while they fork.
+    """Move all tasks of a container to another one.
 
-    Where the freezer is among the trees, pcont freezes them for the move. The kernel threads of a
-    root container that cannot be moved are left there.
+    pcont also moves the tasks that they fork during the move. If the hierarchy has the freezer,
+    pcont freezes the tasks for the move. Kernel threads of a root container that cannot be moved
+    are skipped.
     """
     from pcont.ops import moving
 
@@ -329,14 +358,17 @@ def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run
 @click.argument("hierarchy")
 @click.argument("subsystems", metavar="SUBSYS,...")
 @click.option(
-    "-i", "inherit", is_flag=True, help="With the parent's cpuset lists, which else begin empty."
+    "-i",
+    "inherit",
+    is_flag=True,
+    help="Copy cpuset.cpus and cpuset.mems from the parents (otherwise they start empty).",
 )
 @click.option(
     "-s",
     "settings",
     metavar="[/PATH:]KEY=VALUE",
     multiple=True,
-    help="Set this before tasks enter.",
+    help="Set this control file before tasks enter, in all containers or in PATH.",
 )
 @changing
 @pass_app
@@ -345,7 +377,8 @@ def bind(
 ) -> None:
     """Bind subsystems to a hierarchy in use.
 
-    Its containers and tasks stay as they are, and are in step in one more tree then.
+    The containers and tasks of the hierarchy stay as they are. pcont creates the same containers in
+    one more tree, and moves the tasks into them.
     """
     from pcont.ops import binding
 
@@ -363,8 +396,8 @@ def bind(
 def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
     """Unbind subsystems from a hierarchy in use.
 
-    Shows the limits that will no longer hold, and asks before anything is done: without --yes, the
-    answer is a line of standard input. Any answer but y or yes cancels it, with exit status 1.
+    pcont shows the limits that will no longer hold, and asks before it changes anything. It reads
+    the answer from standard input. Any answer but y or yes cancels the command (exit 1).
     """
     from pcont import render
     from pcont.ops import binding
@@ -384,9 +417,9 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
 @changing
 @pass_app
 def recover(app: App, dry_run: bool) -> int:
-    """Undo or finish what a command has left half done that died.
+    """Roll back or complete commands that were killed part-way.
 
-    Every command that changes something does so first, too.
+    Every command that changes something does this first.
     """
     from pcont import records, render
     from pcont.ops import recovering
@@ -399,22 +432,30 @@ def recover(app: App, dry_run: bool) -> int:
 
 @cli.verb("pcont gc jobs", "pcont gc --dry-run", "pcont gc --cpus")
 @click.argument("hierarchies", metavar="[HIERARCHY...]", nargs=-1)
-@click.option("--cpus", is_flag=True, help="Give back only CPUs and memory nodes lost by hotplug.")
+@click.option("--cpus", is_flag=True, help="Only restore CPUs and memory nodes lost by hotplug.")
 @changing
 @pass_app
 def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
-    """Remove what auto_delete has missed, and attributes that a user may have forged.
+    """Remove what auto_delete missed, and forged attributes.
 
-    Removes every empty container with auto_delete=1, also one that no task has entered yet, and
-    runs the release agent before. Without HIERARCHY, looks at the hierarchies that this pcont
-    mounted and looks after, and acts where there is something to collect; a note names the others.
-    Sets pcont's release agent again if others have changed it, or pcont has moved.
-    Where memset is bound and cpuset is not, gives containers the CPUs of their parents again.
-    Removes attributes named security.pcont.*, which pcont does not believe (doctor lists them).
+    \b
+    gc does this:
+    - It removes every empty container with auto_delete=1, even one that
+      no task has entered yet. It runs the release agent first.
+    - It sets its own release agent again, if that was changed or if pcont
+      was installed elsewhere.
+    - If memset is bound and cpuset is not, it gives each container the
+      CPUs of its parent again.
+    - It removes attributes named security.pcont.*, which a user may have
+      forged. pcont does not believe them; doctor lists them.
 
-    With --cpus does none of this. The kernel takes a CPU that goes offline out of every cpuset, and
-    does not put it back. gc --cpus writes the lists of cpuset.cpus and cpuset.mems again that
-    pcont has set (doctor lists what they lack), in all hierarchies with cpuset.
+    Without HIERARCHY, gc acts on the hierarchies that this pcont mounted and looks after. A note
+    names the others.
+
+    With --cpus, gc does none of the above. The kernel removes a CPU that goes offline from every
+    cpuset, and does not add it again when it comes back. gc --cpus restores the values of
+    cpuset.cpus and cpuset.mems that pcont has set, in all hierarchies with cpuset. doctor lists
+    what they lack.
     """
     from pcont import records, render
     from pcont.ops import collecting
@@ -433,7 +474,7 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
 )
 @click.argument("place", metavar="HIERARCHY|PLACE")
 @click.option("--pid", type=PID, help="Move this process into the new container.")
-@click.option("--keep", is_flag=True, help="Keep the container after COMMAND.")
+@click.option("--keep", is_flag=True, help="Keep the container after COMMAND has ended.")
 @click.option(
     "--ns",
     "kinds",
@@ -441,7 +482,7 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     help="Give COMMAND its own namespaces: cgroup, ipc, mnt, net, pid, time, user, uts.",
 )
 @click.option(
-    "--pin", default="", metavar="NAME", help="Keep the namespaces under a name, for run --join."
+    "--pin", default="", metavar="NAME", help="Keep the namespaces as NAME, for run --join."
 )
 @click.option(
     "--uid-map",
@@ -457,7 +498,7 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     metavar="INSIDE:OUTSIDE:COUNT",
     help="Map group ids.",
 )
-@click.option("--init", is_flag=True, help="Make an init of pcont's pid 1, and COMMAND its child.")
+@click.option("--init", is_flag=True, help="Run an init as PID 1, and COMMAND as its child.")
 @force_option
 @changing
 @pass_app
@@ -476,10 +517,12 @@ def clone(
 ) -> int:
     """Create a container node_PID for a process, and namespaces.
 
-    It is created below the container of HIERARCHY that the process is in, below the root if the
-    process is in none, or below PLACE. It has the settings of its parent. With COMMAND, pcont
-    starts a new process for it, and removes the container when that has ended. pcont prints the new
-    place, on standard error if there is a COMMAND.
+    With HIERARCHY, pcont creates the container below the one that the process is in, or below the
+    root if the process is outside of the hierarchy. With PLACE, pcont creates it below that
+    container. It gets the settings of its parent.
+
+    With COMMAND, pcont runs COMMAND in it, and removes the container when COMMAND has ended. pcont
+    prints the new place: with --pid on standard output, with COMMAND on standard error.
     """
     if kinds is None and (pin or uids or gids or init):
         raise click.UsageError("--pin, --uid-map, --gid-map and --init go with --ns")
@@ -504,16 +547,18 @@ def clone(
 
 @cli.verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
 @click.argument("place")
-@click.option("--create", is_flag=True, help="Make the container, with its parent's cpuset lists.")
+@click.option(
+    "--create", is_flag=True, help="Create the container, with its parent's cpuset lists."
+)
 @click.option("--auto-delete", is_flag=True, help="Remove the container when it becomes empty.")
 @click.option("--join", default="", metavar="NAME", help="Run it in the namespaces pinned as NAME.")
 @changing
 @pass_app
 def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool) -> int:
-    """Run a command inside a container.
+    """Run a command in a container.
 
-    pcont ends with the exit status of the command. With --auto-delete and --join it stays, and
-    stops and continues together with the command.
+    The exit status is that of COMMAND. pcont replaces itself with COMMAND; with --auto-delete or
+    --join it waits for COMMAND instead, and stops and continues with it.
     """
     from pcont.ops import running
 
@@ -542,7 +587,7 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
 def pins(app: App) -> None:
     """Show pinned namespaces: yours, and those of root.
 
-    A file keeps each of them. nsenter takes that file: nsenter --net=FILE.
+    A file keeps each namespace. nsenter accepts that file: nsenter --net=FILE.
     """
     from pcont import records, render
     from pcont.ops import pinning
@@ -559,7 +604,7 @@ def pins(app: App) -> None:
 def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
     """Unpin namespaces.
 
-    The kernel removes those that no process is in.
+    The kernel removes a namespace when no process is in it.
     """
     from pcont.ops import pinning
 
@@ -576,14 +621,14 @@ def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="So long cpuacct.load is measured.",
+    help="Measure cpuacct.load for this time.",
 )
 @pass_app
 def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
     """Read control files.
 
-    Prints the bare value of one key, else KEY=VALUE lines. cpuacct.load, the percentage of one CPU
-    that is used, is measured where it is named, and waited for.
+    For one KEY, pcont prints the value alone; otherwise it prints KEY=VALUE lines. cpuacct.load is
+    the percentage of one CPU that the container uses. pcont measures it only if you name it.
     """
     from pcont import render
     from pcont.ops import settings
@@ -604,7 +649,7 @@ def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
 @changing
 @pass_app
 def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool) -> None:
-    """Write control files: all of the values, or none."""
+    """Write control files: all of the values or none."""
     from pcont.ops import settings
 
     session = app.session(dry_run, force)
@@ -617,7 +662,7 @@ def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run:
 def tree(app: App, place: str) -> None:
     """Show containers, their tasks and settings.
 
-    Without PLACE, those of the hierarchies that pcont has mounted, or of all where there are none.
+    Without PLACE, pcont shows the hierarchies that it mounted, or all if it mounted none.
     """
     from pcont import render
     from pcont.ops import listing, recovering
@@ -661,13 +706,14 @@ def where(app: App, pid: int) -> None:
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="Measure the load for so many seconds, and wait for it (default: no load).",
+    help="Measure the load for this time (default: show no load).",
 )
 @pass_app
 def stat(app: App, place: str, window: float) -> None:
-    """Show the CPU time used by a container and all below it, on every CPU.
+    """Show the CPU time that a container uses, on every CPU.
 
-    With --window also the load: the percentage of one CPU that they use in that time.
+    The time includes that of all containers below. With --window, pcont also shows the load: the
+    percentage of one CPU used in that time.
     """
     from pcont import records, render
     from pcont.ops import usage
@@ -683,8 +729,8 @@ def stat(app: App, place: str, window: float) -> None:
 def beancounters(app: App, place: str) -> None:
     """Show the open files that are charged to containers.
 
-    And how many may be, as /proc/user_beancounters of OpenVZ does for users: below PLACE, or of all
-    there are.
+    pcont also shows how many may be open, like /proc/user_beancounters of OpenVZ. Without PLACE,
+    it shows all containers of hierarchies with numfiles.
     """
     from pcont import records, render
     from pcont.ops import listing
@@ -697,7 +743,7 @@ def beancounters(app: App, place: str) -> None:
 @cli.verb("pcont doctor")
 @pass_app
 def doctor(app: App) -> None:
-    """Say what this host can do, and what to change."""
+    """Report what this host can do, and what to change."""
     from pcont import records, render
     from pcont.ops import doctor as examination
 

@@ -1,4 +1,4 @@
-"""The commands below `pcont sim`: what is played on the model."""
+"""The commands below `pcont sim`: simulated tasks and machines, on the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.group("sim", cls=Group)
 @json_option
 def sim() -> None:
-    """Play tasks that do not exist, and other machines, on the model.
+    """Simulate tasks and machines on the model.
 
-    Only with --backend model. What is played is kept with the model's state.
+    These commands need --backend model. The model's state keeps the simulated tasks.
 
     \b
     Example:
@@ -33,21 +33,21 @@ def _show_ids(app: App, session: Any, ids: Sequence[int]) -> None:
 
 
 count_option = click.option(
-    "--count", type=click.IntRange(min=1), default=1, metavar="N", help="So many, one by one."
+    "--count", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat this N times."
 )
 
 
 @sim.verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
 @click.argument("pid", type=PID, required=False)
 @count_option
-@click.option("--name", default="played", help="Without PID: what it is called.")
-@click.option("--uid", type=click.IntRange(min=0), help="Without PID: whose it is, else yours.")
+@click.option("--name", default="played", help="Without PID: name of the task.")
+@click.option("--uid", type=click.IntRange(min=0), help="Without PID: owner (default: you).")
 @pass_app
 def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
-    """Let a played task fork, or play a new one.
+    """Fork a simulated task, or start a new one.
 
-    A child is in its parent's container in every hierarchy. Prints the ids, which are those of no
-    live task. At a limit it ends with exit 8, and who was forked before stays.
+    A child starts in the containers of its parent. Prints the new ids, which no live task can have.
+    At a limit, the command fails with exit 8; tasks that were forked before remain.
     """
     from pcont.ops import playing
 
@@ -60,9 +60,9 @@ def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> N
 @count_option
 @pass_app
 def thread(app: App, pid: int, count: int) -> None:
-    """Let a played process start threads.
+    """Start threads of a simulated process.
 
-    Prints their ids.
+    Prints the ids of the threads.
     """
     from pcont.ops import playing
 
@@ -72,13 +72,15 @@ def thread(app: App, pid: int, count: int) -> None:
 
 @sim.verb("pcont sim unshare 5000000 --subsystem cpuset")
 @click.argument("pid", type=PID)
-@click.option("--subsystem", default="ns", show_default=True, help="Where it is bound.")
+@click.option(
+    "--subsystem", default="ns", show_default=True, help="Subsystem that the hierarchy has."
+)
 @pass_app
 def unshare(app: App, pid: int, subsystem: str) -> None:
-    """Let a played task unshare.
+    """Call unshare(2) in a simulated task.
 
-    In the dialects of 2006 it gets a container of its own then (container_clone): a child node_PID
-    of the one that it is in, in the hierarchy that has the subsystem. Prints its path.
+    In the dialects of 2006, the task gets a container of its own (container_clone): a child
+    node_PID of its container, in the hierarchy that has the subsystem. Prints the path of that.
     """
     from pcont.ops import playing
 
@@ -92,7 +94,7 @@ def unshare(app: App, pid: int, subsystem: str) -> None:
 @click.option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
 @pass_app
 def exit(app: App, pids: TaskIds, thread: bool) -> None:
-    """End played processes.
+    """End simulated processes.
 
     A PID is an id, a range of ids such as 5000000-5000009, or - for ids on standard input.
     """
@@ -110,12 +112,17 @@ def exit(app: App, pids: TaskIds, thread: bool) -> None:
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="So much more in the kernel.",
+    help="CPU time in the kernel, in addition.",
 )
-@click.option("--cpu", type=click.IntRange(min=0), metavar="N", help="Where, else on its first.")
+@click.option(
+    "--cpu",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="CPU to use (default: the first allowed).",
+)
 @pass_app
 def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
-    """Let a played task use CPU time, at once."""
+    """Use CPU time in a simulated task; this does not wait."""
     from pcont.ops import playing
 
     session = app.session(acts=True)
@@ -128,9 +135,9 @@ def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> 
 @count_option
 @pass_app
 def open(app: App, pid: int, count: int) -> None:
-    """Let a played process open files.
+    """Open files in a simulated process.
 
-    Prints their numbers. Who it forks holds them, too.
+    Prints the numbers of the files. Children that it forks later hold these files, too.
     """
     from pcont.ops import playing
 
@@ -143,9 +150,9 @@ def open(app: App, pid: int, count: int) -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PID)
 @pass_app
 def close(app: App, pid: int, files: Sequence[int]) -> None:
-    """Let a played process close files.
+    """Close files in a simulated process.
 
-    A file is closed once nobody holds it any more.
+    The model frees a file when no process holds it any more.
     """
     from pcont.ops import playing
 
@@ -158,10 +165,10 @@ def close(app: App, pid: int, files: Sequence[int]) -> None:
 @click.argument("mountpoint")
 @pass_app
 def mount_cpuset(app: App, mountpoint: str) -> None:
-    """Mount the file system `cpuset`.
+    """Mount the old file system `cpuset`.
 
-    That is cpuset alone, with the bare names and the release agent that programs older than
-    containers expect. Prints the mount point.
+    It has cpuset alone, with the file names and the release agent of kernels before cgroups.
+    Prints the mount point.
     """
     from pcont.ops import playing
 
@@ -174,9 +181,10 @@ def mount_cpuset(app: App, mountpoint: str) -> None:
 @click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
 @pass_app
 def param(app: App, words: Sequence[str]) -> None:
-    """Show or set parameters of subsystems, as they were below /sys/module.
+    """Show or set parameters of subsystems.
 
-    Without words all of them; cgroup v1 has none.
+    In 2006 they were files below /sys/module. Without NAME, shows all parameters. The dialect v1
+    has none.
     """
     from pcont import render
     from pcont.ops import playing
@@ -193,7 +201,8 @@ def param(app: App, words: Sequence[str]) -> None:
 def notified(app: App) -> None:
     """Show the release agents that would have been run.
 
-    In their order, each with the path of the container that had become empty.
+    Each line has the program, and the path of the container that became empty. The first one that
+    would have been run comes first.
     """
     from pcont import records, render
     from pcont.ops import playing
@@ -207,10 +216,10 @@ def notified(app: App) -> None:
 @click.argument("file")
 @pass_app
 def proc(app: App, file: str) -> None:
-    """Show a file of /proc that tells of hierarchies.
+    """Show a file of /proc about hierarchies or containers.
 
-    By its path there: cgroups, PID/cgroup and PID/cpuset; of dialect v6 containers,
-    PID/container and PID/cpuset.
+    FILE is the path below /proc: cgroups, PID/cgroup or PID/cpuset; in dialect v6 containers,
+    PID/container or PID/cpuset.
     """
     from pcont.ops import playing
 
@@ -220,13 +229,13 @@ def proc(app: App, file: str) -> None:
 
 
 @sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
-@click.option("--cpus", default="", metavar="LIST", help="The CPUs that are online from now on.")
-@click.option("--nodes", default="", metavar="LIST", help="The memory nodes.")
+@click.option("--cpus", default="", metavar="LIST", help="Set the CPUs that are online.")
+@click.option("--nodes", default="", metavar="LIST", help="Set the memory nodes.")
 @pass_app
 def machine(app: App, cpus: str, nodes: str) -> None:
-    """Show the machine, or let it be another one.
+    """Show or change the simulated machine.
 
-    CPUs and memory nodes that go take their numbers along from every cpuset, as in hotplug.
+    As with hotplug, a CPU or memory node that is removed is also removed from every cpuset.
     """
     from pcont import render
     from pcont.ops import playing

@@ -170,7 +170,7 @@ json_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_switch_json,
-    help="Print one JSON object; errors, too.",
+    help="Print JSON, also for errors and notes.",
 )
 verbose_option = click.option(
     "-v",
@@ -178,13 +178,13 @@ verbose_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_set_verbose,
-    help="Say how it went.",
+    help="Report how many tasks were moved, and how.",
 )
 _dry_run_option = click.option(
     "--dry-run",
     "-n",
     is_flag=True,
-    help="Print what would be written, change nothing; fail where that would fail.",
+    help="Print what the command would do, and change nothing; fail where it would fail.",
 )
 _timeout_option = click.option(
     "--timeout",
@@ -192,17 +192,17 @@ _timeout_option = click.option(
     metavar="SECONDS",
     expose_value=False,
     callback=_set_timeout,
-    help="Wait for other pcont commands no longer.",
+    help="Wait at most this long for another pcont command, then fail (exit 5).",
 )
 force_option = click.option(
-    "--force", is_flag=True, help="Touch pid 1 and the own login session, too."
+    "--force", is_flag=True, help="Act on PID 1 and the leader of your login session, too."
 )
 
 
 movable_option = click.option(
     "--movable",
     is_flag=True,
-    help="Leave kernel threads that cannot be moved, and report how many.",
+    help="Skip kernel threads that cannot be moved, and report how many.",
 )
 
 

@@ -201,7 +201,7 @@ def test_every_command_is_one_that_changes_or_one_that_looks_or_one_that_plays()
 
 
 def test_the_help_lists_every_command_with_its_sentence(pcont: Run) -> None:
-    assert re.search(r"^  sim +Play tasks", pcont("--help").out, re.M)
+    assert re.search(r"^  sim +Simulate tasks", pcont("--help").out, re.M)
     for name, command in COMMANDS.items():
         *group, word = name.split()
         sentence = command.get_short_help_str(80)
