@@ -97,8 +97,12 @@ def _root_elsewhere() -> set[int]:
 
 def _unmapped() -> set[int]:
     """The number that all users share which this user namespace does not map; none elsewhere."""
-    with open("/proc/self/uid_map", encoding="ascii") as stream:
-        mapped = [tuple(map(int, line.split())) for line in stream]
+    try:
+        # As bytes: a codec may be out of reach of a process that has changed its user.
+        with open("/proc/self/uid_map", "rb") as stream:
+            mapped = [tuple(map(int, line.split())) for line in stream]
+    except FileNotFoundError:
+        return set()  # this kernel has no user namespaces
     own = any(first <= OVERFLOW < first + count for first, _, count in mapped)
     return set() if own else {OVERFLOW}
 

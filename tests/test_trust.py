@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -182,3 +183,22 @@ def test_in_a_user_namespace_the_unmapped_number_is_also_roots() -> None:
         pytest.skip(f"no user namespace: {done.stderr}")
     # The file itself has to be a user's that is mapped: /usr/bin may be any unmapped user's.
     assert done.stdout == "65534 True False\n"
+
+
+def test_a_kernel_without_user_namespaces_maps_all_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(path: str, *arguments: object, **options: object) -> object:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    monkeypatch.setattr("builtins.open", absent)
+    assert trust.is_safe(os.lstat("/"), 0)
+    unmapped = os.stat_result((0o40755, 1, 1, 2, 65534, 65534, 0, 0, 0, 0))
+    assert not trust.is_safe(unmapped, 0)
+
+
+def test_a_directory_is_judged_without_a_codec_that_has_to_be_imported() -> None:
+    script = (
+        "import sys; from pcont import trust; import os; found = os.stat('/'); "
+        "before = set(sys.modules); trust.is_safe(found, 0); print(*set(sys.modules) - before)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
