@@ -89,6 +89,10 @@ class Rehearsal:
         """Whether the tree is there; one that is yet to be mounted has no rules to ask."""
         return place.tree in self._mounted
 
+    def _is_seen(self, place: Place) -> bool:
+        """Whether the kernel shows the container now: it is in a tree, and not one to be made."""
+        return place not in self._made and self._in_a_tree(place)
+
     @cached_property
     def _mounted(self) -> set[str]:
         return {tree.id for tree in self._kernel.trees() if tree.mounted}
@@ -172,7 +176,7 @@ class Rehearsal:
     def children(self, place: Place) -> list[str]:
         if place in self._removed:
             _refuse(errno.ENOENT, self._kernel.show(place))
-        there = [] if place in self._made else self._kernel.children(place)
+        there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
         return sorted(names | {one.name for one in self._made if one.parent == place})
 
@@ -205,15 +209,15 @@ class Rehearsal:
             _refuse(errno.ENOENT, self._kernel.show(place, file))
         if file in subsys.TASK_FILES:
             return self._tasks(place, file)
-        if place not in self._made:
+        if self._is_seen(place):
             return self._kernel.read(place, file)
         row = row_of(self._self, file)
-        if row is None or file not in self.files(place):
+        if row is None or (self._in_a_tree(place) and file not in self.files(place)):
             _refuse(errno.ENOENT, self._kernel.show(place, file))
         return row.type.show(row.begins(place.is_root)) + row.end
 
     def _tasks(self, place: Place, file: str) -> str:
-        there = "" if place in self._made else self._kernel.read(place, file)
+        there = self._kernel.read(place, file) if self._is_seen(place) else ""
         inside = {int(one) for one in there.split()}
         moved = {task: path for (task, tree), path in self._moved.items() if tree == place.tree}
         inside = {task for task in inside if moved.get(task, place.path) == place.path}
@@ -325,7 +329,7 @@ class Rehearsal:
     # What pcont keeps
 
     def attributes(self, place: Place) -> dict[str, str]:
-        there = {} if place in self._made else self._kernel.attributes(place)
+        there = self._kernel.attributes(place) if self._is_seen(place) else {}
         found = {**there, **self._kept.get(place, {})}
         return {name: text for name, text in found.items() if text is not None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +106,21 @@ def test_a_dry_run_knows_the_limits_of_tasks(crowd: Top, text: str) -> None:
 def test_a_dry_run_knows_the_states_of_the_freezer(icebox: Top, text: str) -> None:
     said = same_answer(icebox.pcont, ["set", icebox.at(), f"freezer.state={text}"])
     assert said.status == (0 if text in ("FROZEN", "THAWED") else 7)
+
+
+@pytest.mark.parametrize("more", [["--notify-on-release"], ["--release-agent", "/bin/true"]])
+def test_a_dry_run_sets_up_a_release_agent_in_what_is_not_mounted_yet(
+    pcont: Pcont, name: str, tmp_path: Path, more: list[str]
+) -> None:
+    point = str(tmp_path / "m")
+    assert same_answer(pcont, ["mount", "-o", "none", "--name", name, *more, point]).status == 0
+    pcont.ok("create", f"{name}:/a")
+    try:
+        pcont.ok("umount", name)  # it stays active with its container
+        assert same_answer(pcont, ["mount", "--name", name, *more, point]).status == 0
+    finally:
+        pcont.ok("rm", f"{name}:/a")
+        pcont.ok("umount", name)
 
 
 def test_a_dry_run_changes_nothing(jobs: Jobs, start: Callable[..., int]) -> None:
