@@ -180,8 +180,11 @@ class Planner:
     def _files(self, container: Container) -> list[str]:
         """The files that are known where the container is, or where its hierarchy begins."""
         there = [place for place in container.places if exists(self.backend, place)]
-        root = container.hierarchy.container("/").places
-        return [name for place in there or root for name in self.backend.files(place)]
+        found: list[str] = []
+        for place in there or container.hierarchy.container("/").places:
+            with contextlib.suppress(OSError):  # a dry run of bind has not mounted it
+                found += self.backend.files(place)
+        return found
 
     def _write(self, container: Container, settings: list[Setting]) -> None:
         if settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EBUSY
@@ -80,6 +81,16 @@ class Start(Step):
         there = self._is_done_without(backend)
         return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
 
+    def rehearse(self, backend: Backend) -> None:
+        """Refuse what `do` would: they are at work in another tree."""
+        if not self.optional and self._elsewhere(backend):
+            raise OSError(EBUSY, os.strerror(EBUSY), self.root.tree)
+
+    def _elsewhere(self, backend: Backend) -> str:
+        """The other tree in which they are at work; empty where there is none."""
+        there = backend.meter.trees().get(self.subsystem, "")
+        return there if there != self.root.tree else ""
+
     def do(self, backend: Backend, memory: Memory) -> None:
         if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
             return
@@ -108,8 +119,8 @@ class Start(Step):
         return [self.missed] if self.missed else []
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        there = backend.meter.trees().get(self.subsystem)
-        if err.errno != EBUSY or there in (None, "", self.root.tree):
+        there = self._elsewhere(backend)
+        if err.errno != EBUSY or not there:
             return super().refusal(backend, err)
         reason = f"{self.subsystem} is bound to {there}, and to one hierarchy at a time"
         return from_oserror(err, self.doing, reason, "show it: pcont hierarchies")

@@ -25,6 +25,7 @@ from pcont.bpf.meter import BpfMeter
 from pcont.model_store import StoredModel
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
+from tests.contract.test_dry_run import same_answer
 from tests.loads import Openers, running
 from tests.loads.trials import counting
 from tests.waiting import eventually
@@ -396,6 +397,10 @@ def test_one_hierarchy_has_it_at_a_time(beans: Beans, name: str) -> None:
     error = beans.pcont.fails(5, "mount", "-o", "bc", "--name", other)
     assert f"numfiles is bound to name={beans.name}" in error
     assert other not in beans.pcont.ok("hierarchies")
+    assert same_answer(beans.pcont, ["mount", "-o", "bc", "--name", other]).status == 5
+    beans.pcont.ok("mount", "-o", "none", "--name", other)
+    assert same_answer(beans.pcont, ["bind", other, "bc"]).status == 5
+    beans.pcont.ok("umount", other)
     rows = {row["name"]: row for row in beans.pcont("subsys", "--json").json}
     assert rows["numfiles"]["bound"] == f"name={beans.name}"
     beans.create("/a")
