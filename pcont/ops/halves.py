@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from shlex import quote
 
-from pcont.backend import Backend, Place, below, vanishing
+from pcont.backend import Backend, Place, below, vanishing, within_reach
 from pcont.errors import Busy
 from pcont.hierarchy import Container, Hierarchy, Registry
 from pcont.site import LiveSite, kept_roots
@@ -112,7 +112,7 @@ def _below(backend: Backend, root: Place) -> Iterator[Place]:
     waiting = [LiveSite(backend, root, root, MEMSET)]
     while waiting:
         site = waiting.pop()
-        with vanishing():
+        with within_reach():
             children = [child for child in site.children() if isinstance(child, LiveSite)]
             yield from (child.place for child in children)
             waiting += children

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pcont.backend import Backend, Place, Tree, vanishing
+from pcont.backend import Backend, Place, Tree, within_reach
 from pcont.errors import NotFound, PcontError
 from pcont.hierarchy import Registry
 from pcont.ops import halves
@@ -61,7 +61,7 @@ def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[Lost]:
     waiting = [root]
     while waiting:
         place = waiting.pop()
-        with vanishing():
+        with within_reach():
             waiting += [place.child(name) for name in reversed(backend.children(place))]
             now: Ids = ID_LIST.parse(backend.read(place, row.name))
             lists[place] = now

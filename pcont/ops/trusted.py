@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 
 from pcont import release, trust
-from pcont.backend import Backend, Place, Tree
+from pcont.backend import Backend, Place, Tree, within_reach
 from pcont.errors import Denied
 from pcont.hierarchy import TIE, Registry, Tie
 from pcont.records import Collected, Finding
@@ -80,7 +80,7 @@ def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, di
     while waiting:
         place = waiting.pop()
         # A container may be removed during the walk, or be out of this user's reach.
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        with contextlib.suppress(FileNotFoundError, PermissionError), within_reach():
             if names := backend.stray(place):
                 yield place, names
             waiting += [place.child(name) for name in reversed(backend.children(place))]

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Protocol
 
 from pcont import explain, release
-from pcont.backend import Backend, Place, exists, vanishing
+from pcont.backend import Backend, Place, exists, vanishing, within_reach
 from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy import Container, Registry, present
 from pcont.steps import Done, Step
@@ -186,7 +186,7 @@ def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
     while waiting:
         place, above = waiting.pop()
         # What goes meanwhile, by itself say, is left out.
-        with vanishing():
+        with within_reach():
             goes = backend.attributes(place).get(release.AUTO_DELETE, str(int(above))) == "1"
             children = [(place.child(name), goes) for name in backend.children(place)]
             found.append((place, goes))

@@ -584,3 +584,33 @@ def test_an_agent_that_the_kernel_cannot_run_is_set_and_noted(
         assert why in said.err
     finally:
         pcont.ok("umount", name)
+
+
+@pytest.fixture
+def endless(kernel: Pcont, name: str) -> Iterator[str]:
+    """A hierarchy in which containers are nested until their path is longer than PATH_MAX."""
+    point = kernel.ok("mount", "-o", "none", "--name", name).split()[-1]
+    kernel.ok("create", f"{name}:/a", "-s", "auto_delete=1")
+    opened = [os.open(f"{point}/a", os.O_RDONLY)]
+    for _ in range(22):
+        os.mkdir("x" * 200, dir_fd=opened[-1])
+        opened.append(os.open("x" * 200, os.O_RDONLY, dir_fd=opened[-1]))
+    yield name
+    while len(opened) > 1:
+        os.close(opened.pop())
+        os.rmdir("x" * 200, dir_fd=opened[-1])
+    os.close(opened.pop())
+    kernel.ok("rm", f"{name}:/a")
+    kernel.ok("umount", name)
+
+
+@pytest.mark.kernel
+def test_containers_that_are_too_deep_for_a_path_hold_up_nothing_else(
+    kernel: Pcont, endless: str
+) -> None:
+    """A user who may create containers can make these."""
+    kernel.ok("create", f"{endless}:/b", "-s", "auto_delete=1")
+    kernel.ok("doctor")
+    kernel.ok("gc", endless)
+    kernel.fails(3, "get", f"{endless}:/b")
+    kernel.ok("get", f"{endless}:/a")
