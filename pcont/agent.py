@@ -28,4 +28,5 @@ def main(tree: str, lock: int) -> None:
 
 
 def _log(text: str) -> None:
-    syslog.syslog(syslog.LOG_WARNING, text)
+    # Names of containers are a user's: syslog(3) raises for one that is not UTF-8.
+    syslog.syslog(syslog.LOG_WARNING, text if text.isprintable() else repr(text))
