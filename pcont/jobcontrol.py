@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import struct
 import time
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 
 from pcont import signals
 from pcont.proc import Proc
+from pcont.standin import readable
 
 KEYS = (signal.SIGINT, signal.SIGQUIT)
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -152,7 +152,7 @@ class Job:
 
     def ready(self, descriptor: int) -> None:
         """Wait until something can be read. As in `wait`, signals are passed on."""
-        while not select.select([descriptor], [], [], 0)[0]:
+        while not readable([descriptor], 0):
             self._attend(descriptor)
 
     def wait(self) -> Status:
@@ -185,7 +185,7 @@ class Job:
         self._follow()
         sources = [self._inbox.descriptor, *more, *self._link_to_hear()]
         # Not for ever: in a program with threads, another one may take SIGCHLD.
-        select.select(sources, [], [], PAUSE if self._look_again() else HEARING)
+        readable(sources, PAUSE if self._look_again() else HEARING)
         self._hear_link()
         for arrived in self._inbox.take():
             if arrived.number != signal.SIGCHLD:
@@ -237,7 +237,7 @@ class Job:
 
     def _hear_link(self) -> None:
         """What an init reports: by which signal its command has stopped, or has ended."""
-        while select.select(self._link_to_hear(), [], [], 0)[0]:
+        while readable(self._link_to_hear(), 0):
             for one in self._link.read():
                 if one & _ENDED:
                     self._ended_by = one & ~_ENDED
@@ -382,7 +382,7 @@ class _InitsJob(Job):
         self._reported = bool(number)
 
     def _hear_link(self) -> None:
-        while select.select(self._link_to_hear(), [], [], 0)[0]:
+        while readable(self._link_to_hear(), 0):
             if self._link.read():
                 self._take_terminal_back(self._had_terminal)
                 self._continue()

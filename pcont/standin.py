@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import ECHILD
 
 _DONE = b"d"
 _STREAMS = (0, 1, 2)
+
+
+def readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:
+    """Wait until one of them can be read, or has ended; returns which. None: without an end.
+
+    poll(2) takes every descriptor; select(2) takes none above 1023, and a caller may have left many
+    open to pcont.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [one for one, _ in poll.poll(None if seconds is None else math.ceil(seconds * 1000))]
 
 
 @contextlib.contextmanager
@@ -55,7 +68,7 @@ def _stand_in(
         _close_all_but(*kept, pcont, wait, ready)
         os.write(ready, _DONE)
         os.close(ready)
-        ended, _, _ = select.select([pcont, wait], [], [])
+        ended = readable([pcont, wait])
         if wait not in ended or os.read(wait, 1) != _DONE:
             act()
     finally:

@@ -302,3 +302,24 @@ def test_it_is_seen_from_outside_whether_a_signal_is_answered(
         process.stdout.readline()
         assert eventually(lambda: Proc().answers(process.pid, signal.SIGTERM) is answer)
         process.kill()
+
+
+def test_more_descriptors_are_open_than_select_takes(tmp_path: Path) -> None:
+    """What a caller leaves open is open in pcont, too; select(2) knows 1024 descriptors."""
+    script = f"""
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+while os.open("/dev/null", os.O_RDONLY) < 1100: pass
+from pcont import standin
+from pcont.process import Child
+child = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}})
+with standin.on_guard(lambda: open({str(tmp_path / "acted")!r}, "w").close()):
+    child.start()
+    assert child.wait() == 7
+init = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}}, init=True)
+init.start()
+assert init.wait() == 7
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "acted").exists()

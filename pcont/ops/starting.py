@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +143,7 @@ def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) 
     command = os.pidfd_open(pid)
 
     def act() -> None:
-        select.select([command], [], [])
+        standin.readable([command])
         tidy(container)
 
     try:
