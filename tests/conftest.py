@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import NoReturn
 
 import hypothesis
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.dialects import V1
 from tests import leftovers
+from tests.vm.report import ELSEWHERE
 
 MUST = bool(os.environ.get("PCONT_MUST"))
 IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
@@ -41,6 +43,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start on a clean host, where there will be tests that change it."""
     if any(item.get_closest_marker("kernel") for item in session.items) and not no_kernel():
         leftovers.sweep()
+
+
+def elsewhere(why: str) -> NoReturn:
+    """Skip a test that is about something that this kernel or machine does not have.
+
+    Where nothing may be skipped that can run here, such a skip is counted apart.
+    """
+    pytest.skip(ELSEWHERE + why)
 
 
 def no_kernel() -> str:

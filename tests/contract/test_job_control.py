@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, clear, eventually, only_kernel
 from tests.terminal import Terminal, shell, states, terminal
 
@@ -97,7 +98,7 @@ def bash() -> Iterator[Terminal]:
 
 def not_as_pid_1(way: Way) -> None:
     if way.words == PID_1 and "model" not in way.pcont.words:
-        pytest.skip("the kernel does not let a pid 1 do this to itself")
+        elsewhere("no kernel lets a pid 1 do this to itself")
 
 
 def stopped(way: Way, bash: Terminal, script: str = READING) -> None:

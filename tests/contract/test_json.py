@@ -17,6 +17,7 @@ import pytest
 
 from pcont import schema
 from pcont.cli import cli
+from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, command_line
 
@@ -236,7 +237,7 @@ def test_the_question_of_unbind_is_an_object_too(
 
 def test_numbers_in_a_tree_are_numbers(jobs: Jobs, checked: Checked) -> None:
     if "cpuacct" not in jobs.controllers:
-        pytest.skip("this kernel has no cpuacct on v1")
+        elsewhere("it has no cpuacct on v1")
     checked("create", "-i", jobs.at("/a"))
     (top,) = checked("tree", jobs.at("/a"))
     assert isinstance(top["settings"]["cpuacct.usage"], int)

@@ -214,16 +214,16 @@ def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
 def test_a_tie_whose_third_tree_refuses_leaves_nothing(
     pcont: Pcont, name: str, start: Callable[..., int]
 ) -> None:
-    """create over three tied trees, the third failing: a child's name that is a file there."""
+    """create over three tied trees, with a value that the third one refuses."""
     bound = ["cpuset", "cpuacct"] if starts_empty(pcont) else []
     for controller in bound:
         pcont.ok("mount", "-o", controller)
     options = ["-o", "cpuset,cpuacct", "--at", f"/{name}", "--no-freezer"]
     pcont.ok("mount", "--tie", "--name", name, *options)
     trees = [tree["id"] for tree in rows(pcont)[name]["trees"]]  # type: ignore[attr-defined]
-    file = {"cpuset": "cpuset.cpus", "cpuacct": "cpuacct.usage"}[trees[2]]
-    said = pcont.fails(5, "create", f"{name}:/{file}")
-    assert "EEXIST" in said
+    refused = {"cpuset": "cpuset.cpus=lots", "cpuacct": "cpuacct.usage=1"}[trees[2]]
+    said = pcont.fails(7, "create", f"{name}:/a", "-s", refused)
+    assert "EINVAL" in said
     assert "undone" in said
     for tree in trees:
         base = f"/{name}" if tree in ("cpuset", "cpuacct") else "/"

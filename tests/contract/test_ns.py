@@ -164,6 +164,7 @@ def test_it_is_unbound_and_bound_in_use(cells: Cells, start: Callable[..., int])
 )
 def test_alone_it_is_called_like_its_subsystem(pcont: Pcont) -> None:
     assert pcont.ok("mount", "-o", "ns") == pcont.ok("mount", "-o", "ns")
-    assert "taken" in pcont.fails(7, "mount", "-o", "cpuset", "--name", "ns")
+    assert "ns exists" in pcont.fails(5, "mount", "-o", "cpuset", "--name", "ns")
     assert pcont.ok("tree", "ns").startswith("ns:/\t")
     pcont.ok("umount", "ns")
+    assert "taken" in pcont.fails(7, "mount", "-o", "cpuset", "--name", "ns")

@@ -19,6 +19,7 @@ import pytest
 
 from pcont.backend import Place
 from pcont.errors import NotFound
+from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top, eventually, new_top
 from tests.hints import COMMAND, hints
 
@@ -151,7 +152,7 @@ def own(kernel: Pcont, name: str) -> Iterator[Callable[[str], Top]]:
         def make(controller: str) -> Top:
             known = {one.name: one for one in kernel.backend().controllers()}
             if controller not in known or not known[controller].enabled:
-                pytest.skip(f"this kernel has no {controller}")
+                elsewhere(f"it has no {controller}")
             bound = any(controller in tree.controllers for tree in kernel.backend().trees())
             top = new_top if bound else _mounted_top
             return stack.enter_context(top(kernel, controller, name))
@@ -177,7 +178,7 @@ def refuse(top: Top, row: Row, path: str = "") -> str:
     file, text, number, status, words = row
     kernel = top.pcont
     if file not in kernel.backend().files(top.place(path)):
-        pytest.skip(f"this kernel has no {file}")
+        elsewhere(f"it has no {file}")
     before = kernel("get", top.at(path), file).out
     said = kernel.fails(status, "set", top.at(path), f"{file}={text}")
     assert f"cannot set {file} of {top.at(path)} " in said
@@ -250,7 +251,7 @@ def test_the_limit_of_memory_is_never_above_that_with_swap(
 ) -> None:
     top = own("memory")
     if "memory.memsw.limit_in_bytes" not in top.pcont.backend().files(top.place()):
-        pytest.skip("this kernel does not account for swap")
+        elsewhere("it does not account for swap")
     limits = ["memory.limit_in_bytes=100M", "memory.memsw.limit_in_bytes=200M"]
     top.pcont.ok("set", top.at(), *limits)
     words = "memory.memsw.limit_in_bytes (memory and swap together)"
@@ -353,7 +354,7 @@ def test_real_time_tasks_are_not_left_without_time(
 ) -> None:
     top, pid = own("cpu"), start()
     if "cpu.rt_runtime_us" not in top.pcont.backend().files(top.place()):
-        pytest.skip("this kernel has no real-time budgets")
+        elsewhere("it has no real-time budgets")
     os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(5))
     said = top.pcont.fails(7, "attach", top.at(), str(pid))
     assert "cpu.rt_runtime_us" in said
@@ -456,7 +457,7 @@ def _schedulers(disk: str) -> str:
 def test_limits_of_several_disks_are_all_set_or_none(own: Callable[[str], Top]) -> None:
     top, disks = own("blkio"), _disks()[:2]
     if len(disks) < 2:
-        pytest.skip("this machine has no two disks")
+        elsewhere("this machine has no two disks")
     file, other = "blkio.throttle.read_bps_device", "blkio.throttle.write_iops_device"
     top.pcont.ok("set", top.at(), f"{file}={disks[0]} 1000000")
     words = [f"{file}={disk} 2000000" for disk in disks]
@@ -476,7 +477,7 @@ def test_a_name_of_a_disk_and_a_unit_are_translated_in_the_hint(own: Callable[[s
     top = own("blkio")
     names = [name for name in sorted(os.listdir("/sys/block")) if Path(f"/dev/{name}").exists()]
     if not names:
-        pytest.skip("this machine has no disk")
+        elsewhere("this machine has no disk")
     number = Path(f"/sys/block/{names[0]}/dev").read_text().strip()
     file = "blkio.throttle.read_bps_device"
     said = top.pcont.fails(7, "set", top.at(), f"{file}=/dev/{names[0]} 1MB")
@@ -491,7 +492,7 @@ def test_weights_need_bfq(own: Callable[[str], Top]) -> None:
     top = own("blkio")
     plain = [disk for disk in _disks() if "[none]" in _schedulers(disk)]
     if not plain:
-        pytest.skip("no disk here is without a scheduler")
+        elsewhere("no disk here is without a scheduler")
     words = f"the scheduler of {plain[0]} is not bfq"
     row = ("blkio.bfq.weight_device", f"{plain[0]} 200", "EOPNOTSUPP", 6, words)
     refuse(top, row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pcont import namespaces, process, syscalls
+from pcont import process
 from pcont.ops import containers, listing, pinning
+from tests import user_namespace
 from tests.contract.conftest import Pcont, only_kernel
 
 # The user cannot read the files of an interpreter below /root: what is loaded before is at hand.
 LOADED = (containers, listing, pinning, process)
 NOBODY = 65534
-PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 class InUserNamespace(Pcont):
@@ -26,14 +25,7 @@ class InUserNamespace(Pcont):
     def _become(self, words: Sequence[str], out: int, err: int) -> None:
         uid, self.uid = self.uid, 0
         try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is root's
-            syscalls.unshare(namespaces.FLAGS["user"], "user")
-            Path("/proc/self/setgroups").write_text("deny")
-            for file in ("uid_map", "gid_map"):
-                Path("/proc/self", file).write_text(f"0 {uid} 1")
+            user_namespace.enter(uid)
             super()._become(words, out, err)
         finally:
             os._exit(71)

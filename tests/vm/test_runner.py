@@ -15,7 +15,7 @@ from . import __main__ as runner
 from .boot import CHECKOUT, Boot, cached_folders, guest_env, kill, vng_argv, wait
 from .guests import GUESTS, Guest
 from .prepare import NotPrepared, install, newest
-from .report import Counts, Report, read_junit
+from .report import ELSEWHERE, Counts, Report, read_junit
 
 KNOWN = (
     "linux-image-6.1.0-9-amd64",
@@ -146,6 +146,18 @@ def test_junit_counts_errors_as_failures(tmp_path: Path) -> None:
         "</testsuites>"
     )
     assert read_junit(path) == Counts(passed=3, failed=3, skipped=3)
+
+
+def test_a_skip_for_another_kernel_is_counted_apart(tmp_path: Path) -> None:
+    cases = "".join(
+        f'<testcase><skipped message="{why}"/></testcase>'
+        for why in (f"{ELSEWHERE}it has no rdma", "no compiler")
+    )
+    path = tmp_path / "junit.xml"
+    path.write_text(
+        f'<testsuites><testsuite tests="5" skipped="2">{cases}</testsuite></testsuites>'
+    )
+    assert read_junit(path) == Counts(passed=3, failed=0, skipped=1, elsewhere=1)
 
 
 @pytest.mark.parametrize("text", [None, "", '<testsuites><testsuite tests="'])
