@@ -67,7 +67,7 @@ class Journal:
                 self._descriptor = os.open(self._name, flags, 0o600)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
                 head = {"version": VERSION, "command": self._command}
-                # In one write(2): a journal without an entry is never left by a command.
+                # In one write(2): where a kill has cut that short, nothing was done yet.
                 self._write({**head, "view": view(), "boot": boot()}, entry)
             else:
                 self._write(entry)
@@ -206,11 +206,14 @@ def _read(name: str, descriptor: int) -> Abandoned:
 def _parse(found: Abandoned, text: str) -> None:
     """Fill in what the lines say; ValueError and its like for another shape.
 
-    The last line may lack its end: it is about something that the command did not do.
+    The last line may lack its end: it is about something that the command did not do. Nor did a
+    command do anything that has left no entry: it was killed before the end of its first write.
     """
+    if not text:
+        return
     *lines, _ = text.split("\n")
     if not lines:
-        raise ValueError("it has no complete line" if text else "it is empty")
+        raise ValueError("it has no complete line")
     head = _object(lines[0])
     found.command = _text(head, "command")
     found.view = _text(head, "view") if "view" in head else ""
@@ -218,8 +221,6 @@ def _parse(found: Abandoned, text: str) -> None:
     if head["version"] != VERSION:
         raise ValueError(f"it has version {head['version']!r}, and this pcont knows {VERSION}")
     entries = [_object(line) for line in lines[1:]]
-    if not entries:
-        raise ValueError("it has no entry")
     found.entries = [] if SETTLED in entries else entries
 
 

@@ -246,9 +246,7 @@ def damaged(journal: Path, how: str) -> None:
     texts = {
         "another version": text.replace(b'"version": 1', b'"version": 99'),
         "no version": text.replace(b'"version"', b'"revision"'),
-        "empty": b"",
         "cut": text[:20],
-        "only the head": head + b"\n",
         "garbage": b"no journal at all\n\n",
         "garbage within": b"\n".join([head, b"garbage", fact, b""]),
         "not utf-8": b"\xff\xfe" + text,
@@ -283,7 +281,7 @@ def damaged(journal: Path, how: str) -> None:
 
 
 DAMAGES = [
-    *("another version", "no version", "empty", "cut", "only the head", "garbage"),
+    *("another version", "no version", "cut", "garbage"),
     *("garbage within", "not utf-8", "not utf-8 within", "a list", "a number", "a list within"),
     *("an unknown fact", "a part for a fact", "a number for a fact", "an unknown number"),
     *("something learnt of nothing", "another type", "another path", "a field too many"),
@@ -311,6 +309,20 @@ def test_a_damaged_journal_is_set_aside_and_reported_and_work_goes_on(
     assert pending(model) == []
     assert list(recover(model)) == []
     assert set_aside([model.directory]) == [aside]
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("rest", [b"", b'{"fact": {"is": "Abs'])
+def test_a_command_that_was_killed_in_its_first_write_has_left_nothing_to_report(
+    model: Crashing, lines: int, rest: bytes
+) -> None:
+    """It is killed between open(2) and write(2), or amid a long write(2), before its first act."""
+    journal = left_by(model)
+    head, *_ = journal.read_bytes().split(b"\n")
+    journal.write_bytes((head + b"\n" + rest) * lines)
+    assert pending(model) == []
+    assert list(recover(model)) == []
+    assert files(model) == []
 
 
 def test_a_second_one_that_is_set_aside_does_not_replace_the_first(model: Crashing) -> None:
