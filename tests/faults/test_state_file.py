@@ -156,7 +156,7 @@ def test_twenty_at_once_lose_nothing(jobs: State) -> None:
     assert [os.waitpid(pid, 0)[1] for pid in running] == [0] * 20
     (tree,) = json.loads(jobs.pcont.ok("tree", "jobs", "--json"))["result"]
     found = {child["name"]: child["settings"]["pids.max"] for child in tree["children"]}
-    wanted = {f"w{one}-{number}": str(100 * one + number) for one in range(20) for number in (0, 2)}
+    wanted = {f"w{one}-{number}": 100 * one + number for one in range(20) for number in (0, 2)}
     assert found == wanted
 
 
