@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from pcont import rehearsal, signals
+from pcont import signals
 from pcont.backend import Backend, Waiting, open_backend
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
 from pcont.hierarchy import Registry
@@ -192,6 +192,8 @@ class Session:
 
     def _rehearse(self, step: Step) -> None:
         """Refuse a step that would be refused, as things would be after the steps before it."""
+        from pcont import rehearsal
+
         try:
             step.rehearse(self._rehearsal)
         except OSError as err:
@@ -200,6 +202,8 @@ class Session:
 
     @cached_property
     def _rehearsal(self) -> Backend:
+        from pcont import rehearsal
+
         return rehearsal.rehearsing(self.backend)
 
     def begin(self, steps: Sequence[Step]) -> Done:

@@ -82,6 +82,14 @@ def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str,
     assert {name.partition(".")[0] for name in names} & {"rich", "pyroute2", "asyncio"} == set()
     assert "psutil" not in names
     assert "importlib.metadata" not in names
+    assert "pcont.rehearsal" not in names  # it is for dry runs
+
+
+def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
+    model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
+    loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
+    names, _ = loaded(*model, "get", "jobs:/", "cpuset.cpus")
+    assert {"pcont.ops.listing", "pcont.tasks", "pcont.rehearsal"} & names == set()
 
 
 def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pcont.hierarchy import Container, Hierarchy, Registry, present
-from pcont.ops.listing import locate
 from pcont.records import WhereRow
 from pcont.session import Session
 from pcont.steps.attach import Enter
@@ -119,6 +118,8 @@ def _apart(session: Session, tie: Hierarchy, moved: Moved, task: int) -> WhereRo
     was = moved.was(task, now)
     if session.dry_run:
         now = {**was, **moved.target}
+    from pcont.ops.listing import locate
+
     row = locate(session.backend, tie, now)
     return row if row.state != "in" and _concerns(tie, was, now) else None
 
