@@ -670,7 +670,7 @@ def mounts_inside(mounts: Sequence[Mount]) -> tuple[str, str]:
 def processes_inside(pid: int, name: str, what: str, others: int) -> tuple[str, str]:
     """That processes keep a mount busy, and what to do; `what`: what the first one has there."""
     more = f", and {others} more processes are in it" if others else ""
-    hint = f"have process {pid} leave (cd /), or end it; then try again"
+    hint = f"end process {pid}, or change its directory (cd /); then try again"
     return f"process {pid} ({name}) has {what} there{more}", hint
 
 

@@ -799,7 +799,9 @@ def _unwritten(failure: OSError, status: int, app: App, words: Sequence[str]) ->
         if failure.errno == errno.EPIPE:
             return 128 + signal.SIGPIPE
         return _refuse(from_oserror(failure, "write to standard output"), app, words)
-    done = "the command was carried out" if app.acts and not status else "the status is as it was"
+    done = (
+        "the command was carried out" if app.acts and not status else "the exit status is unchanged"
+    )
     reason = from_oserror(failure, "write to standard output").what
     render.warning(f"{reason}; {done}", _wants_json(app, words))
     return status
@@ -813,18 +815,18 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
         if isinstance(err.ctx and err.ctx.command, Starting):
             meant = command_line.with_dashes(cli, words)
-            hint = meant or f"put -- before COMMAND, all of it behind. {hint}"
+            hint = meant or f"put -- before COMMAND and its arguments. {hint}"
         if isinstance(err, click.NoSuchOption) and err.option_name in command_line.OF_COMMANDS:
-            hint = f"leave it out: {command_line.without(words, err.option_name)}"
+            hint = f"without it: {command_line.without(words, err.option_name)}"
         if isinstance(err, UnknownCommand) and err.ctx:
             assert isinstance(err.ctx.command, click.Group)
             hint = command_line.instead(err.ctx.command, words, err.name)
         return UsageProblem(err.format_message().rstrip("."), hint=hint)
     if isinstance(err, UnicodeError):
-        hint = "use a locale of UTF-8: LC_ALL=C.UTF-8 pcont ..."
+        hint = "use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ..."
         return PcontError(f"a name cannot be expressed in this locale: {err}", hint=hint)
     if isinstance(err, RecursionError):
-        return PcontError("containers are nested too deep here for this Python")
+        return PcontError("the containers are nested too deep for this Python")
     assert isinstance(err, OSError)
     problem = from_oserror(err, next((word for word in words if word in cli.commands), "run"))
     problem.left = getattr(err, "left", [])

@@ -140,7 +140,7 @@ class App:
         if not self.json and not (sys.stdin and sys.stdin.isatty()):
             click.echo(err=True)
         if not answer:
-            raise click.UsageError("no answer on standard input: --yes is missing")
+            raise click.UsageError("no answer on standard input: pass --yes")
         return answer.strip().lower() in ("y", "yes")
 
 
@@ -228,7 +228,7 @@ class Pid(_IntType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value)
         if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 31):
-            self.fail(f"{text!r} is no pid", param, ctx)
+            self.fail(f"{text!r} is not a pid", param, ctx)
         return int(text)
 
 
@@ -248,7 +248,7 @@ def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[st
 def _standard_input() -> str:
     """Return the whole of standard input; what is not text cannot be an id."""
     if sys.stdin is None:
-        raise ValueError("standard input is closed, and - means the ids there")
+        raise ValueError("- means ids on standard input, which is closed")
     binary = getattr(sys.stdin, "buffer", None)
     return binary.read().decode(errors="replace") if binary else sys.stdin.read()
 

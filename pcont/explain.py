@@ -297,7 +297,7 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
         known = backend.task(task)
         if known.kernel and errno == EINVAL:
             reason = f"{task} ({known.name}) is a kernel thread that cannot be moved"
-            hint = "attach --movable and move --movable leave such threads where they are"
+            hint = "attach --movable and move --movable skip such threads"
             return Breach(errno, reason, hint)
     if errno in (EACCES, EPERM):
         return Breach(errno, f"{task} belongs to another user", "use sudo")
@@ -310,7 +310,7 @@ def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
 
 
 def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
-    """Why a task that is played could not do what it was told."""
+    """Return why a simulated task could not do something, and what to do."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
         ESRCH: ("there is no such task", "make one: pcont --backend model sim fork"),
@@ -327,7 +327,7 @@ def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
 
 
 def frozen_by(backend: Backend, place: Place) -> list[Place]:
-    """Return the containers that were told to freeze, the place itself and those above it.
+    """Return the containers in which FROZEN was written, the place itself and those above it.
 
     The uppermost one is the first. Those that this mount does not show are left out.
     """

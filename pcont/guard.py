@@ -38,7 +38,7 @@ def check_frozen(session: Session, container: Container) -> None:
     """Busy where pcont would be frozen in the container, while it holds the lock."""
     if place := _frozen(session, container):
         raise Busy(
-            f"{_how(session, container, place)}, and what enters it stops at once",
+            f"{_how(session, container, place)}, and a task that enters it stops at once",
             path=session.backend.show(place),
             hint=_thaw(session, container, place),
         )
@@ -55,11 +55,11 @@ def check_entering(
 
 
 def check_thaw(session: Session, source: Container, target: Container) -> None:
-    """Busy where others have frozen what would thaw in the target."""
+    """Busy for a source that was frozen before, if its tasks would thaw in the target."""
     place = _frozen(session, source)
     if place and not _frozen(session, target):
         raise Busy(
-            f"{_how(session, source, place)}, and {target.name} is not frozen: what moves would "
+            f"{_how(session, source, place)}, and {target.name} is not frozen: the tasks would "
             "thaw there",
             path=session.backend.show(place),
             hint=_thaw(session, source, place),
@@ -126,7 +126,7 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
 
 
 def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
-    """Whether this process is in or below one of them: frozen, it could not thaw anybody."""
+    """Whether this process is in or below one of them: a frozen pcont could not thaw them."""
     own = session.backend.membership(os.getpid())
     return any(
         subsys.FREEZER in place.controllers
@@ -136,7 +136,7 @@ def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
 
 
 def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:
-    """Busy where a container that stays keeps those frozen, and so alive, that are to be killed."""
+    """Busy if a container that is not removed keeps tasks frozen that are to be killed."""
     going = {place for one in doomed for place in one.places}
     for container in doomed:
         for place in container.places:

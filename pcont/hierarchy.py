@@ -312,10 +312,10 @@ def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
             continue
         if not one.tie:
             reachable(backend, tree)
-        state = "active but not mounted" if is_active(tree) else "not there any more"
+        state = "is active but not mounted" if is_active(tree) else "was removed"
         raise NotFound(
-            f"{one.name} cannot be seen as a whole: its tree {tree.id} is {state}",
-            hint=f"mount what is missing of it: pcont mount --name {one.name}",
+            f"a part of {one.name} is not visible: its tree {tree.id} {state}",
+            hint=f"mount its missing trees: pcont mount --name {one.name}",
         )
 
 

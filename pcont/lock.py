@@ -89,7 +89,7 @@ def no_directory(found: workplace.Workplace) -> str:
     why = f" ({'; '.join(found.refused)})" if found.refused else ""
     return (
         f"there is no safe directory for this user's lock and journals{why}: other pcont commands "
-        "may run at the same time, and what a killed one leaves is not undone"
+        "may run at the same time, and killed ones are not rolled back"
     )
 
 

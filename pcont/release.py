@@ -172,7 +172,7 @@ def check_agent(program: str) -> None:
         )
     if weak := trust.weak_point(program):
         raise BadValue(
-            f"the kernel would run {program} as root, and others than root can change "
+            f"the kernel would run {program} as root, and users other than root can change "
             f"{weak.path} (owner {weak.owner}, mode {weak.mode:o})",
             path=weak.path,
             hint="put it where only root can write, such as /usr/local/sbin",
@@ -193,7 +193,7 @@ def runs_nothing(program: str) -> str:
             return f"{program!r} is taken for one path: a release agent has no arguments"
         return f"{program}: {os.strerror(err.errno or 0)}"
     if not stat.S_ISREG(found.st_mode):
-        return f"{program} is no file"
+        return f"{program} is not a file"
     return "" if found.st_mode & 0o111 else f"{program} is not executable"
 
 

@@ -165,7 +165,7 @@ def _check(directory: str) -> None:
         raise Denied(
             f"what is below {directory} is not used: {weak.sentence}",
             path=weak.path,
-            hint=f"look what is there, then chown root:root {weak.path} and chmod go-w {weak.path}",
+            hint=f"inspect it, then: chown root:root {weak.path}; chmod go-w {weak.path}",
         )
 
 

@@ -73,7 +73,7 @@ def make() -> Workplace:
         raise Denied(
             f"pcont does not use its directory {ROOT}: {found.refused[0]}",
             path=ROOT,
-            hint=f"look what is in it, then: mv {ROOT} {ROOT}.unsafe",
+            hint=f"inspect it, then: mv {ROOT} {ROOT}.unsafe",
         )
     return found
 

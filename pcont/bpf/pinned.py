@@ -169,5 +169,5 @@ def _check(folder: str) -> None:
         raise Denied(
             f"programs pinned below {there} are not used: {weak.sentence}",
             path=weak.path,
-            hint=f"look what is there, then rm -r {weak.path}",
+            hint=f"inspect it, then: rm -r {weak.path}",
         )

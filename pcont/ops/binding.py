@@ -110,7 +110,7 @@ def _trees(one: Hierarchy) -> list[Tree]:
 def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
     names = wanted(registry, words)
     if not names:
-        raise BadWord("none is nothing to bind or unbind")
+        raise BadWord("none is not a subsystem: name those to bind or unbind")
     return names
 
 

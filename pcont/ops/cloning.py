@@ -130,7 +130,7 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     name = "this pcont" if words else f"task {task}"
     raise Busy(
         f"{name} is in several containers of {root.hierarchy.name}: {', '.join(paths)}",
-        hint=f"say below which one: pcont clone {place} {what}",
+        hint=f"name the one to clone below: pcont clone {place} {what}",
     )
 
 
@@ -154,7 +154,7 @@ def _check_words(wish: Wish, kinds: Sequence[str], with_command: bool) -> None:
     if not with_command:
         raise UsageProblem(
             "a process makes its namespaces itself: --ns goes with COMMAND",
-            hint="put the command behind: -- COMMAND",
+            hint="add the command after --: -- COMMAND",
         )
     if wish.init and "pid" not in kinds:
         raise UsageProblem("--init is the init of a pid namespace: --ns needs pid")

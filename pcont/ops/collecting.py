@@ -79,15 +79,15 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
         ours = [one for one in mounted if _is_ours(one) and _has_something(session.backend, one)]
         left = {one.name: why for one in ours if (why := _why_not(session.backend, one))}
         for name, why in left.items():
-            session.warn(f"{name} is left alone: {why}")
+            session.warn(f"{name} is skipped: {why}")
         return [one for one in ours if one.name not in left]
     found = [registry.find(selector) for selector in selectors]
     for one in found:
         check_seen(registry.backend, one)
         if not _is_ours(one):
             raise Denied(
-                f"{one.name} was mounted by others: nothing is pcont's to remove there",
-                hint="all hierarchies that pcont mounted: pcont gc",
+                f"pcont did not mount {one.name}, and removes nothing there",
+                hint="collect in all hierarchies that pcont mounted: pcont gc",
             )
     return list(dict.fromkeys(found))
 

@@ -92,7 +92,7 @@ def findings(session: Session, registry: Registry) -> Iterator[Finding]:
     found = [one for one in lost(session.backend, registry.trees) if one.online]
     if found:
         some = ", ".join(one.said for one in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
-        what = f"{len(found)} lists lack what was offline for a while and is online again: {some}"
+        what = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
         yield Finding("problem", "hotplug", what, "pcont gc --cpus")
 
 
@@ -107,11 +107,13 @@ def give_back(
     for one in lost(session.backend, _trees(registry, selectors)):
         if missing := one.online - one.possible:
             parent = one.place.parent.shown
-            session.warn(f"{parent} lacks {ID_LIST.show(missing)} itself, so {one.said} stays")
+            session.warn(
+                f"{parent} itself lacks {ID_LIST.show(missing)}, so {one.said} is not restored"
+            )
         if not one.possible:
             continue
         text = ID_LIST.show(one.now | one.possible)
-        step = Write([Setting(one.place, one.file, text)], f"give {one.said} back", wish=False)
+        step = Write([Setting(one.place, one.file, text)], f"restore {one.said}", wish=False)
         told = step.tell(session.backend)
         try:
             session.carry_out([step])

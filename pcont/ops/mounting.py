@@ -31,7 +31,7 @@ from pcont.ops.wishes import (
 from pcont.records import Mounted
 from pcont.session import Session, looks_first
 
-NOT_SAID = "--tie needs -o SUBSYS,...: which hierarchies are to be tied"
+NOT_SAID = "--tie needs -o SUBSYS,..., the subsystems of the hierarchies to tie"
 
 
 @looks_first

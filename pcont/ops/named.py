@@ -35,16 +35,16 @@ def ended(known: Task, other: Task | None = None) -> NotFound:
     name = f"task {known.id} ({known.name})"
     if known.state not in ZOMBIE:
         return NotFound(
-            f"{name} is ending: it stays where it is until it has ended",
-            hint="it runs nothing any more, and starts nothing",
+            f"{name} is ending: it cannot be moved, and stays in its container until it has ended",
+            hint="it no longer runs, and starts no other task",
         )
     if other:
         return NotFound(
-            f"{name} has ended: it is a zombie, but other threads of its process live",
-            hint=f"ls /proc/{known.pid}/task lists them; without --thread all of them are meant",
+            f"{name} has ended: it is a zombie, but other threads of its process are alive",
+            hint=f"ls /proc/{known.pid}/task lists them; without --thread, pcont moves all of them",
         )
     return NotFound(
-        f"{name} has ended: it is a zombie, and in no container any more",
+        f"{name} has ended: it is a zombie, and no longer in a container",
         hint=f"its parent {known.parent} has not waited for it yet",
     )
 
@@ -67,7 +67,7 @@ def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
     if not found:
         raise NotFound(f"none of these is a task: {ids.text}", hint="pgrep -l PATTERN lists some")
     if gone := [task for task in ids.listed if task not in listed and task != os.getpid()]:
-        session.warn(f"left out, as they have ended: {shortened(list(map(str, gone)))}")
+        session.warn(f"skipped, because they have ended: {shortened(list(map(str, gone)))}")
     return list(found.values())
 
 

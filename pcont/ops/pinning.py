@@ -21,7 +21,7 @@ def pins(session: Session) -> list[PinRow]:
     ]
     closed = [name for name, files in found.items() if not session.backend.may_join(files)]
     if closed:
-        session.warn(f"pinned by root, who alone can join or unpin: {', '.join(closed)}")
+        session.warn(f"pinned by root, and only root can join or unpin them: {', '.join(closed)}")
     return rows
 
 
@@ -40,7 +40,7 @@ def unpin(session: Session, names: Sequence[str]) -> list[str]:
                     f"no namespaces are pinned as {name!r}",
                     hint=f"pinned: {', '.join(there)}"
                     if there
-                    else "clone --pin pins some: pcont clone --help",
+                    else "clone --pin makes pins: pcont clone --help",
                 )
         session.carry_out([Unpin(wanted, f"unpin {', '.join(wanted)}")])
     return wanted

@@ -191,7 +191,7 @@ def _played(session: Session) -> Iterator[Simulated]:
         if err.errno != EOPNOTSUPP:
             raise
         raise Unsupported(
-            "tasks and machines are played on the model only: here the kernel is real",
+            "tasks and machines are simulated on the model only, and this is the kernel",
             errno=err.errno,
             hint="use the model: pcont --backend model sim fork",
         ) from err

@@ -36,14 +36,16 @@ def findings(session: Session) -> Iterator[Finding]:
     if found.directory:
         yield Finding("ok", "lock", f"lock and journals are in {found.directory}")
     for reason in found.refused:
-        advice = "look what is in it and remove it; until then pcont does not use it"
+        advice = "inspect it and remove it; until then, pcont does not use it"
         yield Finding("problem", "lock", reason, advice)
     if not found.directory and found.needed:
-        what = "no safe directory for lock and journals: what a killed command leaves stays"
-        yield Finding("problem", "lock", what, "give this user a directory that it alone can write")
+        what = "no safe directory for lock and journals: killed commands are not rolled back"
+        yield Finding(
+            "problem", "lock", what, "give this user a directory that only this user can write"
+        )
     for line in pending(session.backend):
         what = f"a command was killed part-way; {line.lstrip('# ')}"
         yield Finding("problem", "journal", what, "pcont recover")
     for path in damaged(session.backend):
-        advice = "look which command it was, put right what it left, then remove the file"
+        advice = "find the command in it, repair what that command changed, then remove it"
         yield Finding("problem", "journal", f"damaged and set aside: {path}", advice)

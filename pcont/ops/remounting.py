@@ -56,7 +56,7 @@ def _checked(session: Session, tree: Tree, wish: Wish, known: bool, tie: bool) -
     back = one.members[0].tree
     if (wish.release_agent or wish.notify) and not all(mount.ours for mount in back.mounts):
         raise Denied(
-            f"{one.name} was mounted by others, and has a release agent of theirs or none",
+            f"pcont did not mount {one.name}, and does not replace its release agent here",
             hint=f"pcont set {quote(one.name)}:/ {' '.join(_as_settings(wish))}",
         )
     if _is_asked_for(session.backend, one, wish, known, tie):
@@ -127,6 +127,6 @@ def _equip(session: Session, one: Hierarchy, member: Member) -> None:
     session.carry_out(kept_steps(backend, mine, roots, one.name, has))
     if backend.children(roots[0]):
         session.warn(
-            f"{tree.id} was not there any more: the containers of {one.name} are not in it "
-            f"(pcont create completes each)"
+            f"{tree.id} was removed before: it lacks the containers of {one.name} "
+            f"(pcont create completes each one)"
         )

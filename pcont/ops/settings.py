@@ -143,7 +143,7 @@ def _entry(session: Session, container: Container, file: str, text: str) -> Ente
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
     if int(text) in (0, os.getpid()):
         raise UsageProblem(
-            f"{file}={text} means the process that writes it: pcont itself, which ends then",
+            f"{file}={text} means the process that writes it, which is pcont itself",
             hint=f"pcont attach {container.word} $$",
         )
     thread = file == "tasks"

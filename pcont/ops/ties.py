@@ -31,7 +31,7 @@ def note_partial(
         if there and lacking:
             session.warn(
                 f"{container.name} is one tree of {inside.hierarchy.name}: {inside.name} is "
-                f"partial now, it is missing in {', '.join(lacking)}"
+                f"partial now: it is missing in {', '.join(lacking)}"
             )
 
 
@@ -152,4 +152,4 @@ def _cure(tie: Hierarchy, row: WhereRow, task: int) -> str:
     path = home.inside(row.paths[home.tree.id]) if row.state == "split" else None
     if path is None:
         return ""
-    return f"; pcont attach {tie.container(path).word} {task} brings it together there"
+    return f"; pcont attach {tie.container(path).word} {task} moves all of it there"

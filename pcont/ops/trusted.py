@@ -101,7 +101,7 @@ def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
         yield Finding(
             "problem",
             shown(name),
-            f"not believed, since any user may write it: forged, or of an older pcont, on "
+            f"not believed: a user may have forged it, or an older pcont wrote it, on "
             f"{_some(places)}",
             "sudo pcont gc removes it",
         )
@@ -109,7 +109,7 @@ def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"{COPY}*",
-            f"what users see of pcont's attributes is not what they are, on {_some(copies)}",
+            f"the copies for users differ from the attributes of pcont on {_some(copies)}",
             "sudo pcont gc corrects it",
         )
 
@@ -131,7 +131,7 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
         "problem",
         name,
         f"an older pcont may have tied it to {trees}: now it is a plain hierarchy",
-        f"if that was you: {how}",
+        f"if you tied it: {how}",
     )
 
 

@@ -167,9 +167,9 @@ def mountpoint(backend: Backend, words: Sequence[str], options: str | None = Non
         hint = f"did you mean -o {','.join(dict.fromkeys(asked))}"
         if options is None:
             hint += f": pcont mount -o {','.join(dict.fromkeys(asked))}"
-        raise UsageProblem(f"{words[0]} is a subsystem, and not a MOUNTPOINT", hint=hint)
+        raise UsageProblem(f"{words[0]} is a subsystem, not a MOUNTPOINT", hint=hint)
     if len(words) > 1:
-        raise UsageProblem(f"one MOUNTPOINT, and not {len(words)}: {' '.join(words)}")
+        raise UsageProblem(f"more than one MOUNTPOINT: {' '.join(words)}")
     point = words[0] if words else ""
     if point and not point.startswith(("/", "./")):
         raise UsageProblem(

@@ -161,7 +161,7 @@ def test_a_tie_of_an_older_pcont_is_bound_again_as_doctor_says(kernel: Pcont, na
             os.setxattr(point, xattrs.OLD + attribute, text)
     findings = json.loads(kernel.ok("doctor", "--json"))["result"]
     (found,) = [row for row in findings if row["subject"] == name and row["state"] == "problem"]
-    assert found["advice"] == f"if that was you: pcont bind {name} pids"
+    assert found["advice"] == f"if you tied it: pcont bind {name} pids"
     kernel.ok("bind", name, "pids")
     kernel.ok("gc", name)
     (row,) = [

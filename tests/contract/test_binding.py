@@ -100,7 +100,7 @@ def test_what_cannot_be_bound_or_unbound(plain: Jobs) -> None:
     plain.pcont.fails(3, "bind", "nope", "pids")
     assert "no home" in plain.pcont.fails(6, "bind", "pids", "cpuset")
     assert "has no cpuset" in plain.pcont.fails(3, "unbind", plain.name, "cpuset", "--yes")
-    assert "--yes is missing" in plain.pcont.fails(2, "unbind", plain.name, "pids")
+    assert "pass --yes" in plain.pcont.fails(2, "unbind", plain.name, "pids")
     assert row(plain)["subsystems"] == ["pids"]
     plain.pcont.ok("unbind", plain.name, "pids", "--yes")
 

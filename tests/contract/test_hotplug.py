@@ -73,7 +73,7 @@ def test_lists_that_were_set_are_given_back_and_others_stay(machine: Pcont) -> N
     off_and_on(pcont, "jobs:/a")
     assert cpus(pcont, "/a", "/a/b", "/a/c", "/d") == ["1-2", "1-2", "2", "0-1"]
     (said,) = hotplug(pcont)
-    assert said.startswith("3 lists lack what was offline for a while and is online again: ")
+    assert said.startswith("3 lists lack CPUs or memory nodes that are online again: ")
     assert "/a (cpuset.cpus 3), " in said
     before = cpus(pcont, "/a", "/a/b", "/a/c", "/d")
     assert pcont.ok("gc", "--cpus", "-n").count("echo ") == 3
@@ -126,7 +126,7 @@ def test_a_parent_that_pcont_has_not_set_is_named(machine: Pcont) -> None:
         backend.set_attribute(Place(tree, "/a"), "cpus", None)  # as if mkdir and echo had made it
     said = pcont("gc", "--cpus")
     assert said.status == 0
-    assert "lacks 3 itself, so " in said.err
+    assert "itself lacks 3, so " in said.err
     assert cpus(pcont, "/a", "/a/b") == ["0-2", "0-2"]
 
 

@@ -60,7 +60,7 @@ def test_what_has_ended_since_it_was_listed_is_a_note(
     feed(f"{gone}\n{first}\n")
     answer = group.pcont("attach", group.at("/a"), "-")
     assert (answer.status, answer.out) == (0, "")
-    assert answer.err == f"pcont: note: left out, as they have ended: {gone}\n"
+    assert answer.err == f"pcont: note: skipped, because they have ended: {gone}\n"
     assert inside(group) == [first]
 
 

@@ -456,7 +456,7 @@ def test_gc_leaves_alone_what_another_pcont_looks_after(bed: Bed, tmp_path: Path
     (tmp_path / "pcont" / "agent.py").touch()
     program.write_text(script.replace(f" {package} ", f" {tmp_path} "))
     result = bed.pcont("gc", "-n")
-    note = f"{bed.jobs.name} is left alone: the pcont in {tmp_path} collects there"
+    note = f"{bed.jobs.name} is skipped: the pcont in {tmp_path} collects there"
     assert note in result.err
     assert f"pcont gc {bed.jobs.name} takes over" in result.err
     assert bed.jobs.name not in result.out
@@ -498,7 +498,7 @@ def test_agents_that_others_could_replace_are_refused(bed: Bed, tmp_path: Path) 
         link = Path(bed.log).with_name("link")
         link.symlink_to(program)
         said = bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={link}")
-        assert "others than root can change" in said
+        assert "users other than root can change" in said
     assert bed.get("/", "release_agent") == ""
     names = [row["name"] for row in json.loads(bed.pcont.ok("hierarchies", "--json"))["result"]]
     assert f"{bed.jobs.name}x" not in names
@@ -566,7 +566,7 @@ def test_many_that_empty_at_once_are_all_told_of_and_go(bed: Bed) -> None:
     [
         ("/nosuch", "/nosuch: No such file or directory"),
         ("/etc/passwd", "/etc/passwd is not executable"),
-        ("/etc", "/etc is no file"),
+        ("/etc", "/etc is not a file"),
         ("/bin/true x", "'/bin/true x' is taken for one path: a release agent has no arguments"),
         ("/bin/true", ""),
         ("", ""),

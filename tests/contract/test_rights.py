@@ -89,7 +89,7 @@ def test_a_user_sees_what_root_has_pinned(pcont: Pcont, user: Pcont, theirs: str
         seen = user("pins")
         rows = [row.split("\t")[:2] for row in seen.out.splitlines() if row.startswith(name)]
         assert (seen.status, rows) == (0, [[name, "ipc"], [name, "uts"]])
-        assert f"pinned by root, who alone can join or unpin: {name}" in seen.err
+        assert f"pinned by root, and only root can join or unpin them: {name}" in seen.err
         said = user.fails(125, "run", theirs, "--join", name, "--", "true")
         assert "belong to another user" in said
         user.fails(4, "unpin", name)

@@ -68,7 +68,7 @@ def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[
     assert noted.status == 0
     assert f"task {pid} is now split in {tied.name}: " in noted.err
     assert f"/{tied.name}/b in cpuset" in noted.err
-    assert f"pcont attach {tied.at('/a')} {pid} brings it together there" in noted.err
+    assert f"pcont attach {tied.at('/a')} {pid} moves all of it there" in noted.err
     found = row(pcont, pid, tied.name)
     assert (found["container"], found["state"]) == (None, "split")
     said = pcont.fails(5, "clone", tied.name, "--pid", str(pid))
