@@ -43,7 +43,7 @@ class HierarchyRow:
     subsystems: Annotated[tuple[str, ...], "the subsystems that are bound to it"]
     trees: Annotated[tuple[TreeRow, ...], "its trees, the home first"]
     containers: Annotated[int | None, "how many, the root included; null: cannot be counted"]
-    tied: Annotated[bool, "pcont keeps several trees in step for it"]
+    tied: Annotated[bool, "a tie: pcont keeps several trees in step"]
     mounted: Annotated[bool, "each of its trees is mounted"]
     mountpoint: Annotated[str | None, "the first mount point, null where there is none"]
 
@@ -134,7 +134,7 @@ class BeanRow:
     container: Annotated[str, "the container as HIERARCHY:/path"]
     resource: Annotated[str, "numfiles: open files"]
     held: Annotated[int, "how many are charged now"]
-    maxheld: Annotated[int, "the most that were ever charged at one time"]
+    maxheld: Annotated[int, "the maximum number that was charged at one time"]
     barrier: Annotated[int, "how many may be charged"]
     limit: Annotated[int, "how many may be charged to tasks with CAP_SYS_ADMIN"]
     failcnt: Annotated[int, "how often one more was refused"]
@@ -150,8 +150,8 @@ class Outcome:
         str, "whether the tasks were frozen, or moved until none was left", ("freeze", "converge")
     ] = "converge"
     seconds: Annotated[float, "how long it took"] = 0.0
-    stragglers: Annotated[int, "how many of these were not there at the first look"] = 0
-    skipped: Annotated[int, "how many kernel threads were left, as they cannot be moved"] = 0
+    stragglers: Annotated[int, "how many of these did not exist at the first look"] = 0
+    skipped: Annotated[int, "how many kernel threads were skipped, as they cannot be moved"] = 0
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,12 @@ class Recovered:
     command: Annotated[str, "the command line; empty where the journal does not say"]
     outcome: Annotated[
         str,
-        "undone, or completed from its last act on; outdated after a restart of the machine; "
-        "its damaged journal set aside, or unreadable and left where it is",
+        "undone: rolled back; finished: completed from its last change on; outdated: the machine "
+        "was restarted since; set aside: its damaged journal was renamed; unreadable: it was not",
         ("undone", "finished", "outdated", "set aside", "unreadable"),
     ]
     left: Annotated[
-        tuple[str, ...], "what could not be restored; the path of a damaged journal, and why"
+        tuple[str, ...], "what could not be restored; of a damaged journal, the path and the damage"
     ] = ()
 
     @property
@@ -183,12 +183,12 @@ class Recovered:
         """For a note to the user, without what is left."""
         command = repr(self.command) if self.command else "a command"
         return {
-            "undone": f"recovered from a crash of {command}: what it had done is undone",
-            "finished": f"recovered from a crash of {command}: it is finished",
-            "outdated": f"{command} was killed before the machine was restarted: nothing is left",
+            "undone": f"recovered from a crash of {command}: its changes were rolled back",
+            "finished": f"recovered from a crash of {command}: it was completed",
+            "outdated": f"{command} was killed before a restart of the machine: nothing to undo",
         }.get(
             self.outcome,
-            f"{command} was killed, and its journal is damaged: what it had done is not undone",
+            f"{command} was killed, and its journal is damaged: its changes are not rolled back",
         )
 
 
@@ -197,7 +197,7 @@ class Notified:
     """A run of a release agent that the model recorded."""
 
     agent: Annotated[str, "the program"]
-    container: Annotated[str, "the path that it is given"]
+    container: Annotated[str, "the path that it gets as its argument"]
 
 
 @dataclass(frozen=True)
@@ -235,5 +235,5 @@ class Ended:
     """A command that run or clone waited for."""
 
     place: Annotated[str, "the container as HIERARCHY:/path"]
-    pid: Annotated[int, "the process that it was"]
+    pid: Annotated[int, "the process of the command"]
     status: Annotated[int, "its exit status, 128+N where signal N ended it"]

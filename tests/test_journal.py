@@ -303,7 +303,7 @@ def test_a_damaged_journal_is_set_aside_and_reported_and_work_goes_on(
     found = list(recover(model))
     assert [one.outcome for one in found] == ["undone", "set aside"]
     assert found[1].left[0].startswith(f"{aside}: ")
-    assert "is not undone" in found[1].sentence
+    assert "not rolled back" in found[1].sentence
     assert model.children(Place("name=n")) == ["a"]
     assert files(model) == [os.path.basename(aside)]
     assert pending(model) == []

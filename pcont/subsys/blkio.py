@@ -211,10 +211,10 @@ TABLE = Subsystem(
     name="blkio",
     help="limits and weights of block I/O",
     files=(
-        _rate("read_bps", "the most bytes read per second, for a disk"),
-        _rate("write_bps", "the most bytes written per second, for a disk"),
-        _rate("read_iops", "the most reads per second, for a disk"),
-        _rate("write_iops", "the most writes per second, for a disk"),
+        _rate("read_bps", "maximum of bytes read per second, for a disk"),
+        _rate("write_bps", "maximum of bytes written per second, for a disk"),
+        _rate("read_iops", "maximum of reads per second, for a disk"),
+        _rate("write_iops", "maximum of writes per second, for a disk"),
         ControlFile(
             WEIGHT,
             "weight of I/O where the scheduler is bfq, 1 to 1000",
@@ -228,7 +228,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             WEIGHTS,
-            "the same for single disks",
+            "weight of I/O on single disks where the scheduler is bfq",
             WEIGHTS_BY_DEVICE,
             writable=True,
             where=Where.NOT_ON_ROOT,
@@ -239,7 +239,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             CLASS,
-            "what becomes of the priorities of I/O that tasks ask for",
+            "how the kernel changes the I/O priorities that tasks ask for",
             TEXT,
             writable=True,
             where=Where.NOT_ON_ROOT,
@@ -249,7 +249,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             RESET,
-            "any number resets the statistics",
+            "writing any number resets the statistics",
             UNSIGNED,
             writable=True,
             default=0,

@@ -14,7 +14,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             "auto_delete",
-            "1: the container is removed when the last task or child has gone",
+            "1: the container is removed when it has no more task and no child",
             FLAG,
             writable=True,
             default=0,
@@ -34,7 +34,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             "notify_on_release",
-            "1: the release agent runs when the last task or child has gone",
+            "1: the release agent runs when it has no more task and no child",
             FLAG,
             writable=True,
             default=0,

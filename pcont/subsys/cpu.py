@@ -160,7 +160,7 @@ def rt_tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
     """Real-time tasks are not left without CPU time."""
     if wanted.value(RT_RUNTIME) or not now.value(RT_RUNTIME):
         return None
-    reason = "real-time tasks are in it, which could not run any more"
+    reason = "real-time tasks are in it, and could no longer run"
     return Breach(EBUSY, reason, "make them ordinary tasks first: chrt -o -p 0 PID", sure=False)
 
 
@@ -254,7 +254,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             BURST,
-            "microseconds that unused quota may add to a period",
+            "microseconds of unused quota that may be added to a period",
             UNSIGNED,
             writable=True,
             default=0,
@@ -282,7 +282,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             "cpu.uclamp.min",
-            "the least CPU frequency that tasks are given, in percent",
+            "minimum CPU frequency for the tasks, in percent",
             TEXT,
             writable=True,
             default="0.00",
@@ -290,13 +290,16 @@ TABLE = Subsystem(
         ),
         ControlFile(
             "cpu.uclamp.max",
-            "the highest CPU frequency that tasks are given, in percent, or max",
+            "maximum CPU frequency for the tasks, in percent, or max",
             TEXT,
             writable=True,
             default="max",
             limit=True,
         ),
         ControlFile("cpu.stat", "periods, and how often and how long tasks were throttled"),
-        ControlFile("cpu.stat.local", "how long this container's own quota has throttled it"),
+        ControlFile(
+            "cpu.stat.local",
+            "how long the tasks were throttled by the quota of this container itself",
+        ),
     ),
 )

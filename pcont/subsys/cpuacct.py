@@ -79,11 +79,13 @@ TABLE = Subsystem(
         ),
         _counter(
             "usage_percpu_sys",
-            "the same, in the kernel only",
+            "nanoseconds in the kernel, one number per CPU",
             lambda site: _by_cpu(site, SYSTEM),
         ),
         _counter(
-            "usage_percpu_user", "the same, in user space only", lambda site: _by_cpu(site, USER)
+            "usage_percpu_user",
+            "nanoseconds in user space, one number per CPU",
+            lambda site: _by_cpu(site, USER),
         ),
         _counter(
             "usage_sys", "nanoseconds in the kernel", lambda site: _total(site, SYSTEM), INTEGER

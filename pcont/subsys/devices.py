@@ -101,7 +101,7 @@ def all_without_children(file: str) -> Rule:
         if wanted.value(file).kind != "a" or not children:
             return None
         some = ", ".join(children[:3])
-        reason = f"containers are below ({some}), and a (all) can only be set before there are any"
+        reason = f"containers are below ({some}), and a (all) can only be set before any exist"
         return Breach(EINVAL, reason, "name the devices one by one")
 
     return rule
@@ -176,11 +176,11 @@ TABLE = Subsystem(
     name="devices",
     help="which devices may be used",
     files=(
-        _row(ALLOW, "devices that the tasks may use from now on", within_the_parent),
-        _row(DENY, "devices that the tasks may not use any more"),
+        _row(ALLOW, "adds devices to those that the tasks may use", within_the_parent),
+        _row(DENY, "removes devices from those that the tasks may use"),
         ControlFile(
             LIST,
-            "what may be used: a *:* rwm is everything but what was denied",
+            "devices that the tasks may use; a *:* rwm is all except those that were denied",
             default=EVERYTHING,
             passed_on=True,
             told=_list_again,

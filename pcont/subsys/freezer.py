@@ -44,7 +44,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             STATE,
-            "FROZEN stops the tasks here and below, THAWED lets them go on",
+            "FROZEN stops the tasks here and below, THAWED continues them",
             WORD,
             writable=True,
             where=Where.NOT_ON_ROOT,
@@ -57,7 +57,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             SELF,
-            "1: this container was told FROZEN itself",
+            "1: FROZEN was written in this container itself",
             FLAG,
             where=Where.NOT_ON_ROOT,
             default=0,
@@ -66,7 +66,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             PARENT,
-            "1: a container above was told FROZEN",
+            "1: FROZEN was written in a container above",
             FLAG,
             where=Where.NOT_ON_ROOT,
             default=0,

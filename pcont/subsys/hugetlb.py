@@ -47,7 +47,7 @@ def _files(page: str) -> Iterator[ControlFile]:
         limit, usage = f"{prefix}limit_in_bytes", f"{prefix}usage_in_bytes"
         yield ControlFile(
             limit,
-            f"the most bytes of pages of {page} that may be {what}",
+            f"maximum of bytes of pages of {page} that may be {what}",
             BYTES,
             writable=True,
             default=NO_LIMIT,
@@ -60,7 +60,7 @@ def _files(page: str) -> Iterator[ControlFile]:
         yield ControlFile(usage, f"bytes of pages of {page} that are {what}", INTEGER, default=0)
         yield ControlFile(
             f"{prefix}max_usage_in_bytes",
-            f"the most bytes {what} so far; any write resets it",
+            f"maximum of bytes {what} so far; any write resets it",
             INTEGER,
             writable=True,
             default=0,

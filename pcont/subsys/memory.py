@@ -73,7 +73,7 @@ def an_oom_switch(now: Site, wanted: Site) -> Breach | None:
     """It takes the first of the numbers that it shows."""
     if wanted.value(OOM_CONTROL).strip() in ("0", "1"):
         return None
-    return Breach(EINVAL, "1 pauses tasks that run out of memory, 0 has the kernel kill one")
+    return Breach(EINVAL, "1: tasks that run out of memory wait; 0: the kernel kills one")
 
 
 def always_hierarchical(now: Site, wanted: Site) -> Breach | None:
@@ -120,7 +120,7 @@ def _usage(prefix: str, what: str) -> tuple[ControlFile, ...]:
         ),
         ControlFile(
             f"{prefix}max_usage_in_bytes",
-            f"the most bytes of {what} so far; any write resets it",
+            f"maximum of bytes of {what} so far; any write resets it",
             INTEGER,
             writable=True,
             default=0,
@@ -143,7 +143,7 @@ TABLE = Subsystem(
     files=(
         _limit(
             LIMIT,
-            "the most memory that tasks may use here and below",
+            "maximum of memory that tasks may use here and below",
             limits_agree(LIMIT),
             above_usage(LIMIT, USAGE),
             root_fixed=ROOT_FIXED,
@@ -151,7 +151,7 @@ TABLE = Subsystem(
         ),
         _limit(
             SWAP_LIMIT,
-            "the most memory and swap together; never below limit_in_bytes",
+            "maximum of memory and swap together; never below limit_in_bytes",
             limits_agree(SWAP_LIMIT),
             above_usage(SWAP_LIMIT, SWAP_USAGE),
             root_fixed=ROOT_FIXED,
@@ -169,7 +169,7 @@ TABLE = Subsystem(
         ),
         _limit(
             TCP_LIMIT,
-            "the most memory of TCP buffers",
+            "maximum of memory for TCP buffers",
             above_usage(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
             root_fixed=ROOT_FIXED,
             limit=True,

@@ -56,7 +56,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             MAX,
-            "the most that there may be here and below, of a resource",
+            "maximum of a resource here and below",
             LIMITS,
             writable=True,
             where=Where.NOT_ON_ROOT,
@@ -67,10 +67,12 @@ TABLE = Subsystem(
             limit=True,
         ),
         ControlFile("misc.current", "what is in use here and below", where=Where.NOT_ON_ROOT),
-        ControlFile("misc.peak", "the most that was in use so far", where=Where.NOT_ON_ROOT),
+        ControlFile("misc.peak", "maximum that was in use so far", where=Where.NOT_ON_ROOT),
         ControlFile("misc.events", "how often a limit was reached", where=Where.NOT_ON_ROOT),
         ControlFile(
-            "misc.events.local", "the same, by limits of this container", where=Where.NOT_ON_ROOT
+            "misc.events.local",
+            "how often a limit of this container itself was reached",
+            where=Where.NOT_ON_ROOT,
         ),
         ControlFile(CAPACITY, "what the machine has of each resource", where=Where.ROOT),
     ),

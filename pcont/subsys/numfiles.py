@@ -116,10 +116,10 @@ TABLE = Subsystem(
     removal=(all_closed,),
     files=(
         _row(HELD, "the open files that are charged now"),
-        _row(MAXHELD, "the most that were ever charged at one time"),
-        _row(MINHELD, "always 0: the least that were ever charged"),
-        _row(BARRIER, "how many may be open; one more is ENFILE", Charges.barrier),
-        _row(LIMIT, "how many whoever has CAP_SYS_ADMIN may have open", Charges.limit),
-        _row(FAILCNT, "how often a file could not be opened for that"),
+        _row(MAXHELD, "maximum of open files that were charged at one time"),
+        _row(MINHELD, "always 0: minimum of open files that were charged"),
+        _row(BARRIER, "how many files may be open; one more fails with ENFILE", Charges.barrier),
+        _row(LIMIT, "how many files may be open for a task with CAP_SYS_ADMIN", Charges.limit),
+        _row(FAILCNT, "how often an open was refused by the barrier or the limit"),
     ),
 )

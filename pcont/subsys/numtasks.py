@@ -345,7 +345,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             TOTAL,
-            "how many tasks the root may have, of which the shares are parts",
+            "the number of tasks that the root may have, which shares divide",
             INTEGER,
             v6="total_numtasks",
             writable=True,
@@ -355,7 +355,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             RATE,
-            "how often a container may fork in a period; -3: as the one above",
+            "how often a container may fork in a period; -3: like its parent",
             INTEGER,
             v6="forkrate",
             writable=True,
@@ -366,7 +366,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             INTERVAL,
-            "how many seconds a period has; -3: as the one above",
+            "length of a period in seconds; -3: like its parent",
             INTEGER,
             v6="forkrate_interval",
             writable=True,
@@ -377,7 +377,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             STATS,
-            "the tasks here and below, the forks here, and those that were refused",
+            "tasks here and below, forks here, and forks that were refused",
             TEXT,
             writable=True,
             lasting=True,

@@ -44,7 +44,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             MAX,
-            "how many tasks there may be here and below",
+            "maximum number of tasks here and below",
             LIMIT,
             writable=True,
             where=Where.NOT_ON_ROOT,
@@ -54,14 +54,14 @@ TABLE = Subsystem(
         ),
         ControlFile(
             CURRENT,
-            "how many tasks there are here and below",
+            "number of tasks here and below",
             INTEGER,
             where=Where.NOT_ON_ROOT,
             derived=lambda site: site.count,
         ),
         ControlFile(
             "pids.peak",
-            "the most that there ever were at one time",
+            "maximum number of tasks so far",
             INTEGER,
             where=Where.NOT_ON_ROOT,
             derived=lambda site: site.most,

@@ -59,7 +59,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             MAX,
-            "the most handles and objects, for an RDMA device",
+            "maximum of handles and objects, for an RDMA device",
             LIMITS,
             writable=True,
             where=Where.NOT_ON_ROOT,
