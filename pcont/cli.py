@@ -813,7 +813,9 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         return err
     if isinstance(err, click.UsageError):
         hint = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
-        if isinstance(err.ctx and err.ctx.command, Starting):
+        missing = isinstance(err, click.MissingParameter)
+        wrong_value = isinstance(err, click.BadParameter) and not missing
+        if isinstance(err.ctx and err.ctx.command, Starting) and not wrong_value:
             meant = command_line.with_dashes(cli, words)
             hint = meant or f"put -- before COMMAND and its arguments. {hint}"
         if isinstance(err, click.NoSuchOption) and err.option_name in command_line.OF_COMMANDS:

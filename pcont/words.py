@@ -152,20 +152,37 @@ def instead(group: click.Group, words: Sequence[str], unknown: str) -> str:
 
 
 def with_dashes(group: click.Group, words: Sequence[str]) -> str:
-    """The command line of run or clone with the `--` before COMMAND; empty where it has none."""
+    """The command line of run or clone with the `--` before COMMAND; empty where it has none,
+    or an option in its place."""
     arranged = arrange(group, words)
     own, rest = split(arranged)
     place = next((at for at, word in enumerate(own) if word in group.commands), len(own))
     command, names = _command(group, own[place:])
     if rest or command is None:
         return ""
-    place += len(names)
     valued = _valued(command)
-    while place < len(own) and own[place].startswith("-"):
-        place += _length(own[place], valued)
-    if not own[place + 1 :]:
+    place = _behind_options(own, place + len(names), valued)
+    place = _behind_options(own, place + 1, valued, _options(command))
+    if not own[place:] or own[place].startswith("-"):
         return ""
-    return shlex.join(["pcont", *own[: place + 1], "--", *own[place + 1 :]])
+    return shlex.join(["pcont", *own[:place], "--", *own[place:]])
+
+
+def _options(command: click.Command) -> list[str]:
+    """The options of a command, by all their names."""
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    return [*GLOBAL, "--help", "-h", *(name for one in options for name in one.opts)]
+
+
+def _behind_options(
+    words: Sequence[str], place: int, valued: Iterable[str], known: Iterable[str] | None = None
+) -> int:
+    """The place of the first word that is no option, or none of those that are known."""
+    while place < len(words) and words[place].startswith("-"):
+        if known is not None and _name(words[place]) not in known:
+            break
+        place += _length(words[place], valued)
+    return place
 
 
 def without(words: Sequence[str], option: str) -> str:

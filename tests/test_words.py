@@ -97,6 +97,11 @@ def test_an_unknown_command_has_a_hint_that_does_it(typed: str, meant: str) -> N
         ("run jobs:/a", ""),
         ("run jobs:/a -- true", ""),
         ("run", ""),
+        ("run jobs:/a --create make -j8", "pcont run jobs:/a --create -- make -j8"),
+        ("run jobs:/a --join box top -n 5", "pcont run jobs:/a --join box -- top -n 5"),
+        ("run jobs:/a --create", ""),
+        ("run jobs:/a --bogus make", ""),
+        ("clone jobs:/a --pid x", ""),
     ],
 )
 def test_a_command_without_dashes_has_a_hint_with_them(typed: str, meant: str) -> None:
