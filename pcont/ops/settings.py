@@ -69,15 +69,6 @@ def _owned(container: Container, file: str, place: Place) -> bool:
     return place in (keys.owners(container, file) or container.places)
 
 
-def typed(file: str, text: str) -> int | str:
-    """A number where the table knows one, else the text without its last newline."""
-    row, plain = subsys.row(file), text.rstrip("\n")
-    with contextlib.suppress(ValueError, OverflowError):
-        value = row.type.parse(plain) if row else plain
-        return value if isinstance(value, int) else plain
-    return plain
-
-
 @looks_first
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
     """Write control files, all or none; returns the names of the files.
