@@ -30,6 +30,11 @@ def a_page(machine: Machine) -> int:
     return 4096
 
 
+def any_text(machine: Machine) -> Codec:
+    """How a file is read that any write resets."""
+    return TEXT
+
+
 class Where(enum.Enum):
     """In which containers of a hierarchy a file exists."""
 

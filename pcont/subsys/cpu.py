@@ -153,6 +153,7 @@ def rt_below_the_root(now: Site, wanted: Site) -> Breach | None:
         EINVAL,
         f"the machine gives real-time tasks {top.value(RT_RUNTIME)} of {top.value(RT_PERIOD)} "
         "microseconds (/proc/sys/kernel/sched_rt_runtime_us)",
+        sure=wanted.value(RT_RUNTIME) >= 0,  # -1 is taken where that file has -1
     )
 
 

@@ -24,7 +24,8 @@ from pcont.values import Codec
 ALLOW, DENY, LIST = "devices.allow", "devices.deny", "devices.list"
 EVERYTHING = "a *:* rwm"
 
-_RULE = re.compile(r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})\s*", re.ASCII)
+_READ = re.compile(r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})", re.ASCII)
+_RULE = re.compile(rf"{_READ.pattern}\s*", re.ASCII)
 
 
 class Devices(NamedTuple):
@@ -53,7 +54,7 @@ class _Rule:
     def parse(self, text: str) -> Devices:
         if text.strip() in ("a", "all", EVERYTHING):
             return Devices("a")
-        found = _RULE.fullmatch(text)
+        found = _RULE.fullmatch(text.lstrip())
         if not found:
             raise ValueError(_as_read(text))
         major, minor = (None if word == "*" else int(word) for word in found.group(2, 3))
@@ -67,9 +68,10 @@ class _Rule:
 
 def _as_read(text: str) -> str:
     """What the kernel makes of a line with something behind it, which it does not look at."""
-    words = text.split()
-    known = len(words) > 2 and re.match("[rwm]{1,3}", words[2])
-    return f"the kernel reads {text!r} as {' '.join(words[:2])} {known[0]}" if known else ""
+    if text.lstrip().startswith("a"):
+        return f"the kernel reads {text!r} as {EVERYTHING}"
+    found = _READ.match(text.strip())
+    return f"the kernel reads {text!r} as {found[0]}" if found else ""
 
 
 def line(value: Devices) -> str:

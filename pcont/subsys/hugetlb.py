@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY
 
-from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem
+from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, any_text
 from pcont.values import BYTES, INTEGER, NO_LIMIT, size, size_meant
 
 # Those of all architectures; a machine has two or three of them.
@@ -64,6 +64,7 @@ def _files(page: str) -> Iterator[ControlFile]:
             INTEGER,
             writable=True,
             default=0,
+            read_as=any_text,
             lasting=True,
         )
         yield ControlFile(
@@ -72,6 +73,7 @@ def _files(page: str) -> Iterator[ControlFile]:
             INTEGER,
             writable=True,
             default=0,
+            read_as=any_text,
             lasting=True,
         )
     yield ControlFile(f"hugetlb.{page}.numa_stat", "bytes in use by memory node")

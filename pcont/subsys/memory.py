@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL
 
-from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem, any_text
 from pcont.values import BYTES, INTEGER, NO_LIMIT, UNSIGNED, is_unlimited, size, size_meant
 
 LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
@@ -20,6 +20,7 @@ OOM_CONTROL, SWAPPINESS = "memory.oom_control", "memory.swappiness"
 HIERARCHY, MIGRATE = "memory.use_hierarchy", "memory.move_charge_at_immigrate"
 ROOT_FIXED = "the root container has no limits: set them below"
 MOST_SWAPPINESS = 200
+BOTH = 3  # of memory.move_charge_at_immigrate
 
 
 def _said(number: int) -> str:
@@ -91,6 +92,7 @@ def no_moving_of_charges(now: Site, wanted: Site) -> Breach | None:
         EINVAL,
         "Linux 6.13 removed moving memory along with tasks, and takes 0 only; before, "
         "1 moves anonymous memory, 2 file mappings, 3 both",
+        sure=wanted.value(MIGRATE) > BOTH,
     )
 
 
@@ -124,6 +126,7 @@ def _usage(prefix: str, what: str) -> tuple[ControlFile, ...]:
             INTEGER,
             writable=True,
             default=0,
+            read_as=any_text,
             lasting=True,
         ),
         ControlFile(
@@ -132,6 +135,7 @@ def _usage(prefix: str, what: str) -> tuple[ControlFile, ...]:
             INTEGER,
             writable=True,
             default=0,
+            read_as=any_text,
             lasting=True,
         ),
     )

@@ -71,6 +71,7 @@ DEVICES: list[Row] = [
         for text in ("c 1:3", "x 1:3 rwm", "c 1 rwm", "c 1:3 x", "c1:3 rwm", "/dev/null", "")
     ),
     ("devices.allow", "c 1:3 rwm extra", "EINVAL", 7, "reads 'c 1:3 rwm extra' as c 1:3 rwm"),
+    ("devices.allow", "a *:* rw", "EINVAL", 7, "the kernel reads 'a *:* rw' as a *:* rwm"),
     ("devices.allow", f"c {1 << 32}:1 r", "EINVAL", 7, DEVICE),
     ("devices.list", "a", "EINVAL", 7, "can only be read"),
 ]
@@ -419,6 +420,38 @@ def test_a_dry_run_of_several_entries_makes_no_container(own: Callable[[str], To
     assert all("only the kernel can tell" in line for line in lines[2:])
     assert top.pcont.get(top.at(), "devices.list") == "a *:* rwm"
     top.pcont.fails(7, "set", "-n", top.at(), *words, "devices.allow=c 1:3")
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        *("memory.failcnt=", "memory.failcnt=x", "memory.max_usage_in_bytes= 5"),
+        *("memory.kmem.failcnt=reset", "memory.memsw.max_usage_in_bytes=0"),
+        *("devices.allow= c 1:3 rwm", "devices.deny=\tc 1:3 rwm ", "devices.allow=all"),
+    ],
+)
+def test_what_the_kernel_takes_pcont_takes_in_dry_runs_too(
+    own: Callable[[str], Top], assignment: str
+) -> None:
+    top = own(assignment.partition(".")[0])
+    file, _, text = assignment.partition("=")
+    path = top.pcont.backend().show(top.place(), file)
+    if not os.path.exists(path):
+        pytest.skip(f"this kernel has no {file}")
+    top.pcont.ok("set", "-n", top.at(), assignment)
+    top.pcont.ok("set", top.at(), assignment)
+    with open(path, "wb", buffering=0) as stream:
+        stream.write(text.encode() or b"\n")
+
+
+def test_a_dry_run_follows_the_kernel_in_moving_charges(own: Callable[[str], Top]) -> None:
+    """Linux 6.13 takes 0 only."""
+    top = own("memory")
+    for text in ("0", "1", "3", "4"):
+        words = [top.at(), f"memory.move_charge_at_immigrate={text}"]
+        dry, real = top.pcont("set", "-n", *words), top.pcont("set", *words)
+        unknown = not dry.status and "# not known: " in dry.out
+        assert unknown or dry.status == real.status, (dry, real)
 
 
 def test_all_is_not_set_above_containers(own: Callable[[str], Top]) -> None:
