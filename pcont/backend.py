@@ -572,9 +572,9 @@ class Backend(Protocol):
         """Keep a fact with a container; None removes it."""
 
     def stray(self, place: Place) -> dict[str, str]:
-        """What looks like pcont's facts about a container and is not believed, by the whole name.
+        """Return attributes that look like pcont's and are not believed, by their full names.
 
-        Another user has forged it, or an older pcont has left it.
+        Another user has forged them, or an older pcont has left them.
         """
 
     def mend(self, place: Place) -> None:

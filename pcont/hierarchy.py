@@ -273,7 +273,7 @@ def _neighbours(backend: Backend, container: Container) -> str:
 
 
 def inactive(id: str) -> Tree:
-    """A hierarchy that the kernel does not have any more, or has with other controllers."""
+    """Return a tree that the kernel has removed, or has with other controllers."""
     words = id.split(",")
     name = next((word.removeprefix("name=") for word in words if "=" in word), "")
     return Tree(id, 0, tuple(word for word in words if "=" not in word), name)
@@ -301,10 +301,9 @@ def reachable(backend: Backend, tree: Tree) -> None:
 
 
 def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
-    """NotFound where a tree of the hierarchy is not mounted, so that it cannot be looked into.
+    """Raise NotFound if a tree of the hierarchy is not mounted, so that pcont cannot look into it.
 
-    `gone`: also for a member of a tie that the kernel does not have any more, in which nothing can
-    be left.
+    `gone`: also for a member of a tie that the kernel has removed, and which is therefore empty.
     """
     for member in one.members:
         tree = member.tree

@@ -131,8 +131,8 @@ class Link:
 class Job:
     """A child that is or becomes a command, or pcont's init with a command below it (`link`).
 
-    `is_bare_init`: the command itself is pid 1 of a pid namespace. The kernel lets no signal reach
-    that but those which it handles: pcont does to it what the signal does to any other process.
+    `is_bare_init`: the command itself is pid 1 of a pid namespace. The kernel delivers only signals
+    that it handles; for any other, pcont does what the signal would do to another process.
     """
 
     def __init__(self, pid: int, link: Link | None = None, is_bare_init: bool = False) -> None:
@@ -355,8 +355,8 @@ def die_by(number: int) -> None:
 class _InitsJob(Job):
     """The command of pcont's init, which reaps all other processes that end.
 
-    The kernel stops no pid 1 from inside: the init reports a stop to the pcont outside, and is told
-    when to continue.
+    The kernel does not stop a pid 1 from inside its namespace. So the init reports a stop to the
+    pcont outside, which sends a message when the init has to continue.
     """
 
     def __init__(self, pid: int, link: Link) -> None:

@@ -41,7 +41,7 @@ def view() -> str:
 
 
 def boot() -> str:
-    """What tells this run of the machine from others: no container outlives it."""
+    """Return the id of this boot; no container outlives it."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
         return stream.read().strip()
     return ""
@@ -165,7 +165,7 @@ def _files(directories: Iterable[str]) -> list[str]:
 
 
 def _examined(name: str) -> Iterator[Abandoned]:
-    """The journal of that name, unless its command lives; its lock is held meanwhile."""
+    """Yield the journal of that name, with its lock held, unless its command is still running."""
     try:
         descriptor = trust.open_file(name, uid=os.geteuid())
     except FileNotFoundError:

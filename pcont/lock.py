@@ -29,8 +29,8 @@ MOST = 4096  # bytes of a lock file: the holder's pid, and its command
 class Waiting:
     """How a command waits for the lock.
 
-    `command`: what others are told of this one while it holds the lock. `note` is given what the
-    user should know. `look` is called once if another command holds the lock, before the wait.
+    `command`: what waiting commands report of this one while it holds the lock. `note` is called
+    with each note for the user. `look` is called once before the wait, if there is one.
     """
 
     timeout: float | None = None
@@ -52,8 +52,8 @@ _held = _Held()
 def taken(waiting: Waiting) -> Iterator[None]:
     """Wait for the lock and hold it; a thread that holds it enters at once.
 
-    Raises Busy at the timeout, PcontError where root's lock cannot be kept. Without a directory
-    for the lock, the user gets a note and the command goes on.
+    Raises Busy at the timeout, and PcontError if root's lock cannot be kept. Without a directory
+    for the lock, the user gets a note and the command continues.
     """
     if _held.depth:
         yield
@@ -85,7 +85,7 @@ def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
 
 
 def no_directory(found: workplace.Workplace) -> str:
-    """What a user should know who has no directory for lock and journals."""
+    """Return the note for a user without a safe directory for lock and journals."""
     why = f" ({'; '.join(found.refused)})" if found.refused else ""
     return (
         f"there is no safe directory for this user's lock and journals{why}: other pcont commands "
@@ -138,7 +138,7 @@ def _is_there(descriptor: int, file: str) -> bool:
 
 
 def _sign(descriptor: int, command: str) -> None:
-    """Say who holds the lock. On a full file system it is held all the same."""
+    """Write the holder into the lock file; on a full file system, the lock holds without that."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         text = f"{os.getpid()}\n{command}".encode("utf-8", "surrogateescape")

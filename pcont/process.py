@@ -103,10 +103,10 @@ def execute(program: str, command: Sequence[str], environment: Mapping[str, str]
 
 
 class Child:
-    """A forked process that waits to be put in its place, and then becomes a command.
+    """A forked process that waits until pcont has attached it, and then becomes a command.
 
-    `init`: it becomes an init of pcont's, which starts the command as its child, passes signals on
-    to it and reaps the processes whose parent has ended.
+    `init`: it becomes an init, which starts the command as its child, passes signals on to it and
+    reaps orphans.
     """
 
     def __init__(

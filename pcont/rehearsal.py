@@ -1,7 +1,8 @@
 """The backend of a dry run: it plans changes in memory, and refuses what the kernel would refuse.
 
-Steps rehearse on it one after another, each as things will be after those before it. It asks the
-rules of the tables, and who may write a file. What neither can know it notes.
+Steps rehearse on it one after another; each one sees the changes of those before it. It applies
+the rules of the tables, and checks whether the caller may write a file. It notes what neither can
+know.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def rehearsing(backend: Backend) -> Backend:
 
 
 def notes_of(backend: Backend) -> list[str]:
-    """What could not be known of the steps so far; each is told once."""
+    """Return the notes on the steps so far, each once."""
     rehearsal = _kernel_of(backend)
     assert isinstance(rehearsal, Rehearsal)
     told, rehearsal.notes = list(dict.fromkeys(rehearsal.notes)), []
@@ -345,7 +346,7 @@ CHANGING = (
 
 
 class _Meter:
-    """The programs in the kernel: what they know is read, and nothing is told to them."""
+    """The programs in the kernel, for reading only."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self._rehearsal = rehearsal

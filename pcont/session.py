@@ -26,9 +26,9 @@ Operation = Callable[Concatenate["Session", P], T]
 def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
     """Decorate an operation of one turn: its words are checked before it waits for the lock.
 
-    Where another command holds the lock, a dry run of the operation shows what is wrong with its
-    words: malformed ones, unknown names and absent tasks. Anything else may be different once the
-    lock is there, and is judged then.
+    If another command holds the lock, a dry run of the operation first finds errors in its words:
+    malformed words, unknown names and tasks that do not exist. Everything else may change before
+    this command has the lock, and is checked then.
     """
 
     @wraps(operation)
@@ -122,7 +122,7 @@ class Session:
             self._look = None
 
     def _first_look(self) -> None:
-        """Answer now what no waiting changes; all else is judged again under the lock."""
+        """Raise the errors that waiting cannot change; the rest is checked again under the lock."""
         look, self._look = self._look, None
         # What recovery or a release agent is about to change is not judged.
         if look is None or self._is_told() or pending(self.backend):

@@ -192,9 +192,9 @@ class Fix:
 class Breach:
     """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do.
 
-    `fixes` are what would help, one container after another: they become commands to paste, in
-    front of the words of `hint`. Where `sure` is False only the kernel can tell: the rule says why
-    it refused, and not whether it will.
+    `fixes` are settings that would help, one container after another. They become commands that can
+    be pasted, in front of `hint`. If `sure` is False, the rule can say why the kernel refused, but
+    not whether it will refuse.
     """
 
     errno: int

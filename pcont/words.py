@@ -1,6 +1,6 @@
-"""The words of a command line: options on either side of a command's name, and unknown names.
+"""The words of a command line: options before and after a command's name, and unknown names.
 
-Hints are made ready to paste here, too: with the options for the backend as they were typed.
+This module also completes the commands in hints, with the backend options as they were typed.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ _INSTEAD: dict[str, _Instead] = {
 
 
 def instead(group: click.Group, words: Sequence[str], unknown: str) -> str:
-    """The command line that somebody may have meant by one with an unknown command."""
+    """Return the command line that was probably meant by one with an unknown command."""
     place = list(words).index(unknown) if unknown in words else len(words)
     before, given = list(words[:place]), list(words[place + 1 :])
     if unknown in _INSTEAD and group.name == "pcont":
@@ -204,8 +204,8 @@ def without(words: Sequence[str], option: str) -> str:
 def ready(hint: str, group: click.Group, words: Sequence[str]) -> str:
     """A hint whose commands can be pasted.
 
-    They have the options for the backend that this command line has. `errors.FORCE` becomes this
-    command line with --force.
+    The commands get the backend options of this command line. `errors.FORCE` becomes this command
+    line with --force.
     """
     if hint == FORCE:
         return shlex.join(["pcont", *_with(arrange(group, words), group, "--force")])

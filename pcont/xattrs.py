@@ -2,10 +2,10 @@
 
 An attribute NAME is an extended attribute of the container's directory, under two names:
 
-* `trusted.pcont.NAME` is the attribute. Only CAP_SYS_ADMIN of the first user namespace writes it,
-  and reads it. A reader with that capability believes nothing else.
-* `user.pcont.NAME` is a copy, for all other readers. Who may write the directory may write it, so
-  it is believed only where that is root and the reader.
+* `trusted.pcont.NAME` is the attribute. Only a process with CAP_SYS_ADMIN in the first user
+  namespace can read and write it. A reader with that capability believes nothing else.
+* `user.pcont.NAME` is a copy, for all other readers. Any user that may write the directory may
+  write it. So a reader believes it only if no user but root and the reader may do that.
 
 `security.pcont.NAME` is what pcont had before. Where the BPF security module is active, kernels
 such as Debian's 6.1 let every user write `security.*`: it is never written and never believed.
@@ -50,9 +50,9 @@ def write(directory: str, name: str, text: str | None) -> None:
 
 
 def stray(directory: str, privileged: bool) -> dict[str, str]:
-    """What nobody should believe, with its text: `security.*`, and copies unlike the attribute.
+    """Return what no reader should believe, with its text: `security.*`, and differing copies.
 
-    Of the copies only a privileged reader can know.
+    Only a privileged reader can compare the copies.
     """
     found = dict(_full(directory, OLD))
     if privileged:

@@ -19,9 +19,9 @@ from pcont.steps.settings import Write
 
 @looks_first
 def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
-    """Give containers back the CPUs and memory nodes that they lost by hotplug, and only that.
+    """Restore the CPUs and memory nodes that containers lost by hotplug; returns what was written.
 
-    In the hierarchies named, or in all that have cpuset, whoever mounted them.
+    `selectors` name the hierarchies; without any, all hierarchies with cpuset are restored.
     """
     with session.turn() as registry:
         return list(hotplug.give_back(session, registry, selectors))
@@ -29,13 +29,14 @@ def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected
 
 @looks_first
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
-    """Collect what was missed, in the hierarchies named, or in all of this pcont's that have any.
+    """Collect what was missed in hierarchies of this pcont; returns what was removed or restored.
 
-    pcont removes every empty container with auto_delete, with those above it that become empty so,
-    and runs the user's release agent before. It works off the reports of empty containers, makes
-    the kernel report to it again where that was changed, and gives containers the CPUs that follow
-    their parents'. Raises Denied for a hierarchy that others mounted, NotFound for one that cannot
-    be seen as a whole.
+    `selectors` name the hierarchies; without any, pcont collects where there is something to do.
+    It removes every empty container with auto_delete, and each one above that becomes empty by
+    that; it runs the user's release agent first. It processes the reports of empty containers,
+    installs its release agent again if that was changed, and gives containers the CPUs of their
+    parents where memset is bound alone. Raises Denied for a hierarchy that pcont did not mount,
+    NotFound for one with a tree that is not mounted.
     """
     backend = session.backend
     with session.turn() as registry:
@@ -69,10 +70,10 @@ def _trees(registry: Registry, chosen: Sequence[Hierarchy]) -> list[Tree]:
 
 
 def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> list[Hierarchy]:
-    """The hierarchies that were named, or without names those with something to collect.
+    """Return the hierarchies that were named, or without names those with something to collect.
 
-    A note names each of these that is left alone: it cannot be seen as a whole, or another pcont
-    looks after it.
+    A note names each hierarchy that is skipped: it has a tree that is not mounted, or another pcont
+    collects there.
     """
     if not selectors:
         mounted = [one for one in registry.hierarchies if one.members[0].tree.mounted]

@@ -1,9 +1,9 @@
-"""CPUs and memory nodes that cpusets have lost by hotplug, and giving them back.
+"""Find and restore the CPUs and memory nodes that cpusets have lost by hotplug.
 
-The kernel takes a CPU that goes offline out of the lists of all cpusets of v1, and does not put it
-back when it is online again (kernel/cgroup/cpuset.c, hotplug_update_tasks_legacy()). It keeps no
-other list. So pcont keeps the list that it has set itself, as an attribute of the container:
-`steps.settings` does so with each write to a row that is `kept_as` something.
+The kernel removes a CPU that goes offline from the lists of all v1 cpusets, and does not add it
+when it comes online again (kernel/cgroup/cpuset.c, hotplug_update_tasks_legacy()). It keeps no
+other list. So pcont keeps the list that it has set, as an attribute of the container:
+`steps.settings` does so with each write to a row that has `kept_as`.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
 
 
 def _follows(backend: Backend, place: Place, row: ControlFile) -> bool:
-    """Whether the CPUs are the parent's, which `gc` without an option sees to."""
+    """Return whether the CPUs follow the parent; `gc` without --cpus restores these."""
     return row.name == cpuset.CPUS and halves.cpus_follow(backend, place)
 
 
 def findings(session: Session, registry: Registry) -> Iterator[Finding]:
-    """For `doctor`: the containers that can have something back."""
+    """Yield, for `doctor`, the containers that gc --cpus can restore."""
     found = [one for one in lost(session.backend, registry.trees) if one.online]
     if found:
         some = ", ".join(one.said for one in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")

@@ -263,8 +263,8 @@ def ps(session: Session, place: str) -> list[TaskRow]:
 def where(session: Session, task: int) -> list[WhereRow]:
     """Return the container of a task in every hierarchy.
 
-    A process whose first thread has ended is where its first live thread is. Raises NotFound where
-    there is no such task, and for a zombie of which no thread lives.
+    A process whose first thread has ended is where its first live thread is. Raises NotFound if the
+    task does not exist, or is a zombie without a live thread.
     """
     registry = session.registry()
     backend = session.backend

@@ -52,9 +52,10 @@ def ended(known: Task, other: Task | None = None) -> NotFound:
 def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
     """Return the tasks that are meant: one of each process, or with `thread` each of them.
 
-    An id that was given must be there. Of a list and of ranges those are taken that are there, and
-    a note says which are not; pcont itself is not meant. A range means processes, with `thread`
-    tasks. Raises NotFound where a given id is not there, or none at all.
+    Each single id must be that of a task. Of a list and of a range, those that are tasks are
+    returned, without pcont itself; a note names the others of a list, and counts those of a range.
+    A range means processes, with `thread` tasks. Raises NotFound if a single id is not a task, or
+    if no id is.
     """
     given = [alive(session, task, thread) for task in ids.given]
     listed = _those_there(session, ids.listed, thread)

@@ -101,7 +101,7 @@ def has_the_set(backend: Backend, one: Hierarchy, wish: Wish, tie: bool) -> bool
 def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> None:
     """Mount the members of a tie that are not mounted.
 
-    One that the kernel does not have any more is made anew, with the container of --at.
+    A member that the kernel has removed is created again, with the container of --at.
     """
     missing = [member for member in one.members[1:] if not member.tree.mounted]
     fresh = [member for member in missing if not is_active(member.tree)]

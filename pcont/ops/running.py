@@ -33,13 +33,14 @@ def run(
 ) -> int:
     """Run a command inside a container; returns its status, 128+N where signal N ended it.
 
-    `create`: the container is made where it is missing, with its parents and their settings.
-    `auto_delete`: it gets the flag of that name, and so goes when the last task has left it, even
-    if this process has died before; in hierarchies of others this process removes it when the
-    command has ended. `join`: the command is in the namespaces that are pinned by that name.
-    Without these two the command takes this process's place, and nothing returns. `announce` is
-    called with the place and the pid, right before the process becomes the command. Raises
-    CommandNotFound and NotExecutable before anything is touched.
+    `create`: make the container if it is missing, with its parents and their settings.
+    `auto_delete`: set the flag of that name, so that the container is removed when the last task
+    has left it, even if this process has ended before; in a hierarchy that pcont did not mount,
+    this process removes the container when the command has ended. `join`: run the command in the
+    namespaces that are pinned by that name. Without `auto_delete` and `join`, this process becomes
+    the command, and the call does not return. `announce` is called with the place and the pid,
+    right before the process becomes the command. Raises CommandNotFound and NotExecutable before
+    anything is changed.
     """
     wanted = Wanted(joined=join)
     command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)

@@ -113,7 +113,7 @@ def _with_equals(words: Sequence[str]) -> str:
 def _in_order(
     backend: Backend, container: Container, settings: list[Setting], entries: Sequence[Step]
 ) -> list[Step]:
-    """What can be undone first, then who enters, then what cannot be undone."""
+    """Order the steps: what can be undone, then attaches, then what cannot be undone."""
     final = [one for one in settings if lasting(backend, one)]
     if len(final) > 1 and not can_rehearse(final):
         raise UsageProblem(

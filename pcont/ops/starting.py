@@ -30,11 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 
 @dataclass(frozen=True)
 class Command:
-    """The words of a command, and the file that they mean; it is found before all else.
+    """The words of a command; the constructor looks up its program.
 
-    `birth`: how its process comes to be. `init`: that process is an init, and has the command as
-    its child. `wanted`: the namespaces that it is to have. Raises CommandNotFound and
-    NotExecutable.
+    `birth`: how its process is started. `init`: that process is an init, with the command as its
+    child. `wanted`: the namespaces of the command. Raises CommandNotFound and NotExecutable.
     """
 
     words: Sequence[str]

@@ -1,6 +1,6 @@
-"""What pcont's trust rests on: attributes that nobody should believe, files that others can change.
+"""Find attributes that no reader should believe, and files that other users can change.
 
-`doctor` reports it, and `gc` removes the attributes. docs/security.md is the whole list.
+`doctor` reports both, and `gc` removes the attributes. docs/security.md has the whole list.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ def _pending(journal: Abandoned) -> list[str]:
 
 
 def recover(backend: Backend) -> Iterator[Recovered]:
-    """Undo or finish what killed commands have left, the latest first.
+    """Roll back or complete killed commands, the latest first.
 
-    A journal that cannot be used is set aside under another name, and what follows goes on.
+    A journal that cannot be used is renamed, and recovery continues with the next one.
     """
     for journal in _abandoned(backend):
         if found := _recovered(backend, journal):

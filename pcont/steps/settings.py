@@ -250,7 +250,7 @@ class Write(Step):
         return None
 
     def _keep_list(self, backend: Backend, memory: Memory, one: Setting) -> None:
-        """Keep a list that the kernel shortens when something goes offline, as it reads now."""
+        """Keep the present value of a list that the kernel shortens by hotplug."""
         row = subsys.row(subsys.stands_for(one.file) or one.file)
         if not (self.wish and row and row.kept_as) or one.place.is_root:
             return

@@ -1,8 +1,8 @@
 """List the tasks of a container, find live threads, and tell reused task ids apart by start time.
 
-The kernel shows a process by its first thread. That one may be a zombie while others live: daemons
-that end their main thread are like that. A zombie is in no container, and cannot be moved; the
-process is where its live threads are, and moves with them.
+The kernel shows a process by its first thread. That thread may be a zombie while others are alive:
+some daemons end their main thread. A zombie is in no container, and cannot be moved. The process is
+where its live threads are, and moves with them.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def has_everything(text: str) -> bool:
 
 
 def all_without_children(file: str) -> Rule:
-    """`a` starts a list anew, which the kernel refuses where containers are below."""
+    """`a` resets the list; the kernel refuses that if there are containers below."""
 
     def rule(now: Site, wanted: Site) -> Breach | None:
         children = [child.path for child in now.children()]
@@ -154,7 +154,7 @@ def _numbers(path: str) -> str:
 
 
 def _list_again(text: str, now: str) -> list[tuple[str, str]]:
-    """Start anew, and allow what was allowed. What was denied in all is not shown, so not done."""
+    """Return writes that reset the list and allow what it had; denied entries are not shown."""
     if has_everything(text):
         return [] if has_everything(now) else [(ALLOW, "a")]
     return [(DENY, "a"), *((ALLOW, one) for one in text.splitlines())]
