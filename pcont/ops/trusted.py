@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from shlex import quote
@@ -22,6 +23,7 @@ from pcont.steps.memory import Memory
 from pcont.xattrs import COPY, OLD
 
 SHOWN = 5
+SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass
@@ -119,17 +121,20 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
     tie = Tie.load(text)
     if tie is None or not tree.name or TIE in backend.attributes(Place(tree.id)):
         return
-    subsystems, name = ",".join(tie.subsystems), tree.name
+    # Another user may have chosen the words of the hint: each is a word and no option.
+    if not all(SUBSYSTEM.fullmatch(word) for word in tie.subsystems):
+        return
+    subsystems, name = ",".join(tie.subsystems), quote(tree.name)
     trees = shown(", ".join(tie.trees))
     how = f"pcont bind {name} {subsystems}"
     if tie.at != "/":
         how = f"remove its containers, pcont umount {name}, then pcont mount --tie --name {name} "
-        how += f"-o {subsystems} --at {tie.at}"
+        how += f"-o {subsystems} --at {quote(tie.at)}"
     if not how.isprintable():
         return
     yield Finding(
         "problem",
-        name,
+        tree.name,
         f"an older pcont may have tied it to {trees}: now it is a plain hierarchy",
         f"if you tied it: {how}",
     )

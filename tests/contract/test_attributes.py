@@ -172,3 +172,25 @@ def test_a_tie_of_an_older_pcont_is_bound_again_as_doctor_says(kernel: Pcont, na
     assert [tree["id"] for tree in row["trees"]] == [f"name={name}", "pids"]
     kernel.ok("rm", f"{name}:/{name}")
     kernel.ok("umount", name)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "advice"),
+    [
+        (["pids;reboot"], "/", ""),
+        (["pids\n"], "/", ""),
+        (["--yes"], "/", ""),
+        (["pids"], "/a;reboot", "--at '/a;reboot'"),
+    ],
+)
+def test_the_words_of_a_forged_tie_are_no_command_in_a_hint(
+    kernel: Pcont, name: str, words: list[str], at: str, advice: str
+) -> None:
+    """Root pastes what doctor says; an ordinary user may have written these words."""
+    point = kernel.ok("mount", "-o", "none", "--name", name).split()[-1]
+    tie = json.dumps({"subsystems": words, "trees": ["pids"], "at": at})
+    os.setxattr(point, xattrs.OLD + "tie", tie.encode())
+    findings = json.loads(kernel.ok("doctor", "--json"))["result"]
+    found = [row["advice"] for row in findings if row["subject"] == name]
+    kernel.ok("umount", name)
+    assert [advice in one for one in found] == ([True] if advice else [])
