@@ -44,7 +44,7 @@ def way(path: str) -> Iterator[str]:
         if word in ("", "."):
             continue
         there = os.path.dirname(done) if word == ".." else os.path.join(done, word)
-        if not os.path.lexists(there):
+        if not _is_there(there):
             return
         yield there
         if os.path.islink(there):
@@ -58,6 +58,17 @@ def way(path: str) -> Iterator[str]:
             done = there
 
 
+def _is_there(path: str) -> bool:
+    """Whether something is there, also if root may not look at it: a user can mount that (FUSE)."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return os.geteuid() == 0
+    except OSError:
+        return False
+    return True
+
+
 def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
     """Return the first component of an absolute path that other users than root and `uid` control.
 
@@ -67,7 +78,11 @@ def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
     root, steps = _root_elsewhere(), list(way(path))
     after: os.stat_result | None = None
     for number, step in enumerate(steps):
-        found, last = os.lstat(step), number == len(steps) - 1
+        last = number == len(steps) - 1
+        try:
+            found = os.lstat(step)
+        except PermissionError:
+            return Weak(step, OVERFLOW, 0, "another user has mounted this, and root may not look")
         owners = {0, uid}
         if stat.S_ISDIR(found.st_mode) and after is None and not last:
             owners |= root

@@ -46,7 +46,7 @@ class _Candidate:
 
 
 def look() -> Workplace:
-    """Look without making anything. Raises Denied if root's directory exists and is not safe."""
+    """Look without making anything."""
     existing: list[str] = []
     refused: list[str] = []
     new = ""

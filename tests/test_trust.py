@@ -207,3 +207,21 @@ def test_a_directory_is_judged_without_a_codec_that_has_to_be_imported() -> None
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+@needs_root
+def test_what_root_may_not_look_at_is_weak_and_not_absent(
+    safe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's FUSE file system refuses root, until the user unmounts it from its directory."""
+    mounted, lstat = str(safe / "mounted"), os.lstat
+
+    def refusing(path: str) -> os.stat_result:
+        if path.startswith(mounted):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", refusing)
+    assert weak(safe / "mounted" / "agent") == mounted
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert trust.weak_point(str(safe / "mounted" / "agent"), uid=0) is None
