@@ -42,6 +42,11 @@ def complete(session: Session, tree: Tree, wish: Wish, *, known: bool, tie: bool
         # Until it is mounted, it cannot be looked into.
         if not (found or session.dry_run):
             found = _checked(session, tree, wish, known, tie)
+        elif not found and (known or tie):
+            session.planned.append(
+                f"# not known: what {wish.name or tree.id} has, until it is mounted; "
+                "pcont refuses other subsystems than these"
+            )
         if found:
             _mount_members(session, found, steps)
         session.carry_out(agent_steps(wish, tree.id))

@@ -117,6 +117,10 @@ def test_a_dry_run_sets_up_a_release_agent_in_what_is_not_mounted_yet(
     pcont.ok("create", f"{name}:/a")
     try:
         pcont.ok("umount", name)  # it stays active with its container
+        others = ["mount", "-o", "cpuset", "--name", name, point]
+        assert f"# not known: what {name} has" in pcont.ok("-n", *others)
+        assert f"has -o none; {UNDONE[2:]}" in pcont.fails(5, *others)
+        assert "# not known" not in pcont.ok("-n", "mount", "--name", name, point)
         assert same_answer(pcont, ["mount", "--name", name, *more, point]).status == 0
     finally:
         pcont.ok("rm", f"{name}:/a")
