@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pcont import lock, workplace
+from pcont import lock, trust, workplace
+from pcont.backend_model import Model
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
+from pcont.ops.doctor import examine
+from pcont.session import Session
+from pcont.workplace import Workplace
 
 UID = 4711  # a user that no process and no file of the machine belongs to
 OTHER = 4712
@@ -217,7 +221,8 @@ def test_a_read_only_directory_is_named_with_what_helps(places: Path) -> None:
     workplace.make()
     script = f"""
 import os, subprocess
-from pcont import lock, workplace
+from pcont import lock, trust, workplace
+from pcont.backend_model import Model
 workplace.ROOT = "{places}/run/pcont"
 subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "x", "{places}/run"], check=True)
 for _ in range(2):
@@ -298,3 +303,23 @@ def test_the_lock_s_file_says_which_command_has_it_at_the_timeout(tmp_path: Path
         match = f"process {os.getpid()}, pcont create jobs:/a"
         with pytest.raises(Busy, match=match), lock.locked(file, lock.Waiting(timeout=0)):
             pass
+
+
+def test_doctor_reports_an_unsafe_directory_of_the_lock_once(tmp_path: Path) -> None:
+    """Also where other files that root relies on are below it."""
+    place = tmp_path / "pcont"
+    (place / "released").mkdir(parents=True)
+    place.chmod(0o777)
+    weak = trust.weak_point(str(place), sticky=True)
+    assert weak
+    reason = weak.sentence
+
+    class Unsafe(Model):
+        def workplace(self) -> Workplace:
+            return Workplace(refused=(reason,))
+
+        def relied_on(self) -> dict[str, str]:
+            return {str(place): "locks and journals", f"{place}/released": "reports"}
+
+    found = [one for one in examine(Session(Unsafe())) if str(place) in one.finding]
+    assert [one.subject for one in found] == ["lock"]

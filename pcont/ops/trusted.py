@@ -156,9 +156,12 @@ def _some(places: list[str]) -> str:
 
 
 def _weak_files(backend: Backend) -> Iterator[Finding]:
+    """What root relies on. Each weak directory is reported once, also if the lock is in it."""
+    named = set(backend.workplace().refused)
     for path, what in backend.relied_on().items():
         weak = trust.weak_point(path, sticky=True) if os.path.lexists(path) else None
-        if weak:
+        if weak and weak.sentence not in named:
+            named.add(weak.sentence)
             advice = f"chown root:root {weak.path}; chmod go-w {weak.path}"
             yield Finding("problem", what, f"root relies on {path}, but {weak.sentence}", advice)
 
