@@ -217,11 +217,11 @@ def is_outside(path: str) -> bool:
 def check_path(path: str) -> None:
     """Refuse, before anything is touched, what could leave the hierarchy or break a line."""
     if "\n" in path or "\0" in path:
-        raise BadWord(f"a container's name holds no newline and no NUL: {path!r}")
+        raise BadWord(f"a container's name must not contain a newline or NUL: {path!r}")
     if not path.startswith("/"):
-        raise BadWord(f"a container's path starts with a slash: {path!r}")
+        raise BadWord(f"a container's path must start with a slash: {path!r}")
     if any(word in (".", "..") for word in path.split("/")):
-        raise BadWord(f"a container's path has no '.' and no '..' in it: {path!r}")
+        raise BadWord(f"a container's path must not contain '.' or '..': {path!r}")
 
 
 # namespaces(7), as `clone --ns` and /proc/PID/ns call them.

@@ -164,7 +164,7 @@ def _wait(descriptor: int, file: str, waiting: Waiting) -> None:
                 f"another pcont command is at work ({_holder(descriptor)}), after "
                 f"{waiting.timeout:g} s still",
                 path=file,
-                hint="a longer --timeout, or none, waits for it",
+                hint="use a longer --timeout, or none",
             )
         if silent and passed >= PATIENCE:
             silent = False

@@ -122,7 +122,7 @@ class StoredModel(Model):
         return PcontError(
             f"the model's state cannot be read: {type(err).__name__}: {err}",
             path=self.file,
-            hint="move the file away to begin anew, or use another --state FILE",
+            hint="rename the file to start with a new model, or use another --state FILE",
         )
 
     def _save(self, text: str) -> None:

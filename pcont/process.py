@@ -58,7 +58,9 @@ def find_program(name: str) -> str:
         return os.path.abspath(found)
     if "/" in name and os.path.exists(name):
         raise NotExecutable(f"{name} cannot be executed", path=name)
-    raise CommandNotFound(f"there is no command {name}", hint="PATH is searched as a shell does")
+    raise CommandNotFound(
+        f"there is no command {name}", hint="check PATH, or give the path of the program"
+    )
 
 
 REASONS = {

@@ -167,8 +167,8 @@ def check_agent(program: str) -> None:
         return
     if not program.startswith("/"):
         raise BadValue(
-            f"a release agent is given by its whole path, and {program!r} is none",
-            hint="the kernel runs it, from wherever it is",
+            f"a release agent must be an absolute path, and {program!r} is not",
+            hint="write the path from / on, since the kernel runs it",
         )
     if weak := trust.weak_point(program):
         raise BadValue(

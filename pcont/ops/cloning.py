@@ -174,7 +174,7 @@ def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
     for word in words:
         numbers = word.split(":")
         if len(numbers) != 3 or not all(one.isascii() and one.isdecimal() for one in numbers):
-            raise UsageProblem(f"{word!r} is no range of ids", hint="INSIDE:OUTSIDE:COUNT")
+            raise UsageProblem(f"{word!r} is not a range of ids", hint="INSIDE:OUTSIDE:COUNT")
         found.append(IdRange(*map(int, numbers)))
     return tuple(found)
 

@@ -178,7 +178,7 @@ def _ids(what: str, text: str, now: Ids) -> Ids:
     except (ValueError, OverflowError) as err:
         raise BadValue(f"{what}: {err}") from err
     if not found:
-        raise BadValue(f"{what}: a machine has some")
+        raise BadValue(f"{what}: a machine needs at least one")
     return found
 
 

@@ -106,7 +106,7 @@ def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list
     if not auto_delete:
         return []
     if container.is_root:
-        raise UsageProblem(f"{container.name} is a root container, which does not go")
+        raise UsageProblem(f"{container.name} is a root container, and cannot be removed")
     settings = [
         Setting(place, release.AUTO_DELETE, "1")
         for place in keys.owners(container, release.AUTO_DELETE)

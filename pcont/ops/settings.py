@@ -131,7 +131,7 @@ def _in_order(
 def _entry(session: Session, container: Container, file: str, text: str) -> Enter:
     """Return the step for `tasks=TID` and `cgroup.procs=PID`, which attach a task or a process."""
     if not re.fullmatch("[0-9]{1,10}", text.strip()):
-        raise UsageProblem(f"{file} takes the id of a task, and {text!r} is none")
+        raise UsageProblem(f"{file} takes the id of a task, and {text!r} is not one")
     if int(text) in (0, os.getpid()):
         raise UsageProblem(
             f"{file}={text} means the process that writes it, which is pcont itself",

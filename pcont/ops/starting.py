@@ -169,9 +169,9 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
             if not reason:
                 session.carry_out(removals(session.backend, doomed))
                 return
-            session.warn(f"{container.name} stays: {reason}")
+            session.warn(f"{container.name} is kept: {reason}")
     except (PcontError, OSError) as err:
-        session.warn(f"{container.name} stays: {err}")
+        session.warn(f"{container.name} is kept: {err}")
 
 
 def _wait_until_gone(session: Session, container: Container) -> None:

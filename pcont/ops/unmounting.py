@@ -245,7 +245,7 @@ def member_steps(
     if tree.id not in one.tie.mounted or not ours:
         return []
     if any(tree.id == each.tree.id for tie in _others(registry, one) for each in tie.members[1:]):
-        session.warn(f"{tree.id} stays mounted: another tie stands on it")
+        session.warn(f"{tree.id} stays mounted: another tie uses it")
         return []
     return _umount_steps(tree, ours, len(ours) == len(tree.mounts), lingers)
 
@@ -256,7 +256,7 @@ def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
         return False
     inside = [name for name in backend.children(place) if place.child(name) not in going]
     if inside or backend.read(place, "tasks").strip():
-        session.warn(f"{backend.show(place)} stays: tasks or containers are in it")
+        session.warn(f"{backend.show(place)} is kept: tasks or containers are in it")
         return False
     return True
 

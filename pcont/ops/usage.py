@@ -30,7 +30,7 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     it returns at once, and the load is None. Raises NotFound where the hierarchy has no cpuacct.
     """
     if window < 0:
-        raise BadValue("a window has no negative length")
+        raise BadValue("a window must not be negative")
     container = required(session.backend, session.registry().place(place))
     members = zip(container.hierarchy.members, container.places, strict=True)
     there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
@@ -61,7 +61,7 @@ def load(session: Session, place: str, window: float = WINDOW) -> Value:
     "unknown" where somebody has reset the counter meanwhile. Raises NotFound like `stat`.
     """
     if window <= 0:
-        raise BadValue("a load takes a window of some length")
+        raise BadValue("the load needs a window that is longer than 0")
     found = stat(session, place, window)[0].load
     return Value(LOAD, "unknown" if found is None else found)
 

@@ -134,7 +134,7 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
         )
     taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
     if name in taken_words and not lent:
-        raise BadValue(f"{name!r} is taken by a subsystem, or has a meaning of its own")
+        raise BadValue(f"{name!r} is reserved, or the name of a subsystem")
 
 
 def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
@@ -145,7 +145,7 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
     what = f"{', '.join(there)}: {ONLY_V2}"
     if not session.chosen:
         raise Unsupported(what, hint=REHEARSE)
-    session.warn(f"{', '.join(there)} taken from cgroup v2 for v1, as --backend cgroupfs says")
+    session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of --backend cgroupfs")
 
 
 def whereabouts(one: Hierarchy) -> str:

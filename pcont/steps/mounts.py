@@ -184,7 +184,7 @@ class Mounted(Fact):
         if active and any(mount.point == self.mount.point for mount in active.mounts):
             return  # it never went
         if not self.mount.ours:
-            raise PcontError(f"{self.mount.point} is not mounted any more: mount it as it was")
+            raise PcontError(f"{self.mount.point} is no longer mounted: mount it as it was")
         backend.mount(request, self.mount.point, self.mount.source)
 
 

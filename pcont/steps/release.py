@@ -142,7 +142,7 @@ def _remove(worker: Worker, container: Container) -> None:
     except Busy:
         pass
     except PcontError as err:
-        worker.warn(f"{container.name} stays: {err}")
+        worker.warn(f"{container.name} is kept: {err}")
 
 
 @dataclass

@@ -112,7 +112,7 @@ def _load_other(name: str) -> Subsystem:
     except Exception as err:  # whatever another package may do
         raise Unsupported(
             f"the subsystem {name} ({point.value}) cannot be used: {type(err).__name__}: {err}",
-            hint="mend or remove the package that brings it",
+            hint="repair or remove the package that provides it",
         ) from err
     return table
 

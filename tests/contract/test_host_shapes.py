@@ -155,7 +155,7 @@ def test_what_v2_has_is_taken_when_told_to_with_a_warning(host: Host, plain: Pco
     kernel = Pcont(("--backend", "cgroupfs"))
     result = kernel("mount", "-o", "cpuset")
     assert result.status == 0
-    assert "taken from cgroup v2" in result.err
+    assert "moved from cgroup v2" in result.err
     assert "cpuset" not in (Path(unified) / "cgroup.controllers").read_text().split()
     assert plain.get("cpuset:/", "cpus") == "0-3"
     kernel.ok("umount", "cpuset")

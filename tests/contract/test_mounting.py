@@ -694,7 +694,7 @@ def test_what_another_tie_stands_on_stays(bare: Pcont) -> None:
     bare.ok("create", "two:/c")
     noted = bare("umount", "one")
     assert noted.status == 0
-    assert "another tie stands on it" in noted.err
+    assert "another tie uses it" in noted.err
     assert bare.get("two:/c", "cpuacct.usage") == "0"
     bare.ok("rm", "two:/c")
     bare.ok("umount", "two")

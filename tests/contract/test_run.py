@@ -121,7 +121,7 @@ def test_a_container_that_others_are_in_stays_and_says_so(
     jobs.pcont.ok("attach", jobs.at("/a"), str(pid))
     result = jobs.pcont("run", jobs.at("/a"), "--auto-delete", "--", "true")
     assert result.status == 0
-    assert f"stays: tasks are in it: {pid}" in result.err
+    assert f"is kept: tasks are in it: {pid}" in result.err
     assert there(jobs) == ["/", "/a"]
 
 

@@ -35,7 +35,7 @@ def _bound(file: str) -> ControlFile:
 def all_closed(site: Site) -> Breach | None:
     """An open file keeps the container that it is charged to, whoever holds it (5.3)."""
     breach = numfiles.all_closed(site)
-    return replace(breach, hint="it can go once they are closed") if breach else None
+    return replace(breach, hint="it can be removed when they are closed") if breach else None
 
 
 TABLE = Subsystem(
