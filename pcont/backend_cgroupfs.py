@@ -176,7 +176,7 @@ class Cgroupfs:
         os.mkdir(directory, 0o755)
 
     def remove_directory(self, directory: str) -> None:
-        weak = trust.weak_point(os.path.dirname(directory), uid=os.geteuid(), sticky=True)
+        weak = trust.weak_point(directory, uid=os.geteuid(), sticky=True)
         if weak:
             # It may be another directory by now, behind a symbolic link.
             raise PermissionError(errno.EPERM, weak.sentence, directory)

@@ -24,16 +24,24 @@ class Guest:
 
 
 ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
+# The last test of a machine: emulated CPUs that went offline have hung what came afterwards.
+HOTPLUG = "tests/contract/test_hotplug.py"
 
 # The newer kernel is there for what hangs on the kernel's own structures: BPF programs.
 GUESTS = (
-    Guest("6.1-v1", kernel=r"linux-image-6\.1\.0-\d+-amd64", layout="v1", machines=2),
+    Guest(
+        "6.1-v1",
+        kernel=r"linux-image-6\.1\.0-\d+-amd64",
+        layout="v1",
+        tests=("tests/contract", "tests/walks", f"--ignore={HOTPLUG}"),
+        machines=2,
+    ),
     # Whether users may write security.* attributes hangs on the BPF security module.
     Guest(
         "6.1-without-bpf",
         kernel=r"linux-image-6\.1\.0-\d+-amd64",
         layout="v1",
-        tests=ATTACKS,
+        tests=(*ATTACKS, HOTPLUG),
         append="lsm=landlock,lockdown,yama,integrity",
     ),
     Guest(

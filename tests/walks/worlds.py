@@ -412,6 +412,8 @@ class ModelWorld(World):
         super().__init__(Model(ground.machine, alone, ground.dialect), ground, OWN.id)
         self.backend.stage.waited = False
         for tree, path in ground.bases.items():
+            for directory in self.backend.missing(ground.points[tree]):
+                self.backend.make_directory(directory)
             self.backend.mount(TreeRequest((tree,)), ground.points[tree], "walk")
             self.backend.make(Place(tree, path))
             _give_lists(self.backend, Place(tree, path))
