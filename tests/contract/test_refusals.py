@@ -42,7 +42,7 @@ MEMORY: list[Row] = [
     ("memory.swappiness", "201", "EINVAL", 7, "between 0 and 200"),
     ("memory.swappiness", "50%", "EINVAL", 7, "takes a number"),
     ("memory.swappiness", "9" * 20, "ERANGE", 7, "takes a number"),
-    ("memory.oom_control", "2", "EINVAL", 7, "0 has the kernel kill one"),
+    ("memory.oom_control", "2", "EINVAL", 7, "0: the kernel kills one"),
     ("memory.use_hierarchy", "0", "EINVAL", 7, "Linux 5.11 fixed it at 1"),
     ("memory.move_charge_at_immigrate", "4", "EINVAL", 7, "2 file mappings, 3 both"),
     ("memory.usage_in_bytes", "1", "EINVAL", 7, "can only be read"),

@@ -111,7 +111,7 @@ def test_the_zombie_alone_cannot_be_attached(jobs: Jobs, headless: Callable[...,
     one = headless()
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     said = jobs.pcont.fails(3, "attach", "--thread", jobs.at("/a"), str(one.pid))
-    assert "other threads of its process live" in said
+    assert "other threads of its process are alive" in said
     jobs.pcont.fails(3, "set", jobs.at("/a"), f"tasks={one.pid}")
     assert jobs.pcont.get(jobs.at("/a"), "tasks") == ""
     jobs.pcont.ok("set", jobs.at("/a"), f"cgroup.procs={one.pid}")
