@@ -127,11 +127,11 @@ class Trial:
         if "Traceback" in result.err or result.status == FALLEN:
             return "has fallen", {}, "there is a traceback"
         if result.status == 0:
-            stays = self.between if "stays" in result.err else []
+            kept = self.between if " is kept: " in result.err else []
             left = with_directory(self.after, self.before, directory)
             for name in re.findall(r"(\w+) does without its programs", result.err):
                 left = without_programs(left, name)
-            return ("succeeds, and is not as after", *self.come_to([self.after, left, *stays]))
+            return ("succeeds, and is not as after", *self.come_to([self.after, left, *kept]))
         allowed = [self.before, self.after] if done else [self.before]
         return (f"exit {result.status}, and is not as before", *self.come_to(allowed))
 
