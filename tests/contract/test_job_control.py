@@ -257,9 +257,11 @@ def test_continued_by_a_signal_to_pcont_alone_both_go_on(
 
 def test_a_signal_to_a_stopped_pcont_is_heeded_when_it_goes_on(way: Way, bash: Terminal) -> None:
     stopped(way, bash)
+    own = way.own()
     bash.type("kill %1\n")  # bash continues it, too
     assert bash.prompt() == 0
     assert way.leaves_nothing()
+    assert eventually(lambda: not os.path.exists(f"/proc/{own}"))  # bash has waited for it
     bash.type("true; jobs; wait %1\n")
     bash.until("Exit 143|Terminated")
 
