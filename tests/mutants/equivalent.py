@@ -37,8 +37,8 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         "pcont.subsys.core",
         "TABLE.'auto_delete'",
-        "s gone', FLAG, writable=True, default=0, kept=True)",
-        "s gone', FLAG, writable=True, kept=True)",
+        " child', FLAG, writable=True, default=0, kept=True)",
+        " child', FLAG, writable=True, kept=True)",
     ): FLAG,
     (
         "pcont.model_tree",
@@ -91,7 +91,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         "pcont.subsys.core",
         "TABLE.'notify_on_release'",
-        "s gone', FLAG, writable=True, default=0, passed_on=True)",
-        "s gone', FLAG, writable=True, passed_on=True)",
+        " child', FLAG, writable=True, default=0, passed_on=True)",
+        " child', FLAG, writable=True, passed_on=True)",
     ): FLAG,
 }
