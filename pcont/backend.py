@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from pcont.errors import BadWord, Unseen
 from pcont.lock import Waiting as Waiting
@@ -24,6 +24,11 @@ from pcont.values import Ids
 from pcont.workplace import Workplace
 
 WAITING = Waiting()
+
+
+def refuse(number: int, where: str) -> NoReturn:
+    """Raise what the kernel answers: OSError with an errno and a filename."""
+    raise OSError(number, os.strerror(number), where)
 
 
 class WriteRefused(OSError):

@@ -36,7 +36,7 @@ from errno import (
     ESRCH,
 )
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from pcont import subsys
 from pcont.backend import (
@@ -58,6 +58,7 @@ from pcont.backend import (
     exists,
     join,
     mounts_inside,
+    refuse,
 )
 from pcont.dialects import V1, Dialect, Slot
 from pcont.errors import Unseen
@@ -92,10 +93,6 @@ def same(value: Any) -> Any:
 def _is_default(path: str) -> bool:
     """Whether a path is where hierarchies are mounted by default: nothing of this machine is."""
     return path.startswith(f"{DEFAULT}/")
-
-
-def _refuse(number: int, where: str) -> NoReturn:
-    raise OSError(number, os.strerror(number), where)
 
 
 class ModelReleases:
@@ -237,17 +234,17 @@ class Model:
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         is_directory = self._is_directory(point)
         if not self._is_there(point):
-            _refuse(ENOENT, point)
+            refuse(ENOENT, point)
         request = self._understood(request, point)
         wanted = set(request.controllers)
         tree = self._reused(request, point)
         if tree is None and any(set(one.controllers) & wanted for one in self.active):
-            _refuse(EBUSY, point)
+            refuse(EBUSY, point)
         if not is_directory:
-            _refuse(ENOTDIR, point)
+            refuse(ENOTDIR, point)
         stack = self.stacks.get(point, [])
         if tree and stack[-1:] == [tree]:
-            _refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
+            refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
         tree = tree or self._new(request, point)
         tree.mounts.append(Mount(point, source=source))
         self.stacks.pop(point, None)  # the order of the points is that of their upper mounts
@@ -258,15 +255,15 @@ class Model:
         dialect, words = self.dialect, request.controllers
         if not (words or request.name):
             if dialect.nothing:
-                _refuse(dialect.nothing, point)
+                refuse(dialect.nothing, point)
             words = dialect.controllers
         if "all" in words and dialect.nothing is None:
             words = (*dialect.controllers, *(word for word in words if word != "all"))
         for word in words:
             if word not in dialect.controllers:
-                _refuse(dialect.unknown if word else EINVAL, point)
+                refuse(dialect.unknown if word else EINVAL, point)
         if (request.name or request.more) and not dialect.named:
-            _refuse(dialect.unknown, point)
+            refuse(dialect.unknown, point)
         wanted = tuple(name for name in dialect.controllers if name in words)
         return replace(request, controllers=wanted)
 
@@ -277,7 +274,7 @@ class Model:
             if set(tree.controllers) == set(request.controllers):
                 return tree
             if request.name:
-                _refuse(EBUSY, point)
+                refuse(EBUSY, point)
         return None
 
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
@@ -296,16 +293,16 @@ class Model:
             return self.next_number - 1
         taken = {tree.number for tree in self.active}
         free = [number for number in self._slots() if number not in taken]
-        return free[0] if free else _refuse(ENOSPC, point)
+        return free[0] if free else refuse(ENOSPC, point)
 
     def _slots(self) -> range:
         return range(1, 1 + self.dialect.slots)
 
     def umount(self, point: str) -> None:
         if point not in self.stacks:
-            _refuse(EINVAL, point)
+            refuse(EINVAL, point)
         if self.open[point] or self._mounted_inside(point):
-            _refuse(EBUSY, point)
+            refuse(EBUSY, point)
         *below, tree = self.stacks.pop(point)
         if below:
             self.stacks[point] = below
@@ -345,7 +342,7 @@ class Model:
         missing = self.missing(directory)
         there = os.path.dirname(missing[0]) if missing else directory
         if not self._is_directory(there):
-            _refuse(ENOTDIR, there)
+            refuse(ENOTDIR, there)
         machines = os.path.ismount(directory) and not _is_default(directory)
         if directory in self.stacks or directory == DEFAULT or machines:
             return MOUNTED_THERE
@@ -387,9 +384,9 @@ class Model:
             self.remove(place)
             return
         if any(one.startswith(f"{directory}/") for one in (*self.directories, *self.stacks)):
-            _refuse(ENOTEMPTY, directory)
+            refuse(ENOTEMPTY, directory)
         if directory in self.stacks:
-            _refuse(EBUSY, directory)
+            refuse(EBUSY, directory)
         self.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:
@@ -406,7 +403,7 @@ class Model:
                 return tree
             if tree.id == id:
                 raise Unseen(id)
-        _refuse(ENOENT, id)
+        refuse(ENOENT, id)
 
     def node(self, place: Place) -> Node:
         node = self._tree(place.tree).root
@@ -414,13 +411,13 @@ class Model:
             if not word:
                 continue
             if word not in node.nodes:
-                _refuse(ENOTDIR if node.has(word) else ENOENT, self.show(place))
+                refuse(ENOTDIR if node.has(word) else ENOENT, self.show(place))
             node = node.nodes[word]
         return node
 
     def make(self, place: Place) -> None:
         if place.is_root:
-            _refuse(EEXIST, self.show(place))
+            refuse(EEXIST, self.show(place))
         parent = self.node(place.parent)
         self._check_length(place)
         node = self._make(parent, place.name, self._mover(parent.tree))
@@ -431,10 +428,10 @@ class Model:
         """A container that looks like a new one; what its maker may not do is refused."""
         where = join(parent.path, name)
         if name in parent.nodes or parent.has(name):
-            _refuse(EEXIST, where)
+            refuse(EEXIST, where)
         for rule in (rule for table in parent.tree.tables for rule in table.making):
             if breach := rule(parent, mover):
-                _refuse(breach.errno, where)
+                refuse(breach.errno, where)
         node = Node(parent.tree, name, parent)
         for row in parent.tree.rows.values():
             if row.passed_on and parent.has(row.name):
@@ -447,7 +444,7 @@ class Model:
         self._reap(self._live_in(node))
         held = node.charges.held and not (force and numfiles.NAME in self.metered)
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
-            _refuse(EBUSY, self.show(place))
+            refuse(EBUSY, self.show(place))
         del node.parent.nodes[node.name]
         self.files_open.forget(node.charges)
         node.parent.check_release()
@@ -464,23 +461,23 @@ class Model:
         if place.is_root:
             # This is to rename the mount point, and first of all its new name is looked up.
             too_long = len(os.fsencode(name)) > NAME_MAX
-            _refuse(ENAMETOOLONG if too_long else EBUSY, self.show(place))
+            refuse(ENAMETOOLONG if too_long else EBUSY, self.show(place))
         self._check_length(new)
         if place.name in parent.nodes:
             if new == place:
                 return
             if name in parent.nodes or parent.has(name):
-                _refuse(EEXIST if name in parent.nodes else ENOTDIR, self.show(place))
+                refuse(EEXIST if name in parent.nodes else ENOTDIR, self.show(place))
             node = parent.nodes[name] = parent.nodes.pop(place.name)
             node.name = name
         elif not parent.has(place.name):
-            _refuse(ENOENT, self.show(place))
+            refuse(ENOENT, self.show(place))
         elif new != place:
-            _refuse(EISDIR if name in parent.nodes else ENOTDIR, self.show(place))
+            refuse(EISDIR if name in parent.nodes else ENOTDIR, self.show(place))
 
     def _check_length(self, place: Place) -> None:
         if len(os.fsencode(self.show(place))) >= PATH_MAX:
-            _refuse(ENAMETOOLONG, self.show(place))
+            refuse(ENAMETOOLONG, self.show(place))
 
     def children(self, place: Place) -> list[str]:
         return sorted(self.node(place).nodes)
@@ -505,11 +502,11 @@ class Model:
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         node = self.node(place)
         if file in node.nodes:
-            _refuse(EISDIR, self.show(place, file))
+            refuse(EISDIR, self.show(place, file))
         try:
             return node, node.row(file)
         except KeyError:
-            _refuse(ENOENT, self.show(place, file))
+            refuse(ENOENT, self.show(place, file))
 
     def inside(self, node: Node) -> set[int]:
         """The tasks in a container itself."""
@@ -610,7 +607,7 @@ class Model:
         if text is not None:
             node.attributes[name] = text
         elif node.attributes.pop(name, None) is None:
-            _refuse(ENODATA, self.show(place))
+            refuse(ENODATA, self.show(place))
 
     def stray(self, place: Place) -> dict[str, str]:
         return {}
@@ -713,7 +710,7 @@ class Model:
 
     def join(self, name: str) -> Birth:
         if name not in self.pinned:
-            _refuse(ENOENT, name)
+            refuse(ENOENT, name)
         from pcont.process import Plain
 
         return Plain("the model has no namespaces: COMMAND has those of its caller")
@@ -738,12 +735,12 @@ class Model:
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
         if name in self.pinned:
-            _refuse(EEXIST, name)
+            refuse(EEXIST, name)
         self.pinned[name] = tuple(kinds)
 
     def unpin(self, name: str) -> None:
         if self.pinned.pop(name, None) is None:
-            _refuse(ENOENT, name)
+            refuse(ENOENT, name)
 
     def affinity(self, task: int) -> Ids:
         self.task(task)
@@ -753,7 +750,7 @@ class Model:
         one = self._adopt(task)
         may = self._may_use(one)
         if not cpus & may:
-            _refuse(EINVAL, str(task))
+            refuse(EINVAL, str(task))
         one.cpus, one.wish = cpus & may, cpus
 
     def _may_use(self, task: Known) -> Ids:
@@ -988,7 +985,7 @@ class Model:
         for table, tree in [*self._metering(), *asked]:
             for rule in table.fork:
                 if breach := rule(parent.nodes.get(tree.number, tree.root)):
-                    _refuse(breach.errno, str(task))
+                    refuse(breach.errno, str(task))
         return parent
 
     def _metering(self) -> list[tuple[Subsystem, ModelTree]]:
@@ -1010,7 +1007,7 @@ class Model:
     def container_clone(self, subsystem: str, task: int) -> str:
         one = self._acting(task)
         if subsystem not in ("ns", *self.dialect.controllers):
-            _refuse(ENOENT, subsystem)
+            refuse(ENOENT, subsystem)
         for tree in self.active if self.dialect.clones else ():
             if subsystem in tree.controllers:
                 return self._clone_into(tree, one)
@@ -1056,7 +1053,7 @@ class Model:
         """wait(2) for a process that has ended; ECHILD for any other."""
         self.task(task)
         if not self.stage.is_over(task):
-            _refuse(ECHILD, str(task))
+            refuse(ECHILD, str(task))
         self._bury(task)
 
     def _bury(self, pid: int) -> None:
@@ -1067,7 +1064,7 @@ class Model:
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
         one = self._acting(task)
         if cpu is not None and cpu not in one.cpus:
-            _refuse(EINVAL, str(task))
+            refuse(EINVAL, str(task))
         self._account(one, min(one.cpus) if cpu is None else cpu, user, system)
 
     def open_one(self, task: int) -> int:
@@ -1082,7 +1079,7 @@ class Model:
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
         if not (cpus and nodes):
-            _refuse(EINVAL, "the machine")
+            refuse(EINVAL, "the machine")
         limit = max(self.hardware.cpu_limit, *(cpu + 1 for cpu in cpus))
         self.hardware = Machine(cpus, nodes, limit, max(self.hardware.node_limit, max(nodes) + 1))
         for task in self.known.values():
@@ -1125,7 +1122,7 @@ class Model:
             None,
         )
         if row is None:
-            _refuse(ENOENT, name)
+            refuse(ENOENT, name)
         if text is not None:
             self._set_parameter(row, text)
         return str(row.type.show(self.parameters[name]))
@@ -1152,7 +1149,7 @@ class Model:
             return show_all(self._proc_slots(), self.dialect.controllers)
         membership, show = self.dialect.membership
         if not (slash and task.isdecimal() and name in (membership, "cpuset")):
-            _refuse(ENOENT, f"/proc/{file}")
+            refuse(ENOENT, f"/proc/{file}")
         self.task(int(task))
         paths = [(self._slot(tree), self._path_of(int(task), tree)) for tree in self.active]
         paths.sort(key=lambda pair: pair[0].number)
@@ -1179,11 +1176,11 @@ class Model:
         """A played task that can do something: who is frozen cannot, who lives does as he likes."""
         if not self.stage.is_played(task):
             self.task(task)
-            _refuse(EPERM, str(task))
+            refuse(EPERM, str(task))
         if self.stage.is_zombie(task):
             raise no_task(task)
         if self._is_frozen(task):
-            _refuse(EBUSY, str(task))
+            refuse(EBUSY, str(task))
         return self.known[task]
 
 
@@ -1243,7 +1240,7 @@ class ModelMeter:
     def start(self, subsystem: str, root: Place) -> None:
         node = self.model.node(root)
         if self.model.metered.setdefault(subsystem, node.tree) is not node.tree:
-            _refuse(EBUSY, root.tree)
+            refuse(EBUSY, root.tree)
         if subsystem == numtasks.NAME:
             numtasks.bind(node)
 
@@ -1277,7 +1274,7 @@ class ModelMeter:
         node = self.model.node(place)
         if subsys.of(file) == numtasks.NAME:
             if not any(map(numtasks.is_bound, node.upwards())):
-                _refuse(EOPNOTSUPP, self.model.show(place, file))
+                refuse(EOPNOTSUPP, self.model.show(place, file))
             numtasks.say(node, file, value)
         else:
             setattr(node.charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)

@@ -12,10 +12,10 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from pcont import subsys
-from pcont.backend import Backend, Place, TreeRequest, WriteRefused
+from pcont.backend import Backend, Place, TreeRequest, WriteRefused, refuse
 from pcont.kept import with_kept
 from pcont.release import with_auto_delete
 from pcont.site import entry_of, row_of, site_of
@@ -50,10 +50,6 @@ def _kernel_of(backend: Backend) -> Backend:
     while inner := getattr(backend, "inner", None):
         backend = inner
     return backend
-
-
-def _refuse(number: int, where: str) -> NoReturn:
-    raise OSError(number, os.strerror(number), where)
 
 
 class Rehearsal:
@@ -119,7 +115,7 @@ class Rehearsal:
         if not self._real or self._kernel.may_mount():
             return
         if not self._kernel.privileged():
-            _refuse(errno.EPERM, point)
+            refuse(errno.EPERM, point)
         self.notes.append(f"# not known: whether root of this user namespace may do so at {point}")
 
     def _check_access(self, path: str, where: str = "") -> None:
@@ -128,7 +124,7 @@ class Rehearsal:
             if os.access(path, os.W_OK, effective_ids=True):
                 return
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            _refuse(errno.EROFS if read_only else errno.EACCES, where or path)
+            refuse(errno.EROFS if read_only else errno.EACCES, where or path)
 
     # Containers
 
@@ -138,9 +134,9 @@ class Rehearsal:
             return
         where, above = self._kernel.show(place), place.parent
         if place.name in self.children(above) or place.name in self.files(above):
-            _refuse(errno.EEXIST, where)
+            refuse(errno.EEXIST, where)
         if len(os.fsencode(place.name)) > NAME_MAX:
-            _refuse(errno.ENAMETOOLONG, where)
+            refuse(errno.ENAMETOOLONG, where)
         if above not in self._made:
             self._check_access(self._kernel.show(above), where)
         self._made.add(place)
@@ -176,7 +172,7 @@ class Rehearsal:
 
     def children(self, place: Place) -> list[str]:
         if place in self._removed:
-            _refuse(errno.ENOENT, self._kernel.show(place))
+            refuse(errno.ENOENT, self._kernel.show(place))
         there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
         return sorted(names | {one.name for one in self._made if one.parent == place})
@@ -207,14 +203,14 @@ class Rehearsal:
         if (place, file) in self._values:
             return self._values[place, file]
         if place in self._removed:
-            _refuse(errno.ENOENT, self._kernel.show(place, file))
+            refuse(errno.ENOENT, self._kernel.show(place, file))
         if file in subsys.TASK_FILES:
             return self._tasks(place, file)
         if self._is_seen(place):
             return self._kernel.read(place, file)
         row = row_of(self._self, file)
         if row is None or (self._in_a_tree(place) and file not in self.files(place)):
-            _refuse(errno.ENOENT, self._kernel.show(place, file))
+            refuse(errno.ENOENT, self._kernel.show(place, file))
         return row.type.show(row.begins(place.is_root)) + row.end
 
     def _tasks(self, place: Place, file: str) -> str:
@@ -232,7 +228,7 @@ class Rehearsal:
             return
         where = self._kernel.show(place, file)
         if file not in self.files(place):
-            _refuse(errno.ENOENT, where)
+            refuse(errno.ENOENT, where)
         if place not in self._made:
             self._check_access(where)
         if file in subsys.TASK_FILES:

@@ -206,8 +206,8 @@ def _spared(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> bo
     if isinstance(node, ast.keyword) and node.arg in WORDS:
         return True
     if isinstance(parent, ast.Call) and field == "args" and isinstance(index, int):
-        # Breach(errno, reason, hint), _refuse(errno, where), WriteRefused(errno, text, where)
-        return index > 0 and ast.unparse(parent.func) in ("Breach", "_refuse", "WriteRefused")
+        # Breach(errno, reason, hint), refuse(errno, where), WriteRefused(errno, text, where)
+        return index > 0 and ast.unparse(parent.func) in ("Breach", "refuse", "WriteRefused")
     return False
 
 
