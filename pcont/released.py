@@ -160,13 +160,11 @@ def _package() -> str:
 
 def _check(directory: str) -> None:
     """Denied where another user could put programs or paths of its own there."""
-    weak = trust.weak_point(directory, uid=os.geteuid(), sticky=True)
-    if weak and os.path.exists(directory):
-        raise Denied(
-            f"what is below {directory} is not used: {weak.sentence}",
-            path=weak.path,
-            hint=f"inspect it, then: chown root:root {weak.path}; chmod go-w {weak.path}",
-        )
+    trust.require_safe(
+        directory,
+        f"what is below {directory} is not used",
+        "chown root:root {0}; chmod go-w {0}",
+    )
 
 
 def _script(tree: str) -> bytes:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pcont import trust
 from pcont.backend import Place, Tree
 from pcont.bpf import library
-from pcont.errors import Denied
 
 PATIENCE, PAUSE = 5.0, 0.002
 OBJECTS = os.path.dirname(__file__)
@@ -164,10 +163,4 @@ class Pinned(ABC):
 def _check(folder: str) -> None:
     """Denied for a folder that another user controls: a bpf filesystem is often mode 1777."""
     there = folder if os.path.lexists(folder) else os.path.dirname(folder)
-    weak = trust.weak_point(there, uid=os.geteuid(), sticky=True)
-    if weak and os.path.lexists(there):
-        raise Denied(
-            f"programs pinned below {there} are not used: {weak.sentence}",
-            path=weak.path,
-            hint=f"inspect it, then: rm -r {weak.path}",
-        )
+    trust.require_safe(there, f"programs pinned below {there} are not used", "rm -r {}")
