@@ -186,6 +186,16 @@ class Session:
                 raise
         return done
 
+    def attempt(self, step: Step) -> list[str]:
+        """Do a step that may be refused; returns its lines. A refusal is a note, and no line."""
+        lines = step.tell(self.backend)
+        try:
+            self.carry_out([step])
+        except PcontError as err:
+            self.warn(str(err))
+            return []
+        return lines
+
     def _new_memory(self) -> Memory:
         directory = self.backend.journals()
         return Memory(Journal(directory, self.command) if directory else None)

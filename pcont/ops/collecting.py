@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pcont import release
 from pcont.backend import Backend, Place, Tree, exists, vanishing
-from pcont.errors import Denied, NotFound, PcontError
+from pcont.errors import Denied, NotFound
 from pcont.hierarchy import Hierarchy, Registry, check_seen
 from pcont.ops import halves, hotplug, trusted
 from pcont.records import Collected
@@ -135,13 +135,7 @@ def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
     """Give back the CPUs that are to follow the parent's; what was done for it."""
     for setting in halves.narrowed(session.backend, one):
         step = Write([setting], f"give {setting.place.path} the CPUs of its parent")
-        told = step.tell(session.backend)
-        try:
-            session.carry_out([step])
-        except PcontError as err:
-            session.warn(str(err))
-        else:
-            yield from told
+        yield from session.attempt(step)
 
 
 def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pcont.backend import Backend, Place, Tree, within_reach
-from pcont.errors import NotFound, PcontError
+from pcont.errors import NotFound
 from pcont.hierarchy import Registry
 from pcont.ops import halves
 from pcont.records import Collected, Finding
@@ -114,13 +114,7 @@ def give_back(
             continue
         text = ID_LIST.show(one.now | one.possible)
         step = Write([Setting(one.place, one.file, text)], f"restore {one.said}", wish=False)
-        told = step.tell(session.backend)
-        try:
-            session.carry_out([step])
-        except PcontError as err:
-            session.warn(str(err))
-        else:
-            yield from (Collected("restored", line) for line in told)
+        yield from (Collected("restored", line) for line in session.attempt(step))
 
 
 def _trees(registry: Registry, selectors: Sequence[str]) -> list[Tree]:
