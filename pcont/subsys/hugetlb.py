@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY
 
-from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, any_text
-from pcont.values import BYTES, INTEGER, NO_LIMIT, size, size_meant
+from pcont.subsys.byte_limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem
+from pcont.values import size
 
 # Those of all architectures; a machine has two or three of them.
 SIZES = (
     *("64KB", "1MB", "2MB", "4MB", "8MB", "16MB", "32MB", "256MB", "512MB"),
     *("1GB", "2GB", "16GB"),
 )
-ROOT_FIXED = "the root container has no limits: set them below"
 
 
 def above_usage(limit: str, usage: str) -> Rule:
@@ -38,44 +38,16 @@ def above_usage(limit: str, usage: str) -> Rule:
     return rule
 
 
-def _bytes_meant(site: Site, text: str) -> str:
-    return size_meant(text)
-
-
 def _files(page: str) -> Iterator[ControlFile]:
     for prefix, what in ((f"hugetlb.{page}.", "used"), (f"hugetlb.{page}.rsvd.", "reserved")):
         limit, usage = f"{prefix}limit_in_bytes", f"{prefix}usage_in_bytes"
-        yield ControlFile(
+        yield byte_limit(
             limit,
             f"maximum of bytes of pages of {page} that may be {what}",
-            BYTES,
-            writable=True,
-            default=NO_LIMIT,
+            above_usage(limit, usage),
             root_fixed=ROOT_FIXED,
-            rules=(above_usage(limit, usage),),
-            strict=True,
-            mend=_bytes_meant,
-            limit=True,
         )
-        yield ControlFile(usage, f"bytes of pages of {page} that are {what}", INTEGER, default=0)
-        yield ControlFile(
-            f"{prefix}max_usage_in_bytes",
-            f"maximum of bytes {what} so far; any write resets it",
-            INTEGER,
-            writable=True,
-            default=0,
-            read_as=any_text,
-            lasting=True,
-        )
-        yield ControlFile(
-            f"{prefix}failcnt",
-            "how often the limit was reached; any write resets it",
-            INTEGER,
-            writable=True,
-            default=0,
-            read_as=any_text,
-            lasting=True,
-        )
+        yield from counters(prefix, f"bytes of pages of {page} that are {what}", f"{what} so far")
     yield ControlFile(f"hugetlb.{page}.numa_stat", "bytes in use by memory node")
 
 

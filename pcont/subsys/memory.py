@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL
 
-from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem, any_text
-from pcont.values import BYTES, INTEGER, NO_LIMIT, UNSIGNED, is_unlimited, size, size_meant
+from pcont.subsys.byte_limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.values import UNSIGNED, is_unlimited, size
 
 LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 TCP_LIMIT = "memory.kmem.tcp.limit_in_bytes"
 USAGE, SWAP_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
 OOM_CONTROL, SWAPPINESS = "memory.oom_control", "memory.swappiness"
 HIERARCHY, MIGRATE = "memory.use_hierarchy", "memory.move_charge_at_immigrate"
-ROOT_FIXED = "the root container has no limits: set them below"
 MOST_SWAPPINESS = 200
 BOTH = 3  # of memory.move_charge_at_immigrate
 
@@ -96,92 +96,48 @@ def no_moving_of_charges(now: Site, wanted: Site) -> Breach | None:
     )
 
 
-def _bytes_meant(site: Site, text: str) -> str:
-    return size_meant(text)
-
-
-def _limit(name: str, help: str, *rules: Rule, **more: object) -> ControlFile:
-    return ControlFile(
-        name,
-        help,
-        BYTES,
-        writable=True,
-        default=NO_LIMIT,
-        rules=rules,
-        strict=True,
-        mend=_bytes_meant,
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def _usage(prefix: str, what: str) -> tuple[ControlFile, ...]:
-    """The counters that go with a limit."""
-    return (
-        ControlFile(
-            f"{prefix}usage_in_bytes", f"bytes of {what} in use here and below", INTEGER, default=0
-        ),
-        ControlFile(
-            f"{prefix}max_usage_in_bytes",
-            f"maximum of bytes of {what} so far; any write resets it",
-            INTEGER,
-            writable=True,
-            default=0,
-            read_as=any_text,
-            lasting=True,
-        ),
-        ControlFile(
-            f"{prefix}failcnt",
-            "how often the limit was reached; any write resets it",
-            INTEGER,
-            writable=True,
-            default=0,
-            read_as=any_text,
-            lasting=True,
-        ),
-    )
+def _counters(prefix: str, what: str) -> tuple[ControlFile, ...]:
+    return counters(prefix, f"bytes of {what} in use here and below", f"of {what} so far")
 
 
 TABLE = Subsystem(
     name="memory",
     help="limits of memory",
     files=(
-        _limit(
+        byte_limit(
             LIMIT,
             "maximum of memory that tasks may use here and below",
             limits_agree(LIMIT),
             above_usage(LIMIT, USAGE),
             root_fixed=ROOT_FIXED,
-            limit=True,
         ),
-        _limit(
+        byte_limit(
             SWAP_LIMIT,
             "maximum of memory and swap together; never below limit_in_bytes",
             limits_agree(SWAP_LIMIT),
             above_usage(SWAP_LIMIT, SWAP_USAGE),
             root_fixed=ROOT_FIXED,
-            limit=True,
         ),
-        _limit(
+        byte_limit(
             "memory.soft_limit_in_bytes",
             "what memory is reduced to when the machine runs short",
-            limit=True,
         ),
-        _limit(
+        byte_limit(
             "memory.kmem.limit_in_bytes",
             "without effect since Linux 6.1: limit_in_bytes counts kernel memory",
             root_fixed=ROOT_FIXED,
+            limit=False,
         ),
-        _limit(
+        byte_limit(
             TCP_LIMIT,
             "maximum of memory for TCP buffers",
             above_usage(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
             root_fixed=ROOT_FIXED,
-            limit=True,
         ),
-        *_usage("memory.", "memory"),
-        *_usage("memory.memsw.", "memory and swap"),
-        *_usage("memory.kmem.", "kernel memory"),
-        *_usage("memory.kmem.tcp.", "TCP buffers"),
+        *_counters("memory.", "memory"),
+        *_counters("memory.memsw.", "memory and swap"),
+        *_counters("memory.kmem.", "kernel memory"),
+        *_counters("memory.kmem.tcp.", "TCP buffers"),
         ControlFile(
             SWAPPINESS,
             "how readily memory is swapped out, 0 to 200",
