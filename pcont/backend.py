@@ -291,7 +291,7 @@ class Task:
     def gone(self) -> bool:
         """Whether this thread has ended or is ending; a zombie has left its containers, too.
 
-        Other threads of its process may live (steps.who).
+        Its process may have other threads that are alive (steps.who).
         """
         return self.ending or self.state in ZOMBIE
 
