@@ -300,7 +300,7 @@ TABLE = Subsystem(
         ControlFile("cpu.stat", "periods, and how often and how long tasks were throttled"),
         ControlFile(
             "cpu.stat.local",
-            "how long the tasks were throttled by the quota of this container itself",
+            "how long the quota of this container itself has throttled the tasks",
         ),
     ),
 )

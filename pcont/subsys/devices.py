@@ -182,7 +182,7 @@ TABLE = Subsystem(
         _row(DENY, "removes devices from those that the tasks may use"),
         ControlFile(
             LIST,
-            "devices that the tasks may use; a *:* rwm is all except those that were denied",
+            "devices that tasks may use; a *:* rwm is all but those denied",
             default=EVERYTHING,
             passed_on=True,
             told=_list_again,
