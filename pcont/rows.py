@@ -1,4 +1,4 @@
-"""Rows that memory and hugetlb share: limits in bytes, and counters that any write resets."""
+"""Rows of control files that several tables share: limits in bytes, and counters to reset."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trust",),
     ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),
+    ("rows",),
     ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
-    ("subsys.byte_limits",),
     (
         *("subsys.cpu", "subsys.blkio", "subsys.memory", "subsys.devices", "subsys.net_cls"),
         *("subsys.perf_event", "subsys.net_prio", "subsys.hugetlb", "subsys.rdma", "subsys.misc"),

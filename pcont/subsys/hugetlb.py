@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY
 
-from pcont.subsys.byte_limits import ROOT_FIXED, byte_limit, counters
+from pcont.rows import ROOT_FIXED, byte_limit, counters
 from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem
 from pcont.values import size
 

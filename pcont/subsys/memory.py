@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL
 
-from pcont.subsys.byte_limits import ROOT_FIXED, byte_limit, counters
+from pcont.rows import ROOT_FIXED, byte_limit, counters
 from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
 from pcont.values import UNSIGNED, is_unlimited, size
 
