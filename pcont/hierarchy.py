@@ -565,17 +565,16 @@ class Registry:
         # The home of a tie stands for the tie; a member is that one tree.
         return self._hierarchy(tree).container(path, spelling)
 
-    def ties_around(self, container: Container) -> list[str]:
-        """The ties that a container of a single tree is a part of."""
+    def seen_in_ties(self, container: Container) -> Iterator[Container]:
+        """Yield a container of a single tree as each tie has it of which this tree is a member."""
         if container.hierarchy.tie or len(container.hierarchy.members) > 1:
-            return []
+            return
         (place,) = container.places
-        return [
-            tie.name
-            for tie in self.ties
-            for member in tie.members
-            if member.tree.id == place.tree and member.inside(place.path) is not None
-        ]
+        for tie in self.ties:
+            for member in tie.members:
+                path = member.inside(place.path) if member.tree.id == place.tree else None
+                if path is not None:
+                    yield tie.container(path)
 
     def keepers(self, name: str) -> list[Tree]:
         """The trees where pcont keeps a subsystem, from whatever container on."""

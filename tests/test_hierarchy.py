@@ -484,7 +484,7 @@ def test_a_container_below_one_tree_of_a_tie_is_around_it(model: Model) -> None:
     registry = Registry(model)
 
     def around(text: str) -> list[str]:
-        return registry.ties_around(registry.place(text))
+        return [one.hierarchy.name for one in registry.seen_in_ties(registry.place(text))]
 
     assert around("cpuset:/jobs/a") == ["jobs"]
     assert around("cpuset:/jobs") == ["jobs"]

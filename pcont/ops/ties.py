@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pcont.hierarchy import Container, Hierarchy, Registry, present
@@ -24,7 +24,7 @@ def note_partial(
 
     It was made, or `removed`; in a dry run it would be.
     """
-    for inside in _seen_in(registry, container):
+    for inside in registry.seen_in_ties(container):
         there = set(present(session.backend, inside))
         there = there - set(container.places) if removed else there | set(container.places)
         lacking = [place.tree for place in inside.places if place not in there]
@@ -33,18 +33,6 @@ def note_partial(
                 f"{container.name} is one tree of {inside.hierarchy.name}: {inside.name} is "
                 f"partial now: it is missing in {', '.join(lacking)}"
             )
-
-
-def _seen_in(registry: Registry, container: Container) -> Iterator[Container]:
-    """Yield a container of a single tree as the ties have it of which this tree is a member."""
-    if container.hierarchy.tie or len(container.hierarchy.members) > 1:
-        return
-    (place,) = container.places
-    for tie in registry.ties:
-        for member in tie.members:
-            path = member.inside(place.path) if member.tree.id == place.tree else None
-            if path is not None:
-                yield tie.container(path)
 
 
 @dataclass
