@@ -636,6 +636,12 @@ class Backend(Protocol):
     def may_mount(self) -> bool:
         """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
 
+    def may_move(self, task: int) -> bool:
+        """Whether this process may move a task, which is its user's or it is root's.
+
+        See __cgroup1_procs_write() in kernel/cgroup/cgroup-v1.c. ESRCH where there is no task.
+        """
+
     def may_change(self, place: Place) -> bool:
         """Whether this process may create containers in a container and move tasks into it."""
 

@@ -282,15 +282,15 @@ class Cgroupfs:
             os.close(descriptor)
 
     @cached_property
-    def _trusted(self) -> bool:
-        """Whether this process reads and writes `trusted.*` attributes."""
-        return self.proc.may_administer() and self.proc.is_in_first_users()
+    def _administers(self) -> bool:
+        """Whether this process may mount, and reads and writes `trusted.*` attributes."""
+        return self.privileged() and self.proc.is_in_first_users()
 
     def attributes(self, place: Place) -> dict[str, str]:
-        return xattrs.read(self._path(place), self._trusted)
+        return xattrs.read(self._path(place), self._administers)
 
     def stray(self, place: Place) -> dict[str, str]:
-        return xattrs.stray(self._path(place), self._trusted)
+        return xattrs.stray(self._path(place), self._administers)
 
     def mend(self, place: Place) -> None:
         xattrs.mend(self._path(place))
@@ -418,7 +418,11 @@ class Cgroupfs:
         return all(os.access(file, os.R_OK, effective_ids=True) for file in files.values())
 
     def may_mount(self) -> bool:
-        return self.privileged() and self.proc.in_first_user_namespace()
+        return self._administers
+
+    def may_move(self, task: int) -> bool:
+        own = os.geteuid()
+        return (own == 0 and self.proc.is_in_first_users()) or own in self.proc.owners(task)
 
     def may_change(self, place: Place) -> bool:
         files = (self._path(place), self._path(place, "tasks"))

@@ -727,6 +727,9 @@ class Model:
     def may_mount(self) -> bool:
         return True
 
+    def may_move(self, task: int) -> bool:
+        return not self.dialect.owners or self.uid == 0 or self.uid in self.stage.owners(task)
+
     def may_change(self, place: Place) -> bool:
         return True
 
@@ -812,7 +815,7 @@ class Model:
             raise WriteRefused(number, os.strerror(number), where) from err
         if fixed and self.dialect.fixed:
             raise WriteRefused(EINVAL, os.strerror(EINVAL), where)
-        if task and self.dialect.owners and not self._may_move(task):
+        if task and not self.may_move(task):
             raise WriteRefused(EACCES, os.strerror(EACCES), where)
         # Whoever has ended, or is there already, is not asked (cgroup_migrate_add_task()).
         movers = [one for one in movers if self.dialect.again or self._comes(one, node)]
@@ -830,10 +833,6 @@ class Model:
             places = tuple(nodes.get(tree.number, tree.root) for tree in self.active)
             groups.setdefault(places, []).append(task)
         return [task for group in groups.values() for task in group]
-
-    def _may_move(self, task: int) -> bool:
-        """Whether the caller is root, or the owner of a task."""
-        return self.uid == 0 or self.uid in self.stage.owners(task)
 
     def _may_enter(self, node: Node, task: int, mover: Mover, where: str) -> None:
         entry = Entry(node, task, self._path_of(task, node.tree), mover)

@@ -15,7 +15,6 @@ from pcont.tables import Machine
 from pcont.values import ID_LIST, Ids
 
 CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
-PROC_USER_INIT_INO = 0xEFFFFFFD  # include/linux/proc_ns.h
 FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 
@@ -102,13 +101,6 @@ class Proc:
     def may_set_groups(self) -> bool:
         """Whether this process has CAP_SETGID."""
         return bool(procfs.capabilities(self.text("self/status")) >> CAP_SETGID & 1)
-
-    def in_first_user_namespace(self) -> bool:
-        """Whether this process is in the user namespace that the machine has started with."""
-        try:
-            return os.stat(f"{self.root}/self/ns/user").st_ino == PROC_USER_INIT_INO
-        except FileNotFoundError:  # this kernel has no others
-            return True
 
     def answers(self, pid: int, number: int) -> bool | None:
         """Whether a process catches or ignores a signal; None where it may be about to take it.

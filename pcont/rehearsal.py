@@ -112,7 +112,7 @@ class Rehearsal:
         self._check_privilege(point)
 
     def _check_privilege(self, point: str) -> None:
-        if not self._real or self._kernel.may_mount():
+        if self._kernel.may_mount():
             return
         if not self._kernel.privileged():
             refuse(errno.EPERM, point)
@@ -311,7 +311,7 @@ class Rehearsal:
             return
         if self._kernel.task(task).fixed:
             raise _refused(errno.EINVAL, where)
-        if self._real and not _may_move(task):
+        if not self._kernel.may_move(task):
             raise _refused(errno.EACCES, where)
         for name in place.controllers:
             table = self._kernel.table(name)
@@ -368,18 +368,6 @@ def _refused(number: int, where: str) -> WriteRefused:
 
 def _shown(place: Place, file: str, text: str) -> str:
     return f"{file}={text.strip()} in {place.shown}"
-
-
-def _may_move(task: int) -> bool:
-    """Whether this user may move a task in cgroup v1 (cgroup-v1.c, __cgroup1_procs_write())."""
-    if os.geteuid() == 0:
-        return True
-    with contextlib.suppress(OSError), open(f"/proc/{task}/status") as stream:
-        for line in stream:
-            if line.startswith("Uid:"):
-                real, _, saved, _ = map(int, line.split()[1:])
-                return os.geteuid() in (real, saved)
-    return True
 
 
 def _is_real_time(task: int) -> bool:

@@ -35,6 +35,7 @@ LOOKING = {
         "may_mount",
         "may_join",
         "may_change",
+        "may_move",
     ),
 }
 

@@ -20,8 +20,6 @@ from pcont.steps.who import same
 from pcont.subsys import devices
 from pcont.values import Ids
 
-FIRST_USERS = 0xEFFFFFFD  # PROC_USER_INIT_INO
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -256,7 +254,7 @@ class Write(Step):
             return
         if not release.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
             return
-        if not (backend.privileged() and _is_in_first_users()):
+        if not (backend.privileged() and backend.may_mount()):
             return  # attributes are root's: there is no list to give back then
         with vanishing():
             text = backend.read(one.place, row.name).strip()
@@ -308,14 +306,6 @@ class Write(Step):
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write(backend, one.place, one.file, one.written, err)
-
-
-def _is_in_first_users() -> bool:
-    """Whether this process is in the first user namespace, as writing `trusted.*` needs."""
-    try:
-        return os.stat("/proc/self/ns/user").st_ino == FIRST_USERS
-    except FileNotFoundError:
-        return True  # this kernel has no user namespaces
 
 
 def _check(backend: Backend, one: Setting) -> None:
