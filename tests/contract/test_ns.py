@@ -167,4 +167,4 @@ def test_alone_it_is_called_like_its_subsystem(pcont: Pcont) -> None:
     assert "ns exists" in pcont.fails(5, "mount", "-o", "cpuset", "--name", "ns")
     assert pcont.ok("tree", "ns").startswith("ns:/\t")
     pcont.ok("umount", "ns")
-    assert "taken" in pcont.fails(7, "mount", "-o", "cpuset", "--name", "ns")
+    assert "the name of a subsystem" in pcont.fails(7, "mount", "-o", "cpuset", "--name", "ns")
