@@ -86,7 +86,7 @@ def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
         owners = {0, uid}
         if stat.S_ISDIR(found.st_mode) and after is None and not last:
             owners |= root
-        shared = sticky and not last and found.st_uid in owners and _is_sticky(found)
+        shared = sticky and not last and found.st_uid in owners and is_sticky(found)
         reason = _weakness(found, owners, shared)
         if after is not None and found.st_dev != after.st_dev:
             reason = "another user may have mounted this"
@@ -112,17 +112,29 @@ def _root_elsewhere() -> set[int]:
 
 def _unmapped() -> set[int]:
     """The number that all users share which this user namespace does not map; none elsewhere."""
-    try:
-        # As bytes: a codec may be out of reach of a process that has changed its user.
-        with open("/proc/self/uid_map", "rb") as stream:
-            mapped = [tuple(map(int, line.split())) for line in stream]
-    except FileNotFoundError:
-        return set()  # this kernel has no user namespaces
+    mapped = uid_map()
+    if mapped is None:
+        return set()
     own = any(first <= OVERFLOW < first + count for first, _, count in mapped)
     return set() if own else {OVERFLOW}
 
 
-def _is_sticky(found: os.stat_result) -> bool:
+def uid_map() -> list[tuple[int, int, int]] | None:
+    """The users of this user namespace: the first id inside, the first outside, how many.
+
+    None where the kernel has no user namespaces.
+    """
+    try:
+        # As bytes: a codec may be out of reach of a process that has changed its user.
+        with open("/proc/self/uid_map", "rb") as stream:
+            lines = [line.split() for line in stream]
+    except FileNotFoundError:
+        return None
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in lines]
+
+
+def is_sticky(found: os.stat_result) -> bool:
+    """Whether that is a directory in which each file can be removed by its owner only."""
     return stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
 
 

@@ -106,11 +106,9 @@ def _is_root() -> bool:
 def outer_uid() -> int:
     """The user's id outside of its user namespace, under which others know its directories."""
     own = os.geteuid()
-    with contextlib.suppress(OSError, ValueError), open("/proc/self/uid_map") as stream:
-        for line in stream:
-            inside, outside, count = map(int, line.split())
-            if inside <= own < inside + count:
-                return outside + own - inside
+    for inside, outside, count in trust.uid_map() or ():
+        if inside <= own < inside + count:
+            return outside + own - inside
     return own
 
 
@@ -134,16 +132,11 @@ def _can_be_made(one: _Candidate) -> bool:
     if not os.access(parent, os.W_OK | os.X_OK):
         return False
     if one.shared:
-        return _is_sticky(parent)
+        return trust.is_sticky(os.lstat(parent))
     with contextlib.suppress(OSError):
         # After su(1) XDG_RUNTIME_DIR may still be the other user's.
         return os.stat(parent).st_uid == os.geteuid() and not _weak(parent)
     return False
-
-
-def _is_sticky(directory: str) -> bool:
-    found = os.lstat(directory)
-    return stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
 
 
 def _weak(path: str) -> trust.Weak | None:
