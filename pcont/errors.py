@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno as _errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def shortened(words: Sequence[str], most: int = 5) -> str:
+    """Return the first of many words for a message, with commas between them."""
+    return ", ".join(words[:most]) + (", …" if len(words) > most else "")
 
 
 class PcontError(Exception):

@@ -39,6 +39,7 @@ from pcont.errors import (
     PcontError,
     Unsupported,
     from_oserror,
+    shortened,
 )
 from pcont.site import LiveSite, entry_of, kept_roots, making_of, row_of, site_of
 from pcont.subsys import cpuset, freezer, pids
@@ -114,18 +115,14 @@ def held_back(backend: Backend, place: Place) -> tuple[str, str]:
 def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
     """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
     return (
-        f"tasks are in it: {_some(tasks)}",
+        f"tasks are in it: {shortened(tasks)}",
         f"move them to the parent: pcont rm --evict {words}; kill them: pcont rm --kill {words}",
     )
 
 
 def children_inside(names: list[str], words: str) -> tuple[str, str]:
     """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
-    return f"containers are in it: {_some(names)}", f"remove them, too: pcont rm -r {words}"
-
-
-def _some(words: list[str]) -> str:
-    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
+    return f"containers are in it: {shortened(names)}", f"remove them, too: pcont rm -r {words}"
 
 
 def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:

@@ -6,6 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from pcont.errors import shortened
+
+SHOWN = 8  # ids in a message
+
 STDIN = "-"
 WIDEST = 100_000  # ids of a range: each of them is looked up
 _SEPARATOR = re.compile(r"[\s,]+")
@@ -33,17 +37,12 @@ class TaskIds:
     def text(self) -> str:
         """The ids as a message shows them."""
         words = [*map(str, (*self.given, *self.listed)), *map(as_text, self.ranges)]
-        return shortened(words) or "standard input is empty"
+        return shortened(words, SHOWN) or "standard input is empty"
 
 
 def as_text(ids: range) -> str:
     """Return a range as it was written."""
     return f"{ids.start}-{ids.stop - 1}"
-
-
-def shortened(words: Sequence[str], most: int = 8) -> str:
-    """Return the first words with commas between them."""
-    return ", ".join(words[:most]) + (", …" if len(words) > most else "")
 
 
 def read(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from shlex import quote
 
 from pcont.backend import Backend, Place, join
-from pcont.errors import NotFound, Unseen, Unsupported
+from pcont.errors import NotFound, Unseen, Unsupported, shortened
 from pcont.hierarchy import Hierarchy, Registry, check_seen, how_to_mount
 from pcont.ops import hotplug, recovering, trusted
 from pcont.ops.listing import tree, uncounted
@@ -47,7 +47,7 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
     who = "root of a user namespace" if os.geteuid() == 0 else "not root"
     own = [f"{top.tree}:{top.path}" for root in mounted for top in _delegated(backend, root)]
     if own:
-        named = ", ".join(own[:5]) + (", …" if len(own) > 5 else "")
+        named = shortened(own)
         what = f"{who}: you may change {named}; mounts and other changes are refused (exit 4)"
         yield Finding("ok", "rights", what, f"pcont create {quote(own[0].rstrip('/'))}/NAME")
     else:
@@ -141,7 +141,7 @@ def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
         return
     partial = list(_partial(top))
     if partial:
-        named = ", ".join(partial[:5]) + (", …" if len(partial) > 5 else "")
+        named = shortened(partial)
         yield Finding(
             "note",
             one.name,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pcont.backend import Backend, Place, Tree, within_reach
-from pcont.errors import NotFound
+from pcont.errors import NotFound, shortened
 from pcont.hierarchy import Registry
 from pcont.ops import halves
 from pcont.records import Collected, Finding
@@ -23,7 +23,6 @@ from pcont.tables import ControlFile
 from pcont.values import ID_LIST, Ids
 
 ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def findings(session: Session, registry: Registry) -> Iterator[Finding]:
     """Yield, for `doctor`, the containers that gc --cpus can restore."""
     found = [one for one in lost(session.backend, registry.trees) if one.online]
     if found:
-        some = ", ".join(one.said for one in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+        some = shortened([one.said for one in found])
         what = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
         yield Finding("problem", "hotplug", what, "pcont gc --cpus")
 

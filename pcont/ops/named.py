@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from errno import ESRCH
 
 from pcont.backend import ZOMBIE, Task
-from pcont.errors import NotFound, UnknownName, from_oserror
+from pcont.errors import NotFound, UnknownName, from_oserror, shortened
 from pcont.session import Session
 from pcont.steps.who import live_thread
-from pcont.taskids import TaskIds, as_text, shortened
+from pcont.taskids import SHOWN, TaskIds, as_text
 
 
 def alive(session: Session, task: int, thread: bool = False) -> Task:
@@ -68,7 +68,7 @@ def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
     if not found:
         raise NotFound(f"none of these is a task: {ids.text}", hint="pgrep -l PATTERN lists some")
     if gone := [task for task in ids.listed if task not in listed and task != os.getpid()]:
-        session.warn(f"skipped, because they have ended: {shortened(list(map(str, gone)))}")
+        session.warn(f"skipped, because they have ended: {shortened(list(map(str, gone)), SHOWN)}")
     return list(found.values())
 
 

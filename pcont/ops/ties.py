@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pcont.errors import shortened
 from pcont.hierarchy import Container, Hierarchy, Registry, present
 from pcont.records import WhereRow
 from pcont.session import Session
 from pcont.steps.attach import Enter
 from pcont.steps.drain import Drain
 from pcont.steps.who import tasks_in, where_process_is
-from pcont.taskids import shortened
+from pcont.taskids import SHOWN
 
 Paths = Mapping[str, str]
 
@@ -130,7 +131,7 @@ def _told(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) -> str:
         verb = "would be" if dry_run else "is now"
         return f"task {task} {verb} {state}: {paths}{_cure(tie, row, task)}"
     verb = "would be" if dry_run else "are now"
-    some = shortened(list(map(str, found)))
+    some = shortened(list(map(str, found)), SHOWN)
     return f"{len(found)} tasks {verb} {state}: {some} (pcont where {task})"
 
 
