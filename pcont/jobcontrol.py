@@ -144,6 +144,8 @@ class Job:
         self._ended_by = 0
         self._stop_by = 0
         self._by_terminal: set[int] = set()
+        # Asked before the command starts: afterwards the terminal may have hung up.
+        self._led = _led_terminal()
         self._inbox = _Inbox()
 
     def close(self) -> None:
@@ -157,12 +159,10 @@ class Job:
 
     def wait(self) -> Status:
         """Its exit status, or 128+N. Signals are passed on, and this process stops with it."""
-        leads = signals.is_command_line and os.getsid(0) == os.getpid()
-        terminal = _foreground() if leads else 0
         while (found := self._reap()) is None:
             self._attend()
-        if terminal:
-            _hang_up(_foreground() or terminal)
+        if self._led:
+            _hang_up(_foreground() or self._led)
         return self._status(os.waitstatus_to_exitcode(found))
 
     def _status(self, code: int) -> Status:
@@ -302,6 +302,12 @@ def _foreground() -> int:
     with contextlib.suppress(OSError), _terminal() as terminal:
         return os.tcgetpgrp(terminal)
     return 0
+
+
+def _led_terminal() -> int:
+    """The foreground process group of the terminal whose session this process leads, or 0."""
+    leads = signals.is_command_line and os.getsid(0) == os.getpid()
+    return _foreground() if leads else 0
 
 
 def _hang_up(group: int) -> None:

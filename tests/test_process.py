@@ -17,6 +17,7 @@ from pcont.errors import CommandNotFound, NotExecutable, PcontError
 from pcont.jobcontrol import FORWARDED
 from pcont.proc import Proc
 from pcont.process import Child, find_program, refused
+from tests.terminal import terminal
 from tests.waiting import eventually
 
 
@@ -280,6 +281,37 @@ def test_signals_are_heard_again_after_the_wait() -> None:
     child.start()
     assert child.wait() == 3
     assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == before
+
+
+LEADER = """
+import os, sys
+import psutil
+from pcont import signals
+from pcont.process import Child
+signals.is_command_line = True
+child = Child("/bin/sh", ["sh", "-c", "sleep 600 & echo on; wait"], {})
+child.start()
+try:
+    while os.read(0, 1):
+        pass
+except OSError:
+    pass  # the terminal has hung up
+status = child.wait()
+left = [
+    one.pid
+    for one in psutil.process_iter(["name", "status"])
+    if (one.info["name"], one.info["status"]) == ("sleep", psutil.STATUS_SLEEPING)
+    and os.getsid(one.pid) == os.getpid()
+]
+sys.exit(99 if left else status - 128)
+"""
+
+
+def test_a_hangup_before_the_wait_reaches_what_the_command_has_started() -> None:
+    with terminal(sys.executable, "-c", LEADER) as one:
+        one.until("on\r\n")
+        one.hang_up()
+        assert one.status() == signal.SIGHUP
 
 
 @pytest.mark.parametrize(
