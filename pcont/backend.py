@@ -20,6 +20,7 @@ from typing import NoReturn, Protocol
 from pcont.errors import BadWord, Unseen
 from pcont.lock import Waiting as Waiting
 from pcont.tables import Machine, Subsystem
+from pcont.tags import on_disk
 from pcont.values import Ids
 from pcont.workplace import Workplace
 
@@ -45,6 +46,7 @@ class Controller:
     unified: bool = False
 
 
+@on_disk("Mount", "point", "root", "prefixed", "source", "writable")
 @dataclass(frozen=True)
 class Mount:
     """Where a tree can be reached; `root` is the path in the tree that is seen there.
@@ -80,6 +82,7 @@ def source(point: str, made: int) -> str:
     return f"pcont:{made}:{point}"
 
 
+@on_disk("Tree", "id", "number", "controllers", "name", "mounts")
 @dataclass(frozen=True)
 class Tree:
     """One hierarchy of the kernel. `id` is its middle field in /proc/PID/cgroup."""
@@ -96,6 +99,7 @@ class Tree:
         return bool(self.mounts)
 
 
+@on_disk("TreeRequest", "controllers", "name", "more")
 @dataclass(frozen=True)
 class TreeRequest:
     """What to mount: controllers, a name, or both.
@@ -153,6 +157,7 @@ class Spelling:
         return "" if inside is None else self.of(inside)
 
 
+@on_disk("Place", "tree", "path")
 @dataclass(frozen=True)
 class Place:
     """A container in one tree: the tree's id and a path from its root.
@@ -254,6 +259,7 @@ class Apart:
     gids: tuple[IdRange, ...] = ()
 
 
+@on_disk("Owner", "uid", "gid", "mode")
 @dataclass(frozen=True)
 class Owner:
     """Who owns a file, and its mode."""

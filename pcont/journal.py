@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from errno import ELOOP, ENOSPC
 from functools import cache
 from types import UnionType
@@ -20,6 +20,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pcont import trust
 from pcont.errors import Denied
+from pcont.tags import FORMATS, fields_of, made
 from pcont.workplace import refusal
 
 VERSION = 1
@@ -239,34 +240,40 @@ def _text(head: dict[str, Any], key: str) -> str:
 
 
 def encode(value: Any) -> Any:
-    """A value as JSON has it: dataclasses by their names, and what JSON lacks."""
-    if is_dataclass(value):
-        # What does not make one differ from another is for messages only.
-        kept = [field.name for field in fields(value) if field.compare]
-        named = {name: encode(getattr(value, name)) for name in kept}
-        return {"is": type(value).__name__, **named}
+    """Return a value as JSON: records by their tags, and the containers that JSON lacks.
+
+    Raises TypeError for a class that has no tag (see pcont.tags).
+    """
+    if type(value) in FORMATS:
+        named = {name: encode(one) for name, one in fields_of(value).items()}
+        return {"is": FORMATS[type(value)].tag, **named}
     if isinstance(value, dict):
         return {"is": "dict", "items": [[encode(key), encode(one)] for key, one in value.items()]}
-    if isinstance(value, LISTS):
-        return {"is": type(value).__name__, "items": [encode(one) for one in value]}
+    if type(value) in LISTS:
+        return {"is": LISTS[type(value)], "items": [encode(one) for one in value]}
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise TypeError(f"{type(value).__name__} has no tag")
     return value
 
 
-LISTS = (frozenset, set, tuple, list)
+LISTS: dict[type, str] = {frozenset: "frozenset", set: "set", tuple: "tuple", list: "list"}
 
 
 def decode(value: Any, kinds: Mapping[str, Any]) -> Any:
-    """The reverse; `kinds` are the dataclasses by name, and KeyError is for any other."""
+    """Return the value that `encode` was given; `kinds` are the classes by tag.
+
+    Raises KeyError for another tag, or a field that the record does not have.
+    """
     if not isinstance(value, dict):
         return value
     kind = value["is"]
     if kind == "dict":
         return {decode(key, kinds): decode(one, kinds) for key, one in value["items"]}
     if "items" in value:
-        lists = {one.__name__: one for one in LISTS}
+        lists: dict[str, Any] = {name: one for one, name in LISTS.items()}
         return lists[kind](decode(one, kinds) for one in value["items"])
     words = {name: decode(one, kinds) for name, one in value.items() if name != "is"}
-    return checked(kinds[kind](**words))
+    return checked(made(kinds[kind], words))
 
 
 T = TypeVar("T")

@@ -28,6 +28,7 @@ from pcont.procfs import CpuTime
 from pcont.stage import FIRST, IDLE, Played
 from pcont.subsys.numfiles import Charges
 from pcont.tables import Machine
+from pcont.tags import fields_of, made
 from pcont.values import ID_LIST, Codec
 
 VERSION = 3
@@ -277,7 +278,7 @@ def _tree(tree: ModelTree) -> dict[str, Any]:
         "controllers": tree.controllers,
         "name": tree.name,
         "bare": tree.bare,
-        "mounts": [vars(mount) for mount in tree.mounts],
+        "mounts": [fields_of(mount) for mount in tree.mounts],
         "containers": [_container(node) for node in tree.root.all()],
         "emptied": tree.emptied,
     }
@@ -293,7 +294,7 @@ def _container(node: Node) -> dict[str, Any]:
         "most": node.most,
         "refused": node.refused,
         "facts": node.facts,
-        "charges": vars(node.charges),
+        "charges": fields_of(node.charges),
     }
 
 
@@ -306,7 +307,7 @@ def _task(model: Model, task: Known, paths: dict[Node, str]) -> dict[str, Any]:
     if task.wish is not None:
         facts["wish"] = _shown(ID_LIST, task.wish)
     if task.id in model.live:
-        facts |= {"pid": task.pid, "start": task.start, "charged": vars(task.charged)}
+        facts |= {"pid": task.pid, "start": task.start, "charged": fields_of(task.charged)}
     return facts
 
 
@@ -331,7 +332,7 @@ def _restore(model: Model, state: dict[str, Any]) -> None:
     for facts in state["trees"]:
         tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
         tree.bare = bool(facts.get("bare", model.dialect.bare))
-        tree.mounts = [Mount(**mount) for mount in facts["mounts"]]
+        tree.mounts = [made(Mount, mount) for mount in facts["mounts"]]
         nested = "containers" not in facts
         nodes[tree.number] = _fill(
             tree, _nested("/", facts["root"]) if nested else facts["containers"]
@@ -387,7 +388,7 @@ def _restore_container(node: Node, facts: dict[str, Any]) -> None:
     node.facts = {fact: int(value) for fact, value in facts.get("facts", {}).items()}
     node.most = int(facts.get("most", 0))
     node.refused = int(facts.get("refused", 0))
-    node.charges = Charges(**facts.get("charges", {}))
+    node.charges = made(Charges, facts.get("charges", {}))
     node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts.get("times", {}).items()}
 
 
@@ -403,7 +404,7 @@ def _restore_task(model: Model, facts: dict[str, Any], nodes: dict[int, dict[str
     if played := model.stage.played.get(id):
         task = model.known[id] = Known(id, played.pid, 0, cpus, IDLE)
     else:
-        charged = CpuTime(**facts["charged"])
+        charged = made(CpuTime, facts["charged"])
         task = Known(id, facts["pid"], facts["start"], cpus, charged)
         model.known[id] = model.live[id] = task
     task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pcont.backend import Controller, Mount, Task, Tree, is_outside
+from pcont.tags import on_disk
 
 # include/linux/sched.h; which threads are refused says cgroup_procs_write_start().
 _PF_EXITING = 0x00000004
@@ -202,6 +203,7 @@ def signals(status: str) -> Signals:
     return Signals(own | shared, blocked, ignored, caught)
 
 
+@on_disk("CpuTime", "user", "system", "cpu")
 @dataclass(frozen=True)
 class CpuTime:
     """Nanoseconds of CPU time of a task, and the CPU where it ran last."""

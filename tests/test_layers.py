@@ -16,7 +16,7 @@ PACKAGE = Path(pcont.__file__).parent
 # Lower layers first. A module may import those of the layers before its own, of its own layer
 # only where that is said below, and never one of a later layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "standin", "streams"),
+    ("", "errors", "values", "signals", "records", "syscalls", "standin", "streams", "tags"),
     ("trust", "taskids"),
     ("workplace", "xattrs"),
     ("tables", "lock", "journal", "released"),

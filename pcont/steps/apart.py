@@ -20,6 +20,7 @@ from pcont.errors import (
 )
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.tags import on_disk
 
 # unshare(2), clone(2), setns(2): what these say of namespaces.
 KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
@@ -124,6 +125,7 @@ class Separate(Step):
         return refused(err, self.doing, self.wanted)
 
 
+@on_disk("NotPinned", "names")
 @dataclass
 class NotPinned(Fact):
     """Nothing was kept by these names."""

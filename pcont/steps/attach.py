@@ -30,6 +30,7 @@ from pcont.steps.who import (
     since,
     tasks_in,
 )
+from pcont.tags import on_disk
 from pcont.values import Ids
 
 # How long those are fetched that were started while their parent was between two trees. A process
@@ -45,6 +46,7 @@ Movers = Callable[[bool], list[int]]
 Lacking = tuple[Place, int]
 
 
+@on_disk("Origin", "paths", "affinity", "start")
 @dataclass(frozen=True)
 class Origin:
     """Where a thread was: its container in every tree, and the CPUs that it may run on.
@@ -68,6 +70,7 @@ class Origin:
         return cls(paths, affinity, known.start)
 
 
+@on_disk("Entered", "places", "leader", "before", "origins")
 @dataclass
 class Entered(Fact):
     """Where the tasks were that enter some containers, and which tasks were in these already.

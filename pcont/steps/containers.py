@@ -15,8 +15,10 @@ from pcont.hierarchy import Container, present
 from pcont.site import row_of
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.tags import on_disk
 
 
+@on_disk("Absent", "place", "force")
 @dataclass
 class Absent(Fact):
     """There was no such container; `force`: nor is there to be one whose files are open."""
@@ -54,6 +56,7 @@ class Make(Step):
         return explain.make(backend, self.place, err, self.doing)
 
 
+@on_disk("Present", "place", "settings", "attributes", "owners", "force")
 @dataclass
 class Present(Fact):
     """There was a container, with all that was set in it; `force`: whose files may be open."""
@@ -178,6 +181,7 @@ def restore_all(backend: Backend, place: Place, settings: Iterable[tuple[str, st
         waiting = [one for one, _ in refused]
 
 
+@on_disk("Attribute", "place", "name", "text")
 @dataclass
 class Attribute(Fact):
     """What pcont kept with a container under a name, or that it was nothing."""

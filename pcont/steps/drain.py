@@ -22,12 +22,14 @@ from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import STOP_THEM, Came, ahead, back, fresh, rounds
 from pcont.steps.settings import Affinities
 from pcont.steps.who import descendants, look, put, same, since, starts, tasks_in
+from pcont.tags import on_disk
 
 PATIENCE = 20.0  # for one tree
 
 INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
 
 
+@on_disk("Route", "source", "target")
 @dataclass(frozen=True)
 class Route:
     """From a container to another one of the same tree."""
@@ -36,6 +38,7 @@ class Route:
     target: Place
 
 
+@on_disk("Drained", "routes", "before", "starts")
 @dataclass
 class Drained(Fact):
     """Which containers were emptied into which, and who was in the latter already.

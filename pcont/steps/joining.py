@@ -19,10 +19,12 @@ from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.rounds import Came, back, fresh, rounds
 from pcont.steps.settings import Affinities
 from pcont.steps.who import descendants, live_thread, look, put, same, since, starts, tasks_in
+from pcont.tags import on_disk
 
 PATIENCE = 60.0
 
 
+@on_disk("Pair", "home", "mirror")
 @dataclass(frozen=True)
 class Pair:
     """A container in the home, and its mirror in another tree."""
@@ -31,6 +33,7 @@ class Pair:
     mirror: Place
 
 
+@on_disk("Outside", "pairs", "before", "origins")
 @dataclass
 class Outside(Fact):
     """Nobody of the home was in the mirrors; `before` has who else was.
@@ -119,6 +122,7 @@ class Join(Step):
         return explain.enter(backend, mirror, task, err, self.doing)
 
 
+@on_disk("Inside", "pairs", "strays")
 @dataclass
 class Inside(Fact):
     """Who was in a container of the home was in its mirror.

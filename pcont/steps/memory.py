@@ -18,6 +18,7 @@ from pcont.backend import Backend
 from pcont.errors import PcontError, from_oserror
 from pcont.journal import Journal, encode
 from pcont.kept import putting_back
+from pcont.tags import names_of
 
 Action = Callable[[], object]
 
@@ -79,7 +80,9 @@ class Memory:
     def learn(self, fact: Fact, **more: Any) -> None:
         """Remember more of a fact that is kept."""
         number = next(number for number, one in self._facts if one is fact)
-        self._note({"learn": number, "more": encode(more)} if self._journal else {})
+        self._note(
+            {"learn": number, "more": encode(names_of(type(fact), more))} if self._journal else {}
+        )
         fact.learn(**more)
 
     def hold(self, context: contextlib.AbstractContextManager[object]) -> None:

@@ -13,8 +13,10 @@ from pcont.backend import Backend, Place
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.steps import Step
 from pcont.steps.memory import Action, Fact, Memory, restore
+from pcont.tags import on_disk
 
 
+@on_disk("Stopped", "subsystem", "root")
 @dataclass
 class Stopped(Fact):
     """No programs were at work for a subsystem, as bound to a container."""
@@ -32,6 +34,7 @@ class Stopped(Fact):
             yield lambda: backend.meter.stop(self.subsystem, self.root)
 
 
+@on_disk("AtWork", "subsystem", "root", "said")
 @dataclass
 class AtWork(Fact):
     """Programs were at work for a subsystem, as bound to a container that has none below.

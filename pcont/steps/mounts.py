@@ -16,6 +16,7 @@ from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.steps import Step
 from pcont.steps.containers import restore, settings
 from pcont.steps.memory import Action, Fact, Memory
+from pcont.tags import on_disk
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
@@ -25,6 +26,7 @@ PATIENCE = 10.0
 PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 
+@on_disk("NoDirectory", "directory")
 @dataclass
 class NoDirectory(Fact):
     """There was no such directory to mount on. Raises ValueError for a relative path."""
@@ -64,6 +66,7 @@ class MakeDirectory(Step):
                 backend.make_directory(self.directory)
 
 
+@on_disk("Directory", "directory")
 @dataclass
 class Directory(Fact):
     """There was a directory. Raises ValueError for a relative path."""
@@ -97,6 +100,7 @@ class RemoveDirectory(Step):
             backend.remove_directory(self.directory)
 
 
+@on_disk("NotMounted", "request", "point", "new")
 @dataclass
 class NotMounted(Fact):
     """Nothing of pcont's was mounted at a point; `new`: nor was the hierarchy active at all."""
@@ -157,6 +161,7 @@ class MountTree(Step):
         return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint, kinds)
 
 
+@on_disk("Mounted", "tree", "mount", "attributes", "settings")
 @dataclass
 class Mounted(Fact):
     """A hierarchy was mounted at a point; where it was to go, with what its root had."""

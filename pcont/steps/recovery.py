@@ -17,6 +17,7 @@ from pcont.steps.memory import Fact, restore
 from pcont.steps.metering import AtWork, Stopped
 from pcont.steps.mounts import Directory, Mounted, NoDirectory, NotMounted
 from pcont.steps.settings import Affinities, Setting, Value, Written
+from pcont.tags import FORMATS, attributes_of
 
 FACTS = (
     *(Absent, Present, Attribute, Value, Written, Affinities, Entered, Drained, Inside, Outside),
@@ -24,7 +25,7 @@ FACTS = (
 )
 PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
-KINDS = {kind.__name__: kind for kind in (*FACTS, *PARTS)}
+KINDS: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 
 
 def pending(backend: Backend) -> list[str]:
@@ -114,7 +115,7 @@ def _read(journal: Abandoned) -> tuple[list[Fact], Fact | None]:
             del facts[entry["forget"]]
         elif "learn" in entry:
             fact = facts[entry["learn"]]
-            fact.learn(**decode(entry["more"], KINDS))
+            fact.learn(**attributes_of(type(fact), decode(entry["more"], KINDS)))
             checked(fact)
         else:
             end = None if entry["end"] is None else _fact(entry["end"])

@@ -18,9 +18,11 @@ from pcont.steps.containers import Absent, Attribute, restore
 from pcont.steps.memory import Action, Fact, Memory
 from pcont.steps.who import same
 from pcont.subsys import devices
+from pcont.tags import on_disk
 from pcont.values import Ids
 
 
+@on_disk("Setting", "place", "file", "text")
 @dataclass(frozen=True)
 class Setting:
     """A text for a control file of a place."""
@@ -56,6 +58,7 @@ def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: st
     return f"# forget {name} of {where}" if text is None else f"# keep {name}={text} with {where}"
 
 
+@on_disk("Affinities", "cpus")
 @dataclass
 class Affinities(Fact):
     """The CPUs that tasks could run on, each with the clock tick at which the task began."""
@@ -85,6 +88,7 @@ class Affinities(Fact):
             backend.set_affinity(task, cpus)
 
 
+@on_disk("Value", "place", "file", "text", "affinities")
 @dataclass
 class Value(Fact):
     """What a control file read, and the affinity of the tasks inside where that hangs on it."""
@@ -112,6 +116,7 @@ class Value(Fact):
         yield from self.affinities.restore(backend)
 
 
+@on_disk("Written", "settings")
 @dataclass
 class Written(Fact):
     """That these were written, one after the other, whatever the files read."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 
 from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.tags import on_disk
 from pcont.values import INTEGER
 
 NAME = "numfiles"
@@ -37,6 +38,7 @@ IN_THE_WAY = {
 }
 
 
+@on_disk("Charges", "held", "maxheld", "barrier", "limit", "failcnt")
 @dataclass(eq=False)
 class Charges:
     """The files that are charged to a container, and how many may be."""

@@ -1,0 +1,72 @@
+"""The names of records on disk, which do not change when a class or a field is renamed.
+
+See docs/formats.md for the files that have these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Format(NamedTuple):
+    """The tag of a class on disk, and the attributes of the class by their names on disk."""
+
+    tag: str
+    attributes: Mapping[str, str]
+    values: Callable[[Any], tuple[Any, ...]]
+
+
+FORMATS: dict[type, Format] = {}
+
+
+def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[T]], type[T]]:
+    """Decorate a class whose objects are written to a file.
+
+    `tag` and `fields` are names on disk. Never change them: to rename a field in the class only,
+    replace `"old"` by `old="new"`.
+    """
+    attributes = {**{name: name for name in fields}, **renamed}
+
+    def decorated(kind: type[T]) -> type[T]:
+        FORMATS[kind] = Format(tag, attributes, _getter(list(attributes.values())))
+        return kind
+
+    return decorated
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that gets these attributes as a tuple; attrgetter of one gives no tuple."""
+    if len(names) == 1:
+        one = attrgetter(names[0])
+        return lambda value: (one(value),)
+    return attrgetter(*names)
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return the values of an object of such a class by their names on disk."""
+    found = FORMATS[type(value)]
+    return dict(zip(found.attributes, found.values(value), strict=True))
+
+
+def made(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Return the object that has these fields, the reverse of `fields_of`.
+
+    Raises KeyError for an unknown name, and TypeError where one is missing.
+    """
+    return kind(**attributes_of(kind, fields))
+
+
+def attributes_of(kind: type, fields: Mapping[str, T]) -> dict[str, T]:
+    """Return values by the attributes of a class. KeyError for an unknown name on disk."""
+    attributes = FORMATS[kind].attributes
+    return {attributes[name]: value for name, value in fields.items()}
+
+
+def names_of(kind: type, values: Mapping[str, T]) -> dict[str, T]:
+    """Return values by their names on disk, the reverse of `attributes_of`."""
+    names = {attribute: name for name, attribute in FORMATS[kind].attributes.items()}
+    return {names[attribute]: value for attribute, value in values.items()}

@@ -1,0 +1,210 @@
+"""Files that earlier versions of pcont wrote are read, and names on disk never change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcont import cli
+from pcont.journal import decode, encode
+from pcont.model_store import READABLE, VERSION, _text
+from pcont.steps.memory import Fact, Memory
+from pcont.steps.recovery import FACTS, KINDS
+from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
+from tests.recorded import DATA, Recorded, opened, recovered
+
+JOURNALS = sorted((DATA / "journals").glob("*.json"))
+STATES = sorted((DATA / "states").glob("*.json"))
+
+
+def names(path: Path) -> str:
+    """The name of a case."""
+    return path.stem
+
+
+# The names
+
+
+def test_the_tags_and_fields_on_disk_are_those_that_were_written_down() -> None:
+    """A rename of a class or a field must not change them: see pcont.tags.on_disk."""
+    ours = [found for kind, found in FORMATS.items() if kind.__module__.startswith("pcont.")]
+    written = json.loads((DATA / "tags.json").read_text(encoding="utf-8"))
+    assert {one.tag: list(one.attributes) for one in ours} == written
+    assert len(ours) == len(written), "two classes have the same tag"
+
+
+def facts(kind: type[Fact] = Fact) -> Iterator[type[Fact]]:
+    """All classes of pcont that are facts."""
+    for one in kind.__subclasses__():
+        if one.__module__.startswith("pcont."):
+            yield one
+        yield from facts(one)
+
+
+def test_recovery_reads_every_fact() -> None:
+    assert set(facts()) == set(FACTS)
+    assert set(FACTS) <= set(KINDS.values())
+
+
+@pytest.mark.parametrize("kind", [one for one in FORMATS if one.__module__.startswith("pcont.")])
+def test_every_field_of_a_record_is_written(kind: Any) -> None:
+    """Except for those that do not count in a comparison: they are for messages only."""
+    attributes = [one.name for one in fields(kind) if one.compare]
+    assert list(FORMATS[kind].attributes.values()) == attributes
+
+
+@on_disk("OldName", "place", old="new")
+@dataclass
+class NewName(Fact):
+    """A record whose class and one of whose fields have been renamed."""
+
+    place: str
+    new: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return self.place
+
+    def restore(self, backend: object) -> Iterator[Any]:
+        yield from ()
+
+    def learn(self, **more: dict[int, int]) -> None:
+        self.new.update(more["new"])
+
+
+def test_a_class_and_a_field_keep_their_names_on_disk_when_they_are_renamed() -> None:
+    one = NewName("/a", {1: 2})
+    text = json.dumps(encode(one))
+    assert json.loads(text) == {
+        "is": "OldName",
+        "place": "/a",
+        "old": {"is": "dict", "items": [[1, 2]]},
+    }
+    assert decode(json.loads(text), {"OldName": NewName}) == one
+
+
+def test_what_is_learnt_of_a_renamed_field_keeps_its_name_on_disk() -> None:
+    class Lines:
+        def append(self, entry: dict[str, Any]) -> None:
+            entries.append(entry)
+
+    entries: list[dict[str, Any]] = []
+    memory, one = Memory(Lines()), NewName("/a")  # type: ignore[arg-type]
+    memory.keep(one)
+    memory.learn(one, new={3: 4})
+    more = decode(entries[1]["more"], {})
+    assert more == {"old": {3: 4}}
+    assert attributes_of(NewName, more) == {"new": {3: 4}}
+    assert names_of(NewName, {"new": 1}) == {"old": 1}
+
+
+def test_a_name_that_is_not_on_disk_is_refused() -> None:
+    with pytest.raises(KeyError):
+        made(NewName, {"place": "/a", "new": {}})
+    with pytest.raises(TypeError):
+        made(NewName, {})
+
+
+@dataclass
+class Untagged:
+    """A class that has no name on disk."""
+
+    place: str
+
+
+@pytest.mark.parametrize("value", [Untagged("/a"), [Untagged("/a")], object(), b"text"])
+def test_a_class_without_a_tag_is_not_written(value: object) -> None:
+    with pytest.raises(TypeError, match="has no tag"):
+        encode(value)
+
+
+# Journals
+
+
+def test_the_recorded_journals_have_every_tag() -> None:
+    found = {
+        word
+        for path in JOURNALS
+        for line in json.loads(path.read_text(encoding="utf-8"))["journal"]
+        for word in line.split('"')
+    }
+    assert set(KINDS) - found == set()
+
+
+@pytest.mark.parametrize("path", JOURNALS, ids=names)
+def test_a_journal_of_an_earlier_version_is_recovered(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the version that wrote it recovered it, to the same state."""
+    case = json.loads(path.read_text(encoding="utf-8"))
+    head = json.loads(case["journal"][0])
+    for name in ("view", "boot"):
+        monkeypatch.setattr(f"pcont.journal.{name}", lambda name=name: head[name])
+    journal = tmp_path / "journals" / "00000000000000000001-1.journal"
+    journal.parent.mkdir()
+    journal.write_text("".join(f"{line}\n" for line in case["journal"]), encoding="utf-8")
+    journal.chmod(0o600)
+    model, backend = placed(tmp_path, case["killed"])
+    assert recovered(backend) == case["found"]
+    assert list(journal.parent.iterdir()) == []
+    expected, _ = placed(tmp_path / "expected", case["recovered"])
+    assert json.loads(_text(model)) == json.loads(_text(expected))
+
+
+def placed(directory: Path, state: dict[str, Any]) -> tuple[Recorded, Any]:
+    """The model of a state, in a directory."""
+    directory.mkdir(exist_ok=True)
+    (directory / "model.json").write_text(json.dumps(state), encoding="utf-8")
+    return opened(directory)
+
+
+# States of the model
+
+
+@pytest.mark.parametrize("path", STATES, ids=names)
+def test_a_state_of_an_earlier_version_shows_what_it_showed(
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(path.parent / "proc", tmp_path / "proc")
+    shutil.copy(path, tmp_path / "model.json")
+    monkeypatch.setattr("pcont.backend.open_backend", lambda *words: opened(tmp_path)[1])
+    capsys.readouterr()
+    shown = json.loads(path.with_suffix(".shown").read_text(encoding="utf-8"))
+    assert shown
+    for words, lines in shown.items():
+        status = cli.main(["--json", *words.split()])
+        assert (words, status, capsys.readouterr().out.splitlines()) == (words, 0, lines)
+
+
+@pytest.mark.parametrize("path", STATES, ids=names)
+def test_a_state_of_this_version_is_written_as_it_was_read(path: Path, tmp_path: Path) -> None:
+    """Another text needs another VERSION: then record new files, and keep these."""
+    state = json.loads(path.read_text(encoding="utf-8"))
+    assert state["version"] in READABLE
+    if state["version"] == VERSION:
+        shutil.copytree(path.parent / "proc", tmp_path / "proc")
+        model, _ = placed(tmp_path, state)
+        assert json.loads(_text(model)) == state
+
+
+def test_the_recorded_states_have_a_value_for_every_key() -> None:
+    found: dict[str, bool] = {}
+    for path in STATES:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        parts = {"": [state], **{name: state[name] for name in ("trees", "tasks", "files")}}
+        parts["containers"] = [one for tree in state["trees"] for one in tree["containers"]]
+        parts["unbound"] = [state["unbound"]]
+        for name, records in parts.items():
+            for key, value in ((key, value) for one in records for key, value in one.items()):
+                found[f"{name}.{key}"] = found.get(f"{name}.{key}", False) or bool(value)
+    empty = {key for key, filled in found.items() if not filled}
+    assert empty <= {"unbound.attributes", "unbound.most", "unbound.refused"}
