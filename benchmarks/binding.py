@@ -71,7 +71,7 @@ def measured(name: str, load: Beats, times: int) -> Iterator[tuple[str, Trial]]:
         for verb, words in commands.items():
             done = trial(load, [*PCONT, *words])
             yield f"pcont {verb}", done
-            yield f"nothing, for as long as {verb}", trial(load, ["sleep", f"{done.seconds:f}"])
+            yield f"sleep, as long as {verb}", trial(load, ["sleep", f"{done.seconds:f}"])
         tell(f"{number + 1} of {times}")
 
 
@@ -110,7 +110,9 @@ def main() -> None:
             trials.setdefault(command, []).append(done)
     rows = [row(*item, options.containers, options.tasks) for item in trials.items()]
     print_table(
-        f"Binding {', '.join(BOUND)} to a hierarchy in use, turns of {TURN_MS} ms", HEAD, rows
+        f"Binding {', '.join(BOUND)} to a hierarchy in use, tasks wake every {TURN_MS} ms",
+        HEAD,
+        rows,
     )
 
 

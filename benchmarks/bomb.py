@@ -19,7 +19,7 @@ from tests.loads.trials import Explosion, Start, explosion, forked, load_all, rm
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "pids"), 1), (("pids",), 2))
 HEAD = (
-    *("trees", "limit", "command", "bombs", "exit status", "all dead and gone"),
+    *("trees", "limit", "command", "bombs", "exit status", "all killed and removed"),
     *("alive", "seen in the parent", "median time", "longest"),
 )
 LOOP_SECONDS = 5

@@ -66,9 +66,9 @@ class Shape:
 
 # The rules of cpuset ask each sibling, as the kernel's do: to fill such a tree is quadratic.
 SHAPES = (
-    Shape("ten below each", deep),
-    Shape("all below one", broad, ALL[1:]),
-    Shape("empty cpusets, all below one", broad, ALL[:1], tasks=0, calls=5),
+    Shape("ten containers below each container", deep),
+    Shape("all containers below one", broad, ALL[1:]),
+    Shape("empty cpusets, all below one container", broad, ALL[:1], tasks=0, calls=5),
 )
 
 
@@ -151,7 +151,7 @@ def _with_tasks(
 ) -> Iterator[tuple[str, float]]:
     forked: list[int] = []
     yield "read tasks", timed([partial(model.read, place, "tasks") for place in places])
-    yield "where is a task", timed([partial(model.membership, task) for task in tasks])
+    yield "find the container of a task", timed([partial(model.membership, task) for task in tasks])
     moves = zip(places, map(str, tasks), strict=True)
     attach = [partial(model.write, place, "cgroup.procs", task) for place, task in moves]
     yield "attach a process", timed(attach)
@@ -192,7 +192,7 @@ def main() -> None:
         head = [f"{size:,} containers, {size * shape.tasks:,} tasks" for size in options.sizes]
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             costs = [pool.apply(built, (shape, size)) for size in options.sizes]
-        first: list[object] = ["to build it"]
+        first: list[object] = ["build the model"]
         first += [f"{time:.1f} s, {peak:.0f} MiB" for time, peak in costs]
         worlds = [World(shape, size) for size in options.sizes]
         gc.freeze()  # nothing of it is garbage, and looking for some takes its time now and then
