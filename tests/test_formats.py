@@ -208,3 +208,37 @@ def test_the_recorded_states_have_a_value_for_every_key() -> None:
                 found[f"{name}.{key}"] = found.get(f"{name}.{key}", False) or bool(value)
     empty = {key for key, filled in found.items() if not filled}
     assert empty <= {"unbound.attributes", "unbound.most", "unbound.refused"}
+
+
+# The page about them
+
+PAGE = DATA.parents[1] / "docs" / "formats.md"
+
+
+def rows() -> list[str]:
+    """The rows of all tables of the page."""
+    return [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+
+
+@pytest.mark.parametrize("tag", sorted(KINDS))
+def test_the_page_has_every_tag_with_its_fields(tag: str) -> None:
+    (row,) = [row for row in rows() if f"`{tag}`" in row.split("|")[1]]
+    assert all(f"`{name}`" in row for name in FORMATS[KINDS[tag]].attributes)
+
+
+@pytest.mark.parametrize("path", STATES, ids=names)
+def test_the_page_has_every_key_of_a_state(path: Path) -> None:
+    state = json.loads(path.read_text(encoding="utf-8"))
+    containers = [one for tree in state["trees"] for one in tree["containers"]]
+    records = [state, *state["trees"], *containers, *state["tasks"], *state["files"]]
+    page = PAGE.read_text(encoding="utf-8").partition("## State of the model")[2]
+    assert {key for one in records for key in one if f"`{key}`" not in page} == set()
+
+
+def test_the_page_has_every_attribute() -> None:
+    states = [json.loads(path.read_text(encoding="utf-8")) for path in STATES]
+    trees = [tree for state in states for tree in state["trees"]]
+    found = {key for tree in trees for one in tree["containers"] for key in one["attributes"]}
+    assert found > {"tie", "kept", "auto_delete"}
+    page = PAGE.read_text(encoding="utf-8").partition("## Attributes")[2]
+    assert {key for key in found if f"`{key}`" not in page} == set()
