@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bound, median, ok, prepare, print_table, statuses, tell
-from pcont.backend import Place
 from pcont.backend_cgroupfs import Cgroupfs
+from pcont.kernel.types import Place
 from tests.loads import Beats, running
 from tests.loads.trials import PCONT, nothing, watched
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import begin, median, print_table, tell
-from pcont.backend import Place
 from pcont.backend_cgroupfs import Cgroupfs
+from pcont.kernel.types import Place
 from pcont.subsys import numfiles
 from tests.conftest import IN_GUEST
 from tests.loads import InStep, Laps, Openers, running

@@ -18,11 +18,11 @@ from functools import partial
 from itertools import chain
 
 from benchmarks import print_table, tell
-from pcont.backend import Place, TreeRequest
 from pcont.backend_model import Model
-from pcont.proc import Proc
-from pcont.stage import FIRST
-from pcont.tables import Machine
+from pcont.kernel.types import Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.tasks import FIRST
+from pcont.tables.rules import Machine
 
 ALL = ("cpuset", "cpuacct", "freezer", "pids")
 MACHINE = Machine(frozenset(range(512)), frozenset(range(8)), cpu_limit=512)

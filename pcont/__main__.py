@@ -15,7 +15,7 @@ def run() -> None:
     status = main()
     if number := getattr(status, "terminal_signal", 0):
         # A shell ends a loop or a script by ^C only where what it has started ends by it.
-        from pcont.jobcontrol import die_by
+        from pcont.linux.job_control import die_by
 
         die_by(number)
     sys.exit(status)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import syslog
 
-from pcont.backend import open_backend
 from pcont.errors import PcontError
 from pcont.session import Session
-from pcont.steps.release import attend
+from pcont.steps.reap import attend
+from pcont.virtual.wrapped import open_backend
 
 
 def main(tree: str, lock: int) -> None:

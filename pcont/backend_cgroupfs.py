@@ -13,38 +13,35 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pcont import lock, procfs, released, standin, subsys, trust, workplace, xattrs
-from pcont.backend import (
-    MOUNTED_THERE,
-    NOT_EMPTY,
+from pcont import subsys
+from pcont.errors import Unseen, Unsupported
+from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
+from pcont.kernel.interfaces import Birth, Simulated, exists
+from pcont.kernel.paths import below, join
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import (
     WAITING,
     Apart,
-    Birth,
     Controller,
     Mount,
     Owner,
     Place,
-    Simulated,
     Task,
     Tree,
     TreeRequest,
-    WriteRefused,
-    below,
-    exists,
-    join,
-    mounts_inside,
-    processes_inside,
+    Waiting,
 )
-from pcont.errors import Unseen, Unsupported
-from pcont.family import Family
-from pcont.lock import Waiting
-from pcont.proc import Proc, machine, on_top, read_text
-from pcont.tables import Machine, Subsystem
+from pcont.linux import lock, procfs, release_queue, watchdog
+from pcont.linux.proc import Proc, machine, on_top, read_text
+from pcont.linux.proc_events import Family
+from pcont.tables.control_file import Subsystem
+from pcont.tables.rules import Machine
+from pcont.trust import ownership, workplace, xattrs
+from pcont.trust.workplace import Workplace
 from pcont.values import Ids
-from pcont.workplace import Workplace
 
 if TYPE_CHECKING:
-    from pcont.bpf.meter import BpfMeter
+    from pcont.bpf.enforcer import BpfMeter
 
 PINS = "ns"
 ELSEWHERE = "/run/cgroup"
@@ -62,14 +59,14 @@ class Cgroupfs:
     def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
         self.proc = Proc(proc)
         self.sys = sys
-        self.releases = released.Released()
+        self.releases = release_queue.Released()
         self._trees: dict[str, Tree] | None = None
         self._inner: list[str] = []  # the points of what is mounted inside hierarchies
 
     @cached_property
     def meter(self) -> BpfMeter:
         """Loaded where somebody asks for it."""
-        from pcont.bpf.meter import BpfMeter
+        from pcont.bpf.enforcer import BpfMeter
 
         return BpfMeter(self.sys, self.proc.root, self.trees, self._path)
 
@@ -118,13 +115,13 @@ class Cgroupfs:
     # Mounting
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
-        from pcont import syscalls
+        from pcont.linux import syscalls
 
         self._trees = None
         syscalls.mount(source, point, "cgroup", request.options)
 
     def umount(self, point: str) -> None:
-        from pcont import syscalls
+        from pcont.linux import syscalls
 
         self._trees = None
         syscalls.umount(point)
@@ -176,7 +173,7 @@ class Cgroupfs:
         os.mkdir(directory, 0o755)
 
     def remove_directory(self, directory: str) -> None:
-        weak = trust.weak_point(directory, uid=os.geteuid(), sticky=True)
+        weak = ownership.weak_point(directory, uid=os.geteuid(), sticky=True)
         if weak:
             # It may be another directory by now, behind a symbolic link.
             raise PermissionError(errno.EPERM, weak.sentence, directory)
@@ -296,9 +293,9 @@ class Cgroupfs:
         xattrs.mend(self._path(place))
 
     def relied_on(self) -> dict[str, str]:
-        found = {"/run/pcont": "locks and journals", **released.RELIED_ON}
+        found = {"/run/pcont": "locks and journals", **release_queue.RELIED_ON}
         if self.releases.programs():
-            found |= dict.fromkeys(released.code(), "pcont as release agent")
+            found |= dict.fromkeys(release_queue.code(), "pcont as release agent")
         return found
 
     def owners(self, place: Place) -> dict[str, Owner]:
@@ -356,7 +353,7 @@ class Cgroupfs:
     def thawing(self, place: Place) -> Iterator[None]:
         state = os.open(self._path(place, "freezer.state"), os.O_WRONLY | os.O_CLOEXEC)
         try:
-            with standin.on_guard(partial(os.write, state, b"THAWED"), state):
+            with watchdog.on_guard(partial(os.write, state, b"THAWED"), state):
                 yield
         finally:
             os.close(state)
@@ -388,17 +385,17 @@ class Cgroupfs:
     # Namespaces
 
     def namespaces(self) -> tuple[str, ...]:
-        from pcont import namespaces
+        from pcont.linux import namespaces
 
         return namespaces.known()
 
     def separate(self, apart: Apart) -> Birth:
-        from pcont import namespaces
+        from pcont.linux import namespaces
 
         return namespaces.Unshared(apart, self.pin_path())
 
     def join(self, name: str) -> Birth:
-        from pcont import namespaces
+        from pcont.linux import namespaces
 
         files = self.pins().get(name)
         if not files:
@@ -432,12 +429,12 @@ class Cgroupfs:
         return os.path.join(lock.directory() or ELSEWHERE, PINS, name, kind).rstrip("/")
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
-        from pcont import namespaces
+        from pcont.linux import namespaces
 
         namespaces.pin(self.pin_path(name), task, kinds)
 
     def unpin(self, name: str) -> None:
-        from pcont import namespaces
+        from pcont.linux import namespaces
 
         own = self.pin_path(name)
         there = {os.path.dirname(file) for file in self.pins().get(name, {}).values()}

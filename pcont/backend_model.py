@@ -9,6 +9,7 @@ run and exit as they are told. Release agents do not run: it is remembered for w
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections import Counter
@@ -35,45 +36,52 @@ from errno import (
     ERANGE,
     ESRCH,
 )
-from functools import lru_cache
-from typing import Any
 
 from pcont import subsys
-from pcont.backend import (
-    MOUNTED_THERE,
+from pcont.errors import PcontError, Unseen, Unsupported, from_oserror
+from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside
+from pcont.kernel.interfaces import Birth, Family, exists
+from pcont.kernel.paths import join
+from pcont.kernel.refusals import WriteRefused, refuse
+from pcont.kernel.types import (
     NAMESPACES,
-    NOT_EMPTY,
     WAITING,
     Apart,
-    Birth,
     Controller,
-    Family,
     Mount,
     Owner,
     Place,
     Task,
     Tree,
     TreeRequest,
-    WriteRefused,
-    exists,
-    join,
-    mounts_inside,
-    refuse,
+    Waiting,
 )
-from pcont.dialects import V1, Dialect, Slot
-from pcont.errors import Unseen
-from pcont.lock import Waiting
-from pcont.model_files import OpenFiles
-from pcont.model_tree import Known, ModelTree, Node, admits, carry
-from pcont.proc import Proc, no_task
-from pcont.release import AGENT, AUTO_DELETE
-from pcont.stage import IDLE, INIT, Stage
+from pcont.linux import lock
+from pcont.linux.proc import Proc, machine, no_task
+from pcont.model.cgroups import Known, ModelTree, Node, admits, carry, same
+from pcont.model.dialects import DIALECTS, V1, Dialect, Slot
+from pcont.model.open_files import OpenFiles
+from pcont.model.store import (
+    ANOTHER,
+    NOT_OURS,
+    READABLE,
+    VERSION,
+    default_file,
+    read,
+    restore,
+    save,
+    text_of,
+    undisturbed,
+)
+from pcont.model.tasks import IDLE, INIT, Stage
 from pcont.subsys import numfiles, numtasks
 from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
-from pcont.tables import Breach, ControlFile, Entry, Machine, Mover, Subsystem, Wanted
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Entry, Machine, Mover, Wanted
+from pcont.trust.workplace import Workplace
 from pcont.values import Ids, TooLong
-from pcont.workplace import Workplace
+from pcont.virtual.auto_delete import AGENT, AUTO_DELETE
 
 # Options of a mount that say what the root of a new hierarchy has.
 AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": "release_agent"}
@@ -82,12 +90,6 @@ PATH_MAX = 4096  # kernfs has no limit of its own for a name
 NAME_MAX = 255  # the file systems have one where hierarchies are mounted
 DEFAULT = "/sys/fs/cgroup"
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
-
-
-@lru_cache(maxsize=256, typed=True)
-def same(value: Any) -> Any:
-    """An equal value, one and the same for all: a list of 512 CPUs takes 32 KiB."""
-    return value
 
 
 def _is_default(path: str) -> bool:
@@ -704,14 +706,14 @@ class Model:
         return NAMESPACES
 
     def separate(self, apart: Apart) -> Birth:
-        from pcont.process import Plain
+        from pcont.linux.spawn import Plain
 
         return Plain("the model makes no namespaces: COMMAND has those of its caller")
 
     def join(self, name: str) -> Birth:
         if name not in self.pinned:
             refuse(ENOENT, name)
-        from pcont.process import Plain
+        from pcont.linux.spawn import Plain
 
         return Plain("the model has no namespaces: COMMAND has those of its caller")
 
@@ -1295,3 +1297,85 @@ def _clone_lists(parent: Node, node: Node) -> None:
         return
     for file in ("cpuset.cpus", "cpuset.mems"):
         node.values[file] = parent.value(file)
+
+
+class StoredModel(Model):
+    """A Model that reads its state from a file, and writes it back at the end of each turn."""
+
+    def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
+        super().__init__(machine())
+        self._asked = dialect
+        # What a link leads to, so that whoever comes by another name takes the same turns.
+        self.file = os.path.realpath(file or default_file())
+        self._depth = 0
+        self._load()
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PCONT_STATE": self.file}
+
+    @contextlib.contextmanager
+    def turn(self, waiting: Waiting = WAITING) -> Iterator[None]:
+        if self._depth:
+            yield
+            return
+        # The lock is a file of its own: the state's is another one after every change.
+        with contextlib.ExitStack() as stack:
+            try:
+                os.makedirs(os.path.dirname(self.file), exist_ok=True)
+                stack.enter_context(lock.locked(f"{self.file}.lock", waiting))
+            except OSError as err:
+                raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
+            self._load()
+            self._depth = 1
+            try:
+                yield
+            finally:
+                self._depth = 0
+                # What a failed command could not put back is there, as it would be in the kernel.
+                text = text_of(self)
+                if text != self._kept:
+                    save(self.file, text)
+
+    def _load(self) -> None:
+        try:
+            text = read(self.file)
+        except FileNotFoundError:
+            super().__init__(machine(), dialect=DIALECTS[self._asked or V1.name])
+            self._kept = text_of(self)
+            return
+        except OSError as err:
+            raise from_oserror(err, "read the model's state", hint=ANOTHER) from err
+        try:
+            with undisturbed():
+                state = json.loads(text)
+            version = state["version"]
+        except NOT_OURS as err:
+            raise self._corrupt(err) from err
+        if version not in READABLE:
+            raise Unsupported(
+                f"the model's state has version {version!r}, and this pcont knows {VERSION}",
+                path=self.file,
+                hint="use the pcont that wrote it, or another --state FILE",
+            )
+        self._check_dialect(str(state.get("dialect", V1.name)))
+        try:
+            with undisturbed():
+                restore(self, state)
+        except NOT_OURS as err:
+            raise self._corrupt(err) from err
+        self._kept = text
+
+    def _check_dialect(self, name: str) -> None:
+        if name not in DIALECTS or name != (self._asked or name):
+            raise Unsupported(
+                f"the model's state has dialect {name}, not {self._asked or ' or '.join(DIALECTS)}",
+                path=self.file,
+                hint=f"leave out --dialect, or {ANOTHER}",
+            )
+
+    def _corrupt(self, err: Exception) -> PcontError:
+        return PcontError(
+            f"the model's state cannot be read: {type(err).__name__}: {err}",
+            path=self.file,
+            hint="rename the file to start with a new model, or use another --state FILE",
+        )

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pcont import __version__
-from pcont import words as command_line
-from pcont.cli_sim import sim
-from pcont.command import (
+from pcont.commands import words as command_line
+from pcont.commands.common import (
     PID,
     App,
     Group,
@@ -27,12 +26,13 @@ from pcont.command import (
     pids_argument,
     verbose_option,
 )
+from pcont.commands.sim import sim
 from pcont.errors import PcontError, UsageProblem, from_oserror
+from pcont.output.streams import Output
 from pcont.signals import Interrupted
-from pcont.streams import Output
 
 if TYPE_CHECKING:
-    from pcont.taskids import TaskIds
+    from pcont.ops.task_ids import TaskIds
 
 OWN_FAILURE = 125  # of run and clone, whose other statuses are the command's own
 DEEPEST = 20_000  # frames: as deep as a path of 4,096 bytes can nest containers
@@ -106,8 +106,9 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
 @pass_app
 def subsys(app: App) -> None:
     """Show the subsystems, and where each one is bound."""
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import listing
+    from pcont.output import render
 
     session = app.session()
     rows = listing.subsystems(session)
@@ -170,7 +171,8 @@ def mount(
     parts of an existing hierarchy that are not mounted: its own tree, and each tree of a tie.
     MOUNTPOINT is an absolute directory, or starts with ./; pcont creates it if it does not exist.
     """
-    from pcont.ops import mounting, wishes
+    from pcont.ops import mount as ops_mount
+    from pcont.ops import mount_request
 
     if not (options or name or tie or mountpoints):
         context = click.get_current_context()
@@ -181,10 +183,10 @@ def mount(
         )
     session = app.session(dry_run, force)
     words = ",".join(options) if options else None
-    done = mounting.mount(
+    done = ops_mount.mount(
         session,
         words,
-        wishes.mountpoint(session.backend, mountpoints, words),
+        mount_request.mountpoint(session.backend, mountpoints, words),
         name=name,
         release_agent=release_agent,
         notify_on_release=notify_on_release,
@@ -202,10 +204,10 @@ def mount(
 @pass_app
 def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; it stays active if it has containers."""
-    from pcont.ops import unmounting
+    from pcont.ops import umount as ops_umount
 
     session = app.session(dry_run)
-    unmounting.umount(session, hierarchy, foreign=foreign)
+    ops_umount.umount(session, hierarchy, foreign=foreign)
     app.show(session, hierarchy)
 
 
@@ -213,8 +215,9 @@ def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
 @pass_app
 def hierarchies(app: App) -> None:
     """Show every hierarchy, mounted or not."""
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import listing
+    from pcont.output import render
 
     session = app.session()
     rows = listing.hierarchies(session)
@@ -323,10 +326,10 @@ def attach(
     It is an error if none of them is a task. Children that a process forks during the move are
     moved with it; with --tree, also those that daemonize.
     """
-    from pcont.ops import moving
+    from pcont.ops import attach as ops_attach
 
     session = app.session(dry_run, force)
-    outcome = moving.attach(session, place, pids, thread=thread, tree=tree, movable=movable)
+    outcome = ops_attach.attach(session, place, pids, thread=thread, tree=tree, movable=movable)
     app.show_move(session, outcome)
 
 
@@ -345,10 +348,10 @@ def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run
     pcont freezes the tasks for the move. Kernel threads of a root container that cannot be moved
     are skipped.
     """
-    from pcont.ops import moving
+    from pcont.ops import attach as ops_attach
 
     session = app.session(dry_run, force)
-    app.show_move(session, moving.move(session, source, target, movable=movable))
+    app.show_move(session, ops_attach.move(session, source, target, movable=movable))
 
 
 @cli.verb(
@@ -380,10 +383,10 @@ def bind(
     The containers and tasks of the hierarchy stay as they are. pcont creates the same containers in
     one more tree, and moves the tasks into them.
     """
-    from pcont.ops import binding
+    from pcont.ops import bind as ops_bind
 
     session = app.session(dry_run)
-    bound = binding.bind(session, hierarchy, subsystems, inherit=inherit, settings=settings)
+    bound = ops_bind.bind(session, hierarchy, subsystems, inherit=inherit, settings=settings)
     app.show(session, bound)
 
 
@@ -399,8 +402,8 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
     pcont shows the limits that will no longer hold, and asks before it changes anything. It reads
     the answer from standard input. Any answer but y or yes cancels the command (exit 1).
     """
-    from pcont import render
-    from pcont.ops import binding
+    from pcont.ops import bind as ops_bind
+    from pcont.output import render
 
     def confirm(ceasing: Sequence[str]) -> bool:
         app.wipe_progress()
@@ -410,7 +413,7 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
         return app.ask(f"Unbind {subsystems} from {hierarchy}?")
 
     session = app.session(dry_run)
-    app.show(session, binding.unbind(session, hierarchy, subsystems, confirm))
+    app.show(session, ops_bind.unbind(session, hierarchy, subsystems, confirm))
 
 
 @cli.verb("pcont recover")
@@ -421,11 +424,12 @@ def recover(app: App, dry_run: bool) -> int:
 
     Every command that changes something does this first.
     """
-    from pcont import records, render
-    from pcont.ops import recovering
+    from pcont import records
+    from pcont.ops import recover as ops_recover
+    from pcont.output import render
 
     session = app.session(dry_run)
-    found = recovering.recover_all(session)
+    found = ops_recover.recover_all(session)
     app.show(session, found, lambda: render.table(found, records.Recovered))
     return 1 if any(one.left for one in found) else 0
 
@@ -457,11 +461,12 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     cpuset.cpus and cpuset.mems that pcont has set, in all hierarchies with cpuset. doctor lists
     what they lack.
     """
-    from pcont import records, render
-    from pcont.ops import collecting
+    from pcont import records
+    from pcont.ops import gc as ops_gc
+    from pcont.output import render
 
     session = app.session(dry_run)
-    collect = collecting.give_back if cpus else collecting.gc
+    collect = ops_gc.give_back if cpus else ops_gc.gc
     found = collect(session, hierarchies)
     app.show(session, found, lambda: render.table(found, records.Collected))
 
@@ -526,16 +531,16 @@ def clone(
     """
     if kinds is None and (pin or uids or gids or init):
         raise click.UsageError("--pin, --uid-map, --gid-map and --init go with --ns")
-    from pcont.ops import cloning
+    from pcont.ops import clone as ops_clone
 
     session = app.session(dry_run, force)
-    name, status = cloning.clone(
+    name, status = ops_clone.clone(
         session,
         place,
         click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,
-        wish=None if kinds is None else cloning.Wish(kinds, uids, gids, pin, init),
+        wish=None if kinds is None else ops_clone.Wish(kinds, uids, gids, pin, init),
         announce=lambda started: app.started(session, started, started.place),
     )
     if pid is not None or dry_run:
@@ -560,13 +565,13 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
     The exit status is that of COMMAND. pcont replaces itself with COMMAND; with --auto-delete or
     --join it waits for COMMAND instead, and stops and continues with it.
     """
-    from pcont.ops import running
+    from pcont.ops import run as ops_run
 
     command = click.get_current_context().meta["command"]
     if not command:
         raise click.UsageError("there is no COMMAND")
     session = app.session(dry_run)
-    status = running.run(
+    status = ops_run.run(
         session,
         place,
         command,
@@ -589,11 +594,12 @@ def pins(app: App) -> None:
 
     A file keeps each namespace. nsenter accepts that file: nsenter --net=FILE.
     """
-    from pcont import records, render
-    from pcont.ops import pinning
+    from pcont import records
+    from pcont.ops import pins as ops_pins
+    from pcont.output import render
 
     session = app.session()
-    rows = pinning.pins(session)
+    rows = ops_pins.pins(session)
     app.show(session, rows, lambda: render.table(rows, records.PinRow))
 
 
@@ -606,10 +612,10 @@ def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
 
     The kernel removes a namespace when no process is in it.
     """
-    from pcont.ops import pinning
+    from pcont.ops import pins as ops_pins
 
     session = app.session(dry_run)
-    app.show(session, pinning.unpin(session, names))
+    app.show(session, ops_pins.unpin(session, names))
 
 
 @cli.verb("pcont get jobs:/batch cpuset.cpus", "pcont get jobs:/batch cpuacct.load --window 2")
@@ -630,8 +636,8 @@ def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
     For one KEY, pcont prints the value alone; otherwise it prints KEY=VALUE lines. cpuacct.load is
     the percentage of one CPU that the container uses. pcont measures it only if you name it.
     """
-    from pcont import render
     from pcont.ops import settings
+    from pcont.output import render
 
     session = app.session()
     found = settings.get(session, place, keys, window=window)
@@ -664,11 +670,12 @@ def tree(app: App, place: str) -> None:
 
     Without PLACE, pcont shows the hierarchies that it mounted, or all if it mounted none.
     """
-    from pcont import render
-    from pcont.ops import listing, recovering
+    from pcont.ops import listing
+    from pcont.ops import recover as ops_recover
+    from pcont.output import render
 
     session = app.session()
-    recovering.note_pending(session)
+    ops_recover.note_pending(session)
     nodes = listing.tree(session, place)
     app.show(session, nodes, lambda: render.containers(nodes))
 
@@ -678,8 +685,9 @@ def tree(app: App, place: str) -> None:
 @pass_app
 def ps(app: App, place: str) -> None:
     """Show the tasks in a container."""
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import listing
+    from pcont.output import render
 
     session = app.session()
     rows = listing.ps(session, place)
@@ -691,8 +699,9 @@ def ps(app: App, place: str) -> None:
 @pass_app
 def where(app: App, pid: int) -> None:
     """Show the container of a task in every hierarchy."""
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import listing
+    from pcont.output import render
 
     session = app.session()
     rows = listing.where(session, pid)
@@ -715,11 +724,12 @@ def stat(app: App, place: str, window: float) -> None:
     The time includes that of all containers below. With --window, pcont also shows the load: the
     percentage of one CPU used in that time.
     """
-    from pcont import records, render
-    from pcont.ops import usage
+    from pcont import records
+    from pcont.ops import stat as ops_stat
+    from pcont.output import render
 
     session = app.session()
-    rows = usage.stat(session, place, window)
+    rows = ops_stat.stat(session, place, window)
     app.show(session, rows, lambda: render.table(rows, records.CpuRow))
 
 
@@ -732,8 +742,9 @@ def beancounters(app: App, place: str) -> None:
     pcont also shows how many may be open, like /proc/user_beancounters of OpenVZ. Without PLACE,
     it shows all containers of hierarchies with numfiles.
     """
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import listing
+    from pcont.output import render
 
     session = app.session()
     rows = listing.beancounters(session, place)
@@ -744,8 +755,9 @@ def beancounters(app: App, place: str) -> None:
 @pass_app
 def doctor(app: App) -> None:
     """Report what this host can do, and what to change."""
-    from pcont import records, render
+    from pcont import records
     from pcont.ops import doctor as examination
+    from pcont.output import render
 
     session = app.session()
     found = examination.examine(session)
@@ -793,7 +805,7 @@ def _unwritten(failure: OSError, status: int, app: App, words: Sequence[str]) ->
     What a command changed stays changed: it keeps its status. A command that only shows something
     has failed; like other programs, it ends as if by SIGPIPE where the reader has ended.
     """
-    from pcont import render
+    from pcont.output import render
 
     if not (status or app.acts):
         if failure.errno == errno.EPIPE:
@@ -836,7 +848,7 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
 
 
 def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:
-    from pcont import render
+    from pcont.output import render
 
     err.hint = command_line.ready(err.hint, cli, words)
     render.error(err, as_json=_wants_json(app, words))
@@ -851,7 +863,7 @@ def _wants_json(app: App, words: Sequence[str]) -> bool:
 
 
 def _interrupted(err: Interrupted, app: App) -> int:
-    from pcont import render
+    from pcont.output import render
 
     problem = PcontError(str(err))
     problem.code, problem.undone, problem.left = "interrupted", err.undone, err.left

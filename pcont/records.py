@@ -1,7 +1,7 @@
 """What the operations return: facts in base units, and the source of the JSON schema.
 
 `--json` prints the fields as they are. The text beside a field says what it is and its unit;
-a tuple lists the words that it can be. `pcont.schema` makes the schema of these.
+a tuple lists the words that it can be. `pcont.output.schema` makes the schema of these.
 """
 
 from __future__ import annotations

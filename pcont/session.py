@@ -9,14 +9,16 @@ from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pcont import signals
-from pcont.backend import Backend, Waiting, open_backend
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
-from pcont.hierarchy import Registry
-from pcont.journal import Journal
-from pcont.steps import Done, Progress, Step, carry_out
-from pcont.steps.memory import Memory
-from pcont.steps.recovery import pending, recover
-from pcont.steps.release import attend
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Waiting
+from pcont.steps.reap import attend
+from pcont.steps.recover import pending, recover
+from pcont.transaction.journal import Journal
+from pcont.transaction.step import Done, Progress, Step, carry_out
+from pcont.transaction.undo_log import Memory
+from pcont.virtual.wrapped import open_backend
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -202,7 +204,7 @@ class Session:
 
     def _rehearse(self, step: Step) -> None:
         """Refuse a step that would be refused, as things would be after the steps before it."""
-        from pcont import rehearsal
+        from pcont.transaction import rehearsal
 
         try:
             step.rehearse(self._rehearsal)
@@ -212,7 +214,7 @@ class Session:
 
     @cached_property
     def _rehearsal(self) -> Backend:
-        from pcont import rehearsal
+        from pcont.transaction import rehearsal
 
         return rehearsal.rehearsing(self.backend)
 

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from pcont.backend_cgroupfs import Cgroupfs
-from pcont.dialects import V1
+from pcont.model.dialects import V1
 from tests import leftovers
 from tests.vm.report import ELSEWHERE
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from pcont.cli import cli
-from pcont.words import arrange
+from pcont.commands.words import arrange
 
 COMMAND = re.compile(r"(?:^|(?<!Usage): |&& |; )(pcont .*?)(?= && |; |$)")
 # A word that stands for something that the user typed, or that the command line knows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pcont import schema
+from pcont.output import schema
 
 DOCS = Path(__file__).parent.parent / "docs"
 SCHEMA, PAGE = DOCS / "json.schema.json", DOCS / "json.md"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from pcont.backend import Place, Tree
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
+from pcont.kernel.types import Place, Tree
 
 _OURS = re.compile(r"pct(\d+)-")  # and the pid of the run
 

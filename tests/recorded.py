@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from pcont import cli
-from pcont.backend import Backend, Owner, Place, TreeRequest
-from pcont.journal import Journal
-from pcont.kept import with_kept
-from pcont.model_store import StoredModel, _text
-from pcont.proc import Proc
-from pcont.release import with_auto_delete
-from pcont.steps.recovery import recover
+from pcont.backend_model import StoredModel
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Owner, Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.store import save, text_of
+from pcont.steps.recover import recover
+from pcont.transaction.journal import Journal
+from pcont.virtual.auto_delete import with_auto_delete
+from pcont.virtual.files import with_kept
 
 DATA = Path(__file__).parent / "data"
 RECOVER = "recover the model"
@@ -128,7 +130,7 @@ class Watch:
     def happens(self, event: str) -> None:
         """Kill this process before the event of that number; the kernel keeps its state, too."""
         if len(self.events) == self.kill_at:
-            self.model._save(_text(self.model))
+            save(self.model.file, text_of(self.model))
             os.kill(os.getpid(), signal.SIGKILL)
         self.events.append(event)
 
@@ -143,9 +145,9 @@ def run(directory: Path, words: str, kill_at: int = -1) -> list[Any]:
             model, backend = opened(directory)
             watch = Watch(model, kill_at, [])
             watch.install()
-            import pcont.backend
+            from pcont.virtual import wrapped
 
-            pcont.backend.open_backend = lambda *words: backend
+            wrapped.open_backend = lambda *words: backend
             found, status = act(model, backend, words, watch.events)
             os.write(writer, json.dumps(found).encode())
         finally:
@@ -417,7 +419,7 @@ def record_state(directory: Path, file: Path, commands: str) -> None:
     for words in lines_of(commands):
         if words.startswith("--dialect"):
             new, _ = opened(directory, words.split()[1])
-            new._save(_text(new))
+            save(new.file, text_of(new))
         else:
             run(directory, words)
     if file.stem == "v1":

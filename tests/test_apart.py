@@ -8,7 +8,7 @@ import os
 import pytest
 
 from pcont.errors import BadValue, Denied, LimitReached, NotFound, PcontError, Unsupported
-from pcont.steps.apart import NONE, Wanted, refused
+from pcont.steps.namespaces import NONE, Wanted, refused
 
 NET = Wanted(("net",))
 USER = Wanted(("user", "net"))

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, Tree
-from pcont.bpf import files, forks, library
-from pcont.bpf.meter import BpfMeter
-from pcont.bpf.pinned import KEY, OBJECTS, Pinned
+from pcont.bpf import libbpf, numtasks
+from pcont.bpf import numfiles as bpf_numfiles
+from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.programs import KEY, OBJECTS, Pinned
 from pcont.errors import Unsupported
+from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from tests.conftest import MUST
 
@@ -46,7 +47,7 @@ def test_the_objects_tell_nothing_of_where_they_were_made() -> None:
         assert str(FOLDER.parents[1]).encode() not in path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", [files.Files, forks.Forks])
+@pytest.mark.parametrize("kind", [bpf_numfiles.Files, numtasks.Forks])
 def test_the_structs_are_as_large_as_the_programs_have_them(kind: type[Pinned]) -> None:
     found = sizes(FOLDER / f"{kind.name}.bpf.o")
     expected = {STRUCTS.get(name, name): one.size for name, one in kind.layouts.items()}
@@ -133,12 +134,12 @@ def test_without_the_library_its_package_is_named(
     sys_: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "ismount", lambda path: True)
-    monkeypatch.setattr(library, "LIBRARY", "libbpf-that-is-not-there.so.1")
-    library.libbpf.cache_clear()
+    monkeypatch.setattr(libbpf, "LIBRARY", "libbpf-that-is-not-there.so.1")
+    libbpf.libbpf.cache_clear()
     try:
         assert "install libbpf1" in obstacle(sys_)
     finally:
-        library.libbpf.cache_clear()
+        libbpf.libbpf.cache_clear()
 
 
 def test_on_another_byte_order_there_are_no_objects(

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, WriteRefused
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.errors import Unsupported
-from pcont.hierarchy import Registry
-from pcont.tables import Machine
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place
+from pcont.tables.rules import Machine
 
 HEAD = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
 

@@ -13,10 +13,10 @@ import pytest
 
 from pcont import cli
 from pcont.backend_model import Model
-from pcont.journal import Journal, view
-from pcont.kept import with_kept
-from pcont.release import with_auto_delete
-from pcont.tables import Machine
+from pcont.tables.rules import Machine
+from pcont.transaction.journal import Journal, view
+from pcont.virtual.auto_delete import with_auto_delete
+from pcont.virtual.files import with_kept
 
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
 CASES = int(os.environ.get("PCONT_CASES", 60))
@@ -63,7 +63,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], int]
     """pcont's command line on one model with journals."""
     Recorded.directory = str(tmp_path)
     model = with_auto_delete(with_kept(Recorded()))
-    monkeypatch.setattr("pcont.backend.open_backend", lambda *words: model)
+    monkeypatch.setattr("pcont.virtual.wrapped.open_backend", lambda *words: model)
     return lambda words: cli.main(words.split())
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from pcont import explain
-from pcont.backend import Place, Task, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, Denied, NotFound, PcontError
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, Task, TreeRequest
+from pcont.steps import explain
 
 TREE = "cpuset,cpuacct"
 ROOT, A, B, C = (Place(TREE, path) for path in ("/", "/a", "/a/b", "/a/c"))

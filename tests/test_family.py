@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pcont.family import Family
-from pcont.proc import Proc
-from pcont.standin import on_guard
+from pcont.linux.proc import Proc
+from pcont.linux.proc_events import Family
+from pcont.linux.watchdog import on_guard
 from tests.waiting import eventually
 
 SERVER = """
@@ -145,7 +145,7 @@ def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
 
 GUARDED = """
 import os, sys
-from pcont.standin import on_guard
+from pcont.linux.watchdog import on_guard
 state = os.open(sys.argv[1], os.O_WRONLY)
 with on_guard(lambda: os.write(state, b"THAWED"), state):
     print("on guard", flush=True)

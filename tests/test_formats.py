@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pcont import cli
-from pcont.journal import decode, encode
-from pcont.model_store import READABLE, VERSION, _text
-from pcont.steps.memory import Fact, Memory
-from pcont.steps.recovery import FACTS, KINDS
+from pcont.model.store import READABLE, VERSION, text_of
+from pcont.steps.recover import FACTS, KINDS
 from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
+from pcont.transaction.journal import decode, encode
+from pcont.transaction.undo_log import Fact, Memory
 from tests.recorded import DATA, Recorded, opened, recovered
 
 JOURNALS = sorted((DATA / "journals").glob("*.json"))
@@ -147,7 +147,7 @@ def test_a_journal_of_an_earlier_version_is_recovered(
     case = json.loads(path.read_text(encoding="utf-8"))
     head = json.loads(case["journal"][0])
     for name in ("view", "boot"):
-        monkeypatch.setattr(f"pcont.journal.{name}", lambda name=name: head[name])
+        monkeypatch.setattr(f"pcont.transaction.journal.{name}", lambda name=name: head[name])
     journal = tmp_path / "journals" / "00000000000000000001-1.journal"
     journal.parent.mkdir()
     journal.write_text("".join(f"{line}\n" for line in case["journal"]), encoding="utf-8")
@@ -156,7 +156,7 @@ def test_a_journal_of_an_earlier_version_is_recovered(
     assert recovered(backend) == case["found"]
     assert list(journal.parent.iterdir()) == []
     expected, _ = placed(tmp_path / "expected", case["recovered"])
-    assert json.loads(_text(model)) == json.loads(_text(expected))
+    assert json.loads(text_of(model)) == json.loads(text_of(expected))
 
 
 def placed(directory: Path, state: dict[str, Any]) -> tuple[Recorded, Any]:
@@ -178,7 +178,7 @@ def test_a_state_of_an_earlier_version_shows_what_it_showed(
 ) -> None:
     shutil.copytree(path.parent / "proc", tmp_path / "proc")
     shutil.copy(path, tmp_path / "model.json")
-    monkeypatch.setattr("pcont.backend.open_backend", lambda *words: opened(tmp_path)[1])
+    monkeypatch.setattr("pcont.virtual.wrapped.open_backend", lambda *words: opened(tmp_path)[1])
     capsys.readouterr()
     shown = json.loads(path.with_suffix(".shown").read_text(encoding="utf-8"))
     assert shown
@@ -195,7 +195,7 @@ def test_a_state_of_this_version_is_written_as_it_was_read(path: Path, tmp_path:
     if state["version"] == VERSION:
         shutil.copytree(path.parent / "proc", tmp_path / "proc")
         model, _ = placed(tmp_path, state)
-        assert json.loads(_text(model)) == state
+        assert json.loads(text_of(model)) == state
 
 
 def test_the_recorded_states_have_a_value_for_every_key() -> None:

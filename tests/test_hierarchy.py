@@ -9,21 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Controller, Place, Tree, TreeRequest, check_path, exists, join, source
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
-from pcont.hierarchy import (
-    TIE,
-    Container,
-    Hierarchy,
-    Member,
-    Registry,
-    Tie,
-    present,
-    reachable,
-    required,
-)
-from pcont.journal import encode
+from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
+from pcont.hierarchy.presence import present, reachable, required
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import exists
+from pcont.kernel.paths import check_path, join
+from pcont.kernel.types import Controller, Place, Tree, TreeRequest, source
+from pcont.transaction.journal import encode
 
 
 def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "") -> None:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcont.backend import Mount, Place, TreeRequest
 from pcont.backend_model import Model
 from pcont.errors import PcontError
-from pcont.journal import Journal, abandoned, decode, encode, set_aside
+from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.records import Recovered
 from pcont.session import Session
 from pcont.steps.attach import Entered, Origin
 from pcont.steps.containers import Absent, Attribute, Make
-from pcont.steps.memory import Memory
-from pcont.steps.recovery import KINDS, pending, recover
-from pcont.steps.settings import Affinities, Setting, Written
+from pcont.steps.recover import KINDS, pending, recover
+from pcont.steps.write import Affinities, Setting, Written
+from pcont.transaction.journal import Journal, abandoned, decode, encode, set_aside
+from pcont.transaction.undo_log import Memory
 
 A, B = Place("name=n", "/a"), Place("name=n", "/b")
 
@@ -369,7 +369,7 @@ def test_what_was_done_before_a_restart_of_the_machine_is_not_undone(
 ) -> None:
     """No container outlives it; another one may have the name."""
     left_by(model)
-    monkeypatch.setattr("pcont.journal.boot", lambda: "another one")
+    monkeypatch.setattr("pcont.transaction.journal.boot", lambda: "another one")
     assert pending(model) == []
     (found,) = recover(model)
     assert (found.outcome, found.left) == ("outdated", ())
@@ -405,7 +405,7 @@ def test_what_was_done_in_other_namespaces_is_left_to_those(
 ) -> None:
     """There the same paths and pids are others."""
     with monkeypatch.context() as patch:
-        patch.setattr("pcont.journal.view", lambda: "cgroup:[1] mnt:[2] pid:[3]")
+        patch.setattr("pcont.transaction.journal.view", lambda: "cgroup:[1] mnt:[2] pid:[3]")
         Make(A, "create a").do(model, memory(model))
         crash(model)
     assert pending(model) == []

@@ -8,15 +8,17 @@ from errno import EINVAL, EIO
 
 import pytest
 
-from pcont.backend import Backend, Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import PcontError
-from pcont.kept import with_kept
-from pcont.site import KEPT, kept_roots
-from pcont.steps import carry_out
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.containers import Make, Remove
-from pcont.steps.settings import Setting, Write
+from pcont.steps.write import Setting, Write
 from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
+from pcont.transaction.step import carry_out
+from pcont.virtual.bindings import KEPT, kept_roots
+from pcont.virtual.files import with_kept
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
 

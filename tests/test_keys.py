@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from pcont.backend import Place, TreeRequest
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, UsageProblem
-from pcont.hierarchy import TIE, Container, Registry, Tie
-from pcont.keys import file_of, files_of, find, near, owners, split, unknown
+from pcont.hierarchy.container import TIE, Container, Tie
+from pcont.hierarchy.keys import file_of, files_of, find, near, owners, split, unknown
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
 from pcont.session import Session
 

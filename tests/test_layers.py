@@ -1,10 +1,13 @@
-"""The architecture: which module of pcont may import which, and who may print."""
+"""The structure of pcont: which room may import which, and which modules print."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,130 +16,55 @@ import pcont
 
 PACKAGE = Path(pcont.__file__).parent
 
-# Lower layers first. A module may import those of the layers before its own, of its own layer
-# only where that is said below, and never one of a later layer.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "values", "signals", "records", "syscalls", "standin", "streams", "tags"),
-    ("trust", "taskids"),
-    ("workplace", "xattrs"),
-    ("tables", "lock", "journal", "released"),
-    ("rows",),
-    ("subsys", *(f"subsys.{name}" for name in ("core", "cpuset", "cpuacct", "freezer", "pids"))),
-    (
-        *("subsys.cpu", "subsys.blkio", "subsys.memory", "subsys.devices", "subsys.net_cls"),
-        *("subsys.perf_event", "subsys.net_prio", "subsys.hugetlb", "subsys.rdma", "subsys.misc"),
-    ),
-    ("subsys.numtasks", "subsys.memset", "subsys.numfiles", "subsys.ns"),
-    (
-        *("subsys.v6", "subsys.v6.values", "subsys.v6.core", "subsys.v6.bc", "subsys.v6.cpuacct"),
-        *("subsys.v6.cpuset", "subsys.v6.numtasks"),
-    ),
-    ("backend", "dialects", "model_files"),
-    ("site",),
-    ("kept",),
-    ("release",),
-    ("bpf",),
-    ("bpf.library",),
-    ("bpf.pinned",),
-    ("bpf.files", "bpf.forks"),
-    ("bpf.meter",),
-    ("procfs",),
-    ("proc", "tasks"),
-    ("jobcontrol",),
-    ("family", "process", "namespaces"),
-    ("stage",),
-    ("hierarchy", "backend_cgroupfs", "model_tree"),
-    ("backend_model",),
-    ("keys", "model_store"),
-    ("explain",),
-    ("steps.memory",),
-    ("steps",),
-    ("steps.rounds", "steps.who"),
-    (
-        *("steps.attach", "steps.containers", "steps.drain", "steps.freezing", "steps.kill"),
-        *("steps.apart", "steps.joining", "steps.metering", "steps.mounts", "steps.settings"),
-    ),
-    ("steps.recovery", "steps.release"),
-    ("rehearsal",),
+# What each room may import: rooms of floors below its own, and itself. A room is a folder, or a
+# module at the top. HACKING.md has the same table, with what lives in each room.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("", "errors", "records", "signals", "tags", "values"),
+    ("tables", "trust"),
+    ("kernel", "subsys"),
+    ("bpf", "linux", "output", "virtual"),
+    ("backend_cgroupfs", "hierarchy", "model", "transaction"),
+    ("backend_model", "steps"),
     ("session",),
-    ("guard", "ops.halves", "ops.named"),
-    (
-        *("ops", "ops.containers", "ops.doctor", "ops.listing", "ops.mounting", "ops.moving"),
-        *(
-            *("ops.recovering", "ops.running", "ops.starting", "ops.cloning", "ops.pinning"),
-            "ops.collecting",
-            "ops.trusted",
-            "ops.hotplug",
-            "ops.settings",
-            "ops.ties",
-            "ops.tying",
-            "ops.unmounting",
-            *("ops.binding", "ops.playing", "ops.remounting", "ops.usage", "ops.wishes"),
-        ),
-    ),
-    ("render", "schema"),
-    ("command", "words"),
-    ("cli_sim",),
-    ("cli", "agent"),
+    ("agent", "ops"),
+    ("commands",),
+    ("cli",),
     ("__main__",),
 )
-LEVEL = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
+MOST_ROOMS, MOST_FLOORS = 28, 11
 
-# Within one layer.
-BESIDE = {
-    "subsys": {"subsys.core"},
-    "subsys.v6.bc": {"subsys.v6.values"},
-    "subsys.v6.core": {"subsys.v6.values"},
-    "subsys.v6.cpuset": {"subsys.v6.values"},
-    "subsys.v6.numtasks": {"subsys.v6.core", "subsys.v6.values"},
-    "steps.drain": {"steps.freezing", "steps.settings"},
-    "steps.freezing": {"steps.settings"},
-    "steps.joining": {"steps.settings"},
-    "steps.kill": {"steps.freezing", "steps.settings"},
-    "steps.mounts": {"steps.containers"},
-    "steps.settings": {"steps.containers"},
-    "ops.moving": {"ops.containers", "ops.ties"},
-    "ops.containers": {"ops.ties"},
-    "ops.ties": {"ops.listing"},
-    "ops.doctor": {"ops.hotplug", "ops.listing", "ops.recovering", "ops.trusted"},
-    "ops.collecting": {"ops.hotplug", "ops.trusted"},
-    "ops.settings": {"ops.moving", "ops.ties", "ops.usage"},
-    "ops.starting": {"ops.containers"},
-    "ops.running": {"ops.containers", "ops.starting"},
-    "ops.cloning": {"ops.containers", "ops.listing", "ops.moving", "ops.starting", "ops.ties"},
-    "ops.tying": {"ops.containers", "ops.wishes"},
-    "ops.remounting": {"ops.wishes", "ops.tying"},
-    "ops.mounting": {"ops.remounting", "ops.wishes", "ops.tying"},
-    "ops.playing": {"ops.wishes"},
-    "ops.unmounting": {"ops.listing"},
-    "ops.binding": {"ops.containers", "ops.tying", "ops.unmounting", "ops.wishes"},
-}
-
-# The operations, and all that they stand on, do not know what drives a kernel, and how it looks.
-HIDDEN = {"backend_cgroupfs", "backend_model", "model_store", "procfs", "proc", "family"}
-HIDDEN |= {"dialects", "model_files", "model_tree", "syscalls", "lock", "workplace"}
-HIDDEN |= {"bpf", *(f"bpf.{name}" for name in ("library", "pinned", "files", "forks", "meter"))}
-HIDDEN |= {"namespaces", "released", "stage"}
-ABOVE_THE_BACKENDS = ("hierarchy", "keys", "explain", "steps", "session", "guard", "ops", "render")
+# The rooms from `hierarchy` up work on any backend, and name none; `ops` starts processes.
+BACKENDS = {"backend_cgroupfs", "backend_model"}
+NO_BACKEND = {"hierarchy", "transaction", "steps", "session", "ops", "output", "virtual"}
+INSIDE_THE_BACKENDS = {*BACKENDS, "model", "bpf"}
 
 THIRD_PARTY = {
     "cli": {"click"},
-    "cli_sim": {"click"},
-    "command": {"click"},
-    "words": {"click"},
-    "render": {"rich"},
-    "tasks": {"psutil"},
-    "namespaces": {"pyroute2"},
+    "commands.sim": {"click"},
+    "commands.common": {"click"},
+    "commands.words": {"click"},
+    "output.render": {"rich"},
+    "ops.task_owners": {"psutil"},
+    "linux.namespaces": {"pyroute2"},
 }
 
-# What the startup of every command pays for; all else is imported inside functions.
+# What the start-up of every command pays for; all else is imported inside functions.
 AT_THE_START = {
-    "cli": {"", "cli_sim", "command", "errors", "signals", "streams", "words"},
-    "cli_sim": {"command"},
-    "command": {"signals"},
-    "words": {"errors"},
+    "cli": {
+        *("", "commands.sim", "commands.common", "commands.words", "errors", "signals"),
+        "output.streams",
+    },
+    "commands.sim": {"commands.common"},
+    "commands.common": {"signals"},
+    "commands.words": {"errors"},
     "__main__": set[str](),
 }
+# Backends by name; tables by name, those of other packages among them.
+HIDES_NAMES_IN_STRINGS = {"kernel.open", "subsys", "subsys.v2006"}
+HEAVY = {"rich", "psutil", "pyroute2", "asyncio"}
+TEST_PACKAGES = {"tests", "pytest", "hypothesis", "conftest"}
+PRINTS = {"output.render", "commands.common", "cli", "commands.sim"}
 
 
 def files() -> dict[str, Path]:
@@ -149,11 +77,17 @@ def files() -> dict[str, Path]:
 
 
 FILES = files()
-every_module = pytest.mark.parametrize("module", FILES)
 
 
+@cache
 def tree(module: str) -> ast.Module:
     return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    """Every node of a module, read once."""
+    return tuple(ast.walk(tree(module)))
 
 
 def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -167,20 +101,25 @@ def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
                 yield f"{node.module}.{one.name}"
 
 
-def ours(module: str, nodes: Iterable[ast.AST] | None = None) -> set[str]:
+def ours(module: str, found: Iterable[ast.AST] | None = None) -> set[str]:
     """The modules of pcont that a module imports, by their names below pcont."""
-    found = set()
-    for full in imports(ast.walk(tree(module)) if nodes is None else nodes):
+    names = set()
+    for full in imports(nodes(module) if found is None else found):
         words = full.split(".")
         if words[0] == "pcont":
             below = ".".join(words[1:])
-            found.add(below if below in FILES else ".".join(words[1:-1]))
-    return found
+            names.add(below if below in FILES else ".".join(words[1:-1]))
+    return names
+
+
+def room(module: str) -> str:
+    """The folder of a module, or the module itself at the top."""
+    return module.partition(".")[0]
 
 
 def foreign(module: str) -> set[str]:
     """The packages outside pcont and the standard library that a module imports."""
-    roots = {full.partition(".")[0] for full in imports(ast.walk(tree(module)))}
+    roots = {full.partition(".")[0] for full in imports(nodes(module))}
     return roots - sys.stdlib_module_names - {"pcont"}
 
 
@@ -197,38 +136,77 @@ def _for_types(node: ast.stmt) -> bool:
     )
 
 
-def test_every_module_has_its_layer() -> None:
-    assert set(LEVEL) == set(FILES)
+def none(wrong: Mapping[str, object]) -> bool:
+    """Whether no module is named; what is wrong with those that are is shown."""
+    found = {module: what for module, what in wrong.items() if what}
+    assert found == {}
+    return True
 
 
-@every_module
-def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
-    allowed = {one for one in LEVEL if LEVEL[one] < LEVEL[module]} | BESIDE.get(module, set())
-    assert ours(module) - allowed == set()
+def test_every_room_has_its_floor() -> None:
+    assert set(FLOOR) == {room(module) for module in FILES}
+    assert len(FLOOR) <= MOST_ROOMS
+    assert len(FLOORS) <= MOST_FLOORS
 
 
-def test_neighbours_that_are_allowed_are_used_and_go_round_in_no_circle() -> None:
-    for module, beside in BESIDE.items():
-        assert beside <= ours(module), module
-        assert all(LEVEL[one] == LEVEL[module] for one in beside)
-        assert all(module not in BESIDE.get(one, set()) for one in beside)
+def test_a_room_imports_only_rooms_of_floors_below_its_own() -> None:
+    above = {
+        module: {
+            one
+            for one in ours(module)
+            if room(one) != room(module) and FLOOR[room(one)] >= FLOOR[room(module)]
+        }
+        for module in FILES
+    }
+    assert none(above)
 
 
-@every_module
-def test_what_is_above_the_backends_does_not_know_them(module: str) -> None:
-    if module.partition(".")[0] in ABOVE_THE_BACKENDS:
-        assert ours(module) & HIDDEN == set()
+def test_every_floor_is_as_low_as_it_can_be() -> None:
+    for number, rooms in enumerate(FLOORS[1:], 1):
+        below = set(FLOORS[number - 1])
+        for one in rooms:
+            used = {room(name) for module in FILES if room(module) == one for name in ours(module)}
+            assert used & below, f"{one} could stand on a lower floor"
 
 
-@every_module
-def test_other_peoples_packages_have_one_place_each(module: str) -> None:
-    assert foreign(module) == THIRD_PARTY.get(module, set())
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # A package's own module hands names to those inside it: it stands below them.
+    graph = {module: ours(module) - {module, room(module)} for module in FILES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        raise AssertionError(" -> ".join(err.args[1])) from None
 
 
-@every_module
-def test_heavy_packages_are_imported_inside_functions(module: str) -> None:
-    top = {full.partition(".")[0] for full in imports(at_top(module))}
-    assert top & {"rich", "psutil", "pyroute2", "asyncio"} == set()
+def test_no_import_is_hidden_in_a_string() -> None:
+    hiding = {
+        module: [
+            node
+            for node in nodes(module)
+            if isinstance(node, ast.Attribute) and node.attr in ("import_module", "__import__")
+        ]
+        for module in FILES
+        if module not in HIDES_NAMES_IN_STRINGS
+    }
+    assert none(hiding)
+
+
+def test_only_one_module_names_the_backends() -> None:
+    for module in FILES:
+        used = {room(one) for one in ours(module)} - {room(module)}
+        if room(module) in NO_BACKEND:
+            assert used & INSIDE_THE_BACKENDS == set(), module
+        if room(module) not in INSIDE_THE_BACKENDS:
+            assert used & BACKENDS == set(), module
+
+
+def test_packages_of_others_have_one_place_each() -> None:
+    assert {module: foreign(module) for module in FILES if foreign(module)} == THIRD_PARTY
+
+
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    top = {module: {full.partition(".")[0] for full in imports(at_top(module))} for module in FILES}
+    assert none({module: names & HEAVY for module, names in top.items()})
 
 
 @pytest.mark.parametrize("module", AT_THE_START)
@@ -236,58 +214,61 @@ def test_the_command_line_loads_the_rest_when_it_is_needed(module: str) -> None:
     assert ours(module, at_top(module)) == AT_THE_START[module]
 
 
-@every_module
-def test_no_module_of_the_package_imports_tests(module: str) -> None:
-    roots = {full.partition(".")[0] for full in imports(ast.walk(tree(module)))}
-    assert roots & {"tests", "pytest", "hypothesis", "conftest"} == set()
+def test_no_module_of_the_package_imports_tests() -> None:
+    roots = {
+        module: {full.partition(".")[0] for full in imports(nodes(module))} for module in FILES
+    }
+    assert none({module: names & TEST_PACKAGES for module, names in roots.items()})
 
 
-@every_module
-def test_only_the_edges_print_and_exit(module: str) -> None:
-    calls = [node.func for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
-    names = {one.id for one in calls if isinstance(one, ast.Name)}
-    attributes = {ast.unparse(one) for one in calls if isinstance(one, ast.Attribute)}
-    if module not in ("render", "command", "cli", "cli_sim"):
-        assert "print" not in names
-        assert not {one for one in attributes if one.startswith(("sys.stdout", "sys.stderr"))}
-        assert "click.echo" not in attributes
-    if module != "__main__":
-        assert "sys.exit" not in attributes
-    assert {"exit", "quit", "breakpoint", "input", "eval", "exec"} & names == set()
+def test_only_the_edges_print_and_exit() -> None:
+    for module in FILES:
+        calls = [node.func for node in nodes(module) if isinstance(node, ast.Call)]
+        names = {one.id for one in calls if isinstance(one, ast.Name)}
+        attributes = {ast.unparse(one) for one in calls if isinstance(one, ast.Attribute)}
+        if module not in PRINTS:
+            assert "print" not in names, module
+            assert not {one for one in attributes if one.startswith(("sys.stdout", "sys.stderr"))}
+            assert "click.echo" not in attributes, module
+        if module != "__main__":
+            assert "sys.exit" not in attributes, module
+        assert {"exit", "quit", "breakpoint", "input", "eval", "exec"} & names == set(), module
 
 
-@every_module
-def test_nothing_swallows_every_error(module: str) -> None:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.ExceptHandler):
-            caught = ast.unparse(node.type) if node.type else "everything"
-            assert caught != "everything"
-            if caught in ("BaseException", "Exception"):
-                last = node.body[-1]
-                assert isinstance(last, ast.Raise), "what is caught, for undoing or a word, goes on"
+def test_nothing_swallows_every_error() -> None:
+    for module in FILES:
+        for node in nodes(module):
+            if isinstance(node, ast.ExceptHandler):
+                caught = ast.unparse(node.type) if node.type else "everything"
+                assert caught != "everything", module
+                if caught in ("BaseException", "Exception"):
+                    assert isinstance(node.body[-1], ast.Raise), f"{module}: it must raise again"
 
 
-@every_module
-def test_a_module_begins_with_what_it_is_for(module: str) -> None:
-    doc = ast.get_docstring(tree(module)) or ""
-    assert doc.split("\n\n")[0].endswith("."), FILES[module]
-    assert len(doc.splitlines()[0]) <= 100
+def test_a_module_begins_with_what_it_is_for() -> None:
+    for module in FILES:
+        doc = ast.get_docstring(tree(module)) or ""
+        assert doc.split("\n\n")[0].endswith("."), FILES[module]
+        assert len(doc.splitlines()[0]) <= 100
 
 
-@every_module
-def test_what_is_public_has_a_line_on_what_it_is(module: str) -> None:
-    nodes = tree(module).body
+def test_what_is_public_has_a_docstring() -> None:
     kinds = (ast.FunctionDef, ast.ClassDef)
-    silent = [
-        one.name
-        for one in nodes
-        if isinstance(one, kinds) and not one.name.startswith("_") and not ast.get_docstring(one)
-    ]
-    assert silent == []
+    silent = {
+        module: [
+            one.name
+            for one in tree(module).body
+            if isinstance(one, kinds)
+            and not one.name.startswith("_")
+            and not ast.get_docstring(one)
+        ]
+        for module in FILES
+    }
+    assert none(silent)
 
 
-def test_the_modules_that_a_backend_is_chosen_from_are_there() -> None:
-    from pcont.backend import BACKENDS
+def test_the_classes_of_the_backends_are_there() -> None:
+    from pcont.kernel.open import BACKENDS
 
     for name in BACKENDS.values():
         module, _, factory = name.partition(":")
@@ -296,10 +277,21 @@ def test_the_modules_that_a_backend_is_chosen_from_are_there() -> None:
 
 
 def test_only_the_command_line_reads_its_words() -> None:
-    for module in FILES:
-        readers = [
+    readers = {
+        module: [
             node
-            for node in ast.walk(tree(module))
+            for node in nodes(module)
             if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv"
         ]
-        assert not readers or module == "cli"
+        for module in FILES
+        if module != "cli"
+    }
+    assert none(readers)
+
+
+def test_hacking_has_the_same_floors() -> None:
+    text = (PACKAGE.parent / "HACKING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `([a-z_]+)(?:/|\.py)`", text, re.MULTILINE)
+    assert {name: int(number) for number, name in rows} == {
+        name: number for name, number in FLOOR.items() if name
+    }

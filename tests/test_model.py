@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
-from pcont.dialects import like
-from pcont.proc import Proc
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.dialects import like
 
 BOTH = "cpuset,cpuacct"
 ROOT, A, B = Place(BOTH), Place(BOTH, "/a"), Place(BOTH, "/a/b")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, TreeRequest
-from pcont.backend_model import Model
-from pcont.model_store import StoredModel
+from pcont.backend_model import Model, StoredModel
+from pcont.kernel.types import Place, TreeRequest
 
 TREE = "name=f"
 ROOT, A, B = (Place(TREE, path) for path in ("/", "/a", "/b"))

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from pcont.backend import Place, TreeRequest
+from pcont.backend_model import StoredModel
 from pcont.cli import main
 from pcont.errors import PcontError, Unsupported
-from pcont.model_store import VERSION, StoredModel, default_file
+from pcont.kernel.types import Place, TreeRequest
+from pcont.model.store import VERSION, default_file
 from pcont.ops import containers
 from pcont.session import Session
 

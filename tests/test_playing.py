@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, TreeRequest
-from pcont.backend_model import Model
-from pcont.model_store import StoredModel
-from pcont.ops import containers, moving
-from pcont.proc import Proc
+from pcont.backend_model import Model, StoredModel
+from pcont.kernel.types import Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.tasks import FIRST
+from pcont.ops import attach, containers
 from pcont.session import Session
-from pcont.stage import FIRST
 from tests.test_model import mount
 from tests.test_model import refused as refusal
 
@@ -282,7 +281,7 @@ def test_a_family_is_moved_with_all_that_descends_from_it(model: Model) -> None:
     task = model.spawn()
     child = model.fork(task)
     grandchild, stranger = model.fork(child), model.spawn()
-    moving.attach(Session(model), "pids:/a", [task], tree=True)
+    attach.attach(Session(model), "pids:/a", [task], tree=True)
     assert inside(model, PIDS) == [task, child, grandchild]
     assert stranger in inside(model, PIDS, "/")
 

@@ -14,9 +14,9 @@ import pytest
 
 from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
-from pcont.jobcontrol import FORWARDED
-from pcont.proc import Proc
-from pcont.process import Child, find_program, refused
+from pcont.linux.job_control import FORWARDED
+from pcont.linux.proc import Proc
+from pcont.linux.spawn import Child, find_program, refused
 from tests.terminal import terminal
 from tests.waiting import eventually
 
@@ -199,9 +199,9 @@ def test_signals_that_python_ignores_are_not_ignored_in_the_command() -> None:
 # it waits is lost on it. The command answers a signal with 9, and none with 5.
 WAITING = """
 import signal, sys
-from pcont.jobcontrol import FORWARDED
-from pcont.proc import Proc
-from pcont.process import Child
+from pcont.linux.job_control import FORWARDED
+from pcont.linux.proc import Proc
+from pcont.linux.spawn import Child
 from pcont import signals
 signals.is_command_line = True
 for number in FORWARDED:
@@ -287,7 +287,7 @@ LEADER = """
 import os, sys
 import psutil
 from pcont import signals
-from pcont.process import Child
+from pcont.linux.spawn import Child
 signals.is_command_line = True
 child = Child("/bin/sh", ["sh", "-c", "sleep 600 & echo on; wait"], {})
 child.start()
@@ -342,10 +342,10 @@ def test_more_descriptors_are_open_than_select_takes(tmp_path: Path) -> None:
 import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 while os.open("/dev/null", os.O_RDONLY) < 1100: pass
-from pcont import standin
-from pcont.process import Child
+from pcont.linux import watchdog
+from pcont.linux.spawn import Child
 child = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}})
-with standin.on_guard(lambda: open({str(tmp_path / "acted")!r}, "w").close()):
+with watchdog.on_guard(lambda: open({str(tmp_path / "acted")!r}, "w").close()):
     child.start()
     assert child.wait() == 7
 init = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}}, init=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pcont.backend import Controller, Mount, Tree, source
-from pcont.procfs import (
+from pcont.kernel.types import Controller, Mount, Tree, source
+from pcont.linux.procfs import (
     CpuTime,
     capabilities,
     controllers,

@@ -8,15 +8,17 @@ from errno import EBUSY, EINVAL
 
 import pytest
 
-from pcont import rehearsal
-from pcont.backend import Backend, Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
-from pcont.rehearsal import CHANGING, Rehearsal, notes_of, rehearsing
 from pcont.session import Session
 from pcont.subsys import pids
-from pcont.tables import Breach
+from pcont.tables.rules import Breach
+from pcont.transaction import rehearsal
+from pcont.transaction.rehearsal import CHANGING, Rehearsal, notes_of, rehearsing
 
 A = Place("pids", "/a")
 

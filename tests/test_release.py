@@ -7,14 +7,16 @@ from errno import EBUSY
 
 import pytest
 
-from pcont.backend import Backend, Place
 from pcont.backend_model import Model
 from pcont.errors import BadValue
-from pcont.kept import with_kept
-from pcont.ops import collecting, containers, mounting, settings
-from pcont.release import check_agent, deletes, with_auto_delete
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.ops import containers, gc, settings
+from pcont.ops import mount as ops_mount
 from pcont.session import Session
-from pcont.steps.release import attend
+from pcont.steps.reap import attend
+from pcont.virtual.auto_delete import check_agent, deletes, with_auto_delete
+from pcont.virtual.files import with_kept
 
 HOME = Place("name=jobs", "/a")
 
@@ -40,8 +42,8 @@ def session(model: Popular) -> Session:
     """A tie with a container that is to go, and a release agent."""
     session = Session(with_auto_delete(with_kept(model)))
     for name in ("cpuset", "cpuacct"):
-        mounting.mount(session, name)
-    mounting.mount(
+        ops_mount.mount(session, name)
+    ops_mount.mount(
         session, "cpuset,cpuacct", tie=True, name="jobs", release_agent="/bin/true", freezer=False
     )
     flags = ["auto_delete=1", "notify_on_release=1"]
@@ -81,13 +83,13 @@ def test_an_agent_is_told_of_what_has_only_the_kernels_flag(
 
 
 def test_gc_has_nothing_to_do_twice(model: Popular, session: Session) -> None:
-    found = collecting.gc(session)
+    found = gc.gc(session)
     assert [(one.done, one.what) for one in found] == [
         ("removed", "jobs:/a/b"),
         ("removed", "jobs:/a"),
     ]
     assert model.notified == [("/bin/true", "/a/b"), ("/bin/true", "/a")]
-    assert collecting.gc(session) == []
+    assert gc.gc(session) == []
 
 
 @pytest.mark.parametrize("program", ["bin/true", "true", "/proc/self/cwd/agent"])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pcont import released
 from pcont.errors import Busy
-from pcont.released import Released
+from pcont.linux import release_queue
+from pcont.linux.release_queue import Released
 
 TREE = "cpuset,name=x"
 
@@ -20,8 +20,8 @@ TREE = "cpuset,name=x"
 @pytest.fixture
 def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Released:
     """With its program and its queue below a directory of the test's, and no Python to start."""
-    monkeypatch.setattr(released, "PROGRAMS", str(tmp_path / "agents of ours"))
-    monkeypatch.setattr(released, "QUEUES", str(tmp_path / "queues"))
+    monkeypatch.setattr(release_queue, "PROGRAMS", str(tmp_path / "agents of ours"))
+    monkeypatch.setattr(release_queue, "QUEUES", str(tmp_path / "queues"))
     monkeypatch.setattr("sys.executable", "/bin/true")
     releases = Released()
     releases.follow(TREE, f"{releases.program(TREE)}\n")
@@ -31,7 +31,7 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Released:
 def tell(releases: Released, path: bytes) -> None:
     """As the kernel does: one argument, hardly an environment, and no open files."""
     subprocess.run(
-        [releases.program(TREE), path], env=released.ENVIRONMENT, check=True, close_fds=True
+        [releases.program(TREE), path], env=release_queue.ENVIRONMENT, check=True, close_fds=True
     )
 
 
@@ -81,7 +81,7 @@ def test_one_at_a_time_sees_to_it(releases: Released) -> None:
 def test_whoever_is_about_to_tell_is_waited_for(releases: Released) -> None:
     """The queue is taken while somebody has it open, and has not written yet."""
     tell(releases, b"/a")
-    stream = open(os.path.join(released.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115
+    stream = open(os.path.join(release_queue.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115
 
     def tells_late() -> None:
         stream.write(b"/late\0")
@@ -102,7 +102,7 @@ def test_the_program_is_there_while_it_is_the_release_agent(releases: Released) 
     assert releases.programs() == {TREE: True}
     releases.follow(TREE, "/sbin/agent")
     assert releases.programs() == {}
-    tell_nobody = os.listdir(released.QUEUES) if os.path.exists(released.QUEUES) else []
+    tell_nobody = os.listdir(release_queue.QUEUES) if os.path.exists(release_queue.QUEUES) else []
     assert tell_nobody == []
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: Released) -> N
     releases.forget(TREE)
     assert releases.programs() == {}
     assert releases.told() == []
-    assert os.listdir(released.QUEUES) == []
+    assert os.listdir(release_queue.QUEUES) == []
 
 
 def test_an_agent_has_the_kernels_environment(releases: Released, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_another_pcont_that_still_exists_keeps_its_hierarchy(
     script = program.read_text()
     assert releases.keeper(TREE) == releases.keeper("no such") == ""
     other = tmp_path / "with blank"
-    package = str(Path(released.__file__).parents[1])
+    package = str(Path(release_queue.__file__).parents[1])
     program.write_text(script.replace(package, f"'{other}'"))
     assert releases.keeper(TREE) == ""  # it was removed
     (other / "pcont").mkdir(parents=True)

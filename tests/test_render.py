@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pcont import records, render
+from pcont import records
 from pcont.errors import Busy
+from pcont.output import render
 from pcont.records import (
     BeanRow,
     Collected,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pcont import records, schema
+from pcont import records
 from pcont.cli import cli
-from pcont.tables import ControlFile
+from pcont.output import schema
+from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, LIMIT, TEXT, UNSIGNED
 from tests import json_docs
 from tests.contract.test_json import command_names, validator

@@ -13,9 +13,9 @@ from pcont import __version__
 
 # The edge and what it stands on; everything else waits until a command needs it.
 FIRST = {
-    "pcont.streams",
-    *("pcont", "pcont.__main__", "pcont.cli", "pcont.cli_sim", "pcont.command"),
-    *("pcont.errors", "pcont.words", "pcont.signals"),
+    *("pcont.output", "pcont.output.streams", "pcont.commands"),
+    *("pcont", "pcont.__main__", "pcont.cli", "pcont.commands.sim", "pcont.commands.common"),
+    *("pcont.errors", "pcont.commands.words", "pcont.signals"),
 }
 HEAVY = ("rich", "psutil", "pyroute2", "asyncio", "importlib.metadata", "json", "ctypes")
 
@@ -82,14 +82,18 @@ def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str,
     assert {name.partition(".")[0] for name in names} & {"rich", "pyroute2", "asyncio"} == set()
     assert "psutil" not in names
     assert "importlib.metadata" not in names
-    assert "pcont.rehearsal" not in names  # it is for dry runs
+    assert "pcont.transaction.rehearsal" not in names  # it is for dry runs
 
 
 def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
     model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
     loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     names, _ = loaded(*model, "get", "jobs:/", "cpuset.cpus")
-    assert {"pcont.ops.listing", "pcont.tasks", "pcont.rehearsal"} & names == set()
+    assert {
+        "pcont.ops.listing",
+        "pcont.ops.task_owners",
+        "pcont.transaction.rehearsal",
+    } & names == set()
 
 
 def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: Path) -> None:
@@ -102,8 +106,10 @@ def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: P
 
 def test_the_release_agent_loads_what_it_needs_only() -> None:
     """The kernel starts it for every container that becomes empty while no other one is at work."""
-    imports = "import pcont.agent, pcont.backend_cgroupfs, pcont.kept, pcont.release"
+    imports = (
+        "import pcont.agent, pcont.backend_cgroupfs, pcont.virtual.files, pcont.virtual.auto_delete"
+    )
     names, _ = imported("-I", "-c", f"import sys; sys.path.insert(0, '.'); {imports}")
-    assert {"pcont.backend_cgroupfs", "pcont.steps.release"} <= names
+    assert {"pcont.backend_cgroupfs", "pcont.steps.reap"} <= names
     assert heavy(names) <= {name for name in names if name.partition(".")[0] == "json"}
     assert {"click", "subprocess", "pcont.cli", "pcont.backend_model"} & names == set()

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pcont.backend import Backend, Place, Task, TreeRequest, WriteRefused
 from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, Task, TreeRequest
 from pcont.signals import Interrupted
-from pcont.steps import Step, carry_out
 from pcont.steps.attach import Enter, Entered
 from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
-from pcont.steps.drain import Drain, Route
-from pcont.steps.joining import Outside
-from pcont.steps.memory import Action, Fact, Memory, restore
+from pcont.steps.mirror import Outside
 from pcont.steps.mounts import (
     Directory,
     MakeDirectory,
@@ -34,8 +33,11 @@ from pcont.steps.mounts import (
     UmountTree,
     find,
 )
-from pcont.steps.settings import Affinities, Setting, Value, Write
-from pcont.tables import Machine
+from pcont.steps.move_all import Drain, Route
+from pcont.steps.write import Affinities, Setting, Value, Write
+from pcont.tables.rules import Machine
+from pcont.transaction.step import Step, carry_out
+from pcont.transaction.undo_log import Action, Fact, Memory, restore
 
 TREE = "cpuset,cpuacct"
 ROOT, A, B = Place(TREE), Place(TREE, "/a"), Place(TREE, "/a/b")

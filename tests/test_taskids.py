@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pcont.taskids import WIDEST, TaskIds, read
+from pcont.ops.task_ids import WIDEST, TaskIds, read
 
 
 def given(*words: str) -> TaskIds:

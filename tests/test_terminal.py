@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from pcont.render import FOLDING, GAP, NARROWEST, column_widths
+from pcont.output.render import FOLDING, GAP, NARROWEST, column_widths
 
 WIDTHS = (40, 80, 120, 200)
 PAST = "name-of-a-container-that-is-long"
@@ -137,7 +137,7 @@ def test_the_longest_columns_are_folded_first(
 
 
 def test_every_column_that_may_be_folded_is_one_of_a_table() -> None:
-    from pcont.render import COLUMNS
+    from pcont.output.render import COLUMNS
 
     assert {title for columns in COLUMNS.values() for title, _ in columns} >= FOLDING
 
@@ -175,7 +175,8 @@ def test_what_takes_more_than_a_second_shows_that_it_is_at_work(
 def test_a_step_that_takes_more_than_a_second_shows_that_it_is_at_work() -> None:
     script = """
 import time
-from pcont import render, signals
+from pcont import signals
+from pcont.output import render
 progress = render.Progress()
 signals.at_each_check(progress.beat)
 progress(0, 2)
@@ -193,7 +194,7 @@ progress.close()
 
 def test_a_command_that_is_quick_shows_no_progress(model: list[str]) -> None:
     text = on_terminal(
-        [sys.executable, "-c", "from pcont.render import Progress; Progress()(0, 9)"]
+        [sys.executable, "-c", "from pcont.output.render import Progress; Progress()(0, 9)"]
     )
     assert text == ""
 

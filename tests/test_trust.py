@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pcont import trust
 from pcont.errors import Denied
+from pcont.trust import ownership
 from tests import user_namespace
 from tests.conftest import MUST
 
@@ -24,14 +24,16 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files
 def safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory that `weak_point` sees as the only one on the way, below a root of this user."""
     tmp_path.chmod(0o755)
-    ways = trust.way
+    ways = ownership.way
     above = {str(one) for one in tmp_path.parents if str(one) != "/"}
-    monkeypatch.setattr(trust, "way", lambda path: (one for one in ways(path) if one not in above))
+    monkeypatch.setattr(
+        ownership, "way", lambda path: (one for one in ways(path) if one not in above)
+    )
     return tmp_path
 
 
 def weak(path: Path, *, sticky: bool = False) -> str:
-    found = trust.weak_point(str(path), uid=os.geteuid(), sticky=sticky)
+    found = ownership.weak_point(str(path), uid=os.geteuid(), sticky=sticky)
     return found.path if found else ""
 
 
@@ -40,7 +42,7 @@ def test_the_way_to_a_file_has_each_directory_each_link_and_the_file(tmp_path: P
     real.mkdir()
     (real / "file").touch()
     (tmp_path / "link").symlink_to("real/../real")
-    found = list(trust.way(str(tmp_path / "link" / "file")))
+    found = list(ownership.way(str(tmp_path / "link" / "file")))
     assert found[0] == "/"
     assert found[-5:] == [str(one) for one in (tmp_path / "link", real, tmp_path, real)] + [
         str(real / "file")
@@ -48,14 +50,14 @@ def test_the_way_to_a_file_has_each_directory_each_link_and_the_file(tmp_path: P
 
 
 def test_the_way_to_what_is_absent_ends_before_it_and_a_circle_ends(tmp_path: Path) -> None:
-    assert list(trust.way(str(tmp_path / "no" / "file")))[-1] == str(tmp_path)
+    assert list(ownership.way(str(tmp_path / "no" / "file")))[-1] == str(tmp_path)
     (tmp_path / "circle").symlink_to("circle")
-    assert len(list(trust.way(str(tmp_path / "circle")))) < 100
+    assert len(list(ownership.way(str(tmp_path / "circle")))) < 100
 
 
 def test_programs_of_the_system_are_safe() -> None:
-    assert trust.weak_point("/bin/true") is None
-    assert trust.weak_point("/sbin/../bin/./true") is None
+    assert ownership.weak_point("/bin/true") is None
+    assert ownership.weak_point("/sbin/../bin/./true") is None
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
@@ -96,7 +98,7 @@ def test_what_another_user_owns_is_weak(safe: Path, kind: str) -> None:
     assert weak(there) == ""
     os.lchown(there, OTHER, OTHER)
     assert weak(there) == str(there)
-    assert trust.weak_point(str(there), uid=OTHER) is None
+    assert ownership.weak_point(str(there), uid=OTHER) is None
 
 
 def test_a_sticky_directory_is_a_parent_where_it_is_accepted(safe: Path) -> None:
@@ -124,7 +126,7 @@ def test_what_another_user_has_in_a_sticky_directory_is_weak(safe: Path) -> None
 def test_the_sentence_names_the_owner_and_the_mode(safe: Path) -> None:
     (safe / "file").touch()
     (safe / "file").chmod(0o666)
-    found = trust.weak_point(str(safe / "file"), uid=os.geteuid())
+    found = ownership.weak_point(str(safe / "file"), uid=os.geteuid())
     assert found
     assert found.sentence == (
         f"other users can write it: {safe}/file (owner {os.geteuid()}, mode 666)"
@@ -134,10 +136,10 @@ def test_the_sentence_names_the_owner_and_the_mode(safe: Path) -> None:
 def test_a_regular_file_of_the_user_is_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (tmp_path / "file").chmod(0o600)
-    with open(trust.open_file(str(tmp_path / "file"), uid=os.geteuid())) as stream:
+    with open(ownership.open_file(str(tmp_path / "file"), uid=os.geteuid())) as stream:
         assert stream.read() == "text"
     with pytest.raises(FileNotFoundError):
-        trust.open_file(str(tmp_path / "none"))
+        ownership.open_file(str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory", "writable"])
@@ -155,7 +157,7 @@ def test_no_other_kind_of_file_is_opened(tmp_path: Path, kind: str) -> None:
         there.chmod(0o666)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(OSError if kind == "link" else Denied):
-        trust.open_file(str(there), uid=os.geteuid())
+        ownership.open_file(str(there), uid=os.geteuid())
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -164,8 +166,8 @@ def test_no_file_of_another_user_is_opened(tmp_path: Path) -> None:
     (tmp_path / "file").touch(0o600)
     os.chown(tmp_path / "file", OTHER, OTHER)
     with pytest.raises(Denied, match="another user owns it"):
-        trust.open_file(str(tmp_path / "file"))
-    os.close(trust.open_file(str(tmp_path / "file"), uid=OTHER))
+        ownership.open_file(str(tmp_path / "file"))
+    os.close(ownership.open_file(str(tmp_path / "file"), uid=OTHER))
 
 
 def test_in_a_user_namespace_the_unmapped_number_is_also_roots() -> None:
@@ -175,7 +177,7 @@ def test_in_a_user_namespace_the_unmapped_number_is_also_roots() -> None:
         try:
             user_namespace.enter(OTHER)
             # The file itself has to be a user's that is mapped: /usr may be any unmapped user's.
-            safe, weak = trust.is_safe(os.stat("/"), 0), trust.weak_point("/usr/bin")
+            safe, weak = ownership.is_safe(os.stat("/"), 0), ownership.weak_point("/usr/bin")
             os.write(say, f"{os.lstat('/').st_uid} {safe} {weak is None}".encode())
         except OSError as err:
             os.write(say, f"no user namespace: {err}".encode())
@@ -195,15 +197,15 @@ def test_a_kernel_without_user_namespaces_maps_all_users(monkeypatch: pytest.Mon
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
     monkeypatch.setattr("builtins.open", absent)
-    assert trust.is_safe(os.lstat("/"), 0)
+    assert ownership.is_safe(os.lstat("/"), 0)
     unmapped = os.stat_result((0o40755, 1, 1, 2, 65534, 65534, 0, 0, 0, 0))
-    assert not trust.is_safe(unmapped, 0)
+    assert not ownership.is_safe(unmapped, 0)
 
 
 def test_a_directory_is_judged_without_a_codec_that_has_to_be_imported() -> None:
     script = (
-        "import sys; from pcont import trust; import os; found = os.stat('/'); "
-        "before = set(sys.modules); trust.is_safe(found, 0); print(*set(sys.modules) - before)"
+        "import sys; from pcont.trust import ownership; import os; found = os.stat('/'); "
+        "before = set(sys.modules); ownership.is_safe(found, 0); print(*set(sys.modules) - before)"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
@@ -224,4 +226,4 @@ def test_what_root_may_not_look_at_is_weak_and_not_absent(
     monkeypatch.setattr(os, "lstat", refusing)
     assert weak(safe / "mounted" / "agent") == mounted
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    assert trust.weak_point(str(safe / "mounted" / "agent"), uid=0) is None
+    assert ownership.weak_point(str(safe / "mounted" / "agent"), uid=0) is None

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
-from pcont.backend_model import Model
+from pcont.backend_model import Model, StoredModel
 from pcont.cli import main
-from pcont.dialects import V6, V6_NS, Dialect
 from pcont.errors import Unsupported
-from pcont.model_store import StoredModel
-from pcont.proc import Proc
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.dialects import V6, V6_NS, Dialect
 from pcont.subsys.numfiles import MOST
-from pcont.tables import Machine
+from pcont.tables.rules import Machine
 from tests.test_model import alive
 from tests.test_playing import refused
 

@@ -8,9 +8,9 @@ import shlex
 import pytest
 
 from pcont.cli import cli
-from pcont.command import Group
+from pcont.commands.common import Group
+from pcont.commands.words import arrange, instead, ready, with_dashes, without
 from pcont.errors import FORCE
-from pcont.words import arrange, instead, ready, with_dashes, without
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pcont import lock, trust, workplace
 from pcont.backend_model import Model
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
+from pcont.kernel.types import Waiting
+from pcont.linux import lock
 from pcont.ops.doctor import examine
 from pcont.session import Session
-from pcont.workplace import Workplace
+from pcont.trust import ownership, workplace
+from pcont.trust.workplace import Workplace
 
 UID = 4711  # a user that no process and no file of the machine belongs to
 OTHER = 4712
@@ -161,7 +163,7 @@ def test_without_a_safe_directory_a_command_says_so_and_goes_on(user: Path) -> N
         owned(user / name / f"pcont-{UID}", OTHER)
     assert workplace.make().directory == ""
     notes: list[str] = []
-    with lock.taken(lock.Waiting(note=notes.append)):
+    with lock.taken(Waiting(note=notes.append)):
         pass
     assert "no safe directory for this user's lock" in notes[0]
     assert f"{user}/tmp/pcont-{UID}" in notes[0]
@@ -176,8 +178,8 @@ def test_a_directory_of_the_user_s_own_that_others_can_write_is_not_used(user: P
 @needs_root
 def test_a_login_in_the_meantime_lets_no_second_command_in(user: Path) -> None:
     """The first one has its lock in /tmp, the second one has a runtime directory, too."""
-    patience = lock.Waiting(timeout=0)
-    with lock.taken(lock.Waiting()):
+    patience = Waiting(timeout=0)
+    with lock.taken(Waiting()):
         owned(user / f"run/user/{UID}", UID)
         lock._held.depth -= 1  # as in another process
         with pytest.raises(Busy), lock.taken(patience):
@@ -191,7 +193,7 @@ def test_a_login_in_the_meantime_lets_no_second_command_in(user: Path) -> None:
 def test_a_lock_that_is_no_file_is_refused_at_once(places: Path) -> None:
     workplace.make()
     os.mkfifo(places / "run/pcont/lock")
-    with pytest.raises(PcontError, match="not a regular file"), lock.taken(lock.Waiting()):
+    with pytest.raises(PcontError, match="not a regular file"), lock.taken(Waiting()):
         pass
 
 
@@ -209,9 +211,9 @@ def test_a_lock_that_cannot_be_taken_comes_after_what_is_wrong_with_the_words(
     def look() -> None:
         raise UsageProblem("a:b is not a place")
 
-    with pytest.raises(UsageProblem), lock.taken(lock.Waiting(look=look)):
+    with pytest.raises(UsageProblem), lock.taken(Waiting(look=look)):
         pass
-    with pytest.raises(PcontError, match="run/pcont"), lock.taken(lock.Waiting()):
+    with pytest.raises(PcontError, match="run/pcont"), lock.taken(Waiting()):
         pass
 
 
@@ -221,13 +223,15 @@ def test_a_read_only_directory_is_named_with_what_helps(places: Path) -> None:
     workplace.make()
     script = f"""
 import os, subprocess
-from pcont import lock, trust, workplace
+from pcont.kernel.types import Waiting
+from pcont.linux import lock
+from pcont.trust import workplace
 from pcont.backend_model import Model
 workplace.ROOT = "{places}/run/pcont"
 subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "x", "{places}/run"], check=True)
 for _ in range(2):
     try:
-        with lock.taken(lock.Waiting()):
+        with lock.taken(Waiting()):
             print("taken")
     except Exception as err:
         print(type(err).__name__, err, err.hint)
@@ -253,7 +257,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_counts_no_more(tmp_path
         waits.append(1)
         file.unlink()
 
-    with lock.locked(str(file), lock.Waiting()):
+    with lock.locked(str(file), Waiting()):
         descriptor = os.open(file, os.O_RDWR)
     import fcntl
 
@@ -263,17 +267,17 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_counts_no_more(tmp_path
         remove()
         os.close(descriptor)
 
-    with lock.locked(str(file), lock.Waiting(look=look)):
+    with lock.locked(str(file), Waiting(look=look)):
         assert waits == [1]
-        with pytest.raises(Busy), lock.locked(str(file), lock.Waiting(timeout=0)):
+        with pytest.raises(Busy), lock.locked(str(file), Waiting(timeout=0)):
             pass
 
 
 def test_a_command_that_waits_says_after_a_second_for_which_one(tmp_path: Path) -> None:
     file = str(tmp_path / "lock")
     script = (
-        "import sys; from pcont import lock\n"
-        f"with lock.locked({file!r}, lock.Waiting(command='move jobs:/a jobs:/b')):\n"
+        "import sys; from pcont.linux import lock; from pcont.kernel.types import Waiting\n"
+        f"with lock.locked({file!r}, Waiting(command='move jobs:/a jobs:/b')):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -289,7 +293,7 @@ def test_a_command_that_waits_says_after_a_second_for_which_one(tmp_path: Path) 
         assert holder.stdin
         holder.stdin.close()
 
-    with lock.locked(file, lock.Waiting(note=noted)):
+    with lock.locked(file, Waiting(note=noted)):
         pass
     holder.wait()
     holder.stdout.close()
@@ -299,9 +303,9 @@ def test_a_command_that_waits_says_after_a_second_for_which_one(tmp_path: Path) 
 
 def test_the_lock_s_file_says_which_command_has_it_at_the_timeout(tmp_path: Path) -> None:
     file = str(tmp_path / "lock")
-    with lock.locked(file, lock.Waiting(command="create jobs:/a")):
+    with lock.locked(file, Waiting(command="create jobs:/a")):
         match = f"process {os.getpid()}, pcont create jobs:/a"
-        with pytest.raises(Busy, match=match), lock.locked(file, lock.Waiting(timeout=0)):
+        with pytest.raises(Busy, match=match), lock.locked(file, Waiting(timeout=0)):
             pass
 
 
@@ -310,7 +314,7 @@ def test_doctor_reports_an_unsafe_directory_of_the_lock_once(tmp_path: Path) -> 
     place = tmp_path / "pcont"
     (place / "released").mkdir(parents=True)
     place.chmod(0o777)
-    weak = trust.weak_point(str(place), sticky=True)
+    weak = ownership.weak_point(str(place), sticky=True)
     assert weak
     reason = weak.sentence
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcont import xattrs
+from pcont.trust import xattrs
 
 
 class Files:

@@ -6,8 +6,8 @@ import ctypes
 import os
 from pathlib import Path
 
-from pcont import syscalls
-from pcont.namespaces import FLAGS
+from pcont.linux import syscalls
+from pcont.linux.namespaces import FLAGS
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 

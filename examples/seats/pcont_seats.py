@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from errno import EINVAL, ENOSPC
 
-from pcont.tables import Breach, ControlFile, Entry, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Entry, Site
 from pcont.values import INTEGER, LIMIT
 
 TOTAL, TAKEN = "seats.total", "seats.taken"

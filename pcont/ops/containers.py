@@ -10,21 +10,26 @@ from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
 from functools import partial
 
-from pcont import explain, guard, keys, signals, subsys
-from pcont.backend import Backend, Place, exists
+from pcont import signals, subsys
 from pcont.errors import Busy, Denied, UsageProblem
-from pcont.hierarchy import Container, Registry, at_least_partial, check_seen, present
-from pcont.ops import halves
+from pcont.hierarchy import keys
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import at_least_partial, check_seen, present
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.types import Place
+from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import left, note_partial, note_split
 from pcont.session import Session, looks_first
-from pcont.steps import Step
+from pcont.steps import explain
 from pcont.steps.containers import Make, removals
-from pcont.steps.drain import Drain, Route
 from pcont.steps.kill import Kill
-from pcont.steps.settings import Setting, Write
-from pcont.steps.who import look, processes_in, tasks_in
+from pcont.steps.move_all import Drain, Route
+from pcont.steps.tasks import look, processes_in, tasks_in
+from pcont.steps.write import Setting, Write
 from pcont.subsys import cpuset
-from pcont.tables import ControlFile
+from pcont.tables.control_file import ControlFile
+from pcont.transaction.step import Step
 
 
 @looks_first
@@ -49,7 +54,7 @@ def create(
         for container in containers:
             planner.create(container, parents, pairs)
         for one in planner.wanted:
-            guard.check_freezing(session, [one.place], one.file, one.text)
+            guards.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
         for container in containers:
             if inherit:
@@ -145,7 +150,7 @@ class Planner:
     def _is_inherited(self, place: Place, row: ControlFile) -> bool:
         if self.inherit or row.name != cpuset.CPUS:
             return self.inherit and row.inherit
-        return self.cpus_follow or halves.cpus_follow(self.backend, place.parent)
+        return self.cpus_follow or cpuset_memset.cpus_follow(self.backend, place.parent)
 
     def _read(self, place: Place, row: ControlFile) -> str:
         """What a file will say then; a new container is as the table has it."""
@@ -345,15 +350,15 @@ def drain(session: Session, routes: Sequence[Route], doing: str, movable: bool =
     """Return the step that moves all tasks along these routes. Denied where one is protected."""
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
-    guard.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
-    freeze = not guard.would_freeze_itself(session, [route.source for route in routes])
+    guards.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
+    freeze = not guards.would_freeze_itself(session, [route.source for route in routes])
     return Drain(routes, doing, freeze, movable)
 
 
 def _killing(session: Session, doomed: Sequence[Container]) -> Step:
     places = [place for one in doomed for place in present(session.backend, one)]
-    guard.check_kill(session, processes_in(session.backend, places))
-    guard.check_frozen_above(session, doomed)
+    guards.check_kill(session, processes_in(session.backend, places))
+    guards.check_frozen_above(session, doomed)
     names = ", ".join(one.name for one in doomed)
-    freeze = not guard.would_freeze_itself(session, places)
-    return Kill(places, f"kill all in {names}", partial(guard.check_kill, session), freeze)
+    freeze = not guards.would_freeze_itself(session, places)
+    return Kill(places, f"kill all in {names}", partial(guards.check_kill, session), freeze)

@@ -7,10 +7,14 @@ import os
 from collections.abc import Iterator
 from shlex import quote
 
-from pcont.backend import Backend, Place, join
 from pcont.errors import NotFound, Unseen, Unsupported, shortened
-from pcont.hierarchy import Hierarchy, Registry, check_seen, how_to_mount
-from pcont.ops import hotplug, recovering, trusted
+from pcont.hierarchy.container import Hierarchy
+from pcont.hierarchy.presence import check_seen, how_to_mount
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.paths import join
+from pcont.kernel.types import Place
+from pcont.ops import hotplug, recover, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
@@ -22,7 +26,7 @@ def examine(session: Session) -> list[Finding]:
     registry = session.registry()
     return [
         *_rights(session, registry),
-        *recovering.findings(session),
+        *recover.findings(session),
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),

@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pcont.backend import Backend, Place, Tree, within_reach
 from pcont.errors import NotFound, shortened
-from pcont.hierarchy import Registry
-from pcont.ops import halves
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import within_reach
+from pcont.kernel.types import Place, Tree
+from pcont.ops import cpuset_memset
 from pcont.records import Collected, Finding
 from pcont.session import Session
-from pcont.steps.settings import Setting, Write
+from pcont.steps.write import Setting, Write
 from pcont.subsys import cpuset
-from pcont.tables import ControlFile
+from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, Ids
 
 ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
@@ -83,7 +85,7 @@ def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
 
 def _follows(backend: Backend, place: Place, row: ControlFile) -> bool:
     """Return whether the CPUs follow the parent; `gc` without --cpus restores these."""
-    return row.name == cpuset.CPUS and halves.cpus_follow(backend, place)
+    return row.name == cpuset.CPUS and cpuset_memset.cpus_follow(backend, place)
 
 
 def findings(session: Session, registry: Registry) -> Iterator[Finding]:

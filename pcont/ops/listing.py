@@ -7,19 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pcont import signals, subsys, tasks
-from pcont.backend import ZOMBIE, Backend, Controller, Place, Tree, exists, vanishing
+from pcont import signals, subsys
 from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
-from pcont.hierarchy import (
-    Container,
-    Hierarchy,
-    Registry,
+from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.presence import (
     at_least_partial,
     present,
     required,
     where_to_find,
     with_evidence,
 )
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.refusals import vanishing
+from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
+from pcont.ops import task_owners
 from pcont.ops.named import ended
 from pcont.records import (
     BeanRow,
@@ -33,7 +35,7 @@ from pcont.records import (
     WhereRow,
 )
 from pcont.session import Session
-from pcont.steps.who import live_thread, live_threads
+from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
 
 
@@ -254,7 +256,7 @@ def ps(session: Session, place: str) -> list[TaskRow]:
             paths = session.backend.membership(task)
             missing = tuple(one.tree for one in inside if paths.get(one.tree) != one.path)
             if len(missing) < len(inside):
-                person = tasks.look(known)
+                person = task_owners.look(known)
                 row = (task, known.pid, known.name, known.state, person.user, person.command)
                 found.append(TaskRow(*row, missing))
     return found

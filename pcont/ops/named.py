@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from errno import ESRCH
 
-from pcont.backend import ZOMBIE, Task
 from pcont.errors import NotFound, UnknownName, from_oserror, shortened
+from pcont.kernel.types import ZOMBIE, Task
+from pcont.ops.task_ids import SHOWN, TaskIds, as_text
 from pcont.session import Session
-from pcont.steps.who import live_thread
-from pcont.taskids import SHOWN, TaskIds, as_text
+from pcont.steps.tasks import live_thread
 
 
 def alive(session: Session, task: int, thread: bool = False) -> Task:

@@ -8,23 +8,27 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from pcont import guard, keys, release, subsys
-from pcont.backend import Backend, Place
+from pcont import subsys
 from pcont.errors import Denied, UsageProblem, from_oserror
-from pcont.hierarchy import Container, required
-from pcont.ops import usage
-from pcont.ops.moving import entry
+from pcont.hierarchy import keys
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import required
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.ops import guards, stat
+from pcont.ops.attach import entry
 from pcont.ops.named import alive
 from pcont.ops.ties import entered, note_split
 from pcont.records import Value
 from pcont.session import Session, looks_first
-from pcont.steps import Step
 from pcont.steps.attach import Enter
-from pcont.steps.settings import Setting, Write, can_rehearse, lasting
+from pcont.steps.write import Setting, Write, can_rehearse, lasting
+from pcont.transaction.step import Step
+from pcont.virtual import auto_delete
 
 
 def get(
-    session: Session, place: str, names: Iterable[str] = (), *, window: float = usage.WINDOW
+    session: Session, place: str, names: Iterable[str] = (), *, window: float = stat.WINDOW
 ) -> list[Value]:
     """The values of control files; of all that can be read, but the tasks, where none is named.
 
@@ -37,12 +41,12 @@ def get(
         return _all(session.backend, container)
     found = []
     for key in wanted:
-        if key == usage.LOAD:
-            found.append(usage.load(session, place, window))
+        if key == stat.LOAD:
+            found.append(stat.load(session, place, window))
             continue
         file, places = keys.find(session.backend, container, key)
         try:
-            texts = [release.text(session.backend, place, file) for place in places]
+            texts = [auto_delete.text(session.backend, place, file) for place in places]
         except OSError as err:
             raise from_oserror(err, f"read {file} of {container.name}") from err
         if len(set(texts)) > 1:
@@ -60,7 +64,10 @@ def _all(backend: Backend, container: Container) -> list[Value]:
             if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
-                    name, text = backend.spelled(place, file), release.text(backend, place, file)
+                    name, text = (
+                        backend.spelled(place, file),
+                        auto_delete.text(backend, place, file),
+                    )
                     found[file] = Value(name, subsys.typed(file, text))
     return [found[file] for file in sorted(found)]
 
@@ -86,18 +93,18 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         settings: list[Setting] = []
         entries: list[Enter] = []
         for key, text in pairs:
-            if key == usage.LOAD:
+            if key == stat.LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
             file, places = keys.find(session.backend, container, key)
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
-            guard.check_freezing(session, places, file, text)
+            guards.check_freezing(session, places, file, text)
         session.carry_out(_in_order(session.backend, container, settings, entries))
         note_split(session, registry, entered(session, container, entries))
         for one in settings:
-            guard.note_still_frozen(session, container, one.file, one.text)
+            guards.note_still_frozen(session, container, one.file, one.text)
         return files
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pcont.errors import shortened
-from pcont.hierarchy import Container, Hierarchy, Registry, present
+from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.presence import present
+from pcont.hierarchy.registry import Registry
+from pcont.ops.task_ids import SHOWN
 from pcont.records import WhereRow
 from pcont.session import Session
 from pcont.steps.attach import Enter
-from pcont.steps.drain import Drain
-from pcont.steps.who import tasks_in, where_process_is
-from pcont.taskids import SHOWN
+from pcont.steps.move_all import Drain
+from pcont.steps.tasks import tasks_in, where_process_is
 
 Paths = Mapping[str, str]
 

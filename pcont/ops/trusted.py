@@ -12,15 +12,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from shlex import quote
 
-from pcont import release, trust
-from pcont.backend import Backend, Place, Tree, within_reach
 from pcont.errors import Denied
-from pcont.hierarchy import TIE, Registry, Tie
+from pcont.hierarchy.container import TIE, Tie
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import within_reach
+from pcont.kernel.types import Place, Tree
 from pcont.records import Collected, Finding
 from pcont.session import Session
-from pcont.steps import Step
-from pcont.steps.memory import Memory
-from pcont.xattrs import COPY, OLD
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Memory
+from pcont.trust import ownership
+from pcont.trust.xattrs import COPY, OLD
+from pcont.virtual import auto_delete
 
 SHOWN = 5
 SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -159,7 +163,7 @@ def _weak_files(backend: Backend) -> Iterator[Finding]:
     """What root relies on. Each weak directory is reported once, also if the lock is in it."""
     named = set(backend.workplace().refused)
     for path, what in backend.relied_on().items():
-        weak = trust.weak_point(path, sticky=True) if os.path.lexists(path) else None
+        weak = ownership.weak_point(path, sticky=True) if os.path.lexists(path) else None
         if weak and weak.sentence not in named:
             named.add(weak.sentence)
             advice = f"chown root:root {weak.path}; chmod go-w {weak.path}"
@@ -171,8 +175,8 @@ def _weak_agent(backend: Backend, tree: Tree) -> Iterator[Finding]:
     if not tree.mounted or not backend.relied_on():
         return
     with contextlib.suppress(OSError):
-        program = release.agent(backend, tree.id)
-        weak = trust.weak_point(program) if program.startswith("/") else None
+        program = auto_delete.agent(backend, tree.id)
+        weak = ownership.weak_point(program) if program.startswith("/") else None
         if weak:
             what = f"the release agent of {tree.id} runs as root, and {weak.sentence}"
             yield Finding("problem", "release agent", what, "move it where only root can write")

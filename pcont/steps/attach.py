@@ -12,15 +12,14 @@ from functools import partial
 from os import strerror
 from shlex import quote
 
-from pcont import explain
-from pcont.backend import Backend, Place, Task, WriteRefused, exists
 from pcont.errors import PcontError
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, Task
 from pcont.records import Outcome
-from pcont.site import entry_order
-from pcont.steps import Step
-from pcont.steps.memory import Action, Fact, Memory
-from pcont.steps.rounds import Came, ahead, back, rounds
-from pcont.steps.who import (
+from pcont.steps import explain
+from pcont.steps.converge import Came, ahead, back, rounds
+from pcont.steps.tasks import (
     PROCESSES,
     descendants,
     live_threads,
@@ -31,7 +30,10 @@ from pcont.steps.who import (
     tasks_in,
 )
 from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
 from pcont.values import Ids
+from pcont.virtual.bindings import entry_order
 
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.

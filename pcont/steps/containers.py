@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
-from pcont import explain, subsys, xattrs
-from pcont.backend import Backend, Owner, Place, exists
+from pcont import subsys
 from pcont.errors import PcontError
-from pcont.hierarchy import Container, present
-from pcont.site import row_of
-from pcont.steps import Step
-from pcont.steps.memory import Action, Fact, Memory
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import present
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.types import Owner, Place
+from pcont.steps import explain
 from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.trust import xattrs
+from pcont.virtual.site import row_of
 
 
 @on_disk("Absent", "place", "force")

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from shlex import quote
 
 from pcont import signals, subsys
-from pcont.backend import Backend, Place, below
 from pcont.errors import LimitReached
-from pcont.steps import Step
-from pcont.steps.freezing import frozen, told_frozen
-from pcont.steps.memory import Memory
-from pcont.steps.rounds import ahead
-from pcont.steps.settings import Value
-from pcont.steps.who import processes_in
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.paths import below
+from pcont.kernel.types import Place
+from pcont.steps.converge import ahead
+from pcont.steps.freeze import frozen, told_frozen
+from pcont.steps.tasks import processes_in
+from pcont.steps.write import Value
 from pcont.subsys import freezer, pids
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Memory
 
 PATIENCE = 10.0
 PAUSE = 0.01

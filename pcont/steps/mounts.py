@@ -11,12 +11,13 @@ from functools import partial
 from shlex import quote
 
 from pcont import signals
-from pcont.backend import Backend, Mount, Place, Tree, TreeRequest, source
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
-from pcont.steps import Step
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
 from pcont.steps.containers import restore, settings
-from pcont.steps.memory import Action, Fact, Memory
 from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting

@@ -14,7 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
-from pcont.tables import Breach, ControlFile, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach
 from pcont.values import BYTES, NO_LIMIT, is_unlimited
 
 if TYPE_CHECKING:

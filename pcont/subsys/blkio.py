@@ -13,7 +13,8 @@ import re
 import stat
 from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 
-from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Rule, Site, Where
 from pcont.values import TEXT, UNSIGNED, Codec, size_meant
 
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"

@@ -5,7 +5,8 @@ kernel's admin-guide/cgroup-v1/cgroups.rst (cgroup.*). The patch set announced a
 kernel got: pcont keeps it (release.py).
 """
 
-from pcont.tables import ControlFile, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Where
 from pcont.values import FLAG, WORD
 
 TABLE = Subsystem(

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY, EINVAL
 
-from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Fix, Rule, Site
 from pcont.values import SIGNED, TEXT, UNSIGNED
 
 SHARES, IDLE = "cpu.shares", "cpu.idle"

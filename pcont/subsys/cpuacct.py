@@ -10,7 +10,8 @@ from collections.abc import Callable
 from errno import EINVAL
 from typing import Any
 
-from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Modelled, Site
 from pcont.values import INTEGER, TEXT, UNSIGNED, Codec
 
 

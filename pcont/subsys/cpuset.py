@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
-from pcont.tables import Breach, ControlFile, Entry, Fix, Rule, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Entry, Fix, Rule, Site, Where
 from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, SIGNED, Ids, id_list
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"

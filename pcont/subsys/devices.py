@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from errno import EINVAL, EPERM
 from typing import NamedTuple
 
-from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Fix, Rule, Site
 from pcont.values import Codec
 
 ALLOW, DENY, LIST = "devices.allow", "devices.deny", "devices.list"

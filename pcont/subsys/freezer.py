@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Modelled, Site, Where
 from pcont.values import FLAG, WORD
 
 STATE = "freezer.state"

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY
 
-from pcont.rows import ROOT_FIXED, byte_limit, counters
-from pcont.tables import Breach, ControlFile, Rule, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables.rules import Breach, Rule, Site
 from pcont.values import size
 
 # Those of all architectures; a machine has two or three of them.

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL
 
-from pcont.rows import ROOT_FIXED, byte_limit, counters
-from pcont.tables import Breach, ControlFile, Fix, Rule, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables.rules import Breach, Fix, Rule, Site
 from pcont.values import UNSIGNED, is_unlimited, size
 
 LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"

@@ -9,7 +9,8 @@ CPUs of a container are those of its parent: that is up to pcont, not to the ker
 from __future__ import annotations
 
 from pcont.subsys import cpuset
-from pcont.tables import ControlFile, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Where
 from pcont.values import FLAG
 
 NAME = "memset"

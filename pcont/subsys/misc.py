@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from errno import EINVAL
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Site, Where
 from pcont.values import Codec
 
 MAX, CAPACITY = "misc.max", "misc.capacity"

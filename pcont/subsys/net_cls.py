@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from pcont.tables import ControlFile, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Site
 from pcont.values import Codec, integer
 
 

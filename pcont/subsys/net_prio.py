@@ -12,7 +12,8 @@ import os
 import re
 from errno import ENODEV
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Site
 from pcont.values import INTEGER, Codec
 
 MAP = "net_prio.ifpriomap"

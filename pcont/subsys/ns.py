@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from errno import EPERM
 
-from pcont.tables import Breach, Entry, Mover, Site, Subsystem
+from pcont.tables.control_file import Subsystem
+from pcont.tables.rules import Breach, Entry, Mover, Site
 
 CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 

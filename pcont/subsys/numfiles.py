@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Site, Where
 from pcont.tags import on_disk
 from pcont.values import INTEGER
 

@@ -18,16 +18,8 @@ from errno import EAGAIN, EINVAL
 from typing import NamedTuple
 
 from pcont.subsys import pids
-from pcont.tables import (
-    Breach,
-    ControlFile,
-    Counted,
-    Follows,
-    Modelled,
-    Site,
-    Subsystem,
-    Where,
-)
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Counted, Follows, Modelled, Site, Where
 from pcont.values import INTEGER, TEXT, integer
 
 NAME = "numtasks"

@@ -5,6 +5,6 @@ perf-record(1), option --cgroup. The patch set of 2006 had no such subsystem.
 The table only names it; the model does not have the controller.
 """
 
-from pcont.tables import Subsystem
+from pcont.tables.control_file import Subsystem
 
 TABLE = Subsystem(name="perf_event", help="performance counters by container", files=())

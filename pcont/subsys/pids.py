@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from errno import EAGAIN, EINVAL
 
-from pcont.tables import Breach, ControlFile, Modelled, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Modelled, Site, Where
 from pcont.values import INTEGER, LIMIT
 
 MAX, CURRENT = "pids.max", "pids.current"

@@ -12,7 +12,8 @@ import os
 import re
 from errno import ENODEV
 
-from pcont.tables import Breach, ControlFile, Site, Subsystem, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Breach, Site, Where
 from pcont.values import Codec
 
 MAX, CURRENT = "rdma.max", "rdma.current"

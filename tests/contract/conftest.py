@@ -22,20 +22,24 @@ from typing import Any
 import psutil  # noqa: F401
 import pytest
 
-from pcont import model_store, syscalls
-from pcont.backend import Backend, Place, open_backend
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
-from pcont.ops import cloning, doctor, mounting, running, settings, unmounting
-from pcont.proc import Proc
-from pcont.site import kept_in
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.linux import syscalls
+from pcont.linux.proc import Proc
+from pcont.model import store
+from pcont.ops import clone, doctor, run, settings, umount
+from pcont.ops import mount as ops_mount
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
+from pcont.virtual.bindings import kept_in
+from pcont.virtual.wrapped import open_backend
 from tests import hints
 from tests.conftest import IN_GUEST
 from tests.waiting import eventually as eventually
 
-LOADED = (model_store, syscalls, cloning, doctor, mounting, running, settings, unmounting)
+LOADED = (store, syscalls, clone, doctor, ops_mount, run, settings, umount)
 TABLES = (core, cpuacct, cpuset, freezer, pids)
 
 THREADED = """
@@ -349,19 +353,19 @@ def crowd(pcont: Pcont, name: str) -> Iterator[Top]:
 @pytest.fixture
 def start() -> Iterator[Callable[..., int]]:
     """Start processes that sleep, with so many threads each; they are gone after the test."""
-    running: list[subprocess.Popen[str]] = []
+    run: list[subprocess.Popen[str]] = []
 
     def start(threads: int = 1) -> int:
         command = [sys.executable, "-c", THREADED, str(threads)] if threads > 1 else _SLEEP
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        running.append(process)
+        run.append(process)
         if threads > 1:
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
         return process.pid
 
     yield start
-    for process in running:
+    for process in run:
         process.kill()
         process.wait()
         if process.stdout:

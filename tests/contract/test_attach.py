@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pcont.backend import Place
-from pcont.proc import Proc
+from pcont.kernel.types import Place
+from pcont.linux.proc import Proc
 from pcont.values import Ids
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually, starts_empty, threads_of
@@ -215,8 +215,8 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
     would if the refusing tree came second.
     """
     from pcont.errors import BadValue
-    from pcont.steps import carry_out
     from pcont.steps.attach import Enter
+    from pcont.transaction.step import carry_out
 
     pid = start(threads=50)
     tasks = threads_of(pid)
@@ -244,8 +244,8 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
     pcont: Pcont, two: tuple[str, str], name: str, start: Callable[..., int]
 ) -> None:
     from pcont.errors import NotFound
-    from pcont.steps import carry_out
     from pcont.steps.attach import Enter
+    from pcont.transaction.step import carry_out
 
     first, second = start(threads=4), start()
     backend = pcont.backend()
@@ -289,7 +289,7 @@ def test_children_that_are_forked_meanwhile_are_in_step(jobs: Jobs) -> None:
 
 def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., int]) -> None:
     """The first look saw it; then it was gone: through the library, where one can step between."""
-    from pcont.hierarchy import Registry
+    from pcont.hierarchy.registry import Registry
     from pcont.session import Session
     from pcont.steps.attach import Enter
 
@@ -312,8 +312,8 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
 def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: str) -> None:
     """A worker of the process forks in the target all the while: its children stay there."""
     from pcont.errors import NotFound
-    from pcont.steps import carry_out
     from pcont.steps.attach import Enter
+    from pcont.transaction.step import carry_out
 
     parent = subprocess.Popen(["sh", "-c", f"sh -c '{FORKING}' & echo $!; wait"], stdout=-1)
     assert parent.stdout

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from tests.contract.conftest import Pcont, eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.guest]

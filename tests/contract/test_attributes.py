@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pcont import xattrs
-from pcont.backend import Place
+from pcont.kernel.types import Place
+from pcont.trust import xattrs
 from tests.contract.conftest import Pcont
 
 pytestmark = [pytest.mark.kernel]

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Backend, Place, Tree, TreeRequest, WriteRefused
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import Model
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, Tree, TreeRequest
 from tests.contract.conftest import eventually
 from tests.contract.test_verbs import NOBODY, refused
 

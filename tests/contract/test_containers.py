@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from tests.conftest import elsewhere
 from tests.contract.conftest import Jobs, eventually, threads_of
 
@@ -164,9 +164,9 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
 ) -> None:
     """The second of two steps fails behind the check that comes before: through the library."""
     from pcont.errors import Busy
-    from pcont.hierarchy import Registry
-    from pcont.steps import carry_out
+    from pcont.hierarchy.registry import Registry
     from pcont.steps.containers import removals
+    from pcont.transaction.step import carry_out
 
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"), "-s", "cpus=1")
     jobs.pcont.ok("set", jobs.at("/a"), "notify_on_release=1")

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from pcont.backend import Place
-from pcont.bpf.library import Map
-from pcont.bpf.pinned import KEY
-from pcont.model_store import StoredModel
+from pcont.backend_model import StoredModel
+from pcont.bpf.libbpf import Map
+from pcont.bpf.programs import KEY
+from pcont.kernel.types import Place
 from tests.contract.conftest import Pcont, command_line
 from tests.waiting import eventually
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pcont.steps import carry_out
 from pcont.steps.containers import Remove
+from pcont.transaction.step import carry_out
 from tests.contract.conftest import Jobs, Pcont, Top, eventually, only_kernel
 
 

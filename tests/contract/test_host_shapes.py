@@ -235,9 +235,9 @@ def test_a_removal_that_is_undone_gives_no_more_rights_than_before(
     host: Host, plain: Pcont
 ) -> None:
     from pcont.errors import Busy
-    from pcont.hierarchy import Registry
-    from pcont.steps import carry_out
+    from pcont.hierarchy.registry import Registry
     from pcont.steps.containers import removals
+    from pcont.transaction.step import carry_out
 
     point = host.mount("devices", "-t", "cgroup", "-o", "devices", "cgroup")
     plain.ok("create", "devices:/a", "-s", "devices.deny=a", "-s", "devices.allow=c 1:3 rwm")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from tests.contract.conftest import Pcont, eventually
 
 on_bare_machines = pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from typing import Any
 import click
 import pytest
 
-from pcont import schema
 from pcont.cli import cli
+from pcont.output import schema
 from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, command_line

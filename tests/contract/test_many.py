@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pcont import subsys
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there

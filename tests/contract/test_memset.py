@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from pcont.values import ID_LIST
 from tests.contract.conftest import Pcont, clear, eventually, only_kernel, starts_empty
 

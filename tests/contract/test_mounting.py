@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from pcont import subsys
-from pcont.backend import Place
-from pcont.proc import Proc
-from pcont.procfs import unescape
+from pcont.kernel.types import Place
+from pcont.linux.proc import Proc
+from pcont.linux.procfs import unescape
 from pcont.steps.containers import Absent
-from pcont.steps.memory import restore
+from pcont.transaction.undo_log import restore
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, eventually, starts_empty
 

@@ -78,8 +78,8 @@ def test_a_task_that_was_there_at_the_first_look_is_not_late(
     pair: Jobs, start: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many rounds it takes: here each round moves one task."""
-    monkeypatch.setattr("pcont.steps.rounds.FRESH", 0.0)
-    monkeypatch.setattr("pcont.steps.drain.subsys.FREEZER", "none")
+    monkeypatch.setattr("pcont.steps.converge.FRESH", 0.0)
+    monkeypatch.setattr("pcont.steps.move_all.subsys.FREEZER", "none")
     pid = start(threads=12)
     pair.pcont.ok("attach", pair.at("/a"), str(pid))
     result = pair.pcont("move", "--json", pair.at("/a"), pair.at("/b"))
@@ -208,7 +208,7 @@ def test_a_turn_is_waited_for_no_longer_than_one_says(pair: Jobs) -> None:
 
 HOLDER = """
 import sys
-from pcont.backend import open_backend
+from pcont.virtual.wrapped import open_backend
 words = sys.argv[1:]
 backend = open_backend("model", words[3]) if "model" in words else open_backend()
 with backend.turn():
@@ -264,7 +264,7 @@ def test_what_a_killed_command_has_made_is_undone(jobs: Jobs, how: str) -> None:
 
 def _somewhere(pcont: Pcont, name: str) -> bool:
     """Whether any tree has a container of that name, below a top one of these tests."""
-    from pcont.backend import Place
+    from pcont.kernel.types import Place
 
     backend = pcont.backend()
     for tree in backend.trees():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import NAMESPACES
+from pcont.kernel.types import NAMESPACES
 from tests.contract.conftest import Pcont, Result, eventually, only_kernel, starts_empty
 from tests.contract.test_ns import Cells
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from pcont.backend import Place
-from pcont.bpf.meter import BpfMeter
-from pcont.model_store import StoredModel
+from pcont.backend_model import StoredModel
+from pcont.bpf.enforcer import BpfMeter
+from pcont.kernel.types import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
 from tests.contract.test_dry_run import same_answer

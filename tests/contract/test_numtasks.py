@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pcont.backend import Place
-from pcont.bpf.meter import BpfMeter
+from pcont.bpf.enforcer import BpfMeter
+from pcont.kernel.types import Place
 from tests.contract.conftest import Pcont, clear, only_kernel, starts_empty
 
 DEFAULTS = "res=numtasks,min_shares=-3,max_shares=-3,child_shares_divisor=100"

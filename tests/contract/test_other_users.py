@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pcont import lock
-from pcont.backend import Place
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
-from pcont.workplace import SHARED
+from pcont.kernel.types import Place, Waiting
+from pcont.linux import lock
+from pcont.trust.workplace import SHARED
 from tests.contract.conftest import Pcont
 
 UID = 4711  # whose files and processes no machine has
@@ -137,7 +137,7 @@ def test_two_commands_of_the_user_exclude_each_other(pcont: Pcont, user: Pcont, 
 
     def hold() -> None:
         os.close(done[1])
-        with lock.taken(lock.Waiting(command="move a b")):
+        with lock.taken(Waiting(command="move a b")):
             os.write(ready[1], b"held")
             os.read(done[0], 1)
 

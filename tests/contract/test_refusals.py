@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place
 from pcont.errors import NotFound
+from pcont.kernel.types import Place
 from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top, eventually, new_top
 from tests.hints import COMMAND, hints
@@ -620,8 +620,8 @@ def test_limits_of_an_rdma_device(own: Callable[[str], Top]) -> None:
 
 def test_a_removed_container_comes_back_with_its_limits(own: Callable[[str], Top]) -> None:
     """What a failed command had removed, it makes again as it was."""
-    from pcont.steps import carry_out
     from pcont.steps.containers import Remove
+    from pcont.transaction.step import carry_out
 
     top = own("memory")
     top.pcont.ok("create", top.at("/a"), "-s", "memory.limit_in_bytes=64M")

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 import pcont as pcont_package
-from pcont import release
-from pcont.backend import Place, join
+from pcont.kernel.paths import join
+from pcont.kernel.types import Place
+from pcont.virtual import auto_delete
 from tests.conftest import IN_GUEST, MUST
 from tests.contract.conftest import ON_THE_HOST, SHAPES, Jobs, Pcont, eventually
 from tests.contract.test_containers import there
@@ -307,7 +308,7 @@ def test_a_refused_command_leaves_the_flags_as_they_were(bed: Bed) -> None:
     assert bed.get("/a", "auto_delete") == bed.raw("/a", "notify_on_release") == "0"
     assert bed.raw("/", "release_agent") == ""
     kept = bed.pcont.backend().attributes(bed.home("/a/b"))
-    assert not kept.keys() & set(release.FILES)
+    assert not kept.keys() & set(auto_delete.FILES)
     assert "takes" in bed.pcont.fails(7, "set", bed.at("/a"), "auto_delete=x")
     told = bed.pcont.ok("set", "-n", bed.at("/a"), "auto_delete=1").splitlines()
     assert [line for line in told if line.startswith("echo 1 > ")]

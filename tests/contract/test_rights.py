@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pcont import process
-from pcont.ops import containers, listing, pinning
+from pcont.linux import spawn
+from pcont.ops import containers, listing, pins
 from tests import user_namespace
 from tests.contract.conftest import Pcont, only_kernel
 
 # The user cannot read the files of an interpreter below /root: what is loaded before is at hand.
-LOADED = (containers, listing, pinning, process)
+LOADED = (containers, listing, pins, spawn)
 NOBODY = 65534
 
 

@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from pcont.backend import Place, exists
-from pcont.steps import drain, joining, rounds
+from pcont.kernel.interfaces import exists
+from pcont.kernel.types import Place
+from pcont.steps import converge, move_all
+from pcont.steps import mirror as step_mirror
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
 from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
@@ -110,8 +112,8 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
     kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
-    monkeypatch.setattr(drain, "PATIENCE", 0.3)
-    monkeypatch.setattr(rounds, "PATIENCE_BACK", 600.0)
+    monkeypatch.setattr(move_all, "PATIENCE", 0.3)
+    monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert "NOT PUT BACK" not in result.out + result.err, result
@@ -127,8 +129,8 @@ def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
     kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
 ) -> None:
     """What was made there has gone, though somebody was ending in it when it was given up."""
-    monkeypatch.setattr(joining, "PATIENCE", 0.3)
-    monkeypatch.setattr(rounds, "PATIENCE_BACK", 600.0)
+    monkeypatch.setattr(step_mirror, "PATIENCE", 0.3)
+    monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees(named=1) as place, contextlib.ExitStack() as stack:
         words = (place.selector, "pids")
         mirror, home = Place("pids", f"/{place.name}"), f"/{place.name}/a"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, Top, eventually, new_top, starts_empty
 

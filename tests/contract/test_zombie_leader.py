@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pcont.backend import Place
 from pcont.errors import NotFound
-from pcont.proc import Proc
-from pcont.steps import carry_out
+from pcont.kernel.types import Place
+from pcont.linux.proc import Proc
 from pcont.steps.attach import Enter
+from pcont.transaction.step import carry_out
 from tests.contract.conftest import Jobs, Pcont, Top, eventually, threads_of
 
 SCRIPT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pcont.backend import Owner, Place
+from pcont.kernel.types import Owner, Place
 from tests.faults.scene import Scene
 
 Prepare = Callable[[Scene], None]

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pcont.backend import Backend, Place, TreeRequest
-from pcont.bpf.meter import BpfMeter
-from pcont.model_store import StoredModel
-from pcont.site import KEPT
+from pcont.backend_model import StoredModel
+from pcont.bpf.enforcer import BpfMeter
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.mounts import dissolve
 from pcont.subsys import numtasks
+from pcont.virtual.bindings import KEPT
 from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
 
 SLEEPER = """

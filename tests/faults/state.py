@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from pcont.backend import Backend, Place, Tree
 from pcont.backend_model import Model
-from pcont.bpf.files import LIMITS
-from pcont.bpf.meter import BpfMeter
-from pcont.site import KEPT
+from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.numfiles import LIMITS
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from pcont.values import ID_LIST
+from pcont.virtual.bindings import KEPT
 from tests.faults.scene import Scene, without_pids
 
 State = dict[str, str]

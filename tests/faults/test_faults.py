@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import psutil
 import pytest
 
-from pcont.backend import Backend
+from pcont.kernel.interfaces import Backend
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import threads_of
 from tests.faults.commands import ROWS

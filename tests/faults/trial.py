@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-import pcont.backend
 from pcont.cli import cli
+from pcont.virtual import wrapped
 from tests.contract.conftest import Result
 from tests.faults.commands import Row
 from tests.faults.scene import Scene
@@ -85,9 +85,9 @@ class Trial:
             faulty.reach_libbpf(patch)
             return faulty
 
-        open_backend = pcont.backend.open_backend
+        open_backend = wrapped.open_backend
         with pytest.MonkeyPatch.context() as patch, lifeline():
-            patch.setattr(pcont.backend, "open_backend", opened)
+            patch.setattr(wrapped, "open_backend", opened)
             result = self.scene.pcont.forked(self.scene.words(self.row.words))
             if fault and fault.fatal:
                 self.thaws(f"{fault} at {at}")

@@ -29,8 +29,10 @@ from typing import Any
 
 import pytest
 
-from pcont.backend import Backend, Place, WriteRefused
-from pcont.bpf import library
+from pcont.bpf import libbpf as bpf_libbpf
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place
 
 # What each verb that changes something may be answered by a kernel: a plausible errno or several.
 CHANGING: dict[str, tuple[int, ...]] = {
@@ -163,13 +165,13 @@ class Faulty:
 
     def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:
         """What the meter does by libbpf is a change, too."""
-        libbpf = library.libbpf
+        libbpf = bpf_libbpf.libbpf
 
         def faulty() -> object:
             return _Faulty(libbpf(), self._call)
 
-        patch.setattr(library, "libbpf", faulty)
-        patch.setattr(library, "unpin", partial(self._change, "unpin", library.unpin))
+        patch.setattr(bpf_libbpf, "libbpf", faulty)
+        patch.setattr(bpf_libbpf, "unpin", partial(self._change, "unpin", bpf_libbpf.unpin))
 
     def _call(self, verb: str, function: Any, *words: object) -> object:
         """A C function, which tells of a fault by its result and errno."""

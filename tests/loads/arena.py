@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcont.backend import Place
 from pcont.backend_cgroupfs import Cgroupfs
+from pcont.kernel.types import Place
 from tests.loads import AnyLoad, Paths, running
 
 

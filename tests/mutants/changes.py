@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SUBSYSTEMS = ("core", "cpuset", "cpuacct", "freezer", "pids")
 MODULES = (
     "pcont.backend_model",
-    "pcont.model_tree",
+    "pcont.model.cgroups",
     *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
 )
 

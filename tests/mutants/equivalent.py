@@ -19,7 +19,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "nd (not charged.held) and tree",
     ): "Node.check_delete() asks again: this saves the way through the tree",
     (
-        "pcont.model_tree",
+        "pcont.model.cgroups",
         "ModelTree.spelled",
         "self.bare and file in self.rows",
         "self.bare",
@@ -41,7 +41,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         " child', FLAG, writable=True, kept=True)",
     ): FLAG,
     (
-        "pcont.model_tree",
+        "pcont.model.cgroups",
         "Node.check_delete",
         "self.parent is None or not self.has(AUTO_DELETE) or (not self.value(AUTO_DELETE))",
         "not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE)",

@@ -6,11 +6,12 @@ from errno import EINVAL
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
-from pcont.model_tree import Node
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
+from pcont.model.cgroups import Node
 from pcont.subsys.cpuacct import TABLE, TICK
-from pcont.tables import Machine
+from pcont.tables.rules import Machine
 
 A, B = Place("cpuacct", "/a"), Place("cpuacct", "/a/b")
 

@@ -8,10 +8,11 @@ from errno import ENOSPC, errorcode
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys.cpuset import NESTED, TABLE
-from pcont.tables import Machine
+from pcont.tables.rules import Machine
 
 ROOT, A, B, C = (Place("cpuset", path) for path in ("/", "/a", "/a/b", "/a/c"))
 

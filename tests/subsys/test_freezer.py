@@ -10,8 +10,9 @@ from errno import EINVAL, ENOENT
 import pytest
 
 from pcont import subsys
-from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys.freezer import TABLE
 
 ROOT, A, B, C = (Place("freezer", path) for path in ("/", "/a", "/a/b", "/a/b/c"))

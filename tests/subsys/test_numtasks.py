@@ -6,13 +6,14 @@ from errno import EAGAIN, EBUSY, EOPNOTSUPP, errorcode
 
 import pytest
 
-from pcont import explain
-from pcont.backend import Backend, Place, TreeRequest
 from pcont.backend_model import Model
 from pcont.errors import Unsupported
-from pcont.kept import with_kept
-from pcont.site import KEPT
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place, TreeRequest
+from pcont.steps import explain
 from pcont.subsys.numtasks import INTERVAL, NAME, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
+from pcont.virtual.bindings import KEPT
+from pcont.virtual.files import with_kept
 
 TOP, ROOT, A, B, C = (Place("pids", path) for path in ("/", "/x", "/x/a", "/x/a/b", "/x/c"))
 

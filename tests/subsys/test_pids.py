@@ -9,8 +9,9 @@ from errno import EINVAL, ENOENT, errorcode
 
 import pytest
 
-from pcont.backend import Place, TreeRequest, WriteRefused
 from pcont.backend_model import Model
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys.pids import TABLE
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/", "/a", "/a/b", "/a/c"))

@@ -10,11 +10,12 @@ import pytest
 
 import pcont
 from pcont import subsys
-from pcont.backend import Place, TreeRequest
 from pcont.backend_model import Model
-from pcont.dialects import V1
+from pcont.kernel.types import Place, TreeRequest
+from pcont.model.dialects import V1
 from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
-from pcont.tables import ControlFile, Subsystem, Wanted, Where
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Wanted, Where
 from pcont.values import (
     BYTES,
     FLAG,

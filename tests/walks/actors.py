@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 
-from pcont.proc import Proc
+from pcont.linux.proc import Proc
 from tests.walks.far import Far
 from tests.walks.resting import rests
 

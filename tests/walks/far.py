@@ -22,7 +22,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from pcont import backend_cgroupfs, proc, syscalls, xattrs
+from pcont import backend_cgroupfs
+from pcont.linux import proc, syscalls
+from pcont.trust import xattrs
 from pcont.values import Ids
 from tests import loads
 from tests.vm import boot, guests, prepare

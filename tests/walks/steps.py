@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from pcont.backend import Place
-from pcont.procfs import parts
+from pcont.kernel.types import Place
+from pcont.linux.procfs import parts
 from pcont.values import ID_LIST, Ids
 
 SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"

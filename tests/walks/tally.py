@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from errno import errorcode
 
 from pcont import subsys
-from pcont.backend import Place
 from pcont.backend_model import UNREADABLE, Model
-from pcont.dialects import V1
-from pcont.model_tree import Node
-from pcont.tables import ControlFile, Rule, Wanted
+from pcont.kernel.types import Place
+from pcont.model.cgroups import Node
+from pcont.model.dialects import V1
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Rule, Wanted
 from tests.walks.steps import Step
 
 # What no walk can meet, with why.

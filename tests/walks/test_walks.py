@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pcont.backend import Place
+from pcont.kernel.types import Place
 from pcont.subsys import TASK_FILES
 from tests.conftest import IN_GUEST, MUST
 from tests.loads import NoCompiler, built

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pcont import subsys
-from pcont.backend import Backend, Place, Task, Tree, TreeRequest, WriteRefused
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import SMALL, Model
-from pcont.dialects import V1, Dialect, like
-from pcont.proc import Proc, machine, no_task
-from pcont.procfs import CpuTime
-from pcont.tables import Machine
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place, Task, Tree, TreeRequest
+from pcont.linux.proc import Proc, machine, no_task
+from pcont.linux.procfs import CpuTime
+from pcont.model.dialects import V1, Dialect, like
+from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Ids
 from tests.walks.actors import Actors
 from tests.walks.far import Far

@@ -1,0 +1,107 @@
+"""numfiles in the kernel: the open files of containers, and how many they may have."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from errno import E2BIG, ENODEV
+
+from pcont.bpf.programs import FIRST, STATE, Pinned
+from pcont.errors import LimitReached
+from pcont.kernel.types import Place
+from pcont.subsys import numfiles
+from pcont.subsys.numfiles import Charges
+
+# Changed together with numfiles.bpf.c.
+LIMITS, COUNTS = "limits", "counts"
+LAYOUTS = {
+    STATE: struct.Struct("=QQQQ"),
+    LIMITS: struct.Struct("=IIQQ"),
+    COUNTS: struct.Struct("=IIQQQ"),
+    "owners": struct.Struct("=QQ"),
+}
+
+
+class Files(Pinned):
+    """The programs of numfiles, which has the whole hierarchy."""
+
+    name = numfiles.NAME
+    layouts = LAYOUTS
+    locked = (LIMITS, COUNTS)
+
+    def is_bound(self, root: Place) -> bool:
+        return bool(self.counted_in(root))
+
+    def bind(self, root: Place) -> None:
+        """They are."""
+
+    def unbind(self, root: Place) -> bool:
+        return False
+
+    def sizes(self) -> dict[str, int]:
+        """Owners: fs.file-max, or where that is without bounds, what the kernel makes of memory."""
+        with open(f"{self.host.proc}/sys/fs/file-max", encoding="ascii") as stream:
+            most = int(stream.read())
+        with open(f"{self.host.proc}/meminfo", encoding="ascii") as stream:
+            kilobytes = int(stream.readline().split()[1])
+        return {"owners": min(most, kilobytes // 10)}
+
+    def values(self, place: Place) -> dict[str, int]:
+        key, found = self._counted_key(place), Charges()
+        if counts := self.entry(COUNTS, key):
+            found.held, found.maxheld, found.failcnt = counts[2:]
+        if limits := self.entry(LIMITS, key):
+            found.barrier, found.limit = limits[2:]
+        return found.values()
+
+    def set(self, place: Place, file: str, value: int) -> None:
+        now = self.values(place) | {file: value}
+        self._set_limits(place, now[numfiles.BARRIER], now[numfiles.LIMIT])
+
+    def uncounted(self) -> dict[str, int]:
+        """How often a file was refused that could not be counted, by what stood in the way."""
+        state = self.entry(STATE, FIRST)
+        return dict(zip(numfiles.IN_THE_WAY, state[1:], strict=True)) if state else {}
+
+    @contextlib.contextmanager
+    def letting_go(self, place: Place) -> Iterator[None]:
+        """Meanwhile a container may be removed, though files are charged to it."""
+        if not self.counted_in(place):
+            yield  # nothing is
+            return
+        self._set_limits(place, *self._limits(place), forced=True)
+        try:
+            yield
+        except OSError:
+            self.hold(place)
+            raise
+
+    def hold(self, place: Place) -> None:
+        """It is to be removed no more, while files are charged to it."""
+        if self.counted_in(place):
+            self._set_limits(place, *self._limits(place))
+
+    def _limits(self, place: Place) -> tuple[int, int]:
+        now = self.values(place)
+        return now[numfiles.BARRIER], now[numfiles.LIMIT]
+
+    def _set_limits(self, place: Place, barrier: int, limit: int, forced: bool = False) -> None:
+        value = LAYOUTS[LIMITS].pack(0, forced, barrier, limit)
+        try:
+            self.map(LIMITS).set(self._counted_key(place), value)
+        except OSError as err:
+            if err.errno != E2BIG:
+                raise
+            raise LimitReached(
+                "there is no room for the limits of one more container (E2BIG)",
+                path=err.filename,
+                errno=err.errno,
+                hint="remove containers that have limits of their own: others need no room",
+            ) from err
+
+    def _counted_key(self, place: Place) -> bytes:
+        number = self.counted_in(place)
+        if not number:
+            raise OSError(ENODEV, "no programs count here", self.folder)
+        return self.key(place, number)

@@ -1,0 +1,116 @@
+"""numtasks in the kernel: the forks of containers, and how often they may fork."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from errno import EOPNOTSUPP
+
+from pcont.bpf.libbpf import Map
+from pcont.bpf.programs import KEY, STATE, Pinned
+from pcont.kernel.types import Place
+from pcont.subsys import numtasks
+from pcont.subsys.numtasks import DONT_CARE, INTERVAL, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
+
+# Changed together with numtasks.bpf.c.
+RATES, COUNTS = "rates", "counts"
+LAYOUTS = {
+    STATE: struct.Struct("=QQQ"),
+    RATES: struct.Struct("=QQQQ"),
+    COUNTS: struct.Struct("=IIQQQQQ"),
+}
+NOTHING = (0, 0, 0, 0)
+
+
+class Forks(Pinned):
+    """The programs of numtasks, which is bound to one or several containers of a hierarchy."""
+
+    name = numtasks.NAME
+    layouts = LAYOUTS
+    locked = (COUNTS,)
+
+    def is_bound(self, root: Place) -> bool:
+        number = self.counted_in(root)
+        return bool(number) and self._is_root(self.key(root, number))
+
+    def bind(self, root: Place) -> None:
+        self._say(self.key(root, self.number(root)), True, UNLIMITED, 1)
+
+    def unbind(self, root: Place) -> bool:
+        number = self.counted_in(root)
+        if not number:
+            return False  # it is gone, with all that was bound there
+        own = b""
+        with contextlib.suppress(FileNotFoundError):  # else the programs have forgotten it
+            own = self.key(root, number)
+        roots = {key for key in self.map(RATES).keys(KEY.size) if self._is_root(key)}
+        if own in roots and len(roots) > 1:
+            # The root is the last one: until then it is known that there is more to forget.
+            self._forget(reversed(list(self._below(self.host.directory(root), number))))
+        return bool(roots - {own})
+
+    def _forget(self, keys: Iterable[bytes]) -> None:
+        """What is counted and said of these containers; all or nothing."""
+        gone: list[tuple[Map, bytes, bytes]] = []
+        try:
+            for key, name in itertools.product(keys, (COUNTS, RATES)):
+                table = self.map(name)
+                if value := table.get(key):
+                    table.forget(key)
+                    gone.append((table, key, value))
+        except OSError:
+            for table, key, value in reversed(gone):
+                table.set(key, value)
+            raise
+
+    def values(self, place: Place) -> dict[str, int]:
+        key = self._key_inside(place)
+        if not key:
+            return {}
+        _, rate, interval, _ = self.entry(RATES, key) or NOTHING
+        said = {RATE: rate or DONT_CARE, INTERVAL: interval or DONT_CARE}
+        if place.is_root:
+            return said  # whose own tasks are nobody's
+        *_, successes, failures = self.entry(COUNTS, key) or NOTHING
+        return said | {SUCCESSES: successes, RATE_FAILURES: failures}
+
+    def set(self, place: Place, file: str, value: int) -> None:
+        key = self._key_inside(place)
+        if not key:
+            raise OSError(EOPNOTSUPP, os.strerror(EOPNOTSUPP), self.folder)
+        root, rate, interval, _ = self.entry(RATES, key) or NOTHING
+        said = {RATE: rate, INTERVAL: interval, file: 0 if value == DONT_CARE else value}
+        self._say(key, bool(root), said[RATE], said[INTERVAL])
+
+    def _say(self, key: bytes, root: bool, rate: int, interval: int) -> None:
+        """With a mark that no other one has: the periods of whoever hears it begin anew."""
+        mark = int.from_bytes(os.urandom(8), "little")
+        self.map(RATES).set(key, LAYOUTS[RATES].pack(root, rate, interval, mark))
+
+    def _is_root(self, key: bytes) -> bool:
+        return bool((self.entry(RATES, key) or NOTHING)[0])
+
+    def _key_inside(self, place: Place) -> bytes:
+        """The key of a container that numtasks is bound to, or of one below; else none."""
+        number = self.counted_in(place)
+        if not number:
+            return b""
+        here = place
+        while not self._is_root(self.key(here, number)):
+            if here.is_root:
+                return b""
+            here = here.parent
+        return self.key(place, number)
+
+    def _below(self, directory: str, number: int) -> Iterator[bytes]:
+        """A container and those below, but what numtasks is bound to by itself."""
+        yield KEY.pack(os.stat(directory).st_ino, number)
+        with os.scandir(directory) as entries:
+            for one in entries:
+                if one.is_dir(follow_symlinks=False):
+                    key = KEY.pack(one.inode(), number)
+                    if not self._is_root(key):
+                        yield from self._below(one.path, number)

@@ -1,0 +1,248 @@
+"""The commands below `pcont sim`: simulated tasks and machines, on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pcont.commands.common import PID, App, Group, json_option, pass_app, pids_argument
+
+if TYPE_CHECKING:
+    from pcont.ops.task_ids import TaskIds
+
+
+@click.group("sim", cls=Group)
+@json_option
+def sim() -> None:
+    """Simulate tasks and machines on the model.
+
+    These commands need --backend model. The model's state keeps the simulated tasks.
+
+    \b
+    Example:
+      pcont --backend model sim fork
+      pcont --backend model attach jobs:/batch 5000000
+      pcont --backend model sim fork 5000000 --count 100
+    """
+
+
+def _show_ids(app: App, session: Any, ids: Sequence[int]) -> None:
+    app.show(session, ids, lambda: print("\n".join(map(str, ids))))
+
+
+count_option = click.option(
+    "--count", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat this N times."
+)
+
+
+@sim.verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
+@click.argument("pid", type=PID, required=False)
+@count_option
+@click.option("--name", default="played", help="Without PID: name of the task.")
+@click.option("--uid", type=click.IntRange(min=0), help="Without PID: owner (default: you).")
+@pass_app
+def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
+    """Fork a simulated task, or start a new one.
+
+    A child starts in the containers of its parent. Prints the new ids, which no live task can have.
+    At a limit, the command fails with exit 8; tasks that were forked before remain.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    _show_ids(app, session, simulate.fork(session, pid, count=count, name=name, uid=uid))
+
+
+@sim.verb("pcont sim thread 5000000")
+@click.argument("pid", type=PID)
+@count_option
+@pass_app
+def thread(app: App, pid: int, count: int) -> None:
+    """Start threads of a simulated process.
+
+    Prints the ids of the threads.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    _show_ids(app, session, simulate.thread(session, pid, count=count))
+
+
+@sim.verb("pcont sim unshare 5000000 --subsystem cpuset")
+@click.argument("pid", type=PID)
+@click.option(
+    "--subsystem", default="ns", show_default=True, help="Subsystem that the hierarchy has."
+)
+@pass_app
+def unshare(app: App, pid: int, subsystem: str) -> None:
+    """Call unshare(2) in a simulated task.
+
+    In the dialects of 2006, the task gets a container of its own (container_clone): a child
+    node_PID of its container, in the hierarchy that has the subsystem. Prints the path of that.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    path = simulate.unshare(session, pid, subsystem)
+    app.show(session, path, lambda: print(path, end="\n" if path else ""))
+
+
+@sim.verb("pcont sim exit 5000000 5000010-5000019")
+@pids_argument
+@click.option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
+@pass_app
+def exit(app: App, pids: TaskIds, thread: bool) -> None:
+    """End simulated processes.
+
+    A PID is an id, a range of ids such as 5000000-5000009, or - for ids on standard input.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    app.show(session, simulate.exit(session, pids, thread=thread))
+
+
+@sim.verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")
+@click.argument("pid", type=PID)
+@click.argument("seconds", type=click.FloatRange(min=0))
+@click.option(
+    "--system",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="CPU time in the kernel, in addition.",
+)
+@click.option(
+    "--cpu",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="CPU to use (default: the first allowed).",
+)
+@pass_app
+def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
+    """Use CPU time in a simulated task; this does not wait."""
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    simulate.work(session, pid, seconds, system=system, cpu=cpu)
+    app.show(session, pid)
+
+
+@sim.verb("pcont sim open 5000000 --count 100")
+@click.argument("pid", type=PID)
+@count_option
+@pass_app
+def open(app: App, pid: int, count: int) -> None:
+    """Open files in a simulated process.
+
+    Prints the numbers of the files. Children that it forks later hold these files, too.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    _show_ids(app, session, simulate.open(session, pid, count=count))
+
+
+@sim.verb("pcont sim close 5000000 1 2")
+@click.argument("pid", type=PID)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PID)
+@pass_app
+def close(app: App, pid: int, files: Sequence[int]) -> None:
+    """Close files in a simulated process.
+
+    The model frees a file when no process holds it any more.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    simulate.close(session, pid, files)
+    app.show(session, files)
+
+
+@sim.verb("pcont sim mount-cpuset /dev/cpuset", name="mount-cpuset")
+@click.argument("mountpoint")
+@pass_app
+def mount_cpuset(app: App, mountpoint: str) -> None:
+    """Mount the old file system `cpuset`.
+
+    It has cpuset alone, with the file names and the release agent of kernels before cgroups.
+    Prints the mount point.
+    """
+    from pcont.ops import simulate
+
+    session = app.session(acts=True)
+    where = simulate.mount_cpuset(session, mountpoint)
+    app.show(session, where, lambda: print(where))
+
+
+@sim.verb("pcont sim param numtasks.total_numtasks=1000")
+@click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
+@pass_app
+def param(app: App, words: Sequence[str]) -> None:
+    """Show or set parameters of subsystems.
+
+    In 2006 they were files below /sys/module. Without NAME, shows all parameters. The dialect v1
+    has none.
+    """
+    from pcont.ops import simulate
+    from pcont.output import render
+
+    session = app.session(acts=bool(words))
+    found = simulate.parameters(session, words)
+    app.show(
+        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
+    )
+
+
+@sim.verb("pcont sim notified")
+@pass_app
+def notified(app: App) -> None:
+    """Show the release agents that would have been run.
+
+    Each line has the program, and the path of the container that became empty. The first one that
+    would have been run comes first.
+    """
+    from pcont import records
+    from pcont.ops import simulate
+    from pcont.output import render
+
+    session = app.session()
+    rows = simulate.notified(session)
+    app.show(session, rows, lambda: render.table(rows, records.Notified))
+
+
+@sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
+@click.argument("file")
+@pass_app
+def proc(app: App, file: str) -> None:
+    """Show a file of /proc about hierarchies or containers.
+
+    FILE is the path below /proc: cgroups, PID/cgroup or PID/cpuset; in dialect v6 containers,
+    PID/container or PID/cpuset.
+    """
+    from pcont.ops import simulate
+
+    session = app.session()
+    text = simulate.proc(session, file)
+    app.show(session, text, lambda: print(text, end=""))
+
+
+@sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
+@click.option("--cpus", default="", metavar="LIST", help="Set the CPUs that are online.")
+@click.option("--nodes", default="", metavar="LIST", help="Set the memory nodes.")
+@pass_app
+def machine(app: App, cpus: str, nodes: str) -> None:
+    """Show or change the simulated machine.
+
+    As with hotplug, a CPU or memory node that is removed is also removed from every cpuset.
+    """
+    from pcont.ops import simulate
+    from pcont.output import render
+
+    session = app.session(acts=bool(cpus or nodes))
+    found = simulate.machine(session, cpus=cpus, nodes=nodes)
+    app.show(
+        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
+    )

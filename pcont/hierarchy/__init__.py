@@ -1,0 +1,1 @@
+"""Hierarchies and containers, and how a user's words find them."""

@@ -1,0 +1,151 @@
+"""Which control file a KEY means, and in which trees of a hierarchy it is written."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pcont import subsys
+from pcont.errors import (
+    BadWord,
+    PcontError,
+    UnknownName,
+    Unsupported,
+    UsageProblem,
+)
+from pcont.hierarchy.container import Container, Hierarchy
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.types import Place
+from pcont.tables.rules import Where
+from pcont.virtual import auto_delete
+
+NO_AUTO_DELETE = (
+    "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
+    "mount --tie makes one over those of others"
+)
+
+
+def split(assignments: Iterable[str], meant: str = "") -> list[tuple[str, str]]:
+    """KEY=VALUE words as pairs; `meant` is the hint where one is not of that form."""
+    pairs = []
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageProblem(f"{text!r} is not of the form KEY=VALUE", hint=meant)
+        pairs.append((key, value))
+    return pairs
+
+
+def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The control files that are meant: several values for those that have entries, one for others.
+
+    An entry is a device, an interface, a resource: what a value begins with.
+    """
+    found = [(file_of(hierarchy, key), value) for key, value in pairs]
+    once = [(file, _entry(file, value)) for file, value in found]
+    doubled = sorted({file for file, entry in once if once.count((file, entry)) > 1})
+    if doubled:
+        raise UsageProblem(f"one value for a key: {', '.join(doubled)}")
+    return [file for file, _ in found]
+
+
+def _entry(file: str, value: str) -> str:
+    """What a value sets in a file that has several entries; the whole line where it adds one."""
+    row = subsys.row(file)
+    if row is None or not row.many:
+        return ""
+    return value.strip() if row.lasting else " ".join(value.split()[:1])
+
+
+def file_of(hierarchy: Hierarchy, key: str) -> str:
+    """The control file's full name; V6's bare names are accepted where one subsystem has them."""
+    bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 and row.v6 == key]
+    if len(bare) > 1:
+        raise BadWord(f"{key!r} could be {' or '.join(bare)}")
+    return bare[0] if bare else key
+
+
+def owners(container: Container, file: str) -> list[Place]:
+    """The places of the container where the file would be, whether it is there or not."""
+    hierarchy, places = container.hierarchy, container.places
+    if file in subsys.HOME_FILES and hierarchy.tie:
+        return [places[0]]
+    if file in subsys.core_table().by_name:
+        return list(places)
+    name = subsys.of(file)
+    members = zip(hierarchy.members, places, strict=True)
+    return [place for member, place in members if name in member.subsystems]
+
+
+def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
+    """The file that a key means, and the places that have it; NotFound names the nearest."""
+    file = file_of(container.hierarchy, key)
+    have = {place: backend.files(place) for place in container.places}
+    places = [place for place in owners(container, file) if file in have[place]]
+    # A core file that only one controller brings, such as memory's cgroup.event_control.
+    places = places or [place for place, files in have.items() if file in files]
+    if not places:
+        raise unknown(container, key, [name for files in have.values() for name in files])
+    return file, places
+
+
+def is_control_file(backend: Backend, place: Place) -> bool:
+    """Whether the kernel has a control file where this container would be."""
+    return not place.is_root and place.name in control_files(backend, place.parent)
+
+
+def control_files(backend: Backend, place: Place) -> frozenset[str]:
+    """The names that the kernel's control files have in a container.
+
+    One that is not there yet has the files of the nearest container above that is.
+    """
+    above = place
+    while not exists(backend, above) and not above.is_root:
+        above = above.parent
+    try:
+        files = [file for file in backend.files(above) if _is_kernels(backend, above, file)]
+    except OSError:
+        return frozenset()
+    if above != place:
+        files = [file for file in files if not _is_only_in_roots(file)]
+    return frozenset(backend.spelled(above, file) for file in files)
+
+
+def _is_kernels(backend: Backend, place: Place, file: str) -> bool:
+    if file == auto_delete.AUTO_DELETE:
+        return not auto_delete.is_lacking(backend)
+    return not subsys.is_kept_file(file, place.controllers)
+
+
+def _is_only_in_roots(file: str) -> bool:
+    known = subsys.row(file)
+    return known is not None and known.where is Where.ROOT
+
+
+def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
+    """There is no such key here; the nearest ones are named."""
+    if key == auto_delete.AUTO_DELETE:
+        return no_auto_delete(container.name)
+    bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
+    hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
+    elsewhere = {*subsys.NAMES, *subsys.kept()} - set(container.hierarchy.controllers)
+    if "." in key and (name := subsys.of(key)) in elsewhere:
+        hint = f"this hierarchy does not have {name}: pcont get {name}:/"
+    row = subsys.row(file_of(container.hierarchy, key))
+    if row and subsys.of(row.name) not in elsewhere and not row.where.holds(container.is_root):
+        root = container.hierarchy.container("/").name
+        hint = "only containers below the root have it" if container.is_root else f"{root} has it"
+    return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
+
+
+def no_auto_delete(name: str) -> Unsupported:
+    """auto_delete cannot be in a container of this name."""
+    return Unsupported(f"{name} cannot have {auto_delete.AUTO_DELETE}", hint=NO_AUTO_DELETE)
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """The known keys that look most like one that is not, as a hint."""
+    names = sorted(known)
+    found = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    found = found or [name for name in names if key in name][:3]
+    return f"near: {', '.join(found)}" if found else ""

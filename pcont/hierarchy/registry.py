@@ -1,0 +1,294 @@
+"""The hierarchies of this machine, found by name, subsystem, path or directory."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from pcont import subsys
+from pcont.errors import (
+    BadValue,
+    BadWord,
+    NotFound,
+    PcontError,
+    UnknownName,
+    Unsupported,
+    UsageProblem,
+    from_oserror,
+)
+from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
+from pcont.hierarchy.presence import how_to_mount, inactive
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.paths import check_path, join
+from pcont.kernel.types import Controller, Place, Spelling, Tree
+from pcont.virtual.bindings import kept_at, kept_in
+
+ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
+
+
+REHEARSE = "--backend cgroupfs takes it for v1 when mounting; --backend model rehearses"
+
+
+def selector_of(tree: Tree, ours: bool) -> str:
+    """What selects a single tree: our own name, the field's `name=x`, or its controllers."""
+    if tree.name and ours:
+        return tree.name
+    if tree.controllers:
+        return ",".join(tree.controllers)
+    return f"name={tree.name}"
+
+
+def _did_you_mean(text: str) -> str:
+    """The place that somebody may have meant who left out a colon or a slash."""
+    selector, _, path = text.replace(":/", "/").replace(":", "/").partition("/")
+    return f"did you mean {selector}:/{path}" if selector else ""
+
+
+def _usable(name: str, has: Iterable[str]) -> bool:
+    """Whether pcont can keep a subsystem over the controllers of this kernel."""
+    with contextlib.suppress(Unsupported):
+        return subsys.over(name) in ("", *has)
+    return False
+
+
+class Registry:
+    """What is there now, read once: hierarchies by name, subsystem, path or directory."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.trees: tuple[Tree, ...] = backend.trees()
+        self.by_id = {tree.id: tree for tree in self.trees}
+
+    @cached_property
+    def controllers(self) -> tuple[Controller, ...]:
+        """What the kernel lists."""
+        return self.backend.controllers()
+
+    @cached_property
+    def hierarchies(self) -> tuple[Hierarchy, ...]:
+        """Every hierarchy: the kernel's trees, those of pcont's ties among them as homes."""
+        return tuple(self._hierarchy(tree) for tree in self.trees)
+
+    def rooted_in(self, tree: str) -> Hierarchy | None:
+        """The hierarchy whose first tree that is: the kernel's, or of a tie the home."""
+        return self._hierarchy(self.by_id[tree]) if tree in self.by_id else None
+
+    def _hierarchy(self, tree: Tree) -> Hierarchy:
+        tie = self._tie(tree)
+        if tie is None:
+            return self._single(tree)
+        members = [self._member(tree)]
+        for id in tie.trees:
+            members.append(self._member(self.by_id.get(id) or inactive(id), tie.at))
+        return Hierarchy(tree.name, tie.subsystems, tuple(members), tie)
+
+    def _single(self, tree: Tree) -> Hierarchy:
+        ours = any(mount.ours for mount in tree.mounts)
+        member = self._member(tree)
+        return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
+
+    def _member(self, tree: Tree, at: str = "/") -> Member:
+        return Member(tree, at, kept_at(self.backend, Place(tree.id, at)) if tree.mounted else ())
+
+    def _tie(self, tree: Tree) -> Tie | None:
+        if not (tree.name and tree.mounted):
+            return None
+        with contextlib.suppress(OSError):
+            text = self.backend.attributes(Place(tree.id)).get(TIE)
+            return Tie.load(text) if text else None
+        return None
+
+    @property
+    def ties(self) -> list[Hierarchy]:
+        return [one for one in self.hierarchies if one.tie]
+
+    @property
+    def names(self) -> list[str]:
+        """Every word that selects a hierarchy, for messages."""
+        bound = [name for tree in self.trees for name in tree.controllers]
+        return [*(one.name for one in self.hierarchies if one.name not in bound), *bound]
+
+    def find(self, selector: str) -> Hierarchy:
+        """The hierarchy that a SELECTOR means; several words are a tie without a name."""
+        plain = selector.removesuffix("/") if selector.endswith(":/") else selector
+        words = list(dict.fromkeys(map(self.called, plain.removesuffix(":").split(","))))
+        if not all(words):
+            raise BadWord(f"there is an empty word in the selector {selector!r}")
+        found = [self._word(word) for word in words]
+        members = tuple(dict.fromkeys(member for one in found for member in one.members))
+        if all(one.members == members for one in found):
+            return found[0]
+        if len({member.tree.id for member in members}) < len(members):
+            raise BadValue(f"{selector!r} names one tree twice, at different containers")
+        subsystems = dict.fromkeys(name for one in found for name in one.subsystems)
+        return Hierarchy(",".join(words), tuple(subsystems), members)
+
+    def _word(self, word: str) -> Hierarchy:
+        for one in self.hierarchies:
+            if one.name == word and (one.tie or word not in one.subsystems):
+                return one
+        for tree in self.holders([word]):
+            # What pcont keeps is the hierarchy's, be it a tie.
+            return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
+        for tree in self.trees:
+            # Of others, too: a name is that of one hierarchy.
+            if tree.name and (word == f"name={tree.name}" or (word == tree.name and tree.mounted)):
+                return self._single(tree)
+        raise self._unknown(word)
+
+    def _unknown(self, word: str) -> PcontError:
+        unmounted = next((tree for tree in self.trees if tree.name == word), None)
+        if unmounted:
+            return NotFound(
+                f"the hierarchy {word} is active but not mounted",
+                hint=how_to_mount(self.backend, unmounted),
+            )
+        if any(one.unified and one.name == word for one in self.controllers):
+            return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
+        holders = [one.name for one in self.ties if word in one.subsystems]
+        if subsys.is_kept(word) and holders:
+            return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
+        if word in self.known_subsystems():
+            return UnknownName(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
+        if "/" in word:
+            name = word.replace(":", "/").partition("/")[0]
+            return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
+        if not self.names:
+            hint = f"there is none yet: pcont mount --name {word} -o {self.example}"
+        elif near := difflib.get_close_matches(word, self.names, n=3):
+            hint = f"near: {', '.join(near)}"
+        else:
+            hint = f"known: {', '.join(self.names)}"
+        return UnknownName(f"there is no hierarchy {word!r}", hint=hint)
+
+    @property
+    def example(self) -> str:
+        """Subsystems for a hint that mounts: those of this kernel that need no knowledge."""
+        known = self.known_subsystems()
+        return ",".join(name for name in ("cpuset", "cpuacct") if name in known) or "none"
+
+    def place(self, text: str) -> Container:
+        """The container that a PLACE means.
+
+        That is SELECTOR:/path, a SELECTOR for its root, or a directory below a mount, which may
+        be relative. A SELECTOR counts for more than a directory of the same name.
+        """
+        if text.startswith("/"):
+            check_path(text)
+            return self._directory(text, text)
+        selector, colon, path = text.partition(":/")
+        if colon and selector:
+            check_path("/" + path)
+            return self._spelled(text, selector, path)
+        if text.split("/")[0] in (".", ".."):
+            return self._relative(text)
+        bare = text.removesuffix(":")
+        if bare and "/" not in bare and ":" not in bare:
+            return self._bare(text, bare)
+        if text and ":" not in text and (found := self._below_a_mount(text)):
+            return found
+        raise UsageProblem(
+            f"not a place: {text!r}. Write HIERARCHY:/path, or a cgroup directory",
+            hint=_did_you_mean(text),
+        )
+
+    def _spelled(self, text: str, selector: str, path: str) -> Container:
+        path = join("/", path)
+        return self.find(selector).container(path, Spelling(text, path, selector))
+
+    def _bare(self, text: str, selector: str) -> Container:
+        """The root of a hierarchy, or a directory in the current one."""
+        try:
+            return self._spelled(text, selector, "/")
+        except NotFound:
+            found = None if text.endswith(":") else self._below_a_mount(text)
+            if not found:
+                raise
+        return found
+
+    def _below_a_mount(self, text: str) -> Container | None:
+        """The container of a relative directory; None where the current one is below no mount."""
+        with contextlib.suppress(NotFound):
+            return self._relative(text)
+        return None
+
+    def _relative(self, text: str) -> Container:
+        check_path("/" + "/".join(word for word in text.split("/") if word not in (".", "..")))
+        try:
+            start = os.getcwd()
+        except OSError as err:
+            raise from_oserror(err, f"find the current directory for {text!r}") from err
+        return self._directory(text, os.path.join(start, text), start)
+
+    def _directory(self, text: str, directory: str, start: str = "") -> Container:
+        directory = self.backend.resolve(directory)
+        found = [
+            (len(mount.point), tree, mount)
+            for tree in self.trees
+            for mount in tree.mounts
+            if directory == mount.point or directory.startswith(mount.point.rstrip("/") + "/")
+        ]
+        if not found:
+            raise NotFound(
+                f"{text!r} is below no mounted hierarchy",
+                path=directory,
+                hint="list the mounts: pcont hierarchies",
+            )
+        _, tree, mount = max(found, key=lambda one: one[0])
+        path = join(mount.root, directory[len(mount.point) :])
+        spelling = Spelling(
+            text,
+            path,
+            directory=mount.point,
+            root=mount.root,
+            start=start and os.path.realpath(start),
+        )
+        # The home of a tie stands for the tie; a member is that one tree.
+        return self._hierarchy(tree).container(path, spelling)
+
+    def seen_in_ties(self, container: Container) -> Iterator[Container]:
+        """Yield a container of a single tree as each tie has it of which this tree is a member."""
+        if container.hierarchy.tie or len(container.hierarchy.members) > 1:
+            return
+        (place,) = container.places
+        for tie in self.ties:
+            for member in tie.members:
+                path = member.inside(place.path) if member.tree.id == place.tree else None
+                if path is not None:
+                    yield tie.container(path)
+
+    def keepers(self, name: str) -> list[Tree]:
+        """The trees where pcont keeps a subsystem, from whatever container on."""
+        return [
+            tree
+            for tree in self.trees
+            if tree.mounted and any(one.name == name for one in kept_in(self.backend, tree.id))
+        ]
+
+    def known_subsystems(self) -> list[str]:
+        """What `mount -o` takes: what the kernel has, and what pcont keeps over it."""
+        has = [one.name for one in self.controllers if one.enabled]
+        return [*has, *(name for name in self.backend.kept() if _usable(name, has))]
+
+    def kept(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the subsystems that pcont keeps."""
+        found = set(self.backend.kept())
+        return tuple(name for name in names if name in found)
+
+    def called(self, word: str) -> str:
+        """The name of a subsystem that may have another one, too, where the kernel has it not."""
+        has = {one.name for one in self.controllers}
+        return word if word in has else subsys.called(word)
+
+    def holders(self, names: Iterable[str]) -> list[Tree]:
+        """The trees that have one of these subsystems at their roots."""
+        wanted = set(names)
+        kept = set(self.kept(wanted))
+        return [
+            tree
+            for tree in self.trees
+            if wanted & set(tree.controllers) or (kept and kept & set(self._member(tree).kept))
+        ]

@@ -1,0 +1,1 @@
+"""What a kernel with cgroups offers: types, interfaces, and which backend is opened."""

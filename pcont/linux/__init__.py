@@ -1,0 +1,1 @@
+"""System calls, /proc, processes and namespaces of Linux."""

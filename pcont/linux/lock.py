@@ -1,0 +1,173 @@
+"""One pcont command changes cgroups at a time, as the patch's one management mutex has it (1.12).
+
+The lock of root is below /run/pcont, where only root can open it: no other user can hold root up.
+Another user's commands exclude each other, where that user has a directory for it (workplace.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+
+from pcont import signals
+from pcont.errors import Busy, PcontError
+from pcont.kernel.types import Waiting
+from pcont.trust import workplace
+
+PAUSE = 0.002
+LONGEST_PAUSE = 0.05
+PATIENCE = 1.0  # seconds, after which a command says that it waits
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+MOST = 4096  # bytes of a lock file: the holder's pid, and its command
+
+
+class _Held(threading.local):
+    """How many times this thread has entered `taken`."""
+
+    depth = 0
+
+
+_held = _Held()
+
+
+@contextlib.contextmanager
+def taken(waiting: Waiting) -> Iterator[None]:
+    """Wait for the lock and hold it; a thread that holds it enters at once.
+
+    Raises Busy at the timeout, and PcontError if root's lock cannot be kept. Without a directory
+    for the lock, the user gets a note and the command continues.
+    """
+    if _held.depth:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            _take_all(stack, waiting)
+        except PcontError:
+            waiting.look()  # what is wrong with the words of the command is answered first
+            raise
+        _held.depth += 1
+        try:
+            yield
+        finally:
+            _held.depth -= 1
+
+
+def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
+    found = workplace.make()
+    if not found.directory:
+        waiting.note(no_directory(found))
+    # An earlier command may be at work beside another directory; all take them in one order.
+    for place in found.existing:
+        file = os.path.join(place, "lock")
+        try:
+            stack.enter_context(locked(file, waiting))
+        except OSError as err:
+            raise workplace.refusal(err, "open the lock", file) from err
+
+
+def no_directory(found: workplace.Workplace) -> str:
+    """Return the note for a user without a safe directory for lock and journals."""
+    why = f" ({'; '.join(found.refused)})" if found.refused else ""
+    return (
+        f"there is no safe directory for this user's lock and journals{why}: other pcont commands "
+        "may run at the same time, and killed ones are not rolled back"
+    )
+
+
+@contextlib.contextmanager
+def locked(file: str, waiting: Waiting) -> Iterator[None]:
+    """Hold a file's lock; a signal or the timeout ends the wait.
+
+    The file holds the pid and the command of the process that has the lock. Raises Busy at the
+    timeout, OSError where the file cannot be opened.
+    """
+    descriptor = _acquired(file, waiting)
+    try:
+        _sign(descriptor, waiting.command)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquired(file: str, waiting: Waiting) -> int:
+    """A descriptor of the file, once this process has the lock."""
+    while True:
+        descriptor = _open(file)
+        try:
+            _wait(descriptor, file, waiting)
+            if _is_there(descriptor, file):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The file was removed: another process may have the lock of a new one.
+        os.close(descriptor)
+
+
+def _open(file: str) -> int:
+    descriptor = os.open(file, FLAGS, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PcontError(f"the lock is not a regular file: {file}", path=file, hint=f"rm {file}")
+    return descriptor
+
+
+def _is_there(descriptor: int, file: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.lstat(file))
+    return False
+
+
+def _sign(descriptor: int, command: str) -> None:
+    """Write the holder into the lock file; on a full file system, the lock holds without that."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        text = f"{os.getpid()}\n{command}".encode("utf-8", "surrogateescape")
+        os.pwrite(descriptor, text[:MOST], 0)
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, MOST, 0).decode("utf-8", "backslashreplace")
+    pid, _, command = text.partition("\n")
+    return f"process {pid or '?'}" + (f", pcont {command.strip()}" if command.strip() else "")
+
+
+def _wait(descriptor: int, file: str, waiting: Waiting) -> None:
+    if _try(descriptor):
+        return
+    waiting.look()
+    pause, began, silent = PAUSE, time.monotonic(), True
+    while not _try(descriptor):
+        signals.check()
+        passed = time.monotonic() - began
+        if waiting.timeout is not None and passed >= waiting.timeout:
+            raise Busy(
+                f"another pcont command is at work ({_holder(descriptor)}), after "
+                f"{waiting.timeout:g} s still",
+                path=file,
+                hint="use a longer --timeout, or none",
+            )
+        if silent and passed >= PATIENCE:
+            silent = False
+            waiting.note(f"waiting for another pcont command ({_holder(descriptor)})")
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def directory() -> str:
+    """Where new locks and journals are; empty where this user has no safe directory."""
+    return workplace.look().directory

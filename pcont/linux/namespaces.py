@@ -1,0 +1,310 @@
+"""Processes in namespaces of their own, or in those of others, and namespaces that are pinned.
+
+Of what unshare(2) makes, user, pid and time namespaces are there for children only, or have to come
+first: a helper makes these and forks. What it forks is this process's child once the helper has
+ended, gets its place, and makes the others then: a cgroup namespace is rooted where one is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from errno import ECHILD, EEXIST
+from functools import partial
+
+from pcont.kernel.paths import is_outside
+from pcont.kernel.types import Apart, IdRange
+from pcont.linux import procfs, syscalls
+from pcont.linux.proc import Proc, on_top
+
+# linux/sched.h
+FLAGS = {
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "time": 0x00000080,
+    "cgroup": 0x02000000,
+    "ipc": 0x08000000,
+    "uts": 0x04000000,
+    "net": 0x40000000,
+    "mnt": 0x00020000,
+}
+AT_BIRTH = ("user", "pid", "time")
+_READY = b"u"
+_PROC_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+
+
+def known() -> tuple[str, ...]:
+    """The kinds that this kernel has."""
+    return tuple(kind for kind in sorted(FLAGS) if os.path.exists(f"/proc/self/ns/{kind}"))
+
+
+class Unshared:
+    """The birth of a process with namespaces of its own; `hidden` is where others are pinned."""
+
+    note = ""
+
+    def __init__(self, apart: Apart, hidden: str) -> None:
+        self._apart = apart
+        self._hidden = hidden
+        self.is_init = "pid" in apart.kinds
+
+    def fork(self) -> int:
+        if "net" in self._apart.kinds:
+            import pyroute2  # noqa: F401  it takes its time: here nobody waits for his turn
+        first = [kind for kind in AT_BIRTH if kind in self._apart.kinds]
+        if not first:
+            return os.fork()
+        return _fork(partial(self._begin, first), self._map_ids)
+
+    def _begin(self, first: Sequence[str], mapped: Callable[[], None]) -> None:
+        """In the helper."""
+        if "user" in first:
+            _unshare(["user"])
+            mapped()
+            _be_root()
+        _unshare([kind for kind in first if kind != "user"])
+
+    def _map_ids(self, pid: int) -> None:
+        """user_namespaces(7): by default, the caller is root inside."""
+        privileged = Proc().may_set_groups()
+        _write(f"/proc/{pid}/uid_map", self._apart.uids or (IdRange(0, os.geteuid(), 1),))
+        if not privileged:
+            # Else a group could be left that is denied something.
+            with open(f"/proc/{pid}/setgroups", "w") as stream:
+                stream.write("deny")
+        _write(f"/proc/{pid}/gid_map", self._apart.gids or (IdRange(0, os.getegid(), 1),))
+
+    def settle(self) -> None:
+        kinds = self._apart.kinds
+        _unshare([kind for kind in FLAGS if kind in kinds and kind not in AT_BIRTH])
+        if "mnt" in kinds:
+            _own_mounts(self._hidden, proc="pid" in kinds)
+        if "net" in kinds:
+            _loopback_up()
+
+
+class Joined:
+    """The birth of a process in namespaces that are there; `files` has one of nsfs for each."""
+
+    note, is_init = "", False
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files = files
+        self._opened: dict[str, int] = {}
+
+    def fork(self) -> int:
+        # Inside, the files may be out of sight.
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        self._opened = {kind: os.open(file, flags) for kind, file in self._files.items()}
+        first = [kind for kind in AT_BIRTH if kind in self._files]
+        pid = -1
+        try:
+            pid = _fork(partial(self._begin, first), lambda pid: None) if first else os.fork()
+        finally:
+            if pid:
+                self._close()
+        return pid
+
+    def _begin(self, first: Sequence[str], mapped: Callable[[], None]) -> None:
+        for kind in first:
+            self._enter(kind)
+            if kind == "user":
+                _be_root()
+
+    def _enter(self, kind: str) -> None:
+        syscalls.setns(self._opened[kind], FLAGS[kind], self._files[kind])
+
+    def settle(self) -> None:
+        directory = os.getcwd()
+        for kind in FLAGS:
+            if kind in self._opened and kind not in AT_BIRTH:
+                self._enter(kind)
+        self._close()
+        with contextlib.suppress(OSError):  # there it may be missing
+            os.chdir(directory)
+
+    def _close(self) -> None:
+        for descriptor in self._opened.values():
+            os.close(descriptor)
+        self._opened = {}
+
+
+def _unshare(kinds: Sequence[str]) -> None:
+    if kinds:
+        flags = sum(FLAGS[kind] for kind in kinds)
+        syscalls.unshare(flags, f"namespaces {', '.join(kinds)}")
+
+
+def _write(file: str, ranges: Sequence[IdRange]) -> None:
+    lines = "".join(f"{one.inside} {one.outside} {one.count}\n" for one in ranges)
+    # The kernel takes a map by one write(2).
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, lines.encode())
+    except OSError as err:
+        raise OSError(err.errno, os.strerror(err.errno or 0), file) from err
+    finally:
+        os.close(descriptor)
+
+
+def _be_root() -> None:
+    """Of a user namespace; where it has no user 0 of its own, one stays who one is."""
+    if _maps_root("uid") and _maps_root("gid"):
+        with contextlib.suppress(PermissionError):  # groups may be kept from an ordinary user
+            os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+def _maps_root(what: str) -> bool:
+    text = Proc().text(f"self/{what}_map")
+    return any(line.split()[0] == "0" for line in procfs.lines(text))
+
+
+# The helper
+
+
+def _fork(begin: Callable[[Callable[[], None]], None], map_ids: Callable[[int], None]) -> int:
+    """fork(2) of a child that is born where `begin` has led a helper."""
+    hear, tell = os.pipe()
+    wait, go = os.pipe()
+    with _adopting():
+        helper = os.fork()
+        if helper == 0:
+            os.close(hear)
+            os.close(go)
+            if _help(begin, wait, tell):
+                return 0
+        os.close(wait)
+        os.close(tell)
+        try:
+            return _born(helper, hear, go, map_ids)
+        finally:
+            os.close(hear)
+            os.close(go)
+            os.waitpid(helper, 0)
+
+
+@contextlib.contextmanager
+def _adopting() -> Iterator[None]:
+    """In the block the children of children that end become children of this process."""
+    before = syscalls.adopts_orphans()
+    syscalls.adopt_orphans(True)
+    try:
+        yield
+    finally:
+        syscalls.adopt_orphans(before)
+
+
+def _help(begin: Callable[[Callable[[], None]], None], wait: int, tell: int) -> bool:
+    """In the helper, which never returns, and in the child that it forks, which does."""
+    child = False
+
+    def mapped() -> None:
+        os.write(tell, _READY)
+        if os.read(wait, 1) != _READY:
+            os._exit(1)
+
+    try:
+        begin(mapped)
+        pid = os.fork()
+        child = pid == 0
+        if child:
+            os.close(wait)
+            os.close(tell)
+        else:
+            os.write(tell, f"{pid}\n".encode())
+    except OSError as err:
+        os.write(tell, f"!{err.errno} {err.filename or 'fork'}\n".encode())
+    finally:
+        if not child:
+            os._exit(0)
+    return True
+
+
+def _born(helper: int, hear: int, go: int, map_ids: Callable[[int], None]) -> int:
+    """What the helper reports: the pid of the child, or why there is none."""
+    answer = os.read(hear, 4096)
+    if answer == _READY:
+        map_ids(helper)
+        os.write(go, _READY)
+        answer = os.read(hear, 4096)
+    text = answer.decode().rstrip("\n")
+    if text.startswith("!"):
+        number, _, name = text[1:].partition(" ")
+        raise OSError(int(number), os.strerror(int(number)), name)
+    if not text:
+        raise ChildProcessError(ECHILD, "the process that makes the namespaces was killed")
+    return int(text)
+
+
+# What new namespaces need
+
+
+def _own_mounts(hidden: str, proc: bool) -> None:
+    """Nothing that is mounted in here is seen outside, nor the reverse; /proc is of our own pids.
+
+    Hierarchies that are rooted above the root of our cgroup namespace are mounted anew, from there.
+    What others have pinned is not kept alive in here.
+    """
+    syscalls.mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    lines = procfs.mount_lines(Proc().text("self/mountinfo"))
+    for name in procfs.pins(lines, hidden):
+        with contextlib.suppress(OSError):  # in a user namespace they are locked
+            syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
+    known_names = [one.name for one in procfs.controllers(Proc().text("cgroups"))]
+    for line in lines:
+        if is_outside(line.root) and line.type in ("cgroup", "cgroup2") and on_top(line):
+            _uncover(line.point)
+            options = procfs.selecting(line, known_names)
+            syscalls.mount(line.source, line.point, line.type, options, _PROC_FLAGS)
+    if proc:
+        syscalls.mount("proc", "/proc", "proc", flags=_PROC_FLAGS)
+
+
+def _uncover(point: str) -> None:
+    """The kernel mounts nothing on itself; what is locked in a user namespace is covered."""
+    try:
+        syscalls.umount(point, syscalls.MNT_DETACH)
+    except OSError:
+        syscalls.mount("none", point, "tmpfs", "mode=755,size=0k", _PROC_FLAGS)
+
+
+def _loopback_up() -> None:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as routes:
+            routes.link("set", ifname="lo", state="up")
+    except NetlinkError as err:
+        raise OSError(err.code, os.strerror(err.code), "the loopback device") from err
+
+
+# Pins
+
+
+def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
+    """Keep the namespaces of a process in a directory of their own, which is a mount."""
+    if os.path.ismount(directory):
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), directory)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    syscalls.mount("pcont", directory, "tmpfs", "mode=700,size=64k", _PROC_FLAGS)
+    # A mount namespace can be bound only where nothing is passed on to it.
+    syscalls.mount("none", directory, "none", flags=syscalls.MS_PRIVATE)
+    for kind in kinds:
+        file = os.path.join(directory, kind)
+        os.close(os.open(file, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+        syscalls.mount(f"/proc/{pid}/ns/{kind}", file, "none", flags=syscalls.MS_BIND)
+
+
+def unpin(directory: str) -> None:
+    """Let go of them, at one stroke; half a pin goes, too."""
+    if not os.path.ismount(directory):
+        os.rmdir(directory)
+        return
+    syscalls.umount(directory, syscalls.MNT_DETACH)
+    # They are gone: an empty directory that stays is in nobody's way.
+    with contextlib.suppress(OSError):
+        os.rmdir(directory)

@@ -1,0 +1,202 @@
+"""This machine: its tasks, read from /proc, where an id without a task is ESRCH; its CPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from pcont.kernel.types import Task
+from pcont.linux import procfs
+from pcont.tables.rules import Machine
+from pcont.values import ID_LIST, Ids
+
+CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
+FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
+
+
+@dataclass(frozen=True)
+class Proc:
+    """/proc, or a copy of it."""
+
+    root: str = "/proc"
+
+    def text(self, file: str) -> str:
+        """The whole of a file."""
+        return read_text(f"{self.root}/{file}")
+
+    def of(self, task: int, file: str) -> str:
+        """The whole of a task's file."""
+        try:
+            return self.text(f"{task}/{file}")
+        except (FileNotFoundError, ProcessLookupError) as err:
+            raise no_task(task) from err
+
+    def task(self, task: int) -> Task:
+        """What is known of it."""
+        status = procfs.lines(self.of(task, "status"))
+        pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+        return procfs.task(self.of(task, "stat"), pid)
+
+    def owners(self, task: int) -> set[int]:
+        """The real and the saved user id of a task."""
+        status = procfs.lines(self.of(task, "status"))
+        real, _, saved, _ = next(line.split()[1:] for line in status if line.startswith("Uid:"))
+        return {int(real), int(saved)}
+
+    def threads(self, pid: int) -> list[int]:
+        """The threads of the process that it belongs to."""
+        try:
+            return sorted(int(name) for name in os.listdir(f"{self.root}/{pid}/task"))
+        except FileNotFoundError as err:
+            raise no_task(pid) from err
+
+    def processes(self) -> list[int]:
+        """The processes that can be seen."""
+        return [int(name) for name in os.listdir(self.root) if name.isdigit()]
+
+    def parents(self) -> dict[int, int]:
+        """The parent of every process that can be seen."""
+        found = {}
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                found[pid] = procfs.task(self.of(pid, "stat"), pid).parent
+        return found
+
+    @cached_property
+    def lists_children(self) -> bool:
+        """Whether this kernel can say whose children are whose (CONFIG_PROC_CHILDREN)."""
+        return os.path.exists(f"{self.root}/thread-self/children")
+
+    def children(self, pid: int) -> set[int]:
+        """The children of a process; none where there is no such process."""
+        found: set[int] = set()
+        with contextlib.suppress(ProcessLookupError):
+            for task in self.threads(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    found.update(map(int, self.of(pid, f"task/{task}/children").split()))
+        return found
+
+    def last_pid(self) -> int:
+        """The id that was given last; 0 where the kernel does not tell."""
+        try:
+            return int(self.text("sys/kernel/ns_last_pid"))
+        except FileNotFoundError:
+            return 0
+
+    def may_administer(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN."""
+        return bool(procfs.capabilities(self.text("self/status")) >> CAP_SYS_ADMIN & 1)
+
+    def is_in_first_users(self) -> bool:
+        """Whether this process is in the first user namespace, where capabilities count for all."""
+        try:
+            return os.readlink(f"{self.root}/self/ns/user") == FIRST_USERS
+        except FileNotFoundError:
+            return True  # this kernel has no user namespaces
+
+    def may_set_groups(self) -> bool:
+        """Whether this process has CAP_SETGID."""
+        return bool(procfs.capabilities(self.text("self/status")) >> CAP_SETGID & 1)
+
+    def answers(self, pid: int, number: int) -> bool | None:
+        """Whether a process catches or ignores a signal; None where it may be about to take it.
+
+        That is so where a thread blocks it, or waits for it: during sigtimedwait(2) the kernel does
+        not show that it is blocked (kernel/signal.c, do_sigtimedwait()).
+        """
+        bit = 1 << (number - 1)
+        for task in self.threads(pid):
+            found = procfs.signals(self.of(task, "status"))
+            if (found.caught | found.ignored) & bit:
+                return True
+            if (found.blocked | found.pending) & bit or "sigtimedwait" in self.of(task, "wchan"):
+                return None
+        return False
+
+    def users(self, mount: int) -> Iterator[tuple[int, str]]:
+        """The processes that keep a mount busy, each with what it has there.
+
+        `mount`: the number of the mount in mountinfo. What the caller may not look at is left out.
+        """
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                yield from ((pid, what) for what in self._uses(pid, mount))
+
+    def _uses(self, pid: int, mount: int) -> Iterator[str]:
+        for link, what in (("cwd", "its working directory"), ("root", "its root directory")):
+            if self._mount_behind(f"{self.root}/{pid}/{link}") == mount:
+                yield what
+        for number in os.listdir(f"{self.root}/{pid}/fdinfo"):
+            with contextlib.suppress(FileNotFoundError):  # closed by now
+                if procfs.mount_id(self.text(f"{pid}/fdinfo/{number}")) == mount:
+                    yield f"{os.readlink(f'{self.root}/{pid}/fd/{number}')} open"
+
+    def _mount_behind(self, link: str) -> int:
+        """The number of the mount where a link of /proc leads."""
+        descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return procfs.mount_id(self.text(f"self/fdinfo/{descriptor}"))
+        finally:
+            os.close(descriptor)
+
+    def mount_namespaces(self) -> dict[str, int]:
+        """The other mount namespaces that the caller may look into, each with a process in it."""
+        own, found = os.readlink(f"{self.root}/self/ns/mnt"), dict[str, int]()
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                found.setdefault(os.readlink(f"{self.root}/{pid}/ns/mnt"), pid)
+        found.pop(own, None)
+        return found
+
+    def exists(self, task: int) -> bool:
+        """Whether there is such a task, be it as a zombie."""
+        return os.path.exists(f"{self.root}/{task}")
+
+    def cpu_time(self, task: int) -> procfs.CpuTime:
+        """How long it has run, in nanoseconds."""
+        return procfs.cpu_time(self.of(task, "stat"), os.sysconf("SC_CLK_TCK"))
+
+
+def read_text(file: str) -> str:
+    """A file as it is: bytes that are no UTF-8 and every kind of line break survive."""
+    with open(file, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        return stream.read()
+
+
+def on_top(line: procfs.MountLine) -> bool:
+    """Whether the mount can be seen: a later one may lie over it, and rights may be lacking."""
+    try:
+        device = os.stat(line.point).st_dev
+    except OSError:
+        return False
+    return line.device == f"{os.major(device)}:{os.minor(device)}"
+
+
+def machine(sys: str = "/sys") -> Machine:
+    """The CPUs and memory nodes; a kernel without NUMA has node 0."""
+    return Machine(
+        cpus=_ids(f"{sys}/devices/system/cpu/online"),
+        nodes=_ids(f"{sys}/devices/system/node/online", "0"),
+        cpu_limit=max(_ids(f"{sys}/devices/system/cpu/possible")) + 1,
+        most_cpus=max(_ids(f"{sys}/devices/system/cpu/kernel_max", "8191")) + 1,
+    )
+
+
+def _ids(file: str, default: str | None = None) -> Ids:
+    try:
+        text = read_text(file)
+    except FileNotFoundError:
+        if default is None:
+            raise
+        text = default
+    ids: Ids = ID_LIST.parse(text)
+    return ids
+
+
+def no_task(task: int) -> ProcessLookupError:
+    """There is no such task."""
+    return ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(task))

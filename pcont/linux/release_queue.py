@@ -1,0 +1,222 @@
+"""What the kernel runs when a container has become empty, and what that has told.
+
+The program of each hierarchy is a small shell script, made where it is needed: the kernel starts
+one for each event, a thousand of them at once if need be. It only appends the path to a queue, and
+becomes a pcont that works the queue off, unless one is doing so. What was told is lost neither if
+that pcont dies nor if its Python is gone: the next event, or `pcont gc`, finds the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from shlex import quote, split
+
+from pcont.errors import Busy, Denied
+from pcont.trust import ownership
+
+# Where programs may be executed, which /run need not allow; and nobody else can write.
+PROGRAMS = "/var/lib/pcont/agents"
+QUEUES = "/run/pcont/released"
+LOCK, TAKEN, MADE = "@lock", "@taken", "@made"  # no hierarchy has such a character in its name
+
+# The kernel gives no open files, PATH and HOME. What is told of while the lock is let go is seen
+# by whoever lets it go: that looks once more afterwards.
+SCRIPT = """\
+#!/bin/sh
+# The release agent of pcont for one hierarchy, whose name is this file's. Made anew by pcont gc.
+exec </dev/null >/dev/null 2>&1
+umask 077
+queue={queue}
+[ -d {queues} ] || mkdir -p {queues}
+printf '%s\\0' "$1" >>"$queue" || exit 1
+exec 9>>"$queue{lock}" || exit 1
+flock -n 9 || exit 0
+exec {python} -I -c 'import sys
+sys.path.insert(0, sys.argv[1])
+from pcont.agent import main
+main(sys.argv[2], 9)' {package} {tree}
+"""
+
+RELIED_ON = {PROGRAMS: "release agents", QUEUES: "reports of release agents"}
+PAUSE = 0.001
+PATIENCE = 60.0  # seconds, for an agent of the user's
+ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kernel's (patch, 1.9)
+
+
+class Released:
+    """The Releases of the running kernel."""
+
+    attended = True
+
+    def program(self, tree: str) -> str:
+        return os.path.join(PROGRAMS, tree)
+
+    def programs(self) -> dict[str, bool]:
+        with contextlib.suppress(FileNotFoundError):
+            names = [name for name in sorted(os.listdir(PROGRAMS)) if not name.endswith(MADE)]
+            return {tree: self._works(tree) for tree in names}
+        return {}
+
+    def keeper(self, tree: str) -> str:
+        # Read only to be compared: nothing of it is run.
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(self.program(tree), encoding="utf-8", errors="surrogateescape") as stream:
+                words = split(stream.read(), comments=True)
+            python, package = words[words.index("-I") - 1], words[-2]
+            known = os.path.join(package, "pcont", "agent.py")
+            if package != _package() and os.path.exists(python) and os.path.exists(known):
+                return package
+        return ""
+
+    def follow(self, tree: str, agent: str) -> None:
+        """The release agent of a hierarchy is to be that: the program comes, or goes."""
+        if agent.strip() == self.program(tree):
+            self._install(tree)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.program(tree))
+
+    def forget(self, tree: str) -> None:
+        for file in (self.program(tree), _queue(tree), _taken(tree), _lock(tree)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file)
+
+    def told(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            _check(QUEUES)
+            names = [name for name in os.listdir(QUEUES) if not name.endswith(LOCK)]
+            return sorted({name.removesuffix(TAKEN) for name in names})
+        return []
+
+    @contextlib.contextmanager
+    def taken(self, tree: str) -> Iterator[list[str]]:
+        with _locked(tree):
+            file = _taken(tree)
+            # One that is there already is of somebody who died at work.
+            if not os.path.exists(file):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(_queue(tree), file)
+            paths: list[str] = []
+            with contextlib.suppress(FileNotFoundError):
+                paths = _whole(file)
+            yield paths
+            if paths:
+                with open(_queue(tree), "ab") as stream:
+                    stream.write(b"".join(os.fsencode(path) + b"\0" for path in paths))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file)
+
+    def notify(self, program: str, path: str) -> None:
+        import subprocess
+
+        # The kernel does not wait. Here it would be told of a container that may be gone by then.
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                [program, os.fsencode(path)],
+                env=ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                umask=0o022,
+                timeout=PATIENCE,
+                check=False,
+            )
+
+    def _works(self, tree: str) -> bool:
+        with contextlib.suppress(OSError, Denied):
+            _check(PROGRAMS)
+            with open(ownership.open_file(self.program(tree), uid=os.geteuid()), "rb") as stream:
+                return stream.read() == _script(tree)
+        return False
+
+    def _install(self, tree: str) -> None:
+        """Make the program, whole or not at all."""
+        os.makedirs(PROGRAMS, mode=0o755, exist_ok=True)
+        _check(PROGRAMS)
+        if self._works(tree):
+            return
+        made = f"{self.program(tree)}{MADE}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(made, flags, 0o700), "wb") as stream:
+            stream.write(_script(tree))
+        os.chmod(made, 0o755)
+        os.rename(made, self.program(tree))
+
+
+def code() -> list[str]:
+    """The programs that a release agent runs: Python, and pcont."""
+    return [sys.executable, _package()]
+
+
+def _package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _check(directory: str) -> None:
+    """Denied where another user could put programs or paths of its own there."""
+    ownership.require_safe(
+        directory,
+        f"what is below {directory} is not used",
+        "chown root:root {0}; chmod go-w {0}",
+    )
+
+
+def _script(tree: str) -> bytes:
+    words = {
+        "queue": _queue(tree),
+        "queues": QUEUES,
+        "python": sys.executable,
+        "package": _package(),
+        "tree": tree,
+        "lock": LOCK,
+    }
+    return os.fsencode(SCRIPT.format_map({name: quote(word) for name, word in words.items()}))
+
+
+def _queue(tree: str) -> str:
+    return os.path.join(QUEUES, tree)
+
+
+def _taken(tree: str) -> str:
+    return _queue(tree) + TAKEN
+
+
+def _lock(tree: str) -> str:
+    return _queue(tree) + LOCK
+
+
+@contextlib.contextmanager
+def _locked(tree: str) -> Iterator[None]:
+    """One process at a time works a queue off; Busy where another one does."""
+    os.makedirs(QUEUES, mode=0o700, exist_ok=True)
+    _check(QUEUES)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(_lock(tree), flags, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            what = "another process sees to what the release agent has told"
+            raise Busy(what, path=_lock(tree)) from err
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _whole(file: str) -> list[str]:
+    """The paths in a queue that was taken, once nobody is about to append to it any more."""
+    with open(ownership.open_file(file, uid=os.geteuid()), "rb") as stream:
+        while True:
+            try:
+                # A lease on a file is only given where nobody has it open for writing (fcntl(2)).
+                fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+                break
+            except BlockingIOError:
+                time.sleep(PAUSE)
+        return [os.fsdecode(path) for path in stream.read().split(b"\0") if path]

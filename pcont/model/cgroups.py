@@ -1,0 +1,333 @@
+"""The containers of the model: hierarchies as trees, as the rules of the tables see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from shlex import quote
+from typing import Any, Protocol
+
+from pcont import subsys
+from pcont.kernel.interfaces import Releases
+from pcont.kernel.types import Mount
+from pcont.linux.procfs import CpuTime
+from pcont.model.dialects import Dialect
+from pcont.subsys.numfiles import Charges
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Machine
+from pcont.values import Ids
+from pcont.virtual.auto_delete import AGENT, AUTO_DELETE, NOTIFY
+
+
+@lru_cache(maxsize=256, typed=True)
+def same(value: Any) -> Any:
+    """An equal value, one and the same for all: a list of 512 CPUs takes 32 KiB."""
+    return value
+
+
+class Surroundings(Protocol):
+    """What containers ask of the model that they are in.
+
+    `notified`: release agents that would have run, each with the path that it would have been told.
+    """
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def hardware(self) -> Machine: ...
+
+    @property
+    def parameters(self) -> Mapping[str, int]: ...
+
+    @property
+    def releases(self) -> Releases: ...
+
+    @property
+    def notified(self) -> list[tuple[str, str]]: ...
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    def listed(self, node: Node, file: str) -> str:
+        """What a file of task ids reads."""
+
+    def inside(self, node: Node) -> set[int]:
+        """The tasks in a container that have not ended."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A task that was attached, or looked at: where it is, and what has been charged for it.
+
+    `wish`: the CPUs that sched_setaffinity(2) asked for, if it did.
+    """
+
+    id: int
+    pid: int
+    start: int
+    cpus: Ids
+    charged: CpuTime
+    nodes: dict[int, Node] = field(default_factory=dict)
+    wish: Ids | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A container of the model; `values` has only what was written.
+
+    `count` and `most`: the tasks here and below, now and at the most. `zombies`: those of them that
+    have ended, and are in no container any more. `refused`: how many forks of tasks here there were
+    that could not be.
+    """
+
+    tree: ModelTree
+    name: str
+    parent: Node | None
+    values: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    tasks: set[int] = field(default_factory=set)
+    count: int = 0
+    most: int = 0
+    zombies: int = 0
+    times: dict[int, tuple[int, int]] = field(default_factory=dict)
+    refused: int = 0
+    charges: Charges = field(default_factory=Charges)
+    facts: dict[str, int] = field(default_factory=dict)
+
+    # The node as a rule sees it (tables.Modelled)
+
+    @property
+    def path(self) -> str:
+        names = [node.name for node in self.upwards() if node.parent]
+        return "/" + "/".join(reversed(names))
+
+    @property
+    def shown(self) -> str:
+        return f"{self.tree.id}:{self.path}"
+
+    @property
+    def word(self) -> str:
+        return quote(self.shown)
+
+    @property
+    def machine(self) -> Machine:
+        return self.tree.machine
+
+    def children(self) -> Iterable[Node]:
+        return self.nodes.values()
+
+    def value(self, file: str) -> Any:
+        row = self.row(file)
+        if file in subsys.TASK_FILES:
+            return self.tree.model.listed(self, file)
+        return row.derived(self) if row.derived else self.written(row.name)
+
+    def written(self, file: str) -> Any:
+        if file in self.values:
+            return self.values[file]
+        row = self.tree.rows[file]
+        return self.tree.root_value(row) if self.parent is None else row.default
+
+    def populated(self) -> bool:
+        return self.count > self.zombies
+
+    def inside(self) -> int:
+        return len(self.tree.model.inside(self))
+
+    def charged(self) -> Mapping[str, int]:
+        return self.charges.values()
+
+    def parameter(self, name: str) -> int:
+        return self.tree.model.parameters[name]
+
+    def now(self) -> int:
+        return int(self.tree.model.clock() * 1000)
+
+    def reach(self, count: int) -> None:
+        self.most = max(self.most, count)
+
+    def refuse(self) -> None:
+        self.refused += 1
+
+    def used(self) -> Mapping[int, tuple[int, int]]:
+        return self.times
+
+    def forget_used(self) -> None:
+        self.times.clear()
+
+    def has(self, file: str) -> bool:
+        """Whether this container has such a file."""
+        row = self.tree.rows.get(self.tree.called(file))
+        return row is not None and row.where.holds(self.parent is None)
+
+    def row(self, file: str) -> ControlFile:
+        """The file's row; KeyError where this container has no such file."""
+        if not self.has(file):
+            raise KeyError(file)
+        return self.tree.rows[self.tree.called(file)]
+
+    def charge(self, cpu: int, user: int, system: int) -> None:
+        """Time used on a CPU, here and, where that counts, in every container above."""
+        for node in [self] if self.tree.own_time else self.upwards():
+            before = node.times.get(cpu, (0, 0))
+            node.times[cpu] = (before[0] + user, before[1] + system)
+
+    def hold(self, task: int) -> None:
+        """A task is here, and counted here and in every container above."""
+        self.tasks.add(task)
+        for node in self.upwards():
+            node.count += 1
+            node.reach(node.count)
+
+    def enter(self, task: int) -> None:
+        """A task comes."""
+        self.hold(task)
+        for table in self.tree.tables:
+            if table.entered:
+                table.entered(self)
+
+    def leave(self, task: int) -> None:
+        """A task goes; the last one leaves an empty container behind."""
+        self.tasks.remove(task)
+        for node in self.upwards():
+            node.count -= 1
+        self._left()
+
+    def _left(self) -> None:
+        for table in self.tree.tables:
+            if table.left:
+                table.left(self)
+        self.check_release()
+
+    def check_release(self) -> None:
+        """Whether the container has become empty: its agent is told, and it may go by itself.
+
+        kernel/cgroup/cgroup-v1.c, cgroup1_check_for_release(); patch semantics, 1.9; not the root.
+        """
+        if self.parent is None or self.tasks or self.nodes:
+            return
+        if self.value(NOTIFY):
+            self.tree.notify(self.path)
+        self.check_delete()
+
+    def check_delete(self) -> None:
+        """Whether a container that is to go may go now (patch semantics, 6.4)."""
+        if self.parent is None or not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE):
+            return
+        if not self.tasks and not self.nodes and not self.charges.held:
+            del self.parent.nodes[self.name]
+            self.parent.check_release()
+
+    def fade(self, task: int) -> None:
+        """A task becomes a zombie."""
+        self.tasks.remove(task)
+        for node in self.upwards():
+            node.zombies += 1
+        self._left()
+
+    def bury(self) -> None:
+        """A zombie is no more."""
+        for node in self.upwards():
+            node.count -= 1
+            node.zombies -= 1
+
+    def all(self) -> Iterator[Node]:
+        """The container itself, and those below it, each after the one that it is in."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.nodes.values())
+
+    def upwards(self) -> Iterator[Node]:
+        """The container itself, and each one above it."""
+        node: Node | None = self
+        while node:
+            yield node
+            node = node.parent
+
+
+@dataclass(eq=False)
+class ModelTree:
+    """A hierarchy of the model."""
+
+    model: Surroundings
+    number: int
+    controllers: tuple[str, ...]
+    name: str = ""
+    mounts: list[Mount] = field(default_factory=list)
+    bare: bool = field(init=False)
+    tables: list[Subsystem] = field(init=False)
+    emptied: list[str] = field(default_factory=list)
+    rows: dict[str, ControlFile] = field(init=False)
+    root: Node = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bare = self.model.dialect.bare
+        load = self.model.dialect.table
+        self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
+        files = [row for table in self.tables for row in table.files]
+        self.rows = {row.name: row for row in files if not row.kept}
+        self.root = Node(self, "", None)
+
+    @property
+    def own_time(self) -> bool:
+        """Whether CPU time is charged to the container alone where it was used."""
+        return any(table.own_time for table in self.tables)
+
+    def called(self, file: str) -> str:
+        """The name of a file that may be meant by its bare one."""
+        return f"cpuset.{file}" if self.bare and f"cpuset.{file}" in self.rows else file
+
+    def spelled(self, file: str) -> str:
+        """The name that a file has in the directory of a container."""
+        return file.removeprefix("cpuset.") if self.bare and file in self.rows else file
+
+    @property
+    def machine(self) -> Machine:
+        return self.model.hardware
+
+    @property
+    def id(self) -> str:
+        """As /proc/PID/cgroup has it."""
+        return ",".join([*self.controllers, f"name={self.name}"] if self.name else self.controllers)
+
+    def notify(self, path: str) -> None:
+        """The release agent is told, where there is one that can be run; how it ends, nobody asks.
+
+        A newline at its end is a part of its name where the kernel keeps one.
+        """
+        agent = self.root.value(AGENT)
+        if agent.strip() == self.model.releases.program(self.id):
+            self.emptied.append(path)
+        elif agent and not agent.endswith("\n"):
+            self.model.notified.append((agent, path))
+
+    def root_value(self, row: ControlFile) -> Any:
+        """What the root container has without anybody having written it."""
+        given = {"cpuset.cpus": self.machine.cpus, "cpuset.mems": self.machine.nodes}
+        if row.name in given:
+            return given[row.name]
+        return row.default if row.root_default is None else row.root_default
+
+
+def admits(node: Node) -> bool:
+    """Whether a cpuset has both CPUs and memory nodes; the root always does."""
+    return all(node.value(file) for file in ("cpuset.cpus", "cpuset.mems"))
+
+
+def carry(source: Node, target: Node, tree: ModelTree) -> None:
+    """What subsystems have in one root goes with them to another one: a kernel has it for good."""
+    for table in tree.tables:
+        for file in table.by_name if table.name else ():
+            if file in source.values:
+                target.values[file] = source.values.pop(file)
+    for fact in [one for one in source.facts if one.partition(".")[0] in tree.controllers]:
+        target.facts[fact] = source.facts.pop(fact)
+    if "cpuacct" in tree.controllers:
+        target.times, source.times = source.times, {}
+    if "bc" in tree.controllers:
+        target.charges, source.charges = source.charges, Charges()

@@ -1,0 +1,200 @@
+"""How kernels differ that a model can be: what each dialect has, and how its core answers.
+
+What its subsystems answer otherwise is in their tables: `subsys` for v1, `subsys.v2006` for v6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from errno import EINVAL, EIO, ENOENT
+
+from pcont import subsys
+from pcont.subsys import v2006
+from pcont.subsys.v2006.values import first_number
+from pcont.tables.control_file import Subsystem
+from pcont.values import INTEGER, strip
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A hierarchy as /proc shows it.
+
+    `inside`: the tasks in the root itself; `mounts`: where it is mounted, None where the slot is
+    free.
+    """
+
+    number: int
+    subsystems: tuple[str, ...]
+    name: str
+    containers: int
+    inside: int
+    mounts: int | None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A kernel's way of answering.
+
+    `controllers`: in the order in which a hierarchy names them. `table`: the files of a subsystem,
+    without a name those of every container. `keeps`: pcont keeps what this kernel lacks. `bare`:
+    the files of cpuset have names without it.
+
+    Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
+    all, None where that means all, as the word `all` does. `named`: hierarchies can have names.
+    `slots`: so many of them there can be (else ENOSPC), 0 for any number.
+
+    Attaching: `number` reads the id of a task from what was written, `no_number` is the errno where
+    it is none. `fixed`: some kernel threads may not be moved. `zombies`: who has ended may be
+    written, in vain, and is ESRCH else. `owners`: only root and the owner may move a task. `again`:
+    to enter the container where one is has effects, too.
+
+    `empty`: a write of zero bytes is one. `follows_up`: a cpuset whose last CPU goes has its
+    parent's, while elsewhere its tasks move there.
+
+    `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
+    (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
+
+    `clones`: a task can be given a container of its own, below the one that it is in.
+
+    `listing`, `membership`: the files of /proc and of /proc/PID that tell of hierarchies, and how.
+    """
+
+    name: str
+    controllers: tuple[str, ...]
+    table: Callable[[str], Subsystem | None]
+    keeps: bool
+    bare: bool
+    unknown: int
+    nothing: int | None
+    named: bool
+    slots: int
+    number: Callable[[str], int]
+    no_number: int
+    fixed: bool
+    zombies: bool
+    owners: bool
+    again: bool
+    empty: bool
+    follows_up: bool
+    clones: bool
+    keeps_wishes: bool
+    listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
+    membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
+
+
+def _v1_number(text: str) -> int:
+    """As kstrtoint(9) has it, blanks around it; no negative one."""
+    task: int = INTEGER.parse(strip(text))
+    if not 0 <= task < 1 << 31:
+        raise ValueError(text)
+    return task
+
+
+def _v1_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
+    """/proc/cgroups (kernel/cgroup/cgroup-v1.c, proc_cgroupstats_show())."""
+    bound = {name: slot for slot in slots for name in slot.subsystems}
+    rows = ["#subsys_name\thierarchy\tnum_cgroups\tenabled"]
+    for name in controllers:
+        slot = bound.get(name)
+        rows.append(f"{name}\t{slot.number if slot else 0}\t{slot.containers if slot else 1}\t1")
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _v1_membership(paths: Iterable[tuple[Slot, str]]) -> str:
+    """/proc/PID/cgroup: the newest hierarchy first."""
+    newest = sorted(paths, key=lambda pair: -pair[0].number)
+    return "".join(f"{slot.number}:{_id(slot)}:{path}\n" for slot, path in newest)
+
+
+def _id(slot: Slot) -> str:
+    return ",".join([*slot.subsystems, f"name={slot.name}"] if slot.name else slot.subsystems)
+
+
+def _v6_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
+    """/proc/containers (patch semantics, 1.5): every slot, and every subsystem by its id."""
+    found, names_by_id = list(slots), controllers[::-1]
+    ids = {name: id for id, name in enumerate(names_by_id)}
+    bound = {name: slot.number for slot in found for name in slot.subsystems}
+    rows = ["Hierarchies:"]
+    for one in found:
+        names = one.subsystems if one.number else ()
+        bits = sum(1 << ids[name] for name in one.subsystems)
+        row = f"{one.number}: topcount={1 + one.inside} bits={bits:x} containers={one.containers}"
+        row += f" ({', '.join(names)})"
+        if one.mounts is not None:
+            row += f" s_active={one.mounts + one.containers - 1}"
+        rows.append(row)
+    rows.append("Subsystems:")
+    rows += [f"{ids[name]}: name={name} hierarchy={bound[name]}" for name in names_by_id]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _v6_membership(paths: Iterable[tuple[Slot, str]]) -> str:
+    """/proc/PID/container: in the order of the slots."""
+    return "".join(f"{','.join(slot.subsystems)}:{path}\n" for slot, path in paths)
+
+
+V1 = Dialect(
+    name="v1",
+    controllers=("cpuset", "cpuacct", "freezer", "pids"),  # as /proc/cgroups of Linux 6.1 has them
+    table=subsys.load,
+    keeps=True,
+    bare=False,
+    unknown=EINVAL,
+    nothing=EINVAL,
+    named=True,
+    slots=0,
+    number=_v1_number,
+    no_number=EINVAL,
+    fixed=True,
+    zombies=True,
+    owners=False,
+    again=False,
+    empty=False,
+    follows_up=False,
+    clones=False,
+    keeps_wishes=False,
+    listing=("cgroups", _v1_listing),
+    membership=("cgroup", _v1_membership),
+)
+
+# v1 of newer kernels, from the release on that is said.
+SINCE = (((6, 2), replace(V1, keeps_wishes=True)),)
+
+# The patch set as it was posted on 22 December 2006.
+V6 = Dialect(
+    name="v6",
+    controllers=v2006.NAMES,
+    table=v2006.load,
+    keeps=False,
+    bare=True,
+    unknown=ENOENT,
+    nothing=None,
+    named=False,
+    slots=3,  # CONFIG_MAX_CONTAINER_HIERARCHIES is 4, and one is where the unbound ones are
+    number=first_number,
+    no_number=EIO,
+    fixed=False,
+    zombies=False,
+    owners=True,
+    again=True,
+    empty=True,
+    follows_up=True,
+    clones=True,
+    keeps_wishes=False,
+    listing=("containers", _v6_listing),
+    membership=("container", _v6_membership),
+)
+
+# With the subsystem of namespaces that was announced, as it came in Linux 2.6.24.
+V6_NS = replace(V6, name="v6-ns", controllers=("ns", *V6.controllers))
+
+DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}
+
+
+def like(release: str) -> Dialect:
+    """v1 as a kernel has it, by what uname(1) calls that one."""
+    numbers = tuple(int(word) for word in re.findall(r"[0-9]+", release)[:2])
+    return next((one for since, one in reversed(SINCE) if since <= numbers), V1)

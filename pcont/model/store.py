@@ -1,0 +1,368 @@
+"""The state of the model as a file: what it has, read and written.
+
+A change is written beside the file and renamed over it, so there is the old state or the new one.
+A file that is not understood is refused, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from errno import EACCES, EISDIR
+from functools import lru_cache
+from typing import Any, Protocol
+
+from pcont.errors import PcontError, from_oserror
+from pcont.kernel.paths import join
+from pcont.kernel.types import Mount
+from pcont.linux.procfs import CpuTime
+from pcont.model.cgroups import Known, ModelTree, Node, Surroundings, same
+from pcont.model.dialects import DIALECTS, V1, Dialect
+from pcont.model.open_files import OpenFile, OpenFiles
+from pcont.model.tasks import FIRST, IDLE, Played, Stage
+from pcont.subsys.numfiles import Charges
+from pcont.tables.rules import Machine
+from pcont.tags import fields_of, made
+from pcont.values import ID_LIST, Codec
+
+VERSION = 3
+# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, played
+# nobody, and had no open files.
+READABLE = (1, 2, VERSION)
+ANOTHER = "use another --state FILE"
+NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+
+
+def default_file() -> str:
+    """Where the state is unless somebody says otherwise (XDG base directories)."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(base, "pcont", "model.json")
+
+
+class State(Surroundings, Protocol):
+    """What a file keeps of a model."""
+
+    hardware: Machine
+    dialect: Dialect
+    stage: Stage
+    active: list[ModelTree]
+    unbound: ModelTree
+    known: dict[int, Known]
+    live: dict[int, Known]
+    ended: dict[int, int]
+    dying: set[int]
+    directories: set[str]
+    stacks: dict[str, list[ModelTree]]
+    pinned: dict[str, tuple[str, ...]]
+    next_number: int
+    files_open: OpenFiles
+    metered: dict[str, ModelTree]
+    notified: list[tuple[str, str]]
+    parameters: dict[str, int]
+
+    def files_tree(self) -> ModelTree | None:
+        """Return the tree where numfiles counts open files."""
+
+
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a fifo",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def read(file: str) -> str:
+    """Return the text of a regular file. Raises PcontError for any other kind of file."""
+    _refuse_other_kinds(file, os.stat(file).st_mode)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(file, flags)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape") as stream:
+        _refuse_other_kinds(file, os.fstat(descriptor).st_mode)
+        return stream.read()
+
+
+def _refuse_other_kinds(file: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        raise PcontError(
+            f"the model keeps its state in a regular file, and this is {kind}",
+            path=file,
+            errno=EISDIR if stat.S_ISDIR(mode) else None,
+            hint=ANOTHER,
+        )
+
+
+def save(file: str, text: str) -> None:
+    """Replace the state file. Raises PcontError where that is refused; the old one is kept then."""
+    # The caller holds the lock, so one name is enough; what a killed command has left is replaced.
+    new = f"{file}.new"
+    try:
+        _refuse_read_only(file)
+        _write(new, text)
+        os.replace(new, file)
+        _sync_directory(os.path.dirname(file))
+    except OSError as err:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err
+
+
+def _refuse_read_only(file: str) -> None:
+    """OSError for a file that its owner has made read-only: it would be replaced, not written."""
+    with contextlib.suppress(FileNotFoundError):
+        if not os.stat(file).st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(EACCES, "the file is read-only", file)
+
+
+def _write(name: str, text: str) -> None:
+    """A file of this text, which is on the disk then."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)  # what a killed command has left
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(name, flags, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_directory(directory: str) -> None:
+    """What was renamed in it is on the disk then, too."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Turn garbage collection off for the block, which makes many objects that all stay."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+# Many containers and tasks have the same lists.
+@lru_cache(maxsize=256)
+def _parsed(type: Codec, text: str) -> Any:
+    return same(type.parse(text))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _shown(type: Codec, value: Any) -> str:
+    return type.show(value)
+
+
+def text_of(model: State) -> str:
+    """Return the text of the state file for a model."""
+    with undisturbed():
+        return _dumped(model)
+
+
+def _dumped(model: State) -> str:
+    hardware = model.hardware
+    trees = (model.unbound, *model.active)
+    paths = {node: node.path for tree in trees for node in tree.root.all()}
+    return json.dumps(
+        {
+            "version": VERSION,
+            "dialect": model.dialect.name,
+            "machine": {
+                "cpus": ID_LIST.show(hardware.cpus),
+                "nodes": ID_LIST.show(hardware.nodes),
+                "cpu_limit": hardware.cpu_limit,
+            },
+            "next_number": model.next_number,
+            "directories": sorted(model.directories),
+            "stacks": {
+                point: [tree.number for tree in trees] for point, trees in model.stacks.items()
+            },
+            "trees": [_tree(tree) for tree in model.active],
+            "unbound": _container(model.unbound.root),
+            "parameters": model.parameters,
+            "notified": model.notified,
+            "tasks": [_task(model, task, paths) for task in model.known.values()],
+            "pinned": model.pinned,
+            "ended": {str(task): start for task, start in model.ended.items()},
+            "played": {str(id): _played(one) for id, one in model.stage.played.items()},
+            "next_id": model.stage.next_id,
+            "dying": sorted(model.dying),
+            "metered": {name: tree.number for name, tree in model.metered.items()},
+            "next_file": model.files_open.next_number,
+            "files": _files(model),
+        }
+    )
+
+
+def _files(model: State) -> list[dict[str, Any]]:
+    """The open files, each with the path of what it is charged to where numfiles is kept."""
+    found, tree = model.files_open.by_number, model.files_tree()
+    nodes = tree.root.all() if found and tree else ()
+    paths = {id(node.charges): node.path for node in nodes}
+    return [
+        {"number": number, "holders": sorted(one.holders), "charged": paths.get(id(one.charged))}
+        for number, one in found.items()
+    ]
+
+
+def _tree(tree: ModelTree) -> dict[str, Any]:
+    return {
+        "number": tree.number,
+        "controllers": tree.controllers,
+        "name": tree.name,
+        "bare": tree.bare,
+        "mounts": [fields_of(mount) for mount in tree.mounts],
+        "containers": [_container(node) for node in tree.root.all()],
+        "emptied": tree.emptied,
+    }
+
+
+def _container(node: Node) -> dict[str, Any]:
+    rows = node.tree.rows
+    return {
+        "path": node.path,
+        "values": {file: _shown(rows[file].type, value) for file, value in node.values.items()},
+        "attributes": node.attributes,
+        "times": {str(cpu): times for cpu, times in node.times.items()},
+        "most": node.most,
+        "refused": node.refused,
+        "facts": node.facts,
+        "charges": fields_of(node.charges),
+    }
+
+
+def _task(model: State, task: Known, paths: dict[Node, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "id": task.id,
+        "cpus": _shown(ID_LIST, task.cpus),
+        "paths": {str(number): paths[node] for number, node in task.nodes.items()},
+    }
+    if task.wish is not None:
+        facts["wish"] = _shown(ID_LIST, task.wish)
+    if task.id in model.live:
+        facts |= {"pid": task.pid, "start": task.start, "charged": fields_of(task.charged)}
+    return facts
+
+
+def _played(one: Played) -> list[Any]:
+    return [one.pid, one.parent, one.name, one.uid, one.zombie]
+
+
+def restore(model: State, state: dict[str, Any]) -> None:
+    """Fill a model with a state. Raises one of NOT_OURS for a state of another shape."""
+    model.dialect = DIALECTS[state.get("dialect", V1.name)]
+    facts = state["machine"]
+    model.hardware = Machine(
+        ID_LIST.parse(facts["cpus"]), ID_LIST.parse(facts["nodes"]), facts["cpu_limit"]
+    )
+    model.next_number = int(state["next_number"])
+    model.directories = set(state["directories"])
+    model.active = []
+    model.unbound = ModelTree(model, 0, model.dialect.controllers)
+    _restore_container(model.unbound.root, state.get("unbound", {"values": {}}))
+    model.parameters |= {name: int(value) for name, value in state.get("parameters", {}).items()}
+    model.notified = [(agent, path) for agent, path in state.get("notified", ())]
+    nodes: dict[int, dict[str, Node]] = {0: {"/": model.unbound.root}}
+    for facts in state["trees"]:
+        tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
+        tree.bare = bool(facts.get("bare", model.dialect.bare))
+        tree.mounts = [made(Mount, mount) for mount in facts["mounts"]]
+        nested = "containers" not in facts
+        nodes[tree.number] = _fill(
+            tree, _nested("/", facts["root"]) if nested else facts["containers"]
+        )
+        tree.emptied = list(map(str, facts.get("emptied", ())))
+        model.active.append(tree)
+    model.ended = {int(task): int(start) for task, start in state["ended"].items()}
+    model.stage.next_id = int(state.get("next_id", FIRST))
+    model.stage.restore({int(id): Played(*facts) for id, facts in state.get("played", {}).items()})
+    model.dying = set(state.get("dying", ()))
+    model.known, model.live = {}, {}
+    pinned = state.get("pinned", {})
+    model.pinned = {name: tuple(kinds) for name, kinds in pinned.items()}
+    for facts in state["tasks"]:
+        _restore_task(model, facts, nodes)
+    numbers = {tree.number: tree for tree in model.active}
+    stacks = state.get("stacks") or _stacks(model.active)
+    model.stacks = {point: [numbers[one] for one in trees] for point, trees in stacks.items()}
+    model.metered = {name: numbers[number] for name, number in state.get("metered", {}).items()}
+    model.files_open = OpenFiles(next_number=state.get("next_file", 1))
+    for facts in state.get("files", ()):
+        _restore_file(model, facts, nodes)
+
+
+def _stacks(trees: Iterable[ModelTree]) -> dict[str, list[int]]:
+    """What is mounted where, as far as a state says that does not tell what is above what."""
+    found: dict[str, list[int]] = {}
+    for tree in trees:
+        for mount in tree.mounts:
+            found.setdefault(mount.point, []).append(tree.number)
+    return found
+
+
+def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, Node]:
+    """The containers of a tree by their paths, each after the one that it is in."""
+    found = {"/": tree.root}
+    for facts in containers:
+        path = facts["path"]
+        if path != "/":
+            above, _, name = path.rpartition("/")
+            parent = found[above or "/"]
+            if not name or path in found:
+                raise ValueError(f"{path!r} is no container")
+            parent.nodes[name] = found[path] = Node(tree, name, parent)
+        _restore_container(found[path], facts)
+    return found
+
+
+def _restore_container(node: Node, facts: dict[str, Any]) -> None:
+    rows = node.tree.rows
+    node.values = {file: _parsed(rows[file].type, text) for file, text in facts["values"].items()}
+    node.attributes = dict(facts.get("attributes", {}))
+    node.facts = {fact: int(value) for fact, value in facts.get("facts", {}).items()}
+    node.most = int(facts.get("most", 0))
+    node.refused = int(facts.get("refused", 0))
+    node.charges = made(Charges, facts.get("charges", {}))
+    node.times = {int(cpu): (times[0], times[1]) for cpu, times in facts.get("times", {}).items()}
+
+
+def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A container and those below it, as versions 1 and 2 had them."""
+    yield {**facts, "path": path}
+    for name, below in facts["children"].items():
+        yield from _nested(join(path, name), below)
+
+
+def _restore_task(model: State, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
+    id, cpus = facts["id"], _parsed(ID_LIST, facts["cpus"])
+    if played := model.stage.played.get(id):
+        task = model.known[id] = Known(id, played.pid, 0, cpus, IDLE)
+    else:
+        charged = made(CpuTime, facts["charged"])
+        task = Known(id, facts["pid"], facts["start"], cpus, charged)
+        model.known[id] = model.live[id] = task
+    task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
+    for number, path in facts["paths"].items():
+        node = nodes[int(number)][path]
+        node.hold(task.id)
+        task.nodes[node.tree.number] = node
+        if model.stage.is_zombie(task.id):
+            node.fade(task.id)
+
+
+def _restore_file(model: State, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
+    path, tree = facts["charged"], model.files_tree()
+    charged = nodes[tree.number][path].charges if path and tree else None
+    file = OpenFile(set(facts["holders"]), charged)
+    model.files_open.by_number[facts["number"]] = file

@@ -1,0 +1,180 @@
+"""Who there is for a model: the live tasks of this machine, and tasks that are only played."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+from pcont.kernel.interfaces import Family
+from pcont.kernel.types import Task
+from pcont.linux import proc_events
+from pcont.linux.proc import Proc, no_task
+from pcont.linux.procfs import CpuTime
+
+FIRST = 5_000_000  # no kernel gives such an id to anybody: PID_MAX_LIMIT is 4,194,304
+INIT = 1  # whose children orphans become
+IDLE = CpuTime(0, 0, 0)
+
+
+@dataclass(slots=True)
+class Played:
+    """A task that does not exist. `parent` may have ended; `uid` is the owner.
+
+    `zombie`: a process that has ended, or its first thread, and that nobody has waited for.
+    """
+
+    pid: int
+    parent: int
+    name: str
+    uid: int
+    zombie: bool = False
+
+
+class Stage:
+    """Live tasks, read from /proc, and played ones, each of which has an id of its own for good.
+
+    `waited`: whether somebody waits for every process that ends; else it stays as a zombie.
+    """
+
+    def __init__(self, proc: Proc) -> None:
+        self.proc = proc
+        self.waited = True
+        self.played: dict[int, Played] = {}
+        self.threads_of: dict[int, set[int]] = {}  # only of processes with more than one
+        self.next_id = FIRST
+
+    def is_played(self, task: int) -> bool:
+        """Whether the task is a played one; ESRCH for an id that is nobody's any more."""
+        if task >= FIRST and task not in self.played:
+            raise no_task(task)
+        return task >= FIRST
+
+    # What /proc says of a task
+
+    def task(self, task: int) -> Task:
+        """What is known of it; ESRCH where there is none."""
+        if not self.is_played(task):
+            return self.proc.task(task)
+        one = self.played[task]
+        parent = one.parent if self._lives(one.parent) else INIT
+        state = "Z" if one.zombie else "S"
+        return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)
+
+    def _lives(self, pid: int) -> bool:
+        return pid in self.threads_of or (pid in self.played and not self.played[pid].zombie)
+
+    def is_zombie(self, task: int) -> bool:
+        """Whether it is a played one that has ended."""
+        return task in self.played and self.played[task].zombie
+
+    def has_ended(self, task: int) -> bool:
+        """Return whether a played or a live task is a zombie.
+
+        Of a process only the first thread can be one, and is one until all others have ended.
+        """
+        if task in self.played:
+            return self.played[task].zombie
+        with contextlib.suppress(ProcessLookupError):
+            return not self.is_played(task) and self.proc.task(task).state == "Z"
+        return False
+
+    def threads(self, pid: int) -> list[int]:
+        """The threads of the process that it belongs to; ESRCH where there is none."""
+        if not self.is_played(pid):
+            return self.proc.threads(pid)
+        return sorted(self.threads_of.get(self.played[pid].pid, {pid}))
+
+    def processes(self) -> list[int]:
+        """A task of every process."""
+        return [*self.proc.processes(), *{one.pid: id for id, one in self.played.items()}.values()]
+
+    def process_lives(self, pid: int) -> bool:
+        """Whether a played process has a thread left."""
+        return pid in self.played or pid in self.threads_of
+
+    def owners(self, task: int) -> set[int]:
+        """The user ids by which its owner is known: the real one and the saved one."""
+        if self.is_played(task):
+            return {self.played[task].uid}
+        return self.proc.owners(task)
+
+    def parents(self) -> dict[int, int]:
+        """The parent of every process that is played."""
+        return {one.pid: self.task(id).parent for id, one in self.played.items()}
+
+    def cpu_time(self, task: int) -> CpuTime:
+        """How long it has run; a played one runs when it is told to, and is charged at once."""
+        return IDLE if self.is_played(task) else self.proc.cpu_time(task)
+
+    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+        """A process with all that descends from it."""
+        if self.is_played(pid):
+            return contextlib.nullcontext(PlayedFamily(self, pid))
+        return contextlib.closing(proc_events.Family(self.proc, pid))
+
+    # Who is played
+
+    def process(self, parent: int, name: str, uid: int) -> int:
+        """A new process; its id."""
+        return self._add(Played(self.next_id, parent, name, uid))
+
+    def thread(self, of: int) -> int:
+        """One more thread of a played process; its id."""
+        one = self.played[of]
+        self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
+        return self._add(Played(one.pid, one.parent, one.name, one.uid))
+
+    def restore(self, played: dict[int, Played]) -> None:
+        """These are played, and nobody else."""
+        self.played, self.threads_of = played, {}
+        for id, one in played.items():
+            if id != one.pid:
+                self.threads_of.setdefault(one.pid, {one.pid}).add(id)
+
+    def _add(self, one: Played) -> int:
+        id, self.next_id = self.next_id, self.next_id + 1
+        self.played[id] = one
+        return id
+
+    def end(self, task: int) -> None:
+        """A thread is no more; the first one is a zombie until it is removed."""
+        one = self.played[task]
+        if one.pid == task:
+            one.zombie = True
+            return
+        self.remove(task)
+        rest = self.threads_of[one.pid] - {task}
+        if rest == {one.pid}:
+            del self.threads_of[one.pid]
+        else:
+            self.threads_of[one.pid] = rest
+
+    def is_over(self, pid: int) -> bool:
+        """Whether a process has ended with all its threads, and can be waited for."""
+        return self.is_zombie(pid) and pid not in self.threads_of
+
+    def remove(self, task: int) -> None:
+        """A played task is no more."""
+        del self.played[task]
+
+
+@dataclass
+class PlayedFamily:
+    """The processes that descend from a played one: nothing is played while somebody looks."""
+
+    stage: Stage
+    pid: int
+    complete: bool = True
+    adopted: set[int] = field(default_factory=set)
+
+    def __call__(self, thorough: bool = False) -> set[int]:
+        """Those that are there now."""
+        children: dict[int, list[int]] = {}
+        for child, parent in self.stage.parents().items():
+            children.setdefault(parent, []).append(child)
+        found, waiting = set[int](), [self.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.add(pid)
+            waiting += children.get(pid, [])
+        return found

@@ -1,0 +1,133 @@
+"""attach and move: tasks go into a container of every tree, or stay where they are in all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pcont.errors import FORCE, Denied, UsageProblem
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import required, with_evidence
+from pcont.kernel.types import Task
+from pcont.ops import guards
+from pcont.ops.containers import drain
+from pcont.ops.named import named
+from pcont.ops.task_ids import TaskIds
+from pcont.ops.ties import entered, left, note_split
+from pcont.records import Outcome
+from pcont.session import Session, looks_first
+from pcont.steps.attach import Enter
+from pcont.steps.move_all import Route
+
+
+@looks_first
+def attach(
+    session: Session,
+    place: str,
+    tasks: Sequence[int] | TaskIds,
+    *,
+    thread: bool = False,
+    tree: bool = False,
+    movable: bool = False,
+) -> Outcome:
+    """Move processes with all their threads, all or none; returns how it went.
+
+    `thread`: only these tasks. `tree`: with all their descendants, also those that daemonize during
+    the move. `movable`: leave kernel threads that cannot be moved where they are, and count them.
+    Raises NotFound for a task that is not there, BadValue where the rules of the container forbid
+    it (an empty cpuset) or for a kernel thread that cannot be moved, Denied where the task is
+    another user's or protected, LimitReached where children are started faster than they can be
+    moved.
+    """
+    if thread and tree:
+        raise UsageProblem("--thread and --tree exclude each other")
+    with session.turn() as registry:
+        container = required(session.backend, registry.place(place))
+        found = named(session, TaskIds.of(tasks), thread)
+        steps = [
+            entry(session, container, *some, thread=thread, tree=tree, movable=movable)
+            for some in ([[one] for one in found] if tree else [found])
+        ]
+        session.carry_out(steps)
+        note_split(session, registry, entered(session, container, steps))
+        outcome = _together([one.outcome for one in steps])
+        _note_skipped(session, outcome)
+        return outcome
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        moved=sum(one.moved for one in outcomes),
+        rounds=max((one.rounds for one in outcomes), default=0),
+        seconds=sum(one.seconds for one in outcomes),
+        stragglers=sum(one.stragglers for one in outcomes),
+        skipped=sum(one.skipped for one in outcomes),
+    )
+
+
+def _note_skipped(session: Session, outcome: Outcome) -> None:
+    """Report the kernel threads that were left, in a dry run those that would be."""
+    if outcome.skipped == 1:
+        session.warn("1 kernel thread cannot be moved, and stays where it is")
+    elif outcome.skipped:
+        session.warn(f"{outcome.skipped} kernel threads cannot be moved, and stay where they are")
+
+
+def entry(
+    session: Session,
+    container: Container,
+    *tasks: Task,
+    thread: bool = False,
+    tree: bool = False,
+    movable: bool = False,
+) -> Enter:
+    """Return the step that moves tasks, which must be alive and may be moved.
+
+    A step takes several tasks, but with `tree` a single one.
+    """
+    what = "task" if thread else "process"
+    doing = {}
+    for known in tasks:
+        guards.check_move(session, known.pid)
+        guards.check_entering(session, container, known.pid, with_descendants=tree)
+        mover = known.id if thread else known.pid
+        doing[mover] = f"attach {what} {known.id} ({known.name}) to {container.name}"
+    (first, said), *more = doing.items()
+    return Enter(first, container.places, said, thread, tree, movable, dict(more))
+
+
+@looks_first
+def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:
+    """Move every task of a container to another one of its hierarchy, all or none.
+
+    They may fork and exit during the move; where the freezer is among the trees, they are frozen
+    for it. `movable`: leave kernel threads that cannot be moved, and count them; in a root
+    container they are left in any case. Returns how it went. Raises LimitReached where the tasks
+    fork faster than they can be moved, Busy for a container that others have frozen, BadValue where
+    the rules of the target forbid a task.
+    """
+    with session.turn() as registry:
+        leave, enter = (
+            required(session.backend, registry.place(text)) for text in (source, target)
+        )
+        _check_pair(session, leave, enter)
+        guards.check_thaw(session, leave, enter)
+        places = {place.tree: place for place in enter.places}
+        routes = [Route(place, places[place.tree]) for place in with_evidence(leave, leave.places)]
+        step = drain(session, routes, f"move all of {leave.name} to {enter.name}", movable)
+        session.carry_out([step])
+        note_split(session, registry, left(session, enter, step))
+        _note_skipped(session, step.outcome)
+        return step.outcome
+
+
+def _check_pair(session: Session, source: Container, target: Container) -> None:
+    trees = [{place.tree for place in one.places} for one in (source, target)]
+    if trees[0] != trees[1]:
+        raise UsageProblem(f"{source.name} and {target.name} are in different hierarchies")
+    if source.places == target.places:
+        raise UsageProblem(f"{source.name} is both the source and the target")
+    if source.is_root and not session.force:
+        raise Denied(
+            f"refusing to empty {source.name}: it is a root container",
+            hint=FORCE,
+        )

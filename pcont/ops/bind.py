@@ -1,0 +1,398 @@
+"""bind and unbind: a hierarchy in use gets one more tree, or loses one, with all that is in it.
+
+The answer to the patch's open question (patch semantics, 7.3): a subsystem is bound by mirroring
+the containers in a tree of its own, which is listed once all tasks are in step, and unbound by the
+reverse. The trees that were there are not touched, so that undoing is removing what was added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from pcont import subsys
+from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
+from pcont.hierarchy import keys
+from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
+from pcont.hierarchy.presence import check_seen, reachable
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.paths import join
+from pcont.kernel.refusals import vanishing
+from pcont.kernel.types import Mount, Place, Tree, TreeRequest
+from pcont.ops import cpuset_memset
+from pcont.ops.containers import Planner
+from pcont.ops.mount_request import apart, kept_steps, mount_steps, refuse_unified, wanted
+from pcont.ops.tie import lineage
+from pcont.ops.umount import kept_values, member_steps, needed, root_steps, stop_steps, unkept_steps
+from pcont.records import Unbound
+from pcont.session import Session, looks_first
+from pcont.steps.containers import Mark, Remove
+from pcont.steps.mirror import Join, Leave, Pair
+from pcont.steps.mounts import UmountTree
+from pcont.steps.write import Setting, Write
+from pcont.transaction.step import Step
+
+Pairs = dict[str, list[tuple[str, str]]]
+
+
+@looks_first
+def bind(
+    session: Session,
+    selector: str,
+    words: str,
+    *,
+    inherit: bool = False,
+    settings: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Bind subsystems to a hierarchy in use; returns all that it has then.
+
+    Containers and tasks are as before, and in step in the new trees. `inherit`: what is made there
+    gets its parent's settings. `settings`: [/PATH:]KEY=VALUE for one container, or for all of
+    them. Raises Busy for what it has already, Unsupported for a hierarchy without a home,
+    BadValue where a container's settings admit none of its tasks.
+    """
+    with session.turn() as registry:
+        one = _with_home(registry, selector)
+        names = _wanted(registry, words)
+        bound = [name for name in names if name in one.subsystems]
+        if set(bound) & set(subsys.words(words)):
+            hint = cpuset_memset.how_to_have_both(session.backend, one)
+            raise Busy(f"{one.name} has {', '.join(bound)} already", hint=hint)
+        names = tuple(name for name in names if name not in bound)
+        if not names:
+            raise Busy(f"{one.name} has all of them already")
+        controllers, kept = apart(registry, names)
+        had, asked = (
+            cpuset_memset.bound(session.backend, one),
+            cpuset_memset.asked_for(registry, words, names),
+        )
+        if asked:
+            cpuset_memset.refuse_beside(
+                registry, had | asked, one.tie.at if one.tie else "/", one.name
+            )
+        follow = had | asked == {cpuset_memset.MEMSET}
+        given, later = _split(_given(settings), kept, controllers)
+        there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
+        for tree in there:
+            reachable(session.backend, tree)
+        held = {name for tree in (*there, *_trees(one)) for name in tree.controllers}
+        free = [name for name in controllers if name not in held]
+        refuse_unified(session, registry, free)
+        mounts = [step for name in free for step in mount_steps(session, _alone(name))]
+        ids = [*(tree.id for tree in there), *free]
+        tie = _extended(session.backend, one, names, ids, free)
+        with session.staged(mounts):
+            if session.dry_run:
+                # As if they were mounted; what their containers would inherit cannot be told.
+                there += [Tree(name, 0, (name,), mounts=(Mount("/"),)) for name in free]
+                inherit, follow = inherit and not free, follow and not free
+            else:
+                there = [tree for tree in session.registry().trees if tree.id in ids]
+            members = [Member(tree, tie.at) for tree in there]
+            roots = [member.place("/") for member in (*one.members, *members)]
+            planner = Planner(session.backend, inherit, follow)
+            steps = _mirroring(planner, one, members, given)
+            steps += kept_steps(session.backend, kept, roots, one.name, had | asked)
+            steps += _kept_settings(session.backend, one, roots, later)
+            if ids or one.tie:
+                home = Place(one.members[0].tree.id)
+                steps.append(Mark(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
+            session.carry_out(steps)
+        return tie.subsystems
+
+
+def _alone(name: str) -> TreeRequest:
+    return TreeRequest((name,))
+
+
+def _trees(one: Hierarchy) -> list[Tree]:
+    return [member.tree for member in one.members]
+
+
+def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
+    names = wanted(registry, words)
+    if not names:
+        raise BadWord("none is not a subsystem: name those to bind or unbind")
+    return names
+
+
+def _given(settings: Iterable[str]) -> Pairs:
+    """[/PATH:]KEY=VALUE words, by the path; the empty one is every container."""
+    found: Pairs = {}
+    for key, text in keys.split(settings):
+        path, _, key = key.rpartition(":")
+        if path and not path.startswith("/"):
+            raise UsageProblem(
+                f"{path!r} is no path",
+                hint="a setting for one container starts with its path: -s /a:cpuset.cpus=0",
+            )
+        found.setdefault(path, []).append((key, text))
+    return found
+
+
+def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tuple[Pairs, Pairs]:
+    """What is for files of the kernel, and for those that pcont keeps, by their full names.
+
+    Other names of files of these `controllers` are the kernel's: tasks may need them to enter.
+    """
+    known = subsys.rows(kept)
+    rows = {alias: row.name for row in known for alias in (row.name, row.v6) if alias}
+    names = {row.name: row.stands_for for row in known if subsys.of(row.stands_for) in controllers}
+    kernel: Pairs = {}
+    ours: Pairs = {}
+    for path, pairs in given.items():
+        for key, text in pairs:
+            found = ours if key in rows and key not in names else kernel
+            found.setdefault(path, []).append((names.get(key) or rows.get(key, key), text))
+    return kernel, ours
+
+
+def _kept_settings(
+    backend: Backend, one: Hierarchy, roots: Sequence[Place], given: Pairs
+) -> list[Step]:
+    """What is said of one container counts for more than what is said of all."""
+    if not given:
+        return []
+    paths = list(_below(backend, roots[0]))
+    _check_paths(one, given, ["/", *paths])
+    settings: list[Setting] = []
+    for path in ["/", *paths]:
+        wanted_here = {
+            **dict(given.get("", []) if path != "/" else []),
+            **dict(given.get(path, [])),
+        }
+        for file, text in wanted_here.items():
+            over = subsys.over(subsys.of(file))
+            root = next(root for root in roots if not over or over in root.controllers)
+            settings.append(Setting(replace(root, path=join(root.path, path)), file, text))
+    return [Write(settings, f"set what is kept for {one.name}")]
+
+
+def _check_paths(one: Hierarchy, given: Pairs, paths: Sequence[str]) -> None:
+    for path in given:
+        if path and path not in paths:
+            raise NotFound(f"there is no container {one.name}:{path}")
+
+
+def _with_home(registry: Registry, selector: str) -> Hierarchy:
+    """The hierarchy, whose first tree can remember what else belongs to it."""
+    one = registry.find(selector)
+    home = one.members[0].tree
+    if not one.tie and len(one.members) > 1:
+        raise UsageProblem(f"{selector} is several hierarchies: bind and unbind take one")
+    reachable(registry.backend, home)
+    if not home.name or not any(mount.ours for mount in home.mounts):
+        raise Unsupported(
+            f"{one.name} has no home, where pcont could remember what is bound to it",
+            hint="mount hierarchies with --name NAME, or --tie",
+        )
+    check_seen(registry.backend, one, gone=False)
+    return one
+
+
+def _extended(
+    backend: Backend, one: Hierarchy, names: Sequence[str], ids: Sequence[str], free: Sequence[str]
+) -> Tie:
+    """What the home is to remember."""
+    tie = one.tie or Tie(one.subsystems, ())
+    made = [
+        place
+        for id in ids
+        for place in lineage(id, tie.at)
+        if id in free or not exists(backend, place)
+    ]
+    return replace(
+        tie,
+        subsystems=(*tie.subsystems, *names),
+        trees=(*tie.trees, *ids),
+        made_at=(*tie.made_at, *as_made_at(made)),
+        mounted=(*tie.mounted, *free),
+    )
+
+
+def _mirroring(
+    planner: Planner,
+    one: Hierarchy,
+    members: Sequence[Member],
+    given: Pairs,
+) -> list[Step]:
+    """Make the containers, and attach the tasks: only then can the trees be listed."""
+    backend = planner.backend
+    home = Place(one.members[0].tree.id)
+    mirror = replace(one, members=tuple(members), tie=None)
+    for member in members:
+        roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
+        planner.create(roots.container(member.at), parents=True)
+    paths = list(_below(backend, home))
+    _check_paths(one, given, paths)
+    pairs: list[Pair] = []
+    for path in paths if members else ():
+        container = mirror.container(path)
+        # What is said of one container counts for more than what is said of all.
+        wanted_here = {**dict(given.get("", [])), **dict(given.get(path, []))}
+        planner.create(container, parents=True, pairs=list(wanted_here.items()))
+        pairs += [Pair(replace(home, path=path), place) for place in container.places]
+    doing = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
+    affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
+    return [*planner.steps, Join(pairs, doing, affinity)]
+
+
+def _below(backend: Backend, home: Place) -> Iterator[str]:
+    """The paths of all containers but the root, parents first."""
+    waiting = [home]
+    while waiting:
+        place = waiting.pop()
+        if not place.is_root:
+            yield place.path
+        waiting += [place.child(name) for name in reversed(backend.children(place))]
+
+
+@looks_first
+def unbind(
+    session: Session,
+    selector: str,
+    words: str,
+    confirm: Callable[[Sequence[str]], bool] = lambda ceasing: True,
+) -> Unbound:
+    """Unbind subsystems from a hierarchy in use; tasks and containers are as before elsewhere.
+
+    `confirm` is given the limits that cease to hold, before anything is done; Cancelled if it
+    returns False. Raises Busy for what
+    shares a tree of the kernel with something that stays, NotFound for what is not bound.
+    """
+    one, names, going = _to_unbind(session.registry(), selector, words)
+    ceasing = (
+        *kept_values(session.backend, one, names),
+        *_ceasing(session.backend, one, going),
+    )
+    # Others need not wait for the answer.
+    if not session.dry_run and not confirm(ceasing):
+        raise Cancelled(f"cancelled: nothing was unbound from {one.name}")
+    with session.turn() as registry:
+        one, names, going = _to_unbind(registry, selector, words)
+        steps = unkept_steps(session, one, names)
+        if one.tie:
+            steps += _dissolving(session, registry, one, names, going)
+        with session.staged(steps):
+            trees = [member.tree.id for member in going]
+            last = root_steps(session, registry, one, trees) if trees else []
+            for member in going:
+                last += member_steps(session, registry, one, member, lingers=True)
+            last += stop_steps(session.backend, one, names)
+            session.carry_out(last)
+        kept = [step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering]
+        return Unbound(names, ceasing, tuple(kept))
+
+
+def _to_unbind(
+    registry: Registry, selector: str, words: str
+) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
+    one, asked = _with_home(registry, selector), subsys.words(words)
+    # What is not asked for stays, though it was asked for with what stands on it.
+    names = tuple(name for name in _wanted(registry, words) if name in asked or "all" in asked)
+    return one, names, _going(one, names)
+
+
+def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
+    """The trees that have nothing else; Busy where one has."""
+    missing = [name for name in names if name not in one.controllers]
+    if missing:
+        raise NotFound(
+            f"{one.name} has no {', '.join(missing)}", hint=f"it has {','.join(one.subsystems)}"
+        )
+    home, *others = one.members
+    fixed = [name for name in names if name in home.tree.controllers]
+    if fixed:
+        raise Busy(
+            f"{', '.join(fixed)} and the home of {one.name} are one hierarchy of the kernel",
+            hint=f"pcont umount {one.name}",
+        )
+    standing = [name for name in one.controllers if subsys.over(name) in names]
+    if set(standing) - set(names):
+        raise Busy(
+            f"{', '.join(standing)} stands on {', '.join(map(subsys.over, standing))}, and stays",
+            hint=f"pcont unbind {one.name} {','.join((*names, *standing))}",
+        )
+    going = [member for member in others if set(names) & set(member.tree.controllers)]
+    for member in going:
+        rest = [name for name in one.subsystems if name not in names]
+        shared = [name for name in rest if name in member.tree.controllers]
+        if shared:
+            raise Busy(
+                f"{member.tree.id} is one hierarchy of the kernel, and {', '.join(shared)} stays",
+                hint=f"pcont unbind {one.name} {','.join(member.tree.controllers)}",
+            )
+    return going
+
+
+def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
+    """What has been set in these trees: what is otherwise than in the root, or than it begins."""
+    for member in going:
+        for path in _below(backend, Place(one.members[0].tree.id)):
+            place = member.place(path)
+            with vanishing():
+                for file, writable in backend.files(place).items():
+                    if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
+                        yield from _set(backend, one, place, path, file)
+
+
+def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
+    """The value of a file, unless a new container, the root, or the parent it is from has it."""
+    with suppress(OSError):
+        text, row = backend.read(place, file), subsys.row(file)
+        same = [replace(place, path="/")]
+        same += [place.parent] if row and row.passed_on else []
+        if not (
+            subsys.is_as_new(file, text, False)
+            or any(_reads(backend, each, file, text) for each in same)
+        ):
+            yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
+
+
+def _reads(backend: Backend, place: Place, file: str, text: str) -> bool:
+    with suppress(OSError):
+        return backend.read(place, file) == text
+    return False
+
+
+def _dissolving(
+    session: Session,
+    registry: Registry,
+    one: Hierarchy,
+    names: Sequence[str],
+    going: Sequence[Member],
+) -> list[Step]:
+    """List the trees no more, let everybody out, and remove the mirrors."""
+    backend, home = session.backend, Place(one.members[0].tree.id)
+    doing = f"unbind {', '.join(names)} from {one.name}"
+    steps: list[Step] = [Mark(home, TIE, _reduced(one, names, going), doing)]
+    paths = list(_below(backend, home))
+    assert one.tie
+    for member in going:
+        tree = member.tree.id
+        mirrors = [(path, place) for path in paths if exists(backend, place := member.place(path))]
+        pairs = [Pair(replace(home, path=path), place) for path, place in mirrors]
+        affinity = subsys.sets_affinity(member.tree.controllers)
+        way = [Place(tree), *lineage(tree, member.at)]
+        made = [place for place in way if place in one.tie.made]
+        others = [place for place in made if not needed(registry, one, place)]
+        refuge = [place for place in way if place not in made][-1]
+        steps.append(Leave(pairs, others, refuge, doing, affinity))
+        steps += [Remove(place, doing) for _, place in reversed(mirrors)]
+    return steps
+
+
+def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> str | None:
+    """What the home is to remember; nothing where it is all that is left."""
+    assert one.tie
+    gone = {member.tree.id for member in going}
+    tie = replace(
+        one.tie,
+        subsystems=tuple(name for name in one.tie.subsystems if name not in names),
+        trees=tuple(id for id in one.tie.trees if id not in gone),
+        made_at=as_made_at(place for place in one.tie.made if place.tree not in gone),
+        mounted=tuple(id for id in one.tie.mounted if id not in gone),
+    )
+    return tie.dump() if tie.trees else None

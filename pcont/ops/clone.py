@@ -1,0 +1,203 @@
+"""clone: a container, and namespaces, of its own for a process (patch semantics, 6.1 and 6.2)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import as_seen_from, check_seen, required
+from pcont.kernel.types import NAMESPACES, Apart, IdRange
+from pcont.linux.spawn import PLAIN
+from pcont.ops import cpuset_memset, guards
+from pcont.ops.attach import entry
+from pcont.ops.containers import create_steps
+from pcont.ops.launch import Announce, Command, Planned, quietly, spawn, tidying
+from pcont.ops.listing import locate
+from pcont.ops.named import alive
+from pcont.ops.ties import entered, note_split
+from pcont.session import Session, looks_first
+from pcont.steps.containers import Mark
+from pcont.steps.namespaces import Pin, Separate, Wanted, option
+from pcont.steps.tasks import where_process_is
+from pcont.transaction.step import Step
+
+PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The namespaces that a command is to have of its own.
+
+    `kinds`: words with commas between. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
+    namespace. `pin`: the name that keeps them. `init`: an init of pcont's is the first process of
+    the pid namespace, in place of the command.
+    """
+
+    kinds: str = ""
+    uids: Sequence[str] = ()
+    gids: Sequence[str] = ()
+    pin: str = ""
+    init: bool = False
+
+
+@looks_first
+def clone(
+    session: Session,
+    where: str,
+    words: Sequence[str] = (),
+    *,
+    pid: int | None = None,
+    keep: bool = False,
+    wish: Wish | None = None,
+    announce: Announce = quietly,
+) -> tuple[str, int]:
+    """container_clone(): make a container `node_<pid>`, and a process enters it.
+
+    `where` is a PLACE: the new container is its child. If that is the root, as it is for the name
+    of a hierarchy, the new one is a child of the container that the process is in; a process from
+    outside of the hierarchy comes below the root. With `pid` that process moves; with a command a
+    new process does, becomes the command, and the container is removed after it unless `keep`. The
+    child gets its parent's settings. `wish`: the command has namespaces of its own, made after it
+    has entered. `announce` is called with the place and the pid, right before the new process
+    becomes the command. Returns the child's name, and the command's status. Raises NotFound for a
+    PLACE that does not exist, Busy for an existing child, for a process that is in different
+    containers of the hierarchy's trees, and for the name of a pin that is taken.
+    """
+    if (pid is None) == (not words):
+        what = "clone takes a process or a command, " + ("not both" if words else "one of them")
+        raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
+    apart = _apart(session, wish, with_command=not pid)
+    if pid is not None:
+        return _clone_process(session, where, pid), 0
+    names: list[str] = []
+
+    def plan(child: int, settle: Callable[[], None]) -> Planned:
+        container = _parent(session, where, os.getpid(), words).child(f"node_{child}")
+        names.append(container.canonical)
+        steps = create_steps(session.backend, container, parents=False)
+        if "cgroup" in apart.kinds:
+            steps += _views(session, container)
+        return Planned(container, steps, _separating(wish, apart, child, settle))
+
+    birth = session.backend.separate(apart) if apart.kinds else PLAIN
+    wanted = Wanted(apart.kinds)
+    command = Command(words, birth, init=bool(wish and wish.init), wanted=wanted)
+    tidy = None if keep else tidying(session, below=True)
+    status = spawn(session, command, plan, tidy=tidy, started=announce)
+    return names[0], status
+
+
+def _clone_process(session: Session, where: str, pid: int) -> str:
+    with session.turn() as registry:
+        known = alive(session, pid)
+        guards.check_move(session, known.pid)
+        container = _parent(session, where, known.pid).child(f"node_{known.pid}")
+        steps = create_steps(session.backend, container, parents=False)
+        step = entry(session, container, known)
+        session.carry_out([*steps, step])
+        note_split(session, registry, entered(session, container, [step]))
+        return container.canonical
+
+
+def _parent(session: Session, where: str, task: int, words: Sequence[str] = ()) -> Container:
+    """The container below which a clone of a task is made."""
+    container = session.registry().place(where)
+    check_seen(session.backend, container.hierarchy)
+    if container.is_root:
+        container = _location(session, container, task, words)
+    required(session.backend, container)
+    guards.check_frozen(session, container)
+    return container
+
+
+def _location(session: Session, root: Container, task: int, words: Sequence[str]) -> Container:
+    """The container of a task below a root; the root where the task is outside of it."""
+    found = locate(session.backend, root.hierarchy, where_process_is(session.backend, task))
+    if found.container is not None:
+        return replace(root, path=found.container)
+    if found.state == "outside":
+        return root
+    paths = [f"{path} in {tree}" for tree, path in found.paths.items()]
+    members = [one for one in root.hierarchy.members if one.tree.id in found.paths]
+    inside = [one.inside(found.paths[one.tree.id]) or "/" for one in members]
+    place = replace(root, path=next(path for path in inside if path != "/")).word
+    what = f"-- {shlex.join(words)}" if words else f"--pid {task}"
+    name = "this pcont" if words else f"task {task}"
+    raise Busy(
+        f"{name} is in several containers of {root.hierarchy.name}: {', '.join(paths)}",
+        hint=f"name the one to clone below: pcont clone {place} {what}",
+    )
+
+
+def _apart(session: Session, wish: Wish | None, with_command: bool) -> Apart:
+    """The words of a wish, checked against each other and against what there is."""
+    if wish is None:
+        return Apart(())
+    kinds = tuple(dict.fromkeys(filter(None, wish.kinds.split(","))))
+    _check_words(wish, kinds, with_command)
+    lacking = [kind for kind in kinds if kind not in session.backend.namespaces()]
+    if lacking:
+        raise Unsupported(f"this kernel has no namespaces of kind {', '.join(lacking)}")
+    return Apart(kinds, _ranges(wish.uids), _ranges(wish.gids))
+
+
+def _check_words(wish: Wish, kinds: Sequence[str], with_command: bool) -> None:
+    unknown = [kind for kind in kinds if kind not in NAMESPACES]
+    if unknown or not kinds:
+        what = f"no namespace is called {unknown[0]!r}" if unknown else "--ns names no namespace"
+        raise UsageProblem(what, hint=f"known: {','.join(NAMESPACES)}")
+    if not with_command:
+        raise UsageProblem(
+            "a process makes its namespaces itself: --ns goes with COMMAND",
+            hint="add the command after --: -- COMMAND",
+        )
+    if wish.init and "pid" not in kinds:
+        raise UsageProblem("--init is the init of a pid namespace: --ns needs pid")
+    if (wish.uids or wish.gids) and "user" not in kinds:
+        raise UsageProblem("ids are mapped in a user namespace: --ns needs user")
+    if bool(wish.uids) != bool(wish.gids):
+        raise UsageProblem("--uid-map and --gid-map go together")
+    if wish.pin and not PIN.fullmatch(wish.pin):
+        raise BadValue(
+            f"{wish.pin!r} is no name for a pin: 1 to 63 letters, digits, dots, dashes and "
+            "underscores, the first neither a dot nor a dash"
+        )
+
+
+def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
+    found = []
+    for word in words:
+        numbers = word.split(":")
+        if len(numbers) != 3 or not all(one.isascii() and one.isdecimal() for one in numbers):
+            raise UsageProblem(f"{word!r} is not a range of ids", hint="INSIDE:OUTSIDE:COUNT")
+        found.append(IdRange(*map(int, numbers)))
+    return tuple(found)
+
+
+def _views(session: Session, container: Container) -> list[Step]:
+    """Who sees this container as the root finds there what a root remembers."""
+    doing = f"make {container.name} a root"
+    without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
+    return [
+        Mark(place, name, text, doing, without)
+        for seen in (as_seen_from, cpuset_memset.as_seen_from)
+        for place, name, text in seen(session.backend, container)
+    ]
+
+
+def _separating(
+    wish: Wish | None, apart: Apart, pid: int, settle: Callable[[], None]
+) -> list[Step]:
+    if wish is None or not apart.kinds:
+        return []
+    words = "unshare " + " ".join(f"--{option(kind)}" for kind in apart.kinds)
+    doing = f"make the namespaces {', '.join(apart.kinds)}"
+    steps: list[Step] = [Separate(settle, words, doing, Wanted(apart.kinds))]
+    if wish.pin:
+        steps.append(Pin(wish.pin, pid, apart.kinds, f"pin namespaces as {wish.pin}"))
+    return steps

@@ -1,0 +1,123 @@
+"""cpuset and memset: two subsystems in V5, one controller in the kernel.
+
+Both are bound to one hierarchy, or only one of them; where it is memset, CPUs follow the parent's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from shlex import quote
+
+from pcont.errors import Busy
+from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.paths import below
+from pcont.kernel.refusals import vanishing, within_reach
+from pcont.kernel.types import Place
+from pcont.steps.write import Setting
+from pcont.subsys import cpuset, memset
+from pcont.virtual.bindings import kept_roots
+from pcont.virtual.site import LiveSite
+
+CPUSET, MEMSET = cpuset.TABLE.name, memset.NAME
+ONE = f"{CPUSET} and {MEMSET} are one controller of the kernel"
+
+Halves = frozenset[str]
+
+
+def asked_for(registry: Registry, options: str, names: Iterable[str]) -> Halves:
+    """Those of the two that the words of an option string ask for, which mean these subsystems.
+
+    What only comes along, because memset stands on it, is not asked for.
+    """
+    halves = {CPUSET, MEMSET} & set(names)
+    words = {*map(registry.called, options.split(","))}
+    return frozenset(halves if words & {CPUSET, "all"} or MEMSET not in halves else {MEMSET})
+
+
+def bound(backend: Backend, one: Hierarchy) -> Halves:
+    """Those that were asked for in a hierarchy."""
+    halves = {CPUSET, MEMSET} & set(one.subsystems)
+    for member in one.members:
+        if MEMSET in halves and cpus_follow(backend, member.place("/")):
+            return frozenset({MEMSET})
+    return frozenset(halves)
+
+
+def cpus_follow(backend: Backend, place: Place) -> bool:
+    """Whether the CPUs of the containers in this one are its own: memset is here, cpuset is not."""
+    root = kept_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
+    with contextlib.suppress(FileNotFoundError):
+        return root is not None and backend.read(root, memset.CPUS_FOLLOW) == "1\n"
+    return False  # somebody has removed the root
+
+
+def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
+    """What to do where only memset was asked for; empty elsewhere."""
+    alone = bound(backend, one) == {MEMSET}
+    return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0" * alone
+
+
+def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
+    """What those who see the container as the root have to find there, where both are bound."""
+    for place in container.places:
+        if MEMSET in kept_roots(backend, place) and not cpus_follow(backend, place):
+            yield place, memset.CPUS_FOLLOW, "0"
+
+
+def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> None:
+    """Busy where another hierarchy has them otherwise, for containers that would be in both.
+
+    `at` and `name` are those of the one that is to have them. Hierarchies of the kernel's without a
+    name are what others are made of.
+    """
+    # A tie is named rather than what it is made of.
+    for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if halves else ():
+        there = bound(registry.backend, one)
+        independent = bool(one.tie or one.members[0].tree.name or MEMSET in there)
+        if not there or there == halves or one.name == name or not independent:
+            continue
+        top = one.tie.at if one.tie else "/"
+        if below(at, top) is not None or below(top, at) is not None:
+            raise Busy(
+                f"{ONE}, and {one.name} has {_said(there)}, not {_said(halves)}",
+                hint="bind both to one hierarchy, or unmount the other: "
+                f"pcont umount {quote(one.name)}",
+            )
+
+
+def _said(halves: Halves) -> str:
+    return " and ".join(sorted(halves)) if len(halves) > 1 else f"{min(halves)} alone"
+
+
+def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
+    """What gives containers the CPUs of their parents where they follow and do not, from above.
+
+    A CPU that goes offline and comes back is lost below the root; a plain mkdir gives none at all.
+    """
+    made = one.tie.made if one.tie else []
+    for member in one.members:
+        root = member.place("/")
+        if not cpus_follow(backend, root):
+            continue
+        cpus: dict[Place, str] = {}
+        for place in (*(at for at in made if at.tree == root.tree), *_below(backend, root)):
+            # Somebody may remove a container meanwhile.
+            with vanishing():
+                above = cpus.get(place.parent) or backend.read(place.parent, cpuset.CPUS)
+                cpus[place] = above
+                if above.strip() and backend.read(place, cpuset.CPUS) != above:
+                    yield Setting(place, cpuset.CPUS, above.strip())
+
+
+def _below(backend: Backend, root: Place) -> Iterator[Place]:
+    """The containers below a root of memset, parents first, without those of other roots."""
+    waiting = [LiveSite(backend, root, root, MEMSET)]
+    while waiting:
+        site = waiting.pop()
+        with within_reach():
+            children = [child for child in site.children() if isinstance(child, LiveSite)]
+            yield from (child.place for child in children)
+            waiting += children

@@ -1,0 +1,204 @@
+"""Refuse to kill, move or freeze PID 1 and the leader of the login session without --force."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from shlex import quote
+
+from pcont import subsys
+from pcont.errors import FORCE, Busy, Denied
+from pcont.hierarchy.container import Container
+from pcont.kernel.interfaces import exists
+from pcont.kernel.paths import below
+from pcont.kernel.types import Place
+from pcont.session import Session
+from pcont.steps import explain
+from pcont.steps.tasks import where_process_is
+from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
+
+
+def check_move(session: Session, *pids: int) -> None:
+    """Denied for PID 1, and for the leader of the caller's login session."""
+    protected = _protected(session)
+    for pid in pids:
+        if pid in protected:
+            raise _denied(pid, "move")
+
+
+def check_kill(session: Session, pids: Iterable[int]) -> None:
+    """Denied for the same and, also with --force, for pcont itself and what it descends from."""
+    lineage, protected = set(_lineage(session)), _protected(session)
+    for pid in pids:
+        if pid in lineage:
+            raise Denied(f"refusing to kill process {pid}: it runs this pcont")
+        if pid in protected:
+            raise _denied(pid, "kill")
+
+
+def check_frozen(session: Session, container: Container) -> None:
+    """Busy where pcont would be frozen in the container, while it holds the lock."""
+    if place := _frozen(session, container):
+        raise Busy(
+            f"{_how(session, container, place)}, and a task that enters it stops at once",
+            path=session.backend.show(place),
+            hint=_thaw(session, container, place),
+        )
+
+
+def check_entering(
+    session: Session, container: Container, pid: int, with_descendants: bool = False
+) -> None:
+    """Busy where a process that enters is pcont, or has it among its descendants, and it is frozen
+    in there.
+    """
+    if pid in (_lineage(session) if with_descendants else [os.getpid()]):
+        check_frozen(session, container)
+
+
+def check_thaw(session: Session, source: Container, target: Container) -> None:
+    """Busy for a source that was frozen before, if its tasks would thaw in the target."""
+    place = _frozen(session, source)
+    if place and not _frozen(session, target):
+        raise Busy(
+            f"{_how(session, source, place)}, and {target.name} is not frozen: the tasks would "
+            "thaw there",
+            path=session.backend.show(place),
+            hint=_thaw(session, source, place),
+        )
+
+
+def _frozen(session: Session, container: Container) -> Place | None:
+    """Return the place where a container is frozen, by itself or by one above it."""
+    for place in container.places:
+        if subsys.FREEZER in place.controllers:
+            with contextlib.suppress(FileNotFoundError):
+                there = _there(session, place)
+                flags = [session.backend.read(there, file) for file in (SELF, PARENT)]
+                if any(flag.strip() == "1" for flag in flags):
+                    return place
+    return None
+
+
+def _there(session: Session, place: Place) -> Place:
+    """The container, or the nearest one above that is there."""
+    while not place.is_root and not exists(session.backend, place):
+        place = place.parent
+    return place
+
+
+def _how(session: Session, container: Container, place: Place) -> str:
+    """Return that a container is frozen, and by which container above it."""
+    above = [_name(container, one) for one in _freezing_above(session, place)]
+    return f"{container.name} is frozen" + (f" by {' and '.join(above)}" if above else "")
+
+
+def _thaw(session: Session, container: Container, place: Place) -> str:
+    """Return the commands that thaw a container: each that freezes it has to be thawed."""
+    found = explain.frozen_by(session.backend, place)
+    words = [f"pcont set {quote(_name(container, one))} {STATE}={THAWED}" for one in found]
+    return " && ".join(words)
+
+
+def _name(container: Container, place: Place) -> str:
+    """Return a place at or above a container as a PLACE, in the hierarchy of the container."""
+    if place in container.places:
+        return container.name
+    for member in container.hierarchy.members:
+        path = member.inside(place.path) if member.tree.id == place.tree else None
+        if path is not None:
+            return container.hierarchy.container(path, container.spelling).name
+    return f"{subsys.FREEZER}:{place.path}"
+
+
+def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
+    """Denied where pcont would freeze itself, or without --force what it descends from."""
+    freezing = file == STATE and text.strip() == FROZEN
+    for place in places if freezing else ():
+        for pid in [*_lineage(session), 1, *_login_session()]:
+            with contextlib.suppress(ProcessLookupError):
+                path = where_process_is(session.backend, pid).get(place.tree, "/")
+                inside = below(path, place.path) is not None
+                if inside and (pid == os.getpid() or not session.force):
+                    raise Denied(
+                        f"refusing to freeze {place.shown}: this pcont needs process {pid} in it",
+                        path=session.backend.show(place),
+                        hint="" if pid == os.getpid() else FORCE,
+                    )
+
+
+def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
+    """Whether this process is in or below one of them: a frozen pcont could not thaw them."""
+    own = session.backend.membership(os.getpid())
+    return any(
+        subsys.FREEZER in place.controllers
+        and below(own.get(place.tree, "/"), place.path) is not None
+        for place in places
+    )
+
+
+def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:
+    """Busy if a container that is not removed keeps tasks frozen that are to be killed."""
+    going = {place for one in doomed for place in one.places}
+    for container in doomed:
+        for place in container.places:
+            if subsys.FREEZER in place.controllers and place.parent not in going:
+                _check_parent(session, container, place)
+
+
+def _check_parent(session: Session, container: Container, place: Place) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if session.backend.read(place, PARENT).strip() == "1":
+            names = [_name(container, one) for one in _freezing_above(session, place)]
+            raise Busy(
+                f"{container.name} is frozen by {' and '.join(names) or 'a container above it'}, "
+                "and frozen tasks cannot be killed",
+                path=session.backend.show(place),
+                hint=_thaw(session, container, place.parent),
+            )
+
+
+def _freezing_above(session: Session, place: Place) -> list[Place]:
+    return [one for one in explain.frozen_by(session.backend, place) if one != place]
+
+
+def note_still_frozen(session: Session, container: Container, file: str, text: str) -> None:
+    """Warn where a container was thawed that one above it keeps frozen."""
+    if file != STATE or text.strip() != THAWED:
+        return
+    for place in container.places:
+        if subsys.FREEZER in place.controllers and (above := _freezing_above(session, place)):
+            names = " and ".join(_name(container, one) for one in above)
+            commands = _thaw(session, container, place.parent)
+            session.warn(f"{container.name} stays frozen by {names}: {commands}")
+
+
+def _denied(pid: int, what: str) -> Denied:
+    which = "init" if pid == 1 else "the leader of your login session"
+    return Denied(f"refusing to {what} process {pid} ({which})", hint=FORCE)
+
+
+def _protected(session: Session) -> set[int]:
+    return set() if session.force else {1, *_login_session()}
+
+
+def _login_session() -> list[int]:
+    """The leader of the session, where it is one with a terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    os.close(terminal)
+    return [os.getsid(0)]
+
+
+def _lineage(session: Session) -> list[int]:
+    found, task = [os.getpid()], os.getppid()
+    while task > 0:
+        found.append(task)
+        try:
+            task = session.backend.task(task).parent
+        except ProcessLookupError:
+            break
+    return found

@@ -1,0 +1,201 @@
+"""What run and clone share: a command is started in its place, waited for, and tidied up after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from pcont import signals
+from pcont.errors import PcontError
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import present
+from pcont.kernel.interfaces import Birth
+from pcont.linux import watchdog
+from pcont.linux.spawn import PLAIN, Child, find_program
+from pcont.ops.containers import beneath
+from pcont.records import Started
+from pcont.session import Session
+from pcont.steps import explain
+from pcont.steps.attach import Enter
+from pcont.steps.containers import removals
+from pcont.steps.namespaces import NONE, Wanted, refused
+from pcont.transaction.step import Done, Step
+from pcont.virtual import auto_delete
+
+# The release agent starts at once; on a machine that has much else to do it may take a while.
+PATIENCE = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
+
+
+@dataclass(frozen=True)
+class Command:
+    """The words of a command; the constructor looks up its program.
+
+    `birth`: how its process is started. `init`: that process is an init, with the command as its
+    child. `wanted`: the namespaces of the command. Raises CommandNotFound and NotExecutable.
+    """
+
+    words: Sequence[str]
+    birth: Birth = PLAIN
+    init: bool = False
+    wanted: Wanted = NONE
+    program: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "program", find_program(self.words[0]))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Where a process is to be, and the steps before and after it enters."""
+
+    container: Container
+    before: list[Step]
+    after: list[Step] = field(default_factory=list)
+
+
+# Given the pid, and what lets the process settle in its place.
+Plan = Callable[[int, Callable[[], None]], Planned]
+Tidy = Callable[[Container], None]
+# Given the place and the process of a command, right before the process becomes the command.
+Announce = Callable[[Started], None]
+
+
+def quietly(started: Started) -> None:
+    """Announce nothing."""
+
+
+def enter(container: Container, pid: int, words: Sequence[str]) -> Enter:
+    """The step that puts a command in its place."""
+    return Enter(pid, container.places, f"start {words[0]} in {container.name}")
+
+
+def spawn(
+    session: Session,
+    command: Command,
+    plan: Plan,
+    *,
+    tidy: Tidy | None = None,
+    started: Announce = quietly,
+) -> int:
+    """Fork a child that waits, move it, let it become the command, and tidy up after it.
+
+    Should this process be killed, another one tidies up.
+    """
+    if session.dry_run:
+        planned = plan(os.getpid(), lambda: None)
+        session.carry_out(_steps(planned, os.getpid(), command))
+        session.planned.append(f"exec {shlex.join(command.words)}")
+        return 0
+    # Held until the end: what arrives meanwhile is for the command.
+    with signals.held(), contextlib.ExitStack() as until_the_end:
+        container, child = _start(session, command, plan, tidy, started, until_the_end)
+        status = child.wait()
+        if tidy:
+            with signals.shielded():
+                tidy(container)
+    return status
+
+
+def _steps(planned: Planned, pid: int, command: Command) -> list[Step]:
+    return [*planned.before, enter(planned.container, pid, command.words), *planned.after]
+
+
+def _start(
+    session: Session,
+    command: Command,
+    plan: Plan,
+    tidy: Tidy | None,
+    started: Announce,
+    until_the_end: contextlib.ExitStack,
+) -> tuple[Container, Child]:
+    """A child in its place that has become the command; nothing is left where it could not."""
+    try:
+        environment = session.backend.environment()
+        child = Child(command.program, command.words, environment, command.birth, command.init)
+    except OSError as err:
+        raise refused(err, f"start {command.words[0]}", command.wanted) from err
+    if command.birth.note:
+        session.warn(command.birth.note)
+    done = Done(session.backend)
+    try:
+        with session.turn():
+            planned = plan(child.pid, child.settle)
+            done = session.begin(_steps(planned, child.pid, command))
+        if tidy:
+            until_the_end.enter_context(_stood_in_for(session, planned.container, child.pid, tidy))
+        started(Started(planned.container.canonical, child.pid))
+        child.start()
+    except BaseException as err:
+        # Before anything is undone the child has ended: one that is ending cannot be moved.
+        child.abandon()
+        session.take_back(done, err)
+        raise
+    done.memory.settle()
+    return planned.container, child
+
+
+@contextlib.contextmanager
+def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) -> Iterator[None]:
+    """Should this process die in the block, another one waits for the command and tidies up."""
+    command = os.pidfd_open(pid)
+
+    def act() -> None:
+        watchdog.readable([command])
+        tidy(container)
+
+    try:
+        with watchdog.on_guard(act, command):
+            yield
+    finally:
+        os.close(command)
+
+
+def tidying(session: Session, below: bool) -> Tidy:
+    """What removes a container after its command; whoever else is in it keeps it.
+
+    `below`: with all containers below, where nobody is in these.
+    """
+    return partial(_tidy, session, below)
+
+
+def _tidy(session: Session, below: bool, container: Container) -> None:
+    try:
+        _wait_until_gone(session, container)
+        with session.turn():
+            doomed = [*(beneath(session.backend, container) if below else ()), container]
+            reason = _in_use(session, doomed, below)
+            if not reason:
+                session.carry_out(removals(session.backend, doomed))
+                return
+            session.warn(f"{container.name} is kept: {reason}")
+    except (PcontError, OSError) as err:
+        session.warn(f"{container.name} is kept: {err}")
+
+
+def _wait_until_gone(session: Session, container: Container) -> None:
+    """If it goes by itself, and nobody is in it, it does so: its agent is to be told before."""
+    backend, home = session.backend, container.places[0]
+    pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
+    with contextlib.suppress(FileNotFoundError):
+        while time.monotonic() < limit and auto_delete.deletes(backend, home):
+            session.registry()
+            if explain.in_use(backend, home)[0]:
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _in_use(session: Session, doomed: Sequence[Container], below: bool) -> str:
+    for place in (place for one in doomed for place in present(session.backend, one)):
+        if tasks := session.backend.read(place, "tasks").split():
+            return explain.tasks_inside(tasks, place.word)[0]
+        names = [] if below else session.backend.children(place)
+        if names:
+            return explain.children_inside(names, place.word)[0]
+    return ""

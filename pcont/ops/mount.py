@@ -1,0 +1,185 @@
+"""mount: a hierarchy of the kernel, or one more view of one that is there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from shlex import quote
+
+from pcont.errors import Busy, NotFound, PcontError, UsageProblem
+from pcont.hierarchy.presence import how_to_mount
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.paths import check_path, join
+from pcont.kernel.types import Place, Tree, TreeRequest
+from pcont.ops import cpuset_memset
+from pcont.ops.mount_request import (
+    Wish,
+    agent_steps,
+    apart,
+    check_name,
+    kept_steps,
+    mount_steps,
+    mountpoint,
+    point_of,
+    refuse_unified,
+    wanted,
+    whereabouts,
+)
+from pcont.ops.remount import complete, has_the_set
+from pcont.ops.tie import mount_tie
+from pcont.records import Mounted
+from pcont.session import Session, looks_first
+from pcont.virtual import auto_delete
+
+NOT_SAID = "--tie needs -o SUBSYS,..., the subsystems of the hierarchies to tie"
+
+
+@looks_first
+def mount(
+    session: Session,
+    options: str | None = None,
+    point: str = "",
+    *,
+    name: str = "",
+    release_agent: str = "",
+    notify_on_release: bool = False,
+    tie: bool = False,
+    at: str = "",
+    freezer: bool = True,
+) -> Mounted:
+    """Mount a hierarchy with the subsystems of `options`: "all", "none" or a list.
+
+    The same set again is the same hierarchy, seen at one more directory. Without `options`, `name`
+    is that of an existing hierarchy, of which what is missing is mounted; without both, all
+    subsystems are bound. `point`: an absolute directory, or one that starts with ./; it is empty,
+    unless the session forces it. `tie`: over kernel hierarchies that are bound already, each on its
+    own; rooted at the container `at` of each, with the freezer unless `freezer` is false.
+    `release_agent`: the program that is run for containers with notify_on_release=1 that become
+    empty; `notify_on_release`: new ones have that. Raises Busy for a subsystem that is bound
+    elsewhere and for a directory in use, NotFound for an unknown subsystem or name, BadValue for an
+    empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
+    """
+    if (at or not freezer) and not tie:
+        raise UsageProblem("--at and --no-freezer go with --tie")
+    check_path(at or "/")
+    auto_delete.check_agent(release_agent)
+    point = mountpoint(session.backend, [point] if point else [], options)
+    point = point and session.backend.resolve(point)
+    name = name or (os.path.basename(point) if tie else "")
+    with session.turn() as registry:
+        there = next((one for one in registry.trees if name and one.name == name), None)
+        wish = Wish((), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release)
+        if options is None and name:
+            return _by_name(session, registry, there, wish, tie)
+        names = _asked_for(registry, options, point, name, tie)
+        controllers, kept = apart(registry, names)
+        asked = cpuset_memset.asked_for(registry, "all" if options is None else options, names)
+        wish = replace(wish, controllers=controllers, kept=kept, at=join("/", at), halves=asked)
+        there = there or _same(registry, wish, tie)
+        if there:
+            return complete(session, there, wish, known=True, tie=tie)
+        # A hierarchy of one subsystem of pcont's is called like it, as those of the kernel's are.
+        if not (wish.name or wish.controllers):
+            (lent,) = wish.kept
+            wish = replace(wish, name=lent)
+        return (mount_tie if tie else _mount_fresh)(session, registry, wish)
+
+
+def _by_name(
+    session: Session, registry: Registry, there: Tree | None, wish: Wish, tie: bool
+) -> Mounted:
+    """Mount what is missing of a hierarchy that is known by its name; NotFound where none is."""
+    if there:
+        return complete(session, there, wish, known=False, tie=tie)
+    check_name(registry, wish.name)
+    words = f"{'--tie ' * tie}--name {wish.name} -o {registry.example}"
+    hint = f"make one: pcont mount {words}"
+    if tie:
+        raise UsageProblem(NOT_SAID, hint=hint)
+    raise NotFound(f"there is no hierarchy {wish.name}", hint=hint)
+
+
+def _asked_for(
+    registry: Registry, options: str | None, point: str, name: str, tie: bool
+) -> tuple[str, ...]:
+    """The subsystems that the words of the call mean; UsageProblem where they do not fit."""
+    controllers = wanted(registry, "all" if options is None else options)
+    last = os.path.basename(point)
+    if options is None and not (tie or point):
+        raise UsageProblem("nothing to mount: -o, --name or MOUNTPOINT is missing")
+    if options is None and tie:
+        raise UsageProblem(NOT_SAID)
+    if options is None and last in controllers:
+        raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
+    kernels, kept = apart(registry, controllers)
+    if not name and (tie or not (kernels or len(kept) == 1)):
+        raise UsageProblem(
+            "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
+        )
+    return controllers
+
+
+def _same(registry: Registry, wish: Wish, tie: bool) -> Tree | None:
+    """The hierarchy with exactly this set; Busy where it goes by another name."""
+    for one in registry.hierarchies:
+        if not has_the_set(registry.backend, one, wish, tie):
+            continue
+        tree = one.members[0].tree
+        if wish.name in ("", tree.name):
+            return tree
+        held = f"{', '.join(wish.subsystems)} are one hierarchy already"
+        raise Busy(f"{held}: {whereabouts(one)}", hint=f"use it: pcont tree {quote(one.name)}")
+    return None
+
+
+def _tree_id(registry: Registry, request: TreeRequest) -> str:
+    """How the kernel will spell the hierarchy in /proc/PID/cgroup: controllers in its own order."""
+    words = [one.name for one in registry.controllers if one.name in request.controllers]
+    return ",".join([*words, f"name={request.name}"] if request.name else words)
+
+
+def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
+    """One hierarchy of the kernel with all that was asked for: exactly the patch."""
+    cpuset_memset.refuse_beside(registry, wish.halves, "/", wish.name)
+    holders = registry.holders(wish.controllers)
+    if holders:
+        raise _busy(registry, wish, holders)
+    check_name(registry, wish.name, lent=wish.kept == wish.subsystems == (wish.name,))
+    refuse_unified(session, registry, wish.controllers)
+    request = TreeRequest(wish.controllers, wish.name)
+    steps = mount_steps(session, request, wish.point)
+    root = Place(_tree_id(registry, request))
+    steps += [
+        *kept_steps(session.backend, wish.kept, [root], wish.name, wish.halves),
+        *agent_steps(wish, root.tree),
+    ]
+    session.carry_out(steps)
+    return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
+
+
+def _example_names() -> Iterator[str]:
+    """Names for a hint that makes a hierarchy."""
+    yield "jobs"
+    yield from (f"jobs{number}" for number in itertools.count(2))
+
+
+def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
+    singles = {one.members[0].tree.id: one for one in registry.hierarchies}
+    who = "; ".join(
+        f"{', '.join(sorted(set(tree.controllers) & set(wish.controllers)))} is bound to "
+        f"{whereabouts(singles[tree.id])}"
+        for tree in holders
+    )
+    if cpuset_memset.MEMSET in wish.halves:
+        who = f"{who}; {cpuset_memset.ONE}"
+    lost = next((tree for tree in holders if not tree.mounted), None)
+    taken = {tree.name for tree in registry.trees}
+    name = wish.name or next(one for one in _example_names() if one not in taken)
+    words = f"--name {name} -o {','.join(wish.subsystems)}"
+    hint = f"make one hierarchy over those that are bound already: pcont mount --tie {words}"
+    return Busy(
+        f"cannot mount {','.join(wish.controllers)} as one hierarchy of the kernel: {who}",
+        hint=how_to_mount(registry.backend, lost) if lost else hint,
+    )

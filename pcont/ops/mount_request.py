@@ -1,0 +1,244 @@
+"""What a mount is asked for, checked by the patch's rules, and the steps that all mounts share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pcont import subsys
+from pcont.errors import (
+    BadValue,
+    BadWord,
+    Busy,
+    UnknownName,
+    Unsupported,
+    UsageProblem,
+    from_oserror,
+)
+from pcont.hierarchy.container import Hierarchy
+from pcont.hierarchy.registry import ONLY_V2, REHEARSE, Registry
+from pcont.kernel.busy import NOT_EMPTY
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.paths import below
+from pcont.kernel.types import Place, TreeRequest
+from pcont.ops.cpuset_memset import CPUSET, MEMSET, Halves
+from pcont.session import Session
+from pcont.steps.containers import Mark
+from pcont.steps.enforcement import Start
+from pcont.steps.mounts import MakeDirectory, MountTree
+from pcont.steps.write import Setting, Write
+from pcont.subsys import memset
+from pcont.transaction.step import Step
+from pcont.virtual import auto_delete
+from pcont.virtual.bindings import KEPT, NO_TIE, as_kept, held, kept_in
+
+# kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the caller of mount asked for, its words checked.
+
+    `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
+    `halves`: of cpuset and memset those that do not only come along.
+    `notify`: the root has notify_on_release=1, which new containers take over.
+    """
+
+    controllers: tuple[str, ...]
+    kept: tuple[str, ...]
+    name: str
+    point: str
+    release_agent: str
+    at: str
+    freezer: bool
+    halves: Halves
+    notify: bool = False
+
+    @property
+    def subsystems(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.controllers, *self.kept)
+
+
+def wanted(registry: Registry, options: str) -> tuple[str, ...]:
+    """The subsystems that the words of an option string ask for, in the kernel's order.
+
+    What pcont keeps is asked for by its name only, and with what it stands on.
+    """
+    words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
+    if not all(words):
+        raise BadWord(f"there is an empty word in {options!r}")
+    unknown = [word for word in words if word not in (*known, "all", "none")]
+    for word in unknown:
+        subsys.load(word)  # one that another package brings says what is wrong with it
+    if unknown:
+        raise UnknownName(
+            f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"
+        )
+    if "none" in words and len(set(words)) > 1:
+        raise BadWord(f"none excludes every other subsystem: {options!r}")
+    kept = registry.kept(words)
+    asked = {*words, *map(subsys.over, kept)}
+    for word in kept:
+        if subsys.metered(word) and not subsys.over(word):
+            registry.backend.meter.check(word)
+    return tuple(
+        one for one in known if one in asked or ("all" in words and not registry.kept([one]))
+    )
+
+
+def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kernel's controllers, and what pcont keeps."""
+    all_names = list(names)
+    kept = registry.kept(all_names)
+    return tuple(name for name in all_names if name not in kept), kept
+
+
+def kept_steps(
+    backend: Backend,
+    kept: Sequence[str],
+    roots: Sequence[Place],
+    holder: str,
+    halves: Halves,
+) -> list[Step]:
+    """The steps that bind what pcont keeps to the root of the tree that it stands on.
+
+    What stands on none is kept in the first one, the hierarchy's own. `holder`: the hierarchy that
+    it is kept for elsewhere. `halves`: of cpuset and memset those that it then has.
+    """
+    steps: list[Step] = []
+    for root in roots:
+        own = NO_TIE if root == roots[0] else ""
+        has = [*root.controllers, *[""] * bool(own)]
+        mine = [name for name in kept if subsys.over(name) in has]
+        doing = f"bind {', '.join(mine)}"
+        metered = [name for name in mine if subsys.metered(name)]
+        steps += [Start(name, root, doing, bool(subsys.over(name))) for name in metered]
+        if mine:
+            text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
+            steps.append(Mark(Place(root.tree), KEPT, text, doing))
+        if MEMSET in mine and CPUSET in halves:
+            steps.append(Mark(root, memset.CPUS_FOLLOW, "0", doing))
+    return steps
+
+
+def check_name(registry: Registry, name: str, lent: bool = False) -> None:
+    """BadValue where a hierarchy cannot be called that.
+
+    `lent`: it is the name of its one subsystem, which pcont keeps.
+    """
+    if not name:
+        return
+    if not NAME.fullmatch(name):
+        raise BadWord(
+            f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
+            "underscores, the first neither a dot nor a dash"
+        )
+    taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
+    if name in taken_words and not lent:
+        raise BadValue(f"{name!r} is reserved, or the name of a subsystem")
+
+
+def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
+    """Taking a controller for v1 takes it away from those who count on v2."""
+    there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
+    if not there:
+        return
+    what = f"{', '.join(there)}: {ONLY_V2}"
+    if not session.chosen:
+        raise Unsupported(what, hint=REHEARSE)
+    session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of --backend cgroupfs")
+
+
+def whereabouts(one: Hierarchy) -> str:
+    """What a hierarchy is called, and where it is mounted."""
+    points = [mount.point for mount in one.members[0].tree.mounts]
+    return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
+
+
+def mountpoint(backend: Backend, words: Sequence[str], options: str | None = None) -> str:
+    """The absolute directory that the MOUNTPOINT of a command line means; empty without words.
+
+    Raises UsageProblem for several words, for the name of a subsystem, as in `-o cpuset cpuacct`,
+    and for a relative directory that does not start with `./`.
+    """
+    taken = [*(one.name for one in backend.controllers()), *backend.kept(), *subsys.kept()]
+    if words and all(subsys.called(part) in taken for part in words[0].split(",")):
+        asked = [part for part in (options or "").split(",") if part]
+        asked += [part for word in words for part in word.split(",") if part and "/" not in part]
+        hint = f"did you mean -o {','.join(dict.fromkeys(asked))}"
+        if options is None:
+            hint += f": pcont mount -o {','.join(dict.fromkeys(asked))}"
+        raise UsageProblem(f"{words[0]} is a subsystem, not a MOUNTPOINT", hint=hint)
+    if len(words) > 1:
+        raise UsageProblem(f"more than one MOUNTPOINT: {' '.join(words)}")
+    point = words[0] if words else ""
+    if point and not point.startswith(("/", "./")):
+        raise UsageProblem(
+            f"a MOUNTPOINT is absolute, or starts with ./: {point!r}",
+            hint=f"did you mean {os.path.abspath(point)}",
+        )
+    return os.path.abspath(point) if point else ""
+
+
+def mount_steps(session: Session, request: TreeRequest, point: str = "") -> list[Step]:
+    """The steps that mount a hierarchy at a directory, or by default at the usual one for it.
+
+    Raises Busy where something is mounted there, and without --force where anything is in it;
+    NotFound (ENOTDIR) for a file.
+    """
+    backend, usual = session.backend, not point
+    point = point or backend.default_directory(request.name or ",".join(request.controllers))
+    doing = f"mount {request.options} at {point}"
+    try:
+        reason = backend.occupied(point, entries=usual or not session.force)
+    except OSError as err:
+        raise from_oserror(err, doing) from err
+    if reason:
+        raise Busy(f"cannot {doing}: {reason}", path=point, hint=_elsewhere(request, usual, reason))
+    missing = backend.missing(point)
+    made: list[Step] = [MakeDirectory(directory, doing) for directory in missing]
+    return [*made, MountTree(request, point, doing, made=len(missing))]
+
+
+def _elsewhere(request: TreeRequest, usual: bool, reason: str) -> str:
+    """What to do where a directory cannot be mounted on."""
+    if usual:
+        name = f" --name {request.name}" if request.name else ""
+        words = f"pcont mount -o {','.join(request.controllers) or 'none'}{name} MOUNTPOINT"
+        return f"mount it at an empty directory: {words}"
+    force = "; --force hides what is in it until umount" if reason == NOT_EMPTY else ""
+    return f"name an empty directory as MOUNTPOINT{force}"
+
+
+def check_apart(steps: Iterable[Step]) -> None:
+    """Busy where a command would mount one hierarchy over, or inside of, another of its own."""
+    points = [step.point for step in steps if isinstance(step, MountTree)]
+    for number, point in enumerate(points):
+        for other in points[:number]:
+            if below(point, other) is not None or below(other, point) is not None:
+                raise Busy(
+                    f"cannot mount at {other}: another hierarchy of this command is mounted at "
+                    f"{point}",
+                    path=other,
+                    hint="name another MOUNTPOINT",
+                )
+
+
+def point_of(steps: Iterable[Step]) -> str:
+    """Where these steps mount first."""
+    return next(step.point for step in steps if isinstance(step, MountTree))
+
+
+def agent_steps(wish: Wish, tree: str) -> list[Step]:
+    """The step that sets the release agent and its flag, where they were asked for."""
+    root, settings = Place(tree), []
+    # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
+    if wish.release_agent:
+        settings.append(Setting(root, auto_delete.AGENT, wish.release_agent))
+    if wish.notify:
+        settings.append(Setting(root, auto_delete.NOTIFY, "1"))
+    return [Write(settings, f"set the release agent of {tree}")] if settings else []

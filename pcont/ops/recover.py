@@ -1,0 +1,51 @@
+"""recover: undo or finish what killed commands have left half done; what waits for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pcont import signals
+from pcont.records import Finding, Recovered
+from pcont.session import Session
+from pcont.steps.recover import damaged, pending, recover
+
+
+def recover_all(session: Session) -> list[Recovered]:
+    """Undo or finish it; says of each such command what became of it, and what is left.
+
+    The turn of every operation does so first: here it is all that is done.
+    """
+    if session.dry_run:
+        session.planned += pending(session.backend)
+        return []
+    with signals.held(), session.backend.turn(session.waiting()):
+        return list(recover(session.backend))
+
+
+def note_pending(session: Session) -> None:
+    """Warn that what is shown may be half done: the next changing command recovers first."""
+    for line in pending(session.backend):
+        session.warn(
+            f"a killed command has left a journal; pcont recover does: {line.lstrip('# ')}"
+        )
+
+
+def findings(session: Session) -> Iterator[Finding]:
+    """For doctor: where the lock and journals are, what is wrong with them, and what waits."""
+    found = session.backend.workplace()
+    if found.directory:
+        yield Finding("ok", "lock", f"lock and journals are in {found.directory}")
+    for reason in found.refused:
+        advice = "inspect it and remove it; until then, pcont does not use it"
+        yield Finding("problem", "lock", reason, advice)
+    if not found.directory and found.needed:
+        what = "no safe directory for lock and journals: killed commands are not rolled back"
+        yield Finding(
+            "problem", "lock", what, "give this user a directory that only this user can write"
+        )
+    for line in pending(session.backend):
+        what = f"a command was killed part-way; {line.lstrip('# ')}"
+        yield Finding("problem", "journal", what, "pcont recover")
+    for path in damaged(session.backend):
+        advice = "find the command in it, repair what that command changed, then remove it"
+        yield Finding("problem", "journal", f"damaged and set aside: {path}", advice)

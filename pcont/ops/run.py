@@ -1,0 +1,120 @@
+"""run: a command starts inside a container."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from pcont import signals
+from pcont.errors import NotFound, UsageProblem
+from pcont.hierarchy import keys
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import required
+from pcont.kernel.interfaces import Backend, Birth
+from pcont.kernel.types import Place
+from pcont.linux.spawn import PLAIN, execute, refused
+from pcont.ops import guards
+from pcont.ops.containers import create_steps
+from pcont.ops.launch import Announce, Command, Planned, enter, quietly, spawn, tidying
+from pcont.records import Started
+from pcont.session import Session, looks_first
+from pcont.steps.namespaces import Separate, Wanted, option
+from pcont.steps.write import Setting, Write
+from pcont.transaction.step import Done, Step
+from pcont.virtual import auto_delete as virtual_auto_delete
+
+
+@looks_first
+def run(
+    session: Session,
+    place: str,
+    words: Sequence[str],
+    *,
+    create: bool = False,
+    auto_delete: bool = False,
+    join: str = "",
+    announce: Announce = quietly,
+) -> int:
+    """Run a command inside a container; returns its status, 128+N where signal N ended it.
+
+    `create`: make the container if it is missing, with its parents and their settings.
+    `auto_delete`: set the flag of that name, so that the container is removed when the last task
+    has left it, even if this process has ended before; in a hierarchy that pcont did not mount,
+    this process removes the container when the command has ended. `join`: run the command in the
+    namespaces that are pinned by that name. Without `auto_delete` and `join`, this process becomes
+    the command, and the call does not return. `announce` is called with the place and the pid,
+    right before the process becomes the command. Raises CommandNotFound and NotExecutable before
+    anything is changed.
+    """
+    wanted = Wanted(joined=join)
+    command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)
+    if auto_delete or join or session.dry_run:
+
+        def plan(pid: int, settle: Callable[[], None]) -> Planned:
+            container = session.registry().place(place)
+            steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}", wanted)]
+            before = _entering(session, container, create)
+            before += _flagging(session.backend, container, auto_delete)
+            return Planned(container, before, steps if join else [])
+
+        tidy = tidying(session, False) if auto_delete else None
+        return spawn(session, command, plan, tidy=tidy, started=announce)
+    done = Done(session.backend)
+    try:
+        with signals.held():
+            with session.turn() as registry:
+                container = registry.place(place)
+                steps = _entering(session, container, create)
+                done = session.begin([*steps, enter(container, os.getpid(), words)])
+            signals.check()
+        done.memory.settle()
+        announce(Started(container.canonical, os.getpid()))
+        _become(session, command)
+    except BaseException as err:
+        session.take_back(done, err)
+        raise
+
+
+def _joining(session: Session, name: str) -> Birth:
+    try:
+        return session.backend.join(name)
+    except FileNotFoundError as err:
+        raise NotFound(
+            f"no namespaces are pinned as {name!r}", hint="list them: pcont pins"
+        ) from err
+
+
+def _told(session: Session, name: str) -> str:
+    files = session.backend.pins().get(name, {})
+    return "nsenter " + " ".join(f"--{option(kind)}={file}" for kind, file in files.items())
+
+
+def _become(session: Session, command: Command) -> NoReturn:
+    try:
+        environment = {**os.environ, **session.backend.environment()}
+        execute(command.program, command.words, environment)
+    except OSError as err:
+        raise refused(command.program, err) from err
+
+
+def _entering(session: Session, container: Container, create: bool) -> list[Step]:
+    guards.check_frozen(session, container)
+    if create:
+        return create_steps(session.backend, container)
+    required(session.backend, container)
+    return []
+
+
+def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list[Step]:
+    """The step that lets a container go by itself, where the kernel would tell pcont."""
+    if not auto_delete:
+        return []
+    if container.is_root:
+        raise UsageProblem(f"{container.name} is a root container, and cannot be removed")
+    settings = [
+        Setting(place, virtual_auto_delete.AUTO_DELETE, "1")
+        for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
+        if virtual_auto_delete.AUTO_DELETE in backend.files(Place(place.tree))
+    ]
+    return [Write(settings, f"let {container.name} go by itself")] if settings else []

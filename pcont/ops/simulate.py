@@ -1,0 +1,208 @@
+"""sim: tasks that do not exist, and another machine, on the model only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from errno import EOPNOTSUPP
+
+from pcont.errors import BadValue, Unsupported, from_oserror
+from pcont.kernel.interfaces import Simulated
+from pcont.kernel.types import Task
+from pcont.ops.mount_request import mountpoint
+from pcont.ops.named import named
+from pcont.ops.task_ids import TaskIds
+from pcont.records import Notified, Value
+from pcont.session import Session
+from pcont.steps import explain
+from pcont.steps.tasks import live_thread
+from pcont.values import ID_LIST, Ids
+
+SECOND = 1_000_000_000
+
+
+def fork(
+    session: Session,
+    task: int | None = None,
+    *,
+    count: int = 1,
+    name: str = "played",
+    uid: int | None = None,
+) -> list[int]:
+    """Children of a played task, one after another; without a task, processes of init's.
+
+    Returns their ids. Raises LimitReached where a limit stands in the way; those before it stay.
+    """
+    with _played(session) as stage:
+        if task is None:
+            return [stage.spawn(name, uid) for _ in range(count)]
+        return _several(session, task, "fork", stage.fork, count)
+
+
+def thread(session: Session, task: int, *, count: int = 1) -> list[int]:
+    """More threads of a played process; their ids. Raises LimitReached like fork."""
+    with _played(session) as stage:
+        return _several(session, task, "start a thread", stage.thread, count)
+
+
+def _several(
+    session: Session, task: int, what: str, begin: Callable[[int], int], count: int
+) -> list[int]:
+    begun: list[int] = []
+    while len(begun) < count:
+        sofar = f" (after {len(begun)} of {count})" if begun else ""
+        with _acting(session, task, what + sofar):
+            begun.append(begin(task))
+    return begun
+
+
+def unshare(session: Session, task: int, subsystem: str) -> str:
+    """A played task gets a container of its own where a subsystem is bound (container_clone()).
+
+    Its path, empty where the subsystem is bound nowhere, and in dialect v1: today's kernels make no
+    containers for anybody. Raises Busy where it is there already.
+    """
+    with _played(session) as stage, _acting(session, task, "unshare"):
+        return stage.container_clone(subsystem, task)
+
+
+def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = False) -> list[int]:
+    """End played processes with all their threads, or with `thread` only these tasks.
+
+    Returns their ids. Of a process whose first thread has ended, another thread ends all.
+    """
+    with _played(session) as stage:
+        ids = TaskIds.of(tasks)
+        found = [*ids.given, *(one.id for one in _beyond(session, ids, thread))]
+        for task in found:
+            acting = None if thread else live_thread(session.backend, task)
+            with _acting(session, task, "exit"):
+                stage.exit(acting.id if acting else task, thread)
+        return found
+
+
+def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
+    """Return the tasks of ranges and of a list that are there."""
+    others = replace(ids, given=())
+    return named(session, others, thread) if others != TaskIds() else []
+
+
+def work(
+    session: Session, task: int, user: float, *, system: float = 0, cpu: int | None = None
+) -> None:
+    """A played task uses seconds of CPU time, at once; BadValue for a CPU where it may not run."""
+    with _played(session) as stage, _acting(session, task, "work"):
+        stage.work(task, round(user * SECOND), round(system * SECOND), cpu)
+
+
+def open(session: Session, task: int, *, count: int = 1) -> list[int]:
+    """Files that a played process opens, one after another; their numbers.
+
+    Raises LimitReached where its container may have no more; those before it stay open.
+    """
+    with _played(session) as stage:
+        return _several(session, task, "open a file", stage.open_one, count)
+
+
+def close(session: Session, task: int, files: Iterable[int]) -> None:
+    """A played process holds these files no more; NotFound for one that it does not hold."""
+    with _played(session) as stage:
+        for file in files:
+            with _acting(session, task, f"close {file}"):
+                stage.close_one(task, file)
+
+
+def mount_cpuset(session: Session, point: str) -> str:
+    """A mount of type cpuset: bare names, and a release agent of its own; the mount point.
+
+    Raises Busy where cpuset is bound with others, UsageProblem for a relative directory.
+    """
+    point = mountpoint(session.backend, [point])
+    with _played(session) as stage:
+        where = session.backend.resolve(point)
+        try:
+            for directory in session.backend.missing(where):
+                session.backend.make_directory(directory)
+            stage.mount_cpuset(where)
+        except OSError as err:
+            raise from_oserror(err, f"mount cpuset at {where}") from err
+        return where
+
+
+def parameters(session: Session, words: Iterable[str]) -> list[Value]:
+    """Parameters of subsystems, NAME or NAME=VALUE, which hold for the whole machine; else all.
+
+    Raises NotFound for one that this kernel has not, BadValue for a refused value.
+    """
+    with _played(session) as stage:
+        found = []
+        for word in list(words) or stage.parameters:
+            name, equals, text = word.partition("=")
+            try:
+                value = stage.module(name, text if equals else None)
+            except OSError as err:
+                raise from_oserror(err, f"set {word}" if equals else f"read {name}") from err
+            found.append(Value(name, int(value)))
+        return found
+
+
+def notified(session: Session) -> list[Notified]:
+    """The release agents that would have been run so far, in their order."""
+    with _played(session) as stage:
+        return [Notified(agent, path) for agent, path in stage.notified]
+
+
+def proc(session: Session, file: str) -> str:
+    """A file of /proc that tells of hierarchies. Raises NotFound for any other one."""
+    with _played(session) as stage:
+        try:
+            return stage.proc_file(file)
+        except OSError as err:
+            raise from_oserror(err, f"read /proc/{file}") from err
+
+
+def machine(session: Session, *, cpus: str = "", nodes: str = "") -> list[Value]:
+    """The CPUs and memory nodes that are online; those that are given are so from now on."""
+    with _played(session) as stage:
+        now = session.backend.machine()
+        if cpus or nodes:
+            wanted = _ids("CPUs", cpus, now.cpus), _ids("nodes", nodes, now.nodes)
+            stage.plug(*wanted)
+            now = session.backend.machine()
+        return [Value("cpus", ID_LIST.show(now.cpus)), Value("nodes", ID_LIST.show(now.nodes))]
+
+
+def _ids(what: str, text: str, now: Ids) -> Ids:
+    try:
+        found: Ids = ID_LIST.parse(text) if text else now
+    except (ValueError, OverflowError) as err:
+        raise BadValue(f"{what}: {err}") from err
+    if not found:
+        raise BadValue(f"{what}: a machine needs at least one")
+    return found
+
+
+@contextmanager
+def _played(session: Session) -> Iterator[Simulated]:
+    """The turn, and what can be played in it; Unsupported over real cgroups."""
+    try:
+        stage = session.backend.simulated()
+    except OSError as err:
+        if err.errno != EOPNOTSUPP:
+            raise
+        raise Unsupported(
+            "tasks and machines are simulated on the model only, and this is the kernel",
+            errno=err.errno,
+            hint="use the model: pcont --backend model sim fork",
+        ) from err
+    with session.turn():
+        yield stage
+
+
+@contextmanager
+def _acting(session: Session, task: int, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise explain.act(session.backend, task, err, f"let {task} {what}") from err

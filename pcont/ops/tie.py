@@ -1,0 +1,93 @@
+"""mount --tie: one hierarchy over several of the kernel's, with a home that remembers them."""
+
+from __future__ import annotations
+
+from pcont import subsys
+from pcont.hierarchy.container import TIE, Tie, as_made_at
+from pcont.hierarchy.presence import reachable
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import exists
+from pcont.kernel.types import Place, TreeRequest
+from pcont.ops import cpuset_memset
+from pcont.ops.containers import create_steps
+from pcont.ops.mount_request import (
+    Wish,
+    agent_steps,
+    check_apart,
+    check_name,
+    kept_steps,
+    mount_steps,
+    point_of,
+    refuse_unified,
+)
+from pcont.records import Mounted
+from pcont.session import Session
+from pcont.steps.containers import Make, Mark
+
+
+def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
+    """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
+    backend = session.backend
+    home = TreeRequest((), wish.name)
+    check_name(registry, wish.name)
+    cpuset_memset.refuse_beside(registry, wish.halves, wish.at, wish.name)
+    holders = registry.holders(_members_wanted(registry, wish))
+    for tree in holders:
+        reachable(backend, tree)
+    bound = {name for tree in holders for name in tree.controllers}
+    free = [name for name in _members_wanted(registry, wish) if name not in bound]
+    refuse_unified(session, registry, free)
+    steps = mount_steps(session, home, wish.point)
+    point = point_of(steps)
+    for name in free:
+        steps += mount_steps(session, TreeRequest((name,)))
+    check_apart(steps)
+    made = [
+        place
+        for tree in holders
+        for place in lineage(tree.id, wish.at)
+        if not exists(backend, place)
+    ]
+    made += [place for name in free for place in lineage(name, wish.at)]
+    tie = Tie(
+        wish.subsystems,
+        (*(tree.id for tree in holders), *free),
+        wish.at,
+        as_made_at(made),
+        tuple(free),
+    )
+    home_place = Place(f"name={wish.name}")
+    steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
+    with session.staged(steps + agent_steps(wish, home_place.tree)):
+        make_roots(session, made)
+        roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
+        session.carry_out(kept_steps(backend, wish.kept, roots, wish.name, wish.halves))
+    return Mounted(wish.name, point)
+
+
+def _members_wanted(registry: Registry, wish: Wish) -> list[str]:
+    """What was asked for, and the freezer where the host has one for v1: moves need it."""
+    names = list(wish.controllers)
+    has = {one.name for one in registry.controllers if one.enabled and not one.unified}
+    if wish.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
+        names.append(subsys.FREEZER)
+    return names
+
+
+def lineage(tree: str, path: str) -> list[Place]:
+    """The containers on the way to a path, itself the last; none for the root."""
+    words = path.strip("/").split("/") if path != "/" else []
+    return [Place(tree, "/" + "/".join(words[: end + 1])) for end in range(len(words))]
+
+
+def make_roots(session: Session, made: list[Place]) -> None:
+    """The containers of --at, each with its parent's settings, so that it can be entered."""
+    if not made:
+        return
+    if session.dry_run:
+        # The trees are not there yet, so that nothing can be said of what is inherited.
+        session.carry_out([Make(place, "make the root of a tie") for place in made])
+        return
+    registry = session.registry()
+    singles = [registry.find(place.tree.split(",")[0]).container(place.path) for place in made]
+    session.carry_out(create_steps(session.backend, *singles, parents=False))

@@ -1,0 +1,296 @@
+"""umount: a hierarchy goes, or with containers in it stays active (patch semantics, 1.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from shlex import quote
+
+from pcont import subsys
+from pcont.errors import Busy, Denied, NotFound, UsageProblem
+from pcont.hierarchy.container import Hierarchy, Member
+from pcont.hierarchy.presence import brings_back, check_seen
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.paths import below
+from pcont.kernel.types import Mount, Place, Tree
+from pcont.ops.listing import count_containers
+from pcont.session import Session, looks_first
+from pcont.steps.containers import Mark, Remove
+from pcont.steps.enforcement import Stop
+from pcont.steps.mounts import RemoveDirectory, UmountTree
+from pcont.steps.write import Setting, Write
+from pcont.tables.control_file import Subsystem
+from pcont.transaction.step import Step
+from pcont.virtual.bindings import KEPT, NO_TIE, Keeping, as_kept, kept_in, let_go
+from pcont.virtual.files import following
+from pcont.virtual.site import LiveSite
+
+
+@looks_first
+def umount(session: Session, target: str, *, foreign: bool = False) -> None:
+    """Unmount a hierarchy, or the one view of it at a mount point.
+
+    A hierarchy with containers stays active, and mounting the same set again brings it back; one
+    without is gone afterwards. Of a tie, only what pcont mounted is unmounted. Raises Denied for
+    mounts of others, Busy for one in use, or one that the kernel does not let go of.
+    """
+    with session.turn() as registry:
+        if target.startswith(("/", "./", "../")):
+            one, mounts = _at_point(session, registry, target)
+        else:
+            one = registry.find(target)
+            mounts = list(one.members[0].tree.mounts)
+            if not one.tie and len(one.members) > 1:
+                raise UsageProblem(f"{target} is several hierarchies: umount takes one")
+        tree = one.members[0].tree
+        if not mounts:
+            raise NotFound(f"{one.name} is not mounted")
+        mounts = _allowed(one, mounts, foreign)
+        last = len(mounts) == len(tree.mounts)
+        if last and not one.tie:
+            _need_untied(registry, tree)
+        count = count_containers(session.backend, Place(tree.id))
+        children = count != 1
+        gone = last and not children
+        if gone:
+            check_seen(session.backend, one, gone=False)
+        steps = stop_steps(session.backend, one, one.controllers, empty=True) if gone else []
+        steps += _tie_steps(session, registry, one, children) if one.tie and last else []
+        steps += _umount_steps(tree, mounts, last)
+        session.carry_out(_deepest_first(steps))
+        if last and children:
+            session.warn(_stays(one, count))
+
+
+def _at_point(session: Session, registry: Registry, target: str) -> tuple[Hierarchy, list[Mount]]:
+    point = session.backend.resolve(os.path.abspath(target))
+    for one in registry.hierarchies:
+        mounts = [mount for mount in one.members[0].tree.mounts if mount.point == point]
+        if mounts:
+            return one, mounts
+    raise NotFound(
+        "no hierarchy is mounted there", path=target, hint="list the mounts: pcont hierarchies"
+    )
+
+
+def _allowed(one: Hierarchy, mounts: list[Mount], foreign: bool) -> list[Mount]:
+    ours = [mount for mount in mounts if mount.ours or foreign]
+    if ours:
+        return ours
+    raise Denied(
+        f"{one.name} was not mounted by pcont",
+        path=mounts[0].point,
+        hint=f"pcont umount --foreign {quote(mounts[0].point)}",
+    )
+
+
+def _need_untied(registry: Registry, tree: Tree) -> None:
+    for tie in registry.ties:
+        if tree.id in (member.tree.id for member in tie.members):
+            raise Busy(f"{tree.id} is part of {tie.name}", hint=f"pcont umount {tie.name}")
+
+
+def _stays(one: Hierarchy, count: int | None) -> str:
+    """What to know of a hierarchy that has containers: the root is one that does not count."""
+    below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
+    again = brings_back(one.members[0].tree)
+    return f"{one.name} stays active with its {below}; mount it again: {again}"
+
+
+def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
+    """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
+    trees = [member.tree.id for member in one.members[1:]]
+    steps: list[Step] = [] if stays else unkept_steps(session, one, one.subsystems)
+    steps += [] if stays else root_steps(session, registry, one, trees)
+    for member in one.members[1:]:
+        umounts = member_steps(session, registry, one, member)
+        steps += umounts
+        tree = member.tree
+        if umounts and stays and count_containers(session.backend, Place(tree.id)) != 1:
+            session.warn(f"{tree.id} stays active; mount it again: {brings_back(tree)}")
+    return steps
+
+
+def root_steps(
+    session: Session, registry: Registry, one: Hierarchy, trees: Iterable[str]
+) -> list[Step]:
+    """The steps that remove the containers of --at that pcont made in these trees for a tie.
+
+    What another tie stands on stays.
+    """
+    assert one.tie
+    steps: list[Step] = []
+    for place in reversed(one.tie.made):
+        going = {step.place for step in steps if isinstance(step, Remove)}
+        mine = place.tree in trees and not needed(registry, one, place)
+        if mine and _can_go(session, place, going):
+            steps.append(Remove(place, f"remove {place.tree}:{place.path}"))
+    return steps
+
+
+def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list[Step]:
+    """The steps that unbind what pcont keeps for a hierarchy; what another one holds, too, stays.
+
+    The limits that follow from it cease to hold, and what was set is forgotten.
+    """
+    backend = session.backend
+    steps: list[Step] = []
+    for member in one.members:
+        root = member.place("/")
+        going = [name for name in names if name in member.kept]
+        if not going:
+            continue
+        found = _without(backend, one, member, going)
+        doing = f"unbind {', '.join(going)}"
+        for name in going:
+            if not _is_held(found, name, root):
+                steps += _forgetting(backend, name, root, doing)
+        steps.append(Mark(Place(root.tree), KEPT, as_kept(found), doing))
+    return steps
+
+
+def _without(
+    backend: Backend, one: Hierarchy, member: Member, names: Iterable[str]
+) -> list[Keeping]:
+    """What pcont keeps in a tree, once a hierarchy has let go of these."""
+    holder = one.name if member is not one.members[0] else NO_TIE
+    return let_go(kept_in(backend, member.tree.id), member.place("/"), names, holder)
+
+
+def _is_held(found: Iterable[Keeping], name: str, root: Place) -> bool:
+    return any(item.name == name and item.root == root and item.holders for item in found)
+
+
+def stop_steps(
+    backend: Backend, one: Hierarchy, names: Sequence[str], empty: bool = False
+) -> list[Step]:
+    """The steps that end the programs of what is unbound.
+
+    Behind all others, unless the hierarchy is empty: then they can be taken back. What another
+    hierarchy holds, too, goes on.
+    """
+    return [
+        Stop(name, member.place("/"), f"unbind {name}", empty)
+        for member in one.members
+        for name in names
+        if name in member.kept and subsys.metered(name)
+        if not _is_held(_without(backend, one, member, names), name, member.place("/"))
+    ]
+
+
+def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
+    """Nothing follows any more, and nothing is kept."""
+    table = subsys.load(name)
+    assert table
+    top = LiveSite(backend, root, root, name)
+    for place, file, _ in following(table, top):
+        row = subsys.row(file)
+        if row and file in backend.files(place):
+            yield Write([Setting(place, file, row.type.show(row.default))], doing)
+    for place in _places(top):
+        for file in table.by_name:
+            if file in backend.attributes(place):
+                yield Mark(place, file, None, doing)
+
+
+def _places(site: LiveSite) -> Iterator[Place]:
+    waiting = [site]
+    while waiting:
+        one = waiting.pop()
+        yield one.place
+        waiting += one.children()
+
+
+def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
+    """What was set in the files of these subsystems that pcont keeps, as PLACE KEY=VALUE."""
+    for member in one.members:
+        root = member.place("/")
+        for name in names:
+            table = subsys.load(name) if name in member.kept else None
+            for place in _places(LiveSite(backend, root, root, name)) if table else ():
+                path = member.inside(place.path)
+                values = backend.attributes(place).items()
+                found = [(file, text) for file, text in values if table and file in table.by_name]
+                found += _metered_values(backend, table, place, root) if table else []
+                yield from (f"{one.name}:{path} {file}={text}" for file, text in found)
+
+
+def _metered_values(
+    backend: Backend, table: Subsystem, place: Place, root: Place
+) -> Iterator[tuple[str, str]]:
+    """What programs in the kernel were told, where that is not what they begin with."""
+    for row in table.files:
+        if row.metered and row.writable and row.where.holds(place == root):
+            text = backend.read(place, row.name).rstrip("\n")
+            if text != row.type.show(row.begins(place == root)):
+                yield row.name, text
+
+
+def needed(registry: Registry, one: Hierarchy, place: Place) -> bool:
+    """Whether another tie is rooted at or below a container."""
+    return any(
+        member.tree.id == place.tree and below(member.at, place.path) is not None
+        for tie in _others(registry, one)
+        for member in tie.members
+    )
+
+
+def _others(registry: Registry, one: Hierarchy) -> list[Hierarchy]:
+    return [tie for tie in registry.ties if tie.name != one.name]
+
+
+def member_steps(
+    session: Session, registry: Registry, one: Hierarchy, member: Member, lingers: bool = False
+) -> list[Step]:
+    """The steps that unmount what pcont mounted for a tie; what another tie stands on stays."""
+    assert one.tie
+    tree = member.tree
+    ours = [mount for mount in tree.mounts if mount.ours]
+    if tree.id not in one.tie.mounted or not ours:
+        return []
+    if any(tree.id == each.tree.id for tie in _others(registry, one) for each in tie.members[1:]):
+        session.warn(f"{tree.id} stays mounted: another tie uses it")
+        return []
+    return _umount_steps(tree, ours, len(ours) == len(tree.mounts), lingers)
+
+
+def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
+    backend = session.backend
+    if not exists(backend, place):
+        return False
+    inside = [name for name in backend.children(place) if place.child(name) not in going]
+    if inside or backend.read(place, "tasks").strip():
+        session.warn(f"{backend.show(place)} is kept: tasks or containers are in it")
+        return False
+    return True
+
+
+def _deepest_first(steps: Sequence[Step]) -> list[Step]:
+    """The same, each mount before those that it may be inside of; what comes before stays there.
+
+    With each mount go its directories, which are removed after it.
+    """
+    before: list[Step] = []
+    mounts: list[tuple[int, list[Step]]] = []
+    for step in steps:
+        if isinstance(step, UmountTree):
+            mounts.append((_depth(step.mount), [step]))
+        else:
+            (mounts[-1][1] if isinstance(step, RemoveDirectory) else before).append(step)
+    mounts.sort(key=lambda one: one[0], reverse=True)
+    return [*before, *(step for _, group in mounts for step in group)]
+
+
+def _depth(mount: Mount) -> int:
+    return mount.point.count("/")
+
+
+def _umount_steps(tree: Tree, mounts: list[Mount], last: bool, lingers: bool = False) -> list[Step]:
+    steps: list[Step] = []
+    mounts = sorted(mounts, key=_depth, reverse=True)
+    for mount in mounts:
+        doing = f"unmount {tree.id} from {mount.point}"
+        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing, lingers))
+        steps += [RemoveDirectory(directory, doing) for directory in mount.made]
+    return steps

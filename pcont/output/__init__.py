@@ -1,0 +1,1 @@
+"""How results look: JSON, columns, trees, error texts, and streams that never raise."""

@@ -1,0 +1,292 @@
+"""The JSON Schema of what --json prints, made of the records and of the tables of control files.
+
+`docs/json.schema.json` is what `document` returns, `docs/json.md` has `tables` in it:
+`python -m tests.json_docs` writes both.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pcont import errors, records, subsys
+from pcont.tables.control_file import ControlFile
+from pcont.values import Codec
+
+Schema = dict[str, Any]
+
+Places = Annotated[list[str], "the containers as HIERARCHY:/path"]
+Ids = Annotated[list[int], "the ids"]
+Values = Annotated[dict[str, records.Scalar], "the values by KEY"]
+Nothing = Annotated[None, "nothing: standard output is the command's"]
+
+# What `result` is, by command.
+RESULTS: dict[str, Any] = {
+    "subsys": list[records.SubsystemRow],
+    "mount": records.Mounted,
+    "umount": Annotated[str, "the hierarchy or mount point, as it was given"],
+    "hierarchies": list[records.HierarchyRow],
+    "create": Places,
+    "rm": Places,
+    "attach": records.Outcome,
+    "move": records.Outcome,
+    "bind": Annotated[list[str], "all subsystems of the hierarchy"],
+    "unbind": records.Unbound,
+    "recover": list[records.Recovered],
+    "gc": list[records.Collected],
+    "clone": Annotated[str, "with --pid: the new container as HIERARCHY:/path"],
+    "run": Nothing,
+    "pins": list[records.PinRow],
+    "unpin": Annotated[list[str], "the names"],
+    "get": Values,
+    "set": Annotated[list[str], "the control files that were written"],
+    "tree": list[records.ContainerNode],
+    "ps": list[records.TaskRow],
+    "where": list[records.WhereRow],
+    "stat": list[records.CpuRow],
+    "beancounters": list[records.BeanRow],
+    "doctor": list[records.Finding],
+    "sim fork": Ids,
+    "sim thread": Ids,
+    "sim unshare": Annotated[str, "the path of the container; empty where none was made"],
+    "sim exit": Ids,
+    "sim work": Annotated[int, "the id of the task"],
+    "sim open": Annotated[list[int], "the numbers of the files"],
+    "sim close": Annotated[list[int], "the numbers of the files"],
+    "sim mount-cpuset": Annotated[str, "the mount point"],
+    "sim param": Annotated[dict[str, int], "the parameters by name"],
+    "sim notified": list[records.Notified],
+    "sim proc": Annotated[str, "the text of the file"],
+    "sim machine": Annotated[dict[str, str], "`cpus` and `nodes`, as lists such as 0-3,8"],
+}
+
+# What changes something prints `would` in a dry run.
+CHANGING = frozenset(
+    (
+        *("mount", "umount", "create", "rm", "attach", "move", "bind", "unbind", "recover", "gc"),
+        *("clone", "run", "unpin", "set"),
+    )
+)
+
+# The files of the core and of these have a schema; a file of any other is a number or a text.
+SUBSYSTEMS = ("", *subsys.NAMES, *subsys.KEPT)
+
+# What pcont measures: no kernel has such a file.
+LOAD = {
+    "description": "percent of one CPU within the window",
+    "anyOf": [{"type": "number"}, {"const": "unknown"}],
+}
+
+_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def document() -> Schema:
+    """The whole schema: `$defs` has stdout by command, `stderr` for a line there, the records."""
+    found: dict[str, type] = {}
+    lines = {pointer(name): _stdout(name, found) for name in RESULTS}
+    stderr = _stderr(found)
+    defs = {**lines, "stderr": stderr, **_records(found), "values": _values()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pcont --json",
+        "description": (
+            "What pcont prints with --json. Standard output is one line: "
+            "#/$defs/COMMAND, with a dash for each blank in COMMAND. "
+            "Each line of standard error is #/$defs/stderr. "
+            "Fields may be added; those that are here keep their names and types."
+        ),
+        "$defs": defs,
+        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in [*lines, "stderr"]],
+    }
+
+
+def pointer(command: str) -> str:
+    """The name of a command's definition."""
+    return command.replace(" ", "-")
+
+
+def _object(properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_BACKEND = {"enum": ["cgroupfs", "model"], "description": "the backend that answered"}
+
+
+def _stdout(name: str, found: dict[str, type]) -> Schema:
+    """The line that a command prints on standard output."""
+    kinds: list[Schema] = []
+    if RESULTS[name] is not Nothing:
+        kinds.append(_object({"backend": _BACKEND, "result": of(RESULTS[name], found)}))
+    if name in CHANGING:
+        lines = "with --dry-run: the changes as shell commands"
+        kinds.append(_object({"backend": _BACKEND, "would": _described(of(list[str], {}), lines)}))
+    return kinds[0] if len(kinds) == 1 else {"oneOf": kinds}
+
+
+def _stderr(found: dict[str, type]) -> Schema:
+    """One line of standard error."""
+    text: Schema = {"type": "string"}
+    limits = _described(of(list[str], {}), "the settings that will no longer hold")
+    return {
+        "oneOf": [
+            _object({"error": {"$ref": "#/$defs/error"}}),
+            _object({"note": _described(text, "something to know; it is no failure")}),
+            _object({"backend": _BACKEND, "started": of(records.Started, found)}),
+            _object({"backend": _BACKEND, "ended": of(records.Ended, found)}),
+            _object({"ceasing": limits}),
+            _object({"question": _described(text, "waits for a line, y or n, on standard input")}),
+        ]
+    }
+
+
+def error() -> Schema:
+    """What `error` holds."""
+    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
+    errors_of = [one for one in kinds if issubclass(one, errors.PcontError)]
+    codes = list(dict.fromkeys(one.code for one in errors_of))
+    return _object(
+        {
+            "code": {"enum": [*codes, "interrupted"], "description": "the kind of failure"},
+            "errno": {
+                "type": ["string", "null"],
+                "description": "the kernel's word, such as EBUSY; null where it was not asked",
+            },
+            "message": {"type": "string", "description": "what was attempted, and why it failed"},
+            "path": {"type": "string", "description": "the file or directory; may be empty"},
+            "hint": {"type": "string", "description": "what to do; may be empty"},
+        }
+    )
+
+
+def _records(found: dict[str, type]) -> Schema:
+    """The definitions of all records that are mentioned, and of those that these mention."""
+    defs: Schema = {"error": error()}
+    while waiting := [name for name in found if name not in defs]:
+        for name in waiting:
+            defs[name] = _record(found[name], found)
+    return defs
+
+
+def _record(kind: type, found: dict[str, type]) -> Schema:
+    properties = {name: of(hint, found) for name, hint in hints(kind).items()}
+    return _described(_object(properties), inspect.cleandoc(kind.__doc__ or "").split("\n")[0])
+
+
+def hints(kind: type) -> dict[str, Any]:
+    """The types of a record's fields, in their order, with what stands beside them."""
+    known = get_type_hints(kind, include_extras=True)
+    return {one.name: known[one.name] for one in fields(kind)}
+
+
+def _described(schema: Schema, text: str) -> Schema:
+    return {"description": text, **schema}
+
+
+def of(hint: Any, found: dict[str, type]) -> Schema:
+    """The schema of a type; the records that it mentions are added to those that were found."""
+    if get_origin(hint) is Annotated:
+        kind, text, *words = get_args(hint)
+        return _described({"enum": list(words[0])} if words else of(kind, found), text)
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        found[hint.__name__] = hint
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return _container(hint, found) or {"type": _PLAIN[hint]}
+
+
+def _container(hint: Any, found: dict[str, type]) -> Schema | None:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (list, tuple):
+        return {"type": "array", "items": of(inner[0], found)}
+    if origin is dict and inner[1] == records.Scalar:
+        return {"$ref": "#/$defs/values"}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": of(inner[1], found)}
+    if origin in (Union, types.UnionType):
+        return {"type": [_PLAIN[one] for one in inner]}
+    return None
+
+
+def _values() -> Schema:
+    """The values that `get` prints: those of the files that have a table are typed."""
+    found = [table for name in SUBSYSTEMS if (table := subsys.load(name))]
+    rows = sorted((row for table in found for row in table.files), key=lambda row: row.name)
+    known = {row.name: _described(value(row), row.help) for row in rows}
+    return {
+        "type": "object",
+        "properties": {**known, "cpuacct.load": LOAD},
+        "additionalProperties": of(records.Scalar, {}),
+    }
+
+
+def value(row: ControlFile) -> Schema:
+    """The schema of a control file's value."""
+    if not isinstance(_parsed(row.type, "0"), int):
+        return {"type": "string"}
+    number: Schema = {"type": "integer"}
+    return {"anyOf": [number, {"const": "max"}]} if _takes_max(row.type) else number
+
+
+def _parsed(codec: Codec, text: str) -> Any:
+    try:
+        return codec.parse(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _takes_max(codec: Codec) -> bool:
+    try:
+        return codec.parse("max") is None
+    except (ValueError, OverflowError):
+        return False
+
+
+def tables() -> str:
+    """The generated half of docs/json.md: a line for each command, a table for each record."""
+    return "\n".join([*_commands_table(), *_records_tables()]) + "\n"
+
+
+def _commands_table() -> Iterator[str]:
+    yield "| command | `result` |"
+    yield "|---|---|"
+    for name, hint in RESULTS.items():
+        yield f"| `{name}` | {_words(hint)} |"
+
+
+def _records_tables() -> Iterator[str]:
+    found: dict[str, type] = {}
+    for hint in (*RESULTS.values(), records.Started, records.Ended):
+        of(hint, found)
+    _records(found)
+    for name, kind in sorted(found.items()):
+        yield f"\n### {name}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n"
+        yield "| field | type | what it is |"
+        yield "|---|---|---|"
+        for field, hint in hints(kind).items():
+            inner, text, *words = get_args(hint)
+            more = f": {' or '.join(f'`{word}`' for word in words[0])}" if words else ""
+            yield f"| `{field}` | {_words(inner)} | {text}{more} |"
+
+
+def _words(hint: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        kind = "" if inner[0] is type(None) else f"{_words(inner[0])}: "
+        return f"{kind}{inner[1]}"
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    if origin in (list, tuple):
+        return f"list of {_words(inner[0])}"
+    if origin is dict:
+        return f"object of {_words(inner[1])}"
+    return " or ".join(map(_words, inner)) if inner else _PLAIN[hint]

@@ -1,0 +1,162 @@
+"""Steps that start and end the programs in the kernel that count and enforce for a subsystem."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import EBUSY
+from functools import partial
+
+from pcont import subsys
+from pcont.errors import PcontError, Unsupported, from_oserror
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory, restore
+
+
+@on_disk("Stopped", "subsystem", "root")
+@dataclass
+class Stopped(Fact):
+    """No programs were at work for a subsystem, as bound to a container."""
+
+    subsystem: str
+    root: Place
+
+    @property
+    def what(self) -> str:
+        return f"the programs of {self.subsystem}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        # Those of another tree are others'; those that are in none were ours.
+        if backend.meter.trees().get(self.subsystem) in (self.root.tree, ""):
+            yield lambda: backend.meter.stop(self.subsystem, self.root)
+
+
+@on_disk("AtWork", "subsystem", "root", "said")
+@dataclass
+class AtWork(Fact):
+    """Programs were at work for a subsystem, as bound to a container that has none below.
+
+    `said`: what it may have, by control file.
+    """
+
+    subsystem: str
+    root: Place
+    said: dict[str, int]
+
+    @classmethod
+    def of(cls, backend: Backend, subsystem: str, root: Place) -> AtWork:
+        """As it is now."""
+        table = subsys.load(subsystem)
+        rows = [row for row in table.files if row.metered and row.writable] if table else []
+        values = backend.meter.values(root, subsystem)
+        said = {
+            row.name: values.get(row.name, row.default) for row in rows if row.where.holds(True)
+        }
+        return cls(subsystem, root, said)
+
+    @property
+    def what(self) -> str:
+        return f"the programs of {self.subsystem}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        yield lambda: backend.meter.start(self.subsystem, self.root)
+        for file, value in self.said.items():
+            yield partial(backend.meter.set, self.root, file, value)
+
+
+@dataclass
+class Start(Step):
+    """Have programs count and enforce for a container that a subsystem is bound to.
+
+    `optional`: it does without, where the kernel takes no programs.
+    """
+
+    subsystem: str
+    root: Place
+    doing: str
+    optional: bool = False
+    missed: str = ""
+
+    def tell(self, backend: Backend) -> list[str]:
+        there = self._is_done_without(backend)
+        return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
+
+    def rehearse(self, backend: Backend) -> None:
+        """Refuse what `do` would: they are at work in another tree."""
+        if not self.optional and self._elsewhere(backend):
+            raise OSError(EBUSY, os.strerror(EBUSY), self.root.tree)
+
+    def _elsewhere(self, backend: Backend) -> str:
+        """The other tree in which they are at work; empty where there is none."""
+        there = backend.meter.trees().get(self.subsystem, "")
+        return there if there != self.root.tree else ""
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
+            return
+        # It is several acts: one that is refused leaves those before it to be undone.
+        stopped = Stopped(self.subsystem, self.root)
+        memory.keep(stopped)
+        try:
+            backend.meter.start(self.subsystem, self.root)
+        except OSError as err:
+            if not self.optional:
+                raise
+            restore(backend, stopped)
+            memory.forget(stopped)
+            why = from_oserror(err, f"start them at {err.filename}").what
+            self.missed = f"{self.subsystem} does without its programs: {why}"
+
+    def _is_done_without(self, backend: Backend) -> bool:
+        if self.optional:
+            try:
+                backend.meter.check(self.subsystem)
+            except Unsupported:
+                return True
+        return False
+
+    def notes(self) -> list[str]:
+        return [self.missed] if self.missed else []
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        there = self._elsewhere(backend)
+        if err.errno != EBUSY or not there:
+            return super().refusal(backend, err)
+        reason = f"{self.subsystem} is bound to {there}, and to one hierarchy at a time"
+        return from_oserror(err, self.doing, reason, "show it: pcont hierarchies")
+
+
+@dataclass
+class Stop(Step):
+    """End the programs; what they have counted is forgotten, so that nothing takes it back.
+
+    `empty`: there are no containers, and so nothing that they could have counted.
+    """
+
+    subsystem: str
+    root: Place
+    doing: str
+    empty: bool = False
+
+    def tell(self, backend: Backend) -> list[str]:
+        if self.subsystem not in backend.meter.trees():
+            return []
+        return [f"# unload the programs of {self.subsystem}"]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if backend.meter.trees().get(self.subsystem) not in (self.root.tree, ""):
+            return
+        if not self.empty:
+            memory.end_with(Stopped(self.subsystem, self.root))
+            backend.meter.stop(self.subsystem, self.root)
+        elif backend.meter.is_bound(self.subsystem, self.root):
+            with memory.of(AtWork.of(backend, self.subsystem, self.root)):
+                backend.meter.stop(self.subsystem, self.root)
+
+    @property
+    def final(self) -> bool:
+        return not self.empty

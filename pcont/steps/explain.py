@@ -1,0 +1,367 @@
+"""Why the kernel refused: its errno, held against the tables and what is there now.
+
+Nothing here decides: over real cgroups the kernel has spoken already when these are asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
+from errno import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENAMETOOLONG,
+    ENFILE,
+    ENODEV,
+    ENOENT,
+    ENOSPC,
+    EOPNOTSUPP,
+    EPERM,
+    ESRCH,
+)
+from shlex import quote
+from typing import Any
+
+from pcont import subsys
+from pcont.errors import (
+    BY_ERRNO,
+    BY_WRITTEN,
+    BadValue,
+    Denied,
+    LimitReached,
+    NotFound,
+    PcontError,
+    Unsupported,
+    from_oserror,
+    shortened,
+)
+from pcont.hierarchy import keys
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place
+from pcont.subsys import cpuset, freezer, pids
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Breach, Fix, Wanted
+from pcont.virtual import auto_delete
+from pcont.virtual.bindings import kept_roots
+from pcont.virtual.site import LiveSite, entry_of, making_of, row_of, site_of
+
+
+def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+    """Why a container could not be made."""
+    reason, hint = "", ""
+    with contextlib.suppress(OSError, ValueError):
+        if (breach := making_of(backend, place)) and breach.errno == err.errno:
+            reason, hint = breach.reason, breach.hint
+    if err.errno == EEXIST:
+        reason, hint = _occupied(backend, place)
+    elif err.errno == ENOENT:
+        reason, hint = f"there is no {place.parent.shown}", f"pcont create -p {place.word}"
+        if keys.is_control_file(backend, place.parent):
+            reason, hint = _occupied(backend, place.parent)
+    elif err.errno == ENAMETOOLONG:
+        reason = "the directory's path is too long, the kernel takes up to 4095 bytes"
+    return from_oserror(err, doing, reason, hint)
+
+
+def _occupied(backend: Backend, place: Place) -> tuple[str, str]:
+    """What a new container would be in the way of, and what to do."""
+    if exists(backend, place):
+        return "it exists already", f"pcont create -p {place.word}"
+    return (
+        f"the kernel has a control file {place.name!r} in {place.parent.shown}",
+        "control files and containers share the directory: choose another name",
+    )
+
+
+def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+    """Why a container could not be removed."""
+    reason, hint = "", ""
+    if err.errno == EBUSY:
+        with contextlib.suppress(OSError):
+            reason, hint = in_use(backend, place)
+        if not reason:
+            reason, hint = _mounted_on(backend, place)
+    return from_oserror(err, doing, reason, hint)
+
+
+def _mounted_on(backend: Backend, place: Place) -> tuple[str, str]:
+    """That the directory of a container is a mount point, and what to do; else empty."""
+    path = backend.show(place)
+    with contextlib.suppress(OSError):
+        if backend.occupied(path, entries=False):
+            return "something is mounted on it", f"umount {quote(path)}"
+    return "", ""
+
+
+def in_use(backend: Backend, place: Place) -> tuple[str, str]:
+    """What keeps a container from being removed, and what to do; empty where nothing does."""
+    tasks, children = backend.read(place, "tasks").split(), backend.children(place)
+    if tasks:
+        return tasks_inside(tasks, place.word)
+    return children_inside(children, place.word) if children else held_back(backend, place)
+
+
+def held_back(backend: Backend, place: Place) -> tuple[str, str]:
+    """What a subsystem has against a removal, and what to do; empty where none has anything."""
+    roots = {**dict.fromkeys(place.controllers, Place(place.tree)), **kept_roots(backend, place)}
+    for name, root in roots.items():
+        table, site = backend.table(name), LiveSite(backend, place, root, name)
+        for rule in table.removal if table else ():
+            if breach := rule(site):
+                return breach.reason, breach.hint
+    return "", ""
+
+
+def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
+    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
+    return (
+        f"tasks are in it: {shortened(tasks)}",
+        f"move them to the parent: pcont rm --evict {words}; kill them: pcont rm --kill {words}",
+    )
+
+
+def children_inside(names: list[str], words: str) -> tuple[str, str]:
+    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
+    return f"containers are in it: {shortened(names)}", f"remove them, too: pcont rm -r {words}"
+
+
+def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
+    """Why a value was refused: the file, its old and its wanted value, and the rule."""
+    if err.errno == ENOENT and not isinstance(err, WriteRefused):
+        return _no_file(backend, place, file, err)
+    wanted, now = text.rstrip("\n"), "unreadable"
+    with contextlib.suppress(OSError):
+        now = auto_delete.text(backend, place, file).rstrip("\n").replace("\n", "; ")
+    row = row_of(backend, file)
+    change = f"to {wanted!r}" if row and row.many else f"from {now!r} to {wanted!r}"
+    doing = f"set {file} of {place.shown} {change}"
+    if err.errno == EOPNOTSUPP and row and row.metered:
+        return from_oserror(err, doing, *_unmetered(backend, place, file))
+    if not isinstance(err, WriteRefused):
+        return from_oserror(err, doing)
+    breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
+    if breach is None:
+        return from_oserror(err, doing, kinds=BY_WRITTEN)
+    # A rule of the container, and not what the caller may do.
+    kinds = {**BY_WRITTEN, EPERM: BadValue}
+    return from_oserror(err, doing, breach.reason, _help(breach, place), kinds)
+
+
+def _help(breach: Breach, place: Place) -> str:
+    """What to do about a broken rule: commands to paste, then words."""
+    commands = [
+        " ".join(
+            [
+                f"pcont set {replace(place, path=fix.path).word}",
+                *(quote(f"{file}={value}") for file, value in fix.values),
+            ]
+        )
+        for fix in breach.fixes
+    ]
+    return "; ".join(filter(None, (" && ".join(commands), breach.hint)))
+
+
+def _unmetered(backend: Backend, place: Place, file: str) -> tuple[str, str]:
+    """Why no programs in the kernel have a file in hand, and what to do."""
+    try:
+        backend.meter.check(file)
+    except Unsupported as why:
+        return why.what, why.hint
+    name = subsys.of(file)
+    selector = place.shown.partition(":")[0]
+    return (
+        f"{name} was bound without its programs",
+        f"bind it again: pcont unbind --yes {selector} {name}; pcont bind {selector} {name}",
+    )
+
+
+def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
+    if file == auto_delete.AUTO_DELETE:
+        return keys.no_auto_delete(place.shown)
+    hint = ""
+    with contextlib.suppress(OSError):
+        hint = keys.near(file, backend.files(place))
+    return from_oserror(err, f"set {file}: {place.shown} has no such file", hint=hint)
+
+
+def _broken_rule(
+    backend: Backend, place: Place, file: str, wanted: str, errno: int
+) -> Breach | None:
+    row = row_of(backend, file)
+    if row is None:
+        return None
+    if row.stands_for:
+        return _broken_rule(backend, place, row.stands_for, wanted, errno)
+    if not row.writable:
+        return Breach(errno, f"it can only be read: {row.help}")
+    if row.root_fixed and place.is_root:
+        return Breach(errno, row.root_fixed)
+    site = site_of(backend, place, file)
+    if row.many and not wanted.strip():
+        return _unreadable(backend, site, row, wanted, errno, ValueError())
+    return _against(backend, site, row, wanted, errno)
+
+
+def _against(
+    backend: Backend, site: LiveSite, row: ControlFile, wanted: str, errno: int
+) -> Breach | None:
+    """What a rule, or how the file is read, has against a text."""
+    # A rule that names what is missing says more than that the kernel cannot read it.
+    for codec in (row.type, row.read_as(backend.machine())) if row.read_as else (row.type,):
+        try:
+            value = codec.parse(wanted)
+        except (ValueError, OverflowError) as err:
+            return _unreadable(backend, site, row, wanted, errno, err)
+        if breach := _breach(site, row, value, errno):
+            return breach
+    return None
+
+
+def _unreadable(
+    backend: Backend,
+    site: LiveSite,
+    row: ControlFile,
+    wanted: str,
+    errno: int,
+    err: ValueError | OverflowError,
+) -> Breach:
+    """Why a text is no value of a file; what it may have meant is the value to set."""
+    fixes: tuple[Fix, ...] = ()
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        meant = row.mend(site, wanted) if row.mend else ""
+        row.type.parse(meant)
+        fixes = (Fix(site.path, ((row.name, meant),)),) if meant else ()
+    if isinstance(err, OverflowError) and row.larger:
+        return Breach(errno, row.larger(backend.machine()))
+    # The device that a value names may be what is wrong.
+    for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
+        with contextlib.suppress(OSError, ValueError):
+            if (breach := rule(site, Wanted(site, row.name, wanted))) and breach.errno == errno:
+                return breach
+    reason = f"the file takes {row.type.takes} ({row.help})"
+    if row.strict and str(err):
+        reason = f"{err}; {reason}"
+    return Breach(errno, reason, fixes=fixes)
+
+
+def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Breach | None:
+    """The first rule against a value that has this errno."""
+    with contextlib.suppress(OSError, ValueError):
+        file = row.name
+        value = row.joined(now.value(file), value) if row.joined else value
+        for rule in row.rules:
+            breach = rule(now, Wanted(now, file, value))
+            if breach and breach.errno == errno:
+                return breach
+    return None
+
+
+def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -> PcontError:
+    """Why a task could not be moved into a container."""
+    if not isinstance(err, WriteRefused):
+        return from_oserror(err, doing)
+    breach = _no_entry(backend, place, task, err.errno or 0) or _refuses(
+        backend, task, err.errno or 0
+    )
+    reason, hint = (breach.reason, _help(breach, place)) if breach else ("", "")
+    kinds = {**BY_WRITTEN, EACCES: Denied}
+    return from_oserror(err, doing, reason, hint, kinds=kinds)
+
+
+def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
+    """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
+    for place in places:
+        if cpuset.TABLE.name in place.controllers:
+            breach = cpuset.lacks_cpus_or_nodes(site_of(backend, place, cpuset.CPUS))
+            if breach:
+                return breach.reason, _help(breach, place)
+    return "", ""
+
+
+def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach | None:
+    with contextlib.suppress(OSError, ValueError):
+        for name in (*place.controllers, *kept_roots(backend, place)):
+            table, site = backend.table(name), site_of(backend, place, name)
+            for rule in table.entry if table else ():
+                breach = rule(entry_of(backend, site, task))
+                if breach and breach.errno == errno:
+                    return breach
+    return None
+
+
+def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
+    with contextlib.suppress(OSError):
+        known = backend.task(task)
+        if known.kernel and errno == EINVAL:
+            reason = f"{task} ({known.name}) is a kernel thread that cannot be moved"
+            hint = "attach --movable and move --movable skip such threads"
+            return Breach(errno, reason, hint)
+    if errno in (EACCES, EPERM):
+        return Breach(errno, f"{task} belongs to another user", "use sudo")
+    if errno == ENOSPC:
+        return Breach(errno, "cpuset.cpus or cpuset.mems of the container is empty")
+    if errno == EINVAL:
+        reason = "the container does not take this task (a real-time task needs cpu.rt_runtime_us)"
+        return Breach(errno, reason)
+    return None
+
+
+def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
+    """Return why a simulated task could not do something, and what to do."""
+    reasons = {
+        EAGAIN: ("the fork rate of its container is used up", ""),
+        ESRCH: ("there is no such task", "make one: pcont --backend model sim fork"),
+        EPERM: ("it is a task of this machine", "make one: pcont --backend model sim fork"),
+        ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
+        ENFILE: ("as many files are charged to its container as may be", ""),
+        EBADF: ("its process holds no such file", ""),
+        EBUSY: ("it is frozen", _thaw(backend, task)),
+    }
+    full = _limited(backend, task) if err.errno == EAGAIN else None
+    known = full or reasons.get(err.errno or 0)
+    kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
+    return from_oserror(err, doing, *(known or ("", "")), kinds)
+
+
+def frozen_by(backend: Backend, place: Place) -> list[Place]:
+    """Return the containers in which FROZEN was written, the place itself and those above it.
+
+    The uppermost one is the first. Those that this mount does not show are left out.
+    """
+    found: list[Place] = []
+    while not place.is_root:
+        with contextlib.suppress(FileNotFoundError):
+            if backend.read(place, freezer.SELF).strip() == "1":
+                found.insert(0, place)
+        place = place.parent
+    return found
+
+
+def _thaw(backend: Backend, task: int) -> str:
+    """Return the commands that thaw a task."""
+    with contextlib.suppress(OSError):
+        for tree, path in backend.membership(task).items():
+            place = Place(tree, path)
+            if subsys.FREEZER in place.controllers:
+                frozen = [one.word for one in frozen_by(backend, place)]
+                return " && ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
+    return ""
+
+
+def _limited(backend: Backend, task: int) -> tuple[str, str] | None:
+    """The container, of those that a task is in, where there may not be one more."""
+    for tree, path in backend.membership(task).items():
+        place = Place(tree, path)
+        while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:
+            limit, there = (backend.read(place, file).strip() for file in (pids.MAX, pids.CURRENT))
+            if limit != "max" and int(there) >= int(limit):
+                hint = f"pcont set {place.word} {pids.MAX}={int(there) + 1}"
+                return f"{place.shown} has {there} tasks, and {pids.MAX} is {limit}", hint
+            place = place.parent
+    return None

@@ -1,0 +1,215 @@
+"""Steps that bring the tasks of a whole hierarchy into one more tree, and out of it again.
+
+The home knows at any time who belongs where: what is started meanwhile is found there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from shlex import quote
+
+from pcont.errors import PcontError
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.steps import explain
+from pcont.steps.converge import Came, back, fresh, rounds
+from pcont.steps.tasks import descendants, live_thread, look, put, same, since, starts, tasks_in
+from pcont.steps.write import Affinities
+from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
+
+PATIENCE = 60.0
+
+
+@on_disk("Pair", "home", "mirror")
+@dataclass(frozen=True)
+class Pair:
+    """A container in the home, and its mirror in another tree."""
+
+    home: Place
+    mirror: Place
+
+
+@on_disk("Outside", "pairs", "before", "origins")
+@dataclass
+class Outside(Fact):
+    """Nobody of the home was in the mirrors; `before` has who else was.
+
+    `origins`: who came from elsewhere than the root of the mirrors' tree, with the clock tick at
+    which each began, and the path.
+    """
+
+    pairs: list[Pair]
+    before: dict[Place, set[int]]
+    origins: dict[int, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return "the tasks of a hierarchy"
+
+    def learn(self, **more: dict[int, tuple[int, str]]) -> None:
+        self.origins.update(more["origins"])
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for came in back(partial(self._came, backend), f"put back {self.what}"):
+            origin = Place(came.where.tree, self._origin(backend, came.task))
+            yield partial(put, backend, origin, [came.task])
+
+    def _came(self, backend: Backend) -> Iterator[Came[Place]]:
+        for pair in self.pairs:
+            others = self.before[pair.mirror]
+            tasks = tasks_in(backend, pair.mirror) - others
+            tasks -= set(descendants(backend, tasks, others)) if others else set()
+            for task in sorted(tasks):
+                yield Came(pair.mirror, task, since(backend, task))
+
+    def _origin(self, backend: Backend, task: int) -> str:
+        """Return where a task was, or else where its parent was, or a live thread of that."""
+        known = look(backend, task)
+        for one in (known, live_thread(backend, known.parent) if known else None):
+            start, path = self.origins.get(one.id, (-1, "/")) if one else (-1, "/")
+            if one and start == one.start:
+                return path
+        return "/"
+
+
+@dataclass
+class Join(Step):
+    """Attach every task of the home's containers to their mirrors, also those started meanwhile."""
+
+    pairs: Sequence[Pair]
+    doing: str
+    affinity: bool
+    at: tuple[Place, int] | None = None
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [
+            f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
+            for pair in self.pairs
+            for task in sorted(tasks_in(backend, pair.home))
+        ]
+
+    def rehearse(self, backend: Backend) -> None:
+        for pair in self.pairs:
+            for task in sorted(tasks_in(backend, pair.home)):
+                self.at = (pair.mirror, task)
+                put(backend, pair.mirror, [task])
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        if self.affinity:
+            inside = [tasks_in(backend, pair.home) for pair in self.pairs]
+            memory.keep(Affinities.of(backend, set().union(*inside)))
+        before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
+        outside = Outside(list(self.pairs), before)
+        memory.keep(outside)
+        lacking = partial(_lacking, backend, self.pairs)
+        for mirror, tasks in rounds(lacking, self.doing, PATIENCE):
+            memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
+            put(backend, mirror, self._noted(mirror, fresh(tasks)))
+
+    def _noted(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
+        for task in tasks:
+            self.at = (mirror, task)
+            yield task
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        if self.at is None:
+            return super().refusal(backend, err)
+        mirror, task = self.at
+        return explain.enter(backend, mirror, task, err, self.doing)
+
+
+@on_disk("Inside", "pairs", "strays")
+@dataclass
+class Inside(Fact):
+    """Who was in a container of the home was in its mirror.
+
+    `strays` were there all the same, each with the clock tick at which it began.
+    """
+
+    pairs: list[Pair]
+    strays: dict[Place, dict[int, int]]
+
+    @property
+    def what(self) -> str:
+        return "the tasks of a hierarchy"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for mirror, strays in self.strays.items():
+            there = [task for task, start in strays.items() if same(backend, task, start)]
+            yield partial(put, backend, mirror, there)
+        for came in back(partial(self._outside, backend), f"put back {self.what}"):
+            yield partial(put, backend, came.where, [came.task])
+
+    def _outside(self, backend: Backend) -> Iterator[Came[Place]]:
+        for mirror, tasks in _lacking(backend, self.pairs):
+            for task in tasks:
+                yield Came(mirror, task, since(backend, task))
+
+
+@dataclass
+class Leave(Step):
+    """Move every task out of the mirrors, and of `others`, to a container that stays."""
+
+    pairs: Sequence[Pair]
+    others: Sequence[Place]
+    refuge: Place
+    doing: str
+    affinity: bool
+
+    @property
+    def _places(self) -> list[Place]:
+        return [*(pair.mirror for pair in self.pairs), *self.others]
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [
+            f"echo {task} > {quote(backend.show(self.refuge, 'tasks'))}"
+            for place in self._places
+            for task in sorted(tasks_in(backend, place))
+        ]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        inside = {place: tasks_in(backend, place) for place in self._places}
+        if self.affinity:
+            memory.keep(Affinities.of(backend, set().union(*inside.values())))
+        for pair in self.pairs:
+            inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
+        strays = {place: starts(backend, tasks) for place, tasks in inside.items() if tasks}
+        memory.keep(Inside(list(self.pairs), strays))
+        for tasks in rounds(partial(self._there, backend), self.doing, PATIENCE):
+            put(backend, self.refuge, fresh(tasks))
+
+    def _there(self, backend: Backend) -> Iterator[list[int]]:
+        for place in self._places:
+            if tasks := sorted(tasks_in(backend, place)):
+                yield tasks
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        return explain.enter(backend, self.refuge, 0, err, self.doing)
+
+
+def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:
+    """Who is in a container of the home, but not in its mirror.
+
+    The home is read first: what is started afterwards by somebody who is in both is in both, too.
+    """
+    for pair in pairs:
+        tasks = tasks_in(backend, pair.home)
+        lacking = tasks - tasks_in(backend, pair.mirror) if tasks else tasks
+        if lacking:
+            yield pair.mirror, sorted(lacking)
+
+
+def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Where in a tree tasks are that are not in its root."""
+    found = {}
+    for task in tasks:
+        with contextlib.suppress(ProcessLookupError):
+            path = backend.membership(task).get(tree, "/")
+            if path != "/":
+                found[task] = (backend.task(task).start, path)
+    return found

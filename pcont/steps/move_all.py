@@ -1,0 +1,216 @@
+"""The step that moves every task of a container to another one, while they fork and exit."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from errno import EINVAL
+from functools import partial
+from os import strerror
+from shlex import quote
+
+from pcont import subsys
+from pcont.errors import PcontError
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place
+from pcont.records import Outcome
+from pcont.steps import explain
+from pcont.steps.converge import STOP_THEM, Came, ahead, back, fresh, rounds
+from pcont.steps.freeze import frozen, told_frozen
+from pcont.steps.tasks import descendants, look, put, same, since, starts, tasks_in
+from pcont.steps.write import Affinities
+from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.virtual.bindings import entry_order
+
+PATIENCE = 20.0  # for one tree
+
+INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
+
+
+@on_disk("Route", "source", "target")
+@dataclass(frozen=True)
+class Route:
+    """From a container to another one of the same tree."""
+
+    source: Place
+    target: Place
+
+
+@on_disk("Drained", "routes", "before", "starts")
+@dataclass
+class Drained(Fact):
+    """Which containers were emptied into which, and who was in the latter already.
+
+    `starts`: those that were moved, each with the clock tick at which it began; kept only where
+    others are at the target, of whom they must be told apart.
+    """
+
+    routes: list[Route]
+    before: dict[Place, set[int]]
+    starts: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        return f"the tasks of {self.routes[0].source.path}"
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else is, or comes, where they go."""
+        return not any(self.before.values() or (r.target.is_root for r in self.routes))
+
+    def learn(self, **more: dict[int, int]) -> None:
+        self.starts.update(more["starts"])
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for came in back(partial(self._there, backend), f"put back all of {self.what}"):
+            yield partial(put, backend, came.where.source, [came.task])
+
+    def _there(self, backend: Backend) -> Iterator[Came[Route]]:
+        """Who of ours is at a target; the tree that was emptied last comes first."""
+        came = {
+            route: tasks_in(backend, route.target) - self.before[route.target]
+            for route in reversed(self.routes)
+        }
+        everybody = set().union(*came.values())
+        ours = everybody if self.alone else self._ours(backend, everybody)
+        for route, tasks in came.items():
+            for task in sorted(tasks & ours, reverse=True):
+                yield Came(route, task, since(backend, task))
+
+    def _ours(self, backend: Backend, came: set[int]) -> set[int]:
+        """Who was moved, what those have started, and who is at a target and a source at once."""
+        moved = {task for task, start in self.starts.items() if same(backend, task, start)}
+        left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
+        sure = moved | (left & came)
+        return sure | set(descendants(backend, came, sure))
+
+
+@dataclass
+class Drain(Step):
+    """Move every task of a container, in the trees where it is inside, to another container.
+
+    Where the freezer is among the trees, they are frozen during the move. Else the tasks that are
+    left are moved again and again, the youngest first, until none is left: what a task starts is
+    where the task is, so that a tree which is empty once stays empty. `movable`: leave the tasks
+    that the kernel does not move (`Task.fixed`), and count them; they are left in a root anyway.
+    """
+
+    routes: Sequence[Route]
+    doing: str
+    freeze: bool = True
+    movable: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
+    at: tuple[Place, int] | None = None
+    moved: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)
+    still: bool = False
+
+    def tell(self, backend: Backend) -> list[str]:
+        moves = [
+            f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
+            for route in self._ordered(backend)
+            for task in reversed(self._movable(backend, route.source))
+            if self._may_go(backend, route.target, task)
+        ]
+        self.outcome.skipped = len(self.skipped)
+        freezer = self._freezer() if self.freeze else None
+        return told_frozen(backend, freezer, moves) if freezer else moves
+
+    def rehearse(self, backend: Backend) -> None:
+        for route in self._ordered(backend):
+            for task in self._movable(backend, route.source):
+                self.at = (route.target, task)
+                put(backend, route.target, [task])
+
+    def _may_go(self, backend: Backend, target: Place, task: int) -> bool:
+        """Return True. Raises what the kernel would answer where it does not move the task."""
+        if (known := look(backend, task)) and known.fixed:
+            self.at = (target, task)
+            path = backend.show(target, "tasks")
+            raise self.refusal(backend, WriteRefused(EINVAL, strerror(EINVAL), path))
+        return True
+
+    def _ordered(self, backend: Backend) -> list[Route]:
+        return sorted(self.routes, key=lambda route: entry_order(backend, route.target))
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        began = time.monotonic()
+        self.routes = self._ordered(backend)
+        drained = Drained(
+            list(self.routes), {r.target: tasks_in(backend, r.target) for r in self.routes}
+        )
+        with contextlib.ExitStack() as stack:
+            freezer = self._freezer() if self.freeze else None
+            if freezer and stack.enter_context(frozen(backend, memory, freezer)):
+                self.outcome.strategy, self.still = "freeze", True
+            self._keep_affinities(backend, memory)
+            memory.keep(drained)
+            if not self.still:
+                stack.enter_context(ahead())
+            first = set().union(*(tasks_in(backend, route.source) for route in self.routes))
+            for route in self.routes:
+                self._empty(backend, memory, drained, route)
+        self.still = False
+        # Others may have put tasks there during the move.
+        for route in self.routes:
+            self._empty(backend, memory, drained, route)
+        self.outcome.moved = len(self.moved)
+        self.outcome.stragglers = len(self.moved - first)
+        self.outcome.skipped = len(self.skipped)
+        self.outcome.seconds = time.monotonic() - began
+
+    def _freezer(self) -> Place | None:
+        """What is to be frozen, if anything can be."""
+        places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
+        return places[0] if places and not places[0].is_root else None
+
+    def _keep_affinities(self, backend: Backend, memory: Memory) -> None:
+        """Where a cpuset is left or entered, the affinity changes, too."""
+        tasks: set[int] = set()
+        for route in self.routes:
+            if subsys.sets_affinity(route.source.controllers):
+                tasks |= tasks_in(backend, route.source)
+        if tasks:
+            memory.keep(Affinities.of(backend, tasks))
+
+    def _empty(self, backend: Backend, memory: Memory, drained: Drained, route: Route) -> None:
+        def batch() -> list[list[int]]:
+            left = self._movable(backend, route.source)
+            return [left] if left else []
+
+        # Frozen, they cannot outrun us; somebody may be in another tree, and not be frozen.
+        patience = PATIENCE * (3 if self.still else 1)
+        has = [name for one in self.routes for name in one.source.controllers]
+        hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
+        for number, left in enumerate(rounds(batch, self.doing, patience, hint), start=1):
+            if not drained.alone:
+                memory.learn(drained, starts=starts(backend, left))
+            arrived = set(backend.enter(route.target, self._asked(route, left)))
+            self.moved |= arrived
+            self.outcome.rounds = max(self.outcome.rounds, number)
+
+    def _movable(self, backend: Backend, source: Place) -> list[int]:
+        """Return the tasks to move, the youngest first: many of those have ended by their turn."""
+        tasks = sorted(tasks_in(backend, source), reverse=True)
+        if not (source.is_root or self.movable):
+            return tasks
+        found = [known for one in tasks if (known := look(backend, one))]
+        self.skipped |= {known.id for known in found if known.fixed}
+        return [known.id for known in found if not known.fixed]
+
+    def _asked(self, route: Route, tasks: Iterable[int]) -> Iterator[int]:
+        """The tasks, as long as what was read of them holds; it does while they stand still."""
+        for task in tasks if self.still else fresh(tasks):
+            self.at = (route.target, task)
+            yield task
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        if self.at is None:
+            return super().refusal(backend, err)
+        place, task = self.at
+        return explain.enter(backend, place, task, err, self.doing)

@@ -1,0 +1,199 @@
+"""Seeing to containers that have become empty: an agent is told, those with auto_delete go.
+
+Several processes may be told of one container: that one is removed once is seen to by the turn of
+pcont's commands, that the user is told once by the lock of the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from shlex import quote
+from typing import Protocol
+
+from pcont.errors import BadValue, Busy, PcontError, Unseen
+from pcont.hierarchy.container import Container
+from pcont.hierarchy.presence import present
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.refusals import vanishing, within_reach
+from pcont.kernel.types import Place
+from pcont.steps import explain
+from pcont.steps.containers import Mark, removals
+from pcont.steps.write import Value
+from pcont.transaction.step import Done, Step
+from pcont.transaction.undo_log import Memory
+from pcont.virtual import auto_delete
+
+# A task leaves the trees of a tie one after another, where it is moved by others than pcont.
+PATIENCE = 10.0
+PAUSE = 0.05
+
+
+class Worker(Protocol):
+    """Who sees to it: what a session offers."""
+
+    @property
+    def backend(self) -> Backend:
+        """What is worked on."""
+
+    @property
+    def warn(self) -> Callable[[str], None]:
+        """Tell what did not go well."""
+
+    def turn(self) -> AbstractContextManager[Registry]:
+        """Hold off other commands."""
+
+    def carry_out(self, steps: Sequence[Step]) -> Done:
+        """Do the steps, all or none."""
+
+
+def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
+    """See to all that a hierarchy's release agent has told, and to some more paths.
+
+    A container that is empty in its home, and not yet in all trees, is waited for a while.
+    """
+    releases = worker.backend.releases
+    pending = list(also)
+    limits: dict[str, float] = {}
+    while pending or tree in releases.told():
+        before = 0
+        try:
+            with releases.taken(tree) as paths:
+                paths += [path for path in pending if path not in paths]
+                pending, before = [], len(paths)
+                paths[:] = [path for path in paths if not _is_seen_to(worker, tree, path)]
+                if releases.attended:
+                    paths[:] = [path for path in paths if _in_time(limits, path)]
+        except Busy:
+            if not pending:
+                return  # whoever has the lock looks once more after letting it go
+            paths = pending
+        if paths and releases.attended:
+            time.sleep(PAUSE)
+        elif len(paths) == before:
+            return
+
+
+def _in_time(limits: dict[str, float], path: str) -> bool:
+    now = time.monotonic()
+    return now < limits.setdefault(path, now + PATIENCE)
+
+
+def _is_seen_to(worker: Worker, tree: str, path: str) -> bool:
+    """Whether nothing is left to be done about a container: it has gone, or is in use again."""
+    try:
+        return _see_to(worker, tree, path)
+    except Unseen:
+        return False
+    except FileNotFoundError:
+        return True  # somebody else was quicker
+
+
+def _see_to(worker: Worker, tree: str, path: str) -> bool:
+    backend = worker.backend
+    with worker.turn() as registry:
+        container = _known(registry, tree, path)
+        if container is None:
+            return True
+        home = container.places[0]
+        goes = auto_delete.deletes(backend, home) and not container.is_root
+        agent = auto_delete.agent(backend, tree) if auto_delete.notifies(backend, home) else ""
+        if goes:
+            if _in_use(backend, [home]):
+                return True
+            if _in_use(backend, present(backend, container)):
+                return False
+            if not agent:
+                _remove(worker, container)
+    if agent:
+        # Not in the turn: the agent may call pcont.
+        _notify(worker, agent, container, path)
+        if goes:
+            with worker.turn() as registry:
+                _remove(worker, container)
+    return True
+
+
+def _notify(worker: Worker, agent: str, container: Container, path: str) -> None:
+    """Run the user's agent, if it is still a program that only root can change."""
+    try:
+        auto_delete.check_agent(agent)
+    except BadValue as err:
+        worker.warn(f"the release agent is not run for {container.name}: {err}")
+    else:
+        worker.backend.releases.notify(agent, path)
+
+
+def _known(registry: Registry, tree: str, path: str) -> Container | None:
+    """The container of a path that was told, if it is there and can be reached."""
+    one = registry.rooted_in(tree)
+    if one is None or not one.mounted:
+        return None
+    container = one.container(path)
+    return container if exists(registry.backend, container.places[0]) else None
+
+
+def _in_use(backend: Backend, places: Iterable[Place]) -> bool:
+    return any(explain.in_use(backend, place)[0] for place in places)
+
+
+def _remove(worker: Worker, container: Container) -> None:
+    """The container goes from every tree, unless somebody has come back: then it stays in all."""
+    try:
+        worker.carry_out(removals(worker.backend, [container]))
+    except Busy:
+        pass
+    except PcontError as err:
+        worker.warn(f"{container.name} is kept: {err}")
+
+
+@dataclass
+class Arm(Step):
+    """Write a file of the kernel's as it has to be for auto_delete, whatever the user has said."""
+
+    place: Place
+    file: str
+    text: str
+    doing: str
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        with memory.of(Value.of(backend, self.place, self.file)):
+            backend.write(self.place, self.file, self.text)
+
+
+def repairs(backend: Backend, tree: str) -> Iterator[Step]:
+    """What lets the kernel tell pcont of every container with auto_delete."""
+    flagged = [place for place, goes in flags(backend, Place(tree)) if goes]
+    if not flagged:
+        return
+    doing = f"have the kernel tell pcont of {tree}"
+    planned = auto_delete.arming(backend, tree)
+    yield from (Mark(place, name, text, doing) for place, name, text in planned.keeps)
+    yield from (Arm(place, file, text, doing) for place, file, text in planned.follows)
+    if not planned.follows and backend.releases.programs().get(tree) is False:
+        yield Arm(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
+    for place in flagged:
+        with vanishing():
+            if backend.read(place, auto_delete.NOTIFY).strip() != "1":
+                yield Arm(place, auto_delete.NOTIFY, "1", doing)
+
+
+def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
+    """Every container of a tree, those below first, and whether it has auto_delete."""
+    found: list[tuple[Place, bool]] = []
+    waiting = [(top, False)]
+    while waiting:
+        place, above = waiting.pop()
+        # What goes meanwhile, by itself say, is left out.
+        with within_reach():
+            goes = backend.attributes(place).get(auto_delete.AUTO_DELETE, str(int(above))) == "1"
+            children = [(place.child(name), goes) for name in backend.children(place)]
+            found.append((place, goes))
+            waiting += children
+    return reversed(found)

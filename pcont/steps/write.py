@@ -1,0 +1,348 @@
+"""The step that writes control files: several keys, in an order that the kernel accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from errno import EINVAL
+from functools import partial
+from shlex import quote
+
+from pcont import subsys
+from pcont.errors import PcontError
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused, vanishing
+from pcont.kernel.types import Place
+from pcont.steps import explain
+from pcont.steps.containers import Absent, Attribute, restore
+from pcont.steps.tasks import same
+from pcont.subsys import devices
+from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.values import Ids
+from pcont.virtual import auto_delete
+from pcont.virtual import files as virtual_files
+
+
+@on_disk("Setting", "place", "file", "text")
+@dataclass(frozen=True)
+class Setting:
+    """A text for a control file of a place."""
+
+    place: Place
+    file: str
+    text: str
+
+    @property
+    def written(self) -> str:
+        """What goes into write(2): zero bytes would do nothing and succeed, a newline empties."""
+        return self.text or "\n"
+
+
+def _plan(backend: Backend, one: Setting) -> virtual_files.Plan | None:
+    """What a write comes to where pcont has a part in it; None where the file is the kernel's."""
+    if one.file in auto_delete.FILES:
+        return auto_delete.plan(backend, one.place, one.file, one.written)
+    if _is_kept(one):
+        return virtual_files.plan(backend, one.place, one.file, one.written)
+    return None
+
+
+def _is_kept(one: Setting) -> bool:
+    """Whether pcont keeps the value itself."""
+    kept_file = subsys.is_kept_file(one.file, one.place.controllers)
+    return kept_file and not subsys.stands_for(one.file)
+
+
+def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: str | None) -> str:
+    where = backend.show(place)
+    text = one.text if (place, name) == (one.place, one.file) else text
+    return f"# forget {name} of {where}" if text is None else f"# keep {name}={text} with {where}"
+
+
+@on_disk("Affinities", "cpus")
+@dataclass
+class Affinities(Fact):
+    """The CPUs that tasks could run on, each with the clock tick at which the task began."""
+
+    cpus: dict[int, tuple[int, Ids]]
+
+    @classmethod
+    def of(cls, backend: Backend, tasks: Iterable[int]) -> Affinities:
+        """As they are now."""
+        found = {}
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                found[task] = (backend.task(task).start, backend.affinity(task))
+        return cls(found)
+
+    @property
+    def what(self) -> str:
+        return "the CPUs of tasks"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for task, (start, cpus) in self.cpus.items():
+            yield partial(self._restore, backend, task, start, cpus)
+
+    @staticmethod
+    def _restore(backend: Backend, task: int, start: int, cpus: Ids) -> None:
+        if same(backend, task, start) and backend.affinity(task) != cpus:
+            backend.set_affinity(task, cpus)
+
+
+@on_disk("Value", "place", "file", "text", "affinities")
+@dataclass
+class Value(Fact):
+    """What a control file read, and the affinity of the tasks inside where that hangs on it."""
+
+    place: Place
+    file: str
+    text: str
+    affinities: Affinities
+
+    @classmethod
+    def of(cls, backend: Backend, place: Place, file: str) -> Value:
+        """As it is now, or as it was told where it shows something else."""
+        file = subsys.told_by(file)
+        text, inside = backend.read(place, file), ""
+        if subsys.moves_affinity(file):
+            inside = backend.read(place, "tasks")
+        return cls(place, file, text, Affinities.of(backend, map(int, inside.split())))
+
+    @property
+    def what(self) -> str:
+        return f"{self.file} of {self.place.path}"
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        yield lambda: restore(backend, self.place, self.file, self.text)
+        yield from self.affinities.restore(backend)
+
+
+@on_disk("Written", "settings")
+@dataclass
+class Written(Fact):
+    """That these were written, one after the other, whatever the files read."""
+
+    settings: list[Setting]
+
+    @property
+    def what(self) -> str:
+        return " and ".join(one.file for one in self.settings)
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for one in self.settings:
+            yield partial(backend.write, one.place, one.file, one.written)
+
+
+@dataclass
+class Write(Step):
+    """Write settings, each with one write(2); `fresh`: of a container that this command made.
+
+    `wish`: what is written is the user's wish, and not only as much of it as is possible now.
+
+    The table's order comes first. A value that is refused while others wait is tried again after
+    them: so memory and memsw, exclusive flags and lists find the order that suits the old values.
+    What cannot be undone is written when all the rest has been.
+    """
+
+    settings: Sequence[Setting]
+    doing: str
+    fresh: bool = False
+    wish: bool = True
+    refused: Setting | None = None
+
+    def __post_init__(self) -> None:
+        self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
+
+    def tell(self, backend: Backend) -> list[str]:
+        return [line for one in self.settings for line in self._told(backend, one)]
+
+    @staticmethod
+    def _told(backend: Backend, one: Setting) -> list[str]:
+        file = subsys.stands_for(one.file) or one.file
+        lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
+        if _is_kept(one):
+            lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
+        # Of what is not there yet, or refused, nothing more can be told.
+        with contextlib.suppress(OSError):
+            planned = _plan(backend, one)
+            if planned and planned.keeps:
+                lines = [_told_kept(backend, one, *each) for each in planned.keeps]
+            for place, file, text in planned.follows if planned else ():
+                if (place, file) != (one.place, one.file):
+                    lines.append(f"echo {quote(text)} > {quote(backend.show(place, file))}")
+        return lines
+
+    def rehearse(self, backend: Backend) -> None:
+        self._write(backend, Memory(), tried=True)
+
+    def do(self, backend: Backend, memory: Memory) -> None:
+        self._write(backend, memory, tried=self.fresh)
+
+    def _write(self, backend: Backend, memory: Memory, tried: bool) -> None:
+        """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
+        waiting = [one for one in self.settings if not subsys.lasting(one.file)]
+        while waiting:
+            refused = [(one, err) for one in waiting if (err := self._try(backend, memory, one))]
+            if len(refused) == len(waiting):
+                self.refused, err = refused[0]
+                raise err
+            waiting = [one for one, _ in refused]
+        last = [one for one in self.settings if subsys.lasting(one.file)]
+        for one in last:
+            self.refused = one
+            _check(backend, one)
+        if len(last) > 1 and not tried:
+            self._rehearse(backend, memory, last)
+        if last and not self.fresh:
+            memory.end_with(Written(last))
+        for one in last:
+            self.refused = one
+            backend.write(one.place, one.file, one.written)
+
+    def _rehearse(self, backend: Backend, memory: Memory, last: Sequence[Setting]) -> None:
+        """Write the entries into an empty container beside, which is as this one and then removed.
+
+        What the kernel refuses depends on the parent, on whether containers are below, and on
+        whether all is allowed but what was denied. So it refuses all of it here, or nothing.
+        """
+        place = last[0].place
+        if place.is_root:
+            return  # nothing above it refuses anything
+        double = place.parent.child(f"pcont-{os.getpid()}")
+        below = [double.child("below")] if backend.children(place) else []
+        facts: list[Fact] = []
+        try:
+            for one in (double, *below):
+                facts.append(Absent(one))
+                with memory.of(facts[-1]):
+                    backend.make(one)
+                if one == double:
+                    self._made_alike(backend, place, double)
+            for setting in last:
+                self.refused = setting
+                backend.write(double, setting.file, setting.written)
+        except WriteRefused as err:
+            err.filename = backend.show(place, self.refused.file if self.refused else "")
+            raise
+        finally:
+            for one in reversed([double, *below][: len(facts)]):
+                with contextlib.suppress(FileNotFoundError):
+                    backend.remove(one)
+            for fact in facts:
+                memory.forget(fact)
+
+    @staticmethod
+    def _made_alike(backend: Backend, place: Place, double: Place) -> None:
+        """An empty list where the parent's is everything, and the container has a list."""
+        everything = devices.has_everything(backend.read(place, devices.LIST))
+        if not everything and devices.has_everything(backend.read(double, devices.LIST)):
+            backend.write(double, devices.DENY, "a")
+
+    def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
+        self.refused = one
+        try:
+            _check(backend, one)
+            planned = _plan(backend, one)
+            if planned is None or not (planned.keeps or planned.metered is not None):
+                with self._known(backend, memory, one):
+                    backend.write(one.place, one.file, one.written)
+                self._keep_list(backend, memory, one)
+                return None
+        except WriteRefused as err:
+            return err
+        self._keep(backend, memory, one, planned)
+        return None
+
+    def _keep_list(self, backend: Backend, memory: Memory, one: Setting) -> None:
+        """Keep the present value of a list that the kernel shortens by hotplug."""
+        row = subsys.row(subsys.stands_for(one.file) or one.file)
+        if not (self.wish and row and row.kept_as) or one.place.is_root:
+            return
+        if not auto_delete.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
+            return
+        if not (backend.privileged() and backend.may_mount()):
+            return  # attributes are root's: there is no list to give back then
+        with vanishing():
+            text = backend.read(one.place, row.name).strip()
+            before = backend.attributes(one.place).get(row.kept_as)
+            if text != (before or ""):
+                with memory.of(Attribute(one.place, row.kept_as, before)):
+                    backend.set_attribute(one.place, row.kept_as, text or None)
+
+    @staticmethod
+    def _keep(backend: Backend, memory: Memory, one: Setting, planned: virtual_files.Plan) -> None:
+        """What pcont keeps itself, and what follows from it: each is put back on its own."""
+        if planned.metered is not None:
+            with memory.of(Value.of(backend, one.place, one.file)):
+                backend.write(one.place, one.file, one.written)
+        for place, name, text in planned.keeps:
+            before = backend.attributes(place).get(name)
+            if text != before:
+                with memory.of(Attribute(place, name, before)):
+                    backend.set_attribute(place, name, text)
+        for place, file, text in planned.follows:
+            # Somebody may remove a container meanwhile.
+            with (
+                vanishing(),
+                memory.of(Value.of(backend, place, file)),
+            ):
+                backend.write(place, file, text)
+
+    def _known(
+        self, backend: Backend, memory: Memory, one: Setting
+    ) -> contextlib.AbstractContextManager[None]:
+        if not self.fresh:
+            # A file that cannot be read cannot be put back; it is written all the same.
+            with contextlib.suppress(OSError):
+                return memory.of(Value.of(backend, one.place, one.file))
+        return contextlib.nullcontext()
+
+    def notes(self) -> list[str]:
+        agents = [one.text.strip() for one in self.settings if one.file == auto_delete.AGENT]
+        return [
+            f"the kernel would run nothing when a container becomes empty: {why}"
+            for why in dict.fromkeys(map(auto_delete.runs_nothing, agents))
+            if why
+        ]
+
+    @property
+    def final(self) -> bool:
+        return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        one = self.refused or self.settings[0]
+        return explain.write(backend, one.place, one.file, one.written, err)
+
+
+def _check(backend: Backend, one: Setting) -> None:
+    """Refuse a value that the kernel takes for another one; WriteRefused."""
+    row = subsys.row(one.file)
+    if row and row.strict:
+        try:
+            row.type.parse(one.text)
+        except (ValueError, OverflowError) as err:
+            where = backend.show(one.place, one.file)
+            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+
+
+def can_rehearse(final: Sequence[Setting]) -> bool:
+    """Whether several values that cannot be undone are written all or none: entries of devices."""
+    same = {(one.place, subsys.of(one.file)) for one in final}
+    return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
+
+
+def lasting(backend: Backend, setting: Setting) -> bool:
+    """Whether a value, once written, cannot be put back by writing what was read before.
+
+    That is so for resets and triggers, and for files that show something else than they take:
+    several lines, or none.
+    """
+    if subsys.lasting(setting.file):
+        return True
+    with contextlib.suppress(OSError):
+        return not subsys.can_write_back(setting.file, backend.read(setting.place, setting.file))
+    return True

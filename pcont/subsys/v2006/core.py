@@ -1,0 +1,50 @@
+"""The files of every container in 2006 (patch semantics, 1.4): tasks, and who is told of releases.
+
+A write as long as a page is E2BIG; of a number that is none, nothing is said. auto_delete was
+announced with the patch set, and is as it was designed (6.4).
+"""
+
+from __future__ import annotations
+
+from pcont.subsys.v2006.values import LENIENT_FLAG, VERBATIM, less_than
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.rules import Where
+
+PAGE = 4096
+
+TABLE = Subsystem(
+    name="",
+    help="every container",
+    files=(
+        ControlFile(
+            "notify_on_release",
+            "1: the release agent runs when the last task or child has gone",
+            LENIENT_FLAG,
+            writable=True,
+            default=0,
+            passed_on=True,
+            longest=less_than(PAGE),
+        ),
+        ControlFile(
+            "auto_delete",
+            "1: it goes by itself when the last task or child has gone",
+            LENIENT_FLAG,
+            writable=True,
+            where=Where.NOT_ON_ROOT,
+            default=0,
+            passed_on=True,
+            longest=less_than(PAGE),
+        ),
+        ControlFile(
+            "tasks", "the tasks in the container, by id", writable=True, longest=less_than(PAGE)
+        ),
+        ControlFile(
+            "release_agent",
+            "the program that the kernel runs for notify_on_release",
+            VERBATIM,
+            writable=True,
+            where=Where.ROOT,
+            longest=less_than(PAGE),
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""What a table of a subsystem is made of: rows and rules."""

@@ -1,0 +1,47 @@
+"""Rows of control files that several tables share: limits in bytes, and counters to reset."""
+
+from __future__ import annotations
+
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Rule, Site, any_text
+from pcont.values import BYTES, INTEGER, NO_LIMIT, size_meant
+
+ROOT_FIXED = "the root container has no limits: set them below"
+
+
+def _bytes_meant(site: Site, text: str) -> str:
+    return size_meant(text)
+
+
+def byte_limit(
+    name: str, help: str, *rules: Rule, root_fixed: str = "", limit: bool = True
+) -> ControlFile:
+    """Return the row of a limit in bytes. `limit`: listings show it where it is set."""
+    return ControlFile(
+        name,
+        help,
+        BYTES,
+        writable=True,
+        default=NO_LIMIT,
+        root_fixed=root_fixed,
+        rules=rules,
+        strict=True,
+        mend=_bytes_meant,
+        limit=limit,
+    )
+
+
+def resettable(name: str, help: str) -> ControlFile:
+    """Return the row of a counter that any write resets."""
+    return ControlFile(
+        name, help, INTEGER, writable=True, default=0, read_as=any_text, lasting=True
+    )
+
+
+def counters(prefix: str, usage: str, peak: str) -> tuple[ControlFile, ...]:
+    """Return the counters that go with a limit; `usage` and `peak` say what they count."""
+    return (
+        ControlFile(f"{prefix}usage_in_bytes", usage, INTEGER, default=0),
+        resettable(f"{prefix}max_usage_in_bytes", f"maximum of bytes {peak}; any write resets it"),
+        resettable(f"{prefix}failcnt", "how often the limit was reached; any write resets it"),
+    )

@@ -1,0 +1,1 @@
+"""Steps, what undoes them, and the journal."""

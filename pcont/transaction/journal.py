@@ -1,0 +1,311 @@
+"""What a command has touched, written down before it touches it, so that a crash can be undone.
+
+One file for each command at work. The command holds a lock on its file for as long as it lives: a
+journal that can be locked belongs to a command that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from errno import ELOOP, ENOSPC
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pcont.errors import Denied
+from pcont.tags import FORMATS, fields_of, made
+from pcont.trust import ownership
+from pcont.trust.workplace import refusal
+
+VERSION = 1
+SUFFIX = ".journal"
+ASIDE = ".damaged"  # behind the name of a journal that was set aside
+SETTLED: dict[str, Any] = {"settled": True}
+LARGEST = 1 << 28  # bytes: larger than the journal of a million tasks
+# What reading a journal of another shape raises.
+OTHER_SHAPE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+
+
+def view() -> str:
+    """The namespaces in which pids, paths and mounts mean what a journal says (namespaces(7))."""
+    found = []
+    for kind in ("cgroup", "mnt", "pid"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/ns/{kind}"))
+    return " ".join(found)
+
+
+def boot() -> str:
+    """Return the id of this boot; no container outlives it."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
+        return stream.read().strip()
+    return ""
+
+
+class Journal:
+    """The journal of a command: made at its first entry, removed when it is closed.
+
+    Raises PcontError, with the path and the reason, where it cannot be written.
+    """
+
+    def __init__(self, directory: str, command: str) -> None:
+        self._name = os.path.join(directory, f"{time.time_ns():020}-{os.getpid()}{SUFFIX}")
+        self._command = command
+        self._descriptor = -1
+        self._entries = 0
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one more entry; the caller may do what it is about when this returns."""
+        try:
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                self._descriptor = os.open(self._name, flags, 0o600)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+                head = {"version": VERSION, "command": self._command}
+                # In one write(2): where a kill has cut that short, nothing was done yet.
+                self._write({**head, "view": view(), "boot": boot()}, entry)
+            else:
+                self._write(entry)
+        except OSError as err:
+            self._discard_if_new()
+            raise refusal(err, "write the journal", self._name) from err
+
+    def _write(self, *entries: dict[str, Any]) -> None:
+        text = "".join(f"{json.dumps(entry)}\n" for entry in entries).encode()
+        written = os.write(self._descriptor, text)
+        if written < len(text):
+            raise OSError(ENOSPC, os.strerror(ENOSPC), self._name)
+        self._entries += len(entries)
+
+    def _discard_if_new(self) -> None:
+        """Where not even the first entry could be written, nothing was done."""
+        if self._descriptor >= 0 and not self._entries:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def close(self) -> None:
+        """All is done, or all is undone. PcontError where that cannot be written down."""
+        if self._descriptor >= 0:
+            try:
+                os.unlink(self._name)
+            except OSError:
+                # One that stays must not make the next command undo what is done.
+                self.append(SETTLED)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@dataclass
+class Abandoned:
+    """The journal of a command that was killed.
+
+    `damage` says why it cannot be used; empty if it can. `earlier`: it is from before a reboot.
+    """
+
+    name: str
+    command: str = ""
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    view: str = ""
+    earlier: bool = False
+    damage: str = ""
+
+    def close(self) -> None:
+        """Remove it: it has been dealt with. PcontError where that is not possible."""
+        try:
+            os.unlink(self.name)
+        except OSError as err:
+            raise refusal(err, "remove the journal", self.name) from err
+
+    def set_aside(self) -> str:
+        """Give it a name under which no command looks for it; returns the path.
+
+        Raises PcontError where that is not possible.
+        """
+        number = 0
+        aside = f"{self.name}{ASIDE}"
+        while os.path.lexists(aside):
+            number += 1
+            aside = f"{self.name}{ASIDE}.{number}"
+        try:
+            os.rename(self.name, aside)
+        except OSError as err:
+            raise refusal(err, "set aside the damaged journal", self.name) from err
+        return aside
+
+
+def abandoned(directories: Iterable[str]) -> Iterator[Abandoned]:
+    """The journals of commands that were killed in these namespaces, the latest first.
+
+    Damaged ones are among them, as nothing says of which namespaces these are.
+    """
+    found = [path for path in _files(directories) if path.endswith(SUFFIX)]
+    for path in sorted(found, key=os.path.basename, reverse=True):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            yield from _examined(path)
+
+
+def set_aside(directories: Iterable[str]) -> list[str]:
+    """The paths of the damaged journals that were set aside."""
+    return [path for path in _files(directories) if f"{SUFFIX}{ASIDE}" in os.path.basename(path)]
+
+
+def _files(directories: Iterable[str]) -> list[str]:
+    found = []
+    for directory in directories:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found += [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    return found
+
+
+def _examined(name: str) -> Iterator[Abandoned]:
+    """Yield the journal of that name, with its lock held, unless its command is still running."""
+    try:
+        descriptor = ownership.open_file(name, uid=os.geteuid())
+    except FileNotFoundError:
+        return
+    except Denied as err:
+        yield Abandoned(name, damage=err.what)
+        return
+    except OSError as err:
+        why = "a symbolic link" if err.errno == ELOOP else os.strerror(err.errno or 0)
+        yield Abandoned(name, damage=why)
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its command may have removed it between open(2) and flock(2).
+        if os.fstat(descriptor).st_nlink:
+            found = _read(name, descriptor)
+            if found.view in ("", view()):
+                yield found
+    finally:
+        os.close(descriptor)
+
+
+def _read(name: str, descriptor: int) -> Abandoned:
+    found = Abandoned(name)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > LARGEST:
+            raise ValueError(f"it has {size} bytes")
+        with open(descriptor, encoding="utf-8", closefd=False) as stream:
+            _parse(found, stream.read())
+    except OTHER_SHAPE as err:
+        found.damage = f"{type(err).__name__}: {err}"
+    except OSError as err:
+        found.damage = os.strerror(err.errno or 0)
+    return found
+
+
+def _parse(found: Abandoned, text: str) -> None:
+    """Fill in what the lines say; ValueError and its like for another shape.
+
+    The last line may lack its end: it is about something that the command did not do. Nor did a
+    command do anything that has left no entry: it was killed before the end of its first write.
+    """
+    if not text:
+        return
+    *lines, _ = text.split("\n")
+    if not lines:
+        raise ValueError("it has no complete line")
+    head = _object(lines[0])
+    found.command = _text(head, "command")
+    found.view = _text(head, "view") if "view" in head else ""
+    found.earlier = head.get("boot", boot()) != boot()
+    if head["version"] != VERSION:
+        raise ValueError(f"it has version {head['version']!r}, and this pcont knows {VERSION}")
+    entries = [_object(line) for line in lines[1:]]
+    found.entries = [] if SETTLED in entries else entries
+
+
+def _object(line: str) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"a line is not an object: {line[:40]!r}")
+    return found
+
+
+def _text(head: dict[str, Any], key: str) -> str:
+    found = head[key]
+    if not isinstance(found, str):
+        raise ValueError(f"{key} is not a text")
+    return found
+
+
+def encode(value: Any) -> Any:
+    """Return a value as JSON: records by their tags, and the containers that JSON lacks.
+
+    Raises TypeError for a class that has no tag (see pcont.tags).
+    """
+    if type(value) in FORMATS:
+        named = {name: encode(one) for name, one in fields_of(value).items()}
+        return {"is": FORMATS[type(value)].tag, **named}
+    if isinstance(value, dict):
+        return {"is": "dict", "items": [[encode(key), encode(one)] for key, one in value.items()]}
+    if type(value) in LISTS:
+        return {"is": LISTS[type(value)], "items": [encode(one) for one in value]}
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise TypeError(f"{type(value).__name__} has no tag")
+    return value
+
+
+LISTS: dict[type, str] = {frozenset: "frozenset", set: "set", tuple: "tuple", list: "list"}
+
+
+def decode(value: Any, kinds: Mapping[str, Any]) -> Any:
+    """Return the value that `encode` was given; `kinds` are the classes by tag.
+
+    Raises KeyError for another tag, or a field that the record does not have.
+    """
+    if not isinstance(value, dict):
+        return value
+    kind = value["is"]
+    if kind == "dict":
+        return {decode(key, kinds): decode(one, kinds) for key, one in value["items"]}
+    if "items" in value:
+        lists: dict[str, Any] = {name: one for one, name in LISTS.items()}
+        return lists[kind](decode(one, kinds) for one in value["items"])
+    words = {name: decode(one, kinds) for name, one in value.items() if name != "is"}
+    return checked(made(kinds[kind], words))
+
+
+T = TypeVar("T")
+
+
+def checked(value: T) -> T:
+    """A dataclass whose fields have the types that are declared; TypeError for any other."""
+    kind: Any = type(value)
+    for name, hint in _hints(kind).items():
+        if not _fits(getattr(value, name), hint):
+            raise TypeError(f"{type(value).__name__}.{name} is {getattr(value, name)!r:.80}")
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin in (UnionType, Union):
+        return any(_fits(value, part) for part in parts)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(key, parts[0]) and _fits(one, parts[1]) for key, one in value.items()
+        )
+    if origin is tuple and parts[-1] is not Ellipsis:
+        return (
+            isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
+        )
+    for shape in (Set, Sequence):
+        if parts and issubclass(origin, shape):
+            return isinstance(value, shape) and all(_fits(one, parts[0]) for one in value)
+    return isinstance(value, origin)

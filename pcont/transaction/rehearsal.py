@@ -1,0 +1,379 @@
+"""The backend of a dry run: it plans changes in memory, and refuses what the kernel would refuse.
+
+Steps rehearse on it one after another; each one sees the changes of those before it. It applies
+the rules of the tables, and checks whether the caller may write a file. It notes what neither can
+know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, cast
+
+from pcont import subsys
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import WriteRefused, refuse
+from pcont.kernel.types import Place, TreeRequest
+from pcont.subsys import cpuset, freezer
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Wanted
+from pcont.values import TooLong
+from pcont.virtual.auto_delete import with_auto_delete
+from pcont.virtual.files import with_kept
+from pcont.virtual.site import entry_of, row_of, site_of
+
+KERNEL = "cgroupfs"
+NAME_MAX = 255
+# How the kernel answers a text that is no value of a file.
+UNREADABLE = ((TooLong, errno.EOVERFLOW), (OverflowError, errno.ERANGE), (ValueError, errno.EINVAL))
+ONLY_THE_KERNEL = "only the kernel can tell"
+# The subsystems whose rules are all that the kernel asks; of others a refusal may depend on more.
+EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
+
+
+def rehearsing(backend: Backend) -> Backend:
+    """A backend on which steps can be rehearsed: changes stay in memory."""
+    return with_auto_delete(with_kept(cast(Backend, Rehearsal(_kernel_of(backend)))))
+
+
+def notes_of(backend: Backend) -> list[str]:
+    """Return the notes on the steps so far, each once."""
+    rehearsal = _kernel_of(backend)
+    assert isinstance(rehearsal, Rehearsal)
+    told, rehearsal.notes = list(dict.fromkeys(rehearsal.notes)), []
+    return told
+
+
+def _kernel_of(backend: Backend) -> Backend:
+    """The backend below what pcont keeps over it."""
+    while inner := getattr(backend, "inner", None):
+        backend = inner
+    return backend
+
+
+class Rehearsal:
+    """The innermost backend of a dry run; what it does not change, it reads from the kernel."""
+
+    inner = None
+
+    def __init__(self, kernel: Backend) -> None:
+        self._kernel = kernel
+        self._real = kernel.name == KERNEL
+        self.notes: list[str] = []
+        self._made: set[Place] = set()
+        self._removed: set[Place] = set()
+        self._values: dict[tuple[Place, str], str] = {}
+        self._kept: dict[Place, dict[str, str | None]] = {}
+        self._moved: dict[tuple[int, str], str] = {}
+        self._directories: set[str] = set()
+        self.meter = _Meter(self)
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb in CHANGING:
+            raise AttributeError(f"a dry run does not {verb}")
+        return getattr(self._kernel, verb)
+
+    @property
+    def _self(self) -> Backend:
+        return cast(Backend, self)
+
+    def is_planned(self, place: Place) -> bool:
+        """Whether a container is yet to be made."""
+        return place in self._made
+
+    def _in_a_tree(self, place: Place) -> bool:
+        """Whether the tree is there; one that is yet to be mounted has no rules to ask."""
+        return place.tree in self._mounted
+
+    def _is_seen(self, place: Place) -> bool:
+        """Whether the kernel shows the container now: it is in a tree, and not one to be made."""
+        return place not in self._made and self._in_a_tree(place)
+
+    @cached_property
+    def _mounted(self) -> set[str]:
+        return {tree.id for tree in self._kernel.trees() if tree.mounted}
+
+    # Directories and mounts
+
+    def missing(self, directory: str) -> list[str]:
+        return [one for one in self._kernel.missing(directory) if one not in self._directories]
+
+    def make_directory(self, directory: str) -> None:
+        above = os.path.dirname(directory)
+        if above not in self._directories:
+            self._check_access(above, directory)
+        self._directories.add(directory)
+
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
+        self._check_privilege(point)
+
+    def umount(self, point: str) -> None:
+        self._check_privilege(point)
+
+    def _check_privilege(self, point: str) -> None:
+        if self._kernel.may_mount():
+            return
+        if not self._kernel.privileged():
+            refuse(errno.EPERM, point)
+        self.notes.append(f"# not known: whether root of this user namespace may do so at {point}")
+
+    def _check_access(self, path: str, where: str = "") -> None:
+        """Refuse a file or a directory that the caller may not write."""
+        if self._real and os.path.lexists(path):
+            if os.access(path, os.W_OK, effective_ids=True):
+                return
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            refuse(errno.EROFS if read_only else errno.EACCES, where or path)
+
+    # Containers
+
+    def make(self, place: Place) -> None:
+        if not self._in_a_tree(place):
+            self._made.add(place)
+            return
+        where, above = self._kernel.show(place), place.parent
+        if place.name in self.children(above) or place.name in self.files(above):
+            refuse(errno.EEXIST, where)
+        if len(os.fsencode(place.name)) > NAME_MAX:
+            refuse(errno.ENAMETOOLONG, where)
+        if above not in self._made:
+            self._check_access(self._kernel.show(above), where)
+        self._made.add(place)
+        self._removed.discard(place)
+        self._inherit(place)
+
+    def _inherit(self, place: Place) -> None:
+        """What the kernel gives a new container of its parent's."""
+        for row in self._rows(place):
+            if row.passed_on and row.where.holds(place.parent.is_root):
+                self._values[place, row.name] = self.read(place.parent, row.name)
+        cloning = "cpuset" in place.controllers and self._flag(place.parent, "clone_children")
+        if cloning and not self._has_exclusive_sibling(place):
+            for file in (cpuset.CPUS, cpuset.MEMS):
+                self._values[place, file] = self.read(place.parent, file)
+
+    def _flag(self, place: Place, name: str) -> bool:
+        return self.read(place, f"cgroup.{name}").strip() == "1"
+
+    def _has_exclusive_sibling(self, place: Place) -> bool:
+        names = (name for name in self.children(place.parent) if name != place.name)
+        return any(
+            self.read(place.parent.child(name), flag).strip() == "1"
+            for name in names
+            for flag in (cpuset.CPU_EXCLUSIVE, cpuset.MEM_EXCLUSIVE)
+        )
+
+    def remove(self, place: Place, force: bool = False) -> None:
+        if place not in self._made:
+            self._check_access(self._kernel.show(place.parent), self._kernel.show(place))
+        self._made.discard(place)
+        self._removed.add(place)
+
+    def children(self, place: Place) -> list[str]:
+        if place in self._removed:
+            refuse(errno.ENOENT, self._kernel.show(place))
+        there = self._kernel.children(place) if self._is_seen(place) else []
+        names = {name for name in there if place.child(name) not in self._removed}
+        return sorted(names | {one.name for one in self._made if one.parent == place})
+
+    def _rows(self, place: Place) -> Iterator[ControlFile]:
+        for name in ("", *place.controllers):
+            if table := self._kernel.table(name):
+                yield from table.files
+
+    def files(self, place: Place) -> dict[str, bool]:
+        if place not in self._made:
+            return self._kernel.files(place)
+        like = place
+        while like in self._made and not like.is_root:
+            like = like.parent
+        # Of a tree that is yet to be mounted, the root is planned, too: the tables say what it has.
+        found = {} if like in self._made else dict(self._kernel.files(like))
+        if not like.is_root:
+            return found
+        for row in self._rows(place):
+            if row.where.holds(place.is_root):
+                found[row.name] = row.writable
+            else:
+                found.pop(row.name, None)
+        return dict(sorted(found.items()))
+
+    def read(self, place: Place, file: str) -> str:
+        if (place, file) in self._values:
+            return self._values[place, file]
+        if place in self._removed:
+            refuse(errno.ENOENT, self._kernel.show(place, file))
+        if file in subsys.TASK_FILES:
+            return self._tasks(place, file)
+        if self._is_seen(place):
+            return self._kernel.read(place, file)
+        row = row_of(self._self, file)
+        if row is None or (self._in_a_tree(place) and file not in self.files(place)):
+            refuse(errno.ENOENT, self._kernel.show(place, file))
+        return row.type.show(row.begins(place.is_root)) + row.end
+
+    def _tasks(self, place: Place, file: str) -> str:
+        there = self._kernel.read(place, file) if self._is_seen(place) else ""
+        inside = {int(one) for one in there.split()}
+        moved = {task: path for (task, tree), path in self._moved.items() if tree == place.tree}
+        inside = {task for task in inside if moved.get(task, place.path) == place.path}
+        inside |= {task for task, path in moved.items() if path == place.path}
+        return "".join(f"{task}\n" for task in sorted(inside))
+
+    # Settings
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        if not self._in_a_tree(place):
+            return
+        where = self._kernel.show(place, file)
+        if file not in self.files(place):
+            refuse(errno.ENOENT, where)
+        if place not in self._made:
+            self._check_access(where)
+        if file in subsys.TASK_FILES:
+            self._attach(place, file, text)
+            return
+        row = row_of(self._self, file)
+        if row is None:
+            self.notes.append(
+                f"# not checked: whether the kernel takes {_shown(place, file, text)}"
+            )
+            self._values[place, file] = f"{text.rstrip()}\n"
+            return
+        self._assign(place, row, text, where)
+
+    def _assign(self, place: Place, row: ControlFile, text: str, where: str) -> None:
+        machine = self._kernel.machine()
+        if len(os.fsencode(text)) > row.longest(machine):
+            raise _refused(errno.E2BIG, where)
+        if not row.writable:
+            raise _refused(row.read_only, where)
+        if row.root_fixed and place.is_root:
+            raise _refused(errno.EACCES, where)
+        site = site_of(self._self, place, row.name)
+        try:
+            value = (row.read_as(machine) if row.read_as else row.type).parse(text)
+            value = row.joined(site.value(row.name), value) if row.joined else value
+        except (ValueError, OverflowError) as err:
+            raise _refused(
+                next(no for kind, no in UNREADABLE if isinstance(err, kind)), where
+            ) from err
+        self._check_rules(place, row, value, text, where)
+        if not row.many and not row.lasting:
+            self._values[place, row.name] = row.type.show(value) + row.end
+        if row.name == freezer.STATE:
+            self._values[place, freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
+
+    def _check_rules(
+        self, place: Place, row: ControlFile, value: Any, text: str, where: str
+    ) -> None:
+        site = site_of(self._self, place, row.name)
+        exact = subsys.of(row.name) in EXACT or row.name.startswith("cgroup.")
+        exact = exact or row.name in subsys.core_table().by_name
+        try:
+            for rule in row.rules:
+                breach = rule(site, Wanted(site, row.name, value))
+                if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
+                    raise _refused(breach.errno, where)
+                if breach:
+                    what = f"# not known: {_shown(place, row.name, text)} may be refused: "
+                    self.notes.append(what + (breach.reason if breach.sure else ONLY_THE_KERNEL))
+        except (ValueError, FileNotFoundError, AttributeError) as err:
+            what = f"# not checked: whether the kernel takes {_shown(place, row.name, text)}"
+            self.notes.append(f"{what} ({err})")
+
+    # Tasks
+
+    def membership(self, task: int) -> dict[str, str]:
+        found = self._kernel.membership(task)
+        return {tree: self._moved.get((task, tree), path) for tree, path in found.items()}
+
+    def _attach(self, place: Place, file: str, text: str) -> None:
+        try:
+            task = int(text) or os.getpid()
+        except ValueError:
+            raise _refused(errno.EINVAL, self._kernel.show(place, file)) from None
+        whole = file != "tasks"
+        for one in self._kernel.threads(task) if whole else [task]:
+            self._enter(place, one)
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                if self._in_a_tree(place):
+                    self._enter(place, task)
+                yield task
+
+    def _enter(self, place: Place, task: int) -> None:
+        where = self._kernel.show(place, "tasks")
+        if self.membership(task).get(place.tree) == place.path:
+            return
+        if self._kernel.task(task).fixed:
+            raise _refused(errno.EINVAL, where)
+        if not self._kernel.may_move(task):
+            raise _refused(errno.EACCES, where)
+        for name in place.controllers:
+            table = self._kernel.table(name)
+            for rule in table.entry if table else ():
+                breach = rule(entry_of(self._self, site_of(self._self, place, name), task))
+                if breach:
+                    raise _refused(breach.errno, where)
+        if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):
+            self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
+        self._moved[task, place.tree] = place.path
+
+    # What pcont keeps
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        there = self._kernel.attributes(place) if self._is_seen(place) else {}
+        found = {**there, **self._kept.get(place, {})}
+        return {name: text for name, text in found.items() if text is not None}
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        self._kept.setdefault(place, {})[name] = text
+
+
+# What would change something, and is not planned here: no step rehearses it.
+CHANGING = (
+    *("rename", "set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "turn"),
+    *("remove_directory", "simulated"),
+)
+
+
+class _Meter:
+    """The programs in the kernel, for reading only."""
+
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self._rehearsal = rehearsal
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb in ("start", "stop", "hold"):
+            raise AttributeError(f"a dry run does not {verb} programs")
+        return getattr(self._rehearsal._kernel.meter, verb)
+
+    def values(self, place: Place, subsystem: str) -> dict[str, int]:
+        """What they have counted; nothing for a container that is yet to be made."""
+        if self._rehearsal.is_planned(place):
+            return {}
+        return self._rehearsal._kernel.meter.values(place, subsystem)
+
+    def set(self, place: Place, file: str, value: int) -> None:
+        """Nothing: whether there is room for it is not known."""
+
+
+def _refused(number: int, where: str) -> WriteRefused:
+    return WriteRefused(number, os.strerror(number), where)
+
+
+def _shown(place: Place, file: str, text: str) -> str:
+    return f"{file}={text.strip()} in {place.shown}"
+
+
+def _is_real_time(task: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.sched_getscheduler(task) in (os.SCHED_FIFO, os.SCHED_RR)
+    return False

@@ -1,0 +1,1 @@
+"""Whether pcont may believe files, directories and attributes that others could have changed."""

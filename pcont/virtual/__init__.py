@@ -1,0 +1,1 @@
+"""Control files that pcont provides itself, as the kernel lacks them."""

@@ -1,0 +1,122 @@
+"""A container as the rules of the tables see it, read through a backend."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pcont import subsys
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.types import Place
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Breach, Entry, Machine, Mover
+from pcont.virtual.bindings import kept_in, kept_roots
+
+
+def row_of(backend: Backend, file: str) -> ControlFile | None:
+    """What is known of a control file in this kernel; None of one without a table."""
+    for name in ("", file.partition(".")[0], subsys.of(file)):
+        table = backend.table(name)
+        if table and file in table.by_name:
+            return table.by_name[file]
+    return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
+
+
+def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
+    """A container as the rules of a file see it, with nothing above the subsystem's root."""
+    name = subsys.of(file)
+    top = kept_roots(backend, place).get(name) if subsys.is_kept(name) else None
+    return LiveSite(backend, place, top or Place(place.tree), name if top else "")
+
+
+def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:
+    """A task at the door of a container, as its rules see it; ESRCH where there is none."""
+    tree = site.place.tree
+    return Entry(site, task, backend.membership(task).get(tree, "/"), mover_in(backend, tree))
+
+
+def mover_in(backend: Backend, tree: str) -> Mover:
+    """This process, as the rules of a tree see it."""
+    own = os.getpid()
+    return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
+
+
+def making_of(backend: Backend, place: Place) -> Breach | None:
+    """What is against making a container, by the rules of what pcont keeps."""
+    above = place.parent
+    for name, root in kept_roots(backend, above).items():
+        table, site = subsys.load(name), LiveSite(backend, above, root, name)
+        for rule in table.making if table else ():
+            if breach := rule(site, mover_in(backend, place.tree)):
+                return breach
+    return None
+
+
+@dataclass(frozen=True)
+class LiveSite:
+    """A container as it is, read through a backend when a rule asks; `top` has no parent.
+
+    `subsystem`: the one that pcont keeps, whose rules ask: where another root of it is, other
+    numbers count. `wanted`: values as they would be.
+    """
+
+    backend: Backend
+    place: Place
+    top: Place
+    subsystem: str = ""
+    wanted: Mapping[tuple[Place, str], Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return self.place.path
+
+    @property
+    def shown(self) -> str:
+        return self.place.shown
+
+    @property
+    def word(self) -> str:
+        return self.place.word
+
+    @property
+    def parent(self) -> LiveSite | None:
+        return None if self.place == self.top else replace(self, place=self.place.parent)
+
+    @property
+    def machine(self) -> Machine:
+        return self.backend.machine()
+
+    def children(self) -> Iterable[LiveSite]:
+        places = [self.place.child(name) for name in self.backend.children(self.place)]
+        if self.subsystem:
+            found = kept_in(self.backend, self.place.tree)
+            others = {one.root for one in found if one.name == self.subsystem}
+            places = [place for place in places if place not in others]
+        return [replace(self, place=place) for place in places]
+
+    def value(self, file: str) -> Any:
+        if (self.place, file) in self.wanted:
+            return self.wanted[self.place, file]
+        row = row_of(self.backend, file)
+        text = self.backend.read(self.place, file)
+        return row.type.parse(text.removesuffix(row.end)) if row else text
+
+    @property
+    def facts(self) -> Mapping[str, int]:
+        """What programs in the kernel count, as far as the caller may look at it."""
+        if subsys.metered(self.subsystem):
+            with contextlib.suppress(PermissionError):
+                return self.backend.meter.values(self.place, self.subsystem)
+        return {}
+
+    def is_set(self, files: Iterable[str]) -> bool:
+        """Whether one of these kept files was ever written."""
+        has = {file for place, file in self.wanted if place == self.place}
+        return bool(set(files) & {*has, *self.backend.attributes(self.place)})
+
+    def populated(self) -> bool:
+        inside = self.backend.read(self.place, "tasks").strip()
+        return bool(inside) or any(child.populated() for child in self.children())
