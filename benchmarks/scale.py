@@ -21,7 +21,7 @@ from benchmarks import print_table, tell
 from pcont.backend_model import Model
 from pcont.kernel.types import Place, TreeRequest
 from pcont.linux.proc import Proc
-from pcont.model.tasks import FIRST
+from pcont.model.tasks import FIRST_SIMULATED_ID
 from pcont.tables.rules import Machine
 
 ALL = ("cpuset", "cpuacct", "freezer", "pids")
@@ -106,7 +106,8 @@ class World:
         """Some of the tasks that are there from the beginning."""
         count = self.size * self.shape.tasks
         return [
-            FIRST + self.chance.randrange(count) for _ in range(self.shape.calls if count else 0)
+            FIRST_SIMULATED_ID + self.chance.randrange(count)
+            for _ in range(self.shape.calls if count else 0)
         ]
 
 

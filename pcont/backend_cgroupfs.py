@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from pcont import subsys
 from pcont.errors import Unseen, Unsupported
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
-from pcont.kernel.interfaces import Birth, Simulated, exists
+from pcont.kernel.interfaces import Birth, Simulator, exists
 from pcont.kernel.paths import below, join
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import (
     WAITING,
-    Apart,
     Controller,
     Mount,
+    NamespaceSpec,
     Owner,
     Place,
     Task,
@@ -32,8 +32,8 @@ from pcont.kernel.types import (
     Waiting,
 )
 from pcont.linux import lock, procfs, release_queue, watchdog
-from pcont.linux.proc import Proc, machine, on_top, read_text
-from pcont.linux.proc_events import Family
+from pcont.linux.proc import Proc, on_top, read_text, this_machine
+from pcont.linux.proc_events import EventedTree
 from pcont.tables.control_file import Subsystem
 from pcont.tables.rules import Machine
 from pcont.trust import ownership, workplace, xattrs
@@ -41,7 +41,7 @@ from pcont.trust.workplace import Workplace
 from pcont.values import Ids
 
 if TYPE_CHECKING:
-    from pcont.bpf.enforcer import BpfMeter
+    from pcont.bpf.enforcer import BpfEnforcer
 
 PINS = "ns"
 ELSEWHERE = "/run/cgroup"
@@ -59,16 +59,16 @@ class Cgroupfs:
     def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
         self.proc = Proc(proc)
         self.sys = sys
-        self.releases = release_queue.Released()
+        self.releases = release_queue.KernelQueue()
         self._trees: dict[str, Tree] | None = None
         self._inner: list[str] = []  # the points of what is mounted inside hierarchies
 
     @cached_property
-    def meter(self) -> BpfMeter:
+    def meter(self) -> BpfEnforcer:
         """Loaded where somebody asks for it."""
-        from pcont.bpf.enforcer import BpfMeter
+        from pcont.bpf.enforcer import BpfEnforcer
 
-        return BpfMeter(self.sys, self.proc.root, self.trees, self._path)
+        return BpfEnforcer(self.sys, self.proc.root, self.trees, self._path)
 
     # What is there
 
@@ -95,7 +95,7 @@ class Cgroupfs:
         return found
 
     def machine(self) -> Machine:
-        return machine(self.sys)
+        return this_machine(self.sys)
 
     def privileged(self) -> bool:
         return self.proc.may_administer()
@@ -110,7 +110,7 @@ class Cgroupfs:
         return lock.directory()
 
     def workplace(self) -> Workplace:
-        return workplace.look()
+        return workplace.find_workplace()
 
     # Mounting
 
@@ -183,7 +183,7 @@ class Cgroupfs:
         # On v1 hosts this is a tmpfs with a directory for each hierarchy; on v2 hosts it is the
         # v2 tree itself, where a directory would be a container.
         base = f"{self.sys}/fs/cgroup"
-        usual = procfs.point_of(self._mounts(), "tmpfs", base)
+        usual = procfs.mount_point_of(self._mounts(), "tmpfs", base)
         # There may be a link of that name, as cpu -> cpu,cpuacct.
         return self.resolve(os.path.join(base if usual else ELSEWHERE, name))
 
@@ -284,13 +284,13 @@ class Cgroupfs:
         return self.privileged() and self.proc.is_in_first_users()
 
     def attributes(self, place: Place) -> dict[str, str]:
-        return xattrs.read(self._path(place), self._administers)
+        return xattrs.read_xattrs(self._path(place), self._administers)
 
     def stray(self, place: Place) -> dict[str, str]:
         return xattrs.stray(self._path(place), self._administers)
 
     def mend(self, place: Place) -> None:
-        xattrs.mend(self._path(place))
+        xattrs.mend_xattrs(self._path(place))
 
     def relied_on(self) -> dict[str, str]:
         found = {"/run/pcont": "locks and journals", **release_queue.RELIED_ON}
@@ -316,7 +316,7 @@ class Cgroupfs:
                 os.chmod(os.path.join(path, name), owner.mode)
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        xattrs.write(self._path(place), name, text)
+        xattrs.write_xattr(self._path(place), name, text)
 
     def spelled(self, place: Place, file: str) -> str:
         return file
@@ -346,8 +346,8 @@ class Cgroupfs:
     def threads(self, pid: int) -> list[int]:
         return self.proc.threads(pid)
 
-    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
-        return contextlib.closing(Family(self.proc, pid))
+    def family(self, pid: int) -> contextlib.AbstractContextManager[EventedTree]:
+        return contextlib.closing(EventedTree(self.proc, pid))
 
     @contextlib.contextmanager
     def thawing(self, place: Place) -> Iterator[None]:
@@ -389,7 +389,7 @@ class Cgroupfs:
 
         return namespaces.known()
 
-    def separate(self, apart: Apart) -> Birth:
+    def separate(self, apart: NamespaceSpec) -> Birth:
         from pcont.linux import namespaces
 
         return namespaces.Unshared(apart, self.pin_path())
@@ -406,7 +406,7 @@ class Cgroupfs:
         found: dict[str, dict[str, str]] = {}
         # mountinfo shows those of root to its users, too.
         for directory in (self.pin_path(), os.path.join(workplace.ROOT, PINS)):
-            for name, kinds in procfs.pins(self._mounts(), directory).items():
+            for name, kinds in procfs.namespace_pins(self._mounts(), directory).items():
                 files = {kind: os.path.join(directory, name, kind) for kind in kinds}
                 found.setdefault(name, files)
         return dict(sorted(found.items()))
@@ -446,7 +446,7 @@ class Cgroupfs:
     def set_affinity(self, task: int, cpus: Ids) -> None:
         os.sched_setaffinity(task, cpus)
 
-    def simulated(self) -> Simulated:
+    def simulated(self) -> Simulator:
         number = errno.EOPNOTSUPP
         raise OSError(number, os.strerror(number), self.proc.root)
 
@@ -533,7 +533,7 @@ class Cgroupfs:
         return procfs.mount_lines(self.proc.text("self/mountinfo"))
 
     def _unified(self) -> list[str]:
-        point = procfs.point_of(self._mounts(), "cgroup2")
+        point = procfs.mount_point_of(self._mounts(), "cgroup2")
         if point is None:
             return []
         with contextlib.suppress(OSError), open(f"{point}/cgroup.controllers") as stream:

@@ -40,15 +40,15 @@ from errno import (
 from pcont import subsys
 from pcont.errors import PcontError, Unseen, Unsupported, from_oserror
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside
-from pcont.kernel.interfaces import Birth, Family, exists
+from pcont.kernel.interfaces import Birth, ProcessTree, exists
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import WriteRefused, refuse
 from pcont.kernel.types import (
     NAMESPACES,
     WAITING,
-    Apart,
     Controller,
     Mount,
+    NamespaceSpec,
     Owner,
     Place,
     Task,
@@ -57,8 +57,8 @@ from pcont.kernel.types import (
     Waiting,
 )
 from pcont.linux import lock
-from pcont.linux.proc import Proc, machine, no_task
-from pcont.model.cgroups import Known, ModelTree, Node, admits, carry, same
+from pcont.linux.proc import Proc, no_task, this_machine
+from pcont.model.cgroups import ModelTree, Node, PlacedTask, admits, carry, shared
 from pcont.model.dialects import DIALECTS, V1, Dialect, Slot
 from pcont.model.open_files import OpenFiles
 from pcont.model.store import (
@@ -67,18 +67,18 @@ from pcont.model.store import (
     READABLE,
     VERSION,
     default_file,
-    read,
-    restore,
-    save,
-    text_of,
+    load_state,
+    read_file,
+    save_file,
+    state_text,
     undisturbed,
 )
-from pcont.model.tasks import IDLE, INIT, Stage
+from pcont.model.tasks import IDLE, INIT, TaskTable
 from pcont.subsys import numfiles, numtasks
 from pcont.subsys.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Entry, Machine, Mover, Wanted
+from pcont.tables.rules import Entry, Machine, Mover, Proposed, Violation
 from pcont.trust.workplace import Workplace
 from pcont.values import Ids, TooLong
 from pcont.virtual.auto_delete import AGENT, AUTO_DELETE
@@ -154,10 +154,10 @@ class Model:
         self.dialect = dialect
         self.clock = clock
         self.hardware = machine
-        self.stage = Stage(proc or Proc())
+        self.stage = TaskTable(proc or Proc())
         self.active: list[ModelTree] = []
-        self.known: dict[int, Known] = {}
-        self.live: dict[int, Known] = {}  # of them, those whose end nobody tells
+        self.known: dict[int, PlacedTask] = {}
+        self.live: dict[int, PlacedTask] = {}  # of them, those whose end nobody tells
         self.ended: dict[int, int] = {}
         self.dying: set[int] = set()  # of those that are played, who was killed while frozen
         self.uid = os.geteuid()
@@ -577,10 +577,10 @@ class Model:
         except (ValueError, OverflowError) as err:
             number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
             raise WriteRefused(number, os.strerror(number), where) from err
-        wanted = same(wanted)
+        wanted = shared(wanted)
         self._reap(self._live_below(node))
         for rule in row.rules:
-            self._check(rule(node, Wanted(node, row.name, wanted)), where)
+            self._check(rule(node, Proposed(node, row.name, wanted)), where)
         # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
         moves = row.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted
@@ -591,7 +591,7 @@ class Model:
                 self._confine(self.known[task], wanted)
 
     @staticmethod
-    def _check(breach: Breach | None, where: str) -> None:
+    def _check(breach: Violation | None, where: str) -> None:
         if breach:
             raise WriteRefused(breach.errno, os.strerror(breach.errno), where)
 
@@ -656,7 +656,7 @@ class Model:
         self.task(task)
         return {tree.id: self._path_of(task, tree) for tree in self.active}
 
-    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+    def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
         return self.stage.family(pid)
 
     def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
@@ -705,7 +705,7 @@ class Model:
     def namespaces(self) -> tuple[str, ...]:
         return NAMESPACES
 
-    def separate(self, apart: Apart) -> Birth:
+    def separate(self, apart: NamespaceSpec) -> Birth:
         from pcont.linux.spawn import Plain
 
         return Plain("the model makes no namespaces: COMMAND has those of its caller")
@@ -758,7 +758,7 @@ class Model:
             refuse(EINVAL, str(task))
         one.cpus, one.wish = cpus & may, cpus
 
-    def _may_use(self, task: Known) -> Ids:
+    def _may_use(self, task: PlacedTask) -> Ids:
         """The CPUs of its cpuset; of the one above where a zombie's was emptied meanwhile."""
         for node in task.nodes.values():
             if "cpuset" in node.tree.controllers:
@@ -766,7 +766,7 @@ class Model:
                 return next(cpus for cpus in found if cpus)
         return self.hardware.cpus
 
-    def _confine(self, task: Known, cpus: Ids) -> None:
+    def _confine(self, task: PlacedTask, cpus: Ids) -> None:
         """A cpuset gives it these CPUs."""
         wish = task.wish if self.dialect.keeps_wishes else None
         task.cpus = (wish & cpus if wish else cpus) or cpus
@@ -854,7 +854,7 @@ class Model:
         here = self._nodes_of(task).get(tree.number, tree.root)
         return here is not node and not self.stage.has_ended(task)
 
-    def _move(self, task: Known, node: Node) -> None:
+    def _move(self, task: PlacedTask, node: Node) -> None:
         before = task.nodes.get(node.tree.number)
         if before is node and not self.dialect.again:
             return
@@ -868,23 +868,23 @@ class Model:
         if "cpuset" in node.tree.controllers:
             self._confine(task, node.value("cpuset.cpus"))
 
-    def _adopt(self, task: int) -> Known:
+    def _adopt(self, task: int) -> PlacedTask:
         """A live task, from now on known; a new thread is where its process is."""
         if task not in self.known:
             live = self.task(task)
             leader = self.known.get(live.pid)
             cpus = leader.cpus if leader else self.hardware.cpus
-            one = Known(task, live.pid, live.start, cpus, self.stage.cpu_time(task))
+            one = PlacedTask(task, live.pid, live.start, cpus, self.stage.cpu_time(task))
             self.known[task] = self.live[task] = one
             for node in dict(leader.nodes).values() if leader else ():
                 one.nodes[node.tree.number] = node
                 node.enter(task)
         return self.known[task]
 
-    def _live_in(self, node: Node) -> list[Known]:
+    def _live_in(self, node: Node) -> list[PlacedTask]:
         return [self.live[task] for task in self.live.keys() & node.tasks]
 
-    def _live_below(self, node: Node) -> Iterable[Known]:
+    def _live_below(self, node: Node) -> Iterable[PlacedTask]:
         """Who is counted here; in the root, also who was never put anywhere."""
         if node.parent is None:
             return self.live.values()
@@ -897,7 +897,7 @@ class Model:
         """See who has ended meanwhile, everywhere."""
         self._reap(self.live.values())
 
-    def _reap(self, tasks: Iterable[Known]) -> None:
+    def _reap(self, tasks: Iterable[PlacedTask]) -> None:
         """Charge the time that these have used, and forget those who have ended."""
         for one in [one for one in self.dying if not self._is_frozen(one)]:
             self._end(one)
@@ -913,7 +913,7 @@ class Model:
                 del self.live[task.id]
                 self._forget(task)
 
-    def _forget(self, task: Known) -> None:
+    def _forget(self, task: PlacedTask) -> None:
         del self.known[task.id]
         for node in task.nodes.values():
             node.leave(task.id)
@@ -933,13 +933,13 @@ class Model:
             for node in found:
                 node.check_delete()
 
-    def _charge(self, task: Known) -> None:
+    def _charge(self, task: PlacedTask) -> None:
         now = self.stage.cpu_time(task.id)
         user, system = now.user - task.charged.user, now.system - task.charged.system
         task.charged = now
         self._account(task, now.cpu, user, system)
 
-    def _account(self, task: Known, cpu: int, user: int, system: int) -> None:
+    def _account(self, task: PlacedTask, cpu: int, user: int, system: int) -> None:
         for node in self._accounts(task):
             node.charge(cpu % self.hardware.cpu_limit, user, system)
 
@@ -948,7 +948,7 @@ class Model:
         bound = [tree for tree in self.active if name in tree.controllers]
         return bound or [self.unbound]
 
-    def _accounts(self, task: Known) -> Iterator[Node]:
+    def _accounts(self, task: PlacedTask) -> Iterator[Node]:
         for tree in self._holding("cpuacct"):
             yield task.nodes.get(tree.number, tree.root)
 
@@ -959,7 +959,7 @@ class Model:
 
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
         task = self.stage.process(INIT, name, self.uid if uid is None else uid)
-        self.known[task] = Known(task, task, 0, self.hardware.cpus, IDLE)
+        self.known[task] = PlacedTask(task, task, 0, self.hardware.cpus, IDLE)
         return task
 
     def fork(self, task: int) -> int:
@@ -974,7 +974,7 @@ class Model:
         parent = self._forking(task)
         return self._begin(self.stage.thread(task), parent)
 
-    def _forking(self, task: int) -> Known:
+    def _forking(self, task: int) -> PlacedTask:
         """A played task that may start another one; else the errno of the fork.
 
         The kernel's security modules, where programs of pcont's are, are asked before pids
@@ -994,10 +994,12 @@ class Model:
         found = [(self.dialect.table(name), tree) for name, tree in self.metered.items()]
         return [(table, tree) for table, tree in found if table]
 
-    def _begin(self, task: int, parent: Known) -> int:
+    def _begin(self, task: int, parent: PlacedTask) -> int:
         """A new task is where its parent is, in every hierarchy at once."""
         pid = self.stage.played[task].pid
-        self.known[task] = Known(task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish)
+        self.known[task] = PlacedTask(
+            task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish
+        )
         for node in parent.nodes.values():
             node.enter(task)
         for table, tree in self._metering():
@@ -1014,7 +1016,7 @@ class Model:
                 return self._clone_into(tree, one)
         return ""
 
-    def _clone_into(self, tree: ModelTree, one: Known) -> str:
+    def _clone_into(self, tree: ModelTree, one: PlacedTask) -> str:
         """What it has made it leaves where the task may not enter (patch semantics, 6.2)."""
         parent = one.nodes.get(tree.number, tree.root)
         mover = Mover(one.id, parent.path, self.stage.played[one.id].uid == 0)
@@ -1084,7 +1086,7 @@ class Model:
         limit = max(self.hardware.cpu_limit, *(cpu + 1 for cpu in cpus))
         self.hardware = Machine(cpus, nodes, limit, max(self.hardware.node_limit, max(nodes) + 1))
         for task in self.known.values():
-            task.cpus = same(task.cpus & cpus or cpus)
+            task.cpus = shared(task.cpus & cpus or cpus)
         for tree in self.active:
             if "cpuset" in tree.controllers:
                 for node in list(tree.root.all())[1:]:
@@ -1098,7 +1100,7 @@ class Model:
         assert node.parent
         for file in ("cpuset.cpus", "cpuset.mems"):
             was, above = node.value(file), node.parent.value(file)
-            node.values[file] = same(was & above)
+            node.values[file] = shared(was & above)
             if was and not node.values[file] and self.dialect.follows_up:
                 node.values[file] = above
             elif not node.values[file]:
@@ -1138,7 +1140,7 @@ class Model:
         there = sum(1 for pid in self.stage.processes() for _ in self._threads_of(pid))
         now = Parameters(root, {**self.parameters, "tasks": there})
         for rule in row.rules:
-            self._check(rule(now, Wanted(now, row.name, wanted)), row.name)
+            self._check(rule(now, Proposed(now, row.name, wanted)), row.name)
         self.parameters[row.name] = wanted
         if row.effect:
             row.effect(root)
@@ -1173,7 +1175,7 @@ class Model:
         containers, inside = sum(1 for _ in tree.root.all()), tree.root.inside()
         return Slot(tree.number, tree.controllers, tree.name, containers, inside, len(tree.mounts))
 
-    def _acting(self, task: int) -> Known:
+    def _acting(self, task: int) -> PlacedTask:
         """A played task that can do something: who is frozen cannot, who lives does as he likes."""
         if not self.stage.is_played(task):
             self.task(task)
@@ -1303,7 +1305,7 @@ class StoredModel(Model):
     """A Model that reads its state from a file, and writes it back at the end of each turn."""
 
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
-        super().__init__(machine())
+        super().__init__(this_machine())
         self._asked = dialect
         # What a link leads to, so that whoever comes by another name takes the same turns.
         self.file = os.path.realpath(file or default_file())
@@ -1332,16 +1334,16 @@ class StoredModel(Model):
             finally:
                 self._depth = 0
                 # What a failed command could not put back is there, as it would be in the kernel.
-                text = text_of(self)
+                text = state_text(self)
                 if text != self._kept:
-                    save(self.file, text)
+                    save_file(self.file, text)
 
     def _load(self) -> None:
         try:
-            text = read(self.file)
+            text = read_file(self.file)
         except FileNotFoundError:
-            super().__init__(machine(), dialect=DIALECTS[self._asked or V1.name])
-            self._kept = text_of(self)
+            super().__init__(this_machine(), dialect=DIALECTS[self._asked or V1.name])
+            self._kept = state_text(self)
             return
         except OSError as err:
             raise from_oserror(err, "read the model's state", hint=ANOTHER) from err
@@ -1360,7 +1362,7 @@ class StoredModel(Model):
         self._check_dialect(str(state.get("dialect", V1.name)))
         try:
             with undisturbed():
-                restore(self, state)
+                load_state(self, state)
         except NOT_OURS as err:
             raise self._corrupt(err) from err
         self._kept = text

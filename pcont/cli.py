@@ -540,7 +540,7 @@ def clone(
         click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,
-        wish=None if kinds is None else ops_clone.Wish(kinds, uids, gids, pin, init),
+        wish=None if kinds is None else ops_clone.CloneRequest(kinds, uids, gids, pin, init),
         announce=lambda started: app.started(session, started, started.place),
     )
     if pid is not None or dry_run:

@@ -14,10 +14,10 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Waiting
 from pcont.steps.reap import attend
-from pcont.steps.recover import pending, recover
+from pcont.steps.recover import pending_lines, roll_back
 from pcont.transaction.journal import Journal
 from pcont.transaction.step import Done, Progress, Step, carry_out
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 from pcont.virtual.wrapped import open_backend
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ class Session:
     warn: Callable[[str], None] = lambda text: None
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
-    _memory: Memory | None = None
+    _memory: UndoLog | None = None
     _turns: int = 0
     _look: Callable[[], object] | None = None
     _noted: set[str] = field(default_factory=set)
@@ -127,7 +127,7 @@ class Session:
         """Raise the errors that waiting cannot change; the rest is checked again under the lock."""
         look, self._look = self._look, None
         # What recovery or a release agent is about to change is not judged.
-        if look is None or self._is_told() or pending(self.backend):
+        if look is None or self._is_told() or pending_lines(self.backend):
             return
         try:
             look()
@@ -149,10 +149,10 @@ class Session:
     def _plan_recovery(self) -> None:
         """In a dry run, say first what the real run would do first."""
         if not self.planned:
-            self.planned += pending(self.backend)
+            self.planned += pending_lines(self.backend)
 
     def _recover(self) -> None:
-        for one in recover(self.backend):
+        for one in roll_back(self.backend):
             self.warn(one.sentence)
             for line in one.left:
                 self.warn(line)
@@ -164,7 +164,7 @@ class Session:
         self._memory = done.memory
         try:
             yield
-            done.memory.settle()
+            done.memory.commit()
         except BaseException as err:
             self.take_back(done, err)
             raise
@@ -182,7 +182,7 @@ class Session:
         done = self.begin(steps)
         if self._memory is None:
             try:
-                done.memory.settle()
+                done.memory.commit()
             except (OSError, PcontError) as err:
                 done.undo_for(err)
                 raise
@@ -190,7 +190,7 @@ class Session:
 
     def attempt(self, step: Step) -> list[str]:
         """Do a step that may be refused; returns its lines. A refusal is a note, and no line."""
-        lines = step.tell(self.backend)
+        lines = step.dry_run_lines(self.backend)
         try:
             self.carry_out([step])
         except PcontError as err:
@@ -198,9 +198,9 @@ class Session:
             return []
         return lines
 
-    def _new_memory(self) -> Memory:
+    def _new_memory(self) -> UndoLog:
         directory = self.backend.journals()
-        return Memory(Journal(directory, self.command) if directory else None)
+        return UndoLog(Journal(directory, self.command) if directory else None)
 
     def _rehearse(self, step: Step) -> None:
         """Refuse a step that would be refused, as things would be after the steps before it."""
@@ -223,7 +223,7 @@ class Session:
         if self.dry_run:
             self._plan_recovery()
             for step in steps:
-                self.planned += step.tell(self.backend)
+                self.planned += step.dry_run_lines(self.backend)
                 self._rehearse(step)
             return Done(self.backend)
         # What is staged is one operation with what comes after it, and has one journal with it.

@@ -53,11 +53,11 @@ def held() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        restore(before)
+        restore_handlers(before)
         _arrived.clear()
         raise
     else:
-        restore(before)
+        restore_handlers(before)
         deliver()
     finally:
         _depth = 0
@@ -98,7 +98,7 @@ def shielded() -> Iterator[None]:
         _shields -= 1
 
 
-def drain() -> list[int]:
+def take_arrived() -> list[int]:
     """The signals that were held back until now; they count as delivered."""
     found = list(_arrived)
     _arrived.clear()
@@ -107,7 +107,7 @@ def drain() -> list[int]:
 
 def deliver() -> None:
     """What has arrived takes its course."""
-    for number in drain():
+    for number in take_arrived():
         signal.raise_signal(number)
 
 
@@ -125,7 +125,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def restore(before: dict[signal.Signals, Any]) -> None:
+def restore_handlers(before: dict[signal.Signals, Any]) -> None:
     """Put handlers back."""
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -24,8 +24,8 @@ from pcont.backend_model import StoredModel
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Owner, Place, TreeRequest
 from pcont.linux.proc import Proc
-from pcont.model.store import save, text_of
-from pcont.steps.recover import recover
+from pcont.model.store import save_file, state_text
+from pcont.steps.recover import roll_back
 from pcont.transaction.journal import Journal
 from pcont.virtual.auto_delete import with_auto_delete
 from pcont.virtual.files import with_kept
@@ -130,7 +130,7 @@ class Watch:
     def happens(self, event: str) -> None:
         """Kill this process before the event of that number; the kernel keeps its state, too."""
         if len(self.events) == self.kill_at:
-            save(self.model.file, text_of(self.model))
+            save_file(self.model.file, state_text(self.model))
             os.kill(os.getpid(), signal.SIGKILL)
         self.events.append(event)
 
@@ -222,7 +222,7 @@ def state_in(directory: Path) -> dict[str, Any]:
 def recovered(backend: Backend) -> list[list[object]]:
     """Recover, and return the outcome of each journal, and what is left."""
     with backend.turn():
-        return [[one.outcome, list(one.left)] for one in recover(backend)]
+        return [[one.outcome, list(one.left)] for one in roll_back(backend)]
 
 
 def record_journals(target: Path) -> None:
@@ -419,7 +419,7 @@ def record_state(directory: Path, file: Path, commands: str) -> None:
     for words in lines_of(commands):
         if words.startswith("--dialect"):
             new, _ = opened(directory, words.split()[1])
-            save(new.file, text_of(new))
+            save_file(new.file, state_text(new))
         else:
             run(directory, words)
     if file.stem == "v1":

@@ -8,11 +8,11 @@ import os
 import pytest
 
 from pcont.errors import BadValue, Denied, LimitReached, NotFound, PcontError, Unsupported
-from pcont.steps.namespaces import NONE, Wanted, refused
+from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
 
-NET = Wanted(("net",))
-USER = Wanted(("user", "net"))
-PIN = Wanted(joined="box")
+NET = NamespaceRequest(("net",))
+USER = NamespaceRequest(("user", "net"))
+PIN = NamespaceRequest(joined="box")
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,11 @@ PIN = Wanted(joined="box")
     ],
 )
 def test_a_refusal_says_what_was_refused_and_what_helps(
-    number: int, file: str, wanted: Wanted, kind: type[PcontError], said: str, hint: str
+    number: int, file: str, wanted: NamespaceRequest, kind: type[PcontError], said: str, hint: str
 ) -> None:
-    err = refused(OSError(number, os.strerror(number), file or None), "start true", wanted)
+    err = namespace_refusal(
+        OSError(number, os.strerror(number), file or None), "start true", wanted
+    )
     assert type(err) is kind
     assert err.what.startswith("cannot start true: ")
     assert said in err.what

@@ -15,7 +15,7 @@ import pytest
 
 from pcont.bpf import libbpf, numtasks
 from pcont.bpf import numfiles as bpf_numfiles
-from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.enforcer import BpfEnforcer
 from pcont.bpf.programs import KEY, OBJECTS, Pinned
 from pcont.errors import Unsupported
 from pcont.kernel.types import Place, Tree
@@ -94,9 +94,9 @@ def sys_(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def meter(sys_: Path) -> BpfMeter:
+def meter(sys_: Path) -> BpfEnforcer:
     trees = [Tree("name=f", 7, (), "f")]
-    return BpfMeter(str(sys_), "/proc", lambda: trees, lambda place: str(sys_))
+    return BpfEnforcer(str(sys_), "/proc", lambda: trees, lambda place: str(sys_))
 
 
 def obstacle(sys_: Path) -> str:

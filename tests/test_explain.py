@@ -48,7 +48,7 @@ def why_not_written(model: Model, place: Place, file: str, text: str) -> PcontEr
     """The explanation of a write that the model refuses."""
     with pytest.raises(OSError, match=r"\S") as caught:
         write(model, place, file, text)
-    return explain.write(model, place, file, text or "\n", caught.value)
+    return explain.write_refusal(model, place, file, text or "\n", caught.value)
 
 
 def exclusive(model: Model, *places: Place) -> None:
@@ -252,33 +252,37 @@ def test_nothing_is_no_list_of_ids(model: Model) -> None:
 
 
 def test_values_of_several_lines_are_shown_on_one(model: Model) -> None:
-    err = explain.write(
+    err = explain.write_refusal(
         model, A, "cpuacct.stat", "1", WriteRefused(errno.EINVAL, "", "/cg/a/cpuacct.stat")
     )
     assert "from 'user 0; system 0' to '1'" in err.what
 
 
 def test_a_rule_that_fits_another_errno_is_not_blamed(model: Model) -> None:
-    err = explain.write(model, B, "cpuset.cpus", "3", WriteRefused(errno.ENOMEM, "", "/f"))
+    err = explain.write_refusal(model, B, "cpuset.cpus", "3", WriteRefused(errno.ENOMEM, "", "/f"))
     assert "lacks" not in err.what
     assert os.strerror(errno.ENOMEM) in err.what
 
 
 def test_who_may_not_open_the_file_is_denied_and_not_told_of_rules(model: Model) -> None:
-    err = explain.write(model, B, "cpuset.cpus", "3", PermissionError(errno.EACCES, "", "/f"))
+    err = explain.write_refusal(
+        model, B, "cpuset.cpus", "3", PermissionError(errno.EACCES, "", "/f")
+    )
     assert type(err) is Denied
     assert "sudo" in err.hint
     assert "lacks" not in err.what
 
 
 def test_a_file_that_is_not_there_names_the_nearest(model: Model) -> None:
-    err = explain.write(model, A, "cpuset.cpu", "1", FileNotFoundError(errno.ENOENT, "", "/f"))
+    err = explain.write_refusal(
+        model, A, "cpuset.cpu", "1", FileNotFoundError(errno.ENOENT, "", "/f")
+    )
     assert type(err) is NotFound
     assert "cpuset.cpus" in err.hint
 
 
 def test_files_without_a_table_are_explained_by_their_errno(model: Model) -> None:
-    err = explain.write(model, A, "debug.limit", "1", WriteRefused(errno.EINVAL, "", "/f"))
+    err = explain.write_refusal(model, A, "debug.limit", "1", WriteRefused(errno.EINVAL, "", "/f"))
     assert type(err) is BadValue
     assert err.what == (
         f"cannot set debug.limit of {A.shown} from 'unreadable' to '1': Invalid argument (EINVAL)"
@@ -289,28 +293,30 @@ def test_files_without_a_table_are_explained_by_their_errno(model: Model) -> Non
 
 
 def test_why_a_container_cannot_be_made(model: Model) -> None:
-    exists = explain.make(model, A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a")
+    exists = explain.make_refusal(
+        model, A, FileExistsError(errno.EEXIST, "", "/cg/a"), "create x:/a"
+    )
     assert (type(exists), exists.what) == (Busy, "cannot create x:/a: it exists already (EEXIST)")
     assert "create -p" in exists.hint
-    alone = explain.make(
+    alone = explain.make_refusal(
         model, Place(TREE, "/n/m"), FileNotFoundError(errno.ENOENT, "", "/cg/n/m"), "create x:/n/m"
     )
     assert alone.what == "cannot create x:/n/m: there is no cpuset,cpuacct:/n (ENOENT)"
-    other = explain.make(model, A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
+    other = explain.make_refusal(model, A, OSError(errno.ENOSPC, "", "/cg/a"), "create x:/a")
     assert type(other) is PcontError
 
 
 def test_why_a_container_cannot_be_removed(model: Model, sleeper: int) -> None:
     busy = OSError(errno.EBUSY, "", "/cg/a")
-    parent = explain.remove(model, A, busy, "remove x:/a")
+    parent = explain.remove_refusal(model, A, busy, "remove x:/a")
     assert parent.what == "cannot remove x:/a: containers are in it: b, c (EBUSY)"
     assert "rm -r" in parent.hint
     model.write(B, "tasks", str(sleeper))
-    inside = explain.remove(model, B, busy, "remove x:/a/b")
+    inside = explain.remove_refusal(model, B, busy, "remove x:/a/b")
     assert inside.what == f"cannot remove x:/a/b: tasks are in it: {sleeper} (EBUSY)"
     assert "--evict" in inside.hint
     assert "--kill" in inside.hint
-    assert os.strerror(errno.EBUSY) in explain.remove(model, C, busy, "remove x:/a/c").what
+    assert os.strerror(errno.EBUSY) in explain.remove_refusal(model, C, busy, "remove x:/a/c").what
 
 
 def test_a_crowd_is_named_by_its_first_five(model: Model) -> None:
@@ -325,7 +331,7 @@ def test_a_crowd_is_named_by_its_first_five(model: Model) -> None:
 def why_not_entered(model: Model, place: Place, task: int) -> PcontError:
     with pytest.raises(OSError, match=r"\S") as caught:
         model.write(place, "tasks", str(task))
-    return explain.enter(model, place, task, caught.value, f"attach {task}")
+    return explain.enter_refusal(model, place, task, caught.value, f"attach {task}")
 
 
 @pytest.mark.parametrize(
@@ -353,13 +359,15 @@ def test_an_empty_cpuset_is_named_and_never_space(
 
 
 def test_a_task_of_another_user_is_denied(model: Model, sleeper: int) -> None:
-    err = explain.enter(model, A, sleeper, WriteRefused(errno.EACCES, "", "/f"), "attach")
+    err = explain.enter_refusal(model, A, sleeper, WriteRefused(errno.EACCES, "", "/f"), "attach")
     assert type(err) is Denied
     assert f"{sleeper} belongs to another user" in err.what
 
 
 def test_a_file_of_tasks_that_cannot_be_opened_is_denied(model: Model, sleeper: int) -> None:
-    err = explain.enter(model, A, sleeper, PermissionError(errno.EACCES, "", "/f"), "attach")
+    err = explain.enter_refusal(
+        model, A, sleeper, PermissionError(errno.EACCES, "", "/f"), "attach"
+    )
     assert type(err) is Denied
     assert "sudo" in err.hint
 
@@ -372,14 +380,14 @@ def test_a_kernel_thread_is_told_from_a_real_time_task(model: Model, sleeper: in
             return replace(super().task(task), kernel=True, name="kthreadd")
 
     invalid = WriteRefused(errno.EINVAL, "", "/f")
-    thread = explain.enter(Kernel(), A, sleeper, invalid, "attach")
+    thread = explain.enter_refusal(Kernel(), A, sleeper, invalid, "attach")
     assert f"{sleeper} (kthreadd) is a kernel thread" in thread.what
-    other = explain.enter(model, A, sleeper, invalid, "attach")
+    other = explain.enter_refusal(model, A, sleeper, invalid, "attach")
     assert "cpu.rt_runtime_us" in other.what
 
 
 def test_a_full_device_is_never_what_an_attach_met(model: Model, sleeper: int) -> None:
-    err = explain.enter(model, A, sleeper, WriteRefused(errno.ENOSPC, "", "/f"), "attach")
+    err = explain.enter_refusal(model, A, sleeper, WriteRefused(errno.ENOSPC, "", "/f"), "attach")
     assert type(err) is BadValue
     assert "space" not in err.what
 
@@ -388,6 +396,6 @@ def test_explaining_survives_that_everything_is_gone() -> None:
     gone = Model()
     for number in (errno.EACCES, errno.EBUSY, errno.EINVAL, errno.ENOSPC):
         refused = WriteRefused(number, "", "/f")
-        assert explain.write(gone, B, "cpuset.cpus", "3", refused).errno == number
-        assert explain.enter(gone, B, os.getpid(), refused, "attach").errno == number
-        assert explain.remove(gone, B, OSError(number, "", "/f"), "remove").errno == number
+        assert explain.write_refusal(gone, B, "cpuset.cpus", "3", refused).errno == number
+        assert explain.enter_refusal(gone, B, os.getpid(), refused, "attach").errno == number
+        assert explain.remove_refusal(gone, B, OSError(number, "", "/f"), "remove").errno == number

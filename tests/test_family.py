@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pcont.linux.proc import Proc
-from pcont.linux.proc_events import Family
+from pcont.linux.proc_events import EventedTree
 from pcont.linux.watchdog import on_guard
 from tests.waiting import eventually
 
@@ -54,7 +54,7 @@ def tell(server: subprocess.Popen[str]) -> None:
 
 
 def test_a_family_is_the_process_and_its_descendants(server: subprocess.Popen[str]) -> None:
-    family = Family(Proc(), os.getpid())
+    family = EventedTree(Proc(), os.getpid())
     try:
         assert {os.getpid(), server.pid} <= family()
         assert os.getppid() not in family()
@@ -67,7 +67,7 @@ def test_a_family_is_the_process_and_its_descendants(server: subprocess.Popen[st
 def test_a_daemon_stays_in_the_family_whoever_its_parent_is(
     server: subprocess.Popen[str],
 ) -> None:
-    family = Family(Proc(), server.pid)
+    family = EventedTree(Proc(), server.pid)
     try:
         assert family.complete
         assert family() == {server.pid}
@@ -131,7 +131,7 @@ def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
         server, found = int(outer.stdout.readline()), set[int]()
     try:
         for _ in range(60):
-            family = Family(Proc(), server)
+            family = EventedTree(Proc(), server)
             found |= family(thorough=True)
             family.close()
     finally:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pcont import cli
-from pcont.model.store import READABLE, VERSION, text_of
+from pcont.model.store import READABLE, VERSION, state_text
 from pcont.steps.recover import FACTS, KINDS
 from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
 from pcont.transaction.journal import decode, encode
-from pcont.transaction.undo_log import Fact, Memory
+from pcont.transaction.undo_log import UndoLog, UndoRecord
 from tests.recorded import DATA, Recorded, opened, recovered
 
 JOURNALS = sorted((DATA / "journals").glob("*.json"))
@@ -41,7 +41,7 @@ def test_the_tags_and_fields_on_disk_are_those_that_were_written_down() -> None:
     assert len(ours) == len(written), "two classes have the same tag"
 
 
-def facts(kind: type[Fact] = Fact) -> Iterator[type[Fact]]:
+def facts(kind: type[UndoRecord] = UndoRecord) -> Iterator[type[UndoRecord]]:
     """All classes of pcont that are facts."""
     for one in kind.__subclasses__():
         if one.__module__.startswith("pcont."):
@@ -63,7 +63,7 @@ def test_every_field_of_a_record_is_written(kind: Any) -> None:
 
 @on_disk("OldName", "place", old="new")
 @dataclass
-class NewName(Fact):
+class NewName(UndoRecord):
     """A record whose class and one of whose fields have been renamed."""
 
     place: str
@@ -76,7 +76,7 @@ class NewName(Fact):
     def restore(self, backend: object) -> Iterator[Any]:
         yield from ()
 
-    def learn(self, **more: dict[int, int]) -> None:
+    def extend(self, **more: dict[int, int]) -> None:
         self.new.update(more["new"])
 
 
@@ -97,9 +97,9 @@ def test_what_is_learnt_of_a_renamed_field_keeps_its_name_on_disk() -> None:
             entries.append(entry)
 
     entries: list[dict[str, Any]] = []
-    memory, one = Memory(Lines()), NewName("/a")  # type: ignore[arg-type]
-    memory.keep(one)
-    memory.learn(one, new={3: 4})
+    memory, one = UndoLog(Lines()), NewName("/a")  # type: ignore[arg-type]
+    memory.record(one)
+    memory.extend(one, new={3: 4})
     more = decode(entries[1]["more"], {})
     assert more == {"old": {3: 4}}
     assert attributes_of(NewName, more) == {"new": {3: 4}}
@@ -156,7 +156,7 @@ def test_a_journal_of_an_earlier_version_is_recovered(
     assert recovered(backend) == case["found"]
     assert list(journal.parent.iterdir()) == []
     expected, _ = placed(tmp_path / "expected", case["recovered"])
-    assert json.loads(text_of(model)) == json.loads(text_of(expected))
+    assert json.loads(state_text(model)) == json.loads(state_text(expected))
 
 
 def placed(directory: Path, state: dict[str, Any]) -> tuple[Recorded, Any]:
@@ -195,7 +195,7 @@ def test_a_state_of_this_version_is_written_as_it_was_read(path: Path, tmp_path:
     if state["version"] == VERSION:
         shutil.copytree(path.parent / "proc", tmp_path / "proc")
         model, _ = placed(tmp_path, state)
-        assert json.loads(text_of(model)) == state
+        assert json.loads(state_text(model)) == state
 
 
 def test_the_recorded_states_have_a_value_for_every_key() -> None:

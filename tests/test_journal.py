@@ -15,12 +15,12 @@ from pcont.errors import PcontError
 from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.records import Recovered
 from pcont.session import Session
-from pcont.steps.attach import Entered, Origin
-from pcont.steps.containers import Absent, Attribute, Make
-from pcont.steps.recover import KINDS, pending, recover
-from pcont.steps.write import Affinities, Setting, Written
+from pcont.steps.attach import AttachUndo, Origin
+from pcont.steps.containers import CreateContainer, RemoveCreated, RestoreXattr
+from pcont.steps.recover import KINDS, pending_lines, roll_back
+from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
 from pcont.transaction.journal import Journal, abandoned, decode, encode, set_aside
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 
 A, B = Place("name=n", "/a"), Place("name=n", "/b")
 
@@ -68,8 +68,8 @@ def model(tmp_path: Path) -> Crashing:
     return Crashing(tmp_path)
 
 
-def memory(model: Crashing, command: str = "create it") -> Memory:
-    return Memory(Journal(model.directory, command))
+def memory(model: Crashing, command: str = "create it") -> UndoLog:
+    return UndoLog(Journal(model.directory, command))
 
 
 def files(model: Crashing) -> list[str]:
@@ -89,9 +89,9 @@ def crash(model: Crashing) -> None:
 def test_a_journal_is_there_from_the_first_fact_until_all_is_settled(model: Crashing) -> None:
     kept = memory(model)
     assert files(model) == []
-    Make(A, "create a").do(model, kept)
+    CreateContainer(A, "create a").do(model, kept)
     assert len(files(model)) == 1
-    kept.settle()
+    kept.commit()
     assert files(model) == []
 
 
@@ -103,12 +103,12 @@ def test_a_journal_that_stays_though_all_is_done_undoes_nothing(
     model: Crashing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = memory(model)
-    Make(A, "create a").do(model, kept)
+    CreateContainer(A, "create a").do(model, kept)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        kept.settle()
+        kept.commit()
     assert len(files(model)) == 1
-    assert list(recover(model)) == []
+    assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
     assert files(model) == []
 
@@ -120,24 +120,24 @@ def test_what_is_staged_is_undone_where_it_cannot_be_settled(
     session = Session(model)
     monkeypatch.setattr(Journal, "close", lambda journal: refuse("the journal"))
     with pytest.raises(OSError, match="the journal"), session.turn(), session.staged([]):
-        session.carry_out([Make(A, "create a")])
+        session.carry_out([CreateContainer(A, "create a")])
     assert model.children(Place("name=n")) == []
 
 
 def test_the_journal_of_a_living_command_is_its_own(model: Crashing) -> None:
     kept = memory(model)
-    Make(A, "create a").do(model, kept)
-    assert list(recover(model)) == []
+    CreateContainer(A, "create a").do(model, kept)
+    assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
-    kept.settle()
+    kept.commit()
 
 
 def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
     for place in (A, B):
-        Make(place, "create").do(model, memory(model, f"create {place.path}"))
+        CreateContainer(place, "create").do(model, memory(model, f"create {place.path}"))
     crash(model)
-    assert pending(model) == ["# undo: create /b", "# undo: create /a"]
-    assert list(recover(model)) == [
+    assert pending_lines(model) == ["# undo: create /b", "# undo: create /a"]
+    assert list(roll_back(model)) == [
         Recovered("create /b", "undone"),
         Recovered("create /a", "undone"),
     ]
@@ -149,41 +149,41 @@ def test_what_was_refused_or_forgotten_is_not_undone(model: Crashing) -> None:
     model.make(A)
     kept = memory(model)
     with pytest.raises(FileExistsError):
-        Make(A, "create a").do(model, kept)
-    fact = Attribute(A, "note", None)
-    kept.keep(fact)
+        CreateContainer(A, "create a").do(model, kept)
+    fact = RestoreXattr(A, "note", None)
+    kept.record(fact)
     model.set_attribute(A, "note", "1")
-    kept.forget(fact)
+    kept.drop(fact)
     crash(model)
-    assert list(recover(model)) == []
+    assert list(roll_back(model)) == []
     assert model.attributes(A) == {"note": "1"}
     assert files(model) == []
 
 
 def test_what_was_learnt_later_counts(model: Crashing) -> None:
     kept = memory(model)
-    fact = Entered([A], os.getpid(), {A: set()})
-    kept.keep(fact)
+    fact = AttachUndo([A], os.getpid(), {A: set()})
+    kept.record(fact)
     origin = Origin({"name=n": "/b"}, frozenset({0}), model.task(os.getpid()).start)
-    kept.learn(fact, origins={os.getpid(): origin})
+    kept.extend(fact, origins={os.getpid(): origin})
     for place in (A, B):
         model.make(place)
     model.write(A, "tasks", str(os.getpid()))
     crash(model)
-    assert list(recover(model)) == [Recovered("create it", "undone")]
+    assert list(roll_back(model)) == [Recovered("create it", "undone")]
     assert model.membership(os.getpid()) == {"name=n": "/b"}
     with pytest.raises(TypeError, match="is known as a whole"):
-        Affinities({}).learn(cpus={})
+        RestoreAffinities({}).extend(cpus={})
 
 
 def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None:
     for place in (A, B):
         model.make(place)
     kept = memory(model)
-    kept.keep(Attribute(A, "note", "not to be put back"))
-    kept.end_with(Absent(B))
+    kept.record(RestoreXattr(A, "note", "not to be put back"))
+    kept.set_final(RemoveCreated(B))
     crash(model)
-    assert list(recover(model)) == [Recovered("create it", "finished")]
+    assert list(roll_back(model)) == [Recovered("create it", "finished")]
     assert model.children(Place("name=n")) == ["a"]
     assert model.attributes(A) == {}
 
@@ -191,10 +191,10 @@ def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None
 def test_a_last_act_that_cannot_be_finished_is_undone_with_the_rest(model: Crashing) -> None:
     model.make(A)
     kept = memory(model)
-    kept.keep(Absent(A))
-    kept.end_with(Written([Setting(B, "notify_on_release", "1")]))
+    kept.record(RemoveCreated(A))
+    kept.set_final(WriteAgain([Setting(B, "notify_on_release", "1")]))
     crash(model)
-    assert list(recover(model)) == [Recovered("create it", "undone")]
+    assert list(roll_back(model)) == [Recovered("create it", "undone")]
     assert model.children(Place("name=n")) == []
 
 
@@ -202,38 +202,38 @@ def test_a_crash_amid_undoing_does_not_finish(model: Crashing) -> None:
     """The end was in sight, and was given up before anything was taken back."""
     model.make(A)
     kept = memory(model)
-    kept.keep(Absent(B))
-    kept.end_with(Absent(A))
-    kept.give_up()
+    kept.record(RemoveCreated(B))
+    kept.set_final(RemoveCreated(A))
+    kept.drop_final()
     crash(model)
-    assert list(recover(model)) == [Recovered("create it", "undone")]
+    assert list(roll_back(model)) == [Recovered("create it", "undone")]
     assert model.children(Place("name=n")) == ["a"]
 
 
 def test_an_entry_that_was_being_written_tells_of_nothing(model: Crashing) -> None:
-    Make(A, "create a").do(model, memory(model))
+    CreateContainer(A, "create a").do(model, memory(model))
     (name,) = files(model)
     crash(model)
     path = Path(model.directory, name)
     path.write_text(path.read_text() + '{"fact": {"is": "Abs')
-    assert list(recover(model)) == [Recovered("create it", "undone")]
+    assert list(roll_back(model)) == [Recovered("create it", "undone")]
 
 
 def test_what_cannot_be_put_back_is_said_once(model: Crashing) -> None:
     model.make(A)
     kept = memory(model)
-    kept.keep(Absent(A))
+    kept.record(RemoveCreated(A))
     model.write(A, "tasks", str(os.getpid()))
     crash(model)
-    (found,) = recover(model)
+    (found,) = roll_back(model)
     assert len(found.left) == 1
     assert "EBUSY" in found.left[0]
-    assert list(recover(model)) == []
+    assert list(roll_back(model)) == []
 
 
 def left_by(model: Crashing) -> Path:
     """The journal of a command that was killed after it had made a container."""
-    Make(A, "create a").do(model, memory(model))
+    CreateContainer(A, "create a").do(model, memory(model))
     (name,) = [one for one in files(model) if one.endswith(".journal")]
     crash(model)
     return Path(model.directory, name)
@@ -296,18 +296,18 @@ def test_a_damaged_journal_is_set_aside_and_reported_and_work_goes_on(
 ) -> None:
     journal = left_by(model)
     damaged(journal, how)
-    Make(B, "create b").do(model, memory(model, "create b"))
+    CreateContainer(B, "create b").do(model, memory(model, "create b"))
     crash(model)
     aside = f"{journal}.damaged"
-    assert any(str(journal) in line for line in pending(model))
-    found = list(recover(model))
+    assert any(str(journal) in line for line in pending_lines(model))
+    found = list(roll_back(model))
     assert [one.outcome for one in found] == ["undone", "set aside"]
     assert found[1].left[0].startswith(f"{aside}: ")
     assert "not rolled back" in found[1].sentence
     assert model.children(Place("name=n")) == ["a"]
     assert files(model) == [os.path.basename(aside)]
-    assert pending(model) == []
-    assert list(recover(model)) == []
+    assert pending_lines(model) == []
+    assert list(roll_back(model)) == []
     assert set_aside([model.directory]) == [aside]
 
 
@@ -320,8 +320,8 @@ def test_a_command_that_was_killed_in_its_first_write_has_left_nothing_to_report
     journal = left_by(model)
     head, *_ = journal.read_bytes().split(b"\n")
     journal.write_bytes((head + b"\n" + rest) * lines)
-    assert pending(model) == []
-    assert list(recover(model)) == []
+    assert pending_lines(model) == []
+    assert list(roll_back(model)) == []
     assert files(model) == []
 
 
@@ -329,7 +329,7 @@ def test_a_second_one_that_is_set_aside_does_not_replace_the_first(model: Crashi
     journal = left_by(model)
     Path(f"{journal}.damaged").write_text("the first")
     journal.write_text("the second")
-    (found,) = recover(model)
+    (found,) = roll_back(model)
     assert found.left[0].startswith(f"{journal}.damaged.1: ")
     assert sorted(files(model)) == [f"{journal.name}.damaged", f"{journal.name}.damaged.1"]
 
@@ -340,7 +340,7 @@ def test_one_that_cannot_be_set_aside_is_reported_and_stays(
     journal = left_by(model)
     journal.write_text("garbage")
     monkeypatch.setattr(os, "rename", lambda old, new: refuse(new))
-    (found,) = recover(model)
+    (found,) = roll_back(model)
     assert found.outcome == "unreadable"
     assert str(journal) in found.left[0]
     assert files(model) == [journal.name]
@@ -349,7 +349,7 @@ def test_one_that_cannot_be_set_aside_is_reported_and_stays(
 def test_a_journal_that_another_user_could_write_is_set_aside(model: Crashing) -> None:
     journal = left_by(model)
     journal.chmod(0o666)
-    (found,) = recover(model)
+    (found,) = roll_back(model)
     assert (found.outcome, model.children(Place("name=n"))) == ("set aside", ["a"])
     assert "other users can write it" in found.left[0]
 
@@ -358,7 +358,7 @@ def test_facts_whose_hierarchy_is_not_there_any_more_are_reported(model: Crashin
     journal = left_by(model)
     journal.write_bytes(journal.read_bytes().replace(b"name=n", b"name=gone"))
     model.make(B)
-    (found,) = recover(model)
+    (found,) = roll_back(model)
     assert found.outcome == "undone"
     assert files(model) == []
     assert model.children(Place("name=n")) == ["a", "b"]
@@ -370,8 +370,8 @@ def test_what_was_done_before_a_restart_of_the_machine_is_not_undone(
     """No container outlives it; another one may have the name."""
     left_by(model)
     monkeypatch.setattr("pcont.transaction.journal.boot", lambda: "another one")
-    assert pending(model) == []
-    (found,) = recover(model)
+    assert pending_lines(model) == []
+    (found,) = roll_back(model)
     assert (found.outcome, found.left) == ("outdated", ())
     assert model.children(Place("name=n")) == ["a"]
     assert files(model) == []
@@ -389,7 +389,7 @@ def test_a_journal_that_cannot_be_written_is_named(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(PcontError, match=r"cannot write the journal .*ENOSPC") as caught:
-            session.carry_out([Make(A, "create a")])
+            session.carry_out([CreateContainer(A, "create a")])
     assert f"df {model.directory}" in caught.value.hint
     assert model.children(Place("name=n")) == []
     assert files(model) == []
@@ -406,9 +406,9 @@ def test_what_was_done_in_other_namespaces_is_left_to_those(
     """There the same paths and pids are others."""
     with monkeypatch.context() as patch:
         patch.setattr("pcont.transaction.journal.view", lambda: "cgroup:[1] mnt:[2] pid:[3]")
-        Make(A, "create a").do(model, memory(model))
+        CreateContainer(A, "create a").do(model, memory(model))
         crash(model)
-    assert pending(model) == []
-    assert list(recover(model)) == []
+    assert pending_lines(model) == []
+    assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
     assert len(files(model)) == 1

@@ -13,11 +13,11 @@ from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.steps.containers import Make, Remove
-from pcont.steps.write import Setting, Write
+from pcont.steps.containers import CreateContainer, RemoveContainer
+from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
 from pcont.transaction.step import carry_out
-from pcont.virtual.bindings import KEPT, kept_roots
+from pcont.virtual.bindings import BINDINGS, virtual_roots
 from pcont.virtual.files import with_kept
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
@@ -43,7 +43,7 @@ def model() -> Failing:
     model.mount(TreeRequest(("pids",)), "/p", "pcont")
     for place in (ROOT, A, B, C):
         model.make(place)
-    model.set_attribute(Place("pids"), KEPT, "numtasks jobs /x\nnonsense")
+    model.set_attribute(Place("pids"), BINDINGS, "numtasks jobs /x\nnonsense")
     return model
 
 
@@ -63,7 +63,7 @@ def limits(kept: Backend) -> list[str]:
 
 
 def change(kept: Backend, *settings: tuple[Place, str, str]) -> None:
-    carry_out(kept, [Write([Setting(*one) for one in settings], "set")])
+    carry_out(kept, [WriteFiles([Setting(*one) for one in settings], "set")])
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -86,7 +86,7 @@ def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: Backend)
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
     with pytest.raises(PcontError):
-        carry_out(kept, [Remove(C, "remove"), Make(A, "make what is there")])
+        carry_out(kept, [RemoveContainer(C, "remove"), CreateContainer(A, "make what is there")])
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
     kept.write(ROOT, TOTAL, "2000")
@@ -108,7 +108,7 @@ def test_a_total_comes_back_though_it_is_full(kept: Backend) -> None:
 
 def test_another_root_below_has_its_own_numbers(model: Failing, kept: Backend) -> None:
     both = "numtasks jobs /x\nnumtasks other /x/a"
-    model.set_attribute(Place("pids"), KEPT, both)
+    model.set_attribute(Place("pids"), BINDINGS, both)
     kept.write(A, TOTAL, "100")
     assert limits(kept) == ["1000", "100", "50", "9"]
     kept.write(ROOT, TOTAL, "4000")
@@ -131,8 +131,8 @@ def test_the_files_are_there_from_the_root_on(kept: Backend) -> None:
 def test_nothing_is_above_its_root(model: Failing, kept: Backend) -> None:
     """The container of --at may have any share, as there is no parent that would have given it."""
     kept.write(ROOT, SHARES, "max_shares=1000,min_shares=1000")
-    assert kept_roots(model, B) == {"numtasks": ROOT}
-    assert kept_roots(model, Place("pids", "/y")) == {}
+    assert virtual_roots(model, B) == {"numtasks": ROOT}
+    assert virtual_roots(model, Place("pids", "/y")) == {}
 
 
 @pytest.mark.parametrize("text", ["x", "max_shares=101", "min_shares=2,max_shares=1"])

@@ -9,7 +9,15 @@ import pytest
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, UsageProblem
 from pcont.hierarchy.container import TIE, Container, Tie
-from pcont.hierarchy.keys import file_of, files_of, find, near, owners, split, unknown
+from pcont.hierarchy.keys import (
+    file_of,
+    files_of,
+    find_files,
+    near,
+    owners,
+    split_assignments,
+    unknown,
+)
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
@@ -42,18 +50,18 @@ def place(model: Model, text: str = "jobs:/a") -> Container:
 
 
 def test_the_first_equals_sign_splits_and_a_value_may_be_empty() -> None:
-    assert split(["cpus=0-1", "release_agent=/a=b", "mems="]) == [
+    assert split_assignments(["cpus=0-1", "release_agent=/a=b", "mems="]) == [
         ("cpus", "0-1"),
         ("release_agent", "/a=b"),
         ("mems", ""),
     ]
-    assert split([]) == []
+    assert split_assignments([]) == []
 
 
 @pytest.mark.parametrize("word", ["cpus", "=1", "", "="])
 def test_a_word_without_key_or_equals_sign_is_a_usage_problem(word: str) -> None:
     with pytest.raises(UsageProblem, match="not of the form KEY=VALUE"):
-        split(["mems=0", word])
+        split_assignments(["mems=0", word])
 
 
 def test_one_value_for_a_file_by_whichever_name(model: Model) -> None:
@@ -145,14 +153,14 @@ def test_a_list_of_hierarchies_has_no_home_so_each_has_its_own_flags(model: Mode
 
 
 def test_a_key_is_found_where_it_is(model: Model) -> None:
-    assert find(model, place(model), "cpus") == ("cpuset.cpus", [Place("cpuset", "/a")])
-    file, places = find(model, place(model, "jobs:/"), "release_agent")
+    assert find_files(model, place(model), "cpus") == ("cpuset.cpus", [Place("cpuset", "/a")])
+    file, places = find_files(model, place(model, "jobs:/"), "release_agent")
     assert (file, places) == ("release_agent", [Place("name=jobs")])
 
 
 def test_a_file_of_the_root_is_not_found_below(model: Model) -> None:
     with pytest.raises(NotFound, match="jobs:/a has no file 'release_agent'"):
-        find(model, place(model), "release_agent")
+        find_files(model, place(model), "release_agent")
 
 
 def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> None:
@@ -165,7 +173,7 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
 
     other = Memory()
     vars(other).update(vars(model))
-    file, places = find(other, place(other), "cgroup.event_control")
+    file, places = find_files(other, place(other), "cgroup.event_control")
     assert (file, places) == ("cgroup.event_control", [Place("cpuacct", "/a")])
 
 
@@ -185,7 +193,7 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
 )
 def test_an_unknown_key_is_told_the_nearest(model: Model, key: str, nearest: str) -> None:
     with pytest.raises(NotFound) as caught:
-        find(model, place(model), key)
+        find_files(model, place(model), key)
     assert f"has no file {key!r}" in caught.value.what
     assert nearest in caught.value.hint.removeprefix("near: ").split(", ")
 
@@ -193,7 +201,7 @@ def test_an_unknown_key_is_told_the_nearest(model: Model, key: str, nearest: str
 def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
     for key in ("memory.limit_in_bytes", "cpuset.cpus"):
         with pytest.raises(NotFound) as caught:
-            find(model, place(model, "cpuacct:/a"), key)
+            find_files(model, place(model, "cpuacct:/a"), key)
         prefix = key.partition(".")[0]
         assert f"does not have {prefix}" in caught.value.hint
 

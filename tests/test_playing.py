@@ -13,7 +13,7 @@ import pytest
 from pcont.backend_model import Model, StoredModel
 from pcont.kernel.types import Place, TreeRequest
 from pcont.linux.proc import Proc
-from pcont.model.tasks import FIRST
+from pcont.model.tasks import FIRST_SIMULATED_ID
 from pcont.ops import attach, containers
 from pcont.session import Session
 from tests.test_model import mount
@@ -50,7 +50,7 @@ def enter(model: Model, task: int, *trees: str) -> None:
 
 def test_a_new_task_is_in_every_root_and_has_an_id_that_no_kernel_gives(model: Model) -> None:
     task = model.spawn("httpd", uid=33)
-    assert task == FIRST > 1 << 22
+    assert task == FIRST_SIMULATED_ID > 1 << 22
     assert model.membership(task) == dict.fromkeys((CPUSET, PIDS, FREEZER), "/")
     known = model.task(task)
     assert (known.name, known.pid, known.parent, known.state) == ("httpd", task, 1, "S")
@@ -274,7 +274,7 @@ def test_live_tasks_do_as_they_like() -> None:
     for call in (model.fork, model.thread, model.exit):
         refused(errno.EPERM, call, os.getpid())
     refused(errno.EPERM, model.work, os.getpid(), 1)
-    refused(errno.ESRCH, model.work, FIRST - 1, 1)
+    refused(errno.ESRCH, model.work, FIRST_SIMULATED_ID - 1, 1)
 
 
 def test_a_family_is_moved_with_all_that_descends_from_it(model: Model) -> None:

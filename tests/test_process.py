@@ -16,7 +16,7 @@ from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
 from pcont.linux.job_control import FORWARDED
 from pcont.linux.proc import Proc
-from pcont.linux.spawn import Child, find_program, refused
+from pcont.linux.spawn import Child, exec_refusal, find_program
 from tests.terminal import terminal
 from tests.waiting import eventually
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_executed_is_told_apart(tmp_path: Path) -> None:
 def test_what_execve_refuses_has_the_statuses_of_a_shell(
     number: int, kind: type[PcontError]
 ) -> None:
-    err = refused("/x", OSError(number, os.strerror(number)))
+    err = exec_refusal("/x", OSError(number, os.strerror(number)))
     assert type(err) is kind
     assert (err.errno, err.path) == (number, "/x")
     assert errno.errorcode[number] in err.message
@@ -98,7 +98,7 @@ def _refusal(path: str, *more: str) -> str:
     try:
         os.execve(path, [path, *more], {})
     except OSError as err:
-        return refused(path, err).message
+        return exec_refusal(path, err).message
 
 
 def test_what_execve_refuses_says_what_is_missing(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pcont.linux.procfs import (
     cpu_time,
     memberships,
     mount_lines,
-    pins,
-    point_of,
+    mount_point_of,
+    namespace_pins,
     selecting,
     signals,
     task,
@@ -128,10 +128,10 @@ def test_only_a_newline_ends_a_mount_line(sign: str) -> None:
 
 def test_a_mount_is_found_by_its_type_and_its_point() -> None:
     lines = mount_lines(HYBRID)
-    assert point_of(lines, "cgroup2") == "/sys/fs/cgroup/unified"
-    assert point_of(lines, "tmpfs", "/sys/fs/cgroup") == "/sys/fs/cgroup"
-    assert point_of(lines, "tmpfs", "/tmp") is None
-    assert point_of(lines, "bpf") is None
+    assert mount_point_of(lines, "cgroup2") == "/sys/fs/cgroup/unified"
+    assert mount_point_of(lines, "tmpfs", "/sys/fs/cgroup") == "/sys/fs/cgroup"
+    assert mount_point_of(lines, "tmpfs", "/tmp") is None
+    assert mount_point_of(lines, "bpf") is None
 
 
 # /proc/PID/cgroup
@@ -260,7 +260,7 @@ def test_pins_are_mounts_below_their_directory() -> None:
         "53 1 0:51 / /run/pcont/ns/half rw - tmpfs pcont rw",
         "54 1 0:4 net:[4026532184] /run/netns/other rw - nsfs nsfs rw",
     )
-    found = pins(mount_lines("".join(f"{one}\n" for one in lines)), "/run/pcont/ns")
+    found = namespace_pins(mount_lines("".join(f"{one}\n" for one in lines)), "/run/pcont/ns")
     assert found == {"box": ["ipc", "net"], "half": []}
 
 

@@ -12,30 +12,30 @@ import pytest
 
 from pcont.errors import Busy
 from pcont.linux import release_queue
-from pcont.linux.release_queue import Released
+from pcont.linux.release_queue import KernelQueue
 
 TREE = "cpuset,name=x"
 
 
 @pytest.fixture
-def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Released:
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KernelQueue:
     """With its program and its queue below a directory of the test's, and no Python to start."""
     monkeypatch.setattr(release_queue, "PROGRAMS", str(tmp_path / "agents of ours"))
     monkeypatch.setattr(release_queue, "QUEUES", str(tmp_path / "queues"))
     monkeypatch.setattr("sys.executable", "/bin/true")
-    releases = Released()
+    releases = KernelQueue()
     releases.follow(TREE, f"{releases.program(TREE)}\n")
     return releases
 
 
-def tell(releases: Released, path: bytes) -> None:
+def tell(releases: KernelQueue, path: bytes) -> None:
     """As the kernel does: one argument, hardly an environment, and no open files."""
     subprocess.run(
         [releases.program(TREE), path], env=release_queue.ENVIRONMENT, check=True, close_fds=True
     )
 
 
-def test_each_path_is_one_whatever_is_in_it(releases: Released) -> None:
+def test_each_path_is_one_whatever_is_in_it(releases: KernelQueue) -> None:
     paths = [b"/a", b"/a b", b"/$(id)`id`'\"\\", b"/-n", b"/%s\\0", "/ä".encode(), b"/\xff", b"/a"]
     for path in paths:
         tell(releases, path)
@@ -46,7 +46,7 @@ def test_each_path_is_one_whatever_is_in_it(releases: Released) -> None:
     assert releases.told() == []
 
 
-def test_many_at_once_are_all_told(releases: Released) -> None:
+def test_many_at_once_are_all_told(releases: KernelQueue) -> None:
     paths = [f"/{number}" for number in range(50)]
     running = [subprocess.Popen([releases.program(TREE), path]) for path in paths]
     for one in running:
@@ -55,7 +55,7 @@ def test_many_at_once_are_all_told(releases: Released) -> None:
         assert sorted(found) == sorted(paths)
 
 
-def test_what_was_not_seen_to_is_told_again(releases: Released) -> None:
+def test_what_was_not_seen_to_is_told_again(releases: KernelQueue) -> None:
     for path in (b"/a", b"/b"):
         tell(releases, path)
     with suppress(ZeroDivisionError), releases.taken(TREE) as found:
@@ -72,13 +72,13 @@ def test_what_was_not_seen_to_is_told_again(releases: Released) -> None:
     assert releases.told() == []
 
 
-def test_one_at_a_time_sees_to_it(releases: Released) -> None:
+def test_one_at_a_time_sees_to_it(releases: KernelQueue) -> None:
     tell(releases, b"/a")
     with releases.taken(TREE), pytest.raises(Busy), releases.taken(TREE):
         pass
 
 
-def test_whoever_is_about_to_tell_is_waited_for(releases: Released) -> None:
+def test_whoever_is_about_to_tell_is_waited_for(releases: KernelQueue) -> None:
     """The queue is taken while somebody has it open, and has not written yet."""
     tell(releases, b"/a")
     stream = open(os.path.join(release_queue.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115
@@ -94,7 +94,7 @@ def test_whoever_is_about_to_tell_is_waited_for(releases: Released) -> None:
     later.join()
 
 
-def test_the_program_is_there_while_it_is_the_release_agent(releases: Released) -> None:
+def test_the_program_is_there_while_it_is_the_release_agent(releases: KernelQueue) -> None:
     assert releases.programs() == {TREE: True}
     Path(releases.program(TREE)).write_text("another pcont's")
     assert releases.programs() == {TREE: False}
@@ -106,7 +106,7 @@ def test_the_program_is_there_while_it_is_the_release_agent(releases: Released) 
     assert tell_nobody == []
 
 
-def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: Released) -> None:
+def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: KernelQueue) -> None:
     tell(releases, b"/a")
     releases.forget(TREE)
     assert releases.programs() == {}
@@ -114,7 +114,7 @@ def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: Released) -> N
     assert os.listdir(release_queue.QUEUES) == []
 
 
-def test_an_agent_has_the_kernels_environment(releases: Released, tmp_path: Path) -> None:
+def test_an_agent_has_the_kernels_environment(releases: KernelQueue, tmp_path: Path) -> None:
     program = tmp_path / "agent"
     program.write_text(f'#!/bin/sh\necho "$# $1 $HOME $PATH $(pwd) $(umask)" >{tmp_path}/log\n')
     program.chmod(0o755)
@@ -125,7 +125,7 @@ def test_an_agent_has_the_kernels_environment(releases: Released, tmp_path: Path
 
 
 def test_another_pcont_that_still_exists_keeps_its_hierarchy(
-    releases: Released, tmp_path: Path
+    releases: KernelQueue, tmp_path: Path
 ) -> None:
     program = Path(releases.program(TREE))
     script = program.read_text()

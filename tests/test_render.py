@@ -314,12 +314,12 @@ def test_a_note_is_on_stderr(capsys: Out) -> None:
 def test_progress_waits_and_wipes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    quick = render.Progress()
+    quick = render.ProgressBar()
     quick(1, 9)
     quick.close()
     assert stream.getvalue() == ""
-    monkeypatch.setattr(render.Progress, "PATIENCE", 0.0)
-    slow = render.Progress()
+    monkeypatch.setattr(render.ProgressBar, "PATIENCE", 0.0)
+    slow = render.ProgressBar()
     slow(1, 9)
     assert stream.getvalue().endswith("step 2 of 9: 0 s")
     slow.wipe()

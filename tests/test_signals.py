@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pcont.signals import DEFERRED, Interrupted, check, deliver, drain, held, shielded
+from pcont.signals import DEFERRED, Interrupted, check, deliver, held, shielded, take_arrived
 
 
 @pytest.fixture(autouse=True)
@@ -136,14 +136,14 @@ def test_what_is_shielded_is_not_interrupted() -> None:
 def test_without_a_hold_there_is_nothing_to_check() -> None:
     check()
     deliver()
-    assert drain() == []
+    assert take_arrived() == []
 
 
 def test_what_was_drained_has_been_delivered(delivered: list[int]) -> None:
     with held():
         send(signal.SIGHUP)
         send(signal.SIGTERM)
-        assert drain() == [signal.SIGHUP, signal.SIGTERM]
+        assert take_arrived() == [signal.SIGHUP, signal.SIGTERM]
         check()
     assert delivered == []
 

@@ -19,25 +19,32 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task, TreeRequest
 from pcont.signals import Interrupted
-from pcont.steps.attach import Enter, Entered
-from pcont.steps.containers import Absent, Attribute, Make, Mark, Present, Remove
-from pcont.steps.mirror import Outside
-from pcont.steps.mounts import (
-    Directory,
-    MakeDirectory,
-    Mounted,
-    MountTree,
-    NoDirectory,
-    NotMounted,
-    RemoveDirectory,
-    UmountTree,
-    find,
+from pcont.steps.attach import Attach, AttachUndo
+from pcont.steps.containers import (
+    CreateContainer,
+    RecreateRemoved,
+    RemoveContainer,
+    RemoveCreated,
+    RestoreXattr,
+    SetXattr,
 )
-from pcont.steps.move_all import Drain, Route
-from pcont.steps.write import Affinities, Setting, Value, Write
+from pcont.steps.mirror import JoinUndo
+from pcont.steps.mounts import (
+    MakeDirectory,
+    MountTree,
+    RemakeDirectory,
+    RemountUnmounted,
+    RemoveDirectory,
+    RemoveMadeDirectory,
+    UmountTree,
+    UnmountMounted,
+    find_tree,
+)
+from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteFiles
 from pcont.tables.rules import Machine
 from pcont.transaction.step import Step, carry_out
-from pcont.transaction.undo_log import Action, Fact, Memory, restore
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
 
 TREE = "cpuset,cpuacct"
 ROOT, A, B = Place(TREE), Place(TREE, "/a"), Place(TREE, "/a/b")
@@ -72,7 +79,7 @@ def settings(place: Place, **values: str) -> list[Setting]:
 
 
 @dataclass
-class Untouched(Fact):
+class Untouched(UndoRecord):
     """Nothing was done to a note; may fail to be true again."""
 
     doing: str
@@ -103,10 +110,10 @@ class Note(Step):
     interrupted_by: int = 0
     threads: list[str] = field(default_factory=list)
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"note {self.doing}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         self.log.append(f"do {self.doing}")
         with memory.of(Untouched(self.doing, self.log, self.stuck)):
             if self.interrupted_by:
@@ -272,13 +279,13 @@ def test_progress_is_told_before_each_step(log: list[str]) -> None:
 
 
 def test_settings_are_written_in_the_order_of_the_table(model: Model) -> None:
-    step = Write(settings(A, cpu_exclusive="0", cpus="0", mems="0"), "set a")
+    step = WriteFiles(settings(A, cpu_exclusive="0", cpus="0", mems="0"), "set a")
     assert [one.file for one in step.settings] == [
         "cpuset.mems",
         "cpuset.cpus",
         "cpuset.cpu_exclusive",
     ]
-    assert step.tell(model) == [
+    assert step.dry_run_lines(model) == [
         "echo 0 > /cg/a/cpuset.mems",
         "echo 0 > /cg/a/cpuset.cpus",
         "echo 0 > /cg/a/cpuset.cpu_exclusive",
@@ -286,7 +293,7 @@ def test_settings_are_written_in_the_order_of_the_table(model: Model) -> None:
 
 
 def test_what_cannot_be_undone_is_written_last(model: Model) -> None:
-    step = Write(
+    step = WriteFiles(
         [Setting(A, "cpuacct.usage", "0"), *settings(A, sched_load_balance="0", cpus="1")], "set a"
     )
     assert [one.file for one in step.settings][-1] == "cpuacct.usage"
@@ -298,13 +305,14 @@ def test_a_reset_is_not_written_when_something_before_it_is_refused(model: Model
     model.active[0].root.nodes["a"].times[0] = (5, 5)
     with pytest.raises(BadValue):
         carry_out(
-            model, [Write([Setting(A, "cpuacct.usage", "0"), *settings(A, cpus="99")], "set a")]
+            model,
+            [WriteFiles([Setting(A, "cpuacct.usage", "0"), *settings(A, cpus="99")], "set a")],
         )
     assert model.read(A, "cpuacct.usage") == "10\n"
 
 
 def test_a_refused_reset_puts_the_settings_before_it_back(model: Model) -> None:
-    step = Write([Setting(A, "cpuacct.usage", "7"), *settings(A, cpus="1")], "set a")
+    step = WriteFiles([Setting(A, "cpuacct.usage", "7"), *settings(A, cpus="1")], "set a")
     with pytest.raises(BadValue, match="takes only 0"):
         carry_out(model, [step])
     assert read(model, A, "cpus") == ["0-7"]
@@ -320,10 +328,10 @@ def test_an_order_that_only_works_one_way_is_found(model: Model) -> None:
     write(model, A.child("c"), cpus="2-3", mems="0")
     with pytest.raises(WriteRefused):
         write(model, B, cpus="0-3")
-    carry_out(model, [Write(settings(B, cpus="0-3", cpu_exclusive="0"), "set b")])
+    carry_out(model, [WriteFiles(settings(B, cpus="0-3", cpu_exclusive="0"), "set b")])
     assert read(model, B, "cpus", "cpu_exclusive") == ["0-3", "0"]
     # And the other way round the list must shrink before the flag may rise.
-    carry_out(model, [Write(settings(B, cpu_exclusive="1", cpus="0-1"), "set b")])
+    carry_out(model, [WriteFiles(settings(B, cpu_exclusive="1", cpus="0-1"), "set b")])
     assert read(model, B, "cpus", "cpu_exclusive") == ["0-1", "1"]
 
 
@@ -336,7 +344,7 @@ def test_parent_and_child_grow_and_shrink_in_one_step(
     write(model, B, cpus="0-1", mems="0")
     for cpus in ("0-7", "2-3", "2"):
         both = [one for place in order for one in settings(place, cpus=cpus)]
-        carry_out(model, [Write(both, "set both")])
+        carry_out(model, [WriteFiles(both, "set both")])
         assert read(model, A, "cpus") == read(model, B, "cpus") == [cpus]
 
 
@@ -345,24 +353,24 @@ def test_a_refused_value_leaves_every_setting_as_it_was(model: Model) -> None:
     names = tuple(values)
     before = read(model, A, *names)
     with pytest.raises(BadValue, match="this machine has no CPUs 8-99"):
-        carry_out(model, [Write(settings(A, **values), "set a")])
+        carry_out(model, [WriteFiles(settings(A, **values), "set a")])
     assert read(model, A, *names) == before
 
 
 def test_a_refusal_amid_several_keys_says_that_the_others_were_undone(model: Model) -> None:
     with pytest.raises(BadValue) as caught:
-        carry_out(model, [Write(settings(A, mems="1", cpus="99"), "set a")])
+        carry_out(model, [WriteFiles(settings(A, mems="1", cpus="99"), "set a")])
     assert "undone" in caught.value.message
 
 
 def test_empty_lists_are_written_as_a_newline_and_put_back(model: Model) -> None:
     model.make(B)
-    step = Write(settings(B, cpus="0-1", mems="0"), "set b")
+    step = WriteFiles(settings(B, cpus="0-1", mems="0"), "set b")
     done = carry_out(model, [step])
     assert read(model, B, "cpus", "mems") == ["0-1", "0"]
     assert done.undo() == []
     assert read(model, B, "cpus", "mems") == ["", ""]
-    carry_out(model, [Write(settings(A.child("b"), cpus=""), "set b")])
+    carry_out(model, [WriteFiles(settings(A.child("b"), cpus=""), "set b")])
     assert Setting(B, "cpuset.cpus", "").written == "\n"
 
 
@@ -379,7 +387,7 @@ def test_a_value_that_cannot_be_put_back_does_not_keep_the_others_from_it(model:
     vars(sticky).update(vars(model))
     values = {"mems": "1", "cpus": "1", "memory_migrate": "1", "sched_relax_domain_level": "99"}
     with pytest.raises(BadValue) as caught:
-        carry_out(sticky, [Write(settings(A, **values), "set a")])
+        carry_out(sticky, [WriteFiles(settings(A, **values), "set a")])
     assert caught.value.left
     assert read(sticky, A, "mems", "cpus") == ["0-3", "0-7"]
 
@@ -387,7 +395,7 @@ def test_a_value_that_cannot_be_put_back_does_not_keep_the_others_from_it(model:
 def test_the_affinity_of_the_tasks_inside_comes_back(model: Model, sleeper: int) -> None:
     model.write(A, "tasks", str(sleeper))
     model.set_affinity(sleeper, frozenset({3}))
-    done = carry_out(model, [Write(settings(A, cpus="0-1"), "set a")])
+    done = carry_out(model, [WriteFiles(settings(A, cpus="0-1"), "set a")])
     assert model.affinity(sleeper) == {0, 1}
     done.undo()
     assert model.affinity(sleeper) == {3}
@@ -398,7 +406,7 @@ def test_the_affinity_of_the_tasks_inside_comes_back(model: Model, sleeper: int)
 
 def test_what_was_made_goes_and_what_was_there_stays(model: Model) -> None:
     with pytest.raises(Busy, match="cannot create a: it exists already"):
-        carry_out(model, [Make(B, "create b"), Make(A, "create a")])
+        carry_out(model, [CreateContainer(B, "create b"), CreateContainer(A, "create a")])
     assert model.children(ROOT) == ["a"]
     assert model.children(A) == []
 
@@ -409,7 +417,7 @@ def test_a_removed_container_comes_back_with_all_that_it_had(model: Model) -> No
     model.write(B, "notify_on_release", "1")
     model.set_attribute(B, "auto_delete", "1")
     with pytest.raises(Busy):
-        carry_out(model, [Remove(B, "remove b"), Remove(ROOT, "remove all")])
+        carry_out(model, [RemoveContainer(B, "remove b"), RemoveContainer(ROOT, "remove all")])
     assert read(model, B, "cpus", "mems", "sched_load_balance") == ["1", "2", "0"]
     assert model.read(B, "notify_on_release") == "1\n"
     assert model.attributes(B) == {"auto_delete": "1"}
@@ -417,7 +425,7 @@ def test_a_removed_container_comes_back_with_all_that_it_had(model: Model) -> No
 
 def test_an_attribute_is_put_back_or_taken_away(model: Model) -> None:
     model.set_attribute(A, "old", "1")
-    marks = [Mark(A, "old", "2", "mark"), Mark(A, "new", "3", "mark")]
+    marks = [SetXattr(A, "old", "2", "mark"), SetXattr(A, "new", "3", "mark")]
     done = carry_out(model, [*marks])
     assert model.attributes(A) == {"old": "2", "new": "3"}
     assert done.undo() == []
@@ -431,11 +439,11 @@ def test_a_mount_that_is_undone_leaves_no_hierarchy_and_no_directory(model: Mode
     request = TreeRequest((), "jobs")
     steps: list[Step] = [MakeDirectory("/m", "m"), MountTree(request, "/m", "mount", made=1)]
     done = carry_out(model, steps)
-    found = find(model, request)
+    found = find_tree(model, request)
     assert found
     assert found.mounts[0].made == ["/m"]
     assert done.undo() == []
-    assert find(model, request) is None
+    assert find_tree(model, request) is None
     assert model.missing("/m") == ["/m"]
 
 
@@ -451,7 +459,7 @@ def test_an_unmounted_hierarchy_comes_back_with_its_facts(model: Model) -> None:
     request = TreeRequest((), "jobs")
     steps: list[Step] = [MakeDirectory("/m", "m"), MountTree(request, "/m", "mount", made=1)]
     carry_out(model, steps)
-    tree = find(model, request)
+    tree = find_tree(model, request)
     assert tree
     model.set_attribute(Place(tree.id), "tie", "facts")
     away: list[Step] = [
@@ -459,9 +467,9 @@ def test_an_unmounted_hierarchy_comes_back_with_its_facts(model: Model) -> None:
         RemoveDirectory("/m", "umount"),
     ]
     done = carry_out(model, away)
-    assert find(model, request) is None
+    assert find_tree(model, request) is None
     assert done.undo() == []
-    assert find(model, request) is not None
+    assert find_tree(model, request) is not None
     assert model.attributes(Place(tree.id)) == {"tie": "facts"}
     (back,) = (one for one in model.trees() if one.name == "jobs")
     assert back.mounts[0].ours
@@ -480,7 +488,7 @@ def sleeper() -> Iterator[int]:
 
 def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
     ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
-    told = Enter(1, [Place(id) for id in ids], "attach process 1").tell(Model())
+    told = Attach(1, [Place(id) for id in ids], "attach process 1").dry_run_lines(Model())
     assert [line.removeprefix("echo 1 > ").partition(":")[0] for line in told] == [
         "cpu,cpuset",
         "cpu",
@@ -503,8 +511,8 @@ def two_trees() -> Model:
     return model
 
 
-def enter(task: int) -> Enter:
-    return Enter(task, [Place("name=n", "/a"), Place("cpuset", "/a")], f"attach {task}")
+def enter(task: int) -> Attach:
+    return Attach(task, [Place("name=n", "/a"), Place("cpuset", "/a")], f"attach {task}")
 
 
 def test_a_refused_task_is_in_no_tree_of_the_container(sleeper: int) -> None:
@@ -532,7 +540,7 @@ def test_a_task_that_ends_meanwhile_is_a_note_and_no_failure() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     places = [Place("name=n", "/a")]
-    step = Enter(process.pid, places, "attach")
+    step = Attach(process.pid, places, "attach")
     carry_out(model, [step])
     assert step.notes() == [f"task {process.pid} ended while it was being moved"]
 
@@ -574,7 +582,7 @@ def test_a_child_that_was_forked_between_two_trees_goes_back_with_its_parent() -
     """It was in the container of the first tree from its start: its parent's origin is its own."""
     model = Busily(Busily.fork_one)
     with pytest.raises(PcontError, match="EAGAIN"):
-        carry_out(model, [Enter(model.task_id, TWO, "attach")])
+        carry_out(model, [Attach(model.task_id, TWO, "attach")])
     for task in (model.task_id, model.child):
         assert model.membership(task) == {"name=n": "/", "name=m": "/"}
 
@@ -582,14 +590,14 @@ def test_a_child_that_was_forked_between_two_trees_goes_back_with_its_parent() -
 def test_a_child_that_was_forked_between_two_trees_is_late() -> None:
     model = Busily(Busily.fork_one)
     model.refuses = False
-    step = Enter(model.task_id, TWO, "attach")
+    step = Attach(model.task_id, TWO, "attach")
     model.act = lambda model: setattr(model, "late", model.fork(model.task_id))
     carry_out(model, [step])
     assert set(model.membership(model.late).values()) == {"/a"}  # type: ignore[attr-defined]
     assert (step.outcome.moved, step.outcome.stragglers, step.outcome.rounds) == (2, 1, 2)
 
 
-def several(model: Busily) -> tuple[Enter, dict[int, str]]:
+def several(model: Busily) -> tuple[Attach, dict[int, str]]:
     """Three processes that were in containers of their own; the last one forks between two trees.
 
     Returns the step that attaches them all, and what an error would say of each.
@@ -601,7 +609,7 @@ def several(model: Busily) -> tuple[Enter, dict[int, str]]:
             model.write(place.parent.child(str(task)), "cgroup.procs", str(task))
     said = {task: f"attach {task}" for task in tasks}
     first, *others = tasks
-    step = Enter(first, TWO, said[first], also={task: said[task] for task in others})
+    step = Attach(first, TWO, said[first], also={task: said[task] for task in others})
 
     def fork_once(model: Busily, task: int) -> None:
         if task == model.task_id and not model.child:
@@ -630,7 +638,7 @@ def test_a_step_of_several_tasks_moves_them_all_and_what_they_start() -> None:
     for task in (*said, model.child):
         assert set(model.membership(task).values()) == {"/a"}
     assert (step.outcome.moved, step.outcome.stragglers) == (4, 1)
-    assert step.tell(model) == [
+    assert step.dry_run_lines(model) == [
         f"echo {task} > /{name}/a/cgroup.procs" for name in ("n", "m") for task in said
     ]
 
@@ -641,7 +649,7 @@ def test_an_error_names_the_task_of_several_that_is_refused(
     model = Busily(lambda model: None)
     second, task = model.spawn(), model.task
     monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == second))
-    step = Enter(model.task_id, TWO, "attach the first", also={second: "attach the second"})
+    step = Attach(model.task_id, TWO, "attach the first", also={second: "attach the second"})
     with pytest.raises(BadValue, match="cannot attach the second: "):
         carry_out(model, [step])
     assert set(model.membership(model.task_id).values()) == {"/"}
@@ -652,7 +660,7 @@ def test_those_of_several_that_have_ended_are_noted() -> None:
     gone = [model.spawn(), model.spawn()]
     for task in gone:
         model.exit(task)
-    step = Enter(gone[0], TWO, "x", also={model.task_id: "y", gone[1]: "z"})
+    step = Attach(gone[0], TWO, "x", also={model.task_id: "y", gone[1]: "z"})
     carry_out(model, [step])
     assert step.notes() == [f"task {task} ended while it was being moved" for task in gone]
     assert set(model.membership(model.task_id).values()) == {"/a"}
@@ -664,7 +672,7 @@ def test_a_child_goes_back_to_where_the_live_threads_of_its_parent_were() -> Non
     thread = model.thread(model.task_id)
     model.exit(model.task_id, thread=True)
     child = model.fork(thread)
-    outside = Outside([], {}, {thread: (0, "/from")})
+    outside = JoinUndo([], {}, {thread: (0, "/from")})
     assert [outside._origin(model, task) for task in (thread, child)] == ["/from", "/from"]
 
 
@@ -676,7 +684,7 @@ def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPa
     def reused(id: int) -> Task:
         return replace(task(id), start=7)
 
-    step = Enter(model.task_id, TWO, "attach")
+    step = Attach(model.task_id, TWO, "attach")
     carry_out(model, [step])
     assert model.membership(model.task_id)["name=m"] == "/"
     assert step.notes() == [f"task {model.task_id} ended while it was being moved"]
@@ -693,17 +701,17 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
         model.write(place, "cgroup.procs", str(fixed))
     task = model.task
     monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == fixed))
-    routes = [Route(place, place.parent) for place in TWO]
-    told = Drain(routes, "move", movable=movable)
-    step = Drain(routes, "move", movable=movable)
+    routes = [Move(place, place.parent) for place in TWO]
+    told = MoveAll(routes, "move", movable=movable)
+    step = MoveAll(routes, "move", movable=movable)
     if not movable:
         with pytest.raises(BadValue, match="EINVAL"):
-            told.tell(model)
+            told.dry_run_lines(model)
         with pytest.raises(BadValue, match="EINVAL"):
             carry_out(model, [step])
         assert set(model.membership(model.task_id).values()) == {"/a"}
         return
-    assert [line.split()[1] for line in told.tell(model)] == [str(model.task_id)] * 2
+    assert [line.split()[1] for line in told.dry_run_lines(model)] == [str(model.task_id)] * 2
     carry_out(model, [step])
     assert (step.outcome.moved, step.outcome.skipped, told.outcome.skipped) == (1, 1, 1)
     assert set(model.membership(fixed).values()) == {"/a"}
@@ -714,26 +722,26 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
     request = TreeRequest(("cpuset",), "x")
     (tree,) = model.trees()
     told = {
-        "mkdir /cg/a": Make(A, "x"),
-        "rmdir /cg/a": Remove(A, "x"),
+        "mkdir /cg/a": CreateContainer(A, "x"),
+        "rmdir /cg/a": RemoveContainer(A, "x"),
         "mkdir /m": MakeDirectory("/m", "x"),
         "rmdir /m": RemoveDirectory("/m", "x"),
         "mount -t cgroup -o cpuset,name=x pcont:2:/m /m": MountTree(request, "/m", "x", made=2),
         "umount /cg": UmountTree(tree, tree.mounts[0], True, "x"),
-        "echo 5000000 > /cg/a/cgroup.procs": Enter(5_000_000, [A], "x"),
-        "echo 5000000 > /cg/a/tasks": Enter(5_000_000, [A], "x", thread=True),
+        "echo 5000000 > /cg/a/cgroup.procs": Attach(5_000_000, [A], "x"),
+        "echo 5000000 > /cg/a/tasks": Attach(5_000_000, [A], "x", thread=True),
     }
-    assert {line: step.tell(model) for line, step in told.items()} == {
+    assert {line: step.dry_run_lines(model) for line, step in told.items()} == {
         line: [line] for line in told
     }
 
 
 def test_an_attribute_is_told_with_its_copy_for_users(model: Model) -> None:
-    assert Mark(A, "k", "v", "x").tell(model) == [
+    assert SetXattr(A, "k", "v", "x").dry_run_lines(model) == [
         "setfattr -n trusted.pcont.k -v v /cg/a",
         "setfattr -n user.pcont.k -v v /cg/a",
     ]
-    assert Mark(A, "k", None, "x").tell(model) == [
+    assert SetXattr(A, "k", None, "x").dry_run_lines(model) == [
         "setfattr -x trusted.pcont.k /cg/a",
         "setfattr -x user.pcont.k /cg/a",
     ]
@@ -743,16 +751,16 @@ def test_what_is_told_is_safe_to_paste(model: Model) -> None:
     odd = A.child("a b'$(x)")
     request = TreeRequest((), "n")
     for step in (
-        Make(odd, "x"),
-        Remove(odd, "x"),
-        Mark(odd, "k", "$v", "x"),
+        CreateContainer(odd, "x"),
+        RemoveContainer(odd, "x"),
+        SetXattr(odd, "k", "$v", "x"),
         MakeDirectory("/m $x", "x"),
         RemoveDirectory("/m $x", "x"),
         MountTree(request, "/m $x", "x"),
-        Enter(5_000_000, [odd], "x"),
-        Write(settings(odd, cpus="$(x)"), "x"),
+        Attach(5_000_000, [odd], "x"),
+        WriteFiles(settings(odd, cpus="$(x)"), "x"),
     ):
-        *_, line = step.tell(model)
+        *_, line = step.dry_run_lines(model)
         words = shlex.split(line)
         assert "$" in line
         assert line == " ".join(word if word == ">" else shlex.quote(word) for word in words)
@@ -763,24 +771,24 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
     (tree,) = model.trees()
     before = model.children(ROOT), read(model, A, "cpus"), model.trees()
     facts = [
-        Absent(B),
-        Present.of(model, A),
-        Attribute(A, "k", None),
-        NoDirectory("/m"),
-        Directory("/cg"),
-        NotMounted(TreeRequest((), "n"), "/cg", new=True),
-        Mounted(tree, tree.mounts[0], {}, []),
-        Value.of(model, A, "cpuset.cpus"),
-        Affinities.of(model, [sleeper]),
-        Entered([A], sleeper, {A: set()}),
+        RemoveCreated(B),
+        RecreateRemoved.of(model, A),
+        RestoreXattr(A, "k", None),
+        RemoveMadeDirectory("/m"),
+        RemakeDirectory("/cg"),
+        UnmountMounted(TreeRequest((), "n"), "/cg", new=True),
+        RemountUnmounted(tree, tree.mounts[0], {}, []),
+        RestoreValue.of(model, A, "cpuset.cpus"),
+        RestoreAffinities.of(model, [sleeper]),
+        AttachUndo([A], sleeper, {A: set()}),
     ]
-    assert [line for fact in facts for line in restore(model, fact)] == []
+    assert [line for fact in facts for line in restore_record(model, fact)] == []
     assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
 
 
 def test_a_refusal_is_never_a_bare_oserror(model: Model) -> None:
     with pytest.raises(PcontError):
-        carry_out(model, [Make(Place(TREE, "/no/such/parent"), "create x")])
+        carry_out(model, [CreateContainer(Place(TREE, "/no/such/parent"), "create x")])
 
 
 def test_what_cannot_be_taken_back_is_done_when_a_signal_comes(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pcont.ops.task_ids import WIDEST, TaskIds, read
+from pcont.ops.task_ids import WIDEST, TaskIds, read_ids
 
 
 def given(*words: str) -> TaskIds:
-    return read(words, lambda: pytest.fail("standard input is not asked for"))
+    return read_ids(words, lambda: pytest.fail("standard input is not asked for"))
 
 
 def test_ids_are_given_one_by_one_or_several_in_a_word() -> None:
@@ -23,9 +23,9 @@ def test_a_range_has_both_its_ends() -> None:
 
 def test_a_dash_means_standard_input_which_is_read_once() -> None:
     texts = iter(["10 11\n12,13\n\n20-21\n"])
-    found = read(["3", "-", "-"], lambda: next(texts))
+    found = read_ids(["3", "-", "-"], lambda: next(texts))
     assert found == TaskIds((3,), (10, 11, 12, 13), (range(20, 22),))
-    assert read(["-"], lambda: " \n") == TaskIds()
+    assert read_ids(["-"], lambda: " \n") == TaskIds()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_other_words_are_refused(word: str) -> None:
     with pytest.raises(ValueError, match="is not the id of a task"):
         given(word)
     with pytest.raises(ValueError, match="is not the id of a task"):
-        read(["-"], lambda: f"1 {word or 'y'} 2" if word.strip() else "y")
+        read_ids(["-"], lambda: f"1 {word or 'y'} 2" if word.strip() else "y")
 
 
 def test_a_number_of_many_digits_is_refused_at_once() -> None:

@@ -61,9 +61,9 @@ def owned(path: Path, uid: int, mode: int = 0o700) -> Path:
 
 @needs_root
 def test_root_has_one_directory_and_nothing_else(places: Path) -> None:
-    assert workplace.look() == workplace.Workplace(f"{places}/run/pcont")
+    assert workplace.find_workplace() == workplace.Workplace(f"{places}/run/pcont")
     assert not (places / "run/pcont").exists()
-    found = workplace.make()
+    found = workplace.make_workplace()
     assert found == workplace.Workplace(f"{places}/run/pcont", (f"{places}/run/pcont",))
     assert (places / "run/pcont").stat().st_mode & 0o777 == 0o700
 
@@ -78,24 +78,24 @@ def test_root_s_directory_is_not_used_where_another_user_could_change_it(
 ) -> None:
     owned(places / "run/pcont", owner, mode)
     with pytest.raises(Denied, match=reason):
-        workplace.make()
-    assert reason in workplace.look().refused[0]
-    assert workplace.look().directory == ""
+        workplace.make_workplace()
+    assert reason in workplace.find_workplace().refused[0]
+    assert workplace.find_workplace().directory == ""
 
 
 @needs_root
 def test_root_s_directory_is_not_used_where_another_user_could_replace_it(places: Path) -> None:
-    workplace.make()
+    workplace.make_workplace()
     (places / "run").chmod(0o777)
     with pytest.raises(Denied, match="other users can write it"):
-        workplace.make()
+        workplace.make_workplace()
 
 
 @needs_root
 def test_a_user_has_the_runtime_directory_without_being_told_of_it(user: Path) -> None:
     """As cron and su leave out XDG_RUNTIME_DIR."""
     owned(user / f"run/user/{UID}", UID)
-    assert workplace.make().directory == f"{user}/run/user/{UID}/pcont"
+    assert workplace.make_workplace().directory == f"{user}/run/user/{UID}/pcont"
 
 
 @needs_root
@@ -104,7 +104,7 @@ def test_another_user_s_runtime_directory_is_not_used(
 ) -> None:
     """As sudo -u and su leave it in the environment."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(owned(user / f"run/user/{OTHER}", OTHER, 0o777)))
-    assert workplace.make().directory == f"{user}/tmp/pcont-{UID}"
+    assert workplace.make_workplace().directory == f"{user}/tmp/pcont-{UID}"
 
 
 @needs_root
@@ -113,16 +113,16 @@ def test_a_runtime_directory_elsewhere_comes_second(
 ) -> None:
     elsewhere = owned(user / "elsewhere", UID)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(elsewhere))
-    assert workplace.make().directory == f"{elsewhere}/pcont"
+    assert workplace.make_workplace().directory == f"{elsewhere}/pcont"
     owned(user / f"run/user/{UID}", UID)
-    found = workplace.make()
+    found = workplace.make_workplace()
     assert found.directory == f"{user}/run/user/{UID}/pcont"
     assert found.existing == (found.directory, f"{elsewhere}/pcont")
 
 
 @needs_root
 def test_a_user_without_a_runtime_directory_has_one_in_a_sticky_directory(user: Path) -> None:
-    found = workplace.make()
+    found = workplace.make_workplace()
     assert found.directory == f"{user}/tmp/pcont-{UID}"
     made = Path(found.directory).stat()
     assert (made.st_uid, made.st_mode & 0o777) == (UID, 0o700)
@@ -144,7 +144,7 @@ def test_a_directory_that_an_attacker_has_made_first_is_not_used(user: Path, tra
         path.touch()
     os.seteuid(0)
     os.seteuid(UID)
-    found = workplace.make()
+    found = workplace.make_workplace()
     assert found.directory == f"{user}/shm/pcont-{UID}"
     assert str(path) in found.refused[0]
 
@@ -154,14 +154,14 @@ def test_a_shared_directory_that_is_not_sticky_is_not_used(user: Path) -> None:
     os.seteuid(0)
     (user / "tmp").chmod(0o777)
     os.seteuid(UID)
-    assert workplace.make().directory == f"{user}/shm/pcont-{UID}"
+    assert workplace.make_workplace().directory == f"{user}/shm/pcont-{UID}"
 
 
 @needs_root
 def test_without_a_safe_directory_a_command_says_so_and_goes_on(user: Path) -> None:
     for name in ("tmp", "shm"):
         owned(user / name / f"pcont-{UID}", OTHER)
-    assert workplace.make().directory == ""
+    assert workplace.make_workplace().directory == ""
     notes: list[str] = []
     with lock.taken(Waiting(note=notes.append)):
         pass
@@ -172,7 +172,7 @@ def test_without_a_safe_directory_a_command_says_so_and_goes_on(user: Path) -> N
 @needs_root
 def test_a_directory_of_the_user_s_own_that_others_can_write_is_not_used(user: Path) -> None:
     owned(user / f"tmp/pcont-{UID}", UID, 0o770)
-    assert workplace.make().directory == f"{user}/shm/pcont-{UID}"
+    assert workplace.make_workplace().directory == f"{user}/shm/pcont-{UID}"
 
 
 @needs_root
@@ -186,12 +186,12 @@ def test_a_login_in_the_meantime_lets_no_second_command_in(user: Path) -> None:
             pass
         lock._held.depth += 1
     with lock.taken(patience):
-        assert workplace.look().existing[0] == f"{user}/run/user/{UID}/pcont"
+        assert workplace.find_workplace().existing[0] == f"{user}/run/user/{UID}/pcont"
 
 
 @needs_root
 def test_a_lock_that_is_no_file_is_refused_at_once(places: Path) -> None:
-    workplace.make()
+    workplace.make_workplace()
     os.mkfifo(places / "run/pcont/lock")
     with pytest.raises(PcontError, match="not a regular file"), lock.taken(Waiting()):
         pass
@@ -202,7 +202,7 @@ def test_a_lock_that_is_no_file_is_refused_at_once(places: Path) -> None:
 def test_a_lock_that_cannot_be_taken_comes_after_what_is_wrong_with_the_words(
     places: Path, what: str
 ) -> None:
-    workplace.make()
+    workplace.make_workplace()
     if what == "directory":
         (places / "run/pcont").chmod(0o777)
     else:
@@ -220,7 +220,7 @@ def test_a_lock_that_cannot_be_taken_comes_after_what_is_wrong_with_the_words(
 @needs_root
 def test_a_read_only_directory_is_named_with_what_helps(places: Path) -> None:
     """And a directory that is missing on a full one; each in a mount namespace of its own."""
-    workplace.make()
+    workplace.make_workplace()
     script = f"""
 import os, subprocess
 from pcont.kernel.types import Waiting

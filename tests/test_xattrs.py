@@ -59,25 +59,25 @@ def names(files: Files) -> dict[str, str]:
 
 
 def test_an_attribute_and_its_copy_are_written_and_removed(files: Files, place: str) -> None:
-    xattrs.write(place, "k", "v")
+    xattrs.write_xattr(place, "k", "v")
     assert names(files) == {"trusted.pcont.k": "v", "user.pcont.k": "v"}
-    xattrs.write(place, "k", None)
+    xattrs.write_xattr(place, "k", None)
     assert names(files) == {}
     with pytest.raises(OSError, match="No data"):
-        xattrs.write(place, "k", None)
+        xattrs.write_xattr(place, "k", None)
 
 
 def test_what_may_not_be_written_leaves_no_copy(files: Files, place: str) -> None:
     files.refused["trusted."] = EPERM
     with pytest.raises(PermissionError):
-        xattrs.write(place, "k", "v")
+        xattrs.write_xattr(place, "k", "v")
     assert names(files) == {}
 
 
 def test_a_copy_that_cannot_be_written_is_removed(files: Files, place: str) -> None:
-    xattrs.write(place, "k", "old")
+    xattrs.write_xattr(place, "k", "old")
     files.refused["user."] = ENOSPC
-    xattrs.write(place, "k", "new")
+    xattrs.write_xattr(place, "k", "new")
     assert names(files) == {"trusted.pcont.k": "new"}
 
 
@@ -86,36 +86,36 @@ def test_each_reader_believes_one_of_the_names(files: Files, place: str) -> None
     files.setxattr(place, "user.pcont.k", b"2")
     files.setxattr(place, "security.pcont.k", b"3")
     files.setxattr(place, "user.other", b"4")
-    assert xattrs.read(place, privileged=True) == {"k": "1"}
-    assert xattrs.read(place, privileged=False) == {"k": "2"}
+    assert xattrs.read_xattrs(place, privileged=True) == {"k": "1"}
+    assert xattrs.read_xattrs(place, privileged=False) == {"k": "2"}
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
 def test_a_copy_that_others_may_write_is_not_believed(files: Files, place: str, mode: int) -> None:
-    xattrs.write(place, "k", "v")
+    xattrs.write_xattr(place, "k", "v")
     os.chmod(place, mode)
-    assert xattrs.read(place, privileged=False) == {}
-    assert xattrs.read(place, privileged=True) == {"k": "v"}
+    assert xattrs.read_xattrs(place, privileged=False) == {}
+    assert xattrs.read_xattrs(place, privileged=True) == {"k": "v"}
 
 
 def test_what_is_removed_during_the_look_is_left_out(
     files: Files, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    xattrs.write(place, "k", "v")
+    xattrs.write_xattr(place, "k", "v")
     monkeypatch.setattr(os, "listxattr", lambda path: ["trusted.pcont.gone", "trusted.pcont.k"])
-    assert xattrs.read(place, privileged=True) == {"k": "v"}
+    assert xattrs.read_xattrs(place, privileged=True) == {"k": "v"}
 
     def fails(path: str, name: str) -> bytes:
         raise OSError(EIO, os.strerror(EIO), path)
 
     monkeypatch.setattr(os, "getxattr", fails)
     with pytest.raises(OSError, match="Input/output"):
-        xattrs.read(place, privileged=True)
+        xattrs.read_xattrs(place, privileged=True)
 
 
 def test_what_is_stray_is_found_and_mended(files: Files, place: str) -> None:
-    xattrs.write(place, "k", "v")
-    xattrs.write(place, "lacks", "a copy")
+    xattrs.write_xattr(place, "k", "v")
+    xattrs.write_xattr(place, "lacks", "a copy")
     files.setxattr(place, "security.pcont.k", b"old")
     files.setxattr(place, "user.pcont.k", b"forged")
     files.setxattr(place, "user.pcont.x", b"forged")
@@ -126,7 +126,7 @@ def test_what_is_stray_is_found_and_mended(files: Files, place: str) -> None:
         "user.pcont.k": "forged",
         "user.pcont.x": "forged",
     }
-    xattrs.mend(place)
+    xattrs.mend_xattrs(place)
     assert xattrs.stray(place, privileged=True) == {}
     assert names(files) == {
         "trusted.pcont.k": "v",

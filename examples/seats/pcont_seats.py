@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EINVAL, ENOSPC
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Entry, Site
+from pcont.tables.rules import Entry, Site, Violation
 from pcont.values import INTEGER, LIMIT
 
 TOTAL, TAKEN = "seats.total", "seats.taken"
@@ -16,21 +16,21 @@ def taken(site: Site) -> int:
     return len(site.value("tasks").split())
 
 
-def at_least_as_many_as_taken(now: Site, wanted: Site) -> Breach | None:
+def at_least_as_many_as_taken(now: Site, wanted: Site) -> Violation | None:
     """Nobody loses his seat."""
     total = wanted.value(TOTAL)
     if total is None or total >= taken(now):
         return None
-    return Breach(EINVAL, f"{taken(now)} seats are taken", "let somebody leave first")
+    return Violation(EINVAL, f"{taken(now)} seats are taken", "let somebody leave first")
 
 
-def one_is_free(entry: Entry) -> Breach | None:
+def one_is_free(entry: Entry) -> Violation | None:
     """The rule of can_attach(): it is asked before a task enters that is not inside."""
     site = entry.site
     total = site.value(TOTAL)
     if total is None or taken(site) < total:
         return None
-    return Breach(ENOSPC, f"all {total} seats of {site.path} are taken", f"set {TOTAL}")
+    return Violation(ENOSPC, f"all {total} seats of {site.path} are taken", f"set {TOTAL}")
 
 
 TABLE = Subsystem(

@@ -23,7 +23,7 @@ PINNED = "fs/bpf"
 OURS = "pcont"
 
 
-class BpfMeter:
+class BpfEnforcer:
     """What is at work is found where it is pinned; `sys` and `proc` are where those are mounted.
 
     `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have

@@ -60,7 +60,7 @@ class App:
             warn=self._warn,
         )
         if sys.stderr.isatty() and not self.json:
-            self.progress = session.progress = render.Progress()
+            self.progress = session.progress = render.ProgressBar()
             signals.at_each_check(self.progress.beat)
             click.get_current_context().call_on_close(self._close_progress)
         return session
@@ -241,7 +241,7 @@ def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[st
     from pcont.ops import task_ids
 
     try:
-        return task_ids.read(words, _standard_input)
+        return task_ids.read_ids(words, _standard_input)
     except (ValueError, OSError) as err:
         raise click.BadParameter(str(err), context, param) from err
 

@@ -21,7 +21,7 @@ WITH_VALUE = (*GLOBAL, "--timeout")
 _IN_A_HINT = re.compile(r"(^|(?<!Usage): |&& |; )pcont (?!--backend\b)(?=[a-z-])")
 
 
-def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """What is for pcont, and `--` with all that follows it."""
     end = words.index("--") if "--" in words else len(words)
     return list(words[:end]), list(words[end:])
@@ -29,7 +29,7 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def arrange(group: click.Group, words: Sequence[str]) -> list[str]:
     """The same words in click's order: pcont's options, the name of the command, its options."""
-    own, rest = split(words)
+    own, rest = split_words(words)
     before: list[str] = []
     after: list[str] = []
     place = 0
@@ -155,7 +155,7 @@ def with_dashes(group: click.Group, words: Sequence[str]) -> str:
     """The command line of run or clone with the `--` before COMMAND; empty where it has none,
     or an option in its place."""
     arranged = arrange(group, words)
-    own, rest = split(arranged)
+    own, rest = split_words(arranged)
     place = next((at for at, word in enumerate(own) if word in group.commands), len(own))
     command, names = _command(group, own[place:])
     if rest or command is None:
@@ -187,7 +187,7 @@ def _behind_options(
 
 def without(words: Sequence[str], option: str) -> str:
     """The command line without an option that the command does not take."""
-    own, rest = split(words)
+    own, rest = split_words(words)
     kept, place = [], 0
     while place < len(own):
         if _name(own[place]) == option:
@@ -225,7 +225,7 @@ def _with(words: Sequence[str], group: click.Group, option: str) -> Iterator[str
 
 def _typed(words: Sequence[str]) -> list[str]:
     """The options for the backend, wherever they were typed; each once, as the last one counts."""
-    own, _ = split(words)
+    own, _ = split_words(words)
     found, place = _taken_out(own, WITH_VALUE)[0], 0
     last: dict[str, list[str]] = {}
     while place < len(found):

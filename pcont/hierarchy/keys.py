@@ -25,7 +25,7 @@ NO_AUTO_DELETE = (
 )
 
 
-def split(assignments: Iterable[str], meant: str = "") -> list[tuple[str, str]]:
+def split_assignments(assignments: Iterable[str], meant: str = "") -> list[tuple[str, str]]:
     """KEY=VALUE words as pairs; `meant` is the hint where one is not of that form."""
     pairs = []
     for text in assignments:
@@ -77,7 +77,7 @@ def owners(container: Container, file: str) -> list[Place]:
     return [place for member, place in members if name in member.subsystems]
 
 
-def find(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
+def find_files(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
     """The file that a key means, and the places that have it; NotFound names the nearest."""
     file = file_of(container.hierarchy, key)
     have = {place: backend.files(place) for place in container.places}

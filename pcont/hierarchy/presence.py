@@ -13,7 +13,7 @@ from pcont.errors import NotFound
 from pcont.hierarchy.container import TIE, Container, Hierarchy
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.types import Place, Tree
-from pcont.virtual.bindings import KEPT, as_kept, seen_from
+from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
 
 
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
@@ -22,8 +22,8 @@ def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place
     So it is in a cgroup namespace (cgroup_namespaces(7)): what is above cannot be read there.
     """
     for place in container.places:
-        if text := as_kept(seen_from(backend, place)):
-            yield place, KEPT, text
+        if text := binding_lines(bindings_from(backend, place)):
+            yield place, BINDINGS, text
     if tie := container.hierarchy.tie:
         yield container.places[0], TIE, replace(tie, at="/", made_at=(), mounted=()).dump()
 

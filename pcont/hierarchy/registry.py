@@ -24,7 +24,7 @@ from pcont.hierarchy.presence import how_to_mount, inactive
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Controller, Place, Spelling, Tree
-from pcont.virtual.bindings import kept_at, kept_in
+from pcont.virtual.bindings import bindings_in, bound_at
 
 ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
 
@@ -91,7 +91,7 @@ class Registry:
         return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
 
     def _member(self, tree: Tree, at: str = "/") -> Member:
-        return Member(tree, at, kept_at(self.backend, Place(tree.id, at)) if tree.mounted else ())
+        return Member(tree, at, bound_at(self.backend, Place(tree.id, at)) if tree.mounted else ())
 
     def _tie(self, tree: Tree) -> Tie | None:
         if not (tree.name and tree.mounted):
@@ -265,7 +265,7 @@ class Registry:
         return [
             tree
             for tree in self.trees
-            if tree.mounted and any(one.name == name for one in kept_in(self.backend, tree.id))
+            if tree.mounted and any(one.name == name for one in bindings_in(self.backend, tree.id))
         ]
 
     def known_subsystems(self) -> list[str]:

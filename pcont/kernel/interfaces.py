@@ -15,8 +15,8 @@ from typing import Protocol
 from pcont.errors import Unseen
 from pcont.kernel.types import (
     WAITING,
-    Apart,
     Controller,
+    NamespaceSpec,
     Owner,
     Place,
     Task,
@@ -30,7 +30,7 @@ from pcont.trust.workplace import Workplace
 from pcont.values import Ids
 
 
-class Family(Protocol):
+class ProcessTree(Protocol):
     """The processes that descend from one. `complete`: none can have been missed.
 
     `adopted`: those of it by all that is known, of which nobody told who started them.
@@ -43,7 +43,7 @@ class Family(Protocol):
         """Those that are there now; `thorough`: also whoever is just being forked."""
 
 
-class Simulated(Protocol):
+class Simulator(Protocol):
     """What can be played on a model: tasks that do not exist, and another machine.
 
     OSError as the kernel would answer such a task. For all verbs but the first and the last: ESRCH
@@ -104,7 +104,7 @@ class Simulated(Protocol):
         """A file of /proc that tells of hierarchies, by its path from there; ENOENT, ESRCH."""
 
 
-class Meter(Protocol):
+class Enforcer(Protocol):
     """Programs of pcont's in the kernel, which count and enforce what it cannot by itself.
 
     They work for a subsystem, in one tree, and in that for the containers that it is bound to, and
@@ -162,7 +162,7 @@ class Birth(Protocol):
         """What the new process does once it is in its place; OSError where it is refused."""
 
 
-class Releases(Protocol):
+class ReleaseQueue(Protocol):
     """What a kernel tells pcont of containers that have become empty, one hierarchy at a time."""
 
     @property
@@ -201,11 +201,11 @@ class Backend(Protocol):
     name: str
 
     @property
-    def meter(self) -> Meter:
+    def meter(self) -> Enforcer:
         """What pcont has in this kernel itself."""
 
     @property
-    def releases(self) -> Releases:
+    def releases(self) -> ReleaseQueue:
         """What it tells of containers that have become empty."""
 
     def controllers(self) -> tuple[Controller, ...]:
@@ -340,7 +340,7 @@ class Backend(Protocol):
     def threads(self, pid: int) -> list[int]:
         """The ids of all threads of the process that the task belongs to; ESRCH if none."""
 
-    def family(self, pid: int) -> AbstractContextManager[Family]:
+    def family(self, pid: int) -> AbstractContextManager[ProcessTree]:
         """A process with all that descends from it, for as long as somebody asks."""
 
     def thawing(self, place: Place) -> AbstractContextManager[None]:
@@ -355,7 +355,7 @@ class Backend(Protocol):
     def namespaces(self) -> tuple[str, ...]:
         """The kinds that a process can have of its own."""
 
-    def separate(self, apart: Apart) -> Birth:
+    def separate(self, apart: NamespaceSpec) -> Birth:
         """How a process comes to be that has some."""
 
     def join(self, name: str) -> Birth:
@@ -397,7 +397,7 @@ class Backend(Protocol):
     def set_affinity(self, task: int, cpus: Ids) -> None:
         """sched_setaffinity(2) of one thread."""
 
-    def simulated(self) -> Simulated:
+    def simulated(self) -> Simulator:
         """What can be played; EOPNOTSUPP where the kernel is real."""
 
 

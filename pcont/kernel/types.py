@@ -211,7 +211,7 @@ class IdRange:
 
 
 @dataclass(frozen=True)
-class Apart:
+class NamespaceSpec:
     """What a process is to have of its own: kinds of namespaces.
 
     `uids` and `gids`: who is who in a user namespace; without these, the caller is its root.

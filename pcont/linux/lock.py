@@ -59,7 +59,7 @@ def taken(waiting: Waiting) -> Iterator[None]:
 
 
 def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
-    found = workplace.make()
+    found = workplace.make_workplace()
     if not found.directory:
         waiting.note(no_directory(found))
     # An earlier command may be at work beside another directory; all take them in one order.
@@ -170,4 +170,4 @@ def _try(descriptor: int) -> bool:
 
 def directory() -> str:
     """Where new locks and journals are; empty where this user has no safe directory."""
-    return workplace.look().directory
+    return workplace.find_workplace().directory

@@ -14,7 +14,7 @@ from errno import ECHILD, EEXIST
 from functools import partial
 
 from pcont.kernel.paths import is_outside
-from pcont.kernel.types import Apart, IdRange
+from pcont.kernel.types import IdRange, NamespaceSpec
 from pcont.linux import procfs, syscalls
 from pcont.linux.proc import Proc, on_top
 
@@ -44,7 +44,7 @@ class Unshared:
 
     note = ""
 
-    def __init__(self, apart: Apart, hidden: str) -> None:
+    def __init__(self, apart: NamespaceSpec, hidden: str) -> None:
         self._apart = apart
         self._hidden = hidden
         self.is_init = "pid" in apart.kinds
@@ -250,7 +250,7 @@ def _own_mounts(hidden: str, proc: bool) -> None:
     """
     syscalls.mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     lines = procfs.mount_lines(Proc().text("self/mountinfo"))
-    for name in procfs.pins(lines, hidden):
+    for name in procfs.namespace_pins(lines, hidden):
         with contextlib.suppress(OSError):  # in a user namespace they are locked
             syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
     known_names = [one.name for one in procfs.controllers(Proc().text("cgroups"))]

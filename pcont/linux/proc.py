@@ -176,7 +176,7 @@ def on_top(line: procfs.MountLine) -> bool:
     return line.device == f"{os.major(device)}:{os.minor(device)}"
 
 
-def machine(sys: str = "/sys") -> Machine:
+def this_machine(sys: str = "/sys") -> Machine:
     """The CPUs and memory nodes; a kernel without NUMA has node 0."""
     return Machine(
         cpus=_ids(f"{sys}/devices/system/cpu/online"),

@@ -30,7 +30,7 @@ WHAT_FORK = 1
 WHAT_EXIT = 1 << 31
 
 
-class Family:
+class EventedTree:
     """The processes that descend from one, those too whose parents have ended meanwhile.
 
     Where process events cannot be had (they take CAP_NET_ADMIN, and the initial namespaces), or

@@ -94,7 +94,7 @@ def selecting(line: MountLine, known: Iterable[str]) -> str:
     return ",".join([*(names or ["none"] * bool(words)), *words])
 
 
-def pins(mounts: Iterable[MountLine], directory: str) -> dict[str, list[str]]:
+def namespace_pins(mounts: Iterable[MountLine], directory: str) -> dict[str, list[str]]:
     """The kinds of namespaces that are pinned below a directory, by name: DIRECTORY/NAME/KIND."""
     found: dict[str, list[str]] = {}
     for line in mounts:
@@ -165,7 +165,7 @@ def _key(words: Iterable[str], kernel: set[str]) -> str:
     return ",".join(sorted(word for word in words if word in kernel or word.startswith("name=")))
 
 
-def point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> str | None:
+def mount_point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> str | None:
     """Where a filesystem of that type is mounted (at `point`, where that is asked)."""
     return next(
         (one.point for one in mounts if one.type == type and point in ("", one.point)), None

@@ -48,7 +48,7 @@ PATIENCE = 60.0  # seconds, for an agent of the user's
 ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kernel's (patch, 1.9)
 
 
-class Released:
+class KernelQueue:
     """The Releases of the running kernel."""
 
     attended = True

@@ -75,7 +75,7 @@ REASONS = {
 }
 
 
-def refused(program: str, err: OSError) -> PcontError:
+def exec_refusal(program: str, err: OSError) -> PcontError:
     """The error for what execve(2) answers."""
     number = err.errno or 0
     kind = CommandNotFound if number == ENOENT else NotExecutable
@@ -170,7 +170,7 @@ class Child:
             answer = os.read(self._hear, _ANSWER)
             _close(self._descriptors)
             if answer:
-                raise refused(self.program, _read(answer))
+                raise exec_refusal(self.program, _read(answer))
         except BaseException:
             self._job.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

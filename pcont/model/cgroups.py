@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.kernel.interfaces import Releases
+from pcont.kernel.interfaces import ReleaseQueue
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.dialects import Dialect
@@ -21,7 +21,7 @@ from pcont.virtual.auto_delete import AGENT, AUTO_DELETE, NOTIFY
 
 
 @lru_cache(maxsize=256, typed=True)
-def same(value: Any) -> Any:
+def shared(value: Any) -> Any:
     """An equal value, one and the same for all: a list of 512 CPUs takes 32 KiB."""
     return value
 
@@ -42,7 +42,7 @@ class Surroundings(Protocol):
     def parameters(self) -> Mapping[str, int]: ...
 
     @property
-    def releases(self) -> Releases: ...
+    def releases(self) -> ReleaseQueue: ...
 
     @property
     def notified(self) -> list[tuple[str, str]]: ...
@@ -58,7 +58,7 @@ class Surroundings(Protocol):
 
 
 @dataclass(slots=True)
-class Known:
+class PlacedTask:
     """A task that was attached, or looked at: where it is, and what has been charged for it.
 
     `wish`: the CPUs that sched_setaffinity(2) asked for, if it did.

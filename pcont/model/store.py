@@ -20,10 +20,10 @@ from pcont.errors import PcontError, from_oserror
 from pcont.kernel.paths import join
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
-from pcont.model.cgroups import Known, ModelTree, Node, Surroundings, same
+from pcont.model.cgroups import ModelTree, Node, PlacedTask, Surroundings, shared
 from pcont.model.dialects import DIALECTS, V1, Dialect
 from pcont.model.open_files import OpenFile, OpenFiles
-from pcont.model.tasks import FIRST, IDLE, Played, Stage
+from pcont.model.tasks import FIRST_SIMULATED_ID, IDLE, SimulatedTask, TaskTable
 from pcont.subsys.numfiles import Charges
 from pcont.tables.rules import Machine
 from pcont.tags import fields_of, made
@@ -48,11 +48,11 @@ class State(Surroundings, Protocol):
 
     hardware: Machine
     dialect: Dialect
-    stage: Stage
+    stage: TaskTable
     active: list[ModelTree]
     unbound: ModelTree
-    known: dict[int, Known]
-    live: dict[int, Known]
+    known: dict[int, PlacedTask]
+    live: dict[int, PlacedTask]
     ended: dict[int, int]
     dying: set[int]
     directories: set[str]
@@ -77,7 +77,7 @@ KINDS = {
 }
 
 
-def read(file: str) -> str:
+def read_file(file: str) -> str:
     """Return the text of a regular file. Raises PcontError for any other kind of file."""
     _refuse_other_kinds(file, os.stat(file).st_mode)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -98,7 +98,7 @@ def _refuse_other_kinds(file: str, mode: int) -> None:
         )
 
 
-def save(file: str, text: str) -> None:
+def save_file(file: str, text: str) -> None:
     """Replace the state file. Raises PcontError where that is refused; the old one is kept then."""
     # The caller holds the lock, so one name is enough; what a killed command has left is replaced.
     new = f"{file}.new"
@@ -156,7 +156,7 @@ def undisturbed() -> Iterator[None]:
 # Many containers and tasks have the same lists.
 @lru_cache(maxsize=256)
 def _parsed(type: Codec, text: str) -> Any:
-    return same(type.parse(text))
+    return shared(type.parse(text))
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -164,7 +164,7 @@ def _shown(type: Codec, value: Any) -> str:
     return type.show(value)
 
 
-def text_of(model: State) -> str:
+def state_text(model: State) -> str:
     """Return the text of the state file for a model."""
     with undisturbed():
         return _dumped(model)
@@ -242,7 +242,7 @@ def _container(node: Node) -> dict[str, Any]:
     }
 
 
-def _task(model: State, task: Known, paths: dict[Node, str]) -> dict[str, Any]:
+def _task(model: State, task: PlacedTask, paths: dict[Node, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "id": task.id,
         "cpus": _shown(ID_LIST, task.cpus),
@@ -255,11 +255,11 @@ def _task(model: State, task: Known, paths: dict[Node, str]) -> dict[str, Any]:
     return facts
 
 
-def _played(one: Played) -> list[Any]:
+def _played(one: SimulatedTask) -> list[Any]:
     return [one.pid, one.parent, one.name, one.uid, one.zombie]
 
 
-def restore(model: State, state: dict[str, Any]) -> None:
+def load_state(model: State, state: dict[str, Any]) -> None:
     """Fill a model with a state. Raises one of NOT_OURS for a state of another shape."""
     model.dialect = DIALECTS[state.get("dialect", V1.name)]
     facts = state["machine"]
@@ -285,8 +285,10 @@ def restore(model: State, state: dict[str, Any]) -> None:
         tree.emptied = list(map(str, facts.get("emptied", ())))
         model.active.append(tree)
     model.ended = {int(task): int(start) for task, start in state["ended"].items()}
-    model.stage.next_id = int(state.get("next_id", FIRST))
-    model.stage.restore({int(id): Played(*facts) for id, facts in state.get("played", {}).items()})
+    model.stage.next_id = int(state.get("next_id", FIRST_SIMULATED_ID))
+    model.stage.restore(
+        {int(id): SimulatedTask(*facts) for id, facts in state.get("played", {}).items()}
+    )
     model.dying = set(state.get("dying", ()))
     model.known, model.live = {}, {}
     pinned = state.get("pinned", {})
@@ -347,10 +349,10 @@ def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _restore_task(model: State, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
     id, cpus = facts["id"], _parsed(ID_LIST, facts["cpus"])
     if played := model.stage.played.get(id):
-        task = model.known[id] = Known(id, played.pid, 0, cpus, IDLE)
+        task = model.known[id] = PlacedTask(id, played.pid, 0, cpus, IDLE)
     else:
         charged = made(CpuTime, facts["charged"])
-        task = Known(id, facts["pid"], facts["start"], cpus, charged)
+        task = PlacedTask(id, facts["pid"], facts["start"], cpus, charged)
         model.known[id] = model.live[id] = task
     task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
     for number, path in facts["paths"].items():

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 
-from pcont.kernel.interfaces import Family
+from pcont.kernel.interfaces import ProcessTree
 from pcont.kernel.types import Task
 from pcont.linux import proc_events
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
 
-FIRST = 5_000_000  # no kernel gives such an id to anybody: PID_MAX_LIMIT is 4,194,304
+FIRST_SIMULATED_ID = 5_000_000  # no kernel gives such an id to anybody: PID_MAX_LIMIT is 4,194,304
 INIT = 1  # whose children orphans become
 IDLE = CpuTime(0, 0, 0)
 
 
 @dataclass(slots=True)
-class Played:
+class SimulatedTask:
     """A task that does not exist. `parent` may have ended; `uid` is the owner.
 
     `zombie`: a process that has ended, or its first thread, and that nobody has waited for.
@@ -30,7 +30,7 @@ class Played:
     zombie: bool = False
 
 
-class Stage:
+class TaskTable:
     """Live tasks, read from /proc, and played ones, each of which has an id of its own for good.
 
     `waited`: whether somebody waits for every process that ends; else it stays as a zombie.
@@ -39,15 +39,15 @@ class Stage:
     def __init__(self, proc: Proc) -> None:
         self.proc = proc
         self.waited = True
-        self.played: dict[int, Played] = {}
+        self.played: dict[int, SimulatedTask] = {}
         self.threads_of: dict[int, set[int]] = {}  # only of processes with more than one
-        self.next_id = FIRST
+        self.next_id = FIRST_SIMULATED_ID
 
     def is_played(self, task: int) -> bool:
         """Whether the task is a played one; ESRCH for an id that is nobody's any more."""
-        if task >= FIRST and task not in self.played:
+        if task >= FIRST_SIMULATED_ID and task not in self.played:
             raise no_task(task)
-        return task >= FIRST
+        return task >= FIRST_SIMULATED_ID
 
     # What /proc says of a task
 
@@ -106,32 +106,32 @@ class Stage:
         """How long it has run; a played one runs when it is told to, and is charged at once."""
         return IDLE if self.is_played(task) else self.proc.cpu_time(task)
 
-    def family(self, pid: int) -> contextlib.AbstractContextManager[Family]:
+    def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
         """A process with all that descends from it."""
         if self.is_played(pid):
-            return contextlib.nullcontext(PlayedFamily(self, pid))
-        return contextlib.closing(proc_events.Family(self.proc, pid))
+            return contextlib.nullcontext(SimulatedTree(self, pid))
+        return contextlib.closing(proc_events.EventedTree(self.proc, pid))
 
     # Who is played
 
     def process(self, parent: int, name: str, uid: int) -> int:
         """A new process; its id."""
-        return self._add(Played(self.next_id, parent, name, uid))
+        return self._add(SimulatedTask(self.next_id, parent, name, uid))
 
     def thread(self, of: int) -> int:
         """One more thread of a played process; its id."""
         one = self.played[of]
         self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
-        return self._add(Played(one.pid, one.parent, one.name, one.uid))
+        return self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
 
-    def restore(self, played: dict[int, Played]) -> None:
+    def restore(self, played: dict[int, SimulatedTask]) -> None:
         """These are played, and nobody else."""
         self.played, self.threads_of = played, {}
         for id, one in played.items():
             if id != one.pid:
                 self.threads_of.setdefault(one.pid, {one.pid}).add(id)
 
-    def _add(self, one: Played) -> int:
+    def _add(self, one: SimulatedTask) -> int:
         id, self.next_id = self.next_id, self.next_id + 1
         self.played[id] = one
         return id
@@ -159,10 +159,10 @@ class Stage:
 
 
 @dataclass
-class PlayedFamily:
+class SimulatedTree:
     """The processes that descend from a played one: nothing is played while somebody looks."""
 
-    stage: Stage
+    stage: TaskTable
     pid: int
     complete: bool = True
     adopted: set[int] = field(default_factory=set)

@@ -12,11 +12,11 @@ from pcont.ops import guards
 from pcont.ops.containers import drain
 from pcont.ops.named import named
 from pcont.ops.task_ids import TaskIds
-from pcont.ops.ties import entered, left, note_split
+from pcont.ops.ties import note_entered, note_left, note_split
 from pcont.records import Outcome
 from pcont.session import Session, looks_first
-from pcont.steps.attach import Enter
-from pcont.steps.move_all import Route
+from pcont.steps.attach import Attach
+from pcont.steps.move_all import Move
 
 
 @looks_first
@@ -48,7 +48,7 @@ def attach(
             for some in ([[one] for one in found] if tree else [found])
         ]
         session.carry_out(steps)
-        note_split(session, registry, entered(session, container, steps))
+        note_split(session, registry, note_entered(session, container, steps))
         outcome = _together([one.outcome for one in steps])
         _note_skipped(session, outcome)
         return outcome
@@ -79,7 +79,7 @@ def entry(
     thread: bool = False,
     tree: bool = False,
     movable: bool = False,
-) -> Enter:
+) -> Attach:
     """Return the step that moves tasks, which must be alive and may be moved.
 
     A step takes several tasks, but with `tree` a single one.
@@ -92,7 +92,7 @@ def entry(
         mover = known.id if thread else known.pid
         doing[mover] = f"attach {what} {known.id} ({known.name}) to {container.name}"
     (first, said), *more = doing.items()
-    return Enter(first, container.places, said, thread, tree, movable, dict(more))
+    return Attach(first, container.places, said, thread, tree, movable, dict(more))
 
 
 @looks_first
@@ -112,10 +112,10 @@ def move(session: Session, source: str, target: str, *, movable: bool = False) -
         _check_pair(session, leave, enter)
         guards.check_thaw(session, leave, enter)
         places = {place.tree: place for place in enter.places}
-        routes = [Route(place, places[place.tree]) for place in with_evidence(leave, leave.places)]
+        routes = [Move(place, places[place.tree]) for place in with_evidence(leave, leave.places)]
         step = drain(session, routes, f"move all of {leave.name} to {enter.name}", movable)
         session.carry_out([step])
-        note_split(session, registry, left(session, enter, step))
+        note_split(session, registry, note_left(session, enter, step))
         _note_skipped(session, step.outcome)
         return step.outcome
 

@@ -23,15 +23,21 @@ from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import Planner
-from pcont.ops.mount_request import apart, kept_steps, mount_steps, refuse_unified, wanted
+from pcont.ops.mount_request import (
+    apart,
+    kept_steps,
+    mount_steps,
+    refuse_unified,
+    requested_subsystems,
+)
 from pcont.ops.tie import lineage
 from pcont.ops.umount import kept_values, member_steps, needed, root_steps, stop_steps, unkept_steps
 from pcont.records import Unbound
 from pcont.session import Session, looks_first
-from pcont.steps.containers import Mark, Remove
+from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.mirror import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
-from pcont.steps.write import Setting, Write
+from pcont.steps.write import Setting, WriteFiles
 from pcont.transaction.step import Step
 
 Pairs = dict[str, list[tuple[str, str]]]
@@ -98,7 +104,7 @@ def bind(
             steps += _kept_settings(session.backend, one, roots, later)
             if ids or one.tie:
                 home = Place(one.members[0].tree.id)
-                steps.append(Mark(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
+                steps.append(SetXattr(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
             session.carry_out(steps)
         return tie.subsystems
 
@@ -112,7 +118,7 @@ def _trees(one: Hierarchy) -> list[Tree]:
 
 
 def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
-    names = wanted(registry, words)
+    names = requested_subsystems(registry, words)
     if not names:
         raise BadWord("none is not a subsystem: name those to bind or unbind")
     return names
@@ -121,7 +127,7 @@ def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
 def _given(settings: Iterable[str]) -> Pairs:
     """[/PATH:]KEY=VALUE words, by the path; the empty one is every container."""
     found: Pairs = {}
-    for key, text in keys.split(settings):
+    for key, text in keys.split_assignments(settings):
         path, _, key = key.rpartition(":")
         if path and not path.startswith("/"):
             raise UsageProblem(
@@ -167,7 +173,7 @@ def _kept_settings(
             over = subsys.over(subsys.of(file))
             root = next(root for root in roots if not over or over in root.controllers)
             settings.append(Setting(replace(root, path=join(root.path, path)), file, text))
-    return [Write(settings, f"set what is kept for {one.name}")]
+    return [WriteFiles(settings, f"set what is kept for {one.name}")]
 
 
 def _check_paths(one: Hierarchy, given: Pairs, paths: Sequence[str]) -> None:
@@ -367,7 +373,7 @@ def _dissolving(
     """List the trees no more, let everybody out, and remove the mirrors."""
     backend, home = session.backend, Place(one.members[0].tree.id)
     doing = f"unbind {', '.join(names)} from {one.name}"
-    steps: list[Step] = [Mark(home, TIE, _reduced(one, names, going), doing)]
+    steps: list[Step] = [SetXattr(home, TIE, _reduced(one, names, going), doing)]
     paths = list(_below(backend, home))
     assert one.tie
     for member in going:
@@ -380,7 +386,7 @@ def _dissolving(
         others = [place for place in made if not needed(registry, one, place)]
         refuge = [place for place in way if place not in made][-1]
         steps.append(Leave(pairs, others, refuge, doing, affinity))
-        steps += [Remove(place, doing) for _, place in reversed(mirrors)]
+        steps += [RemoveContainer(place, doing) for _, place in reversed(mirrors)]
     return steps
 
 

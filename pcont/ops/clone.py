@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import as_seen_from, check_seen, required
-from pcont.kernel.types import NAMESPACES, Apart, IdRange
+from pcont.kernel.types import NAMESPACES, IdRange, NamespaceSpec
 from pcont.linux.spawn import PLAIN
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.attach import entry
@@ -19,10 +19,10 @@ from pcont.ops.containers import create_steps
 from pcont.ops.launch import Announce, Command, Planned, quietly, spawn, tidying
 from pcont.ops.listing import locate
 from pcont.ops.named import alive
-from pcont.ops.ties import entered, note_split
+from pcont.ops.ties import note_entered, note_split
 from pcont.session import Session, looks_first
-from pcont.steps.containers import Mark
-from pcont.steps.namespaces import Pin, Separate, Wanted, option
+from pcont.steps.containers import SetXattr
+from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, Pin, option
 from pcont.steps.tasks import where_process_is
 from pcont.transaction.step import Step
 
@@ -30,7 +30,7 @@ PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Wish:
+class CloneRequest:
     """The namespaces that a command is to have of its own.
 
     `kinds`: words with commas between. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
@@ -53,7 +53,7 @@ def clone(
     *,
     pid: int | None = None,
     keep: bool = False,
-    wish: Wish | None = None,
+    wish: CloneRequest | None = None,
     announce: Announce = quietly,
 ) -> tuple[str, int]:
     """container_clone(): make a container `node_<pid>`, and a process enters it.
@@ -85,7 +85,7 @@ def clone(
         return Planned(container, steps, _separating(wish, apart, child, settle))
 
     birth = session.backend.separate(apart) if apart.kinds else PLAIN
-    wanted = Wanted(apart.kinds)
+    wanted = NamespaceRequest(apart.kinds)
     command = Command(words, birth, init=bool(wish and wish.init), wanted=wanted)
     tidy = None if keep else tidying(session, below=True)
     status = spawn(session, command, plan, tidy=tidy, started=announce)
@@ -100,7 +100,7 @@ def _clone_process(session: Session, where: str, pid: int) -> str:
         steps = create_steps(session.backend, container, parents=False)
         step = entry(session, container, known)
         session.carry_out([*steps, step])
-        note_split(session, registry, entered(session, container, [step]))
+        note_split(session, registry, note_entered(session, container, [step]))
         return container.canonical
 
 
@@ -134,19 +134,19 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     )
 
 
-def _apart(session: Session, wish: Wish | None, with_command: bool) -> Apart:
+def _apart(session: Session, wish: CloneRequest | None, with_command: bool) -> NamespaceSpec:
     """The words of a wish, checked against each other and against what there is."""
     if wish is None:
-        return Apart(())
+        return NamespaceSpec(())
     kinds = tuple(dict.fromkeys(filter(None, wish.kinds.split(","))))
     _check_words(wish, kinds, with_command)
     lacking = [kind for kind in kinds if kind not in session.backend.namespaces()]
     if lacking:
         raise Unsupported(f"this kernel has no namespaces of kind {', '.join(lacking)}")
-    return Apart(kinds, _ranges(wish.uids), _ranges(wish.gids))
+    return NamespaceSpec(kinds, _ranges(wish.uids), _ranges(wish.gids))
 
 
-def _check_words(wish: Wish, kinds: Sequence[str], with_command: bool) -> None:
+def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -> None:
     unknown = [kind for kind in kinds if kind not in NAMESPACES]
     if unknown or not kinds:
         what = f"no namespace is called {unknown[0]!r}" if unknown else "--ns names no namespace"
@@ -184,20 +184,20 @@ def _views(session: Session, container: Container) -> list[Step]:
     doing = f"make {container.name} a root"
     without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
     return [
-        Mark(place, name, text, doing, without)
+        SetXattr(place, name, text, doing, without)
         for seen in (as_seen_from, cpuset_memset.as_seen_from)
         for place, name, text in seen(session.backend, container)
     ]
 
 
 def _separating(
-    wish: Wish | None, apart: Apart, pid: int, settle: Callable[[], None]
+    wish: CloneRequest | None, apart: NamespaceSpec, pid: int, settle: Callable[[], None]
 ) -> list[Step]:
     if wish is None or not apart.kinds:
         return []
     words = "unshare " + " ".join(f"--{option(kind)}" for kind in apart.kinds)
     doing = f"make the namespaces {', '.join(apart.kinds)}"
-    steps: list[Step] = [Separate(settle, words, doing, Wanted(apart.kinds))]
+    steps: list[Step] = [EnterNamespaces(settle, words, doing, NamespaceRequest(apart.kinds))]
     if wish.pin:
         steps.append(Pin(wish.pin, pid, apart.kinds, f"pin namespaces as {wish.pin}"))
     return steps

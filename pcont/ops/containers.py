@@ -19,14 +19,14 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
-from pcont.ops.ties import left, note_partial, note_split
+from pcont.ops.ties import note_left, note_partial, note_split
 from pcont.session import Session, looks_first
 from pcont.steps import explain
-from pcont.steps.containers import Make, removals
+from pcont.steps.containers import CreateContainer, removals
 from pcont.steps.kill import Kill
-from pcont.steps.move_all import Drain, Route
-from pcont.steps.tasks import look, processes_in, tasks_in
-from pcont.steps.write import Setting, Write
+from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.tasks import live_task, processes_in, tasks_in
+from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
 from pcont.transaction.step import Step
@@ -47,7 +47,7 @@ def create(
     that are made get their parent's settings. `settings`: KEY=VALUE for each place. Raises Busy
     for one that exists, NotFound for a missing parent or key, BadValue for a refused value.
     """
-    pairs = keys.split(settings)
+    pairs = keys.split_assignments(settings)
     with session.turn() as registry:
         planner = Planner(session.backend, inherit)
         containers = [registry.place(text) for text in places]
@@ -102,7 +102,7 @@ class Planner:
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
-            raise explain.make(self.backend, _first(container), err, doing)
+            raise explain.make_refusal(self.backend, _first(container), err, doing)
         if not parents:
             self._need_parent(container, doing)
         for level in container.lineage()[:-1] if parents else ():
@@ -118,7 +118,7 @@ class Planner:
         for place in container.places:
             if not self._there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
-                raise explain.make(self.backend, place, err, doing)
+                raise explain.make_refusal(self.backend, place, err, doing)
 
     def _make(self, container: Container) -> list[Setting]:
         """Plan to make it where it is missing; the settings that it inherits there."""
@@ -127,8 +127,8 @@ class Planner:
             # A dry run is refused what the kernel would refuse.
             if place.name in self._control_files(place.parent):
                 err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(place))
-                raise explain.make(self.backend, place, err, f"create {container.name}")
-        self.steps += [Make(place, f"create {container.name}") for place in made]
+                raise explain.make_refusal(self.backend, place, err, f"create {container.name}")
+        self.steps += [CreateContainer(place, f"create {container.name}") for place in made]
         self.made.update(made)
         return [one for place in made for one in self._inherited(place)]
 
@@ -194,7 +194,7 @@ class Planner:
     def _write(self, container: Container, settings: list[Setting]) -> None:
         if settings:
             fresh = all(one.place in self.made for one in settings)
-            self.steps.append(Write(settings, f"set {container.name}", fresh))
+            self.steps.append(WriteFiles(settings, f"set {container.name}", fresh))
             self.texts.update({(one.place, one.file): one.text for one in settings})
 
 
@@ -245,7 +245,7 @@ def remove(
         for container in doomed:
             note_partial(session, registry, container, removed=True)
         for step, refuge in evictions:
-            note_split(session, registry, left(session, refuge, step))
+            note_split(session, registry, note_left(session, refuge, step))
         return [container.canonical for container in doomed]
 
 
@@ -330,29 +330,31 @@ def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
     return parent
 
 
-def _evictions(session: Session, doomed: Sequence[Container]) -> list[tuple[Drain, Container]]:
+def _evictions(session: Session, doomed: Sequence[Container]) -> list[tuple[MoveAll, Container]]:
     """Return the step that empties each container, and where its tasks go."""
     targets = [(one, _refuge(one, doomed)) for one in doomed]
     return [(_eviction(session, one, refuge), refuge) for one, refuge in targets]
 
 
-def _eviction(session: Session, container: Container, refuge: Container) -> Drain:
+def _eviction(session: Session, container: Container, refuge: Container) -> MoveAll:
     """Return the step that empties a container, in each of the trees where it is there."""
     routes = [
-        Route(place, target)
+        Move(place, target)
         for place, target in zip(container.places, refuge.places, strict=True)
         if exists(session.backend, place)
     ]
     return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
 
 
-def drain(session: Session, routes: Sequence[Route], doing: str, movable: bool = False) -> Drain:
+def drain(session: Session, routes: Sequence[Move], doing: str, movable: bool = False) -> MoveAll:
     """Return the step that moves all tasks along these routes. Denied where one is protected."""
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
-    guards.check_move(session, *(known.pid for task in inside if (known := look(backend, task))))
+    guards.check_move(
+        session, *(known.pid for task in inside if (known := live_task(backend, task)))
+    )
     freeze = not guards.would_freeze_itself(session, [route.source for route in routes])
-    return Drain(routes, doing, freeze, movable)
+    return MoveAll(routes, doing, freeze, movable)
 
 
 def _killing(session: Session, doomed: Sequence[Container]) -> Step:

@@ -18,7 +18,7 @@ from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
 from pcont.steps.write import Setting
 from pcont.subsys import cpuset, memset
-from pcont.virtual.bindings import kept_roots
+from pcont.virtual.bindings import virtual_roots
 from pcont.virtual.site import LiveSite
 
 CPUSET, MEMSET = cpuset.TABLE.name, memset.NAME
@@ -48,7 +48,7 @@ def bound(backend: Backend, one: Hierarchy) -> Halves:
 
 def cpus_follow(backend: Backend, place: Place) -> bool:
     """Whether the CPUs of the containers in this one are its own: memset is here, cpuset is not."""
-    root = kept_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
+    root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
         return root is not None and backend.read(root, memset.CPUS_FOLLOW) == "1\n"
     return False  # somebody has removed the root
@@ -63,7 +63,7 @@ def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
     """What those who see the container as the root have to find there, where both are bound."""
     for place in container.places:
-        if MEMSET in kept_roots(backend, place) and not cpus_follow(backend, place):
+        if MEMSET in virtual_roots(backend, place) and not cpus_follow(backend, place):
             yield place, memset.CPUS_FOLLOW, "0"
 
 

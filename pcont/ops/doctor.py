@@ -26,13 +26,13 @@ def examine(session: Session) -> list[Finding]:
     registry = session.registry()
     return [
         *_rights(session, registry),
-        *recover.findings(session),
+        *recover.journal_findings(session),
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),
         *uncounted(session.backend),
-        *trusted.findings(session, registry),
-        *hotplug.findings(session, registry),
+        *trusted.trust_findings(session, registry),
+        *hotplug.hotplug_findings(session, registry),
         *(_programs(session) if session.backend.kept() else ()),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]

@@ -16,7 +16,7 @@ from pcont.records import Collected
 from pcont.session import Session, looks_first
 from pcont.steps.containers import removals
 from pcont.steps.reap import attend, flags, repairs
-from pcont.steps.write import Write
+from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
 
@@ -46,11 +46,11 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     with session.turn() as registry:
         chosen = _chosen(session, registry, selectors)
         steps = [step for one in chosen for step in repairs(backend, one.members[0].tree.id)]
-        told = [line for step in steps for line in step.tell(backend)]
+        told = [line for step in steps for line in step.dry_run_lines(backend)]
         session.carry_out(steps)
         found = [Collected("restored", line) for line in told]
         found += [Collected("restored", line) for one in chosen for line in _cpus(session, one)]
-        found += trusted.mend(session, _trees(registry, chosen if selectors else ()))
+        found += trusted.mend_steps(session, _trees(registry, chosen if selectors else ()))
         doomed = {one.name: _doomed(backend, one) for one in chosen}
         if session.dry_run:
             for one in chosen:
@@ -138,7 +138,7 @@ def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
 def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
     """Give back the CPUs that are to follow the parent's; what was done for it."""
     for setting in cpuset_memset.narrowed(session.backend, one):
-        step = Write([setting], f"give {setting.place.path} the CPUs of its parent")
+        step = WriteFiles([setting], f"give {setting.place.path} the CPUs of its parent")
         yield from session.attempt(step)
 
 
@@ -149,7 +149,7 @@ def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[s
         if agent and auto_delete.notifies(backend, Place(tree, path)):
             yield f"{agent} {path}"
         steps: list[Step] = removals(backend, [one.container(path)])
-        yield from (line for step in steps for line in step.tell(backend))
+        yield from (line for step in steps for line in step.dry_run_lines(backend))
 
 
 def _forget_the_gone(backend: Backend, registry: Registry) -> None:

@@ -19,7 +19,7 @@ from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset
 from pcont.records import Collected, Finding
 from pcont.session import Session
-from pcont.steps.write import Setting, Write
+from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, Ids
@@ -28,7 +28,7 @@ ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostValue:
     """A list that lacks what pcont has set, and what of that is online again.
 
     `possible`: what of it the parent has, or will have once it has its own back.
@@ -45,9 +45,9 @@ class Lost:
         return f"{self.place.shown} ({self.file} {ID_LIST.show(self.online)})"
 
 
-def lost(backend: Backend, trees: Iterable[Tree]) -> list[Lost]:
+def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
     """What containers lack of what was set in them, parents first."""
-    found: list[Lost] = []
+    found: list[LostValue] = []
     for tree in trees:
         if tree.mounted and cpuset.TABLE.name in tree.controllers:
             for row in ROWS:
@@ -55,7 +55,7 @@ def lost(backend: Backend, trees: Iterable[Tree]) -> list[Lost]:
     return found
 
 
-def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[Lost]:
+def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[LostValue]:
     machine = backend.machine()
     there: Ids = machine.cpus if row.name == cpuset.CPUS else machine.nodes
     lists: dict[Place, Ids] = {}
@@ -71,7 +71,7 @@ def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[Lost]:
                 continue
             possible = lacking & there & lists.get(place.parent, frozenset())
             lists[place] = now | possible
-            yield Lost(place, row.name, now, lacking & there, possible)
+            yield LostValue(place, row.name, now, lacking & there, possible)
 
 
 def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
@@ -88,9 +88,9 @@ def _follows(backend: Backend, place: Place, row: ControlFile) -> bool:
     return row.name == cpuset.CPUS and cpuset_memset.cpus_follow(backend, place)
 
 
-def findings(session: Session, registry: Registry) -> Iterator[Finding]:
+def hotplug_findings(session: Session, registry: Registry) -> Iterator[Finding]:
     """Yield, for `doctor`, the containers that gc --cpus can restore."""
-    found = [one for one in lost(session.backend, registry.trees) if one.online]
+    found = [one for one in lost_values(session.backend, registry.trees) if one.online]
     if found:
         some = shortened([one.said for one in found])
         what = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
@@ -105,7 +105,7 @@ def give_back(
     A container of a parent that lacks it too, or that the kernel refuses, keeps its list: a note
     names it. Raises NotFound for a hierarchy without cpuset.
     """
-    for one in lost(session.backend, _trees(registry, selectors)):
+    for one in lost_values(session.backend, _trees(registry, selectors)):
         if missing := one.online - one.possible:
             parent = one.place.parent.shown
             session.warn(
@@ -114,7 +114,7 @@ def give_back(
         if not one.possible:
             continue
         text = ID_LIST.show(one.now | one.possible)
-        step = Write([Setting(one.place, one.file, text)], f"restore {one.said}", wish=False)
+        step = WriteFiles([Setting(one.place, one.file, text)], f"restore {one.said}", wish=False)
         yield from (Collected("restored", line) for line in session.attempt(step))
 
 

@@ -21,9 +21,9 @@ from pcont.ops.containers import beneath
 from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import explain
-from pcont.steps.attach import Enter
+from pcont.steps.attach import Attach
 from pcont.steps.containers import removals
-from pcont.steps.namespaces import NONE, Wanted, refused
+from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete
 
@@ -43,7 +43,7 @@ class Command:
     words: Sequence[str]
     birth: Birth = PLAIN
     init: bool = False
-    wanted: Wanted = NONE
+    wanted: NamespaceRequest = NONE
     program: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Planned:
 
 
 # Given the pid, and what lets the process settle in its place.
-Plan = Callable[[int, Callable[[], None]], Planned]
+Placement = Callable[[int, Callable[[], None]], Planned]
 Tidy = Callable[[Container], None]
 # Given the place and the process of a command, right before the process becomes the command.
 Announce = Callable[[Started], None]
@@ -70,15 +70,15 @@ def quietly(started: Started) -> None:
     """Announce nothing."""
 
 
-def enter(container: Container, pid: int, words: Sequence[str]) -> Enter:
+def enter_step(container: Container, pid: int, words: Sequence[str]) -> Attach:
     """The step that puts a command in its place."""
-    return Enter(pid, container.places, f"start {words[0]} in {container.name}")
+    return Attach(pid, container.places, f"start {words[0]} in {container.name}")
 
 
 def spawn(
     session: Session,
     command: Command,
-    plan: Plan,
+    plan: Placement,
     *,
     tidy: Tidy | None = None,
     started: Announce = quietly,
@@ -103,13 +103,13 @@ def spawn(
 
 
 def _steps(planned: Planned, pid: int, command: Command) -> list[Step]:
-    return [*planned.before, enter(planned.container, pid, command.words), *planned.after]
+    return [*planned.before, enter_step(planned.container, pid, command.words), *planned.after]
 
 
 def _start(
     session: Session,
     command: Command,
-    plan: Plan,
+    plan: Placement,
     tidy: Tidy | None,
     started: Announce,
     until_the_end: contextlib.ExitStack,
@@ -119,7 +119,7 @@ def _start(
         environment = session.backend.environment()
         child = Child(command.program, command.words, environment, command.birth, command.init)
     except OSError as err:
-        raise refused(err, f"start {command.words[0]}", command.wanted) from err
+        raise namespace_refusal(err, f"start {command.words[0]}", command.wanted) from err
     if command.birth.note:
         session.warn(command.birth.note)
     done = Done(session.backend)
@@ -136,7 +136,7 @@ def _start(
         child.abandon()
         session.take_back(done, err)
         raise
-    done.memory.settle()
+    done.memory.commit()
     return planned.container, child
 
 

@@ -256,7 +256,7 @@ def ps(session: Session, place: str) -> list[TaskRow]:
             paths = session.backend.membership(task)
             missing = tuple(one.tree for one in inside if paths.get(one.tree) != one.path)
             if len(missing) < len(inside):
-                person = task_owners.look(known)
+                person = task_owners.owner_of(known)
                 row = (task, known.pid, known.name, known.state, person.user, person.command)
                 found.append(TaskRow(*row, missing))
     return found

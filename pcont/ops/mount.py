@@ -15,7 +15,7 @@ from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
-    Wish,
+    MountRequest,
     agent_steps,
     apart,
     check_name,
@@ -24,7 +24,7 @@ from pcont.ops.mount_request import (
     mountpoint,
     point_of,
     refuse_unified,
-    wanted,
+    requested_subsystems,
     whereabouts,
 )
 from pcont.ops.remount import complete, has_the_set
@@ -70,7 +70,9 @@ def mount(
     name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
         there = next((one for one in registry.trees if name and one.name == name), None)
-        wish = Wish((), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release)
+        wish = MountRequest(
+            (), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release
+        )
         if options is None and name:
             return _by_name(session, registry, there, wish, tie)
         names = _asked_for(registry, options, point, name, tie)
@@ -88,7 +90,7 @@ def mount(
 
 
 def _by_name(
-    session: Session, registry: Registry, there: Tree | None, wish: Wish, tie: bool
+    session: Session, registry: Registry, there: Tree | None, wish: MountRequest, tie: bool
 ) -> Mounted:
     """Mount what is missing of a hierarchy that is known by its name; NotFound where none is."""
     if there:
@@ -105,7 +107,7 @@ def _asked_for(
     registry: Registry, options: str | None, point: str, name: str, tie: bool
 ) -> tuple[str, ...]:
     """The subsystems that the words of the call mean; UsageProblem where they do not fit."""
-    controllers = wanted(registry, "all" if options is None else options)
+    controllers = requested_subsystems(registry, "all" if options is None else options)
     last = os.path.basename(point)
     if options is None and not (tie or point):
         raise UsageProblem("nothing to mount: -o, --name or MOUNTPOINT is missing")
@@ -121,7 +123,7 @@ def _asked_for(
     return controllers
 
 
-def _same(registry: Registry, wish: Wish, tie: bool) -> Tree | None:
+def _same(registry: Registry, wish: MountRequest, tie: bool) -> Tree | None:
     """The hierarchy with exactly this set; Busy where it goes by another name."""
     for one in registry.hierarchies:
         if not has_the_set(registry.backend, one, wish, tie):
@@ -140,7 +142,7 @@ def _tree_id(registry: Registry, request: TreeRequest) -> str:
     return ",".join([*words, f"name={request.name}"] if request.name else words)
 
 
-def _mount_fresh(session: Session, registry: Registry, wish: Wish) -> Mounted:
+def _mount_fresh(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
     """One hierarchy of the kernel with all that was asked for: exactly the patch."""
     cpuset_memset.refuse_beside(registry, wish.halves, "/", wish.name)
     holders = registry.holders(wish.controllers)
@@ -165,7 +167,7 @@ def _example_names() -> Iterator[str]:
     yield from (f"jobs{number}" for number in itertools.count(2))
 
 
-def _busy(registry: Registry, wish: Wish, holders: list[Tree]) -> PcontError:
+def _busy(registry: Registry, wish: MountRequest, holders: list[Tree]) -> PcontError:
     singles = {one.members[0].tree.id: one for one in registry.hierarchies}
     who = "; ".join(
         f"{', '.join(sorted(set(tree.controllers) & set(wish.controllers)))} is bound to "

@@ -25,21 +25,21 @@ from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops.cpuset_memset import CPUSET, MEMSET, Halves
 from pcont.session import Session
-from pcont.steps.containers import Mark
-from pcont.steps.enforcement import Start
+from pcont.steps.containers import SetXattr
+from pcont.steps.enforcement import StartEnforcement
 from pcont.steps.mounts import MakeDirectory, MountTree
-from pcont.steps.write import Setting, Write
+from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import memset
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
-from pcont.virtual.bindings import KEPT, NO_TIE, as_kept, held, kept_in
+from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in, with_holder
 
 # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Wish:
+class MountRequest:
     """What the caller of mount asked for, its words checked.
 
     `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
@@ -63,7 +63,7 @@ class Wish:
         return (*self.controllers, *self.kept)
 
 
-def wanted(registry: Registry, options: str) -> tuple[str, ...]:
+def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
     """The subsystems that the words of an option string ask for, in the kernel's order.
 
     What pcont keeps is asked for by its name only, and with what it stands on.
@@ -116,12 +116,14 @@ def kept_steps(
         mine = [name for name in kept if subsys.over(name) in has]
         doing = f"bind {', '.join(mine)}"
         metered = [name for name in mine if subsys.metered(name)]
-        steps += [Start(name, root, doing, bool(subsys.over(name))) for name in metered]
+        steps += [StartEnforcement(name, root, doing, bool(subsys.over(name))) for name in metered]
         if mine:
-            text = as_kept(held(kept_in(backend, root.tree), root, mine, own or holder))
-            steps.append(Mark(Place(root.tree), KEPT, text, doing))
+            text = binding_lines(
+                with_holder(bindings_in(backend, root.tree), root, mine, own or holder)
+            )
+            steps.append(SetXattr(Place(root.tree), BINDINGS, text, doing))
         if MEMSET in mine and CPUSET in halves:
-            steps.append(Mark(root, memset.CPUS_FOLLOW, "0", doing))
+            steps.append(SetXattr(root, memset.CPUS_FOLLOW, "0", doing))
     return steps
 
 
@@ -233,7 +235,7 @@ def point_of(steps: Iterable[Step]) -> str:
     return next(step.point for step in steps if isinstance(step, MountTree))
 
 
-def agent_steps(wish: Wish, tree: str) -> list[Step]:
+def agent_steps(wish: MountRequest, tree: str) -> list[Step]:
     """The step that sets the release agent and its flag, where they were asked for."""
     root, settings = Place(tree), []
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
@@ -241,4 +243,4 @@ def agent_steps(wish: Wish, tree: str) -> list[Step]:
         settings.append(Setting(root, auto_delete.AGENT, wish.release_agent))
     if wish.notify:
         settings.append(Setting(root, auto_delete.NOTIFY, "1"))
-    return [Write(settings, f"set the release agent of {tree}")] if settings else []
+    return [WriteFiles(settings, f"set the release agent of {tree}")] if settings else []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pcont import signals
 from pcont.records import Finding, Recovered
 from pcont.session import Session
-from pcont.steps.recover import damaged, pending, recover
+from pcont.steps.recover import damaged, pending_lines, roll_back
 
 
 def recover_all(session: Session) -> list[Recovered]:
@@ -16,21 +16,21 @@ def recover_all(session: Session) -> list[Recovered]:
     The turn of every operation does so first: here it is all that is done.
     """
     if session.dry_run:
-        session.planned += pending(session.backend)
+        session.planned += pending_lines(session.backend)
         return []
     with signals.held(), session.backend.turn(session.waiting()):
-        return list(recover(session.backend))
+        return list(roll_back(session.backend))
 
 
 def note_pending(session: Session) -> None:
     """Warn that what is shown may be half done: the next changing command recovers first."""
-    for line in pending(session.backend):
+    for line in pending_lines(session.backend):
         session.warn(
             f"a killed command has left a journal; pcont recover does: {line.lstrip('# ')}"
         )
 
 
-def findings(session: Session) -> Iterator[Finding]:
+def journal_findings(session: Session) -> Iterator[Finding]:
     """For doctor: where the lock and journals are, what is wrong with them, and what waits."""
     found = session.backend.workplace()
     if found.directory:
@@ -43,7 +43,7 @@ def findings(session: Session) -> Iterator[Finding]:
         yield Finding(
             "problem", "lock", what, "give this user a directory that only this user can write"
         )
-    for line in pending(session.backend):
+    for line in pending_lines(session.backend):
         what = f"a command was killed part-way; {line.lstrip('# ')}"
         yield Finding("problem", "journal", what, "pcont recover")
     for path in damaged(session.backend):

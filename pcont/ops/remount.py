@@ -13,7 +13,7 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
-    Wish,
+    MountRequest,
     agent_steps,
     check_apart,
     kept_steps,
@@ -27,7 +27,9 @@ from pcont.session import Session
 from pcont.transaction.step import Step
 
 
-def complete(session: Session, tree: Tree, wish: Wish, *, known: bool, tie: bool) -> Mounted:
+def complete(
+    session: Session, tree: Tree, wish: MountRequest, *, known: bool, tie: bool
+) -> Mounted:
     """Mount what is missing of the hierarchy with this tree: the tree itself, members of its tie.
 
     Where the tree is mounted and the wish names no other point, it stays as it is; nothing is
@@ -56,7 +58,7 @@ def complete(session: Session, tree: Tree, wish: Wish, *, known: bool, tie: bool
     return Mounted(name, (wish.point or points[0]) if here else point_of(steps))
 
 
-def _checked(session: Session, tree: Tree, wish: Wish, known: bool, tie: bool) -> Hierarchy:
+def _checked(session: Session, tree: Tree, wish: MountRequest, known: bool, tie: bool) -> Hierarchy:
     """The hierarchy as it is; Busy or Denied where it is not what was asked for."""
     one = session.registry().rooted_in(tree.id)
     assert one
@@ -78,13 +80,15 @@ def _checked(session: Session, tree: Tree, wish: Wish, known: bool, tie: bool) -
     raise Busy(f"{one.name} {state}, and has {has}", hint=hint)
 
 
-def _as_settings(wish: Wish) -> list[str]:
+def _as_settings(wish: MountRequest) -> list[str]:
     """What was asked for about the release agent, as words of `pcont set`."""
     agent = [f"release_agent={quote(wish.release_agent)}"] if wish.release_agent else []
     return [*agent, *["notify_on_release=1"] * wish.notify]
 
 
-def _is_asked_for(backend: Backend, one: Hierarchy, wish: Wish, known: bool, tie: bool) -> bool:
+def _is_asked_for(
+    backend: Backend, one: Hierarchy, wish: MountRequest, known: bool, tie: bool
+) -> bool:
     if known:
         return has_the_set(backend, one, wish, tie)
     if not tie:
@@ -92,7 +96,7 @@ def _is_asked_for(backend: Backend, one: Hierarchy, wish: Wish, known: bool, tie
     return one.tie is not None and wish.at in ("", one.tie.at)
 
 
-def has_the_set(backend: Backend, one: Hierarchy, wish: Wish, tie: bool) -> bool:
+def has_the_set(backend: Backend, one: Hierarchy, wish: MountRequest, tie: bool) -> bool:
     """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
     if cpuset_memset.bound(backend, one) != wish.halves:
         return False

@@ -13,14 +13,14 @@ from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
 from pcont.kernel.interfaces import Backend, Birth
 from pcont.kernel.types import Place
-from pcont.linux.spawn import PLAIN, execute, refused
+from pcont.linux.spawn import PLAIN, exec_refusal, execute
 from pcont.ops import guards
 from pcont.ops.containers import create_steps
-from pcont.ops.launch import Announce, Command, Planned, enter, quietly, spawn, tidying
+from pcont.ops.launch import Announce, Command, Planned, enter_step, quietly, spawn, tidying
 from pcont.records import Started
 from pcont.session import Session, looks_first
-from pcont.steps.namespaces import Separate, Wanted, option
-from pcont.steps.write import Setting, Write
+from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option
+from pcont.steps.write import Setting, WriteFiles
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete as virtual_auto_delete
 
@@ -47,13 +47,15 @@ def run(
     right before the process becomes the command. Raises CommandNotFound and NotExecutable before
     anything is changed.
     """
-    wanted = Wanted(joined=join)
+    wanted = NamespaceRequest(joined=join)
     command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)
     if auto_delete or join or session.dry_run:
 
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
-            steps: list[Step] = [Separate(settle, _told(session, join), f"join {join}", wanted)]
+            steps: list[Step] = [
+                EnterNamespaces(settle, _told(session, join), f"join {join}", wanted)
+            ]
             before = _entering(session, container, create)
             before += _flagging(session.backend, container, auto_delete)
             return Planned(container, before, steps if join else [])
@@ -66,9 +68,9 @@ def run(
             with session.turn() as registry:
                 container = registry.place(place)
                 steps = _entering(session, container, create)
-                done = session.begin([*steps, enter(container, os.getpid(), words)])
+                done = session.begin([*steps, enter_step(container, os.getpid(), words)])
             signals.check()
-        done.memory.settle()
+        done.memory.commit()
         announce(Started(container.canonical, os.getpid()))
         _become(session, command)
     except BaseException as err:
@@ -95,7 +97,7 @@ def _become(session: Session, command: Command) -> NoReturn:
         environment = {**os.environ, **session.backend.environment()}
         execute(command.program, command.words, environment)
     except OSError as err:
-        raise refused(command.program, err) from err
+        raise exec_refusal(command.program, err) from err
 
 
 def _entering(session: Session, container: Container, create: bool) -> list[Step]:
@@ -117,4 +119,4 @@ def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list
         for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
         if virtual_auto_delete.AUTO_DELETE in backend.files(Place(place.tree))
     ]
-    return [Write(settings, f"let {container.name} go by itself")] if settings else []
+    return [WriteFiles(settings, f"let {container.name} go by itself")] if settings else []

@@ -18,11 +18,11 @@ from pcont.kernel.types import Place
 from pcont.ops import guards, stat
 from pcont.ops.attach import entry
 from pcont.ops.named import alive
-from pcont.ops.ties import entered, note_split
+from pcont.ops.ties import note_entered, note_split
 from pcont.records import Value
 from pcont.session import Session, looks_first
-from pcont.steps.attach import Enter
-from pcont.steps.write import Setting, Write, can_rehearse, lasting
+from pcont.steps.attach import Attach
+from pcont.steps.write import Setting, WriteFiles, can_rehearse, is_lasting
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
 
@@ -42,9 +42,9 @@ def get(
     found = []
     for key in wanted:
         if key == stat.LOAD:
-            found.append(stat.load(session, place, window))
+            found.append(stat.cpu_load(session, place, window))
             continue
-        file, places = keys.find(session.backend, container, key)
+        file, places = keys.find_files(session.backend, container, key)
         try:
             texts = [auto_delete.text(session.backend, place, file) for place in places]
         except OSError as err:
@@ -84,25 +84,27 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
     """
     words = list(assignments)
     meant = _with_equals(words)
-    pairs = keys.split(words, f"pcont set {shlex.quote(place)} {meant}" if meant else "")
+    pairs = keys.split_assignments(
+        words, f"pcont set {shlex.quote(place)} {meant}" if meant else ""
+    )
     if not pairs:
         raise UsageProblem("there is nothing to set: KEY=VALUE is missing")
     with session.turn() as registry:
         container = required(session.backend, registry.place(place))
         files = keys.files_of(container.hierarchy, pairs)
         settings: list[Setting] = []
-        entries: list[Enter] = []
+        entries: list[Attach] = []
         for key, text in pairs:
             if key == stat.LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
-            file, places = keys.find(session.backend, container, key)
+            file, places = keys.find_files(session.backend, container, key)
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
             guards.check_freezing(session, places, file, text)
         session.carry_out(_in_order(session.backend, container, settings, entries))
-        note_split(session, registry, entered(session, container, entries))
+        note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
         return files
@@ -121,7 +123,7 @@ def _in_order(
     backend: Backend, container: Container, settings: list[Setting], entries: Sequence[Step]
 ) -> list[Step]:
     """Order the steps: what can be undone, then attaches, then what cannot be undone."""
-    final = [one for one in settings if lasting(backend, one)]
+    final = [one for one in settings if is_lasting(backend, one)]
     if len(final) > 1 and not can_rehearse(final):
         raise UsageProblem(
             f"{' and '.join(dict.fromkeys(one.file for one in final))} cannot be undone once "
@@ -130,12 +132,12 @@ def _in_order(
         )
     plain = [one for one in settings if one not in final]
     doing = f"set {container.name}"
-    first: list[Step] = [Write(plain, doing)] if plain else []
-    last: list[Step] = [Write(final, doing)] if final else []
+    first: list[Step] = [WriteFiles(plain, doing)] if plain else []
+    last: list[Step] = [WriteFiles(final, doing)] if final else []
     return [*first, *entries, *last]
 
 
-def _entry(session: Session, container: Container, file: str, text: str) -> Enter:
+def _entry(session: Session, container: Container, file: str, text: str) -> Attach:
     """Return the step for `tasks=TID` and `cgroup.procs=PID`, which attach a task or a process."""
     if not re.fullmatch("[0-9]{1,10}", text.strip()):
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is not one")

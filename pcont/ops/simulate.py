@@ -8,7 +8,7 @@ from dataclasses import replace
 from errno import EOPNOTSUPP
 
 from pcont.errors import BadValue, Unsupported, from_oserror
-from pcont.kernel.interfaces import Simulated
+from pcont.kernel.interfaces import Simulator
 from pcont.kernel.types import Task
 from pcont.ops.mount_request import mountpoint
 from pcont.ops.named import named
@@ -184,7 +184,7 @@ def _ids(what: str, text: str, now: Ids) -> Ids:
 
 
 @contextmanager
-def _played(session: Session) -> Iterator[Simulated]:
+def _played(session: Session) -> Iterator[Simulator]:
     """The turn, and what can be played in it; Unsupported over real cgroups."""
     try:
         stage = session.backend.simulated()
@@ -205,4 +205,4 @@ def _acting(session: Session, task: int, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise explain.act(session.backend, task, err, f"let {task} {what}") from err
+        raise explain.act_refusal(session.backend, task, err, f"let {task} {what}") from err

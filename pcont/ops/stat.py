@@ -56,7 +56,7 @@ def _wait(seconds: float) -> None:
         time.sleep(min(PAUSE, rest))
 
 
-def load(session: Session, place: str, window: float = WINDOW) -> Value:
+def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
     """The key cpuacct.load: that of the next `window` seconds, which this waits for.
 
     "unknown" where somebody has reset the counter meanwhile. Raises NotFound like `stat`.

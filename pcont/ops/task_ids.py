@@ -45,7 +45,7 @@ def as_text(ids: range) -> str:
     return f"{ids.start}-{ids.stop - 1}"
 
 
-def read(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
+def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
     """Return the ids in words; `-` stands for those on standard input, which is read once.
 
     A word is an id, a range FIRST-LAST, or several of these with blanks or commas between. Raises

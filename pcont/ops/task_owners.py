@@ -8,20 +8,20 @@ from pcont.kernel.types import Task
 
 
 @dataclass(frozen=True)
-class Person:
+class TaskOwner:
     """Whose task it is, and its command line."""
 
     user: str
     command: str
 
 
-def look(task: Task) -> Person:
+def owner_of(task: Task) -> TaskOwner:
     """User and command line; a task that has gone meanwhile, or is a model's, has its name only."""
     import psutil
 
     try:
         process = psutil.Process(task.id)
         with process.oneshot():
-            return Person(process.username(), " ".join(process.cmdline()) or f"[{task.name}]")
+            return TaskOwner(process.username(), " ".join(process.cmdline()) or f"[{task.name}]")
     except (psutil.Error, KeyError):
-        return Person("", f"[{task.name}]")
+        return TaskOwner("", f"[{task.name}]")

@@ -11,7 +11,7 @@ from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import create_steps
 from pcont.ops.mount_request import (
-    Wish,
+    MountRequest,
     agent_steps,
     check_apart,
     check_name,
@@ -22,10 +22,10 @@ from pcont.ops.mount_request import (
 )
 from pcont.records import Mounted
 from pcont.session import Session
-from pcont.steps.containers import Make, Mark
+from pcont.steps.containers import CreateContainer, SetXattr
 
 
-def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
+def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
     """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
     backend = session.backend
     home = TreeRequest((), wish.name)
@@ -57,7 +57,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
         tuple(free),
     )
     home_place = Place(f"name={wish.name}")
-    steps.append(Mark(home_place, TIE, tie.dump(), f"tie {wish.name}"))
+    steps.append(SetXattr(home_place, TIE, tie.dump(), f"tie {wish.name}"))
     with session.staged(steps + agent_steps(wish, home_place.tree)):
         make_roots(session, made)
         roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
@@ -65,7 +65,7 @@ def mount_tie(session: Session, registry: Registry, wish: Wish) -> Mounted:
     return Mounted(wish.name, point)
 
 
-def _members_wanted(registry: Registry, wish: Wish) -> list[str]:
+def _members_wanted(registry: Registry, wish: MountRequest) -> list[str]:
     """What was asked for, and the freezer where the host has one for v1: moves need it."""
     names = list(wish.controllers)
     has = {one.name for one in registry.controllers if one.enabled and not one.unified}
@@ -86,7 +86,7 @@ def make_roots(session: Session, made: list[Place]) -> None:
         return
     if session.dry_run:
         # The trees are not there yet, so that nothing can be said of what is inherited.
-        session.carry_out([Make(place, "make the root of a tie") for place in made])
+        session.carry_out([CreateContainer(place, "make the root of a tie") for place in made])
         return
     registry = session.registry()
     singles = [registry.find(place.tree.split(",")[0]).container(place.path) for place in made]

@@ -13,8 +13,8 @@ from pcont.hierarchy.registry import Registry
 from pcont.ops.task_ids import SHOWN
 from pcont.records import WhereRow
 from pcont.session import Session
-from pcont.steps.attach import Enter
-from pcont.steps.move_all import Drain
+from pcont.steps.attach import Attach
+from pcont.steps.move_all import MoveAll
 from pcont.steps.tasks import tasks_in, where_process_is
 
 Paths = Mapping[str, str]
@@ -39,7 +39,7 @@ def note_partial(
 
 
 @dataclass
-class Moved:
+class MovedTasks:
     """Tasks that a command has moved, or in a dry run would move, to a container.
 
     `before`: where each task was, of those of which it is known; the others were in `origin`.
@@ -60,7 +60,7 @@ class Moved:
         return {place.tree: place.path for place in self.container.places}
 
 
-def entered(session: Session, container: Container, steps: Iterable[Enter]) -> Moved:
+def note_entered(session: Session, container: Container, steps: Iterable[Attach]) -> MovedTasks:
     """Return what steps have attached to a container; in a dry run, the tasks that they name."""
     steps = list(steps)
     tasks = [task for step in steps for task in sorted(step.moved)]
@@ -72,19 +72,19 @@ def entered(session: Session, container: Container, steps: Iterable[Enter]) -> M
             before[task] = where_process_is(session.backend, task)
             tasks.append(task)
     origin = next(iter(before.values()), {})
-    return Moved(container, tasks, origin, before)
+    return MovedTasks(container, tasks, origin, before)
 
 
-def left(session: Session, container: Container, step: Drain) -> Moved:
+def note_left(session: Session, container: Container, step: MoveAll) -> MovedTasks:
     """Return what a step has moved to a container; in a dry run, the tasks that are there now."""
     sources = [route.source for route in step.routes]
     tasks = set(step.moved)
     for source in sources if session.dry_run else ():
         tasks |= tasks_in(session.backend, source)
-    return Moved(container, sorted(tasks), {place.tree: place.path for place in sources}, {})
+    return MovedTasks(container, sorted(tasks), {place.tree: place.path for place in sources}, {})
 
 
-def note_split(session: Session, registry: Registry, moved: Moved) -> None:
+def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
     """Warn for each other tie of which a move has left tasks split, or outside of it.
 
     Only ties that have one of the trees in which the tasks were moved are looked at. The tasks are
@@ -100,7 +100,7 @@ def note_split(session: Session, registry: Registry, moved: Moved) -> None:
                 session.warn(_told(tie, found, session.dry_run))
 
 
-def _apart(session: Session, tie: Hierarchy, moved: Moved, task: int) -> WhereRow | None:
+def _apart(session: Session, tie: Hierarchy, moved: MovedTasks, task: int) -> WhereRow | None:
     """Return where a task is in a tie, if the move has taken it apart there."""
     try:
         now = where_process_is(session.backend, task)

@@ -21,7 +21,7 @@ from pcont.kernel.types import Place, Tree
 from pcont.records import Collected, Finding
 from pcont.session import Session
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 from pcont.trust import ownership
 from pcont.trust.xattrs import COPY, OLD
 from pcont.virtual import auto_delete
@@ -31,14 +31,14 @@ SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass
-class Mend(Step):
+class MendXattrs(Step):
     """Remove the stray attributes of a container. Nothing believes them, so nothing is undone."""
 
     place: Place
     doing: str = "remove attributes that are not pcont's"
     names: dict[str, str] = field(default_factory=dict)
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         # Another user chose name and text: repr() escapes what a terminal would obey.
         where = _quoted(backend.show(self.place))
         told = self.names.items()
@@ -51,15 +51,15 @@ class Mend(Step):
             f"{shown(name)} of {where}, which was {text!r}" for name, text in self.names.items()
         ]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         with contextlib.suppress(FileNotFoundError):
             backend.mend(self.place)
 
 
-def mend(session: Session, trees: Iterable[Tree]) -> list[Collected]:
+def mend_steps(session: Session, trees: Iterable[Tree]) -> list[Collected]:
     """Remove stray attributes in these trees; says which. Only root can: others get a warning."""
     found = []
-    steps = [Mend(place, names=names) for place, names in _strays(session.backend, trees)]
+    steps = [MendXattrs(place, names=names) for place, names in _strays(session.backend, trees)]
     for step in steps:
         told = step.removed(session.backend)
         try:
@@ -72,7 +72,7 @@ def mend(session: Session, trees: Iterable[Tree]) -> list[Collected]:
     return found
 
 
-def findings(session: Session, registry: Registry) -> Iterator[Finding]:
+def trust_findings(session: Session, registry: Registry) -> Iterator[Finding]:
     """What other users have forged, or can change, and an older pcont has left."""
     yield from _stray_findings(session.backend, registry)
     yield from _weak_files(session.backend)

@@ -16,13 +16,20 @@ from pcont.kernel.paths import below
 from pcont.kernel.types import Mount, Place, Tree
 from pcont.ops.listing import count_containers
 from pcont.session import Session, looks_first
-from pcont.steps.containers import Mark, Remove
-from pcont.steps.enforcement import Stop
+from pcont.steps.containers import RemoveContainer, SetXattr
+from pcont.steps.enforcement import StopEnforcement
 from pcont.steps.mounts import RemoveDirectory, UmountTree
-from pcont.steps.write import Setting, Write
+from pcont.steps.write import Setting, WriteFiles
 from pcont.tables.control_file import Subsystem
 from pcont.transaction.step import Step
-from pcont.virtual.bindings import KEPT, NO_TIE, Keeping, as_kept, kept_in, let_go
+from pcont.virtual.bindings import (
+    BINDINGS,
+    NO_TIE,
+    Binding,
+    binding_lines,
+    bindings_in,
+    without_holder,
+)
 from pcont.virtual.files import following
 from pcont.virtual.site import LiveSite
 
@@ -122,10 +129,10 @@ def root_steps(
     assert one.tie
     steps: list[Step] = []
     for place in reversed(one.tie.made):
-        going = {step.place for step in steps if isinstance(step, Remove)}
+        going = {step.place for step in steps if isinstance(step, RemoveContainer)}
         mine = place.tree in trees and not needed(registry, one, place)
         if mine and _can_go(session, place, going):
-            steps.append(Remove(place, f"remove {place.tree}:{place.path}"))
+            steps.append(RemoveContainer(place, f"remove {place.tree}:{place.path}"))
     return steps
 
 
@@ -146,19 +153,19 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
         for name in going:
             if not _is_held(found, name, root):
                 steps += _forgetting(backend, name, root, doing)
-        steps.append(Mark(Place(root.tree), KEPT, as_kept(found), doing))
+        steps.append(SetXattr(Place(root.tree), BINDINGS, binding_lines(found), doing))
     return steps
 
 
 def _without(
     backend: Backend, one: Hierarchy, member: Member, names: Iterable[str]
-) -> list[Keeping]:
+) -> list[Binding]:
     """What pcont keeps in a tree, once a hierarchy has let go of these."""
     holder = one.name if member is not one.members[0] else NO_TIE
-    return let_go(kept_in(backend, member.tree.id), member.place("/"), names, holder)
+    return without_holder(bindings_in(backend, member.tree.id), member.place("/"), names, holder)
 
 
-def _is_held(found: Iterable[Keeping], name: str, root: Place) -> bool:
+def _is_held(found: Iterable[Binding], name: str, root: Place) -> bool:
     return any(item.name == name and item.root == root and item.holders for item in found)
 
 
@@ -171,7 +178,7 @@ def stop_steps(
     hierarchy holds, too, goes on.
     """
     return [
-        Stop(name, member.place("/"), f"unbind {name}", empty)
+        StopEnforcement(name, member.place("/"), f"unbind {name}", empty)
         for member in one.members
         for name in names
         if name in member.kept and subsys.metered(name)
@@ -187,11 +194,11 @@ def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterato
     for place, file, _ in following(table, top):
         row = subsys.row(file)
         if row and file in backend.files(place):
-            yield Write([Setting(place, file, row.type.show(row.default))], doing)
+            yield WriteFiles([Setting(place, file, row.type.show(row.default))], doing)
     for place in _places(top):
         for file in table.by_name:
             if file in backend.attributes(place):
-                yield Mark(place, file, None, doing)
+                yield SetXattr(place, file, None, doing)
 
 
 def _places(site: LiveSite) -> Iterator[Place]:

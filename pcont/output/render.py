@@ -391,7 +391,7 @@ def question(text: str) -> None:
     _say({"question": text})
 
 
-class Progress:
+class ProgressBar:
     """A line on standard error that says how far a command is, once it takes more than a second.
 
     It is for a terminal. A call says which step is done next; `beat` is called again and again.

@@ -124,30 +124,32 @@ def _stdout(name: str, found: dict[str, type]) -> Schema:
     """The line that a command prints on standard output."""
     kinds: list[Schema] = []
     if RESULTS[name] is not Nothing:
-        kinds.append(_object({"backend": _BACKEND, "result": of(RESULTS[name], found)}))
+        kinds.append(_object({"backend": _BACKEND, "result": record_schema(RESULTS[name], found)}))
     if name in CHANGING:
         lines = "with --dry-run: the changes as shell commands"
-        kinds.append(_object({"backend": _BACKEND, "would": _described(of(list[str], {}), lines)}))
+        kinds.append(
+            _object({"backend": _BACKEND, "would": _described(record_schema(list[str], {}), lines)})
+        )
     return kinds[0] if len(kinds) == 1 else {"oneOf": kinds}
 
 
 def _stderr(found: dict[str, type]) -> Schema:
     """One line of standard error."""
     text: Schema = {"type": "string"}
-    limits = _described(of(list[str], {}), "the settings that will no longer hold")
+    limits = _described(record_schema(list[str], {}), "the settings that will no longer hold")
     return {
         "oneOf": [
             _object({"error": {"$ref": "#/$defs/error"}}),
             _object({"note": _described(text, "something to know; it is no failure")}),
-            _object({"backend": _BACKEND, "started": of(records.Started, found)}),
-            _object({"backend": _BACKEND, "ended": of(records.Ended, found)}),
+            _object({"backend": _BACKEND, "started": record_schema(records.Started, found)}),
+            _object({"backend": _BACKEND, "ended": record_schema(records.Ended, found)}),
             _object({"ceasing": limits}),
             _object({"question": _described(text, "waits for a line, y or n, on standard input")}),
         ]
     }
 
 
-def error() -> Schema:
+def error_schema() -> Schema:
     """What `error` holds."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
     errors_of = [one for one in kinds if issubclass(one, errors.PcontError)]
@@ -168,7 +170,7 @@ def error() -> Schema:
 
 def _records(found: dict[str, type]) -> Schema:
     """The definitions of all records that are mentioned, and of those that these mention."""
-    defs: Schema = {"error": error()}
+    defs: Schema = {"error": error_schema()}
     while waiting := [name for name in found if name not in defs]:
         for name in waiting:
             defs[name] = _record(found[name], found)
@@ -176,7 +178,7 @@ def _records(found: dict[str, type]) -> Schema:
 
 
 def _record(kind: type, found: dict[str, type]) -> Schema:
-    properties = {name: of(hint, found) for name, hint in hints(kind).items()}
+    properties = {name: record_schema(hint, found) for name, hint in hints(kind).items()}
     return _described(_object(properties), inspect.cleandoc(kind.__doc__ or "").split("\n")[0])
 
 
@@ -190,11 +192,11 @@ def _described(schema: Schema, text: str) -> Schema:
     return {"description": text, **schema}
 
 
-def of(hint: Any, found: dict[str, type]) -> Schema:
+def record_schema(hint: Any, found: dict[str, type]) -> Schema:
     """The schema of a type; the records that it mentions are added to those that were found."""
     if get_origin(hint) is Annotated:
         kind, text, *words = get_args(hint)
-        return _described({"enum": list(words[0])} if words else of(kind, found), text)
+        return _described({"enum": list(words[0])} if words else record_schema(kind, found), text)
     if is_dataclass(hint):
         assert isinstance(hint, type)
         found[hint.__name__] = hint
@@ -205,11 +207,11 @@ def of(hint: Any, found: dict[str, type]) -> Schema:
 def _container(hint: Any, found: dict[str, type]) -> Schema | None:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (list, tuple):
-        return {"type": "array", "items": of(inner[0], found)}
+        return {"type": "array", "items": record_schema(inner[0], found)}
     if origin is dict and inner[1] == records.Scalar:
         return {"$ref": "#/$defs/values"}
     if origin is dict:
-        return {"type": "object", "additionalProperties": of(inner[1], found)}
+        return {"type": "object", "additionalProperties": record_schema(inner[1], found)}
     if origin in (Union, types.UnionType):
         return {"type": [_PLAIN[one] for one in inner]}
     return None
@@ -223,7 +225,7 @@ def _values() -> Schema:
     return {
         "type": "object",
         "properties": {**known, "cpuacct.load": LOAD},
-        "additionalProperties": of(records.Scalar, {}),
+        "additionalProperties": record_schema(records.Scalar, {}),
     }
 
 
@@ -264,7 +266,7 @@ def _commands_table() -> Iterator[str]:
 def _records_tables() -> Iterator[str]:
     found: dict[str, type] = {}
     for hint in (*RESULTS.values(), records.Started, records.Ended):
-        of(hint, found)
+        record_schema(hint, found)
     _records(found)
     for name, kind in sorted(found.items()):
         yield f"\n### {name}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n"

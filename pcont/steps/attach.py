@@ -18,22 +18,22 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task
 from pcont.records import Outcome
 from pcont.steps import explain
-from pcont.steps.converge import Came, ahead, back, rounds
+from pcont.steps.converge import Straggler, raised_priority, return_all, until_stable
 from pcont.steps.tasks import (
     PROCESSES,
     descendants,
+    is_alive,
+    is_same_task,
+    live_task,
     live_threads,
-    lives,
-    look,
-    same,
-    since,
+    start_time,
     tasks_in,
 )
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
-from pcont.virtual.bindings import entry_order
+from pcont.virtual.bindings import tree_order
 
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.
@@ -74,7 +74,7 @@ class Origin:
 
 @on_disk("Entered", "places", "leader", "before", "origins")
 @dataclass
-class Entered(Fact):
+class AttachUndo(UndoRecord):
     """Where the tasks were that enter some containers, and which tasks were in these already.
 
     A task that is started during the move shares the origin of the one that it descends from;
@@ -90,17 +90,17 @@ class Entered(Fact):
     def what(self) -> str:
         return f"task {self.leader}"
 
-    def learn(self, **more: dict[int, Origin]) -> None:
+    def extend(self, **more: dict[int, Origin]) -> None:
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         doing = f"put back all that {self.what} has started"
-        for came in back(partial(self._ours, backend), doing):
+        for came in return_all(partial(self._ours, backend), doing):
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, came, place)
             yield partial(self._put_back_affinity, backend, came)
 
-    def _ours(self, backend: Backend) -> Iterator[Came[int]]:
+    def _ours(self, backend: Backend) -> Iterator[Straggler[int]]:
         """Yield the tasks that were moved, then those that they had started: by then, what they
         start is back, too. `where` is the task whose origin each one shares.
 
@@ -109,36 +109,36 @@ class Entered(Fact):
         """
         for task in sorted(self.origins):
             if self.knows(backend, task):
-                yield Came(task, task, self.origins[task].start)
+                yield Straggler(task, task, self.origins[task].start)
         started = self.started(backend) if self.origins else {}
         for task, leader in sorted(started.items()):
-            yield Came(leader, task, since(backend, task))
+            yield Straggler(leader, task, start_time(backend, task))
         alone = [place for place in self.places if not (place.is_root or self.before[place])]
         for task in sorted(set().union(*(tasks_in(backend, place) for place in alone))):
-            if not lives(backend, task):
-                yield Came(self.leader, task, None)
+            if not is_alive(backend, task):
+                yield Straggler(self.leader, task, None)
 
-    def _put_back(self, backend: Backend, came: Came[int], place: Place) -> None:
+    def _put_back(self, backend: Backend, came: Straggler[int], place: Place) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
         path = self._origin(came).paths[place.tree]
-        there = same(backend, came.task, came.start)
+        there = is_same_task(backend, came.task, came.start)
         if there and backend.membership(came.task).get(place.tree) != path:
             backend.write(Place(place.tree, path), "tasks", str(came.task))
 
-    def _put_back_affinity(self, backend: Backend, came: Came[int]) -> None:
+    def _put_back_affinity(self, backend: Backend, came: Straggler[int]) -> None:
         affinity = self._origin(came).affinity
-        there = same(backend, came.task, came.start)
+        there = is_same_task(backend, came.task, came.start)
         if there and backend.affinity(came.task) != affinity:
             backend.set_affinity(came.task, affinity)
 
-    def _origin(self, came: Came[int]) -> Origin:
+    def _origin(self, came: Straggler[int]) -> Origin:
         origin = self.origins.get(came.task)
         return origin if origin and origin.start == came.start else self._shared(came.where)
 
     def knows(self, backend: Backend, task: int) -> bool:
         """Whether the id belongs to somebody whose origin is known, and not to one after him."""
         origin = self.origins.get(task)
-        return origin is not None and same(backend, task, origin.start)
+        return origin is not None and is_same_task(backend, task, origin.start)
 
     def started(self, backend: Backend) -> dict[int, int]:
         """Return the tasks that these tasks have started in the containers during the move, each
@@ -205,7 +205,7 @@ class Entered(Fact):
 
 
 @dataclass
-class Enter(Step):
+class Attach(Step):
     """Attach processes with all their threads to the same container of all trees.
 
     `also`: more tasks that move with the first one, each with what an error says of it.
@@ -240,7 +240,7 @@ class Enter(Step):
         """The tasks that were named."""
         return [self.task, *self.also]
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         pids = self.tasks
         if self.tree:
             with backend.family(self.task) as family:
@@ -259,7 +259,7 @@ class Enter(Step):
         for place in self._ordered(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
-                if not lives(backend, pid):
+                if not is_alive(backend, pid):
                     pid = os.getpid()  # `run` and `clone`: the command is not there yet
                 if self._would_move(backend, place, pid):
                     for file, one in self._writes(backend, place, pid):
@@ -292,26 +292,26 @@ class Enter(Step):
         return [(self._file, pid)]
 
     def _ordered(self, backend: Backend) -> list[Place]:
-        return sorted(self.places, key=partial(entry_order, backend))
+        return sorted(self.places, key=partial(tree_order, backend))
 
     @property
     def _file(self) -> str:
         return "tasks" if self.thread else PROCESSES
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         began = time.monotonic()
         self.places = self._ordered(backend)
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
-            entered = Entered(list(self.places), leader, before, self.origins)
-            memory.keep(entered)
+            entered = AttachUndo(list(self.places), leader, before, self.origins)
+            memory.record(entered)
             try:
-                with ahead():
+                with raised_priority():
                     self._converge(backend, memory, entered, movers)
             except OSError:
                 if not self.moved:
-                    memory.forget(entered)
+                    memory.drop(entered)
                 raise
         self.outcome.moved = len(self.moved)
         self.outcome.stragglers = len(self._late)
@@ -337,10 +337,12 @@ class Enter(Step):
             return task if self.thread else backend.task(task).pid
         return task
 
-    def _converge(self, backend: Backend, memory: Memory, entered: Entered, movers: Movers) -> None:
+    def _converge(
+        self, backend: Backend, memory: UndoLog, entered: AttachUndo, movers: Movers
+    ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = PATIENCE + len(self.also) * FOR_EACH
-        for place, task in rounds(find, self.doing, patience, STOP_OR_FREEZE):
+        for place, task in until_stable(find, self.doing, patience, STOP_OR_FREEZE):
             known = self._found(backend, task)
             if known is None:
                 self._has_ended(task)
@@ -374,7 +376,7 @@ class Enter(Step):
             self.skipped.add(known.id)
         return self.movable
 
-    def _round(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
+    def _round(self, backend: Backend, entered: AttachUndo, movers: Movers) -> list[Lacking]:
         """List what is to be moved where: at first everything, then what is not there yet."""
         if not self.outcome.rounds:
             lacking = self._all(movers(False))
@@ -397,7 +399,7 @@ class Enter(Step):
             return [(place, task) for place in self.places for task in tasks]
         return [(place, task) for task in tasks for place in self.places]
 
-    def _left(self, backend: Backend, entered: Entered, movers: Movers) -> list[Lacking]:
+    def _left(self, backend: Backend, entered: AttachUndo, movers: Movers) -> list[Lacking]:
         """List what is still outside of a container, at a quick look, or else at a thorough one."""
         for thorough in (False, True):
             self._leaders = entered.started(backend)
@@ -408,7 +410,7 @@ class Enter(Step):
                 return lacking
         return []
 
-    def _remember(self, backend: Backend, memory: Memory, entered: Entered, task: int) -> None:
+    def _remember(self, backend: Backend, memory: UndoLog, entered: AttachUndo, task: int) -> None:
         """Record the origins of the live threads of a task, unless they are recorded."""
         if entered.knows(backend, task):
             return
@@ -418,9 +420,9 @@ class Enter(Step):
                 if not entered.knows(backend, one.id):
                     found[one.id] = self._origin(backend, entered, one.id)
         if found:
-            memory.learn(entered, origins=found)
+            memory.extend(entered, origins=found)
 
-    def _origin(self, backend: Backend, entered: Entered, task: int) -> Origin:
+    def _origin(self, backend: Backend, entered: AttachUndo, task: int) -> Origin:
         origin, leader = Origin.of(backend, task), self._leaders.get(task)
         return origin if leader is None else entered.before_entry(task, origin, leader)
 
@@ -432,7 +434,7 @@ class Enter(Step):
 
     def _live_threads(self, backend: Backend, task: int) -> Iterator[Task]:
         """Yield those threads that move with a task and have not ended."""
-        known = [look(backend, task)] if self.thread else live_threads(backend, task)
+        known = [live_task(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
     def _write(self, backend: Backend, place: Place, task: int) -> None:
@@ -467,13 +469,13 @@ class Enter(Step):
         for task in dict.fromkeys(tasks):
             threads = self._threads(backend, task) if thorough else [task]
             for place in self.places:
-                left = any(one not in inside[place] and lives(backend, one) for one in threads)
+                left = any(one not in inside[place] and is_alive(backend, one) for one in threads)
                 if left and self._found(backend, task):
                     yield place, task
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         place, task = self.at or (self.places[0], self.task)
-        return explain.enter(backend, place, task, err, self.also.get(task, self.doing))
+        return explain.enter_refusal(backend, place, task, err, self.also.get(task, self.doing))
 
     def notes(self) -> list[str]:
         found = [f"task {task} ended while it was being moved" for task in sorted(self.vanished)]

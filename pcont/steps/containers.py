@@ -17,14 +17,14 @@ from pcont.kernel.types import Owner, Place
 from pcont.steps import explain
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.trust import xattrs
 from pcont.virtual.site import row_of
 
 
 @on_disk("Absent", "place", "force")
 @dataclass
-class Absent(Fact):
+class RemoveCreated(UndoRecord):
     """There was no such container; `force`: nor is there to be one whose files are open."""
 
     place: Place
@@ -40,29 +40,29 @@ class Absent(Fact):
 
 
 @dataclass
-class Make(Step):
+class CreateContainer(Step):
     """mkdir(2) of a container in one tree."""
 
     place: Place
     doing: str
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
-        with memory.of(Absent(self.place)):
+    def do(self, backend: Backend, memory: UndoLog) -> None:
+        with memory.of(RemoveCreated(self.place)):
             backend.make(self.place)
 
     def rehearse(self, backend: Backend) -> None:
         backend.make(self.place)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.make(backend, self.place, err, self.doing)
+        return explain.make_refusal(backend, self.place, err, self.doing)
 
 
 @on_disk("Present", "place", "settings", "attributes", "owners", "force")
 @dataclass
-class Present(Fact):
+class RecreateRemoved(UndoRecord):
     """There was a container, with all that was set in it; `force`: whose files may be open."""
 
     place: Place
@@ -72,10 +72,10 @@ class Present(Fact):
     force: bool = False
 
     @classmethod
-    def of(cls, backend: Backend, place: Place, force: bool = False) -> Present:
+    def of(cls, backend: Backend, place: Place, force: bool = False) -> RecreateRemoved:
         """As it is now."""
         facts = backend.attributes(place), backend.owners(place)
-        return cls(place, settings(backend, place), *facts, force)
+        return cls(place, settings_of(backend, place), *facts, force)
 
     @property
     def what(self) -> str:
@@ -86,14 +86,14 @@ class Present(Fact):
             yield lambda: backend.make(self.place)
         elif self.force:
             yield lambda: backend.meter.hold(self.place)
-        yield lambda: restore_all(backend, self.place, self.settings)
+        yield lambda: write_back_all(backend, self.place, self.settings)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)
         yield lambda: backend.set_owners(self.place, self.owners)
 
 
 @dataclass
-class Remove(Step):
+class RemoveContainer(Step):
     """rmdir(2) of a container in one tree; `last` is the end of all, which nothing takes back.
 
     `force`: although files are charged to it, which are charged to nobody then.
@@ -105,16 +105,16 @@ class Remove(Step):
     force: bool = False
     gone: str = ""
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if self.last:
-            memory.end_with(Absent(self.place, self.force))
+            memory.set_final(RemoveCreated(self.place, self.force))
             backend.remove(self.place, self.force)
         else:
             held = explain.held_back(backend, self.place)[0] if self.force else ""
-            with memory.of(Present.of(backend, self.place, self.force)):
+            with memory.of(RecreateRemoved.of(backend, self.place, self.force)):
                 backend.remove(self.place, self.force)
             self.gone = held
 
@@ -129,13 +129,13 @@ class Remove(Step):
         backend.remove(self.place, self.force)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.remove(backend, self.place, err, self.doing)
+        return explain.remove_refusal(backend, self.place, err, self.doing)
 
 
 def removals(backend: Backend, doomed: Iterable[Container], force: bool = False) -> list[Step]:
     """rmdir in every tree, the home last: as long as it is there, the container is known."""
     steps = [
-        Remove(place, f"remove {container.name}", force=force)
+        RemoveContainer(place, f"remove {container.name}", force=force)
         for container in doomed
         for place in reversed(present(backend, container))
     ]
@@ -144,7 +144,7 @@ def removals(backend: Backend, doomed: Iterable[Container], force: bool = False)
     return list(steps)
 
 
-def settings(backend: Backend, place: Place) -> list[tuple[str, str]]:
+def settings_of(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found = []
     for file, writable in backend.files(place).items():
@@ -163,21 +163,21 @@ def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
     return subsys.is_kept_file(file, place.controllers) and not (row and row.metered)
 
 
-def restore(backend: Backend, place: Place, file: str, text: str) -> None:
+def write_back(backend: Backend, place: Place, file: str, text: str) -> None:
     """Make a control file read as it did."""
     if (now := backend.read(place, file)) != text:
         for target, line in subsys.writes_back(file, text, now):
             backend.write(place, target, line)
 
 
-def restore_all(backend: Backend, place: Place, settings: Iterable[tuple[str, str]]) -> None:
+def write_back_all(backend: Backend, place: Place, settings: Iterable[tuple[str, str]]) -> None:
     """The same for several; one that is refused while others wait is tried again after them."""
     waiting = list(settings)
     while waiting:
         refused: list[tuple[tuple[str, str], OSError]] = []
         for file, text in waiting:
             try:
-                restore(backend, place, file, text)
+                write_back(backend, place, file, text)
             except OSError as err:
                 refused.append(((file, text), err))
         if len(refused) == len(waiting):
@@ -187,7 +187,7 @@ def restore_all(backend: Backend, place: Place, settings: Iterable[tuple[str, st
 
 @on_disk("Attribute", "place", "name", "text")
 @dataclass
-class Attribute(Fact):
+class RestoreXattr(UndoRecord):
     """What pcont kept with a container under a name, or that it was nothing."""
 
     place: Place
@@ -204,7 +204,7 @@ class Attribute(Fact):
 
 
 @dataclass
-class Mark(Step):
+class SetXattr(Step):
     """Keep a fact of pcont's with a container; None removes it.
 
     `without`: what is to be known where it may not be kept and can be done without, as by the root
@@ -218,17 +218,17 @@ class Mark(Step):
     without: str = ""
     missed: bool = False
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         where = quote(backend.show(self.place))
         names = [f"{prefix}{self.name}" for prefix in (xattrs.TRUSTED, xattrs.COPY)]
         if self.text is None:
             return [f"setfattr -x {name} {where}" for name in names]
         return [f"setfattr -n {name} -v {quote(self.text)} {where}" for name in names]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         before = backend.attributes(self.place).get(self.name)
         try:
-            with memory.of(Attribute(self.place, self.name, before)):
+            with memory.of(RestoreXattr(self.place, self.name, before)):
                 backend.set_attribute(self.place, self.name, self.text)
         except PermissionError:
             if not self.without:

@@ -15,7 +15,7 @@ from pcont.errors import LimitReached
 Found = TypeVar("Found")
 Where = TypeVar("Where")
 
-FIRST = -20  # the highest of the priorities that nice(2) sets
+HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
 # In so many seconds no machine starts as many tasks as there are ids before one is used again.
 FRESH = 0.02
 PATIENCE_BACK = 60.0
@@ -24,7 +24,7 @@ PAUSE = 0.001
 STOP_THEM = "stop them first (kill -STOP), and go on with them afterwards (kill -CONT)"
 
 
-def rounds(
+def until_stable(
     find: Callable[[], Iterable[Found]], doing: str, patience: float, hint: str = STOP_THEM
 ) -> Iterator[Found]:
     """All that is found, each as soon as it is; then what is found by then, until nothing is.
@@ -47,7 +47,7 @@ def rounds(
             )
 
 
-def fresh(found: Iterable[Found]) -> Iterator[Found]:
+def recently_listed(found: Iterable[Found]) -> Iterator[Found]:
     """The ids that were found, at least the first, while they belong to whom they did then."""
     limit = time.monotonic() + FRESH
     for one in found:
@@ -57,14 +57,14 @@ def fresh(found: Iterable[Found]) -> Iterator[Found]:
 
 
 @contextlib.contextmanager
-def ahead() -> Iterator[None]:
+def raised_priority() -> Iterator[None]:
     """In the block this thread runs before those that it races with, if it may (CAP_SYS_NICE).
 
     Of what was read of them more still holds then by the time that it is written (benchmarks).
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, FIRST)
+        os.setpriority(os.PRIO_PROCESS, 0, HIGHEST_PRIORITY)
     try:
         yield
     finally:
@@ -72,7 +72,7 @@ def ahead() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Came(Generic[Where]):
+class Straggler(Generic[Where]):
     """Somebody who is to go back from where he came to.
 
     `start`: the clock tick at which he began, of which those are told apart who get the same id
@@ -85,16 +85,18 @@ class Came(Generic[Where]):
     start: int | None
 
 
-def back(find: Callable[[], Iterable[Came[Where]]], doing: str) -> Iterator[Came[Where]]:
+def return_all(
+    find: Callable[[], Iterable[Straggler[Where]]], doing: str
+) -> Iterator[Straggler[Where]]:
     """All who are to go back, each once, until nobody is found, nor anybody who is ending.
 
     Raises LimitReached where that takes too long.
     """
-    tried: set[Came[Where]] = set()
+    tried: set[Straggler[Where]] = set()
 
-    def news() -> Iterator[Came[Where]]:
+    def news() -> Iterator[Straggler[Where]]:
         living = False
-        for one in fresh(one for one in find() if one not in tried):
+        for one in recently_listed(one for one in find() if one not in tried):
             if one.start is not None:
                 tried.add(one)
                 living = True
@@ -102,7 +104,7 @@ def back(find: Callable[[], Iterable[Came[Where]]], doing: str) -> Iterator[Came
         if not living:
             time.sleep(PAUSE)  # those who are to end need the CPU, too
 
-    with ahead():
-        for one in rounds(news, doing, PATIENCE_BACK):
+    with raised_priority():
+        for one in until_stable(news, doing, PATIENCE_BACK):
             if one.start is not None:
                 yield one

@@ -14,12 +14,12 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory, restore
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
 
 
 @on_disk("Stopped", "subsystem", "root")
 @dataclass
-class Stopped(Fact):
+class StopStarted(UndoRecord):
     """No programs were at work for a subsystem, as bound to a container."""
 
     subsystem: str
@@ -37,7 +37,7 @@ class Stopped(Fact):
 
 @on_disk("AtWork", "subsystem", "root", "said")
 @dataclass
-class AtWork(Fact):
+class RestartStopped(UndoRecord):
     """Programs were at work for a subsystem, as bound to a container that has none below.
 
     `said`: what it may have, by control file.
@@ -48,7 +48,7 @@ class AtWork(Fact):
     said: dict[str, int]
 
     @classmethod
-    def of(cls, backend: Backend, subsystem: str, root: Place) -> AtWork:
+    def of(cls, backend: Backend, subsystem: str, root: Place) -> RestartStopped:
         """As it is now."""
         table = subsys.load(subsystem)
         rows = [row for row in table.files if row.metered and row.writable] if table else []
@@ -69,7 +69,7 @@ class AtWork(Fact):
 
 
 @dataclass
-class Start(Step):
+class StartEnforcement(Step):
     """Have programs count and enforce for a container that a subsystem is bound to.
 
     `optional`: it does without, where the kernel takes no programs.
@@ -81,7 +81,7 @@ class Start(Step):
     optional: bool = False
     missed: str = ""
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         there = self._is_done_without(backend)
         return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
 
@@ -95,19 +95,19 @@ class Start(Step):
         there = backend.meter.trees().get(self.subsystem, "")
         return there if there != self.root.tree else ""
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
             return
         # It is several acts: one that is refused leaves those before it to be undone.
-        stopped = Stopped(self.subsystem, self.root)
-        memory.keep(stopped)
+        stopped = StopStarted(self.subsystem, self.root)
+        memory.record(stopped)
         try:
             backend.meter.start(self.subsystem, self.root)
         except OSError as err:
             if not self.optional:
                 raise
-            restore(backend, stopped)
-            memory.forget(stopped)
+            restore_record(backend, stopped)
+            memory.drop(stopped)
             why = from_oserror(err, f"start them at {err.filename}").what
             self.missed = f"{self.subsystem} does without its programs: {why}"
 
@@ -131,7 +131,7 @@ class Start(Step):
 
 
 @dataclass
-class Stop(Step):
+class StopEnforcement(Step):
     """End the programs; what they have counted is forgotten, so that nothing takes it back.
 
     `empty`: there are no containers, and so nothing that they could have counted.
@@ -142,19 +142,19 @@ class Stop(Step):
     doing: str
     empty: bool = False
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         if self.subsystem not in backend.meter.trees():
             return []
         return [f"# unload the programs of {self.subsystem}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if backend.meter.trees().get(self.subsystem) not in (self.root.tree, ""):
             return
         if not self.empty:
-            memory.end_with(Stopped(self.subsystem, self.root))
+            memory.set_final(StopStarted(self.subsystem, self.root))
             backend.meter.stop(self.subsystem, self.root)
         elif backend.meter.is_bound(self.subsystem, self.root):
-            with memory.of(AtWork.of(backend, self.subsystem, self.root)):
+            with memory.of(RestartStopped.of(backend, self.subsystem, self.root)):
                 backend.meter.stop(self.subsystem, self.root)
 
     @property

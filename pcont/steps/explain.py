@@ -46,13 +46,13 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Breach, Fix, Wanted
+from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual import auto_delete
-from pcont.virtual.bindings import kept_roots
+from pcont.virtual.bindings import virtual_roots
 from pcont.virtual.site import LiveSite, entry_of, making_of, row_of, site_of
 
 
-def make(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+def make_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be made."""
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
@@ -79,7 +79,7 @@ def _occupied(backend: Backend, place: Place) -> tuple[str, str]:
     )
 
 
-def remove(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be removed."""
     reason, hint = "", ""
     if err.errno == EBUSY:
@@ -109,7 +109,7 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
 
 def held_back(backend: Backend, place: Place) -> tuple[str, str]:
     """What a subsystem has against a removal, and what to do; empty where none has anything."""
-    roots = {**dict.fromkeys(place.controllers, Place(place.tree)), **kept_roots(backend, place)}
+    roots = {**dict.fromkeys(place.controllers, Place(place.tree)), **virtual_roots(backend, place)}
     for name, root in roots.items():
         table, site = backend.table(name), LiveSite(backend, place, root, name)
         for rule in table.removal if table else ():
@@ -131,7 +131,7 @@ def children_inside(names: list[str], words: str) -> tuple[str, str]:
     return f"containers are in it: {shortened(names)}", f"remove them, too: pcont rm -r {words}"
 
 
-def write(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
+def write_refusal(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
     """Why a value was refused: the file, its old and its wanted value, and the rule."""
     if err.errno == ENOENT and not isinstance(err, WriteRefused):
         return _no_file(backend, place, file, err)
@@ -153,7 +153,7 @@ def write(backend: Backend, place: Place, file: str, text: str, err: OSError) ->
     return from_oserror(err, doing, breach.reason, _help(breach, place), kinds)
 
 
-def _help(breach: Breach, place: Place) -> str:
+def _help(breach: Violation, place: Place) -> str:
     """What to do about a broken rule: commands to paste, then words."""
     commands = [
         " ".join(
@@ -192,16 +192,16 @@ def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontEr
 
 def _broken_rule(
     backend: Backend, place: Place, file: str, wanted: str, errno: int
-) -> Breach | None:
+) -> Violation | None:
     row = row_of(backend, file)
     if row is None:
         return None
     if row.stands_for:
         return _broken_rule(backend, place, row.stands_for, wanted, errno)
     if not row.writable:
-        return Breach(errno, f"it can only be read: {row.help}")
+        return Violation(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:
-        return Breach(errno, row.root_fixed)
+        return Violation(errno, row.root_fixed)
     site = site_of(backend, place, file)
     if row.many and not wanted.strip():
         return _unreadable(backend, site, row, wanted, errno, ValueError())
@@ -210,7 +210,7 @@ def _broken_rule(
 
 def _against(
     backend: Backend, site: LiveSite, row: ControlFile, wanted: str, errno: int
-) -> Breach | None:
+) -> Violation | None:
     """What a rule, or how the file is read, has against a text."""
     # A rule that names what is missing says more than that the kernel cannot read it.
     for codec in (row.type, row.read_as(backend.machine())) if row.read_as else (row.type,):
@@ -230,7 +230,7 @@ def _unreadable(
     wanted: str,
     errno: int,
     err: ValueError | OverflowError,
-) -> Breach:
+) -> Violation:
     """Why a text is no value of a file; what it may have meant is the value to set."""
     fixes: tuple[Fix, ...] = ()
     with contextlib.suppress(OSError, ValueError, OverflowError):
@@ -238,31 +238,33 @@ def _unreadable(
         row.type.parse(meant)
         fixes = (Fix(site.path, ((row.name, meant),)),) if meant else ()
     if isinstance(err, OverflowError) and row.larger:
-        return Breach(errno, row.larger(backend.machine()))
+        return Violation(errno, row.larger(backend.machine()))
     # The device that a value names may be what is wrong.
     for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
         with contextlib.suppress(OSError, ValueError):
-            if (breach := rule(site, Wanted(site, row.name, wanted))) and breach.errno == errno:
+            if (breach := rule(site, Proposed(site, row.name, wanted))) and breach.errno == errno:
                 return breach
     reason = f"the file takes {row.type.takes} ({row.help})"
     if row.strict and str(err):
         reason = f"{err}; {reason}"
-    return Breach(errno, reason, fixes=fixes)
+    return Violation(errno, reason, fixes=fixes)
 
 
-def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Breach | None:
+def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violation | None:
     """The first rule against a value that has this errno."""
     with contextlib.suppress(OSError, ValueError):
         file = row.name
         value = row.joined(now.value(file), value) if row.joined else value
         for rule in row.rules:
-            breach = rule(now, Wanted(now, file, value))
+            breach = rule(now, Proposed(now, file, value))
             if breach and breach.errno == errno:
                 return breach
     return None
 
 
-def enter(backend: Backend, place: Place, task: int, err: OSError, doing: str) -> PcontError:
+def enter_refusal(
+    backend: Backend, place: Place, task: int, err: OSError, doing: str
+) -> PcontError:
     """Why a task could not be moved into a container."""
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
@@ -284,9 +286,9 @@ def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
     return "", ""
 
 
-def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach | None:
+def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError, ValueError):
-        for name in (*place.controllers, *kept_roots(backend, place)):
+        for name in (*place.controllers, *virtual_roots(backend, place)):
             table, site = backend.table(name), site_of(backend, place, name)
             for rule in table.entry if table else ():
                 breach = rule(entry_of(backend, site, task))
@@ -295,24 +297,24 @@ def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Breach |
     return None
 
 
-def _refuses(backend: Backend, task: int, errno: int) -> Breach | None:
+def _refuses(backend: Backend, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError):
         known = backend.task(task)
         if known.kernel and errno == EINVAL:
             reason = f"{task} ({known.name}) is a kernel thread that cannot be moved"
             hint = "attach --movable and move --movable skip such threads"
-            return Breach(errno, reason, hint)
+            return Violation(errno, reason, hint)
     if errno in (EACCES, EPERM):
-        return Breach(errno, f"{task} belongs to another user", "use sudo")
+        return Violation(errno, f"{task} belongs to another user", "use sudo")
     if errno == ENOSPC:
-        return Breach(errno, "cpuset.cpus or cpuset.mems of the container is empty")
+        return Violation(errno, "cpuset.cpus or cpuset.mems of the container is empty")
     if errno == EINVAL:
         reason = "the container does not take this task (a real-time task needs cpu.rt_runtime_us)"
-        return Breach(errno, reason)
+        return Violation(errno, reason)
     return None
 
 
-def act(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
+def act_refusal(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
     """Return why a simulated task could not do something, and what to do."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),

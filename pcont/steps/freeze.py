@@ -10,9 +10,9 @@ from shlex import quote
 from pcont import signals
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
-from pcont.steps.write import Value
+from pcont.steps.write import RestoreValue
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 
 PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
 AGAIN = 1.0  # seconds after which those are woken again that have not stopped
@@ -20,7 +20,7 @@ PAUSE = 0.002
 
 
 @contextlib.contextmanager
-def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
+def kept_frozen(backend: Backend, memory: UndoLog, place: Place) -> Iterator[bool]:
     """Freeze a container of the freezer for the length of the block, if all in it will stop.
 
     Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
@@ -30,19 +30,19 @@ def frozen(backend: Backend, memory: Memory, place: Place) -> Iterator[bool]:
         yield _wait(backend, place)
         return
     memory.hold(backend.thawing(place))
-    before = Value.of(backend, place, STATE)
+    before = RestoreValue.of(backend, place, STATE)
     with memory.of(before):
         backend.write(place, STATE, FROZEN)
     stands_still = _wait(backend, place, asking=True)
     if stands_still:
         yield True
     backend.write(place, STATE, THAWED)
-    memory.forget(before)
+    memory.drop(before)
     if not stands_still:
         yield False
 
 
-def told_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[str]:
+def is_set_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[str]:
     """Commands, between those that freeze the container for them."""
     if backend.read(place, STATE).strip() != THAWED:
         return [*lines]

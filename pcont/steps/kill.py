@@ -15,13 +15,13 @@ from pcont.errors import LimitReached
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place
-from pcont.steps.converge import ahead
-from pcont.steps.freeze import frozen, told_frozen
+from pcont.steps.converge import raised_priority
+from pcont.steps.freeze import is_set_frozen, kept_frozen
 from pcont.steps.tasks import processes_in
-from pcont.steps.write import Value
+from pcont.steps.write import RestoreValue
 from pcont.subsys import freezer, pids
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 
 PATIENCE = 10.0
 PAUSE = 0.01
@@ -43,29 +43,29 @@ class Kill(Step):
     freeze: bool = True
     killed: set[int] = field(default_factory=set)
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
         if not lines:
             return []
         for place in self._freezing(backend):
-            lines = told_frozen(backend, place, lines)
+            lines = is_set_frozen(backend, place, lines)
         others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
         lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
         held = [backend.show(place, pids.MAX) for place in self._tops(PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
         for place in self._tops(PIDS):
             _set(backend, memory, place, pids.MAX, "0")
-        with ahead():
+        with raised_priority():
             self._kill(backend, memory)
 
-    def _kill(self, backend: Backend, memory: Memory) -> None:
+    def _kill(self, backend: Backend, memory: UndoLog) -> None:
         with contextlib.ExitStack() as stack:
             for place in self._freezing(backend):
-                stack.enter_context(frozen(backend, memory, place))
+                stack.enter_context(kept_frozen(backend, memory, place))
             self._signal(backend, processes_in(backend, self.places))
         # What others had frozen does not die before it thaws.
         for place in self._tops(subsys.FREEZER):
@@ -127,7 +127,7 @@ class Kill(Step):
         return [f"{len(self.killed)} killed"] if self.killed else []
 
 
-def _set(backend: Backend, memory: Memory, place: Place, file: str, text: str) -> None:
+def _set(backend: Backend, memory: UndoLog, place: Place, file: str, text: str) -> None:
     if backend.read(place, file).strip() != text:
-        with memory.of(Value.of(backend, place, file)):
+        with memory.of(RestoreValue.of(backend, place, file)):
             backend.write(place, file, text)

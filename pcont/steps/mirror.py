@@ -15,12 +15,21 @@ from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.converge import Came, back, fresh, rounds
-from pcont.steps.tasks import descendants, live_thread, look, put, same, since, starts, tasks_in
-from pcont.steps.write import Affinities
+from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
+from pcont.steps.tasks import (
+    attach_all,
+    descendants,
+    is_same_task,
+    live_task,
+    live_thread,
+    start_time,
+    start_times,
+    tasks_in,
+)
+from pcont.steps.write import RestoreAffinities
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
 PATIENCE = 60.0
 
@@ -36,7 +45,7 @@ class Pair:
 
 @on_disk("Outside", "pairs", "before", "origins")
 @dataclass
-class Outside(Fact):
+class JoinUndo(UndoRecord):
     """Nobody of the home was in the mirrors; `before` has who else was.
 
     `origins`: who came from elsewhere than the root of the mirrors' tree, with the clock tick at
@@ -51,25 +60,25 @@ class Outside(Fact):
     def what(self) -> str:
         return "the tasks of a hierarchy"
 
-    def learn(self, **more: dict[int, tuple[int, str]]) -> None:
+    def extend(self, **more: dict[int, tuple[int, str]]) -> None:
         self.origins.update(more["origins"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        for came in back(partial(self._came, backend), f"put back {self.what}"):
+        for came in return_all(partial(self._came, backend), f"put back {self.what}"):
             origin = Place(came.where.tree, self._origin(backend, came.task))
-            yield partial(put, backend, origin, [came.task])
+            yield partial(attach_all, backend, origin, [came.task])
 
-    def _came(self, backend: Backend) -> Iterator[Came[Place]]:
+    def _came(self, backend: Backend) -> Iterator[Straggler[Place]]:
         for pair in self.pairs:
             others = self.before[pair.mirror]
             tasks = tasks_in(backend, pair.mirror) - others
             tasks -= set(descendants(backend, tasks, others)) if others else set()
             for task in sorted(tasks):
-                yield Came(pair.mirror, task, since(backend, task))
+                yield Straggler(pair.mirror, task, start_time(backend, task))
 
     def _origin(self, backend: Backend, task: int) -> str:
         """Return where a task was, or else where its parent was, or a live thread of that."""
-        known = look(backend, task)
+        known = live_task(backend, task)
         for one in (known, live_thread(backend, known.parent) if known else None):
             start, path = self.origins.get(one.id, (-1, "/")) if one else (-1, "/")
             if one and start == one.start:
@@ -86,7 +95,7 @@ class Join(Step):
     affinity: bool
     at: tuple[Place, int] | None = None
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [
             f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
             for pair in self.pairs
@@ -97,19 +106,19 @@ class Join(Step):
         for pair in self.pairs:
             for task in sorted(tasks_in(backend, pair.home)):
                 self.at = (pair.mirror, task)
-                put(backend, pair.mirror, [task])
+                attach_all(backend, pair.mirror, [task])
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
-            memory.keep(Affinities.of(backend, set().union(*inside)))
+            memory.record(RestoreAffinities.of(backend, set().union(*inside)))
         before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
-        outside = Outside(list(self.pairs), before)
-        memory.keep(outside)
+        outside = JoinUndo(list(self.pairs), before)
+        memory.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
-        for mirror, tasks in rounds(lacking, self.doing, PATIENCE):
-            memory.learn(outside, origins=_origins(backend, mirror.tree, tasks))
-            put(backend, mirror, self._noted(mirror, fresh(tasks)))
+        for mirror, tasks in until_stable(lacking, self.doing, PATIENCE):
+            memory.extend(outside, origins=_origins(backend, mirror.tree, tasks))
+            attach_all(backend, mirror, self._noted(mirror, recently_listed(tasks)))
 
     def _noted(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
         for task in tasks:
@@ -120,12 +129,12 @@ class Join(Step):
         if self.at is None:
             return super().refusal(backend, err)
         mirror, task = self.at
-        return explain.enter(backend, mirror, task, err, self.doing)
+        return explain.enter_refusal(backend, mirror, task, err, self.doing)
 
 
 @on_disk("Inside", "pairs", "strays")
 @dataclass
-class Inside(Fact):
+class LeaveUndo(UndoRecord):
     """Who was in a container of the home was in its mirror.
 
     `strays` were there all the same, each with the clock tick at which it began.
@@ -140,15 +149,15 @@ class Inside(Fact):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
-            there = [task for task, start in strays.items() if same(backend, task, start)]
-            yield partial(put, backend, mirror, there)
-        for came in back(partial(self._outside, backend), f"put back {self.what}"):
-            yield partial(put, backend, came.where, [came.task])
+            there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
+            yield partial(attach_all, backend, mirror, there)
+        for came in return_all(partial(self._outside, backend), f"put back {self.what}"):
+            yield partial(attach_all, backend, came.where, [came.task])
 
-    def _outside(self, backend: Backend) -> Iterator[Came[Place]]:
+    def _outside(self, backend: Backend) -> Iterator[Straggler[Place]]:
         for mirror, tasks in _lacking(backend, self.pairs):
             for task in tasks:
-                yield Came(mirror, task, since(backend, task))
+                yield Straggler(mirror, task, start_time(backend, task))
 
 
 @dataclass
@@ -165,23 +174,23 @@ class Leave(Step):
     def _places(self) -> list[Place]:
         return [*(pair.mirror for pair in self.pairs), *self.others]
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [
             f"echo {task} > {quote(backend.show(self.refuge, 'tasks'))}"
             for place in self._places
             for task in sorted(tasks_in(backend, place))
         ]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         inside = {place: tasks_in(backend, place) for place in self._places}
         if self.affinity:
-            memory.keep(Affinities.of(backend, set().union(*inside.values())))
+            memory.record(RestoreAffinities.of(backend, set().union(*inside.values())))
         for pair in self.pairs:
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
-        strays = {place: starts(backend, tasks) for place, tasks in inside.items() if tasks}
-        memory.keep(Inside(list(self.pairs), strays))
-        for tasks in rounds(partial(self._there, backend), self.doing, PATIENCE):
-            put(backend, self.refuge, fresh(tasks))
+        strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
+        memory.record(LeaveUndo(list(self.pairs), strays))
+        for tasks in until_stable(partial(self._there, backend), self.doing, PATIENCE):
+            attach_all(backend, self.refuge, recently_listed(tasks))
 
     def _there(self, backend: Backend) -> Iterator[list[int]]:
         for place in self._places:
@@ -189,7 +198,7 @@ class Leave(Step):
                 yield tasks
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.enter(backend, self.refuge, 0, err, self.doing)
+        return explain.enter_refusal(backend, self.refuge, 0, err, self.doing)
 
 
 def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:

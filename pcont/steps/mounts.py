@@ -14,10 +14,10 @@ from pcont import signals
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
-from pcont.steps.containers import restore, settings
+from pcont.steps.containers import settings_of, write_back
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
 # A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
 # A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
@@ -29,7 +29,7 @@ PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 @on_disk("NoDirectory", "directory")
 @dataclass
-class NoDirectory(Fact):
+class RemoveMadeDirectory(UndoRecord):
     """There was no such directory to mount on. Raises ValueError for a relative path."""
 
     directory: str
@@ -53,23 +53,23 @@ class MakeDirectory(Step):
     directory: str
     doing: str
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
 
     def rehearse(self, backend: Backend) -> None:
         if backend.missing(self.directory):
             backend.make_directory(self.directory)
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         # A step before this one, or somebody else, may have made it.
         if backend.missing(self.directory):
-            with memory.of(NoDirectory(self.directory)):
+            with memory.of(RemoveMadeDirectory(self.directory)):
                 backend.make_directory(self.directory)
 
 
 @on_disk("Directory", "directory")
 @dataclass
-class Directory(Fact):
+class RemakeDirectory(UndoRecord):
     """There was a directory. Raises ValueError for a relative path."""
 
     directory: str
@@ -93,17 +93,17 @@ class RemoveDirectory(Step):
     directory: str
     doing: str
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
-        with memory.of(Directory(self.directory)), contextlib.suppress(OSError):
+    def do(self, backend: Backend, memory: UndoLog) -> None:
+        with memory.of(RemakeDirectory(self.directory)), contextlib.suppress(OSError):
             backend.remove_directory(self.directory)
 
 
 @on_disk("NotMounted", "request", "point", "new")
 @dataclass
-class NotMounted(Fact):
+class UnmountMounted(UndoRecord):
     """Nothing of pcont's was mounted at a point; `new`: nor was the hierarchy active at all."""
 
     request: TreeRequest
@@ -115,7 +115,7 @@ class NotMounted(Fact):
         return f"{self.request.options}, not to be mounted at {self.point}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        tree = find(backend, self.request)
+        tree = find_tree(backend, self.request)
         if tree and any(one.point == self.point and one.ours for one in tree.mounts):
             yield lambda: backend.umount(self.point)
         if self.new:
@@ -131,16 +131,16 @@ class MountTree(Step):
     doing: str
     made: int = 0
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         words = f"mount -t cgroup -o {self.request.options}"
         return [f"{words} {quote(source(self.point, self.made))} {quote(self.point)}"]
 
     def rehearse(self, backend: Backend) -> None:
         backend.mount(self.request, self.point, source(self.point, self.made))
 
-    def do(self, backend: Backend, memory: Memory) -> None:
-        new = find(backend, self.request) is None
-        with memory.of(NotMounted(self.request, self.point, new)):
+    def do(self, backend: Backend, memory: UndoLog) -> None:
+        new = find_tree(backend, self.request) is None
+        with memory.of(UnmountMounted(self.request, self.point, new)):
             try:
                 backend.mount(self.request, self.point, source(self.point, self.made))
             except OSError:
@@ -164,7 +164,7 @@ class MountTree(Step):
 
 @on_disk("Mounted", "tree", "mount", "attributes", "settings")
 @dataclass
-class Mounted(Fact):
+class RemountUnmounted(UndoRecord):
     """A hierarchy was mounted at a point; where it was to go, with what its root had."""
 
     tree: Tree
@@ -180,13 +180,13 @@ class Mounted(Fact):
         yield lambda: self._mount_again(backend)
         root = Place(self.tree.id)
         for file, text in self.settings:
-            yield partial(restore, backend, root, file, text)
+            yield partial(write_back, backend, root, file, text)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, root, name, text)
 
     def _mount_again(self, backend: Backend) -> None:
         request = TreeRequest(self.tree.controllers, self.tree.name)
-        active = find(backend, request)
+        active = find_tree(backend, request)
         if active and any(mount.point == self.mount.point for mount in active.mounts):
             return  # it never went
         if not self.mount.ours:
@@ -208,18 +208,21 @@ class UmountTree(Step):
     lingers: bool = False
     lingering: bool = False
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"umount {quote(self.mount.point)}"]
 
     def rehearse(self, backend: Backend) -> None:
         backend.umount(self.mount.point)
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         root = Place(self.tree.id)
         dissolves = self.last and not backend.children(root)
-        before = Mounted(self.tree, self.mount, {}, [])
+        before = RemountUnmounted(self.tree, self.mount, {}, [])
         if dissolves:
-            before.attributes, before.settings = backend.attributes(root), settings(backend, root)
+            before.attributes, before.settings = (
+                backend.attributes(root),
+                settings_of(backend, root),
+            )
         with memory.of(before):
             backend.umount(self.mount.point)
         if dissolves:
@@ -255,7 +258,7 @@ def _check_absolute(directory: str) -> None:
         raise ValueError(f"a mount point is not an absolute path: {directory!r}")
 
 
-def find(backend: Backend, request: TreeRequest) -> Tree | None:
+def find_tree(backend: Backend, request: TreeRequest) -> Tree | None:
     """The active hierarchy that answers to a request, if there is one."""
     for tree in backend.trees():
         if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
@@ -265,7 +268,7 @@ def find(backend: Backend, request: TreeRequest) -> Tree | None:
 
 def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
     limit = time.monotonic() + PATIENCE
-    while find(backend, request) and time.monotonic() < limit:
+    while find_tree(backend, request) and time.monotonic() < limit:
         signals.beat()
         time.sleep(FIRST_PAUSE)
 
@@ -290,7 +293,7 @@ def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) ->
     controller until a zombie that was in a container of it is waited for.
     """
     pause, began = FIRST_PAUSE, time.monotonic()
-    while tree := find(backend, request):
+    while tree := find_tree(backend, request):
         waited = time.monotonic() - began
         if waited > PATIENCE_WITH_COPIES and (copies := backend.copies(tree.id)):
             raise _copied(request, point, copies)
@@ -307,7 +310,7 @@ def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) ->
         signals.check()
         time.sleep(pause)
         pause *= 2
-        if find(backend, request):
+        if find_tree(backend, request):
             backend.mount(request, point, source)
             time.sleep(pause)
             backend.umount(point)

@@ -18,14 +18,29 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.records import Outcome
 from pcont.steps import explain
-from pcont.steps.converge import STOP_THEM, Came, ahead, back, fresh, rounds
-from pcont.steps.freeze import frozen, told_frozen
-from pcont.steps.tasks import descendants, look, put, same, since, starts, tasks_in
-from pcont.steps.write import Affinities
+from pcont.steps.converge import (
+    STOP_THEM,
+    Straggler,
+    raised_priority,
+    recently_listed,
+    return_all,
+    until_stable,
+)
+from pcont.steps.freeze import is_set_frozen, kept_frozen
+from pcont.steps.tasks import (
+    attach_all,
+    descendants,
+    is_same_task,
+    live_task,
+    start_time,
+    start_times,
+    tasks_in,
+)
+from pcont.steps.write import RestoreAffinities
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
-from pcont.virtual.bindings import entry_order
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+from pcont.virtual.bindings import tree_order
 
 PATIENCE = 20.0  # for one tree
 
@@ -34,7 +49,7 @@ INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stan
 
 @on_disk("Route", "source", "target")
 @dataclass(frozen=True)
-class Route:
+class Move:
     """From a container to another one of the same tree."""
 
     source: Place
@@ -43,14 +58,14 @@ class Route:
 
 @on_disk("Drained", "routes", "before", "starts")
 @dataclass
-class Drained(Fact):
+class MoveAllUndo(UndoRecord):
     """Which containers were emptied into which, and who was in the latter already.
 
     `starts`: those that were moved, each with the clock tick at which it began; kept only where
     others are at the target, of whom they must be told apart.
     """
 
-    routes: list[Route]
+    routes: list[Move]
     before: dict[Place, set[int]]
     starts: dict[int, int] = field(default_factory=dict)
 
@@ -63,14 +78,14 @@ class Drained(Fact):
         """Whether nobody else is, or comes, where they go."""
         return not any(self.before.values() or (r.target.is_root for r in self.routes))
 
-    def learn(self, **more: dict[int, int]) -> None:
+    def extend(self, **more: dict[int, int]) -> None:
         self.starts.update(more["starts"])
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        for came in back(partial(self._there, backend), f"put back all of {self.what}"):
-            yield partial(put, backend, came.where.source, [came.task])
+        for came in return_all(partial(self._there, backend), f"put back all of {self.what}"):
+            yield partial(attach_all, backend, came.where.source, [came.task])
 
-    def _there(self, backend: Backend) -> Iterator[Came[Route]]:
+    def _there(self, backend: Backend) -> Iterator[Straggler[Move]]:
         """Who of ours is at a target; the tree that was emptied last comes first."""
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
@@ -80,18 +95,18 @@ class Drained(Fact):
         ours = everybody if self.alone else self._ours(backend, everybody)
         for route, tasks in came.items():
             for task in sorted(tasks & ours, reverse=True):
-                yield Came(route, task, since(backend, task))
+                yield Straggler(route, task, start_time(backend, task))
 
     def _ours(self, backend: Backend, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
-        moved = {task for task, start in self.starts.items() if same(backend, task, start)}
+        moved = {task for task, start in self.starts.items() if is_same_task(backend, task, start)}
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
         sure = moved | (left & came)
         return sure | set(descendants(backend, came, sure))
 
 
 @dataclass
-class Drain(Step):
+class MoveAll(Step):
     """Move every task of a container, in the trees where it is inside, to another container.
 
     Where the freezer is among the trees, they are frozen during the move. Else the tasks that are
@@ -100,7 +115,7 @@ class Drain(Step):
     that the kernel does not move (`Task.fixed`), and count them; they are left in a root anyway.
     """
 
-    routes: Sequence[Route]
+    routes: Sequence[Move]
     doing: str
     freeze: bool = True
     movable: bool = False
@@ -110,7 +125,7 @@ class Drain(Step):
     skipped: set[int] = field(default_factory=set)
     still: bool = False
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         moves = [
             f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
             for route in self._ordered(backend)
@@ -119,39 +134,39 @@ class Drain(Step):
         ]
         self.outcome.skipped = len(self.skipped)
         freezer = self._freezer() if self.freeze else None
-        return told_frozen(backend, freezer, moves) if freezer else moves
+        return is_set_frozen(backend, freezer, moves) if freezer else moves
 
     def rehearse(self, backend: Backend) -> None:
         for route in self._ordered(backend):
             for task in self._movable(backend, route.source):
                 self.at = (route.target, task)
-                put(backend, route.target, [task])
+                attach_all(backend, route.target, [task])
 
     def _may_go(self, backend: Backend, target: Place, task: int) -> bool:
         """Return True. Raises what the kernel would answer where it does not move the task."""
-        if (known := look(backend, task)) and known.fixed:
+        if (known := live_task(backend, task)) and known.fixed:
             self.at = (target, task)
             path = backend.show(target, "tasks")
             raise self.refusal(backend, WriteRefused(EINVAL, strerror(EINVAL), path))
         return True
 
-    def _ordered(self, backend: Backend) -> list[Route]:
-        return sorted(self.routes, key=lambda route: entry_order(backend, route.target))
+    def _ordered(self, backend: Backend) -> list[Move]:
+        return sorted(self.routes, key=lambda route: tree_order(backend, route.target))
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         began = time.monotonic()
         self.routes = self._ordered(backend)
-        drained = Drained(
+        drained = MoveAllUndo(
             list(self.routes), {r.target: tasks_in(backend, r.target) for r in self.routes}
         )
         with contextlib.ExitStack() as stack:
             freezer = self._freezer() if self.freeze else None
-            if freezer and stack.enter_context(frozen(backend, memory, freezer)):
+            if freezer and stack.enter_context(kept_frozen(backend, memory, freezer)):
                 self.outcome.strategy, self.still = "freeze", True
             self._keep_affinities(backend, memory)
-            memory.keep(drained)
+            memory.record(drained)
             if not self.still:
-                stack.enter_context(ahead())
+                stack.enter_context(raised_priority())
             first = set().union(*(tasks_in(backend, route.source) for route in self.routes))
             for route in self.routes:
                 self._empty(backend, memory, drained, route)
@@ -169,16 +184,16 @@ class Drain(Step):
         places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
         return places[0] if places and not places[0].is_root else None
 
-    def _keep_affinities(self, backend: Backend, memory: Memory) -> None:
+    def _keep_affinities(self, backend: Backend, memory: UndoLog) -> None:
         """Where a cpuset is left or entered, the affinity changes, too."""
         tasks: set[int] = set()
         for route in self.routes:
             if subsys.sets_affinity(route.source.controllers):
                 tasks |= tasks_in(backend, route.source)
         if tasks:
-            memory.keep(Affinities.of(backend, tasks))
+            memory.record(RestoreAffinities.of(backend, tasks))
 
-    def _empty(self, backend: Backend, memory: Memory, drained: Drained, route: Route) -> None:
+    def _empty(self, backend: Backend, memory: UndoLog, drained: MoveAllUndo, route: Move) -> None:
         def batch() -> list[list[int]]:
             left = self._movable(backend, route.source)
             return [left] if left else []
@@ -187,9 +202,9 @@ class Drain(Step):
         patience = PATIENCE * (3 if self.still else 1)
         has = [name for one in self.routes for name in one.source.controllers]
         hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
-        for number, left in enumerate(rounds(batch, self.doing, patience, hint), start=1):
+        for number, left in enumerate(until_stable(batch, self.doing, patience, hint), start=1):
             if not drained.alone:
-                memory.learn(drained, starts=starts(backend, left))
+                memory.extend(drained, starts=start_times(backend, left))
             arrived = set(backend.enter(route.target, self._asked(route, left)))
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
@@ -199,13 +214,13 @@ class Drain(Step):
         tasks = sorted(tasks_in(backend, source), reverse=True)
         if not (source.is_root or self.movable):
             return tasks
-        found = [known for one in tasks if (known := look(backend, one))]
+        found = [known for one in tasks if (known := live_task(backend, one))]
         self.skipped |= {known.id for known in found if known.fixed}
         return [known.id for known in found if not known.fixed]
 
-    def _asked(self, route: Route, tasks: Iterable[int]) -> Iterator[int]:
+    def _asked(self, route: Move, tasks: Iterable[int]) -> Iterator[int]:
         """The tasks, as long as what was read of them holds; it does while they stand still."""
-        for task in tasks if self.still else fresh(tasks):
+        for task in tasks if self.still else recently_listed(tasks):
             self.at = (route.target, task)
             yield task
 
@@ -213,4 +228,4 @@ class Drain(Step):
         if self.at is None:
             return super().refusal(backend, err)
         place, task = self.at
-        return explain.enter(backend, place, task, err, self.doing)
+        return explain.enter_refusal(backend, place, task, err, self.doing)

@@ -20,7 +20,7 @@ from pcont.errors import (
 from pcont.kernel.interfaces import Backend
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
 # unshare(2), clone(2), setns(2): what these say of namespaces.
 KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
@@ -33,7 +33,7 @@ _FORBIDDEN = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NamespaceRequest:
     """The namespaces that a command is to have: new ones of `kinds`, or those of the pin `joined`.
 
     Neither for a command without.
@@ -43,7 +43,7 @@ class Wanted:
     joined: str = ""
 
 
-NONE = Wanted()
+NONE = NamespaceRequest()
 
 
 def option(kind: str) -> str:
@@ -51,7 +51,7 @@ def option(kind: str) -> str:
     return "mount" if kind == "mnt" else kind
 
 
-def refused(err: OSError, doing: str, wanted: Wanted = NONE) -> PcontError:
+def namespace_refusal(err: OSError, doing: str, wanted: NamespaceRequest = NONE) -> PcontError:
     """The error for what the kernel answers to a process that is to have namespaces.
 
     `doing` is which act that was, as in "start make".
@@ -107,27 +107,27 @@ def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
 
 
 @dataclass
-class Separate(Step):
+class EnterNamespaces(Step):
     """A process that is in its place makes namespaces, or joins them: `settle` lets it."""
 
     settle: Callable[[], None]
     words: str
     doing: str
-    wanted: Wanted
+    wanted: NamespaceRequest
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [self.words]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         self.settle()
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return refused(err, self.doing, self.wanted)
+        return namespace_refusal(err, self.doing, self.wanted)
 
 
 @on_disk("NotPinned", "names")
 @dataclass
-class NotPinned(Fact):
+class UnpinPinned(UndoRecord):
     """Nothing was kept by these names."""
 
     names: list[str]
@@ -152,23 +152,23 @@ class Pin(Step):
     kinds: Sequence[str]
     doing: str
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [
             f"mount --bind /proc/{self.task}/ns/{kind} {quote(backend.pin_path(self.name, kind))}"
             for kind in self.kinds
         ]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         if self.name in backend.pins():
             raise FileExistsError(EEXIST, os.strerror(EEXIST), backend.pin_path(self.name))
-        memory.keep(NotPinned([self.name]))
+        memory.record(UnpinPinned([self.name]))
         backend.pin(self.name, self.task, self.kinds)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         if err.errno == EEXIST:
             hint = f"choose another name, or free this one: pcont unpin {quote(self.name)}"
             return from_oserror(err, self.doing, "the name is taken", hint)
-        return refused(err, self.doing)
+        return namespace_refusal(err, self.doing)
 
 
 @dataclass
@@ -179,11 +179,11 @@ class Unpin(Step):
     doing: str
     gone: list[str] = field(default_factory=list)
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"umount --lazy {quote(backend.pin_path(name))}" for name in self.names]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
-        memory.end_with(NotPinned(list(self.names)))
+    def do(self, backend: Backend, memory: UndoLog) -> None:
+        memory.set_final(UnpinPinned(list(self.names)))
         for name in self.names:
             backend.unpin(name)
             self.gone.append(name)

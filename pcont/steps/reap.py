@@ -21,10 +21,10 @@ from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.containers import Mark, removals
-from pcont.steps.write import Value
+from pcont.steps.containers import SetXattr, removals
+from pcont.steps.write import RestoreValue
 from pcont.transaction.step import Done, Step
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
 
 # A task leaves the trees of a tie one after another, where it is moved by others than pcont.
@@ -151,7 +151,7 @@ def _remove(worker: Worker, container: Container) -> None:
 
 
 @dataclass
-class Arm(Step):
+class InstallAgent(Step):
     """Write a file of the kernel's as it has to be for auto_delete, whatever the user has said."""
 
     place: Place
@@ -159,11 +159,11 @@ class Arm(Step):
     text: str
     doing: str
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]
 
-    def do(self, backend: Backend, memory: Memory) -> None:
-        with memory.of(Value.of(backend, self.place, self.file)):
+    def do(self, backend: Backend, memory: UndoLog) -> None:
+        with memory.of(RestoreValue.of(backend, self.place, self.file)):
             backend.write(self.place, self.file, self.text)
 
 
@@ -174,14 +174,14 @@ def repairs(backend: Backend, tree: str) -> Iterator[Step]:
         return
     doing = f"have the kernel tell pcont of {tree}"
     planned = auto_delete.arming(backend, tree)
-    yield from (Mark(place, name, text, doing) for place, name, text in planned.keeps)
-    yield from (Arm(place, file, text, doing) for place, file, text in planned.follows)
+    yield from (SetXattr(place, name, text, doing) for place, name, text in planned.keeps)
+    yield from (InstallAgent(place, file, text, doing) for place, file, text in planned.follows)
     if not planned.follows and backend.releases.programs().get(tree) is False:
-        yield Arm(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
+        yield InstallAgent(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
     for place in flagged:
         with vanishing():
             if backend.read(place, auto_delete.NOTIFY).strip() != "1":
-                yield Arm(place, auto_delete.NOTIFY, "1", doing)
+                yield InstallAgent(place, auto_delete.NOTIFY, "1", doing)
 
 
 def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:

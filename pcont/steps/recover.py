@@ -8,28 +8,59 @@ from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
-from pcont.steps.attach import Entered, Origin
-from pcont.steps.containers import Absent, Attribute, Present
-from pcont.steps.enforcement import AtWork, Stopped
-from pcont.steps.mirror import Inside, Outside, Pair
-from pcont.steps.mounts import Directory, Mounted, NoDirectory, NotMounted
-from pcont.steps.move_all import Drained, Route
-from pcont.steps.namespaces import NotPinned
-from pcont.steps.write import Affinities, Setting, Value, Written
+from pcont.steps.attach import AttachUndo, Origin
+from pcont.steps.containers import RecreateRemoved, RemoveCreated, RestoreXattr
+from pcont.steps.enforcement import RestartStopped, StopStarted
+from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
+from pcont.steps.mounts import (
+    RemakeDirectory,
+    RemountUnmounted,
+    RemoveMadeDirectory,
+    UnmountMounted,
+)
+from pcont.steps.move_all import Move, MoveAllUndo
+from pcont.steps.namespaces import UnpinPinned
+from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
 from pcont.tags import FORMATS, attributes_of
-from pcont.transaction.journal import OTHER_SHAPE, Abandoned, abandoned, checked, decode, set_aside
-from pcont.transaction.undo_log import Fact, restore
+from pcont.transaction.journal import (
+    OTHER_SHAPE,
+    AbandonedJournal,
+    abandoned,
+    checked,
+    decode,
+    set_aside,
+)
+from pcont.transaction.undo_log import UndoRecord, restore_record
 
 FACTS = (
-    *(Absent, Present, Attribute, Value, Written, Affinities, Entered, Drained, Inside, Outside),
-    *(Directory, NoDirectory, Mounted, NotMounted, Stopped, AtWork, NotPinned),
+    *(
+        RemoveCreated,
+        RecreateRemoved,
+        RestoreXattr,
+        RestoreValue,
+        WriteAgain,
+        RestoreAffinities,
+        AttachUndo,
+        MoveAllUndo,
+        LeaveUndo,
+        JoinUndo,
+    ),
+    *(
+        RemakeDirectory,
+        RemoveMadeDirectory,
+        RemountUnmounted,
+        UnmountMounted,
+        StopStarted,
+        RestartStopped,
+        UnpinPinned,
+    ),
 )
-PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Route, Setting)
+PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
 KINDS: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 
 
-def pending(backend: Backend) -> list[str]:
+def pending_lines(backend: Backend) -> list[str]:
     """What recovery would do first, a line for each command that was killed part-way."""
     return [line for journal in _abandoned(backend) for line in _pending(journal)]
 
@@ -39,7 +70,7 @@ def damaged(backend: Backend) -> list[str]:
     return set_aside(backend.workplace().existing)
 
 
-def _pending(journal: Abandoned) -> list[str]:
+def _pending(journal: AbandonedJournal) -> list[str]:
     if journal.earlier:
         return []
     try:
@@ -50,7 +81,7 @@ def _pending(journal: Abandoned) -> list[str]:
     return [f"# {how}: {journal.command}"] if facts or end else []
 
 
-def recover(backend: Backend) -> Iterator[Recovered]:
+def roll_back(backend: Backend) -> Iterator[Recovered]:
     """Roll back or complete killed commands, the latest first.
 
     A journal that cannot be used is renamed, and recovery continues with the next one.
@@ -60,11 +91,11 @@ def recover(backend: Backend) -> Iterator[Recovered]:
             yield found
 
 
-def _abandoned(backend: Backend) -> Iterator[Abandoned]:
+def _abandoned(backend: Backend) -> Iterator[AbandonedJournal]:
     return abandoned(backend.workplace().existing)
 
 
-def _recovered(backend: Backend, journal: Abandoned) -> Recovered | None:
+def _recovered(backend: Backend, journal: AbandonedJournal) -> Recovered | None:
     if journal.earlier and not journal.damage:
         # No container, mount or task outlives the restart of the machine.
         journal.close()
@@ -78,11 +109,11 @@ def _recovered(backend: Backend, journal: Abandoned) -> Recovered | None:
     return found
 
 
-def _reason(journal: Abandoned, err: Exception) -> str:
+def _reason(journal: AbandonedJournal, err: Exception) -> str:
     return journal.damage or f"{type(err).__name__}: {err}"
 
 
-def _set_aside(journal: Abandoned, why: str) -> Recovered:
+def _set_aside(journal: AbandonedJournal, why: str) -> Recovered:
     try:
         return Recovered(journal.command, "set aside", (f"{journal.set_aside()}: {why}",))
     except PcontError as err:
@@ -90,23 +121,23 @@ def _set_aside(journal: Abandoned, why: str) -> Recovered:
 
 
 def _recover(
-    backend: Backend, command: str, facts: Sequence[Fact], end: Fact | None
+    backend: Backend, command: str, facts: Sequence[UndoRecord], end: UndoRecord | None
 ) -> Recovered | None:
-    if end and not restore(backend, end):
+    if end and not restore_record(backend, end):
         return Recovered(command, "finished")
-    left = [line for fact in reversed(facts) for line in restore(backend, fact)]
+    left = [line for fact in reversed(facts) for line in restore_record(backend, fact)]
     return Recovered(command, "undone", tuple(left)) if facts else None
 
 
-def _read(journal: Abandoned) -> tuple[list[Fact], Fact | None]:
+def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | None]:
     """The facts that are to be true again, and what is to be true in the end.
 
     Raises one of UNUSABLE for entries of another shape.
     """
     if journal.damage:
         raise ValueError(journal.damage)
-    facts: dict[int, Fact] = {}
-    end: Fact | None = None
+    facts: dict[int, UndoRecord] = {}
+    end: UndoRecord | None = None
     kept = 0
     for entry in journal.entries:
         if "fact" in entry:
@@ -116,15 +147,15 @@ def _read(journal: Abandoned) -> tuple[list[Fact], Fact | None]:
             del facts[entry["forget"]]
         elif "learn" in entry:
             fact = facts[entry["learn"]]
-            fact.learn(**attributes_of(type(fact), decode(entry["more"], KINDS)))
+            fact.extend(**attributes_of(type(fact), decode(entry["more"], KINDS)))
             checked(fact)
         else:
             end = None if entry["end"] is None else _fact(entry["end"])
     return list(facts.values()), end
 
 
-def _fact(value: object) -> Fact:
+def _fact(value: object) -> UndoRecord:
     found = decode(value, KINDS)
-    if not isinstance(found, Fact):
+    if not isinstance(found, UndoRecord):
         raise TypeError(f"{type(found).__name__} is not a fact")
     return found

@@ -45,10 +45,10 @@ def _processes(backend: Backend, place: Place) -> set[int]:
         return set(map(int, backend.read(place, PROCESSES).split()))
     except FileNotFoundError:
         tasks = tasks_in(backend, place)
-        return {known.pid for task in tasks if (known := look(backend, task))}
+        return {known.pid for task in tasks if (known := live_task(backend, task))}
 
 
-def look(backend: Backend, task: int) -> Task | None:
+def live_task(backend: Backend, task: int) -> Task | None:
     """Return what /proc says of a task (thread); None if this thread has ended."""
     try:
         known = backend.task(task)
@@ -57,22 +57,22 @@ def look(backend: Backend, task: int) -> Task | None:
     return None if known.gone else known
 
 
-def lives(backend: Backend, task: int) -> bool:
+def is_alive(backend: Backend, task: int) -> bool:
     """Return whether a task (thread) has not ended."""
-    return look(backend, task) is not None
+    return live_task(backend, task) is not None
 
 
 def live_threads(backend: Backend, task: int) -> Iterator[Task]:
     """Yield the threads that have not ended, of the process that a task belongs to."""
     with contextlib.suppress(ProcessLookupError):
         for thread in backend.threads(task):
-            if known := look(backend, thread):
+            if known := live_task(backend, thread):
                 yield known
 
 
 def live_thread(backend: Backend, task: int) -> Task | None:
     """Return the task, or another thread of its process if it has ended; None if all have ended."""
-    return look(backend, task) or next(live_threads(backend, task), None)
+    return live_task(backend, task) or next(live_threads(backend, task), None)
 
 
 def where_process_is(backend: Backend, task: int) -> dict[str, str]:
@@ -84,23 +84,23 @@ def where_process_is(backend: Backend, task: int) -> dict[str, str]:
     return backend.membership(thread.id if thread else task)
 
 
-def since(backend: Backend, task: int) -> int | None:
+def start_time(backend: Backend, task: int) -> int | None:
     """The clock tick since which it is there; None where it has ended, or is about to."""
-    known = look(backend, task)
+    known = live_task(backend, task)
     return known.start if known else None
 
 
-def same(backend: Backend, task: int, start: int | None) -> bool:
+def is_same_task(backend: Backend, task: int, start: int | None) -> bool:
     """Whether the id still belongs to the task that began at that clock tick; None: to nobody."""
-    return start is not None and since(backend, task) == start
+    return start is not None and start_time(backend, task) == start
 
 
-def starts(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
+def start_times(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
     """The clock tick at which each of them began that is there."""
-    return {task: known.start for task in tasks if (known := look(backend, task))}
+    return {task: known.start for task in tasks if (known := live_task(backend, task))}
 
 
-def put(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+def attach_all(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
     """Write them all into a container, one by one; who has ended meanwhile does not matter."""
     for _ in backend.enter(place, tasks):
         pass
@@ -111,10 +111,10 @@ def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> di
 
     Each with the task of `of` that it descends from; threads descend from their process.
     """
-    waiting = [one for task in sorted({*tasks}) if (one := look(backend, task))]
+    waiting = [one for task in sorted({*tasks}) if (one := live_task(backend, task))]
     ancestors: dict[int, int] = {}
     for task in of if waiting else ():
-        if one := look(backend, task):
+        if one := live_task(backend, task):
             ancestors.setdefault(one.pid, one.id)
     found: dict[int, int] = {}
     growing = True

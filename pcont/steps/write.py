@@ -16,12 +16,12 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.containers import Absent, Attribute, restore
-from pcont.steps.tasks import same
+from pcont.steps.containers import RemoveCreated, RestoreXattr, write_back
+from pcont.steps.tasks import is_same_task
 from pcont.subsys import devices
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, Fact, Memory
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
 from pcont.virtual import auto_delete
 from pcont.virtual import files as virtual_files
@@ -45,9 +45,9 @@ class Setting:
 def _plan(backend: Backend, one: Setting) -> virtual_files.Plan | None:
     """What a write comes to where pcont has a part in it; None where the file is the kernel's."""
     if one.file in auto_delete.FILES:
-        return auto_delete.plan(backend, one.place, one.file, one.written)
+        return auto_delete.plan_flag(backend, one.place, one.file, one.written)
     if _is_kept(one):
-        return virtual_files.plan(backend, one.place, one.file, one.written)
+        return virtual_files.plan_write(backend, one.place, one.file, one.written)
     return None
 
 
@@ -65,13 +65,13 @@ def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: st
 
 @on_disk("Affinities", "cpus")
 @dataclass
-class Affinities(Fact):
+class RestoreAffinities(UndoRecord):
     """The CPUs that tasks could run on, each with the clock tick at which the task began."""
 
     cpus: dict[int, tuple[int, Ids]]
 
     @classmethod
-    def of(cls, backend: Backend, tasks: Iterable[int]) -> Affinities:
+    def of(cls, backend: Backend, tasks: Iterable[int]) -> RestoreAffinities:
         """As they are now."""
         found = {}
         for task in tasks:
@@ -89,41 +89,41 @@ class Affinities(Fact):
 
     @staticmethod
     def _restore(backend: Backend, task: int, start: int, cpus: Ids) -> None:
-        if same(backend, task, start) and backend.affinity(task) != cpus:
+        if is_same_task(backend, task, start) and backend.affinity(task) != cpus:
             backend.set_affinity(task, cpus)
 
 
 @on_disk("Value", "place", "file", "text", "affinities")
 @dataclass
-class Value(Fact):
+class RestoreValue(UndoRecord):
     """What a control file read, and the affinity of the tasks inside where that hangs on it."""
 
     place: Place
     file: str
     text: str
-    affinities: Affinities
+    affinities: RestoreAffinities
 
     @classmethod
-    def of(cls, backend: Backend, place: Place, file: str) -> Value:
+    def of(cls, backend: Backend, place: Place, file: str) -> RestoreValue:
         """As it is now, or as it was told where it shows something else."""
         file = subsys.told_by(file)
         text, inside = backend.read(place, file), ""
         if subsys.moves_affinity(file):
             inside = backend.read(place, "tasks")
-        return cls(place, file, text, Affinities.of(backend, map(int, inside.split())))
+        return cls(place, file, text, RestoreAffinities.of(backend, map(int, inside.split())))
 
     @property
     def what(self) -> str:
         return f"{self.file} of {self.place.path}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        yield lambda: restore(backend, self.place, self.file, self.text)
+        yield lambda: write_back(backend, self.place, self.file, self.text)
         yield from self.affinities.restore(backend)
 
 
 @on_disk("Written", "settings")
 @dataclass
-class Written(Fact):
+class WriteAgain(UndoRecord):
     """That these were written, one after the other, whatever the files read."""
 
     settings: list[Setting]
@@ -138,7 +138,7 @@ class Written(Fact):
 
 
 @dataclass
-class Write(Step):
+class WriteFiles(Step):
     """Write settings, each with one write(2); `fresh`: of a container that this command made.
 
     `wish`: what is written is the user's wish, and not only as much of it as is possible now.
@@ -157,7 +157,7 @@ class Write(Step):
     def __post_init__(self) -> None:
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
 
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         return [line for one in self.settings for line in self._told(backend, one)]
 
     @staticmethod
@@ -177,12 +177,12 @@ class Write(Step):
         return lines
 
     def rehearse(self, backend: Backend) -> None:
-        self._write(backend, Memory(), tried=True)
+        self._write(backend, UndoLog(), tried=True)
 
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         self._write(backend, memory, tried=self.fresh)
 
-    def _write(self, backend: Backend, memory: Memory, tried: bool) -> None:
+    def _write(self, backend: Backend, memory: UndoLog, tried: bool) -> None:
         """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
@@ -198,12 +198,12 @@ class Write(Step):
         if len(last) > 1 and not tried:
             self._rehearse(backend, memory, last)
         if last and not self.fresh:
-            memory.end_with(Written(last))
+            memory.set_final(WriteAgain(last))
         for one in last:
             self.refused = one
             backend.write(one.place, one.file, one.written)
 
-    def _rehearse(self, backend: Backend, memory: Memory, last: Sequence[Setting]) -> None:
+    def _rehearse(self, backend: Backend, memory: UndoLog, last: Sequence[Setting]) -> None:
         """Write the entries into an empty container beside, which is as this one and then removed.
 
         What the kernel refuses depends on the parent, on whether containers are below, and on
@@ -214,10 +214,10 @@ class Write(Step):
             return  # nothing above it refuses anything
         double = place.parent.child(f"pcont-{os.getpid()}")
         below = [double.child("below")] if backend.children(place) else []
-        facts: list[Fact] = []
+        facts: list[UndoRecord] = []
         try:
             for one in (double, *below):
-                facts.append(Absent(one))
+                facts.append(RemoveCreated(one))
                 with memory.of(facts[-1]):
                     backend.make(one)
                 if one == double:
@@ -233,7 +233,7 @@ class Write(Step):
                 with contextlib.suppress(FileNotFoundError):
                     backend.remove(one)
             for fact in facts:
-                memory.forget(fact)
+                memory.drop(fact)
 
     @staticmethod
     def _made_alike(backend: Backend, place: Place, double: Place) -> None:
@@ -242,7 +242,7 @@ class Write(Step):
         if not everything and devices.has_everything(backend.read(double, devices.LIST)):
             backend.write(double, devices.DENY, "a")
 
-    def _try(self, backend: Backend, memory: Memory, one: Setting) -> WriteRefused | None:
+    def _try(self, backend: Backend, memory: UndoLog, one: Setting) -> WriteRefused | None:
         self.refused = one
         try:
             _check(backend, one)
@@ -257,7 +257,7 @@ class Write(Step):
         self._keep(backend, memory, one, planned)
         return None
 
-    def _keep_list(self, backend: Backend, memory: Memory, one: Setting) -> None:
+    def _keep_list(self, backend: Backend, memory: UndoLog, one: Setting) -> None:
         """Keep the present value of a list that the kernel shortens by hotplug."""
         row = subsys.row(subsys.stands_for(one.file) or one.file)
         if not (self.wish and row and row.kept_as) or one.place.is_root:
@@ -270,35 +270,35 @@ class Write(Step):
             text = backend.read(one.place, row.name).strip()
             before = backend.attributes(one.place).get(row.kept_as)
             if text != (before or ""):
-                with memory.of(Attribute(one.place, row.kept_as, before)):
+                with memory.of(RestoreXattr(one.place, row.kept_as, before)):
                     backend.set_attribute(one.place, row.kept_as, text or None)
 
     @staticmethod
-    def _keep(backend: Backend, memory: Memory, one: Setting, planned: virtual_files.Plan) -> None:
+    def _keep(backend: Backend, memory: UndoLog, one: Setting, planned: virtual_files.Plan) -> None:
         """What pcont keeps itself, and what follows from it: each is put back on its own."""
         if planned.metered is not None:
-            with memory.of(Value.of(backend, one.place, one.file)):
+            with memory.of(RestoreValue.of(backend, one.place, one.file)):
                 backend.write(one.place, one.file, one.written)
         for place, name, text in planned.keeps:
             before = backend.attributes(place).get(name)
             if text != before:
-                with memory.of(Attribute(place, name, before)):
+                with memory.of(RestoreXattr(place, name, before)):
                     backend.set_attribute(place, name, text)
         for place, file, text in planned.follows:
             # Somebody may remove a container meanwhile.
             with (
                 vanishing(),
-                memory.of(Value.of(backend, place, file)),
+                memory.of(RestoreValue.of(backend, place, file)),
             ):
                 backend.write(place, file, text)
 
     def _known(
-        self, backend: Backend, memory: Memory, one: Setting
+        self, backend: Backend, memory: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
         if not self.fresh:
             # A file that cannot be read cannot be put back; it is written all the same.
             with contextlib.suppress(OSError):
-                return memory.of(Value.of(backend, one.place, one.file))
+                return memory.of(RestoreValue.of(backend, one.place, one.file))
         return contextlib.nullcontext()
 
     def notes(self) -> list[str]:
@@ -315,7 +315,7 @@ class Write(Step):
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
-        return explain.write(backend, one.place, one.file, one.written, err)
+        return explain.write_refusal(backend, one.place, one.file, one.written, err)
 
 
 def _check(backend: Backend, one: Setting) -> None:
@@ -335,7 +335,7 @@ def can_rehearse(final: Sequence[Setting]) -> bool:
     return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
-def lasting(backend: Backend, setting: Setting) -> bool:
+def is_lasting(backend: Backend, setting: Setting) -> bool:
     """Whether a value, once written, cannot be put back by writing what was read before.
 
     That is so for resets and triggers, and for files that show something else than they take:

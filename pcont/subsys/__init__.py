@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach
+from pcont.tables.rules import Violation
 from pcont.values import BYTES, NO_LIMIT, is_unlimited
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ EVENT_CONTROL = ControlFile(
     "events of a control file for eventfd(2)",
     writable=True,
     lasting=True,
-    rules=(lambda now, wanted: Breach(EINVAL, _TWO_DESCRIPTORS),),
+    rules=(lambda now, wanted: Violation(EINVAL, _TWO_DESCRIPTORS),),
 )
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.

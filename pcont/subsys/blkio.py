@@ -14,7 +14,7 @@ import stat
 from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Rule, Site, Where
+from pcont.tables.rules import Rule, Site, Violation, Where
 from pcont.values import TEXT, UNSIGNED, Codec, size_meant
 
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
@@ -79,7 +79,7 @@ def _device_of(text: str) -> str:
 def on_a_disk(file: str) -> Rule:
     """A limit is one of a whole disk that is there."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         for device in _devices(wanted.value(file)):
             if not os.path.exists(f"/sys/dev/block/{device}"):
                 reason = f"there is no block device {device}"
@@ -88,7 +88,7 @@ def on_a_disk(file: str) -> Rule:
                 reason = f"{device} is a partition, and limits are those of the disk, {disk}"
             else:
                 continue
-            return Breach(ENODEV, reason, "lsblk -d -o NAME,MAJ:MIN lists the disks")
+            return Violation(ENODEV, reason, "lsblk -d -o NAME,MAJ:MIN lists the disks")
         return None
 
     return rule
@@ -111,31 +111,31 @@ def _read(path: str) -> str:
 def a_weight(file: str) -> Rule:
     """Weights go from 1 to 1000."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         value = wanted.value(file)
         words = [str(value)] if isinstance(value, int) else re.findall(r"\S+$", value, re.MULTILINE)
         if all(word == "default" or LEAST <= int(word) <= MOST for word in words):
             return None
-        return Breach(ERANGE, f"a weight is between {LEAST} and {MOST}; 100 is the default")
+        return Violation(ERANGE, f"a weight is between {LEAST} and {MOST}; 100 is the default")
 
     return rule
 
 
-def with_bfq(now: Site, wanted: Site) -> Breach | None:
+def with_bfq(now: Site, wanted: Site) -> Violation | None:
     """Only bfq has weights; a disk has one scheduler."""
     for device in _devices(wanted.value(WEIGHTS)):
         scheduler = f"/sys/dev/block/{device}/queue/scheduler"
         if "[bfq]" not in _read(scheduler):
             reason = f"the scheduler of {device} is not bfq, and only bfq has weights"
-            return Breach(EOPNOTSUPP, reason, f"modprobe bfq; echo bfq > {scheduler}")
+            return Violation(EOPNOTSUPP, reason, f"modprobe bfq; echo bfq > {scheduler}")
     return None
 
 
-def a_class(now: Site, wanted: Site) -> Breach | None:
+def a_class(now: Site, wanted: Site) -> Violation | None:
     """A policy by its name."""
     if wanted.value(CLASS).strip() in CLASSES:
         return None
-    return Breach(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
+    return Violation(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
 
 
 def _rate_meant(site: Site, text: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from errno import EBUSY, EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Fix, Rule, Site
+from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import SIGNED, TEXT, UNSIGNED
 
 SHARES, IDLE = "cpu.shares", "cpu.idle"
@@ -30,44 +30,44 @@ def _fix(site: Site, **values: int) -> tuple[Fix, ...]:
     return (Fix(site.path, tuple((f"cpu.{name}", str(value)) for name, value in values.items())),)
 
 
-def idle_has_no_shares(now: Site, wanted: Site) -> Breach | None:
+def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
     """The weight of an idle container is fixed."""
     if not wanted.value(IDLE):
         return None
     reason = f"{IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
-    return Breach(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(SHARES)))
+    return Violation(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(SHARES)))
 
 
-def on_or_off(now: Site, wanted: Site) -> Breach | None:
+def on_or_off(now: Site, wanted: Site) -> Violation | None:
     """cpu.idle is a flag that takes no other number."""
-    return None if wanted.value(IDLE) in (0, 1) else Breach(EINVAL, f"{IDLE} takes 0 or 1")
+    return None if wanted.value(IDLE) in (0, 1) else Violation(EINVAL, f"{IDLE} takes 0 or 1")
 
 
-def a_period(now: Site, wanted: Site) -> Breach | None:
+def a_period(now: Site, wanted: Site) -> Violation | None:
     """A period is between a millisecond and a second."""
     if SHORTEST <= wanted.value(PERIOD) <= LONGEST:
         return None
-    return Breach(EINVAL, f"a period is between {SHORTEST} and {LONGEST} microseconds")
+    return Violation(EINVAL, f"a period is between {SHORTEST} and {LONGEST} microseconds")
 
 
-def a_quota(now: Site, wanted: Site) -> Breach | None:
+def a_quota(now: Site, wanted: Site) -> Violation | None:
     """A quota is a millisecond at the least, in each period."""
     quota = wanted.value(QUOTA)
     if quota < 0 or SHORTEST <= quota <= MOST:
         return None
-    return Breach(
+    return Violation(
         EINVAL,
         f"a quota is between {SHORTEST} and {MOST} microseconds in each period of "
         f"{wanted.value(PERIOD)}; -1 takes it away",
     )
 
 
-def a_burst(now: Site, wanted: Site) -> Breach | None:
+def a_burst(now: Site, wanted: Site) -> Violation | None:
     """A burst is no more than the quota."""
     quota, burst = wanted.value(QUOTA), wanted.value(BURST)
     if quota < 0 or (burst <= quota and burst + quota <= MOST):
         return None
-    return Breach(
+    return Violation(
         EINVAL,
         f"{BURST} would be {burst} and {QUOTA} {quota}: a burst cannot be larger than the quota",
         fixes=_fix(now, cfs_burst_us=quota, cfs_quota_us=quota),
@@ -99,13 +99,13 @@ def _limited_below(site: Site) -> Iterator[Site]:
             yield from _limited_below(child)
 
 
-def inside_quotas_above(now: Site, wanted: Site) -> Breach | None:
+def inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
     """A container has no larger part of a CPU than the one above it."""
     above = _limited_above(wanted) if wanted.value(QUOTA) >= 0 else None
     if above is None or _ratio(wanted, QUOTA, PERIOD) <= _ratio(above, QUOTA, PERIOD):
         return None
     largest = int(_ratio(above, QUOTA, PERIOD) * wanted.value(PERIOD))
-    return Breach(
+    return Violation(
         EINVAL,
         f"{_share(wanted)} microseconds is more than {above.path} has: {_share(above)}",
         "or raise the quota above",
@@ -113,14 +113,14 @@ def inside_quotas_above(now: Site, wanted: Site) -> Breach | None:
     )
 
 
-def around_quotas_below(now: Site, wanted: Site) -> Breach | None:
+def around_quotas_below(now: Site, wanted: Site) -> Violation | None:
     """The containers below have no larger part of a CPU."""
     if wanted.value(QUOTA) < 0:
         return None
     for child in _limited_below(wanted):
         if _ratio(child, QUOTA, PERIOD) > _ratio(wanted, QUOTA, PERIOD):
             largest = int(_ratio(wanted, QUOTA, PERIOD) * child.value(PERIOD))
-            return Breach(
+            return Violation(
                 EINVAL,
                 f"{_share(wanted)} microseconds is less than {child.path} has: {_share(child)}",
                 fixes=_fix(child, cfs_quota_us=largest),
@@ -128,20 +128,20 @@ def around_quotas_below(now: Site, wanted: Site) -> Breach | None:
     return None
 
 
-def rt_within_its_period(now: Site, wanted: Site) -> Breach | None:
+def rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
     """Real-time tasks run for a part of a period that is not 0."""
     runtime, period = wanted.value(RT_RUNTIME), wanted.value(RT_PERIOD)
     if period == 0:
-        return Breach(EINVAL, "a period cannot be 0")
+        return Violation(EINVAL, "a period cannot be 0")
     if runtime == 0 and now.parent is None:
-        return Breach(EINVAL, "the root container cannot be left without real-time CPU time")
+        return Violation(EINVAL, "the root container cannot be left without real-time CPU time")
     if runtime <= period:
         return None
     reason = f"{RT_RUNTIME} would be {runtime} and {RT_PERIOD} {period}: it cannot be longer"
-    return Breach(EINVAL, reason, fixes=_fix(now, rt_runtime_us=period, rt_period_us=period))
+    return Violation(EINVAL, reason, fixes=_fix(now, rt_runtime_us=period, rt_period_us=period))
 
 
-def rt_below_the_root(now: Site, wanted: Site) -> Breach | None:
+def rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
     """No container has more than /proc/sys/kernel/sched_rt_* allow, which the root shows."""
     top = now
     while top.parent:
@@ -150,7 +150,7 @@ def rt_below_the_root(now: Site, wanted: Site) -> Breach | None:
         top is now or _ratio(wanted, RT_RUNTIME, RT_PERIOD) <= _ratio(top, RT_RUNTIME, RT_PERIOD)
     ):
         return None
-    return Breach(
+    return Violation(
         EINVAL,
         f"the machine gives real-time tasks {top.value(RT_RUNTIME)} of {top.value(RT_PERIOD)} "
         "microseconds (/proc/sys/kernel/sched_rt_runtime_us)",
@@ -158,22 +158,22 @@ def rt_below_the_root(now: Site, wanted: Site) -> Breach | None:
     )
 
 
-def rt_tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
+def rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     """Real-time tasks are not left without CPU time."""
     if wanted.value(RT_RUNTIME) or not now.value(RT_RUNTIME):
         return None
     reason = "real-time tasks are in it, and could no longer run"
-    return Breach(EBUSY, reason, "make them ordinary tasks first: chrt -o -p 0 PID", sure=False)
+    return Violation(EBUSY, reason, "make them ordinary tasks first: chrt -o -p 0 PID", sure=False)
 
 
-def rt_of_siblings_adds_up(now: Site, wanted: Site) -> Breach | None:
+def rt_of_siblings_adds_up(now: Site, wanted: Site) -> Violation | None:
     """The parts of the children are no more than that of their parent."""
     for parent in filter(None, (wanted, now.parent)):
         own = _ratio(parent, RT_RUNTIME, RT_PERIOD)
         children = [wanted if child.path == now.path else child for child in parent.children()]
         given = sum(_ratio(child, RT_RUNTIME, RT_PERIOD) for child in children)
         if given > own + 1e-6:
-            return Breach(
+            return Violation(
                 EINVAL,
                 f"the children of {parent.path} would have {given:.1%} of a CPU for real-time "
                 f"tasks, and it has {own:.1%}: {parent.value(RT_RUNTIME)} of "

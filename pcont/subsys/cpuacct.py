@@ -11,14 +11,14 @@ from errno import EINVAL
 from typing import Any
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Modelled, Site
+from pcont.tables.rules import ModelCgroup, Site, Violation
 from pcont.values import INTEGER, TEXT, UNSIGNED, Codec
 
 
-def only_zero(now: Site, wanted: Site) -> Breach | None:
+def only_zero(now: Site, wanted: Site) -> Violation | None:
     """The counter can be reset, not set."""
     if wanted.value("cpuacct.usage") != 0:
-        return Breach(EINVAL, "the counter takes only 0, which resets it")
+        return Violation(EINVAL, "the counter takes only 0, which resets it")
     return None
 
 
@@ -26,11 +26,11 @@ USER, SYSTEM = 0, 1
 TICK = 10_000_000  # nanoseconds in a unit of cpuacct.stat: USER_HZ is 100
 
 
-def _total(site: Modelled, *kinds: int) -> int:
+def _total(site: ModelCgroup, *kinds: int) -> int:
     return sum(times[kind] for times in site.used().values() for kind in kinds)
 
 
-def _by_cpu(site: Modelled, *kinds: int) -> str:
+def _by_cpu(site: ModelCgroup, *kinds: int) -> str:
     """One number for each CPU that there could be, each with a blank after it."""
     used = site.used()
     numbers = [
@@ -39,18 +39,18 @@ def _by_cpu(site: Modelled, *kinds: int) -> str:
     return "".join(f"{number} " for number in numbers)
 
 
-def _all(site: Modelled) -> str:
+def _all(site: ModelCgroup) -> str:
     used = site.used()
     rows = [(cpu, *used.get(cpu, (0, 0))) for cpu in range(site.machine.cpu_limit)]
     return "\n".join(["cpu user system", *(" ".join(map(str, row)) for row in rows)])
 
 
-def _stat(site: Modelled) -> str:
+def _stat(site: ModelCgroup) -> str:
     return f"user {_total(site, USER) // TICK}\nsystem {_total(site, SYSTEM) // TICK}"
 
 
 def _counter(
-    name: str, help: str, derived: Callable[[Modelled], Any], type: Codec = TEXT
+    name: str, help: str, derived: Callable[[ModelCgroup], Any], type: Codec = TEXT
 ) -> ControlFile:
     return ControlFile(f"cpuacct.{name}", help, type, derived=derived)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Entry, Fix, Rule, Site, Where
+from pcont.tables.rules import Entry, Fix, Rule, Site, Violation, Where
 from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, SIGNED, Ids, id_list
 
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
@@ -33,14 +33,14 @@ def _no_such(what: str, there: Ids) -> str:
 def online(file: str, what: str) -> Rule:
     """The list may only name what the root has."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         machine = now.machine
         there: Ids = machine.cpus if file == CPUS else machine.nodes
         limit = machine.cpu_limit if file == CPUS else machine.node_limit
         missing = wanted.value(file) - there
         if not missing:
             return None
-        return Breach(
+        return Violation(
             ERANGE if max(missing) >= limit else EINVAL,
             f"this machine has no {what} {_list(missing)}; online: {_list(there)}",
         )
@@ -48,19 +48,21 @@ def online(file: str, what: str) -> Rule:
     return rule
 
 
-def around_children(now: Site, wanted: Site) -> Breach | None:
+def around_children(now: Site, wanted: Site) -> Violation | None:
     """Every child stays inside."""
     for child in now.children():
         for ids, flag, what in KINDS:
             lost = child.value(ids) - wanted.value(ids)
             if lost:
-                return Breach(EBUSY, f"the child {child.path} still uses the {what} {_list(lost)}")
+                return Violation(
+                    EBUSY, f"the child {child.path} still uses the {what} {_list(lost)}"
+                )
             if child.value(flag) and not wanted.value(flag):
-                return Breach(EBUSY, f"the child {child.path} has {flag}=1")
+                return Violation(EBUSY, f"the child {child.path} has {flag}=1")
     return None
 
 
-def inside_parent(now: Site, wanted: Site) -> Breach | None:
+def inside_parent(now: Site, wanted: Site) -> Violation | None:
     """The parent owns everything that the container is given."""
     parent = now.parent
     if parent is None:
@@ -68,7 +70,7 @@ def inside_parent(now: Site, wanted: Site) -> Breach | None:
     for ids, flag, what in KINDS:
         lacking = wanted.value(ids) - parent.value(ids)
         if lacking:
-            return Breach(
+            return Violation(
                 EACCES,
                 f"the parent {parent.path} lacks the {what} {_list(lacking)}; "
                 f"it has: {_list(parent.value(ids))}",
@@ -78,7 +80,7 @@ def inside_parent(now: Site, wanted: Site) -> Breach | None:
                 _instead(now, ids, wanted.value(ids) & parent.value(ids)),
             )
         if wanted.value(flag) and not parent.value(flag):
-            return Breach(
+            return Violation(
                 EACCES,
                 f"the parent {parent.path} is not exclusive itself",
                 fixes=(Fix(parent.path, ((flag, "1"),)),),
@@ -90,7 +92,7 @@ def _instead(site: Site, ids: str, choice: Ids) -> tuple[Fix, ...]:
     return (Fix(site.path, ((ids, _list(choice)),)),) if choice else ()
 
 
-def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
+def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     """What is exclusive, here or there, is not shared with a sibling."""
     for sibling in now.parent.children() if now.parent else ():
         for ids, flag, what in KINDS:
@@ -100,7 +102,7 @@ def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
                 continue
             if shared := wanted.value(ids) & sibling.value(ids):
                 owner = sibling.path if sibling.value(flag) else "this container"
-                return Breach(
+                return Violation(
                     EINVAL,
                     f"the sibling {sibling.path} overlaps in the {what} {_list(shared)}, "
                     f"and {owner} has {flag}=1",
@@ -109,28 +111,28 @@ def apart_from_siblings(now: Site, wanted: Site) -> Breach | None:
     return None
 
 
-def tasks_keep_some(now: Site, wanted: Site) -> Breach | None:
+def tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     """A container with tasks in it is not emptied of CPUs or nodes."""
     for ids, _flag, what in KINDS:
         if now.value(ids) and not wanted.value(ids) and now.populated():
-            return Breach(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
+            return Violation(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
     return None
 
 
 NESTED: tuple[Rule, ...] = (around_children, inside_parent, tasks_keep_some, apart_from_siblings)
 
 
-def has_cpus_and_nodes(entry: Entry) -> Breach | None:
+def has_cpus_and_nodes(entry: Entry) -> Violation | None:
     """A task may enter only where there is a CPU to run on and memory to run in."""
     return lacks_cpus_or_nodes(entry.site)
 
 
-def lacks_cpus_or_nodes(site: Site) -> Breach | None:
+def lacks_cpus_or_nodes(site: Site) -> Violation | None:
     """That no task can enter a container, and what would change that."""
     empty = [ids for ids in (CPUS, MEMS) if not site.value(ids)]
     if not empty:
         return None
-    return Breach(
+    return Violation(
         ENOSPC,
         f"{' and '.join(empty)} of {site.path} {'are' if len(empty) > 1 else 'is'} empty, "
         "and a task may enter only a cpuset that has both CPUs and memory nodes",
@@ -157,11 +159,11 @@ def _offer(site: Site, ids: str) -> str:
     return _list(above.value(ids)) if above else ""
 
 
-def a_level(now: Site, wanted: Site) -> Breach | None:
+def a_level(now: Site, wanted: Site) -> Violation | None:
     """The scheduler has a few levels of domains; how many depends on the machine."""
     if -1 <= wanted.value(RELAX) <= HIGHEST_LEVEL:
         return None
-    return Breach(EINVAL, f"levels go from -1 to {HIGHEST_LEVEL} at the most")
+    return Violation(EINVAL, f"levels go from -1 to {HIGHEST_LEVEL} at the most")
 
 
 def _flag(name: str, help: str, **more: object) -> ControlFile:

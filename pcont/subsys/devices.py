@@ -19,7 +19,7 @@ from errno import EINVAL, EPERM
 from typing import NamedTuple
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Fix, Rule, Site
+from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import Codec
 
 ALLOW, DENY, LIST = "devices.allow", "devices.deny", "devices.list"
@@ -99,18 +99,18 @@ def has_everything(text: str) -> bool:
 def all_without_children(file: str) -> Rule:
     """`a` resets the list; the kernel refuses that if there are containers below."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         children = [child.path for child in now.children()]
         if wanted.value(file).kind != "a" or not children:
             return None
         some = ", ".join(children[:3])
         reason = f"containers are below ({some}), and a (all) can only be set before any exist"
-        return Breach(EINVAL, reason, "name the devices one by one")
+        return Violation(EINVAL, reason, "name the devices one by one")
 
     return rule
 
 
-def within_the_parent(now: Site, wanted: Site) -> Breach | None:
+def within_the_parent(now: Site, wanted: Site) -> Violation | None:
     """A container gets no more than its parent has."""
     parent, asked = now.parent, wanted.value(ALLOW)
     if parent is None:
@@ -121,12 +121,12 @@ def within_the_parent(now: Site, wanted: Site) -> Breach | None:
             f"the parent {parent.path} denies some of it (devices.deny), "
             "which the kernel does not list"
         )
-        return Breach(EPERM, reason, fixes=fixes, sure=False)
+        return Violation(EPERM, reason, fixes=fixes, sure=False)
     if any(one.covers(asked) for one in listed(there)):
         return None
     has = "; ".join(there.split("\n")).strip("; ") or "nothing"
     reason = f"the parent {parent.path} does not have {line(asked)}; it has: {has}"
-    return Breach(EPERM, reason, "or choose from these", fixes)
+    return Violation(EPERM, reason, "or choose from these", fixes)
 
 
 def _rule_meant(site: Site, text: str) -> str:

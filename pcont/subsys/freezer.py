@@ -8,7 +8,7 @@ from __future__ import annotations
 from errno import EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Modelled, Site, Where
+from pcont.tables.rules import ModelCgroup, Site, Violation, Where
 from pcont.values import FLAG, WORD
 
 STATE = "freezer.state"
@@ -16,7 +16,7 @@ SELF, PARENT = "freezer.self_freezing", "freezer.parent_freezing"
 FROZEN, THAWED = "FROZEN", "THAWED"
 
 
-def frozen_or_thawed(now: Site, wanted: Site) -> Breach | None:
+def frozen_or_thawed(now: Site, wanted: Site) -> Violation | None:
     """These two can be wished for; FREEZING is only ever shown, until every task has stopped."""
     state = str(wanted.value(STATE))
     if state in (FROZEN, THAWED):
@@ -24,15 +24,15 @@ def frozen_or_thawed(now: Site, wanted: Site) -> Breach | None:
     meant = {"FRO": FROZEN, "FRE": FROZEN, "THAW": THAWED}
     text = next((full for word, full in meant.items() if state.upper().startswith(word)), "")
     hint = f"pcont set {now.word} {STATE}={text}" if text else ""
-    return Breach(EINVAL, f"the state to set is {FROZEN} or {THAWED}", hint)
+    return Violation(EINVAL, f"the state to set is {FROZEN} or {THAWED}", hint)
 
 
-def frozen(site: Modelled) -> bool:
+def frozen(site: ModelCgroup) -> bool:
     """Whether the tasks of a container stand still, because of itself or of one above."""
     return site.written(STATE) == FROZEN or _frozen_above(site)
 
 
-def _frozen_above(site: Modelled) -> bool:
+def _frozen_above(site: ModelCgroup) -> bool:
     above = site.parent
     while above and above.written(STATE) != FROZEN:
         above = above.parent

@@ -13,7 +13,7 @@ from errno import EBUSY
 
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
-from pcont.tables.rules import Breach, Rule, Site
+from pcont.tables.rules import Rule, Site, Violation
 from pcont.values import size
 
 # Those of all architectures; a machine has two or three of them.
@@ -26,10 +26,10 @@ SIZES = (
 def above_usage(limit: str, usage: str) -> Rule:
     """Huge pages that are in use are not taken away."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(limit) >= now.value(usage):
             return None
-        return Breach(
+        return Violation(
             EBUSY,
             f"{size(now.value(usage))} of huge pages are in use ({usage}), and "
             f"{size(wanted.value(limit))} is less",

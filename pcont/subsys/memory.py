@@ -12,7 +12,7 @@ from errno import EBUSY, EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
-from pcont.tables.rules import Breach, Fix, Rule, Site
+from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import UNSIGNED, is_unlimited, size
 
 LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
@@ -31,12 +31,12 @@ def _said(number: int) -> str:
 def limits_agree(file: str) -> Rule:
     """The limit of memory is not above that of memory and swap together."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         limit, both = wanted.value(LIMIT), wanted.value(SWAP_LIMIT)
         if limit <= both:
             return None
         both_as_wanted = tuple((one, size(wanted.value(file))) for one in (LIMIT, SWAP_LIMIT))
-        return Breach(
+        return Violation(
             EINVAL,
             f"{SWAP_LIMIT} (memory and swap together) {'is' if file == LIMIT else 'would be'} "
             f"{_said(both)}, and cannot be below {LIMIT}, which "
@@ -50,10 +50,10 @@ def limits_agree(file: str) -> Rule:
 def above_usage(limit: str, usage: str) -> Rule:
     """What is in use must be possible, as far as the kernel cannot free it."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(limit) > now.value(usage) or not now.value(usage):
             return None
-        return Breach(
+        return Violation(
             EBUSY,
             f"{size(now.value(usage) // 4096 * 4096)} are in use ({usage}), and the kernel could "
             f"not free enough for a limit of {_said(wanted.value(limit))}",
@@ -64,32 +64,32 @@ def above_usage(limit: str, usage: str) -> Rule:
     return rule
 
 
-def a_swappiness(now: Site, wanted: Site) -> Breach | None:
+def a_swappiness(now: Site, wanted: Site) -> Violation | None:
     """From 0 to 200 (to 100 before Linux 5.8)."""
     if wanted.value(SWAPPINESS) <= MOST_SWAPPINESS:
         return None
-    return Breach(EINVAL, f"{SWAPPINESS} is between 0 and {MOST_SWAPPINESS}")
+    return Violation(EINVAL, f"{SWAPPINESS} is between 0 and {MOST_SWAPPINESS}")
 
 
-def an_oom_switch(now: Site, wanted: Site) -> Breach | None:
+def an_oom_switch(now: Site, wanted: Site) -> Violation | None:
     """It takes the first of the numbers that it shows."""
     if wanted.value(OOM_CONTROL).strip() in ("0", "1"):
         return None
-    return Breach(EINVAL, "1: tasks that run out of memory wait; 0: the kernel kills one")
+    return Violation(EINVAL, "1: tasks that run out of memory wait; 0: the kernel kills one")
 
 
-def always_hierarchical(now: Site, wanted: Site) -> Breach | None:
+def always_hierarchical(now: Site, wanted: Site) -> Violation | None:
     """Since Linux 5.11 the limits hold for what is below, too."""
     if wanted.value(HIERARCHY) == 1:
         return None
-    return Breach(EINVAL, "limits hold for the containers below, too; Linux 5.11 fixed it at 1")
+    return Violation(EINVAL, "limits hold for the containers below, too; Linux 5.11 fixed it at 1")
 
 
-def no_moving_of_charges(now: Site, wanted: Site) -> Breach | None:
+def no_moving_of_charges(now: Site, wanted: Site) -> Violation | None:
     """Removed in Linux 6.13; before, two bits."""
     if wanted.value(MIGRATE) == 0:
         return None
-    return Breach(
+    return Violation(
         EINVAL,
         "Linux 6.13 removed moving memory along with tasks, and takes 0 only; before, "
         "1 moves anonymous memory, 2 file mappings, 3 both",

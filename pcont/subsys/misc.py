@@ -12,7 +12,7 @@ import re
 from errno import EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Site, Where
+from pcont.tables.rules import Site, Violation, Where
 from pcont.values import Codec
 
 MAX, CAPACITY = "misc.max", "misc.capacity"
@@ -38,7 +38,7 @@ class _Limits:
 LIMITS: Codec = _Limits()
 
 
-def a_resource_of_this_machine(now: Site, wanted: Site) -> Breach | None:
+def a_resource_of_this_machine(now: Site, wanted: Site) -> Violation | None:
     """The root's misc.capacity lists what there is."""
     top = now
     while top.parent:
@@ -47,7 +47,7 @@ def a_resource_of_this_machine(now: Site, wanted: Site) -> Breach | None:
     for name in wanted.value(MAX) or ("",):
         if name not in there:
             known = f"{CAPACITY} has: {', '.join(there)}" if there else f"{CAPACITY} is empty"
-            return Breach(EINVAL, f"this machine has no resource {name!r}; {known}")
+            return Violation(EINVAL, f"this machine has no resource {name!r}; {known}")
     return None
 
 

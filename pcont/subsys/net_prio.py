@@ -13,7 +13,7 @@ import re
 from errno import ENODEV
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Site
+from pcont.tables.rules import Site, Violation
 from pcont.values import INTEGER, Codec
 
 MAP = "net_prio.ifpriomap"
@@ -50,12 +50,12 @@ def _as_read(text: str) -> str:
 PRIORITIES: Codec = _Priorities()
 
 
-def on_an_interface(now: Site, wanted: Site) -> Breach | None:
+def on_an_interface(now: Site, wanted: Site) -> Violation | None:
     """The interface must be there."""
     there = sorted(os.listdir("/sys/class/net"))
     for name in wanted.value(MAP):
         if name not in there:
-            return Breach(ENODEV, f"there is no interface {name}; there are: {', '.join(there)}")
+            return Violation(ENODEV, f"there is no interface {name}; there are: {', '.join(there)}")
     return None
 
 

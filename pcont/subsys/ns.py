@@ -10,23 +10,23 @@ from __future__ import annotations
 from errno import EPERM
 
 from pcont.tables.control_file import Subsystem
-from pcont.tables.rules import Breach, Entry, Mover, Site
+from pcont.tables.rules import Entry, Mover, Site, Violation
 
 CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
-def moved_from_above(entry: Entry) -> Breach | None:
+def moved_from_above(entry: Entry) -> Violation | None:
     """Others are moved by the privileged only, and not out of the mover's own reach."""
     if entry.task == entry.mover.task:
         return None
     return _from_above(entry.site, entry.mover, "move others")
 
 
-def nobody_is_inside(entry: Entry) -> Breach | None:
+def nobody_is_inside(entry: Entry) -> Violation | None:
     """A container is one task's, and of what it starts."""
     inside = entry.site.value("tasks").split()
     return (
-        Breach(
+        Violation(
             EPERM,
             f"ns: tasks are in {entry.site.shown}: {', '.join(inside[:5])}",
             CLONE.format(entry.task),
@@ -36,27 +36,27 @@ def nobody_is_inside(entry: Entry) -> Breach | None:
     )
 
 
-def from_its_parent(entry: Entry) -> Breach | None:
+def from_its_parent(entry: Entry) -> Violation | None:
     """The only way is down, one level at a time."""
     parent = entry.site.parent
     if parent and parent.path == entry.origin:
         return None
     reason = f"ns: task {entry.task} is in {entry.origin}, and may enter only what is right below"
-    return Breach(EPERM, reason, CLONE.format(entry.task))
+    return Violation(EPERM, reason, CLONE.format(entry.task))
 
 
-def made_from_above(parent: Site, mover: Mover) -> Breach | None:
+def made_from_above(parent: Site, mover: Mover) -> Violation | None:
     """Containers are made by the privileged, in their own container or below it."""
     return _from_above(parent, mover, "make containers")
 
 
-def _from_above(site: Site, mover: Mover, what: str) -> Breach | None:
+def _from_above(site: Site, mover: Mover, what: str) -> Violation | None:
     if not mover.privileged:
-        return Breach(EPERM, f"ns: who would {what} needs CAP_SYS_ADMIN", "use sudo")
+        return Violation(EPERM, f"ns: who would {what} needs CAP_SYS_ADMIN", "use sudo")
     if site.path == mover.path or site.path.startswith(mover.path.rstrip("/") + "/"):
         return None
     reason = f"ns: pcont itself is in {mover.path}, and may {what} only in there and below"
-    return Breach(EPERM, reason, "call it from a container above")
+    return Violation(EPERM, reason, "call it from a container above")
 
 
 TABLE = Subsystem(

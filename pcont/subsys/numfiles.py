@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Site, Where
+from pcont.tables.rules import Site, Violation, Where
 from pcont.tags import on_disk
 from pcont.values import INTEGER
 
@@ -71,31 +71,33 @@ class Charges:
         }
 
 
-def a_number_of_files(now: Site, wanted: Site) -> Breach | None:
+def a_number_of_files(now: Site, wanted: Site) -> Violation | None:
     """From 0 to what a long can hold."""
     bad = [one for one in (wanted.value(BARRIER), wanted.value(LIMIT)) if not 0 <= one <= MOST]
-    return Breach(EINVAL, f"{bad[0]} is no number of files: 0 to {MOST}") if bad else None
+    return Violation(EINVAL, f"{bad[0]} is no number of files: 0 to {MOST}") if bad else None
 
 
-def barrier_within_limit(now: Site, wanted: Site) -> Breach | None:
+def barrier_within_limit(now: Site, wanted: Site) -> Violation | None:
     """Who may go beyond the barrier may not go less far than others."""
     barrier, limit = wanted.value(BARRIER), wanted.value(LIMIT)
     if barrier <= limit:
         return None
-    return Breach(
+    return Violation(
         EINVAL,
         f"the barrier {barrier} is above the limit {limit}",
         f"pcont set {now.word} {BARRIER}={barrier} {LIMIT}={barrier}",
     )
 
 
-def all_closed(site: Site) -> Breach | None:
+def all_closed(site: Site) -> Violation | None:
     """An open file keeps the container that it is charged to (patch semantics, 5.3)."""
     held = site.value(HELD) if site.parent else 0
     if not held:
         return None
     what = f"{held} open file{'s are' if held > 1 else ' is'} charged to it"
-    return Breach(EBUSY, what, f"remove it, and charge them no more: pcont rm --force {site.word}")
+    return Violation(
+        EBUSY, what, f"remove it, and charge them no more: pcont rm --force {site.word}"
+    )
 
 
 def _row(file: str, help: str, default: int = 0) -> ControlFile:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pcont.subsys import pids
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Counted, Follows, Modelled, Site, Where
+from pcont.tables.rules import Counted, Follows, ModelCgroup, Site, Violation, Where
 from pcont.values import INTEGER, TEXT, integer
 
 NAME = "numtasks"
@@ -91,10 +91,10 @@ def unused(site: Site) -> int:
     return shares(site).divisor - reserved(site)
 
 
-def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site], Breach | None]:
-    def rule(now: Site, wanted: Site) -> Breach | None:
+def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site], Violation | None]:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         reason = check(now, shares(now), shares(wanted))
-        return Breach(EINVAL, reason) if reason else None
+        return Violation(EINVAL, reason) if reason else None
 
     return rule
 
@@ -149,12 +149,12 @@ RULES = tuple(
 )
 
 
-def total_is_enough(now: Site, wanted: Site) -> Breach | None:
+def total_is_enough(now: Site, wanted: Site) -> Violation | None:
     """System-wide parameters of the patch: at least 1, and more than there are."""
     total, there = wanted.value(TOTAL), count(now)
     if total < 1:
-        return Breach(EINVAL, "total_numtasks is 1 or more")
-    return None if total > there else Breach(EINVAL, f"there are {there} tasks already")
+        return Violation(EINVAL, "total_numtasks is 1 or more")
+    return None if total > there else Violation(EINVAL, f"there are {there} tasks already")
 
 
 def count(site: Site) -> int:
@@ -209,45 +209,45 @@ def failures(site: Site) -> str:
         return UNKNOWN
 
 
-def names_a_resource(now: Site, wanted: Site) -> Breach | None:
+def names_a_resource(now: Site, wanted: Site) -> Violation | None:
     """A reset names the resource, and does nothing here."""
     if re.search(r"(^|,)res=[^,\n]", str(wanted.value(STATS))):
         return None
-    return Breach(EINVAL, "a reset says res=numtasks")
+    return Violation(EINVAL, "a reset says res=numtasks")
 
 
-def a_rate(now: Site, wanted: Site) -> Breach | None:
+def a_rate(now: Site, wanted: Site) -> Violation | None:
     """1 and more (4.7); whoever has somebody above may leave it to him."""
     may_leave = {DONT_CARE} if now.parent else set()
     for file in (RATE, INTERVAL):
         number = wanted.value(file)
         if not 1 <= number <= UNLIMITED and number not in may_leave:
             above = f", or {DONT_CARE} for what counts above" if may_leave else ""
-            return Breach(EINVAL, f"{file} is 1 to {UNLIMITED}{above}")
+            return Violation(EINVAL, f"{file} is 1 to {UNLIMITED}{above}")
     return None
 
 
 # The rate as the model has it: what was said of a container is among its facts.
 
 
-def is_bound(site: Modelled) -> bool:
+def is_bound(site: ModelCgroup) -> bool:
     """Whether it is bound to this container itself."""
     return BOUND in site.facts
 
 
-def bind(root: Modelled) -> None:
+def bind(root: ModelCgroup) -> None:
     """Forks are counted here and below from now on."""
     root.facts.update({BOUND: 1, RATE: UNLIMITED, INTERVAL: 1})
 
 
-def unbind(root: Modelled) -> None:
+def unbind(root: ModelCgroup) -> None:
     """They are counted no more, and what was said is forgotten."""
     for site in bound_with(root):
         for fact in (BOUND, RATE, INTERVAL, SUCCESSES, RATE_FAILURES, FORKS, SINCE):
             site.facts.pop(fact, None)
 
 
-def bound_with(site: Modelled) -> Iterator[Modelled]:
+def bound_with(site: ModelCgroup) -> Iterator[ModelCgroup]:
     """A container, and those below it to which numtasks is not bound by itself."""
     waiting = [site]
     while waiting:
@@ -256,7 +256,7 @@ def bound_with(site: Modelled) -> Iterator[Modelled]:
         waiting += [child for child in one.children() if not is_bound(child)]
 
 
-def say(site: Modelled, file: str, number: int) -> None:
+def say(site: ModelCgroup, file: str, number: int) -> None:
     """A container has a rate of its own, or none any more; periods begin anew (4.7)."""
     if number == DONT_CARE:
         site.facts.pop(file, None)
@@ -266,10 +266,10 @@ def say(site: Modelled, file: str, number: int) -> None:
         one.facts.pop(SINCE, None)
 
 
-def rate_of(site: Modelled) -> dict[str, int]:
+def rate_of(site: ModelCgroup) -> dict[str, int]:
     """RATE and INTERVAL as the nearest one upwards says them; empty where nobody counts."""
     found: dict[str, int] = {}
-    here: Modelled | None = site if site.parent else None  # the root of a tree counts nothing
+    here: ModelCgroup | None = site if site.parent else None  # the root of a tree counts nothing
     while here:
         said = {file: here.facts[file] for file in (RATE, INTERVAL) if file in here.facts}
         found = {**said, **found}
@@ -279,7 +279,7 @@ def rate_of(site: Modelled) -> dict[str, int]:
     return {}
 
 
-def counted(site: Modelled) -> dict[str, int]:
+def counted(site: ModelCgroup) -> dict[str, int]:
     """What a container says itself, and what is counted for it, by name."""
     said = {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
     if not rate_of(site):
@@ -287,24 +287,24 @@ def counted(site: Modelled) -> dict[str, int]:
     return said | {fact: site.facts.get(fact, 0) for fact in (SUCCESSES, RATE_FAILURES)}
 
 
-def add(site: Modelled, fact: str, number: int) -> None:
+def add(site: ModelCgroup, fact: str, number: int) -> None:
     """So many more."""
     site.facts[fact] = site.facts.get(fact, 0) + number
 
 
-def begin_fork(site: Modelled, rate: int, interval: int, errno: int) -> Breach | None:
+def begin_fork(site: ModelCgroup, rate: int, interval: int, errno: int) -> Violation | None:
     """One more fork in the period of a container, if that may be (4.5)."""
     now = site.now()
     if SINCE not in site.facts or now - site.facts[SINCE] > interval * 1000:
         site.facts.update({SINCE: now, FORKS: 0})
     if site.facts.get(FORKS, 0) >= rate:
         add(site, RATE_FAILURES, 1)
-        return Breach(errno, f"{site.path} has forked {rate} times within {interval} s")
+        return Violation(errno, f"{site.path} has forked {rate} times within {interval} s")
     add(site, FORKS, 1)
     return None
 
 
-def not_too_often(site: Modelled) -> Breach | None:
+def not_too_often(site: ModelCgroup) -> Violation | None:
     """Before pids is asked; a fork that pids refuses then has been one of the period's."""
     rate = rate_of(site)
     if not rate or rate[RATE] >= UNLIMITED:
@@ -312,7 +312,7 @@ def not_too_often(site: Modelled) -> Breach | None:
     return begin_fork(site, rate[RATE], rate[INTERVAL], EAGAIN)
 
 
-def count_fork(site: Modelled) -> None:
+def count_fork(site: ModelCgroup) -> None:
     """Nobody has refused it."""
     if rate_of(site):
         add(site, SUCCESSES, 1)

@@ -9,30 +9,30 @@ from __future__ import annotations
 from errno import EAGAIN, EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Modelled, Site, Where
+from pcont.tables.rules import ModelCgroup, Site, Violation, Where
 from pcont.values import INTEGER, LIMIT
 
 MAX, CURRENT = "pids.max", "pids.current"
 HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 
 
-def no_more_than_pids(now: Site, wanted: Site) -> Breach | None:
+def no_more_than_pids(now: Site, wanted: Site) -> Violation | None:
     """There cannot be more tasks than there are ids for them."""
     limit = wanted.value(MAX)
     if limit is None or 0 <= limit <= HIGHEST:
         return None
     reason = f"limits go from 0 to {HIGHEST}, the number of ids that there are"
-    return Breach(EINVAL, reason, f"no limit: pcont set {now.word} {MAX}=max")
+    return Violation(EINVAL, reason, f"no limit: pcont set {now.word} {MAX}=max")
 
 
-def room_for_one_more(site: Modelled) -> Breach | None:
+def room_for_one_more(site: ModelCgroup) -> Violation | None:
     """From here to the top, up to the first limit (kernel/cgroup/pids.c, pids_can_fork())."""
     here = site
     while here.parent:
         limit = here.value(MAX)
         if limit is not None and here.count >= limit:
             site.refuse()
-            return Breach(EAGAIN, f"{here.path} has {here.count} tasks, and {MAX} is {limit}")
+            return Violation(EAGAIN, f"{here.path} has {here.count} tasks, and {MAX} is {limit}")
         here.reach(here.count + 1)
         here = here.parent
     return None

@@ -13,7 +13,7 @@ import re
 from errno import ENODEV
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Site, Where
+from pcont.tables.rules import Site, Violation, Where
 from pcont.values import Codec
 
 MAX, CURRENT = "rdma.max", "rdma.current"
@@ -44,13 +44,13 @@ class _Limits:
 LIMITS: Codec = _Limits()
 
 
-def on_a_device(now: Site, wanted: Site) -> Breach | None:
+def on_a_device(now: Site, wanted: Site) -> Violation | None:
     """The device must be there."""
     there = sorted(os.listdir(DEVICES)) if os.path.isdir(DEVICES) else []
     for name in wanted.value(MAX) or ("",):
         if name not in there:
             known = f"there are: {', '.join(there)}" if there else "there is none"
-            return Breach(ENODEV, f"there is no RDMA device {name!r}; {known}")
+            return Violation(ENODEV, f"there is no RDMA device {name!r}; {known}")
     return None
 
 

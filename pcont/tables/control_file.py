@@ -14,7 +14,7 @@ from pcont.tables.rules import (
     ForkRule,
     Machine,
     MakingRule,
-    Modelled,
+    ModelCgroup,
     RemovalRule,
     Rule,
     Site,
@@ -74,9 +74,9 @@ class ControlFile:
     inherit: bool = False
     moves_affinity: bool = False
     passed_on: bool = False
-    derived: Callable[[Modelled], Any] | None = None
+    derived: Callable[[ModelCgroup], Any] | None = None
     read_as: Callable[[Machine], Codec] | None = None
-    effect: Callable[[Modelled], None] | None = None
+    effect: Callable[[ModelCgroup], None] | None = None
     longest: Callable[[Machine], int] = a_page
     end: str = "\n"
     read_only: int = EINVAL
@@ -124,9 +124,9 @@ class Subsystem:
     removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
     fork: tuple[ForkRule, ...] = ()
-    forked: Callable[[Modelled], None] | None = None
-    entered: Callable[[Modelled], None] | None = None
-    left: Callable[[Modelled], None] | None = None
+    forked: Callable[[ModelCgroup], None] | None = None
+    entered: Callable[[ModelCgroup], None] | None = None
+    left: Callable[[ModelCgroup], None] | None = None
     own_time: bool = False
     parameters: tuple[ControlFile, ...] = ()
     over: str = ""

@@ -87,14 +87,14 @@ class Counted(Site, Protocol):
         """What is counted here, by the subsystem and a word; what nobody counts is not in it."""
 
 
-class Modelled(Counted, Protocol):
+class ModelCgroup(Counted, Protocol):
     """A container of the model, which also knows what was written, and what happened in it."""
 
     @property
-    def parent(self) -> Modelled | None:
+    def parent(self) -> ModelCgroup | None:
         """The container above, None for the root."""
 
-    def children(self) -> Iterable[Modelled]:
+    def children(self) -> Iterable[ModelCgroup]:
         """The containers directly below."""
 
     @property
@@ -142,7 +142,7 @@ class Modelled(Counted, Protocol):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Proposed:
     """A site as it would be with one value changed; everything else is the site's own."""
 
     now: Site
@@ -188,7 +188,7 @@ class Fix:
 
 
 @dataclass(frozen=True)
-class Breach:
+class Violation:
     """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do.
 
     `fixes` are settings that would help, one container after another. They become commands that can
@@ -232,21 +232,21 @@ class Entry:
 # The model asks the rules before it changes anything, in the order of the table, as the kernel
 # does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
 # What a task must be given to enter, and a container to be removed, is asked of it as it is.
-Rule = Callable[[Site, Site], "Breach | None"]
+Rule = Callable[[Site, Site], "Violation | None"]
 
 
-EntryRule = Callable[[Entry], "Breach | None"]
+EntryRule = Callable[[Entry], "Violation | None"]
 
 
 # In the model alone: it also counts what it refuses.
-ForkRule = Callable[[Modelled], "Breach | None"]
+ForkRule = Callable[[ModelCgroup], "Violation | None"]
 
 
-RemovalRule = Callable[[Site], "Breach | None"]
+RemovalRule = Callable[[Site], "Violation | None"]
 
 
 # Given the container in which another one is to be made.
-MakingRule = Callable[[Site, Mover], "Breach | None"]
+MakingRule = Callable[[Site, Mover], "Violation | None"]
 
 
 class Follows(NamedTuple):

@@ -23,7 +23,7 @@ from pcont.tags import FORMATS, fields_of, made
 from pcont.trust import ownership
 from pcont.trust.workplace import refusal
 
-VERSION = 1
+JOURNAL_VERSION = 1
 SUFFIX = ".journal"
 ASIDE = ".damaged"  # behind the name of a journal that was set aside
 SETTLED: dict[str, Any] = {"settled": True}
@@ -67,7 +67,7 @@ class Journal:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self._descriptor = os.open(self._name, flags, 0o600)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-                head = {"version": VERSION, "command": self._command}
+                head = {"version": JOURNAL_VERSION, "command": self._command}
                 # In one write(2): where a kill has cut that short, nothing was done yet.
                 self._write({**head, "view": view(), "boot": boot()}, entry)
             else:
@@ -104,7 +104,7 @@ class Journal:
 
 
 @dataclass
-class Abandoned:
+class AbandonedJournal:
     """The journal of a command that was killed.
 
     `damage` says why it cannot be used; empty if it can. `earlier`: it is from before a reboot.
@@ -141,7 +141,7 @@ class Abandoned:
         return aside
 
 
-def abandoned(directories: Iterable[str]) -> Iterator[Abandoned]:
+def abandoned(directories: Iterable[str]) -> Iterator[AbandonedJournal]:
     """The journals of commands that were killed in these namespaces, the latest first.
 
     Damaged ones are among them, as nothing says of which namespaces these are.
@@ -165,18 +165,18 @@ def _files(directories: Iterable[str]) -> list[str]:
     return found
 
 
-def _examined(name: str) -> Iterator[Abandoned]:
+def _examined(name: str) -> Iterator[AbandonedJournal]:
     """Yield the journal of that name, with its lock held, unless its command is still running."""
     try:
         descriptor = ownership.open_file(name, uid=os.geteuid())
     except FileNotFoundError:
         return
     except Denied as err:
-        yield Abandoned(name, damage=err.what)
+        yield AbandonedJournal(name, damage=err.what)
         return
     except OSError as err:
         why = "a symbolic link" if err.errno == ELOOP else os.strerror(err.errno or 0)
-        yield Abandoned(name, damage=why)
+        yield AbandonedJournal(name, damage=why)
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,8 +189,8 @@ def _examined(name: str) -> Iterator[Abandoned]:
         os.close(descriptor)
 
 
-def _read(name: str, descriptor: int) -> Abandoned:
-    found = Abandoned(name)
+def _read(name: str, descriptor: int) -> AbandonedJournal:
+    found = AbandonedJournal(name)
     try:
         size = os.fstat(descriptor).st_size
         if size > LARGEST:
@@ -204,7 +204,7 @@ def _read(name: str, descriptor: int) -> Abandoned:
     return found
 
 
-def _parse(found: Abandoned, text: str) -> None:
+def _parse(found: AbandonedJournal, text: str) -> None:
     """Fill in what the lines say; ValueError and its like for another shape.
 
     The last line may lack its end: it is about something that the command did not do. Nor did a
@@ -219,8 +219,10 @@ def _parse(found: Abandoned, text: str) -> None:
     found.command = _text(head, "command")
     found.view = _text(head, "view") if "view" in head else ""
     found.earlier = head.get("boot", boot()) != boot()
-    if head["version"] != VERSION:
-        raise ValueError(f"it has version {head['version']!r}, and this pcont knows {VERSION}")
+    if head["version"] != JOURNAL_VERSION:
+        raise ValueError(
+            f"it has version {head['version']!r}, and this pcont knows {JOURNAL_VERSION}"
+        )
     entries = [_object(line) for line in lines[1:]]
     found.entries = [] if SETTLED in entries else entries
 

@@ -20,7 +20,7 @@ from pcont.kernel.refusals import WriteRefused, refuse
 from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Wanted
+from pcont.tables.rules import Proposed
 from pcont.values import TooLong
 from pcont.virtual.auto_delete import with_auto_delete
 from pcont.virtual.files import with_kept
@@ -276,7 +276,7 @@ class Rehearsal:
         exact = exact or row.name in subsys.core_table().by_name
         try:
             for rule in row.rules:
-                breach = rule(site, Wanted(site, row.name, value))
+                breach = rule(site, Proposed(site, row.name, value))
                 if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
                     raise _refused(breach.errno, where)
                 if breach:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
 from pcont.kernel.interfaces import Backend
-from pcont.transaction.undo_log import Memory
+from pcont.transaction.undo_log import UndoLog
 
 Progress = Callable[[int, int], None]
 
@@ -20,11 +20,11 @@ class Step(ABC):
     doing: str
 
     @abstractmethod
-    def tell(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Backend) -> list[str]:
         """The step as the shell commands that would do the same."""
 
     @abstractmethod
-    def do(self, backend: Backend, memory: Memory) -> None:
+    def do(self, backend: Backend, memory: UndoLog) -> None:
         """Do it; OSError as the backend has it, or PcontError.
 
         Before each act, the memory is given what makes it undone.
@@ -59,7 +59,7 @@ class Done:
     """Steps that have been carried out, and can still be taken back."""
 
     backend: Backend
-    memory: Memory = field(default_factory=Memory)
+    memory: UndoLog = field(default_factory=UndoLog)
     steps: list[Step] = field(default_factory=list)
 
     def undo(self) -> list[str]:
@@ -81,14 +81,14 @@ def carry_out(
     backend: Backend,
     steps: Sequence[Step],
     progress: Progress = lambda done, of: None,
-    memory: Memory | None = None,
+    memory: UndoLog | None = None,
 ) -> Done:
     """Do every step, or none: a failure and a signal alike undo what was done before.
 
     Signals wait for the end of the step that they fall into. What cannot be put back is named in
     the error's `left`. Until the memory is settled, all of it can be taken back.
     """
-    done = Done(backend, Memory() if memory is None else memory)
+    done = Done(backend, UndoLog() if memory is None else memory)
     with signals.held():
         try:
             for number, step in enumerate(steps):

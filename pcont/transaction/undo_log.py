@@ -23,7 +23,7 @@ from pcont.virtual.files import putting_back
 Action = Callable[[], object]
 
 
-class Fact(ABC):
+class UndoRecord(ABC):
     """How something was."""
 
     @property
@@ -38,62 +38,62 @@ class Fact(ABC):
         Each action is taken even if one before it fails.
         """
 
-    def learn(self, **more: Any) -> None:
+    def extend(self, **more: Any) -> None:
         """What was found out later belongs to it, too."""
         raise TypeError(f"{type(self).__name__} is known as a whole")
 
 
-class Memory:
+class UndoLog:
     """The facts of one operation."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
         self._kept = 0
-        self._facts: list[tuple[int, Fact]] = []
+        self._facts: list[tuple[int, UndoRecord]] = []
         self._held = contextlib.ExitStack()
 
     def __bool__(self) -> bool:
         return bool(self._facts)
 
-    def keep(self, fact: Fact) -> None:
+    def record(self, fact: UndoRecord) -> None:
         """Remember a fact, before it is made untrue."""
         self._note({"fact": encode(fact)} if self._journal else {})
         self._facts.append((self._kept, fact))
         self._kept += 1
 
-    def forget(self, fact: Fact) -> None:
+    def drop(self, fact: UndoRecord) -> None:
         """It is still true, or is to be true no more."""
         for entry in [entry for entry in self._facts if entry[1] is fact]:
             self._note({"forget": entry[0]})
             self._facts.remove(entry)
 
     @contextlib.contextmanager
-    def of(self, fact: Fact) -> Iterator[None]:
+    def of(self, fact: UndoRecord) -> Iterator[None]:
         """Remember a fact for the one act in the block, which may be refused."""
-        self.keep(fact)
+        self.record(fact)
         try:
             yield
         except OSError:
-            self.forget(fact)
+            self.drop(fact)
             raise
 
-    def learn(self, fact: Fact, **more: Any) -> None:
+    def extend(self, fact: UndoRecord, **more: Any) -> None:
         """Remember more of a fact that is kept."""
         number = next(number for number, one in self._facts if one is fact)
         self._note(
             {"learn": number, "more": encode(names_of(type(fact), more))} if self._journal else {}
         )
-        fact.learn(**more)
+        fact.extend(**more)
 
     def hold(self, context: contextlib.AbstractContextManager[object]) -> None:
         """Stay in a context until everything is settled, be it done or undone."""
         self._held.enter_context(context)
 
-    def end_with(self, end: Fact) -> None:
+    def set_final(self, end: UndoRecord) -> None:
         """Remember what the last act makes true, which is final: after a crash it is done again."""
         self._note({"end": encode(end)} if self._journal else {})
 
-    def give_up(self) -> None:
+    def drop_final(self) -> None:
         """The last act is not to be done again: what is undone is undone to the end."""
         if self._facts:
             self._note({"end": None})
@@ -108,22 +108,22 @@ class Memory:
         with signals.shielded():
             # A journal that cannot be written keeps nothing from being undone.
             with contextlib.suppress(OSError, PcontError):
-                self.give_up()
+                self.drop_final()
             while self._facts:
                 _, fact = self._facts.pop()
-                left += restore(backend, fact)
+                left += restore_record(backend, fact)
             with contextlib.suppress(OSError, PcontError):
-                self.settle()
+                self.commit()
         return left
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """All is as it should be: nothing has to be remembered for a crash."""
         with self._held:
             if self._journal:
                 self._journal.close()
 
 
-def restore(backend: Backend, fact: Fact) -> list[str]:
+def restore_record(backend: Backend, fact: UndoRecord) -> list[str]:
     """Make a fact true again; returns what could not be put back."""
     left: list[str] = []
     with putting_back():
@@ -140,7 +140,7 @@ def restore(backend: Backend, fact: Fact) -> list[str]:
     return left
 
 
-def _told(fact: Fact, err: OSError | PcontError) -> str:
+def _told(fact: UndoRecord, err: OSError | PcontError) -> str:
     if isinstance(err, OSError):
         err = from_oserror(err, f"put back {fact.what}")
     return err.what

@@ -45,7 +45,7 @@ class _Candidate:
     shared: bool  # its parent is a sticky directory, where other users write, too
 
 
-def look() -> Workplace:
+def find_workplace() -> Workplace:
     """Look without making anything."""
     existing: list[str] = []
     refused: list[str] = []
@@ -60,7 +60,7 @@ def look() -> Workplace:
     return Workplace(new or next(iter(existing), ""), tuple(existing), tuple(refused))
 
 
-def make() -> Workplace:
+def make_workplace() -> Workplace:
     """The same after making the directory for new locks and journals, if it is missing.
 
     Raises PcontError where root's directory cannot be made or is not safe.
@@ -68,7 +68,7 @@ def make() -> Workplace:
     for one in _candidates():
         if _is_made(one):
             break
-    found = look()
+    found = find_workplace()
     if found.refused and _is_root():
         raise Denied(
             f"pcont does not use its directory {ROOT}: {found.refused[0]}",

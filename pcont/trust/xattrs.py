@@ -24,7 +24,7 @@ from pcont.trust import ownership
 TRUSTED, COPY, OLD = "trusted.pcont.", "user.pcont.", "security.pcont."
 
 
-def read(directory: str, privileged: bool) -> dict[str, str]:
+def read_xattrs(directory: str, privileged: bool) -> dict[str, str]:
     """The attributes of a container that the reader believes, by name.
 
     `privileged`: the reader has CAP_SYS_ADMIN in the first user namespace.
@@ -36,7 +36,7 @@ def read(directory: str, privileged: bool) -> dict[str, str]:
     return dict(_texts(directory, prefix, names))
 
 
-def write(directory: str, name: str, text: str | None) -> None:
+def write_xattr(directory: str, name: str, text: str | None) -> None:
     """Keep an attribute, or remove it with None; OSError as the kernel has it.
 
     The copy follows as far as it can: the owner of the directory may have filled what the kernel
@@ -56,18 +56,18 @@ def stray(directory: str, privileged: bool) -> dict[str, str]:
     """
     found = dict(_full(directory, OLD))
     if privileged:
-        kept, copies = read(directory, True), dict(_texts(directory, COPY))
+        kept, copies = read_xattrs(directory, True), dict(_texts(directory, COPY))
         found |= {COPY + name: text for name, text in copies.items() if kept.get(name) != text}
     return found
 
 
-def mend(directory: str) -> None:
+def mend_xattrs(directory: str) -> None:
     """Remove what is stray, and make the copies like the attributes; for a privileged caller."""
     for name in stray(directory, True):
         with _gone():
             os.removexattr(directory, name)
     copies = dict(_texts(directory, COPY))
-    for name, text in read(directory, True).items():
+    for name, text in read_xattrs(directory, True).items():
         if copies.get(name) != text:
             _copy(directory, name, text)
 

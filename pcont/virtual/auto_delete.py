@@ -93,7 +93,7 @@ def _nearest(backend: Backend, place: Place, name: str) -> str:
         place = place.parent
 
 
-def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
+def plan_flag(backend: Backend, place: Place, file: str, text: str) -> Plan:
     """A write to one of the three files; OSError as the kernel would have it.
 
     Raises BadValue for an agent that others than root could put another program in the place of.
@@ -248,4 +248,4 @@ class _Deleting:
         if file != AUTO_DELETE or not is_lacking(self._below):
             self._below.write(place, file, text)
         else:
-            virtual_files.carry_out(self._below, plan(self._self, place, file, text))
+            virtual_files.write_all(self._below, plan_flag(self._self, place, file, text))

@@ -16,14 +16,14 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place
 
-KEPT = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
+BINDINGS = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 
 
 NO_TIE = "-"  # the holder that a hierarchy of the kernel is for itself
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Binding:
     """A subsystem that pcont keeps from a container on, for the hierarchies that hold it there."""
 
     name: str
@@ -35,36 +35,38 @@ class Keeping:
         return f"{self.name} {','.join(self.holders)} {self.root.path}"
 
 
-def kept_in(backend: Backend, tree: str) -> list[Keeping]:
+def bindings_in(backend: Backend, tree: str) -> list[Binding]:
     """What pcont keeps in a tree."""
     with contextlib.suppress(OSError):
-        lines = backend.attributes(Place(tree)).get(KEPT, "").splitlines()
+        lines = backend.attributes(Place(tree)).get(BINDINGS, "").splitlines()
         words = [line.split(" ", 2) for line in lines]
         return [
-            Keeping(name, Place(tree, path), tuple(holders.split(",")))
+            Binding(name, Place(tree, path), tuple(holders.split(",")))
             for name, holders, path in (found for found in words if len(found) == 3)
             if subsys.is_kept(name) and path.startswith("/")
         ]
     return []
 
 
-def as_kept(keepings: Iterable[Keeping]) -> str | None:
+def binding_lines(keepings: Iterable[Binding]) -> str | None:
     """The text of the attribute; None where nothing is kept for anybody."""
     return "\n".join(one.line for one in keepings if one.holders) or None
 
 
-def held(found: Iterable[Keeping], root: Place, names: Iterable[str], holder: str) -> list[Keeping]:
+def with_holder(
+    found: Iterable[Binding], root: Place, names: Iterable[str], holder: str
+) -> list[Binding]:
     """The same, with subsystems kept from a root on for one more holder."""
     kept = {(one.name, one.root): one for one in found}
     for name in names:
-        one = kept.get((name, root), Keeping(name, root, ()))
+        one = kept.get((name, root), Binding(name, root, ()))
         kept[name, root] = replace(one, holders=tuple(dict.fromkeys((*one.holders, holder))))
     return list(kept.values())
 
 
-def let_go(
-    found: Iterable[Keeping], root: Place, names: Iterable[str], holder: str
-) -> list[Keeping]:
+def without_holder(
+    found: Iterable[Binding], root: Place, names: Iterable[str], holder: str
+) -> list[Binding]:
     """The same, with subsystems kept from a root on for one holder less."""
     going = set(names)
     return [
@@ -75,29 +77,29 @@ def let_go(
     ]
 
 
-def kept_at(backend: Backend, place: Place) -> tuple[str, ...]:
+def bound_at(backend: Backend, place: Place) -> tuple[str, ...]:
     """The subsystems that have their root in a container."""
-    return tuple(one.name for one in kept_in(backend, place.tree) if one.root == place)
+    return tuple(one.name for one in bindings_in(backend, place.tree) if one.root == place)
 
 
-def kept_roots(backend: Backend, place: Place) -> dict[str, Place]:
+def virtual_roots(backend: Backend, place: Place) -> dict[str, Place]:
     """The subsystems that pcont keeps for a container, each with its root at or above it."""
-    found = kept_in(backend, place.tree)
+    found = bindings_in(backend, place.tree)
     above = [one for one in found if below(place.path, one.root.path) is not None]
     above.sort(key=lambda one: len(one.root.path))
     return {one.name: one.root for one in above}  # the nearest one counts
 
 
-def seen_from(backend: Backend, place: Place) -> list[Keeping]:
+def bindings_from(backend: Backend, place: Place) -> list[Binding]:
     """What pcont keeps for a container, as it is where that container is the root."""
-    top, roots = Place(place.tree), kept_roots(backend, place)
+    top, roots = Place(place.tree), virtual_roots(backend, place)
     return [
         replace(one, root=top)
-        for one in kept_in(backend, place.tree)
+        for one in bindings_in(backend, place.tree)
         if roots.get(one.name) == one.root
     ]
 
 
-def entry_order(backend: Backend, place: Place) -> int:
+def tree_order(backend: Backend, place: Place) -> int:
     """In which order tasks enter several trees; `subsys.entry_order`, with what pcont keeps."""
-    return subsys.entry_order((*place.controllers, *kept_roots(backend, place)))
+    return subsys.entry_order((*place.controllers, *virtual_roots(backend, place)))

@@ -20,8 +20,8 @@ from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import EntryRule, Wanted
-from pcont.virtual.bindings import kept_roots
+from pcont.tables.rules import EntryRule, Proposed
+from pcont.virtual.bindings import virtual_roots
 from pcont.virtual.site import LiveSite, entry_of, making_of
 
 ATTEMPTS = 10
@@ -61,7 +61,7 @@ class Plan:
     metered: int | None = None
 
 
-def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
+def plan_write(backend: Backend, place: Place, file: str, text: str) -> Plan:
     """A write to a kept file, by the rules; OSError as the kernel would have it."""
     found = _find(backend, place, file)
     if found is None:
@@ -75,7 +75,7 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
         _refuse(backend, place, file, EINVAL)
     wanted = row.joined(site.value(file), wanted) if row.joined else wanted
     for rule in row.rules:
-        if breach := rule(site, Wanted(site, file, wanted)):
+        if breach := rule(site, Proposed(site, file, wanted)):
             _refuse(backend, place, file, breach.errno)
     if row.computed:
         return Plan()
@@ -86,7 +86,7 @@ def plan(backend: Backend, place: Place, file: str, text: str) -> Plan:
     return Plan(((place, file, row.type.show(wanted)),), tuple(follows))
 
 
-def carry_out(backend: Backend, planned: Plan) -> None:
+def write_all(backend: Backend, planned: Plan) -> None:
     """What is kept, and what follows, one after the other; nothing takes it back."""
     for place, name, text in planned.keeps:
         if backend.attributes(place).get(name) != text:
@@ -123,7 +123,7 @@ def _unlike(root: LiveSite, found: Iterable[Follow]) -> Iterator[Follow]:
 def _find(backend: Backend, place: Place, file: str) -> tuple[ControlFile, LiveSite] | None:
     """The row of a kept file that is there, and the container as its rules see it."""
     name = subsys.of(file)
-    root = kept_roots(backend, place).get(name)
+    root = virtual_roots(backend, place).get(name)
     row = _table(name).by_name.get(file) if root else None
     if root is None or row is None or not row.where.holds(place == root):
         return None
@@ -161,7 +161,7 @@ class _Keeping:
     def files(self, place: Place) -> dict[str, bool]:
         """With those that are kept."""
         found = self._kernel.files(place)
-        for name, root in kept_roots(self._kernel, place).items():
+        for name, root in virtual_roots(self._kernel, place).items():
             rows = [row for row in _table(name).files if row.where.holds(place == root)]
             there = [row for row in rows if not row.stands_for or row.stands_for in found]
             found |= {row.name: row.writable for row in there}
@@ -199,10 +199,10 @@ class _Keeping:
         if not subsys.is_kept_file(file, place.controllers):
             self._kernel.write(place, file, text)
             return
-        planned = plan(self._self, place, file, text)
+        planned = plan_write(self._self, place, file, text)
         if planned.metered is not None:
             self._kernel.meter.set(place, file, planned.metered)
-        carry_out(self._kernel, planned)
+        write_all(self._kernel, planned)
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         """Write tasks into a container; who may not enter is refused like by the kernel."""
@@ -222,7 +222,7 @@ class _Keeping:
 
     def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
         """What says who may enter, each with the container as the rule sees it."""
-        roots = kept_roots(self._kernel, place).items()
+        roots = virtual_roots(self._kernel, place).items()
         sites = [LiveSite(self._self, place, root, name) for name, root in roots]
         return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
 

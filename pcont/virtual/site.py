@@ -12,8 +12,8 @@ from pcont import subsys
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Breach, Entry, Machine, Mover
-from pcont.virtual.bindings import kept_in, kept_roots
+from pcont.tables.rules import Entry, Machine, Mover, Violation
+from pcont.virtual.bindings import bindings_in, virtual_roots
 
 
 def row_of(backend: Backend, file: str) -> ControlFile | None:
@@ -28,7 +28,7 @@ def row_of(backend: Backend, file: str) -> ControlFile | None:
 def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     """A container as the rules of a file see it, with nothing above the subsystem's root."""
     name = subsys.of(file)
-    top = kept_roots(backend, place).get(name) if subsys.is_kept(name) else None
+    top = virtual_roots(backend, place).get(name) if subsys.is_kept(name) else None
     return LiveSite(backend, place, top or Place(place.tree), name if top else "")
 
 
@@ -44,10 +44,10 @@ def mover_in(backend: Backend, tree: str) -> Mover:
     return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
 
 
-def making_of(backend: Backend, place: Place) -> Breach | None:
+def making_of(backend: Backend, place: Place) -> Violation | None:
     """What is against making a container, by the rules of what pcont keeps."""
     above = place.parent
-    for name, root in kept_roots(backend, above).items():
+    for name, root in virtual_roots(backend, above).items():
         table, site = subsys.load(name), LiveSite(backend, above, root, name)
         for rule in table.making if table else ():
             if breach := rule(site, mover_in(backend, place.tree)):
@@ -92,7 +92,7 @@ class LiveSite:
     def children(self) -> Iterable[LiveSite]:
         places = [self.place.child(name) for name in self.backend.children(self.place)]
         if self.subsystem:
-            found = kept_in(self.backend, self.place.tree)
+            found = bindings_in(self.backend, self.place.tree)
             others = {one.root for one in found if one.name == self.subsystem}
             places = [place for place in places if place not in others]
         return [replace(self, place=place) for place in places]

@@ -33,7 +33,7 @@ from pcont.ops import clone, doctor, run, settings, umount
 from pcont.ops import mount as ops_mount
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
-from pcont.virtual.bindings import kept_in
+from pcont.virtual.bindings import bindings_in
 from pcont.virtual.wrapped import open_backend
 from tests import hints
 from tests.conftest import IN_GUEST
@@ -414,7 +414,7 @@ def _containers() -> list[str]:
         names = backend.children(root) if tree.mounted else []
         found += [f"{tree.id}:/{name}" for name in names if name.startswith(mine)]
         if tree.mounted and not tree.name:
-            found += [str(one) for one in kept_in(backend, tree.id) if mine in one.line]
+            found += [str(one) for one in bindings_in(backend, tree.id) if mine in one.line]
     return found
 
 

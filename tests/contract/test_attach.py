@@ -215,7 +215,7 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
     would if the refusing tree came second.
     """
     from pcont.errors import BadValue
-    from pcont.steps.attach import Enter
+    from pcont.steps.attach import Attach
     from pcont.transaction.step import carry_out
 
     pid = start(threads=50)
@@ -233,7 +233,7 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
 
     pcont.ok("set", f"cpuset:/{name}/new", "cpus=0", "mems=0")
     backend = pcont.backend()
-    step = Enter(pid, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
+    step = Attach(pid, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
     with backend.turn(), pytest.raises(Exception, match="ENOENT") as caught:
         carry_out(backend, [step])
     assert not isinstance(caught.value, BadValue)
@@ -244,7 +244,7 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
     pcont: Pcont, two: tuple[str, str], name: str, start: Callable[..., int]
 ) -> None:
     from pcont.errors import NotFound
-    from pcont.steps.attach import Enter
+    from pcont.steps.attach import Attach
     from pcont.transaction.step import carry_out
 
     first, second = start(threads=4), start()
@@ -254,7 +254,7 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
         backend.set_affinity(first, affinity)
     before = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
     good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
-    steps = [Enter(first, [good], "first"), Enter(second, [bad], "second")]
+    steps = [Attach(first, [good], "first"), Attach(second, [bad], "second")]
     with backend.turn(), pytest.raises(NotFound):
         carry_out(backend, steps)
     after = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
@@ -291,7 +291,7 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
     """The first look saw it; then it was gone: through the library, where one can step between."""
     from pcont.hierarchy.registry import Registry
     from pcont.session import Session
-    from pcont.steps.attach import Enter
+    from pcont.steps.attach import Attach
 
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     victim = subprocess.Popen(["sleep", "600"])
@@ -299,7 +299,7 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
     session = Session(jobs.pcont.backend(), warn=notes.append)
     with session.turn():
         places = Registry(session.backend).place(jobs.at("/a")).places
-        step = Enter(victim.pid, places, "attach")
+        step = Attach(victim.pid, places, "attach")
         victim.kill()
         victim.wait()
         session.carry_out([step])
@@ -312,7 +312,7 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
 def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: str) -> None:
     """A worker of the process forks in the target all the while: its children stay there."""
     from pcont.errors import NotFound
-    from pcont.steps.attach import Enter
+    from pcont.steps.attach import Attach
     from pcont.transaction.step import carry_out
 
     parent = subprocess.Popen(["sh", "-c", f"sh -c '{FORKING}' & echo $!; wait"], stdout=-1)
@@ -326,7 +326,7 @@ def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: 
         root = pcont.paths(parent.pid)["cpuset"]
         assert eventually(lambda: worker not in map(_parent, _tasks(pcont, root)))
         for _ in range(10):
-            first, second = (Enter(parent.pid, [place], "x") for place in (good, bad))
+            first, second = (Attach(parent.pid, [place], "x") for place in (good, bad))
             with backend.turn(), pytest.raises(NotFound):
                 carry_out(backend, [first, second])
             assert pcont.paths(parent.pid)["cpuset"] == root

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pcont.steps.containers import Remove
+from pcont.steps.containers import RemoveContainer
 from pcont.transaction.step import carry_out
 from tests.contract.conftest import Jobs, Pcont, Top, eventually, only_kernel
 
@@ -109,7 +109,7 @@ def test_what_was_removed_comes_back_as_it_was_told_itself(icebox: Top, told: st
     tell(icebox, "/b", told)
     tell(icebox, "", "FROZEN")
     before = seen(icebox, "/b")
-    backend, step = icebox.pcont.backend(), Remove(icebox.place("/b"), "remove b")
+    backend, step = icebox.pcont.backend(), RemoveContainer(icebox.place("/b"), "remove b")
     with backend.turn():
         assert carry_out(backend, [step]).undo() == []
     assert seen(icebox, "/b") == before

@@ -17,8 +17,8 @@ from pcont import subsys
 from pcont.kernel.types import Place
 from pcont.linux.proc import Proc
 from pcont.linux.procfs import unescape
-from pcont.steps.containers import Absent
-from pcont.transaction.undo_log import restore
+from pcont.steps.containers import RemoveCreated
+from pcont.transaction.undo_log import restore_record
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, eventually, starts_empty
 
@@ -841,11 +841,11 @@ def test_what_a_recovery_cannot_see_is_reported(bare: Pcont) -> None:
     bare.ok("mount", "-o", "cpuacct")
     bare.ok("create", "cpuacct:/a")
     unmount(bare, bare.backend().default_directory("cpuacct"))
-    left = restore(bare.backend(), Absent(Place("cpuacct", "/a")))
+    left = restore_record(bare.backend(), RemoveCreated(Place("cpuacct", "/a")))
     assert left
     assert "no mount shows it" in left[0]
     bare.ok("mount", "-o", "cpuacct")
-    assert restore(bare.backend(), Absent(Place("cpuacct", "/b"))) == []
+    assert restore_record(bare.backend(), RemoveCreated(Place("cpuacct", "/b"))) == []
     bare.ok("rm", "cpuacct:/a")
     bare.ok("umount", "cpuacct")
 

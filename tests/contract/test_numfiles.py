@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from pcont.backend_model import StoredModel
-from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.types import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
@@ -601,7 +601,7 @@ def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Bea
     """A hierarchy with numfiles whose maps have room for so many entries, and /a and /b in it."""
     pcont.ok("mount", "-o", "none", "--name", name)
     backend = pcont.backend()
-    meter = BpfMeter("/sys", "/proc", backend.trees, backend.show, sizes)
+    meter = BpfEnforcer("/sys", "/proc", backend.trees, backend.show, sizes)
     meter.start("numfiles", Place(f"name={name}"))
     pcont.ok("bind", name, "numfiles")
     beans = Beans(pcont, name, start)

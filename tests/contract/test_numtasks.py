@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.types import Place
 from tests.contract.conftest import Pcont, clear, only_kernel, starts_empty
 
@@ -182,7 +182,7 @@ def test_stats_know_the_tasks_and_the_failures(groups: Groups, start: Callable[.
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that takes none, whatever this one does."""
     why = ("this kernel has no BPF among its security modules (yama)", "boot with lsm=yama,bpf")
-    monkeypatch.setattr(BpfMeter, "_obstacle", lambda meter: why)
+    monkeypatch.setattr(BpfEnforcer, "_obstacle", lambda meter: why)
 
 
 @only_kernel

@@ -620,13 +620,13 @@ def test_limits_of_an_rdma_device(own: Callable[[str], Top]) -> None:
 
 def test_a_removed_container_comes_back_with_its_limits(own: Callable[[str], Top]) -> None:
     """What a failed command had removed, it makes again as it was."""
-    from pcont.steps.containers import Remove
+    from pcont.steps.containers import RemoveContainer
     from pcont.transaction.step import carry_out
 
     top = own("memory")
     top.pcont.ok("create", top.at("/a"), "-s", "memory.limit_in_bytes=64M")
     backend = top.pcont.backend()
-    missing = Remove(Place("memory", f"{top.path}/nosuch"), "remove what is not there")
+    missing = RemoveContainer(Place("memory", f"{top.path}/nosuch"), "remove what is not there")
     with pytest.raises(NotFound):
-        carry_out(backend, [Remove(top.place("/a"), "remove it"), missing])
+        carry_out(backend, [RemoveContainer(top.place("/a"), "remove it"), missing])
     assert top.pcont.get(top.at("/a"), "memory.limit_in_bytes") == str(64 << 20)

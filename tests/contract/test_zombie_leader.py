@@ -16,7 +16,7 @@ import pytest
 from pcont.errors import NotFound
 from pcont.kernel.types import Place
 from pcont.linux.proc import Proc
-from pcont.steps.attach import Enter
+from pcont.steps.attach import Attach
 from pcont.transaction.step import carry_out
 from tests.contract.conftest import Jobs, Pcont, Top, eventually, threads_of
 
@@ -159,7 +159,7 @@ def test_a_refusal_after_it_has_moved_brings_its_threads_back(
     backend = jobs.pcont.backend()
     tree = jobs.tree("cpuset")
     (path,) = {paths[tree].rpartition("/")[0] for paths in before.values()}
-    steps = [Enter(one.pid, [Place(tree, f"{path}/{name}")], "x") for name in ("c", "none")]
+    steps = [Attach(one.pid, [Place(tree, f"{path}/{name}")], "x") for name in ("c", "none")]
     with backend.turn(), pytest.raises(NotFound):
         carry_out(backend, steps)
     assert {task: jobs.pcont.paths(task) for task in one.threads} == before

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcont.backend_model import StoredModel
-from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.mounts import dissolve
 from pcont.subsys import numtasks
-from pcont.virtual.bindings import KEPT
+from pcont.virtual.bindings import BINDINGS
 from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
 
 SLEEPER = """
@@ -175,16 +175,16 @@ class Scene:
     def _forget(self, backend: Backend, root: Place) -> None:
         """What pcont keeps in a tree of others for this test."""
         attributes = backend.attributes(root)
-        lines = attributes.get(KEPT, "").splitlines()
+        lines = attributes.get(BINDINGS, "").splitlines()
         rest = [line for line in lines if self.name not in line]
         if rest != lines:
-            backend.set_attribute(root, KEPT, "\n".join(rest) or None)
+            backend.set_attribute(root, BINDINGS, "\n".join(rest) or None)
             for name in set(attributes) & set(numtasks.TABLE.by_name):
                 backend.set_attribute(root, name, None)
 
     def _stop_counting(self, backend: Backend) -> None:
         meter = backend.meter
-        assert isinstance(meter, BpfMeter)
+        assert isinstance(meter, BpfEnforcer)
         for subsystem, at in meter.trees().items():
             if not at or self.owns(at):
                 meter._pinned[subsystem].end()

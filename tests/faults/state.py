@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import cast
 
 from pcont.backend_model import Model
-from pcont.bpf.enforcer import BpfMeter
+from pcont.bpf.enforcer import BpfEnforcer
 from pcont.bpf.numfiles import LIMITS
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from pcont.values import ID_LIST
-from pcont.virtual.bindings import KEPT
+from pcont.virtual.bindings import BINDINGS
 from tests.faults.scene import Scene, without_pids
 
 State = dict[str, str]
@@ -45,7 +45,7 @@ def observe(scene: Scene, *, tasks: bool = True) -> State:
             if scene.owns(mount.point):
                 state[f"{tree.id} at {mount.point}"] = f"{mount.root} {mount.source}"
         if tree.mounted:
-            kept = backend.attributes(Place(tree.id)).get(KEPT, "").splitlines()
+            kept = backend.attributes(Place(tree.id)).get(BINDINGS, "").splitlines()
             state[f"{tree.id} keeps"] = "; ".join(line for line in kept if scene.name in line)
         for place in _containers(scene, backend, tree):
             state.update(_container(scene, backend, place, tasks))
@@ -117,7 +117,7 @@ def without_programs(after: State, subsystem: str) -> State:
 def _may_go(backend: Backend, place: Place) -> bool:
     """Whether a container may be removed though files are charged to it."""
     meter = backend.meter
-    if not isinstance(meter, BpfMeter):
+    if not isinstance(meter, BpfEnforcer):
         return False
     number = meter._files.counted_in(place)
     limits = meter._files.entry(LIMITS, meter._files.key(place, number)) if number else None

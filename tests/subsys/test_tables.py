@@ -15,7 +15,7 @@ from pcont.kernel.types import Place, TreeRequest
 from pcont.model.dialects import V1
 from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Wanted, Where
+from pcont.tables.rules import Proposed, Where
 from pcont.values import (
     BYTES,
     FLAG,
@@ -275,7 +275,7 @@ def test_every_rule_of_a_row_accepts_what_is_there(row: ControlFile, model: Mode
     """A rule that refuses the value that a new container has would refuse every write."""
     node = model.active[0].root.nodes["a"]
     for rule in row.rules:
-        assert rule(node, Wanted(node, row.name, node.value(row.name))) is None
+        assert rule(node, Proposed(node, row.name, node.value(row.name))) is None
 
 
 def test_order_puts_mems_before_cpus_and_both_before_the_flags() -> None:

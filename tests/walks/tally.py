@@ -13,7 +13,7 @@ from pcont.kernel.types import Place
 from pcont.model.cgroups import Node
 from pcont.model.dialects import V1
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Rule, Wanted
+from pcont.tables.rules import Proposed, Rule
 from tests.walks.steps import Step
 
 # What no walk can meet, with why.
@@ -111,7 +111,7 @@ def _against_rules(node: Node, row: ControlFile, text: str) -> str:
         number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
         return f"{errorcode[number]} {type(err).__name__}"
     for rule in row.rules:
-        if breach := rule(node, Wanted(node, row.name, wanted)):
+        if breach := rule(node, Proposed(node, row.name, wanted)):
             return f"{errorcode[breach.errno]} {_name(rule)}"
     return ""
 

@@ -18,7 +18,7 @@ from pcont.backend_model import SMALL, Model
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task, Tree, TreeRequest
-from pcont.linux.proc import Proc, machine, no_task
+from pcont.linux.proc import Proc, no_task, this_machine
 from pcont.linux.procfs import CpuTime
 from pcont.model.dialects import V1, Dialect, like
 from pcont.tables.rules import Machine
@@ -450,7 +450,7 @@ def ground(far: Far) -> Iterator[Ground]:
             bases={tree.id: f"/pct{os.getpid()}-walk" for tree in bound},
             points={tree.id: tree.mounts[0].point for tree in bound},
             far=far,
-            machine=machine(),
+            machine=this_machine(),
             dialect=like(Proc().text("sys/kernel/osrelease")),
             kthreadd=kthreadd if kthreadd and kthreadd.kernel else None,
         )

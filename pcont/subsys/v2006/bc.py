@@ -11,7 +11,7 @@ from pcont.subsys import numfiles
 from pcont.subsys.numfiles import BARRIER, FAILCNT, HELD, LIMIT, MAXHELD, MINHELD, MOST
 from pcont.subsys.v2006.values import DECIMAL, less_than
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Site
+from pcont.tables.rules import Site, Violation
 
 
 def _counter(file: str) -> ControlFile:
@@ -33,7 +33,7 @@ def _bound(file: str) -> ControlFile:
     )
 
 
-def all_closed(site: Site) -> Breach | None:
+def all_closed(site: Site) -> Violation | None:
     """An open file keeps the container that it is charged to, whoever holds it (5.3)."""
     breach = numfiles.all_closed(site)
     return replace(breach, hint="it can be removed when they are closed") if breach else None

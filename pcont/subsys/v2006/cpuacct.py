@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Modelled
+from pcont.tables.rules import ModelCgroup
 from pcont.values import INTEGER
 
 MILLISECOND = 1_000_000
 
 
-def usage(site: Modelled) -> int:
+def usage(site: ModelCgroup) -> int:
     """Milliseconds, rounded down."""
     return sum(sum(times) for times in site.used().values()) // MILLISECOND
 

@@ -14,7 +14,7 @@ from errno import EACCES, ENOSPC
 from pcont.subsys import cpuset
 from pcont.subsys.v2006.values import LENIENT_FLAG, OnlineList
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Breach, Machine, Rule, Site
+from pcont.tables.rules import Machine, Rule, Site, Violation
 from pcont.values import FLAG, INT_FLAG, Codec
 
 NESTED = (cpuset.around_children, cpuset.inside_parent, cpuset.apart_from_siblings)
@@ -28,10 +28,10 @@ def longest(machine: Machine) -> int:
 def some_online(file: str) -> Rule:
     """A cpuset cannot be emptied again."""
 
-    def rule(now: Site, wanted: Site) -> Breach | None:
+    def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(file):
             return None
-        return Breach(ENOSPC, "none of these is online, and the list may not be empty")
+        return Violation(ENOSPC, "none of these is online, and the list may not be empty")
 
     return rule
 

@@ -35,7 +35,7 @@ from pcont.subsys.numtasks import (
 from pcont.subsys.v2006.core import PAGE
 from pcont.subsys.v2006.values import PARAMETER, less_than
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Breach, Modelled, Site
+from pcont.tables.rules import ModelCgroup, Site, Violation
 from pcont.values import TEXT
 
 USAGE, BORROWED, FAILURES = (f"numtasks.{word}" for word in ("usage", "borrowed", "failures"))
@@ -62,7 +62,7 @@ class Counts(NamedTuple):
 DONT_CARES = Counts(None, None, None)
 
 
-def counts(site: Modelled) -> Counts:
+def counts(site: ModelCgroup) -> Counts:
     """What follows from the shares, from the root on (4.4)."""
     total = site.parameter(TOTAL)
     if total == UNLIMITED:
@@ -77,7 +77,7 @@ def counts(site: Modelled) -> Counts:
     return found
 
 
-def _below(above: Counts, parts: Shares, site: Modelled) -> Counts:
+def _below(above: Counts, parts: Shares, site: ModelCgroup) -> Counts:
     own = shares(site)
     least, most = _part(own.min, above.min, parts), _part(own.max, above.max, parts)
     return Counts(least, most, _part(unused(site), least, own))
@@ -89,12 +89,12 @@ def _part(number: int, of: int | None, parts: Shares) -> int | None:
     return number * of // parts.divisor if parts.divisor else 0
 
 
-def usage(site: Modelled) -> int:
+def usage(site: ModelCgroup) -> int:
     """The tasks that are charged to a container; those in the root itself are counted there."""
     return site.facts.get(USAGE, 0) + (0 if site.parent else site.inside())
 
 
-def charge(site: Modelled) -> None:
+def charge(site: ModelCgroup) -> None:
     """A task more (4.5)."""
     add(site, USAGE, 1 if site.parent else 0)
     while site.parent and _borrows(site):
@@ -104,7 +104,7 @@ def charge(site: Modelled) -> None:
     add(site, SUCCESSES, 1)
 
 
-def uncharge(site: Modelled) -> None:
+def uncharge(site: ModelCgroup) -> None:
     """A task less."""
     while site.parent and site.facts.get(USAGE, 0):
         add(site, USAGE, -1)
@@ -116,26 +116,26 @@ def uncharge(site: Modelled) -> None:
             add(site, USAGE, -1)
 
 
-def _borrows(site: Modelled) -> bool:
+def _borrows(site: ModelCgroup) -> bool:
     own = counts(site).unused
     return own is None or usage(site) > own
 
 
-def not_too_often(site: Modelled) -> Breach | None:
+def not_too_often(site: ModelCgroup) -> Violation | None:
     """Forks within a period, of each container for itself."""
     return begin_fork(site, site.parameter(RATE), site.parameter(INTERVAL), ENOSPC)
 
 
-def not_too_many(site: Modelled) -> Breach | None:
+def not_too_many(site: ModelCgroup) -> Violation | None:
     """The limit of the container itself; those above are not asked."""
     most, there = counts(site).max, usage(site)
     if most is None or there < most:
         return None
     add(site, FAILURES, 1)
-    return Breach(ENOSPC, f"{site.path} has {there} tasks, and its shares come to {most}")
+    return Violation(ENOSPC, f"{site.path} has {there} tasks, and its shares come to {most}")
 
 
-def stats(site: Modelled) -> str:
+def stats(site: ModelCgroup) -> str:
     """Four lines (4.6)."""
     own = 0 if site.parent else site.inside()
     numbers = {
@@ -147,21 +147,21 @@ def stats(site: Modelled) -> str:
     return "\n".join(f"numtasks: {what} {number}" for what, number in numbers.items())
 
 
-def one_or_more(now: Site, wanted: Site) -> Breach | None:
+def one_or_more(now: Site, wanted: Site) -> Violation | None:
     """Of each parameter (4.7)."""
     bad = [name for name in (TOTAL, RATE, INTERVAL) if wanted.value(name) < 1]
-    return Breach(EINVAL, f"{bad[0]} is 1 or more") if bad else None
+    return Violation(EINVAL, f"{bad[0]} is 1 or more") if bad else None
 
 
-def more_than_there_are(now: Site, wanted: Site) -> Breach | None:
+def more_than_there_are(now: Site, wanted: Site) -> Violation | None:
     """Everybody who is there already has to find room."""
     there = now.value("tasks")
     if wanted.value(TOTAL) > there:
         return None
-    return Breach(EINVAL, f"there are {there} tasks already")
+    return Violation(EINVAL, f"there are {there} tasks already")
 
 
-def new_period(site: Modelled) -> None:
+def new_period(site: ModelCgroup) -> None:
     """The root's starts anew; the patch misses those of other containers."""
     site.facts.pop(SINCE, None)
 
