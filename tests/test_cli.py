@@ -455,7 +455,7 @@ def test_ctrl_c_at_any_moment_is_130(pcont: Run, monkeypatch: pytest.MonkeyPatch
     def interrupt(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("pcont.ops.settings.keys.find", interrupt)
+    monkeypatch.setattr("pcont.ops.settings.keys.find_files", interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert pcont("get", "jobs:/a", "cpus").status == 130
