@@ -8,6 +8,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from errno import EOPNOTSUPP
 from pathlib import Path
 
@@ -16,10 +18,11 @@ import pytest
 from pcont.bpf import libbpf, numtasks
 from pcont.bpf import numfiles as bpf_numfiles
 from pcont.bpf.enforcer import BpfEnforcer
-from pcont.bpf.programs import KEY, OBJECTS, Pinned
-from pcont.errors import Unsupported
+from pcont.bpf.programs import KEY, OBJECTS, Host, Pinned
+from pcont.errors import Denied, Unsupported
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
+from tests import user_namespace
 from tests.conftest import MUST
 
 FOLDER = Path(OBJECTS)
@@ -179,3 +182,39 @@ def test_what_is_left_of_a_start_is_found_and_ended(sys_: Path) -> None:
     found.stop("numfiles", Place("name=f"))
     assert found.trees() == {}
     assert not (sys_ / "fs/bpf/pcont/numfiles").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a folder that users cannot read")
+def test_in_a_user_namespace_without_the_machines_root_no_folder_is_believed_nor_refused() -> None:
+    """All users that the namespace does not map look alike there: root, and any other."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        for name, mode in (("secret", 0o700), ("planted", 0o755)):
+            os.makedirs(f"{folder}/{name}/numfiles", mode=mode)
+        os.chown(f"{folder}/planted", 4712, 4712)
+
+        def looks(name: str) -> int:
+            found = Host(f"{folder}/{name}", "/proc", list, lambda place: "", {})
+            try:
+                return int(bpf_numfiles.Files(found).is_there)
+            except Denied:
+                return 2
+
+        def inside() -> int:
+            user_namespace.enter(4711)
+            return looks("secret") * 10 + looks("planted")
+
+        assert (looks("secret"), looks("planted")) == (1, 2)
+        assert in_a_child(inside) == 12
+
+
+def in_a_child(act: Callable[[], int]) -> int:
+    """What a process that was forked for it returns."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            status = act()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -110,6 +110,11 @@ def _root_elsewhere() -> set[int]:
     return {owner} & _unmapped() if owner else set()
 
 
+def lacks_root() -> bool:
+    """Return whether this user namespace has no number for the machine's root."""
+    return bool(_root_elsewhere())
+
+
 def _unmapped() -> set[int]:
     """The number that all users share which this user namespace does not map; none elsewhere."""
     mapped = uid_map()
