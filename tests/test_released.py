@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from shlex import split
 
 import pytest
 
+import pcont
 from pcont.errors import Busy
 from pcont.linux import release_queue
 from pcont.linux.release_queue import KernelQueue
 
 TREE = "cpuset,name=x"
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -124,6 +128,17 @@ def test_an_agent_has_the_kernels_environment(releases: KernelQueue, tmp_path: P
     releases.notify(str(tmp_path / "not there"), "/a")
 
 
+def test_the_script_finds_the_package_that_wrote_it(releases: KernelQueue) -> None:
+    """Without the packages that are installed for this Python (-S)."""
+    words = split(Path(releases.program(TREE)).read_text(), comments=True)
+    package, agent = words[-2], Path(pcont.__file__).with_name("agent.py")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import pcont.agent as a; print(a.__file__)"
+    found = subprocess.run(
+        [PYTHON, "-I", "-S", "-c", code, package], check=True, capture_output=True, text=True
+    )
+    assert Path(found.stdout.rstrip("\n")) == agent
+
+
 def test_another_pcont_that_still_exists_keeps_its_hierarchy(
     releases: KernelQueue, tmp_path: Path
 ) -> None:
@@ -131,7 +146,7 @@ def test_another_pcont_that_still_exists_keeps_its_hierarchy(
     script = program.read_text()
     assert releases.keeper(TREE) == releases.keeper("no such") == ""
     other = tmp_path / "with blank"
-    package = str(Path(release_queue.__file__).parents[1])
+    package = str(Path(pcont.__file__).parents[1])
     program.write_text(script.replace(package, f"'{other}'"))
     assert releases.keeper(TREE) == ""  # it was removed
     (other / "pcont").mkdir(parents=True)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from shlex import quote, split
 
+import pcont
 from pcont.errors import Busy, Denied
 from pcont.trust import ownership
 
@@ -155,7 +156,8 @@ def code() -> list[str]:
 
 
 def _package() -> str:
-    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    """Return the directory that has the package pcont: scripts import pcont.agent from there."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(pcont.__file__)))
 
 
 def _check(directory: str) -> None:
