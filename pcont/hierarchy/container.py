@@ -14,10 +14,12 @@ from shlex import quote
 from pcont.errors import BadValue
 from pcont.kernel.paths import below, check_path, is_outside, join
 from pcont.kernel.types import Place, Spelling, Tree
+from pcont.tags import fields_of, made, on_disk
 
 TIE = "tie"
 
 
+@on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted")
 @dataclass(frozen=True)
 class Tie:
     """What a home remembers: the subsystems asked for, and the trees that are members.
@@ -40,7 +42,7 @@ class Tie:
 
     def dump(self) -> str:
         """The text of the attribute."""
-        return json.dumps(vars(self), separators=(",", ":"))
+        return json.dumps(fields_of(self), separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Tie | None:
@@ -49,7 +51,7 @@ class Tie:
             facts = json.loads(text)
             lists = {name: _words(facts[name]) for name in facts if name != "at"}
             check_path(facts["at"])
-            return cls(at=join("/", facts["at"]), **lists)
+            return made(cls, {"at": join("/", facts["at"]), **lists})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadValue):
             return None
 
