@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from itertools import chain
 
 from pcont.backend_cgroupfs import Cgroupfs
-from tests.loads.arena import Arena, arena
-from tests.loads.trials import PCONT
+from tests.stress.arena import Arena, arena
+from tests.stress.trials import PCONT
 from tests.vm.prepare import NotPrepared, install
 
 CGROUP_TOOLS = "cgroup-tools"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
 from tests.conftest import IN_GUEST
-from tests.loads.arena import Arena
-from tests.loads.trials import Explosion, Start, explosion, forked, load_all, rm_kill, started
+from tests.stress.arena import Arena
+from tests.stress.trials import Explosion, Start, explosion, forked, load_all, rm_kill, started
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "pids"), 1), (("pids",), 2))
 HEAD = (

@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
-from tests.loads.arena import Arena
-from tests.loads.trials import Adoption, adoption, attach_tree
+from tests.stress.arena import Arena
+from tests.stress.trials import Adoption, adoption, attach_tree
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "cpuacct"), 1), (("cpuacct",), 2))
 HEAD = (

@@ -22,8 +22,8 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import Place
 from pcont.subsys import numfiles
 from tests.conftest import IN_GUEST
-from tests.loads import InStep, Laps, Openers, running
-from tests.loads.trials import PCONT, counting, forked, nothing, watched
+from tests.stress import InStep, Laps, Openers, running
+from tests.stress.trials import PCONT, counting, forked, nothing, watched
 from tests.waiting import eventually
 
 WIDTH, FILES, LAPS = 8, 500, 20_000

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks import median, prepare, print_table, seconds, shown, statuses, tell, trees
-from tests.loads import Storm
-from tests.loads.arena import Arena, Census
-from tests.loads.trials import PCONT, Outcome, nothing, watched
+from tests.stress import Storm
+from tests.stress.arena import Arena, Census
+from tests.stress.trials import PCONT, Outcome, nothing, watched
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "cpuacct"), 1), (("cpuacct",), 2))
 SOURCE, TARGET = "/a", "/b"

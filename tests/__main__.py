@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests import loads, test_bpf
+from tests import stress, test_bpf
 from tests.conftest import MUST, no_kernel
 from tests.vm.prepare import NotPrepared, install, missing
 from tests.vm.report import Counts, read_junit
@@ -48,7 +48,7 @@ def no_guest() -> str:
     return ""
 
 
-CONTRACT, FAULTS = "tests/contract", "tests/faults"
+CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
 APART = [f"--ignore={folder}" for folder in (CONTRACT, FAULTS)]
 HERE, KERNEL = ("-m", "not kernel and not guest"), ("-m", "kernel and not guest")
 KINDS = (
@@ -65,7 +65,7 @@ def main() -> int:
     if os.geteuid() == 0:
         # Where there is no Debian, the tests that need a compiler say so.
         with suppress(NotPrepared):
-            install(missing(*loads.PACKAGES, *test_bpf.PACKAGES))
+            install(missing(*stress.PACKAGES, *test_bpf.PACKAGES))
     with tempfile.TemporaryDirectory() as scratch:
         reported = partial(run, folder=Path(scratch))
         # As many processes at once as there are CPUs, each on its own: many tests are of signals.

@@ -18,7 +18,7 @@ class Guest:
     cpus: int = 4
     nodes: int = 2
     memory: int = 1024  # MiB
-    tests: tuple[str, ...] = ("tests/contract", "tests/walks")  # words for pytest
+    tests: tuple[str, ...] = ("tests/contract", "tests/differential")  # words for pytest
     machines: int = 1  # that share the tests; as many at a time as this machine has CPUs
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
 
@@ -33,7 +33,7 @@ GUESTS = (
         "6.1-v1",
         kernel=r"linux-image-6\.1\.0-\d+-amd64",
         layout="v1",
-        tests=("tests/contract", "tests/walks", f"--ignore={HOTPLUG}"),
+        tests=("tests/contract", "tests/differential", f"--ignore={HOTPLUG}"),
         machines=2,
     ),
     # Whether users may write security.* attributes hangs on the BPF security module.
@@ -52,7 +52,7 @@ GUESTS = (
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
             *ATTACKS,
             *(
-                "tests/faults/test_faults.py",
+                "tests/fault_injection/test_faults.py",
                 "-k",
                 "numfiles or forkrate or attacker or attributes",
             ),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import loads
+from tests import stress
 
 from .guests import Guest
 
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 def prepare(guests: Iterable[Guest]) -> dict[str, Path]:
     """Installs and downloads what is missing; the kernel image to boot for each guest's name."""
     with only_one():
-        install(missing(*PACKAGES, *loads.PACKAGES))
+        install(missing(*PACKAGES, *stress.PACKAGES))
         return {guest.name: kernel_image(guest.kernel) for guest in guests}
 
 

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from tests.mutants.__main__ import drawn
-from tests.mutants.changes import CHECKOUT, MODULES, every, file_of
-from tests.mutants.equivalent import EQUIVALENT
-from tests.mutants.trial import Known
+from tests.mutation.__main__ import drawn
+from tests.mutation.changes import CHECKOUT, MODULES, every, file_of
+from tests.mutation.equivalent import EQUIVALENT
+from tests.mutation.trial import Known
 
 
 @pytest.mark.parametrize("module", MODULES)

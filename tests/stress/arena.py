@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import Place
-from tests.loads import AnyLoad, Paths, running
+from tests.stress import AnyLoad, Paths, running
 
 
 @dataclass(frozen=True)

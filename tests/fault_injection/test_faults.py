@@ -11,10 +11,10 @@ import pytest
 from pcont.kernel.interfaces import Backend
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import threads_of
-from tests.faults.commands import ROWS
-from tests.faults.conftest import cases, on_each_backend, some
-from tests.faults.trial import RECOVERS, Trial
-from tests.faults.wrapper import (
+from tests.fault_injection.commands import ROWS
+from tests.fault_injection.conftest import cases, on_each_backend, some
+from tests.fault_injection.trial import RECOVERS, Trial
+from tests.fault_injection.wrapper import (
     CHANGING,
     INTERRUPTED,
     KILLED,

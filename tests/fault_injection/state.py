@@ -18,7 +18,7 @@ from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from pcont.values import ID_LIST
 from pcont.virtual.bindings import BINDINGS
-from tests.faults.scene import Scene, without_pids
+from tests.fault_injection.scene import Scene, without_pids
 
 State = dict[str, str]
 

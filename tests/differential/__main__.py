@@ -1,4 +1,4 @@
-"""python -m tests.walks: many random walks, and what they have hit."""
+"""python -m tests.differential: many random walks, and what they have hit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import signal
 import sys
 import time
 
-from tests.walks import far
-from tests.walks.tally import Tally
-from tests.walks.walk import shrink, walk
-from tests.walks.worlds import ground
+from tests.differential import far
+from tests.differential.tally import Tally
+from tests.differential.walk import shrink, walk
+from tests.differential.worlds import ground
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.walks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many walks (%(default)s)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (%(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="steps of each (%(default)s)")

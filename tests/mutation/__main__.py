@@ -1,4 +1,4 @@
-"""python -m tests.mutants: which changes to the model's rules the contract tests notice."""
+"""python -m tests.mutation: which changes to the model's rules the contract tests notice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.mutants import trial
-from tests.mutants.changes import MODULES, Change, every, file_of
-from tests.mutants.equivalent import EQUIVALENT
-from tests.mutants.trial import Outcome
+from tests.mutation import trial
+from tests.mutation.changes import MODULES, Change, every, file_of
+from tests.mutation.equivalent import EQUIVALENT
+from tests.mutation.trial import Outcome
 
 ENOUGH = 0.95
 # What every process would load for itself.
@@ -28,7 +28,7 @@ def drawn(count: int, seed: int) -> list[Change]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("PCONT_SEED", 1)))
     parser.add_argument("--at-once", type=int, default=2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pcont.kernel.types import Owner, Place
-from tests.faults.scene import Scene
+from tests.fault_injection.scene import Scene
 
 Prepare = Callable[[Scene], None]
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from tests.walks.resting import rests
-from tests.walks.steps import SPECIAL, Seen, Step, View, draw
-from tests.walks.tally import Tally, why
-from tests.walks.worlds import Ground, KernelWorld, ModelWorld, Sight, World
+from tests.differential.resting import rests
+from tests.differential.steps import SPECIAL, Seen, Step, View, draw
+from tests.differential.tally import Tally, why
+from tests.differential.worlds import Ground, KernelWorld, ModelWorld, Sight, World
 
 SHRINKING = 120.0  # seconds
 PATIENCE, LESS_PATIENCE = 10.0, 1.0  # seconds: with a new difference, and while one is shrunk

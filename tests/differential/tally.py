@@ -14,7 +14,7 @@ from pcont.model.cgroups import Node
 from pcont.model.dialects import V1
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed, Rule
-from tests.walks.steps import Step
+from tests.differential.steps import Step
 
 # What no walk can meet, with why.
 NEEDS_HOTPLUG = "without hotplug the lists of a cpuset with tasks are never empty"

@@ -8,8 +8,8 @@ import os
 import signal
 
 from pcont.linux.proc import Proc
-from tests.walks.far import Far
-from tests.walks.resting import rests
+from tests.differential.far import Far
+from tests.differential.resting import rests
 
 SLOTS = 64
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MUST
-from tests.faults import strace
-from tests.faults.conftest import cases, some
-from tests.faults.trial import RECOVERS, Trial
+from tests.fault_injection import strace
+from tests.fault_injection.conftest import cases, some
+from tests.fault_injection.trial import RECOVERS, Trial
 
 MOST = 2
 obstacle = cache(strace.obstacle)

@@ -1,4 +1,4 @@
-"""The model answers like the kernel: a few walks here, as many as one likes by `tests.walks`."""
+"""The model answers like the kernel: a few walks here, more by `python -m tests.differential`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from pcont.kernel.types import Place
 from pcont.subsys import TASK_FILES
 from tests.conftest import IN_GUEST, MUST
-from tests.loads import NoCompiler, built
-from tests.walks import far
-from tests.walks.steps import Step
-from tests.walks.tally import Tally
-from tests.walks.walk import replay, shrink, walk
-from tests.walks.worlds import Ground, ModelWorld, World, folder, ground
+from tests.differential import far
+from tests.differential.steps import Step
+from tests.differential.tally import Tally
+from tests.differential.walk import replay, shrink, walk
+from tests.differential.worlds import Ground, ModelWorld, World, folder, ground
+from tests.stress import NoCompiler, built
 
 # A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
 WALKS, STEPS = (2, 80) if IN_GUEST else (4, 120)
-# The same walks each time, so that what fails is the change at hand; `tests.walks` draws others.
+# The same walks each time, so that a failure comes from the change at hand.
 SEED = int(os.environ.get("PCONT_SEED", 1))
 
 

@@ -20,8 +20,8 @@ import pytest
 from pcont.cli import main
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont
-from tests.faults import strace
-from tests.faults.conftest import cases
+from tests.fault_injection import strace
+from tests.fault_injection.conftest import cases
 
 KILLS = 500
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))

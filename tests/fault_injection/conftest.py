@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont
-from tests.faults.commands import ROWS, Row
-from tests.faults.scene import Scene
-from tests.faults.state import difference, observe
-from tests.faults.trial import Trial
+from tests.fault_injection.commands import ROWS, Row
+from tests.fault_injection.scene import Scene
+from tests.fault_injection.state import difference, observe
+from tests.fault_injection.trial import Trial
 
 EVERYTHING = os.environ.get("PCONT_FAULTS") == "all"
 # The same sample each time, so that what fails is the change at hand; another seed draws another.

@@ -23,10 +23,10 @@ from pcont.linux.procfs import CpuTime
 from pcont.model.dialects import V1, Dialect, like
 from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Ids
-from tests.walks.actors import Actors
-from tests.walks.far import Far
-from tests.walks.resting import rests
-from tests.walks.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
+from tests.differential.actors import Actors
+from tests.differential.far import Far
+from tests.differential.resting import rests
+from tests.differential.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
 
 # Counters of time, which no two worlds count alike.
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")

@@ -26,7 +26,7 @@ from pcont import backend_cgroupfs
 from pcont.linux import proc, syscalls
 from pcont.trust import xattrs
 from pcont.values import Ids
-from tests import loads
+from tests import stress
 from tests.vm import boot, guests, prepare
 
 SOURCE = Path(__file__).parent / "far.c"
@@ -293,7 +293,7 @@ def near() -> Iterator[Far]:
     """The far end is another process of this machine."""
     line, end = socket.socketpair()
     with end:
-        process = subprocess.Popen([loads.built(SOURCE)], stdin=end.fileno())
+        process = subprocess.Popen([stress.built(SOURCE)], stdin=end.fileno())
     try:
         yield from _lent(line)
     finally:
@@ -306,7 +306,7 @@ def in_guest(name: str, seconds: float) -> Iterator[Far]:
     guest = next(one for one in guests.GUESTS if one.name == name)
     ((_, kernel),) = prepare.prepare([guest]).items()
     results = boot.new_results(guest)
-    shutil.copy(loads.built(SOURCE), results / "far")
+    shutil.copy(stress.built(SOURCE), results / "far")
     command = f"exec {boot.SHARED}/far 0<>/dev/virtio-ports/{PORT}"
     one = boot.Boot(guest, kernel, results, prepare.kvm_works(kernel), command, port=PORT)
     stopping = threading.Event()

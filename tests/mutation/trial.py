@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from coverage import Coverage
 
-from tests.mutants.changes import CHECKOUT, Change, file_of
+from tests.mutation.changes import CHECKOUT, Change, file_of
 
 CONTRACT = "tests/contract"
 # What no kernel can be asked here: 2006, tasks that are played, ids that come again, open files.
@@ -39,7 +39,7 @@ LEFT_OUT = ("two_shells", "umount_at_once", "nested_as_deep", "demo", "example")
 HERE = ("-m", "not kernel and not guest", "-k", f"not ({' or '.join(LEFT_OUT)})")
 WORDS = (*QUIET, *HERE, CONTRACT, *OWN)
 # Then the model walks beside the kernel of this machine, if it may.
-WALKS = "tests/walks"
+WALKS = "tests/differential"
 WALKING = (*QUIET, "-m", "kernel and not guest", WALKS)
 LONGEST_WALK = 300  # seconds, with the search for the fewest steps
 # It looks at the host, where others are at work meanwhile, and the model changes nothing there.

@@ -15,10 +15,10 @@ import pytest
 from pcont.cli import cli
 from pcont.virtual import wrapped
 from tests.contract.conftest import Result
-from tests.faults.commands import Row
-from tests.faults.scene import Scene
-from tests.faults.state import State, nearest, observe, with_directory, without_programs
-from tests.faults.wrapper import Fault, Faulty
+from tests.fault_injection.commands import Row
+from tests.fault_injection.scene import Scene
+from tests.fault_injection.state import State, nearest, observe, with_directory, without_programs
+from tests.fault_injection.wrapper import Fault, Faulty
 
 RECOVERS = "recover" in cli.commands
 STILLNESS = 1.0  # seconds after a death within which nobody may be frozen any more

@@ -19,8 +19,8 @@ from typing import IO
 
 import pcont
 from pcont.cli import main
-from tests.loads import HOLD, Bomb, Daemons, Openers, running
-from tests.loads.arena import Arena
+from tests.stress import HOLD, Bomb, Daemons, Openers, running
+from tests.stress.arena import Arena
 from tests.waiting import eventually
 
 PCONT = (sys.executable, "-m", "pcont", "--backend", "cgroupfs")

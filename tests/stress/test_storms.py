@@ -17,9 +17,9 @@ from pcont.steps import converge, move_all
 from pcont.steps import mirror as step_mirror
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
-from tests.loads import SOURCES, Bomb, NoCompiler, Storm, built, running
-from tests.loads.arena import Arena, Census, arena
-from tests.loads.trials import adoption, explosion
+from tests.stress import SOURCES, Bomb, NoCompiler, Storm, built, running
+from tests.stress.arena import Arena, Census, arena
+from tests.stress.trials import adoption, explosion
 
 # Under emulation a storm leaves nothing for anybody else.
 pytestmark = [pytest.mark.kernel, pytest.mark.host]

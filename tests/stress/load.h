@@ -23,7 +23,7 @@
 
 typedef _Atomic uint64_t word;
 
-/* Changed together with tests/loads/__init__.py. */
+/* Changed together with tests/stress/__init__.py. */
 enum { STOP, GO, DEADLINE, ROOT, STARTED, HOLD, QUIET, REFUSED, HEADER };
 
 static word *table;
