@@ -171,7 +171,7 @@ class Recovered:
     outcome: Annotated[
         str,
         "undone: rolled back; finished: completed from its last change on; outdated: the machine "
-        "was restarted since; set aside: its damaged journal was renamed; unreadable: it was not",
+        "was restarted since; set aside: its damaged journal was renamed; unreadable: that failed",
         ("undone", "finished", "outdated", "set aside", "unreadable"),
     ]
     left: Annotated[
