@@ -18,7 +18,7 @@ import pytest
 from pcont.bpf import libbpf, numtasks
 from pcont.bpf import numfiles as bpf_numfiles
 from pcont.bpf.enforcer import BpfEnforcer
-from pcont.bpf.programs import KEY, OBJECTS, Host, Pinned
+from pcont.bpf.programs import KEY, OBJECTS, BpfHost, Pinned
 from pcont.errors import Denied, Unsupported
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
@@ -194,7 +194,7 @@ def test_in_a_user_namespace_without_the_machines_root_no_folder_is_believed_nor
         os.chown(f"{folder}/planted", 4712, 4712)
 
         def looks(name: str) -> int:
-            found = Host(f"{folder}/{name}", "/proc", list, lambda place: "", {})
+            found = BpfHost(f"{folder}/{name}", "/proc", list, lambda place: "", {})
             try:
                 return int(bpf_numfiles.Files(found).is_there)
             except Denied:

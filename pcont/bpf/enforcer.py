@@ -15,7 +15,7 @@ from pcont import subsys
 from pcont.bpf import libbpf
 from pcont.bpf.numfiles import Files
 from pcont.bpf.numtasks import Forks
-from pcont.bpf.programs import Host, Pinned
+from pcont.bpf.programs import BpfHost, Pinned
 from pcont.errors import Unsupported
 from pcont.kernel.types import Place, Tree
 
@@ -39,7 +39,7 @@ class BpfEnforcer:
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         self._sys, self._trees = sys, trees
-        host = Host(self._folder(OURS), proc, trees, directory, sizes or {})
+        host = BpfHost(self._folder(OURS), proc, trees, directory, sizes or {})
         self._files = Files(host)
         kinds: list[Pinned] = [self._files, Forks(host)]
         self._pinned = {one.name: one for one in kinds}

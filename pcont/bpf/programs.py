@@ -24,7 +24,7 @@ FIRST = bytes(4)  # the one key of the state
 
 
 @dataclass(frozen=True)
-class Host:
+class BpfHost:
     """What the programs need to know: `folder`, where they are pinned, and `proc`, where it is.
 
     `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
@@ -49,7 +49,7 @@ class Pinned(ABC):
     layouts: Mapping[str, struct.Struct]
     locked: tuple[str, ...] = ()
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: BpfHost) -> None:
         self.host = host
         self.folder = os.path.join(host.folder, self.name)
 

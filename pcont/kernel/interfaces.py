@@ -1,8 +1,9 @@
-"""What a backend is: the few things that a kernel with cgroups offers, text in and out.
+"""What a kernel with cgroups offers, as small interfaces: text in and out.
 
-Every verb raises OSError with errno and filename, on the kernel and on the model alike: that is
-what makes the two comparable. It is Unseen for a container that no mount shows. PcontError is for
-what makes a backend as a whole unusable.
+A backend has all of them, and a user asks for those that it needs. Every verb raises OSError with
+errno and filename, on the kernel and on the model alike: that is what makes the two comparable. It
+is Unseen for a container that no mount shows. PcontError is for what makes a backend as a whole
+unusable.
 """
 
 from __future__ import annotations
@@ -195,120 +196,86 @@ class ReleaseQueue(Protocol):
         """Run a release agent of the user's for a container, and wait a while for its end."""
 
 
-class Backend(Protocol):
-    """A kernel with cgroups: the real one, or the model."""
-
-    name: str
-
-    @property
-    def meter(self) -> Enforcer:
-        """What pcont has in this kernel itself."""
-
-    @property
-    def releases(self) -> ReleaseQueue:
-        """What it tells of containers that have become empty."""
-
-    def controllers(self) -> tuple[Controller, ...]:
-        """Every controller that the kernel lists."""
-
-    def kept(self) -> tuple[str, ...]:
-        """The subsystems that pcont keeps, as this kernel lacks them."""
-
-    def table(self, name: str) -> Subsystem | None:
-        """What is known of a subsystem and its files, by no name the core's; None: no table."""
+class Trees(Protocol):
+    """Which hierarchies the kernel has."""
 
     def trees(self) -> tuple[Tree, ...]:
-        """Every active v1 hierarchy, mounted or not."""
+        """Return every active hierarchy, mounted or not."""
 
-    def machine(self) -> Machine:
-        """The CPUs and memory nodes of this machine."""
 
-    def privileged(self) -> bool:
-        """Whether this process has CAP_SYS_ADMIN."""
+class CgroupReader(Protocol):
+    """What can be read of a container: all that a rule or an explanation needs."""
 
-    def environment(self) -> dict[str, str]:
-        """What a command needs in its environment so that its own pcont drives the same kernel."""
+    def children(self, place: Place) -> list[str]:
+        """Return the names of the containers directly below, sorted."""
 
-    def turn(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
-        """Hold off every other pcont command that changes something, while this one does.
+    def files(self, place: Place) -> dict[str, bool]:
+        """Return the control files by their prefixed names, and whether each is ever writable."""
 
-        Raises Busy at the timeout of `waiting`.
-        """
+    def read(self, place: Place, file: str) -> str:
+        """Return the whole text of a control file."""
 
-    def mount(self, request: TreeRequest, point: str, source: str) -> None:
-        """mount(2) of type cgroup at an existing directory."""
+    def attributes(self, place: Place) -> dict[str, str]:
+        """Return the attributes that pcont keeps with a container, by name without the prefix."""
 
-    def umount(self, point: str) -> None:
-        """umount2(2)."""
+    def spelled(self, place: Place, file: str) -> str:
+        """Return the name that a control file has here, however it is mounted (`noprefix`)."""
 
-    def occupied(self, directory: str, entries: bool) -> str:
-        """Why nothing should be mounted there: a mount, or (if asked) entries; else empty.
+    def show(self, place: Place, file: str = "") -> str:
+        """Return the container, or a file of it, as a path that a person can find."""
 
-        ENOTDIR where it is a file, or would be below one.
-        """
 
-    def in_the_way(self, point: str) -> tuple[str, str]:
-        """What keeps a mount from being unmounted, and what to do; empty where nothing is seen."""
-
-    def copies(self, tree: str) -> list[tuple[int, str]]:
-        """The processes that keep a hierarchy mounted in other mount namespaces, and where.
-
-        One for each namespace.
-        """
-
-    def missing(self, directory: str) -> list[str]:
-        """The directory and those above it that are not there yet, outermost first."""
-
-    def make_directory(self, directory: str) -> None:
-        """mkdir(2) of a mount point."""
-
-    def remove_directory(self, directory: str) -> None:
-        """rmdir(2) of a mount point."""
-
-    def default_directory(self, name: str) -> str:
-        """Where a hierarchy is mounted when nobody says where."""
-
-    def resolve(self, directory: str) -> str:
-        """The directory without symbolic links."""
+class CgroupFiles(CgroupReader, Protocol):
+    """Containers with their control files, attributes and owners: what steps read and change."""
 
     def make(self, place: Place) -> None:
-        """mkdir(2)."""
+        """Create the container: mkdir(2)."""
 
     def remove(self, place: Place, force: bool = False) -> None:
-        """rmdir(2); `force`: although files are charged to it that are still open."""
+        """Remove the container: rmdir(2); `force`: even if open files are charged to it."""
 
     def rename(self, place: Place, name: str) -> None:
         """rename(2) of a container, which stays below its parent."""
-
-    def children(self, place: Place) -> list[str]:
-        """The names of the containers directly below, sorted."""
-
-    def files(self, place: Place) -> dict[str, bool]:
-        """The control files by their prefixed names, and whether each can be written at all."""
-
-    def read(self, place: Place, file: str) -> str:
-        """The whole text of a control file."""
 
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2); WriteRefused where the file could be opened and the text was refused."""
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write tasks into a container one right after the other; yields those that are in.
+        """Write task ids into a container one right after the other; yield those that are in.
 
-        Tasks that have ended are left out; WriteRefused for the first that is refused.
+        A task that has ended is left out; WriteRefused for the first one that is refused.
         """
 
-    def attributes(self, place: Place) -> dict[str, str]:
-        """pcont's own facts about a container, by name without the prefix."""
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        """Keep an attribute with a container; None removes it."""
 
     def owners(self, place: Place) -> dict[str, Owner]:
-        """Whose the container and its files are: the directory itself is the empty name."""
+        """Return the owner of the container and of its files; "" is the directory itself."""
 
     def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
-        """Make them theirs again."""
+        """Give the container and its files these owners again."""
 
-    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        """Keep a fact with a container; None removes it."""
+
+class Driver(CgroupFiles, Trees, Protocol):
+    """One kind of cgroups (v1, v2) as the rest of pcont sees it.
+
+    Each tree has one driver, and the trees of one hierarchy may have different ones.
+    """
+
+    def membership(self, task: int) -> dict[str, str]:
+        """Return the container of a task in every tree, by the tree's id.
+
+        ESRCH where there is no task; the root of each tree for a task that is ending.
+        """
+
+    def thawing(self, place: Place) -> AbstractContextManager[None]:
+        """Thaw the container even if this process is killed in the block."""
+
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        """Signal those of the processes that are in the container; yield each one signalled."""
+
+    def may_change(self, place: Place) -> bool:
+        """Whether this process may create containers in a container and move tasks into it."""
 
     def stray(self, place: Place) -> dict[str, str]:
         """Return attributes that look like pcont's and are not believed, by their full names.
@@ -317,79 +284,79 @@ class Backend(Protocol):
         """
 
     def mend(self, place: Place) -> None:
-        """Remove what is stray; the copies for other users become like the facts."""
+        """Remove stray attributes, and update the copies of attributes for other users."""
 
-    def relied_on(self) -> dict[str, str]:
-        """Files and directories that only root should be able to change, and what each is for."""
 
-    def spelled(self, place: Place, file: str) -> str:
-        """What a control file is called here, however a hierarchy is mounted (`noprefix`)."""
+class Subsystems(Protocol):
+    """Which controllers and subsystems there are, and what is known of their files."""
 
-    def show(self, place: Place, file: str = "") -> str:
-        """The place as a path that a person can find."""
+    def controllers(self) -> tuple[Controller, ...]:
+        """Return every controller that the kernel lists."""
+
+    def kept(self) -> tuple[str, ...]:
+        """Return the subsystems that pcont provides because this kernel lacks them."""
+
+    def table(self, name: str) -> Subsystem | None:
+        """Return the table of a subsystem (of the core for ""); None if there is none."""
+
+
+class Mounts(Trees, Protocol):
+    """mount(2), umount2(2), and the directories that hierarchies are mounted on."""
+
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
+        """mount(2) at an existing directory."""
+
+    def umount(self, point: str) -> None:
+        """umount2(2)."""
+
+    def occupied(self, directory: str, entries: bool) -> str:
+        """Return why nothing should be mounted there; empty if nothing speaks against it.
+
+        The reason is a mount or, with `entries`, files in it. ENOTDIR if it is a file or below one.
+        """
+
+    def in_the_way(self, point: str) -> tuple[str, str]:
+        """Return what keeps a mount from being unmounted, and a hint; empty if nothing is seen."""
+
+    def copies(self, tree: str) -> list[tuple[int, str]]:
+        """Return processes that keep a hierarchy mounted in other mount namespaces, and where.
+
+        One process for each namespace.
+        """
+
+    def missing(self, directory: str) -> list[str]:
+        """Return the directory and its parents as far as they do not exist, outermost first."""
+
+    def make_directory(self, directory: str) -> None:
+        """mkdir(2) of a mount point."""
+
+    def remove_directory(self, directory: str) -> None:
+        """rmdir(2) of a mount point."""
+
+    def default_directory(self, name: str) -> str:
+        """Return where a hierarchy is mounted if the user names no directory."""
+
+    def resolve(self, directory: str) -> str:
+        """Return the directory without symbolic links."""
+
+
+class Tasks(Protocol):
+    """The tasks of this machine, and what may be done with them."""
 
     def task(self, task: int) -> Task:
-        """What is known of a task; ESRCH where there is none."""
-
-    def membership(self, task: int) -> dict[str, str]:
-        """The container of a task in every tree, by the tree's id; ESRCH where there is no task.
-
-        The root of each for a task that is ending.
-        """
+        """Return what is known of a task; ESRCH where there is none."""
 
     def threads(self, pid: int) -> list[int]:
-        """The ids of all threads of the process that the task belongs to; ESRCH if none."""
+        """Return the ids of all threads of the task's process; ESRCH where there is none."""
 
-    def family(self, pid: int) -> AbstractContextManager[ProcessTree]:
-        """A process with all that descends from it, for as long as somebody asks."""
+    def membership(self, task: int) -> dict[str, str]:
+        """Return the container of a task in every tree, of whatever driver, by the tree's id.
 
-    def thawing(self, place: Place) -> AbstractContextManager[None]:
-        """Should this process die in the block, the container is thawed all the same."""
-
-    def journals(self) -> str:
-        """The directory for journals of new commands; empty if no journal is written."""
-
-    def workplace(self) -> Workplace:
-        """Where lock and journals of this user are, and what is wrong with it."""
-
-    def namespaces(self) -> tuple[str, ...]:
-        """The kinds that a process can have of its own."""
-
-    def separate(self, apart: NamespaceSpec) -> Birth:
-        """How a process comes to be that has some."""
-
-    def join(self, name: str) -> Birth:
-        """How a process comes to be in those that are pinned by a name; ENOENT where none are."""
-
-    def pins(self) -> dict[str, dict[str, str]]:
-        """The namespaces that are pinned, by name and kind: the file that keeps each."""
-
-    def may_join(self, files: Mapping[str, str]) -> bool:
-        """Whether this process may open the files of a pin."""
-
-    def may_mount(self) -> bool:
-        """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
-
-    def may_move(self, task: int) -> bool:
-        """Whether this process may move a task, which is its user's or it is root's.
-
-        See __cgroup1_procs_write() in kernel/cgroup/cgroup-v1.c. ESRCH where there is no task.
+        ESRCH where there is no task; the root of each tree for a task that is ending.
         """
 
-    def may_change(self, place: Place) -> bool:
-        """Whether this process may create containers in a container and move tasks into it."""
-
-    def pin_path(self, name: str, kind: str = "") -> str:
-        """The file that would keep one of them; without a kind, what holds all of them."""
-
-    def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
-        """Keep those of a task by a name; EEXIST where it is taken."""
-
-    def unpin(self, name: str) -> None:
-        """Let go of them; ENOENT where there is no such name. What was half done goes, too."""
-
-    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
-        """A signal for those of the processes that are in that container; yields who has had it."""
+    def family(self, pid: int) -> AbstractContextManager[ProcessTree]:
+        """Track a process and its descendants while the context is open."""
 
     def affinity(self, task: int) -> Ids:
         """sched_getaffinity(2) of one thread."""
@@ -397,14 +364,97 @@ class Backend(Protocol):
     def set_affinity(self, task: int, cpus: Ids) -> None:
         """sched_setaffinity(2) of one thread."""
 
+    def may_move(self, task: int) -> bool:
+        """Whether this process may move a task, which is its user's or it is root's.
+
+        See __cgroup1_procs_write() in kernel/cgroup/cgroup-v1.c. ESRCH where there is no task.
+        """
+
+
+class Namespaces(Protocol):
+    """Namespaces of new processes, and those that are pinned by a name."""
+
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the kinds that a process can have of its own."""
+
+    def separate(self, apart: NamespaceSpec) -> Birth:
+        """Return how to start a process that has namespaces of its own."""
+
+    def join(self, name: str) -> Birth:
+        """Return how to start a process in pinned namespaces; ENOENT where none have the name."""
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        """Return the pinned namespaces by name and kind: the file that keeps each."""
+
+    def may_join(self, files: Mapping[str, str]) -> bool:
+        """Whether this process may open the files of a pin."""
+
+    def pin_path(self, name: str, kind: str = "") -> str:
+        """Return the file that would keep a namespace; without a kind, its directory."""
+
+    def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
+        """Keep namespaces of a task by a name; EEXIST where it is taken."""
+
+    def unpin(self, name: str) -> None:
+        """Remove a pin, even a half-made one; ENOENT where there is no such name."""
+
+
+class Host(Protocol):
+    """This machine, the rights of this process, and where pcont keeps its own files."""
+
+    def machine(self) -> Machine:
+        """Return the CPUs and memory nodes of this machine."""
+
+    def privileged(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN."""
+
+    def may_mount(self) -> bool:
+        """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make the pcont of a command drive the same kernel."""
+
+    def turn(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
+        """Hold off every other pcont command that changes something, during the block.
+
+        Raises Busy at the timeout of `waiting`.
+        """
+
+    def journals(self) -> str:
+        """Return the directory for journals of new commands; empty if no journal is written."""
+
+    def workplace(self) -> Workplace:
+        """Return where this user's lock and journals are, and what is wrong with that directory."""
+
+    def relied_on(self) -> dict[str, str]:
+        """Return files that only root should be able to change, and what each is for."""
+
+
+class Programs(Protocol):
+    """The programs in the kernel, and the queue of its release agents."""
+
+    @property
+    def meter(self) -> Enforcer:
+        """The BPF programs of pcont in this kernel."""
+
+    @property
+    def releases(self) -> ReleaseQueue:
+        """The containers that the kernel has reported as empty."""
+
+
+class Backend(Driver, Tasks, Mounts, Subsystems, Namespaces, Host, Programs, Protocol):
+    """A kernel with cgroups, whole: the real one, or the model. Most users need less of it."""
+
+    name: str
+
     def simulated(self) -> Simulator:
-        """What can be played; EOPNOTSUPP where the kernel is real."""
+        """Return what can be played on a model; EOPNOTSUPP where the kernel is real."""
 
 
-def exists(backend: Backend, place: Place) -> bool:
+def exists(cgroups: CgroupReader, place: Place) -> bool:
     """Whether the container is there in its tree; Unseen where no mount could show it."""
     try:
-        backend.children(place)
+        cgroups.children(place)
     except Unseen:
         raise
     except (FileNotFoundError, NotADirectoryError):
