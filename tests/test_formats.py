@@ -166,6 +166,15 @@ def placed(directory: Path, state: dict[str, Any]) -> tuple[Recorded, Any]:
     return opened(directory)
 
 
+@pytest.mark.parametrize("path", JOURNALS, ids=names)
+def test_records_are_written_as_an_earlier_version_wrote_them(path: Path) -> None:
+    entries = map(json.loads, json.loads(path.read_text(encoding="utf-8"))["journal"][1:])
+    records = [value for entry in entries for value in entry.values() if isinstance(value, dict)]
+    assert records
+    for record in records:
+        assert json.dumps(encode(decode(record, KINDS))) == json.dumps(record)
+
+
 # States of the model
 
 
