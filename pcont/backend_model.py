@@ -74,9 +74,12 @@ from pcont.model.store import (
     undisturbed,
 )
 from pcont.model.tasks import IDLE, INIT, TaskTable
-from pcont.subsys import numfiles, numtasks
-from pcont.subsys.freezer import frozen
+from pcont.subsys import numfiles
+from pcont.subsys.model import numtasks
+from pcont.subsys.model.freezer import frozen
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
+from pcont.subsys.numtasks import NAME as NUMTASKS
+from pcont.tables.behaviour import Behaviour
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Entry, Machine, Mover, Proposed, Violation
 from pcont.trust.workplace import Workplace
@@ -170,7 +173,7 @@ class Model:
         self.metered: dict[str, ModelTree] = {}
         self.meter = ModelMeter(self)
         self.unbound = ModelTree(self, 0, dialect.controllers)
-        rows = (row for table in self.unbound.tables for row in table.parameters)
+        rows = (row for one in self.unbound.behaviours for row in one.parameters)
         self.releases = ModelReleases(self)
         self.notified: list[tuple[str, str]] = []
         self.parameters: dict[str, int] = {row.name: row.default for row in rows}
@@ -491,7 +494,8 @@ class Model:
 
     def read(self, place: Place, file: str) -> str:
         node, row = self._row(place, file)
-        if file in subsys.TASK_FILES or row.derived:
+        how = node.tree.file_behaviours.get(file)
+        if file in subsys.TASK_FILES or (how and how.derived):
             self._reap(self._live_below(node))
         if file in subsys.TASK_FILES:
             return self.listed(node, file)
@@ -584,8 +588,7 @@ class Model:
         # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
         moves = row.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted
-        if row.effect:
-            row.effect(node)
+        _run_effect(node, row.name)
         if moves:
             for task in node.tasks:
                 self._confine(self.known[task], wanted)
@@ -981,18 +984,18 @@ class Model:
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
-        kernels = [table for table in self.unbound.tables if table.fork]
-        asked = [(one, tree) for one in kernels for tree in self._holding(one.name)]
-        for table, tree in [*self._metering(), *asked]:
-            for rule in table.fork:
+        named = zip(self.unbound.controllers, self.unbound.behaviours, strict=True)
+        kernels = [(name, one) for name, one in named if one.fork]
+        asked = [(one, tree) for name, one in kernels for tree in self._holding(name)]
+        for behaviour, tree in [*self._metering(), *asked]:
+            for rule in behaviour.fork:
                 if breach := rule(parent.nodes.get(tree.number, tree.root)):
                     refuse(breach.errno, str(task))
         return parent
 
-    def _metering(self) -> list[tuple[Subsystem, ModelTree]]:
-        """The subsystems for which programs of pcont's are at work, and where."""
-        found = [(self.dialect.table(name), tree) for name, tree in self.metered.items()]
-        return [(table, tree) for table, tree in found if table]
+    def _metering(self) -> list[tuple[Behaviour, ModelTree]]:
+        """Return what the model does in place of pcont's BPF programs, and in which trees."""
+        return [(self.dialect.behaviour(name), tree) for name, tree in self.metered.items()]
 
     def _begin(self, task: int, parent: PlacedTask) -> int:
         """A new task is where its parent is, in every hierarchy at once."""
@@ -1002,9 +1005,9 @@ class Model:
         )
         for node in parent.nodes.values():
             node.enter(task)
-        for table, tree in self._metering():
-            if table.forked:
-                table.forked(parent.nodes.get(tree.number, tree.root))
+        for behaviour, tree in self._metering():
+            if behaviour.on_fork:
+                behaviour.on_fork(parent.nodes.get(tree.number, tree.root))
         return task
 
     def container_clone(self, subsystem: str, task: int) -> str:
@@ -1121,7 +1124,7 @@ class Model:
 
     def module(self, name: str, text: str | None = None) -> str:
         row = next(
-            (row for table in self.unbound.tables for row in table.parameters if row.name == name),
+            (row for one in self.unbound.behaviours for row in one.parameters if row.name == name),
             None,
         )
         if row is None:
@@ -1142,8 +1145,7 @@ class Model:
         for rule in row.rules:
             self._check(rule(now, Proposed(now, row.name, wanted)), row.name)
         self.parameters[row.name] = wanted
-        if row.effect:
-            row.effect(root)
+        _run_effect(root, row.name)
 
     def proc_file(self, file: str) -> str:
         task, slash, name = file.partition("/")
@@ -1238,18 +1240,18 @@ class ModelMeter:
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
         there = self.trees().get(subsystem) == root.tree
-        return there and (subsystem != numtasks.NAME or numtasks.is_bound(self.model.node(root)))
+        return there and (subsystem != NUMTASKS or numtasks.is_bound(self.model.node(root)))
 
     def start(self, subsystem: str, root: Place) -> None:
         node = self.model.node(root)
         if self.model.metered.setdefault(subsystem, node.tree) is not node.tree:
             refuse(EBUSY, root.tree)
-        if subsystem == numtasks.NAME:
+        if subsystem == NUMTASKS:
             numtasks.bind(node)
 
     def stop(self, subsystem: str, root: Place) -> None:
         tree = self.model.metered.get(subsystem)
-        if tree and subsystem == numtasks.NAME:
+        if tree and subsystem == NUMTASKS:
             with contextlib.suppress(FileNotFoundError):
                 node = self.model.node(root)
                 if numtasks.is_bound(node):
@@ -1268,14 +1270,14 @@ class ModelMeter:
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         node = self.model.node(place)
-        if subsystem == numtasks.NAME:
+        if subsystem == NUMTASKS:
             return numtasks.counted(node)
         self.model._reap(self.model.live.values())
         return node.charges.values()
 
     def set(self, place: Place, file: str, value: int) -> None:
         node = self.model.node(place)
-        if subsys.of(file) == numtasks.NAME:
+        if subsys.of(file) == NUMTASKS:
             if not any(map(numtasks.is_bound, node.upwards())):
                 refuse(EOPNOTSUPP, self.model.show(place, file))
             numtasks.say(node, file, value)
@@ -1288,6 +1290,13 @@ class ModelMeter:
     def uncounted(self) -> dict[str, int]:
         """There is room for all."""
         return {}
+
+
+def _run_effect(node: Node, file: str) -> None:
+    """Do what a write of this file does beside storing the value."""
+    how = node.tree.file_behaviours.get(file)
+    if how and how.effect:
+        how.effect(node)
 
 
 def _clone_lists(parent: Node, node: Node) -> None:

@@ -61,7 +61,7 @@ AT_THE_START = {
     "__main__": set[str](),
 }
 # Backends by name; tables by name, those of other packages among them.
-HIDES_NAMES_IN_STRINGS = {"kernel.open", "subsys", "subsys.v2006"}
+HIDES_NAMES_IN_STRINGS = {"kernel.open", "subsys", "subsys.v2006", "subsys.model"}
 HEAVY = {"rich", "psutil", "pyroute2", "asyncio"}
 TEST_PACKAGES = {"tests", "pytest", "hypothesis", "conftest"}
 PRINTS = {"output.render", "commands.common", "cli", "commands.sim"}

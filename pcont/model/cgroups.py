@@ -14,6 +14,7 @@ from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.dialects import Dialect
 from pcont.subsys.numfiles import Charges
+from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Machine
 from pcont.values import Ids
@@ -123,7 +124,8 @@ class Node:
         row = self.row(file)
         if file in subsys.TASK_FILES:
             return self.tree.model.listed(self, file)
-        return row.derived(self) if row.derived else self.written(row.name)
+        how = self.tree.file_behaviours.get(row.name)
+        return how.derived(self) if how and how.derived else self.written(row.name)
 
     def written(self, file: str) -> Any:
         if file in self.values:
@@ -185,9 +187,9 @@ class Node:
     def enter(self, task: int) -> None:
         """A task comes."""
         self.hold(task)
-        for table in self.tree.tables:
-            if table.entered:
-                table.entered(self)
+        for behaviour in self.tree.behaviours:
+            if behaviour.on_enter:
+                behaviour.on_enter(self)
 
     def leave(self, task: int) -> None:
         """A task goes; the last one leaves an empty container behind."""
@@ -197,9 +199,9 @@ class Node:
         self._left()
 
     def _left(self) -> None:
-        for table in self.tree.tables:
-            if table.left:
-                table.left(self)
+        for behaviour in self.tree.behaviours:
+            if behaviour.on_leave:
+                behaviour.on_leave(self)
         self.check_release()
 
     def check_release(self) -> None:
@@ -263,6 +265,8 @@ class ModelTree:
     tables: list[Subsystem] = field(init=False)
     emptied: list[str] = field(default_factory=list)
     rows: dict[str, ControlFile] = field(init=False)
+    behaviours: list[Behaviour] = field(init=False)
+    file_behaviours: dict[str, FileBehaviour] = field(init=False)
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
@@ -271,12 +275,16 @@ class ModelTree:
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
         self.rows = {row.name: row for row in files if not row.kept}
+        self.behaviours = [self.model.dialect.behaviour(name) for name in self.controllers]
+        self.file_behaviours = {
+            file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
+        }
         self.root = Node(self, "", None)
 
     @property
     def own_time(self) -> bool:
         """Whether CPU time is charged to the container alone where it was used."""
-        return any(table.own_time for table in self.tables)
+        return any(behaviour.own_time for behaviour in self.behaviours)
 
     def called(self, file: str) -> str:
         """The name of a file that may be meant by its bare one."""

@@ -12,8 +12,11 @@ from errno import EINVAL, EIO, ENOENT
 
 from pcont import subsys
 from pcont.subsys import v2006
+from pcont.subsys.model import load_behaviour
 from pcont.subsys.v2006.values import first_number
+from pcont.tables.behaviour import Behaviour
 from pcont.tables.control_file import Subsystem
+from pcont.tables.interface import Interface
 from pcont.values import INTEGER, strip
 
 
@@ -38,7 +41,8 @@ class Dialect:
     """A kernel's way of answering.
 
     `controllers`: in the order in which a hierarchy names them. `table`: the files of a subsystem,
-    without a name those of every container. `keeps`: pcont keeps what this kernel lacks. `bare`:
+    without a name those of every container. `interface`: the set of control files, and so of
+    behaviours. `keeps`: pcont keeps what this kernel lacks. `bare`:
     the files of cpuset have names without it.
 
     Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
@@ -64,6 +68,7 @@ class Dialect:
     name: str
     controllers: tuple[str, ...]
     table: Callable[[str], Subsystem | None]
+    interface: Interface
     keeps: bool
     bare: bool
     unknown: int
@@ -82,6 +87,10 @@ class Dialect:
     keeps_wishes: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
+
+    def behaviour(self, name: str) -> Behaviour:
+        """Return what the model does for a subsystem, beside storing what is written."""
+        return load_behaviour(name, self.interface)
 
 
 def _v1_number(text: str) -> int:
@@ -140,6 +149,7 @@ V1 = Dialect(
     name="v1",
     controllers=("cpuset", "cpuacct", "freezer", "pids"),  # as /proc/cgroups of Linux 6.1 has them
     table=subsys.load,
+    interface=Interface.V1,
     keeps=True,
     bare=False,
     unknown=EINVAL,
@@ -168,6 +178,7 @@ V6 = Dialect(
     name="v6",
     controllers=v2006.NAMES,
     table=v2006.load,
+    interface=Interface.V2006,
     keeps=False,
     bare=True,
     unknown=ENOENT,

@@ -216,13 +216,11 @@ TABLE = Subsystem(
             "cpuset.effective_cpus",
             "CPUs in force, after hotplug",
             ID_LIST,
-            derived=lambda site: site.value(CPUS) & site.machine.cpus,
         ),
         ControlFile(
             "cpuset.effective_mems",
             "memory nodes in force, after hotplug",
             ID_LIST,
-            derived=lambda site: site.value(MEMS) & site.machine.nodes,
         ),
         _flag("cpu_exclusive", "1: no sibling shares the CPUs", root_default=1, rules=NESTED),
         _flag("mem_exclusive", "1: no sibling shares the nodes", root_default=1, rules=NESTED),

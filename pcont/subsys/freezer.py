@@ -8,7 +8,7 @@ from __future__ import annotations
 from errno import EINVAL
 
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import ModelCgroup, Site, Violation, Where
+from pcont.tables.rules import Site, Violation, Where
 from pcont.values import FLAG, WORD
 
 STATE = "freezer.state"
@@ -27,18 +27,6 @@ def frozen_or_thawed(now: Site, wanted: Site) -> Violation | None:
     return Violation(EINVAL, f"the state to set is {FROZEN} or {THAWED}", hint)
 
 
-def frozen(site: ModelCgroup) -> bool:
-    """Whether the tasks of a container stand still, because of itself or of one above."""
-    return site.written(STATE) == FROZEN or _frozen_above(site)
-
-
-def _frozen_above(site: ModelCgroup) -> bool:
-    above = site.parent
-    while above and above.written(STATE) != FROZEN:
-        above = above.parent
-    return above is not None
-
-
 TABLE = Subsystem(
     name="freezer",
     help="stops and continues all tasks",
@@ -53,7 +41,6 @@ TABLE = Subsystem(
             rules=(frozen_or_thawed,),
             order=90,  # every limit holds before the tasks go on
             shown=True,
-            derived=lambda site: FROZEN if frozen(site) else THAWED,
             told_by=SELF,  # below a frozen one it is FROZEN, whatever it was told itself
         ),
         ControlFile(
@@ -62,7 +49,6 @@ TABLE = Subsystem(
             FLAG,
             where=Where.NOT_ON_ROOT,
             default=0,
-            derived=lambda site: int(site.written(STATE) == FROZEN),
             told=lambda text, now: [(STATE, FROZEN if text.strip() == "1" else THAWED)],
         ),
         ControlFile(
@@ -71,7 +57,6 @@ TABLE = Subsystem(
             FLAG,
             where=Where.NOT_ON_ROOT,
             default=0,
-            derived=lambda site: int(_frozen_above(site)),
         ),
     ),
 )

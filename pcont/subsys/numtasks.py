@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from errno import EAGAIN, EINVAL
+from errno import EINVAL
 from typing import NamedTuple
 
 from pcont.subsys import pids
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Counted, Follows, ModelCgroup, Site, Violation, Where
+from pcont.tables.rules import Counted, Follows, Site, Violation, Where
 from pcont.values import INTEGER, TEXT, integer
 
 NAME = "numtasks"
@@ -27,10 +27,8 @@ SHARES, TOTAL, STATS, RATE, INTERVAL = (
     f"{NAME}.{word}"
     for word in ("shares", "total_numtasks", "stats", "forkrate", "forkrate_interval")
 )
-# What is counted for a container; BOUND: numtasks is bound to it.
-SUCCESSES, RATE_FAILURES, FORKS, SINCE, BOUND = (
-    f"{NAME}.{word}" for word in ("successes", "forkrate_failures", "forks", "since", "bound")
-)
+# What is counted for a container.
+SUCCESSES, RATE_FAILURES = (f"{NAME}.{word}" for word in ("successes", "forkrate_failures"))
 UNCHANGED, DONT_CARE = -1, -3
 UNLIMITED = (1 << 31) - 1
 UNKNOWN = "unknown"
@@ -227,104 +225,11 @@ def a_rate(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-# The rate as the model has it: what was said of a container is among its facts.
-
-
-def is_bound(site: ModelCgroup) -> bool:
-    """Whether it is bound to this container itself."""
-    return BOUND in site.facts
-
-
-def bind(root: ModelCgroup) -> None:
-    """Forks are counted here and below from now on."""
-    root.facts.update({BOUND: 1, RATE: UNLIMITED, INTERVAL: 1})
-
-
-def unbind(root: ModelCgroup) -> None:
-    """They are counted no more, and what was said is forgotten."""
-    for site in bound_with(root):
-        for fact in (BOUND, RATE, INTERVAL, SUCCESSES, RATE_FAILURES, FORKS, SINCE):
-            site.facts.pop(fact, None)
-
-
-def bound_with(site: ModelCgroup) -> Iterator[ModelCgroup]:
-    """A container, and those below it to which numtasks is not bound by itself."""
-    waiting = [site]
-    while waiting:
-        one = waiting.pop()
-        yield one
-        waiting += [child for child in one.children() if not is_bound(child)]
-
-
-def say(site: ModelCgroup, file: str, number: int) -> None:
-    """A container has a rate of its own, or none any more; periods begin anew (4.7)."""
-    if number == DONT_CARE:
-        site.facts.pop(file, None)
-    else:
-        site.facts[file] = number
-    for one in bound_with(site):
-        one.facts.pop(SINCE, None)
-
-
-def rate_of(site: ModelCgroup) -> dict[str, int]:
-    """RATE and INTERVAL as the nearest one upwards says them; empty where nobody counts."""
-    found: dict[str, int] = {}
-    here: ModelCgroup | None = site if site.parent else None  # the root of a tree counts nothing
-    while here:
-        said = {file: here.facts[file] for file in (RATE, INTERVAL) if file in here.facts}
-        found = {**said, **found}
-        if is_bound(here):
-            return found
-        here = here.parent
-    return {}
-
-
-def counted(site: ModelCgroup) -> dict[str, int]:
-    """What a container says itself, and what is counted for it, by name."""
-    said = {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
-    if not rate_of(site):
-        return said
-    return said | {fact: site.facts.get(fact, 0) for fact in (SUCCESSES, RATE_FAILURES)}
-
-
-def add(site: ModelCgroup, fact: str, number: int) -> None:
-    """So many more."""
-    site.facts[fact] = site.facts.get(fact, 0) + number
-
-
-def begin_fork(site: ModelCgroup, rate: int, interval: int, errno: int) -> Violation | None:
-    """One more fork in the period of a container, if that may be (4.5)."""
-    now = site.now()
-    if SINCE not in site.facts or now - site.facts[SINCE] > interval * 1000:
-        site.facts.update({SINCE: now, FORKS: 0})
-    if site.facts.get(FORKS, 0) >= rate:
-        add(site, RATE_FAILURES, 1)
-        return Violation(errno, f"{site.path} has forked {rate} times within {interval} s")
-    add(site, FORKS, 1)
-    return None
-
-
-def not_too_often(site: ModelCgroup) -> Violation | None:
-    """Before pids is asked; a fork that pids refuses then has been one of the period's."""
-    rate = rate_of(site)
-    if not rate or rate[RATE] >= UNLIMITED:
-        return None
-    return begin_fork(site, rate[RATE], rate[INTERVAL], EAGAIN)
-
-
-def count_fork(site: ModelCgroup) -> None:
-    """Nobody has refused it."""
-    if rate_of(site):
-        add(site, SUCCESSES, 1)
-
-
 TABLE = Subsystem(
     name=NAME,
     help="shares of the number of tasks, and a rate of forks, over pids",
     over="pids",
     follows=limits,
-    fork=(not_too_often,),
-    forked=count_fork,
     files=(
         ControlFile(
             SHARES,

@@ -11,10 +11,8 @@ from pcont.tables.rules import (
     Counted,
     EntryRule,
     Follows,
-    ForkRule,
     Machine,
     MakingRule,
-    ModelCgroup,
     RemovalRule,
     Rule,
     Site,
@@ -52,11 +50,9 @@ class ControlFile:
     value, and this is only another name of it: it exists where that does.
     `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
     in the kernel, which count and enforce.
-    `derived`: how the model comes by a value that is not simply what was written.
     `read_as`: how a kernel reads what is written, where that depends on the machine. `longest`: so
-    many bytes can be written at the most, and more are E2BIG, whatever they are. `effect`: what a
-    write does in the model, beside being remembered. `end`: what stands behind the value that is
-    read; `read_only`: the errno of a write where there can be none.
+    many bytes can be written at the most, and more are E2BIG, whatever they are. `end`: what stands
+    behind the value that is read; `read_only`: the errno of a write where there can be none.
     """
 
     name: str
@@ -74,9 +70,7 @@ class ControlFile:
     inherit: bool = False
     moves_affinity: bool = False
     passed_on: bool = False
-    derived: Callable[[ModelCgroup], Any] | None = None
     read_as: Callable[[Machine], Codec] | None = None
-    effect: Callable[[ModelCgroup], None] | None = None
     longest: Callable[[Machine], int] = a_page
     end: str = "\n"
     read_only: int = EINVAL
@@ -104,12 +98,8 @@ class ControlFile:
 class Subsystem:
     """What can be bound to a hierarchy: its control files, and who may make and enter containers.
 
-    `may_refuse`: an attach can fail here, so that it is tried here first. `fork`: whether there may
-    be one more task in a container. `forked`, `entered`, `left`: the model does this with a
-    container when a task has forked in it, has come, or goes. `own_time`: CPU time
-    is not charged to the containers above. `parameters`: files below /sys/module, which hold for
-    the machine. `removal`: what a container must be like to be removed, beside having no tasks and
-    no children.
+    `may_refuse`: an attach can fail here, so that it is tried here first.
+    `removal`: what a container must be like to be removed, beside having no tasks and no children.
 
     One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
     `making` containers. `follows`: what that controller's files must read for what is kept, given
@@ -123,12 +113,6 @@ class Subsystem:
     making: tuple[MakingRule, ...] = ()
     removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
-    fork: tuple[ForkRule, ...] = ()
-    forked: Callable[[ModelCgroup], None] | None = None
-    entered: Callable[[ModelCgroup], None] | None = None
-    left: Callable[[ModelCgroup], None] | None = None
-    own_time: bool = False
-    parameters: tuple[ControlFile, ...] = ()
     over: str = ""
     follows: Callable[[Site], Iterable[Follows]] | None = None
     by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)

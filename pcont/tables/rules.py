@@ -238,10 +238,6 @@ Rule = Callable[[Site, Site], "Violation | None"]
 EntryRule = Callable[[Entry], "Violation | None"]
 
 
-# In the model alone: it also counts what it refuses.
-ForkRule = Callable[[ModelCgroup], "Violation | None"]
-
-
 RemovalRule = Callable[[Site], "Violation | None"]
 
 

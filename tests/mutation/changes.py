@@ -14,6 +14,7 @@ MODULES = (
     "pcont.backend_model",
     "pcont.model.cgroups",
     *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
+    *(f"pcont.subsys.model.{name}" for name in SUBSYSTEMS[1:]),
 )
 
 # What is said to a person, and what is pcont's own and no rule of a kernel.

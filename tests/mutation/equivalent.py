@@ -62,8 +62,8 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.backend_model", "Model._live_below", "at and node in at.upwards()", "at"),
     ): "more tasks than need be are looked after, which harms nobody",
     (
-        "pcont.subsys.cpuset",
-        "TABLE.'cpuset.effective_cpus'",
+        "pcont.subsys.model.cpuset",
+        "BEHAVIOURS",
         "site.value(CPUS) & site.machine.cpus",
         "site.value(CPUS)",
     ): "Model.plug() takes from every list what is not online any more",

@@ -10,7 +10,9 @@ from pcont.backend_model import Model
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.cgroups import Node
-from pcont.subsys.cpuacct import TABLE, TICK
+from pcont.subsys.cpuacct import TABLE
+from pcont.subsys.model.cpuacct import BEHAVIOURS, TICK
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
 
 A, B = Place("cpuacct", "/a"), Place("cpuacct", "/a/b")
@@ -91,5 +93,6 @@ def test_anybody_may_enter_and_nothing_is_inherited() -> None:
     assert TABLE.entry == ()
     assert not TABLE.may_refuse
     assert not any(row.inherit or row.passed_on for row in TABLE.files)
-    assert all(row.derived for row in TABLE.files)
+    files = BEHAVIOURS[Interface.V1].files
+    assert all(files[row.name].derived for row in TABLE.files)
     assert [row.name for row in TABLE.files if row.lasting] == ["cpuacct.usage"]

@@ -14,7 +14,10 @@ from pcont.backend_model import Model
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.dialects import V1
 from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
+from pcont.subsys.model import load_behaviour
+from pcont.tables.behaviour import FileBehaviour
 from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Proposed, Where
 from pcont.values import (
     BYTES,
@@ -159,6 +162,11 @@ def test_a_row_has_its_controllers_prefix(table: Subsystem, row: ControlFile) ->
         assert row.name.partition(".")[0] not in subsys.NAMES
 
 
+def behaviour(row: ControlFile) -> FileBehaviour:
+    files = load_behaviour(subsys.of(row.name), Interface.V1).files
+    return files.get(row.name, FileBehaviour())
+
+
 @every_row
 def test_a_row_says_in_a_few_words_what_it_is(table: Subsystem, row: ControlFile) -> None:
     assert 10 <= len(row.help) <= 70
@@ -170,7 +178,7 @@ def test_a_row_says_in_a_few_words_what_it_is(table: Subsystem, row: ControlFile
 @every_row
 def test_a_default_is_shown_by_its_codec_and_read_again(table: Subsystem, row: ControlFile) -> None:
     for default in (row.default, row.root_default):
-        if default is not None and not row.derived and row.name not in WRITE_ONLY:
+        if default is not None and not behaviour(row).derived and row.name not in WRITE_ONLY:
             assert row.type.parse(row.type.show(default)) == default
 
 
@@ -190,7 +198,7 @@ def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
 def test_only_what_can_be_written_has_rules_and_orders(table: Subsystem, row: ControlFile) -> None:
     if not row.writable:
         assert not row.rules
-        assert row.effect is None
+        assert behaviour(row).effect is None
         assert not row.lasting
         assert not row.inherit
         assert not row.moves_affinity
@@ -213,7 +221,7 @@ def test_what_cannot_be_undone_stands_after_all_that_can(
 def test_what_is_inherited_is_a_setting_of_children(table: Subsystem, row: ControlFile) -> None:
     if row.inherit or row.passed_on:
         assert row.where is not Where.ROOT
-        assert row.derived is None
+        assert behaviour(row).derived is None
 
 
 @every_row
@@ -221,7 +229,7 @@ def test_a_derived_value_changes_by_itself_or_follows_others(
     table: Subsystem, row: ControlFile
 ) -> None:
     """So that it is nothing to write back, even where it can be written."""
-    if row.derived:
+    if behaviour(row).derived:
         assert not (row.writable and subsys.keeps(row.name, row.writable))
 
 

@@ -16,7 +16,7 @@ from pcont.tables.rules import Site, Violation
 
 def _counter(file: str) -> ControlFile:
     help = numfiles.TABLE.by_name[file].help
-    return ControlFile(file, help, DECIMAL, derived=lambda site: site.charged()[file])
+    return ControlFile(file, help, DECIMAL)
 
 
 def _bound(file: str) -> ControlFile:

@@ -1,0 +1,65 @@
+"""cpuacct in the model: the files add up the CPU time that the model has charged."""
+
+from __future__ import annotations
+
+from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.interface import Interface
+from pcont.tables.rules import ModelCgroup
+
+TICK = 10_000_000  # nanoseconds in a unit of cpuacct.stat: USER_HZ is 100
+_MILLISECOND = 1_000_000
+_USER, _SYSTEM = 0, 1
+
+
+def _total(site: ModelCgroup, *kinds: int) -> int:
+    return sum(times[kind] for times in site.used().values() for kind in kinds)
+
+
+def _by_cpu(*kinds: int) -> FileBehaviour:
+    """Return one number for each possible CPU, each followed by a blank."""
+
+    def derived(site: ModelCgroup) -> str:
+        used = site.used()
+        numbers = [
+            sum(used.get(cpu, (0, 0))[kind] for kind in kinds)
+            for cpu in range(site.machine.cpu_limit)
+        ]
+        return "".join(f"{number} " for number in numbers)
+
+    return FileBehaviour(derived)
+
+
+def _all(site: ModelCgroup) -> str:
+    used = site.used()
+    rows = [(cpu, *used.get(cpu, (0, 0))) for cpu in range(site.machine.cpu_limit)]
+    return "\n".join(["cpu user system", *(" ".join(map(str, row)) for row in rows)])
+
+
+def _stat(site: ModelCgroup) -> str:
+    return f"user {_total(site, _USER) // TICK}\nsystem {_total(site, _SYSTEM) // TICK}"
+
+
+BEHAVIOURS = {
+    Interface.V1: Behaviour(
+        files={
+            "cpuacct.stat": FileBehaviour(_stat),
+            "cpuacct.usage": FileBehaviour(
+                lambda site: _total(site, _USER, _SYSTEM), lambda site: site.forget_used()
+            ),
+            "cpuacct.usage_all": FileBehaviour(_all),
+            "cpuacct.usage_percpu": _by_cpu(_USER, _SYSTEM),
+            "cpuacct.usage_percpu_sys": _by_cpu(_SYSTEM),
+            "cpuacct.usage_percpu_user": _by_cpu(_USER),
+            "cpuacct.usage_sys": FileBehaviour(lambda site: _total(site, _SYSTEM)),
+            "cpuacct.usage_user": FileBehaviour(lambda site: _total(site, _USER)),
+        }
+    ),
+    Interface.V2006: Behaviour(  # milliseconds, rounded down
+        own_time=True,
+        files={
+            "cpuacct.usage": FileBehaviour(
+                lambda site: _total(site, _USER, _SYSTEM) // _MILLISECOND
+            )
+        },
+    ),
+}

@@ -1,0 +1,31 @@
+"""freezer in the model: a container is frozen by its own state or by that of an ancestor."""
+
+from __future__ import annotations
+
+from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
+from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.interface import Interface
+from pcont.tables.rules import ModelCgroup
+
+
+def frozen(site: ModelCgroup) -> bool:
+    """Return whether the tasks of a container are frozen, by itself or by an ancestor."""
+    return site.written(STATE) == FROZEN or _frozen_above(site)
+
+
+def _frozen_above(site: ModelCgroup) -> bool:
+    above = site.parent
+    while above and above.written(STATE) != FROZEN:
+        above = above.parent
+    return above is not None
+
+
+BEHAVIOURS = {
+    Interface.V1: Behaviour(
+        files={
+            STATE: FileBehaviour(lambda site: FROZEN if frozen(site) else THAWED),
+            SELF: FileBehaviour(lambda site: int(site.written(STATE) == FROZEN)),
+            PARENT: FileBehaviour(lambda site: int(_frozen_above(site))),
+        }
+    )
+}

@@ -1,0 +1,35 @@
+"""pids in the model: counts of tasks, and forks that are refused at the limit."""
+
+from __future__ import annotations
+
+from errno import EAGAIN
+
+from pcont.subsys.pids import CURRENT, MAX
+from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.interface import Interface
+from pcont.tables.rules import ModelCgroup, Violation
+
+
+def _room_for_one_more(site: ModelCgroup) -> Violation | None:
+    """Check each container from here to the root (kernel/cgroup/pids.c, pids_can_fork())."""
+    here = site
+    while here.parent:
+        limit = here.value(MAX)
+        if limit is not None and here.count >= limit:
+            site.refuse()
+            return Violation(EAGAIN, f"{here.path} has {here.count} tasks, and {MAX} is {limit}")
+        here.reach(here.count + 1)
+        here = here.parent
+    return None
+
+
+BEHAVIOURS = {
+    Interface.V1: Behaviour(
+        fork=(_room_for_one_more,),
+        files={
+            CURRENT: FileBehaviour(lambda site: site.count),
+            "pids.peak": FileBehaviour(lambda site: site.most),
+            "pids.events": FileBehaviour(lambda site: f"max {site.refused}"),
+        },
+    )
+}
