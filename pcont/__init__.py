@@ -1,3 +1,24 @@
-"""pcont: generic process containers over real Linux cgroups, and over a model of them."""
+"""pcont: generic process containers over real Linux cgroups, and over a model of them.
+
+`pcont.open()` is the library, see docs/library.md. It is imported when it is first used, so that
+the command line does not pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
+__all__ = ["Interrupted", "Pcont", "PlaceRef", "__version__", "open"]
+
+if TYPE_CHECKING:
+    from pcont.api import Interrupted, Pcont, PlaceRef, open
+else:  # a type checker would take every name for one of the package
+
+    def __getattr__(name: str) -> object:
+        """Import `pcont.api` for the names of the library; AttributeError for any other name."""
+        if name in __all__:
+            import pcont.api as api
+
+            return getattr(api, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

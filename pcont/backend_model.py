@@ -1310,6 +1310,13 @@ def _clone_lists(parent: Node, node: Node) -> None:
         node.values[file] = parent.value(file)
 
 
+class ModelInMemory(Model):
+    """A new Model of this machine, which ends with the process."""
+
+    def __init__(self, dialect: str | None = None) -> None:
+        super().__init__(this_machine(), dialect=DIALECTS[dialect or V1.name])
+
+
 class StoredModel(Model):
     """A Model that reads its state from a file, and writes it back at the end of each turn."""
 

@@ -1,31 +1,29 @@
-"""seats: a container has so many seats, and who finds none does not enter."""
+"""seats: limits how many tasks a container admits; each task in it takes one seat."""
 
 from __future__ import annotations
 
 from errno import EINVAL, ENOSPC
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Entry, Site, Violation
-from pcont.values import INTEGER, LIMIT
+from pcont.plugin import INTEGER, LIMIT, ControlFile, Entry, Site, Subsystem, Violation
 
 TOTAL, TAKEN = "seats.total", "seats.taken"
 
 
 def taken(site: Site) -> int:
-    """Whoever is inside has a seat."""
+    """Return the number of tasks in a container."""
     return len(site.value("tasks").split())
 
 
-def at_least_as_many_as_taken(now: Site, wanted: Site) -> Violation | None:
-    """Nobody loses his seat."""
-    total = wanted.value(TOTAL)
+def at_least_as_many_as_taken(now: Site, proposed: Site) -> Violation | None:
+    """Refuse a total that is smaller than the number of tasks inside."""
+    total = proposed.value(TOTAL)
     if total is None or total >= taken(now):
         return None
-    return Violation(EINVAL, f"{taken(now)} seats are taken", "let somebody leave first")
+    return Violation(EINVAL, f"{taken(now)} seats are taken", "move tasks out of the container")
 
 
 def one_is_free(entry: Entry) -> Violation | None:
-    """The rule of can_attach(): it is asked before a task enters that is not inside."""
+    """Refuse a task that would enter a full container."""
     site = entry.site
     total = site.value(TOTAL)
     if total is None or taken(site) < total:
@@ -35,7 +33,7 @@ def one_is_free(entry: Entry) -> Violation | None:
 
 TABLE = Subsystem(
     name="seats",
-    help="how many tasks may sit down in a container",
+    help="how many tasks a container admits",
     files=(
         ControlFile(
             TOTAL,

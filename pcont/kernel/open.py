@@ -9,12 +9,17 @@ from pcont.kernel.interfaces import Backend
 BACKENDS = {
     "cgroupfs": "pcont.backend_cgroupfs:Cgroupfs",
     "model": "pcont.backend_model:StoredModel",
+    "memory": "pcont.backend_model:ModelInMemory",
 }
 
 
 def open_kernel(name: str, state: str | None = None, dialect: str | None = None) -> Backend:
-    """Open the backend of that name. Only the model has a file (`state`) and a dialect."""
+    """Open the backend of that name.
+
+    `state` is the file of "model"; "memory" is a new model without a file. Both have a dialect.
+    """
     module, _, factory = BACKENDS[name].partition(":")
     opened = getattr(importlib.import_module(module), factory)
-    backend: Backend = opened(state, dialect) if name == "model" else opened()
+    arguments = {"model": (state, dialect), "memory": (dialect,)}.get(name, ())
+    backend: Backend = opened(*arguments)
     return backend

@@ -34,6 +34,7 @@ def run(
     create: bool = False,
     auto_delete: bool = False,
     join: str = "",
+    wait: bool = False,
     announce: Announce = quietly,
 ) -> int:
     """Run a command inside a container; returns its status, 128+N where signal N ended it.
@@ -42,14 +43,14 @@ def run(
     `auto_delete`: set the flag of that name, so that the container is removed when the last task
     has left it, even if this process has ended before; in a hierarchy that pcont did not mount,
     this process removes the container when the command has ended. `join`: run the command in the
-    namespaces that are pinned by that name. Without `auto_delete` and `join`, this process becomes
-    the command, and the call does not return. `announce` is called with the place and the pid,
-    right before the process becomes the command. Raises CommandNotFound and NotExecutable before
-    anything is changed.
+    namespaces that are pinned by that name. `wait`: run the command in a new process in any case;
+    without `wait`, `auto_delete` and `join`, this process becomes the command, and the call does
+    not return. `announce` is called with the place and the pid, right before the process becomes
+    the command. Raises CommandNotFound and NotExecutable before anything is changed.
     """
     wanted = NamespaceRequest(joined=join)
     command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)
-    if auto_delete or join or session.dry_run:
+    if wait or auto_delete or join or session.dry_run:
 
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)

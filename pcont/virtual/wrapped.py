@@ -13,6 +13,6 @@ def open_backend(
 ) -> Backend:
     """Open the backend of that name, and add the control files that pcont provides.
 
-    Only the model has a file (`state`) and a dialect.
+    The arguments are those of `open_kernel`.
     """
     return with_auto_delete(with_kept(open_kernel(name, state, dialect)))
