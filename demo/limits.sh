@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Limits that no kernel has: a container that may open 20 files, and fork 3 times a second. On the
-# real cgroups of this host as root, where its kernel takes programs; on the model otherwise, and
-# with the word `model`. Nothing is left.
+# Shows limits that pcont adds: a container may open 20 files, and fork 3 times a second. As root on
+# a host whose kernel accepts BPF programs, this works on the cgroups of the host. Otherwise, and
+# with the argument `model`, it works on the model. It removes everything that it makes.
 set -u
 
 name=pcont-demo-$$
@@ -15,7 +15,7 @@ mounted=("$name" ${mounted[@]+"${mounted[@]}"})
 limits=(-s bc.numfiles.barrier=20 -s bc.numfiles.limit=20 -s forkrate=3)
 do_ pcont create "$name:/c" "${limits[@]}"
 
-say "Whoever opens more is refused, and so is whoever forks more often"
+say "The kernel refuses to open one more file, and to fork more often"
 if [ -n "$model" ]; then
     do_ pcont sim fork | tee "$scratch/task"
     task=$(tail -n 1 "$scratch/task")
@@ -27,5 +27,5 @@ else
     do_ pcont run "$name:/c" -- bash -c 'for one in 1 2 3 4 5 6; do true & done; wait'
 fi
 
-say "The container has counted it"
+say "The container counts both"
 do_ pcont get "$name:/c" bc.numfiles.maxheld bc.numfiles.failcnt numtasks.stats

@@ -1,6 +1,6 @@
-# What the demos share, for bash: how a story is told, on what it is played, and that nothing is left.
-# A demo sets `tie`, the mount of its hierarchy $name; `controllers` that the model has to have
-# mounted for it, and `containers` that it makes.
+# The parts that all demos share, for bash: they print and run commands, choose the kernel or the
+# model, and remove everything at the end. A demo sets `tie` (the command that mounts its hierarchy
+# $name), `controllers` (to mount on the model first) and `containers` (that it makes).
 busy=
 mounted=()
 before=$(cut -d: -f2- /proc/self/cgroup)
@@ -25,10 +25,10 @@ show() {
     "$@"
 }
 
-# A step of the story that must go well.
+# Run a command that must succeed.
 do_() { show "$@" || { echo "demo: this should have worked" >&2; exit 1; }; }
 
-# A step that must be refused.
+# Run a command that must fail.
 refused() {
     show "$@"
     local status=$?
@@ -55,7 +55,7 @@ clean_up() {
         echo "demo: something of $name is left" >&2
         status=1
     elif [ "$before" != "$(cut -d: -f2- /proc/self/cgroup)" ]; then
-        say "Nothing is left; others have changed the hierarchies of this host meanwhile"
+        say "Other programs changed the hierarchies of this host during the demo; nothing is left"
     elif [ "$status" -eq 0 ]; then
         say "/proc/self/cgroup lists the same hierarchies as before: nothing is left"
     fi
@@ -71,15 +71,15 @@ on_the_model() {
 }
 
 if [ "${1:-}" = model ]; then
-    say "This is the MODEL, a kernel in memory"
+    say "This is the MODEL, a simulated kernel"
     on_the_model
 elif [ "$(id -u)" -ne 0 ]; then
-    say "You are not root: this is the MODEL, a kernel in memory. sudo make demo drives the real one"
+    say "You are not root: this is the MODEL, a simulated kernel. sudo make demo uses the real one"
     on_the_model
 elif ! "${tie[@]}" --dry-run > "$scratch/ignored" 2>&1; then
     say "The real cgroups of this host"
     refused "${tie[@]}"
-    say "So this is the MODEL, a kernel in memory"
+    say "So this is the MODEL, a simulated kernel"
     on_the_model
 else
     say "The real cgroups of this host"

@@ -165,7 +165,7 @@ class Unbound:
 
 @dataclass(frozen=True)
 class Recovered:
-    """What became of a command that was killed part-way."""
+    """The recovery of a command that was killed part-way."""
 
     command: Annotated[str, "the command line; empty where the journal does not say"]
     outcome: Annotated[
