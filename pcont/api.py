@@ -762,7 +762,7 @@ class Pcont(Caller):
     # The host
 
     def recover(self) -> list[Recovered]:
-        """Roll back or complete commands that were killed part-way; return what became of each.
+        """Roll back or complete commands that were killed part-way; return the outcome of each.
 
         Every verb that changes something does this first.
         """
