@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pcont.kernel.types import Controller, Mount, Tree, source
-from pcont.linux.procfs import (
-    CpuTime,
-    capabilities,
+from pcont.kernel.proc_text import (
     controllers,
-    cpu_time,
     memberships,
     mount_lines,
     mount_point_of,
-    namespace_pins,
-    selecting,
-    signals,
-    task,
-    trees,
     unescape,
 )
+from pcont.kernel.types import Controller, Mount, Tree, source
+from pcont.kernel.v1 import selecting, trees
+from pcont.linux.procfs import CpuTime, capabilities, cpu_time, namespace_pins, signals, task
 
 CGROUPS = """\
 #subsys_name\thierarchy\tnum_cgroups\tenabled

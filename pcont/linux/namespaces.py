@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from errno import ECHILD, EEXIST
 from functools import partial
 
+from pcont.kernel import proc_text, v1
 from pcont.kernel.paths import is_outside
 from pcont.kernel.types import IdRange, NamespaceSpec
 from pcont.linux import procfs, syscalls
-from pcont.linux.proc import Proc, on_top
+from pcont.linux.proc import Proc, is_on
 
 # linux/sched.h
 FLAGS = {
@@ -159,7 +160,7 @@ def _be_root() -> None:
 
 def _maps_root(what: str) -> bool:
     text = Proc().text(f"self/{what}_map")
-    return any(line.split()[0] == "0" for line in procfs.lines(text))
+    return any(line.split()[0] == "0" for line in proc_text.lines(text))
 
 
 # The helper
@@ -249,15 +250,19 @@ def _own_mounts(hidden: str, proc: bool) -> None:
     What others have pinned is not kept alive in here.
     """
     syscalls.mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    lines = procfs.mount_lines(Proc().text("self/mountinfo"))
+    lines = Proc().mounts()
     for name in procfs.namespace_pins(lines, hidden):
         with contextlib.suppress(OSError):  # in a user namespace they are locked
             syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
-    known_names = [one.name for one in procfs.controllers(Proc().text("cgroups"))]
+    known_names = [one.name for one in proc_text.controllers(Proc().text("cgroups"))]
     for line in lines:
-        if is_outside(line.root) and line.type in ("cgroup", "cgroup2") and on_top(line):
+        if (
+            is_outside(line.root)
+            and line.type in ("cgroup", "cgroup2")
+            and is_on(line.point, line.device)
+        ):
             _uncover(line.point)
-            options = procfs.selecting(line, known_names)
+            options = v1.selecting(line, known_names)
             syscalls.mount(line.source, line.point, line.type, options, _PROC_FLAGS)
     if proc:
         syscalls.mount("proc", "/proc", "proc", flags=_PROC_FLAGS)

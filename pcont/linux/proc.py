@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from pcont.errors import Unsupported
+from pcont.kernel.proc_text import MountLine, lines, mount_lines, on_point
 from pcont.kernel.types import Task
 from pcont.linux import procfs
 from pcont.tables.rules import Machine
@@ -35,15 +37,46 @@ class Proc:
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
 
+    def cgroups(self) -> str:
+        """Return /proc/cgroups; Unsupported where there is none, with what would help."""
+        try:
+            return self.text("cgroups")
+        except FileNotFoundError as err:
+            if not self._is_whole():
+                raise Unsupported(
+                    f"proc is not mounted at {self.root}, or not as a whole (subset=pid): "
+                    "what the kernel has cannot be read",
+                    path=f"{self.root}/cgroups",
+                    errno=errno.ENOENT,
+                    hint=f"mount -t proc proc {self.root}",
+                ) from err
+            raise Unsupported(
+                "this kernel has no cgroups",
+                path=f"{self.root}/cgroups",
+                errno=errno.ENOENT,
+                hint="rehearse with --backend model",
+            ) from err
+
+    def _is_whole(self) -> bool:
+        """Whether /proc is mounted, and shows more than processes (proc(5), subset=pid)."""
+        with contextlib.suppress(FileNotFoundError):
+            line = on_point(self.mounts(), self.root)
+            return line is None or "subset=pid" not in line.options
+        return False
+
+    def mounts(self) -> list[MountLine]:
+        """Return the mounts that this process sees."""
+        return mount_lines(self.text("self/mountinfo"))
+
     def task(self, task: int) -> Task:
         """What is known of it."""
-        status = procfs.lines(self.of(task, "status"))
+        status = lines(self.of(task, "status"))
         pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
         return procfs.task(self.of(task, "stat"), pid)
 
     def owners(self, task: int) -> set[int]:
         """The real and the saved user id of a task."""
-        status = procfs.lines(self.of(task, "status"))
+        status = lines(self.of(task, "status"))
         real, _, saved, _ = next(line.split()[1:] for line in status if line.startswith("Uid:"))
         return {int(real), int(saved)}
 
@@ -167,13 +200,16 @@ def read_text(file: str) -> str:
         return stream.read()
 
 
-def on_top(line: procfs.MountLine) -> bool:
-    """Whether the mount can be seen: a later one may lie over it, and rights may be lacking."""
+def is_on(point: str, device: str) -> bool:
+    """Whether a directory is seen to be on a device, MAJOR:MINOR.
+
+    It is not where a later mount covers it, or where this process may not look.
+    """
     try:
-        device = os.stat(line.point).st_dev
+        number = os.stat(point).st_dev
     except OSError:
         return False
-    return line.device == f"{os.major(device)}:{os.minor(device)}"
+    return device == f"{os.major(number)}:{os.minor(number)}"
 
 
 def this_machine(sys: str = "/sys") -> Machine:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pcont import subsys
+from pcont.kernel.proc_text import unescape
 from pcont.kernel.types import Place
 from pcont.linux.proc import Proc
-from pcont.linux.procfs import unescape
 from pcont.steps.containers import RemoveCreated
 from pcont.transaction.undo_log import restore_record
 from tests.conftest import IN_GUEST

@@ -70,7 +70,7 @@ def killed(pcont: Pcont, home: str) -> None:
         make(self, place)
 
     def act() -> None:
-        Cgroupfs.make = dying  # type: ignore[method-assign]
+        Cgroupfs.make = dying  # type: ignore[assignment, method-assign]
         main([*pcont.words, "create", *(f"{home}/{number}" for number in range(5))])
 
     _, status = os.waitpid(as_user(act), 0)

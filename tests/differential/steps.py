@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from pcont.kernel.types import Place
-from pcont.linux.procfs import parts
+from pcont.kernel.v1 import parts
 from pcont.values import ID_LIST, Ids
 
 SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"

@@ -1,0 +1,101 @@
+"""Several drivers as one: each verb is that of the driver of the place's tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+from pcont.kernel.interfaces import MountedDriver
+from pcont.kernel.types import Owner, Place, Tree
+
+
+class DriverByTree:
+    """The kernel.interfaces.MountedDriver of a kernel that has cgroups of several kinds."""
+
+    def __init__(self, *drivers: MountedDriver) -> None:
+        self.drivers = drivers
+        self._by_tree: dict[str, MountedDriver] = {}
+
+    def trees(self) -> tuple[Tree, ...]:
+        found = [(tree, driver) for driver in self.drivers for tree in driver.trees()]
+        self._by_tree = {tree.id: driver for tree, driver in found}
+        return tuple(tree for tree, _ in found)
+
+    def forget(self) -> None:
+        """Drop what is known of mounts, which are about to change."""
+        self._by_tree = {}
+        for driver in self.drivers:
+            driver.forget()
+
+    def driver(self, tree: str) -> MountedDriver:
+        """Return the driver of a tree; of an unknown tree any one, which raises ENOENT."""
+        if tree not in self._by_tree:
+            self.trees()
+        return self._by_tree.get(tree, self.drivers[0])
+
+    def membership(self, task: int) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for driver in self.drivers:
+            found |= driver.membership(task)
+        return found
+
+    def path(self, place: Place, file: str = "") -> str:
+        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
+        return self.driver(place.tree).path(place, file)
+
+    def make(self, place: Place) -> None:
+        self.driver(place.tree).make(place)
+
+    def remove(self, place: Place, force: bool = False) -> None:
+        self.driver(place.tree).remove(place, force)
+
+    def rename(self, place: Place, name: str) -> None:
+        self.driver(place.tree).rename(place, name)
+
+    def children(self, place: Place) -> list[str]:
+        return self.driver(place.tree).children(place)
+
+    def files(self, place: Place) -> dict[str, bool]:
+        return self.driver(place.tree).files(place)
+
+    def read(self, place: Place, file: str) -> str:
+        return self.driver(place.tree).read(place, file)
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        self.driver(place.tree).write(place, file, text)
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        yield from self.driver(place.tree).enter(place, tasks)
+
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        yield from self.driver(place.tree).kill(place, pids, number)
+
+    def thawing(self, place: Place) -> AbstractContextManager[None]:
+        return self.driver(place.tree).thawing(place)
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        return self.driver(place.tree).attributes(place)
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        self.driver(place.tree).set_attribute(place, name, text)
+
+    def stray(self, place: Place) -> dict[str, str]:
+        return self.driver(place.tree).stray(place)
+
+    def mend(self, place: Place) -> None:
+        self.driver(place.tree).mend(place)
+
+    def owners(self, place: Place) -> dict[str, Owner]:
+        return self.driver(place.tree).owners(place)
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        self.driver(place.tree).set_owners(place, owners)
+
+    def may_change(self, place: Place) -> bool:
+        return self.driver(place.tree).may_change(place)
+
+    def spelled(self, place: Place, file: str) -> str:
+        return self.driver(place.tree).spelled(place, file)
+
+    def show(self, place: Place, file: str = "") -> str:
+        return self.driver(place.tree).show(place, file)

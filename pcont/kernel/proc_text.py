@@ -1,0 +1,95 @@
+"""What /proc says of mounts and cgroups, read into data; pure functions of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pcont.kernel.types import Controller
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class MountLine:
+    """A line of /proc/PID/mountinfo, as far as cgroups need it (proc(5))."""
+
+    device: str
+    root: str
+    point: str
+    type: str
+    source: str
+    flags: tuple[str, ...]
+    options: tuple[str, ...]
+    id: int = 0
+    parent: int = 0
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a file of /proc: names in them may hold every other kind of line break."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def unescape(text: str) -> str:
+    r"""Octal escapes of bytes as mountinfo has them: `\040` is a blank."""
+    raw = text.encode("utf-8", "surrogateescape")
+    plain = _OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), raw)
+    return plain.decode("utf-8", "surrogateescape")
+
+
+def mount_lines(mountinfo: str) -> list[MountLine]:
+    """The lines of a mountinfo, in the order of the file."""
+    found = []
+    for line in lines(mountinfo):
+        left, _, right = line.partition(" - ")
+        before, after = left.split(" "), right.split(" ")
+        if len(before) < 6 or len(after) < 3:
+            continue
+        found.append(
+            MountLine(
+                device=before[2],
+                root=unescape(before[3]),
+                point=unescape(before[4]),
+                type=after[0],
+                source=unescape(after[1]),
+                flags=tuple(before[5].split(",")),
+                options=tuple(after[2].split(",")),
+                id=int(before[0]),
+                parent=int(before[1]),
+            )
+        )
+    return found
+
+
+def on_point(mounts: Iterable[MountLine], point: str) -> MountLine | None:
+    """The mount that is seen at a directory: of several there, the one that came last."""
+    return next((one for one in reversed(list(mounts)) if one.point == point), None)
+
+
+def mount_point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> str | None:
+    """Where a filesystem of that type is mounted (at `point`, where that is asked)."""
+    return next(
+        (one.point for one in mounts if one.type == type and point in ("", one.point)), None
+    )
+
+
+def memberships(text: str) -> list[tuple[int, str, str]]:
+    """The lines of /proc/PID/cgroup: hierarchy number, tree id, path. v2 is `0::/path`."""
+    found = []
+    for line in lines(text):
+        number, _, rest = line.partition(":")
+        # A controller list holds no colon, and a path may hold any: the second colon splits.
+        tree, _, path = rest.partition(":")
+        found.append((int(number), tree, path))
+    return found
+
+
+def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...]:
+    """The lines of /proc/cgroups; `unified` are the controllers that a mounted v2 tree offers."""
+    rows = [line.split() for line in lines(text) if line and not line.startswith("#")]
+    offered = set(unified)
+    return tuple(
+        Controller(name, int(number), enabled == "1", name in offered)
+        for name, number, _count, enabled in rows
+    )

@@ -1,0 +1,283 @@
+"""The driver of cgroup v1: hierarchies by their mounts, containers as directories below these.
+
+It knows how v1 names files (`noprefix`), which of several mounts shows a container, and what may
+delay rmdir(2). System calls are those of kernel.interfaces.CgroupFiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+from pcont.errors import Unseen
+from pcont.kernel.interfaces import CgroupFiles, ProcReader, exists
+from pcont.kernel.paths import below, is_outside, join
+from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
+from pcont.kernel.types import Mount, Owner, Place, Tree
+
+FILESYSTEM = "cgroup"
+REMOVED = " (deleted)"
+PATIENCE, FIRST_PAUSE = 1.0, 0.001
+THAWED = b"THAWED"
+
+
+class V1Driver:
+    """The kernel.interfaces.MountedDriver of cgroup v1.
+
+    `is_core`: whether a file has no prefix in any hierarchy. `follow` is called with a tree's id
+    and the text that is about to become its release_agent.
+    """
+
+    def __init__(
+        self,
+        files: CgroupFiles,
+        proc: ProcReader,
+        is_core: Callable[[str], bool],
+        follow: Callable[[str, str], object],
+    ) -> None:
+        self._files, self._proc = files, proc
+        self._is_core, self._follow = is_core, follow
+        self._trees: dict[str, Tree] | None = None
+        self._inner: list[str] = []  # the points of what is mounted inside hierarchies
+
+    # Hierarchies
+
+    def trees(self) -> tuple[Tree, ...]:
+        known = self._known()  # first: it reports a /proc that is not there
+        lines = mount_lines(self._proc.text("self/mountinfo"))
+        seen = [line for line in lines if line.type == FILESYSTEM and self._is_on_top(line)]
+        self._inner = [
+            line.point
+            for line in lines
+            if any(line.point.startswith(f"{one.point}/") for one in seen) and self._is_on_top(line)
+        ]
+        found = trees(self._proc.text("self/cgroup"), seen, known)
+        self._trees = {tree.id: tree for tree in found}
+        return found
+
+    def forget(self) -> None:
+        """Drop what is known of mounts, which are about to change."""
+        self._trees = None
+
+    def points_in(self, mountinfo: str, tree: str) -> list[str]:
+        """Return the directories where a mountinfo, of any process, has a hierarchy."""
+        return points(mountinfo, tree, self._known())
+
+    def _known(self) -> list[str]:
+        return [one.name for one in controllers(self._proc.cgroups())]
+
+    def _is_on_top(self, line: MountLine) -> bool:
+        return self._files.is_on(line.point, line.device)
+
+    # Containers
+
+    def make(self, place: Place) -> None:
+        self._files.mkdir(self.path(place))
+
+    def remove(self, place: Place, force: bool = False) -> None:
+        """rmdir(2), patiently: EBUSY without tasks and children is a task that is still dying."""
+        path, pause = self.path(place), FIRST_PAUSE
+        limit = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._files.rmdir(path)
+                return
+            except OSError as err:
+                if err.errno != errno.EBUSY or time.monotonic() > limit or self._in_use(place):
+                    raise
+            time.sleep(pause)
+            pause *= 2
+
+    def rename(self, place: Place, name: str) -> None:
+        path = self.path(place)
+        self._files.rename(path, os.path.join(os.path.dirname(path), name))
+
+    def _in_use(self, place: Place) -> bool:
+        return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))
+
+    def children(self, place: Place) -> list[str]:
+        return self._files.directories(self.path(place))
+
+    def files(self, place: Place) -> dict[str, bool]:
+        directory, mount = self._reach(place)
+        found = self._files.modes(directory)
+        return dict(
+            sorted((self._prefixed(place.tree, mount, name), found[name]) for name in found)
+        )
+
+    def read(self, place: Place, file: str) -> str:
+        return self._files.read(self.path(place, file))
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        follow = (lambda: self._follow(place.tree, text)) if file == "release_agent" else None
+        self._files.write(self.path(place, file), text, follow)
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        yield from self._files.write_tasks(self.path(place, "tasks"), tasks)
+
+    def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
+        def inside() -> Iterable[int]:
+            return map(int, self.read(place, "cgroup.procs").split())
+
+        yield from self._files.signal_inside(pids, number, inside)
+
+    def thawing(self, place: Place) -> AbstractContextManager[None]:
+        return self._files.write_if_killed(self.path(place, "freezer.state"), THAWED)
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        return self._files.attributes(self.path(place))
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        self._files.set_attribute(self.path(place), name, text)
+
+    def stray(self, place: Place) -> dict[str, str]:
+        return self._files.stray(self.path(place))
+
+    def mend(self, place: Place) -> None:
+        self._files.mend(self.path(place))
+
+    def owners(self, place: Place) -> dict[str, Owner]:
+        return self._files.owners(self.path(place))
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        self._files.set_owners(self.path(place), owners)
+
+    def may_change(self, place: Place) -> bool:
+        return self._files.may_write(self.path(place), self.path(place, "tasks"))
+
+    # Tasks
+
+    def membership(self, task: int) -> dict[str, str]:
+        rows = [row for row in memberships(self._proc.of(task, "cgroup")) if row[0]]
+        found = {tree: self._without_mark(tree, path) for _, tree, path in rows}
+        roots = sum(path == "/" for path in found.values())
+        # A task that ends while the kernel writes the lines is shown in the root from there on
+        # (proc_cgroup_show() tests PF_EXITING for each line).
+        if 0 < roots < len(found) and self._proc.task(task).gone:
+            return dict.fromkeys(found, "/")
+        return found
+
+    def _without_mark(self, tree: str, path: str) -> str:
+        """The kernel marks the path of a container that was removed; a name may end like that."""
+        if not path.endswith(REMOVED):
+            return path
+        with contextlib.suppress(Unseen):
+            if exists(self, Place(tree, path)):
+                return path
+        return path.removesuffix(REMOVED)
+
+    # Paths
+
+    def spelled(self, place: Place, file: str) -> str:
+        return file
+
+    def show(self, place: Place, file: str = "") -> str:
+        try:
+            return self.path(place, file)
+        except OSError:
+            return f"{place.tree}:{join(place.path, file)}"
+
+    def path(self, place: Place, file: str = "") -> str:
+        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
+        directory, mount = self._reach(place)
+        if not file:
+            return directory
+        return os.path.join(directory, self._bare(place.tree, mount, file))
+
+    def _reach(self, place: Place) -> tuple[str, Mount]:
+        """The directory of a place, by the mount that shows it; prefixed names are preferred."""
+        tree = self._tree(place.tree)
+        for mount in sorted(tree.mounts, key=_preference):
+            seen = below(place.path, mount.root)
+            if seen is not None:
+                directory = mount.point.rstrip("/") + (seen if seen != "/" else "")
+                if not self._is_covered(directory, mount.point):
+                    return directory, mount
+        raise Unseen(f"{tree.id}:{place.path}")
+
+    def _is_covered(self, directory: str, point: str) -> bool:
+        """Whether a directory below a mount is in another mount: it shows something else."""
+        return any(
+            one.startswith(f"{point}/") and below(directory, one) is not None for one in self._inner
+        )
+
+    def _tree(self, id: str) -> Tree:
+        if self._trees is None or id not in self._trees:
+            self.trees()
+        assert self._trees is not None
+        if id not in self._trees:
+            raise FileNotFoundError(errno.ENOENT, "no such hierarchy", id)
+        return self._trees[id]
+
+    def _bare(self, tree: str, mount: Mount, file: str) -> str:
+        """The file's name below this mount: with noprefix the kernel drops `cpuset.`."""
+        prefix, dot, rest = file.partition(".")
+        bare = dot and not mount.prefixed and prefix in self._tree(tree).controllers
+        return rest if bare else file
+
+    def _prefixed(self, tree: str, mount: Mount, name: str) -> str:
+        if mount.prefixed or self._is_core(name):
+            return name
+        # noprefix is only possible where cpuset is bound alone (kernel/cgroup/cgroup-v1.c).
+        return f"{self._tree(tree).controllers[0]}.{name}"
+
+
+def _preference(mount: Mount) -> tuple[bool, bool, int]:
+    """Where one can write is better, then prefixed names, then more of the tree."""
+    return not mount.writable, not mount.prefixed, len(mount.root)
+
+
+def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tree, ...]:
+    """The v1 hierarchies: which are active says /proc/self/cgroup, where they are say the mounts.
+
+    `known` are the names of all controllers: they tell controllers from other mount options.
+    """
+    kernel = set(known)
+    reachable: dict[str, dict[str, Mount]] = {}
+    for line in seen:
+        # What is rooted above the root of a cgroup namespace shows no path that is known in here.
+        if line.type == "cgroup" and not is_outside(line.root):
+            key = _key(line.options, kernel)
+            prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
+            mount = Mount(line.point, line.root, prefixed, line.source, writable)
+            # Of two at one point the later lies over the other.
+            reachable.setdefault(key, {})[line.point] = mount
+    found = []
+    for number, tree, _path in memberships(own):
+        if number == 0:
+            continue
+        bound, name = parts(tree)
+        mounts = tuple(reachable.get(_key(tree.split(","), kernel), {}).values())
+        found.append(Tree(tree, number, bound, name, mounts))
+    return tuple(sorted(found, key=lambda tree: tree.number))
+
+
+def points(mountinfo: str, tree: str, known: Iterable[str]) -> list[str]:
+    """The directories where a mountinfo has a hierarchy; `known`: the names of all controllers."""
+    kernel = set(known)
+    key = _key(tree.split(","), kernel)
+    seen = [line for line in mount_lines(mountinfo) if line.type == "cgroup"]
+    return [line.point for line in seen if _key(line.options, kernel) == key]
+
+
+def selecting(line: MountLine, known: Iterable[str]) -> str:
+    """The options of a mount that say which hierarchy it is."""
+    names = [word for word in line.options if word in set(known)]
+    words = [word for word in line.options if word.startswith("name=")]
+    return ",".join([*(names or ["none"] * bool(words)), *words])
+
+
+def parts(tree: str) -> tuple[tuple[str, ...], str]:
+    """The controllers and the name in the id of a hierarchy."""
+    words = tree.split(",")
+    name = next((word[5:] for word in words if word.startswith("name=")), "")
+    return tuple(word for word in words if word and not word.startswith("name=")), name
+
+
+def _key(words: Iterable[str], kernel: set[str]) -> str:
+    """What identifies a hierarchy in a list of options: its controllers and its name."""
+    return ",".join(sorted(word for word in words if word in kernel or word.startswith("name=")))

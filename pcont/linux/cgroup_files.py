@@ -1,0 +1,156 @@
+"""The system calls on control files and directories of mounted hierarchies, by path."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Owner
+from pcont.linux import proc, watchdog
+from pcont.trust import xattrs
+
+PINNED = 256  # descriptors of processes at a time: most may have 1,024 open files
+
+
+class KernelFiles:
+    """The kernel.interfaces.CgroupFiles of the running kernel.
+
+    `administers`: whether this process reads and writes `trusted.*` attributes.
+    """
+
+    def __init__(self, administers: Callable[[], bool]) -> None:
+        self._administers = administers
+
+    def mkdir(self, directory: str) -> None:
+        os.mkdir(directory, 0o755)
+
+    def rmdir(self, directory: str) -> None:
+        os.rmdir(directory)
+
+    def rename(self, directory: str, new: str) -> None:
+        os.rename(directory, new)
+
+    def directories(self, directory: str) -> list[str]:
+        # kernfs counts a directory's directories in its links: a leaf need not be listed.
+        if os.stat(directory).st_nlink == 2:
+            return []
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def modes(self, directory: str) -> dict[str, bool]:
+        with os.scandir(directory) as entries:
+            return {
+                entry.name: bool(entry.stat().st_mode & stat.S_IWUSR)
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+            }
+
+    def read(self, file: str) -> str:
+        try:
+            return proc.read_text(file)
+        except OSError as err:
+            # The container was removed between open(2) and read(2).
+            number = errno.ENOENT if err.errno == errno.ENODEV else err.errno or 0
+            raise OSError(number, os.strerror(number), file) from err
+
+    def write(self, file: str, text: str, opened: Callable[[], object] | None = None) -> None:
+        # Without O_CREAT: a control file is never made, and a missing one is ENOENT.
+        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if opened:
+                opened()
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+        except OSError as err:
+            raise WriteRefused(err.errno, os.strerror(err.errno or 0), file) from err
+        finally:
+            os.close(descriptor)
+
+    def write_tasks(self, file: str, tasks: Iterable[int]) -> Iterator[int]:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for task in tasks:
+                try:
+                    os.write(descriptor, b"%d" % task)
+                    yield task
+                except ProcessLookupError:
+                    pass
+                except OSError as err:
+                    raise WriteRefused(err.errno, os.strerror(err.errno or 0), file) from err
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def write_if_killed(self, file: str, text: bytes) -> Iterator[None]:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            with watchdog.on_guard(partial(os.write, descriptor, text), descriptor):
+                yield
+        finally:
+            os.close(descriptor)
+
+    def may_write(self, *files: str) -> bool:
+        return all(os.access(file, os.W_OK, effective_ids=True) for file in files)
+
+    def attributes(self, directory: str) -> dict[str, str]:
+        return xattrs.read_xattrs(directory, self._administers())
+
+    def set_attribute(self, directory: str, name: str, text: str | None) -> None:
+        xattrs.write_xattr(directory, name, text)
+
+    def stray(self, directory: str) -> dict[str, str]:
+        return xattrs.stray(directory, self._administers())
+
+    def mend(self, directory: str) -> None:
+        xattrs.mend_xattrs(directory)
+
+    def owners(self, directory: str) -> dict[str, Owner]:
+        with os.scandir(directory) as entries:
+            files = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+        facts = {"": os.stat(directory), **files}
+        return {
+            name: Owner(one.st_uid, one.st_gid, stat.S_IMODE(one.st_mode))
+            for name, one in facts.items()
+        }
+
+    def set_owners(self, directory: str, owners: Mapping[str, Owner]) -> None:
+        now = self.owners(directory)
+        for name, owner in owners.items():
+            if now.get(name) != owner:
+                os.chown(os.path.join(directory, name), owner.uid, owner.gid)
+                os.chmod(os.path.join(directory, name), owner.mode)
+
+    def is_on(self, point: str, device: str) -> bool:
+        return proc.is_on(point, device)
+
+    def signal_inside(
+        self, pids: Iterable[int], number: int, inside: Callable[[], Iterable[int]]
+    ) -> Iterator[int]:
+        rest = iter(pids)
+        while some := list(itertools.islice(rest, PINNED)):
+            with contextlib.ExitStack() as stack:
+                pinned = {}
+                for pid in some:
+                    with contextlib.suppress(ProcessLookupError):
+                        pinned[pid] = os.pidfd_open(pid)
+                        stack.callback(os.close, pinned[pid])
+                # An id that is listed after that is the pinned process, or that one has ended.
+                with contextlib.suppress(FileNotFoundError):
+                    there = set(inside())
+                    for pid in pinned:
+                        if pid in there and _signalled(pinned[pid], number):
+                            yield pid
+
+
+def _signalled(descriptor: int, number: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    return True
