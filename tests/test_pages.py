@@ -1,4 +1,4 @@
-"""The pages for readers: every link leads to a file that exists, and to a heading of it."""
+"""The pages for readers: their links lead somewhere, and no command or option is left out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from pcont.cli import cli
+
 CHECKOUT = Path(__file__).resolve().parents[1]
+OVERVIEW = CHECKOUT / "docs" / "commands.md"
+# These options are explained once, for all commands.
+COMMON = {
+    *("--help", "--json", "--dry-run", "--timeout", "--verbose"),
+    *("--backend", "--state", "--dialect"),
+}
 FOLDERS = ("*.md", "docs/*.md", "benchmarks/*.md", "examples/*/*.md", "tests/*.md")
 
 
@@ -40,3 +49,38 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_pages_have_links() -> None:
     assert sum(1 for page in pages() for _ in links(page)) > 50
+
+
+def commands(group: click.Group, before: str = "pcont") -> Iterator[tuple[str, click.Command]]:
+    """Every command, with the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before} {name}")
+        else:
+            yield f"{before} {name}", command
+
+
+def overview_of(words: str) -> str:
+    """The lines of a command at the start of docs/commands.md."""
+    lines = []
+    shown = False
+    for line in OVERVIEW.read_text(encoding="utf-8").partition("\n## ")[0].splitlines():
+        if not line.startswith(" "):
+            shown = bool(re.search(rf"(^|    ){re.escape(words)}\b", line))
+        lines += [line] if shown else []
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), list(commands(cli)), ids=lambda one: one if isinstance(one, str) else ""
+)
+def test_the_overview_lists_every_command_and_option(words: str, command: click.Command) -> None:
+    text = overview_of(words)
+    assert text
+    for option in command.params:
+        names = {*option.opts, *option.secondary_opts}
+        if isinstance(option, click.Option) and not names & COMMON:
+            assert any(re.search(rf"(?<![\w-]){re.escape(one)}\b", text) for one in names), names
