@@ -108,11 +108,11 @@ def subsys(app: App) -> None:
     """Show the subsystems, and where each one is bound."""
     from pcont import records
     from pcont.ops import listing
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = listing.subsystems(session)
-    app.show(session, rows, lambda: render.table(rows, records.SubsystemRow))
+    app.show(session, rows, lambda: columns.table(rows, records.SubsystemRow))
 
 
 @cli.verb(
@@ -217,11 +217,11 @@ def hierarchies(app: App) -> None:
     """Show every hierarchy, mounted or not."""
     from pcont import records
     from pcont.ops import listing
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = listing.hierarchies(session)
-    app.show(session, rows, lambda: render.table(rows, records.HierarchyRow))
+    app.show(session, rows, lambda: columns.table(rows, records.HierarchyRow))
 
 
 @cli.verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
@@ -403,11 +403,11 @@ def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) 
     the answer from standard input. Any answer but y or yes cancels the command (exit 1).
     """
     from pcont.ops import bind as ops_bind
-    from pcont.output import render
+    from pcont.output import messages
 
     def confirm(ceasing: Sequence[str]) -> bool:
         app.wipe_progress()
-        render.ceasing(ceasing, app.json)
+        messages.ceasing(ceasing, app.json)
         if yes:
             return True
         return app.ask(f"Unbind {subsystems} from {hierarchy}?")
@@ -426,11 +426,11 @@ def recover(app: App, dry_run: bool) -> int:
     """
     from pcont import records
     from pcont.ops import recover as ops_recover
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session(dry_run)
     found = ops_recover.recover_all(session)
-    app.show(session, found, lambda: render.table(found, records.Recovered))
+    app.show(session, found, lambda: columns.table(found, records.Recovered))
     return 1 if any(one.left for one in found) else 0
 
 
@@ -463,12 +463,12 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     """
     from pcont import records
     from pcont.ops import gc as ops_gc
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session(dry_run)
     collect = ops_gc.give_back if cpus else ops_gc.gc
     found = collect(session, hierarchies)
-    app.show(session, found, lambda: render.table(found, records.Collected))
+    app.show(session, found, lambda: columns.table(found, records.Collected))
 
 
 @cli.verb(
@@ -596,11 +596,11 @@ def pins(app: App) -> None:
     """
     from pcont import records
     from pcont.ops import pins as ops_pins
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = ops_pins.pins(session)
-    app.show(session, rows, lambda: render.table(rows, records.PinRow))
+    app.show(session, rows, lambda: columns.table(rows, records.PinRow))
 
 
 @cli.verb("pcont unpin box")
@@ -637,14 +637,14 @@ def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
     the percentage of one CPU that the container uses. pcont measures it only if you name it.
     """
     from pcont.ops import settings
-    from pcont.output import render
+    from pcont.output import text
 
     session = app.session()
     found = settings.get(session, place, keys, window=window)
     app.show(
         session,
         {one.key: one.value for one in found},
-        lambda: render.values(found, bare=len(keys) == 1),
+        lambda: text.values(found, bare=len(keys) == 1),
     )
 
 
@@ -672,12 +672,12 @@ def tree(app: App, place: str) -> None:
     """
     from pcont.ops import listing
     from pcont.ops import recover as ops_recover
-    from pcont.output import render
+    from pcont.output import tree as output_tree
 
     session = app.session()
     ops_recover.note_pending(session)
     nodes = listing.tree(session, place)
-    app.show(session, nodes, lambda: render.containers(nodes))
+    app.show(session, nodes, lambda: output_tree.containers(nodes))
 
 
 @cli.verb("pcont ps jobs:/batch")
@@ -687,11 +687,11 @@ def ps(app: App, place: str) -> None:
     """Show the tasks in a container."""
     from pcont import records
     from pcont.ops import listing
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = listing.ps(session, place)
-    app.show(session, rows, lambda: render.table(rows, records.TaskRow))
+    app.show(session, rows, lambda: columns.table(rows, records.TaskRow))
 
 
 @cli.verb("pcont where 4711")
@@ -701,11 +701,11 @@ def where(app: App, pid: int) -> None:
     """Show the container of a task in every hierarchy."""
     from pcont import records
     from pcont.ops import listing
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = listing.where(session, pid)
-    app.show(session, rows, lambda: render.table(rows, records.WhereRow))
+    app.show(session, rows, lambda: columns.table(rows, records.WhereRow))
 
 
 @cli.verb("pcont stat jobs:/batch --window 2")
@@ -726,11 +726,11 @@ def stat(app: App, place: str, window: float) -> None:
     """
     from pcont import records
     from pcont.ops import stat as ops_stat
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = ops_stat.stat(session, place, window)
-    app.show(session, rows, lambda: render.table(rows, records.CpuRow))
+    app.show(session, rows, lambda: columns.table(rows, records.CpuRow))
 
 
 @cli.verb("pcont beancounters jobs:/batch")
@@ -744,11 +744,11 @@ def beancounters(app: App, place: str) -> None:
     """
     from pcont import records
     from pcont.ops import listing
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = listing.beancounters(session, place)
-    app.show(session, rows, lambda: render.table(rows, records.BeanRow))
+    app.show(session, rows, lambda: columns.table(rows, records.BeanRow))
 
 
 @cli.verb("pcont doctor")
@@ -757,11 +757,11 @@ def doctor(app: App) -> None:
     """Report what this host can do, and what to change."""
     from pcont import records
     from pcont.ops import doctor as examination
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     found = examination.examine(session)
-    app.show(session, found, lambda: render.table(found, records.Finding))
+    app.show(session, found, lambda: columns.table(found, records.Finding))
 
 
 cli.add_command(sim)
@@ -805,7 +805,7 @@ def _unwritten(failure: OSError, status: int, app: App, words: Sequence[str]) ->
     What a command changed stays changed: it keeps its status. A command that only shows something
     has failed; like other programs, it ends as if by SIGPIPE where the reader has ended.
     """
-    from pcont.output import render
+    from pcont.output import messages
 
     if not (status or app.acts):
         if failure.errno == errno.EPIPE:
@@ -815,7 +815,7 @@ def _unwritten(failure: OSError, status: int, app: App, words: Sequence[str]) ->
         "the command was carried out" if app.acts and not status else "the exit status is unchanged"
     )
     reason = from_oserror(failure, "write to standard output").what
-    render.warning(f"{reason}; {done}", _wants_json(app, words))
+    messages.warning(f"{reason}; {done}", _wants_json(app, words))
     return status
 
 
@@ -848,10 +848,10 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
 
 
 def _refuse(err: PcontError, app: App, words: Sequence[str]) -> int:
-    from pcont.output import render
+    from pcont.output import messages
 
     err.hint = command_line.ready(err.hint, cli, words)
-    render.error(err, as_json=_wants_json(app, words))
+    messages.error(err, as_json=_wants_json(app, words))
     own_failure = app.passes_status and err.exit_code < OWN_FAILURE
     return OWN_FAILURE if own_failure else err.exit_code
 
@@ -863,9 +863,9 @@ def _wants_json(app: App, words: Sequence[str]) -> bool:
 
 
 def _interrupted(err: Interrupted, app: App) -> int:
-    from pcont.output import render
+    from pcont.output import messages
 
     problem = PcontError(str(err))
     problem.code, problem.undone, problem.left = "interrupted", err.undone, err.left
-    render.error(problem, as_json=_wants_json(app, app.words))
+    messages.error(problem, as_json=_wants_json(app, app.words))
     return 128 + err.number

@@ -45,7 +45,6 @@ class App:
 
     def session(self, dry_run: bool = False, force: bool = False, acts: bool = False) -> Any:
         """The session of this call; `acts` as above, where no option --dry-run says so."""
-        from pcont.output import render
         from pcont.session import Session
         from pcont.virtual.wrapped import open_backend
 
@@ -60,16 +59,18 @@ class App:
             warn=self._warn,
         )
         if sys.stderr.isatty() and not self.json:
-            self.progress = session.progress = render.ProgressBar()
+            from pcont.output.progress import ProgressBar
+
+            self.progress = session.progress = ProgressBar()
             signals.at_each_check(self.progress.beat)
             click.get_current_context().call_on_close(self._close_progress)
         return session
 
     def _warn(self, text: str) -> None:
-        from pcont.output import render
+        from pcont.output import messages
 
         self.wipe_progress()
-        render.warning(text, self.json)
+        messages.warning(text, self.json)
 
     def wipe_progress(self) -> None:
         """Make room on the terminal for something else."""
@@ -83,63 +84,58 @@ class App:
 
     def show(self, session: Any, result: Any, text: Callable[[], None] = lambda: None) -> None:
         """The result of a command: as JSON, as planned lines of a dry run, or as `text` does it."""
-        from pcont.output import render
-
         self._close_progress()
-        if session.dry_run:
-            if self.json:
-                render.as_json(session.backend.name, "would", session.planned)
-            else:
-                for line in session.planned:
-                    print(line)
-        elif self.json:
-            render.as_json(session.backend.name, "result", result)
+        if self.json:
+            from pcont.output import json_lines
+
+            key, value = ("would", session.planned) if session.dry_run else ("result", result)
+            json_lines.answer(session.backend.name, key, value)
+        elif session.dry_run:
+            for line in session.planned:
+                print(line)
         else:
             text()
 
     def show_move(self, session: Any, outcome: Any) -> None:
         """How a move went, where it is asked for."""
-        from pcont.output import render
-
         self._close_progress()
         if self.verbose and not (session.dry_run or self.json):
-            print(render.outcome(outcome), file=sys.stderr)
+            from pcont.output import messages
+
+            messages.line(messages.move_summary(outcome))
         self.show(session, outcome)
 
     def started(self, session: Any, started: Any, line: str = "") -> None:
         """Say on standard error that a command starts: as JSON, or as a line if there is one."""
-        from pcont.output import render
+        from pcont.output import json_lines, messages
 
-        self._close_progress()  # the terminal is the command's now
+        self._close_progress()  # the command uses the terminal from now on
         self.announced = started
         if self.json:
-            render.event(session.backend.name, "started", started)
+            json_lines.event(session.backend.name, "started", started)
         elif line:
-            print(line, file=sys.stderr)
+            messages.line(line)
 
     def ended(self, session: Any, status: int) -> None:
         """Say on standard error how the command that was started has ended, as JSON only."""
         from pcont import records
-        from pcont.output import render
+        from pcont.output import json_lines
 
         if self.json:
             place, pid = self.announced.place, self.announced.pid
-            render.event(session.backend.name, "ended", records.Ended(place, pid, status))
+            json_lines.event(session.backend.name, "ended", records.Ended(place, pid, status))
 
     def ask(self, question: str) -> bool:
         """Ask on standard error; the answer is a line of standard input, of a pipe or a file, too.
 
         UsageError where standard input has none.
         """
-        from pcont.output import render
+        from pcont.output import messages
 
-        if self.json:
-            render.question(question)
-        else:
-            click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        messages.question(question, self.json)
         answer = _line_of_input()
         if not self.json and not (sys.stdin and sys.stdin.isatty()):
-            click.echo(err=True)
+            messages.line()
         if not answer:
             raise click.UsageError("no answer on standard input: pass --yes")
         return answer.strip().lower() in ("y", "yes")

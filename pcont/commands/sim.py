@@ -187,13 +187,11 @@ def param(app: App, words: Sequence[str]) -> None:
     has none.
     """
     from pcont.ops import simulate
-    from pcont.output import render
+    from pcont.output import text
 
     session = app.session(acts=bool(words))
     found = simulate.parameters(session, words)
-    app.show(
-        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
-    )
+    app.show(session, {one.key: one.value for one in found}, lambda: text.values(found, bare=False))
 
 
 @sim.verb("pcont sim notified")
@@ -206,11 +204,11 @@ def notified(app: App) -> None:
     """
     from pcont import records
     from pcont.ops import simulate
-    from pcont.output import render
+    from pcont.output import columns
 
     session = app.session()
     rows = simulate.notified(session)
-    app.show(session, rows, lambda: render.table(rows, records.Notified))
+    app.show(session, rows, lambda: columns.table(rows, records.Notified))
 
 
 @sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
@@ -239,10 +237,8 @@ def machine(app: App, cpus: str, nodes: str) -> None:
     As with hotplug, a CPU or memory node that is removed is also removed from every cpuset.
     """
     from pcont.ops import simulate
-    from pcont.output import render
+    from pcont.output import text
 
     session = app.session(acts=bool(cpus or nodes))
     found = simulate.machine(session, cpus=cpus, nodes=nodes)
-    app.show(
-        session, {one.key: one.value for one in found}, lambda: render.values(found, bare=False)
-    )
+    app.show(session, {one.key: one.value for one in found}, lambda: text.values(found, bare=False))

@@ -1,0 +1,34 @@
+"""JSON lines: what pcont prints with --json, on standard output and standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+
+def answer(backend: str, key: str, value: Any) -> None:
+    """Print one JSON object on standard output: the backend's name, and `value` as `key`."""
+    print(_dump({"backend": backend, key: value}))
+
+
+def event(backend: str, key: str, value: Any) -> None:
+    """Print such an object on standard error, while standard output belongs to a command."""
+    message({"backend": backend, key: value})
+
+
+def message(fields: dict[str, Any]) -> None:
+    """Print one JSON object on standard error: an error, a note or a question."""
+    print(_dump(fields), file=sys.stderr, flush=True)
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    # In ASCII: JSON must be valid Unicode, and the name of a container can be any bytes.
+    return json.dumps(fields, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r} is not a record")
