@@ -1,4 +1,4 @@
-"""render: JSON that machines read, and plain lines where nobody looks at colours."""
+"""output: JSON, plain lines in a pipe, tables and trees on a terminal, messages and progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 
 from pcont import records
 from pcont.errors import Busy
-from pcont.output import render
+from pcont.output import columns, json_lines, messages, progress, tree
+from pcont.output import text as plain
 from pcont.records import (
     BeanRow,
     Collected,
@@ -92,7 +93,7 @@ def on_terminal(draw: Callable[[], None]) -> str:
 
 
 def test_json_is_one_line_with_the_backend_and_the_result(capsys: Out) -> None:
-    render.as_json("model", "result", [HIERARCHY])
+    json_lines.answer("model", "result", [HIERARCHY])
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     answer = json.loads(out)
@@ -108,7 +109,7 @@ def test_json_is_one_line_with_the_backend_and_the_result(capsys: Out) -> None:
 
 @pytest.mark.parametrize("row", [*ROWS.values(), NODE, Value("k", 1)])
 def test_json_has_every_field_of_a_record_as_it_is(capsys: Out, row: object) -> None:
-    render.as_json("model", "result", row)
+    json_lines.answer("model", "result", row)
     answer = json.loads(capsys.readouterr().out)["result"]
     assert dataclasses.is_dataclass(row)
     assert not isinstance(row, type)
@@ -116,15 +117,15 @@ def test_json_has_every_field_of_a_record_as_it_is(capsys: Out, row: object) -> 
 
 
 def test_json_refuses_what_is_no_record() -> None:
-    with pytest.raises(TypeError, match="is no record"):
-        render.as_json("model", "result", {1, 2})
+    with pytest.raises(TypeError, match="is not a record"):
+        json_lines.answer("model", "result", {1, 2})
 
 
 @pytest.mark.parametrize("name", ["grün →", "x\udcff", "a\nb", "a\u2028b", '"'])
 def test_json_is_ascii_and_keeps_names_of_every_kind(capsys: Out, name: str) -> None:
-    render.as_json("model", "result", name)
-    render.error(Busy(name), as_json=True)
-    render.warning(name, as_json=True)
+    json_lines.answer("model", "result", name)
+    messages.error(Busy(name), as_json=True)
+    messages.warning(name, as_json=True)
     seen = capsys.readouterr()
     assert (seen.out + seen.err).isascii()
     assert json.loads(seen.out)["result"] == name
@@ -137,10 +138,10 @@ def test_json_is_ascii_and_keeps_names_of_every_kind(capsys: Out, name: str) -> 
 
 @pytest.mark.parametrize("sign", ["\x1b[31m", "\t", "\r", "\x07", "\u202e"])
 def test_a_name_cannot_colour_or_break_a_line(capsys: Out, sign: str) -> None:
-    render.containers([dataclasses.replace(LEAF, name=f"a{sign}b")])
-    render.error(Busy(f"cannot move a{sign}b", path=f"/a{sign}b", hint=sign), as_json=False)
-    render.warning(f"a{sign}b stays")
-    render.table([dataclasses.replace(NODE_TASK, command=f"a{sign}b")], TaskRow)
+    tree.containers([dataclasses.replace(LEAF, name=f"a{sign}b")])
+    messages.error(Busy(f"cannot move a{sign}b", path=f"/a{sign}b", hint=sign), as_json=False)
+    messages.warning(f"a{sign}b stays")
+    columns.table([dataclasses.replace(NODE_TASK, command=f"a{sign}b")], TaskRow)
     seen = capsys.readouterr()
     fields = [field for line in seen.out.splitlines() for field in line.split("\t")]
     assert all(field.isprintable() for field in [*fields, *seen.err.split("\n")]), seen
@@ -149,7 +150,7 @@ def test_a_name_cannot_colour_or_break_a_line(capsys: Out, sign: str) -> None:
 
 @pytest.mark.parametrize("sign", ["\x1b[31m", "\x1b]0;title\x07", "\x9b31m"])
 def test_a_name_cannot_colour_a_terminal(sign: str) -> None:
-    text = on_terminal(lambda: render.containers([dataclasses.replace(LEAF, name=f"a{sign}b")]))
+    text = on_terminal(lambda: tree.containers([dataclasses.replace(LEAF, name=f"a{sign}b")]))
     assert sign not in text
 
 
@@ -161,32 +162,32 @@ def test_every_record_that_is_listed_has_its_columns() -> None:
         one for _, one in inspect.getmembers(records, inspect.isclass) if one.__module__ != "typing"
     }
     other = {TreeRow, ContainerNode, Value, Outcome, Unbound, Mounted, Started, Ended}
-    assert set(render.COLUMNS) == listed - other
-    assert set(render.COLUMNS) == set(ROWS)
+    assert set(columns.COLUMNS) == listed - other
+    assert set(columns.COLUMNS) == set(ROWS)
 
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_without_a_terminal_a_record_is_a_line_of_fields_apart_by_tabs(
     capsys: Out, kind: type
 ) -> None:
-    render.table([ROWS[kind], ROWS[kind]], kind)
+    columns.table([ROWS[kind], ROWS[kind]], kind)
     one, other = capsys.readouterr().out.splitlines()
     assert one == other
-    assert len(one.split("\t")) == len(render.COLUMNS[kind])
+    assert len(one.split("\t")) == len(columns.COLUMNS[kind])
     assert "\x1b" not in one
 
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_on_a_terminal_there_is_a_title_over_each_column(kind: type) -> None:
-    text = on_terminal(lambda: render.table([ROWS[kind]], kind))
-    assert all(title in text for title, _ in render.COLUMNS[kind])
+    text = on_terminal(lambda: columns.table([ROWS[kind]], kind))
+    assert all(title in text for title, _ in columns.COLUMNS[kind])
 
 
 def test_nothing_to_list_prints_nothing_in_a_pipe(capsys: Out) -> None:
     for kind in ROWS:
-        render.table([], kind)
-    render.containers([])
-    render.values([], bare=False)
+        columns.table([], kind)
+    tree.containers([])
+    plain.values([], bare=False)
     assert capsys.readouterr().out == ""
 
 
@@ -219,7 +220,7 @@ def test_nothing_to_list_prints_nothing_in_a_pipe(capsys: Out) -> None:
     ],
 )
 def test_fields_are_facts_in_words(capsys: Out, row: object, line: str) -> None:
-    render.table([row], type(row))
+    columns.table([row], type(row))
     assert capsys.readouterr().out == f"{line}\n"
 
 
@@ -229,7 +230,7 @@ def test_fields_are_facts_in_words(capsys: Out, row: object, line: str) -> None:
 def test_in_a_pipe_each_container_is_a_line_with_its_whole_name(capsys: Out) -> None:
     below = dataclasses.replace(NODE, name="a")
     root = ContainerNode("jobs:/", "/", 0, {}, (), (below,), "jobs:/")
-    render.containers([root])
+    tree.containers([root])
     assert capsys.readouterr().out.splitlines() == [
         "jobs:/\ttasks=0",
         "jobs:/a\ttasks=2\tcpuset.cpus=0-1",
@@ -239,7 +240,7 @@ def test_in_a_pipe_each_container_is_a_line_with_its_whole_name(capsys: Out) -> 
 
 def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
     used = dataclasses.replace(NODE, settings={"cpuset.mems": "", "cpuacct.usage": 1500000000})
-    text = on_terminal(lambda: render.containers([used]))
+    text = on_terminal(lambda: tree.containers([used]))
     assert "jobs:/a" in text
     assert "2 tasks" in text
     assert "1 task\x1b" in text
@@ -253,7 +254,7 @@ def test_on_a_terminal_keys_are_short_where_that_says_enough() -> None:
     settings: dict[str, records.Scalar]
     settings = {"cpuset.cpus": "0", "freezer.state": "FROZEN", "pids.max": "max"}
     node = dataclasses.replace(LEAF, settings=settings)
-    text = on_terminal(lambda: render.containers([node]))
+    text = on_terminal(lambda: tree.containers([node]))
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "cpus 0  state FROZEN  pids.max max" in plain
 
@@ -267,7 +268,7 @@ def test_several_keys_are_lines_of_key_and_value(capsys: Out) -> None:
         Value("cpuset.cpus", ""),
         Value("notify_on_release", 0),
     ]
-    render.values(values, bare=False)
+    plain.values(values, bare=False)
     assert capsys.readouterr().out.splitlines() == [
         "cpuacct.stat=user 1",
         "cpuacct.stat=system 2",
@@ -277,8 +278,8 @@ def test_several_keys_are_lines_of_key_and_value(capsys: Out) -> None:
 
 
 def test_one_key_is_its_bare_value(capsys: Out) -> None:
-    render.values([Value("cpuacct.stat", "user 1\nsystem 2")], bare=True)
-    render.values([Value("cpuset.cpus", "")], bare=True)
+    plain.values([Value("cpuacct.stat", "user 1\nsystem 2")], bare=True)
+    plain.values([Value("cpuset.cpus", "")], bare=True)
     assert capsys.readouterr().out == "user 1\nsystem 2\n\n"
 
 
@@ -286,20 +287,20 @@ def test_one_key_is_its_bare_value(capsys: Out) -> None:
 
 
 def test_an_error_is_on_stderr_with_path_and_hint(capsys: Out) -> None:
-    render.error(Busy("cannot", path="/cg/a", hint="do this"), as_json=False)
+    messages.error(Busy("cannot", path="/cg/a", hint="do this"), as_json=False)
     seen = capsys.readouterr()
     assert seen.out == ""
     assert seen.err == "pcont: cannot\n  at: /cg/a\n  hint: do this\n"
 
 
 def test_an_error_does_not_repeat_its_path_and_has_no_empty_lines(capsys: Out) -> None:
-    render.error(Busy("cannot touch /cg/a", path="/cg/a"), as_json=False)
+    messages.error(Busy("cannot touch /cg/a", path="/cg/a"), as_json=False)
     assert capsys.readouterr().err == "pcont: cannot touch /cg/a\n"
 
 
 def test_an_error_as_json_is_one_object_on_stderr(capsys: Out) -> None:
     err = Busy("cannot", path="/cg/a", errno=16)
-    render.error(err, as_json=True)
+    messages.error(err, as_json=True)
     seen = capsys.readouterr()
     assert seen.out == ""
     assert seen.err.count("\n") == 1
@@ -307,19 +308,19 @@ def test_an_error_as_json_is_one_object_on_stderr(capsys: Out) -> None:
 
 
 def test_a_note_is_on_stderr(capsys: Out) -> None:
-    render.warning("something")
+    messages.warning("something")
     assert capsys.readouterr() == ("", "pcont: note: something\n")
 
 
 def test_progress_waits_and_wipes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    quick = render.ProgressBar()
+    quick = progress.ProgressBar()
     quick(1, 9)
     quick.close()
     assert stream.getvalue() == ""
-    monkeypatch.setattr(render.ProgressBar, "PATIENCE", 0.0)
-    slow = render.ProgressBar()
+    monkeypatch.setattr(progress.ProgressBar, "PATIENCE", 0.0)
+    slow = progress.ProgressBar()
     slow(1, 9)
     assert stream.getvalue().endswith("step 2 of 9: 0 s")
     slow.wipe()

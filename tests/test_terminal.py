@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from pcont.output.render import FOLDING, GAP, NARROWEST, column_widths
+from pcont.output.columns import COLUMNS, FOLDING, NARROWEST, column_widths
+from pcont.output.terminal import GAP
 
 WIDTHS = (40, 80, 120, 200)
 PAST = "name-of-a-container-that-is-long"
@@ -137,8 +138,6 @@ def test_the_longest_columns_are_folded_first(
 
 
 def test_every_column_that_may_be_folded_is_one_of_a_table() -> None:
-    from pcont.output.render import COLUMNS
-
     assert {title for columns in COLUMNS.values() for title, _ in columns} >= FOLDING
 
 
@@ -176,8 +175,8 @@ def test_a_step_that_takes_more_than_a_second_shows_that_it_is_at_work() -> None
     script = """
 import time
 from pcont import signals
-from pcont.output import render
-progress = render.Progress()
+from pcont.output.progress import ProgressBar
+progress = ProgressBar()
 signals.at_each_check(progress.beat)
 progress(0, 2)
 end = time.monotonic() + 1.5
@@ -193,9 +192,8 @@ progress.close()
 
 
 def test_a_command_that_is_quick_shows_no_progress(model: list[str]) -> None:
-    text = on_terminal(
-        [sys.executable, "-c", "from pcont.output.render import Progress; Progress()(0, 9)"]
-    )
+    script = "from pcont.output.progress import ProgressBar; ProgressBar()(0, 9)"
+    text = on_terminal([sys.executable, "-c", script])
     assert text == ""
 
 
