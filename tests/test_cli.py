@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import click
 import pytest
 
 from pcont import __version__
+from pcont.cli import COMMANDS as TABLE
 from pcont.cli import cli, main
 from tests import hints
 
@@ -207,6 +209,28 @@ def test_the_help_lists_every_command_with_its_sentence(pcont: Run) -> None:
         sentence = command.get_short_help_str(80)
         out = pcont(*group, "--help").out
         assert re.search(rf"^  {word} +{re.escape(sentence[:40])}", out, re.M), name
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_summary_in_the_table_is_the_first_line_of_the_commands_help(name: str) -> None:
+    assert (cli.commands[name].help or "").split("\n")[0] == TABLE[name].summary
+
+
+def test_every_command_that_a_module_defines_is_in_the_table() -> None:
+    for module in {row.module for row in TABLE.values()} - {"sim"}:
+        defined = vars(import_module(f"pcont.commands.{module}")).values()
+        names = {one.name for one in defined if isinstance(one, click.Command)}
+        assert names == {name for name, row in TABLE.items() if row.module == module}
+
+
+def test_the_help_lists_the_commands_by_section(pcont: Run) -> None:
+    lines = pcont("--help").out.splitlines()
+    sections = {row.section for row in TABLE.values()}
+    places = [number for number, line in enumerate(lines) if line.rstrip(":") in sections]
+    assert len(places) == len(sections)
+    for name, row in TABLE.items():
+        above = max(number for number in places if f"  {name} " not in "\n".join(lines[:number]))
+        assert lines[above] == f"{row.section}:", name
 
 
 def test_nothing_at_all_is_a_usage_error(pcont: Run) -> None:

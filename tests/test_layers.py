@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pcont
+from pcont.cli import COMMANDS
 
 PACKAGE = Path(pcont.__file__).parent
 
@@ -41,10 +42,15 @@ BACKENDS = {"backend_cgroupfs", "backend_model"}
 NO_BACKEND = {"hierarchy", "transaction", "steps", "session", "ops", "output", "virtual"}
 INSIDE_THE_BACKENDS = {*BACKENDS, "model", "bpf"}
 
+# The modules of the commands, each imported when one of its commands runs.
+FAMILIES = {f"commands.{row.module}" for row in COMMANDS.values()}
+
 THIRD_PARTY = {
     "cli": {"click"},
-    "commands.sim": {"click"},
+    **{key: {"click"} for key in FAMILIES},
     "commands.common": {"click"},
+    "commands.hints": {"click"},
+    "commands.table": {"click"},
     "commands.words": {"click"},
     "output.columns": {"rich"},
     "output.terminal": {"rich"},
@@ -56,16 +62,18 @@ THIRD_PARTY = {
 # What the start-up of every command pays for; all else is imported inside functions.
 AT_THE_START = {
     "cli": {
-        *("", "commands.sim", "commands.common", "commands.words", "errors", "signals"),
+        *("", "commands.common", "commands.table", "commands.words", "errors", "signals"),
         "output.streams",
     },
-    "commands.sim": {"commands.common"},
+    **{key: {"commands.common"} for key in FAMILIES},
     "commands.common": {"signals"},
-    "commands.words": {"errors"},
+    "commands.table": {"commands.common"},
+    "commands.words": set[str](),
     "__main__": set[str](),
 }
-# Backends by name; tables by name, those of other packages among them.
-HIDES_NAMES_IN_STRINGS = {"kernel.open", "subsys", "subsys.v2006", "subsys.model"}
+# Backends by name; the modules of commands; tables by name, those of other packages among them.
+HIDES_NAMES_IN_STRINGS = {"kernel.open", "commands.table", "subsys", "subsys.v2006", "subsys.model"}
+LOADERS = ("import_module", "__import__")
 HEAVY = {"rich", "psutil", "pyroute2", "asyncio"}
 TEST_PACKAGES = {"tests", "pytest", "hypothesis", "conftest"}
 PRINTS = {"output", "commands", "cli"}  # rooms
@@ -190,12 +198,25 @@ def test_no_import_is_hidden_in_a_string() -> None:
         module: [
             node
             for node in nodes(module)
-            if isinstance(node, ast.Attribute) and node.attr in ("import_module", "__import__")
+            if (isinstance(node, ast.Attribute) and node.attr in LOADERS)
+            or (isinstance(node, ast.Name) and node.id in LOADERS)
+            or (isinstance(node, ast.alias) and node.name in LOADERS)
         ]
         for module in FILES
         if module not in HIDES_NAMES_IN_STRINGS
     }
     assert none(hiding)
+
+
+def test_the_table_of_commands_names_modules_of_its_own_folder() -> None:
+    """What `commands.table` imports by name is in `commands`: no arrow upwards is hidden there."""
+    hidden = {
+        ast.unparse(node.args[0])
+        for node in nodes("commands.table")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module"
+    }
+    assert hidden == {"f'pcont.commands.{module}'"}
+    assert set(FILES) >= FAMILIES
 
 
 def test_only_one_module_names_the_backends() -> None:

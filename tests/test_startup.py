@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from pcont import __version__
+from pcont.cli import COMMANDS
 
-# The edge and what it stands on; everything else waits until a command needs it.
+# What every command imports. A command also imports its own module, and what it works with.
 FIRST = {
-    *("pcont.output", "pcont.output.streams", "pcont.commands"),
-    *("pcont", "pcont.__main__", "pcont.cli", "pcont.commands.sim", "pcont.commands.common"),
-    *("pcont.errors", "pcont.commands.words", "pcont.signals"),
+    *("pcont", "pcont.__main__", "pcont.cli", "pcont.errors", "pcont.signals"),
+    *("pcont.commands", "pcont.commands.common", "pcont.commands.table", "pcont.commands.words"),
+    *("pcont.output", "pcont.output.streams"),
 }
 HEAVY = ("rich", "psutil", "pyroute2", "asyncio", "importlib.metadata", "json", "ctypes")
 
@@ -24,14 +26,14 @@ def imported(*words: str) -> tuple[set[str], str]:
     """The modules that an interpreter imports, and what it prints."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PCONT_")}
     result = subprocess.run(
-        [sys.executable, "-X", "importtime", *words],
+        [sys.executable, "-v", *words],  # -X importtime does not see importlib.import_module
         capture_output=True,
         text=True,
         check=True,
         env=environment,
     )
-    lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip() for line in lines[1:]}, result.stdout
+    names = re.findall(r"^import '?([\w.]+)'? # ", result.stderr, re.MULTILINE)
+    return set(names), result.stdout
 
 
 def loaded(*words: str) -> tuple[set[str], str]:
@@ -45,11 +47,25 @@ def heavy(names: set[str]) -> set[str]:
     return {name for name in names for one in HEAVY if name == one or name.startswith(f"{one}.")}
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("-h",), ("mount", "--help")])
-def test_help_loads_click_and_the_edge_only(words: tuple[str, ...]) -> None:
-    names, _ = loaded(*words)
-    assert {name for name in names if name.partition(".")[0] == "pcont"} == FIRST
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        ("--help", None),
+        ("--version", None),
+        ("-h", None),
+        ("mount --help", "mounts"),
+        ("get -h", "settings"),
+        ("run --help", "launch"),
+        ("sim --help", "sim"),
+        ("sim fork --help", "sim"),
+    ],
+)
+def test_help_imports_click_and_the_module_of_one_command(words: str, module: str | None) -> None:
+    names, _ = loaded(*words.split())
+    more = {f"pcont.commands.{module}"} if module else set()
+    assert {name for name in names if name.partition(".")[0] == "pcont"} == FIRST | more
     assert heavy(names) == set()
+    assert "dataclasses" not in names
     # What the installation of Python brings with it is there before click, too; copy.py looks
     # for a module of Jython's.
     before, _ = imported("-c", "import click")
@@ -89,6 +105,12 @@ def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
     model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
     loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     names, _ = loaded(*model, "get", "jobs:/", "cpuset.cpus")
+    families = {f"pcont.commands.{one.module}" for one in COMMANDS.values()}
+    assert families & names == {"pcont.commands.settings"}
+    assert {name for name in names if name.startswith("pcont.output.")} == {
+        "pcont.output.streams",
+        "pcont.output.text",
+    }
     assert {
         "pcont.ops.listing",
         "pcont.ops.task_owners",

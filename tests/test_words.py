@@ -9,7 +9,8 @@ import pytest
 
 from pcont.cli import cli
 from pcont.commands.common import Group
-from pcont.commands.words import arrange, instead, ready, with_dashes, without
+from pcont.commands.hints import instead, ready, with_dashes, without
+from pcont.commands.words import arrange
 from pcont.errors import FORCE
 
 

@@ -1,4 +1,4 @@
-"""What commands share: --json, --dry-run, --timeout and such, help with examples, pids, COMMAND."""
+"""What commands share: common options, arguments for task ids, the session, showing results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -23,28 +22,30 @@ else:
     _IntType = click.ParamType
 
 
-@dataclass
 class App:
-    """What the options that every command shares have said.
+    """The common options of a command line, and how its result is shown.
 
-    `acts`: the command changes something, which stays so whether its result can be shown or not.
+    `words` are the arguments of the process. `acts` is true for a command that changes something:
+    pcont reports success even if the result cannot be printed. `passes_status` is true for run and
+    clone, which exit with the status of the command that they start.
     """
 
-    backend: str = "cgroupfs"
-    state: str | None = None
-    dialect: str | None = None
-    chosen: bool = False
-    json: bool = False
-    verbose: bool = False
-    timeout: float | None = None
-    passes_status: bool = False
-    acts: bool = False
-    announced: Any = None
-    progress: Any = None
-    words: Sequence[str] = ()
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words = words
+        self.backend = "cgroupfs"
+        self.chosen = False  # --backend was given
+        self.state: str | None = None
+        self.dialect: str | None = None
+        self.json = False
+        self.verbose = False
+        self.timeout: float | None = None
+        self.acts = False
+        self.passes_status = False
+        self.announced: Any = None
+        self.progress: Any = None
 
     def session(self, dry_run: bool = False, force: bool = False, acts: bool = False) -> Any:
-        """The session of this call; `acts` as above, where no option --dry-run says so."""
+        """Open the backend. Pass `acts` for a command that changes something without --dry-run."""
         from pcont.session import Session
         from pcont.virtual.wrapped import open_backend
 
@@ -73,7 +74,7 @@ class App:
         messages.warning(text, self.json)
 
     def wipe_progress(self) -> None:
-        """Make room on the terminal for something else."""
+        """Remove the progress line from the terminal before something else is printed."""
         if self.progress:
             self.progress.wipe()
 
@@ -83,7 +84,7 @@ class App:
             signals.at_each_check(None)
 
     def show(self, session: Any, result: Any, text: Callable[[], None] = lambda: None) -> None:
-        """The result of a command: as JSON, as planned lines of a dry run, or as `text` does it."""
+        """Print the result: as JSON, as the lines of a dry run, or by calling `text`."""
         self._close_progress()
         if self.json:
             from pcont.output import json_lines
@@ -96,8 +97,18 @@ class App:
         else:
             text()
 
+    def show_table(self, session: Any, rows: Any, kind: type) -> None:
+        """Print records of one kind: as JSON, or in columns."""
+
+        def table() -> None:
+            from pcont.output import columns
+
+            columns.table(rows, kind)
+
+        self.show(session, rows, table)
+
     def show_move(self, session: Any, outcome: Any) -> None:
-        """How a move went, where it is asked for."""
+        """Print the result of a move; with --verbose, also a summary on standard error."""
         self._close_progress()
         if self.verbose and not (session.dry_run or self.json):
             from pcont.output import messages
@@ -106,7 +117,7 @@ class App:
         self.show(session, outcome)
 
     def started(self, session: Any, started: Any, line: str = "") -> None:
-        """Say on standard error that a command starts: as JSON, or as a line if there is one."""
+        """Report on standard error that a command starts: as JSON, or as `line` if it is given."""
         from pcont.output import json_lines, messages
 
         self._close_progress()  # the command uses the terminal from now on
@@ -117,7 +128,7 @@ class App:
             messages.line(line)
 
     def ended(self, session: Any, status: int) -> None:
-        """Say on standard error how the command that was started has ended, as JSON only."""
+        """Report on standard error the exit status of the command that was started (JSON only)."""
         from pcont import records
         from pcont.output import json_lines
 
@@ -126,9 +137,9 @@ class App:
             json_lines.event(session.backend.name, "ended", records.Ended(place, pid, status))
 
     def ask(self, question: str) -> bool:
-        """Ask on standard error; the answer is a line of standard input, of a pipe or a file, too.
+        """Ask on standard error, and read the answer from standard input.
 
-        UsageError where standard input has none.
+        Standard input may be a pipe or a file. Raises UsageError if it is closed or at its end.
         """
         from pcont.output import messages
 
@@ -142,7 +153,7 @@ class App:
 
 
 def _line_of_input() -> str:
-    """The next line of standard input; empty at its end, or where it is closed."""
+    """Return the next line of standard input; empty at its end, or if it is closed."""
     try:
         return sys.stdin.readline() if sys.stdin else ""
     except (OSError, ValueError):
@@ -204,7 +215,7 @@ movable_option = click.option(
 
 
 def changing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that changes something."""
+    """Add --dry-run and --timeout to a command that changes something."""
 
     @wraps(function)
     def acting(*arguments: Any, **options: Any) -> Any:
@@ -233,7 +244,7 @@ PID = Pid()
 
 
 def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[str]) -> TaskIds:
-    """Read the words of PID..., and standard input where `-` is among them."""
+    """Parse PID...; for the word `-`, read standard input."""
     from pcont.ops import task_ids
 
     try:
@@ -243,7 +254,7 @@ def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[st
 
 
 def _standard_input() -> str:
-    """Return the whole of standard input; what is not text cannot be an id."""
+    """Return all of standard input. Bytes that are not text are replaced: they are no ids."""
     if sys.stdin is None:
         raise ValueError("- means ids on standard input, which is closed")
     binary = getattr(sys.stdin, "buffer", None)
@@ -256,33 +267,47 @@ pids_argument = click.argument(
 
 
 class UnknownCommand(click.UsageError):
-    """There is no command of that name in a group."""
+    """The command line names a command that the group does not have."""
 
     def __init__(self, name: str, ctx: click.Context) -> None:
         super().__init__(f"no such command {name!r}", ctx)
         self.name = name
 
 
+def verb(
+    *example: str, name: str = "", cls: type[click.Command] = click.Command
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function, with --json, and with examples at the end of its help.
+
+    The command has the name of the function unless `name` is given.
+    """
+    epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        word = name or function.__name__
+        return click.command(word, cls=cls, epilog=epilog)(json_option(function))
+
+    return make
+
+
 class Group(click.Group):
-    """The commands in the order of the book, each with its example at the end of its help."""
+    """A group that lists its commands in the order of their definition."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of the first word; UnknownCommand for a word that is no option either."""
+        """Return the command of the first word; raises UnknownCommand if there is none."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise UnknownCommand(args[0], ctx)
         return super().resolve_command(ctx, args)
 
-    def verb(
-        self, *example: str, name: str = "", cls: type[click.Command] = click.Command
-    ) -> Callable[[Callable[..., Any]], click.Command]:
-        """Add a command, with --json and an example."""
-        epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
+    def verb(self, *example: str, name: str = "") -> Callable[[Callable[..., Any]], click.Command]:
+        """Make a command as `verb` does, and add it to this group."""
 
         def add(function: Callable[..., Any]) -> click.Command:
-            word = name or function.__name__
-            return self.command(word, cls=cls, epilog=epilog)(json_option(function))
+            command = verb(*example, name=name)(function)
+            self.add_command(command)
+            return command
 
         return add
 
@@ -300,7 +325,7 @@ class Group(click.Group):
 
 
 class Starting(click.Command):
-    """A command that starts another one: what is behind `--` is that one's, every word of it."""
+    """A command that starts another one: all words after `--` belong to that one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, words = args, []

@@ -204,11 +204,10 @@ def notified(app: App) -> None:
     """
     from pcont import records
     from pcont.ops import simulate
-    from pcont.output import columns
 
     session = app.session()
     rows = simulate.notified(session)
-    app.show(session, rows, lambda: columns.table(rows, records.Notified))
+    app.show_table(session, rows, records.Notified)
 
 
 @sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")

@@ -1,0 +1,167 @@
+"""Commands for whole hierarchies: mount, umount, bind and unbind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from pcont.commands.common import App, changing, pass_app, verb
+
+
+@verb(
+    "pcont mount -o cpuset,cpuacct /dev/containers",
+    "pcont mount --tie --name jobs -o cpuset,cpuacct --at /jobs",
+)
+@click.option(
+    "-o",
+    "options",
+    multiple=True,
+    metavar="SUBSYS,...|all|none",
+    help="Subsystems to bind (default: all; with --name, those of an existing hierarchy).",
+)
+@click.option("--name", default="", help="Name of the hierarchy.")
+@click.option(
+    "--release-agent",
+    default="",
+    metavar="FILE",
+    help="Program to run when a container with notify_on_release becomes empty.",
+)
+@click.option(
+    "--notify-on-release",
+    is_flag=True,
+    help="Set notify_on_release of the root; new containers inherit it.",
+)
+@click.option("--tie", is_flag=True, help="Make one hierarchy over several of the kernel's.")
+@click.option(
+    "--at",
+    default="",
+    metavar="PATH",
+    help="With --tie: use this container of each hierarchy as the root.",
+)
+@click.option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
+@click.option(
+    "--force", is_flag=True, help="Mount on a directory that is not empty, and hide its contents."
+)
+@click.argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
+@changing
+@pass_app
+def mount(
+    app: App,
+    options: Sequence[str],
+    name: str,
+    release_agent: str,
+    notify_on_release: bool,
+    tie: bool,
+    at: str,
+    no_freezer: bool,
+    force: bool,
+    mountpoints: Sequence[str],
+    dry_run: bool,
+) -> None:
+    """Mount a hierarchy, or one more view of it.
+
+    Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts those
+    parts of an existing hierarchy that are not mounted: its own tree, and each tree of a tie.
+    MOUNTPOINT is an absolute directory, or starts with ./; pcont creates it if it does not exist.
+    """
+    from pcont.ops import mount as ops_mount
+    from pcont.ops import mount_request
+
+    if not (options or name or tie or mountpoints):
+        context = click.get_current_context()
+        raise (
+            click.UsageError("nothing to mount: -o, --name or MOUNTPOINT is missing")
+            if app.json
+            else click.exceptions.NoArgsIsHelpError(context)
+        )
+    session = app.session(dry_run, force)
+    words = ",".join(options) if options else None
+    done = ops_mount.mount(
+        session,
+        words,
+        mount_request.mountpoint(session.backend, mountpoints, words),
+        name=name,
+        release_agent=release_agent,
+        notify_on_release=notify_on_release,
+        tie=tie,
+        at=at,
+        freezer=not no_freezer,
+    )
+    app.show(session, done, lambda: print(f"{done.hierarchy}\t{done.mountpoint}"))
+
+
+@verb("pcont umount jobs")
+@click.argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
+@click.option("--foreign", is_flag=True, help="Also unmount what pcont did not mount.")
+@changing
+@pass_app
+def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
+    """Unmount a hierarchy; it stays active if it has containers."""
+    from pcont.ops import umount as ops_umount
+
+    session = app.session(dry_run)
+    ops_umount.umount(session, hierarchy, foreign=foreign)
+    app.show(session, hierarchy)
+
+
+@verb(
+    "pcont bind jobs pids",
+    "pcont bind jobs cpuset -i -s /batch:cpuset.cpus=0-1",
+)
+@click.argument("hierarchy")
+@click.argument("subsystems", metavar="SUBSYS,...")
+@click.option(
+    "-i",
+    "inherit",
+    is_flag=True,
+    help="Copy cpuset.cpus and cpuset.mems from the parents (otherwise they start empty).",
+)
+@click.option(
+    "-s",
+    "settings",
+    metavar="[/PATH:]KEY=VALUE",
+    multiple=True,
+    help="Set this control file before tasks enter, in all containers or in PATH.",
+)
+@changing
+@pass_app
+def bind(
+    app: App, hierarchy: str, subsystems: str, inherit: bool, settings: Sequence[str], dry_run: bool
+) -> None:
+    """Bind subsystems to a hierarchy in use.
+
+    The containers and tasks of the hierarchy stay as they are. pcont creates the same containers in
+    one more tree, and moves the tasks into them.
+    """
+    from pcont.ops import bind as ops_bind
+
+    session = app.session(dry_run)
+    bound = ops_bind.bind(session, hierarchy, subsystems, inherit=inherit, settings=settings)
+    app.show(session, bound)
+
+
+@verb("pcont unbind jobs pids")
+@click.argument("hierarchy")
+@click.argument("subsystems", metavar="SUBSYS,...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@changing
+@pass_app
+def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
+    """Unbind subsystems from a hierarchy in use.
+
+    pcont shows the limits that will no longer hold, and asks before it changes anything. It reads
+    the answer from standard input. Any answer but y or yes cancels the command (exit 1).
+    """
+    from pcont.ops import bind as ops_bind
+    from pcont.output import messages
+
+    def confirm(ceasing: Sequence[str]) -> bool:
+        app.wipe_progress()
+        messages.ceasing(ceasing, app.json)
+        if yes:
+            return True
+        return app.ask(f"Unbind {subsystems} from {hierarchy}?")
+
+    session = app.session(dry_run)
+    app.show(session, ops_bind.unbind(session, hierarchy, subsystems, confirm))

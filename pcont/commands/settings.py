@@ -1,0 +1,53 @@
+"""Commands for control files: get and set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from pcont.commands.common import App, changing, force_option, pass_app, verb
+
+
+@verb("pcont get jobs:/batch cpuset.cpus", "pcont get jobs:/batch cpuacct.load --window 2")
+@click.argument("place")
+@click.argument("keys", metavar="[KEY...]", nargs=-1)
+@click.option(
+    "--window",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Measure cpuacct.load for this time.",
+)
+@pass_app
+def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
+    """Read control files.
+
+    For one KEY, pcont prints the value alone; otherwise it prints KEY=VALUE lines. cpuacct.load is
+    the percentage of one CPU that the container uses. pcont measures it only if you name it.
+    """
+    from pcont.ops import settings
+    from pcont.output import text
+
+    session = app.session()
+    found = settings.get(session, place, keys, window=window)
+    app.show(
+        session,
+        {one.key: one.value for one in found},
+        lambda: text.values(found, bare=len(keys) == 1),
+    )
+
+
+@verb("pcont set jobs:/batch cpuset.cpus=0-3 cpuset.mems=0-1", name="set")
+@click.argument("place")
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@force_option
+@changing
+@pass_app
+def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool) -> None:
+    """Write control files: all of the values or none."""
+    from pcont.ops import settings
+
+    session = app.session(dry_run, force)
+    app.show(session, settings.assign(session, place, assignments))

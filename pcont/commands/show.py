@@ -1,0 +1,116 @@
+"""Commands that show hierarchies, containers and tasks."""
+
+from __future__ import annotations
+
+import click
+
+from pcont.commands.common import PID, App, pass_app, verb
+
+
+@verb("pcont subsys")
+@pass_app
+def subsys(app: App) -> None:
+    """Show the subsystems, and where each one is bound."""
+    from pcont import records
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.subsystems(session)
+    app.show_table(session, rows, records.SubsystemRow)
+
+
+@verb("pcont hierarchies")
+@pass_app
+def hierarchies(app: App) -> None:
+    """Show every hierarchy, mounted or not."""
+    from pcont import records
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.hierarchies(session)
+    app.show_table(session, rows, records.HierarchyRow)
+
+
+@verb("pcont tree jobs:/batch")
+@click.argument("place", default="")
+@pass_app
+def tree(app: App, place: str) -> None:
+    """Show containers, their tasks and settings.
+
+    Without PLACE, pcont shows the hierarchies that it mounted, or all if it mounted none.
+    """
+    from pcont.ops import listing
+    from pcont.ops import recover as ops_recover
+    from pcont.output import tree as output_tree
+
+    session = app.session()
+    ops_recover.note_pending(session)
+    nodes = listing.tree(session, place)
+    app.show(session, nodes, lambda: output_tree.containers(nodes))
+
+
+@verb("pcont ps jobs:/batch")
+@click.argument("place")
+@pass_app
+def ps(app: App, place: str) -> None:
+    """Show the tasks in a container."""
+    from pcont import records
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.ps(session, place)
+    app.show_table(session, rows, records.TaskRow)
+
+
+@verb("pcont where 4711")
+@click.argument("pid", type=PID)
+@pass_app
+def where(app: App, pid: int) -> None:
+    """Show the container of a task in every hierarchy."""
+    from pcont import records
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.where(session, pid)
+    app.show_table(session, rows, records.WhereRow)
+
+
+@verb("pcont stat jobs:/batch --window 2")
+@click.argument("place")
+@click.option(
+    "--window",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Measure the load for this time (default: show no load).",
+)
+@pass_app
+def stat(app: App, place: str, window: float) -> None:
+    """Show the CPU time that a container uses, on every CPU.
+
+    The time includes that of all containers below. With --window, pcont also shows the load: the
+    percentage of one CPU used in that time.
+    """
+    from pcont import records
+    from pcont.ops import stat as ops_stat
+
+    session = app.session()
+    rows = ops_stat.stat(session, place, window)
+    app.show_table(session, rows, records.CpuRow)
+
+
+@verb("pcont beancounters jobs:/batch")
+@click.argument("place", default="")
+@pass_app
+def beancounters(app: App, place: str) -> None:
+    """Show the open files that are charged to containers.
+
+    pcont also shows how many may be open, like /proc/user_beancounters of OpenVZ. Without PLACE,
+    it shows all containers of hierarchies with numfiles.
+    """
+    from pcont import records
+    from pcont.ops import listing
+
+    session = app.session()
+    rows = listing.beancounters(session, place)
+    app.show_table(session, rows, records.BeanRow)
