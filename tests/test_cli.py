@@ -531,7 +531,7 @@ def test_pconts_own_failures_beside_a_command_are_125(pcont: Run, words: tuple[s
     assert pcont(*words).status == 125
 
 
-def test_a_command_without_dashes_is_told_of_them(pcont: Run) -> None:
+def test_run_without_dashes_has_a_hint_with_them(pcont: Run) -> None:
     answer = pcont("run", "jobs:/a", "true")
     assert answer.status == 125
     assert answer.err.rstrip().endswith(" run jobs:/a -- true")
@@ -611,7 +611,7 @@ def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
 # Tasks that are played
 
 
-def test_a_fork_bomb_is_held_by_pids_and_who_was_forked_stays(pcont: Run) -> None:
+def test_pids_stops_a_fork_bomb_and_the_forked_tasks_remain(pcont: Run) -> None:
     pcont("mount", "-o", "pids")
     pcont("create", "pids:/bomb", "-s", "pids.max=100")
     assert pcont("sim", "fork").out == f"{PLAYED}\n"
@@ -652,7 +652,7 @@ def test_live_tasks_do_as_they_like(pcont: Run) -> None:
         assert pcont("sim", name, str(os.getpid()), *more).status == 4, name
 
 
-def test_whom_a_release_agent_would_have_been_told_of(pcont: Run) -> None:
+def test_sim_notified_lists_the_runs_of_release_agents(pcont: Run) -> None:
     pcont("set", "jobs:/", "release_agent=/sbin/tidy")
     pcont("create", "-i", "jobs:/a/b", "-s", "notify_on_release=1")
     pcont("sim", "fork")

@@ -178,7 +178,7 @@ def test_every_floor_is_as_low_as_it_can_be() -> None:
         below = set(FLOORS[number - 1])
         for one in rooms:
             used = {room(name) for module in FILES if room(module) == one for name in ours(module)}
-            assert used & below, f"{one} could stand on a lower floor"
+            assert used & below, f"{one} fits on a lower floor"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -57,10 +57,10 @@ def line(text: str = "") -> None:
 
 def move_summary(move: Outcome) -> str:
     """Return one line about a finished move: how many tasks, and how."""
-    how = "they stood still" if move.strategy == "freeze" else "until nobody was left"
-    late = f", {move.stragglers} of them late" if move.stragglers else ""
-    late += f", {move.skipped} left" if move.skipped else ""
-    return f"{move.moved} moved in {move.rounds} rounds, {how}{late}: {move.seconds:.3f} s"
+    how = "while they were frozen" if move.strategy == "freeze" else "until none was left"
+    more = f", {move.stragglers} of them started during the move" if move.stragglers else ""
+    more += f", {move.skipped} skipped" if move.skipped else ""
+    return f"{move.moved} moved in {move.rounds} rounds, {how}{more}: {move.seconds:.3f} s"
 
 
 def _print(text: str) -> None:

@@ -43,7 +43,7 @@ class ProgressBar:
             self._write("\r\x1b[K")
 
     def close(self) -> None:
-        """Remove the line for good."""
+        """Remove the line, and ignore later beats."""
         self.wipe()
         self._owner = 0
 

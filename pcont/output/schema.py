@@ -183,7 +183,7 @@ def _record(kind: type, found: dict[str, type]) -> Schema:
 
 
 def hints(kind: type) -> dict[str, Any]:
-    """The types of a record's fields, in their order, with what stands beside them."""
+    """Return the fields of a record in their order, each with its type and description."""
     known = get_type_hints(kind, include_extras=True)
     return {one.name: known[one.name] for one in fields(kind)}
 

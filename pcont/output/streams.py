@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 ERRORS = "pcont"  # the name of `_replace` as an error handler of codecs
-ALIKE = {"…": "...", "×": "x", "–": "-", "—": "-"}
+ALIKE = dict(zip("…×–—", ("...", "x", "-", "-"), strict=True))
 
 
 class _Raw(io.RawIOBase):
-    """A descriptor; after the first error it takes everything and writes nothing."""
+    """A file descriptor. After the first error it accepts everything, and writes nothing."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -73,19 +73,19 @@ class Output:
             sys.stdin, sys.stdout, sys.stderr = before
 
     def flush(self) -> None:
-        """Write what is left in the buffers."""
+        """Write the buffers."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
 
     @property
     def failure(self) -> OSError | None:
-        """Why standard output could not be written; None while it could."""
+        """The error of standard output; None if there was none."""
         return self._raw.failure if self._raw else None
 
 
 def _guarded(stream: TextIO | None) -> tuple[TextIO, _Raw | None]:
-    """The same stream without errors. One that a caller has replaced by its own is kept."""
+    """Return a stream like this one that never raises. A stream set by a caller is kept."""
     if stream is None:
         return open(os.devnull, "w"), None
     if not isinstance(stream, io.TextIOWrapper):
@@ -111,9 +111,9 @@ def _guarded(stream: TextIO | None) -> tuple[TextIO, _Raw | None]:
 
 
 def _fill_closed() -> None:
-    """Open /dev/null where a standard stream is closed, or the next file would get its number.
+    """Open /dev/null for each closed standard stream: the next file would get its number.
 
-    Not for the commands that pcont starts: there it is closed as before.
+    It is close-on-exec: commands that pcont starts find the stream closed.
     """
     for number in range(3):
         try:
@@ -123,7 +123,7 @@ def _fill_closed() -> None:
 
 
 def _replace(err: UnicodeError) -> tuple[str | bytes, int]:
-    """Names are bytes and come out as they are; a sign that is unknown here, as one alike."""
+    """Write bytes of names as they are, and a sign that the encoding lacks as a similar one."""
     if not isinstance(err, UnicodeEncodeError):
         raise err
     sign = err.object[err.start]

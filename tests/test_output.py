@@ -167,7 +167,7 @@ def test_every_record_that_is_listed_has_its_columns() -> None:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_without_a_terminal_a_record_is_a_line_of_fields_apart_by_tabs(
+def test_without_a_terminal_a_record_is_a_line_of_fields_separated_by_tabs(
     capsys: Out, kind: type
 ) -> None:
     columns.table([ROWS[kind], ROWS[kind]], kind)
