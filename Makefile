@@ -1,16 +1,33 @@
-# Two commands to start with: `make demo` shows the main job, `make test` runs every test that
-# this machine can run. Both install what is missing; as root that may be Debian packages, too.
+# Two commands to start with: `make demo` shows the main job, `make test` runs the tests to run after
+# each change. Both install what is missing; as root that may be Debian packages, too. tests/README.md
+# says what the other targets run.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: demo test shell clean
+.PHONY: demo test test-rest test-kernel test-vm test-all nightly shell clean
 
 demo: $(VENV)/demo
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; export PATH; demo/main-job.sh && demo/limits.sh
 
 test: $(VENV)/test
-	@$(PYTHON) -m tests
+	@$(PYTHON) -m tests quick
+
+# All that `make test` leaves out.
+test-rest: $(VENV)/test
+	@$(PYTHON) -m tests rest
+
+test-kernel: $(VENV)/test
+	@$(PYTHON) -m tests kernel
+
+test-vm: $(VENV)/test
+	@$(PYTHON) -m tests.vm
+
+test-all: $(VENV)/test
+	@$(PYTHON) -m tests all
+
+nightly: $(VENV)/test
+	@$(PYTHON) -m tests nightly
 
 shell: $(VENV)/test
 	@$(PYTHON) -m tests.vm --shell

@@ -1,103 +1,144 @@
-"""python -m tests: every test that this machine can run, by kind, and why the others cannot.
+"""Run the test suite, or a part of it: what this machine can run, and why the rest cannot.
 
-With PCONT_MUST set nothing may be left out that root, apt and QEMU can do: what is left out fails.
+With PCONT_MUST set, a test that root, apt and QEMU can run must run: one that is skipped fails.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from tests import stress, test_bpf
 from tests.conftest import MUST, no_kernel
+from tests.jobs import Job, run_all
+from tests.vm.guests import GUESTS
 from tests.vm.prepare import NotPrepared, install, missing
-from tests.vm.report import Counts, read_junit
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A part of the suite: what it is run with, and what keeps it from running here.
-
-    `alone`: it changes the host, or is disturbed by whoever else does, or needs all of it.
-    """
-
-    name: str
-    command: Sequence[str]
-    obstacle: Callable[[], str] = lambda: ""
-    junit: bool = True
-    alone: bool = True
+CPUS = os.cpu_count() or 1
+CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
+ON_THE_MODEL = "not kernel and not guest and not nightly"
+ON_THE_KERNEL = "kernel and not guest and not nightly"
+SEVERAL = ("-n", str(CPUS), "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def pytest(*words: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "-q", *words]
 
 
+def vm(*words: str) -> list[str]:
+    return [sys.executable, "-m", "tests.vm", *words]
+
+
 def no_guest() -> str:
+    """Why no guest can be prepared here; empty where one can."""
     if os.geteuid() != 0:
         return "preparing a guest needs root: python -m tests.vm --prepare"
     return ""
 
 
-CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
-APART = [f"--ignore={folder}" for folder in (CONTRACT, FAULTS)]
-HERE, KERNEL = ("-m", "not kernel and not guest"), ("-m", "kernel and not guest")
-KINDS = (
-    Kind("contract on the model", pytest(*HERE, CONTRACT), alone=False),
-    Kind("unit", pytest(*HERE, *APART), alone=False),
-    Kind("faults on the model", pytest(*HERE, FAULTS), alone=False),
-    Kind("on the kernel", pytest(*KERNEL, f"--ignore={FAULTS}"), no_kernel),
-    Kind("faults on the kernel", pytest(*KERNEL, FAULTS), no_kernel),
-    Kind("VM", [sys.executable, "-m", "tests.vm"], no_guest, junit=False),
-)
+def model(name: str, marks: str, *words: str, faults: str = "") -> Job:
+    """Tests without the kernel, in one process for each CPU."""
+    more = {"PCONT_FAULTS": faults} if faults else {}
+    marked = f"{ON_THE_MODEL} and {marks}" if marks else ON_THE_MODEL
+    return Job(name, pytest("-m", marked, *SEVERAL, *words), cpus=CPUS, environment=more)
 
 
-def main() -> int:
+def kernel(name: str, marks: str, *words: str, faults: str = "") -> Job:
+    """Tests that change the cgroups of this machine."""
+    more = {"PCONT_FAULTS": faults} if faults else {}
+    command = pytest("-m", f"{ON_THE_KERNEL}{marks}", *words)
+    return Job(name, command, no_kernel, host=True, environment=more)
+
+
+def guests() -> list[Job]:
+    """Every machine of every guest."""
+    return [
+        Job(
+            f"guest {guest.name} {share}/{guest.machines}",
+            vm("--guest", guest.name, "--share", str(share)),
+            no_guest,
+            junit="--junit",
+        )
+        for guest in GUESTS
+        for share in range(1, guest.machines + 1)
+    ]
+
+
+# The longest first, so that both CPUs are in use to the end.
+QUICK = [
+    model("unit, and the contract on the model", "not slow", faults="one"),
+    Job("a guest", vm("--quick"), no_guest, junit="--junit"),
+    kernel("some of the contract on the kernel", " and quick", CONTRACT),
+]
+KERNEL = [
+    kernel("on the kernel", "", f"--ignore={FAULTS}"),
+    kernel("faults on the kernel", "", FAULTS),
+]
+REST = [
+    *guests(),
+    kernel("the rest on the kernel", " and not quick", f"--ignore={FAULTS}"),
+    KERNEL[1],
+    model("what is slow on the model", "slow"),
+    model("faults on the model", "not slow", FAULTS),
+]
+NIGHTLY = [
+    Job("storms", pytest("-m", "nightly and not guest"), no_kernel, cpus=CPUS, host=True),
+    kernel("all faults on the kernel", "", FAULTS, faults="all"),
+    model("all faults on the model", "", FAULTS, faults="all"),
+    *(
+        Job(f"walks {where}", [sys.executable, "-m", "tests.differential", *words], why, junit="")
+        for where, why, words in (
+            ("on this machine", no_kernel, ("--seeds", "20")),
+            ("in a guest", no_guest, ("--guest", "6.1-v1", "--seeds", "40")),
+        )
+    ),
+    Job(
+        "mutation",
+        [sys.executable, "-m", "tests.mutation", "--count", "200"],
+        no_kernel,
+        cpus=CPUS,
+        host=True,
+        junit="",
+    ),
+    *(
+        Job(
+            f"benchmark {name}",
+            [sys.executable, "-m", f"benchmarks.{name}"],
+            no_kernel,
+            cpus=CPUS,
+            host=True,
+            junit="",
+        )
+        for name in ("storm", "daemons", "bomb", "binding", "scale")
+    ),
+]
+PARTS: dict[str, list[Job]] = {
+    "quick": QUICK,
+    "rest": REST,
+    "all": [*QUICK, *REST],
+    "kernel": KERNEL,
+    "nightly": NIGHTLY,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    parser.add_argument("part", nargs="?", default="quick", choices=PARTS, help="(%(default)s)")
+    jobs = PARTS[parser.parse_args(argv).part]
     if os.geteuid() == 0:
         # Where there is no Debian, the tests that need a compiler say so.
         with suppress(NotPrepared):
             install(missing(*stress.PACKAGES, *test_bpf.PACKAGES))
     with tempfile.TemporaryDirectory() as scratch:
-        reported = partial(run, folder=Path(scratch))
-        # As many processes at once as there are CPUs, each on its own: many tests are of signals.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            together = [kind for kind in KINDS if not kind.alone]
-            done = list(pool.map(reported, together))
-        done += [reported(kind) for kind in KINDS if kind.alone]
-    print("\n" + "\n".join(line for line, _ in done))
-    return 0 if all(good for _, good in done) else 1
-
-
-def run(kind: Kind, folder: Path) -> tuple[str, bool]:
-    """Run one kind; a line for the summary, and whether it is as it should be."""
-    why = kind.obstacle()
-    if why and not MUST:
-        return f"{kind.name}: not run: {why}", True
-    report = folder / f"{kind.name}.xml"
-    words = [f"--junit-xml={report}"] if kind.junit else [f"--junit={report}"]
-    if kind.alone:
-        print(f"== {kind.name}", flush=True)
-    output = None if kind.alone else subprocess.PIPE
-    process = subprocess.run(
-        [*kind.command, *words], cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, text=True
-    )
-    if not kind.alone:
-        print(f"== {kind.name}\n{process.stdout}", end="", flush=True)
-    status = process.returncode
-    counts = read_junit(report) or Counts(0, 0, 0)
-    good = status == 0 and counts.passed > 0 and not (MUST and counts.skipped)
-    end = "" if good else f" (exit {status})" if status else " (nothing may be skipped here)"
-    return f"{kind.name}: {counts}{end}", good
+        done = run_all(jobs, Path(scratch), MUST)
+    print("\n" + "\n".join(one.line for one in done))
+    return 0 if all(one.good for one in done) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

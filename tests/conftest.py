@@ -17,6 +17,12 @@ from tests.vm.report import ELSEWHERE
 MUST = bool(os.environ.get("PCONT_MUST"))
 IN_GUEST = bool(os.environ.get("PCONT_GUEST"))
 
+# Processes that share the tests take whole files: these first, so that none ends long after others.
+LONGEST = (
+    *("test_lint.py", "test_faults.py", "test_job_control.py", "test_cli.py"),
+    *("test_mounting.py", "test_json.py", "test_namespaces.py", "test_run.py", "test_language.py"),
+)
+
 # How long an example takes says nothing about whether it holds.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -32,11 +38,19 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say why a test cannot run here; where everything must run, let it fail instead."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=_when)
     for item in items:
         if item.get_closest_marker("guest") and not IN_GUEST:
             item.add_marker(pytest.mark.skip("needs a machine of its own: python -m tests.vm"))
         elif item.get_closest_marker("kernel") and not MUST and (why := no_kernel()):
             item.add_marker(pytest.mark.skip(why))
+
+
+def _when(item: pytest.Item) -> int:
+    """The place of a test's file among those that take longest: all others come later."""
+    name = item.path.name
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 TEXT = Path(__file__).parents[1].joinpath("docs", "dialects.md").read_text(encoding="utf-8")
 
 
@@ -29,6 +31,7 @@ def pattern(answer: str) -> str:
     return "".join(lines)
 
 
+@pytest.mark.slow
 def test_the_walk_is_as_the_page_has_it(tmp_path: Path) -> None:
     own = {"PCONT_BACKEND": "model", "PCONT_STATE": str(tmp_path / "2006.json")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

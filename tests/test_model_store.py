@@ -138,6 +138,7 @@ def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
     assert [tree.mounts for tree in StoredModel(str(file)).trees()] == [()]
 
 
+@pytest.mark.slow
 def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
     """Deeper than functions may call each other."""
     place, model = Place(TREE, "/d" * 2000), StoredModel(str(file))
@@ -321,6 +322,7 @@ def test_a_state_that_nests_too_deep_is_refused(file: Path) -> None:
 # Many at once
 
 
+@pytest.mark.slow
 def test_twenty_at_once_lose_nothing(file: Path) -> None:
     def work(number: int) -> None:
         session = Session(StoredModel(str(file)))

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -390,16 +389,24 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-_OTHERS = re.compile(rf"name=pct(?!{os.getpid()}-)")
+def _hierarchies() -> dict[str, str]:
+    """The active hierarchies by their controllers or name, and where this process is in each."""
+    lines = [line.split(":", 2) for line in Proc().text("self/cgroup").splitlines()]
+    return {controllers: path for _, controllers, path in lines}
 
 
-def _hierarchies() -> list[str]:
-    """/proc/self/cgroup without its numbers: which hierarchies are active, and where we are.
+def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The hierarchies that a test has made or ended, and those in which it has moved this process.
 
-    Those of other people's tests come and go meanwhile.
+    On a host other processes mount named hierarchies at the same time: those are not looked at.
     """
-    lines = [line.partition(":")[2] for line in Proc().text("self/cgroup").splitlines()]
-    return sorted(line for line in lines if not _OTHERS.match(line))
+    moved = {tree for tree in before.keys() & after.keys() if before[tree] != after[tree]}
+    return sorted(moved | set(filter(_is_ours, before.keys() ^ after.keys())))
+
+
+def _is_ours(tree: str) -> bool:
+    named = tree.startswith("name=")
+    return IN_GUEST or not named or tree.startswith(f"name=pct{os.getpid()}-")
 
 
 def _containers() -> list[str]:
@@ -423,5 +430,5 @@ def nothing_is_left() -> Iterator[None]:
     """The same hierarchies are active after a test as before, and no container of ours is left."""
     before = _hierarchies()
     yield
-    assert _hierarchies() == before
+    assert changed(before, _hierarchies()) == []
     assert _containers() == []

@@ -25,6 +25,7 @@ def inside(jobs: Jobs, task: int) -> str | None:
     return str(next(row for row in rows if row["hierarchy"] == jobs.name)["container"])
 
 
+@pytest.mark.quick
 def test_a_process_moves_with_all_its_threads(jobs: Jobs, start: Callable[..., int]) -> None:
     pid = start(threads=50)
     jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "cpus=1")
@@ -38,6 +39,7 @@ def test_a_process_moves_with_all_its_threads(jobs: Jobs, start: Callable[..., i
     assert len(jobs.pcont.ok("ps", jobs.at("/a")).splitlines()) == 50
 
 
+@pytest.mark.quick
 def test_one_thread_moves_alone(jobs: Jobs, start: Callable[..., int]) -> None:
     pid = start(threads=5)
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
@@ -125,6 +127,7 @@ def test_a_task_that_ends_leaves_all_hierarchies_at_once(kernel: Pcont, name: st
     assert seen.keys() == {frozenset({"/a"}), frozenset({"/"})}, seen
 
 
+@pytest.mark.quick
 def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     first = start()
@@ -136,6 +139,7 @@ def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable
 
 
 @pytest.mark.parametrize("given", [[], ["cpus=0"], ["mems=0"]])
+@pytest.mark.quick
 def test_an_empty_cpuset_admits_nobody_and_says_what_is_missing(
     jobs: Jobs, start: Callable[..., int], given: list[str]
 ) -> None:

@@ -41,6 +41,7 @@ def row(jobs: Jobs) -> dict[str, object]:
     return found
 
 
+@pytest.mark.quick
 def test_bound_and_unbound_with_tasks_inside(plain: Jobs, start: Callable[..., int]) -> None:
     first, second = start(threads=3), start()
     plain.pcont.ok("attach", at(plain, "/a"), str(first))
@@ -83,6 +84,7 @@ def test_an_empty_cpuset_admits_nobody_and_nothing_is_bound(
     assert plain.pcont("get", f"pids:/{plain.name}").status == 3
 
 
+@pytest.mark.quick
 def test_a_setting_that_is_refused_binds_nothing(plain: Jobs) -> None:
     plain.pcont.fails(7, "bind", plain.name, "pids,cpuset", "-i", "-s", "cpuset.cpus=4096")
     plain.pcont.fails(3, "bind", plain.name, "pids", "-s", "cpuset.cpus=0")

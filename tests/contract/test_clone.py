@@ -8,6 +8,8 @@ import shlex
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import elsewhere
 from tests.contract.conftest import Jobs
 from tests.contract.test_containers import there
@@ -30,6 +32,7 @@ def test_from_outside_it_is_below_the_root(jobs: Jobs) -> None:
     assert there(jobs) == ["/"]
 
 
+@pytest.mark.quick
 def test_below_a_place_that_is_given(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=1")
     result = jobs.pcont("clone", jobs.at("/a/b"), "--keep", "--", *asks(jobs))

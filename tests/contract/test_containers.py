@@ -25,6 +25,7 @@ def there(jobs: Jobs) -> list[str]:
     return paths(top)
 
 
+@pytest.mark.quick
 def test_a_container_is_made_in_every_tree_and_says_nothing(jobs: Jobs) -> None:
     assert jobs.pcont.ok("create", jobs.at("/a")) == ""
     (top,) = json.loads(jobs.pcont.ok("tree", jobs.at("/"), "--json"))["result"]
@@ -48,6 +49,7 @@ def test_a_missing_parent_is_not_found(jobs: Jobs) -> None:
     assert there(jobs) == ["/"]
 
 
+@pytest.mark.quick
 def test_several_are_made_or_none(jobs: Jobs) -> None:
     jobs.pcont.ok("create", jobs.at("/old"))
     jobs.pcont.fails(5, "create", jobs.at("/a"), jobs.at("/b"), jobs.at("/old"))
@@ -62,6 +64,7 @@ def test_a_refused_setting_takes_the_new_containers_away_again(jobs: Jobs) -> No
     assert there(jobs) == ["/"]
 
 
+@pytest.mark.quick
 def test_settings_and_inheritance_apply_to_what_was_made(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=1", "-s", "memory_migrate=1")
     root = jobs.pcont.get(jobs.at("/"), "cpuset.mems")
@@ -150,6 +153,7 @@ def test_rm_of_a_container_with_children_names_them(jobs: Jobs) -> None:
     assert there(jobs) == ["/"]
 
 
+@pytest.mark.quick
 def test_rm_of_several_removes_all_or_none(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-i", *(jobs.at(f"/{one}") for one in "abc"))
     pid = start()
@@ -159,6 +163,7 @@ def test_rm_of_several_removes_all_or_none(jobs: Jobs, start: Callable[..., int]
     assert there(jobs) == ["/", "/a", "/b", "/c"]
 
 
+@pytest.mark.quick
 def test_a_removal_that_fails_half_way_brings_back_settings(
     jobs: Jobs, start: Callable[..., int]
 ) -> None:
@@ -182,6 +187,7 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
     assert jobs.pcont.ok("get", jobs.at("/a")) == before
 
 
+@pytest.mark.quick
 def test_evict_moves_every_task_to_the_parent(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"))
     first, second = start(threads=5), start()
@@ -194,6 +200,7 @@ def test_evict_moves_every_task_to_the_parent(jobs: Jobs, start: Callable[..., i
         assert next(row for row in rows if row["hierarchy"] == jobs.name)["container"] == "/"
 
 
+@pytest.mark.quick
 def test_kill_ends_every_task(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"))
     pids = [start(threads=3), start()]
@@ -262,6 +269,7 @@ def test_a_container_may_be_called_anything(
     assert there(jobs) == ["/"]
 
 
+@pytest.mark.slow
 def test_containers_may_be_nested_as_deep_as_a_path_is_long(jobs: Jobs) -> None:
     # The kernel frees a chain of removed containers one after the other, some in a millisecond.
     deep = "/d" * (1500 if "model" in jobs.pcont.words else 200)

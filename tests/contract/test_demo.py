@@ -38,6 +38,7 @@ def demo(script: str, *words: str, **more: str) -> str:
     return shown
 
 
+@pytest.mark.slow
 def test_the_demo_on_the_model() -> None:
     shown = demo("main-job.sh", "model")
     assert "MODEL" in shown
@@ -62,6 +63,7 @@ def assert_limited(shown: str) -> None:
     assert re.search(r"forkrate failures [1-9]", shown)
 
 
+@pytest.mark.slow
 def test_the_limits_on_the_model() -> None:
     shown = demo("limits.sh", "model")
     assert "MODEL" in shown

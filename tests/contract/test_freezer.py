@@ -94,6 +94,7 @@ def test_flags_are_numbers_and_listings_show_the_state(icebox: Top) -> None:
     assert "freezer.state=FROZEN" in icebox.pcont.ok("tree", icebox.at()).strip().split("\t")
 
 
+@pytest.mark.quick
 def test_a_set_that_is_refused_leaves_the_state(icebox: Top) -> None:
     for before, other in (("THAWED", "FROZEN"), ("FROZEN", "THAWED")):
         tell(icebox, "", before)
@@ -195,6 +196,7 @@ def stands_still(pid: int) -> bool:
 
 
 @only_kernel
+@pytest.mark.quick
 def test_tasks_stand_still_where_it_is_frozen(start: Callable[..., int], icebox: Top) -> None:
     """The model touches no live task."""
     inside, newcomer = start(), start()

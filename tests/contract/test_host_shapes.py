@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,18 +33,19 @@ class Host:
         """Unmount; what was removed shortly before keeps a hierarchy active, until once more."""
         for point in reversed(self.points):
             subprocess.run(["umount", point], check=True)
-        for _ in range(20):
-            if nothing_bound():
-                return
-            time.sleep(0.5)
-            again = self.base / "again"
-            again.mkdir(exist_ok=True)
-            for controllers in bound():
-                words = ["-t", "cgroup", "-o", controllers, "cgroup", str(again)]
-                if subprocess.run(["mount", *words], check=False).returncode == 0:
-                    time.sleep(0.5)
-                    subprocess.run(["umount", str(again)], check=True)
-        raise AssertionError(f"still bound: {bound()}")
+        assert eventually(self._has_ended), f"still bound: {bound()}"
+
+    def _has_ended(self) -> bool:
+        """Whether nothing is bound any more; else what is bound is mounted and unmounted again."""
+        if eventually(nothing_bound, 0.5):
+            return True
+        again = self.base / "again"
+        again.mkdir(exist_ok=True)
+        for controllers in bound():
+            words = ["-t", "cgroup", "-o", controllers, "cgroup", str(again)]
+            if subprocess.run(["mount", *words], check=False).returncode == 0:
+                subprocess.run(["umount", str(again)], check=True)
+        return nothing_bound()
 
 
 def bound() -> list[str]:

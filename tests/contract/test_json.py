@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
@@ -84,13 +85,22 @@ class Checked:
         return {kind for name, kind in self.seen if name == command}
 
 
-def validator(name: str) -> Any:
-    """What compares a line with a definition of the schema."""
+@functools.cache
+def document() -> Any:
+    """The schema, checked once: that takes a second."""
     from jsonschema import Draft202012Validator
 
     whole = schema.document()
     Draft202012Validator.check_schema(whole)
-    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": whole["$defs"]})
+    return whole
+
+
+@functools.cache
+def validator(name: str) -> Any:
+    """Compare a line with a definition of the schema."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": document()["$defs"]})
 
 
 @pytest.fixture

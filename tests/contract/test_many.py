@@ -20,7 +20,7 @@ from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
-OPERATIONS = 150 if IN_GUEST else 1000
+OPERATIONS = 150 if IN_GUEST else 400
 NAMES = [f"/{letter}{rest}" for letter in "abc" for rest in ("", "/x", "/y")]
 
 
@@ -43,6 +43,7 @@ def shell(jobs: Jobs, seed: int, log: Path, pids: list[int]) -> None:
             stream.write(json.dumps([time.monotonic(), words, result.status, result.err]) + "\n")
 
 
+@pytest.mark.slow
 def test_two_shells_at_once_on_the_same_names(
     jobs: Jobs, start: Callable[..., int], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_an_ordinary_user_reads_and_is_refused_with_a_hint(
 
 
 @pytest.mark.kernel
+@pytest.mark.quick
 def test_the_host_has_what_pcont_says_it_has(kernel: Pcont) -> None:
     with open("/proc/self/cgroup") as stream:
         trees = {line.split(":")[1] for line in stream if not line.startswith("0:")}

@@ -88,6 +88,7 @@ def both(hierarchy: Sets) -> Sets:
     return tied(hierarchy, "cpuset,memset")
 
 
+@pytest.mark.quick
 def test_its_files_are_other_names_of_the_kernels(sets: Sets) -> None:
     sets.pcont.ok("create", sets.at("/a"))
     found = [key for key in sets.pcont("get", sets.at(), "--json").json if "memset." in key]

@@ -211,6 +211,7 @@ def test_a_tie_with_containers_stays_and_comes_back(bare: Pcont) -> None:
         bare.ok("umount", controller)
 
 
+@pytest.mark.quick
 def test_a_tie_whose_third_tree_refuses_leaves_nothing(
     pcont: Pcont, name: str, start: Callable[..., int]
 ) -> None:
@@ -274,6 +275,7 @@ def named(pcont: Pcont, name: str, tmp_path: Path) -> Iterator[tuple[Pcont, str,
     pcont.ok("umount", name)
 
 
+@pytest.mark.quick
 def test_a_named_hierarchy_without_controllers(named: tuple[Pcont, str, str]) -> None:
     pcont, name, point = named
     row = rows(pcont)[name]
@@ -298,6 +300,7 @@ def test_the_same_name_again_is_one_more_view(
     assert rows(pcont)[name]["mountpoint"] == point
 
 
+@pytest.mark.quick
 def test_umount_of_a_mount_by_others_is_denied(pcont: Pcont, name: str) -> None:
     if "model" in pcont.words or starts_empty(pcont):
         return
@@ -312,6 +315,7 @@ def test_umount_of_what_is_not_mounted(pcont: Pcont) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.quick
 def test_the_mount_that_a_person_sees(kernel: Pcont, name: str, tmp_path: Path) -> None:
     point = str(tmp_path / "deep" / "er")
     kernel.ok("mount", "-o", "none", "--name", name, point)

@@ -242,6 +242,7 @@ sys.exit(main(sys.argv[1:]))
     indirect=True,
 )
 @pytest.mark.parametrize("how", ["recover", "the next command"])
+@pytest.mark.quick
 def test_what_a_killed_command_has_made_is_undone(jobs: Jobs, how: str) -> None:
     words = [sys.executable, "-c", DYING, *jobs.pcont.words, "create", jobs.at("/dead")]
     died = subprocess.run(words, capture_output=True, text=True)

@@ -359,6 +359,7 @@ def test_killed_with_pcont_or_without_nothing_is_left(cells: Cells) -> None:
 
 
 @only_kernel
+@pytest.mark.quick
 def test_what_is_pinned_is_joined_later(cells: Cells) -> None:
     kinds, pcont, name = "ipc,mnt,net,uts", cells.pcont, cells.name
     mine = "cd /proc/self/ns; readlink " + kinds.replace(",", " ")

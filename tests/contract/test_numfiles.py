@@ -255,6 +255,7 @@ def test_a_new_container_may_have_what_the_patch_gave_it(beans: Beans) -> None:
     assert "has no file" in beans.pcont.fails(3, "get", beans.at(), "bc.numfiles.held")
 
 
+@pytest.mark.quick
 def test_the_barrier_stops_everybody_and_the_limit_administrators(beans: Beans) -> None:
     """Point 13 of the check list."""
     beans.create("/a", barrier=2, limit=4)
@@ -291,6 +292,7 @@ def test_what_cannot_be_is_refused(beans: Beans, assignment: str, why: str) -> N
     assert beans.get("/a", *WORDS) == [0, 0, 0, 256, 512, 0]
 
 
+@pytest.mark.quick
 def test_both_are_set_in_any_order_or_none(beans: Beans) -> None:
     beans.create("/a")
     for barrier, limit in ((600, 700), (9223372036854775807,) * 2, (5, 10), (0, 0), (20, 30)):

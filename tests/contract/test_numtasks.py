@@ -71,6 +71,7 @@ def test_shares_begin_as_dont_care_and_say_what_they_are(groups: Groups) -> None
     assert "has no file" in groups.pcont.fails(3, "get", groups.at("/a"), TOTAL)
 
 
+@pytest.mark.quick
 def test_a_share_of_a_share_is_a_limit(groups: Groups) -> None:
     """The example of the patch: of 1000, 10 of 100 are 100, and 50 of 100 of these are 50."""
     groups.create("/a", "max_shares=10")
@@ -154,6 +155,7 @@ def test_the_total_is_more_than_there_are(groups: Groups, start: Callable[..., i
     groups.total(3)
 
 
+@pytest.mark.quick
 def test_several_values_are_set_or_none(groups: Groups) -> None:
     groups.total(1000)
     groups.create("/a", "max_shares=10")

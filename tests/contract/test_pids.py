@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.contract.conftest import Top, eventually, only_kernel
 
 
@@ -68,6 +70,7 @@ def test_a_new_child_has_no_limit_whatever_its_parent_has(
     assert crowd.pcont.get(crowd.at(f"/node_{pid}"), "pids.max") == "max"
 
 
+@pytest.mark.quick
 def test_listings_show_the_limit(crowd: Top) -> None:
     crowd.pcont.ok("create", crowd.at("/b"), "-s", "pids.max=7")
     lines = crowd.pcont.ok("tree", crowd.at()).splitlines()
@@ -114,6 +117,7 @@ def test_the_limit_does_not_hold_for_those_who_are_attached(
 
 
 @only_kernel
+@pytest.mark.quick
 def test_a_fork_beyond_the_limit_is_refused_and_counted(crowd: Top) -> None:
     """The model does not see forks: there pids.events is always max 0.
 

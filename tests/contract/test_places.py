@@ -56,6 +56,7 @@ def test_a_relative_directory_below_a_mount_is_a_place(
     assert removed == result
 
 
+@pytest.mark.quick
 def test_messages_and_hints_have_the_place_as_it_was_typed(
     pcont: Pcont, name: str, inside: Path
 ) -> None:

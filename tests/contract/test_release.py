@@ -187,6 +187,7 @@ def test_nothing_is_set_to_begin_with(bed: Bed) -> None:
     bed.pcont.fails(3, "get", bed.at("/a"), "release_agent")
 
 
+@pytest.mark.quick
 def test_a_container_goes_when_its_last_task_has_ended(bed: Bed, start: Start, ends: Ends) -> None:
     bed.create("/a", "/b", settings="auto_delete=1")
     first, second = enter(bed, "/a", start), enter(bed, "/a", start)

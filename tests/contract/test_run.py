@@ -25,6 +25,7 @@ def container_of(jobs: Jobs, text: str) -> object:
     return next(row for row in rows if row["hierarchy"] == jobs.name)["container"]
 
 
+@pytest.mark.quick
 def test_run_becomes_the_command_inside(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "cpus=1")
     asks = own(jobs, "where", "--json", '"$$"')
@@ -81,6 +82,7 @@ def test_a_file_that_is_no_program_leaves_nothing(jobs: Jobs, tmp_path: os.PathL
         assert there(jobs) == ["/"]
 
 
+@pytest.mark.quick
 def test_clone_puts_a_command_into_a_node_of_its_own(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "cpus=1")
     script = " ".join(own(jobs, "where", "--json", '"$$"')) + "; grep Cpus_allowed_list"

@@ -11,6 +11,7 @@ import pytest
 from tests.contract.conftest import Jobs, eventually
 
 
+@pytest.mark.quick
 def test_get_prints_one_bare_value_or_lines_of_all(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"), "-s", "cpuset.cpus=0-1")
     assert jobs.pcont.ok("get", jobs.at("/a"), "cpuset.cpus") == "0-1\n"
@@ -49,6 +50,7 @@ def test_lists_are_read_back_in_the_kernels_form_and_can_be_emptied(jobs: Jobs) 
     assert jobs.pcont.get(jobs.at("/a"), "cpuset.effective_cpus") == ""
 
 
+@pytest.mark.quick
 def test_outside_the_parent_names_the_cpus_that_it_lacks(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
     jobs.pcont.ok("set", jobs.at("/a"), "cpus=0")
@@ -124,6 +126,7 @@ def test_what_is_no_list_is_refused_with_what_the_file_takes(jobs: Jobs, text: s
     assert jobs.pcont.get(jobs.at("/a"), "cpus") == before
 
 
+@pytest.mark.quick
 def test_set_of_three_keys_with_the_third_refused_changes_none(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     before = jobs.pcont.ok("get", jobs.at("/a"))
@@ -147,6 +150,7 @@ def test_the_order_of_the_keys_does_not_matter(jobs: Jobs) -> None:
     assert jobs.pcont.get(jobs.at("/p/a"), "cpus") == "0-1"
 
 
+@pytest.mark.quick
 def test_a_refused_set_gives_tasks_their_affinity_back(
     jobs: Jobs, start: Callable[..., int]
 ) -> None:

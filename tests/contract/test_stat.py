@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.contract.conftest import Jobs, Pcont, eventually
 
 
@@ -62,6 +64,7 @@ def test_without_a_window_nobody_waits_and_no_load_is_known(jobs: Jobs) -> None:
     jobs.pcont.fails(2, "stat", jobs.at("/a"), "--window", "-1")
 
 
+@pytest.mark.quick
 def test_it_takes_cpuacct(pcont: Pcont, name: str) -> None:
     pcont.ok("mount", "-o", "none", "--name", name)
     error = pcont.fails(3, "stat", f"{name}:/", "--json")

@@ -238,6 +238,7 @@ def test_tasks_keep_a_container_until_they_have_gone(
 
 
 @every_controller
+@pytest.mark.quick
 def test_attaching_has_the_kernels_errnos(top: Top, controller: str) -> None:
     """Who is meant is asked before whether he may enter: an empty cpuset admits nobody."""
     for file in ("tasks", "cgroup.procs"):
@@ -264,6 +265,7 @@ def test_a_cpuset_admits_nobody_without_both_lists(cpuset: Top, start: Callable[
     write(cpuset, "/b", "cpuset.mems", "\n")
 
 
+@pytest.mark.quick
 def test_a_task_runs_where_its_cpuset_lets_it(cpuset: Top, start: Callable[..., int]) -> None:
     pid = start()
     write(cpuset, "", "tasks", str(pid))
@@ -348,6 +350,7 @@ def test_the_lists_of_the_root_are_fixed_whatever_is_written(cpuset: Top) -> Non
             refused(errno.EACCES, backend.write, Place("cpuset"), f"cpuset.{file}", text)
 
 
+@pytest.mark.quick
 def test_a_parent_stays_around_its_children(cpuset: Top) -> None:
     make(cpuset, "/b")
     write(cpuset, "/b", "cpuset.cpus", "1")

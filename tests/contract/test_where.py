@@ -59,6 +59,7 @@ def tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
         pcont.ok("umount", controller)
 
 
+@pytest.mark.quick
 def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[..., int]) -> None:
     pcont, pid = tied.pcont, start()
     pcont.ok("attach", tied.at("/a"), str(pid))

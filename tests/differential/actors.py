@@ -9,9 +9,10 @@ import signal
 
 from pcont.linux.proc import Proc
 from tests.differential.far import Far
-from tests.differential.resting import rests
+from tests.waiting import eventually
 
 SLOTS = 64
+PATIENCE = 20.0  # seconds, for a task to end
 
 
 class Silent(Exception):
@@ -51,7 +52,7 @@ class Actors:
         Threads that are frozen stay until they are thawed.
         """
         self._far.tell(self._slots[task], "e" if thread else "g", 0)
-        if not rests(lambda: not self.alive(task)):
+        if not eventually(lambda: not self.alive(task), PATIENCE):
             raise Silent(f"task {task} was told to end")
 
     def alive(self, task: int) -> bool:
@@ -73,7 +74,7 @@ class Actors:
             with contextlib.suppress(ProcessLookupError):
                 self._far.kill(task, signal.SIGKILL)
         for pid in set(self._pids.values()):
-            if not rests(lambda pid=pid: self._is_reaped(pid)):  # type: ignore[misc]
+            if not eventually(lambda pid=pid: self._is_reaped(pid), PATIENCE):  # type: ignore[misc]
                 raise Silent(f"task {pid} was killed")
 
     def _is_reaped(self, pid: int) -> bool:

@@ -59,6 +59,7 @@ def two_models(ground: Ground) -> tuple[World, ModelWorld]:
     return ModelWorld(ground), ModelWorld(ground)
 
 
+@pytest.mark.slow
 def test_a_model_does_not_differ_from_itself_and_a_seed_repeats(free: Ground) -> None:
     once, again = Tally(), Tally()
     for tally in (once, again):
@@ -77,6 +78,7 @@ class Checked(Tally):
             assert why.partition(" ")[0] == refused, f"{step}: {answer}, not {why}"
 
 
+@pytest.mark.slow
 def test_the_rule_that_refuses_a_write_is_foretold(free: Ground) -> None:
     tally = Checked()
     assert walk(free, 1, 300, tally, two_models) is None

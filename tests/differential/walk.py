@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from tests.differential.resting import rests
 from tests.differential.steps import SPECIAL, Seen, Step, View, draw
 from tests.differential.tally import Tally, why
 from tests.differential.worlds import Ground, KernelWorld, ModelWorld, Sight, World
+from tests.waiting import eventually
 
 SHRINKING = 120.0  # seconds
 PATIENCE, LESS_PATIENCE = 10.0, 1.0  # seconds: with a new difference, and while one is shrunk
@@ -68,7 +68,7 @@ class Walk:
             seen[0] = self.kernel.look()
             return seen[0] == self.sight
 
-        if not rests(agree, self.patience):
+        if not eventually(agree, self.patience):
             return self._differ(list(_unlike(seen[0], self.sight)))
         self._forget()
         return None

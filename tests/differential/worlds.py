@@ -25,8 +25,8 @@ from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Ids
 from tests.differential.actors import Actors
 from tests.differential.far import Far
-from tests.differential.resting import rests
 from tests.differential.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
+from tests.waiting import eventually
 
 # Counters of time, which no two worlds count alike.
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")
@@ -349,7 +349,7 @@ class KernelWorld(World):
         def gone() -> bool:
             return tree.id not in [one.id for one in self._trees()]
 
-        while not rests(gone, 0.1):
+        while not eventually(gone, 0.1):
             self.backend.umount(self._mount_again(tree))
 
     # Tasks

@@ -16,10 +16,19 @@ from tests.fault_injection.scene import Scene
 from tests.fault_injection.state import difference, observe
 from tests.fault_injection.trial import Trial
 
+# all: each fault at each change. one: a single fault for each command. Else a sample of each kind.
 EVERYTHING = os.environ.get("PCONT_FAULTS") == "all"
-# The same sample each time, so that what fails is the change at hand; another seed draws another.
+ONE = os.environ.get("PCONT_FAULTS") == "one"
+# The same sample each time, so that a failure comes from the change at hand.
 SEED = int(os.environ.get("PCONT_SEED", 1))
 
+# The tests that drive each command into faults.
+KINDS = (
+    "test_a_refusal_leaves_all_as_it_was",
+    "test_a_change_that_is_late_is_none_the_worse",
+    "test_a_signal_finds_all_done_or_nothing",
+    "test_a_death_leaves_nothing_in_between",
+)
 T = TypeVar("T")
 NAMES = {"model": "model", "cgroupfs": "kernel"}
 
@@ -29,11 +38,30 @@ cases: list[str] = []
 
 
 def some(found: Iterable[T], most: int) -> list[T]:
-    """So many of them, drawn by the seed; all of them where that is asked for."""
-    rest = list(found)
+    """So many of them, drawn by the seed; all of them with PCONT_FAULTS=all."""
+    rest, most = list(found), 1 if ONE else most
     if EVERYTHING or len(rest) <= most:
         return rest
     return random.Random(SEED).sample(rest, most)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With PCONT_FAULTS=one, leave one kind of fault for each command, drawn by the seed."""
+    if ONE:
+        left_out = [item for item in items if _command(item) and not _is_drawn(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _command(item: pytest.Item) -> str:
+    """The command of a test, on its backend; empty if the test is about something else."""
+    name, _, parameter = item.name.partition("[")
+    return parameter if name in KINDS and item.path.name == "test_faults.py" else ""
+
+
+def _is_drawn(item: pytest.Item) -> bool:
+    kind = random.Random(f"{SEED} {_command(item)}").choice(KINDS)
+    return item.name.startswith(f"{kind}[")
 
 
 def on_each_backend(

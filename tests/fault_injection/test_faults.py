@@ -12,7 +12,7 @@ from pcont.kernel.interfaces import Backend
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import threads_of
 from tests.fault_injection.commands import ROWS
-from tests.fault_injection.conftest import cases, on_each_backend, some
+from tests.fault_injection.conftest import KINDS, cases, on_each_backend, some
 from tests.fault_injection.trial import RECOVERS, Trial
 from tests.fault_injection.wrapper import (
     CHANGING,
@@ -50,6 +50,10 @@ def drive(trial: Trial, faults: Iterable[tuple[int, Fault]], most: int) -> None:
 
 def at_each_change(trial: Trial, *faults: Fault) -> list[tuple[int, Fault]]:
     return [(at, one) for at in range(1, len(trial.changes) + 1) for one in faults]
+
+
+def test_the_kinds_are_tests() -> None:
+    assert all(callable(globals()[kind]) for kind in KINDS)
 
 
 def test_the_wrapper_knows_every_verb() -> None:

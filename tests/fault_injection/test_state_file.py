@@ -84,6 +84,7 @@ def jobs(state: State) -> State:
 
 @pytest.mark.parametrize("fault", [strace.DEATH, strace.ERROR])
 @pytest.mark.parametrize("first", [True, False])
+@pytest.mark.slow
 def test_at_each_system_call_that_writes(
     state: State, tmp_path: Path, fault: str, first: bool
 ) -> None:
@@ -111,6 +112,7 @@ def test_at_each_system_call_that_writes(
             assert state.after(*command) == new, case
 
 
+@pytest.mark.slow
 def test_at_any_moment(jobs: State) -> None:
     """One command makes containers, and another one takes them away, and so on."""
     print(f"seed {SEED}")
@@ -142,6 +144,7 @@ def _seconds(state: State, commands: Sequence[Sequence[str]]) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_twenty_at_once_lose_nothing(jobs: State) -> None:
     """Each makes containers, sets what is theirs, and removes every other one again."""
     running = []

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from tests.fault_injection.commands import Row
 from tests.fault_injection.scene import Scene
 from tests.fault_injection.state import State, nearest, observe, with_directory, without_programs
 from tests.fault_injection.wrapper import Fault, Faulty
+from tests.waiting import until
 
 RECOVERS = "recover" in cli.commands
 STILLNESS = 1.0  # seconds after a death within which nobody may be frozen any more
@@ -95,10 +95,12 @@ class Trial:
 
     def come_to(self, allowed: Sequence[State]) -> tuple[State, str]:
         """What it is in the end, and how that differs from the nearest of these states."""
-        limit = time.monotonic() + PATIENCE
-        while (wrong := nearest(allowed, found := self.look())) and time.monotonic() < limit:
-            time.sleep(0.05)
-        return found, wrong
+
+        def look() -> tuple[State, str]:
+            found = self.look()
+            return found, nearest(allowed, found)
+
+        return until(look, PATIENCE, good=lambda seen: not seen[1])
 
     def judge(
         self,
@@ -144,12 +146,13 @@ class Trial:
 
     def thaws(self, case: str) -> None:
         """Note if a second after a death somebody is still frozen who was not before."""
-        limit = time.monotonic() + STILLNESS
-        while frozen := _frozen(self.look()) - _frozen(self.before):
-            if time.monotonic() > limit:
-                self.problems.append(f"{self.row}, {case}: {frozen} a second later")
-                return
-            time.sleep(0.02)
+        frozen = until(
+            lambda: _frozen(self.look()) - _frozen(self.before),
+            STILLNESS,
+            good=lambda seen: not seen,
+        )
+        if frozen:
+            self.problems.append(f"{self.row}, {case}: {frozen} a second later")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tests.mutation.trial import Known
 
 
 @pytest.mark.parametrize("module", MODULES)
+@pytest.mark.slow
 def test_each_change_is_one_that_python_understands(module: str) -> None:
     before = ast.unparse(ast.parse((CHECKOUT / file_of(module)).read_text(encoding="utf-8")))
     changes = every(module)

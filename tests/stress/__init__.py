@@ -17,12 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 
 SOURCES = Path(__file__).parent
 # What Debian calls the compiler, and what it needs for static programs: those fork faster.
@@ -170,17 +171,15 @@ class Lineages(Load):
         """Where each lineage is, while all hold still; None for one that has ended."""
         with self.held():
             limit = time.monotonic() + SETTLING
-            return [self._paths(number, limit) for number in range(self.width)]
+            return [
+                until(partial(self._paths, number), limit - time.monotonic())
+                for number in range(self.width)
+            ]
 
-    def _paths(self, number: int, limit: float) -> Paths | None:
-        while True:
-            turn, pid, *_ = self.slot(number)
-            found = paths_of(pid) if turn and turn % 2 == 0 else None
-            if found and self.slot(number)[0] == turn:
-                return found
-            if time.monotonic() > limit:
-                return None
-            time.sleep(0.001)
+    def _paths(self, number: int) -> Paths | None:
+        turn, pid, *_ = self.slot(number)
+        found = paths_of(pid) if turn and turn % 2 == 0 else None
+        return found if self.slot(number)[0] == turn else None
 
     def goes_on(self) -> bool:
         """Whether every lineage forks from now on."""
@@ -240,10 +239,7 @@ class InStep(Load):
     def step(self) -> None:
         """Begin a round, and wait until all have done it."""
         self.table[HOLD] = turn = self.table[HOLD] + 1
-        limit = time.monotonic() + PATIENCE
-        while any(self.slot(number)[0] < turn for number in range(self.width)):
-            assert time.monotonic() < limit
-            time.sleep(0.0002)
+        assert eventually(lambda: min(self.slot(one)[0] for one in range(self.width)) >= turn)
 
     @property
     def pids(self) -> list[int]:

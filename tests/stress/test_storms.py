@@ -61,7 +61,7 @@ def nobody_was_lost(place: Arena, storm: Storm, source: str, target: str) -> Non
     assert place.census(storm.paths(), source, target) == everybody(storm.width)
 
 
-@pytest.mark.parametrize("width", [40, 400])
+@pytest.mark.parametrize("width", [40, pytest.param(400, marks=pytest.mark.nightly)])
 def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: int) -> None:
     with trees("freezer", "cpuacct", named=1) as place, place.load(Storm(width), "/a") as storm:
         source, target = "/a", "/b"
@@ -75,6 +75,7 @@ def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: i
             source, target = target, source
 
 
+@pytest.mark.nightly
 def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) -> None:
     with trees("cpuacct", named=2) as place, place.load(Storm(40), "/a") as storm:
         source, target = "/a", "/b"
@@ -86,6 +87,7 @@ def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) ->
             source, target = target, source
 
 
+@pytest.mark.nightly
 def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arenas) -> None:
     """Without a freezer so many may be too many: exit 8, and all are where they were."""
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
@@ -106,6 +108,7 @@ def busy() -> Iterator[None]:
         yield
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", range(BUSY))
 @pytest.mark.usefixtures("busy")
 def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
@@ -123,6 +126,7 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
 
 
 @pytest.mark.parametrize("verb", ["bind", "unbind"])
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", range(BUSY))
 @pytest.mark.usefixtures("busy")
 def test_a_storm_is_in_step_in_one_more_tree_or_in_none(

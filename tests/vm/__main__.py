@@ -14,8 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from . import durations
 from .boot import JUNIT, SHARED, Boot, Lost, new_results, run, shell
-from .guests import GUESTS, Guest
+from .guests import GUESTS, QUICK, Guest
 from .prepare import NotPrepared, kvm_works, prepare
 from .report import Report, merge_junit, read_junit
 
@@ -37,30 +38,15 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     try:
-        guests = [guest for guest in GUESTS if guest.name in options.guest or not options.guest]
+        guests = chosen(options)
         kernels = prepare(guests[:1] if options.shell else guests)
         if options.prepare:
             return 0
-        kvm = all(kvm_works(kernel) for kernel in kernels.values())
-        boots = [
-            Boot(
-                guest,
-                kernels[guest.name],
-                new_results(guest, options.results),
-                kvm,
-                line,
-                share,
-                options.threads,
-            )
-            for guest in guests
-            if guest.name in kernels
-            for share, line in commands(options, guest)
-        ]
+        boots = planned(options, guests, kernels)
         if options.shell:
             return shell(boots[0])
         status = run_all(boots, options.timeout)
-        if options.junit:
-            merge_junit([boot.results / JUNIT for boot in boots], options.junit)
+        keep(options, boots)
         return status
     except NotPrepared as error:
         print(f"tests.vm: {error}", file=sys.stderr)
@@ -90,6 +76,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     what.add_argument("--prepare", action="store_true", help="install and download, boot nothing")
     what.add_argument("--shell", action="store_true", help="a shell in the (first) guest")
     what.add_argument("--run", metavar="COMMAND", help="run a bash command line, not pytest")
+    what.add_argument(
+        "--quick", action="store_true", help=f"only tests marked quick, in {QUICK.name}"
+    )
+    parser.add_argument(
+        "--share", type=int, metavar="N", help="only machine N of those that share a guest's tests"
+    )
+    parser.add_argument(
+        "--store-durations",
+        action="store_true",
+        help="keep in tests/vm/durations how long each test took: by this the machines share them",
+    )
     parser.add_argument(
         "--threads",
         action="store_true",
@@ -107,32 +104,65 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return options
 
 
+def planned(
+    options: argparse.Namespace, guests: list[Guest], kernels: dict[str, Path]
+) -> list[Boot]:
+    """Every machine that is to boot."""
+    kvm = all(kvm_works(kernel) for kernel in kernels.values())
+    return [
+        Boot(
+            guest,
+            kernels[guest.name],
+            new_results(guest, options.results),
+            kvm,
+            line,
+            share,
+            options.threads,
+        )
+        for guest in guests
+        if guest.name in kernels
+        for share, line in commands(options, guest)
+        if options.share in (None, share)
+    ]
+
+
+def keep(options: argparse.Namespace, boots: list[Boot]) -> None:
+    """Copy the reports to where the options want them."""
+    if options.junit:
+        merge_junit([boot.results / JUNIT for boot in boots], options.junit)
+    if options.store_durations:
+        for name in sorted({boot.guest.name for boot in boots if boot.guest.machines > 1}):
+            reports = [boot.results / JUNIT for boot in boots if boot.guest.name == name]
+            durations.store(name, reports, whole=not (options.pytest or options.share))
+
+
+def chosen(options: argparse.Namespace) -> list[Guest]:
+    """The guests to boot."""
+    if options.quick:
+        return [QUICK]
+    return [guest for guest in GUESTS if guest.name in options.guest or not options.guest]
+
+
 def split(argv: list[str]) -> tuple[list[str], list[str]]:
     end = argv.index("--") if "--" in argv else len(argv)
     return argv[:end], argv[end + 1 :]
 
 
 def commands(options: argparse.Namespace, guest: Guest) -> list[tuple[int, str]]:
-    """The command lines for a guest, one for each machine: its share, 0 is all."""
+    """The command lines for a guest, one for each machine: its number, 1 where it runs all."""
     if options.shell or options.run:
-        return [(0, options.run or "")]
-    pytest = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "-m",
-        "(kernel or guest) and not host",
-        "-p",
-        "no:cacheprovider",
-    ]
-    chosen = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
-    where = [] if chosen else guest.tests
+        return [(1, options.run or "")]
+    pytest = [sys.executable, "-u", "-m", "pytest", "-m", guest.marks, "-p", "no:cacheprovider"]
+    named = any(Path(word.partition("::")[0]).exists() for word in options.pytest)
+    where = [] if named else guest.tests
     whole = [f"--junit-xml={SHARED / JUNIT}", *where, *options.pytest]
-    if chosen or guest.machines == 1:
-        return [(0, shlex.join([*pytest, *whole]))]
-    # One for you, one for me: the long ones of a file are spread.
-    split = ["--splitting-algorithm=least_duration", f"--splits={guest.machines}"]
+    if named or guest.machines == 1:
+        return [(1, shlex.join([*pytest, *whole]))]
+    split = [
+        f"--durations-path={durations.path(guest.name)}",
+        "--splitting-algorithm=least_duration",
+        f"--splits={guest.machines}",
+    ]
     return [
         (share, shlex.join([*pytest, *split, f"--group={share}", *whole]))
         for share in range(1, guest.machines + 1)

@@ -49,13 +49,14 @@ class Boot:
     results: Path
     kvm: bool
     command: str = ""  # none is a shell
-    share: int = 0  # the number of this machine, where several share the tests of a guest
+    share: int = 1  # the number of this machine, where several share the tests of a guest
     threads: bool = False  # to emulate it: one for each CPU
     port: str = ""  # of virtio, which the guest calls so and `socket` leads to
 
     @property
     def name(self) -> str:
-        return f"{self.guest.name}-{self.share}" if self.share else self.guest.name
+        several = self.guest.machines > 1
+        return f"{self.guest.name}-{self.share}" if several else self.guest.name
 
     @property
     def log(self) -> Path:

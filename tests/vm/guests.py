@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Layout = Literal["v1", "hybrid", "v2"]
@@ -19,6 +19,7 @@ class Guest:
     nodes: int = 2
     memory: int = 1024  # MiB
     tests: tuple[str, ...] = ("tests/contract", "tests/differential")  # words for pytest
+    marks: str = "(kernel or guest) and not host and not nightly"
     machines: int = 1  # that share the tests; as many at a time as this machine has CPUs
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
 
@@ -26,6 +27,12 @@ class Guest:
 ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
 # The last test of a machine: emulated CPUs that went offline have hung what came afterwards.
 HOTPLUG = "tests/contract/test_hotplug.py"
+
+# Files with tests that are marked quick, in one short guest.
+QUICK_TESTS = (
+    *("tests/contract/test_attach.py", "tests/contract/test_mounting.py"),
+    *("tests/contract/test_numfiles.py", "tests/contract/test_settings.py"),
+)
 
 # The newer kernel is there for what hangs on the kernel's own structures: BPF programs.
 GUESTS = (
@@ -58,4 +65,11 @@ GUESTS = (
             ),
         ),
     ),
+)
+QUICK = replace(
+    GUESTS[0],
+    name="6.1-v1-quick",
+    tests=QUICK_TESTS,
+    marks=f"quick and {GUESTS[0].marks}",
+    machines=1,
 )

@@ -155,12 +155,24 @@ def run(*command: str, folder: Path | None = None) -> None:
 
 
 def kvm_works(kernel: Path) -> bool:
-    """Whether KVM runs the kernel: it may be there, take the CPU, and hang, nested above all.
-
-    A kernel without a root file system panics within seconds, and the machine is off.
-    """
+    """Whether KVM runs the kernel: tried once after each boot of this machine."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with only_one():
+        answer = cache_folder() / f"kvm-{kernel.name}"
+        known = answer.read_text().split() if answer.exists() else []
+        if known[:1] != [boot]:
+            known = [boot, "works" if _kvm_boots(kernel) else "hangs"]
+            answer.write_text(" ".join(known))
+    return known[1:] == ["works"]
+
+
+def _kvm_boots(kernel: Path) -> bool:
+    """Whether a kernel panics under KVM within seconds, as it has no root file system.
+
+    Nested, KVM may be there, take the CPU, and hang.
+    """
     machine = [QEMU, "-accel", "kvm", "-machine", "q35", "-cpu", "host", "-m", "512"]
     boot = ["-kernel", str(kernel), "-append", "panic=-1", "-no-reboot"]
     try:

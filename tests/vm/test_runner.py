@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from . import __main__ as runner
+from . import durations, prepare
 from .boot import CHECKOUT, Boot, cached_folders, guest_env, kill, vng_argv, wait
 from .guests import GUESTS, Guest
 from .prepare import NotPrepared, install, newest
@@ -50,19 +53,81 @@ def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
     assert all(line.endswith(f"{shlex.join(guest.tests)} -x") for _, line in own)
     files = [word.removeprefix("--ignore=") for word in guest.tests if "/" in word]
     assert all((CHECKOUT / file).exists() for file in files)
-    ((share, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
-    assert share == 0
+    ((_, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
     assert named.endswith("junit.xml tests/contract/test_run.py")
 
 
-def test_machines_of_a_guest_share_its_tests() -> None:
+def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
     guest = Guest("any", kernel="", layout="v1", machines=2)
     lines = dict(runner.commands(runner.parse([]), guest))
     assert all(f"--splits=2 --group={share} " in line for share, line in lines.items())
+    assert all(f"--durations-path={durations.path('any')} " in line for line in lines.values())
     assert [Boot(guest, Path("k"), Path("r"), False, share=share).name for share in lines] == [
         "any-1",
         "any-2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], ["6.1-v1-1", "6.1-v1-2", "6.1-without-bpf", "6.12-v2"]),
+        (["--guest", "6.1-v1", "--share", "2"], ["6.1-v1-2"]),
+        (["--quick"], ["6.1-v1-quick"]),
+    ],
+)
+def test_machines_can_be_chosen(
+    words: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "kvm_works", lambda kernel: False)
+    options = runner.parse([*words, "--results", str(tmp_path)])
+    guests = runner.chosen(options)
+    boots = runner.planned(options, guests, {guest.name: tmp_path for guest in guests})
+    assert [boot.name for boot in boots] == names
+
+
+def test_the_guests_whose_machines_share_tests_have_their_durations() -> None:
+    assert all(durations.path(guest.name).exists() for guest in GUESTS if guest.machines > 1)
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.contract.test_x" name="test_a[b]" time="1.26"/>
+<testcase classname="tests.contract.test_x" name="test_c" time="0.04"/>
+</testsuite></testsuites>"""
+
+
+def test_durations_are_kept_by_the_ids_of_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durations, "FOLDER", tmp_path)
+    report = tmp_path / "junit.xml"
+    report.write_text(REPORT)
+    durations.path("g").write_text('{"old": 5.0}')
+    new = {"tests/contract/test_x.py::test_a[b]": 1.3, "tests/contract/test_x.py::test_c": 0.0}
+    durations.store("g", [report], whole=False)
+    assert json.loads(durations.path("g").read_text()) == {"old": 5.0, **new}
+    durations.store("g", [report], whole=True)
+    assert json.loads(durations.path("g").read_text()) == new
+    durations.store("g", [report, tmp_path / "lost.xml"], whole=True)
+    assert json.loads(durations.path("g").read_text()) == new
+
+
+def test_kvm_is_tried_once_after_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Path] = []
+
+    def boots(kernel: Path) -> bool:
+        tried.append(kernel)
+        return True
+
+    monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    monkeypatch.setattr(prepare, "_kvm_boots", boots)
+    assert prepare.kvm_works(Path("vmlinuz"))
+    assert prepare.kvm_works(Path("vmlinuz"))
+    assert tried == [Path("vmlinuz")]
+    (tmp_path / "kvm-vmlinuz").write_text("another-boot hangs")
+    assert prepare.kvm_works(Path("vmlinuz"))
+    assert len(tried) == 2
 
 
 def test_nodes_share_memory_and_cpus_evenly() -> None:
@@ -121,7 +186,7 @@ def test_words_after_the_dashes_go_to_pytest() -> None:
 
 
 def test_a_command_line_replaces_pytest() -> None:
-    assert runner.commands(runner.parse(["--run", "exit 42"]), GUESTS[0]) == [(0, "exit 42")]
+    assert runner.commands(runner.parse(["--run", "exit 42"]), GUESTS[0]) == [(1, "exit 42")]
 
 
 def test_a_command_line_takes_no_words_for_pytest() -> None:
