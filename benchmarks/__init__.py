@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from itertools import chain
 
 from pcont.backend_cgroupfs import Cgroupfs
-from tests.stress.arena import Arena, arena
-from tests.stress.trials import PCONT
+from tests.stress.measure import PCONT
+from tests.stress.trees import SeparateTrees, separate_trees
 from tests.vm.prepare import NotPrepared, install
 
 CGROUP_TOOLS = "cgroup-tools"
@@ -58,15 +58,15 @@ def bound() -> set[str]:
 
 
 @contextmanager
-def trees(controllers: Sequence[str], named: int) -> Iterator[Arena]:
-    """An arena of this process; controllers that nobody has mounted are mounted for it."""
+def trees(controllers: Sequence[str], named: int) -> Iterator[SeparateTrees]:
+    """Separate trees of this process; controllers that are not mounted are mounted for them."""
     bind = not bound() & set(controllers)
-    with arena(ok, f"bench{os.getpid()}", controllers, named, bind=bind) as made:
+    with separate_trees(ok, f"bench{os.getpid()}", controllers, named, bind=bind) as made:
         yield made
 
 
-def shown(place: Arena) -> str:
-    """The trees of an arena, in a table: what a named one is called tells nothing."""
+def shown(place: SeparateTrees) -> str:
+    """The trees as a table shows them: the name of a named one says nothing."""
     return ", ".join([*place.controllers, *(["named"] * len(place.names))])
 
 

@@ -18,7 +18,7 @@ from benchmarks import bound, median, ok, prepare, print_table, statuses, tell
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import Place
 from tests.stress import Beats, running
-from tests.stress.trials import PCONT, nothing, watched
+from tests.stress.measure import PCONT, nothing, watched
 
 HEAD = ("command", "times", "exit status", "containers", "tasks", "time", "longest pause")
 HOME, BOUND = "cpuacct", ("pids", "cpuset", "freezer")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
 from tests.conftest import IN_GUEST
-from tests.stress.arena import Arena
-from tests.stress.trials import Explosion, Start, explosion, forked, load_all, rm_kill, started
+from tests.stress.measure import Explosion, Start, explosion, forked, load_all, rm_kill, started
+from tests.stress.trees import SeparateTrees
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "pids"), 1), (("pids",), 2))
 HEAD = (
@@ -29,11 +29,11 @@ LOOP_SECONDS = 5
 class Killer:
     """A command, and how it is started."""
 
-    words: Callable[[Arena, str], list[str]]
+    words: Callable[[SeparateTrees, str], list[str]]
     start: Start = started
 
 
-def kill_loop(place: Arena, path: str) -> list[str]:
+def kill_loop(place: SeparateTrees, path: str) -> list[str]:
     listed = shlex.quote(str(place.folder("pids", path) / "cgroup.procs"))
     groups = " ".join(f"-g {tree}:{home}" for tree, home in place.paths(path).items())
     again = f'pids=$(cat {listed}) && [ -n "$pids" ] && [ $SECONDS -lt {LOOP_SECONDS} ]'
@@ -50,7 +50,7 @@ def killers(alone: bool) -> dict[str, Killer]:
 
 
 def measured(
-    place: Arena, bombs: int, tasks: int, killers: Mapping[str, Killer]
+    place: SeparateTrees, bombs: int, tasks: int, killers: Mapping[str, Killer]
 ) -> Iterator[list[object]]:
     """The rows of one load."""
     trials: dict[str, list[Explosion]] = {name: [] for name in killers}

@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
-from tests.stress.arena import Arena
-from tests.stress.trials import Adoption, adoption, attach_tree
+from tests.stress.measure import Adoption, adoption, attach_tree
+from tests.stress.trees import SeparateTrees
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "cpuacct"), 1), (("cpuacct",), 2))
 HEAD = (
@@ -25,19 +25,19 @@ awk -v root={pid} 'BEGIN {{ ours[root] = 1 }} $2 in ours {{ ours[$1] = 1 }}
 END {{ for (pid in ours) print pid }}'"""
 
 
-def cgclassify(place: Arena, path: str, pid: int) -> list[str]:
+def cgclassify(place: SeparateTrees, path: str, pid: int) -> list[str]:
     groups = [f"-g {tree}:{home}" for tree, home in place.paths(path).items()]
     listed = DESCENDANTS.format(pid=pid)
     return ["sh", "-c", f"exec cgclassify {' '.join(groups)} $({listed})"]
 
 
-COMMANDS: dict[str, Callable[[Arena, str, int], list[str]]] = {
+COMMANDS: dict[str, Callable[[SeparateTrees, str, int], list[str]]] = {
     "pcont attach --tree": attach_tree,
     "cgclassify": cgclassify,
 }
 
 
-def measured(place: Arena, held: bool, servers: int, rate: int) -> Iterator[list[object]]:
+def measured(place: SeparateTrees, held: bool, servers: int, rate: int) -> Iterator[list[object]]:
     """The rows of one load."""
     trials: dict[str, list[Adoption]] = {name: [] for name in COMMANDS}
     for number in range(servers):

@@ -23,7 +23,7 @@ from pcont.kernel.types import Place
 from pcont.subsys import numfiles
 from tests.conftest import IN_GUEST
 from tests.stress import InStep, Laps, Openers, running
-from tests.stress.trials import PCONT, counting, forked, nothing, watched
+from tests.stress.measure import PCONT, counting, forked, nothing, watched
 from tests.waiting import eventually
 
 WIDTH, FILES, LAPS = 8, 500, 20_000

@@ -72,7 +72,7 @@ SHAPES = (
 )
 
 
-class World:
+class ScaledModel:
     """A model with so many containers."""
 
     def __init__(self, shape: Shape, size: int) -> None:
@@ -119,12 +119,12 @@ def timed(calls: Sequence[Callable[[], object]]) -> float:
     return (time.thread_time() - began) / len(calls) * 1e6
 
 
-def verbs(world: World) -> Iterator[tuple[str, float]]:
+def verbs(scaled: ScaledModel) -> Iterator[tuple[str, float]]:
     """Each verb, and what it costs now; what one makes the next takes away."""
-    model, bound, places = world.model, world.shape.controllers, world.places()
+    model, bound, places = scaled.model, scaled.shape.controllers, scaled.places()
     new = [place.child(f"new{number}") for number, place in enumerate(places)]
-    if world.shape.path is broad:
-        new = [world.at(1).child(f"new{number}") for number in range(len(places))]
+    if scaled.shape.path is broad:
+        new = [scaled.at(1).child(f"new{number}") for number in range(len(places))]
 
     def write(file: str, text: str, places: Sequence[Place] = places) -> float:
         return timed([partial(model.write, place, file, text) for place in places])
@@ -142,8 +142,8 @@ def verbs(world: World) -> Iterator[tuple[str, float]]:
         yield "read pids.current", read("pids.current")
         yield "write pids.max", write("pids.max", "1000000")
         yield "write freezer.state", write("freezer.state", "THAWED")
-        yield "read cpuacct.usage of the root", read("cpuacct.usage", [Place(world.shape.tree)])
-    if tasks := world.tasks():
+        yield "read cpuacct.usage of the root", read("cpuacct.usage", [Place(scaled.shape.tree)])
+    if tasks := scaled.tasks():
         yield from _with_tasks(model, places, tasks)
 
 
@@ -162,13 +162,13 @@ def _with_tasks(
     yield "exit", timed([partial(model.exit, task) for task in forked])
 
 
-def rows(worlds: Sequence[World], rounds: int) -> Iterator[list[object]]:
-    """The median of each verb in each of the worlds, and how many times the first one's it is."""
+def rows(all_scaled: Sequence[ScaledModel], rounds: int) -> Iterator[list[object]]:
+    """The median of each verb in each model, and how many times that of the first model it is."""
     found: dict[str, list[list[float]]] = {}
     for number in range(rounds):
-        for order, world in enumerate(worlds):
-            for verb, cost in verbs(world):
-                found.setdefault(verb, [[] for _ in worlds])[order].append(cost)
+        for order, scaled in enumerate(all_scaled):
+            for verb, cost in verbs(scaled):
+                found.setdefault(verb, [[] for _ in all_scaled])[order].append(cost)
         tell(f"{number + 1} of {rounds}")
     for verb, costs in found.items():
         medians = [statistics.median(one) for one in costs]
@@ -176,9 +176,9 @@ def rows(worlds: Sequence[World], rounds: int) -> Iterator[list[object]]:
 
 
 def built(shape: Shape, size: int) -> tuple[float, float]:
-    """Seconds and MiB that a process takes to build a world, itself included."""
+    """Seconds and MiB that a process takes to build a model, itself included."""
     began = time.thread_time()
-    World(shape, size)
+    ScaledModel(shape, size)
     lines = Proc().text("self/status").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return time.thread_time() - began, peak / 1024
@@ -195,11 +195,11 @@ def main() -> None:
             costs = [pool.apply(built, (shape, size)) for size in options.sizes]
         first: list[object] = ["build the model"]
         first += [f"{time:.1f} s, {peak:.0f} MiB" for time, peak in costs]
-        worlds = [World(shape, size) for size in options.sizes]
+        all_scaled = [ScaledModel(shape, size) for size in options.sizes]
         gc.freeze()  # nothing of it is garbage, and looking for some takes its time now and then
-        table = chain([first], rows(worlds, options.rounds))
+        table = chain([first], rows(all_scaled, options.rounds))
         print_table(f"The model while it grows: {shape.name}", ["", *head], table)
-        del worlds
+        del all_scaled
         gc.unfreeze()
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from benchmarks import median, prepare, print_table, seconds, shown, statuses, tell, trees
 from tests.stress import Storm
-from tests.stress.arena import Arena, Census
-from tests.stress.trials import PCONT, Outcome, nothing, watched
+from tests.stress.measure import PCONT, Outcome, nothing, watched
+from tests.stress.trees import Census, SeparateTrees
 
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "cpuacct"), 1), (("cpuacct",), 2))
 SOURCE, TARGET = "/a", "/b"
@@ -35,31 +35,31 @@ class Trial:
     goes_on: bool
 
 
-def pcont_move(place: Arena) -> list[str]:
+def pcont_move(place: SeparateTrees) -> list[str]:
     return [*PCONT, "--json", "move", place.at(SOURCE), place.at(TARGET)]
 
 
-def cgclassify(place: Arena) -> list[str]:
+def cgclassify(place: SeparateTrees) -> list[str]:
     """The processes that are listed in one of the trees, into the target of each."""
     groups = [f"-g {tree}:{path}" for tree, path in place.paths(TARGET).items()]
     listed = shlex.quote(str(place.folder(place.trees[0], SOURCE) / "cgroup.procs"))
     return ["sh", "-c", f"exec cgclassify {' '.join(groups)} $(cat {listed})"]
 
 
-COMMANDS: dict[str, Callable[[Arena], list[str]]] = {
+COMMANDS: dict[str, Callable[[SeparateTrees], list[str]]] = {
     "pcont move": pcont_move,
     "cgclassify": cgclassify,
 }
 
 
-def trial(place: Arena, width: int, nice: int, command: Sequence[str]) -> Trial:
+def trial(place: SeparateTrees, width: int, nice: int, command: Sequence[str]) -> Trial:
     with place.load(Storm(width), SOURCE) as storm:
         outcome = watched(["nice", "-n", str(nice), *command], nothing)
         census = place.census(storm.paths(), SOURCE, TARGET)
         return Trial(outcome, census, storm.goes_on())
 
 
-def measured(place: Arena, width: int, moves: int, nice: int) -> Iterator[list[object]]:
+def measured(place: SeparateTrees, width: int, moves: int, nice: int) -> Iterator[list[object]]:
     """The rows of one load."""
     trials: dict[str, list[Trial]] = {name: [] for name in COMMANDS}
     for number in range(moves):

@@ -27,7 +27,7 @@ from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
 from tests.contract.test_dry_run import same_answer
 from tests.stress import Openers, running
-from tests.stress.trials import counting
+from tests.stress.measure import counting
 from tests.waiting import eventually
 
 MODEL = pytest.param("model", id="model")

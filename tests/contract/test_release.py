@@ -36,7 +36,7 @@ Start = Callable[..., int]
 
 
 @dataclass
-class Bed:
+class Releases:
     """A hierarchy, and a release agent that can be asked of what it was told."""
 
     jobs: Jobs
@@ -133,14 +133,14 @@ def _why_no_agent_runs() -> str:
         pytest.param(("cgroupfs", "single"), id="kernel-single", marks=pytest.mark.guest),
     ]
 )
-def bed(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Bed]:
+def hierarchy(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Releases]:
     """A hierarchy of pcont's, on the kernel with an agent that the kernel runs."""
     backend, shape = request.param
     words = ["--backend", backend]
     if backend == "model":
         pcont = Pcont((*words, "--state", str(tmp_path / "model.json")))
         for jobs in SHAPES[shape](pcont, name):
-            yield Bed(jobs, "/bin/true", "")
+            yield Releases(jobs, "/bin/true", "")
         return
     if why := _why_no_agent_runs():
         (pytest.fail if MUST else pytest.skip)(why)
@@ -149,7 +149,7 @@ def bed(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[B
         pcont = Pcont(tuple(words))
         for jobs in SHAPES[shape](pcont, name):
             point = next(one for one in pcont.backend().trees() if one.name == name)
-            made = Bed(jobs, os.path.join(folder, "agent"), os.path.join(folder, "log"))
+            made = Releases(jobs, os.path.join(folder, "agent"), os.path.join(folder, "log"))
             with open(made.agent, "w") as stream:
                 stream.write(AGENT.format(point=point.mounts[0].point, log=made.log))
             os.chmod(made.agent, 0o755)
@@ -173,188 +173,206 @@ def ends(start: Start) -> Callable[[int], None]:
 Ends = Callable[[int], None]
 
 
-def enter(bed: Bed, path: str, start: Start) -> int:
+def enter(hierarchy: Releases, path: str, start: Start) -> int:
     pid = start()
-    bed.pcont.ok("attach", bed.at(path), str(pid))
+    hierarchy.pcont.ok("attach", hierarchy.at(path), str(pid))
     return pid
 
 
-def test_nothing_is_set_to_begin_with(bed: Bed) -> None:
-    bed.create("/a")
+def test_nothing_is_set_to_begin_with(hierarchy: Releases) -> None:
+    hierarchy.create("/a")
     for path in ("/", "/a"):
-        assert bed.get(path, "auto_delete") == bed.get(path, "notify_on_release") == "0"
-    assert bed.get("/", "release_agent") == ""
-    bed.pcont.fails(3, "get", bed.at("/a"), "release_agent")
+        assert hierarchy.get(path, "auto_delete") == hierarchy.get(path, "notify_on_release") == "0"
+    assert hierarchy.get("/", "release_agent") == ""
+    hierarchy.pcont.fails(3, "get", hierarchy.at("/a"), "release_agent")
 
 
 @pytest.mark.quick
-def test_a_container_goes_when_its_last_task_has_ended(bed: Bed, start: Start, ends: Ends) -> None:
-    bed.create("/a", "/b", settings="auto_delete=1")
-    first, second = enter(bed, "/a", start), enter(bed, "/a", start)
+def test_a_container_goes_when_its_last_task_has_ended(
+    hierarchy: Releases, start: Start, ends: Ends
+) -> None:
+    hierarchy.create("/a", "/b", settings="auto_delete=1")
+    first, second = enter(hierarchy, "/a", start), enter(hierarchy, "/a", start)
     ends(first)
     time.sleep(0.3)
-    assert bed.is_there("/a", "/b")  # b has never become empty
+    assert hierarchy.is_there("/a", "/b")  # b has never become empty
     ends(second)
-    assert eventually(lambda: bed.is_there("/b"))
-    assert all(not os.path.exists(bed.pcont.backend().show(one)) for one in bed.members("/a"))
+    assert eventually(lambda: hierarchy.is_there("/b"))
+    assert all(
+        not os.path.exists(hierarchy.pcont.backend().show(one)) for one in hierarchy.members("/a")
+    )
 
 
-def test_a_container_goes_when_its_last_task_has_left(bed: Bed, start: Start) -> None:
-    bed.create("/a", settings="auto_delete=1")
-    bed.create("/b")
-    pid = enter(bed, "/a", start)
-    bed.pcont.ok("attach", bed.at("/b"), str(pid))
-    assert eventually(lambda: bed.is_there("/b"))
+def test_a_container_goes_when_its_last_task_has_left(hierarchy: Releases, start: Start) -> None:
+    hierarchy.create("/a", settings="auto_delete=1")
+    hierarchy.create("/b")
+    pid = enter(hierarchy, "/a", start)
+    hierarchy.pcont.ok("attach", hierarchy.at("/b"), str(pid))
+    assert eventually(lambda: hierarchy.is_there("/b"))
 
 
 def test_it_goes_on_with_the_parents_and_never_takes_the_root(
-    bed: Bed, start: Start, ends: Ends
+    hierarchy: Releases, start: Start, ends: Ends
 ) -> None:
-    bed.set("/", "auto_delete=1")
-    bed.create("/a")
-    bed.create("/a/b")
-    bed.create("/a/b/c", "/a/other")
-    bed.set("/a/other", "auto_delete=0")
-    ends(enter(bed, "/a/b/c", start))
-    assert eventually(lambda: bed.is_there("/a", "/a/other"))
-    bed.pcont.ok("rm", bed.at("/a/other"))
-    assert eventually(lambda: bed.is_there())
-    assert bed.get("/", "auto_delete") == "1"
+    hierarchy.set("/", "auto_delete=1")
+    hierarchy.create("/a")
+    hierarchy.create("/a/b")
+    hierarchy.create("/a/b/c", "/a/other")
+    hierarchy.set("/a/other", "auto_delete=0")
+    ends(enter(hierarchy, "/a/b/c", start))
+    assert eventually(lambda: hierarchy.is_there("/a", "/a/other"))
+    hierarchy.pcont.ok("rm", hierarchy.at("/a/other"))
+    assert eventually(lambda: hierarchy.is_there())
+    assert hierarchy.get("/", "auto_delete") == "1"
 
 
-def test_the_flag_is_the_parents_of_that_moment(bed: Bed) -> None:
+def test_the_flag_is_the_parents_of_that_moment(hierarchy: Releases) -> None:
     """As with notify_on_release (check list, 7), whoever makes the container."""
-    bed.create("/a")
-    bed.create("/a/older")
-    bed.set("/a", "auto_delete=1", "notify_on_release=1")
-    bed.create("/a/younger")
-    bed.mkdir("/a/plain")
+    hierarchy.create("/a")
+    hierarchy.create("/a/older")
+    hierarchy.set("/a", "auto_delete=1", "notify_on_release=1")
+    hierarchy.create("/a/younger")
+    hierarchy.mkdir("/a/plain")
     flags = ("auto_delete", "notify_on_release")
-    assert [bed.get("/a/older", flag) for flag in flags] == ["0", "0"]
+    assert [hierarchy.get("/a/older", flag) for flag in flags] == ["0", "0"]
     for path in ("/a/younger", "/a/plain"):
-        assert [bed.get(path, flag) for flag in flags] == ["1", "1"]
-    bed.mkdir("/a/plain/below")
-    bed.set("/a", "notify_on_release=0")
-    assert bed.get("/a/plain", "notify_on_release") == "1"
-    bed.set("/a", "auto_delete=0")
+        assert [hierarchy.get(path, flag) for flag in flags] == ["1", "1"]
+    hierarchy.mkdir("/a/plain/below")
+    hierarchy.set("/a", "notify_on_release=0")
+    assert hierarchy.get("/a/plain", "notify_on_release") == "1"
+    hierarchy.set("/a", "auto_delete=0")
     for path in ("/a/younger", "/a/plain", "/a/plain/below"):
-        assert [bed.get(path, flag) for flag in flags] == ["1", "1"]
-    assert [bed.get("/a", flag) for flag in flags] == ["0", "0"]
-    bed.mkdir("/a/latest")
-    assert [bed.get("/a/latest", flag) for flag in flags] == ["0", "0"]
+        assert [hierarchy.get(path, flag) for flag in flags] == ["1", "1"]
+    assert [hierarchy.get("/a", flag) for flag in flags] == ["0", "0"]
+    hierarchy.mkdir("/a/latest")
+    assert [hierarchy.get("/a/latest", flag) for flag in flags] == ["0", "0"]
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_agent_is_told(bed: Bed, start: Start, ends: Ends, shared: bool) -> None:
+def test_the_agent_is_told(hierarchy: Releases, start: Start, ends: Ends, shared: bool) -> None:
     """Check list, 6: once for each, the parent when its last child has gone; not of what is empty.
 
     That is so too where the agent is shared with auto_delete.
     """
-    bed.set("/", f"release_agent={bed.agent}")
+    hierarchy.set("/", f"release_agent={hierarchy.agent}")
     if shared:
-        bed.create("/keeps", settings="auto_delete=1")
-    bed.create("/a", settings="notify_on_release=1")
-    bed.create("/a/b")
-    assert bed.get("/a/b", "notify_on_release") == "1"
-    ends(enter(bed, "/a/b", start))
-    assert eventually(lambda: bed.told() == ["/a/b"])
-    bed.pcont.ok("rm", bed.at("/a/b"))
-    assert eventually(lambda: bed.told() == ["/a/b", "/a"])
-    bed.create("/empty", settings="notify_on_release=1")
-    bed.set("/a", "notify_on_release=0")
-    ends(enter(bed, "/a", start))
+        hierarchy.create("/keeps", settings="auto_delete=1")
+    hierarchy.create("/a", settings="notify_on_release=1")
+    hierarchy.create("/a/b")
+    assert hierarchy.get("/a/b", "notify_on_release") == "1"
+    ends(enter(hierarchy, "/a/b", start))
+    assert eventually(lambda: hierarchy.told() == ["/a/b"])
+    hierarchy.pcont.ok("rm", hierarchy.at("/a/b"))
+    assert eventually(lambda: hierarchy.told() == ["/a/b", "/a"])
+    hierarchy.create("/empty", settings="notify_on_release=1")
+    hierarchy.set("/a", "notify_on_release=0")
+    ends(enter(hierarchy, "/a", start))
     time.sleep(0.3)
-    assert bed.told() == ["/a/b", "/a"]
+    assert hierarchy.told() == ["/a/b", "/a"]
 
 
 def test_with_both_flags_the_agent_is_told_first_and_once(
-    bed: Bed, start: Start, ends: Ends
+    hierarchy: Releases, start: Start, ends: Ends
 ) -> None:
-    bed.set("/", f"release_agent={bed.agent}", "auto_delete=1", "notify_on_release=1")
-    bed.create("/a")
-    bed.create("/a/b")
-    bed.create("/silent", settings="notify_on_release=0")
-    ends(enter(bed, "/a/b", start))
-    ends(enter(bed, "/silent", start))
-    assert eventually(lambda: bed.is_there())
-    assert bed.told() == ["/a/b", "/a"]
+    hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1", "notify_on_release=1")
+    hierarchy.create("/a")
+    hierarchy.create("/a/b")
+    hierarchy.create("/silent", settings="notify_on_release=0")
+    ends(enter(hierarchy, "/a/b", start))
+    ends(enter(hierarchy, "/silent", start))
+    assert eventually(lambda: hierarchy.is_there())
+    assert hierarchy.told() == ["/a/b", "/a"]
 
 
-def test_the_users_words_stay_his(bed: Bed) -> None:
+def test_the_users_words_stay_his(hierarchy: Releases) -> None:
     """What auto_delete needs of the kernel is not shown as if he had said it, and goes with it."""
-    bed.create("/a")
-    bed.set("/", f"release_agent={bed.agent}")
-    bed.set("/a", "auto_delete=1")
-    assert bed.get("/a", "notify_on_release") == "0"
-    assert bed.get("/", "release_agent") == bed.agent
-    assert bed.raw("/a", "notify_on_release") == "1"
-    assert bed.raw("/", "release_agent") != bed.agent
-    bed.set("/", "release_agent=")
-    assert bed.get("/", "release_agent") == ""
-    assert bed.raw("/", "release_agent") != ""
-    bed.set("/a", "notify_on_release=1")
-    assert bed.get("/a", "notify_on_release") == "1"
-    bed.set("/a", "auto_delete=0")
-    assert bed.get("/a", "notify_on_release") == bed.raw("/a", "notify_on_release") == "1"
-    bed.set("/a", "auto_delete=1", "notify_on_release=0")
-    bed.set("/a", "auto_delete=0")
-    assert bed.get("/a", "notify_on_release") == bed.raw("/a", "notify_on_release") == "0"
+    hierarchy.create("/a")
+    hierarchy.set("/", f"release_agent={hierarchy.agent}")
+    hierarchy.set("/a", "auto_delete=1")
+    assert hierarchy.get("/a", "notify_on_release") == "0"
+    assert hierarchy.get("/", "release_agent") == hierarchy.agent
+    assert hierarchy.raw("/a", "notify_on_release") == "1"
+    assert hierarchy.raw("/", "release_agent") != hierarchy.agent
+    hierarchy.set("/", "release_agent=")
+    assert hierarchy.get("/", "release_agent") == ""
+    assert hierarchy.raw("/", "release_agent") != ""
+    hierarchy.set("/a", "notify_on_release=1")
+    assert hierarchy.get("/a", "notify_on_release") == "1"
+    hierarchy.set("/a", "auto_delete=0")
+    assert (
+        hierarchy.get("/a", "notify_on_release") == hierarchy.raw("/a", "notify_on_release") == "1"
+    )
+    hierarchy.set("/a", "auto_delete=1", "notify_on_release=0")
+    hierarchy.set("/a", "auto_delete=0")
+    assert (
+        hierarchy.get("/a", "notify_on_release") == hierarchy.raw("/a", "notify_on_release") == "0"
+    )
 
 
-def test_a_refused_command_leaves_the_flags_as_they_were(bed: Bed) -> None:
-    bed.create("/a")
-    bed.create("/a/b")
-    said = bed.pcont.fails(7, "set", bed.at("/a"), "auto_delete=1", "cgroup.clone_children=x")
+def test_a_refused_command_leaves_the_flags_as_they_were(hierarchy: Releases) -> None:
+    hierarchy.create("/a")
+    hierarchy.create("/a/b")
+    said = hierarchy.pcont.fails(
+        7, "set", hierarchy.at("/a"), "auto_delete=1", "cgroup.clone_children=x"
+    )
     assert "clone_children" in said
-    assert bed.get("/a", "auto_delete") == bed.raw("/a", "notify_on_release") == "0"
-    assert bed.raw("/", "release_agent") == ""
-    kept = bed.pcont.backend().attributes(bed.home("/a/b"))
+    assert hierarchy.get("/a", "auto_delete") == hierarchy.raw("/a", "notify_on_release") == "0"
+    assert hierarchy.raw("/", "release_agent") == ""
+    kept = hierarchy.pcont.backend().attributes(hierarchy.home("/a/b"))
     assert not kept.keys() & set(auto_delete.FILES)
-    assert "takes" in bed.pcont.fails(7, "set", bed.at("/a"), "auto_delete=x")
-    told = bed.pcont.ok("set", "-n", bed.at("/a"), "auto_delete=1").splitlines()
+    assert "takes" in hierarchy.pcont.fails(7, "set", hierarchy.at("/a"), "auto_delete=x")
+    told = hierarchy.pcont.ok("set", "-n", hierarchy.at("/a"), "auto_delete=1").splitlines()
     assert [line for line in told if line.startswith("echo 1 > ")]
-    assert bed.get("/a", "auto_delete") == "0"
+    assert hierarchy.get("/a", "auto_delete") == "0"
 
 
-def test_strange_names_are_names(bed: Bed, start: Start, ends: Ends) -> None:
+def test_strange_names_are_names(hierarchy: Releases, start: Start, ends: Ends) -> None:
     names = ("/a b", "/$(touch x)`id`", "/'\"", "/-n", "/*;&|>x", "/ä\udcff\\0")
-    bed.set("/", f"release_agent={bed.agent}", "auto_delete=1")
-    bed.create(*names)
-    pids = [enter(bed, path, start) for path in names]
+    hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1")
+    hierarchy.create(*names)
+    pids = [enter(hierarchy, path, start) for path in names]
     for pid in pids:
         ends(pid)
-    assert eventually(lambda: bed.is_there())
+    assert eventually(lambda: hierarchy.is_there())
 
 
-def test_a_tie_waits_for_the_tree_that_empties_last(bed: Bed, start: Start) -> None:
+def test_a_tie_waits_for_the_tree_that_empties_last(hierarchy: Releases, start: Start) -> None:
     """Somebody moves a task by hand, one tree after another."""
-    bed.set("/", f"release_agent={bed.agent}")
-    bed.create("/a", settings="auto_delete=1 notify_on_release=1")
-    pid = enter(bed, "/a", start)
-    home, *others = bed.members("/a")
-    backend = bed.pcont.backend()
+    hierarchy.set("/", f"release_agent={hierarchy.agent}")
+    hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
+    pid = enter(hierarchy, "/a", start)
+    home, *others = hierarchy.members("/a")
+    backend = hierarchy.pcont.backend()
     for place in (home, *others):
         time.sleep(0.3)
-        assert bed.is_there("/a")
-        assert bed.told() == []
+        assert hierarchy.is_there("/a")
+        assert hierarchy.told() == []
         with backend.turn():
             backend.write(place.parent, "tasks", str(pid))
-    assert eventually(lambda: bed.is_there())
-    assert bed.told() == ["/a"]
+    assert eventually(lambda: hierarchy.is_there())
+    assert hierarchy.told() == ["/a"]
 
 
-def test_run_lets_it_go_although_pcont_is_killed(bed: Bed) -> None:
-    words = [sys.executable, "-m", "pcont", *bed.pcont.words, "run", bed.at("/a/b"), "--create"]
+def test_run_lets_it_go_although_pcont_is_killed(hierarchy: Releases) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "pcont",
+        *hierarchy.pcont.words,
+        "run",
+        hierarchy.at("/a/b"),
+        "--create",
+    ]
     with subprocess.Popen([*words, "--auto-delete", "--", "sleep", "600"]) as process:
-        assert eventually(lambda: bed.is_there("/a", "/a/b") and _has_started(process.pid))
+        assert eventually(lambda: hierarchy.is_there("/a", "/a/b") and _has_started(process.pid))
         child, *others = sorted(_children(process.pid), key=lambda pid: _name(pid) != "sleep")
-        assert bed.get("/a/b", "auto_delete") == "1"
+        assert hierarchy.get("/a/b", "auto_delete") == "1"
         for pid in (*others, process.pid):  # whoever would stand in for pcont, too
             os.kill(pid, signal.SIGKILL)
     time.sleep(0.3)
-    assert bed.is_there("/a", "/a/b")
+    assert hierarchy.is_there("/a", "/a/b")
     os.kill(child, signal.SIGKILL)
-    assert eventually(lambda: bed.is_there("/a"))
+    assert eventually(lambda: hierarchy.is_there("/a"))
 
 
 def _has_started(pid: int) -> bool:
@@ -372,101 +390,105 @@ def _children(pid: int) -> list[int]:
         return list(map(int, stream.read().split()))
 
 
-def test_run_in_a_root_does_not_let_that_go(bed: Bed) -> None:
-    bed.pcont.fails(125, "run", bed.at("/"), "--auto-delete", "--", "true")
-    assert bed.get("/", "auto_delete") == "0"
+def test_run_in_a_root_does_not_let_that_go(hierarchy: Releases) -> None:
+    hierarchy.pcont.fails(125, "run", hierarchy.at("/"), "--auto-delete", "--", "true")
+    assert hierarchy.get("/", "auto_delete") == "0"
 
 
-def test_gc_makes_good_what_was_missed(bed: Bed, start: Start, ends: Ends) -> None:
-    bed.set("/", f"release_agent={bed.agent}")
-    bed.create("/a", settings="auto_delete=1 notify_on_release=1")
-    bed.create("/a/b", "/a/used", "/a/b/c")
-    bed.create("/stays")
-    pid = enter(bed, "/a/b/c", start)
-    enter(bed, "/a/used", start)
-    bed.write("/a/b/c", "notify_on_release", "0")  # somebody else's idea
+def test_gc_makes_good_what_was_missed(hierarchy: Releases, start: Start, ends: Ends) -> None:
+    hierarchy.set("/", f"release_agent={hierarchy.agent}")
+    hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
+    hierarchy.create("/a/b", "/a/used", "/a/b/c")
+    hierarchy.create("/stays")
+    pid = enter(hierarchy, "/a/b/c", start)
+    enter(hierarchy, "/a/used", start)
+    hierarchy.write("/a/b/c", "notify_on_release", "0")  # somebody else's idea
     ends(pid)
     time.sleep(0.3)
     everything = ("/a", "/a/b", "/a/b/c", "/a/used", "/stays")
-    assert bed.is_there(*everything)
-    told = bed.pcont.ok("gc", "-n", bed.jobs.name)
-    assert f"{bed.agent} /a/b/c\n" in told
+    assert hierarchy.is_there(*everything)
+    told = hierarchy.pcont.ok("gc", "-n", hierarchy.jobs.name)
+    assert f"{hierarchy.agent} /a/b/c\n" in told
     assert sum(line.startswith("rmdir ") for line in told.splitlines()) == 2 * len(
-        bed.members("/a")
+        hierarchy.members("/a")
     )
-    assert bed.is_there(*everything)
-    rows = json.loads(bed.pcont.ok("gc", bed.jobs.name, "--json"))["result"]
+    assert hierarchy.is_there(*everything)
+    rows = json.loads(hierarchy.pcont.ok("gc", hierarchy.jobs.name, "--json"))["result"]
     removed = [row["what"] for row in rows if row["done"] == "removed"]
-    assert removed == [bed.at("/a/b/c"), bed.at("/a/b")]
+    assert removed == [hierarchy.at("/a/b/c"), hierarchy.at("/a/b")]
     assert [row["done"] for row in rows if row["done"] != "removed"] == ["restored"]
-    assert bed.is_there("/a", "/a/used", "/stays")
-    assert bed.told() == ["/a/b/c", "/a/b"]
-    assert bed.pcont.ok("gc", bed.jobs.name) == ""
+    assert hierarchy.is_there("/a", "/a/used", "/stays")
+    assert hierarchy.told() == ["/a/b/c", "/a/b"]
+    assert hierarchy.pcont.ok("gc", hierarchy.jobs.name) == ""
 
 
-def test_gc_takes_the_release_agent_back(bed: Bed, start: Start, ends: Ends) -> None:
+def test_gc_takes_the_release_agent_back(hierarchy: Releases, start: Start, ends: Ends) -> None:
     """Whoever has written another one there has set that: it is told, too."""
-    bed.create("/a", settings="auto_delete=1 notify_on_release=1")
-    bed.write("/", "release_agent", bed.agent)
-    assert bed.get("/", "release_agent") == bed.agent
-    ends(enter(bed, "/a", start))
-    assert eventually(lambda: bed.told() == ["/a"])
-    assert bed.is_there("/a")
-    bed.pcont.ok("gc", bed.jobs.name)
-    assert bed.is_there()
-    assert bed.told() == ["/a", "/a"]
-    assert bed.get("/", "release_agent") == bed.agent
-    bed.create("/b", settings="auto_delete=1")
-    ends(enter(bed, "/b", start))
-    assert eventually(lambda: bed.is_there())
+    hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
+    hierarchy.write("/", "release_agent", hierarchy.agent)
+    assert hierarchy.get("/", "release_agent") == hierarchy.agent
+    ends(enter(hierarchy, "/a", start))
+    assert eventually(lambda: hierarchy.told() == ["/a"])
+    assert hierarchy.is_there("/a")
+    hierarchy.pcont.ok("gc", hierarchy.jobs.name)
+    assert hierarchy.is_there()
+    assert hierarchy.told() == ["/a", "/a"]
+    assert hierarchy.get("/", "release_agent") == hierarchy.agent
+    hierarchy.create("/b", settings="auto_delete=1")
+    ends(enter(hierarchy, "/b", start))
+    assert eventually(lambda: hierarchy.is_there())
 
 
 @pytest.mark.parametrize(
-    "bed",
+    "hierarchy",
     [pytest.param(("cgroupfs", "named"), id="kernel-named", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_what_was_told_waits_for_a_pcont_that_has_moved(bed: Bed, start: Start, ends: Ends) -> None:
-    bed.set("/", f"release_agent={bed.agent}")
-    bed.create("/a", "/b", settings="auto_delete=1 notify_on_release=1")
-    program = Path(bed.raw("/", "release_agent"))
+def test_what_was_told_waits_for_a_pcont_that_has_moved(
+    hierarchy: Releases, start: Start, ends: Ends
+) -> None:
+    hierarchy.set("/", f"release_agent={hierarchy.agent}")
+    hierarchy.create("/a", "/b", settings="auto_delete=1 notify_on_release=1")
+    program = Path(hierarchy.raw("/", "release_agent"))
     program.write_text(program.read_text().replace(sys.executable, "/no/such/python"))
-    ends(enter(bed, "/a", start))
+    ends(enter(hierarchy, "/a", start))
     time.sleep(0.3)
-    assert bed.is_there("/a", "/b")
-    pid = enter(bed, "/b", start)
-    bed.pcont.ok("gc", bed.jobs.name)
-    assert bed.is_there("/b")
-    assert bed.told() == ["/a"]
+    assert hierarchy.is_there("/a", "/b")
+    pid = enter(hierarchy, "/b", start)
+    hierarchy.pcont.ok("gc", hierarchy.jobs.name)
+    assert hierarchy.is_there("/b")
+    assert hierarchy.told() == ["/a"]
     assert sys.executable in program.read_text()
     ends(pid)
-    assert eventually(lambda: bed.is_there())
-    bed.pcont.ok("umount", bed.jobs.name)
+    assert eventually(lambda: hierarchy.is_there())
+    hierarchy.pcont.ok("umount", hierarchy.jobs.name)
     assert not program.exists()
-    bed.pcont.ok("mount", "-o", "none", "--name", bed.jobs.name)
+    hierarchy.pcont.ok("mount", "-o", "none", "--name", hierarchy.jobs.name)
 
 
 @pytest.mark.parametrize(
-    "bed",
+    "hierarchy",
     [pytest.param(("cgroupfs", "named"), id="kernel-named", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_gc_leaves_alone_what_another_pcont_looks_after(bed: Bed, tmp_path: Path) -> None:
-    bed.create("/a", settings="auto_delete=1")
-    program = Path(bed.raw("/", "release_agent"))
+def test_gc_leaves_alone_what_another_pcont_looks_after(
+    hierarchy: Releases, tmp_path: Path
+) -> None:
+    hierarchy.create("/a", settings="auto_delete=1")
+    program = Path(hierarchy.raw("/", "release_agent"))
     script = program.read_text()
     package = str(Path(pcont_package.__file__).parents[1])
     (tmp_path / "pcont").mkdir()
     (tmp_path / "pcont" / "agent.py").touch()
     program.write_text(script.replace(f" {package} ", f" {tmp_path} "))
-    result = bed.pcont("gc", "-n")
-    note = f"{bed.jobs.name} is skipped: the pcont in {tmp_path} collects there"
+    result = hierarchy.pcont("gc", "-n")
+    note = f"{hierarchy.jobs.name} is skipped: the pcont in {tmp_path} collects there"
     assert note in result.err
-    assert f"pcont gc {bed.jobs.name} takes over" in result.err
-    assert bed.jobs.name not in result.out
-    assert bed.is_there("/a")
-    bed.pcont.ok("gc", bed.jobs.name)
-    assert bed.is_there()
+    assert f"pcont gc {hierarchy.jobs.name} takes over" in result.err
+    assert hierarchy.jobs.name not in result.out
+    assert hierarchy.is_there("/a")
+    hierarchy.pcont.ok("gc", hierarchy.jobs.name)
+    assert hierarchy.is_there()
 
 
 def test_gc_without_names_acts_where_there_is_something_to_collect(pcont: Pcont, name: str) -> None:
@@ -490,33 +512,43 @@ def test_gc_without_names_acts_where_there_is_something_to_collect(pcont: Pcont,
         pcont.ok("umount", one)
 
 
-def test_agents_that_others_could_replace_are_refused(bed: Bed, tmp_path: Path) -> None:
+def test_agents_that_others_could_replace_are_refused(hierarchy: Releases, tmp_path: Path) -> None:
     program = tmp_path / "agent"
     program.write_text("#!/bin/sh\n")
     tmp_path.chmod(0o777)
     for text in (str(program), str(tmp_path / "not-there"), "bin/true"):
-        bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={text}")
-        words = ("mount", "-o", "none", "--name", f"{bed.jobs.name}x", "--release-agent", text)
-        bed.pcont.fails(7, *words)
-    if bed.log:
-        link = Path(bed.log).with_name("link")
+        hierarchy.pcont.fails(7, "set", hierarchy.at("/"), f"release_agent={text}")
+        words = (
+            "mount",
+            "-o",
+            "none",
+            "--name",
+            f"{hierarchy.jobs.name}x",
+            "--release-agent",
+            text,
+        )
+        hierarchy.pcont.fails(7, *words)
+    if hierarchy.log:
+        link = Path(hierarchy.log).with_name("link")
         link.symlink_to(program)
-        said = bed.pcont.fails(7, "set", bed.at("/"), f"release_agent={link}")
+        said = hierarchy.pcont.fails(7, "set", hierarchy.at("/"), f"release_agent={link}")
         assert "users other than root can change" in said
-    assert bed.get("/", "release_agent") == ""
-    names = [row["name"] for row in json.loads(bed.pcont.ok("hierarchies", "--json"))["result"]]
-    assert f"{bed.jobs.name}x" not in names
+    assert hierarchy.get("/", "release_agent") == ""
+    names = [
+        row["name"] for row in json.loads(hierarchy.pcont.ok("hierarchies", "--json"))["result"]
+    ]
+    assert f"{hierarchy.jobs.name}x" not in names
 
 
-def test_mount_sets_agent_and_flag(bed: Bed) -> None:
-    name = f"{bed.jobs.name}-2"
+def test_mount_sets_agent_and_flag(hierarchy: Releases) -> None:
+    name = f"{hierarchy.jobs.name}-2"
     words = ("mount", "-o", "none", "--name", name)
-    bed.pcont.ok(*words, "--release-agent", bed.agent, "--notify-on-release")
-    assert bed.pcont.get(f"{name}:/", "release_agent") == bed.agent
-    bed.pcont.ok("create", f"{name}:/a")
-    assert bed.pcont.get(f"{name}:/a", "notify_on_release") == "1"
-    bed.pcont.ok("rm", f"{name}:/a")
-    bed.pcont.ok("umount", name)
+    hierarchy.pcont.ok(*words, "--release-agent", hierarchy.agent, "--notify-on-release")
+    assert hierarchy.pcont.get(f"{name}:/", "release_agent") == hierarchy.agent
+    hierarchy.pcont.ok("create", f"{name}:/a")
+    assert hierarchy.pcont.get(f"{name}:/a", "notify_on_release") == "1"
+    hierarchy.pcont.ok("rm", f"{name}:/a")
+    hierarchy.pcont.ok("umount", name)
 
 
 @pytest.mark.kernel
@@ -540,16 +572,16 @@ def test_hierarchies_of_others_are_left_alone(kernel: Pcont, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bed",
+    "hierarchy",
     [pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_many_that_empty_at_once_are_all_told_of_and_go(bed: Bed) -> None:
+def test_many_that_empty_at_once_are_all_told_of_and_go(hierarchy: Releases) -> None:
     """A thousand; in a guest, where an agent takes seconds to start, some."""
     paths = [f"/c{number}" for number in range(30 if IN_GUEST else 1000)]
-    bed.set("/", f"release_agent={bed.agent}", "auto_delete=1", "notify_on_release=1")
-    bed.create(*paths)
-    backend, tops = bed.pcont.backend(), bed.members("/")
+    hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1", "notify_on_release=1")
+    hierarchy.create(*paths)
+    backend, tops = hierarchy.pcont.backend(), hierarchy.members("/")
     running = [subprocess.Popen(["sleep", "600"]) for _ in paths]
     try:
         for path, one in zip(paths, running, strict=True):
@@ -560,8 +592,8 @@ def test_many_that_empty_at_once_are_all_told_of_and_go(bed: Bed) -> None:
             one.kill()
         for one in running:
             one.wait()
-    assert eventually(lambda: bed.is_there(), patience=600)
-    assert sorted(bed.told()) == sorted(paths)
+    assert eventually(lambda: hierarchy.is_there(), patience=600)
+    assert sorted(hierarchy.told()) == sorted(paths)
     assert [backend.children(top) for top in tops] == [[]] * len(tops)
 
 

@@ -1,6 +1,6 @@
 """Random walks: the same steps on the model and on the kernel, everything compared after each.
 
-`steps.py` draws steps, `worlds.py` does them in a kernel and in the model, `walk.py` compares them
+`steps.py` draws steps, `sides.py` does them in a kernel and in the model, `walk.py` compares them
 and, where the two differ, looks for the fewest steps that show it. The kernel is right then.
 The walk is our own, not hypothesis's: a step is data, drawn from the seed and what the model holds,
 so that a seed repeats, any steps can be left out, and a step costs little more than the looking.

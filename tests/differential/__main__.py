@@ -8,9 +8,9 @@ import sys
 import time
 
 from tests.differential import far
+from tests.differential.sides import ground
 from tests.differential.tally import Tally
 from tests.differential.walk import shrink, walk
-from tests.differential.worlds import ground
 
 
 def main(argv: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Steps of a walk, and how they are drawn: what is likely to tell, with every rule of every file.
 
-A step names containers by their paths and tasks by labels, so that it means the same in both worlds
+A step names containers by their paths and tasks by labels, so that it means the same in both sides
 and still means something where steps before it are left out.
 """
 
@@ -28,7 +28,7 @@ ABOUT_A_TASK = ("fork", "thread", "exit", "set_affinity", "affinity", "membershi
 
 @dataclass(frozen=True)
 class Step:
-    """A verb of a world, and what it is given."""
+    """A verb of a side, and what it is given."""
 
     verb: str
     args: tuple[Any, ...]
@@ -65,7 +65,7 @@ def _show(value: Any) -> str:
 
 @dataclass
 class Seen:
-    """What was seen of a world after the last step."""
+    """What was seen of a side after the last step."""
 
     sight: dict[str, Any]
 

@@ -12,10 +12,10 @@ from pcont.kernel.types import Place
 from pcont.subsys import TASK_FILES
 from tests.conftest import IN_GUEST, MUST
 from tests.differential import far
+from tests.differential.sides import Ground, ModelSide, Side, folder, ground
 from tests.differential.steps import Step
 from tests.differential.tally import Tally
 from tests.differential.walk import replay, shrink, walk
-from tests.differential.worlds import Ground, ModelWorld, World, folder, ground
 from tests.stress import NoCompiler, built
 
 # A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
@@ -55,8 +55,8 @@ def free() -> Iterator[Ground]:
         yield Ground(made)
 
 
-def two_models(ground: Ground) -> tuple[World, ModelWorld]:
-    return ModelWorld(ground), ModelWorld(ground)
+def two_models(ground: Ground) -> tuple[Side, ModelSide]:
+    return ModelSide(ground), ModelSide(ground)
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_the_rule_that_refuses_a_write_is_foretold(free: Ground) -> None:
     assert sum(row.startswith("write") for row in tally.refusals) > 30
 
 
-class Lax(ModelWorld):
+class Lax(ModelSide):
     """Here the removal of a container is never refused."""
 
     def remove(self, place: Place) -> None:
@@ -93,8 +93,8 @@ class Lax(ModelWorld):
             super().remove(place)
 
 
-def lax(ground: Ground) -> tuple[World, ModelWorld]:
-    return Lax(ground), ModelWorld(ground)
+def lax(ground: Ground) -> tuple[Side, ModelSide]:
+    return Lax(ground), ModelSide(ground)
 
 
 def test_a_rule_that_is_gone_is_found_in_the_fewest_steps(free: Ground) -> None:

@@ -1,4 +1,4 @@
-"""A walk: steps done in both worlds, and compared; where they differ, the fewest that show it."""
+"""A walk: steps done in both sides, and compared; where they differ, the fewest that show it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+from tests.differential.sides import Ground, KernelSide, ModelSide, Side, Sight
 from tests.differential.steps import SPECIAL, Seen, Step, View, draw
 from tests.differential.tally import Tally, why
-from tests.differential.worlds import Ground, KernelWorld, ModelWorld, Sight, World
 from tests.waiting import eventually
 
 SHRINKING = 120.0  # seconds
@@ -37,9 +37,9 @@ class Difference:
 
 
 class Walk:
-    """Both worlds, from the beginning; `take` does a step in each."""
+    """Both sides, from the beginning; `take` does a step in each."""
 
-    def __init__(self, kernel: World, model: ModelWorld, tally: Tally, patience: float) -> None:
+    def __init__(self, kernel: Side, model: ModelSide, tally: Tally, patience: float) -> None:
         self.ground = model.ground
         self.patience = patience
         self.tally = tally
@@ -79,8 +79,8 @@ class Walk:
     def _forget(self) -> None:
         for label in list(self.model.ids):
             if label not in SPECIAL and self.sight[f"task {label}"]["state"] == "gone":
-                for world in (self.kernel, self.model):
-                    world.forget(label)
+                for side in (self.kernel, self.model):
+                    side.forget(label)
 
     def view(self, random: Random, new: Callable[[str], str]) -> View:
         """What the next step is drawn from."""
@@ -105,12 +105,12 @@ def _unlike(kernel: Sight, model: Sight) -> Iterator[str]:
             yield f"{key}: {really!r} in the kernel, {modelled!r} in the model"
 
 
-Worlds = Callable[[Ground], tuple[World, ModelWorld]]
+Sides = Callable[[Ground], tuple[Side, ModelSide]]
 
 
-def both(ground: Ground) -> tuple[World, ModelWorld]:
+def both(ground: Ground) -> tuple[Side, ModelSide]:
     """The kernel, and the model that is to answer like it."""
-    return KernelWorld(ground), ModelWorld(ground)
+    return KernelSide(ground), ModelSide(ground)
 
 
 @contextmanager
@@ -123,11 +123,11 @@ def walking(walk: Walk) -> Iterator[Walk]:
 
 
 def walk(
-    ground: Ground, seed: int, steps: int, tally: Tally, worlds: Worlds = both
+    ground: Ground, seed: int, steps: int, tally: Tally, sides: Sides = both
 ) -> Difference | None:
     """So many random steps."""
     random, numbers = Random(seed), itertools.count()
-    with walking(Walk(*worlds(ground), tally, PATIENCE)) as going:
+    with walking(Walk(*sides(ground), tally, PATIENCE)) as going:
         for _ in range(steps):
             view = going.view(random, lambda kind: f"{kind}{next(numbers)}")
             if difference := going.take(draw(view)):
@@ -135,16 +135,16 @@ def walk(
     return None
 
 
-def replay(ground: Ground, steps: Iterable[Step], worlds: Worlds = both) -> Difference | None:
+def replay(ground: Ground, steps: Iterable[Step], sides: Sides = both) -> Difference | None:
     """The same steps again, as far as they still mean something."""
-    with walking(Walk(*worlds(ground), Tally(), LESS_PATIENCE)) as going:
+    with walking(Walk(*sides(ground), Tally(), LESS_PATIENCE)) as going:
         for step in steps:
             if difference := going.take(step):
                 return difference
     return None
 
 
-def shrink(ground: Ground, found: Difference, worlds: Worlds = both) -> Difference:
+def shrink(ground: Ground, found: Difference, sides: Sides = both) -> Difference:
     """As few of the steps as still show a difference (delta debugging, Zeller 2002)."""
     limit, size = time.monotonic() + SHRINKING, max(1, len(found.steps) // 2)
     while size:
@@ -153,7 +153,7 @@ def shrink(ground: Ground, found: Difference, worlds: Worlds = both) -> Differen
             if time.monotonic() > limit:
                 return found
             rest = found.steps[:start] + found.steps[start + size :]
-            again = replay(ground, rest, worlds)
+            again = replay(ground, rest, sides)
             # Not another difference, by a step that has lost what it was about.
             if again and again.steps[-1] == found.steps[-1]:
                 found = again

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pcont.kernel.types import Owner, Place
-from tests.fault_injection.scene import Scene
+from tests.fault_injection.workspace import Workspace
 
-Prepare = Callable[[Scene], None]
+Prepare = Callable[[Workspace], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A command; its words and those before it are filled in by `Scene.words`.
+    """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
     is bound. `between`: what a command that runs another one has done by then, as a command: killed
@@ -31,191 +31,193 @@ class Row:
         return self.name
 
 
-def nothing(scene: Scene) -> None:
+def nothing(workspace: Workspace) -> None:
     """The machine as it is."""
 
 
-def tie(scene: Scene) -> None:
+def tie(workspace: Workspace) -> None:
     """A tie over all that the backend has, and its containers below one of their own."""
-    scene.ok("mount --tie --name {t} -o {subsystems} --at /{t} {dir}/home")
+    workspace.ok("mount --tie --name {t} -o {subsystems} --at /{t} {dir}/home")
 
 
-def settled(scene: Scene) -> None:
+def settled(workspace: Workspace) -> None:
     """A tie with containers that are not like new ones, one of them another user's."""
-    tie(scene)
-    scene.ok("create -p -i {t}:/a/b/c -s cpuset.cpus=0 -s cpuset.mem_hardwall=1 -s {limit}")
-    scene.ok("create -i {t}:/d -s notify_on_release=1 -s cpuset.sched_load_balance=0")
-    backend = scene.pcont.backend()
-    for tree, path in (("cpuset", f"/{scene.name}/a"), (f"name={scene.name}", "/a/b")):
+    tie(workspace)
+    workspace.ok("create -p -i {t}:/a/b/c -s cpuset.cpus=0 -s cpuset.mem_hardwall=1 -s {limit}")
+    workspace.ok("create -i {t}:/d -s notify_on_release=1 -s cpuset.sched_load_balance=0")
+    backend = workspace.pcont.backend()
+    for tree, path in (("cpuset", f"/{workspace.name}/a"), (f"name={workspace.name}", "/a/b")):
         place = Place(tree, path)
         backend.set_attribute(place, "note", "kept")
         backend.set_owners(place, {"": Owner(65534, 65534, 0o700), "tasks": Owner(0, 65534, 0o664)})
 
 
-def apart(scene: Scene) -> None:
+def apart(workspace: Workspace) -> None:
     """A process in three containers, one thread with a CPU of its own, and one more process."""
-    settled(scene)
-    scene.ok("create -i {t}:/a/b/e -s cpuset.cpus=1")
-    scene.start(threads=4)
-    scene.start()
-    scene.ok("attach {t}:/a {pids[0]}")
-    scene.ok("attach --thread {t}:/a/b {tasks[0][1]}")
-    scene.ok("attach --thread {t}:/a/b/c {tasks[0][2]}")
-    own = scene.pcont.backend()
-    own.set_affinity(list(dict(scene.threads()).values())[4], frozenset({1}))
+    settled(workspace)
+    workspace.ok("create -i {t}:/a/b/e -s cpuset.cpus=1")
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach {t}:/a {pids[0]}")
+    workspace.ok("attach --thread {t}:/a/b {tasks[0][1]}")
+    workspace.ok("attach --thread {t}:/a/b/c {tasks[0][2]}")
+    own = workspace.pcont.backend()
+    own.set_affinity(list(dict(workspace.threads()).values())[4], frozenset({1}))
 
 
-def caller_inside(scene: Scene) -> None:
+def caller_inside(workspace: Workspace) -> None:
     """This process, and so the commands that it starts, is in a container of the tie.
 
     The model does not know of the commands that are started: they are in the root of a tie of all.
     """
-    if scene.on_model:
-        scene.ok("mount --tie --name {t} -o {subsystems} {dir}/home")
+    if workspace.on_model:
+        workspace.ok("mount --tie --name {t} -o {subsystems} {dir}/home")
     else:
-        settled(scene)
-        scene.ok("attach {t}:{inside} {self}")
+        settled(workspace)
+        workspace.ok("attach {t}:{inside} {self}")
 
 
-def pinned(scene: Scene) -> None:
+def pinned(workspace: Workspace) -> None:
     """Namespaces that a command has left."""
-    caller_inside(scene)
-    scene.ok("clone --ns uts,net {t} --pin {t} -- true")
+    caller_inside(workspace)
+    workspace.ok("clone --ns uts,net {t} --pin {t} -- true")
 
 
-def single(scene: Scene) -> None:
-    scene.ok("mount -o none --name {t} --release-agent /bin/true {dir}/a/b")
+def single(workspace: Workspace) -> None:
+    workspace.ok("mount -o none --name {t} --release-agent /bin/true {dir}/a/b")
 
 
-def single_with_containers(scene: Scene) -> None:
-    single(scene)
-    scene.ok("create -p {t}:/a/b -s notify_on_release=1")
+def single_with_containers(workspace: Workspace) -> None:
+    single(workspace)
+    workspace.ok("create -p {t}:/a/b -s notify_on_release=1")
 
 
-def lost(scene: Scene) -> None:
+def lost(workspace: Workspace) -> None:
     """A tie that was unmounted with containers in it."""
-    settled(scene)
-    scene.ok("umount {t}")
+    settled(workspace)
+    workspace.ok("umount {t}")
 
 
-def bound_by_a_tie(scene: Scene) -> None:
+def bound_by_a_tie(workspace: Workspace) -> None:
     """A tie that has mounted its members itself."""
-    scene.ok("mount --tie --name {t} -o cpuset,cpuacct --at /{t}/x --no-freezer {dir}/a/b")
+    workspace.ok("mount --tie --name {t} -o cpuset,cpuacct --at /{t}/x --no-freezer {dir}/a/b")
 
 
-def lost_with_members(scene: Scene) -> None:
+def lost_with_members(workspace: Workspace) -> None:
     """The same, which was unmounted with a container in it: its members are not mounted either."""
-    bound_by_a_tie(scene)
-    scene.ok("create -i {t}:/a")
-    scene.ok("umount {t}")
+    bound_by_a_tie(workspace)
+    workspace.ok("create -i {t}:/a")
+    workspace.ok("umount {t}")
 
 
-def named(scene: Scene) -> None:
+def named(workspace: Workspace) -> None:
     """A hierarchy of its own without controllers, and tasks in its containers."""
-    scene.ok("mount -o none --name {t} {dir}/home")
-    scene.ok("create -p {t}:/{t}/a/b {t}:/{t}/c")
-    scene.start(threads=3)
-    scene.start()
-    scene.ok("attach {t}:/{t}/a/b {pids[0]}")
-    scene.ok("attach --thread {t}:/{t}/c {tasks[0][1]}")
-    scene.ok("attach {t}:/{t}/c {pids[1]}")
+    workspace.ok("mount -o none --name {t} {dir}/home")
+    workspace.ok("create -p {t}:/{t}/a/b {t}:/{t}/c")
+    workspace.start(threads=3)
+    workspace.start()
+    workspace.ok("attach {t}:/{t}/a/b {pids[0]}")
+    workspace.ok("attach --thread {t}:/{t}/c {tasks[0][1]}")
+    workspace.ok("attach {t}:/{t}/c {pids[1]}")
 
 
-def bound(scene: Scene) -> None:
+def bound(workspace: Workspace) -> None:
     """The same with two more trees."""
-    named(scene)
-    scene.ok("bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1 -s cgroup.clone_children=1")
+    named(workspace)
+    workspace.ok("bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1 -s cgroup.clone_children=1")
 
 
-def shared(scene: Scene) -> None:
+def shared(workspace: Workspace) -> None:
     """Shares of the number of tasks; one container has said nothing, and has a limit of its own."""
-    scene.ok("mount --tie --name {t} -o numtasks --at /{t} {dir}/home")
-    scene.ok("create -p {t}:/a/b {t}:/a/c {t}:/d -s numtasks.shares=max_shares=50")
-    scene.ok("create {t}:/own -s pids.max=70")
-    scene.ok("set {t}:/ total_numtasks=1000")
+    workspace.ok("mount --tie --name {t} -o numtasks --at /{t} {dir}/home")
+    workspace.ok("create -p {t}:/a/b {t}:/a/c {t}:/d -s numtasks.shares=max_shares=50")
+    workspace.ok("create {t}:/own -s pids.max=70")
+    workspace.ok("set {t}:/ total_numtasks=1000")
 
 
-def unshared(scene: Scene) -> None:
+def unshared(workspace: Workspace) -> None:
     """Containers that are in pids, too."""
-    named(scene)
-    scene.ok("bind {t} pids -s /{t}/c:pids.max=70")
+    named(workspace)
+    workspace.ok("bind {t} pids -s /{t}/c:pids.max=70")
 
 
-def shared_by_binding(scene: Scene) -> None:
-    unshared(scene)
-    scene.ok("bind {t} numtasks -s /:total_numtasks=1000 -s /{t}/a:numtasks.shares=max_shares=50")
+def shared_by_binding(workspace: Workspace) -> None:
+    unshared(workspace)
+    workspace.ok(
+        "bind {t} numtasks -s /:total_numtasks=1000 -s /{t}/a:numtasks.shares=max_shares=50"
+    )
 
 
-def halved(scene: Scene) -> None:
+def halved(workspace: Workspace) -> None:
     """Containers with memory nodes, whose CPUs follow; one has fewer."""
-    scene.ok("mount --tie --name {t} -o memset --at /{t} {dir}/home")
-    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s memset.mems=0")
-    scene.ok("set {t}:/c cpuset.cpus=0")
+    workspace.ok("mount --tie --name {t} -o memset --at /{t} {dir}/home")
+    workspace.ok("create {t}:/a {t}:/a/b {t}:/c -s memset.mems=0")
+    workspace.ok("set {t}:/c cpuset.cpus=0")
 
 
-def unhalved(scene: Scene) -> None:
+def unhalved(workspace: Workspace) -> None:
     """A process in a container that is to be in cpuset, too."""
-    scene.ok("mount --tie --name {t} -o cpuacct --at /{t} {dir}/home")
-    scene.ok("create -p {t}:/a/b {t}:/c")
-    scene.start(threads=2)
-    scene.ok("attach {t}:/a/b {pids[0]}")
+    workspace.ok("mount --tie --name {t} -o cpuacct --at /{t} {dir}/home")
+    workspace.ok("create -p {t}:/a/b {t}:/c")
+    workspace.start(threads=2)
+    workspace.ok("attach {t}:/a/b {pids[0]}")
 
 
-def halved_by_binding(scene: Scene) -> None:
-    unhalved(scene)
-    scene.ok("bind {t} cpuset,memset -i -s /a:memset.mem_hardwall=1")
+def halved_by_binding(workspace: Workspace) -> None:
+    unhalved(workspace)
+    workspace.ok("bind {t} cpuset,memset -i -s /a:memset.mem_hardwall=1")
 
 
-def agent(scene: Scene) -> None:
+def agent(workspace: Workspace) -> None:
     """The release agent is pcont's, which runs the user's."""
-    tie(scene)
-    scene.ok("set {t}:/ release_agent=/bin/true auto_delete=1")
+    tie(workspace)
+    workspace.ok("set {t}:/ release_agent=/bin/true auto_delete=1")
 
 
-def released(scene: Scene) -> None:
+def released(workspace: Workspace) -> None:
     """One container with auto_delete, and one with children that have nothing of their own."""
-    tie(scene)
-    scene.ok("create -p {t}:/a/b {t}:/b/c")
-    scene.ok("set {t}:/b auto_delete=1 notify_on_release=1")
+    tie(workspace)
+    workspace.ok("create -p {t}:/a/b {t}:/b/c")
+    workspace.ok("set {t}:/b auto_delete=1 notify_on_release=1")
 
 
-def counted(scene: Scene) -> None:
+def counted(workspace: Workspace) -> None:
     """Open files are counted, by what containers may have."""
-    scene.ok("mount -o numfiles --name {t} {dir}/home")
-    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s bc.numfiles.barrier=3 -s bc.numfiles.limit=500")
+    workspace.ok("mount -o numfiles --name {t} {dir}/home")
+    workspace.ok("create {t}:/a {t}:/a/b {t}:/c -s bc.numfiles.barrier=3 -s bc.numfiles.limit=500")
 
 
-def charged(scene: Scene) -> None:
+def charged(workspace: Workspace) -> None:
     """Files are charged to two containers, and those who have them open have left."""
-    counted(scene)
+    counted(workspace)
     for path in ("/a/b", "/c"):
-        scene.ok(f"attach {{t}}:{path} {{self}}")
-        scene.open()
-        scene.ok("attach {t}:/ {self}")
+        workspace.ok(f"attach {{t}}:{path} {{self}}")
+        workspace.open()
+        workspace.ok("attach {t}:/ {self}")
 
 
-def counting(scene: Scene) -> None:
+def counting(workspace: Workspace) -> None:
     """Open files are to be counted, in no container yet."""
-    scene.ok("mount -o numfiles --name {t} {dir}/home")
+    workspace.ok("mount -o numfiles --name {t} {dir}/home")
 
 
-def rated(scene: Scene) -> None:
+def rated(workspace: Workspace) -> None:
     """Forks are counted, and there is a rate for some."""
-    scene.ok("mount -o pids {dir}/pids")
-    scene.ok("mount --tie --name {t} -o numtasks --at /{t} --no-freezer {dir}/home")
-    scene.ok("set {t}:/ forkrate=300 forkrate_interval=7")
+    workspace.ok("mount -o pids {dir}/pids")
+    workspace.ok("mount --tie --name {t} -o numtasks --at /{t} --no-freezer {dir}/home")
+    workspace.ok("set {t}:/ forkrate=300 forkrate_interval=7")
 
 
-def rated_below(scene: Scene) -> None:
+def rated_below(workspace: Workspace) -> None:
     """The same with containers that have other ones."""
-    rated(scene)
-    scene.ok("create {t}:/a {t}:/a/b {t}:/c -s forkrate=500")
+    rated(workspace)
+    workspace.ok("create {t}:/a {t}:/a/b {t}:/c -s forkrate=500")
 
 
-def unrated(scene: Scene) -> None:
+def unrated(workspace: Workspace) -> None:
     """Containers whose forks are to be counted."""
-    named(scene)
-    scene.ok("mount -o pids {dir}/pids")
+    named(workspace)
+    workspace.ok("mount -o pids {dir}/pids")
 
 
 ROWS = (

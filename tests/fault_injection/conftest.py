@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont
+from tests.fault_injection.command import FaultyCommand
 from tests.fault_injection.commands import ROWS, Row
-from tests.fault_injection.scene import Scene
 from tests.fault_injection.state import difference, observe
-from tests.fault_injection.trial import Trial
+from tests.fault_injection.workspace import Workspace
 
 # all: each fault at each change. one: a single fault for each command. Else a sample of each kind.
 EVERYTHING = os.environ.get("PCONT_FAULTS") == "all"
@@ -67,7 +67,7 @@ def _is_drawn(item: pytest.Item) -> bool:
 def on_each_backend(
     rows: Iterable[Row], backends: Iterable[str] = ("model", "cgroupfs")
 ) -> list[object]:
-    """Parameters of `trial`: on the kernel, and a guest's where nothing may be bound before.
+    """Parameters of `command`: on the kernel, and a guest's where nothing may be bound before.
 
     A guest, slow as it is, leaves to the host what the host can do.
     """
@@ -86,21 +86,21 @@ def _marks(backend: str, row: Row) -> list[pytest.MarkDecorator]:
 
 
 @pytest.fixture(scope="session", params=on_each_backend(ROWS))
-def trial(
+def command(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trial]:
+) -> Iterator[FaultyCommand]:
     """A command that has been tried without a fault; the machine is afterwards as it was."""
     backend, row = request.param
     scratch = tmp_path_factory.mktemp("faults")
     words = ("--state", str(scratch / "model.json")) if backend == "model" else ()
     name = f"pct{os.getpid()}-{scratch.name}-"
-    scene = Scene(Pcont(("--backend", backend, *words)), name, scratch, row.bare)
-    found = observe(scene)
+    workspace = Workspace(Pcont(("--backend", backend, *words)), name, scratch, row.bare)
+    found = observe(workspace)
     try:
-        yield Trial(scene, row)
+        yield FaultyCommand(workspace, row)
     finally:
-        scene.clear()
-    assert difference(found, observe(scene)) == ""
+        workspace.clear()
+    assert difference(found, observe(workspace)) == ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

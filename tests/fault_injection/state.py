@@ -1,4 +1,4 @@
-"""All that can be observed of a scene, as one value that compares; a difference can be read."""
+"""All that can be observed of a workspace, as one value that compares; a difference can be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from pcont.values import ID_LIST
 from pcont.virtual.bindings import BINDINGS
-from tests.fault_injection.scene import Scene, without_pids
+from tests.fault_injection.workspace import Workspace, without_pids
 
 State = dict[str, str]
 
@@ -31,35 +31,35 @@ MOVING = re.compile(
 )
 
 
-def observe(scene: Scene, *, tasks: bool = True) -> State:
+def observe(workspace: Workspace, *, tasks: bool = True) -> State:
     """Hierarchies, mounts, their directories, containers with settings, owners and attributes.
 
     With `tasks`, also where each thread is, and the CPUs that it may run on.
     """
-    backend = scene.pcont.backend()
-    trees = [tree for tree in backend.trees() if not tree.name or scene.owns(tree.id)]
+    backend = workspace.pcont.backend()
+    trees = [tree for tree in backend.trees() if not tree.name or workspace.owns(tree.id)]
     state: State = {}
     for tree in trees:
         state[tree.id] = "active" if tree.mounted else "active, not mounted"
         for mount in tree.mounts:
-            if scene.owns(mount.point):
+            if workspace.owns(mount.point):
                 state[f"{tree.id} at {mount.point}"] = f"{mount.root} {mount.source}"
         if tree.mounted:
             kept = backend.attributes(Place(tree.id)).get(BINDINGS, "").splitlines()
-            state[f"{tree.id} keeps"] = "; ".join(line for line in kept if scene.name in line)
-        for place in _containers(scene, backend, tree):
-            state.update(_container(scene, backend, place, tasks))
-    state.update(_metered(scene, backend))
-    pins = backend.pins().get(scene.name, {})
-    state.update({f"{scene.name} pins {kind}": "" for kind in pins})
-    state.update({_directory(path): "" for path in _directories(scene, backend)})
+            state[f"{tree.id} keeps"] = "; ".join(line for line in kept if workspace.name in line)
+        for place in _containers(workspace, backend, tree):
+            state.update(_container(workspace, backend, place, tasks))
+    state.update(_metered(workspace, backend))
+    pins = backend.pins().get(workspace.name, {})
+    state.update({f"{workspace.name} pins {kind}": "" for kind in pins})
+    state.update({_directory(path): "" for path in _directories(workspace, backend)})
     if tasks:
-        for label, task in scene.threads():
+        for label, task in workspace.threads():
             state.update(_task(backend, {tree.id for tree in trees}, label, task))
     return {without_pids(key): without_pids(value) for key, value in state.items()}
 
 
-def _containers(scene: Scene, backend: Backend, tree: Tree) -> Iterator[Place]:
+def _containers(workspace: Workspace, backend: Backend, tree: Tree) -> Iterator[Place]:
     """The containers of the test; the roots of others' trees are others'."""
     if not tree.mounted:
         return
@@ -67,14 +67,14 @@ def _containers(scene: Scene, backend: Backend, tree: Tree) -> Iterator[Place]:
     waiting = [root]
     if not tree.name:
         tops = [root.child(name) for name in backend.children(root)]
-        waiting = [place for place in tops if scene.owns(place.name)]
+        waiting = [place for place in tops if workspace.owns(place.name)]
     while waiting:
         place = waiting.pop()
         yield place
         waiting += [place.child(name) for name in backend.children(place)]
 
 
-def _container(scene: Scene, backend: Backend, place: Place, tasks: bool) -> State:
+def _container(workspace: Workspace, backend: Backend, place: Place, tasks: bool) -> State:
     where = f"{place.tree}:{place.path}"
     state = {where: ""}
     for file in backend.files(place):
@@ -86,24 +86,24 @@ def _container(scene: Scene, backend: Backend, place: Place, tasks: bool) -> Sta
     for name, owner in backend.owners(place).items():
         state[f"{where} owner of {name or 'it'}"] = f"{owner.uid}:{owner.gid} {owner.mode:o}"
     if tasks and not place.is_root:
-        names = {task: label for label, task in scene.threads()}
+        names = {task: label for label, task in workspace.threads()}
         inside = map(int, backend.read(place, "tasks").split())
         state[f"{where} tasks"] = " ".join(sorted(names.get(one, str(one)) for one in inside))
     return state
 
 
-def _metered(scene: Scene, backend: Backend) -> State:
+def _metered(workspace: Workspace, backend: Backend) -> State:
     """Where programs of pcont's are at work, and what of them is pinned."""
     state = {}
     for subsystem, at in backend.meter.trees().items():
-        if at and not scene.owns(at):
+        if at and not workspace.owns(at):
             continue
         state[f"{subsystem} is counted"] = at
         tree = next((tree for tree in backend.trees() if at and tree.id == at), None)
         charging = tree if subsystem == numfiles.NAME else None
-        for place in _containers(scene, backend, charging) if charging else ():
+        for place in _containers(workspace, backend, charging) if charging else ():
             state[f"{place.tree}:{place.path} may go"] = str(_may_go(backend, place))
-    if not scene.on_model and PINNED.is_dir():
+    if not workspace.on_model and PINNED.is_dir():
         state.update({f"{path} is pinned": "" for path in PINNED.rglob("*")})
     return state
 
@@ -141,15 +141,15 @@ def with_directory(after: State, before: State, path: str) -> State:
     return {**after, **{key: text for key, text in before.items() if key in kept}}
 
 
-def _directories(scene: Scene, backend: Backend) -> Iterator[str]:
+def _directories(workspace: Workspace, backend: Backend) -> Iterator[str]:
     """What there is to mount on: below the test's directory, and where mounts go by default."""
-    if scene.on_model:
+    if workspace.on_model:
         yield from cast(Model, backend).directories
         return
-    usual = os.path.dirname(backend.default_directory(scene.name))
-    for base in (usual, str(scene.scratch)):
+    usual = os.path.dirname(backend.default_directory(workspace.name))
+    for base in (usual, str(workspace.scratch)):
         names = os.listdir(base) if os.path.isdir(base) else []
-        for top in (os.path.join(base, name) for name in names if scene.owns(name)):
+        for top in (os.path.join(base, name) for name in names if workspace.owns(name)):
             if os.path.isdir(top):
                 yield from _below(top)
 

@@ -10,38 +10,38 @@ import pytest
 
 from tests.conftest import MUST
 from tests.fault_injection import strace
+from tests.fault_injection.command import RECOVERS, FaultyCommand
 from tests.fault_injection.conftest import cases, some
-from tests.fault_injection.trial import RECOVERS, Trial
 
 MOST = 2
 obstacle = cache(strace.obstacle)
 
 
 @pytest.mark.kernel
-def test_each_system_call_fails_or_is_the_last(trial: Trial) -> None:
+def test_each_system_call_fails_or_is_the_last(command: FaultyCommand) -> None:
     if why := obstacle():
         pytest.fail(why) if MUST else pytest.skip(why)
-    log, trial.problems = trial.scene.scratch / "calls", []
-    assert strace.traced(trial.words(), log).status == 0
+    log, command.problems = command.workspace.scratch / "calls", []
+    assert strace.traced(command.words(), log).status == 0
     calls = strace.calls(log)
     assert calls
-    trial.anew_as_before()
-    faults = [strace.ERROR, *[strace.DEATH] * (RECOVERS or trial.scene.on_model)]
+    command.anew_as_before()
+    faults = [strace.ERROR, *[strace.DEATH] * (RECOVERS or command.workspace.on_model)]
     for call, fault in some(product(calls, faults), MOST):
-        _try(trial, log, call, fault)
-    assert not trial.problems, "\n\n".join(trial.problems)
+        _try(command, log, call, fault)
+    assert not command.problems, "\n\n".join(command.problems)
 
 
-def _try(trial: Trial, log: Path, call: strace.Call, fault: str) -> None:
-    result = strace.traced(trial.words(), log, call, fault)
+def _try(command: FaultyCommand, log: Path, call: strace.Call, fault: str) -> None:
+    result = strace.traced(command.words(), log, call, fault)
     case = f"{call.name} {call.at}, {fault}"
     if not strace.struck(log, call):
-        trial.anew_as_before()
+        command.anew_as_before()
         return
-    cases.append(f"{trial.row}, {case}")
+    cases.append(f"{command.row}, {case}")
     if fault == strace.DEATH:
-        trial.thaws(case)
-    trial.judge(
+        command.thaws(case)
+    command.judge(
         f"{case}: {call.words}",
         result,
         done=call.prints,

@@ -142,7 +142,7 @@ KILLED = (
 
 
 @dataclass
-class Faulty:
+class FaultyBackend:
     """A Backend over another one: each change is written to a log, the one with number `at` fails.
 
     The log is a file, since whoever reads it may be another process than the one that dies.
@@ -161,14 +161,14 @@ class Faulty:
     @property
     def meter(self) -> Any:
         """The meter, whose changes are changes, too."""
-        return _Faulty(self.backend.meter, self._change)
+        return _FaultyPart(self.backend.meter, self._change)
 
     def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:
         """What the meter does by libbpf is a change, too."""
         libbpf = bpf_libbpf.libbpf
 
         def faulty() -> object:
-            return _Faulty(libbpf(), self._call)
+            return _FaultyPart(libbpf(), self._call)
 
         patch.setattr(bpf_libbpf, "libbpf", faulty)
         patch.setattr(bpf_libbpf, "unpin", partial(self._change, "unpin", bpf_libbpf.unpin))
@@ -213,7 +213,7 @@ class Faulty:
 
 
 @dataclass
-class _Faulty:
+class _FaultyPart:
     """What has verbs, of which those of the table go another way."""
 
     inner: Any

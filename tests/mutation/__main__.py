@@ -11,10 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.mutation import trial
+from tests.mutation import runner
 from tests.mutation.changes import MODULES, Change, every, file_of
 from tests.mutation.equivalent import EQUIVALENT
-from tests.mutation.trial import Outcome
+from tests.mutation.runner import Outcome
 
 ENOUGH = 0.95
 # What every process would load for itself.
@@ -41,10 +41,10 @@ def main() -> int:
         importlib.import_module(name)
     changes = [one for one in drawn(options.count, options.seed) if options.only in str(one)]
     print(f"{len(changes)} changes, seed {options.seed}", flush=True)
-    base = trial.known(MODULES, options.known)
+    base = runner.known(MODULES, options.known)
     print(f"{len(base.seconds)} tests, {sum(base.seconds.values()):.0f} s", flush=True)
     found: list[Outcome] = []
-    for one in trial.outcomes(changes, base, options.at_once, options.longest):
+    for one in runner.outcomes(changes, base, options.at_once, options.longest):
         found.append(one)
         noticed = one.noticed or "NOBODY NOTICES"
         print(f"{one.seconds:5.1f} s  {one.change}\n         {noticed}", flush=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.mutation.__main__ import drawn
 from tests.mutation.changes import CHECKOUT, MODULES, every, file_of
 from tests.mutation.equivalent import EQUIVALENT
-from tests.mutation.trial import Known
+from tests.mutation.runner import Known
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -18,8 +18,8 @@ from pcont.steps import mirror as step_mirror
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, starts_empty
 from tests.stress import SOURCES, Bomb, NoCompiler, Storm, built, running
-from tests.stress.arena import Arena, Census, arena
-from tests.stress.trials import adoption, explosion
+from tests.stress.measure import adoption, explosion
+from tests.stress.trees import Census, SeparateTrees, separate_trees
 
 # Under emulation a storm leaves nothing for anybody else.
 pytestmark = [pytest.mark.kernel, pytest.mark.host]
@@ -29,12 +29,12 @@ BUSY = 2  # as often, where others keep the CPUs busy: a storm takes half a minu
 ADOPTIONS = 2
 TASKS = 300
 
-Arenas = Callable[..., AbstractContextManager[Arena]]
+MakeTrees = Callable[..., AbstractContextManager[SeparateTrees]]
 
 
 @pytest.fixture
-def trees(kernel: Pcont, name: str) -> Arenas:
-    """Makes arenas: so many trees of names beside those of controllers."""
+def trees(kernel: Pcont, name: str) -> MakeTrees:
+    """Make containers in so many trees of names, and in those of controllers."""
     try:
         built(SOURCES / "storm.c")
     except NoCompiler as err:
@@ -42,8 +42,8 @@ def trees(kernel: Pcont, name: str) -> Arenas:
             raise
         pytest.skip(str(err))
 
-    def make(*controllers: str, named: int) -> AbstractContextManager[Arena]:
-        return arena(kernel.ok, name, controllers, named, bind=starts_empty(kernel))
+    def make(*controllers: str, named: int) -> AbstractContextManager[SeparateTrees]:
+        return separate_trees(kernel.ok, name, controllers, named, bind=starts_empty(kernel))
 
     return make
 
@@ -52,7 +52,7 @@ def everybody(width: int) -> Census:
     return Census(arrived=width, left=0, split=0, ended=0)
 
 
-def nobody_was_lost(place: Arena, storm: Storm, source: str, target: str) -> None:
+def nobody_was_lost(place: SeparateTrees, storm: Storm, source: str, target: str) -> None:
     """All of a storm is in the target of every tree, now and after it has gone on for a while."""
     assert place.is_empty(source)
     assert place.census(storm.paths(), source, target) == everybody(storm.width)
@@ -62,7 +62,7 @@ def nobody_was_lost(place: Arena, storm: Storm, source: str, target: str) -> Non
 
 
 @pytest.mark.parametrize("width", [40, pytest.param(400, marks=pytest.mark.nightly)])
-def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: int) -> None:
+def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: MakeTrees, width: int) -> None:
     with trees("freezer", "cpuacct", named=1) as place, place.load(Storm(width), "/a") as storm:
         source, target = "/a", "/b"
         for _ in range(MOVES):
@@ -76,7 +76,7 @@ def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: Arenas, width: i
 
 
 @pytest.mark.nightly
-def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) -> None:
+def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: MakeTrees) -> None:
     with trees("cpuacct", named=2) as place, place.load(Storm(40), "/a") as storm:
         source, target = "/a", "/b"
         for _ in range(MOVES):
@@ -88,7 +88,7 @@ def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: Arenas) ->
 
 
 @pytest.mark.nightly
-def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: Arenas) -> None:
+def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: MakeTrees) -> None:
     """Without a freezer so many may be too many: exit 8, and all are where they were."""
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
@@ -112,7 +112,7 @@ def busy() -> Iterator[None]:
 @pytest.mark.parametrize("number", range(BUSY))
 @pytest.mark.usefixtures("busy")
 def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
-    kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, number: int
+    kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
     monkeypatch.setattr(move_all, "PATIENCE", 0.3)
@@ -130,7 +130,7 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
 @pytest.mark.parametrize("number", range(BUSY))
 @pytest.mark.usefixtures("busy")
 def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
-    kernel: Pcont, trees: Arenas, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+    kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
 ) -> None:
     """What was made there has gone, though somebody was ending in it when it was given up."""
     monkeypatch.setattr(step_mirror, "PATIENCE", 0.3)
@@ -162,7 +162,7 @@ TREES = pytest.mark.parametrize(
 @TREES
 @pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
 def test_a_server_keeps_all_its_children_that_daemonize(
-    trees: Arenas, controllers: list[str], named: int, held: bool
+    trees: MakeTrees, controllers: list[str], named: int, held: bool
 ) -> None:
     """`held`: all wait with it until the first task has moved, and each of them has to be found."""
     with trees(*controllers, named=named) as place:
@@ -174,7 +174,7 @@ def test_a_server_keeps_all_its_children_that_daemonize(
 
 
 @pytest.mark.parametrize("freezer", [["freezer"], []], ids=["freezer", "no-freezer"])
-def test_a_fork_bomb_dies_and_nobody_escapes(trees: Arenas, freezer: list[str]) -> None:
+def test_a_fork_bomb_dies_and_nobody_escapes(trees: MakeTrees, freezer: list[str]) -> None:
     with trees(*freezer, "pids", named=1) as place:
         bang = explosion(place, "/bomb", TASKS)
         assert bang.outcome.status == 0, bang.outcome.err
@@ -182,7 +182,7 @@ def test_a_fork_bomb_dies_and_nobody_escapes(trees: Arenas, freezer: list[str]) 
         assert (bang.alive, bang.above, bang.there) == (0, 0, []), bang
 
 
-def test_a_bomb_does_not_begin_where_nothing_holds_it(trees: Arenas) -> None:
+def test_a_bomb_does_not_begin_where_nothing_holds_it(trees: MakeTrees) -> None:
     with trees("pids", named=0) as place, running(Bomb(str(place.folder("pids", "/a")))) as bomb:
         place.ok("attach", place.at("/a"), str(bomb.root))
         bomb.go()

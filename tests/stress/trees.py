@@ -25,7 +25,7 @@ class Census:
 
 
 @dataclass(frozen=True)
-class Arena:
+class SeparateTrees:
     """Trees apart, of the kernel's controllers and of names, with containers below /`name` in each.
 
     `ok` is a command of pcont that must succeed.
@@ -101,15 +101,15 @@ def _below(top: Path) -> list[Path]:
 
 
 @contextmanager
-def arena(
+def separate_trees(
     ok: Callable[..., str], name: str, controllers: Sequence[str], named: int, *, bind: bool
-) -> Iterator[Arena]:
-    """An arena with two containers, /a and /b; gone afterwards, whatever pcont did.
+) -> Iterator[SeparateTrees]:
+    """Separate trees with two containers, /a and /b, which are removed whatever pcont did.
 
     `bind`: nobody has mounted the controllers.
     """
     names = [f"{name}-{number}" for number in range(named)]
-    made = Arena(ok, name, controllers, names)
+    made = SeparateTrees(ok, name, controllers, names)
     with contextlib.ExitStack() as stack:
         for controller in controllers if bind else ():
             ok("mount", "-o", controller)
@@ -122,7 +122,7 @@ def arena(
         yield made
 
 
-def _clear(made: Arena) -> None:
+def _clear(made: SeparateTrees) -> None:
     for tree in made.trees:
         top = made.folder(tree, "")
         for folder in reversed(_below(top) if top.exists() else []):

@@ -1,4 +1,4 @@
-"""What commands are tried on: containers, settings and tasks of a test, all of which goes again."""
+"""What commands are tried on: containers, settings and tasks of a test, removed after it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SEPARATE = ("cpuset", "cpuacct", "pids", "freezer")
 
 
 @dataclass
-class Scene:
+class Workspace:
     """The name and the directory of one test, its processes, and the command line.
 
     `bare`: on a machine of its own nothing is bound; else each controller is, on its own.
@@ -72,7 +72,7 @@ class Scene:
     # What a test says
 
     def words(self, line: str) -> list[str]:
-        """A command line with the names of this scene in it."""
+        """A command line with the names of this workspace in it."""
         return shlex.split(
             line.format(
                 t=self.name,

@@ -1,4 +1,4 @@
-"""One command under faults: what is before and after it, and whether a fault leads elsewhere."""
+"""One command under faults: the state before and after it, and whether a fault leads to another."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pcont.cli import cli
 from pcont.virtual import wrapped
 from tests.contract.conftest import Result
 from tests.fault_injection.commands import Row
-from tests.fault_injection.scene import Scene
 from tests.fault_injection.state import State, nearest, observe, with_directory, without_programs
-from tests.fault_injection.wrapper import Fault, Faulty
+from tests.fault_injection.workspace import Workspace
+from tests.fault_injection.wrapper import Fault, FaultyBackend
 from tests.waiting import until
 
 RECOVERS = "recover" in cli.commands
@@ -27,19 +27,19 @@ FALLEN = 70
 
 
 @dataclass
-class Trial:
-    """A row on a scene: done once as it should be, and then again and again."""
+class FaultyCommand:
+    """A row on a workspace: done once as it should be, and then again and again."""
 
-    scene: Scene
+    workspace: Workspace
     row: Row
     problems: list[str] = field(default_factory=list)
     between: list[State] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.log = self.scene.scratch / "changes"
+        self.log = self.workspace.scratch / "changes"
         if self.row.between:
             self.before = self.anew()
-            self.scene.ok(self.row.between)
+            self.workspace.ok(self.row.between)
             self.between = [self.look()]
         self.before = self.anew()
         result = self.run()
@@ -50,8 +50,8 @@ class Trial:
 
     def anew(self) -> State:
         """Everything is as it is before the command."""
-        self.scene.again()
-        self.row.prepare(self.scene)
+        self.workspace.again()
+        self.row.prepare(self.workspace)
         return self.look()
 
     def anew_as_before(self) -> None:
@@ -61,11 +61,11 @@ class Trial:
             )
 
     def look(self) -> State:
-        return observe(self.scene, tasks=not self.row.kills)
+        return observe(self.workspace, tasks=not self.row.kills)
 
     def words(self) -> list[str]:
         """The command line as it is typed."""
-        return [*self.scene.pcont.words, *self.scene.words(self.row.words)]
+        return [*self.workspace.pcont.words, *self.workspace.words(self.row.words)]
 
     def done(self) -> list[list[str]]:
         """The changes of the last run: the verb of each, and the words with it."""
@@ -80,15 +80,15 @@ class Trial:
         """The command with a fault at its change number `at`, in a process of its own."""
         self.log.write_text("")
 
-        def opened(name: str = "cgroupfs", *words: str | None) -> Faulty:
-            faulty = Faulty(open_backend(name, *words), self.log, at, fault)
+        def opened(name: str = "cgroupfs", *words: str | None) -> FaultyBackend:
+            faulty = FaultyBackend(open_backend(name, *words), self.log, at, fault)
             faulty.reach_libbpf(patch)
             return faulty
 
         open_backend = wrapped.open_backend
         with pytest.MonkeyPatch.context() as patch, lifeline():
             patch.setattr(wrapped, "open_backend", opened)
-            result = self.scene.pcont.forked(self.scene.words(self.row.words))
+            result = self.workspace.pcont.forked(self.workspace.words(self.row.words))
             if fault and fault.fatal:
                 self.thaws(f"{fault} at {at}")
             return result
@@ -138,8 +138,8 @@ class Trial:
         return (f"exit {result.status}, and is not as before", *self.come_to(allowed))
 
     def _judge_death(self) -> tuple[State, str]:
-        if RECOVERS and not self.scene.on_model:
-            recovered = self.scene.pcont("recover")
+        if RECOVERS and not self.workspace.on_model:
+            recovered = self.workspace.pcont("recover")
             if recovered.status:
                 return {}, f"pcont recover fails: {recovered}"
         return self.come_to([self.before, self.after, *self.between])

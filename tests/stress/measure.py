@@ -20,7 +20,7 @@ from typing import IO
 import pcont
 from pcont.cli import main
 from tests.stress import HOLD, Bomb, Daemons, Openers, running
-from tests.stress.arena import Arena
+from tests.stress.trees import SeparateTrees
 from tests.waiting import eventually
 
 PCONT = (sys.executable, "-m", "pcont", "--backend", "cgroupfs")
@@ -90,11 +90,11 @@ def nothing() -> None:
     """Nothing to see."""
 
 
-def attach_tree(place: Arena, path: str, pid: int) -> list[str]:
+def attach_tree(place: SeparateTrees, path: str, pid: int) -> list[str]:
     return [*PCONT, "attach", "--tree", place.at(path), str(pid)]
 
 
-def rm_kill(place: Arena, path: str) -> list[str]:
+def rm_kill(place: SeparateTrees, path: str) -> list[str]:
     return [*PCONT, "rm", "--kill", place.at(path)]
 
 
@@ -171,9 +171,9 @@ class Adoption:
 
 
 def adoption(
-    place: Arena,
+    place: SeparateTrees,
     path: str,
-    command: Callable[[Arena, str, int], Sequence[str]] = attach_tree,
+    command: Callable[[SeparateTrees, str, int], Sequence[str]] = attach_tree,
     *,
     rate: int = 500,
     held: bool = False,
@@ -209,7 +209,7 @@ def adoption(
 class _First:
     """The moment at which somebody was first seen in a container: then the daemons may leave."""
 
-    place: Arena
+    place: SeparateTrees
     path: str
     server: Daemons
     moment: int = 0
@@ -241,10 +241,10 @@ class Explosion:
 
 
 def explosion(
-    place: Arena,
+    place: SeparateTrees,
     path: str,
     tasks: int,
-    command: Callable[[Arena, str], Sequence[str]] = rm_kill,
+    command: Callable[[SeparateTrees, str], Sequence[str]] = rm_kill,
     start: Start = started,
 ) -> Explosion:
     """Let a fork bomb fill a container of so many tasks, and remove it."""
@@ -262,7 +262,7 @@ def explosion(
 class _Above:
     """Who is seen in the container above."""
 
-    place: Arena
+    place: SeparateTrees
     tasks: int = 0
     looks: int = 0
 

@@ -1,4 +1,4 @@
-"""A kernel and the model, each a world in which the steps of a walk are done, and looked at."""
+"""The two sides of a walk, a kernel and the model: each does the steps, and shows its state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.differential.far import Far
 from tests.differential.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
 from tests.waiting import eventually
 
-# Counters of time, which no two worlds count alike.
+# Counters of time, which no two sides count alike.
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")
 KTHREADD_ID = 2
 OWN = Task(os.getpid(), os.getpid(), 1, "walk", "S", kernel=False, fixed=False, start=0)
@@ -75,8 +75,8 @@ class Ground:
 Sight = dict[str, Any]
 
 
-class World:
-    """What both have in common: the verbs, with tasks by their labels, and the looking."""
+class Side:
+    """What both sides share: the verbs, with tasks by their labels, and the look at the state."""
 
     def __init__(self, backend: Backend, ground: Ground, own: int) -> None:
         self.backend = backend
@@ -264,7 +264,7 @@ def _next(entering: Iterator[int]) -> list[int]:
     return []
 
 
-class KernelWorld(World):
+class KernelSide(Side):
     """The real kernel, with real tasks."""
 
     backend: Cgroupfs
@@ -404,7 +404,7 @@ class Alone(Proc):
         return CpuTime(0, 0, 0)
 
 
-class ModelWorld(World):
+class ModelSide(Side):
     """The model, with tasks that do not exist."""
 
     backend: Model
