@@ -95,7 +95,7 @@ class Member:
         """A path of the hierarchy in this tree."""
         if spelling and spelling.at != self.at:
             spelling = replace(spelling, at=self.at)
-        return Place(self.tree.id, join(self.at, path), spelling)
+        return Place.at(self.tree, join(self.at, path), spelling)
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,13 @@ class Registry:
         return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
 
     def _member(self, tree: Tree, at: str = "/") -> Member:
-        return Member(tree, at, bound_at(self.backend, Place(tree.id, at)) if tree.mounted else ())
+        return Member(tree, at, bound_at(self.backend, Place.at(tree, at)) if tree.mounted else ())
 
     def _tie(self, tree: Tree) -> Tie | None:
         if not (tree.name and tree.mounted):
             return None
         with contextlib.suppress(OSError):
-            text = self.backend.attributes(Place(tree.id)).get(TIE)
+            text = self.backend.attributes(Place.at(tree)).get(TIE)
             return Tie.load(text) if text else None
         return None
 

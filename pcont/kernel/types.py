@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from shlex import quote
 
 from pcont.kernel.paths import below, check_path, join
@@ -149,29 +150,50 @@ class Spelling:
         return "" if inside is None else self.of(inside)
 
 
+@lru_cache(maxsize=256)
+def words_of(id: str) -> tuple[tuple[str, ...], str]:
+    """The controllers and the name in the id of a v1 hierarchy, as /proc/PID/cgroup has it."""
+    words = id.split(",")
+    name = next((word[5:] for word in words if word.startswith("name=")), "")
+    return tuple(word for word in words if word and not word.startswith("name=")), name
+
+
 @on_disk("Place", "tree", "path")
 @dataclass(frozen=True)
 class Place:
     """A container in one tree: the tree's id and a path from its root.
 
     `spelling`: how the user names it; where that is not known, the tree's id is a SELECTOR.
+    `whole` is the tree itself. A place that was read from a journal or an attribute has only the
+    id: then `controllers` are those that the id of a v1 hierarchy lists.
     """
 
     tree: str
     path: str = "/"
     spelling: Spelling | None = field(default=None, compare=False, repr=False)
+    whole: Tree | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_path(self.path)
+
+    @classmethod
+    def at(cls, tree: Tree, path: str = "/", spelling: Spelling | None = None) -> Place:
+        """The container at a path of a tree."""
+        return cls(tree.id, path, spelling, tree)
 
     @property
     def is_root(self) -> bool:
         return self.path == "/"
 
     @property
+    def root(self) -> Place:
+        """The root of its tree, named by the tree's id."""
+        return Place(self.tree, "/", None, self.whole)
+
+    @property
     def parent(self) -> Place:
         """The container above; the root's is the root."""
-        return replace(self, path=self.path.rpartition("/")[0] or "/")
+        return self.elsewhere(self.path.rpartition("/")[0] or "/")
 
     @property
     def name(self) -> str:
@@ -189,12 +211,16 @@ class Place:
         return quote(self.shown)
 
     @property
-    def controllers(self) -> list[str]:
-        """The words of the tree's id: its controllers, and its name as `name=x`."""
-        return self.tree.split(",")
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers of its tree."""
+        return self.whole.controllers if self.whole else words_of(self.tree)[0]
 
     def child(self, name: str) -> Place:
-        return replace(self, path=join(self.path, name))
+        return self.elsewhere(join(self.path, name))
+
+    def elsewhere(self, path: str) -> Place:
+        """The container at another path of the same tree, spelled alike."""
+        return Place(self.tree, path, self.spelling, self.whole)
 
 
 # namespaces(7), as `clone --ns` and /proc/PID/ns call them.

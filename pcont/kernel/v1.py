@@ -17,7 +17,7 @@ from pcont.errors import Unseen
 from pcont.kernel.interfaces import CgroupFiles, ProcReader, exists
 from pcont.kernel.paths import below, is_outside, join
 from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
-from pcont.kernel.types import Mount, Owner, Place, Tree
+from pcont.kernel.types import Mount, Owner, Place, Tree, words_of
 
 FILESYSTEM = "cgroup"
 REMOVED = " (deleted)"
@@ -250,7 +250,7 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
     for number, tree, _path in memberships(own):
         if number == 0:
             continue
-        bound, name = parts(tree)
+        bound, name = words_of(tree)
         mounts = tuple(reachable.get(_key(tree.split(","), kernel), {}).values())
         found.append(Tree(tree, number, bound, name, mounts))
     return tuple(sorted(found, key=lambda tree: tree.number))
@@ -269,13 +269,6 @@ def selecting(line: MountLine, known: Iterable[str]) -> str:
     names = [word for word in line.options if word in set(known)]
     words = [word for word in line.options if word.startswith("name=")]
     return ",".join([*(names or ["none"] * bool(words)), *words])
-
-
-def parts(tree: str) -> tuple[tuple[str, ...], str]:
-    """The controllers and the name in the id of a hierarchy."""
-    words = tree.split(",")
-    name = next((word[5:] for word in words if word.startswith("name=")), "")
-    return tuple(word for word in words if word and not word.startswith("name=")), name
 
 
 def _key(words: Iterable[str], kernel: set[str]) -> str:

@@ -103,7 +103,7 @@ def bind(
             steps += kept_steps(session.backend, kept, roots, one.name, had | asked)
             steps += _kept_settings(session.backend, one, roots, later)
             if ids or one.tie:
-                home = Place(one.members[0].tree.id)
+                home = Place.at(one.members[0].tree)
                 steps.append(SetXattr(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
             session.carry_out(steps)
         return tie.subsystems
@@ -172,7 +172,7 @@ def _kept_settings(
         for file, text in wanted_here.items():
             over = subsys.over(subsys.of(file))
             root = next(root for root in roots if not over or over in root.controllers)
-            settings.append(Setting(replace(root, path=join(root.path, path)), file, text))
+            settings.append(Setting(root.elsewhere(join(root.path, path)), file, text))
     return [WriteFiles(settings, f"set what is kept for {one.name}")]
 
 
@@ -206,7 +206,7 @@ def _extended(
     made = [
         place
         for id in ids
-        for place in lineage(id, tie.at)
+        for place in lineage(Place(id), tie.at)
         if id in free or not exists(backend, place)
     ]
     return replace(
@@ -226,7 +226,7 @@ def _mirroring(
 ) -> list[Step]:
     """Make the containers, and attach the tasks: only then can the trees be listed."""
     backend = planner.backend
-    home = Place(one.members[0].tree.id)
+    home = Place.at(one.members[0].tree)
     mirror = replace(one, members=tuple(members), tie=None)
     for member in members:
         roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
@@ -239,7 +239,7 @@ def _mirroring(
         # What is said of one container counts for more than what is said of all.
         wanted_here = {**dict(given.get("", [])), **dict(given.get(path, []))}
         planner.create(container, parents=True, pairs=list(wanted_here.items()))
-        pairs += [Pair(replace(home, path=path), place) for place in container.places]
+        pairs += [Pair(home.elsewhere(path), place) for place in container.places]
     doing = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
     return [*planner.steps, Join(pairs, doing, affinity)]
@@ -336,7 +336,7 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
 def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
     """What has been set in these trees: what is otherwise than in the root, or than it begins."""
     for member in going:
-        for path in _below(backend, Place(one.members[0].tree.id)):
+        for path in _below(backend, Place.at(one.members[0].tree)):
             place = member.place(path)
             with vanishing():
                 for file, writable in backend.files(place).items():
@@ -348,7 +348,7 @@ def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -
     """The value of a file, unless a new container, the root, or the parent it is from has it."""
     with suppress(OSError):
         text, row = backend.read(place, file), subsys.row(file)
-        same = [replace(place, path="/")]
+        same = [place.elsewhere("/")]
         same += [place.parent] if row and row.passed_on else []
         if not (
             subsys.is_as_new(file, text, False)
@@ -371,17 +371,17 @@ def _dissolving(
     going: Sequence[Member],
 ) -> list[Step]:
     """List the trees no more, let everybody out, and remove the mirrors."""
-    backend, home = session.backend, Place(one.members[0].tree.id)
+    backend, home = session.backend, Place.at(one.members[0].tree)
     doing = f"unbind {', '.join(names)} from {one.name}"
     steps: list[Step] = [SetXattr(home, TIE, _reduced(one, names, going), doing)]
     paths = list(_below(backend, home))
     assert one.tie
     for member in going:
-        tree = member.tree.id
         mirrors = [(path, place) for path in paths if exists(backend, place := member.place(path))]
-        pairs = [Pair(replace(home, path=path), place) for path, place in mirrors]
+        pairs = [Pair(home.elsewhere(path), place) for path, place in mirrors]
         affinity = subsys.sets_affinity(member.tree.controllers)
-        way = [Place(tree), *lineage(tree, member.at)]
+        root = Place.at(member.tree)
+        way = [root, *lineage(root, member.at)]
         made = [place for place in way if place in one.tie.made]
         others = [place for place in made if not needed(registry, one, place)]
         refuge = [place for place in way if place not in made][-1]

@@ -12,7 +12,6 @@ from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, how_to_mount
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.paths import join
 from pcont.kernel.types import Place
 from pcont.ops import hotplug, recover, trusted
 from pcont.ops.listing import tree, uncounted
@@ -44,7 +43,7 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
     if backend.name != "cgroupfs":
         yield Finding("note", "backend", f"this is the {backend.name}: nothing is real")
         return
-    mounted = [Place(one.id) for one in registry.trees if one.mounted]
+    mounted = [Place.at(one) for one in registry.trees if one.mounted]
     if backend.may_mount() and all(map(backend.may_change, mounted)):
         yield Finding("ok", "rights", "root: everything may be changed")
         return
@@ -72,10 +71,7 @@ def _delegated(backend: Backend, root: Place) -> Iterator[Place]:
             if backend.may_change(place):
                 yield place
             else:
-                waiting += [
-                    Place(place.tree, join(place.path, name))
-                    for name in reversed(backend.children(place))
-                ]
+                waiting += map(place.child, reversed(backend.children(place)))
 
 
 def _controllers(registry: Registry) -> Iterator[Finding]:

@@ -99,8 +99,9 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
 
 def _has_something(backend: Backend, one: Hierarchy) -> bool:
     """Whether a hierarchy has containers with auto_delete, reports of empty ones, or lost CPUs."""
-    home = one.members[0].tree.id
-    if home in backend.releases.told() or any(goes for _, goes in flags(backend, Place(home))):
+    home = one.members[0].tree
+    told = home.id in backend.releases.told()
+    if told or any(goes for _, goes in flags(backend, Place.at(home))):
         return True
     return one.mounted and any(True for _ in cpuset_memset.narrowed(backend, one))
 
@@ -122,7 +123,7 @@ def _is_ours(one: Hierarchy) -> bool:
 def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
     """The paths of what is empty and to go, or will be when those below have gone; these first."""
     found: list[str] = []
-    for home, goes in flags(backend, Place(one.members[0].tree.id)):
+    for home, goes in flags(backend, Place.at(one.members[0].tree)):
         # Somebody else may be quicker.
         with vanishing():
             container = one.container(home.path)
@@ -143,10 +144,10 @@ def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
 
 
 def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:
-    tree = one.members[0].tree.id
-    agent = auto_delete.agent(backend, tree)
+    tree = one.members[0].tree
+    agent = auto_delete.agent(backend, tree.id)
     for path in doomed:
-        if agent and auto_delete.notifies(backend, Place(tree, path)):
+        if agent and auto_delete.notifies(backend, Place.at(tree, path)):
             yield f"{agent} {path}"
         steps: list[Step] = removals(backend, [one.container(path)])
         yield from (line for step in steps for line in step.dry_run_lines(backend))

@@ -51,7 +51,7 @@ def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
     for tree in trees:
         if tree.mounted and cpuset.TABLE.name in tree.controllers:
             for row in ROWS:
-                found += _lost(backend, Place(tree.id), row)
+                found += _lost(backend, Place.at(tree), row)
     return found
 
 

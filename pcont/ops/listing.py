@@ -81,7 +81,7 @@ def hierarchies(session: Session) -> list[HierarchyRow]:
 
 def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
     first = one.members[0].tree
-    count = count_containers(backend, Place(first.id)) if first.mounted else None
+    count = count_containers(backend, Place.at(first)) if first.mounted else None
     return HierarchyRow(
         name=one.name,
         subsystems=one.subsystems,

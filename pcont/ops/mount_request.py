@@ -121,7 +121,7 @@ def kept_steps(
             text = binding_lines(
                 with_holder(bindings_in(backend, root.tree), root, mine, own or holder)
             )
-            steps.append(SetXattr(Place(root.tree), BINDINGS, text, doing))
+            steps.append(SetXattr(root.root, BINDINGS, text, doing))
         if MEMSET in mine and CPUSET in halves:
             steps.append(SetXattr(root, memset.CPUS_FOLLOW, "0", doing))
     return steps

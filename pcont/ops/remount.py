@@ -130,10 +130,10 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
 def _equip(session: Session, one: Hierarchy, member: Member) -> None:
     """Give a new member what the tie has there: its root, and what pcont keeps for it."""
     backend, tree = session.backend, member.tree
-    make_roots(session, lineage(tree.id, member.at))
+    make_roots(session, lineage(Place.at(tree), member.at))
     kept = [name for name in one.subsystems if subsys.is_kept(name) and subsys.over(name)]
     has = frozenset({cpuset_memset.CPUSET, cpuset_memset.MEMSET} & set(one.subsystems))
-    roots = [Place(one.members[0].tree.id), member.place("/")]
+    roots = [Place.at(one.members[0].tree), member.place("/")]
     mine = [name for name in kept if subsys.over(name) in tree.controllers]
     session.carry_out(kept_steps(backend, mine, roots, one.name, has))
     if backend.children(roots[0]):

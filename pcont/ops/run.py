@@ -12,7 +12,6 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
 from pcont.kernel.interfaces import Backend, Birth
-from pcont.kernel.types import Place
 from pcont.linux.spawn import PLAIN, exec_refusal, execute
 from pcont.ops import guards
 from pcont.ops.containers import create_steps
@@ -118,6 +117,6 @@ def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list
     settings = [
         Setting(place, virtual_auto_delete.AUTO_DELETE, "1")
         for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
-        if virtual_auto_delete.AUTO_DELETE in backend.files(Place(place.tree))
+        if virtual_auto_delete.AUTO_DELETE in backend.files(place.root)
     ]
     return [WriteFiles(settings, f"let {container.name} go by itself")] if settings else []

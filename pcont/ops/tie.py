@@ -45,10 +45,10 @@ def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mount
     made = [
         place
         for tree in holders
-        for place in lineage(tree.id, wish.at)
+        for place in lineage(Place.at(tree), wish.at)
         if not exists(backend, place)
     ]
-    made += [place for name in free for place in lineage(name, wish.at)]
+    made += [place for name in free for place in lineage(Place(name), wish.at)]
     tie = Tie(
         wish.subsystems,
         (*(tree.id for tree in holders), *free),
@@ -74,10 +74,10 @@ def _members_wanted(registry: Registry, wish: MountRequest) -> list[str]:
     return names
 
 
-def lineage(tree: str, path: str) -> list[Place]:
+def lineage(root: Place, path: str) -> list[Place]:
     """The containers on the way to a path, itself the last; none for the root."""
     words = path.strip("/").split("/") if path != "/" else []
-    return [Place(tree, "/" + "/".join(words[: end + 1])) for end in range(len(words))]
+    return [root.elsewhere("/" + "/".join(words[: end + 1])) for end in range(len(words))]
 
 
 def make_roots(session: Session, made: list[Place]) -> None:

@@ -82,7 +82,7 @@ def trust_findings(session: Session, registry: Registry) -> Iterator[Finding]:
 
 def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, dict[str, str]]]:
     """Every container with attributes that are not believed, parents first."""
-    waiting = [Place(tree.id) for tree in trees if tree.mounted]
+    waiting = [Place.at(tree) for tree in trees if tree.mounted]
     while waiting:
         place = waiting.pop()
         # A container may be removed during the walk, or be out of this user's reach.
@@ -123,7 +123,7 @@ def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
 def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
     """How to make a tie of an older pcont one again, if it was one."""
     tie = Tie.load(text)
-    if tie is None or not tree.name or TIE in backend.attributes(Place(tree.id)):
+    if tie is None or not tree.name or TIE in backend.attributes(Place.at(tree)):
         return
     # Another user may have chosen the words of the hint: each is a word and no option.
     if not all(SUBSYSTEM.fullmatch(word) for word in tie.subsystems):

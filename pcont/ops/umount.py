@@ -57,7 +57,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         last = len(mounts) == len(tree.mounts)
         if last and not one.tie:
             _need_untied(registry, tree)
-        count = count_containers(session.backend, Place(tree.id))
+        count = count_containers(session.backend, Place.at(tree))
         children = count != 1
         gone = last and not children
         if gone:
@@ -114,7 +114,7 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
         umounts = member_steps(session, registry, one, member)
         steps += umounts
         tree = member.tree
-        if umounts and stays and count_containers(session.backend, Place(tree.id)) != 1:
+        if umounts and stays and count_containers(session.backend, Place.at(tree)) != 1:
             session.warn(f"{tree.id} stays active; mount it again: {brings_back(tree)}")
     return steps
 
@@ -153,7 +153,7 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
         for name in going:
             if not _is_held(found, name, root):
                 steps += _forgetting(backend, name, root, doing)
-        steps.append(SetXattr(Place(root.tree), BINDINGS, binding_lines(found), doing))
+        steps.append(SetXattr(root.root, BINDINGS, binding_lines(found), doing))
     return steps
 
 

@@ -123,7 +123,7 @@ class AttachUndo(UndoRecord):
         path = self._origin(came).paths[place.tree]
         there = is_same_task(backend, came.task, came.start)
         if there and backend.membership(came.task).get(place.tree) != path:
-            backend.write(Place(place.tree, path), "tasks", str(came.task))
+            backend.write(place.elsewhere(path), "tasks", str(came.task))
 
     def _put_back_affinity(self, backend: Backend, came: Straggler[int]) -> None:
         affinity = self._origin(came).affinity

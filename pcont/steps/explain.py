@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 from errno import (
     EACCES,
     EAGAIN,
@@ -109,7 +108,7 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
 
 def held_back(backend: Backend, place: Place) -> tuple[str, str]:
     """What a subsystem has against a removal, and what to do; empty where none has anything."""
-    roots = {**dict.fromkeys(place.controllers, Place(place.tree)), **virtual_roots(backend, place)}
+    roots = {**dict.fromkeys(place.controllers, place.root), **virtual_roots(backend, place)}
     for name, root in roots.items():
         table, site = backend.table(name), LiveSite(backend, place, root, name)
         for rule in table.removal if table else ():
@@ -158,7 +157,7 @@ def _help(breach: Violation, place: Place) -> str:
     commands = [
         " ".join(
             [
-                f"pcont set {replace(place, path=fix.path).word}",
+                f"pcont set {place.elsewhere(fix.path).word}",
                 *(quote(f"{file}={value}") for file, value in fix.values),
             ]
         )
@@ -345,11 +344,16 @@ def frozen_by(backend: Backend, place: Place) -> list[Place]:
     return found
 
 
+def _places_of(backend: Backend, task: int) -> list[Place]:
+    """The containers that a task is in."""
+    paths = backend.membership(task)
+    return [Place.at(tree, paths[tree.id]) for tree in backend.trees() if tree.id in paths]
+
+
 def _thaw(backend: Backend, task: int) -> str:
     """Return the commands that thaw a task."""
     with contextlib.suppress(OSError):
-        for tree, path in backend.membership(task).items():
-            place = Place(tree, path)
+        for place in _places_of(backend, task):
             if subsys.FREEZER in place.controllers:
                 frozen = [one.word for one in frozen_by(backend, place)]
                 return " && ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
@@ -358,8 +362,7 @@ def _thaw(backend: Backend, task: int) -> str:
 
 def _limited(backend: Backend, task: int) -> tuple[str, str] | None:
     """The container, of those that a task is in, where there may not be one more."""
-    for tree, path in backend.membership(task).items():
-        place = Place(tree, path)
+    for place in _places_of(backend, task):
         while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:
             limit, there = (backend.read(place, file).strip() for file in (pids.MAX, pids.CURRENT))
             if limit != "max" and int(there) >= int(limit):

@@ -65,7 +65,7 @@ class JoinUndo(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for came in return_all(partial(self._came, backend), f"put back {self.what}"):
-            origin = Place(came.where.tree, self._origin(backend, came.task))
+            origin = came.where.root.elsewhere(self._origin(backend, came.task))
             yield partial(attach_all, backend, origin, [came.task])
 
     def _came(self, backend: Backend) -> Iterator[Straggler[Place]]:

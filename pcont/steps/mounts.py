@@ -178,7 +178,7 @@ class RemountUnmounted(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         yield lambda: self._mount_again(backend)
-        root = Place(self.tree.id)
+        root = Place.at(self.tree)
         for file, text in self.settings:
             yield partial(write_back, backend, root, file, text)
         for name, text in self.attributes.items():
@@ -215,7 +215,7 @@ class UmountTree(Step):
         backend.umount(self.mount.point)
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
-        root = Place(self.tree.id)
+        root = Place.at(self.tree)
         dissolves = self.last and not backend.children(root)
         before = RemountUnmounted(self.tree, self.mount, {}, [])
         if dissolves:

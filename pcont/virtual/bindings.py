@@ -92,7 +92,7 @@ def virtual_roots(backend: Backend, place: Place) -> dict[str, Place]:
 
 def bindings_from(backend: Backend, place: Place) -> list[Binding]:
     """What pcont keeps for a container, as it is where that container is the root."""
-    top, roots = Place(place.tree), virtual_roots(backend, place)
+    top, roots = place.root, virtual_roots(backend, place)
     return [
         replace(one, root=top)
         for one in bindings_in(backend, place.tree)

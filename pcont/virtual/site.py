@@ -29,7 +29,7 @@ def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
     """A container as the rules of a file see it, with nothing above the subsystem's root."""
     name = subsys.of(file)
     top = virtual_roots(backend, place).get(name) if subsys.is_kept(name) else None
-    return LiveSite(backend, place, top or Place(place.tree), name if top else "")
+    return LiveSite(backend, place, top or place.root, name if top else "")
 
 
 def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:

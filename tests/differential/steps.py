@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from pcont.kernel.types import Place
-from pcont.kernel.v1 import parts
+from pcont.kernel.types import Place, words_of
 from pcont.values import ID_LIST, Ids
 
 SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
@@ -344,7 +343,7 @@ def _mount(view: View) -> Step | None:
     elif chance < 0.55 and free:
         bound = tuple(view.random.sample(free, view.random.randint(1, len(free))))
     elif chance < 0.8 and view.sight["trees"]:
-        bound, _ = parts(view.random.choice(list(view.sight["trees"])))
+        bound, _ = words_of(view.random.choice(list(view.sight["trees"])))
     else:
         bound = tuple(view.random.sample(view.controllers, view.random.randint(0, 3)))
     if view.random.random() < 0.03:
@@ -353,7 +352,7 @@ def _mount(view: View) -> Step | None:
     there = [tree for tree, points in view.sight["trees"].items() if f"/{point}" in str(points)]
     if point in POINTS and there:
         # The same once more; another one would cover it.
-        bound, name = parts(there[0])
+        bound, name = words_of(there[0])
         return Step("mount", (bound, name, (), point))
     return Step("mount", (bound, name, _flags(view, bound), point))
 

@@ -1,0 +1,86 @@
+"""A kernel with cgroups of two kinds: each tree has its driver."""
+
+from __future__ import annotations
+
+import pytest
+
+from pcont.kernel.by_tree import DriverByTree
+from pcont.kernel.interfaces import MountedDriver
+from pcont.kernel.types import Place, Tree
+
+
+class Kind:
+    """A driver that has one tree, and remembers what it was asked for."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids, self.asked = list(ids), list[object]()
+
+    def trees(self) -> tuple[Tree, ...]:
+        self.asked.append("trees")
+        return tuple(Tree(id, 0, ()) for id in self.ids)
+
+    def membership(self, task: int) -> dict[str, str]:
+        return {id: f"/{id}/{task}" for id in self.ids}
+
+    def read(self, place: Place, file: str) -> str:
+        if place.tree not in self.ids:
+            raise FileNotFoundError(place.tree)
+        self.asked.append((place.tree, file))
+        return f"{file} of {place.tree}"
+
+    def forget(self) -> None:
+        self.asked.append("forget")
+
+
+@pytest.fixture
+def kinds() -> tuple[Kind, Kind]:
+    return Kind("freezer", "name=jobs"), Kind("unified")
+
+
+@pytest.fixture
+def both(kinds: tuple[Kind, Kind]) -> DriverByTree:
+    drivers: list[MountedDriver] = [*kinds]  # type: ignore[list-item]
+    return DriverByTree(*drivers)
+
+
+def test_a_container_is_read_by_the_driver_of_its_tree(
+    both: DriverByTree, kinds: tuple[Kind, Kind]
+) -> None:
+    for tree in ("unified", "freezer", "name=jobs"):
+        assert both.read(Place(tree, "/a"), "tasks") == f"tasks of {tree}"
+    assert kinds[0].asked == ["trees", ("freezer", "tasks"), ("name=jobs", "tasks")]
+    assert kinds[1].asked == ["trees", ("unified", "tasks")]
+
+
+def test_a_task_is_in_trees_of_every_kind(both: DriverByTree) -> None:
+    assert both.membership(7) == {
+        "freezer": "/freezer/7",
+        "name=jobs": "/name=jobs/7",
+        "unified": "/unified/7",
+    }
+    assert [tree.id for tree in both.trees()] == ["freezer", "name=jobs", "unified"]
+
+
+def test_a_tree_that_is_mounted_later_is_found(
+    both: DriverByTree, kinds: tuple[Kind, Kind]
+) -> None:
+    assert both.read(Place("freezer"), "tasks")
+    kinds[1].ids.append("late")
+    assert both.read(Place("late"), "tasks") == "tasks of late"
+
+
+def test_an_unknown_tree_is_not_found(both: DriverByTree) -> None:
+    with pytest.raises(FileNotFoundError, match="blkio"):
+        both.read(Place("blkio"), "tasks")
+
+
+def test_what_is_known_of_mounts_is_forgotten_by_every_driver(
+    both: DriverByTree, kinds: tuple[Kind, Kind]
+) -> None:
+    both.read(Place("unified"), "tasks")
+    both.forget()
+    assert [one.asked[-1] for one in kinds] == ["forget", "forget"]
+    kinds[0].ids.append("unified")
+    kinds[1].ids.clear()
+    assert both.read(Place("unified"), "tasks")
+    assert kinds[0].asked[-1] == ("unified", "tasks")
