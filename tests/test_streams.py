@@ -260,6 +260,7 @@ def test_names_that_are_no_text_are_shown_and_selected(state: Path, encoding: st
     ],
     ids=["ascii streams", "C", "POSIX"],
 )
+@pytest.mark.slow
 def test_the_installed_command_copes_with_any_locale(
     state: Path, environment: dict[str, str]
 ) -> None:
@@ -287,6 +288,7 @@ def test_the_installed_command_copes_with_any_locale(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.slow
 def test_the_installed_command_copes_with_a_full_disk(state: Path, unbuffered: str) -> None:
     """PYTHONUNBUFFERED leaves out the buffer of the stream."""
     program = [sys.executable, "-m", "pcont", "--backend", "model", "--state", str(state)]

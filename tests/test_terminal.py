@@ -79,6 +79,7 @@ def pid() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.slow
 def test_no_line_of_a_table_or_a_tree_is_longer_than_the_terminal(
     model: list[str], pid: int, columns: int
 ) -> None:
@@ -102,6 +103,7 @@ def test_no_line_of_a_table_or_a_tree_is_longer_than_the_terminal(
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.slow
 def test_nothing_is_lost_where_it_is_folded(model: list[str], pid: int, columns: int) -> None:
     subprocess.run([*model, "attach", "jobs:/a", str(pid)], check=True)
     shown = "".join(plain(on_terminal([*model, "ps", "jobs:/a"], columns)))
@@ -110,6 +112,7 @@ def test_nothing_is_lost_where_it_is_folded(model: list[str], pid: int, columns:
     assert re.sub("[│├└─]", "", shown).count(PAST) >= 2
 
 
+@pytest.mark.slow
 def test_a_tree_that_is_too_deep_for_the_terminal_is_printed_by_path(model: list[str]) -> None:
     place = "jobs:/" + "/".join(f"d{number}" for number in range(12))
     subprocess.run([*model, "create", "-p", "-i", place], check=True)
@@ -144,6 +147,7 @@ def test_every_column_that_may_be_folded_is_one_of_a_table() -> None:
 # Waiting
 
 
+@pytest.mark.slow
 def test_stat_answers_at_once_and_measures_where_a_window_is_asked_for(model: list[str]) -> None:
     def load(*words: str) -> object:
         out = subprocess.run(
@@ -160,6 +164,7 @@ def test_stat_answers_at_once_and_measures_where_a_window_is_asked_for(model: li
 @pytest.mark.parametrize(
     "words", [("stat", "jobs:/"), ("get", "jobs:/", "cpuacct.load")], ids=lambda words: words[0]
 )
+@pytest.mark.slow
 def test_what_takes_more_than_a_second_shows_that_it_is_at_work(
     model: list[str], words: tuple[str, ...]
 ) -> None:
@@ -191,12 +196,14 @@ progress.close()
     assert text.endswith("\r\x1b[K")
 
 
+@pytest.mark.slow
 def test_a_command_that_is_quick_shows_no_progress(model: list[str]) -> None:
     script = "from pcont.output.progress import ProgressBar; ProgressBar()(0, 9)"
     text = on_terminal([sys.executable, "-c", script])
     assert text == ""
 
 
+@pytest.mark.slow
 def test_in_a_pipe_there_is_no_progress(model: list[str]) -> None:
     words = [*model, "stat", "jobs:/", "--window", "1.2"]
     assert subprocess.run(words, capture_output=True, check=True).stderr == b""

@@ -327,6 +327,7 @@ def test_a_command_with_a_process_group_of_its_own_gets_the_terminal_back(
     assert bash.prompt() == 5
 
 
+@pytest.mark.slow
 def test_every_signal_that_pcont_passes_on_ends_the_command_as_it_would(way: Way) -> None:
     """Those that a service manager, a batch system or alarm(2) of a caller sends."""
     for number in (signal.SIGALRM, signal.SIGABRT, signal.SIGXCPU, signal.SIGRTMIN + 3):

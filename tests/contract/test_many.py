@@ -105,6 +105,7 @@ def _flat(node: dict[str, object]) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_in_the_middle_leaves_the_host_as_it_was(
     jobs: Jobs, number: signal.Signals
 ) -> None:

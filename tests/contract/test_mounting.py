@@ -131,6 +131,7 @@ def test_umount_with_containers_keeps_the_tree(bare: Pcont, tmp_path: Path) -> N
     assert rows(bare) == {}
 
 
+@pytest.mark.slow
 def test_create_remove_and_umount_at_once_never_lingers(bare: Pcont, tmp_path: Path) -> None:
     for _ in range(30 if IN_GUEST else 100):
         bare.ok("mount", "-o", "cpuset,cpuacct", str(tmp_path / "m"))

@@ -190,6 +190,7 @@ def test_a_thread_of_the_kernel_is_left_where_it_is_already(group: Jobs) -> None
     ["model", pytest.param("cgroupfs", marks=[pytest.mark.kernel, pytest.mark.guest])],
     indirect=True,
 )
+@pytest.mark.slow
 def test_all_that_can_be_moved_leaves_a_root(group: Jobs) -> None:
     words = ["move", "--force", "--json", f"{group.name}:/", group.at("/a")]
     dry = group.pcont(*words, "-n")

@@ -83,6 +83,7 @@ def test_all_or_none_goes_back_against_the_rules(cells: Cells, start: Callable[.
     assert pcont.ok("ps", cells.at("/a")) == ""
 
 
+@pytest.mark.slow
 def test_who_is_in_a_container_moves_and_makes_only_below_it(
     cells: Cells, start: Callable[..., int]
 ) -> None:

@@ -71,6 +71,7 @@ def installed(pcont: Pcont, packages: Path) -> Callable[..., Result]:
     return run
 
 
+@pytest.mark.slow
 def test_the_example_is_a_subsystem_like_the_others(
     installed: Callable[..., Result], pcont: Pcont, name: str, start: Callable[..., int]
 ) -> None:
@@ -101,6 +102,7 @@ def test_the_example_is_a_subsystem_like_the_others(
     ok("umount", name)
 
 
+@pytest.mark.slow
 def test_it_is_bound_to_a_hierarchy_in_use(
     installed: Callable[..., Result], pcont: Pcont, name: str
 ) -> None:

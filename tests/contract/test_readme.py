@@ -49,6 +49,7 @@ def write_script(path: Path, blocks: list[str], folder: Path) -> None:
     path.write_text(f"{start}export PATH={tools}:$PATH\n{text}{end}", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_quick_start_prints_what_the_page_shows(tmp_path: Path) -> None:
     pcont = command_line("model", tmp_path)
     pcont.ok("sim", "machine", "--cpus", "0", "--nodes", "0")

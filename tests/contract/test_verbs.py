@@ -323,6 +323,7 @@ def test_a_page_is_written_at_the_most(top: Top) -> None:
         refused_text(errno.E2BIG, top, "", file, "x" * (PAGE + 1))
 
 
+@pytest.mark.slow
 def test_lists_are_as_long_as_all_that_a_kernel_is_built_for(cpuset: Top) -> None:
     machine = cpuset.pcont.backend().machine()
     for file, all_of_them in (("cpus", machine.most_cpus), ("mems", machine.node_limit)):
