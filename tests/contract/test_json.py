@@ -268,7 +268,7 @@ def test_an_interruption_fits_the_schema(
     def interrupt(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("pcont.ops.settings.keys.find", interrupt)
+    monkeypatch.setattr("pcont.ops.settings.keys.find_files", interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert checked("get", jobs.at("/"), "tasks", status=130)["code"] == "interrupted"

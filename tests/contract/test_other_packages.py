@@ -118,7 +118,7 @@ def test_it_is_bound_to_a_hierarchy_in_use(
 
 def test_it_is_listed_and_a_broken_one_says_why(installed: Callable[..., Result]) -> None:
     rows = {row["name"]: row for row in json.loads(installed("subsys", "--json").out)["result"]}
-    assert rows["seats"]["help"] == "how many tasks may sit down in a container"
+    assert rows["seats"]["help"] == "how many tasks a container admits"
     assert "cannot be used: TypeError" in rows["broken"]["help"]
     refused = installed("mount", "-o", "broken", "--name", "x")
     assert refused.status == 6
