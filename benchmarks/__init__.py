@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-from pcont.backend_cgroupfs import Cgroupfs
+import pcont
 from tests.stress.measure import PCONT
 from tests.stress.trees import SeparateTrees, separate_trees
 from tests.vm.prepare import NotPrepared, install
@@ -53,8 +53,8 @@ def prepare() -> None:
 
 
 def bound() -> set[str]:
-    """The controllers that somebody has mounted."""
-    return {name for tree in Cgroupfs().trees() for name in tree.controllers}
+    """The subsystems that are bound to a hierarchy."""
+    return {row.name for row in pcont.open().subsys() if row.bound is not None}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 import psutil  # noqa: F401
 import pytest
 
+import pcont as library
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.kernel.interfaces import Backend
@@ -146,6 +147,18 @@ class Pcont:
             return open_backend("model", self.words[3])
         return open_backend()
 
+    def library(self) -> library.Pcont:
+        """The verbs in Python, over the same backend."""
+        return library.open(self.words[1], *self.words[3:])
+
+    def trees(self) -> set[str]:
+        """The ids of the trees of all hierarchies, also of those that a tie has lost."""
+        return {tree.id for row in self.library().hierarchies() for tree in row.trees}
+
+    def children(self, place: str) -> list[str]:
+        """The names of the containers directly below a place."""
+        return [child.name for child in self.library().place(place).tree().children]
+
     def paths(self, task: int) -> dict[str, str]:
         """Where a task is, tree by tree."""
         return dict(self.backend().membership(task))
@@ -215,8 +228,8 @@ class Jobs:
 
 def _two(pcont: Pcont) -> list[str]:
     """Those of the main job, where v1 has cpuset; there are kernels that have it for v2 only."""
-    found = pcont.backend().controllers()
-    there = {one.name for one in found if one.number or not one.unified}
+    found = pcont.library().subsys()
+    there = {one.name for one in found if one.bound is not None or not one.unified}
     wanted: list[str] = ["cpuset", "cpuacct", "freezer"]
     return [one for one in wanted if one in there][:2]
 

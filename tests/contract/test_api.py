@@ -26,15 +26,10 @@ from pcont.records import Started
 from tests.contract.conftest import Jobs, Pcont, eventually, starts_empty, threads_of
 
 
-def opened(pcont: Pcont) -> library.Pcont:
-    """The library over the backend of a command line."""
-    return library.open(pcont.words[1], *pcont.words[3:])
-
-
 @pytest.fixture
 def k(jobs: Jobs) -> Iterator[library.Pcont]:
     """The library over the backend that has the hierarchy of the main job."""
-    with opened(jobs.pcont) as it:
+    with jobs.pcont.library() as it:
         yield it
 
 
@@ -245,7 +240,7 @@ def test_clone_takes_a_process_or_a_command(jobs: Jobs, k: library.Pcont) -> Non
 
 
 def test_a_hierarchy_is_mounted_and_unmounted(pcont: Pcont, name: str) -> None:
-    with opened(pcont) as k:
+    with pcont.library() as k:
         done = k.mount("none", name=name)
         assert done.hierarchy == name
         assert (name, done.mountpoint) in [(one.name, one.mountpoint) for one in k.hierarchies()]
@@ -279,7 +274,7 @@ def test_a_subsystem_is_bound_and_unbound_if_the_caller_agrees(
         asked.extend(ceasing)
         return False
 
-    with opened(pcont) as k:
+    with pcont.library() as k:
         assert k.bind(name, ["pids"], settings={f"/{name}:pids.max": 7}) == ("pids",)
         assert k.value(plain, "pids.max") == 7
         with pytest.raises(Cancelled):
@@ -293,7 +288,7 @@ def test_a_subsystem_is_bound_and_unbound_if_the_caller_agrees(
 
 
 def test_pinned_namespaces_are_joined_and_unpinned(pcont: Pcont, name: str) -> None:
-    with opened(pcont) as k:
+    with pcont.library() as k:
         k.mount("none", name=name)
         try:
             k.clone(name, ["true"], ns=["uts"], pin=name)
@@ -306,7 +301,7 @@ def test_pinned_namespaces_are_joined_and_unpinned(pcont: Pcont, name: str) -> N
 
 
 def test_gc_removes_what_no_task_has_entered(pcont: Pcont, name: str) -> None:
-    with opened(pcont) as k:
+    with pcont.library() as k:
         k.mount("none", name=name)
         place = k.place(f"{name}:/a").create(settings={"auto_delete": 1})
         assert [(one.done, one.what) for one in k.gc(name)] == [("removed", str(place))]

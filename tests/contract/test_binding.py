@@ -133,7 +133,7 @@ def test_the_answer_to_unbind_is_a_line_of_standard_input(
 
 
 def test_what_was_never_set_is_no_limit_that_is_lost(plain: Jobs) -> None:
-    there = {one.name for one in plain.pcont.backend().controllers() if one.number}
+    there = {one.name for one in plain.pcont.library().subsys() if one.bound is not None}
     words = ",".join(sorted({"cpu", "memory", "devices", "blkio", "freezer", "pids"} & there))
     plain.pcont.ok("bind", plain.name, words)
     plain.pcont.ok("set", at(plain, "/b/c"), "pids.max=7")

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from pcont import subsys
-from pcont.kernel.types import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there
@@ -164,7 +163,7 @@ def test_an_ordinary_user_reads_and_is_refused_with_a_hint(
                 assert "sudo" in said, words
                 assert "--backend model" in said, words
         assert kernel.paths(pid) == before
-        assert kernel.backend().children(Place(f"name={name}")) == ["a"]
+        assert kernel.children(name) == ["a"]
     finally:
         kernel.ok("rm", "-r", "--evict", f"{name}:/a")
         kernel.ok("umount", name)

@@ -45,7 +45,7 @@ def test_two_subsystems_are_one_hierarchy_of_the_kernel(bare: Pcont, tmp_path: P
     point = str(tmp_path / "dev" / "containers")
     said = bare.ok("mount", "-o", "cpuset,cpuacct", point)
     assert said == f"cpuset,cpuacct\t{point}\n"
-    assert {tree.id for tree in bare.backend().trees()} == {"cpuset,cpuacct"}
+    assert bare.trees() == {"cpuset,cpuacct"}
     (row,) = rows(bare).values()
     assert row["subsystems"] == ["cpuset", "cpuacct"]
     assert row["mountpoint"] == point
@@ -138,7 +138,7 @@ def test_create_remove_and_umount_at_once_never_lingers(bare: Pcont, tmp_path: P
         bare.ok("create", "-p", "-i", "cpuset:/a/b", "cpuset:/c")
         bare.ok("rm", "-r", "cpuset:/a", "cpuset:/c")
         bare.ok("umount", "cpuset")
-        assert bare.backend().trees() == ()
+        assert bare.trees() == set()
 
 
 def test_all_means_every_subsystem(bare: Pcont, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_create_in_two_hierarchies_where_the_second_fails(
     pcont.ok("mount", "-o", "none", "--name", other)
     pcont.ok("create", f"{other}:/y")
     pcont.fails(5, "create", f"{name}:/x", f"{other}:/y")
-    assert pcont.backend().children(Place(f"name={name}")) == []
+    assert pcont.children(name) == []
     pcont.ok("rm", f"{other}:/y")
     pcont.ok("umount", name)
     pcont.ok("umount", other)
@@ -283,7 +283,7 @@ def test_a_named_hierarchy_without_controllers(named: tuple[Pcont, str, str]) ->
     assert row["subsystems"] == []
     assert row["mountpoint"] == point
     pcont.ok("create", f"name={name}:/a")
-    assert pcont.backend().children(Place(f"name={name}")) == ["a"]
+    assert pcont.children(name) == ["a"]
     assert pcont.ok("get", f"{point}/a", "notify_on_release") == "0\n"
     pcont.ok("rm", f"{point}/a/")
 
