@@ -9,9 +9,9 @@ import os
 import syslog
 
 from pcont.errors import PcontError
+from pcont.kernel.open import open_backend
 from pcont.session import Session
 from pcont.steps.reap import attend
-from pcont.virtual.wrapped import open_backend
 
 
 def main(tree: str, lock: int) -> None:

@@ -134,7 +134,7 @@ class Source:
 
     def backend(self) -> Backend:
         """Return the backend for the next verb; UsageProblem after `Pcont.close`."""
-        from pcont.virtual.wrapped import open_backend
+        from pcont.kernel.open import open_backend
 
         if self.closed:
             raise UsageProblem("this object of pcont.open() is closed")

@@ -12,13 +12,13 @@ from pcont import signals
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend
+from pcont.kernel.open import open_backend
 from pcont.kernel.types import Waiting
 from pcont.steps.reap import attend
 from pcont.steps.recover import pending_lines, roll_back
 from pcont.transaction.journal import Journal
 from pcont.transaction.step import Done, Progress, Step, carry_out
 from pcont.transaction.undo_log import UndoLog
-from pcont.virtual.wrapped import open_backend
 
 P = ParamSpec("P")
 T = TypeVar("T")

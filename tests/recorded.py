@@ -27,8 +27,6 @@ from pcont.linux.proc import Proc
 from pcont.model.store import save_file, state_text
 from pcont.steps.recover import roll_back
 from pcont.transaction.journal import Journal
-from pcont.virtual.auto_delete import with_auto_delete
-from pcont.virtual.files import with_kept
 
 DATA = Path(__file__).parent / "data"
 RECOVER = "recover the model"
@@ -100,7 +98,7 @@ def opened(directory: Path, dialect: str | None = None) -> tuple[Recorded, Backe
             one.unlink()
     (directory / "proc" / f"{os.getpid()}").symlink_to(f"/proc/{os.getpid()}")
     bare = Recorded(directory, dialect)
-    return bare, with_auto_delete(with_kept(bare))
+    return bare, bare
 
 
 @dataclass
@@ -145,9 +143,9 @@ def run(directory: Path, words: str, kill_at: int = -1) -> list[Any]:
             model, backend = opened(directory)
             watch = Watch(model, kill_at, [])
             watch.install()
-            from pcont.virtual import wrapped
+            from pcont.kernel import open as kernel_open
 
-            wrapped.open_backend = lambda *words: backend
+            kernel_open.open_backend = lambda *words: backend
             found, status = act(model, backend, words, watch.events)
             os.write(writer, json.dumps(found).encode())
         finally:

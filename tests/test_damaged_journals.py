@@ -15,8 +15,6 @@ from pcont import cli
 from pcont.backend_model import Model
 from pcont.tables.rules import Machine
 from pcont.transaction.journal import Journal, view
-from pcont.virtual.auto_delete import with_auto_delete
-from pcont.virtual.files import with_kept
 
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
 CASES = int(os.environ.get("PCONT_CASES", 60))
@@ -62,8 +60,8 @@ class Recorded(Model):
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], int]:
     """pcont's command line on one model with journals."""
     Recorded.directory = str(tmp_path)
-    model = with_auto_delete(with_kept(Recorded()))
-    monkeypatch.setattr("pcont.virtual.wrapped.open_backend", lambda *words: model)
+    model = Recorded()
+    monkeypatch.setattr("pcont.kernel.open.open_backend", lambda *words: model)
     return lambda words: cli.main(words.split())
 
 

@@ -187,7 +187,7 @@ def test_a_state_of_an_earlier_version_shows_what_it_showed(
 ) -> None:
     shutil.copytree(path.parent / "proc", tmp_path / "proc")
     shutil.copy(path, tmp_path / "model.json")
-    monkeypatch.setattr("pcont.virtual.wrapped.open_backend", lambda *words: opened(tmp_path)[1])
+    monkeypatch.setattr("pcont.kernel.open.open_backend", lambda *words: opened(tmp_path)[1])
     capsys.readouterr()
     shown = json.loads(path.with_suffix(".shown").read_text(encoding="utf-8"))
     assert shown

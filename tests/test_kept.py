@@ -10,7 +10,6 @@ import pytest
 
 from pcont.backend_model import Model
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.containers import CreateContainer, RemoveContainer
@@ -18,7 +17,7 @@ from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
 from pcont.transaction.step import carry_out
 from pcont.virtual.bindings import BINDINGS, virtual_roots
-from pcont.virtual.files import with_kept
+from pcont.virtual.files import ControlFiles
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
 
@@ -48,104 +47,108 @@ def model() -> Failing:
 
 
 @pytest.fixture
-def kept(model: Failing) -> Backend:
+def kept(model: Failing) -> ControlFiles:
     """Of 1000 tasks /x/a has 500, and in there b 250; c has said nothing, and has 9."""
-    kept = with_kept(model)
-    kept.write(ROOT, TOTAL, "1000")
-    kept.write(A, SHARES, "max_shares=50")
-    kept.write(B, SHARES, "max_shares=50")
-    kept.write(C, "pids.max", "9")
+    kept = ControlFiles(model)
+    kept.store(ROOT, TOTAL, "1000")
+    kept.store(A, SHARES, "max_shares=50")
+    kept.store(B, SHARES, "max_shares=50")
+    kept.store(C, "pids.max", "9")
     return kept
 
 
-def limits(kept: Backend) -> list[str]:
-    return [kept.read(place, "pids.max").strip() for place in (ROOT, A, B, C)]
+def limits(kept: ControlFiles) -> list[str]:
+    return [kept.stored(place, "pids.max").strip() for place in (ROOT, A, B, C)]
 
 
-def change(kept: Backend, *settings: tuple[Place, str, str]) -> None:
-    carry_out(kept, [WriteFiles([Setting(*one) for one in settings], "set")])
+def change(kept: ControlFiles, *settings: tuple[Place, str, str]) -> None:
+    carry_out(kept.backend, [WriteFiles([Setting(*one) for one in settings], "set")])
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_all_limits_follow_or_none(model: Failing, kept: Backend, number: int) -> None:
+def test_all_limits_follow_or_none(model: Failing, kept: ControlFiles, number: int) -> None:
     assert limits(kept) == ["1000", "500", "250", "9"]
     model.countdown = number
     with pytest.raises(PcontError, match="EIO"):
         change(kept, (ROOT, TOTAL, "2000"))
     assert model.countdown <= 0
-    assert kept.read(ROOT, TOTAL) == "1000\n"
+    assert kept.stored(ROOT, TOTAL) == "1000\n"
     assert limits(kept) == ["1000", "500", "250", "9"]
     change(kept, (ROOT, TOTAL, "2000"))
     assert limits(kept) == ["2000", "1000", "500", "9"]
 
 
-def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: Backend) -> None:
+def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: ControlFiles) -> None:
     """Else its limit would follow from then on, which somebody has set by hand."""
     with pytest.raises(PcontError):
         change(kept, (C, SHARES, "max_shares=10"), (C, "pids.max", "-1"))
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
     with pytest.raises(PcontError):
-        carry_out(kept, [RemoveContainer(C, "remove"), CreateContainer(A, "make what is there")])
+        carry_out(
+            kept.backend, [RemoveContainer(C, "remove"), CreateContainer(A, "make what is there")]
+        )
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
-    kept.write(ROOT, TOTAL, "2000")
+    kept.store(ROOT, TOTAL, "2000")
     assert limits(kept) == ["2000", "1000", "500", "9"]
 
 
-def test_a_total_comes_back_though_it_is_full(kept: Backend) -> None:
-    kept.write(ROOT, TOTAL, "2")
+def test_a_total_comes_back_though_it_is_full(kept: ControlFiles) -> None:
+    kept.store(ROOT, TOTAL, "2")
     with subprocess.Popen(["sleep", "600"]) as one:
         for pid in (os.getpid(), one.pid):
-            kept.write(C, "tasks", str(pid))
+            kept.attach(C, "tasks", pid)
         with pytest.raises(PcontError):
             change(kept, (ROOT, TOTAL, "5000"), (C, "pids.max", "-1"))
         one.kill()
-    kept.write(Place("pids"), "tasks", str(os.getpid()))
-    assert kept.read(ROOT, TOTAL) == "2\n"
+    kept.attach(Place("pids"), "tasks", os.getpid())
+    assert kept.stored(ROOT, TOTAL) == "2\n"
     assert limits(kept) == ["2", "1", "0", "9"]
 
 
-def test_another_root_below_has_its_own_numbers(model: Failing, kept: Backend) -> None:
+@pytest.mark.usefixtures("kept")
+def test_another_root_below_has_its_own_numbers(model: Failing) -> None:
     both = "numtasks jobs /x\nnumtasks other /x/a"
     model.set_attribute(Place("pids"), BINDINGS, both)
-    kept.write(A, TOTAL, "100")
+    kept = ControlFiles(model)
+    kept.store(A, TOTAL, "100")
     assert limits(kept) == ["1000", "100", "50", "9"]
-    kept.write(ROOT, TOTAL, "4000")
-    kept.write(ROOT, SHARES, "child_shares_divisor=10")  # what /x/a has is not a part of this
+    kept.store(ROOT, TOTAL, "4000")
+    kept.store(ROOT, SHARES, "child_shares_divisor=10")  # what /x/a has is not a part of this
     assert limits(kept) == ["4000", "100", "50", "9"]
 
 
-def test_the_files_are_there_from_the_root_on(kept: Backend) -> None:
+def test_the_files_are_there_from_the_root_on(kept: ControlFiles) -> None:
     mine = dict.fromkeys((SHARES, STATS, RATE, INTERVAL), True)
     for place, files in ((ROOT, {**mine, TOTAL: True}), (A, mine), (Place("pids"), {})):
-        found = {name: can for name, can in kept.files(place).items() if name.startswith("num")}
+        found = {name: can for name, can in kept.names(place).items() if name.startswith("num")}
         assert found == files
     for place, file in ((Place("pids"), SHARES), (A, TOTAL), (A, "numtasks.x")):
         with pytest.raises(FileNotFoundError):
-            kept.read(place, file)
+            kept.stored(place, file)
         with pytest.raises(FileNotFoundError):
-            kept.write(place, file, "1")
+            kept.store(place, file, "1")
 
 
-def test_nothing_is_above_its_root(model: Failing, kept: Backend) -> None:
+def test_nothing_is_above_its_root(model: Failing, kept: ControlFiles) -> None:
     """The container of --at may have any share, as there is no parent that would have given it."""
-    kept.write(ROOT, SHARES, "max_shares=1000,min_shares=1000")
+    kept.store(ROOT, SHARES, "max_shares=1000,min_shares=1000")
     assert virtual_roots(model, B) == {"numtasks": ROOT}
     assert virtual_roots(model, Place("pids", "/y")) == {}
 
 
 @pytest.mark.parametrize("text", ["x", "max_shares=101", "min_shares=2,max_shares=1"])
-def test_a_refusal_has_the_errno_and_keeps_all(kept: Backend, text: str) -> None:
-    before = kept.read(B, SHARES)
+def test_a_refusal_has_the_errno_and_keeps_all(kept: ControlFiles, text: str) -> None:
+    before = kept.stored(B, SHARES)
     with pytest.raises(WriteRefused) as caught:
-        kept.write(B, SHARES, text)
+        kept.store(B, SHARES, text)
     assert caught.value.errno == EINVAL
-    assert kept.read(B, SHARES) == before
+    assert kept.stored(B, SHARES) == before
 
 
-def test_what_is_written_to_a_computed_file_is_not_kept(model: Failing, kept: Backend) -> None:
-    kept.write(B, STATS, "res=numtasks")
+def test_what_is_written_to_a_computed_file_is_not_kept(model: Failing, kept: ControlFiles) -> None:
+    kept.store(B, STATS, "res=numtasks")
     assert set(model.attributes(B)) == {SHARES}
     with pytest.raises(WriteRefused):
-        kept.write(B, STATS, "0")
+        kept.store(B, STATS, "0")

@@ -15,8 +15,7 @@ from pcont.ops import containers, gc, settings
 from pcont.ops import mount as ops_mount
 from pcont.session import Session
 from pcont.steps.reap import attend
-from pcont.virtual.auto_delete import check_agent, deletes, with_auto_delete
-from pcont.virtual.files import with_kept
+from pcont.virtual.auto_delete import check_agent, deletes
 
 HOME = Place("name=jobs", "/a")
 
@@ -40,7 +39,7 @@ def model() -> Popular:
 @pytest.fixture
 def session(model: Popular) -> Session:
     """A tie with a container that is to go, and a release agent."""
-    session = Session(with_auto_delete(with_kept(model)))
+    session = Session(model)
     for name in ("cpuset", "cpuacct"):
         ops_mount.mount(session, name)
     ops_mount.mount(

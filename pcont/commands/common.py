@@ -46,8 +46,8 @@ class App:
 
     def session(self, dry_run: bool = False, force: bool = False, acts: bool = False) -> Any:
         """Open the backend. Pass `acts` for a command that changes something without --dry-run."""
+        from pcont.kernel.open import open_backend
         from pcont.session import Session
-        from pcont.virtual.wrapped import open_backend
 
         self.acts = self.acts or acts
         session = Session(

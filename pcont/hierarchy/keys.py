@@ -18,6 +18,7 @@ from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.types import Place
 from pcont.tables.rules import Where
 from pcont.virtual import auto_delete
+from pcont.virtual.files import ControlFiles
 
 NO_AUTO_DELETE = (
     "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
@@ -80,7 +81,8 @@ def owners(container: Container, file: str) -> list[Place]:
 def find_files(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
     """The file that a key means, and the places that have it; NotFound names the nearest."""
     file = file_of(container.hierarchy, key)
-    have = {place: backend.files(place) for place in container.places}
+    control = ControlFiles(backend)
+    have = {place: control.names(place) for place in container.places}
     places = [place for place in owners(container, file) if file in have[place]]
     # A core file that only one controller brings, such as memory's cgroup.event_control.
     places = places or [place for place, files in have.items() if file in files]
@@ -103,18 +105,12 @@ def control_files(backend: Backend, place: Place) -> frozenset[str]:
     while not exists(backend, above) and not above.is_root:
         above = above.parent
     try:
-        files = [file for file in backend.files(above) if _is_kernels(backend, above, file)]
+        files = list(backend.files(above))
     except OSError:
         return frozenset()
     if above != place:
         files = [file for file in files if not _is_only_in_roots(file)]
     return frozenset(backend.spelled(above, file) for file in files)
-
-
-def _is_kernels(backend: Backend, place: Place, file: str) -> bool:
-    if file == auto_delete.AUTO_DELETE:
-        return not auto_delete.is_lacking(backend)
-    return not subsys.is_kept_file(file, place.controllers)
 
 
 def _is_only_in_roots(file: str) -> bool:

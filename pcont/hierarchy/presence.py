@@ -14,6 +14,7 @@ from pcont.hierarchy.container import TIE, Container, Hierarchy
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.types import Place, Tree
 from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
+from pcont.virtual.files import ControlFiles
 
 
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
@@ -79,8 +80,9 @@ def _neighbours(backend: Backend, container: Container) -> str:
     near: list[str] = []
     last = container.path.rpartition("/")[2]
     with contextlib.suppress(OSError):
+        files = ControlFiles(backend)
         for parent in container.parent.places:
-            if last in [backend.spelled(parent, file) for file in backend.files(parent)]:
+            if last in [backend.spelled(parent, file) for file in files.names(parent)]:
                 return f"that is a control file: pcont get {container.parent.word} {last}"
         names = backend.children(container.parent.places[0])
         near = difflib.get_close_matches(last, names, n=3)

@@ -13,7 +13,9 @@ BACKENDS = {
 }
 
 
-def open_kernel(name: str, state: str | None = None, dialect: str | None = None) -> Backend:
+def open_backend(
+    name: str = "cgroupfs", state: str | None = None, dialect: str | None = None
+) -> Backend:
     """Open the backend of that name.
 
     `state` is the file of "model"; "memory" is a new model without a file. Both have a dialect.

@@ -39,6 +39,7 @@ from pcont.steps.mirror import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
 from pcont.steps.write import Setting, WriteFiles
 from pcont.transaction.step import Step
+from pcont.virtual.files import ControlFiles
 
 Pairs = dict[str, list[tuple[str, str]]]
 
@@ -339,7 +340,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
         for path in _below(backend, Place.at(one.members[0].tree)):
             place = member.place(path)
             with vanishing():
-                for file, writable in backend.files(place).items():
+                for file, writable in ControlFiles(backend).stored_names(place).items():
                     if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
                         yield from _set(backend, one, place, path, file)
 
@@ -347,7 +348,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
 def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
     """The value of a file, unless a new container, the root, or the parent it is from has it."""
     with suppress(OSError):
-        text, row = backend.read(place, file), subsys.row(file)
+        text, row = ControlFiles(backend).stored(place, file), subsys.row(file)
         same = [place.elsewhere("/")]
         same += [place.parent] if row and row.passed_on else []
         if not (
@@ -359,7 +360,7 @@ def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -
 
 def _reads(backend: Backend, place: Place, file: str, text: str) -> bool:
     with suppress(OSError):
-        return backend.read(place, file) == text
+        return ControlFiles(backend).stored(place, file) == text
     return False
 
 

@@ -30,6 +30,7 @@ from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
 from pcont.transaction.step import Step
+from pcont.virtual.files import ControlFiles
 
 
 @looks_first
@@ -159,7 +160,7 @@ class Planner:
             return planned
         if place in self.made:
             return row.type.show(row.default)
-        return self.backend.read(place, row.name).rstrip("\n")
+        return ControlFiles(self.backend).stored(place, row.name).rstrip("\n")
 
     def _wanted(self, container: Container, pairs: Sequence[tuple[str, str]]) -> list[Setting]:
         found: list[Setting] = []
@@ -188,7 +189,7 @@ class Planner:
         found: list[str] = []
         for place in there or container.hierarchy.container("/").places:
             with contextlib.suppress(OSError):  # a dry run of bind has not mounted it
-                found += self.backend.files(place)
+                found += ControlFiles(self.backend).names(place)
         return found
 
     def _write(self, container: Container, settings: list[Setting]) -> None:

@@ -19,6 +19,7 @@ from pcont.kernel.types import Place
 from pcont.steps.write import Setting
 from pcont.subsys import cpuset, memset
 from pcont.virtual.bindings import virtual_roots
+from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite
 
 CPUSET, MEMSET = cpuset.TABLE.name, memset.NAME
@@ -50,7 +51,7 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
     """Whether the CPUs of the containers in this one are its own: memset is here, cpuset is not."""
     root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
-        return root is not None and backend.read(root, memset.CPUS_FOLLOW) == "1\n"
+        return root is not None and ControlFiles(backend).stored(root, memset.CPUS_FOLLOW) == "1\n"
     return False  # somebody has removed the root
 
 
@@ -114,7 +115,7 @@ def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
 
 def _below(backend: Backend, root: Place) -> Iterator[Place]:
     """The containers below a root of memset, parents first, without those of other roots."""
-    waiting = [LiveSite(backend, root, root, MEMSET)]
+    waiting = [LiveSite(ControlFiles(backend), root, root, MEMSET)]
     while waiting:
         site = waiting.pop()
         with within_reach():

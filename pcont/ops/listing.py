@@ -37,6 +37,7 @@ from pcont.records import (
 from pcont.session import Session
 from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
+from pcont.virtual.files import ControlFiles
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:
@@ -228,12 +229,13 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
 def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
     """The settings that tell containers apart at a glance, and the limits that are set."""
     found: dict[str, Scalar] = {}
+    files = ControlFiles(backend)
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
         tables = [backend.table(name) for name in member.subsystems if place in there]
         rows = [row for table in tables if table for row in table.files]
         for row in (row for row in rows if row.shown or row.limit):
             with contextlib.suppress(OSError):
-                text = backend.read(place, row.name)
+                text = files.stored(place, row.name)
                 if row.shown or not subsys.is_as_new(row.name, text, place.is_root):
                     name = backend.spelled(place, row.name)
                     found[name] = subsys.typed(row.name, text)

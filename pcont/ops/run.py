@@ -22,6 +22,7 @@ from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option
 from pcont.steps.write import Setting, WriteFiles
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete as virtual_auto_delete
+from pcont.virtual.files import ControlFiles
 
 
 @looks_first
@@ -117,6 +118,6 @@ def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list
     settings = [
         Setting(place, virtual_auto_delete.AUTO_DELETE, "1")
         for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
-        if virtual_auto_delete.AUTO_DELETE in backend.files(place.root)
+        if virtual_auto_delete.AUTO_DELETE in ControlFiles(backend).names(place.root)
     ]
     return [WriteFiles(settings, f"let {container.name} go by itself")] if settings else []

@@ -24,7 +24,7 @@ from pcont.session import Session, looks_first
 from pcont.steps.attach import Attach
 from pcont.steps.write import Setting, WriteFiles, can_rehearse, is_lasting
 from pcont.transaction.step import Step
-from pcont.virtual import auto_delete
+from pcont.virtual.files import ControlFiles
 
 
 def get(
@@ -39,14 +39,14 @@ def get(
     wanted = list(names)
     if not wanted:
         return _all(session.backend, container)
-    found = []
+    found, control = [], ControlFiles(session.backend)
     for key in wanted:
         if key == stat.LOAD:
             found.append(stat.cpu_load(session, place, window))
             continue
         file, places = keys.find_files(session.backend, container, key)
         try:
-            texts = [auto_delete.text(session.backend, place, file) for place in places]
+            texts = [control.read(place, file) for place in places]
         except OSError as err:
             raise from_oserror(err, f"read {file} of {container.name}") from err
         if len(set(texts)) > 1:
@@ -58,16 +58,14 @@ def get(
 
 def _all(backend: Backend, container: Container) -> list[Value]:
     found: dict[str, Value] = {}
+    control = ControlFiles(backend)
     for place in container.places:
-        for file in backend.files(place):
+        for file in control.names(place):
             # The tasks are for ps to show.
             if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
-                    name, text = (
-                        backend.spelled(place, file),
-                        auto_delete.text(backend, place, file),
-                    )
+                    name, text = backend.spelled(place, file), control.read(place, file)
                     found[file] = Value(name, subsys.typed(file, text))
     return [found[file] for file in sorted(found)]
 

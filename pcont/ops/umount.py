@@ -30,7 +30,7 @@ from pcont.virtual.bindings import (
     bindings_in,
     without_holder,
 )
-from pcont.virtual.files import following
+from pcont.virtual.files import ControlFiles, following
 from pcont.virtual.site import LiveSite
 
 
@@ -190,10 +190,10 @@ def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterato
     """Nothing follows any more, and nothing is kept."""
     table = subsys.load(name)
     assert table
-    top = LiveSite(backend, root, root, name)
+    top = LiveSite(ControlFiles(backend), root, root, name)
     for place, file, _ in following(table, top):
         row = subsys.row(file)
-        if row and file in backend.files(place):
+        if row and file in ControlFiles(backend).stored_names(place):
             yield WriteFiles([Setting(place, file, row.type.show(row.default))], doing)
     for place in _places(top):
         for file in table.by_name:
@@ -215,7 +215,8 @@ def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Itera
         root = member.place("/")
         for name in names:
             table = subsys.load(name) if name in member.kept else None
-            for place in _places(LiveSite(backend, root, root, name)) if table else ():
+            top = LiveSite(ControlFiles(backend), root, root, name)
+            for place in _places(top) if table else ():
                 path = member.inside(place.path)
                 values = backend.attributes(place).items()
                 found = [(file, text) for file, text in values if table and file in table.by_name]
@@ -229,7 +230,7 @@ def _metered_values(
     """What programs in the kernel were told, where that is not what they begin with."""
     for row in table.files:
         if row.metered and row.writable and row.where.holds(place == root):
-            text = backend.read(place, row.name).rstrip("\n")
+            text = ControlFiles(backend).stored(place, row.name).rstrip("\n")
             if text != row.type.show(row.begins(place == root)):
                 yield row.name, text
 

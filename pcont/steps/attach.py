@@ -34,6 +34,7 @@ from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
 from pcont.virtual.bindings import tree_order
+from pcont.virtual.files import ControlFiles
 
 # How long those are fetched that were started while their parent was between two trees. A process
 # is between two trees only once, so that one round does unless they are started all the time.
@@ -263,7 +264,7 @@ class Attach(Step):
                     pid = os.getpid()  # `run` and `clone`: the command is not there yet
                 if self._would_move(backend, place, pid):
                     for file, one in self._writes(backend, place, pid):
-                        backend.write(place, file, str(one))
+                        ControlFiles(backend).attach(place, file, one)
 
     def _would_move(self, backend: Backend, place: Place, pid: int) -> bool:
         """Return whether a task would be written. Raises what the kernel would answer a fixed one.
@@ -453,15 +454,16 @@ class Attach(Step):
             self.vanished.add(task)
 
     def _enter(self, backend: Backend, place: Place, task: int) -> None:
+        files = ControlFiles(backend)
         try:
-            backend.write(place, self._file, str(task))
+            files.attach(place, self._file, task)
         except FileNotFoundError:
             if self.thread or not exists(backend, place):
                 raise
             # A kernel without cgroup.procs (before 3.0) takes a process thread by thread.
             for one in live_threads(backend, task):
                 with contextlib.suppress(*[ProcessLookupError] * (one.id != task)):
-                    backend.write(place, "tasks", str(one.id))
+                    files.attach(place, "tasks", one.id)
 
     def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
         """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""

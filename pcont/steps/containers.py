@@ -19,6 +19,7 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.trust import xattrs
+from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import row_of
 
 
@@ -51,10 +52,10 @@ class CreateContainer(Step):
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
         with memory.of(RemoveCreated(self.place)):
-            backend.make(self.place)
+            ControlFiles(backend).make(self.place)
 
     def rehearse(self, backend: Backend) -> None:
-        backend.make(self.place)
+        ControlFiles(backend).make(self.place)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.make_refusal(backend, self.place, err, self.doing)
@@ -146,12 +147,12 @@ def removals(backend: Backend, doomed: Iterable[Container], force: bool = False)
 
 def settings_of(backend: Backend, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
-    found = []
-    for file, writable in backend.files(place).items():
+    found, files = [], ControlFiles(backend)
+    for file, writable in files.stored_names(place).items():
         if subsys.keeps(file, writable) and not _is_attribute(backend, place, file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
-                found.append((file, backend.read(place, file)))
+                found.append((file, files.stored(place, file)))
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
 
 
@@ -165,9 +166,10 @@ def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
 
 def write_back(backend: Backend, place: Place, file: str, text: str) -> None:
     """Make a control file read as it did."""
-    if (now := backend.read(place, file)) != text:
+    files = ControlFiles(backend)
+    if (now := files.stored(place, file)) != text:
         for target, line in subsys.writes_back(file, text, now):
-            backend.write(place, target, line)
+            files.store(place, target, line)
 
 
 def write_back_all(backend: Backend, place: Place, settings: Iterable[tuple[str, str]]) -> None:

@@ -47,15 +47,15 @@ from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual import auto_delete
-from pcont.virtual.bindings import virtual_roots
-from pcont.virtual.site import LiveSite, entry_of, making_of, row_of, site_of
+from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import LiveSite, entry_of, row_of
 
 
 def make_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be made."""
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
-        if (breach := making_of(backend, place)) and breach.errno == err.errno:
+        if (breach := ControlFiles(backend).making(place)) and breach.errno == err.errno:
             reason, hint = breach.reason, breach.hint
     if err.errno == EEXIST:
         reason, hint = _occupied(backend, place)
@@ -108,9 +108,10 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
 
 def held_back(backend: Backend, place: Place) -> tuple[str, str]:
     """What a subsystem has against a removal, and what to do; empty where none has anything."""
-    roots = {**dict.fromkeys(place.controllers, place.root), **virtual_roots(backend, place)}
+    files = ControlFiles(backend)
+    roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
     for name, root in roots.items():
-        table, site = backend.table(name), LiveSite(backend, place, root, name)
+        table, site = backend.table(name), LiveSite(files, place, root, name)
         for rule in table.removal if table else ():
             if breach := rule(site):
                 return breach.reason, breach.hint
@@ -136,7 +137,7 @@ def write_refusal(backend: Backend, place: Place, file: str, text: str, err: OSE
         return _no_file(backend, place, file, err)
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
-        now = auto_delete.text(backend, place, file).rstrip("\n").replace("\n", "; ")
+        now = ControlFiles(backend).read(place, file).rstrip("\n").replace("\n", "; ")
     row = row_of(backend, file)
     change = f"to {wanted!r}" if row and row.many else f"from {now!r} to {wanted!r}"
     doing = f"set {file} of {place.shown} {change}"
@@ -185,7 +186,7 @@ def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontEr
         return keys.no_auto_delete(place.shown)
     hint = ""
     with contextlib.suppress(OSError):
-        hint = keys.near(file, backend.files(place))
+        hint = keys.near(file, ControlFiles(backend).names(place))
     return from_oserror(err, f"set {file}: {place.shown} has no such file", hint=hint)
 
 
@@ -201,7 +202,7 @@ def _broken_rule(
         return Violation(errno, f"it can only be read: {row.help}")
     if row.root_fixed and place.is_root:
         return Violation(errno, row.root_fixed)
-    site = site_of(backend, place, file)
+    site = ControlFiles(backend).site(place, file)
     if row.many and not wanted.strip():
         return _unreadable(backend, site, row, wanted, errno, ValueError())
     return _against(backend, site, row, wanted, errno)
@@ -279,7 +280,7 @@ def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
     """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
     for place in places:
         if cpuset.TABLE.name in place.controllers:
-            breach = cpuset.lacks_cpus_or_nodes(site_of(backend, place, cpuset.CPUS))
+            breach = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
             if breach:
                 return breach.reason, _help(breach, place)
     return "", ""
@@ -287,8 +288,9 @@ def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
 
 def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError, ValueError):
-        for name in (*place.controllers, *virtual_roots(backend, place)):
-            table, site = backend.table(name), site_of(backend, place, name)
+        files = ControlFiles(backend)
+        for name in (*place.controllers, *files.roots(place)):
+            table, site = backend.table(name), files.site(place, name)
             for rule in table.entry if table else ():
                 breach = rule(entry_of(backend, site, task))
                 if breach and breach.errno == errno:

@@ -22,6 +22,7 @@ from pcont.steps.tasks import (
     is_same_task,
     live_task,
     live_thread,
+    put_back_tasks,
     start_time,
     start_times,
     tasks_in,
@@ -66,7 +67,7 @@ class JoinUndo(UndoRecord):
     def restore(self, backend: Backend) -> Iterator[Action]:
         for came in return_all(partial(self._came, backend), f"put back {self.what}"):
             origin = came.where.root.elsewhere(self._origin(backend, came.task))
-            yield partial(attach_all, backend, origin, [came.task])
+            yield partial(put_back_tasks, backend, origin, [came.task])
 
     def _came(self, backend: Backend) -> Iterator[Straggler[Place]]:
         for pair in self.pairs:
@@ -150,9 +151,9 @@ class LeaveUndo(UndoRecord):
     def restore(self, backend: Backend) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
-            yield partial(attach_all, backend, mirror, there)
+            yield partial(put_back_tasks, backend, mirror, there)
         for came in return_all(partial(self._outside, backend), f"put back {self.what}"):
-            yield partial(attach_all, backend, came.where, [came.task])
+            yield partial(put_back_tasks, backend, came.where, [came.task])
 
     def _outside(self, backend: Backend) -> Iterator[Straggler[Place]]:
         for mirror, tasks in _lacking(backend, self.pairs):

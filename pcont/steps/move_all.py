@@ -32,6 +32,7 @@ from pcont.steps.tasks import (
     descendants,
     is_same_task,
     live_task,
+    put_back_tasks,
     start_time,
     start_times,
     tasks_in,
@@ -41,6 +42,7 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.virtual.bindings import tree_order
+from pcont.virtual.files import ControlFiles
 
 PATIENCE = 20.0  # for one tree
 
@@ -83,7 +85,7 @@ class MoveAllUndo(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for came in return_all(partial(self._there, backend), f"put back all of {self.what}"):
-            yield partial(attach_all, backend, came.where.source, [came.task])
+            yield partial(put_back_tasks, backend, came.where.source, [came.task])
 
     def _there(self, backend: Backend) -> Iterator[Straggler[Move]]:
         """Who of ours is at a target; the tree that was emptied last comes first."""
@@ -205,7 +207,8 @@ class MoveAll(Step):
         for number, left in enumerate(until_stable(batch, self.doing, patience, hint), start=1):
             if not drained.alone:
                 memory.extend(drained, starts=start_times(backend, left))
-            arrived = set(backend.enter(route.target, self._asked(route, left)))
+            asked = self._asked(route, left)
+            arrived = set(ControlFiles(backend).enter(route.target, asked))
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
 

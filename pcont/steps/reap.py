@@ -26,6 +26,7 @@ from pcont.steps.write import RestoreValue
 from pcont.transaction.step import Done, Step
 from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
+from pcont.virtual.changes import AttributeChange, FileWrite
 
 # A task leaves the trees of a tie one after another, where it is moved by others than pcont.
 PATIENCE = 10.0
@@ -173,10 +174,13 @@ def repairs(backend: Backend, tree: str) -> Iterator[Step]:
     if not flagged:
         return
     doing = f"have the kernel tell pcont of {tree}"
-    planned = auto_delete.arming(backend, tree)
-    yield from (SetXattr(place, name, text, doing) for place, name, text in planned.keeps)
-    yield from (InstallAgent(place, file, text, doing) for place, file, text in planned.follows)
-    if not planned.follows and backend.releases.programs().get(tree) is False:
+    armed = auto_delete.arming(backend, tree)
+    for one in armed:
+        if isinstance(one, AttributeChange):
+            yield SetXattr(one.place, one.name, one.text, doing)
+        elif isinstance(one, FileWrite):
+            yield InstallAgent(one.place, one.file, one.text, doing)
+    if not armed and backend.releases.programs().get(tree) is False:
         yield InstallAgent(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
     for place in flagged:
         with vanishing():

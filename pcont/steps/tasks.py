@@ -14,6 +14,7 @@ from pcont.errors import Unseen
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Task
+from pcont.virtual.files import ControlFiles
 
 PROCESSES = "cgroup.procs"  # not there before Linux 3.0
 
@@ -101,7 +102,16 @@ def start_times(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
 
 
 def attach_all(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
-    """Write them all into a container, one by one; who has ended meanwhile does not matter."""
+    """Write tasks into a container one by one, where the rules of what pcont keeps allow it.
+
+    Tasks that have ended are left out.
+    """
+    for _ in ControlFiles(backend).enter(place, tasks):
+        pass
+
+
+def put_back_tasks(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+    """The same for undo: tasks return to where they were, whatever the rules say."""
     for _ in backend.enter(place, tasks):
         pass
 

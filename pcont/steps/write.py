@@ -24,7 +24,8 @@ from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
 from pcont.virtual import auto_delete
-from pcont.virtual import files as virtual_files
+from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
+from pcont.virtual.files import ControlFiles
 
 
 @on_disk("Setting", "place", "file", "text")
@@ -42,13 +43,10 @@ class Setting:
         return self.text or "\n"
 
 
-def _plan(backend: Backend, one: Setting) -> virtual_files.Plan | None:
-    """What a write comes to where pcont has a part in it; None where the file is the kernel's."""
-    if one.file in auto_delete.FILES:
-        return auto_delete.plan_flag(backend, one.place, one.file, one.written)
-    if _is_kept(one):
-        return virtual_files.plan_write(backend, one.place, one.file, one.written)
-    return None
+def _is_direct(one: Setting, change: Change) -> bool:
+    """Whether a change is the write that was asked for, and not one that follows from it."""
+    files = (one.file, subsys.stands_for(one.file))
+    return isinstance(change, FileWrite) and change.place == one.place and change.file in files
 
 
 def _is_kept(one: Setting) -> bool:
@@ -57,10 +55,12 @@ def _is_kept(one: Setting) -> bool:
     return kept_file and not subsys.stands_for(one.file)
 
 
-def _told_kept(backend: Backend, one: Setting, place: Place, name: str, text: str | None) -> str:
-    where = backend.show(place)
-    text = one.text if (place, name) == (one.place, one.file) else text
-    return f"# forget {name} of {where}" if text is None else f"# keep {name}={text} with {where}"
+def _kept_line(backend: Backend, one: Setting, change: AttributeChange) -> str:
+    where = backend.show(change.place)
+    text = one.text if (change.place, change.name) == (one.place, one.file) else change.text
+    if text is None:
+        return f"# forget {change.name} of {where}"
+    return f"# keep {change.name}={text} with {where}"
 
 
 @on_disk("Affinities", "cpus")
@@ -107,7 +107,7 @@ class RestoreValue(UndoRecord):
     def of(cls, backend: Backend, place: Place, file: str) -> RestoreValue:
         """As it is now, or as it was told where it shows something else."""
         file = subsys.told_by(file)
-        text, inside = backend.read(place, file), ""
+        text, inside = ControlFiles(backend).stored(place, file), ""
         if subsys.moves_affinity(file):
             inside = backend.read(place, "tasks")
         return cls(place, file, text, RestoreAffinities.of(backend, map(int, inside.split())))
@@ -134,7 +134,7 @@ class WriteAgain(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for one in self.settings:
-            yield partial(backend.write, one.place, one.file, one.written)
+            yield partial(ControlFiles(backend).store, one.place, one.file, one.written)
 
 
 @dataclass
@@ -166,14 +166,15 @@ class WriteFiles(Step):
         lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
         if _is_kept(one):
             lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
-        # Of what is not there yet, or refused, nothing more can be told.
+        # Nothing more is known of a container that is yet to be made, or of a refused value.
         with contextlib.suppress(OSError):
-            planned = _plan(backend, one)
-            if planned and planned.keeps:
-                lines = [_told_kept(backend, one, *each) for each in planned.keeps]
-            for place, file, text in planned.follows if planned else ():
-                if (place, file) != (one.place, one.file):
-                    lines.append(f"echo {quote(text)} > {quote(backend.show(place, file))}")
+            changes = ControlFiles(backend).resolve(one.place, one.file).plan_write(one.written)
+            kept = [change for change in changes if isinstance(change, AttributeChange)]
+            lines = [_kept_line(backend, one, change) for change in kept] or lines
+            for change in changes:
+                if isinstance(change, FileWrite) and not _is_direct(one, change):
+                    where = quote(backend.show(change.place, change.file))
+                    lines.append(f"echo {quote(change.text)} > {where}")
         return lines
 
     def rehearse(self, backend: Backend) -> None:
@@ -184,9 +185,10 @@ class WriteFiles(Step):
 
     def _write(self, backend: Backend, memory: UndoLog, tried: bool) -> None:
         """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
+        files = ControlFiles(backend)
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
-            refused = [(one, err) for one in waiting if (err := self._try(backend, memory, one))]
+            refused = [(one, err) for one in waiting if (err := self._try(files, memory, one))]
             if len(refused) == len(waiting):
                 self.refused, err = refused[0]
                 raise err
@@ -201,7 +203,7 @@ class WriteFiles(Step):
             memory.set_final(WriteAgain(last))
         for one in last:
             self.refused = one
-            backend.write(one.place, one.file, one.written)
+            files.store(one.place, one.file, one.written)
 
     def _rehearse(self, backend: Backend, memory: UndoLog, last: Sequence[Setting]) -> None:
         """Write the entries into an empty container beside, which is as this one and then removed.
@@ -219,7 +221,7 @@ class WriteFiles(Step):
             for one in (double, *below):
                 facts.append(RemoveCreated(one))
                 with memory.of(facts[-1]):
-                    backend.make(one)
+                    ControlFiles(backend).make(one)
                 if one == double:
                     self._made_alike(backend, place, double)
             for setting in last:
@@ -242,19 +244,21 @@ class WriteFiles(Step):
         if not everything and devices.has_everything(backend.read(double, devices.LIST)):
             backend.write(double, devices.DENY, "a")
 
-    def _try(self, backend: Backend, memory: UndoLog, one: Setting) -> WriteRefused | None:
+    def _try(self, files: ControlFiles, memory: UndoLog, one: Setting) -> WriteRefused | None:
+        """Write one setting; returns a refusal that may not come after the other settings."""
         self.refused = one
         try:
-            _check(backend, one)
-            planned = _plan(backend, one)
-            if planned is None or not (planned.keeps or planned.metered is not None):
-                with self._known(backend, memory, one):
-                    backend.write(one.place, one.file, one.written)
-                self._keep_list(backend, memory, one)
+            _check(files.backend, one)
+            changes = files.resolve(one.place, one.file).plan_write(one.written)
+            if len(changes) == 1 and _is_direct(one, changes[0]):
+                with self._known(files.backend, memory, one):
+                    changes[0].apply(files.backend)
+                self._keep_list(files.backend, memory, one)
                 return None
         except WriteRefused as err:
             return err
-        self._keep(backend, memory, one, planned)
+        for change in changes:
+            _make(files.backend, memory, change)
         return None
 
     def _keep_list(self, backend: Backend, memory: UndoLog, one: Setting) -> None:
@@ -272,25 +276,6 @@ class WriteFiles(Step):
             if text != (before or ""):
                 with memory.of(RestoreXattr(one.place, row.kept_as, before)):
                     backend.set_attribute(one.place, row.kept_as, text or None)
-
-    @staticmethod
-    def _keep(backend: Backend, memory: UndoLog, one: Setting, planned: virtual_files.Plan) -> None:
-        """What pcont keeps itself, and what follows from it: each is put back on its own."""
-        if planned.metered is not None:
-            with memory.of(RestoreValue.of(backend, one.place, one.file)):
-                backend.write(one.place, one.file, one.written)
-        for place, name, text in planned.keeps:
-            before = backend.attributes(place).get(name)
-            if text != before:
-                with memory.of(RestoreXattr(place, name, before)):
-                    backend.set_attribute(place, name, text)
-        for place, file, text in planned.follows:
-            # Somebody may remove a container meanwhile.
-            with (
-                vanishing(),
-                memory.of(RestoreValue.of(backend, place, file)),
-            ):
-                backend.write(place, file, text)
 
     def _known(
         self, backend: Backend, memory: UndoLog, one: Setting
@@ -316,6 +301,22 @@ class WriteFiles(Step):
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write_refusal(backend, one.place, one.file, one.written, err)
+
+
+def _make(backend: Backend, memory: UndoLog, change: Change) -> None:
+    """Make one of the changes that a virtual file comes to; each is undone on its own."""
+    if isinstance(change, AttributeChange):
+        before = backend.attributes(change.place).get(change.name)
+        if change.text != before:
+            with memory.of(RestoreXattr(change.place, change.name, before)):
+                backend.set_attribute(change.place, change.name, change.text)
+    elif isinstance(change, EnforcedValue):
+        with memory.of(RestoreValue.of(backend, change.place, change.file)):
+            change.apply(backend)
+    else:
+        # Another process may remove the container at the same time.
+        with vanishing(), memory.of(RestoreValue.of(backend, change.place, change.file)):
+            change.apply(backend)
 
 
 def _check(backend: Backend, one: Setting) -> None:
@@ -344,5 +345,6 @@ def is_lasting(backend: Backend, setting: Setting) -> bool:
     if subsys.lasting(setting.file):
         return True
     with contextlib.suppress(OSError):
-        return not subsys.can_write_back(setting.file, backend.read(setting.place, setting.file))
+        text = ControlFiles(backend).stored(setting.place, setting.file)
+        return not subsys.can_write_back(setting.file, text)
     return True

@@ -22,9 +22,8 @@ from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 from pcont.values import TooLong
-from pcont.virtual.auto_delete import with_auto_delete
-from pcont.virtual.files import with_kept
-from pcont.virtual.site import entry_of, row_of, site_of
+from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import entry_of, row_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
@@ -37,28 +36,18 @@ EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
 def rehearsing(backend: Backend) -> Backend:
     """A backend on which steps can be rehearsed: changes stay in memory."""
-    return with_auto_delete(with_kept(cast(Backend, Rehearsal(_kernel_of(backend)))))
+    return cast(Backend, Rehearsal(backend))
 
 
 def notes_of(backend: Backend) -> list[str]:
     """Return the notes on the steps so far, each once."""
-    rehearsal = _kernel_of(backend)
-    assert isinstance(rehearsal, Rehearsal)
-    told, rehearsal.notes = list(dict.fromkeys(rehearsal.notes)), []
-    return told
-
-
-def _kernel_of(backend: Backend) -> Backend:
-    """The backend below what pcont keeps over it."""
-    while inner := getattr(backend, "inner", None):
-        backend = inner
-    return backend
+    assert isinstance(backend, Rehearsal)
+    found, backend.notes = list(dict.fromkeys(backend.notes)), []
+    return found
 
 
 class Rehearsal:
-    """The innermost backend of a dry run; what it does not change, it reads from the kernel."""
-
-    inner = None
+    """The backend of a dry run; what it does not change, it reads from the kernel."""
 
     def __init__(self, kernel: Backend) -> None:
         self._kernel = kernel
@@ -254,7 +243,7 @@ class Rehearsal:
             raise _refused(row.read_only, where)
         if row.root_fixed and place.is_root:
             raise _refused(errno.EACCES, where)
-        site = site_of(self._self, place, row.name)
+        site = ControlFiles(self._self).site(place, row.name)
         try:
             value = (row.read_as(machine) if row.read_as else row.type).parse(text)
             value = row.joined(site.value(row.name), value) if row.joined else value
@@ -271,7 +260,7 @@ class Rehearsal:
     def _check_rules(
         self, place: Place, row: ControlFile, value: Any, text: str, where: str
     ) -> None:
-        site = site_of(self._self, place, row.name)
+        site = ControlFiles(self._self).site(place, row.name)
         exact = subsys.of(row.name) in EXACT or row.name.startswith("cgroup.")
         exact = exact or row.name in subsys.core_table().by_name
         try:
@@ -319,7 +308,8 @@ class Rehearsal:
         for name in place.controllers:
             table = self._kernel.table(name)
             for rule in table.entry if table else ():
-                breach = rule(entry_of(self._self, site_of(self._self, place, name), task))
+                site = ControlFiles(self._self).site(place, name)
+                breach = rule(entry_of(self._self, site, task))
                 if breach:
                     raise _refused(breach.errno, where)
         if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):

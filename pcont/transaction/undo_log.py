@@ -18,7 +18,6 @@ from pcont.errors import PcontError, from_oserror
 from pcont.kernel.interfaces import Backend
 from pcont.tags import names_of
 from pcont.transaction.journal import Journal, encode
-from pcont.virtual.files import putting_back
 
 Action = Callable[[], object]
 
@@ -126,17 +125,16 @@ class UndoLog:
 def restore_record(backend: Backend, fact: UndoRecord) -> list[str]:
     """Make a fact true again; returns what could not be put back."""
     left: list[str] = []
-    with putting_back():
-        try:
-            for action in fact.restore(backend):
-                try:
-                    action()
-                except (OSError, PcontError) as err:
-                    if not isinstance(err, OSError) or err.errno != ESRCH:
-                        left.append(_told(fact, err))
-                    # else a task that has ended meanwhile
-        except (OSError, PcontError) as err:
-            left.append(_told(fact, err))
+    try:
+        for action in fact.restore(backend):
+            try:
+                action()
+            except (OSError, PcontError) as err:
+                # ESRCH: the task has ended.
+                if not isinstance(err, OSError) or err.errno != ESRCH:
+                    left.append(_told(fact, err))
+    except (OSError, PcontError) as err:
+        left.append(_told(fact, err))
     return left
 
 

@@ -1,22 +1,21 @@
-"""auto_delete: a container that goes when it has become empty; and what it shares with the kernel.
+"""auto_delete: remove a container when it becomes empty, with the kernel's release agent.
 
 The patch set announced auto_delete (patch semantics, 6.4), and no kernel got it. The kernel runs
-the release agent of a hierarchy for each container with notify_on_release=1 that becomes empty:
-where a container is to go, that flag stands, and the agent is pcont's. What the user has said of
-the flag and of the agent is kept in attributes then, and get and set speak of that.
+the release agent of a hierarchy for each container with notify_on_release=1 that becomes empty.
+For a container with auto_delete, pcont sets that flag and installs an agent of its own. The values
+that the user has set for the flag and the agent are kept in attributes, and get and set use those.
 
-A new container has its parent's flags, as with the kernel's own; who made it need not be pcont: an
-absent attribute is the nearest ancestor's. Before a flag changes, the children that have none get
-what they had so far.
+A new container has its parent's flags, as with the kernel's own. It may be made without pcont: an
+absent attribute means the value of the nearest container above. Before a flag changes, pcont
+writes the old value to those children that have no attribute.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EINVAL, ENOENT
-from typing import Any, cast
 
 from pcont.errors import BadValue
 from pcont.kernel.interfaces import Backend
@@ -24,16 +23,10 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Tree
 from pcont.trust import ownership
 from pcont.values import FLAG
-from pcont.virtual import files as virtual_files
-from pcont.virtual.files import Keep, Plan
+from pcont.virtual.changes import AttributeChange, Change, FileWrite
 from pcont.virtual.site import row_of
 
 AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "release_agent")
-
-
-def with_auto_delete(backend: Backend) -> Backend:
-    """The same backend, with auto_delete in the containers that can have it."""
-    return cast(Backend, _Deleting(backend))
 
 
 def is_lacking(backend: Backend) -> bool:
@@ -75,15 +68,6 @@ def is_armed(backend: Backend, tree: str) -> bool:
     return backend.read(Place(tree), AGENT).rstrip("\n") == backend.releases.program(tree)
 
 
-def text(backend: Backend, place: Place, file: str) -> str:
-    """The text of a control file as the user means it."""
-    if file == NOTIFY:
-        return f"{int(notifies(backend, place))}\n"
-    if file == AGENT and place.is_root:
-        return f"{agent(backend, place.tree)}\n"
-    return backend.read(place, file)
-
-
 def _nearest(backend: Backend, place: Place, name: str) -> str:
     """What is kept under a name with a container, or else with the nearest one above."""
     while True:
@@ -93,56 +77,103 @@ def _nearest(backend: Backend, place: Place, name: str) -> str:
         place = place.parent
 
 
-def plan_flag(backend: Backend, place: Place, file: str, text: str) -> Plan:
-    """A write to one of the three files; OSError as the kernel would have it.
+class AutoDeleteFile:
+    """One of FILES in a container, with the value that the user has set.
 
-    Raises BadValue for an agent that others than root could put another program in the place of.
+    `ours`: returns whether pcont mounted the hierarchy, asked where that matters.
     """
-    if not is_lacking(backend):
-        return Plan(follows=((place, file, text),))
-    if file == AGENT:
-        return _plan_agent(backend, place, text)
-    if file == NOTIFY and not deletes(backend, place):
-        return Plan(follows=((place, file, text),))
-    wanted = _flag(backend, place, file, text)
-    if file == NOTIFY:
-        younger = _children_as_they_are(backend, place, NOTIFY)
-        return Plan((*younger, (place, NOTIFY, wanted)))
-    if not any(one.id == place.tree and is_ours(one) for one in backend.trees()):
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), backend.show(place, file))
-    if wanted == str(int(deletes(backend, place))):
-        return Plan(((place, file, wanted),))
-    notify = str(int(notifies(backend, place)))
-    younger = _children_as_they_are(backend, place, AUTO_DELETE)
-    if wanted == "1":
-        armed = arming(backend, place.tree)
-        keeps = (*younger, *armed.keeps, (place, NOTIFY, notify), (place, AUTO_DELETE, "1"))
-        return Plan(keeps, (*armed.follows, (place, NOTIFY, "1")))
-    return Plan(
-        (*younger, (place, AUTO_DELETE, "0"), (place, NOTIFY, None)), ((place, NOTIFY, notify),)
+
+    def __init__(self, backend: Backend, place: Place, file: str, ours: Callable[[], bool]) -> None:
+        self.backend = backend
+        self.place = place
+        self.file = file
+        self._ours = ours
+
+    def read(self) -> str:
+        """The text of the file; ENOENT for auto_delete in a hierarchy that pcont did not mount."""
+        if self.file == AUTO_DELETE:
+            self._check_ours()
+            return f"{int(deletes(self.backend, self.place))}\n"
+        if self.file == NOTIFY:
+            return f"{int(notifies(self.backend, self.place))}\n"
+        if self.place.is_root:
+            return f"{agent(self.backend, self.place.tree)}\n"
+        return self.backend.read(self.place, self.file)
+
+    def plan_write(self, text: str) -> tuple[Change, ...]:
+        """The changes that a write comes to; OSError as the kernel would answer.
+
+        Raises BadValue for an agent that others than root could put another program in the place
+        of.
+        """
+        if self.file == AGENT:
+            return _plan_agent(self.backend, self.place, text)
+        if self.file == NOTIFY:
+            return self._plan_notify(text)
+        wanted = _flag(self.backend, self.place, self.file, text)
+        self._check_ours()
+        if wanted == str(int(deletes(self.backend, self.place))):
+            return (AttributeChange(self.place, self.file, wanted),)
+        return self._plan_set() if wanted == "1" else self._plan_clear()
+
+    def _check_ours(self) -> None:
+        if not self._ours():
+            where = self.backend.show(self.place, self.file)
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), where)
+
+    def _plan_notify(self, text: str) -> tuple[Change, ...]:
+        if not deletes(self.backend, self.place):
+            return (FileWrite(self.place, self.file, text),)
+        wanted = _flag(self.backend, self.place, self.file, text)
+        younger = _children_as_they_are(self.backend, self.place, NOTIFY)
+        return (*younger, AttributeChange(self.place, NOTIFY, wanted))
+
+    def _plan_set(self) -> tuple[Change, ...]:
+        place, armed = self.place, arming(self.backend, self.place.tree)
+        return (
+            *_children_as_they_are(self.backend, place, AUTO_DELETE),
+            *(one for one in armed if isinstance(one, AttributeChange)),
+            AttributeChange(place, NOTIFY, self._notify()),
+            AttributeChange(place, AUTO_DELETE, "1"),
+            *(one for one in armed if isinstance(one, FileWrite)),
+            FileWrite(place, NOTIFY, "1"),
+        )
+
+    def _plan_clear(self) -> tuple[Change, ...]:
+        place = self.place
+        return (
+            *_children_as_they_are(self.backend, place, AUTO_DELETE),
+            AttributeChange(place, AUTO_DELETE, "0"),
+            AttributeChange(place, NOTIFY, None),
+            FileWrite(place, NOTIFY, self._notify()),
+        )
+
+    def _notify(self) -> str:
+        return str(int(notifies(self.backend, self.place)))
+
+
+def arming(backend: Backend, tree: str) -> tuple[Change, ...]:
+    """The changes that make the kernel report empty containers to pcont; none where it does."""
+    root = Place(tree)
+    if is_armed(backend, tree):
+        return ()
+    return (
+        AttributeChange(root, AGENT, agent(backend, tree)),
+        FileWrite(root, AGENT, backend.releases.program(tree)),
     )
 
 
-def arming(backend: Backend, tree: str) -> Plan:
-    """What lets the kernel tell pcont of containers that become empty; nothing where it does."""
-    root = Place(tree)
-    if is_armed(backend, tree):
-        return Plan()
-    users = (root, AGENT, agent(backend, tree))
-    return Plan((users,), ((root, AGENT, backend.releases.program(tree)),))
-
-
-def _children_as_they_are(backend: Backend, place: Place, name: str) -> Iterator[Keep]:
-    """What the children are to keep that have only what their parent has, which changes."""
+def _children_as_they_are(backend: Backend, place: Place, name: str) -> Iterator[AttributeChange]:
+    """Write to the children that only have their parent's value, which is about to change."""
     for child in map(place.child, backend.children(place)):
         kept_there = backend.attributes(child)
         if AUTO_DELETE in kept_there or name in kept_there:
             continue
         deleted = deletes(backend, child)
         if deleted and NOTIFY not in kept_there:
-            yield child, NOTIFY, str(int(notifies(backend, child)))
+            yield AttributeChange(child, NOTIFY, str(int(notifies(backend, child))))
         if name == AUTO_DELETE:
-            yield child, AUTO_DELETE, str(int(deleted))
+            yield AttributeChange(child, AUTO_DELETE, str(int(deleted)))
 
 
 def _flag(backend: Backend, place: Place, file: str, text: str) -> str:
@@ -153,12 +184,12 @@ def _flag(backend: Backend, place: Place, file: str, text: str) -> str:
         raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
 
 
-def _plan_agent(backend: Backend, place: Place, text: str) -> Plan:
+def _plan_agent(backend: Backend, place: Place, text: str) -> tuple[Change, ...]:
     program = text.strip()
     check_agent(program)
     if place.is_root and is_armed(backend, place.tree):
-        return Plan(((place, AGENT, program),))
-    return Plan(follows=((place, AGENT, text),))
+        return (AttributeChange(place, AGENT, program),)
+    return (FileWrite(place, AGENT, text),)
 
 
 def check_agent(program: str) -> None:
@@ -198,54 +229,3 @@ def runs_nothing(program: str) -> str:
     if not stat.S_ISREG(found.st_mode):
         return f"{program} is not a file"
     return "" if found.st_mode & 0o111 else f"{program} is not executable"
-
-
-class _Deleting:
-    """A backend that answers for auto_delete, too."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._below = backend
-        self._ours: set[str] | None = None
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._below, verb)
-
-    @property
-    def inner(self) -> Backend:
-        """The backend that this one stands on."""
-        return self._below
-
-    @property
-    def _self(self) -> Backend:
-        return cast(Backend, self)
-
-    def trees(self) -> tuple[Tree, ...]:
-        """What is there; which of them are pcont's is known until somebody asks again."""
-        found = self._below.trees()
-        self._ours = {tree.id for tree in found if is_ours(tree)}
-        return found
-
-    def _has(self, place: Place) -> bool:
-        if self._ours is None:
-            self.trees()
-        return place.tree in (self._ours or ()) and is_lacking(self._below)
-
-    def files(self, place: Place) -> dict[str, bool]:
-        """With auto_delete, where it can be."""
-        found = self._below.files(place)
-        return {AUTO_DELETE: True, **found} if self._has(place) else found
-
-    def read(self, place: Place, file: str) -> str:
-        """The whole text of a control file."""
-        if file != AUTO_DELETE or not is_lacking(self._below):
-            return self._below.read(place, file)
-        if not self._has(place):
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), self._below.show(place, file))
-        return f"{int(deletes(self._below, place))}\n"
-
-    def write(self, place: Place, file: str, text: str) -> None:
-        """One write(2); or what auto_delete comes to, one after the other."""
-        if file != AUTO_DELETE or not is_lacking(self._below):
-            self._below.write(place, file, text)
-        else:
-            virtual_files.write_all(self._below, plan_flag(self._self, place, file, text))

@@ -84,7 +84,11 @@ def bound_at(backend: Backend, place: Place) -> tuple[str, ...]:
 
 def virtual_roots(backend: Backend, place: Place) -> dict[str, Place]:
     """The subsystems that pcont keeps for a container, each with its root at or above it."""
-    found = bindings_in(backend, place.tree)
+    return nearest_roots(bindings_in(backend, place.tree), place)
+
+
+def nearest_roots(found: Iterable[Binding], place: Place) -> dict[str, Place]:
+    """The same, given what pcont keeps in the tree."""
     above = [one for one in found if below(place.path, one.root.path) is not None]
     above.sort(key=lambda one: len(one.root.path))
     return {one.name: one.root for one in above}  # the nearest one counts

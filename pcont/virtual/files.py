@@ -1,107 +1,296 @@
-"""Subsystems that the kernel lacks, kept by pcont: files of a container that are attributes of it.
+"""Control files: one route to those of the kernel, and to those that pcont provides itself.
 
-They are read and written like the kernel's, with its errnos. What is enforced is enforced by a
-controller of the kernel, whose files follow, or by programs in the kernel (backend.Meter), which
-have the values of their own files. Nothing runs in between.
+`ControlFiles.resolve` answers a file of either kind; it is read, and a write to it is planned as
+primitive changes. `steps.write` records each change before it makes it, so that each is undone on
+its own.
+
+A subsystem that the kernel lacks has its files in attributes of the containers. They are read and
+written like the kernel's, with its errnos. The limits are enforced by a controller of the kernel,
+whose files follow, or by programs in the kernel (`kernel.interfaces.Enforcer`), which hold the
+values of their own files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from errno import EINVAL, ENOENT
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol
 
 from pcont import subsys
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place
+from pcont.kernel.types import Place, Tree
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import EntryRule, Proposed
-from pcont.virtual.bindings import virtual_roots
-from pcont.virtual.site import LiveSite, entry_of, making_of
+from pcont.tables.rules import EntryRule, Proposed, Violation
+from pcont.virtual import auto_delete
+from pcont.virtual.auto_delete import AUTO_DELETE, AutoDeleteFile
+from pcont.virtual.bindings import Binding, bindings_in, nearest_roots
+from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
+from pcont.virtual.site import LiveSite, entry_of, mover_in
 
 ATTEMPTS = 10
 
-Follow = tuple[Place, str, str]
-Keep = tuple[Place, str, str | None]
 
-_putting_back: ContextVar[bool] = ContextVar("putting_back", default=False)
+class ResolvedFile(Protocol):
+    """A control file of a container, wherever its value is."""
 
+    def read(self) -> str:
+        """The whole text; OSError as the kernel answers."""
 
-@contextlib.contextmanager
-def putting_back() -> Iterator[None]:
-    """In the block all returns to where it was: who may make and enter containers is not asked."""
-    token = _putting_back.set(True)
-    try:
-        yield
-    finally:
-        _putting_back.reset(token)
+    def plan_write(self, text: str) -> tuple[Change, ...]:
+        """The changes that a write comes to; OSError as the kernel would answer."""
 
 
-def with_kept(backend: Backend) -> Backend:
-    """The same backend, with the files of the subsystems that pcont keeps."""
-    return cast(Backend, _Keeping(backend))
+class ControlFiles:
+    """The control files of containers on one backend.
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a write to a file comes to that pcont keeps, or has a part in.
-
-    `keeps`: what becomes of attributes of containers, None where one goes. `follows`: what is to be
-    written into files of the kernel afterwards. `metered`: what the programs in the kernel are to
-    know.
+    An instance reads once which subsystems pcont keeps in a tree, and which trees it mounted:
+    make one for each step or operation. `trees`: the trees, where they have just been read.
     """
 
-    keeps: tuple[Keep, ...] = ()
-    follows: tuple[Follow, ...] = ()
-    metered: int | None = None
+    def __init__(self, backend: Backend, trees: Iterable[Tree] | None = None) -> None:
+        self.backend = backend
+        self._trees = trees
+        self._ours: set[str] | None = None
+        self._lacks_auto_delete: bool | None = None
+        self._bindings: dict[str, Sequence[Binding]] = {}
+
+    # What is there
+
+    def bindings(self, tree: str) -> Sequence[Binding]:
+        """What pcont keeps in a tree."""
+        if tree not in self._bindings:
+            self._bindings[tree] = bindings_in(self.backend, tree)
+        return self._bindings[tree]
+
+    def roots(self, place: Place) -> dict[str, Place]:
+        """The subsystems that pcont keeps for a container, each with its root at or above it."""
+        found = self.bindings(place.tree)
+        return nearest_roots(found, place) if found else {}
+
+    def lacks_auto_delete(self) -> bool:
+        """Whether pcont provides auto_delete, since the kernel lacks it."""
+        if self._lacks_auto_delete is None:
+            self._lacks_auto_delete = auto_delete.is_lacking(self.backend)
+        return self._lacks_auto_delete
+
+    def is_ours(self, tree: str) -> bool:
+        """Whether pcont mounted a hierarchy, and nobody else: there pcont provides auto_delete."""
+        if self._ours is None:
+            trees = self.backend.trees() if self._trees is None else self._trees
+            self._ours = {one.id for one in trees if auto_delete.is_ours(one)}
+        return tree in self._ours
+
+    def names(self, place: Place) -> dict[str, bool]:
+        """Every control file of a container, and whether it can be written at all."""
+        found = self.stored_names(place)
+        if self.is_ours(place.tree) and self.lacks_auto_delete():
+            return {AUTO_DELETE: True, **found}
+        return found
+
+    def stored_names(self, place: Place) -> dict[str, bool]:
+        """The same without auto_delete, which pcont provides by attributes and other files."""
+        found = self.backend.files(place)
+        for name, root in self.roots(place).items():
+            rows = [row for row in _table(name).files if row.where.holds(place == root)]
+            there = [row for row in rows if not row.stands_for or row.stands_for in found]
+            found |= {row.name: row.writable for row in there}
+        return found
+
+    # One file
+
+    def resolve(self, place: Place, file: str) -> ResolvedFile:
+        """The file as the user means it."""
+        if file in auto_delete.FILES and self.lacks_auto_delete():
+            return AutoDeleteFile(self.backend, place, file, lambda: self.is_ours(place.tree))
+        return self._stored(place, file)
+
+    def _stored(self, place: Place, file: str) -> ResolvedFile:
+        """The file that undo reads and writes: notify_on_release and release_agent are the
+        kernel's.
+        """
+        if not subsys.is_kept_file(file, place.controllers):
+            return KernelFile(self.backend, place, file)
+        name = subsys.of(file)
+        root = self.roots(place).get(name)
+        row = _table(name).by_name.get(file) if root else None
+        if root is None or row is None or not row.where.holds(place == root):
+            return MissingFile(self.backend, place, file)
+        if row.stands_for:
+            return KernelFile(self.backend, place, row.stands_for)
+        return VirtualFile(row, LiveSite(self, place, root, name))
+
+    def read(self, place: Place, file: str) -> str:
+        """The text of a control file, as the user means it."""
+        return self.resolve(place, file).read()
+
+    def stored(self, place: Place, file: str) -> str:
+        """The text that undo puts back: the kernel's, of the kernel's files."""
+        return self._stored(place, file).read()
+
+    def store(self, place: Place, file: str, text: str) -> None:
+        """Write that text, for undo: nothing records these changes."""
+        for change in self._stored(place, file).plan_write(text):
+            change.apply(self.backend)
+
+    # Rules of the subsystems that pcont keeps
+
+    def site(self, place: Place, file: str) -> LiveSite:
+        """A container as the rules of a file see it, with nothing above the subsystem's root."""
+        name = subsys.of(file)
+        top = self.roots(place).get(name) if subsys.is_kept(name) else None
+        return LiveSite(self, place, top or place.root, name if top else "")
+
+    def making(self, place: Place) -> Violation | None:
+        """The first rule against making a container; None where none is."""
+        above = place.parent
+        for name, root in self.roots(above).items():
+            site = LiveSite(self, above, root, name)
+            for rule in _table(name).making:
+                if breach := rule(site, mover_in(self.backend, place.tree)):
+                    return breach
+        return None
+
+    def make(self, place: Place) -> None:
+        """mkdir(2), where the rules allow it."""
+        if breach := self.making(place):
+            raise OSError(breach.errno, os.strerror(breach.errno), self.backend.show(place))
+        self.backend.make(place)
+
+    def attach(self, place: Place, file: str, task: int) -> None:
+        """Write a task or process into `tasks` or `cgroup.procs`, where the rules allow it."""
+        if rules := self._entry_rules(place):
+            self._check_entry(place, rules, self._tasks_in(file, task))
+        self.backend.write(place, file, str(task))
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        """Write tasks into a container; a rule refuses a task as the kernel would."""
+        rules = self._entry_rules(place)
+        if not rules:
+            yield from self.backend.enter(place, tasks)
+            return
+        for task in tasks:
+            self._check_entry(place, rules, [task])
+            yield from self.backend.enter(place, [task])
+
+    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
+        """The rules about entering, each with the container as the rule sees it."""
+        sites = [LiveSite(self, place, root, name) for name, root in self.roots(place).items()]
+        return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
+
+    def _tasks_in(self, file: str, task: int) -> list[int]:
+        """The tasks that move when a number is written: one task, or the threads of a process.
+
+        A first thread that is a zombie is left out: the kernel shows it in the root containers.
+        """
+        try:
+            task = task or os.getpid()
+            if file != "cgroup.procs":
+                return [task]
+            threads = self.backend.threads(task)
+            return [one for one in threads if not self.backend.task(one).gone]
+        except ProcessLookupError:
+            return []
+
+    def _check_entry(
+        self, place: Place, rules: Iterable[tuple[EntryRule, LiveSite]], tasks: Iterable[int]
+    ) -> None:
+        """Ask the rules about each task that is not inside; a task that has ended is left out."""
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                for rule, site in rules:
+                    entry = entry_of(self.backend, site, task)
+                    breach = rule(entry) if entry.origin != place.path else None
+                    if breach:
+                        _refuse(self.backend, place, "tasks", breach.errno)
 
 
-def plan_write(backend: Backend, place: Place, file: str, text: str) -> Plan:
-    """A write to a kept file, by the rules; OSError as the kernel would have it."""
-    found = _find(backend, place, file)
-    if found is None:
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), backend.show(place, file))
-    row, site = found
-    if not row.writable:
-        _refuse(backend, place, file, EINVAL)
-    try:
-        wanted = row.type.parse(text)
-    except (ValueError, OverflowError):
-        _refuse(backend, place, file, EINVAL)
-    wanted = row.joined(site.value(file), wanted) if row.joined else wanted
-    for rule in row.rules:
-        if breach := rule(site, Proposed(site, file, wanted)):
-            _refuse(backend, place, file, breach.errno)
-    if row.computed:
-        return Plan()
-    if row.metered:
-        return Plan(metered=wanted)
-    root = replace(site, place=site.top, wanted={(place, file): wanted})
-    follows = _unlike(root, following(_table(site.subsystem), root))
-    return Plan(((place, file, row.type.show(wanted)),), tuple(follows))
+class KernelFile:
+    """A control file of the kernel."""
+
+    def __init__(self, backend: Backend, place: Place, file: str) -> None:
+        self.backend = backend
+        self.place = place
+        self.file = file
+
+    def read(self) -> str:
+        """The whole text."""
+        return self.backend.read(self.place, self.file)
+
+    def plan_write(self, text: str) -> tuple[Change, ...]:
+        """One write(2)."""
+        return (FileWrite(self.place, self.file, text),)
 
 
-def write_all(backend: Backend, planned: Plan) -> None:
-    """What is kept, and what follows, one after the other; nothing takes it back."""
-    for place, name, text in planned.keeps:
-        if backend.attributes(place).get(name) != text:
-            backend.set_attribute(place, name, text)
-    for place, file, text in planned.follows:
-        backend.write(place, file, text)
+class MissingFile(KernelFile):
+    """A file of a subsystem that pcont does not keep here."""
+
+    def plan_write(self, text: str) -> NoReturn:
+        """Raise ENOENT."""
+        where = self.backend.show(self.place, self.file)
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), where)
 
 
-def following(table: Subsystem, root: LiveSite) -> list[Follow]:
+class VirtualFile:
+    """A control file that pcont keeps: an attribute, a computed value, or one of programs."""
+
+    def __init__(self, row: ControlFile, site: LiveSite) -> None:
+        self._row = row
+        self._site = site
+
+    def read(self) -> str:
+        """The whole text."""
+        row, site, place = self._row, self._site, self._site.place
+        if row.computed:
+            return f"{row.type.show(row.computed(site))}\n"
+        if row.metered:
+            begins = row.begins(site.parent is None)
+            value = site.backend.meter.values(place, site.subsystem).get(row.name, begins)
+            return f"{row.type.show(value)}\n"
+        text = site.backend.attributes(place).get(row.name)
+        return f"{row.type.show(row.default) if text is None else text}\n"
+
+    def plan_write(self, text: str) -> tuple[Change, ...]:
+        """The attribute and the limits that follow, or the value for the programs."""
+        row, site, place = self._row, self._site, self._site.place
+        wanted = self._allowed(text)
+        if row.computed:
+            return ()
+        if row.metered:
+            return (EnforcedValue(place, row.name, wanted),)
+        root = replace(site, place=site.top, wanted={(place, row.name): wanted})
+        follows = _unlike(root, following(_table(site.subsystem), root))
+        return (AttributeChange(place, row.name, row.type.show(wanted)), *follows)
+
+    def _allowed(self, text: str) -> Any:
+        """The value that a text means, by the rules."""
+        row, site = self._row, self._site
+        if not row.writable:
+            self._refuse(EINVAL)
+        try:
+            wanted = row.type.parse(text)
+        except (ValueError, OverflowError):
+            self._refuse(EINVAL)
+        wanted = row.joined(site.value(row.name), wanted) if row.joined else wanted
+        for rule in row.rules:
+            if breach := rule(site, Proposed(site, row.name, wanted)):
+                self._refuse(breach.errno)
+        return wanted
+
+    def _refuse(self, errno: int) -> NoReturn:
+        _refuse(self._site.backend, self._site.place, self._row.name, errno)
+
+
+def following(table: Subsystem, root: LiveSite) -> list[FileWrite]:
     """What the kernel's files must read below a root, where anything was ever set."""
-    # A container that goes meanwhile takes the whole look with it.
+    # A container that is removed at the same time makes the whole look start again.
     for attempt in range(ATTEMPTS):
         try:
             return [
-                (there.place, file, text)
+                FileWrite(there.place, file, text)
                 for there, file, text in (table.follows(root) if table.follows else ())
                 if isinstance(there, LiveSite) and there.is_set(table.by_name)
             ]
@@ -111,23 +300,13 @@ def following(table: Subsystem, root: LiveSite) -> list[Follow]:
     return []
 
 
-def _unlike(root: LiveSite, found: Iterable[Follow]) -> Iterator[Follow]:
-    """What reads something else now."""
-    for where, file, text in found:
+def _unlike(root: LiveSite, found: Iterable[FileWrite]) -> Iterator[FileWrite]:
+    """The writes that would change what the file reads."""
+    for one in found:
         # The root of a tree has no limit, and no file for one.
         with contextlib.suppress(FileNotFoundError):
-            if root.backend.read(where, file).rstrip("\n") != text:
-                yield where, file, text
-
-
-def _find(backend: Backend, place: Place, file: str) -> tuple[ControlFile, LiveSite] | None:
-    """The row of a kept file that is there, and the container as its rules see it."""
-    name = subsys.of(file)
-    root = virtual_roots(backend, place).get(name)
-    row = _table(name).by_name.get(file) if root else None
-    if root is None or row is None or not row.where.holds(place == root):
-        return None
-    return row, LiveSite(backend, place, root, name)
+            if root.backend.read(one.place, one.file).rstrip("\n") != one.text:
+                yield one
 
 
 def _refuse(backend: Backend, place: Place, file: str, errno: int) -> NoReturn:
@@ -138,119 +317,3 @@ def _table(name: str) -> Subsystem:
     table = subsys.load(name)
     assert table
     return table
-
-
-class _Keeping:
-    """A backend that answers for the files that its kernel has not."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._kernel = backend
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._kernel, verb)
-
-    @property
-    def inner(self) -> Backend:
-        """The backend that this one stands on."""
-        return self._kernel
-
-    @property
-    def _self(self) -> Backend:
-        return cast(Backend, self)
-
-    def files(self, place: Place) -> dict[str, bool]:
-        """With those that are kept."""
-        found = self._kernel.files(place)
-        for name, root in virtual_roots(self._kernel, place).items():
-            rows = [row for row in _table(name).files if row.where.holds(place == root)]
-            there = [row for row in rows if not row.stands_for or row.stands_for in found]
-            found |= {row.name: row.writable for row in there}
-        return found
-
-    def make(self, place: Place) -> None:
-        """mkdir(2), where the rules allow it."""
-        breach = None if _putting_back.get() else making_of(self._self, place)
-        if breach:
-            raise OSError(breach.errno, os.strerror(breach.errno), self._kernel.show(place))
-        self._kernel.make(place)
-
-    def read(self, place: Place, file: str) -> str:
-        """The whole text of a control file."""
-        file = self._meant(place, file)
-        kept = subsys.is_kept_file(file, place.controllers)
-        found = _find(self._self, place, file) if kept else None
-        if found is None:
-            return self._kernel.read(place, file)
-        row, site = found
-        if row.computed:
-            return f"{row.type.show(row.computed(site))}\n"
-        if row.metered:
-            begins = row.begins(site.parent is None)
-            value = self._kernel.meter.values(place, site.subsystem).get(file, begins)
-            return f"{row.type.show(value)}\n"
-        text = self._kernel.attributes(place).get(file)
-        return f"{row.type.show(row.default) if text is None else text}\n"
-
-    def write(self, place: Place, file: str, text: str) -> None:
-        """One write(2); or what is kept, and what follows, one after the other."""
-        if file in subsys.TASK_FILES and (rules := self._entry_rules(place)):
-            self._check_entry(place, rules, self._tasks_in(file, text))
-        file = self._meant(place, file)
-        if not subsys.is_kept_file(file, place.controllers):
-            self._kernel.write(place, file, text)
-            return
-        planned = plan_write(self._self, place, file, text)
-        if planned.metered is not None:
-            self._kernel.meter.set(place, file, planned.metered)
-        write_all(self._kernel, planned)
-
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write tasks into a container; who may not enter is refused like by the kernel."""
-        rules = self._entry_rules(place)
-        if not rules:
-            yield from self._kernel.enter(place, tasks)
-            return
-        for task in tasks:
-            self._check_entry(place, rules, [task])
-            yield from self._kernel.enter(place, [task])
-
-    def _meant(self, place: Place, file: str) -> str:
-        """The file itself, or the one of the kernel's that it is only another name of."""
-        kept = subsys.is_kept_file(file, place.controllers)
-        found = _find(self._self, place, file) if kept and subsys.stands_for(file) else None
-        return found[0].stands_for if found else file
-
-    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
-        """What says who may enter, each with the container as the rule sees it."""
-        roots = virtual_roots(self._kernel, place).items()
-        sites = [LiveSite(self._self, place, root, name) for name, root in roots]
-        return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
-
-    def _tasks_in(self, file: str, text: str) -> list[int]:
-        """Return the tasks that a written number means: one task, or the threads of a process.
-
-        A first thread that is a zombie is left out: the kernel shows it in the root containers.
-        """
-        try:
-            task = int(text) or os.getpid()
-            if file != "cgroup.procs":
-                return [task]
-            threads = self._kernel.threads(task)
-            return [one for one in threads if not self._kernel.task(one).gone]
-        except (ValueError, ProcessLookupError):
-            return []
-
-    def _check_entry(
-        self,
-        place: Place,
-        rules: Iterable[tuple[EntryRule, LiveSite]],
-        tasks: Iterable[int],
-    ) -> None:
-        """Ask the rules of each task that is not inside; of one that has ended, nobody."""
-        for task in tasks if not _putting_back.get() else ():
-            with contextlib.suppress(ProcessLookupError):
-                for rule, site in rules:
-                    entry = entry_of(self._self, site, task)
-                    breach = rule(entry) if entry.origin != place.path else None
-                    if breach:
-                        _refuse(self._self, place, "tasks", breach.errno)

@@ -1,19 +1,33 @@
-"""A container as the rules of the tables see it, read through a backend."""
+"""A container as the rules of the tables see it: each value is read when a rule asks for it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from pcont import subsys
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Entry, Machine, Mover, Violation
-from pcont.virtual.bindings import bindings_in, virtual_roots
+from pcont.tables.rules import Entry, Machine, Mover
+from pcont.virtual.bindings import Binding
+
+
+class Readable(Protocol):
+    """What a site is read through: `virtual.files.ControlFiles`."""
+
+    @property
+    def backend(self) -> Backend:
+        """The kernel, or the model."""
+
+    def bindings(self, tree: str) -> Sequence[Binding]:
+        """What pcont keeps in a tree."""
+
+    def stored(self, place: Place, file: str) -> str:
+        """The text of a control file, the kernel's or one that pcont keeps."""
 
 
 def row_of(backend: Backend, file: str) -> ControlFile | None:
@@ -25,15 +39,8 @@ def row_of(backend: Backend, file: str) -> ControlFile | None:
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
 
 
-def site_of(backend: Backend, place: Place, file: str) -> LiveSite:
-    """A container as the rules of a file see it, with nothing above the subsystem's root."""
-    name = subsys.of(file)
-    top = virtual_roots(backend, place).get(name) if subsys.is_kept(name) else None
-    return LiveSite(backend, place, top or place.root, name if top else "")
-
-
 def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:
-    """A task at the door of a container, as its rules see it; ESRCH where there is none."""
+    """The arguments of an entry rule for a task and a container; ESRCH where there is no task."""
     tree = site.place.tree
     return Entry(site, task, backend.membership(task).get(tree, "/"), mover_in(backend, tree))
 
@@ -44,30 +51,23 @@ def mover_in(backend: Backend, tree: str) -> Mover:
     return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
 
 
-def making_of(backend: Backend, place: Place) -> Violation | None:
-    """What is against making a container, by the rules of what pcont keeps."""
-    above = place.parent
-    for name, root in virtual_roots(backend, above).items():
-        table, site = subsys.load(name), LiveSite(backend, above, root, name)
-        for rule in table.making if table else ():
-            if breach := rule(site, mover_in(backend, place.tree)):
-                return breach
-    return None
-
-
 @dataclass(frozen=True)
 class LiveSite:
-    """A container as it is, read through a backend when a rule asks; `top` has no parent.
+    """A container as it is, read when a rule asks; the container `top` has no parent.
 
-    `subsystem`: the one that pcont keeps, whose rules ask: where another root of it is, other
-    numbers count. `wanted`: values as they would be.
+    `subsystem`: the one that pcont keeps, whose rules ask. Containers below another root of it are
+    left out, since other numbers count there. `wanted`: values as they would be.
     """
 
-    backend: Backend
+    files: Readable
     place: Place
     top: Place
     subsystem: str = ""
     wanted: Mapping[tuple[Place, str], Any] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> Backend:
+        return self.files.backend
 
     @property
     def path(self) -> str:
@@ -92,7 +92,7 @@ class LiveSite:
     def children(self) -> Iterable[LiveSite]:
         places = [self.place.child(name) for name in self.backend.children(self.place)]
         if self.subsystem:
-            found = bindings_in(self.backend, self.place.tree)
+            found = self.files.bindings(self.place.tree)
             others = {one.root for one in found if one.name == self.subsystem}
             places = [place for place in places if place not in others]
         return [replace(self, place=place) for place in places]
@@ -101,7 +101,7 @@ class LiveSite:
         if (self.place, file) in self.wanted:
             return self.wanted[self.place, file]
         row = row_of(self.backend, file)
-        text = self.backend.read(self.place, file)
+        text = self.files.stored(self.place, file)
         return row.type.parse(text.removesuffix(row.end)) if row else text
 
     @property
@@ -113,7 +113,7 @@ class LiveSite:
         return {}
 
     def is_set(self, files: Iterable[str]) -> bool:
-        """Whether one of these kept files was ever written."""
+        """Whether one of these files that pcont keeps was ever written."""
         has = {file for place, file in self.wanted if place == self.place}
         return bool(set(files) & {*has, *self.backend.attributes(self.place)})
 

@@ -25,6 +25,7 @@ import pcont as library
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.kernel.interfaces import Backend
+from pcont.kernel.open import open_backend
 from pcont.kernel.types import Place
 from pcont.linux import syscalls
 from pcont.linux.proc import Proc
@@ -34,7 +35,6 @@ from pcont.ops import mount as ops_mount
 from pcont.subsys import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from pcont.virtual.bindings import bindings_in
-from pcont.virtual.wrapped import open_backend
 from tests import hints
 from tests.conftest import IN_GUEST
 from tests.waiting import eventually as eventually

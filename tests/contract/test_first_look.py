@@ -14,7 +14,7 @@ from tests.contract.conftest import Jobs
 HOLDER = """
 import sys
 from pcont.kernel.types import Waiting
-from pcont.virtual.wrapped import open_backend
+from pcont.kernel.open import open_backend
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 backend = open_backend(words["--backend"], words.get("--state"))
 with backend.turn(Waiting(command="move jobs:/a jobs:/b")):

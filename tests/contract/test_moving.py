@@ -208,7 +208,7 @@ def test_a_turn_is_waited_for_no_longer_than_one_says(pair: Jobs) -> None:
 
 HOLDER = """
 import sys
-from pcont.virtual.wrapped import open_backend
+from pcont.kernel.open import open_backend
 words = sys.argv[1:]
 backend = open_backend("model", words[3]) if "model" in words else open_backend()
 with backend.turn():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pcont.cli import cli
-from pcont.virtual import wrapped
+from pcont.kernel import open as kernel_open
 from tests.contract.conftest import Result
 from tests.fault_injection.commands import Row
 from tests.fault_injection.state import State, nearest, observe, with_directory, without_programs
@@ -85,9 +85,9 @@ class FaultyCommand:
             faulty.reach_libbpf(patch)
             return faulty
 
-        open_backend = wrapped.open_backend
+        open_backend = kernel_open.open_backend
         with pytest.MonkeyPatch.context() as patch, lifeline():
-            patch.setattr(wrapped, "open_backend", opened)
+            patch.setattr(kernel_open, "open_backend", opened)
             result = self.workspace.pcont.forked(self.workspace.words(self.row.words))
             if fault and fault.fatal:
                 self.thaws(f"{fault} at {at}")

@@ -17,7 +17,9 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import numfiles
 from pcont.values import ID_LIST
+from pcont.virtual.auto_delete import AUTO_DELETE
 from pcont.virtual.bindings import BINDINGS
+from pcont.virtual.files import ControlFiles
 from tests.fault_injection.workspace import Workspace, without_pids
 
 State = dict[str, str]
@@ -77,10 +79,11 @@ def _containers(workspace: Workspace, backend: Backend, tree: Tree) -> Iterator[
 def _container(workspace: Workspace, backend: Backend, place: Place, tasks: bool) -> State:
     where = f"{place.tree}:{place.path}"
     state = {where: ""}
-    for file in backend.files(place):
+    files = ControlFiles(backend)
+    for file in files.names(place):
         if not MOVING.fullmatch(file):
             with contextlib.suppress(OSError):  # some can only be written
-                state[f"{where} {file}"] = backend.read(place, file)
+                state[f"{where} {file}"] = _read(files, place, file)
     for name, text in backend.attributes(place).items():
         state[f"{where} attribute {name}"] = text
     for name, owner in backend.owners(place).items():
@@ -90,6 +93,11 @@ def _container(workspace: Workspace, backend: Backend, place: Place, tasks: bool
         inside = map(int, backend.read(place, "tasks").split())
         state[f"{where} tasks"] = " ".join(sorted(names.get(one, str(one)) for one in inside))
     return state
+
+
+def _read(files: ControlFiles, place: Place, file: str) -> str:
+    """What the kernel has, and not what the user means; auto_delete is only the latter."""
+    return files.read(place, file) if file == AUTO_DELETE else files.stored(place, file)
 
 
 def _metered(workspace: Workspace, backend: Backend) -> State:

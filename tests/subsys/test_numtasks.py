@@ -8,12 +8,11 @@ import pytest
 
 from pcont.backend_model import Model
 from pcont.errors import Unsupported
-from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps import explain
 from pcont.subsys.numtasks import INTERVAL, NAME, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
 from pcont.virtual.bindings import BINDINGS
-from pcont.virtual.files import with_kept
+from pcont.virtual.files import ControlFiles
 
 TOP, ROOT, A, B, C = (Place("pids", path) for path in ("/", "/x", "/x/a", "/x/a/b", "/x/c"))
 
@@ -158,12 +157,12 @@ def test_it_works_in_one_tree(model: Timed) -> None:
 def test_where_nobody_counts_no_rate_is_set(model: Timed) -> None:
     model.set_attribute(TOP, BINDINGS, f"{NAME} jobs /x")
     model.meter.stop(NAME, ROOT)
-    kept: Backend = with_kept(model)
-    assert [kept.read(place, RATE) for place in (ROOT, A)] == [f"{UNLIMITED}\n", "-3\n"]
+    kept = ControlFiles(model)
+    assert [kept.stored(place, RATE) for place in (ROOT, A)] == [f"{UNLIMITED}\n", "-3\n"]
     with pytest.raises(OSError) as caught:  # noqa: PT011
-        kept.write(A, RATE, "3")
+        kept.store(A, RATE, "3")
     assert caught.value.errno == EOPNOTSUPP
-    error = explain.write_refusal(kept, A, RATE, "3", caught.value)
+    error = explain.write_refusal(model, A, RATE, "3", caught.value)
     assert isinstance(error, Unsupported)
     assert "numtasks was bound without its programs" in error.what
     assert "bind it again" in error.hint
@@ -176,5 +175,5 @@ def test_a_refusal_says_that_it_was_the_rate(model: Timed) -> None:
     with pytest.raises(OSError) as caught:  # noqa: PT011
         model.fork(one)
     assert caught.value.errno == EAGAIN
-    error = explain.act_refusal(with_kept(model), one, caught.value, "let it fork")
+    error = explain.act_refusal(model, one, caught.value, "let it fork")
     assert "the fork rate of its container is used up" in error.what
