@@ -181,6 +181,13 @@ def released(workspace: Workspace) -> None:
     workspace.ok("set {t}:/b auto_delete=1 notify_on_release=1")
 
 
+def notified(workspace: Workspace) -> None:
+    """The user's agent is told of containers; none of them has auto_delete."""
+    tie(workspace)
+    workspace.ok("set {t}:/ release_agent=/bin/true")
+    workspace.ok("create -p {t}:/b/c {t}:/b/d -s notify_on_release=1")
+
+
 def counted(workspace: Workspace) -> None:
     """Open files are counted, by what containers may have."""
     workspace.ok("mount -o numfiles --name {t} {dir}/home")
@@ -298,6 +305,14 @@ ROWS = (
     ),
     Row("set auto_delete", released, "set {t}:/a auto_delete=1 notify_on_release=1 {limit}"),
     Row("set auto_delete back", released, "set {t}:/b auto_delete=0"),
+    Row("set the first auto_delete", notified, "set {t}:/b auto_delete=1 {limit}"),
+    Row("set notify_on_release with auto_delete", released, "set {t}:/b notify_on_release=0"),
+    Row("set release_agent", tie, "set {t}:/ release_agent=/bin/true notify_on_release=1"),
+    Row(
+        "set release_agent with auto_delete",
+        agent,
+        "set {t}:/ release_agent=/bin/false cgroup.clone_children=1",
+    ),
     Row("umount with auto_delete", agent, "umount {t}"),
     Row("mount", nothing, "mount -o none --name {t} --release-agent /bin/true {dir}/a/b/c"),
     Row("mount once more", single_with_containers, "mount -o none --name {t} {dir}/c/d"),

@@ -27,6 +27,35 @@ from tests.fault_injection.wrapper import (
 
 LATE = 0.02
 FORCED = "rm --force with numfiles"
+KEEP, WRITE = "set_attribute", "write"
+# Commands that write a virtual file, and the changes that one such write is made of, in order.
+VIRTUAL = {
+    "set shares": [
+        (KEEP, "numtasks.total_numtasks"),
+        (WRITE, "pids.max"),
+        (WRITE, "pids.max"),
+        (KEEP, "numtasks.shares"),
+        (WRITE, "pids.max"),
+    ],
+    "set memset": [(WRITE, "cpuset.mems"), (KEEP, "mems"), (WRITE, "cpuset.mem_hardwall")],
+    "set the first auto_delete": [
+        (KEEP, "auto_delete"),  # of the two children
+        (KEEP, "auto_delete"),
+        (KEEP, "release_agent"),
+        (KEEP, "notify_on_release"),
+        (KEEP, "auto_delete"),
+        (WRITE, "release_agent"),
+        (WRITE, "notify_on_release"),
+    ],
+    "set auto_delete back": [
+        (KEEP, "auto_delete"),
+        (KEEP, "notify_on_release"),
+        (WRITE, "notify_on_release"),
+    ],
+    "set notify_on_release with auto_delete": [(KEEP, "notify_on_release")],
+    "set release_agent with auto_delete": [(KEEP, "release_agent")],
+    "set a forkrate": [("set", "numtasks.forkrate")],
+}
 MOVING = ("set, and enter", "attach several", "clone --pid")
 
 
@@ -57,7 +86,8 @@ def test_the_kinds_are_tests() -> None:
 
 
 def test_the_wrapper_knows_every_verb() -> None:
-    verbs = {name for name in vars(Backend) if not name.startswith("_")}
+    interfaces = [one for one in Backend.__mro__ if one.__module__ == Backend.__module__]
+    verbs = {name for one in interfaces for name in vars(one) if not name.startswith("_")}
     assert verbs == set(CHANGING) | LOOKING
 
 
@@ -78,6 +108,18 @@ def test_a_death_leaves_nothing_in_between(command: FaultyCommand) -> None:
     if not (RECOVERS or command.workspace.on_model):
         pytest.skip("there is no pcont recover")
     drive(command, at_each_change(command, *KILLED), most=4)
+
+
+@pytest.mark.parametrize(
+    "command", on_each_backend([row for row in ROWS if row.name in VIRTUAL]), indirect=True
+)
+def test_each_part_of_a_write_to_a_virtual_file_is_a_change(command: FaultyCommand) -> None:
+    parts = VIRTUAL[command.row.name]
+    command.run()
+    found = [(verb, words[1]) for verb, *words in command.done()]
+    command.anew_as_before()
+    where = range(len(found))
+    assert any(found[at : at + len(parts)] == parts for at in where), found
 
 
 @pytest.mark.parametrize(
