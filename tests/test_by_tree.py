@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pcont.kernel.by_tree import DriverByTree
-from pcont.kernel.interfaces import MountedDriver
+from pcont.kernel.system_calls import MountedDriver
 from pcont.kernel.types import Place, Tree
 
 

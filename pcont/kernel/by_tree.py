@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
-from pcont.kernel.interfaces import MountedDriver
+from pcont.kernel.system_calls import MountedDriver
 from pcont.kernel.types import Owner, Place, Tree
 
 
 class DriverByTree:
-    """The kernel.interfaces.MountedDriver of a kernel that has cgroups of several kinds."""
+    """The kernel.system_calls.MountedDriver of a kernel that has cgroups of several kinds."""
 
     def __init__(self, *drivers: MountedDriver) -> None:
         self.drivers = drivers

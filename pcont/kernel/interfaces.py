@@ -9,7 +9,7 @@ unusable.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -32,257 +32,179 @@ from pcont.values import Ids
 
 
 class ProcessTree(Protocol):
-    """The processes that descend from one. `complete`: none can have been missed.
+    """The descendants of a process.
 
-    `adopted`: those of it by all that is known, of which nobody told who started them.
+    `complete`: no descendant can be missing. `adopted`: descendants that have another parent now,
+    and for which the kernel did not report the process that started them.
     """
 
     complete: bool
     adopted: set[int]
 
     def __call__(self, thorough: bool = False) -> set[int]:
-        """Those that are there now; `thorough`: also whoever is just being forked."""
+        """Return the descendants that exist now; `thorough`: with those that are being forked."""
 
 
 class Simulator(Protocol):
-    """What can be played on a model: tasks that do not exist, and another machine.
+    """What can be simulated on a model: tasks that do not exist, and changes of the machine.
 
-    OSError as the kernel would answer such a task. For all verbs but the first and the last: ESRCH
-    where there is no such task, EPERM for a live one, EBUSY for one that is frozen.
+    A refusal is the OSError that the kernel would return to such a task. For all verbs but `spawn`
+    and the last four: ESRCH where there is no such task, EPERM for a task of this machine, EBUSY
+    for a frozen one.
     """
 
     @property
     def notified(self) -> Sequence[tuple[str, str]]:
-        """The release agents that would have been run, each with the path that it was given."""
+        """The release agents that a kernel would have run, each with its argument."""
 
     @property
     def parameters(self) -> Mapping[str, int]:
         """The parameters of subsystems, which hold for the whole machine."""
 
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
-        """A process of init's, in every root; its id. `uid`: whose it is, else the caller's."""
+        """Start a child of init in the root of every hierarchy; return its id.
+
+        `uid` is its user, by default the caller.
+        """
 
     def fork(self, task: int) -> int:
-        """fork(2): a child where its parent is, in every hierarchy; its id."""
+        """fork(2): start a child in the containers of its parent; return its id."""
 
     def thread(self, task: int) -> int:
-        """clone(2) of one more thread; its id."""
+        """clone(2) of one more thread; return its id."""
 
     def container_clone(self, subsystem: str, task: int) -> str:
-        """A child `node_PID` of a task's container, where a subsystem is bound; the task enters it.
+        """Create `node_PID` below the task's container of a subsystem, and move the task into it.
 
-        Its path; empty where the subsystem is bound nowhere, and of kernels that make none.
+        Return its path; empty where the subsystem is not bound, or the kernel does no such thing.
         """
 
     def exit(self, task: int, thread: bool = False) -> None:
-        """exit(2) of a process with all its threads, or of just this one.
+        """exit(2) of a process with all its threads, or of one thread.
 
         The first thread stays as a zombie for as long as there are others.
         """
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
-        """Nanoseconds of CPU time that it uses now; EINVAL for a CPU where it may not run."""
+        """Use these nanoseconds of CPU time; EINVAL for a CPU that the task may not use."""
 
     def open_one(self, task: int) -> int:
-        """A file is opened, which its process holds then, and whom it forks; its number. ENFILE."""
+        """Open a file, which the process and its later children hold; return its number. ENFILE."""
 
     def close_one(self, task: int, file: int) -> None:
-        """The process of a task holds a file no more; EBADF where it does not."""
+        """Close a file of the task's process; EBADF where it does not hold it."""
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
-        """These are online from now on; EINVAL where one of them is nothing."""
+        """Set the CPUs and memory nodes that are online; EINVAL for an empty set."""
 
     def mount_cpuset(self, point: str) -> None:
-        """mount(2) of type cpuset: that alone, with bare names, and a release agent of its own."""
+        """mount(2) of type cpuset: cpuset alone, names without prefix, its own release agent."""
 
     def module(self, name: str, text: str | None = None) -> str:
-        """A parameter of a subsystem's below /sys/module, which is written first if there is text.
+        """Write a parameter of a subsystem in /sys/module if there is a text; return its value.
 
-        ENOENT for one that this kernel has not; WriteRefused.
+        ENOENT for a parameter that the kernel lacks; WriteRefused.
         """
 
     def proc_file(self, file: str) -> str:
-        """A file of /proc that tells of hierarchies, by its path from there; ENOENT, ESRCH."""
+        """Return a file of /proc about hierarchies, by its path below /proc; ENOENT, ESRCH."""
 
 
 class Enforcer(Protocol):
-    """Programs of pcont's in the kernel, which count and enforce what it cannot by itself.
+    """Programs that pcont loads into the kernel: they count and limit what the kernel does not.
 
-    They work for a subsystem, in one tree, and in that for the containers that it is bound to, and
-    those below.
+    The programs of a subsystem work in one tree. There they work for the containers that the
+    subsystem is bound to, and for all containers below.
     """
 
     def check(self, what: str) -> None:
-        """Unsupported where they cannot do what is called so, with what would help."""
+        """Raise Unsupported, with a hint, where the kernel cannot run the programs for `what`."""
 
     def trees(self) -> dict[str, str]:
-        """The id of the tree in which they are at work, by the subsystem."""
+        """Return the id of the tree in which the programs of each subsystem work."""
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
-        """Whether they are at work for a container that it is bound to."""
+        """Whether the programs work for a container that the subsystem is bound to."""
 
     def start(self, subsystem: str, root: Place) -> None:
-        """Have them work for one more; EBUSY where they do in another tree."""
+        """Bind one more container; load the programs before the first one.
+
+        EBUSY where they work in another tree.
+        """
 
     def stop(self, subsystem: str, root: Place) -> None:
-        """For one less, and end them with the last; what they have counted is forgotten."""
+        """Unbind one container; unload the programs after the last one. Counters are discarded."""
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """What they have counted for a container, and what it may have.
+        """Return the counters and limits of a container by control file.
 
-        By control files, and what goes into those that are computed. Nothing where nobody counts
-        and the subsystem does without.
+        It also has the inputs of files that are computed. Empty where no programs work and the
+        subsystem does not need them.
         """
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """What it may have from now on.
+        """Set a limit of a container.
 
-        EOPNOTSUPP where nobody counts, LimitReached where there is no room to keep it.
+        EOPNOTSUPP where no programs work, LimitReached where the kernel's map is full.
         """
 
     def hold(self, place: Place) -> None:
-        """A container with charged files is not to go, although its removal had begun."""
+        """Refuse again to remove a container that open files are charged to."""
 
     def uncounted(self) -> dict[str, int]:
-        """How often a file was refused that could not be counted, by what stood in the way."""
+        """Return how many opens were refused because they could not be counted, by the reason."""
 
 
 class Birth(Protocol):
-    """How the process of a command comes to be.
+    """How the process of a command is started.
 
-    `is_init`: it is the first one of a pid namespace. `note`: what the user should know of it.
+    `is_init`: it is the first process of a pid namespace. `note`: a note for the user.
     """
 
     is_init: bool
     note: str
 
     def fork(self) -> int:
-        """fork(2): 0 in the new process, its pid in this one; OSError where it is refused."""
+        """fork(2): return 0 in the new process, its pid in this one; OSError where refused."""
 
     def settle(self) -> None:
-        """What the new process does once it is in its place; OSError where it is refused."""
+        """Prepare the new process once it is in its container; OSError where refused."""
 
 
 class ReleaseQueue(Protocol):
-    """What a kernel tells pcont of containers that have become empty, one hierarchy at a time."""
+    """The reports of a kernel about containers that have become empty, one queue a hierarchy."""
 
     @property
     def attended(self) -> bool:
-        """Whether processes are started that see to it; else whoever comes next has to."""
+        """Whether the kernel starts a process for each report; else the next command handles it."""
 
     def program(self, tree: str) -> str:
-        """The release agent that does the telling; there while release_agent is that."""
+        """Return the release agent that reports to pcont; it exists while it is the agent."""
 
     def programs(self) -> dict[str, bool]:
-        """The hierarchies that have or had one, and whether it would still work."""
+        """Return the hierarchies that have such an agent on disk, and whether it still works."""
 
     def keeper(self, tree: str) -> str:
-        """The directory of another pcont that sees to a hierarchy and still exists; else empty."""
+        """Return the directory of another pcont that handles the reports of a hierarchy.
+
+        Empty where there is none, or where it no longer exists.
+        """
 
     def forget(self, tree: str) -> None:
-        """The hierarchy is no more: nothing is left of the program, and of what it has told."""
+        """Remove the agent and the reports of a hierarchy that no longer exists."""
 
     def told(self) -> list[str]:
-        """The hierarchies of which something was told that nobody has seen to."""
+        """Return the hierarchies with reports that no command has handled."""
 
     def taken(self, tree: str) -> AbstractContextManager[list[str]]:
-        """The paths that were told, in the order of the events; those left in the list are told
-        again, and all of them where the block is left by an error.
+        """Take the reported paths, in the order of the events.
 
-        Raises Busy where another process sees to them.
+        Paths that are still in the list at the end of the block are reported again, and all of them
+        if the block raises. Raises Busy where another process has taken them.
         """
 
     def notify(self, program: str, path: str) -> None:
-        """Run a release agent of the user's for a container, and wait a while for its end."""
-
-
-class CgroupFiles(Protocol):
-    """System calls on the directories and files of mounted hierarchies, by their paths.
-
-    The drivers of a kernel stand on it: it knows nothing of trees, v1 or v2.
-    """
-
-    def mkdir(self, directory: str) -> None:
-        """mkdir(2)."""
-
-    def rmdir(self, directory: str) -> None:
-        """rmdir(2)."""
-
-    def rename(self, directory: str, new: str) -> None:
-        """rename(2)."""
-
-    def directories(self, directory: str) -> list[str]:
-        """Return the names of the directories in a directory, sorted."""
-
-    def modes(self, directory: str) -> dict[str, bool]:
-        """Return the names of the files in a directory, and whether each is ever writable."""
-
-    def read(self, file: str) -> str:
-        """Return the whole text of a file; ENOENT also if the directory is removed during that."""
-
-    def write(self, file: str, text: str, opened: Callable[[], object] | None = None) -> None:
-        """One write(2); WriteRefused where the file could be opened and the text was refused.
-
-        `opened` is called after open(2): its OSError is a refusal as well.
-        """
-
-    def write_tasks(self, file: str, tasks: Iterable[int]) -> Iterator[int]:
-        """Write task ids through one open file; yield those that were accepted.
-
-        A task that has ended (ESRCH) is left out; WriteRefused for the first one that is refused.
-        """
-
-    def write_if_killed(self, file: str, text: bytes) -> AbstractContextManager[None]:
-        """Have another process write the text if this process is killed in the block."""
-
-    def may_write(self, *files: str) -> bool:
-        """Whether this process may write all of these files and directories."""
-
-    def attributes(self, directory: str) -> dict[str, str]:
-        """Return the attributes of pcont that this process believes, by name without the prefix."""
-
-    def set_attribute(self, directory: str, name: str, text: str | None) -> None:
-        """Write an attribute; None removes it."""
-
-    def stray(self, directory: str) -> dict[str, str]:
-        """Return attributes that look like pcont's and are not believed, by their full names."""
-
-    def mend(self, directory: str) -> None:
-        """Remove stray attributes, and update the copies of attributes for other users."""
-
-    def owners(self, directory: str) -> dict[str, Owner]:
-        """Return the owners of a directory ("") and of its files."""
-
-    def set_owners(self, directory: str, owners: Mapping[str, Owner]) -> None:
-        """Give a directory and its files these owners."""
-
-    def is_on(self, point: str, device: str) -> bool:
-        """Whether a directory is seen to be on a device, MAJOR:MINOR."""
-
-    def signal_inside(
-        self, pids: Iterable[int], number: int, inside: Callable[[], Iterable[int]]
-    ) -> Iterator[int]:
-        """Signal those of the processes that are inside; yield each one signalled.
-
-        A process whose id is reused by another one is not signalled: `inside` is called after the
-        processes are pinned, and returns the ids of those that are in the container.
-        """
-
-
-class ProcReader(Protocol):
-    """/proc as the drivers of a kernel read it."""
-
-    def text(self, file: str) -> str:
-        """Return the whole of a file."""
-
-    def of(self, task: int, file: str) -> str:
-        """Return the whole of a task's file; ESRCH where there is no such task."""
-
-    def task(self, task: int) -> Task:
-        """Return what is known of a task; ESRCH where there is none."""
-
-    def cgroups(self) -> str:
-        """Return /proc/cgroups; Unsupported, with a hint, where the kernel has none."""
+        """Run the user's release agent for a container, and wait a while for its end."""
 
 
 class Trees(Protocol):
@@ -374,19 +296,6 @@ class Driver(Containers, Trees, Protocol):
 
     def mend(self, place: Place) -> None:
         """Remove stray attributes, and update the copies of attributes for other users."""
-
-
-class MountedDriver(Driver, Protocol):
-    """A driver of the running kernel: its containers are directories below mounts."""
-
-    def path(self, place: Place, file: str = "") -> str:
-        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
-
-    def points_in(self, mountinfo: str, tree: str) -> list[str]:
-        """Return the directories where a mountinfo, of any process, has a hierarchy."""
-
-    def forget(self) -> None:
-        """Drop what is known of mounts, which are about to change."""
 
 
 class Subsystems(Protocol):

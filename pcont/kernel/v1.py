@@ -1,7 +1,7 @@
 """The driver of cgroup v1: hierarchies by their mounts, containers as directories below these.
 
 It knows how v1 names files (`noprefix`), which of several mounts shows a container, and what may
-delay rmdir(2). System calls are those of kernel.interfaces.CgroupFiles.
+delay rmdir(2). System calls are those of kernel.system_calls.CgroupFiles.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 from pcont.errors import Unseen
-from pcont.kernel.interfaces import CgroupFiles, ProcReader, exists
+from pcont.kernel.interfaces import exists
 from pcont.kernel.paths import below, is_outside, join
 from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
+from pcont.kernel.system_calls import CgroupFiles, ProcReader
 from pcont.kernel.types import Mount, Owner, Place, Tree, words_of
 
 FILESYSTEM = "cgroup"
@@ -26,7 +27,7 @@ THAWED = b"THAWED"
 
 
 class V1Driver:
-    """The kernel.interfaces.MountedDriver of cgroup v1.
+    """The kernel.system_calls.MountedDriver of cgroup v1.
 
     `is_core`: whether a file has no prefix in any hierarchy. `follow` is called with a tree's id
     and the text that is about to become its release_agent.

@@ -20,7 +20,7 @@ PINNED = 256  # descriptors of processes at a time: most may have 1,024 open fil
 
 
 class KernelFiles:
-    """The kernel.interfaces.CgroupFiles of the running kernel.
+    """The kernel.system_calls.CgroupFiles of the running kernel.
 
     `administers`: whether this process reads and writes `trusted.*` attributes.
     """
