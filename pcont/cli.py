@@ -121,7 +121,7 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
     for name in ("state", "dialect"):
         source = click.get_current_context().get_parameter_source(name)
         if backend != "model" and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} goes with --backend model")
+            raise click.UsageError(f"--{name} needs --backend model")
     app.chosen = backend is not None
     app.backend = backend or app.backend
     app.state, app.dialect = state, dialect

@@ -1215,4 +1215,4 @@ def test_what_is_refused_has_its_exit_status(
 
 def test_a_dialect_is_the_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--backend", "cgroupfs", "--dialect", "v6", "hierarchies"]) == 2
-    assert "--dialect goes with --backend model" in capsys.readouterr().err
+    assert "--dialect needs --backend model" in capsys.readouterr().err

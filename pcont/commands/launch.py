@@ -28,7 +28,7 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
 
     command = click.get_current_context().meta["command"]
     if not command:
-        raise click.UsageError("there is no COMMAND")
+        raise click.UsageError("COMMAND is missing")
     session = app.session(dry_run)
     status = ops_run.run(
         session,
@@ -105,7 +105,7 @@ def clone(
     prints the new place: with --pid on standard output, with COMMAND on standard error.
     """
     if kinds is None and (pin or uids or gids or init):
-        raise click.UsageError("--pin, --uid-map, --gid-map and --init go with --ns")
+        raise click.UsageError("--pin, --uid-map, --gid-map and --init need --ns")
     from pcont.ops import clone as ops_clone
 
     session = app.session(dry_run, force)

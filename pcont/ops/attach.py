@@ -39,7 +39,7 @@ def attach(
     moved.
     """
     if thread and tree:
-        raise UsageProblem("--thread and --tree exclude each other")
+        raise UsageProblem("--thread and --tree cannot be combined")
     with session.turn() as registry:
         container = required(session.backend, registry.place(place))
         found = named(session, TaskIds.of(tasks), thread)

@@ -66,10 +66,10 @@ def bind(
         bound = [name for name in names if name in one.subsystems]
         if set(bound) & set(subsys.words(words)):
             hint = cpuset_memset.how_to_have_both(session.backend, one)
-            raise Busy(f"{one.name} has {', '.join(bound)} already", hint=hint)
+            raise Busy(f"{one.name} already has {', '.join(bound)}", hint=hint)
         names = tuple(name for name in names if name not in bound)
         if not names:
-            raise Busy(f"{one.name} has all of them already")
+            raise Busy(f"{one.name} already has all of them")
         controllers, kept = apart(registry, names)
         had, asked = (
             cpuset_memset.bound(session.backend, one),
@@ -121,7 +121,7 @@ def _trees(one: Hierarchy) -> list[Tree]:
 def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
     names = requested_subsystems(registry, words)
     if not names:
-        raise BadWord("none is not a subsystem: name those to bind or unbind")
+        raise BadWord("none is not a subsystem: name the subsystems to bind or unbind")
     return names
 
 
@@ -132,7 +132,7 @@ def _given(settings: Iterable[str]) -> Pairs:
         path, _, key = key.rpartition(":")
         if path and not path.startswith("/"):
             raise UsageProblem(
-                f"{path!r} is no path",
+                f"not a path: {path!r}",
                 hint="a setting for one container starts with its path: -s /a:cpuset.cpus=0",
             )
         found.setdefault(path, []).append((key, text))
@@ -174,7 +174,7 @@ def _kept_settings(
             over = subsys.over(subsys.of(file))
             root = next(root for root in roots if not over or over in root.controllers)
             settings.append(Setting(root.elsewhere(join(root.path, path)), file, text))
-    return [WriteFiles(settings, f"set what is kept for {one.name}")]
+    return [WriteFiles(settings, f"set the control files of {one.name}")]
 
 
 def _check_paths(one: Hierarchy, given: Pairs, paths: Sequence[str]) -> None:
@@ -192,7 +192,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
     reachable(registry.backend, home)
     if not home.name or not any(mount.ours for mount in home.mounts):
         raise Unsupported(
-            f"{one.name} has no home, where pcont could remember what is bound to it",
+            f"{one.name} has no home tree in which pcont could record bound subsystems",
             hint="mount hierarchies with --name NAME, or --tie",
         )
     check_seen(registry.backend, one, gone=False)
@@ -313,13 +313,13 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
     fixed = [name for name in names if name in home.tree.controllers]
     if fixed:
         raise Busy(
-            f"{', '.join(fixed)} and the home of {one.name} are one hierarchy of the kernel",
+            f"{', '.join(fixed)} and the home tree of {one.name} are one hierarchy of the kernel",
             hint=f"pcont umount {one.name}",
         )
     standing = [name for name in one.controllers if subsys.over(name) in names]
     if set(standing) - set(names):
         raise Busy(
-            f"{', '.join(standing)} stands on {', '.join(map(subsys.over, standing))}, and stays",
+            f"{', '.join(standing)} requires {', '.join(map(subsys.over, standing))}",
             hint=f"pcont unbind {one.name} {','.join((*names, *standing))}",
         )
     going = [member for member in others if set(names) & set(member.tree.controllers)]
@@ -328,7 +328,7 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
         shared = [name for name in rest if name in member.tree.controllers]
         if shared:
             raise Busy(
-                f"{member.tree.id} is one hierarchy of the kernel, and {', '.join(shared)} stays",
+                f"{member.tree.id} is one hierarchy of the kernel: unbind {', '.join(shared)}, too",
                 hint=f"pcont unbind {one.name} {','.join(member.tree.controllers)}",
             )
     return going

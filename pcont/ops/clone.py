@@ -69,7 +69,7 @@ def clone(
     containers of the hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
-        what = "clone takes a process or a command, " + ("not both" if words else "one of them")
+        what = "clone needs --pid or COMMAND" + (", not both" if words else "")
         raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
     apart = _apart(session, wish, with_command=not pid)
     if pid is not None:
@@ -130,7 +130,7 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     name = "this pcont" if words else f"task {task}"
     raise Busy(
         f"{name} is in several containers of {root.hierarchy.name}: {', '.join(paths)}",
-        hint=f"name the one to clone below: pcont clone {place} {what}",
+        hint=f"name the parent of the new container: pcont clone {place} {what}",
     )
 
 
@@ -149,23 +149,23 @@ def _apart(session: Session, wish: CloneRequest | None, with_command: bool) -> N
 def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -> None:
     unknown = [kind for kind in kinds if kind not in NAMESPACES]
     if unknown or not kinds:
-        what = f"no namespace is called {unknown[0]!r}" if unknown else "--ns names no namespace"
+        what = f"unknown namespace {unknown[0]!r}" if unknown else "--ns is empty"
         raise UsageProblem(what, hint=f"known: {','.join(NAMESPACES)}")
     if not with_command:
         raise UsageProblem(
-            "a process makes its namespaces itself: --ns goes with COMMAND",
+            "--ns needs COMMAND: pcont cannot change the namespaces of a running process",
             hint="add the command after --: -- COMMAND",
         )
     if wish.init and "pid" not in kinds:
-        raise UsageProblem("--init is the init of a pid namespace: --ns needs pid")
+        raise UsageProblem("--init needs a pid namespace: add pid to --ns")
     if (wish.uids or wish.gids) and "user" not in kinds:
-        raise UsageProblem("ids are mapped in a user namespace: --ns needs user")
+        raise UsageProblem("--uid-map and --gid-map need a user namespace: add user to --ns")
     if bool(wish.uids) != bool(wish.gids):
-        raise UsageProblem("--uid-map and --gid-map go together")
+        raise UsageProblem("--uid-map and --gid-map must be given together")
     if wish.pin and not PIN.fullmatch(wish.pin):
         raise BadValue(
-            f"{wish.pin!r} is no name for a pin: 1 to 63 letters, digits, dots, dashes and "
-            "underscores, the first neither a dot nor a dash"
+            f"not a name for a pin: {wish.pin!r}. Use 1 to 63 letters, digits, dots, dashes and "
+            "underscores; the first must not be a dot or a dash"
         )
 
 

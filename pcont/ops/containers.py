@@ -229,7 +229,7 @@ def remove(
     files are charged (unless it is forced), LimitReached where they fork faster than they die.
     """
     if kill and evict:
-        raise UsageProblem("--kill and --evict exclude each other")
+        raise UsageProblem("--kill and --evict cannot be combined")
     with session.turn() as registry:
         doomed = _doomed(session, registry, places, recursive, missing_ok)
         steps: list[Step] = []

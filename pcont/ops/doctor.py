@@ -41,11 +41,13 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
     """What this caller may change, by what it may write: user namespaces have a root, too."""
     backend = session.backend
     if backend.name != "cgroupfs":
-        yield Finding("note", "backend", f"this is the {backend.name}: nothing is real")
+        yield Finding(
+            "note", "backend", f"this is the {backend.name}: commands change nothing on this host"
+        )
         return
     mounted = [Place.at(one) for one in registry.trees if one.mounted]
     if backend.may_mount() and all(map(backend.may_change, mounted)):
-        yield Finding("ok", "rights", "root: everything may be changed")
+        yield Finding("ok", "rights", "root: you may change everything")
         return
     who = "root of a user namespace" if os.geteuid() == 0 else "not root"
     own = [f"{top.tree}:{top.path}" for root in mounted for top in _delegated(backend, root)]
@@ -146,10 +148,10 @@ def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
             "note",
             one.name,
             f"{len(partial)} containers are in some of its trees only: {named}",
-            "others' are best left alone: mount --tie --at keeps them out of sight",
+            "if another program made them, leave them: mount --tie --at hides them",
         )
     else:
-        yield Finding("ok", one.name, f"{len(one.members)} trees in step")
+        yield Finding("ok", one.name, f"{len(one.members)} trees with the same containers")
 
 
 def _partial(node: ContainerNode) -> Iterator[str]:

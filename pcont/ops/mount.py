@@ -62,7 +62,7 @@ def mount(
     empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
     """
     if (at or not freezer) and not tie:
-        raise UsageProblem("--at and --no-freezer go with --tie")
+        raise UsageProblem("--at and --no-freezer need --tie")
     check_path(at or "/")
     auto_delete.check_agent(release_agent)
     point = mountpoint(session.backend, [point] if point else [], options)
@@ -131,7 +131,7 @@ def _same(registry: Registry, wish: MountRequest, tie: bool) -> Tree | None:
         tree = one.members[0].tree
         if wish.name in ("", tree.name):
             return tree
-        held = f"{', '.join(wish.subsystems)} are one hierarchy already"
+        held = f"{', '.join(wish.subsystems)} are already one hierarchy"
         raise Busy(f"{held}: {whereabouts(one)}", hint=f"use it: pcont tree {quote(one.name)}")
     return None
 

@@ -70,7 +70,7 @@ def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
     """
     words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
     if not all(words):
-        raise BadWord(f"there is an empty word in {options!r}")
+        raise BadWord(f"empty name in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
     for word in unknown:
         subsys.load(word)  # one that another package brings says what is wrong with it
@@ -136,8 +136,8 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
         return
     if not NAME.fullmatch(name):
         raise BadWord(
-            f"{name!r} is no name for a hierarchy: 1 to 63 letters, digits, dots, dashes and "
-            "underscores, the first neither a dot nor a dash"
+            f"not a name for a hierarchy: {name!r}. Use 1 to 63 letters, digits, dots, dashes and "
+            "underscores; the first must not be a dot or a dash"
         )
     taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
     if name in taken_words and not lent:

@@ -120,4 +120,4 @@ def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list
         for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
         if virtual_auto_delete.AUTO_DELETE in ControlFiles(backend).names(place.root)
     ]
-    return [WriteFiles(settings, f"let {container.name} go by itself")] if settings else []
+    return [WriteFiles(settings, f"set auto_delete of {container.name}")] if settings else []

@@ -205,4 +205,4 @@ def _acting(session: Session, task: int, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise explain.act_refusal(session.backend, task, err, f"let {task} {what}") from err
+        raise explain.act_refusal(session.backend, task, err, f"make task {task} {what}") from err

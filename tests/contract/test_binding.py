@@ -96,7 +96,7 @@ def test_a_setting_that_is_refused_binds_nothing(plain: Jobs) -> None:
 
 def test_what_cannot_be_bound_or_unbound(plain: Jobs) -> None:
     plain.pcont.ok("bind", plain.name, "pids")
-    assert "has pids already" in plain.pcont.fails(5, "bind", plain.name, "pids")
+    assert "already has pids" in plain.pcont.fails(5, "bind", plain.name, "pids")
     assert "known:" in plain.pcont.fails(3, "bind", plain.name, "nope")
     plain.pcont.fails(7, "bind", plain.name, "none")
     plain.pcont.fails(3, "bind", "nope", "pids")

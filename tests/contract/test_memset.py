@@ -287,7 +287,7 @@ def test_it_is_bound_and_unbound_like_the_others(
     assert hierarchy.get("/a/b", "memset.mem_hardwall") == "0"
     rows = {row["name"]: row for row in pcont("subsys", "--json").json}
     assert rows["memset"]["bound"] == rows["cpuset"]["bound"] == "cpuset"
-    assert "memset stands on cpuset" in pcont.fails(5, "unbind", name, "cpuset", "--yes")
+    assert "memset requires cpuset" in pcont.fails(5, "unbind", name, "cpuset", "--yes")
     assert pcont("unbind", name, "memset", "--yes", "--json").json["ceased"] == []
     assert "has no file" in pcont.fails(3, "get", f"{name}:/a", "memset.mems")
     pcont.ok("bind", name, "memset", "-s", "/a:memset.mem_hardwall=0")  # beside its cpuset

@@ -331,7 +331,7 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> Non
     pcont.ok("set", f"{name}:/{name}", f"{SHARES}=max_shares=10")
     pcont.ok("set", f"{name}:/", f"{TOTAL}=100000")
     assert pcont.get(f"{name}:/{name}", "pids.max") == "10000"
-    assert "numtasks stands on pids" in pcont.fails(5, "unbind", name, "pids", "--yes")
+    assert "numtasks requires pids" in pcont.fails(5, "unbind", name, "pids", "--yes")
     assert "already" in pcont.fails(5, "bind", name, "numtasks")
     unbound = pcont("unbind", name, "numtasks", "--yes", "--json").json
     assert len(unbound["ceased"]) == 2

@@ -78,7 +78,7 @@ def test_doctor_says_where_this_caller_may_change_nothing(user: Pcont) -> None:
 
 @only_kernel
 def test_doctor_knows_the_root_of_the_machine(pcont: Pcont) -> None:
-    assert "root: everything may be changed" in pcont.ok("doctor")
+    assert "root: you may change everything" in pcont.ok("doctor")
 
 
 @only_kernel
