@@ -1,4 +1,4 @@
-"""attach and move: tasks go into a container of every tree, or stay where they are in all."""
+"""attach and move: move tasks into a container in every tree of a hierarchy, or in none."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def attach(
     tree: bool = False,
     movable: bool = False,
 ) -> Outcome:
-    """Move processes with all their threads, all or none; returns how it went.
+    """Move processes with all their threads, all or none; returns how the move went.
 
-    `thread`: only these tasks. `tree`: with all their descendants, also those that daemonize during
-    the move. `movable`: leave kernel threads that cannot be moved where they are, and count them.
-    Raises NotFound for a task that is not there, BadValue where the rules of the container forbid
-    it (an empty cpuset) or for a kernel thread that cannot be moved, Denied where the task is
-    another user's or protected, LimitReached where children are started faster than they can be
-    moved.
+    `thread`: move only these tasks. `tree`: also move all descendants, including those that
+    daemonize during the move. `movable`: skip kernel threads that cannot be moved, and count them.
+    Raises NotFound for a task that does not exist, BadValue if the rules of the container forbid
+    the move (an empty cpuset) or for a kernel thread that cannot be moved, Denied for a task of
+    another user or a protected one, LimitReached if children are started faster than pcont can move
+    them.
     """
     if thread and tree:
         raise UsageProblem("--thread and --tree cannot be combined")
@@ -65,7 +65,7 @@ def _together(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _note_skipped(session: Session, outcome: Outcome) -> None:
-    """Report the kernel threads that were left, in a dry run those that would be."""
+    """Report the kernel threads that were skipped, or that a dry run would skip."""
     if outcome.skipped == 1:
         session.warn("1 kernel thread cannot be moved, and stays where it is")
     elif outcome.skipped:
@@ -99,11 +99,11 @@ def entry(
 def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:
     """Move every task of a container to another one of its hierarchy, all or none.
 
-    They may fork and exit during the move; where the freezer is among the trees, they are frozen
-    for it. `movable`: leave kernel threads that cannot be moved, and count them; in a root
-    container they are left in any case. Returns how it went. Raises LimitReached where the tasks
-    fork faster than they can be moved, Busy for a container that others have frozen, BadValue where
-    the rules of the target forbid a task.
+    The tasks may fork and exit during the move. If the freezer is among the trees, pcont freezes
+    the tasks for it. `movable`: skip kernel threads that cannot be moved, and count them; in a root
+    container they are skipped in any case. Returns how the move went. Raises LimitReached if the
+    tasks fork faster than pcont can move them, Busy for a container that another program has
+    frozen, BadValue if the rules of the target forbid a task.
     """
     with session.turn() as registry:
         leave, enter = (

@@ -1,8 +1,9 @@
-"""bind and unbind: a hierarchy in use gets one more tree, or loses one, with all that is in it.
+"""bind and unbind: add a tree to a hierarchy in use, or remove one, with all its containers.
 
-The answer to the patch's open question (patch semantics, 7.3): a subsystem is bound by mirroring
-the containers in a tree of its own, which is listed once all tasks are in step, and unbound by the
-reverse. The trees that were there are not touched, so that undoing is removing what was added.
+This answers the patch's open question (patch semantics, 7.3). To bind a subsystem, pcont mirrors
+the containers in a tree of its own, attaches the tasks there, and then lists the tree in the home's
+attribute. Unbinding is the reverse. The other trees are not changed, so undo only removes what was
+added.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ def bind(
     inherit: bool = False,
     settings: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Bind subsystems to a hierarchy in use; returns all that it has then.
+    """Bind subsystems to a hierarchy in use; returns all subsystems that it then has.
 
-    Containers and tasks are as before, and in step in the new trees. `inherit`: what is made there
-    gets its parent's settings. `settings`: [/PATH:]KEY=VALUE for one container, or for all of
-    them. Raises Busy for what it has already, Unsupported for a hierarchy without a home,
-    BadValue where a container's settings admit none of its tasks.
+    The containers and tasks do not change; the new trees get the same. `inherit`: new containers
+    get the settings of their parents. `settings`: [/PATH:]KEY=VALUE for one container, or KEY=VALUE
+    for all of them. Raises Busy for a subsystem that is bound already, Unsupported for a hierarchy
+    without a home, BadValue if the settings of a container admit none of its tasks.
     """
     with session.turn() as registry:
         one = _with_home(registry, selector)
@@ -92,7 +93,7 @@ def bind(
         tie = _extended(session.backend, one, names, ids, free)
         with session.staged(mounts):
             if session.dry_run:
-                # As if they were mounted; what their containers would inherit cannot be told.
+                # As if they were mounted; what their containers would inherit is not known.
                 there += [Tree(name, 0, (name,), mounts=(Mount("/"),)) for name in free]
                 inherit, follow = inherit and not free, follow and not free
             else:
@@ -126,7 +127,7 @@ def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
 
 
 def _given(settings: Iterable[str]) -> Pairs:
-    """[/PATH:]KEY=VALUE words, by the path; the empty one is every container."""
+    """Group [/PATH:]KEY=VALUE words by the path; the empty path means every container."""
     found: Pairs = {}
     for key, text in keys.split_assignments(settings):
         path, _, key = key.rpartition(":")
@@ -140,9 +141,9 @@ def _given(settings: Iterable[str]) -> Pairs:
 
 
 def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tuple[Pairs, Pairs]:
-    """What is for files of the kernel, and for those that pcont keeps, by their full names.
+    """Separate settings of kernel files from those of virtual files, all by their full names.
 
-    Other names of files of these `controllers` are the kernel's: tasks may need them to enter.
+    Another name of a file of these `controllers` is a kernel file: tasks may need it to enter.
     """
     known = subsys.rows(kept)
     rows = {alias: row.name for row in known for alias in (row.name, row.v6) if alias}
@@ -159,7 +160,7 @@ def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tup
 def _kept_settings(
     backend: Backend, one: Hierarchy, roots: Sequence[Place], given: Pairs
 ) -> list[Step]:
-    """What is said of one container counts for more than what is said of all."""
+    """Plan the virtual settings; those of one container override those of all."""
     if not given:
         return []
     paths = list(_below(backend, roots[0]))
@@ -184,7 +185,7 @@ def _check_paths(one: Hierarchy, given: Pairs, paths: Sequence[str]) -> None:
 
 
 def _with_home(registry: Registry, selector: str) -> Hierarchy:
-    """The hierarchy, whose first tree can remember what else belongs to it."""
+    """Return the hierarchy; raises Unsupported if its first tree cannot record what is bound."""
     one = registry.find(selector)
     home = one.members[0].tree
     if not one.tie and len(one.members) > 1:
@@ -202,7 +203,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
 def _extended(
     backend: Backend, one: Hierarchy, names: Sequence[str], ids: Sequence[str], free: Sequence[str]
 ) -> Tie:
-    """What the home is to remember."""
+    """Return the attribute of the home after the bind."""
     tie = one.tie or Tie(one.subsystems, ())
     made = [
         place
@@ -247,7 +248,7 @@ def _mirroring(
 
 
 def _below(backend: Backend, home: Place) -> Iterator[str]:
-    """The paths of all containers but the root, parents first."""
+    """Return the paths of all containers but the root, parents first."""
     waiting = [home]
     while waiting:
         place = waiting.pop()
@@ -263,18 +264,18 @@ def unbind(
     words: str,
     confirm: Callable[[Sequence[str]], bool] = lambda ceasing: True,
 ) -> Unbound:
-    """Unbind subsystems from a hierarchy in use; tasks and containers are as before elsewhere.
+    """Unbind subsystems from a hierarchy in use; the other trees do not change.
 
-    `confirm` is given the limits that cease to hold, before anything is done; Cancelled if it
-    returns False. Raises Busy for what
-    shares a tree of the kernel with something that stays, NotFound for what is not bound.
+    `confirm` is called with the limits that will no longer hold, before anything is changed; raises
+    Cancelled if it returns False. Raises Busy for a subsystem that shares a tree of the kernel with
+    one that is not unbound, NotFound for one that is not bound.
     """
     one, names, going = _to_unbind(session.registry(), selector, words)
     ceasing = (
         *kept_values(session.backend, one, names),
         *_ceasing(session.backend, one, going),
     )
-    # Others need not wait for the answer.
+    # Other commands need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):
         raise Cancelled(f"cancelled: nothing was unbound from {one.name}")
     with session.turn() as registry:
@@ -297,13 +298,13 @@ def _to_unbind(
     registry: Registry, selector: str, words: str
 ) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
     one, asked = _with_home(registry, selector), subsys.words(words)
-    # What is not asked for stays, though it was asked for with what stands on it.
+    # Keep what the words do not name, even if it was bound with a subsystem that requires it.
     names = tuple(name for name in _wanted(registry, words) if name in asked or "all" in asked)
     return one, names, _going(one, names)
 
 
 def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
-    """The trees that have nothing else; Busy where one has."""
+    """Return the trees that have no other subsystem; raises Busy if one has."""
     missing = [name for name in names if name not in one.controllers]
     if missing:
         raise NotFound(
@@ -335,7 +336,7 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
 
 
 def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
-    """What has been set in these trees: what is otherwise than in the root, or than it begins."""
+    """List what was set in these trees: what differs from the root, and from a new container."""
     for member in going:
         for path in _below(backend, Place.at(one.members[0].tree)):
             place = member.place(path)
@@ -346,7 +347,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
 
 
 def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
-    """The value of a file, unless a new container, the root, or the parent it is from has it."""
+    """Return the value of a file, unless it is that of a new container, the root, or the parent."""
     with suppress(OSError):
         text, row = ControlFiles(backend).stored(place, file), subsys.row(file)
         same = [place.elsewhere("/")]
@@ -371,7 +372,7 @@ def _dissolving(
     names: Sequence[str],
     going: Sequence[Member],
 ) -> list[Step]:
-    """List the trees no more, let everybody out, and remove the mirrors."""
+    """Take the trees off the list, move all tasks out, and remove the mirrored containers."""
     backend, home = session.backend, Place.at(one.members[0].tree)
     doing = f"unbind {', '.join(names)} from {one.name}"
     steps: list[Step] = [SetXattr(home, TIE, _reduced(one, names, going), doing)]
@@ -392,7 +393,7 @@ def _dissolving(
 
 
 def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> str | None:
-    """What the home is to remember; nothing where it is all that is left."""
+    """Return the attribute of the home after the unbind; None if only the home remains."""
     assert one.tie
     gone = {member.tree.id for member in going}
     tie = replace(

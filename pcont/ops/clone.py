@@ -1,4 +1,4 @@
-"""clone: a container, and namespaces, of its own for a process (patch semantics, 6.1 and 6.2)."""
+"""clone: give a process its own container and namespaces (patch semantics, 6.1 and 6.2)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 class CloneRequest:
     """The namespaces that a command is to have of its own.
 
-    `kinds`: words with commas between. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
-    namespace. `pin`: the name that keeps them. `init`: an init of pcont's is the first process of
-    the pid namespace, in place of the command.
+    `kinds`: words separated by commas. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
+    namespace. `pin`: the name that keeps them. `init`: pcont's init is the first process of the pid
+    namespace, and the command is its child.
     """
 
     kinds: str = ""
@@ -56,17 +56,19 @@ def clone(
     wish: CloneRequest | None = None,
     announce: Announce = quietly,
 ) -> tuple[str, int]:
-    """container_clone(): make a container `node_<pid>`, and a process enters it.
+    """container_clone(): make a container `node_<pid>`, and move a process into it.
 
-    `where` is a PLACE: the new container is its child. If that is the root, as it is for the name
-    of a hierarchy, the new one is a child of the container that the process is in; a process from
-    outside of the hierarchy comes below the root. With `pid` that process moves; with a command a
-    new process does, becomes the command, and the container is removed after it unless `keep`. The
-    child gets its parent's settings. `wish`: the command has namespaces of its own, made after it
-    has entered. `announce` is called with the place and the pid, right before the new process
-    becomes the command. Returns the child's name, and the command's status. Raises NotFound for a
-    PLACE that does not exist, Busy for an existing child, for a process that is in different
-    containers of the hierarchy's trees, and for the name of a pin that is taken.
+    `where` is a PLACE: the new container is its child. If it is the root, as it is for the name of
+    a hierarchy, the new one is a child of the container that the process is in, or of the root if
+    the process is outside of the hierarchy. With `pid`, that process is moved. With a command,
+    pcont forks a process, which is moved and executes the command; pcont removes the container
+    after it unless `keep` is true. The child gets its parent's settings. `wish`: the namespaces of
+    the command, made after it has entered. `announce` is called with the place and the pid, right
+    before the new process executes the command.
+
+    Returns the child's name, and the exit status of the command. Raises NotFound for a PLACE that
+    does not exist, Busy for an existing child, for a process that is in different containers of the
+    hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
         what = "clone needs --pid or COMMAND" + (", not both" if words else "")
@@ -105,7 +107,7 @@ def _clone_process(session: Session, where: str, pid: int) -> str:
 
 
 def _parent(session: Session, where: str, task: int, words: Sequence[str] = ()) -> Container:
-    """The container below which a clone of a task is made."""
+    """Return the container below which a clone of a task is made."""
     container = session.registry().place(where)
     check_seen(session.backend, container.hierarchy)
     if container.is_root:
@@ -116,7 +118,7 @@ def _parent(session: Session, where: str, task: int, words: Sequence[str] = ()) 
 
 
 def _location(session: Session, root: Container, task: int, words: Sequence[str]) -> Container:
-    """The container of a task below a root; the root where the task is outside of it."""
+    """Return the container of a task below a root; the root if the task is outside of it."""
     found = locate(session.backend, root.hierarchy, where_process_is(session.backend, task))
     if found.container is not None:
         return replace(root, path=found.container)
@@ -135,7 +137,7 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
 
 
 def _apart(session: Session, wish: CloneRequest | None, with_command: bool) -> NamespaceSpec:
-    """The words of a wish, checked against each other and against what there is."""
+    """Check the words of a request, and whether the kernel has the namespaces."""
     if wish is None:
         return NamespaceSpec(())
     kinds = tuple(dict.fromkeys(filter(None, wish.kinds.split(","))))
@@ -180,7 +182,7 @@ def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
 
 
 def _views(session: Session, container: Container) -> list[Step]:
-    """Who sees this container as the root finds there what a root remembers."""
+    """Record in the container what pcont reads from a root, for processes that see it as one."""
     doing = f"make {container.name} a root"
     without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
     return [

@@ -1,4 +1,4 @@
-"""create and rm: containers come and go in every tree of their hierarchy, or in none."""
+"""create and rm: create and remove containers in every tree of their hierarchy, or in none."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def create(
     inherit: bool = False,
     settings: Iterable[str] = (),
 ) -> list[str]:
-    """Make containers, all or none; returns their names.
+    """Create containers, all or none; returns their names.
 
-    `parents`: what is missing above is made too, and what is there is no error. `inherit`: those
-    that are made get their parent's settings. `settings`: KEY=VALUE for each place. Raises Busy
-    for one that exists, NotFound for a missing parent or key, BadValue for a refused value.
+    `parents`: also create missing parents, and accept what exists. `inherit`: the new containers
+    get the settings of their parents. `settings`: KEY=VALUE for each place. Raises Busy for one
+    that exists, NotFound for a missing parent or key, BadValue for a refused value.
     """
     pairs = keys.split_assignments(settings)
     with session.turn() as registry:
@@ -65,7 +65,7 @@ def create(
 
 
 def _note_settings(session: Session, planner: Planner, container: Container) -> None:
-    """Say what -i has not given a container: it exists, or the parent has nothing to give."""
+    """Report what -i did not copy: the container exists, or its parent has nothing to copy."""
     if not planner.made & set(container.places):
         session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
         return
@@ -77,9 +77,10 @@ def _note_settings(session: Session, planner: Planner, container: Container) -> 
 
 @dataclass
 class Planner:
-    """Plans creations one after another, each seeing what those before it will have made.
+    """Plans creations one after another; each takes the earlier ones into account.
 
-    `cpus_follow`: the parent's CPUs go to each, as they do where memset is bound and cpuset is not.
+    `cpus_follow`: each container gets the parent's CPUs, as it does if memset is bound and cpuset
+    is not.
     """
 
     backend: Backend
@@ -97,7 +98,7 @@ class Planner:
     def create(
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """Plan what is missing of a container, and its settings."""
+        """Plan the missing places of a container, and its settings."""
         check_seen(self.backend, container.hierarchy)
         doing = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
@@ -122,7 +123,7 @@ class Planner:
                 raise explain.make_refusal(self.backend, place, err, doing)
 
     def _make(self, container: Container) -> list[Setting]:
-        """Plan to make it where it is missing; the settings that it inherits there."""
+        """Plan to create it where it is missing, with the settings that it inherits there."""
         made = [place for place in container.places if not self._there(place)]
         for place in made:
             # A dry run is refused what the kernel would refuse.
@@ -154,7 +155,7 @@ class Planner:
         return self.cpus_follow or cpuset_memset.cpus_follow(self.backend, place.parent)
 
     def _read(self, place: Place, row: ControlFile) -> str:
-        """What a file will say then; a new container is as the table has it."""
+        """Return the text of a file after the plan; a new container has the table's defaults."""
         planned = self.texts.get((place, row.name))
         if planned is not None:
             return planned
@@ -184,7 +185,7 @@ class Planner:
         return found
 
     def _files(self, container: Container) -> list[str]:
-        """The files that are known where the container is, or where its hierarchy begins."""
+        """Return the files of the container, or of its hierarchy's root if it does not exist."""
         there = [place for place in container.places if exists(self.backend, place)]
         found: list[str] = []
         for place in there or container.hierarchy.container("/").places:
@@ -204,7 +205,7 @@ def _first(container: Container) -> Place:
 
 
 def create_steps(backend: Backend, *containers: Container, parents: bool = True) -> list[Step]:
-    """The steps that make containers with their parents' settings, so that they can be entered."""
+    """Return the steps that create containers with the settings of their parents."""
     planner = Planner(backend, inherit=True)
     for container in containers:
         planner.create(container, parents)
@@ -223,10 +224,11 @@ def remove(
 ) -> list[str]:
     """Remove containers, all or none; returns the names of those that were removed.
 
-    `recursive`: with all below them. `evict`: their tasks go to the parent of the place first;
-    `kill`: they are killed, which cannot be undone. `missing_ok`: a container that is not there
-    is no error; one that cannot be seen is. Raises Busy where tasks or children are, or
-    files are charged (unless it is forced), LimitReached where they fork faster than they die.
+    `recursive`: also remove all below them. `evict`: first move their tasks to the parent of the
+    place; `kill`: first kill them, which cannot be undone. `missing_ok`: ignore a container that
+    does not exist, but not one that cannot be seen. Raises Busy if tasks or children are in one, or
+    files are charged to it (unless it is forced), LimitReached if the tasks fork faster than they
+    die.
     """
     if kill and evict:
         raise UsageProblem("--kill and --evict cannot be combined")
@@ -257,7 +259,7 @@ def _doomed(
     recursive: bool,
     missing_ok: bool,
 ) -> list[Container]:
-    """What is to go, children before their parents."""
+    """Return the containers to remove, children before their parents."""
     found: dict[Container, None] = {}
     for text in places:
         container = registry.place(text)
@@ -275,13 +277,13 @@ def _doomed(
 
 
 def _seen(backend: Backend, container: Container) -> list[Place]:
-    """The places of a container that are there; NotFound where one of its trees is not mounted."""
+    """Return the existing places of a container; NotFound if one of its trees is not mounted."""
     check_seen(backend, container.hierarchy)
     return present(backend, container)
 
 
 def beneath(backend: Backend, top: Container) -> list[Container]:
-    """Every container below, in any of the trees, children before their parents."""
+    """Return every container below, in any of the trees, children before their parents."""
     found: list[Container] = []
     waiting = [top]
     while waiting:
@@ -296,7 +298,7 @@ def beneath(backend: Backend, top: Container) -> list[Container]:
 
 
 def _need_childless(backend: Backend, doomed: Iterable[Container], words: str) -> None:
-    """Refuse before anything is touched, or anybody killed, what would be refused half-way."""
+    """Raise what would be refused half-way, before any task is killed or moved."""
     going = set(doomed)
     for container in going:
         for place in present(backend, container):
@@ -324,7 +326,7 @@ def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str
 
 
 def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
-    """The nearest container above that stays."""
+    """Return the nearest container above that is not removed."""
     parent = container.parent
     while parent in doomed:
         parent = parent.parent
@@ -338,7 +340,7 @@ def _evictions(session: Session, doomed: Sequence[Container]) -> list[tuple[Move
 
 
 def _eviction(session: Session, container: Container, refuge: Container) -> MoveAll:
-    """Return the step that empties a container, in each of the trees where it is there."""
+    """Return the step that empties a container, in each tree in which it exists."""
     routes = [
         Move(place, target)
         for place, target in zip(container.places, refuge.places, strict=True)

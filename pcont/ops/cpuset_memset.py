@@ -1,6 +1,7 @@
 """cpuset and memset: two subsystems in V5, one controller in the kernel.
 
-Both are bound to one hierarchy, or only one of them; where it is memset, CPUs follow the parent's.
+A hierarchy has both, or one of them. If it has only memset, each container has the CPUs of its
+parent.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ Halves = frozenset[str]
 
 
 def asked_for(registry: Registry, options: str, names: Iterable[str]) -> Halves:
-    """Those of the two that the words of an option string ask for, which mean these subsystems.
+    """Return which of cpuset and memset an option string names.
 
-    What only comes along, because memset stands on it, is not asked for.
+    `names` are all subsystems that the string means. cpuset is left out if it is there only because
+    memset requires it.
     """
     halves = {CPUSET, MEMSET} & set(names)
     words = {*map(registry.called, options.split(","))}
@@ -39,7 +41,7 @@ def asked_for(registry: Registry, options: str, names: Iterable[str]) -> Halves:
 
 
 def bound(backend: Backend, one: Hierarchy) -> Halves:
-    """Those that were asked for in a hierarchy."""
+    """Return which of cpuset and memset the user bound to a hierarchy."""
     halves = {CPUSET, MEMSET} & set(one.subsystems)
     for member in one.members:
         if MEMSET in halves and cpus_follow(backend, member.place("/")):
@@ -48,33 +50,33 @@ def bound(backend: Backend, one: Hierarchy) -> Halves:
 
 
 def cpus_follow(backend: Backend, place: Place) -> bool:
-    """Whether the CPUs of the containers in this one are its own: memset is here, cpuset is not."""
+    """Return whether CPUs of containers in this one follow the parent: memset without cpuset."""
     root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
         return root is not None and ControlFiles(backend).stored(root, memset.CPUS_FOLLOW) == "1\n"
-    return False  # somebody has removed the root
+    return False  # another program has removed the root
 
 
 def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
-    """What to do where only memset was asked for; empty elsewhere."""
+    """Return the hint that adds cpuset to memset; empty if memset is not alone."""
     alone = bound(backend, one) == {MEMSET}
     return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0" * alone
 
 
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
-    """What those who see the container as the root have to find there, where both are bound."""
+    """Return the attributes that make the container a root with both, for processes in it."""
     for place in container.places:
         if MEMSET in virtual_roots(backend, place) and not cpus_follow(backend, place):
             yield place, memset.CPUS_FOLLOW, "0"
 
 
 def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> None:
-    """Busy where another hierarchy has them otherwise, for containers that would be in both.
+    """Raise Busy if another hierarchy has a different half, and some container would be in both.
 
-    `at` and `name` are those of the one that is to have them. Hierarchies of the kernel's without a
-    name are what others are made of.
+    `at` and `name` are those of the hierarchy that is to have `halves`. Kernel hierarchies without
+    a name are skipped: they are parts of ties.
     """
-    # A tie is named rather than what it is made of.
+    # Name a tie rather than its members.
     for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if halves else ():
         there = bound(registry.backend, one)
         independent = bool(one.tie or one.members[0].tree.name or MEMSET in there)
@@ -94,9 +96,10 @@ def _said(halves: Halves) -> str:
 
 
 def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
-    """What gives containers the CPUs of their parents where they follow and do not, from above.
+    """Yield the settings that give containers the CPUs of their parents again, parents first.
 
-    A CPU that goes offline and comes back is lost below the root; a plain mkdir gives none at all.
+    A CPU that goes offline and comes back is missing below the root; a container made by mkdir has
+    none.
     """
     made = one.tie.made if one.tie else []
     for member in one.members:
@@ -105,7 +108,7 @@ def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
             continue
         cpus: dict[Place, str] = {}
         for place in (*(at for at in made if at.tree == root.tree), *_below(backend, root)):
-            # Somebody may remove a container meanwhile.
+            # Another program may remove a container at any time.
             with vanishing():
                 above = cpus.get(place.parent) or backend.read(place.parent, cpuset.CPUS)
                 cpus[place] = above
@@ -114,7 +117,7 @@ def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
 
 
 def _below(backend: Backend, root: Place) -> Iterator[Place]:
-    """The containers below a root of memset, parents first, without those of other roots."""
+    """Yield the containers below a root of memset, parents first, except those of other roots."""
     waiting = [LiveSite(ControlFiles(backend), root, root, MEMSET)]
     while waiting:
         site = waiting.pop()

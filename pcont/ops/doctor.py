@@ -1,4 +1,4 @@
-"""doctor: what this host can do with cgroups, what stands in the way, and what to change."""
+"""doctor: report what this host can do with cgroups, what prevents more, and what to change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pcont.subsys import numfiles, numtasks
 
 
 def examine(session: Session) -> list[Finding]:
-    """Everything worth knowing, problems with advice."""
+    """Return all findings; problems have advice."""
     registry = session.registry()
     return [
         *_rights(session, registry),
@@ -38,7 +38,7 @@ def examine(session: Session) -> list[Finding]:
 
 
 def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
-    """What this caller may change, by what it may write: user namespaces have a root, too."""
+    """Report what this caller may change, by what it can write: user namespaces have root, too."""
     backend = session.backend
     if backend.name != "cgroupfs":
         yield Finding(
@@ -65,7 +65,7 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
 
 
 def _delegated(backend: Backend, root: Place) -> Iterator[Place]:
-    """The topmost containers that this caller may change."""
+    """Yield the topmost containers that this caller may change."""
     waiting = [root]
     while waiting:
         place = waiting.pop()
@@ -121,7 +121,7 @@ def _freezer(registry: Registry) -> Iterator[Finding]:
 
 
 def _programs(session: Session) -> Iterator[Finding]:
-    """What the kernel cannot do by itself."""
+    """Report subsystems that need programs in the kernel."""
     try:
         session.backend.meter.check(f"{numfiles.NAME}, like {numtasks.RATE},")
     except Unsupported as err:

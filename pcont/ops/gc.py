@@ -1,4 +1,4 @@
-"""gc: containers with auto_delete that became empty when nobody could be told go now."""
+"""gc: remove containers with auto_delete whose release the kernel could not report."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
 
 
 def _trees(registry: Registry, chosen: Sequence[Hierarchy]) -> list[Tree]:
-    """The trees of what was chosen; all where nothing was."""
+    """Return the trees of the chosen hierarchies; all trees if none was chosen."""
     if not chosen:
         return list(registry.trees)
     return list({member.tree.id: member.tree for one in chosen for member in one.members}.values())
@@ -98,7 +98,7 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
 
 
 def _has_something(backend: Backend, one: Hierarchy) -> bool:
-    """Whether a hierarchy has containers with auto_delete, reports of empty ones, or lost CPUs."""
+    """Return whether a hierarchy has auto_delete, reports of empty containers, or lost CPUs."""
     home = one.members[0].tree
     told = home.id in backend.releases.told()
     if told or any(goes for _, goes in flags(backend, Place.at(home))):
@@ -107,7 +107,7 @@ def _has_something(backend: Backend, one: Hierarchy) -> bool:
 
 
 def _why_not(backend: Backend, one: Hierarchy) -> str:
-    """Why nothing is collected in a hierarchy that was not named, and what to do; else empty."""
+    """Return why gc skips a hierarchy that was not named, and what to do; empty if it does not."""
     try:
         check_seen(backend, one)
     except NotFound as err:
@@ -121,10 +121,10 @@ def _is_ours(one: Hierarchy) -> bool:
 
 
 def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
-    """The paths of what is empty and to go, or will be when those below have gone; these first."""
+    """Return the paths of empty containers with auto_delete, and of those they leave empty."""
     found: list[str] = []
     for home, goes in flags(backend, Place.at(one.members[0].tree)):
-        # Somebody else may be quicker.
+        # Another program may remove it first.
         with vanishing():
             container = one.container(home.path)
             there = [place for place in container.places if exists(backend, place)]
@@ -137,7 +137,7 @@ def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
 
 
 def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
-    """Give back the CPUs that are to follow the parent's; what was done for it."""
+    """Give containers the CPUs of their parents again; yields the lines about what was done."""
     for setting in cpuset_memset.narrowed(session.backend, one):
         step = WriteFiles([setting], f"give {setting.place.path} the CPUs of its parent")
         yield from session.attempt(step)
@@ -154,7 +154,7 @@ def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[s
 
 
 def _forget_the_gone(backend: Backend, registry: Registry) -> None:
-    """Programs of hierarchies that are no more: after a restart, say."""
+    """Forget the programs of hierarchies that no longer exist, for example after a restart."""
     for tree in backend.releases.programs():
         if tree not in registry.by_id:
             backend.releases.forget(tree)

@@ -20,7 +20,7 @@ from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
 def check_move(session: Session, *pids: int) -> None:
-    """Denied for PID 1, and for the leader of the caller's login session."""
+    """Raise Denied for PID 1, and for the leader of the caller's login session."""
     protected = _protected(session)
     for pid in pids:
         if pid in protected:
@@ -28,7 +28,7 @@ def check_move(session: Session, *pids: int) -> None:
 
 
 def check_kill(session: Session, pids: Iterable[int]) -> None:
-    """Denied for the same and, also with --force, for pcont itself and what it descends from."""
+    """Raise Denied for the same and, also with --force, for pcont itself and its ancestors."""
     lineage, protected = set(_lineage(session)), _protected(session)
     for pid in pids:
         if pid in lineage:
@@ -38,7 +38,7 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
 
 
 def check_frozen(session: Session, container: Container) -> None:
-    """Busy where pcont would be frozen in the container, while it holds the lock."""
+    """Raise Busy if pcont would be frozen in the container while it holds the lock."""
     if place := _frozen(session, container):
         raise Busy(
             f"{_how(session, container, place)}, and a task that enters it stops at once",
@@ -50,15 +50,13 @@ def check_frozen(session: Session, container: Container) -> None:
 def check_entering(
     session: Session, container: Container, pid: int, with_descendants: bool = False
 ) -> None:
-    """Busy where a process that enters is pcont, or has it among its descendants, and it is frozen
-    in there.
-    """
+    """Raise Busy if pcont, or with descendants an ancestor of pcont, enters a frozen container."""
     if pid in (_lineage(session) if with_descendants else [os.getpid()]):
         check_frozen(session, container)
 
 
 def check_thaw(session: Session, source: Container, target: Container) -> None:
-    """Busy for a source that was frozen before, if its tasks would thaw in the target."""
+    """Raise Busy for a source that was frozen before, if its tasks would thaw in the target."""
     place = _frozen(session, source)
     if place and not _frozen(session, target):
         raise Busy(
@@ -70,7 +68,7 @@ def check_thaw(session: Session, source: Container, target: Container) -> None:
 
 
 def _frozen(session: Session, container: Container) -> Place | None:
-    """Return the place where a container is frozen, by itself or by one above it."""
+    """Return the place that is frozen, by itself or by a container above it."""
     for place in container.places:
         if subsys.FREEZER in place.controllers:
             with contextlib.suppress(FileNotFoundError):
@@ -82,20 +80,20 @@ def _frozen(session: Session, container: Container) -> Place | None:
 
 
 def _there(session: Session, place: Place) -> Place:
-    """The container, or the nearest one above that is there."""
+    """Return the container, or the nearest one above that exists."""
     while not place.is_root and not exists(session.backend, place):
         place = place.parent
     return place
 
 
 def _how(session: Session, container: Container, place: Place) -> str:
-    """Return that a container is frozen, and by which container above it."""
+    """Return the reason of a refusal: the container is frozen, and by which container above it."""
     above = [_name(container, one) for one in _freezing_above(session, place)]
     return f"{container.name} is frozen" + (f" by {' and '.join(above)}" if above else "")
 
 
 def _thaw(session: Session, container: Container, place: Place) -> str:
-    """Return the commands that thaw a container: each that freezes it has to be thawed."""
+    """Return the commands that thaw a container: one for each container that freezes it."""
     found = explain.frozen_by(session.backend, place)
     words = [f"pcont set {quote(_name(container, one))} {STATE}={THAWED}" for one in found]
     return " && ".join(words)
@@ -113,7 +111,7 @@ def _name(container: Container, place: Place) -> str:
 
 
 def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
-    """Denied where pcont would freeze itself, or without --force what it descends from."""
+    """Raise Denied if pcont would freeze itself, or without --force one of its ancestors."""
     freezing = file == STATE and text.strip() == FROZEN
     for place in places if freezing else ():
         for pid in [*_lineage(session), 1, *_login_session()]:
@@ -129,7 +127,7 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
 
 
 def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
-    """Whether this process is in or below one of them: a frozen pcont could not thaw them."""
+    """Return whether this process is in or below one of the places."""
     own = session.backend.membership(os.getpid())
     return any(
         subsys.FREEZER in place.controllers
@@ -139,7 +137,7 @@ def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
 
 
 def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:
-    """Busy if a container that is not removed keeps tasks frozen that are to be killed."""
+    """Raise Busy if a container that is not removed keeps tasks frozen that are to be killed."""
     going = {place for one in doomed for place in one.places}
     for container in doomed:
         for place in container.places:
@@ -164,7 +162,7 @@ def _freezing_above(session: Session, place: Place) -> list[Place]:
 
 
 def note_still_frozen(session: Session, container: Container, file: str, text: str) -> None:
-    """Warn where a container was thawed that one above it keeps frozen."""
+    """Warn if a container was thawed that one above it keeps frozen."""
     if file != STATE or text.strip() != THAWED:
         return
     for place in container.places:
@@ -184,7 +182,7 @@ def _protected(session: Session) -> set[int]:
 
 
 def _login_session() -> list[int]:
-    """The leader of the session, where it is one with a terminal."""
+    """Return the leader of the session, if the session has a terminal."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

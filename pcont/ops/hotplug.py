@@ -29,9 +29,9 @@ ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
 
 @dataclass(frozen=True)
 class LostValue:
-    """A list that lacks what pcont has set, and what of that is online again.
+    """A list that lacks ids that pcont has set and that are online again.
 
-    `possible`: what of it the parent has, or will have once it has its own back.
+    `possible`: those that the parent has, or will have after its own list is restored.
     """
 
     place: Place
@@ -46,7 +46,7 @@ class LostValue:
 
 
 def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
-    """What containers lack of what was set in them, parents first."""
+    """Yield the lists that lack what pcont has set, parents first."""
     found: list[LostValue] = []
     for tree in trees:
         if tree.mounted and cpuset.TABLE.name in tree.controllers:
@@ -75,7 +75,7 @@ def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[LostValue
 
 
 def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
-    """The list that pcont has set; empty where it has set none."""
+    """Return the list that pcont has set; empty if it has set none."""
     try:
         ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.kept_as, ""))
     except (ValueError, OverflowError):
@@ -100,10 +100,10 @@ def hotplug_findings(session: Session, registry: Registry) -> Iterator[Finding]:
 def give_back(
     session: Session, registry: Registry, selectors: Sequence[str]
 ) -> Iterator[Collected]:
-    """Write what was lost into the lists again, parents first; says what was written.
+    """Write the lost ids into the lists again, parents first; returns what was written.
 
-    A container of a parent that lacks it too, or that the kernel refuses, keeps its list: a note
-    names it. Raises NotFound for a hierarchy without cpuset.
+    If the parent also lacks them, or the kernel refuses, the list of the container does not change:
+    a note names it. Raises NotFound for a hierarchy without cpuset.
     """
     for one in lost_values(session.backend, _trees(registry, selectors)):
         if missing := one.online - one.possible:

@@ -1,4 +1,4 @@
-"""What run and clone share: a command is started in its place, waited for, and tidied up after."""
+"""What run and clone share: start a command in its container, wait for it, and clean up."""
 
 from __future__ import annotations
 
@@ -52,26 +52,26 @@ class Command:
 
 @dataclass(frozen=True)
 class Planned:
-    """Where a process is to be, and the steps before and after it enters."""
+    """The container of a process, and the steps before and after it enters."""
 
     container: Container
     before: list[Step]
     after: list[Step] = field(default_factory=list)
 
 
-# Given the pid, and what lets the process settle in its place.
+# Is called with the pid, and with a function that makes the process enter its namespaces.
 Placement = Callable[[int, Callable[[], None]], Planned]
 Tidy = Callable[[Container], None]
-# Given the place and the process of a command, right before the process becomes the command.
+# Is called with the place and the process, right before the process executes the command.
 Announce = Callable[[Started], None]
 
 
 def quietly(started: Started) -> None:
-    """Announce nothing."""
+    """Report nothing."""
 
 
 def enter_step(container: Container, pid: int, words: Sequence[str]) -> Attach:
-    """The step that puts a command in its place."""
+    """Return the step that attaches the process of a command to its container."""
     return Attach(pid, container.places, f"start {words[0]} in {container.name}")
 
 
@@ -83,16 +83,16 @@ def spawn(
     tidy: Tidy | None = None,
     started: Announce = quietly,
 ) -> int:
-    """Fork a child that waits, move it, let it become the command, and tidy up after it.
+    """Fork a child that waits, attach it, let it execute the command, wait, and clean up.
 
-    Should this process be killed, another one tidies up.
+    If this process is killed, another process cleans up.
     """
     if session.dry_run:
         planned = plan(os.getpid(), lambda: None)
         session.carry_out(_steps(planned, os.getpid(), command))
         session.planned.append(f"exec {shlex.join(command.words)}")
         return 0
-    # Held until the end: what arrives meanwhile is for the command.
+    # Held until the end: signals that arrive before it are for the command.
     with signals.held(), contextlib.ExitStack() as until_the_end:
         container, child = _start(session, command, plan, tidy, started, until_the_end)
         status = child.wait()
@@ -114,7 +114,7 @@ def _start(
     started: Announce,
     until_the_end: contextlib.ExitStack,
 ) -> tuple[Container, Child]:
-    """A child in its place that has become the command; nothing is left where it could not."""
+    """Return the child that executes the command; if that fails, undo everything."""
     try:
         environment = session.backend.environment()
         child = Child(command.program, command.words, environment, command.birth, command.init)
@@ -132,7 +132,7 @@ def _start(
         started(Started(planned.container.canonical, child.pid))
         child.start()
     except BaseException as err:
-        # Before anything is undone the child has ended: one that is ending cannot be moved.
+        # End the child before the undo: a process that is ending cannot be moved.
         child.abandon()
         session.take_back(done, err)
         raise
@@ -142,7 +142,7 @@ def _start(
 
 @contextlib.contextmanager
 def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) -> Iterator[None]:
-    """Should this process die in the block, another one waits for the command and tidies up."""
+    """In the block, a second process cleans up after the command if this one is killed."""
     command = os.pidfd_open(pid)
 
     def act() -> None:
@@ -157,9 +157,9 @@ def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) 
 
 
 def tidying(session: Session, below: bool) -> Tidy:
-    """What removes a container after its command; whoever else is in it keeps it.
+    """Return a function that removes a container after its command, unless tasks are in it.
 
-    `below`: with all containers below, where nobody is in these.
+    `below`: also remove all containers below it, if no task is in them.
     """
     return partial(_tidy, session, below)
 
@@ -179,7 +179,7 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
 
 
 def _wait_until_gone(session: Session, container: Container) -> None:
-    """If it goes by itself, and nobody is in it, it does so: its agent is to be told before."""
+    """Wait until pcont's release agent has removed an empty container with auto_delete."""
     backend, home = session.backend, container.places[0]
     pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
     with contextlib.suppress(FileNotFoundError):

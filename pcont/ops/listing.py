@@ -1,4 +1,4 @@
-"""What is there: subsys, hierarchies, tree, ps and where. Nothing here changes anything."""
+"""subsys, hierarchies, tree, ps and where: they read, and change nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from pcont.virtual.files import ControlFiles
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:
-    """Every controller of the kernel, and the hierarchy that it is bound to."""
+    """Return every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
     rows = [_kernels_row(registry, one) for one in registry.controllers]
     return rows + [_kept_row(registry, name) for name in session.backend.kept()]
@@ -52,7 +52,7 @@ def _kernels_row(registry: Registry, one: Controller) -> SubsystemRow:
 
 
 def _kept_row(registry: Registry, name: str) -> SubsystemRow:
-    """A subsystem that pcont keeps is like the controller that it stands on."""
+    """Return the row of a subsystem that pcont provides; it is enabled if what it requires is."""
     try:
         over = subsys.over(name)
         if not over and subsys.metered(name):
@@ -76,7 +76,7 @@ def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -
 
 
 def hierarchies(session: Session) -> list[HierarchyRow]:
-    """Every active hierarchy, whoever mounted it, mounted or not."""
+    """Return every active hierarchy, mounted or not, no matter which program mounted it."""
     return [_hierarchy_row(session.backend, one) for one in session.registry().hierarchies]
 
 
@@ -103,7 +103,7 @@ def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
 
 
 def count_containers(backend: Backend, top: Place) -> int | None:
-    """The containers of a tree, None where it cannot be looked into."""
+    """Return the number of containers of a tree; None if no mount shows it."""
     count, waiting = 0, [top]
     while waiting:
         signals.beat()
@@ -114,16 +114,16 @@ def count_containers(backend: Backend, top: Place) -> int | None:
         except Unseen:
             return None
         except FileNotFoundError:
-            count -= 1  # gone meanwhile
+            count -= 1  # the container was removed
         except OSError:
             return None
     return count
 
 
 def tree(session: Session, place: str = "") -> list[ContainerNode]:
-    """Containers with their tasks counted: below a place, or of every hierarchy of pcont's.
+    """Return containers with their numbers of tasks: below a place, or of every hierarchy of pcont.
 
-    Where pcont has mounted nothing, of every hierarchy that is mounted.
+    If pcont has mounted none, return those of every mounted hierarchy.
     """
     registry = session.registry()
     if place:
@@ -135,7 +135,7 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
 
 
 def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]:
-    """A container with those below; where it was not named and cannot be seen, a note says so."""
+    """Return a container with those below it; note one that was not named and cannot be seen."""
     try:
         return [replace(_node(session.backend, top), name=top.canonical)]
     except (NotFound, Unseen) as err:
@@ -147,9 +147,9 @@ def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]
 
 
 def beancounters(session: Session, place: str = "") -> list[BeanRow]:
-    """What is charged to containers, and what may be: those below a place, or all there are.
+    """Return how many open files are charged to containers: those below a place, or all.
 
-    Raises NotFound where no open files are counted.
+    Raises NotFound if no hierarchy counts open files.
     """
     registry, backend = session.registry(), session.backend
     top = _top(registry, place or f"{numfiles.NAME}:/")
@@ -161,7 +161,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     rows, waiting = [], [member.place(top.path)]
     while waiting:
         one = waiting.pop()
-        with vanishing():  # it went meanwhile
+        with vanishing():  # the container was removed
             waiting += [one.child(name) for name in reversed(backend.children(one))]
             if not one.is_root:
                 found = backend.meter.values(one, numfiles.NAME)
@@ -173,7 +173,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
 
 
 def uncounted(backend: Backend) -> list[Finding]:
-    """That open files were refused because they could not be counted, and what would help."""
+    """Report open files that were refused because they could not be counted, with advice."""
     if numfiles.NAME not in backend.meter.trees():
         return []
     found = backend.meter.uncounted()
@@ -194,7 +194,7 @@ def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:
 
 
 def _top(registry: Registry, place: str) -> Container:
-    """A place, or the root of a hierarchy."""
+    """Return the container of a place, or the root of a hierarchy."""
     return registry.place(place)
 
 
@@ -209,7 +209,7 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
     there = present(backend, container)
     names: set[str] = set()
     inside: set[str] = set()
-    # A container may go while it is looked at.
+    # Another program may remove the container at any time.
     with vanishing():
         for place in there:
             names.update(backend.children(place))
@@ -227,7 +227,7 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
 
 
 def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
-    """The settings that tell containers apart at a glance, and the limits that are set."""
+    """Return the settings that listings show, and the limits that are set."""
     found: dict[str, Scalar] = {}
     files = ControlFiles(backend)
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
@@ -243,7 +243,7 @@ def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> di
 
 
 def ps(session: Session, place: str) -> list[TaskRow]:
-    """The tasks in a container, in any of its trees."""
+    """Return the tasks in a container, in any of its trees."""
     container = session.registry().place(place)
     there = at_least_partial(session.backend, container)
     inside = {
@@ -254,7 +254,7 @@ def ps(session: Session, place: str) -> list[TaskRow]:
     for task in sorted(set().union(*inside.values())):
         with contextlib.suppress(ProcessLookupError):
             known = session.backend.task(task)
-            # The trees are not read at one moment; what says of one task where it is, is.
+            # The trees are not read at one moment; the membership of one task is.
             paths = session.backend.membership(task)
             missing = tuple(one.tree for one in inside if paths.get(one.tree) != one.path)
             if len(missing) < len(inside):
@@ -292,7 +292,7 @@ def locate(
     paths: Mapping[str, str],
     others: Iterable[Mapping[str, str]] = (),
 ) -> WhereRow:
-    """Where a task with these paths is in a hierarchy: in a container of it, outside or split."""
+    """Return where a task with these paths is in a hierarchy: in a container, outside or split."""
     members = [member for member in one.members if member.tree.id in paths]
     inside = [member.inside(paths[member.tree.id]) for member in members]
     state = "in" if inside and None not in inside and len(set(inside)) == 1 else ""
@@ -311,7 +311,7 @@ def locate(
 
 
 def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> str:
-    """Split: in different containers of the hierarchy; outside: one of them is none of it."""
+    """Return split for several containers of the hierarchy, outside if one is not part of it."""
     for path in inside:
         if path is None:
             return "outside"
@@ -322,7 +322,7 @@ def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> st
 
 
 def _may_exist(backend: Backend, place: Place) -> bool:
-    """Whether a container exists, or cannot be seen."""
+    """Return whether a container exists, or cannot be seen."""
     try:
         return exists(backend, place)
     except Unseen:

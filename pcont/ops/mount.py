@@ -1,4 +1,4 @@
-"""mount: a hierarchy of the kernel, or one more view of one that is there."""
+"""mount: mount a hierarchy of the kernel, or one more view of an existing one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def mount(
         there = there or _same(registry, wish, tie)
         if there:
             return complete(session, there, wish, known=True, tie=tie)
-        # A hierarchy of one subsystem of pcont's is called like it, as those of the kernel's are.
+        # A hierarchy with one subsystem has its name, even if pcont provides the subsystem.
         if not (wish.name or wish.controllers):
             (lent,) = wish.kept
             wish = replace(wish, name=lent)
@@ -92,7 +92,7 @@ def mount(
 def _by_name(
     session: Session, registry: Registry, there: Tree | None, wish: MountRequest, tie: bool
 ) -> Mounted:
-    """Mount what is missing of a hierarchy that is known by its name; NotFound where none is."""
+    """Mount the missing trees of a hierarchy by its name; raises NotFound if there is none."""
     if there:
         return complete(session, there, wish, known=False, tie=tie)
     check_name(registry, wish.name)
@@ -106,7 +106,7 @@ def _by_name(
 def _asked_for(
     registry: Registry, options: str | None, point: str, name: str, tie: bool
 ) -> tuple[str, ...]:
-    """The subsystems that the words of the call mean; UsageProblem where they do not fit."""
+    """Return the request that the arguments mean; raises UsageProblem if they do not fit."""
     controllers = requested_subsystems(registry, "all" if options is None else options)
     last = os.path.basename(point)
     if options is None and not (tie or point):
@@ -124,7 +124,7 @@ def _asked_for(
 
 
 def _same(registry: Registry, wish: MountRequest, tie: bool) -> Tree | None:
-    """The hierarchy with exactly this set; Busy where it goes by another name."""
+    """Return the hierarchy with exactly these subsystems; raises Busy if its name differs."""
     for one in registry.hierarchies:
         if not has_the_set(registry.backend, one, wish, tie):
             continue
@@ -137,13 +137,13 @@ def _same(registry: Registry, wish: MountRequest, tie: bool) -> Tree | None:
 
 
 def _tree_id(registry: Registry, request: TreeRequest) -> str:
-    """How the kernel will spell the hierarchy in /proc/PID/cgroup: controllers in its own order."""
+    """Return how the kernel will write the hierarchy in /proc/PID/cgroup: in its own order."""
     words = [one.name for one in registry.controllers if one.name in request.controllers]
     return ",".join([*words, f"name={request.name}"] if request.name else words)
 
 
 def _mount_fresh(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
-    """One hierarchy of the kernel with all that was asked for: exactly the patch."""
+    """Mount one hierarchy of the kernel with all subsystems of the request, as the patch does."""
     cpuset_memset.refuse_beside(registry, wish.halves, "/", wish.name)
     holders = registry.holders(wish.controllers)
     if holders:
@@ -162,7 +162,7 @@ def _mount_fresh(session: Session, registry: Registry, wish: MountRequest) -> Mo
 
 
 def _example_names() -> Iterator[str]:
-    """Names for a hint that makes a hierarchy."""
+    """Return the options for a hint that makes a hierarchy."""
     yield "jobs"
     yield from (f"jobs{number}" for number in itertools.count(2))
 

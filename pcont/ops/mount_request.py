@@ -1,4 +1,4 @@
-"""What a mount is asked for, checked by the patch's rules, and the steps that all mounts share."""
+"""The request of a mount, checked by the patch's rules, and the steps that all mounts share."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True)
 class MountRequest:
-    """What the caller of mount asked for, its words checked.
+    """What the caller of mount asks for, checked.
 
-    `kept`: the subsystems that pcont keeps itself, which stand on some of the controllers.
-    `halves`: of cpuset and memset those that do not only come along.
-    `notify`: the root has notify_on_release=1, which new containers take over.
+    `kept`: the subsystems that pcont provides itself; some require a controller. `halves`: which of
+    cpuset and memset the caller named. `notify`: set notify_on_release=1 of the root, which new
+    containers inherit.
     """
 
     controllers: tuple[str, ...]
@@ -59,14 +59,15 @@ class MountRequest:
 
     @property
     def subsystems(self) -> tuple[str, ...]:
-        """All of them."""
+        """All subsystems of the request."""
         return (*self.controllers, *self.kept)
 
 
 def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
-    """The subsystems that the words of an option string ask for, in the kernel's order.
+    """Return the subsystems that an option string names, in the kernel's order.
 
-    What pcont keeps is asked for by its name only, and with what it stands on.
+    A subsystem that pcont provides is included if it is named, together with the controller that it
+    requires.
     """
     words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
     if not all(words):
@@ -91,7 +92,7 @@ def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
 
 
 def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The kernel's controllers, and what pcont keeps."""
+    """Return the kernel's controllers, and the subsystems that pcont provides."""
     all_names = list(names)
     kept = registry.kept(all_names)
     return tuple(name for name in all_names if name not in kept), kept
@@ -104,10 +105,11 @@ def kept_steps(
     holder: str,
     halves: Halves,
 ) -> list[Step]:
-    """The steps that bind what pcont keeps to the root of the tree that it stands on.
+    """Return the steps that bind subsystems that pcont provides to the roots of trees.
 
-    What stands on none is kept in the first one, the hierarchy's own. `holder`: the hierarchy that
-    it is kept for elsewhere. `halves`: of cpuset and memset those that it then has.
+    Each is bound in the tree of the controller that it requires, others in the first tree, the
+    hierarchy's own. `holder`: the hierarchy that uses it in another tree. `halves`: which of cpuset
+    and memset the hierarchy then has.
     """
     steps: list[Step] = []
     for root in roots:
@@ -128,9 +130,9 @@ def kept_steps(
 
 
 def check_name(registry: Registry, name: str, lent: bool = False) -> None:
-    """BadValue where a hierarchy cannot be called that.
+    """Raise BadValue for a name that a hierarchy cannot have.
 
-    `lent`: it is the name of its one subsystem, which pcont keeps.
+    `lent`: it is the name of its only subsystem, which pcont provides.
     """
     if not name:
         return
@@ -145,7 +147,7 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
 
 
 def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
-    """Taking a controller for v1 takes it away from those who count on v2."""
+    """Refuse to take a controller from cgroup v2 for v1: programs may rely on it there."""
     there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
     if not there:
         return
@@ -156,13 +158,13 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
 
 
 def whereabouts(one: Hierarchy) -> str:
-    """What a hierarchy is called, and where it is mounted."""
+    """Return the name of a hierarchy, and where it is mounted."""
     points = [mount.point for mount in one.members[0].tree.mounts]
     return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
 
 
 def mountpoint(backend: Backend, words: Sequence[str], options: str | None = None) -> str:
-    """The absolute directory that the MOUNTPOINT of a command line means; empty without words.
+    """Return the absolute directory of a MOUNTPOINT argument; empty without arguments.
 
     Raises UsageProblem for several words, for the name of a subsystem, as in `-o cpuset cpuacct`,
     and for a relative directory that does not start with `./`.
@@ -187,9 +189,9 @@ def mountpoint(backend: Backend, words: Sequence[str], options: str | None = Non
 
 
 def mount_steps(session: Session, request: TreeRequest, point: str = "") -> list[Step]:
-    """The steps that mount a hierarchy at a directory, or by default at the usual one for it.
+    """Return the steps that mount a hierarchy at a directory, by default the usual one for it.
 
-    Raises Busy where something is mounted there, and without --force where anything is in it;
+    Raises Busy if something is mounted there, and without --force if the directory is not empty;
     NotFound (ENOTDIR) for a file.
     """
     backend, usual = session.backend, not point
@@ -207,7 +209,7 @@ def mount_steps(session: Session, request: TreeRequest, point: str = "") -> list
 
 
 def _elsewhere(request: TreeRequest, usual: bool, reason: str) -> str:
-    """What to do where a directory cannot be mounted on."""
+    """Return the hint for a directory that cannot be mounted on."""
     if usual:
         name = f" --name {request.name}" if request.name else ""
         words = f"pcont mount -o {','.join(request.controllers) or 'none'}{name} MOUNTPOINT"
@@ -217,7 +219,7 @@ def _elsewhere(request: TreeRequest, usual: bool, reason: str) -> str:
 
 
 def check_apart(steps: Iterable[Step]) -> None:
-    """Busy where a command would mount one hierarchy over, or inside of, another of its own."""
+    """Raise Busy if a command would mount one of its hierarchies over, or inside of, another."""
     points = [step.point for step in steps if isinstance(step, MountTree)]
     for number, point in enumerate(points):
         for other in points[:number]:
@@ -231,12 +233,12 @@ def check_apart(steps: Iterable[Step]) -> None:
 
 
 def point_of(steps: Iterable[Step]) -> str:
-    """Where these steps mount first."""
+    """Return the first mount point of these steps."""
     return next(step.point for step in steps if isinstance(step, MountTree))
 
 
 def agent_steps(wish: MountRequest, tree: str) -> list[Step]:
-    """The step that sets the release agent and its flag, where they were asked for."""
+    """Return the step that sets the release agent and its flag, if they were asked for."""
     root, settings = Place(tree), []
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
     if wish.release_agent:

@@ -14,10 +14,10 @@ from pcont.steps.tasks import live_thread
 
 
 def alive(session: Session, task: int, thread: bool = False) -> Task:
-    """Return what is known of a task of which something lives.
+    """Return what is known of a task that is alive.
 
-    Its process lives as long as one of its threads does; with `thread` the task itself has to.
-    Raises NotFound where there is no such task, where it is a zombie, or where it is ending.
+    A process is alive while one of its threads is; with `thread`, the task itself must be. Raises
+    NotFound if the task does not exist, is a zombie, or is ending.
     """
     backend = session.backend
     try:
@@ -73,7 +73,7 @@ def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
 
 
 def _those_there(session: Session, ids: Iterable[int], thread: bool) -> dict[int, Task]:
-    """Return those of the ids that are live tasks, without pcont itself."""
+    """Return the ids that are live tasks, except those of pcont itself."""
     found = {}
     for task in ids:
         try:

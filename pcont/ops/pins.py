@@ -1,4 +1,4 @@
-"""pins and unpin: the namespaces that clone has left under a name."""
+"""pins and unpin: list and remove the namespaces that clone --pin keeps."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def pins(session: Session) -> list[PinRow]:
 
 @looks_first
 def unpin(session: Session, names: Sequence[str]) -> list[str]:
-    """Unpin namespaces, which last as long as a process is in them; returns the names.
+    """Unpin namespaces; returns the names. The kernel keeps a namespace while a process is in it.
 
-    Raises NotFound for a name under which nothing is pinned, before any is unpinned.
+    Raises NotFound for a name that is not pinned, before any is unpinned.
     """
     wanted = list(dict.fromkeys(names))
     with session.turn():

@@ -1,4 +1,4 @@
-"""recover: undo or finish what killed commands have left half done; what waits for that."""
+"""recover: roll back or complete commands that were killed part-way, and report them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pcont.steps.recover import damaged, pending_lines, roll_back
 
 
 def recover_all(session: Session) -> list[Recovered]:
-    """Undo or finish it; says of each such command what became of it, and what is left.
+    """Roll back or complete killed commands; returns for each the outcome and what remains.
 
-    The turn of every operation does so first: here it is all that is done.
+    Every changing command does this first; this one does nothing else.
     """
     if session.dry_run:
         session.planned += pending_lines(session.backend)
@@ -23,7 +23,7 @@ def recover_all(session: Session) -> list[Recovered]:
 
 
 def note_pending(session: Session) -> None:
-    """Warn that what is shown may be half done: the next changing command recovers first."""
+    """Warn that the output may be half done: the next changing command recovers first."""
     for line in pending_lines(session.backend):
         session.warn(
             f"a killed command has left a journal; pcont recover does: {line.lstrip('# ')}"
@@ -31,7 +31,7 @@ def note_pending(session: Session) -> None:
 
 
 def journal_findings(session: Session) -> Iterator[Finding]:
-    """For doctor: where the lock and journals are, what is wrong with them, and what waits."""
+    """Report for doctor where the lock and journals are, their problems, and killed commands."""
     found = session.backend.workplace()
     if found.directory:
         yield Finding("ok", "lock", f"lock and journals are in {found.directory}")

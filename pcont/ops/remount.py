@@ -1,4 +1,4 @@
-"""mount of what exists: what is not mounted of a hierarchy, or one more view of it."""
+"""mount of an existing hierarchy: mount its missing trees, or one more view of it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from pcont.transaction.step import Step
 def complete(
     session: Session, tree: Tree, wish: MountRequest, *, known: bool, tie: bool
 ) -> Mounted:
-    """Mount what is missing of the hierarchy with this tree: the tree itself, members of its tie.
+    """Mount the missing parts of the hierarchy with this tree: the tree itself, members of its tie.
 
-    Where the tree is mounted and the wish names no other point, it stays as it is; nothing is
-    reset. `known`: the wish says which subsystems the hierarchy has, and for a `tie` where it is
-    rooted. Raises Busy where it has others.
+    If the tree is mounted and the request names no other point, nothing changes; no setting is
+    reset. `known`: the request names the subsystems that the hierarchy has, and for a `tie` its
+    root. Raises Busy if the hierarchy has others.
     """
     points = [mount.point for mount in tree.mounts]
     here = tree.mounted and wish.point in ("", *points)
@@ -43,7 +43,7 @@ def complete(
     )
     found = _checked(session, tree, wish, known, tie) if tree.mounted else None
     with session.staged(steps):
-        # Until it is mounted, it cannot be looked into.
+        # Until it is mounted, its contents are not known.
         if not (found or session.dry_run):
             found = _checked(session, tree, wish, known, tie)
         elif not found and (known or tie):
@@ -59,7 +59,7 @@ def complete(
 
 
 def _checked(session: Session, tree: Tree, wish: MountRequest, known: bool, tie: bool) -> Hierarchy:
-    """The hierarchy as it is; Busy or Denied where it is not what was asked for."""
+    """Return the hierarchy; raises Busy or Denied if it differs from the request."""
     one = session.registry().rooted_in(tree.id)
     assert one
     back = one.members[0].tree
@@ -81,7 +81,7 @@ def _checked(session: Session, tree: Tree, wish: MountRequest, known: bool, tie:
 
 
 def _as_settings(wish: MountRequest) -> list[str]:
-    """What was asked for about the release agent, as words of `pcont set`."""
+    """Return the request for the release agent as words of `pcont set`."""
     agent = [f"release_agent={quote(wish.release_agent)}"] if wish.release_agent else []
     return [*agent, *["notify_on_release=1"] * wish.notify]
 
@@ -97,7 +97,7 @@ def _is_asked_for(
 
 
 def has_the_set(backend: Backend, one: Hierarchy, wish: MountRequest, tie: bool) -> bool:
-    """Whether that is what is asked for, by its subsystems and, of a tie, where it is rooted."""
+    """Return whether a hierarchy has the subsystems and the root of the request."""
     if cpuset_memset.bound(backend, one) != wish.halves:
         return False
     if tie or one.tie:
@@ -128,7 +128,7 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
 
 
 def _equip(session: Session, one: Hierarchy, member: Member) -> None:
-    """Give a new member what the tie has there: its root, and what pcont keeps for it."""
+    """Give a new member what the tie has there: its root, and subsystems that pcont provides."""
     backend, tree = session.backend, member.tree
     make_roots(session, lineage(Place.at(tree), member.at))
     kept = [name for name in one.subsystems if subsys.is_kept(name) and subsys.over(name)]

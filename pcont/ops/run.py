@@ -1,4 +1,4 @@
-"""run: a command starts inside a container."""
+"""run: start a command in a container."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def run(
     wait: bool = False,
     announce: Announce = quietly,
 ) -> int:
-    """Run a command inside a container; returns its status, 128+N where signal N ended it.
+    """Run a command in a container; returns its status, 128+N if signal N ended it.
 
-    `create`: make the container if it is missing, with its parents and their settings.
+    `create`: create the container if it is missing, with its parents and their settings.
     `auto_delete`: set the flag of that name, so that the container is removed when the last task
     has left it, even if this process has ended before; in a hierarchy that pcont did not mount,
     this process removes the container when the command has ended. `join`: run the command in the
     namespaces that are pinned by that name. `wait`: run the command in a new process in any case;
-    without `wait`, `auto_delete` and `join`, this process becomes the command, and the call does
-    not return. `announce` is called with the place and the pid, right before the process becomes
+    without `wait`, `auto_delete` and `join`, this process executes the command, and the call does
+    not return. `announce` is called with the place and the pid, right before the process executes
     the command. Raises CommandNotFound and NotExecutable before anything is changed.
     """
     wanted = NamespaceRequest(joined=join)
@@ -110,7 +110,7 @@ def _entering(session: Session, container: Container, create: bool) -> list[Step
 
 
 def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list[Step]:
-    """The step that lets a container go by itself, where the kernel would tell pcont."""
+    """Return the step that sets auto_delete, if the kernel reports to pcont in this hierarchy."""
     if not auto_delete:
         return []
     if container.is_root:

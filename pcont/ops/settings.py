@@ -1,4 +1,4 @@
-"""get and set: control files by name, several at once, all or none."""
+"""get and set: read and write control files by name; set writes all of them or none."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from pcont.virtual.files import ControlFiles
 def get(
     session: Session, place: str, names: Iterable[str] = (), *, window: float = stat.WINDOW
 ) -> list[Value]:
-    """The values of control files; of all that can be read, but the tasks, where none is named.
+    """Return the values of control files; without keys, of all readable ones except the tasks.
 
-    No kernel has cpuacct.load: named, it is measured, which takes the `window`, in seconds.
-    Raises NotFound for an unknown key, naming the nearest; Denied where reading is refused.
+    No kernel has cpuacct.load: if it is named, pcont measures it for `window` seconds. Raises
+    NotFound for an unknown key, naming the nearest; Denied if reading is refused.
     """
     container = required(session.backend, session.registry().place(place))
     wanted = list(names)
@@ -61,7 +61,7 @@ def _all(backend: Backend, container: Container) -> list[Value]:
     control = ControlFiles(backend)
     for place in container.places:
         for file in control.names(place):
-            # The tasks are for ps to show.
+            # `ps` shows the tasks.
             if file not in {*found, *subsys.TASK_FILES} and _owned(container, file, place):
                 # Some files can only be written, some need more rights.
                 with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
 
 
 def _with_equals(words: Sequence[str]) -> str:
-    """KEY VALUE words as KEY=VALUE, for a hint."""
+    """Return KEY VALUE words as KEY=VALUE, for a hint."""
     found: list[str] = []
     for word in words:
         lacking = bool(found) and "=" not in found[-1] and "=" not in word

@@ -1,4 +1,4 @@
-"""sim: tasks that do not exist, and another machine, on the model only."""
+"""sim: simulate tasks, and another machine, on the model only."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def fork(
     name: str = "played",
     uid: int | None = None,
 ) -> list[int]:
-    """Children of a played task, one after another; without a task, processes of init's.
+    """Fork children of a simulated task, one after another; without a task, start processes.
 
-    Returns their ids. Raises LimitReached where a limit stands in the way; those before it stay.
+    Returns their ids. Raises LimitReached at a limit; tasks that were forked before remain.
     """
     with _played(session) as stage:
         if task is None:
@@ -41,7 +41,7 @@ def fork(
 
 
 def thread(session: Session, task: int, *, count: int = 1) -> list[int]:
-    """More threads of a played process; their ids. Raises LimitReached like fork."""
+    """Start threads of a simulated process; returns their ids. Raises LimitReached like fork."""
     with _played(session) as stage:
         return _several(session, task, "start a thread", stage.thread, count)
 
@@ -58,19 +58,19 @@ def _several(
 
 
 def unshare(session: Session, task: int, subsystem: str) -> str:
-    """A played task gets a container of its own where a subsystem is bound (container_clone()).
+    """Give a simulated task its own container where a subsystem is bound (container_clone()).
 
-    Its path, empty where the subsystem is bound nowhere, and in dialect v1: today's kernels make no
-    containers for anybody. Raises Busy where it is there already.
+    Returns the path; empty if the subsystem is not bound, and in dialect v1, whose kernels make no
+    container. Raises Busy if the container exists already.
     """
     with _played(session) as stage, _acting(session, task, "unshare"):
         return stage.container_clone(subsystem, task)
 
 
 def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = False) -> list[int]:
-    """End played processes with all their threads, or with `thread` only these tasks.
+    """End simulated processes with all their threads, or with `thread` only these tasks.
 
-    Returns their ids. Of a process whose first thread has ended, another thread ends all.
+    Returns their ids. If the first thread of a process has ended, another thread ends all.
     """
     with _played(session) as stage:
         ids = TaskIds.of(tasks)
@@ -83,7 +83,7 @@ def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = Fal
 
 
 def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
-    """Return the tasks of ranges and of a list that are there."""
+    """Return the live tasks of ranges and of a list."""
     others = replace(ids, given=())
     return named(session, others, thread) if others != TaskIds() else []
 
@@ -91,22 +91,22 @@ def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
 def work(
     session: Session, task: int, user: float, *, system: float = 0, cpu: int | None = None
 ) -> None:
-    """A played task uses seconds of CPU time, at once; BadValue for a CPU where it may not run."""
+    """Charge CPU time to a simulated task; raises BadValue for a CPU that it may not use."""
     with _played(session) as stage, _acting(session, task, "work"):
         stage.work(task, round(user * SECOND), round(system * SECOND), cpu)
 
 
 def open(session: Session, task: int, *, count: int = 1) -> list[int]:
-    """Files that a played process opens, one after another; their numbers.
+    """Open files in a simulated process, one after another; returns their numbers.
 
-    Raises LimitReached where its container may have no more; those before it stay open.
+    Raises LimitReached if its container may have no more; files that were opened before stay open.
     """
     with _played(session) as stage:
         return _several(session, task, "open a file", stage.open_one, count)
 
 
 def close(session: Session, task: int, files: Iterable[int]) -> None:
-    """A played process holds these files no more; NotFound for one that it does not hold."""
+    """Close files in a simulated process; raises NotFound for one that it does not hold."""
     with _played(session) as stage:
         for file in files:
             with _acting(session, task, f"close {file}"):
@@ -114,9 +114,9 @@ def close(session: Session, task: int, files: Iterable[int]) -> None:
 
 
 def mount_cpuset(session: Session, point: str) -> str:
-    """A mount of type cpuset: bare names, and a release agent of its own; the mount point.
+    """Mount the file system type cpuset, with bare names; returns the mount point.
 
-    Raises Busy where cpuset is bound with others, UsageProblem for a relative directory.
+    Raises Busy if cpuset is bound with others, UsageProblem for a relative directory.
     """
     point = mountpoint(session.backend, [point])
     with _played(session) as stage:
@@ -131,9 +131,9 @@ def mount_cpuset(session: Session, point: str) -> str:
 
 
 def parameters(session: Session, words: Iterable[str]) -> list[Value]:
-    """Parameters of subsystems, NAME or NAME=VALUE, which hold for the whole machine; else all.
+    """Return or set parameters of the machine: NAME or NAME=VALUE; without words, return all.
 
-    Raises NotFound for one that this kernel has not, BadValue for a refused value.
+    Raises NotFound for a parameter that this kernel lacks, BadValue for a refused value.
     """
     with _played(session) as stage:
         found = []
@@ -148,13 +148,13 @@ def parameters(session: Session, words: Iterable[str]) -> list[Value]:
 
 
 def notified(session: Session) -> list[Notified]:
-    """The release agents that would have been run so far, in their order."""
+    """Return the release agents that would have been run so far, in their order."""
     with _played(session) as stage:
         return [Notified(agent, path) for agent, path in stage.notified]
 
 
 def proc(session: Session, file: str) -> str:
-    """A file of /proc that tells of hierarchies. Raises NotFound for any other one."""
+    """Return a file of /proc about hierarchies. Raises NotFound for any other file."""
     with _played(session) as stage:
         try:
             return stage.proc_file(file)
@@ -163,7 +163,7 @@ def proc(session: Session, file: str) -> str:
 
 
 def machine(session: Session, *, cpus: str = "", nodes: str = "") -> list[Value]:
-    """The CPUs and memory nodes that are online; those that are given are so from now on."""
+    """Return the CPUs and memory nodes that are online, after setting those that are given."""
     with _played(session) as stage:
         now = session.backend.machine()
         if cpus or nodes:
@@ -185,7 +185,7 @@ def _ids(what: str, text: str, now: Ids) -> Ids:
 
 @contextmanager
 def _played(session: Session) -> Iterator[Simulator]:
-    """The turn, and what can be played in it; Unsupported over real cgroups."""
+    """Hold the lock, and yield the simulator; raises Unsupported on a real kernel."""
     try:
         stage = session.backend.simulated()
     except OSError as err:

@@ -1,7 +1,7 @@
-"""stat, and cpuacct.load: the CPU time that a container uses, and the load that it is.
+"""stat, and cpuacct.load: the CPU time that a container uses, and its load.
 
-The patch set had announced a cpuacct.load, which no kernel got (patch semantics, 3): the percentage
-of one CPU that was used in a window of time.
+The patch set announced cpuacct.load, which no kernel has (patch semantics, 3): the percentage of
+one CPU that is used in a window of time.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Sample = dict[int, tuple[int, int]]
 
 
 def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
-    """The CPU time used by a container and those below it: in all, and by CPU.
+    """Return the CPU time used by a container and those below it: in all, and by CPU.
 
-    With a `window` of some seconds it waits for that time, and measures the load in it; without,
-    it returns at once, and the load is None. Raises NotFound where the hierarchy has no cpuacct.
+    With a `window` of some seconds it waits for that time, and measures the load in it; without, it
+    returns at once, and the load is None. Raises NotFound if the hierarchy has no cpuacct.
     """
     if window < 0:
         raise BadValue("a window must not be negative")
@@ -57,9 +57,10 @@ def _wait(seconds: float) -> None:
 
 
 def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
-    """The key cpuacct.load: that of the next `window` seconds, which this waits for.
+    """Measure the key cpuacct.load for the next `window` seconds.
 
-    "unknown" where somebody has reset the counter meanwhile. Raises NotFound like `stat`.
+    Returns "unknown" if another program resets the counter in that time. Raises NotFound like
+    `stat`.
     """
     if window <= 0:
         raise BadValue("the load needs a window that is longer than 0")
@@ -81,6 +82,6 @@ def _row(
     cpu: int | None, before: tuple[int, int], after: tuple[int, int], nanoseconds: float
 ) -> CpuRow:
     used = sum(after) - sum(before)
-    # Somebody may have reset the counter meanwhile.
+    # Another program may have reset the counter.
     load = round(100 * used / nanoseconds, 1) if nanoseconds and used >= 0 else None
     return CpuRow(cpu, load, sum(after), *after)

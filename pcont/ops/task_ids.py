@@ -20,8 +20,8 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 class TaskIds:
     """The ids that a command is given.
 
-    `given`: one by one; each must be a task. `listed`: on standard input, where a task may have
-    ended since it was listed. `ranges`: which tasks these are is looked up.
+    `given`: single ids; each must be a task. `listed`: ids on standard input, where a task may have
+    ended since it was listed. `ranges`: pcont looks up which ids are tasks.
     """
 
     given: tuple[int, ...] = ()
@@ -46,9 +46,9 @@ def as_text(ids: range) -> str:
 
 
 def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
-    """Return the ids in words; `-` stands for those on standard input, which is read once.
+    """Return the ids in words; the word `-` means those on standard input, which is read once.
 
-    A word is an id, a range FIRST-LAST, or several of these with blanks or commas between. Raises
+    A word is an id, a range FIRST-LAST, or several of these separated by blanks or commas. Raises
     ValueError, with a message, for any other text.
     """
     given: list[int | range] = []

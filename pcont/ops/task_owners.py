@@ -1,4 +1,4 @@
-"""What a person wants to know of a task besides where it is: psutil knows."""
+"""Look up the user and the command line of a task with psutil."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pcont.kernel.types import Task
 
 @dataclass(frozen=True)
 class TaskOwner:
-    """Whose task it is, and its command line."""
+    """The user of a task, and its command line."""
 
     user: str
     command: str
 
 
 def owner_of(task: Task) -> TaskOwner:
-    """User and command line; a task that has gone meanwhile, or is a model's, has its name only."""
+    """Return user and command line; of an ended or simulated task, the name only."""
     import psutil
 
     try:

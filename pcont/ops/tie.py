@@ -1,4 +1,4 @@
-"""mount --tie: one hierarchy over several of the kernel's, with a home that remembers them."""
+"""mount --tie: one hierarchy over several of the kernel's, with a home tree that records them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pcont.steps.containers import CreateContainer, SetXattr
 
 
 def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
-    """A home of pcont's own, and as members the kernel hierarchies that have what was asked for."""
+    """Mount a home tree of pcont, and take kernel hierarchies with the subsystems as members."""
     backend = session.backend
     home = TreeRequest((), wish.name)
     check_name(registry, wish.name)
@@ -66,7 +66,7 @@ def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mount
 
 
 def _members_wanted(registry: Registry, wish: MountRequest) -> list[str]:
-    """What was asked for, and the freezer where the host has one for v1: moves need it."""
+    """Return the requested subsystems, and the freezer if the host has it for v1."""
     names = list(wish.controllers)
     has = {one.name for one in registry.controllers if one.enabled and not one.unified}
     if wish.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
@@ -75,17 +75,17 @@ def _members_wanted(registry: Registry, wish: MountRequest) -> list[str]:
 
 
 def lineage(root: Place, path: str) -> list[Place]:
-    """The containers on the way to a path, itself the last; none for the root."""
+    """Return the containers on the path, itself the last; none for the root."""
     words = path.strip("/").split("/") if path != "/" else []
     return [root.elsewhere("/" + "/".join(words[: end + 1])) for end in range(len(words))]
 
 
 def make_roots(session: Session, made: list[Place]) -> None:
-    """The containers of --at, each with its parent's settings, so that it can be entered."""
+    """Create the containers of --at, each with its parent's settings, so that tasks can enter."""
     if not made:
         return
     if session.dry_run:
-        # The trees are not there yet, so that nothing can be said of what is inherited.
+        # The trees do not exist yet, so the inherited settings are not known.
         session.carry_out([CreateContainer(place, "make the root of a tie") for place in made])
         return
     registry = session.registry()

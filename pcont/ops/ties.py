@@ -1,4 +1,4 @@
-"""What a change in some trees does to the ties that have these trees: look, then warn."""
+"""Warn about ties that a change in some of their trees affects."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Paths = Mapping[str, str]
 def note_partial(
     session: Session, registry: Registry, container: Container, removed: bool = False
 ) -> None:
-    """Warn for each tie in which a container is there now in some of the trees only.
+    """Warn for each tie in which a container now exists in some of the trees only.
 
-    It was made, or `removed`; in a dry run it would be.
+    The command created it, or with `removed` removed it; a dry run would.
     """
     for inside in registry.seen_in_ties(container):
         there = set(present(session.backend, inside))
@@ -40,9 +40,9 @@ def note_partial(
 
 @dataclass
 class MovedTasks:
-    """Tasks that a command has moved, or in a dry run would move, to a container.
+    """Tasks that a command has moved, or a dry run would move, to a container.
 
-    `before`: where each task was, of those of which it is known; the others were in `origin`.
+    `before`: where each known task was; the others were in `origin`.
     """
 
     container: Container
@@ -51,12 +51,12 @@ class MovedTasks:
     before: Mapping[int, Paths]
 
     def was(self, task: int, now: Paths) -> Paths:
-        """Return where a task was, tree by tree."""
+        """Return where a task was, by tree."""
         return self.before.get(task) or {**now, **self.origin}
 
     @property
     def target(self) -> dict[str, str]:
-        """Where the tasks are afterwards, in the trees in which they are moved."""
+        """Return where the tasks are afterwards, in the trees in which they are moved."""
         return {place.tree: place.path for place in self.container.places}
 
 
@@ -138,7 +138,7 @@ def _told(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) -> str:
 
 
 def _cure(tie: Hierarchy, row: WhereRow, task: int) -> str:
-    """Return the command that brings a task together where the home of the tie has it."""
+    """Return the command that moves a task to where the home of the tie has it."""
     home = tie.members[0]
     path = home.inside(row.paths[home.tree.id]) if row.state == "split" else None
     if path is None:

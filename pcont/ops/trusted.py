@@ -32,7 +32,7 @@ SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass
 class MendXattrs(Step):
-    """Remove the stray attributes of a container. Nothing believes them, so nothing is undone."""
+    """Remove the stray attributes of a container. pcont trusts none of them: undo restores none."""
 
     place: Place
     doing: str = "remove attributes that are not pcont's"
@@ -45,7 +45,7 @@ class MendXattrs(Step):
         return [f"setfattr -x {_quoted(name)} {where}  # {text!r}" for name, text in told]
 
     def removed(self, backend: Backend) -> list[str]:
-        """What is removed, for a table: the text of a tie of an older pcont is not lost."""
+        """Return what is removed, for a table: it keeps the text of a tie of an older pcont."""
         where = shown(backend.show(self.place))
         return [
             f"{shown(name)} of {where}, which was {text!r}" for name, text in self.names.items()
@@ -57,7 +57,7 @@ class MendXattrs(Step):
 
 
 def mend_steps(session: Session, trees: Iterable[Tree]) -> list[Collected]:
-    """Remove stray attributes in these trees; says which. Only root can: others get a warning."""
+    """Remove stray attributes in these trees; returns which. Others than root get a warning."""
     found = []
     steps = [MendXattrs(place, names=names) for place, names in _strays(session.backend, trees)]
     for step in steps:
@@ -73,7 +73,7 @@ def mend_steps(session: Session, trees: Iterable[Tree]) -> list[Collected]:
 
 
 def trust_findings(session: Session, registry: Registry) -> Iterator[Finding]:
-    """What other users have forged, or can change, and an older pcont has left."""
+    """Report what other users have forged or can change, and what an older pcont has left."""
     yield from _stray_findings(session.backend, registry)
     yield from _weak_files(session.backend)
     for tree in registry.trees:
@@ -81,7 +81,7 @@ def trust_findings(session: Session, registry: Registry) -> Iterator[Finding]:
 
 
 def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, dict[str, str]]]:
-    """Every container with attributes that are not believed, parents first."""
+    """Yield every container with untrusted attributes, parents first."""
     waiting = [Place.at(tree) for tree in trees if tree.mounted]
     while waiting:
         place = waiting.pop()
@@ -121,7 +121,7 @@ def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
 
 
 def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
-    """How to make a tie of an older pcont one again, if it was one."""
+    """Return how to make a tie of an older pcont again, if it was one."""
     tie = Tie.load(text)
     if tie is None or not tree.name or TIE in backend.attributes(Place.at(tree)):
         return
@@ -145,12 +145,12 @@ def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
 
 
 def shown(text: str) -> str:
-    """A name that another user chose, without what a terminal would obey."""
+    """Return a name that another user chose, without characters that a terminal would obey."""
     return text if text.isprintable() else repr(text)
 
 
 def _quoted(text: str) -> str:
-    """A word of a shell; where it cannot be printed, as Python has it."""
+    """Return a word of a shell; if it cannot be printed, as Python writes it."""
     return quote(text) if text.isprintable() else repr(text)
 
 
@@ -160,7 +160,7 @@ def _some(places: list[str]) -> str:
 
 
 def _weak_files(backend: Backend) -> Iterator[Finding]:
-    """What root relies on. Each weak directory is reported once, also if the lock is in it."""
+    """Report files that root relies on. Each weak directory is reported once."""
     named = set(backend.workplace().refused)
     for path, what in backend.relied_on().items():
         weak = ownership.weak_point(path, sticky=True) if os.path.lexists(path) else None
@@ -171,7 +171,7 @@ def _weak_files(backend: Backend) -> Iterator[Finding]:
 
 
 def _weak_agent(backend: Backend, tree: Tree) -> Iterator[Finding]:
-    """A release agent that the kernel runs, and others can change: pcont checks its own only."""
+    """Report a release agent that the kernel runs and other users can change, except pcont's."""
     if not tree.mounted or not backend.relied_on():
         return
     with contextlib.suppress(OSError):

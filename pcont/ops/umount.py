@@ -1,4 +1,4 @@
-"""umount: a hierarchy goes, or with containers in it stays active (patch semantics, 1.3)."""
+"""umount: a hierarchy ends; with containers in it, it stays active (patch semantics, 1.3)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from pcont.virtual.site import LiveSite
 def umount(session: Session, target: str, *, foreign: bool = False) -> None:
     """Unmount a hierarchy, or the one view of it at a mount point.
 
-    A hierarchy with containers stays active, and mounting the same set again brings it back; one
-    without is gone afterwards. Of a tie, only what pcont mounted is unmounted. Raises Denied for
-    mounts of others, Busy for one in use, or one that the kernel does not let go of.
+    A hierarchy with containers stays active, and mounting the same set shows it again; one without
+    ends. Of a tie, only what pcont mounted is unmounted. Raises Denied for mounts of others, Busy
+    for one in use, or one that the kernel does not release.
     """
     with session.turn() as registry:
         if target.startswith(("/", "./", "../")):
@@ -99,14 +99,14 @@ def _need_untied(registry: Registry, tree: Tree) -> None:
 
 
 def _stays(one: Hierarchy, count: int | None) -> str:
-    """What to know of a hierarchy that has containers: the root is one that does not count."""
+    """Return the note on a hierarchy that has containers; the root does not count."""
     below = "containers" if count is None else f"{count - 1} container{'s' * (count != 2)}"
     again = brings_back(one.members[0].tree)
     return f"{one.name} stays active with its {below}; mount it again: {again}"
 
 
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
-    """What goes with a tie: the containers of --at that pcont made, the members it mounted."""
+    """Return the steps for a tie: its containers of --at that pcont made, its mounted members."""
     trees = [member.tree.id for member in one.members[1:]]
     steps: list[Step] = [] if stays else unkept_steps(session, one, one.subsystems)
     steps += [] if stays else root_steps(session, registry, one, trees)
@@ -122,9 +122,9 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
 def root_steps(
     session: Session, registry: Registry, one: Hierarchy, trees: Iterable[str]
 ) -> list[Step]:
-    """The steps that remove the containers of --at that pcont made in these trees for a tie.
+    """Return the steps that remove the containers of --at that pcont made in these trees.
 
-    What another tie stands on stays.
+    Those that another tie uses are kept.
     """
     assert one.tie
     steps: list[Step] = []
@@ -137,9 +137,9 @@ def root_steps(
 
 
 def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list[Step]:
-    """The steps that unbind what pcont keeps for a hierarchy; what another one holds, too, stays.
+    """Return the steps that unbind virtual subsystems, unless another hierarchy holds them.
 
-    The limits that follow from it cease to hold, and what was set is forgotten.
+    The limits that follow from them no longer hold, and their settings are discarded.
     """
     backend = session.backend
     steps: list[Step] = []
@@ -160,7 +160,7 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
 def _without(
     backend: Backend, one: Hierarchy, member: Member, names: Iterable[str]
 ) -> list[Binding]:
-    """What pcont keeps in a tree, once a hierarchy has let go of these."""
+    """Return the bindings of a tree without those that only this hierarchy holds."""
     holder = one.name if member is not one.members[0] else NO_TIE
     return without_holder(bindings_in(backend, member.tree.id), member.place("/"), names, holder)
 
@@ -172,10 +172,10 @@ def _is_held(found: Iterable[Binding], name: str, root: Place) -> bool:
 def stop_steps(
     backend: Backend, one: Hierarchy, names: Sequence[str], empty: bool = False
 ) -> list[Step]:
-    """The steps that end the programs of what is unbound.
+    """Return the steps that end the programs of the unbound subsystems.
 
-    Behind all others, unless the hierarchy is empty: then they can be taken back. What another
-    hierarchy holds, too, goes on.
+    They are the last steps, unless the hierarchy is empty: then they can be undone. Programs that
+    another hierarchy uses continue.
     """
     return [
         StopEnforcement(name, member.place("/"), f"unbind {name}", empty)
@@ -187,7 +187,7 @@ def stop_steps(
 
 
 def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
-    """Nothing follows any more, and nothing is kept."""
+    """Yield the steps that reset derived limits, and remove the attributes."""
     table = subsys.load(name)
     assert table
     top = LiveSite(ControlFiles(backend), root, root, name)
@@ -210,7 +210,7 @@ def _places(site: LiveSite) -> Iterator[Place]:
 
 
 def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
-    """What was set in the files of these subsystems that pcont keeps, as PLACE KEY=VALUE."""
+    """Yield the settings of subsystems that pcont provides, as PLACE KEY=VALUE."""
     for member in one.members:
         root = member.place("/")
         for name in names:
@@ -227,7 +227,7 @@ def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Itera
 def _metered_values(
     backend: Backend, table: Subsystem, place: Place, root: Place
 ) -> Iterator[tuple[str, str]]:
-    """What programs in the kernel were told, where that is not what they begin with."""
+    """Yield the values of programs in the kernel that differ from the defaults."""
     for row in table.files:
         if row.metered and row.writable and row.where.holds(place == root):
             text = ControlFiles(backend).stored(place, row.name).rstrip("\n")
@@ -236,7 +236,7 @@ def _metered_values(
 
 
 def needed(registry: Registry, one: Hierarchy, place: Place) -> bool:
-    """Whether another tie is rooted at or below a container."""
+    """Return whether another tie has its root at or below a container."""
     return any(
         member.tree.id == place.tree and below(member.at, place.path) is not None
         for tie in _others(registry, one)
@@ -251,7 +251,7 @@ def _others(registry: Registry, one: Hierarchy) -> list[Hierarchy]:
 def member_steps(
     session: Session, registry: Registry, one: Hierarchy, member: Member, lingers: bool = False
 ) -> list[Step]:
-    """The steps that unmount what pcont mounted for a tie; what another tie stands on stays."""
+    """Return the steps that unmount what pcont mounted for a tie, unless another tie uses it."""
     assert one.tie
     tree = member.tree
     ours = [mount for mount in tree.mounts if mount.ours]
@@ -275,9 +275,9 @@ def _can_go(session: Session, place: Place, going: set[Place]) -> bool:
 
 
 def _deepest_first(steps: Sequence[Step]) -> list[Step]:
-    """The same, each mount before those that it may be inside of; what comes before stays there.
+    """Order the steps: each mount before those that contain it; steps before the mounts stay first.
 
-    With each mount go its directories, which are removed after it.
+    Each mount keeps its directories, which are removed after it.
     """
     before: list[Step] = []
     mounts: list[tuple[int, list[Step]]] = []
