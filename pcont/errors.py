@@ -39,7 +39,7 @@ class PcontError(Exception):
         """What happened, and what became of the rest of the command."""
         words = [self.what]
         if self.left:
-            words.append("NOT PUT BACK: " + "; ".join(self.left))
+            words.append("NOT RESTORED: " + "; ".join(self.left))
         elif self.undone:
             words.append("everything before it was undone")
         return "; ".join(words)

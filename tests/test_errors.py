@@ -140,7 +140,7 @@ def test_the_message_says_what_became_of_the_rest() -> None:
     err.undone = True
     assert err.message == "cannot; everything before it was undone"
     err.left += ["a stays", "b stays"]
-    assert err.message == "cannot; NOT PUT BACK: a stays; b stays"
+    assert err.message == "cannot; NOT RESTORED: a stays; b stays"
 
 
 def test_two_errors_do_not_share_what_they_left() -> None:

@@ -187,7 +187,7 @@ def test_what_cannot_be_put_back_is_named_and_the_rest_is_put_back(log: list[str
         carry_out(Model(), [Note("a", log), stuck, failing])
     assert log[-2:] == ["undo b", "undo a"]
     assert caught.value.left == ["cannot put back b: Device or resource busy (EBUSY)"]
-    assert "NOT PUT BACK" in caught.value.message
+    assert "NOT RESTORED" in caught.value.message
     assert "was undone" not in caught.value.message
 
 

@@ -192,7 +192,7 @@ _dry_run_option = click.option(
     "--dry-run",
     "-n",
     is_flag=True,
-    help="Print what the command would do, and change nothing; fail where it would fail.",
+    help="Print what the command would do, and change nothing; fail if it would fail.",
 )
 _timeout_option = click.option(
     "--timeout",

@@ -15,7 +15,9 @@ from pcont.commands.common import PID, App, Starting, changing, force_option, pa
     "--create", is_flag=True, help="Create the container, with its parent's cpuset lists."
 )
 @click.option("--auto-delete", is_flag=True, help="Remove the container when it becomes empty.")
-@click.option("--join", default="", metavar="NAME", help="Run it in the namespaces pinned as NAME.")
+@click.option(
+    "--join", default="", metavar="NAME", help="Run COMMAND in the namespaces pinned as NAME."
+)
 @changing
 @pass_app
 def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool) -> int:

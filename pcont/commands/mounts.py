@@ -20,7 +20,7 @@ from pcont.commands.common import App, changing, pass_app, verb
     metavar="SUBSYS,...|all|none",
     help="Subsystems to bind (default: all; with --name, those of an existing hierarchy).",
 )
-@click.option("--name", default="", help="Name of the hierarchy.")
+@click.option("--name", default="", metavar="NAME", help="Name of the hierarchy.")
 @click.option(
     "--release-agent",
     default="",
@@ -144,7 +144,7 @@ def bind(
 @verb("pcont unbind jobs pids")
 @click.argument("hierarchy")
 @click.argument("subsystems", metavar="SUBSYS,...")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Unbind without asking.")
 @changing
 @pass_app
 def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:

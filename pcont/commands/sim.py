@@ -40,7 +40,7 @@ count_option = click.option(
 @sim.verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
 @click.argument("pid", type=PID, required=False)
 @count_option
-@click.option("--name", default="played", help="Without PID: name of the task.")
+@click.option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
 @click.option("--uid", type=click.IntRange(min=0), help="Without PID: owner (default: you).")
 @pass_app
 def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
@@ -73,7 +73,11 @@ def thread(app: App, pid: int, count: int) -> None:
 @sim.verb("pcont sim unshare 5000000 --subsystem cpuset")
 @click.argument("pid", type=PID)
 @click.option(
-    "--subsystem", default="ns", show_default=True, help="Subsystem that the hierarchy has."
+    "--subsystem",
+    default="ns",
+    show_default=True,
+    metavar="NAME",
+    help="Subsystem that the hierarchy has.",
 )
 @pass_app
 def unshare(app: App, pid: int, subsystem: str) -> None:

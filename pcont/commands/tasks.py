@@ -77,7 +77,7 @@ def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run
 
     pcont also moves the tasks that they fork during the move. If the hierarchy has the freezer,
     pcont freezes the tasks for the move. Kernel threads of a root container that cannot be moved
-    are skipped.
+    are skipped. To empty a root container, use --force.
     """
     from pcont.ops import attach as ops_attach
 

@@ -32,7 +32,7 @@ def check_kill(session: Session, pids: Iterable[int]) -> None:
     lineage, protected = set(_lineage(session)), _protected(session)
     for pid in pids:
         if pid in lineage:
-            raise Denied(f"refusing to kill process {pid}: it runs this pcont")
+            raise Denied(f"refusing to kill PID {pid}: it runs this pcont")
         if pid in protected:
             raise _denied(pid, "kill")
 
@@ -120,7 +120,7 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
                 inside = below(path, place.path) is not None
                 if inside and (pid == os.getpid() or not session.force):
                     raise Denied(
-                        f"refusing to freeze {place.shown}: this pcont needs process {pid} in it",
+                        f"refusing to freeze {place.shown}: it has PID {pid}, which pcont needs",
                         path=session.backend.show(place),
                         hint="" if pid == os.getpid() else FORCE,
                     )
@@ -174,7 +174,7 @@ def note_still_frozen(session: Session, container: Container, file: str, text: s
 
 def _denied(pid: int, what: str) -> Denied:
     which = "init" if pid == 1 else "the leader of your login session"
-    return Denied(f"refusing to {what} process {pid} ({which})", hint=FORCE)
+    return Denied(f"refusing to {what} PID {pid} ({which})", hint=FORCE)
 
 
 def _protected(session: Session) -> set[int]:

@@ -97,7 +97,7 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
     records.Recovered: (
         ("COMMAND", lambda row: row.command),
         ("WAS", lambda row: row.outcome),
-        ("NOT PUT BACK", lambda row: "; ".join(row.left) or "-"),
+        ("NOT RESTORED", lambda row: "; ".join(row.left) or "-"),
     ),
     records.Notified: (
         ("AGENT", lambda row: row.agent),
@@ -118,7 +118,7 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
 # Columns that may be folded if a line is too long for the terminal.
 FOLDING = {
     *("MOUNTED AT", "WHAT", "SUBSYSTEMS", "BOUND TO", "TREES", "CONTAINER", "STATE", "NOT IN"),
-    *("COMMAND", "FILE", "NOT PUT BACK", "AGENT", "FINDING", "ADVICE"),
+    *("COMMAND", "FILE", "NOT RESTORED", "AGENT", "FINDING", "ADVICE"),
 }
 NARROWEST = 12  # the least width of a folded column
 

@@ -129,7 +129,7 @@ def test_what_a_forced_removal_has_let_go_is_told(command: FaultyCommand) -> Non
     command.anew_as_before()  # what was let go of by the tests before this one is not seen
     last = max(at for at, verb in enumerate(command.changes, 1) if verb == "remove")
     result = command.run(last, refusals("remove")[0])
-    assert re.search(r"NOT PUT BACK: /a/b: \d open file", result.err)
+    assert re.search(r"NOT RESTORED: /a/b: \d open file", result.err)
     command.anew_as_before()
 
 

@@ -93,7 +93,7 @@ def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: MakeT
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
         assert result.status in (0, 8), result.err
-        assert "NOT PUT BACK" not in result.out + result.err, result
+        assert "NOT RESTORED" not in result.out + result.err, result
         ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         nobody_was_lost(place, storm, *ways)
 
@@ -119,7 +119,7 @@ def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
     monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
-        assert "NOT PUT BACK" not in result.out + result.err, result
+        assert "NOT RESTORED" not in result.out + result.err, result
         gone, there = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         assert place.is_empty(gone)
         assert place.census(storm.paths(), gone, there) == everybody(storm.width)
@@ -146,7 +146,7 @@ def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
             if bound:
                 stack.callback(kernel.ok, "unbind", *words, "--yes")
             assert result.status in (0, 8), result.err
-            assert "NOT PUT BACK" not in result.err, result.err
+            assert "NOT RESTORED" not in result.err, result.err
             assert exists(kernel.backend(), mirror) == bound
             found = [one and (one[place.trees[0]], one["pids"]) for one in storm.paths()]
             assert Counter(found) == {(home, home if bound else "/"): storm.width}
