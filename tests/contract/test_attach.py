@@ -98,7 +98,7 @@ def test_a_process_that_is_ending_is_not_said_to_have_moved(kernel: Pcont, name:
     kernel.ok("umount", name)
 
 
-ENDINGS = 400
+ENDINGS = 100 if IN_GUEST else 400
 
 
 @pytest.mark.kernel

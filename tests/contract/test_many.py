@@ -19,7 +19,7 @@ from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
-OPERATIONS = 150 if IN_GUEST else 400
+OPERATIONS = 60 if IN_GUEST else 400
 NAMES = [f"/{letter}{rest}" for letter in "abc" for rest in ("", "/x", "/y")]
 
 
@@ -108,7 +108,7 @@ def _flat(node: dict[str, object]) -> list[dict[str, object]]:
 def test_a_signal_in_the_middle_leaves_the_host_as_it_was(
     jobs: Jobs, number: signal.Signals
 ) -> None:
-    count = 500 if IN_GUEST else 3000
+    count = 150 if IN_GUEST else 3000
     places = [jobs.at(f"/n{number}") for number in range(count)]
     words = [sys.executable, "-m", "pcont", *jobs.pcont.words, "create", "-i", *places]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)

@@ -578,7 +578,7 @@ def test_hierarchies_of_others_are_left_alone(kernel: Pcont, name: str) -> None:
 )
 def test_many_that_empty_at_once_are_all_told_of_and_go(hierarchy: Releases) -> None:
     """A thousand; in a guest, where an agent takes seconds to start, some."""
-    paths = [f"/c{number}" for number in range(30 if IN_GUEST else 1000)]
+    paths = [f"/c{number}" for number in range(12 if IN_GUEST else 1000)]
     hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1", "notify_on_release=1")
     hierarchy.create(*paths)
     backend, tops = hierarchy.pcont.backend(), hierarchy.members("/")
