@@ -182,7 +182,7 @@ def released(workspace: Workspace) -> None:
 
 
 def notified(workspace: Workspace) -> None:
-    """The user's agent is told of containers; none of them has auto_delete."""
+    """The user's agent is notified of containers; none of them has auto_delete."""
     tie(workspace)
     workspace.ok("set {t}:/ release_agent=/bin/true")
     workspace.ok("create -p {t}:/b/c {t}:/b/d -s notify_on_release=1")
@@ -195,7 +195,7 @@ def counted(workspace: Workspace) -> None:
 
 
 def charged(workspace: Workspace) -> None:
-    """Files are charged to two containers, and those who have them open have left."""
+    """Files are charged to two containers, and the tasks that have them open have left."""
     counted(workspace)
     for path in ("/a/b", "/c"):
         workspace.ok(f"attach {{t}}:{path} {{self}}")
