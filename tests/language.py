@@ -2,7 +2,7 @@
 
 `python -m tests.language` prints each occurrence, or those in the files that you name.
 `python -m tests.language --lower` writes the numbers of tests/language.txt again. A number can
-only become smaller.
+only become smaller. After you rename a file, change its path there by hand.
 """
 
 from __future__ import annotations
