@@ -90,10 +90,10 @@ class ScaledModel:
 
     def _people(self, place: Place) -> None:
         """One task, and its children."""
-        first = self.model.spawn()
+        first = self.model.simulator.spawn()
         self.model.write(place, "cgroup.procs", str(first))
         for _ in range(self.shape.tasks - 1):
-            self.model.fork(first)
+            self.model.simulator.fork(first)
 
     def at(self, number: int) -> Place:
         return Place(self.shape.tree, self.shape.path(number))
@@ -156,10 +156,10 @@ def _with_tasks(
     moves = zip(places, map(str, tasks), strict=True)
     attach = [partial(model.write, place, "cgroup.procs", task) for place, task in moves]
     yield "attach a process", timed(attach)
-    yield "work", timed([partial(model.work, task, 1000) for task in tasks])
-    fork = [partial(lambda task: forked.append(model.fork(task)), task) for task in tasks]
+    yield "work", timed([partial(model.simulator.work, task, 1000) for task in tasks])
+    fork = [partial(lambda task: forked.append(model.simulator.fork(task)), task) for task in tasks]
     yield "fork", timed(fork)
-    yield "exit", timed([partial(model.exit, task) for task in forked])
+    yield "exit", timed([partial(model.simulator.exit, task) for task in forked])
 
 
 def rows(all_scaled: Sequence[ScaledModel], rounds: int) -> Iterator[list[object]]:

@@ -79,7 +79,7 @@ class Recorded(StoredModel):
 
     def _load(self) -> None:
         super()._load()
-        self.stage.proc = Proc(str(self._directory / "proc"))
+        self.tasks.proc = Proc(str(self._directory / "proc"))
 
     def journals(self) -> str:
         return str(self._directory / "journals")
@@ -386,7 +386,7 @@ def beyond_commands(model: Recorded) -> None:
     model.mount(TreeRequest((), "over"), "/dev/jobs", "pcont:0:/dev/jobs")
     model.set_affinity(5000005, frozenset({1}))
     list(model.kill(Place("freezer", "/tied/a/below"), [5000002], signal.SIGKILL))
-    model.exit(5000006)  # nothing has removed its container yet
+    model.simulator.exit(5000006)  # nothing has removed its container yet
 
 
 def record_states(target: Path) -> None:

@@ -134,7 +134,7 @@ time.sleep(600)
 
 
 def test_whoever_drives_a_model_may_do_all(model: Model) -> None:
-    model.uid = 1000
+    model.config.uid = 1000
     assert model.privileged()
 
 
@@ -231,7 +231,7 @@ def test_time_stays_where_it_was_used_when_a_task_moves(played: Model, tmp_path:
 def test_time_stays_where_it_was_used_when_the_cpus_go(played: Model, tmp_path: Path) -> None:
     played.write(B, "tasks", "7")
     alive(tmp_path, 7, user=3)
-    played.plug(frozenset({3}), frozenset({0}))
+    played.simulator.plug(frozenset({3}), frozenset({0}))
     assert played.membership(7) == {BOTH: "/"}
     assert [usage(played, place) for place in (B, A, ROOT)] == [3, 3, 3]
 

@@ -11,6 +11,7 @@ import pytest
 
 from pcont.backend_model import Model, StoredModel
 from pcont.kernel.types import Place, TreeRequest
+from tests.model_tasks import close_file, open_file, share_file
 
 TREE = "name=f"
 ROOT, A, B = (Place(TREE, path) for path in ("/", "/a", "/b"))
@@ -60,12 +61,12 @@ def refused(number: int, call: object, *words: object) -> None:
 
 
 def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
-    files = [model.open_file(task) for _ in range(3)]
+    files = [open_file(model, task) for _ in range(3)]
     assert account(model, A) == (3, 3, 0)
-    model.close_file(files[1], task)
+    close_file(model, files[1], task)
     assert account(model, A) == (2, 3, 0)
-    refused(EBADF, model.close_file, files[1], task)
-    refused(EBADF, model.close_file, 99, task)
+    refused(EBADF, close_file, model, files[1], task)
+    refused(EBADF, close_file, model, 99, task)
 
 
 def test_the_barrier_is_for_everybody_and_the_limit_for_administrators(
@@ -73,35 +74,35 @@ def test_the_barrier_is_for_everybody_and_the_limit_for_administrators(
 ) -> None:
     model.meter.set(A, "bc.numfiles.barrier", 1)
     model.meter.set(A, "bc.numfiles.limit", 2)
-    model.open_file(task)
-    refused(ENFILE, model.open_file, task)
-    model.open_file(task, True)
-    refused(ENFILE, model.open_file, task, True)
+    open_file(model, task)
+    refused(ENFILE, open_file, model, task)
+    open_file(model, task, True)
+    refused(ENFILE, open_file, model, task, True)
     assert account(model, A) == (2, 2, 2)
 
 
 def test_the_charge_stays_where_the_file_was_opened(model: Model, task: int, other: int) -> None:
-    file = model.open_file(task)
+    file = open_file(model, task)
     model.write(B, "tasks", str(task))
     assert (account(model, A)[0], account(model, B)[0]) == (1, 0)
-    model.share_file(file, other)
-    model.close_file(file, task)
+    share_file(model, file, other)
+    close_file(model, file, task)
     assert account(model, A)[0] == 1
-    model.close_file(file, other)
+    close_file(model, file, other)
     assert account(model, A)[0] == 0
 
 
 def test_in_the_root_nothing_is_charged(model: Model, other: int) -> None:
-    model.open_file(other)
+    open_file(model, other)
     assert account(model, ROOT) == (0, 0, 0)
 
 
 def test_what_a_task_that_has_ended_held_is_closed(model: Model, task: int, other: int) -> None:
-    model.share_file(model.open_file(task), other)
-    model.open_file(task)
+    share_file(model, open_file(model, task), other)
+    open_file(model, task)
     list(model.kill(A, [task], 9))
     assert account(model, A) == (1, 2, 0)
-    refused(ESRCH, model.open_file, task)
+    refused(ESRCH, open_file, model, task)
 
 
 def test_what_a_process_held_that_ended_by_itself_is_closed_when_it_is_seen(model: Model) -> None:
@@ -110,10 +111,10 @@ def test_what_a_process_held_that_ended_by_itself_is_closed_when_it_is_seen(mode
     for _ in range(2):
         with subprocess.Popen(["sleep", "600"]) as process:
             model.write(A, "tasks", str(process.pid))
-            files.append(model.open_file(process.pid))
+            files.append(open_file(model, process.pid))
             ended.append(process.pid)
             process.kill()
-    refused(EBADF, model.close_file, files[1], ended[1])
+    refused(EBADF, close_file, model, files[1], ended[1])
     assert account(model, A) == (0, 1, 0)
 
 
@@ -121,7 +122,7 @@ def test_what_has_stopped_twice_has_stopped_and_files_are_counted_still(
     model: Model, task: int
 ) -> None:
     model.meter.start("numtasks", ROOT)
-    model.open_file(task)
+    open_file(model, task)
     for _ in range(2):
         model.meter.stop("numtasks", ROOT)
         assert account(model, A) == (1, 1, 0)
@@ -135,21 +136,21 @@ def test_one_program_stops_and_the_other_goes_on(model: Model) -> None:
 
 
 def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int) -> None:
-    file = model.open_file(task)
+    file = open_file(model, task)
     model.write(B, "tasks", str(task))
     refused(EBUSY, model.remove, A)
     model.remove(A, True)
     model.make(A)
-    model.close_file(file, task)
+    close_file(model, file, task)
     assert account(model, A) == (0, 0, 0)
 
 
 def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> None:
-    file = model.open_file(task)
+    file = open_file(model, task)
     model.meter.stop("numfiles", ROOT)
     assert account(model, A) == (0, 0, 0)
-    model.close_file(file, task)
-    model.open_file(task)
+    close_file(model, file, task)
+    open_file(model, task)
     assert account(model, A) == (0, 0, 0)
 
 
@@ -169,16 +170,16 @@ def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> No
     stored = StoredModel(state)
     with stored.turn():
         prepared(stored).write(A, "tasks", str(task))
-        file = stored.open_file(task)
-        stored.share_file(file, other)
+        file = open_file(stored, task)
+        share_file(stored, file, other)
         stored.meter.set(A, "bc.numfiles.limit", 7)
     stored = StoredModel(state)
     assert account(stored, A) == (1, 1, 0)
     assert stored.meter.values(A, "numfiles")["bc.numfiles.limit"] == 7
     with stored.turn():
-        assert stored.open_file(task) == file + 1
-        stored.close_file(file, task)
-        stored.close_file(file, other)
+        assert open_file(stored, task) == file + 1
+        close_file(stored, file, task)
+        close_file(stored, file, other)
     assert account(StoredModel(state), A) == (1, 2, 0)
 
 

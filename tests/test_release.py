@@ -69,7 +69,7 @@ def test_whoever_comes_back_keeps_it_in_all_trees(model: Popular, session: Sessi
 def test_what_has_gone_is_nobodys_business(model: Popular, session: Session) -> None:
     attend(session, HOME.tree, ["/no", "/a/no", "/"])
     assert there(model) == [["a"]] * 3
-    assert model.notified == []
+    assert model.simulator.notified == []
 
 
 def test_an_agent_is_told_of_what_has_only_the_kernels_flag(
@@ -77,7 +77,7 @@ def test_an_agent_is_told_of_what_has_only_the_kernels_flag(
 ) -> None:
     containers.create(session, ["jobs:/c"], settings=["auto_delete=0", "notify_on_release=1"])
     attend(session, HOME.tree, ["/c"])
-    assert model.notified == [("/bin/true", "/c")]
+    assert model.simulator.notified == [("/bin/true", "/c")]
     assert there(model) == [["a", "c"]] * 3
 
 
@@ -87,7 +87,7 @@ def test_gc_has_nothing_to_do_twice(model: Popular, session: Session) -> None:
         ("removed", "jobs:/a/b"),
         ("removed", "jobs:/a"),
     ]
-    assert model.notified == [("/bin/true", "/a/b"), ("/bin/true", "/a")]
+    assert model.simulator.notified == [("/bin/true", "/a/b"), ("/bin/true", "/a")]
     assert gc.gc(session) == []
 
 

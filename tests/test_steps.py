@@ -302,7 +302,7 @@ def test_what_cannot_be_undone_is_written_last(model: Model) -> None:
 
 
 def test_a_reset_is_not_written_when_something_before_it_is_refused(model: Model) -> None:
-    model.active[0].root.nodes["a"].times[0] = (5, 5)
+    model.hierarchies.active[0].root.nodes["a"].times[0] = (5, 5)
     with pytest.raises(BadValue):
         carry_out(
             model,
@@ -383,7 +383,7 @@ def test_a_value_that_cannot_be_put_back_does_not_keep_the_others_from_it(model:
                 raise WriteRefused(errno.EIO, os.strerror(errno.EIO), self.show(place, file))
             super().write(place, file, text)
 
-    sticky = Sticky(model.hardware)
+    sticky = Sticky(model.config.machine)
     vars(sticky).update(vars(model))
     values = {"mems": "1", "cpus": "1", "memory_migrate": "1", "sched_relax_domain_level": "99"}
     with pytest.raises(BadValue) as caught:
@@ -555,7 +555,7 @@ class Busily(Model):
             self.make_directory(f"/{name}")
             self.mount(TreeRequest((), name), f"/{name}", "pcont")
             self.make(Place(f"name={name}", "/a"))
-        self.task_id = self.spawn()
+        self.task_id = self.simulator.spawn()
         self.child = 0
         self.refuses = True
         self.after_each: Callable[[Busily, int], None] = lambda model, task: None
@@ -572,7 +572,7 @@ class Busily(Model):
             self.after_each(self, int(text))
 
     def fork_one(self) -> None:
-        self.child = self.fork(self.task_id)
+        self.child = self.simulator.fork(self.task_id)
 
 
 TWO = [Place("name=n", "/a"), Place("name=m", "/a")]
@@ -591,7 +591,7 @@ def test_a_child_that_was_forked_between_two_trees_is_late() -> None:
     model = Busily(Busily.fork_one)
     model.refuses = False
     step = Attach(model.task_id, TWO, "attach")
-    model.act = lambda model: setattr(model, "late", model.fork(model.task_id))
+    model.act = lambda model: setattr(model, "late", model.simulator.fork(model.task_id))
     carry_out(model, [step])
     assert set(model.membership(model.late).values()) == {"/a"}  # type: ignore[attr-defined]
     assert (step.outcome.moved, step.outcome.stragglers, step.outcome.rounds) == (2, 1, 2)
@@ -602,7 +602,7 @@ def several(model: Busily) -> tuple[Attach, dict[int, str]]:
 
     Returns the step that attaches them all, and what an error would say of each.
     """
-    tasks = [model.spawn(), model.spawn(), model.task_id]
+    tasks = [model.simulator.spawn(), model.simulator.spawn(), model.task_id]
     for task in tasks:
         for place in TWO:
             model.make(place.parent.child(str(task)))
@@ -647,7 +647,7 @@ def test_an_error_names_the_task_of_several_that_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = Busily(lambda model: None)
-    second, task = model.spawn(), model.task
+    second, task = model.simulator.spawn(), model.task
     monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == second))
     step = Attach(model.task_id, TWO, "attach the first", also={second: "attach the second"})
     with pytest.raises(BadValue, match="cannot attach the second: "):
@@ -657,9 +657,9 @@ def test_an_error_names_the_task_of_several_that_is_refused(
 
 def test_those_of_several_that_have_ended_are_noted() -> None:
     model = Busily(lambda model: None)
-    gone = [model.spawn(), model.spawn()]
+    gone = [model.simulator.spawn(), model.simulator.spawn()]
     for task in gone:
-        model.exit(task)
+        model.simulator.exit(task)
     step = Attach(gone[0], TWO, "x", also={model.task_id: "y", gone[1]: "z"})
     carry_out(model, [step])
     assert step.notes() == [f"task {task} ended while it was being moved" for task in gone]
@@ -669,9 +669,9 @@ def test_those_of_several_that_have_ended_are_noted() -> None:
 def test_a_child_goes_back_to_where_the_live_threads_of_its_parent_were() -> None:
     """The first thread of the parent has ended; another one has started the child."""
     model = Busily(lambda model: None)
-    thread = model.thread(model.task_id)
-    model.exit(model.task_id, thread=True)
-    child = model.fork(thread)
+    thread = model.simulator.thread(model.task_id)
+    model.simulator.exit(model.task_id, thread=True)
+    child = model.simulator.fork(thread)
     outside = JoinUndo([], {}, {thread: (0, "/from")})
     assert [outside._origin(model, task) for task in (thread, child)] == ["/from", "/from"]
 
@@ -695,7 +695,7 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
     monkeypatch: pytest.MonkeyPatch, movable: bool
 ) -> None:
     model = Busily(lambda model: None)
-    fixed = model.spawn()
+    fixed = model.simulator.spawn()
     for place in TWO:
         model.write(place, "cgroup.procs", str(model.task_id))
         model.write(place, "cgroup.procs", str(fixed))

@@ -44,7 +44,7 @@ class Machine2006(Model):
 
     def line(self, number: int) -> str:
         """The line of a slot in /proc/containers."""
-        lines = self.proc_file("containers").splitlines()
+        lines = self.simulator.proc_file("containers").splitlines()
         return next(line for line in lines if line.startswith(f"{number}: topcount"))
 
 
@@ -112,7 +112,7 @@ def test_point_2_a_fourth_hierarchy(model: Machine2006) -> None:
 
 def test_point_3_attaching(model: Machine2006) -> None:
     model.put("cpuset")
-    a, task = Place("cpuset", "/a"), model.spawn()
+    a, task = Place("cpuset", "/a"), model.simulator.spawn()
     model.make(a)
     refused(errno.ENOSPC, model.write, a, "tasks", str(task))
     model.write(a, "cpus", "0")
@@ -121,9 +121,9 @@ def test_point_3_attaching(model: Machine2006) -> None:
     model.write(a, "tasks", str(task))
     refused(errno.EIO, model.write, a, "tasks", "x")
     refused(errno.ESRCH, model.write, a, "tasks", "77")
-    model.uid = USER
-    refused(errno.EACCES, model.write, a, "tasks", str(model.spawn(uid=0)))
-    model.write(a, "tasks", str(model.spawn()))
+    model.config.uid = USER
+    refused(errno.EACCES, model.write, a, "tasks", str(model.simulator.spawn(uid=0)))
+    model.write(a, "tasks", str(model.simulator.spawn()))
 
 
 def test_point_3_0_moves_the_writer() -> None:
@@ -131,19 +131,19 @@ def test_point_3_0_moves_the_writer() -> None:
     model.make_directory("/m")
     model.mount(TreeRequest(("cpuset",)), "/m", "x")
     a = make(model, Place("cpuset", "/a"))
-    model.uid = USER
+    model.config.uid = USER
     model.write(a, "tasks", "0")
     assert model.membership(os.getpid()) == {"cpuset": "/a"}
 
 
 def test_point_4_removing(model: Machine2006) -> None:
     model.put("cpuacct")
-    a, b, task = Place("cpuacct", "/a"), Place("cpuacct", "/a/b"), model.spawn()
+    a, b, task = Place("cpuacct", "/a"), Place("cpuacct", "/a/b"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
     refused(errno.EBUSY, model.remove, a)
     model.make(b)
-    model.exit(task)
+    model.simulator.exit(task)
     refused(errno.EBUSY, model.remove, a)
     model.remove(b)
     model.remove(a)
@@ -168,15 +168,15 @@ def test_point_6_who_is_told_of_a_release(model: Machine2006) -> None:
     for place in (a, b):
         model.make(place)
         model.write(place, "notify_on_release", "1")
-    assert model.notified == []
-    one, two = model.spawn(), model.spawn()
+    assert model.simulator.notified == []
+    one, two = model.simulator.spawn(), model.simulator.spawn()
     enter(model, b, one, two)
-    model.exit(one)
-    assert model.notified == []
-    model.exit(two)
-    assert model.notified == [("/agent", "/a/b")]
+    model.simulator.exit(one)
+    assert model.simulator.notified == []
+    model.simulator.exit(two)
+    assert model.simulator.notified == [("/agent", "/a/b")]
     model.remove(b)
-    assert model.notified[1:] == [("/agent", "/a")]
+    assert model.simulator.notified[1:] == [("/agent", "/a")]
 
 
 def test_point_7_the_flag_goes_to_children(model: Machine2006) -> None:
@@ -212,35 +212,35 @@ def test_point_9_cpu_time(model: Machine2006) -> None:
     root, a, b = (Place("cpuacct", path) for path in ("/", "/a", "/b"))
     model.make(a)
     model.make(b)
-    task = model.spawn()
+    task = model.simulator.spawn()
     enter(model, a, task)
-    model.work(task, 1_500_000_000, 500_000_000)
+    model.simulator.work(task, 1_500_000_000, 500_000_000)
     enter(model, b, task)
-    model.work(task, 1_000_999_999)
+    model.simulator.work(task, 1_000_999_999)
     assert [model.read(place, "cpuacct.usage") for place in (a, b, root)] == ["2000", "1000", "0"]
     refused(errno.EINVAL, model.write, a, "cpuacct.usage", "0")
 
 
 def test_point_10_a_limit_from_shares(model: Machine2006) -> None:
     model.put("numtasks")
-    a, task = Place("numtasks", "/a"), model.spawn()
+    a, task = Place("numtasks", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "numtasks.shares", "max_shares=1")
     enter(model, a, task)
-    children = [model.fork(task) for _ in range(11)]
+    children = [model.simulator.fork(task) for _ in range(11)]
     for child in children:
-        model.exit(child)
-    model.module("numtasks.total_numtasks", "1000")
-    children = [model.fork(task) for _ in range(9)]
-    refused(errno.ENOSPC, model.fork, task)
+        model.simulator.exit(child)
+    model.simulator.module("numtasks.total_numtasks", "1000")
+    children = [model.simulator.fork(task) for _ in range(9)]
+    refused(errno.ENOSPC, model.simulator.fork, task)
     assert stats(model, a)[0] == 10
     assert stats(model, a)[2] == 1
-    enter(model, a, model.spawn())
+    enter(model, a, model.simulator.spawn())
     assert stats(model, a)[0] == 11
-    model.exit(children.pop())
-    refused(errno.ENOSPC, model.fork, task)
-    model.exit(children.pop())
-    model.fork(task)
+    model.simulator.exit(children.pop())
+    refused(errno.ENOSPC, model.simulator.fork, task)
+    model.simulator.exit(children.pop())
+    model.simulator.fork(task)
 
 
 @pytest.mark.parametrize(
@@ -272,21 +272,21 @@ def test_point_11_shares_that_are_refused(model: Machine2006, path: str, text: s
 def test_point_12_the_fork_rate(model: Machine2006) -> None:
     model.put("numtasks")
     a, b = Place("numtasks", "/a"), Place("numtasks", "/b")
-    one, two = model.spawn(), model.spawn()
+    one, two = model.simulator.spawn(), model.simulator.spawn()
     for place, task in ((a, one), (b, two)):
         model.make(place)
         enter(model, place, task)
-    model.module("numtasks.forkrate_interval", "10")
-    model.module("numtasks.forkrate", "3")
+    model.simulator.module("numtasks.forkrate_interval", "10")
+    model.simulator.module("numtasks.forkrate", "3")
     for _ in range(3):
-        model.fork(one)
-    refused(errno.ENOSPC, model.fork, one)
+        model.simulator.fork(one)
+    refused(errno.ENOSPC, model.simulator.fork, one)
     assert stats(model, a)[2:] == [0, 1]
-    model.fork(two)
+    model.simulator.fork(two)
     model.time += 10
-    refused(errno.ENOSPC, model.fork, one)
+    refused(errno.ENOSPC, model.simulator.fork, one)
     model.time += 1
-    model.fork(one)
+    model.simulator.fork(one)
 
 
 def test_point_13_open_files(model: Machine2006) -> None:
@@ -297,16 +297,16 @@ def test_point_13_open_files(model: Machine2006) -> None:
         "256\n",
         "512\n",
     ]
-    user, root = model.spawn(uid=USER), model.spawn(uid=0)
+    user, root = model.simulator.spawn(uid=USER), model.simulator.spawn(uid=0)
     enter(model, a, user, root)
     writes(model, a, bc__numfiles__barrier="2", bc__numfiles__limit="3")
-    model.open_one(user)
-    model.open_one(user)
-    refused(errno.ENFILE, model.open_one, user)
+    model.simulator.open_one(user)
+    model.simulator.open_one(user)
+    refused(errno.ENFILE, model.simulator.open_one, user)
     values = [model.read(a, f"bc.numfiles.{one}") for one in ("held", "maxheld", "failcnt")]
     assert values == ["2\n", "2\n", "1\n"]
-    model.open_one(root)
-    refused(errno.ENFILE, model.open_one, root)
+    model.simulator.open_one(root)
+    refused(errno.ENFILE, model.simulator.open_one, root)
     refused(errno.EINVAL, model.write, a, "bc.numfiles.barrier", "4")
     refused(errno.EINVAL, model.write, a, "bc.numfiles.barrier", "1\n")
     refused(errno.EINVAL, model.write, a, "bc.numfiles.held", "0")
@@ -317,16 +317,16 @@ def test_point_14_a_file_stays_where_it_was_opened(model: Machine2006) -> None:
     a, b = Place("bc", "/a"), Place("bc", "/b")
     model.make(a)
     model.make(b)
-    task = model.spawn()
+    task = model.simulator.spawn()
     enter(model, a, task)
-    file = model.open_one(task)
+    file = model.simulator.open_one(task)
     enter(model, b, task)
     assert model.read(a, "bc.numfiles.held") == "1\n"
     assert model.read(b, "bc.numfiles.held") == "0\n"
-    child = model.fork(task)
-    model.exit(task)
+    child = model.simulator.fork(task)
+    model.simulator.exit(task)
     refused(errno.EBUSY, model.remove, a)
-    model.close_one(child, file)
+    model.simulator.close_one(child, file)
     assert model.read(a, "bc.numfiles.held") == "0\n"
     model.remove(a)
 
@@ -337,11 +337,11 @@ def test_point_15_a_fork_between_two_moves(model: Machine2006) -> None:
     for tree in ("cpuacct", "numtasks"):
         for name in ("/old", "/new"):
             model.make(Place(tree, name))
-    task = model.spawn()
+    task = model.simulator.spawn()
     for tree in ("cpuacct", "numtasks"):
         enter(model, Place(tree, "/old"), task)
     enter(model, Place("cpuacct", "/new"), task)
-    child = model.fork(task)
+    child = model.simulator.fork(task)
     enter(model, Place("numtasks", "/new"), task)
     assert model.membership(child) == {"cpuacct": "/new", "numtasks": "/old"}
 
@@ -363,13 +363,13 @@ def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) 
     model.put("cpuset", "/one")
     model.write(Place("cpuset"), "release_agent", "/agent")
     model.make_directory("/dev/cpuset")
-    model.mount_cpuset("/dev/cpuset")
+    model.simulator.mount_cpuset("/dev/cpuset")
     assert len(model.trees()[0].mounts) == 2
     assert model.read(Place("cpuset"), "release_agent") == "/sbin/cpuset_release_agent\n"
     for point in ("/one", "/dev/cpuset"):
         model.umount(point)
     model.put("cpuset,bc", "/two")
-    refused(errno.EBUSY, model.mount_cpuset, "/dev/cpuset")
+    refused(errno.EBUSY, model.simulator.mount_cpuset, "/dev/cpuset")
 
 
 def test_hierarchies_have_no_names(model: Machine2006) -> None:
@@ -396,18 +396,18 @@ def test_an_overlap_with_what_is_only_active_is_busy(model: Machine2006) -> None
 
 
 def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> None:
-    task = model.spawn()
-    model.work(task, 1_000_000_000)
+    task = model.simulator.spawn()
+    model.simulator.work(task, 1_000_000_000)
     for _ in range(5):
-        model.open_one(task)
+        model.simulator.open_one(task)
     model.put("cpuacct,bc", "/m")
     root = Place("cpuacct,bc")
     assert model.read(root, "cpuacct.usage") == "1000"
     assert model.read(root, "bc.numfiles.held") == "5\n"
     writes(model, root, bc__numfiles__barrier="7", notify_on_release="1")
-    model.work(task, 1_000_000_000)
+    model.simulator.work(task, 1_000_000_000)
     model.umount("/m")
-    model.work(task, 1_000_000_000)
+    model.simulator.work(task, 1_000_000_000)
     model.put("cpuacct", "/m")
     model.put("bc", "/n")
     assert model.read(Place("cpuacct"), "cpuacct.usage") == "3000"
@@ -458,26 +458,26 @@ def test_flags_are_read_leniently(model: Machine2006, file: str, text: str, flag
 
 def test_a_container_with_children_is_not_empty(model: Machine2006) -> None:
     model.put("cpuacct")
-    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.spawn()
+    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     writes(model, root, release_agent="/agent", notify_on_release="1")
     model.make(a)
     model.make(a.child("b"))
     enter(model, a, task)
     enter(model, root, task)
-    model.exit(task)
-    assert model.notified == []  # and the root never is
+    model.simulator.exit(task)
+    assert model.simulator.notified == []  # and the root never is
 
 
 def test_a_container_is_renamed_where_it_is(model: Machine2006) -> None:
     model.put("cpuacct")
-    a, task = Place("cpuacct", "/a"), model.spawn()
+    a, task = Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     model.make(Place("cpuacct", "/b"))
     enter(model, a, task)
     refused(errno.EEXIST, model.rename, a, "b")
     refused(errno.ENOTDIR, model.rename, Place("cpuacct", "/tasks"), "c")
     model.rename(a, "c")
-    assert model.proc_file(f"{task}/container") == "cpuacct:/c\n"
+    assert model.simulator.proc_file(f"{task}/container") == "cpuacct:/c\n"
 
 
 def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None:
@@ -488,10 +488,10 @@ def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None
     assert model.read(root, "release_agent") == "/agent\n\n"
     model.make(a)
     model.write(a, "notify_on_release", "1")
-    task = model.spawn()
+    task = model.simulator.spawn()
     enter(model, a, task)
-    model.exit(task)
-    assert model.notified == []  # there is no program of that name
+    model.simulator.exit(task)
+    assert model.simulator.notified == []  # there is no program of that name
     model.write(root, "release_agent", "x" * 4095)
     refused(errno.E2BIG, model.write, root, "release_agent", "x" * 4096)
     refused(errno.ENOENT, model.read, a, "release_agent")
@@ -519,9 +519,9 @@ def test_what_is_too_long_is_e2big(model: Machine2006, file: str, most: int) -> 
 
 def test_the_tasks_of_a_container_are_its_threads_in_order(model: Machine2006) -> None:
     model.put("cpuacct")
-    a, task = Place("cpuacct", "/a"), model.spawn()
+    a, task = Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
-    thread, child = model.thread(task), model.fork(task)
+    thread, child = model.simulator.thread(task), model.simulator.fork(task)
     enter(model, a, child, thread)
     assert model.read(a, "tasks") == f"{thread}\n{child}\n"
     assert model.membership(task) == {"cpuacct": "/"}
@@ -535,10 +535,10 @@ def test_proc_containers(model: Machine2006) -> None:
     model.put("bc")
     a = make(model, Place(BOTH, "/a"))
     make(model, a.child("b"))
-    task = model.spawn()
-    model.spawn()
+    task = model.simulator.spawn()
+    model.simulator.spawn()
     enter(model, a, task)
-    assert model.proc_file("containers") == (
+    assert model.simulator.proc_file("containers") == (
         "Hierarchies:\n"
         "0: topcount=1 bits=8 containers=1 ()\n"
         "1: topcount=2 bits=6 containers=3 (cpuacct, cpuset) s_active=3\n"
@@ -553,28 +553,28 @@ def test_proc_containers(model: Machine2006) -> None:
 
 
 def test_proc_pid_container_and_cpuset(model: Machine2006) -> None:
-    task = model.spawn()
-    assert model.proc_file(f"{task}/container") == ""
-    assert model.proc_file(f"{task}/cpuset") == "/\n"
+    task = model.simulator.spawn()
+    assert model.simulator.proc_file(f"{task}/container") == ""
+    assert model.simulator.proc_file(f"{task}/cpuset") == "/\n"
     model.put("bc")
     model.put("cpuset,cpuacct", "/m")
     a = make(model, Place(BOTH, "/jobs"))
     enter(model, make(model, a.child("a")), task)
     model.umount("/m")
-    assert model.proc_file(f"{task}/container") == "bc:/\ncpuacct,cpuset:/jobs/a\n"
-    assert model.proc_file(f"{task}/cpuset") == "/jobs/a\n"
-    refused(errno.ENOENT, model.proc_file, f"{task}/cgroup")
-    refused(errno.ENOENT, model.proc_file, "cgroups")
-    refused(errno.ESRCH, model.proc_file, "77/container")
+    assert model.simulator.proc_file(f"{task}/container") == "bc:/\ncpuacct,cpuset:/jobs/a\n"
+    assert model.simulator.proc_file(f"{task}/cpuset") == "/jobs/a\n"
+    refused(errno.ENOENT, model.simulator.proc_file, f"{task}/cgroup")
+    refused(errno.ENOENT, model.simulator.proc_file, "cgroups")
+    refused(errno.ESRCH, model.simulator.proc_file, "77/container")
 
 
 def test_proc_pid_container_goes_by_slots_and_not_by_age(model: Machine2006) -> None:
-    task = model.spawn()
+    task = model.simulator.spawn()
     model.put("bc")
     model.put("cpuset")
     model.umount("/dev/bc")
     model.put("cpuacct")
-    assert model.proc_file(f"{task}/container") == "cpuacct:/\ncpuset:/\n"
+    assert model.simulator.proc_file(f"{task}/container") == "cpuacct:/\ncpuset:/\n"
 
 
 # Attaching (1.7)
@@ -583,7 +583,7 @@ def test_proc_pid_container_goes_by_slots_and_not_by_age(model: Machine2006) -> 
 @pytest.mark.parametrize("form", ["{}", " {}", "{}\n", "{} junk", "{},5"])
 def test_the_first_number_counts_and_nothing_behind_it(model: Machine2006, form: str) -> None:
     model.put("cpuacct")
-    a, task = Place("cpuacct", "/a"), model.spawn()
+    a, task = Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "tasks", form.format(task))
     assert tasks(model, a) == [task]
@@ -597,23 +597,23 @@ def test_no_number_is_eio(model: Machine2006, text: str) -> None:
 
 def test_who_has_ended_is_esrch(model: Machine2006) -> None:
     model.put("cpuacct")
-    task = model.spawn()
-    model.exit(task)
+    task = model.simulator.spawn()
+    model.simulator.exit(task)
     for text in (str(task), "-1"):
         refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", text)
 
 
 def test_a_zombie_is_esrch(model: Machine2006) -> None:
     model.put("cpuacct")
-    task, model.stage.waited = model.spawn(), False
-    model.exit(task)
+    task, model.tasks.waited = model.simulator.spawn(), False
+    model.simulator.exit(task)
     assert model.task(task).state == "Z"
     refused(errno.ESRCH, model.write, Place("cpuacct"), "tasks", str(task))
 
 
 def test_only_numbers_have_a_container_in_proc(model: Machine2006) -> None:
     for file in ("x/container", "x/cpuset", "container"):
-        refused(errno.ENOENT, model.proc_file, file)
+        refused(errno.ENOENT, model.simulator.proc_file, file)
 
 
 def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
@@ -622,7 +622,7 @@ def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
     stat = tmp_path / "7/stat"
     stat.write_text(stat.read_text().replace(" -1 0 ", f" -1 {0x04000000} ", 1))
     model = Machine2006(str(tmp_path))
-    assert model.stage.task(7).fixed
+    assert model.tasks.task(7).fixed
     model.put("cpuacct")
     model.make(Place("cpuacct", "/a"))
     model.write(Place("cpuacct", "/a"), "tasks", "7")
@@ -633,15 +633,15 @@ def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
     model.put("cpuset")
     a = Place("cpuset", "/a")
     model.make(a)
-    model.uid = USER
-    refused(errno.EACCES, model.write, a, "tasks", str(model.spawn(uid=0)))
-    refused(errno.ENOSPC, model.write, a, "tasks", str(model.spawn(uid=USER)))
+    model.config.uid = USER
+    refused(errno.EACCES, model.write, a, "tasks", str(model.simulator.spawn(uid=0)))
+    refused(errno.ENOSPC, model.write, a, "tasks", str(model.simulator.spawn(uid=USER)))
 
 
 def test_writing_an_id_again_renews_the_cpus(model: Machine2006) -> None:
     """2.4: new CPUs are not applied to those who are inside."""
     model.put("cpuset")
-    a, task = make(model, Place("cpuset", "/a"), "0-1"), model.spawn()
+    a, task = make(model, Place("cpuset", "/a"), "0-1"), model.simulator.spawn()
     enter(model, a, task)
     model.write(a, "cpus", "2")
     assert model.affinity(task) == {0, 1}
@@ -665,16 +665,16 @@ def test_auto_delete_goes_up_as_far_as_it_is_set_and_after_the_agent(model: Mach
     assert model.read(b, "auto_delete") == "1\n"
     model.write(b, "notify_on_release", "1")
     assert model.children(a) == ["b"]
-    task = model.spawn()
+    task = model.simulator.spawn()
     enter(model, b, task)
     enter(model, root, task)
     assert model.children(root) == []
-    assert model.notified == [("/agent", "/a/b")]
+    assert model.simulator.notified == [("/agent", "/a/b")]
 
 
 def test_auto_delete_waits_for_the_containers_below(model: Machine2006) -> None:
     model.put("cpuacct")
-    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.spawn()
+    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     model.make(a.child("b"))
     model.write(a, "auto_delete", "1")
@@ -698,14 +698,14 @@ def test_auto_delete_waits_for_nobody_who_was_killed(tmp_path: Path) -> None:
 
 def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
     model.put("bc")
-    a, task = Place("bc", "/a"), model.spawn()
+    a, task = Place("bc", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "auto_delete", "1")
     enter(model, a, task)
-    file = model.open_one(task)
+    file = model.simulator.open_one(task)
     enter(model, Place("bc"), task)
     assert model.children(Place("bc")) == ["a"]
-    model.close_one(task, file)
+    model.simulator.close_one(task, file)
     assert model.children(Place("bc")) == []
 
 
@@ -713,14 +713,14 @@ def test_auto_delete_takes_no_other_container_than_the_one_that_is_free_of_files
     model: Machine2006,
 ) -> None:
     model.put("bc")
-    a, task = Place("bc", "/a"), model.spawn()
+    a, task = Place("bc", "/a"), model.simulator.spawn()
     for place in (a, Place("bc", "/b")):
         model.make(place)
         model.write(place, "auto_delete", "1")
     enter(model, a, task)
-    file = model.open_one(task)
+    file = model.simulator.open_one(task)
     enter(model, Place("bc"), task)
-    model.close_one(task, file)
+    model.simulator.close_one(task, file)
     assert model.children(Place("bc")) == ["b"]
 
 
@@ -728,10 +728,10 @@ def test_a_file_may_be_closed_after_the_hierarchy_that_it_was_charged_in(
     model: Machine2006,
 ) -> None:
     model.put("bc")
-    task = model.spawn()
-    file = model.open_one(task)
+    task = model.simulator.spawn()
+    file = model.simulator.open_one(task)
     model.umount("/dev/bc")
-    model.close_one(task, file)
+    model.simulator.close_one(task, file)
     model.put("bc")
     assert model.read(Place("bc"), "bc.numfiles.held") == "0\n"
 
@@ -739,10 +739,10 @@ def test_a_file_may_be_closed_after_the_hierarchy_that_it_was_charged_in(
 def test_open_files_keep_a_container_by_force_or_without(model: Machine2006) -> None:
     """To force it is not of 2006: only what pcont counts itself can be let go."""
     model.put("bc")
-    a, task = Place("bc", "/a"), model.spawn()
+    a, task = Place("bc", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
-    model.open_one(task)
+    model.simulator.open_one(task)
     enter(model, Place("bc"), task)
     for force in (False, True):
         refused(errno.EBUSY, model.remove, a, force)
@@ -819,11 +819,11 @@ def test_exclusive_flags_go_from_the_top_and_come_off_from_the_bottom(model: Mac
 
 def test_cpus_that_go_leave_a_cpuset_those_of_its_parent(model: Machine2006) -> None:
     model.put("cpuset")
-    a, task = make(model, Place("cpuset", "/a"), "2-3"), model.spawn()
+    a, task = make(model, Place("cpuset", "/a"), "2-3"), model.simulator.spawn()
     enter(model, a, task)
-    model.plug(frozenset({0, 1, 2}), frozenset({0}))
+    model.simulator.plug(frozenset({0, 1, 2}), frozenset({0}))
     assert model.read(a, "cpus") == "2\n"
-    model.plug(frozenset({0, 1}), frozenset({0}))
+    model.simulator.plug(frozenset({0, 1}), frozenset({0}))
     assert model.read(a, "cpus") == "0-1\n"
     assert tasks(model, a) == [task]
 
@@ -832,7 +832,7 @@ def test_a_cpuset_that_has_no_cpus_yet_gets_none_when_others_go(model: Machine20
     model.put("cpuset")
     a = Place("cpuset", "/a")
     model.make(a)
-    model.plug(frozenset({0, 1}), frozenset({0}))
+    model.simulator.plug(frozenset({0, 1}), frozenset({0}))
     assert (model.read(a, "cpus"), model.read(a, "mems")) == ("\n", "\n")
 
 
@@ -841,12 +841,12 @@ def test_a_cpuset_that_has_no_cpus_yet_gets_none_when_others_go(model: Machine20
 
 def test_cpu_time_is_a_containers_own_and_goes_with_it(model: Machine2006) -> None:
     model.put("cpuacct")
-    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.spawn()
+    root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     b = a.child("b")
     model.make(b)
     enter(model, b, task)
-    model.work(task, 3_000_000_000)
+    model.simulator.work(task, 3_000_000_000)
     enter(model, root, task)
     assert model.read(a, "cpuacct.usage") == "0"
     model.remove(b)
@@ -870,7 +870,7 @@ def test_shares_are_shown_in_one_line_and_keep_what_is_not_said(model: Machine20
 
 def test_the_stats_are_four_lines_and_a_reset_names_a_resource(model: Machine2006) -> None:
     model.put("numtasks")
-    task = model.spawn()
+    task = model.simulator.spawn()
     root = Place("numtasks")
     assert model.read(root, "numtasks.stats") == (
         "numtasks: Current usage 1\n"
@@ -878,7 +878,7 @@ def test_the_stats_are_four_lines_and_a_reset_names_a_resource(model: Machine200
         "numtasks: Number of failures 0\n"
         "numtasks: Number of forkrate failures 0\n"
     )
-    model.fork(task)
+    model.simulator.fork(task)
     assert stats(model, root)[:2] == [2, 2]
     model.write(root, "numtasks.stats", "res=numtasks")
     refused(errno.EINVAL, model.write, root, "numtasks.stats", "numtasks")
@@ -890,38 +890,38 @@ def test_limits_are_parts_of_parts_and_only_the_own_one_is_tested(model: Machine
     b, c = a.child("b"), a.child("c")
     for place in (a, b, c):
         model.make(place)
-    model.module("numtasks.total_numtasks", "100")
+    model.simulator.module("numtasks.total_numtasks", "100")
     model.write(a, "numtasks.shares", "max_shares=4")
     model.write(b, "numtasks.shares", "max_shares=50")
-    task, other = model.spawn(), model.spawn()
+    task, other = model.simulator.spawn(), model.simulator.spawn()
     enter(model, b, task)
-    model.fork(task)
-    refused(errno.ENOSPC, model.fork, task)  # half of 4
+    model.simulator.fork(task)
+    refused(errno.ENOSPC, model.simulator.fork, task)  # half of 4
     enter(model, c, other)
     for _ in range(9):
-        model.fork(other)  # don't care, whatever is above
+        model.simulator.fork(other)  # don't care, whatever is above
     enter(model, a, other)
-    refused(errno.ENOSPC, model.fork, other)
+    refused(errno.ENOSPC, model.simulator.fork, other)
 
 
 def test_tasks_are_borrowed_where_nothing_is_unused(model: Machine2006) -> None:
     model.put("numtasks")
     a = Place("numtasks", "/a")
     model.make(a)
-    model.module("numtasks.total_numtasks", "100")
+    model.simulator.module("numtasks.total_numtasks", "100")
     model.write(a, "numtasks.shares", "min_shares=2")
-    played = [model.spawn() for _ in range(3)]
+    played = [model.simulator.spawn() for _ in range(3)]
     enter(model, a, *played)
     assert stats(model, a)[:2] == [3, 2]
     assert stats(model, Place("numtasks"))[0] == 1
-    more = [model.spawn(), model.spawn()]
+    more = [model.simulator.spawn(), model.simulator.spawn()]
     enter(model, a, *more)
     assert stats(model, Place("numtasks"))[0] == 3
     for task in more:
-        model.exit(task)
+        model.simulator.exit(task)
     assert stats(model, Place("numtasks"))[0] == 1
     for task in played:
-        model.exit(task)
+        model.simulator.exit(task)
     assert [stats(model, place)[0] for place in (a, Place("numtasks"))] == [0, 0]
 
 
@@ -937,16 +937,18 @@ def test_what_a_removed_child_had_reserved_is_free_again(model: Machine2006) -> 
 
 def test_the_parameters_hold_for_the_machine_and_are_checked(model: Machine2006) -> None:
     for name in ("total_numtasks", "forkrate", "forkrate_interval"):
-        refused(errno.EINVAL, model.module, f"numtasks.{name}", "0")
-        refused(errno.EINVAL, model.module, f"numtasks.{name}", "x")
-        refused(errno.EINVAL, model.module, f"numtasks.{name}", "-1")
-    assert model.module("numtasks.total_numtasks") == model.module("numtasks.forkrate")
-    assert model.module("numtasks.forkrate_interval") == "1"
-    refused(errno.ENOENT, model.module, "bc.total")
+        refused(errno.EINVAL, model.simulator.module, f"numtasks.{name}", "0")
+        refused(errno.EINVAL, model.simulator.module, f"numtasks.{name}", "x")
+        refused(errno.EINVAL, model.simulator.module, f"numtasks.{name}", "-1")
+    assert model.simulator.module("numtasks.total_numtasks") == model.simulator.module(
+        "numtasks.forkrate"
+    )
+    assert model.simulator.module("numtasks.forkrate_interval") == "1"
+    refused(errno.ENOENT, model.simulator.module, "bc.total")
     for _ in range(3):
-        model.spawn()
-    refused(errno.EINVAL, model.module, "numtasks.total_numtasks", "3")
-    assert model.module("numtasks.total_numtasks", "4\n") == "4"
+        model.simulator.spawn()
+    refused(errno.EINVAL, model.simulator.module, "numtasks.total_numtasks", "3")
+    assert model.simulator.module("numtasks.total_numtasks", "4\n") == "4"
 
 
 def test_a_parameter_is_an_int_of_c(model: Machine2006) -> None:
@@ -955,41 +957,41 @@ def test_a_parameter_is_an_int_of_c(model: Machine2006) -> None:
         *(("0x1F\n", 31), ("017", 15), ("12 monkeys", 12)),
         *((f"{1 << 64 | 5}", 5), (f"-{(1 << 64) - 5}", 5), ("2147483647", 2147483647)),
     ):
-        assert model.module(name, text) == str(number)
+        assert model.simulator.module(name, text) == str(number)
     for text in ("", "x", "08", "0x", "-", " 1", "2147483648", "-2147483648", "-2147483649"):
-        refused(errno.EINVAL, model.module, name, text)
-    assert model.module(name) == "2147483647"
+        refused(errno.EINVAL, model.simulator.module, name, text)
+    assert model.simulator.module(name) == "2147483647"
 
 
 def test_forks_are_tested_though_numtasks_is_bound_nowhere(model: Machine2006) -> None:
-    task = model.spawn()
-    model.module("numtasks.forkrate", "1")
-    model.fork(task)
-    refused(errno.ENOSPC, model.fork, task)
-    model.module("numtasks.forkrate", "1")  # a new period for the root
-    model.fork(task)
+    task = model.simulator.spawn()
+    model.simulator.module("numtasks.forkrate", "1")
+    model.simulator.fork(task)
+    refused(errno.ENOSPC, model.simulator.fork, task)
+    model.simulator.module("numtasks.forkrate", "1")  # a new period for the root
+    model.simulator.fork(task)
     model.put("numtasks")
     assert stats(model, Place("numtasks"))[3] == 1
 
 
 def test_a_period_goes_on_when_others_are_bound(model: Machine2006) -> None:
-    task = model.spawn()
-    model.module("numtasks.forkrate", "1")
-    model.fork(task)
+    task = model.simulator.spawn()
+    model.simulator.module("numtasks.forkrate", "1")
+    model.simulator.fork(task)
     model.put("cpuacct")
-    refused(errno.ENOSPC, model.fork, task)
+    refused(errno.ENOSPC, model.simulator.fork, task)
 
 
 def test_a_refused_fork_has_used_up_one_of_the_period(model: Machine2006) -> None:
     model.put("numtasks")
-    a, task = Place("numtasks", "/a"), model.spawn()
+    a, task = Place("numtasks", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
-    model.module("numtasks.total_numtasks", "100")
+    model.simulator.module("numtasks.total_numtasks", "100")
     model.write(a, "numtasks.shares", "max_shares=1")
-    model.module("numtasks.forkrate", "1")
-    refused(errno.ENOSPC, model.fork, task)
-    refused(errno.ENOSPC, model.fork, task)
+    model.simulator.module("numtasks.forkrate", "1")
+    refused(errno.ENOSPC, model.simulator.fork, task)
+    refused(errno.ENOSPC, model.simulator.fork, task)
     assert stats(model, a)[2:] == [1, 1]
 
 
@@ -1008,48 +1010,48 @@ def test_the_root_may_open_what_a_long_can_hold(model: Machine2006) -> None:
 
 def test_limits_below_what_is_held_leave_the_files_open(model: Machine2006) -> None:
     model.put("bc")
-    a, task = Place("bc", "/a"), model.spawn(uid=USER)
+    a, task = Place("bc", "/a"), model.simulator.spawn(uid=USER)
     model.make(a)
     model.make(a.child("b"))
     enter(model, a, task)
-    files = [model.open_one(task) for _ in range(3)]
+    files = [model.simulator.open_one(task) for _ in range(3)]
     writes(model, a, bc__numfiles__barrier="1")
-    refused(errno.ENFILE, model.open_one, task)
+    refused(errno.ENFILE, model.simulator.open_one, task)
     assert model.read(a, "bc.numfiles.held") == "3\n"
     for file in files:
-        model.close_one(task, file)
+        model.simulator.close_one(task, file)
     values = [model.read(a, f"bc.numfiles.{one}") for one in ("held", "maxheld", "minheld")]
     assert values == ["0\n", "3\n", "0\n"]
     assert model.read(a.child("b"), "bc.numfiles.barrier") == "256\n"
-    refused(errno.EBADF, model.close_one, task, files[0])
+    refused(errno.EBADF, model.simulator.close_one, task, files[0])
 
 
 def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
     model.put("bc")
     a = Place("bc", "/a")
-    b, task = a.child("b"), model.spawn(uid=USER)
+    b, task = a.child("b"), model.simulator.spawn(uid=USER)
     model.make(a)
     model.make(b)
     writes(model, a, bc__numfiles__barrier="0")
     enter(model, b, task)
-    model.open_one(task)
+    model.simulator.open_one(task)
     assert model.read(a, "bc.numfiles.held") == "0\n"
 
 
 def test_a_container_with_an_open_file_is_told_of_too_early_and_once(model: Machine2006) -> None:
     """1.9: references are no part of the condition, and the last one to go tells nobody."""
     model.put("bc")
-    root, a, task = Place("bc"), Place("bc", "/a"), model.spawn()
+    root, a, task = Place("bc"), Place("bc", "/a"), model.simulator.spawn()
     model.write(root, "release_agent", "/agent")
     model.make(a)
     model.write(a, "notify_on_release", "1")
     enter(model, a, task)
-    file = model.open_one(task)
+    file = model.simulator.open_one(task)
     enter(model, root, task)
-    assert model.notified == [("/agent", "/a")]
+    assert model.simulator.notified == [("/agent", "/a")]
     refused(errno.EBUSY, model.remove, a)
-    model.close_one(task, file)
-    assert len(model.notified) == 1
+    model.simulator.close_one(task, file)
+    assert len(model.simulator.notified) == 1
 
 
 # container_clone (6.1, 6.2) and the rules of ns (6.2, 6.3)
@@ -1058,40 +1060,44 @@ def test_a_container_with_an_open_file_is_told_of_too_early_and_once(model: Mach
 def test_a_clone_is_a_child_that_looks_like_its_parent(model: Machine2006) -> None:
     model.put("cpuset,bc")
     tree = "cpuset,bc"
-    a, task = make(model, Place(tree, "/a"), "1", "0"), model.spawn()
+    a, task = make(model, Place(tree, "/a"), "1", "0"), model.simulator.spawn()
     model.write(a, "notify_on_release", "1")
     enter(model, a, task)
-    thread = model.thread(task)
-    path = model.container_clone("bc", task)
+    thread = model.simulator.thread(task)
+    path = model.simulator.container_clone("bc", task)
     assert path == f"/a/node_{task}"
     node = Place(tree, path)
     assert (model.read(node, "cpus"), model.read(node, "mems")) == ("1\n", "0\n")
     assert model.read(node, "notify_on_release") == "1\n"
     assert (tasks(model, node), tasks(model, a)) == ([task], [thread])
-    assert model.container_clone("cpuset", task) == f"{path}/node_{task}"
+    assert model.simulator.container_clone("cpuset", task) == f"{path}/node_{task}"
 
 
 def test_a_clone_where_nothing_is_bound_does_nothing(model: Machine2006) -> None:
-    task = model.spawn()
+    task = model.simulator.spawn()
     model.put("cpuset")
-    assert model.container_clone("bc", task) == model.container_clone("ns", task) == ""
+    assert (
+        model.simulator.container_clone("bc", task)
+        == model.simulator.container_clone("ns", task)
+        == ""
+    )
     assert model.children(Place("cpuset")) == []
-    refused(errno.ENOENT, model.container_clone, "foo", task)
+    refused(errno.ENOENT, model.simulator.container_clone, "foo", task)
 
 
 def test_a_clone_that_exists_is_refused(model: Machine2006) -> None:
     model.put("cpuset")
-    task = model.spawn()
+    task = model.simulator.spawn()
     make(model, Place("cpuset", f"/node_{task}"))
-    refused(errno.EEXIST, model.container_clone, "cpuset", task)
+    refused(errno.EEXIST, model.simulator.container_clone, "cpuset", task)
     assert model.membership(task) == {"cpuset": "/"}
 
 
 def test_beside_an_exclusive_sibling_a_clone_stays_empty_and_is_left(model: Machine2006) -> None:
     model.put("cpuset")
     writes(model, make(model, Place("cpuset", "/x"), "0"), cpu_exclusive="1")
-    task = model.spawn()
-    refused(errno.ENOSPC, model.container_clone, "cpuset", task)
+    task = model.simulator.spawn()
+    refused(errno.ENOSPC, model.simulator.container_clone, "cpuset", task)
     node = Place("cpuset", f"/node_{task}")
     assert (model.read(node, "cpus"), tasks(model, node)) == ("\n", [])
     model.remove(node)
@@ -1103,25 +1109,25 @@ def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
     a, b = Place("ns", "/a"), Place("ns", "/b")
     model.make(a)
     model.make(b)
-    one, two = model.spawn(uid=USER), model.spawn(uid=USER)
+    one, two = model.simulator.spawn(uid=USER), model.simulator.spawn(uid=USER)
     enter(model, a, one)
     refused(errno.EPERM, model.write, a, "tasks", str(two))
     refused(errno.EPERM, model.write, b, "tasks", str(one))
     refused(errno.EPERM, model.write, Place("ns"), "tasks", str(one))
-    model.uid = USER
+    model.config.uid = USER
     refused(errno.EPERM, model.write, b, "tasks", str(two))
     refused(errno.EPERM, model.make, a.child("c"))
-    root = model.spawn(uid=0)
-    assert model.container_clone("ns", root) == f"/node_{root}"
-    assert model.container_clone("ns", root) == f"/node_{root}/node_{root}"
-    assert "4: name=ns hierarchy=1\n" in model.proc_file("containers")
+    root = model.simulator.spawn(uid=0)
+    assert model.simulator.container_clone("ns", root) == f"/node_{root}"
+    assert model.simulator.container_clone("ns", root) == f"/node_{root}/node_{root}"
+    assert "4: name=ns hierarchy=1\n" in model.simulator.proc_file("containers")
 
 
 def test_in_ns_a_container_is_empty_when_who_was_in_it_has_ended(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model = Machine2006(str(tmp_path), V6_NS)
     model.put("ns")
-    a, two = Place("ns", "/a"), model.spawn()
+    a, two = Place("ns", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, 7)
     shutil.rmtree(tmp_path / "7")
@@ -1141,21 +1147,21 @@ def test_all_of_it_is_there_in_the_next_command(tmp_path: Path) -> None:
         model.mount(TreeRequest(("numtasks", "cpuset", "bc")), "/m", "x")
         make(model, a, "0", "0")
         writes(model, a, auto_delete="1", numtasks__shares="max_shares=1")
-        task = model.spawn()
-        model.work(task, 7_000_000)
+        task = model.simulator.spawn()
+        model.simulator.work(task, 7_000_000)
         enter(model, a, task)
-        child, opened = model.fork(task), model.open_one(task)
-        model.module("numtasks.forkrate", "5")
+        child, opened = model.simulator.fork(task), model.simulator.open_one(task)
+        model.simulator.module("numtasks.forkrate", "5")
     model = StoredModel(file)
-    assert model.dialect is V6
+    assert model.config.dialect is V6
     assert (stats(model, a), tasks(model, a)) == ([2, 0, 0, 0], [task, child])
     assert model.read(a, "bc.numfiles.held") == "1\n"
-    assert model.module("numtasks.forkrate") == "5"
+    assert model.simulator.module("numtasks.forkrate") == "5"
     with model.turn():
-        model.exit(child)
+        model.simulator.exit(child)
         enter(model, Place(tree), task)
         assert model.children(Place(tree)) == ["a"]
-        model.close_one(task, opened)
+        model.simulator.close_one(task, opened)
         assert model.children(Place(tree)) == []
         model.umount("/m")
         model.make_directory("/c")

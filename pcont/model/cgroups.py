@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from shlex import quote
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from pcont import subsys
-from pcont.kernel.interfaces import ReleaseQueue
+from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
-from pcont.model.dialects import Dialect
+from pcont.model.config import ModelConfig
+from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
 from pcont.subsys.numfiles import Charges
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Machine
 from pcont.values import Ids
-from pcont.virtual.auto_delete import AGENT, AUTO_DELETE, NOTIFY
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -27,35 +28,24 @@ def shared(value: Any) -> Any:
     return value
 
 
-class Surroundings(Protocol):
-    """What containers ask of the model that they are in.
+def refuse_text(number: int, where: str, cause: Exception | None = None) -> NoReturn:
+    """Raise what the kernel answers to a text that was written."""
+    raise WriteRefused(number, os.strerror(number), where) from cause
 
-    `notified`: release agents that would have run, each with the path that it would have been told.
-    """
 
-    @property
-    def dialect(self) -> Dialect: ...
+def agent_program(tree: str) -> str:
+    """Return the release agent by which pcont hears of empty containers of a tree."""
+    return os.path.join("/var/lib/pcont/agents", tree)
 
-    @property
-    def hardware(self) -> Machine: ...
 
-    @property
-    def parameters(self) -> Mapping[str, int]: ...
-
-    @property
-    def releases(self) -> ReleaseQueue: ...
-
-    @property
-    def notified(self) -> list[tuple[str, str]]: ...
-
-    @property
-    def clock(self) -> Callable[[], float]: ...
+class Residents(Protocol):
+    """What containers ask about the tasks in them."""
 
     def listed(self, node: Node, file: str) -> str:
-        """What a file of task ids reads."""
+        """Return the text of a file of task ids."""
 
     def inside(self, node: Node) -> set[int]:
-        """The tasks in a container that have not ended."""
+        """Return the tasks in a container that have not ended."""
 
 
 @dataclass(slots=True)
@@ -123,7 +113,7 @@ class Node:
     def value(self, file: str) -> Any:
         row = self.row(file)
         if file in subsys.TASK_FILES:
-            return self.tree.model.listed(self, file)
+            return self.tree.residents.listed(self, file)
         how = self.tree.file_behaviours.get(row.name)
         return how.derived(self) if how and how.derived else self.written(row.name)
 
@@ -137,22 +127,28 @@ class Node:
         return self.count > self.zombies
 
     def inside(self) -> int:
-        return len(self.tree.model.inside(self))
+        return len(self.tree.residents.inside(self))
 
     def charged(self) -> Mapping[str, int]:
         return self.charges.values()
 
     def parameter(self, name: str) -> int:
-        return self.tree.model.parameters[name]
+        return self.tree.config.parameters[name]
 
     def now(self) -> int:
-        return int(self.tree.model.clock() * 1000)
+        return int(self.tree.config.clock() * 1000)
 
     def reach(self, count: int) -> None:
         self.most = max(self.most, count)
 
     def refuse(self) -> None:
         self.refused += 1
+
+    def run_effect(self, file: str) -> None:
+        """Do what a write of a file does beside storing the value."""
+        how = self.tree.file_behaviours.get(file)
+        if how and how.effect:
+            how.effect(self)
 
     def used(self) -> Mapping[int, tuple[int, int]]:
         return self.times
@@ -223,15 +219,15 @@ class Node:
             del self.parent.nodes[self.name]
             self.parent.check_release()
 
-    def fade(self, task: int) -> None:
-        """A task becomes a zombie."""
+    def to_zombie(self, task: int) -> None:
+        """A task has ended, and becomes a zombie."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.zombies += 1
         self._left()
 
-    def bury(self) -> None:
-        """A zombie is no more."""
+    def reap(self) -> None:
+        """A zombie was waited for, and is counted no more."""
         for node in self.upwards():
             node.count -= 1
             node.zombies -= 1
@@ -256,7 +252,8 @@ class Node:
 class ModelTree:
     """A hierarchy of the model."""
 
-    model: Surroundings
+    config: ModelConfig
+    residents: Residents
     number: int
     controllers: tuple[str, ...]
     name: str = ""
@@ -270,12 +267,12 @@ class ModelTree:
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bare = self.model.dialect.bare
-        load = self.model.dialect.table
+        self.bare = self.config.dialect.bare
+        load = self.config.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
         self.rows = {row.name: row for row in files if not row.kept}
-        self.behaviours = [self.model.dialect.behaviour(name) for name in self.controllers]
+        self.behaviours = [self.config.dialect.behaviour(name) for name in self.controllers]
         self.file_behaviours = {
             file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
         }
@@ -296,7 +293,7 @@ class ModelTree:
 
     @property
     def machine(self) -> Machine:
-        return self.model.hardware
+        return self.config.machine
 
     @property
     def id(self) -> str:
@@ -309,10 +306,10 @@ class ModelTree:
         A newline at its end is a part of its name where the kernel keeps one.
         """
         agent = self.root.value(AGENT)
-        if agent.strip() == self.model.releases.program(self.id):
+        if agent.strip() == agent_program(self.id):
             self.emptied.append(path)
         elif agent and not agent.endswith("\n"):
-            self.model.notified.append((agent, path))
+            self.config.notified.append((agent, path))
 
     def root_value(self, row: ControlFile) -> Any:
         """What the root container has without anybody having written it."""

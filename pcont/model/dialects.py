@@ -88,6 +88,11 @@ class Dialect:
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
 
+    @property
+    def slot_numbers(self) -> range:
+        """The numbers that hierarchies can have, if they are few."""
+        return range(1, 1 + self.slots)
+
     def behaviour(self, name: str) -> Behaviour:
         """Return what the model does for a subsystem, beside storing what is written."""
         return load_behaviour(name, self.interface)

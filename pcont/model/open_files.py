@@ -1,4 +1,4 @@
-"""The open files of the model: who has them open, and which container they are charged to."""
+"""The open files of the model: the processes that hold them, and the containers charged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import os
 from dataclasses import dataclass, field
 from errno import EBADF, ENFILE
 
-from pcont.subsys.numfiles import Charges
+from pcont.model.cgroups import ModelTree, Node, PlacedTask
+from pcont.model.config import ModelConfig
+from pcont.model.hierarchies import Hierarchies
+from pcont.subsys import AUTO_DELETE
+from pcont.subsys.numfiles import BARRIER, LIMIT, NAME, Charges
 
 
 @dataclass
@@ -67,3 +71,53 @@ class OpenFiles:
         if number not in self.by_number:
             raise OSError(EBADF, os.strerror(EBADF), str(number))
         return self.by_number[number]
+
+
+class FileAccounts:
+    """Opens and closes files for processes, and charges them to containers."""
+
+    def __init__(self, config: ModelConfig, hierarchies: Hierarchies, files: OpenFiles) -> None:
+        self._config, self._hierarchies, self._files = config, hierarchies, files
+
+    def tree(self) -> ModelTree | None:
+        """Return the tree in which open files are charged, if there is one."""
+        if "bc" in self._config.dialect.controllers:
+            return self._hierarchies.holding("bc")[0]
+        return self._hierarchies.enforced.get(NAME)
+
+    @staticmethod
+    def _charges(node: Node) -> Charges | None:
+        """Those of a container; where a kernel has the limits in files, as these say."""
+        if node.has(BARRIER):
+            node.charges.barrier, node.charges.limit = node.value(BARRIER), node.value(LIMIT)
+            return node.charges
+        return node.charges if node.parent else None
+
+    def open(self, task: PlacedTask, admin: bool) -> int:
+        """Open a file in a process, `admin`: with CAP_SYS_ADMIN; its number. ENFILE."""
+        tree = self.tree()
+        node = task.nodes.get(tree.number, tree.root) if tree else None
+        return self._files.open(task.pid, self._charges(node) if node else None, admin)
+
+    def inherit(self, parent: int, child: int) -> None:
+        """A process has the open files of its parent, as after a fork."""
+        for file in self._files.held_by(parent):
+            self._files.share(file, child)
+
+    def close_all(self, holder: int) -> None:
+        """Close the files of a process that has ended."""
+        for file in self._files.held_by(holder):
+            self.close(file, holder)
+
+    def close(self, file: int, holder: int) -> None:
+        """Close a file in a process; its container may be removed with its last file. EBADF."""
+        charged = self._files.close(file, holder)
+        tree = self.tree()
+        if charged and not charged.held and tree and AUTO_DELETE in tree.rows:
+            found = [node for node in tree.root.all() if node.charges is charged]
+            for node in found:
+                node.check_delete()
+
+    def forget(self, charges: Charges | None = None) -> None:
+        """Charge files no more: those of a container, or all."""
+        self._files.forget(charges)

@@ -20,9 +20,14 @@ from pcont.errors import PcontError, from_oserror
 from pcont.kernel.paths import join
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
-from pcont.model.cgroups import ModelTree, Node, PlacedTask, Surroundings, shared
-from pcont.model.dialects import DIALECTS, V1, Dialect
-from pcont.model.open_files import OpenFile, OpenFiles
+from pcont.model.cgroups import ModelTree, Node, PlacedTask, shared
+from pcont.model.config import ModelConfig
+from pcont.model.dialects import DIALECTS, V1
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.mounts import ModelMounts
+from pcont.model.namespaces import ModelNamespaces
+from pcont.model.open_files import FileAccounts, OpenFile, OpenFiles
+from pcont.model.placement import Placement
 from pcont.model.tasks import FIRST_SIMULATED_ID, IDLE, SimulatedTask, TaskTable
 from pcont.subsys.numfiles import Charges
 from pcont.tables.rules import Machine
@@ -43,29 +48,17 @@ def default_file() -> str:
     return os.path.join(base, "pcont", "model.json")
 
 
-class State(Surroundings, Protocol):
-    """What a file keeps of a model."""
+class State(Protocol):
+    """The parts of a model that have a state to be kept."""
 
-    hardware: Machine
-    dialect: Dialect
-    stage: TaskTable
-    active: list[ModelTree]
-    unbound: ModelTree
-    known: dict[int, PlacedTask]
-    live: dict[int, PlacedTask]
-    ended: dict[int, int]
-    dying: set[int]
-    directories: set[str]
-    stacks: dict[str, list[ModelTree]]
-    pinned: dict[str, tuple[str, ...]]
-    next_number: int
-    files_open: OpenFiles
-    metered: dict[str, ModelTree]
-    notified: list[tuple[str, str]]
-    parameters: dict[str, int]
-
-    def files_tree(self) -> ModelTree | None:
-        """Return the tree where numfiles counts open files."""
+    config: ModelConfig
+    tasks: TaskTable
+    placement: Placement
+    hierarchies: Hierarchies
+    mounts: ModelMounts
+    namespace_pins: ModelNamespaces
+    open_files: OpenFiles
+    file_accounts: FileAccounts
 
 
 KINDS = {
@@ -171,43 +164,44 @@ def state_text(model: State) -> str:
 
 
 def _dumped(model: State) -> str:
-    hardware = model.hardware
-    trees = (model.unbound, *model.active)
+    config, placement, hierarchies = model.config, model.placement, model.hierarchies
+    trees = (hierarchies.unbound, *hierarchies.active)
     paths = {node: node.path for tree in trees for node in tree.root.all()}
     return json.dumps(
         {
             "version": VERSION,
-            "dialect": model.dialect.name,
+            "dialect": config.dialect.name,
             "machine": {
-                "cpus": ID_LIST.show(hardware.cpus),
-                "nodes": ID_LIST.show(hardware.nodes),
-                "cpu_limit": hardware.cpu_limit,
+                "cpus": ID_LIST.show(config.machine.cpus),
+                "nodes": ID_LIST.show(config.machine.nodes),
+                "cpu_limit": config.machine.cpu_limit,
             },
-            "next_number": model.next_number,
-            "directories": sorted(model.directories),
+            "next_number": hierarchies.next_number,
+            "directories": sorted(model.mounts.directories),
             "stacks": {
-                point: [tree.number for tree in trees] for point, trees in model.stacks.items()
+                point: [tree.number for tree in trees]
+                for point, trees in hierarchies.stacks.items()
             },
-            "trees": [_tree(tree) for tree in model.active],
-            "unbound": _container(model.unbound.root),
-            "parameters": model.parameters,
-            "notified": model.notified,
-            "tasks": [_task(model, task, paths) for task in model.known.values()],
-            "pinned": model.pinned,
-            "ended": {str(task): start for task, start in model.ended.items()},
-            "played": {str(id): _played(one) for id, one in model.stage.played.items()},
-            "next_id": model.stage.next_id,
-            "dying": sorted(model.dying),
-            "metered": {name: tree.number for name, tree in model.metered.items()},
-            "next_file": model.files_open.next_number,
+            "trees": [_tree(tree) for tree in hierarchies.active],
+            "unbound": _container(hierarchies.unbound.root),
+            "parameters": config.parameters,
+            "notified": config.notified,
+            "tasks": [_task(placement, task, paths) for task in placement.known.values()],
+            "pinned": model.namespace_pins.pinned,
+            "ended": {str(task): start for task, start in placement.ended.items()},
+            "played": {str(id): _simulated(one) for id, one in model.tasks.simulated.items()},
+            "next_id": model.tasks.next_id,
+            "dying": sorted(placement.dying),
+            "metered": {name: tree.number for name, tree in hierarchies.enforced.items()},
+            "next_file": model.open_files.next_number,
             "files": _files(model),
         }
     )
 
 
 def _files(model: State) -> list[dict[str, Any]]:
-    """The open files, each with the path of what it is charged to where numfiles is kept."""
-    found, tree = model.files_open.by_number, model.files_tree()
+    """Return the open files, each with the path of the container that is charged."""
+    found, tree = model.open_files.by_number, model.file_accounts.tree()
     nodes = tree.root.all() if found and tree else ()
     paths = {id(node.charges): node.path for node in nodes}
     return [
@@ -242,7 +236,7 @@ def _container(node: Node) -> dict[str, Any]:
     }
 
 
-def _task(model: State, task: PlacedTask, paths: dict[Node, str]) -> dict[str, Any]:
+def _task(placement: Placement, task: PlacedTask, paths: dict[Node, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "id": task.id,
         "cpus": _shown(ID_LIST, task.cpus),
@@ -250,58 +244,79 @@ def _task(model: State, task: PlacedTask, paths: dict[Node, str]) -> dict[str, A
     }
     if task.wish is not None:
         facts["wish"] = _shown(ID_LIST, task.wish)
-    if task.id in model.live:
+    if task.id in placement.live:
         facts |= {"pid": task.pid, "start": task.start, "charged": fields_of(task.charged)}
     return facts
 
 
-def _played(one: SimulatedTask) -> list[Any]:
+def _simulated(one: SimulatedTask) -> list[Any]:
     return [one.pid, one.parent, one.name, one.uid, one.zombie]
 
 
 def load_state(model: State, state: dict[str, Any]) -> None:
     """Fill a model with a state. Raises one of NOT_OURS for a state of another shape."""
-    model.dialect = DIALECTS[state.get("dialect", V1.name)]
+    config, hierarchies = model.config, model.hierarchies
+    _load_machine(config, state)
+    nodes = _load_hierarchies(hierarchies, config, state)
+    model.mounts.directories = set(state["directories"])
+    pinned = state.get("pinned", {})
+    model.namespace_pins.pinned = {name: tuple(kinds) for name, kinds in pinned.items()}
+    _load_tasks(model, state)
+    for facts in state["tasks"]:
+        _restore_task(model, facts, nodes)
+    numbers = {tree.number: tree for tree in hierarchies.active}
+    stacks = state.get("stacks") or _stacks(hierarchies.active)
+    hierarchies.stacks = {point: [numbers[one] for one in trees] for point, trees in stacks.items()}
+    enforced = state.get("metered", {})
+    hierarchies.enforced = {name: numbers[number] for name, number in enforced.items()}
+    model.open_files.by_number = {}
+    model.open_files.next_number = state.get("next_file", 1)
+    for facts in state.get("files", ()):
+        _restore_file(model, facts, nodes)
+
+
+def _load_machine(config: ModelConfig, state: dict[str, Any]) -> None:
+    config.dialect = DIALECTS[state.get("dialect", V1.name)]
     facts = state["machine"]
-    model.hardware = Machine(
+    config.machine = Machine(
         ID_LIST.parse(facts["cpus"]), ID_LIST.parse(facts["nodes"]), facts["cpu_limit"]
     )
-    model.next_number = int(state["next_number"])
-    model.directories = set(state["directories"])
-    model.active = []
-    model.unbound = ModelTree(model, 0, model.dialect.controllers)
-    _restore_container(model.unbound.root, state.get("unbound", {"values": {}}))
-    model.parameters |= {name: int(value) for name, value in state.get("parameters", {}).items()}
-    model.notified = [(agent, path) for agent, path in state.get("notified", ())]
-    nodes: dict[int, dict[str, Node]] = {0: {"/": model.unbound.root}}
+    config.parameters |= {name: int(value) for name, value in state.get("parameters", {}).items()}
+    config.notified[:] = [(agent, path) for agent, path in state.get("notified", ())]
+
+
+def _load_hierarchies(
+    hierarchies: Hierarchies, config: ModelConfig, state: dict[str, Any]
+) -> dict[int, dict[str, Node]]:
+    """Load the trees; return all containers by the number of the tree and the path."""
+    hierarchies.next_number = int(state["next_number"])
+    hierarchies.active = []
+    unbound = hierarchies.unbound = hierarchies.unbound_tree()
+    _restore_container(unbound.root, state.get("unbound", {"values": {}}))
+    nodes: dict[int, dict[str, Node]] = {0: {"/": unbound.root}}
     for facts in state["trees"]:
-        tree = ModelTree(model, facts["number"], tuple(facts["controllers"]), facts["name"])
-        tree.bare = bool(facts.get("bare", model.dialect.bare))
+        tree = hierarchies.new_tree(facts["number"], tuple(facts["controllers"]), facts["name"])
+        tree.bare = bool(facts.get("bare", config.dialect.bare))
         tree.mounts = [made(Mount, mount) for mount in facts["mounts"]]
         nested = "containers" not in facts
         nodes[tree.number] = _fill(
             tree, _nested("/", facts["root"]) if nested else facts["containers"]
         )
         tree.emptied = list(map(str, facts.get("emptied", ())))
-        model.active.append(tree)
-    model.ended = {int(task): int(start) for task, start in state["ended"].items()}
-    model.stage.next_id = int(state.get("next_id", FIRST_SIMULATED_ID))
-    model.stage.restore(
+        hierarchies.active.append(tree)
+    return nodes
+
+
+def _load_tasks(model: State, state: dict[str, Any]) -> None:
+    """Load the simulated tasks, and forget where tasks are."""
+    placement = model.placement
+    placement.ended = {int(task): int(start) for task, start in state["ended"].items()}
+    model.tasks.next_id = int(state.get("next_id", FIRST_SIMULATED_ID))
+    model.tasks.restore(
         {int(id): SimulatedTask(*facts) for id, facts in state.get("played", {}).items()}
     )
-    model.dying = set(state.get("dying", ()))
-    model.known, model.live = {}, {}
-    pinned = state.get("pinned", {})
-    model.pinned = {name: tuple(kinds) for name, kinds in pinned.items()}
-    for facts in state["tasks"]:
-        _restore_task(model, facts, nodes)
-    numbers = {tree.number: tree for tree in model.active}
-    stacks = state.get("stacks") or _stacks(model.active)
-    model.stacks = {point: [numbers[one] for one in trees] for point, trees in stacks.items()}
-    model.metered = {name: numbers[number] for name, number in state.get("metered", {}).items()}
-    model.files_open = OpenFiles(next_number=state.get("next_file", 1))
-    for facts in state.get("files", ()):
-        _restore_file(model, facts, nodes)
+    placement.dying = set(state.get("dying", ()))
+    placement.known, placement.live = {}, {}
 
 
 def _stacks(trees: Iterable[ModelTree]) -> dict[str, list[int]]:
@@ -347,24 +362,25 @@ def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _restore_task(model: State, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
+    placement = model.placement
     id, cpus = facts["id"], _parsed(ID_LIST, facts["cpus"])
-    if played := model.stage.played.get(id):
-        task = model.known[id] = PlacedTask(id, played.pid, 0, cpus, IDLE)
+    if simulated := model.tasks.simulated.get(id):
+        task = placement.known[id] = PlacedTask(id, simulated.pid, 0, cpus, IDLE)
     else:
         charged = made(CpuTime, facts["charged"])
         task = PlacedTask(id, facts["pid"], facts["start"], cpus, charged)
-        model.known[id] = model.live[id] = task
+        placement.known[id] = placement.live[id] = task
     task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
     for number, path in facts["paths"].items():
         node = nodes[int(number)][path]
         node.hold(task.id)
         task.nodes[node.tree.number] = node
-        if model.stage.is_zombie(task.id):
-            node.fade(task.id)
+        if model.tasks.is_zombie(task.id):
+            node.to_zombie(task.id)
 
 
 def _restore_file(model: State, facts: dict[str, Any], nodes: dict[int, dict[str, Node]]) -> None:
-    path, tree = facts["charged"], model.files_tree()
+    path, tree = facts["charged"], model.file_accounts.tree()
     charged = nodes[tree.number][path].charges if path and tree else None
     file = OpenFile(set(facts["holders"]), charged)
-    model.files_open.by_number[facts["number"]] = file
+    model.open_files.by_number[facts["number"]] = file

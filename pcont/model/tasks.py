@@ -39,13 +39,13 @@ class TaskTable:
     def __init__(self, proc: Proc) -> None:
         self.proc = proc
         self.waited = True
-        self.played: dict[int, SimulatedTask] = {}
+        self.simulated: dict[int, SimulatedTask] = {}
         self.threads_of: dict[int, set[int]] = {}  # only of processes with more than one
         self.next_id = FIRST_SIMULATED_ID
 
-    def is_played(self, task: int) -> bool:
+    def is_simulated(self, task: int) -> bool:
         """Whether the task is a played one; ESRCH for an id that is nobody's any more."""
-        if task >= FIRST_SIMULATED_ID and task not in self.played:
+        if task >= FIRST_SIMULATED_ID and task not in self.simulated:
             raise no_task(task)
         return task >= FIRST_SIMULATED_ID
 
@@ -53,62 +53,61 @@ class TaskTable:
 
     def task(self, task: int) -> Task:
         """What is known of it; ESRCH where there is none."""
-        if not self.is_played(task):
+        if not self.is_simulated(task):
             return self.proc.task(task)
-        one = self.played[task]
+        one = self.simulated[task]
         parent = one.parent if self._lives(one.parent) else INIT
         state = "Z" if one.zombie else "S"
         return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)
 
     def _lives(self, pid: int) -> bool:
-        return pid in self.threads_of or (pid in self.played and not self.played[pid].zombie)
+        return pid in self.threads_of or (pid in self.simulated and not self.simulated[pid].zombie)
 
     def is_zombie(self, task: int) -> bool:
         """Whether it is a played one that has ended."""
-        return task in self.played and self.played[task].zombie
+        return task in self.simulated and self.simulated[task].zombie
 
     def has_ended(self, task: int) -> bool:
         """Return whether a played or a live task is a zombie.
 
         Of a process only the first thread can be one, and is one until all others have ended.
         """
-        if task in self.played:
-            return self.played[task].zombie
+        if task in self.simulated:
+            return self.simulated[task].zombie
         with contextlib.suppress(ProcessLookupError):
-            return not self.is_played(task) and self.proc.task(task).state == "Z"
+            return not self.is_simulated(task) and self.proc.task(task).state == "Z"
         return False
 
     def threads(self, pid: int) -> list[int]:
         """The threads of the process that it belongs to; ESRCH where there is none."""
-        if not self.is_played(pid):
+        if not self.is_simulated(pid):
             return self.proc.threads(pid)
-        return sorted(self.threads_of.get(self.played[pid].pid, {pid}))
+        return sorted(self.threads_of.get(self.simulated[pid].pid, {pid}))
 
     def processes(self) -> list[int]:
         """A task of every process."""
-        return [*self.proc.processes(), *{one.pid: id for id, one in self.played.items()}.values()]
-
-    def process_lives(self, pid: int) -> bool:
-        """Whether a played process has a thread left."""
-        return pid in self.played or pid in self.threads_of
+        return [
+            *self.proc.processes(),
+            *{one.pid: id for id, one in self.simulated.items()}.values(),
+        ]
 
     def owners(self, task: int) -> set[int]:
         """The user ids by which its owner is known: the real one and the saved one."""
-        if self.is_played(task):
-            return {self.played[task].uid}
+        if self.is_simulated(task):
+            return {self.simulated[task].uid}
         return self.proc.owners(task)
 
     def parents(self) -> dict[int, int]:
         """The parent of every process that is played."""
-        return {one.pid: self.task(id).parent for id, one in self.played.items()}
+        return {one.pid: self.task(id).parent for id, one in self.simulated.items()}
 
     def cpu_time(self, task: int) -> CpuTime:
         """How long it has run; a played one runs when it is told to, and is charged at once."""
-        return IDLE if self.is_played(task) else self.proc.cpu_time(task)
+        return IDLE if self.is_simulated(task) else self.proc.cpu_time(task)
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
         """A process with all that descends from it."""
-        if self.is_played(pid):
+        if self.is_simulated(pid):
             return contextlib.nullcontext(SimulatedTree(self, pid))
         return contextlib.closing(proc_events.EventedTree(self.proc, pid))
 
@@ -120,25 +119,25 @@ class TaskTable:
 
     def thread(self, of: int) -> int:
         """One more thread of a played process; its id."""
-        one = self.played[of]
+        one = self.simulated[of]
         self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
         return self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
 
-    def restore(self, played: dict[int, SimulatedTask]) -> None:
-        """These are played, and nobody else."""
-        self.played, self.threads_of = played, {}
-        for id, one in played.items():
+    def restore(self, simulated: dict[int, SimulatedTask]) -> None:
+        """Replace all simulated tasks."""
+        self.simulated, self.threads_of = simulated, {}
+        for id, one in simulated.items():
             if id != one.pid:
                 self.threads_of.setdefault(one.pid, {one.pid}).add(id)
 
     def _add(self, one: SimulatedTask) -> int:
         id, self.next_id = self.next_id, self.next_id + 1
-        self.played[id] = one
+        self.simulated[id] = one
         return id
 
     def end(self, task: int) -> None:
         """A thread is no more; the first one is a zombie until it is removed."""
-        one = self.played[task]
+        one = self.simulated[task]
         if one.pid == task:
             one.zombie = True
             return
@@ -155,14 +154,14 @@ class TaskTable:
 
     def remove(self, task: int) -> None:
         """A played task is no more."""
-        del self.played[task]
+        del self.simulated[task]
 
 
 @dataclass
 class SimulatedTree:
     """The processes that descend from a played one: nothing is played while somebody looks."""
 
-    stage: TaskTable
+    tasks: TaskTable
     pid: int
     complete: bool = True
     adopted: set[int] = field(default_factory=set)
@@ -170,7 +169,7 @@ class SimulatedTree:
     def __call__(self, thorough: bool = False) -> set[int]:
         """Those that are there now."""
         children: dict[int, list[int]] = {}
-        for child, parent in self.stage.parents().items():
+        for child, parent in self.tasks.parents().items():
             children.setdefault(parent, []).append(child)
         found, waiting = set[int](), [self.pid]
         while waiting:

@@ -61,7 +61,8 @@ EVENT_CONTROL = ControlFile(
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
-HOME_FILES = ("auto_delete", "notify_on_release", "release_agent", "cgroup.sane_behavior")
+AUTO_DELETE, NOTIFY, AGENT = "auto_delete", "notify_on_release", "release_agent"
+HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there
 # cannot be taken back (kernel documentation, admin-guide/cgroup-v1).

@@ -95,8 +95,8 @@ class Played(Task):
         with model.turn():
             try:
                 for _ in range(times):
-                    child = {"fork": model.fork, "thread": model.thread}[what](self.pid)
-                    model.exit(child, thread=what == "thread")
+                    child = getattr(model.simulator, what)(self.pid)
+                    model.simulator.exit(child, thread=what == "thread")
                     done += 1
             except OSError as err:
                 return done, err.errno or 0
@@ -105,7 +105,7 @@ class Played(Task):
     def end(self) -> None:
         model = StoredModel(self._state)
         with model.turn():
-            model.exit(self.pid)
+            model.simulator.exit(self.pid)
 
 
 class Real(Task):

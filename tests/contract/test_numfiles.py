@@ -26,6 +26,7 @@ from pcont.kernel.types import Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, command_line
 from tests.contract.test_dry_run import same_answer
+from tests.model_tasks import close_file, open_file, share_file
 from tests.stress import Openers, running
 from tests.stress.measure import counting
 from tests.waiting import eventually
@@ -94,17 +95,17 @@ class Modelled(Task):
     def open(self) -> int:
         model = StoredModel(self._state)
         with model.turn():
-            return model.open_file(self.pid, self._admin)
+            return open_file(model, self.pid, self._admin)
 
     def close(self, file: int) -> None:
         model = StoredModel(self._state)
         with model.turn():
-            model.close_file(file, self.pid)
+            close_file(model, file, self.pid)
 
     def share(self, file: int, other: Task) -> int:
         model = StoredModel(self._state)
         with model.turn():
-            model.share_file(file, other.pid)
+            share_file(model, file, other.pid)
         return file
 
     def end(self) -> None:

@@ -69,7 +69,7 @@ class Releases:
             there(self.jobs)  # what is to go goes when somebody looks
             backend = self.pcont.backend()
             backend.releases.told()  # sees who has ended
-            notified = backend.notified  # type: ignore[attr-defined]
+            notified = backend.simulated().notified
             return [path for agent, path in notified if agent == self.agent]
         with contextlib.suppress(FileNotFoundError), open(self.log) as stream:
             return [line.removeprefix("1 ").rstrip("\n") for line in stream]

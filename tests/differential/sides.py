@@ -26,6 +26,7 @@ from pcont.values import ID_LIST, Ids
 from tests.differential.actors import Actors
 from tests.differential.far import Far
 from tests.differential.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
+from tests.model_tasks import wait_for
 from tests.waiting import eventually
 
 # Counters of time, which no two sides count alike.
@@ -412,7 +413,7 @@ class ModelSide(Side):
     def __init__(self, ground: Ground) -> None:
         alone = Alone(kthreadd=ground.kthreadd)
         super().__init__(Model(ground.machine, alone, ground.dialect), ground, OWN.id)
-        self.backend.stage.waited = False
+        self.backend.tasks.waited = False
         for tree, path in ground.bases.items():
             for directory in self.backend.missing(ground.points[tree]):
                 self.backend.make_directory(directory)
@@ -421,19 +422,19 @@ class ModelSide(Side):
             _give_lists(self.backend, Place(tree, path))
 
     def spawn(self, new: str) -> None:
-        self.ids[new] = self.backend.spawn()
+        self.ids[new] = self.backend.simulator.spawn()
 
     def fork(self, task: str, new: str) -> None:
-        self.ids[new] = self.backend.fork(self.ids[task])
+        self.ids[new] = self.backend.simulator.fork(self.ids[task])
 
     def thread(self, task: str, new: str) -> None:
-        self.ids[new] = self.backend.thread(self.ids[task])
+        self.ids[new] = self.backend.simulator.thread(self.ids[task])
 
     def exit(self, task: str, thread: bool) -> None:
-        self.backend.exit(self.ids[task], thread)
+        self.backend.simulator.exit(self.ids[task], thread)
 
     def reap(self, task: str, by: str) -> None:
-        self.backend.reap(self.ids[task])
+        wait_for(self.backend, self.ids[task])
 
 
 @contextlib.contextmanager

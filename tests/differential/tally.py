@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from errno import errorcode
 
 from pcont import subsys
-from pcont.backend_model import UNREADABLE, Model
+from pcont.backend_model import Model
 from pcont.kernel.types import Place
 from pcont.model.cgroups import Node
+from pcont.model.control_files import UNREADABLE
 from pcont.model.dialects import V1
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed, Rule

@@ -152,7 +152,7 @@ def with_directory(after: State, before: State, path: str) -> State:
 def _directories(workspace: Workspace, backend: Backend) -> Iterator[str]:
     """What there is to mount on: below the test's directory, and where mounts go by default."""
     if workspace.on_model:
-        yield from cast(Model, backend).directories
+        yield from cast(Model, backend).mounts.directories
         return
     usual = os.path.dirname(backend.default_directory(workspace.name))
     for base in (usual, str(workspace.scratch)):

@@ -22,6 +22,7 @@ from pcont.steps.mounts import dissolve
 from pcont.subsys import numtasks
 from pcont.virtual.bindings import BINDINGS
 from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
+from tests.model_tasks import open_file
 
 SLEEPER = """
 import os, sys, threading, time
@@ -114,7 +115,7 @@ class Workspace:
         if self.on_model:
             model = StoredModel(self.pcont.words[3])
             with model.turn():
-                model.open_file(os.getpid(), admin=True)
+                open_file(model, os.getpid(), admin=True)
         else:
             self.files.append(os.open(os.devnull, os.O_RDONLY))
 

@@ -10,9 +10,15 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUBSYSTEMS = ("core", "cpuset", "cpuacct", "freezer", "pids")
+# The parts of the model that act as a kernel.
+PARTS = (
+    *("affinity", "attach", "cgroups", "containers", "control_files", "enforcer", "hierarchies"),
+    *("hotplug", "lifetimes", "mounts", "open_files", "parameters", "placement", "proc_files"),
+    *("namespaces", "releases", "simulator"),
+)
 MODULES = (
     "pcont.backend_model",
-    "pcont.model.cgroups",
+    *(f"pcont.model.{name}" for name in PARTS),
     *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
     *(f"pcont.subsys.model.{name}" for name in SUBSYSTEMS[1:]),
 )
@@ -190,6 +196,7 @@ def _name(node: ast.AST, where: str) -> str:
     return where
 
 
+REFUSALS = ("Violation", "refuse", "refuse_text")
 ROWS = ("ControlFile", "_flag", "_counter")
 
 
@@ -207,8 +214,8 @@ def _spared(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> bo
     if isinstance(node, ast.keyword) and node.arg in WORDS:
         return True
     if isinstance(parent, ast.Call) and field == "args" and isinstance(index, int):
-        # Breach(errno, reason, hint), refuse(errno, where), WriteRefused(errno, text, where)
-        return index > 0 and ast.unparse(parent.func) in ("Breach", "refuse", "WriteRefused")
+        # Violation(errno, reason, hint), refuse(errno, where), refuse_text(errno, where)
+        return index > 0 and ast.unparse(parent.func) in REFUSALS
     return False
 
 
@@ -284,7 +291,7 @@ def _listed(node: ast.Tuple) -> Iterator[ast.AST]:
 
 
 def _returned(node: ast.Return) -> Iterator[ast.AST]:
-    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Breach":
+    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Violation":
         yield ast.Return(ast.Constant(None))
 
 

@@ -7,14 +7,14 @@ FLAG = "a flag without a default is shown as 0, too, and counts as none"
 # By module, place, what was there, what stands there instead (changes.Change.key).
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
-        "pcont.backend_model",
-        "Model.proc_file",
+        "pcont.model.proc_files",
+        "ProcFiles.proc_file",
         "slash and task.isdecimal() and (name in (membership, 'cpuset'))",
         "task.isdecimal() and name in (membership, 'cpuset')",
     ): "without a slash there is no name behind it, and no file is called by none",
     (
-        "pcont.backend_model",
-        "Model._close",
+        "pcont.model.open_files",
+        "FileAccounts.close",
         "nd (not charged.held) and tree and (AUTO_DELETE in tree.rows)",
         "nd (not charged.held) and tree",
     ): "Node.check_delete() asks again: this saves the way through the tree",
@@ -47,26 +47,29 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE)",
     ): "no root has an auto_delete: this tells the reader, and the types",
     (
-        "pcont.backend_model",
-        "Model._close",
+        "pcont.model.open_files",
+        "FileAccounts.close",
         "charged and (not charged.held) and tree and (AUTO_DELETE in tree.",
         "charged and tree and (AUTO_DELETE in tree.",
     ): "Node.check_delete() asks again whether files are held: this saves the way through the tree",
     (
-        *("pcont.backend_model", "Model.spawn", "0", "1"),
+        *("pcont.model.simulator", "ModelSimulator.spawn", "0", "1"),
     ): "when a played task has begun is never looked at",
     (
         *("pcont.subsys.cpuset", "HIGHEST_LEVEL", "5", "6"),
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
-        *("pcont.backend_model", "Model._live_below", "at and node in at.upwards()", "at"),
+        "pcont.model.placement",
+        "Placement.live_below",
+        "at and node in at.upwards()",
+        "at",
     ): "more tasks than need be are looked after, which harms nobody",
     (
         "pcont.subsys.model.cpuset",
         "BEHAVIOURS",
         "site.value(CPUS) & site.machine.cpus",
         "site.value(CPUS)",
-    ): "Model.plug() takes from every list what is not online any more",
+    ): "Hotplug.plug() takes from every list what is not online any more",
     (
         *("pcont.subsys.cpuacct", "TABLE.'cpuacct.usage'", "0", "1"),
     ): "what is read is derived from what was used",

@@ -32,7 +32,7 @@ def model() -> Model:
 
 
 def node(model: Model) -> Node:
-    return model.active[0].root.nodes["a"].nodes["b"]
+    return model.hierarchies.active[0].root.nodes["a"].nodes["b"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_files_are_as_the_kernel_writes_them(model: Model, file: str, text: 
 
 
 def test_a_parent_has_the_time_of_its_children(model: Model) -> None:
-    model.active[0].root.nodes["a"].charge(1, 1, 2)
+    model.hierarchies.active[0].root.nodes["a"].charge(1, 1, 2)
     assert model.read(A, "cpuacct.usage") == f"{4 * TICK + 15}\n"
     assert model.read(B, "cpuacct.usage") == f"{4 * TICK + 12}\n"
 

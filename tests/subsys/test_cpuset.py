@@ -128,7 +128,7 @@ def test_only_a_container_with_tasks_must_keep_some(model: Model, sleeper: int) 
 
 def test_a_task_further_below_populates_all_above_it(model: Model, sleeper: int) -> None:
     model.write(B, "tasks", str(sleeper))
-    top = model.active[0].root
+    top = model.hierarchies.active[0].root
     assert top.populated()
     assert top.nodes["a"].populated()
     assert not top.nodes["a"].nodes["c"].populated()
@@ -136,7 +136,7 @@ def test_a_task_further_below_populates_all_above_it(model: Model, sleeper: int)
 
 def test_effective_lists_are_what_is_online_of_the_lists(model: Model) -> None:
     assert model.read(B, "cpuset.effective_cpus") == "0\n"
-    model.hardware = Machine(frozenset({1, 2, 3}), frozenset({0}), cpu_limit=8)
+    model.config.machine = Machine(frozenset({1, 2, 3}), frozenset({0}), cpu_limit=8)
     assert model.read(A, "cpuset.effective_cpus") == "1-2\n"
     assert model.read(A, "cpuset.effective_mems") == "0\n"
 

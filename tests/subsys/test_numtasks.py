@@ -39,7 +39,7 @@ def model() -> Timed:
 
 def task(model: Model, place: Place) -> int:
     """A task in a container."""
-    task = model.spawn()
+    task = model.simulator.spawn()
     model.write(place, "tasks", str(task))
     return task
 
@@ -48,7 +48,7 @@ def forks(model: Model, task: int, times: int) -> str:
     """What came of the last of so many."""
     for number in range(times):
         try:
-            model.fork(task)
+            model.simulator.fork(task)
         except OSError as err:
             return f"{number} {errorcode[err.errno or 0]}"
     return str(times)
@@ -171,9 +171,9 @@ def test_where_nobody_counts_no_rate_is_set(model: Timed) -> None:
 def test_a_refusal_says_that_it_was_the_rate(model: Timed) -> None:
     rate(model, A, 1, 10)
     one = task(model, A)
-    model.fork(one)
+    model.simulator.fork(one)
     with pytest.raises(OSError) as caught:  # noqa: PT011
-        model.fork(one)
+        model.simulator.fork(one)
     assert caught.value.errno == EAGAIN
     error = explain.act_refusal(model, one, caught.value, "let it fork")
     assert "the fork rate of its container is used up" in error.what

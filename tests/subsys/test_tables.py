@@ -281,7 +281,7 @@ def test_the_model_has_the_file_where_the_table_says(
 @pytest.mark.parametrize("row", RULED)
 def test_every_rule_of_a_row_accepts_what_is_there(row: ControlFile, model: Model) -> None:
     """A rule that refuses the value that a new container has would refuse every write."""
-    node = model.active[0].root.nodes["a"]
+    node = model.hierarchies.active[0].root.nodes["a"]
     for rule in row.rules:
         assert rule(node, Proposed(node, row.name, node.value(row.name))) is None
 

@@ -1,0 +1,56 @@
+"""On which CPUs tasks may run: what they asked for, and what their containers allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from errno import EINVAL
+
+from pcont.kernel.refusals import refuse
+from pcont.model.cgroups import Node, PlacedTask
+from pcont.model.config import ModelConfig
+from pcont.model.lifetimes import Lifetimes
+from pcont.model.placement import Placement
+from pcont.values import Ids
+
+
+class Affinity:
+    """sched_getaffinity(2) and sched_setaffinity(2), and the CPUs that containers allow."""
+
+    def __init__(self, config: ModelConfig, placement: Placement, lifetimes: Lifetimes) -> None:
+        self._config, self._placement, self._lifetimes = config, placement, lifetimes
+
+    def affinity(self, task: int) -> Ids:
+        """Return the CPUs on which a task may run."""
+        self._placement.task(task)
+        known = self._placement.known
+        return known[task].cpus if task in known else self._config.machine.cpus
+
+    def set_affinity(self, task: int, cpus: Ids) -> None:
+        """Let a task run on these CPUs, as far as its container allows; EINVAL if on none."""
+        one = self._lifetimes.adopt(task)
+        may = self._may_use(one)
+        if not cpus & may:
+            refuse(EINVAL, str(task))
+        one.cpus, one.wish = cpus & may, cpus
+
+    def _may_use(self, task: PlacedTask) -> Ids:
+        """The CPUs of its cpuset; of the one above where a zombie's was emptied meanwhile."""
+        for node in task.nodes.values():
+            if "cpuset" in node.tree.controllers:
+                found: Iterator[Ids] = (above.value("cpuset.cpus") for above in node.upwards())
+                return next(cpus for cpus in found if cpus)
+        return self._config.machine.cpus
+
+    def entered(self, task: PlacedTask, node: Node) -> None:
+        """Give a task the CPUs of a container that it has entered."""
+        if "cpuset" in node.tree.controllers:
+            self._confine(task, node.value("cpuset.cpus"))
+
+    def changed(self, node: Node, cpus: Ids) -> None:
+        """Give the tasks of a container the CPUs that were written."""
+        for task in node.tasks:
+            self._confine(self._placement.known[task], cpus)
+
+    def _confine(self, task: PlacedTask, cpus: Ids) -> None:
+        wish = task.wish if self._config.dialect.keeps_wishes else None
+        task.cpus = (wish & cpus if wish else cpus) or cpus

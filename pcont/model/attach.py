@@ -1,0 +1,129 @@
+"""Attaching: the checks of the kernel in its order, and the move itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from errno import EACCES, EINVAL, ENODEV, ESRCH
+
+from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.types import Place
+from pcont.linux.proc import no_task
+from pcont.model.affinity import Affinity
+from pcont.model.cgroups import Node, PlacedTask, refuse_text
+from pcont.model.config import ModelConfig
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.lifetimes import Lifetimes
+from pcont.model.placement import Placement
+from pcont.tables.rules import Entry, Mover
+
+
+class Attaching:
+    """Moves tasks into containers."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        hierarchies: Hierarchies,
+        placement: Placement,
+        lifetimes: Lifetimes,
+        affinity: Affinity,
+    ) -> None:
+        self._config, self._hierarchies, self._affinity = config, hierarchies, affinity
+        self._placement, self._lifetimes = placement, lifetimes
+        self._tasks = placement.tasks
+
+    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+        """Write tasks to `tasks` of a container, one by one; those that have ended are left out."""
+        node, where = self._hierarchies.node(place), self._hierarchies.show(place, "tasks")
+        self._lifetimes.look()
+        with self._hierarchies.opened(node.tree):
+            for task in tasks:
+                try:
+                    self.write(node, str(task), False, where)
+                    yield task
+                except WriteRefused as err:
+                    if err.errno != ESRCH:
+                        raise
+
+    def may_move(self, task: int) -> bool:
+        """Return whether this process may move a task."""
+        config = self._config
+        return not config.dialect.owners or config.uid == 0 or config.uid in self._owners(task)
+
+    def _owners(self, task: int) -> set[int]:
+        return self._tasks.owners(task)
+
+    def write(self, node: Node, text: str, whole: bool, where: str) -> None:
+        """Write a text to `tasks`, or to `cgroup.procs` (`whole`), of a container.
+
+        In the kernel's order: the number, the task, may it move at all, may it enter.
+        """
+        if node.parent and node.parent.nodes.get(node.name) is not node:
+            refuse_text(ENODEV, where)
+        task, movers = self._named(text, whole, where)
+        if task and not self.may_move(task):
+            refuse_text(EACCES, where)
+        # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
+        movers = [one for one in movers if self._config.dialect.again or self._comes(one, node)]
+        for one in movers:
+            self.check_entry(node, one, self._placement.mover(node.tree), where)
+        for one in self._together(movers):
+            with contextlib.suppress(ProcessLookupError):
+                self.move(self._lifetimes.adopt(one), node)
+
+    def _named(self, text: str, whole: bool, where: str) -> tuple[int, list[int]]:
+        """Return the task that a text names, and the tasks that are to move with it."""
+        dialect = self._config.dialect
+        try:
+            task = dialect.number(text)
+            if not dialect.zombies and self._tasks.has_ended(task):
+                raise no_task(task)
+            named = task or os.getpid()
+            movers = self._placement.threads(named) if whole else [named]
+            fixed = self._placement.task(movers[0]).fixed
+        except (ValueError, OverflowError, ProcessLookupError) as err:
+            number = ESRCH if isinstance(err, ProcessLookupError) else dialect.no_number
+            refuse_text(number, where, err)
+        if fixed and dialect.fixed:
+            refuse_text(EINVAL, where)
+        return task, movers
+
+    def _together(self, tasks: Iterable[int]) -> list[int]:
+        """Sort tasks as they move: those in the same containers follow each other.
+
+        See cgroup_migrate_add_task() in kernel/cgroup/cgroup.c.
+        """
+        groups: dict[tuple[Node, ...], list[int]] = {}
+        for task in tasks:
+            nodes = self._placement.nodes_of(task)
+            places = tuple(nodes.get(tree.number, tree.root) for tree in self._hierarchies.active)
+            groups.setdefault(places, []).append(task)
+        return [task for group in groups.values() for task in group]
+
+    def check_entry(self, node: Node, task: int, mover: Mover, where: str) -> None:
+        """Ask the rules of the tree whether a task may enter; WriteRefused if not."""
+        entry = Entry(node, task, self._placement.path_of(task, node.tree), mover)
+        for rule in (rule for table in node.tree.tables for rule in table.entry):
+            if breach := rule(entry):
+                refuse_text(breach.errno, where)
+
+    def _comes(self, task: int, node: Node) -> bool:
+        tree = node.tree
+        here = self._placement.nodes_of(task).get(tree.number, tree.root)
+        return here is not node and not self._tasks.has_ended(task)
+
+    def move(self, task: PlacedTask, node: Node) -> None:
+        """Move a task into a container, whatever the rules say."""
+        before = task.nodes.get(node.tree.number)
+        if before is node and not self._config.dialect.again:
+            return
+        if before is not node:
+            self._lifetimes.charge(task)
+            # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
+            node.enter(task.id)
+            task.nodes[node.tree.number] = node
+            if before:
+                before.leave(task.id)
+        self._affinity.entered(task, node)

@@ -1,0 +1,128 @@
+"""Containers of the model as directories: made, removed, renamed and listed."""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, EEXIST, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR
+
+from pcont.kernel.paths import join
+from pcont.kernel.refusals import refuse
+from pcont.kernel.types import Place
+from pcont.model.cgroups import Node
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.lifetimes import Lifetimes
+from pcont.model.open_files import FileAccounts
+from pcont.model.placement import Placement
+from pcont.subsys import numfiles
+from pcont.tables.rules import Mover
+
+PATH_MAX = 4096  # kernfs has no limit of its own for a name
+NAME_MAX = 255  # the file systems have one where hierarchies are mounted
+
+
+class Containers:
+    """mkdir(2), rmdir(2) and rename(2) of containers, and their attributes."""
+
+    def __init__(
+        self,
+        hierarchies: Hierarchies,
+        placement: Placement,
+        lifetimes: Lifetimes,
+        files: FileAccounts,
+    ) -> None:
+        self._hierarchies, self._files = hierarchies, files
+        self._placement, self._lifetimes = placement, lifetimes
+
+    def make(self, place: Place) -> None:
+        """Make a container by mkdir(2)."""
+        if place.is_root:
+            refuse(EEXIST, self._hierarchies.show(place))
+        parent = self._hierarchies.node(place.parent)
+        self._check_length(place)
+        node = self.create(parent, place.name, self._placement.mover(parent.tree))
+        if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
+            self.clone_values(parent, node)
+
+    def create(self, parent: Node, name: str, mover: Mover) -> Node:
+        """Return a new container, as the kernel makes it for `mover`."""
+        where = join(parent.path, name)
+        if name in parent.nodes or parent.has(name):
+            refuse(EEXIST, where)
+        for rule in (rule for table in parent.tree.tables for rule in table.making):
+            if breach := rule(parent, mover):
+                refuse(breach.errno, where)
+        node = Node(parent.tree, name, parent)
+        for row in parent.tree.rows.values():
+            if row.passed_on and parent.has(row.name):
+                node.values[row.name] = parent.value(row.name)
+        parent.nodes[name] = node
+        return node
+
+    @staticmethod
+    def clone_values(parent: Node, node: Node) -> None:
+        """cgroup.clone_children: the lists are copied unless a sibling is exclusive."""
+        if "cpuset" not in parent.tree.controllers:
+            return
+        flags = ("cpuset.cpu_exclusive", "cpuset.mem_exclusive")
+        if any(sibling.value(flag) for sibling in parent.children() for flag in flags):
+            return
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            node.values[file] = parent.value(file)
+
+    def remove(self, place: Place, force: bool = False) -> None:
+        """Remove a container by rmdir(2); with `force`, even if open files are charged to it."""
+        node = self._hierarchies.node(place)
+        self._lifetimes.look_at(self._placement.live_in(node))
+        held = node.charges.held and not (force and numfiles.NAME in self._hierarchies.enforced)
+        if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
+            refuse(EBUSY, self._hierarchies.show(place))
+        del node.parent.nodes[node.name]
+        self._files.forget(node.charges)
+        node.parent.check_release()
+
+    def _is_mount_point(self, place: Place) -> bool:
+        """Return whether something is mounted at the container's directory, in any mount."""
+        views = [one.point for one in self._hierarchies.tree(place.tree).mounts]
+        return any(f"{view}{place.path}" in self._hierarchies.stacks for view in views)
+
+    def rename(self, place: Place, name: str) -> None:
+        """In the order of the kernel (fs/namei.c, vfs_rename(); cgroup1_rename())."""
+        new, shown = place.parent.child(name), self._hierarchies.show(place)
+        parent = self._hierarchies.node(place.parent)
+        if place.is_root:
+            # This is to rename the mount point, and first of all its new name is looked up.
+            too_long = len(os.fsencode(name)) > NAME_MAX
+            refuse(ENAMETOOLONG if too_long else EBUSY, shown)
+        self._check_length(new)
+        if place.name in parent.nodes:
+            if new == place:
+                return
+            if name in parent.nodes or parent.has(name):
+                refuse(EEXIST if name in parent.nodes else ENOTDIR, shown)
+            node = parent.nodes[name] = parent.nodes.pop(place.name)
+            node.name = name
+        elif not parent.has(place.name):
+            refuse(ENOENT, shown)
+        elif new != place:
+            refuse(EISDIR if name in parent.nodes else ENOTDIR, shown)
+
+    def _check_length(self, place: Place) -> None:
+        shown = self._hierarchies.show(place)
+        if len(os.fsencode(shown)) >= PATH_MAX:
+            refuse(ENAMETOOLONG, shown)
+
+    def children(self, place: Place) -> list[str]:
+        """Return the names of the containers directly below, sorted."""
+        return sorted(self._hierarchies.node(place).nodes)
+
+    def attributes(self, place: Place) -> dict[str, str]:
+        """Return the attributes of a container."""
+        return dict(self._hierarchies.node(place).attributes)
+
+    def set_attribute(self, place: Place, name: str, text: str | None) -> None:
+        """Set an attribute, or remove it; ENODATA if there is none."""
+        node = self._hierarchies.node(place)
+        if text is not None:
+            node.attributes[name] = text
+        elif node.attributes.pop(name, None) is None:
+            refuse(ENODATA, self._hierarchies.show(place))

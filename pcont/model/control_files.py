@@ -1,0 +1,111 @@
+"""Control files of the model: read and written as the kernel does, by the tables."""
+
+from __future__ import annotations
+
+from errno import E2BIG, EACCES, EINVAL, EISDIR, ENOENT, EOVERFLOW, ERANGE
+
+from pcont import subsys
+from pcont.kernel.refusals import refuse
+from pcont.kernel.types import Place
+from pcont.model.affinity import Affinity
+from pcont.model.attach import Attaching
+from pcont.model.cgroups import Node, refuse_text, shared
+from pcont.model.config import ModelConfig
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.lifetimes import Lifetimes
+from pcont.model.placement import Placement
+from pcont.tables.control_file import ControlFile
+from pcont.tables.rules import Proposed
+from pcont.values import TooLong
+
+UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
+
+
+class ControlFiles:
+    """Reads and writes control files."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        hierarchies: Hierarchies,
+        placement: Placement,
+        lifetimes: Lifetimes,
+        attaching: Attaching,
+        affinity: Affinity,
+    ) -> None:
+        self._config, self._hierarchies, self._affinity = config, hierarchies, affinity
+        self._placement, self._lifetimes = placement, lifetimes
+        self._attaching = attaching
+
+    def files(self, place: Place) -> dict[str, bool]:
+        """Return the control files of a container, and whether each is writable."""
+        node = self._hierarchies.node(place)
+        rows = node.tree.rows
+        return {file: rows[file].writable for file in sorted(rows) if node.has(file)}
+
+    def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
+        node = self._hierarchies.node(place)
+        if file in node.nodes:
+            refuse(EISDIR, self._hierarchies.show(place, file))
+        try:
+            return node, node.row(file)
+        except KeyError:
+            refuse(ENOENT, self._hierarchies.show(place, file))
+
+    def read(self, place: Place, file: str) -> str:
+        """Return the text of a control file."""
+        node, row = self._row(place, file)
+        how = node.tree.file_behaviours.get(file)
+        if file in subsys.TASK_FILES or (how and how.derived):
+            self._lifetimes.look_at(self._placement.live_below(node))
+        if file in subsys.TASK_FILES:
+            return self._placement.listed(node, file)
+        return row.type.show(node.value(file)) + row.end
+
+    def write(self, place: Place, file: str, text: str) -> None:
+        """Write a control file; WriteRefused where the kernel refuses the text."""
+        node, row = self._row(place, file)
+        where = self._hierarchies.show(place, file)
+        if not (text or self._config.dialect.empty):
+            return
+        text = self._taken(row, text, where)
+        if not row.writable:
+            refuse_text(row.read_only, where)
+        if file in subsys.TASK_FILES:
+            self._lifetimes.look()
+            self._attaching.write(node, text, file == "cgroup.procs", where)
+        else:
+            self._assign(node, row, text, where)
+
+    def _taken(self, row: ControlFile, text: str, where: str) -> str:
+        """Return what the kernel takes of a text (fs/kernfs/file.c): a string of C; E2BIG."""
+        bytes = text.encode("utf-8", "surrogateescape")
+        if len(bytes) > row.longest(self._config.machine):
+            refuse_text(E2BIG, where)
+        return bytes.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+    def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
+        if row.root_fixed and node.parent is None:
+            refuse_text(EACCES, where)
+        wanted = shared(self._parsed(node, row, text, where))
+        self._lifetimes.look_at(self._placement.live_below(node))
+        for rule in row.rules:
+            if breach := rule(node, Proposed(node, row.name, wanted)):
+                refuse_text(breach.errno, where)
+        # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
+        moves = row.moves_affinity and wanted != node.value(row.name)
+        node.values[row.name] = wanted
+        node.run_effect(row.name)
+        if moves:
+            self._affinity.changed(node, wanted)
+
+    @staticmethod
+    def _parsed(node: Node, row: ControlFile, text: str, where: str) -> object:
+        """Return the value that a text means; WriteRefused where it means none."""
+        try:
+            codec = row.read_as(node.machine) if row.read_as else row.type
+            wanted = codec.parse(text)
+            return row.joined(node.value(row.name), wanted) if row.joined else wanted
+        except (ValueError, OverflowError) as err:
+            number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
+            refuse_text(number, where, err)

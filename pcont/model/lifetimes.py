@@ -1,0 +1,146 @@
+"""How tasks come to be known to the model, use CPU time, and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pcont.kernel.types import Place
+from pcont.model.cgroups import Node, PlacedTask
+from pcont.model.config import ModelConfig
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.open_files import FileAccounts
+from pcont.model.placement import Placement
+
+
+class Lifetimes:
+    """Adopts tasks, charges the CPU time that they use, and removes those that have ended."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        placement: Placement,
+        hierarchies: Hierarchies,
+        files: FileAccounts,
+    ) -> None:
+        self._config, self._hierarchies, self._files = config, hierarchies, files
+        self._placement, self._tasks = placement, placement.tasks
+
+    def adopt(self, task: int) -> PlacedTask:
+        """Return a task that is known from now on; a new thread is where its process is."""
+        known = self._placement.known
+        if task not in known:
+            live = self._placement.task(task)
+            leader = known.get(live.pid)
+            cpus = leader.cpus if leader else self._config.machine.cpus
+            one = PlacedTask(task, live.pid, live.start, cpus, self._tasks.cpu_time(task))
+            known[task] = self._placement.live[task] = one
+            for node in dict(leader.nodes).values() if leader else ():
+                one.nodes[node.tree.number] = node
+                node.enter(task)
+        return known[task]
+
+    # CPU time
+
+    def charge(self, task: PlacedTask) -> None:
+        """Charge the CPU time that a live task has used since the model last looked."""
+        now = self._tasks.cpu_time(task.id)
+        user, system = now.user - task.charged.user, now.system - task.charged.system
+        task.charged = now
+        self.account(task, now.cpu, user, system)
+
+    def account(self, task: PlacedTask, cpu: int, user: int, system: int) -> None:
+        """Charge CPU time to the containers that count it for a task."""
+        for node in self._accounts(task):
+            node.charge(cpu % self._config.machine.cpu_limit, user, system)
+
+    def _accounts(self, task: PlacedTask) -> Iterator[Node]:
+        for tree in self._hierarchies.holding("cpuacct"):
+            yield task.nodes.get(tree.number, tree.root)
+
+    # Ends
+
+    def look(self) -> None:
+        """Look which live tasks have ended, everywhere."""
+        self.look_at(self._placement.live.values())
+
+    def look_at(self, tasks: Iterable[PlacedTask]) -> None:
+        """Charge the time that live tasks have used, and forget those that have ended."""
+        placement = self._placement
+        for one in [one for one in placement.dying if not placement.is_frozen(one)]:
+            self._end(one)
+        for task in list(tasks):
+            if self._has_gone(task):
+                del placement.live[task.id]
+                self._forget(task)
+
+    def _has_gone(self, task: PlacedTask) -> bool:
+        """Return whether a live task has ended; if not, charge the time that it has used."""
+        try:
+            live = self._placement.task(task.id)
+            if live.gone or live.start != task.start:
+                return True
+            self.charge(task)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def _forget(self, task: PlacedTask) -> None:
+        del self._placement.known[task.id]
+        for node in task.nodes.values():
+            node.leave(task.id)
+        if task.id not in self._tasks.simulated:
+            self._files.close_all(task.id)
+
+    def kill(self, place: Place, pids: Iterable[int]) -> Iterator[int]:
+        """Let processes in a container end; live ones only end in the model."""
+        placement = self._placement
+        for pid in pids:
+            tasks = placement.threads_of(pid)
+            alive = [task for task in tasks if not self._tasks.has_ended(task)]
+            if place.path in [self.membership(task).get(place.tree) for task in alive]:
+                self._kill(tasks)
+                yield pid
+
+    def _kill(self, tasks: Iterable[int]) -> None:
+        placement = self._placement
+        for task in tasks:
+            if self._tasks.is_simulated(task):
+                self.die(task)
+            else:
+                placement.ended[task] = self._tasks.task(task).start
+        self.look_at([placement.live[task] for task in tasks if task in placement.live])
+
+    def membership(self, task: int) -> dict[str, str]:
+        """Return the container of a task in every tree, by the tree's id; ESRCH."""
+        placement = self._placement
+        if task in placement.live:
+            self.look_at([placement.live[task]])
+        placement.task(task)
+        return {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}
+
+    def die(self, task: int) -> None:
+        """Let a simulated task end, if it is frozen, once it is thawed."""
+        if self._placement.is_frozen(task):
+            self._placement.dying.add(task)
+        elif not self._tasks.is_zombie(task):
+            self._end(task)
+
+    def _end(self, task: int) -> None:
+        self._placement.dying.discard(task)
+        one = self._placement.known[task]
+        if one.pid == task:
+            for node in one.nodes.values():
+                node.to_zombie(task)
+        else:
+            self._forget(one)
+        self._tasks.end(task)
+        if self._tasks.is_over(one.pid):
+            self._files.close_all(one.pid)
+            if self._tasks.waited:
+                self.reap(one.pid)
+
+    def reap(self, pid: int) -> None:
+        """Remove a simulated process that is a zombie: its parent has waited for it."""
+        for node in self._placement.known.pop(pid).nodes.values():
+            node.reap()
+        self._tasks.remove(pid)

@@ -1,0 +1,237 @@
+"""mount(2) and umount2(2) in the model, and the directories of mount points.
+
+Directories are those of this machine, with what is made and mounted in the model. Below the
+default directory of hierarchies there is only the latter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from errno import EBUSY, EINVAL, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY
+
+from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside
+from pcont.kernel.refusals import refuse
+from pcont.kernel.types import Mount, Place, TreeRequest
+from pcont.model.cgroups import ModelTree, carry
+from pcont.model.config import ModelConfig
+from pcont.model.containers import Containers
+from pcont.model.hierarchies import Hierarchies
+from pcont.subsys import AGENT
+
+DEFAULT = "/sys/fs/cgroup"
+# Options of a mount that say what the root of a new hierarchy has.
+AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": AGENT}
+
+
+def _is_default(path: str) -> bool:
+    """Return whether a path is in the default directory, where this machine is not looked at."""
+    return path.startswith(f"{DEFAULT}/")
+
+
+class ModelMounts:
+    """Mounts hierarchies (kernel/cgroup/cgroup-v1.c, cgroup1_root_to_use()).
+
+    `ended` is called with each hierarchy that ends with its last mount.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        hierarchies: Hierarchies,
+        containers: Containers,
+        ended: Callable[[ModelTree], None],
+    ) -> None:
+        self._config, self._hierarchies = config, hierarchies
+        self._containers, self._ended = containers, ended
+        self.directories: set[str] = set()
+
+    # mount(2)
+
+    def mount(self, request: TreeRequest, point: str, source: str) -> None:
+        """Mount a hierarchy at an existing directory."""
+        hierarchies = self._hierarchies
+        is_directory = self._is_directory(point)
+        if not self._is_there(point):
+            refuse(ENOENT, point)
+        request = self._understood(request, point)
+        wanted = set(request.controllers)
+        tree = self._reused(request, point)
+        if tree is None and any(set(one.controllers) & wanted for one in hierarchies.active):
+            refuse(EBUSY, point)
+        if not is_directory:
+            refuse(ENOTDIR, point)
+        stack = hierarchies.stacks.get(point, [])
+        if tree and stack[-1:] == [tree]:
+            refuse(EBUSY, point)  # fs/namespace.c: the same once more where it is
+        tree = tree or self._new(request, point)
+        tree.mounts.append(Mount(point, source=source))
+        hierarchies.stacks.pop(point, None)  # points are in the order of their uppermost mounts
+        hierarchies.stacks[point] = [*stack, tree]
+
+    def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
+        """Return a request with the controllers that its words mean."""
+        dialect, words = self._config.dialect, request.controllers
+        if not (words or request.name):
+            if dialect.nothing:
+                refuse(dialect.nothing, point)
+            words = dialect.controllers
+        if "all" in words and dialect.nothing is None:
+            words = (*dialect.controllers, *(word for word in words if word != "all"))
+        for word in words:
+            if word not in dialect.controllers:
+                refuse(dialect.unknown if word else EINVAL, point)
+        if (request.name or request.more) and not dialect.named:
+            refuse(dialect.unknown, point)
+        wanted = tuple(name for name in dialect.controllers if name in words)
+        return replace(request, controllers=wanted)
+
+    def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
+        """Return the active hierarchy that a request means, if there is one."""
+        for tree in self._hierarchies.active:
+            if request.name and tree.name != request.name:
+                continue
+            if set(tree.controllers) == set(request.controllers):
+                return tree
+            if request.name:
+                refuse(EBUSY, point)
+        return None
+
+    def _new(self, request: TreeRequest, point: str) -> ModelTree:
+        hierarchies = self._hierarchies
+        tree = hierarchies.new_tree(self._number(point), request.controllers, request.name)
+        carry(hierarchies.unbound.root, tree.root, tree)
+        hierarchies.active.append(tree)
+        for word, _, text in (word.partition("=") for word in request.more):
+            if file := AS_MOUNTED.get(word):
+                tree.root.values[file] = tree.rows[file].type.parse(text or "1")
+        return tree
+
+    def _number(self, point: str) -> int:
+        """Return the number of a new hierarchy: the next one, or the first free slot; ENOSPC."""
+        if not self._config.dialect.slots:
+            self._hierarchies.next_number += 1
+            return self._hierarchies.next_number - 1
+        taken = {tree.number for tree in self._hierarchies.active}
+        free = [number for number in self._config.dialect.slot_numbers if number not in taken]
+        return free[0] if free else refuse(ENOSPC, point)
+
+    def mount_cpuset(self, point: str) -> None:
+        """mount(2) of type cpuset: that alone, with bare names and a release agent of its own."""
+        active = self._hierarchies.active
+        new = all(tree.controllers != ("cpuset",) or tree.name for tree in active)
+        self.mount(TreeRequest(("cpuset",)), point, "cpuset")
+        tree = self._hierarchies.stacks[point][-1]
+        # Today's kernels have options for this, and options are for a new hierarchy.
+        if new or self._config.dialect.bare:
+            tree.bare = True
+            tree.root.values[AGENT] = "/sbin/cpuset_release_agent"
+
+    # umount2(2)
+
+    def umount(self, point: str) -> None:
+        """Unmount the uppermost hierarchy of a point; the hierarchy may end with it."""
+        hierarchies = self._hierarchies
+        if point not in hierarchies.stacks:
+            refuse(EINVAL, point)
+        if hierarchies.open[point] or hierarchies.mounted_inside(point):
+            refuse(EBUSY, point)
+        *below, tree = hierarchies.stacks.pop(point)
+        if below:
+            hierarchies.stacks[point] = below
+        tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
+        if not tree.mounts and not tree.root.nodes:
+            hierarchies.active.remove(tree)
+            carry(tree.root, hierarchies.unbound.root, tree)
+            self._ended(tree)
+
+    def in_the_way(self, point: str) -> tuple[str, str]:
+        """Return what keeps a mount from being unmounted, and a hint."""
+        hierarchies = self._hierarchies
+        if inside := hierarchies.mounted_inside(point):
+            trees = {one: hierarchies.stacks[one][-1] for one in inside}
+            mounts = [one for tree in trees.values() for one in tree.mounts]
+            return mounts_inside([next(m for m in mounts if m.point == one) for one in inside])
+        return ("a file in it is open", "close it") if hierarchies.open[point] else ("", "")
+
+    # Directories
+
+    def _is_directory(self, path: str) -> bool:
+        if place := self._container_at(path):
+            return self._hierarchies.exists(place)
+        if path == DEFAULT or path in self.directories:
+            return True
+        return not _is_default(path) and os.path.isdir(path)
+
+    def _is_there(self, path: str) -> bool:
+        if place := self._container_at(path):
+            return self._hierarchies.exists(place) or (
+                self._hierarchies.exists(place.parent)
+                and self._hierarchies.node(place.parent).has(place.name)
+            )
+        return self._is_directory(path) or (not _is_default(path) and os.path.lexists(path))
+
+    def _container_at(self, path: str) -> Place | None:
+        """Return the container that a directory below a mount is, or would be."""
+        stacks = self._hierarchies.stacks
+        inside = [one for one in stacks if path.startswith(f"{one}/")]
+        point = max(inside, key=list(stacks).index, default="")
+        return Place(stacks[point][-1].id, path[len(point) :]) if point else None
+
+    def occupied(self, directory: str, entries: bool) -> str:
+        """Return why nothing should be mounted there; empty if nothing speaks against it."""
+        missing = self.missing(directory)
+        there = os.path.dirname(missing[0]) if missing else directory
+        if not self._is_directory(there):
+            refuse(ENOTDIR, there)
+        machines = os.path.ismount(directory) and not _is_default(directory)
+        if directory in self._hierarchies.stacks or directory == DEFAULT or machines:
+            return MOUNTED_THERE
+        return NOT_EMPTY if entries and not missing and self._entries(directory) else ""
+
+    def _entries(self, directory: str) -> bool:
+        """Return whether a directory has entries; a container has its control files."""
+        if self._has_inside(directory) or self._container_at(directory):
+            return True
+        real = not _is_default(directory) and os.path.isdir(directory)
+        return real and bool(os.listdir(directory))
+
+    def _has_inside(self, directory: str) -> bool:
+        """Return whether a directory or a mount of the model is below a directory."""
+        made = (*self.directories, *self._hierarchies.stacks)
+        return any(one.startswith(f"{directory}/") for one in made)
+
+    def missing(self, directory: str) -> list[str]:
+        """Return the directory and its parents as far as they do not exist, outermost first."""
+        found: list[str] = []
+        while directory and not self._is_there(directory):
+            found.insert(0, directory)
+            directory = os.path.dirname(directory)
+        return found
+
+    def make_directory(self, directory: str) -> None:
+        """Make a directory in the model; below a mount that is a container."""
+        if place := self._container_at(directory):
+            self._containers.make(place)
+        else:
+            self.directories.add(directory)
+
+    def remove_directory(self, directory: str) -> None:
+        """Remove a directory of the model; ENOTEMPTY, EBUSY."""
+        if place := self._container_at(directory):
+            self._containers.remove(place)
+            return
+        if self._has_inside(directory):
+            refuse(ENOTEMPTY, directory)
+        if directory in self._hierarchies.stacks:
+            refuse(EBUSY, directory)
+        self.directories.discard(directory)
+
+    def default_directory(self, name: str) -> str:
+        """Return where a hierarchy is mounted by default."""
+        return os.path.join(DEFAULT, name)
+
+    def resolve(self, directory: str) -> str:
+        """Return the directory without `..` and doubled slashes."""
+        return os.path.normpath(directory)

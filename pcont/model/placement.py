@@ -1,0 +1,129 @@
+"""Where tasks are: those that the model knows, and the rest of this machine, in the roots."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pcont import subsys
+from pcont.kernel.types import Task
+from pcont.linux.proc import no_task
+from pcont.model.cgroups import ModelTree, Node, PlacedTask
+from pcont.model.config import ModelConfig
+from pcont.model.tasks import TaskTable
+from pcont.subsys.model.freezer import frozen
+from pcont.tables.rules import Mover
+
+
+class Placement:
+    """The tasks that the model knows, and in which containers each is.
+
+    `known`: every task that was attached, looked at or simulated, by its id. `live`: those of them
+    that are real tasks of this machine: the model has to look whether they have ended. `ended`:
+    real tasks that the model killed, by id, with their start time. `dying`: simulated tasks that
+    were killed while frozen: they end when they are thawed.
+    """
+
+    def __init__(self, config: ModelConfig, tasks: TaskTable) -> None:
+        self._config = config
+        self.tasks = tasks
+        self.known: dict[int, PlacedTask] = {}
+        self.live: dict[int, PlacedTask] = {}
+        self.ended: dict[int, int] = {}
+        self.dying: set[int] = set()
+
+    # What is known of a task
+
+    def task(self, task: int) -> Task:
+        """Return what is known of a task; ESRCH where there is none."""
+        found = self.tasks.task(task)
+        if self.ended.get(task) == found.start and not self.is_frozen(task):
+            raise no_task(task)
+        if found.fixed and not self._config.dialect.fixed:
+            return replace(found, fixed=False)
+        return found
+
+    def is_frozen(self, task: int) -> bool:
+        """Return whether a task is frozen. Such a task does not even end before it is thawed."""
+        return any(
+            frozen(node)
+            for node in self.nodes_of(task).values()
+            if subsys.FREEZER in node.tree.controllers and task in node.tasks
+        )
+
+    def threads(self, pid: int) -> list[int]:
+        """Return the threads of the task's process; ESRCH where there is none."""
+        self.task(pid)
+        return self.tasks.threads(pid)
+
+    def threads_of(self, pid: int) -> list[int]:
+        """Return the threads of a process; none if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            return self.threads(pid)
+        return []
+
+    def _live_threads_of(self, pid: int) -> list[int]:
+        """Return the threads of a process without its first one if that is a zombie.
+
+        `pid` is the first thread of a live process, and any thread of a simulated one.
+        """
+        simulated = self.tasks.simulated
+        return [
+            one
+            for one in self.threads_of(pid)
+            if (one != pid and one not in simulated) or not self.tasks.has_ended(one)
+        ]
+
+    def count(self) -> int:
+        """Return the number of all tasks of the machine."""
+        return sum(1 for pid in self.tasks.processes() for _ in self.threads_of(pid))
+
+    # Tasks and containers
+
+    def nodes_of(self, task: int) -> dict[int, Node]:
+        """Return the containers that a task was put into, by the number of the tree."""
+        return self.known[task].nodes if task in self.known else {}
+
+    def path_of(self, task: int, tree: ModelTree) -> str:
+        """Return the path of a task's container in a tree."""
+        # A zombie is shown in the roots (kernel/cgroup/cgroup.c, proc_cgroup_show()).
+        node = None if self.tasks.is_zombie(task) else self.nodes_of(task).get(tree.number)
+        return node.path if node else "/"
+
+    def mover(self, tree: ModelTree) -> Mover:
+        """Return this process as rules see it when it moves a task or makes a container."""
+        pid = os.getpid()
+        return Mover(pid, self.path_of(pid, tree), self._config.privileged())
+
+    def inside(self, node: Node) -> set[int]:
+        """Return the tasks in a container itself that have not ended."""
+        return node.tasks | self._elsewhere(node.tree) if node.parent is None else set(node.tasks)
+
+    def _elsewhere(self, tree: ModelTree) -> set[int]:
+        """Return the tasks that were never moved in a tree: they are in its root."""
+        found = {task for pid in self.tasks.processes() for task in self._live_threads_of(pid)}
+        return {one for one in found if tree.number not in self.nodes_of(one)}
+
+    def listed(self, node: Node, file: str) -> str:
+        """Return the text of a file that lists tasks."""
+        tasks = self.inside(node)
+        if file == "cgroup.procs":
+            tasks = {self.known[task].pid if task in self.known else task for task in tasks}
+        return "".join(f"{task}\n" for task in sorted(tasks))
+
+    # Live tasks, which may have ended or used CPU time since the model last looked
+
+    def live_in(self, node: Node) -> list[PlacedTask]:
+        """Return the live tasks in a container itself."""
+        return [self.live[task] for task in self.live.keys() & node.tasks]
+
+    def live_below(self, node: Node) -> Iterable[PlacedTask]:
+        """Return the live tasks counted in a container; in a root, also those never moved."""
+        if node.parent is None:
+            return self.live.values()
+        if not node.nodes:
+            return self.live_in(node)
+        where = ((task, task.nodes.get(node.tree.number)) for task in self.live.values())
+        return (task for task, at in where if at and node in at.upwards())

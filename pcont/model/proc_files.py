@@ -1,0 +1,60 @@
+"""The files of /proc that show hierarchies, as the model's kernel would print them."""
+
+from __future__ import annotations
+
+from errno import ENOENT
+
+from pcont.kernel.refusals import refuse
+from pcont.model.cgroups import ModelTree
+from pcont.model.config import ModelConfig
+from pcont.model.dialects import Slot
+from pcont.model.hierarchies import Hierarchies
+from pcont.model.placement import Placement
+
+
+class ProcFiles:
+    """Prints /proc/cgroups and /proc/PID/cgroup, or what the dialect has instead."""
+
+    def __init__(self, config: ModelConfig, hierarchies: Hierarchies, placement: Placement) -> None:
+        self._config, self._hierarchies, self._placement = config, hierarchies, placement
+
+    def proc_file(self, file: str) -> str:
+        """Return the text of a file of /proc, by its path from there; ENOENT, ESRCH."""
+        dialect = self._config.dialect
+        task, slash, name = file.partition("/")
+        listing, show_all = dialect.listing
+        if file == listing:
+            return show_all(self._slots(), dialect.controllers)
+        membership, show = dialect.membership
+        if not (slash and task.isdecimal() and name in (membership, "cpuset")):
+            refuse(ENOENT, f"/proc/{file}")
+        paths = self._paths(int(task))
+        if name == membership:
+            return show(paths)
+        return next((path for slot, path in paths if "cpuset" in slot.subsystems), "/") + "\n"
+
+    def _paths(self, task: int) -> list[tuple[Slot, str]]:
+        """Return every hierarchy with the path of a task's container, sorted by number; ESRCH."""
+        placement = self._placement
+        placement.task(task)
+        active = self._hierarchies.active
+        paths = [(self._slot(tree), placement.path_of(task, tree)) for tree in active]
+        return sorted(paths, key=lambda pair: pair[0].number)
+
+    def _slots(self) -> list[Slot]:
+        """Return every hierarchy; where they are few, also the free slots and the unbound one."""
+        active = self._hierarchies.active
+        found = {tree.number: self._slot(tree) for tree in active}
+        dialect = self._config.dialect
+        if dialect.slots:
+            bound = {name for tree in active for name in tree.controllers}
+            unbound = tuple(name for name in dialect.controllers if name not in bound)
+            found[0] = Slot(0, unbound, "", 1, 0, None)
+            for number in dialect.slot_numbers:
+                found.setdefault(number, Slot(number, (), "", 1, 0, None))
+        return [found[number] for number in sorted(found)]
+
+    @staticmethod
+    def _slot(tree: ModelTree) -> Slot:
+        containers, inside = sum(1 for _ in tree.root.all()), tree.root.inside()
+        return Slot(tree.number, tree.controllers, tree.name, containers, inside, len(tree.mounts))

@@ -1,0 +1,60 @@
+"""The queue of containers that have become empty, as the model keeps it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pcont.model.cgroups import agent_program
+from pcont.model.config import ModelConfig
+from pcont.model.hierarchies import Hierarchies
+
+
+class ModelReleases:
+    """The ReleaseQueue of a model. Release agents of the user are only written down.
+
+    `look` looks which live tasks have ended. `turn` is the turn of the model, in which its state
+    may change.
+    """
+
+    attended = False
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        hierarchies: Hierarchies,
+        look: Callable[[], None],
+        turn: Callable[[], contextlib.AbstractContextManager[None]],
+    ) -> None:
+        self._config, self._hierarchies = config, hierarchies
+        self._look, self._turn = look, turn
+
+    def program(self, tree: str) -> str:
+        return agent_program(tree)
+
+    def programs(self) -> dict[str, bool]:
+        return {}
+
+    def keeper(self, tree: str) -> str:
+        return ""
+
+    def forget(self, tree: str) -> None:
+        """Nothing of a release agent is left behind in the model."""
+
+    def told(self) -> list[str]:
+        self._look()
+        return [tree.id for tree in self._hierarchies.active if tree.emptied]
+
+    @contextlib.contextmanager
+    def taken(self, tree: str) -> Iterator[list[str]]:
+        for one in self._hierarchies.active:
+            if one.id == tree:
+                paths, one.emptied = one.emptied, []
+                yield paths
+                one.emptied += paths
+                return
+        yield []
+
+    def notify(self, program: str, path: str) -> None:
+        with self._turn():
+            self._config.notified.append((program, path))
