@@ -36,8 +36,8 @@ from pcont.model.affinity import Affinity
 from pcont.model.attach import Attaching
 from pcont.model.cgroups import ModelTree, Node
 from pcont.model.config import ModelConfig
-from pcont.model.containers import Containers
-from pcont.model.control_files import ControlFiles
+from pcont.model.containers import ModelContainers
+from pcont.model.control_files import ModelControlFiles
 from pcont.model.dialects import DIALECTS, V1, Dialect
 from pcont.model.enforcer import ModelEnforcer
 from pcont.model.hierarchies import Hierarchies
@@ -47,7 +47,7 @@ from pcont.model.mounts import ModelMounts
 from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFiles
 from pcont.model.parameters import Parameters
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.model.proc_files import ProcFiles
 from pcont.model.releases import ModelReleases
 from pcont.model.simulator import ModelSimulator
@@ -90,14 +90,14 @@ class Model:
     ) -> None:
         self.config = config = ModelConfig(dialect, machine, clock)
         self.tasks = TaskTable(proc or Proc())
-        self.placement = placement = Placement(config, self.tasks)
+        self.placement = placement = TaskPlacement(config, self.tasks)
         self.hierarchies = hierarchies = Hierarchies(config, placement)
         self._build_tasks(config, placement, hierarchies)
         self._build_directories(config, placement, hierarchies)
         self._build_machine(config, placement, hierarchies)
 
     def _build_tasks(
-        self, config: ModelConfig, placement: Placement, hierarchies: Hierarchies
+        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
     ) -> None:
         self.open_files = OpenFiles()
         self.file_accounts = FileAccounts(config, hierarchies, self.open_files)
@@ -106,16 +106,18 @@ class Model:
         self.attaching = Attaching(config, hierarchies, placement, self.lifetimes, self.affinities)
 
     def _build_directories(
-        self, config: ModelConfig, placement: Placement, hierarchies: Hierarchies
+        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
     ) -> None:
-        self.containers = Containers(hierarchies, placement, self.lifetimes, self.file_accounts)
-        self.control_files = ControlFiles(
+        self.containers = ModelContainers(
+            hierarchies, placement, self.lifetimes, self.file_accounts
+        )
+        self.control_files = ModelControlFiles(
             config, hierarchies, placement, self.lifetimes, self.attaching, self.affinities
         )
         self.mounts = ModelMounts(config, hierarchies, self.containers, self._tree_ended)
 
     def _build_machine(
-        self, config: ModelConfig, placement: Placement, hierarchies: Hierarchies
+        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
     ) -> None:
         self.namespace_pins = ModelNamespaces()
         self._enforcer = ModelEnforcer(hierarchies, self.lifetimes, self.file_accounts)
@@ -219,7 +221,7 @@ class Model:
     def resolve(self, directory: str) -> str:
         return self.mounts.resolve(directory)
 
-    # Containers
+    # ModelContainers
 
     def make(self, place: Place) -> None:
         self.containers.make(place)

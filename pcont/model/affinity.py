@@ -9,14 +9,14 @@ from pcont.kernel.refusals import refuse
 from pcont.model.cgroups import Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.lifetimes import Lifetimes
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.values import Ids
 
 
 class Affinity:
     """sched_getaffinity(2) and sched_setaffinity(2), and the CPUs that containers allow."""
 
-    def __init__(self, config: ModelConfig, placement: Placement, lifetimes: Lifetimes) -> None:
+    def __init__(self, config: ModelConfig, placement: TaskPlacement, lifetimes: Lifetimes) -> None:
         self._config, self._placement, self._lifetimes = config, placement, lifetimes
 
     def affinity(self, task: int) -> Ids:

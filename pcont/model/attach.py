@@ -15,7 +15,7 @@ from pcont.model.cgroups import Node, PlacedTask, refuse_text
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.tables.rules import Entry, Mover
 
 
@@ -26,7 +26,7 @@ class Attaching:
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        placement: Placement,
+        placement: TaskPlacement,
         lifetimes: Lifetimes,
         affinity: Affinity,
     ) -> None:

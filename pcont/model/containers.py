@@ -1,4 +1,4 @@
-"""Containers of the model as directories: made, removed, renamed and listed."""
+"""ModelContainers of the model as directories: made, removed, renamed and listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pcont.model.cgroups import Node
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.open_files import FileAccounts
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.subsys import numfiles
 from pcont.tables.rules import Mover
 
@@ -20,13 +20,13 @@ PATH_MAX = 4096  # kernfs has no limit of its own for a name
 NAME_MAX = 255  # the file systems have one where hierarchies are mounted
 
 
-class Containers:
+class ModelContainers:
     """mkdir(2), rmdir(2) and rename(2) of containers, and their attributes."""
 
     def __init__(
         self,
         hierarchies: Hierarchies,
-        placement: Placement,
+        placement: TaskPlacement,
         lifetimes: Lifetimes,
         files: FileAccounts,
     ) -> None:

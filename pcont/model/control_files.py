@@ -13,7 +13,7 @@ from pcont.model.cgroups import Node, refuse_text, shared
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 from pcont.values import TooLong
@@ -21,14 +21,14 @@ from pcont.values import TooLong
 UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
 
 
-class ControlFiles:
+class ModelControlFiles:
     """Reads and writes control files."""
 
     def __init__(
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        placement: Placement,
+        placement: TaskPlacement,
         lifetimes: Lifetimes,
         attaching: Attaching,
         affinity: Affinity,

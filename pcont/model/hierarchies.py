@@ -96,7 +96,7 @@ class Hierarchies:
         finally:
             self.open[point] -= 1
 
-    # Containers by their places
+    # ModelContainers by their places
 
     def tree(self, id: str) -> ModelTree:
         """Return a tree by its id; ENOENT, and Unseen where no mount shows it."""

@@ -9,7 +9,7 @@ from pcont.model.attach import Attaching
 from pcont.model.cgroups import Node, admits, shared
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.tables.rules import Machine
 from pcont.values import Ids
 
@@ -21,7 +21,7 @@ class Hotplug:
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        placement: Placement,
+        placement: TaskPlacement,
         attaching: Attaching,
     ) -> None:
         self._config, self._hierarchies = config, hierarchies

@@ -9,7 +9,7 @@ from pcont.model.cgroups import Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.open_files import FileAccounts
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 
 
 class Lifetimes:
@@ -18,7 +18,7 @@ class Lifetimes:
     def __init__(
         self,
         config: ModelConfig,
-        placement: Placement,
+        placement: TaskPlacement,
         hierarchies: Hierarchies,
         files: FileAccounts,
     ) -> None:

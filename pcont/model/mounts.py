@@ -16,7 +16,7 @@ from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.model.cgroups import ModelTree, carry
 from pcont.model.config import ModelConfig
-from pcont.model.containers import Containers
+from pcont.model.containers import ModelContainers
 from pcont.model.hierarchies import Hierarchies
 from pcont.subsys import AGENT
 
@@ -40,7 +40,7 @@ class ModelMounts:
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        containers: Containers,
+        containers: ModelContainers,
         ended: Callable[[ModelTree], None],
     ) -> None:
         self._config, self._hierarchies = config, hierarchies

@@ -10,7 +10,7 @@ from pcont.kernel.refusals import refuse
 from pcont.model.cgroups import Node, refuse_text
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Machine, Proposed
 
@@ -55,7 +55,9 @@ class ParameterSite:
 class Parameters:
     """Reads and writes the parameters."""
 
-    def __init__(self, config: ModelConfig, hierarchies: Hierarchies, placement: Placement) -> None:
+    def __init__(
+        self, config: ModelConfig, hierarchies: Hierarchies, placement: TaskPlacement
+    ) -> None:
         self._config, self._hierarchies, self._placement = config, hierarchies, placement
         config.parameters.update({row.name: row.default for row in self._rows()})
 

@@ -17,7 +17,7 @@ from pcont.subsys.model.freezer import frozen
 from pcont.tables.rules import Mover
 
 
-class Placement:
+class TaskPlacement:
     """The tasks that the model knows, and in which containers each is.
 
     `known`: every task that was attached, looked at or simulated, by its id. `live`: those of them

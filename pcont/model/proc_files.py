@@ -9,13 +9,15 @@ from pcont.model.cgroups import ModelTree
 from pcont.model.config import ModelConfig
 from pcont.model.dialects import Slot
 from pcont.model.hierarchies import Hierarchies
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 
 
 class ProcFiles:
     """Prints /proc/cgroups and /proc/PID/cgroup, or what the dialect has instead."""
 
-    def __init__(self, config: ModelConfig, hierarchies: Hierarchies, placement: Placement) -> None:
+    def __init__(
+        self, config: ModelConfig, hierarchies: Hierarchies, placement: TaskPlacement
+    ) -> None:
         self._config, self._hierarchies, self._placement = config, hierarchies, placement
 
     def proc_file(self, file: str) -> str:

@@ -10,14 +10,14 @@ from pcont.linux.proc import no_task
 from pcont.model.attach import Attaching
 from pcont.model.cgroups import ModelTree, PlacedTask
 from pcont.model.config import ModelConfig
-from pcont.model.containers import Containers
+from pcont.model.containers import ModelContainers
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.hotplug import Hotplug
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.mounts import ModelMounts
 from pcont.model.open_files import FileAccounts
 from pcont.model.parameters import Parameters
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.model.proc_files import ProcFiles
 from pcont.model.tasks import IDLE, INIT
 from pcont.tables.rules import Mover
@@ -31,10 +31,10 @@ class ModelSimulator:
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        placement: Placement,
+        placement: TaskPlacement,
         lifetimes: Lifetimes,
         attaching: Attaching,
-        containers: Containers,
+        containers: ModelContainers,
         files: FileAccounts,
         mounts: ModelMounts,
         hotplug: Hotplug,

@@ -27,7 +27,7 @@ from pcont.model.hierarchies import Hierarchies
 from pcont.model.mounts import ModelMounts
 from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFile, OpenFiles
-from pcont.model.placement import Placement
+from pcont.model.placement import TaskPlacement
 from pcont.model.tasks import FIRST_SIMULATED_ID, IDLE, SimulatedTask, TaskTable
 from pcont.subsys.numfiles import Charges
 from pcont.tables.rules import Machine
@@ -53,7 +53,7 @@ class State(Protocol):
 
     config: ModelConfig
     tasks: TaskTable
-    placement: Placement
+    placement: TaskPlacement
     hierarchies: Hierarchies
     mounts: ModelMounts
     namespace_pins: ModelNamespaces
@@ -236,7 +236,7 @@ def _container(node: Node) -> dict[str, Any]:
     }
 
 
-def _task(placement: Placement, task: PlacedTask, paths: dict[Node, str]) -> dict[str, Any]:
+def _task(placement: TaskPlacement, task: PlacedTask, paths: dict[Node, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "id": task.id,
         "cpus": _shown(ID_LIST, task.cpus),

@@ -60,7 +60,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
         "pcont.model.placement",
-        "Placement.live_below",
+        "TaskPlacement.live_below",
         "at and node in at.upwards()",
         "at",
     ): "more tasks than need be are looked after, which harms nobody",
