@@ -1,4 +1,4 @@
-"""What the drivers of the running kernel stand on, and what they offer to its backend."""
+"""What the drivers of the running kernel use, and what they offer to its backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcont.kernel.types import Owner, Place, Task
 class CgroupFiles(Protocol):
     """System calls on the directories and files of mounted hierarchies, by their paths.
 
-    The drivers of a kernel stand on it: it knows nothing of trees, v1 or v2.
+    The drivers of a kernel use them. They know nothing of trees, v1 or v2.
     """
 
     def mkdir(self, directory: str) -> None:
