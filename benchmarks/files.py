@@ -50,7 +50,7 @@ class Hierarchy:
 
     def values(self, path: str) -> dict[str, int]:
         """What the kernel has counted."""
-        return self.kernel.meter.values(self.place(path), numfiles.NAME)
+        return self.kernel.meter.values(self.place(path), numfiles.NUMFILES)
 
     def enter(self, path: str, pids: Sequence[int]) -> None:
         for pid in pids:
@@ -195,11 +195,11 @@ def loaded(made: Hierarchy, wanted: bool) -> Iterator[None]:
         yield
         return
     meter = made.kernel.meter
-    meter.start(numfiles.NAME, made.place("/"))
+    meter.start(numfiles.NUMFILES, made.place("/"))
     try:
         yield
     finally:
-        meter.stop(numfiles.NAME, made.place("/"))
+        meter.stop(numfiles.NUMFILES, made.place("/"))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from pcont.linux.cgroup_files import KernelFiles
 from pcont.linux.proc import Proc, this_machine
 from pcont.linux.proc_events import EventedTree
 from pcont.tables.control_file import Subsystem
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
 from pcont.trust import ownership, workplace
 from pcont.trust.workplace import Workplace
@@ -69,7 +70,7 @@ class Cgroupfs(DriverByTree):
         return subsys.kept()
 
     def table(self, name: str) -> Subsystem | None:
-        return subsys.load(name)
+        return subsys.load(name, Interface.V1)
 
     def relied_on(self) -> dict[str, str]:
         found = {"/run/pcont": "locks and journals", **release_queue.RELIED_ON}

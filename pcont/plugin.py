@@ -12,15 +12,29 @@ sentence with the facts, and what to do. Rules get a container as a `Site`:
 * a rule of `Subsystem.making` gets the site in which a container is created, and the `Mover`;
 * a rule of `Subsystem.removal` gets the site that is removed.
 
-If `Subsystem.over` names a controller of the kernel, `Subsystem.follows` returns what the files of
-that controller must read (`Follows`), so that the kernel enforces the values.
+A control file has parts for what only some files need: `Access` (where it exists, whether it can be
+written), `Creation` (its value in a new container), `Undo`, `Virtual` (a value that is computed)
+and `Advice` (what pcont says about a refused text). `Listed` says when listings show it.
+
+If `VirtualSubsystem.requires` names a controller of the kernel, its `derived_limits` returns what
+the files of that controller must read (`Follows`), so that the kernel enforces the values.
 
 The `type` of a control file is a `Codec`: how its text is read and written.
 """
 
 from __future__ import annotations
 
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.control_file import (
+    Access,
+    Advice,
+    ControlFile,
+    Creation,
+    Listed,
+    Subsystem,
+    Undo,
+    Virtual,
+    VirtualSubsystem,
+)
 from pcont.tables.rules import (
     Entry,
     EntryRule,
@@ -61,13 +75,17 @@ __all__ = [
     "TEXT",
     "UNSIGNED",
     "WORD",
+    "Access",
+    "Advice",
     "Codec",
     "ControlFile",
+    "Creation",
     "Entry",
     "EntryRule",
     "Fix",
     "Follows",
     "Ids",
+    "Listed",
     "Machine",
     "MakingRule",
     "Mover",
@@ -75,6 +93,9 @@ __all__ = [
     "Rule",
     "Site",
     "Subsystem",
+    "Undo",
     "Violation",
+    "Virtual",
+    "VirtualSubsystem",
     "Where",
 ]

@@ -16,6 +16,7 @@ from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
 from pcont.session import Session
 from pcont.subsys import pids
+from pcont.subsys.v1.pids import TABLE
 from pcont.tables.rules import Violation
 from pcont.transaction import rehearsal
 from pcont.transaction.rehearsal import CHANGING, Rehearsal, notes_of, rehearsing
@@ -97,7 +98,7 @@ def test_a_refusal_that_depends_on_more_than_the_rules_is_said_to_be_possible(
     model: Model, monkeypatch: pytest.MonkeyPatch, number: int, exact: bool
 ) -> None:
     """The kernel may be able to free memory, say, before it refuses a limit."""
-    row = replace(pids.TABLE.by_name[pids.MAX], rules=(lambda *_: Violation(number, "it is full"),))
+    row = replace(TABLE.by_name[pids.MAX], rules=(lambda *_: Violation(number, "it is full"),))
     monkeypatch.setattr(rehearsal, "row_of", lambda backend, file: row)
     monkeypatch.setattr(rehearsal, "EXACT", ("pids",) if exact else ())
     dry = rehearsing(model)

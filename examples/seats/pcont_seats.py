@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from errno import EINVAL, ENOSPC
 
-from pcont.plugin import INTEGER, LIMIT, ControlFile, Entry, Site, Subsystem, Violation
+from pcont.plugin import (
+    INTEGER,
+    LIMIT,
+    Access,
+    ControlFile,
+    Entry,
+    Listed,
+    Site,
+    Subsystem,
+    Violation,
+    Virtual,
+)
 
 TOTAL, TAKEN = "seats.total", "seats.taken"
 
@@ -39,12 +50,12 @@ TABLE = Subsystem(
             TOTAL,
             "how many seats there are, or max",
             LIMIT,
-            writable=True,
             default=None,
             rules=(at_least_as_many_as_taken,),
-            shown=True,
+            listed=Listed.ALWAYS,
+            access=Access(writable=True),
         ),
-        ControlFile(TAKEN, "how many of them are taken", INTEGER, computed=taken),
+        ControlFile(TAKEN, "how many of them are taken", INTEGER, virtual=Virtual(computed=taken)),
     ),
     entry=(one_is_free,),
 )

@@ -26,7 +26,7 @@ LAYOUTS = {
 class Files(Pinned):
     """The programs of numfiles, which has the whole hierarchy."""
 
-    name = numfiles.NAME
+    name = numfiles.NUMFILES
     layouts = LAYOUTS
     locked = (LIMITS, COUNTS)
 

@@ -28,7 +28,7 @@ NOTHING = (0, 0, 0, 0)
 class Forks(Pinned):
     """The programs of numtasks, which is bound to one or several containers of a hierarchy."""
 
-    name = numtasks.NAME
+    name = numtasks.NUMTASKS
     layouts = LAYOUTS
     locked = (COUNTS,)
 

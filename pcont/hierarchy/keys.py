@@ -16,6 +16,8 @@ from pcont.errors import (
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.types import Place
+from pcont.tables.face import Face
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual import auto_delete
 from pcont.virtual.files import ControlFiles
@@ -53,17 +55,39 @@ def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str
 def _entry(file: str, value: str) -> str:
     """What a value sets in a file that has several entries; the whole line where it adds one."""
     row = subsys.row(file)
-    if row is None or not row.many:
+    if row is None or not row.undo.many:
         return ""
-    return value.strip() if row.lasting else " ".join(value.split()[:1])
+    return value.strip() if row.undo.lasting else " ".join(value.split()[:1])
 
 
 def file_of(hierarchy: Hierarchy, key: str) -> str:
-    """The control file's full name; V6's bare names are accepted where one subsystem has them."""
-    bare = [row.name for row in subsys.rows(hierarchy.controllers) if row.v6 and row.v6 == key]
-    if len(bare) > 1:
-        raise BadWord(f"{key!r} could be {' or '.join(bare)}")
-    return bare[0] if bare else key
+    """Return the KEY in full, which may be given as another interface names the file.
+
+    BadWord if several subsystems of the hierarchy have a file of that name.
+    """
+    if "." in key or key in subsys.core_table().by_name:
+        return key
+    meant = [full for name, full in other_names(hierarchy.controllers) if name == key]
+    if len(meant) > 1:
+        raise BadWord(f"{key!r} could be {' or '.join(meant)}")
+    return meant[0] if meant else key
+
+
+def face_of(key: str, interface: Interface) -> Face:
+    """Return where an interface has the value of a KEY: by default in the file of that name."""
+    table = subsys.load(subsys.of(key), interface)
+    return (table.faces.get(key) if table else None) or Face(key)
+
+
+def other_names(subsystems: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what other interfaces call the files of these subsystems: pairs of name and KEY.
+
+    A face that is only a field of a file, or has another unit, is no name for the KEY.
+    """
+    found = [(name, interface) for name in subsystems for interface in Interface]
+    tables = [table for name, interface in found if (table := subsys.load(name, interface))]
+    faces = [pair for table in tables for pair in table.faces.items()]
+    return [(face.file, key) for key, face in faces if face == Face(face.file)]
 
 
 def owners(container: Container, file: str) -> list[Place]:
@@ -115,20 +139,24 @@ def control_files(backend: Backend, place: Place) -> frozenset[str]:
 
 def _is_only_in_roots(file: str) -> bool:
     known = subsys.row(file)
-    return known is not None and known.where is Where.ROOT
+    return known is not None and known.access.where is Where.ROOT
 
 
 def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     """There is no such key here; the nearest ones are named."""
     if key == auto_delete.AUTO_DELETE:
         return no_auto_delete(container.name)
-    bare = [row.v6 for row in subsys.rows(container.hierarchy.controllers) if row.v6]
+    bare = [name for name, _ in other_names(container.hierarchy.controllers)]
     hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
     elsewhere = {*subsys.NAMES, *subsys.kept()} - set(container.hierarchy.controllers)
     if "." in key and (name := subsys.of(key)) in elsewhere:
         hint = f"this hierarchy does not have {name}: pcont get {name}:/"
     row = subsys.row(file_of(container.hierarchy, key))
-    if row and subsys.of(row.name) not in elsewhere and not row.where.holds(container.is_root):
+    if (
+        row
+        and subsys.of(row.name) not in elsewhere
+        and not row.access.where.holds(container.is_root)
+    ):
         root = container.hierarchy.container("/").name
         hint = "only containers below the root have it" if container.is_root else f"{root} has it"
     return UnknownName(f"{container.name} has no file {key!r}", hint=hint)

@@ -159,7 +159,7 @@ class Node:
     def has(self, file: str) -> bool:
         """Whether this container has such a file."""
         row = self.tree.rows.get(self.tree.called(file))
-        return row is not None and row.where.holds(self.parent is None)
+        return row is not None and row.access.where.holds(self.parent is None)
 
     def row(self, file: str) -> ControlFile:
         """The file's row; KeyError where this container has no such file."""
@@ -271,7 +271,7 @@ class ModelTree:
         load = self.config.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
-        self.rows = {row.name: row for row in files if not row.kept}
+        self.rows = {row.name: row for row in files if not row.virtual.kept}
         self.behaviours = [self.config.dialect.behaviour(name) for name in self.controllers]
         self.file_behaviours = {
             file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
@@ -316,7 +316,7 @@ class ModelTree:
         given = {"cpuset.cpus": self.machine.cpus, "cpuset.mems": self.machine.nodes}
         if row.name in given:
             return given[row.name]
-        return row.default if row.root_default is None else row.root_default
+        return row.default if row.creation.root_default is None else row.creation.root_default
 
 
 def admits(node: Node) -> bool:

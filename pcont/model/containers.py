@@ -53,7 +53,7 @@ class ModelContainers:
                 refuse(breach.errno, where)
         node = Node(parent.tree, name, parent)
         for row in parent.tree.rows.values():
-            if row.passed_on and parent.has(row.name):
+            if row.creation.passed_on and parent.has(row.name):
                 node.values[row.name] = parent.value(row.name)
         parent.nodes[name] = node
         return node
@@ -73,7 +73,7 @@ class ModelContainers:
         """Remove a container by rmdir(2); with `force`, even if open files are charged to it."""
         node = self._hierarchies.node(place)
         self._lifetimes.look_at(self._placement.live_in(node))
-        held = node.charges.held and not (force and numfiles.NAME in self._hierarchies.enforced)
+        held = node.charges.held and not (force and numfiles.NUMFILES in self._hierarchies.enforced)
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             refuse(EBUSY, self._hierarchies.show(place))
         del node.parent.nodes[node.name]

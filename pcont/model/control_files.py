@@ -41,7 +41,7 @@ class ModelControlFiles:
         """Return the control files of a container, and whether each is writable."""
         node = self._hierarchies.node(place)
         rows = node.tree.rows
-        return {file: rows[file].writable for file in sorted(rows) if node.has(file)}
+        return {file: rows[file].access.writable for file in sorted(rows) if node.has(file)}
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         node = self._hierarchies.node(place)
@@ -60,7 +60,7 @@ class ModelControlFiles:
             self._lifetimes.look_at(self._placement.live_below(node))
         if file in subsys.TASK_FILES:
             return self._placement.listed(node, file)
-        return row.type.show(node.value(file)) + row.end
+        return row.type.show(node.value(file)) + row.access.end
 
     def write(self, place: Place, file: str, text: str) -> None:
         """Write a control file; WriteRefused where the kernel refuses the text."""
@@ -69,8 +69,8 @@ class ModelControlFiles:
         if not (text or self._config.dialect.empty):
             return
         text = self._taken(row, text, where)
-        if not row.writable:
-            refuse_text(row.read_only, where)
+        if not row.access.writable:
+            refuse_text(row.access.read_only, where)
         if file in subsys.TASK_FILES:
             self._lifetimes.look()
             self._attaching.write(node, text, file == "cgroup.procs", where)
@@ -80,12 +80,12 @@ class ModelControlFiles:
     def _taken(self, row: ControlFile, text: str, where: str) -> str:
         """Return what the kernel takes of a text (fs/kernfs/file.c): a string of C; E2BIG."""
         bytes = text.encode("utf-8", "surrogateescape")
-        if len(bytes) > row.longest(self._config.machine):
+        if len(bytes) > row.access.longest(self._config.machine):
             refuse_text(E2BIG, where)
         return bytes.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
     def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
-        if row.root_fixed and node.parent is None:
+        if row.access.root_fixed and node.parent is None:
             refuse_text(EACCES, where)
         wanted = shared(self._parsed(node, row, text, where))
         self._lifetimes.look_at(self._placement.live_below(node))
@@ -93,7 +93,7 @@ class ModelControlFiles:
             if breach := rule(node, Proposed(node, row.name, wanted)):
                 refuse_text(breach.errno, where)
         # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
-        moves = row.moves_affinity and wanted != node.value(row.name)
+        moves = row.undo.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted
         node.run_effect(row.name)
         if moves:
@@ -103,9 +103,8 @@ class ModelControlFiles:
     def _parsed(node: Node, row: ControlFile, text: str, where: str) -> object:
         """Return the value that a text means; WriteRefused where it means none."""
         try:
-            codec = row.read_as(node.machine) if row.read_as else row.type
-            wanted = codec.parse(text)
-            return row.joined(node.value(row.name), wanted) if row.joined else wanted
+            wanted = row.reader(node.machine).parse(text)
+            return row.access.merged(node.value(row.name), wanted)
         except (ValueError, OverflowError) as err:
             number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
             refuse_text(number, where, err)

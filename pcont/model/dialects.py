@@ -1,6 +1,6 @@
 """How kernels differ that a model can be: what each dialect has, and how its core answers.
 
-What its subsystems answer otherwise is in their tables: `subsys` for v1, `subsys.v2006` for v6.
+What its subsystems answer otherwise is in their tables, `subsys.v1` and `subsys.v2006`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOENT
 
 from pcont import subsys
-from pcont.subsys import v2006
 from pcont.subsys.model import load_behaviour
 from pcont.subsys.v2006.values import first_number
 from pcont.tables.behaviour import Behaviour
@@ -40,9 +39,8 @@ class Slot:
 class Dialect:
     """A kernel's way of answering.
 
-    `controllers`: in the order in which a hierarchy names them. `table`: the files of a subsystem,
-    without a name those of every container. `interface`: the set of control files, and so of
-    behaviours. `keeps`: pcont keeps what this kernel lacks. `bare`:
+    `controllers`: in the order in which a hierarchy names them. `interface`: which tables and
+    behaviours it has. `keeps`: pcont keeps what this kernel lacks. `bare`:
     the files of cpuset have names without it.
 
     Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
@@ -67,7 +65,6 @@ class Dialect:
 
     name: str
     controllers: tuple[str, ...]
-    table: Callable[[str], Subsystem | None]
     interface: Interface
     keeps: bool
     bare: bool
@@ -92,6 +89,10 @@ class Dialect:
     def slot_numbers(self) -> range:
         """The numbers that hierarchies can have, if they are few."""
         return range(1, 1 + self.slots)
+
+    def table(self, name: str) -> Subsystem | None:
+        """Return the table of a subsystem, None if there is none; the empty name is the core."""
+        return subsys.load(name, self.interface)
 
     def behaviour(self, name: str) -> Behaviour:
         """Return what the model does for a subsystem, beside storing what is written."""
@@ -153,7 +154,6 @@ def _v6_membership(paths: Iterable[tuple[Slot, str]]) -> str:
 V1 = Dialect(
     name="v1",
     controllers=("cpuset", "cpuacct", "freezer", "pids"),  # as /proc/cgroups of Linux 6.1 has them
-    table=subsys.load,
     interface=Interface.V1,
     keeps=True,
     bare=False,
@@ -181,8 +181,7 @@ SINCE = (((6, 2), replace(V1, keeps_wishes=True)),)
 # The patch set as it was posted on 22 December 2006.
 V6 = Dialect(
     name="v6",
-    controllers=v2006.NAMES,
-    table=v2006.load,
+    controllers=subsys.NAMES_2006,
     interface=Interface.V2006,
     keeps=False,
     bare=True,

@@ -15,7 +15,7 @@ from pcont.model.open_files import FileAccounts
 from pcont.subsys import numfiles
 from pcont.subsys.model import numtasks
 from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
-from pcont.subsys.numtasks import NAME as NUMTASKS
+from pcont.subsys.numtasks import NUMTASKS
 
 
 class ModelEnforcer:
@@ -59,7 +59,7 @@ class ModelEnforcer:
 
     def _end(self, subsystem: str) -> None:
         tree = self._hierarchies.enforced.pop(subsystem, None)
-        if tree and subsystem == numfiles.NAME:
+        if tree and subsystem == numfiles.NUMFILES:
             self._files.forget()
             for node in tree.root.all():
                 node.charges = Charges()

@@ -10,7 +10,7 @@ from pcont.model.cgroups import ModelTree, Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.subsys import AUTO_DELETE
-from pcont.subsys.numfiles import BARRIER, LIMIT, NAME, Charges
+from pcont.subsys.numfiles import BARRIER, LIMIT, NUMFILES, Charges
 
 
 @dataclass
@@ -83,7 +83,7 @@ class FileAccounts:
         """Return the tree in which open files are charged, if there is one."""
         if "bc" in self._config.dialect.controllers:
             return self._hierarchies.holding("bc")[0]
-        return self._hierarchies.enforced.get(NAME)
+        return self._hierarchies.enforced.get(NUMFILES)
 
     @staticmethod
     def _charges(node: Node) -> Charges | None:

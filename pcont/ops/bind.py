@@ -39,6 +39,7 @@ from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.mirror import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
 from pcont.steps.write import Setting, WriteFiles
+from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
 
@@ -80,7 +81,7 @@ def bind(
             cpuset_memset.refuse_beside(
                 registry, had | asked, one.tie.at if one.tie else "/", one.name
             )
-        follow = had | asked == {cpuset_memset.MEMSET}
+        follow = had | asked == {MEMSET}
         given, later = _split(_given(settings), kept, controllers)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
@@ -145,9 +146,11 @@ def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tup
 
     Another name of a file of these `controllers` is a kernel file: tasks may need it to enter.
     """
+    kept = list(kept)
     known = subsys.rows(kept)
-    rows = {alias: row.name for row in known for alias in (row.name, row.v6) if alias}
-    names = {row.name: row.stands_for for row in known if subsys.of(row.stands_for) in controllers}
+    rows = {row.name: row.name for row in known} | dict(keys.other_names(kept))
+    stand_for = {row.name: row.virtual.stands_for for row in known}
+    names = {name: file for name, file in stand_for.items() if subsys.of(file) in controllers}
     kernel: Pairs = {}
     ours: Pairs = {}
     for path, pairs in given.items():
@@ -351,7 +354,7 @@ def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -
     with suppress(OSError):
         text, row = ControlFiles(backend).stored(place, file), subsys.row(file)
         same = [place.elsewhere("/")]
-        same += [place.parent] if row and row.passed_on else []
+        same += [place.parent] if row and row.creation.passed_on else []
         if not (
             subsys.is_as_new(file, text, False)
             or any(_reads(backend, each, file, text) for each in same)

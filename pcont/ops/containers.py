@@ -151,7 +151,7 @@ class Planner:
 
     def _is_inherited(self, place: Place, row: ControlFile) -> bool:
         if self.inherit or row.name != cpuset.CPUS:
-            return self.inherit and row.inherit
+            return self.inherit and row.creation.inherit
         return self.cpus_follow or cpuset_memset.cpus_follow(self.backend, place.parent)
 
     def _read(self, place: Place, row: ControlFile) -> str:

@@ -18,12 +18,13 @@ from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
 from pcont.steps.write import Setting
-from pcont.subsys import cpuset, memset
+from pcont.subsys import cpuset
+from pcont.subsys.cpuset import CPUSET
+from pcont.subsys.memset import CPUS_FOLLOW, MEMSET
 from pcont.virtual.bindings import virtual_roots
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite
 
-CPUSET, MEMSET = cpuset.TABLE.name, memset.NAME
 ONE = f"{CPUSET} and {MEMSET} are one controller of the kernel"
 
 Halves = frozenset[str]
@@ -53,21 +54,21 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
     """Return whether CPUs of containers in this one follow the parent: memset without cpuset."""
     root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
-        return root is not None and ControlFiles(backend).stored(root, memset.CPUS_FOLLOW) == "1\n"
+        return root is not None and ControlFiles(backend).stored(root, CPUS_FOLLOW) == "1\n"
     return False  # another program has removed the root
 
 
 def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
     """Return the hint that adds cpuset to memset; empty if memset is not alone."""
     alone = bound(backend, one) == {MEMSET}
-    return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {memset.CPUS_FOLLOW}=0" * alone
+    return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {CPUS_FOLLOW}=0" * alone
 
 
 def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
     """Return the attributes that make the container a root with both, for processes in it."""
     for place in container.places:
         if MEMSET in virtual_roots(backend, place) and not cpus_follow(backend, place):
-            yield place, memset.CPUS_FOLLOW, "0"
+            yield place, CPUS_FOLLOW, "0"
 
 
 def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> None:

@@ -123,11 +123,11 @@ def _freezer(registry: Registry) -> Iterator[Finding]:
 def _programs(session: Session) -> Iterator[Finding]:
     """Report subsystems that need programs in the kernel."""
     try:
-        session.backend.meter.check(f"{numfiles.NAME}, like {numtasks.RATE},")
+        session.backend.meter.check(f"{numfiles.NUMFILES}, like {numtasks.RATE},")
     except Unsupported as err:
         yield Finding("note", "BPF", err.what, err.hint)
     else:
-        yield Finding("ok", "BPF", f"{numfiles.NAME} and {numtasks.RATE} can be enforced")
+        yield Finding("ok", "BPF", f"{numfiles.NUMFILES} and {numtasks.RATE} can be enforced")
 
 
 def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:

@@ -21,10 +21,11 @@ from pcont.records import Collected, Finding
 from pcont.session import Session
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
+from pcont.subsys.v1.cpuset import TABLE
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, Ids
 
-ROWS = tuple(row for row in cpuset.TABLE.files if row.kept_as)
+ROWS = tuple(row for row in TABLE.files if row.undo.kept_as)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
     """Yield the lists that lack what pcont has set, parents first."""
     found: list[LostValue] = []
     for tree in trees:
-        if tree.mounted and cpuset.TABLE.name in tree.controllers:
+        if tree.mounted and cpuset.CPUSET in tree.controllers:
             for row in ROWS:
                 found += _lost(backend, Place.at(tree), row)
     return found
@@ -77,7 +78,7 @@ def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[LostValue
 def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
     """Return the list that pcont has set; empty if it has set none."""
     try:
-        ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.kept_as, ""))
+        ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.undo.kept_as, ""))
     except (ValueError, OverflowError):
         return frozenset()
     return ids
@@ -124,8 +125,8 @@ def _trees(registry: Registry, selectors: Sequence[str]) -> list[Tree]:
     for selector in selectors:
         one = registry.find(selector)
         trees = [member.tree for member in one.members]
-        with_cpuset = [tree for tree in trees if cpuset.TABLE.name in tree.controllers]
+        with_cpuset = [tree for tree in trees if cpuset.CPUSET in tree.controllers]
         if not with_cpuset:
-            raise NotFound(f"{one.name} has no {cpuset.TABLE.name}")
+            raise NotFound(f"{one.name} has no {cpuset.CPUSET}")
         found |= {tree.id: tree for tree in with_cpuset}
     return list(found.values())

@@ -37,6 +37,7 @@ from pcont.records import (
 from pcont.session import Session
 from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
+from pcont.tables.control_file import Listed
 from pcont.virtual.files import ControlFiles
 
 
@@ -152,11 +153,11 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     Raises NotFound if no hierarchy counts open files.
     """
     registry, backend = session.registry(), session.backend
-    top = _top(registry, place or f"{numfiles.NAME}:/")
-    member = next((one for one in top.hierarchy.members if numfiles.NAME in one.kept), None)
+    top = _top(registry, place or f"{numfiles.NUMFILES}:/")
+    member = next((one for one in top.hierarchy.members if numfiles.NUMFILES in one.kept), None)
     if member is None:
-        lacking = f"{top.hierarchy.name} has no {numfiles.NAME}"
-        raise NotFound(lacking, hint=where_to_find(top.hierarchy, numfiles.NAME))
+        lacking = f"{top.hierarchy.name} has no {numfiles.NUMFILES}"
+        raise NotFound(lacking, hint=where_to_find(top.hierarchy, numfiles.NUMFILES))
     required(backend, top)
     rows, waiting = [], [member.place(top.path)]
     while waiting:
@@ -164,7 +165,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
         with vanishing():  # the container was removed
             waiting += [one.child(name) for name in reversed(backend.children(one))]
             if not one.is_root:
-                found = backend.meter.values(one, numfiles.NAME)
+                found = backend.meter.values(one, numfiles.NUMFILES)
                 container = top.hierarchy.container(member.inside(one.path) or "/")
                 rows.append(_bean_row(container, found))
     for finding in uncounted(backend):
@@ -174,11 +175,13 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
 
 def uncounted(backend: Backend) -> list[Finding]:
     """Report open files that were refused because they could not be counted, with advice."""
-    if numfiles.NAME not in backend.meter.trees():
+    if numfiles.NUMFILES not in backend.meter.trees():
         return []
     found = backend.meter.uncounted()
     return [
-        Finding("problem", numfiles.NAME, f"{_opens(times)} refused with ENFILE, as {why}", hint)
+        Finding(
+            "problem", numfiles.NUMFILES, f"{_opens(times)} refused with ENFILE, as {why}", hint
+        )
         for cause, (why, hint) in numfiles.IN_THE_WAY.items()
         if (times := found.get(cause, 0))
     ]
@@ -190,7 +193,7 @@ def _opens(times: int) -> str:
 
 def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:
     shown = (numfiles.HELD, numfiles.MAXHELD, numfiles.BARRIER, numfiles.LIMIT, numfiles.FAILCNT)
-    return BeanRow(container.canonical, numfiles.NAME, *(found[file] for file in shown))
+    return BeanRow(container.canonical, numfiles.NUMFILES, *(found[file] for file in shown))
 
 
 def _top(registry: Registry, place: str) -> Container:
@@ -233,10 +236,11 @@ def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> di
     for member, place in zip(container.hierarchy.members, container.places, strict=True):
         tables = [backend.table(name) for name in member.subsystems if place in there]
         rows = [row for table in tables if table for row in table.files]
-        for row in (row for row in rows if row.shown or row.limit):
+        for row in (row for row in rows if row.listed is not Listed.NEVER):
             with contextlib.suppress(OSError):
                 text = files.stored(place, row.name)
-                if row.shown or not subsys.is_as_new(row.name, text, place.is_root):
+                listed = row.listed is Listed.ALWAYS
+                if listed or not subsys.is_as_new(row.name, text, place.is_root):
                     name = backend.spelled(place, row.name)
                     found[name] = subsys.typed(row.name, text)
     return found

@@ -31,6 +31,7 @@ from pcont.ops.remount import complete, has_the_set
 from pcont.ops.tie import mount_tie
 from pcont.records import Mounted
 from pcont.session import Session, looks_first
+from pcont.subsys.memset import MEMSET
 from pcont.virtual import auto_delete
 
 NOT_SAID = "--tie needs -o SUBSYS,..., the subsystems of the hierarchies to tie"
@@ -174,7 +175,7 @@ def _busy(registry: Registry, wish: MountRequest, holders: list[Tree]) -> PcontE
         f"{whereabouts(singles[tree.id])}"
         for tree in holders
     )
-    if cpuset_memset.MEMSET in wish.halves:
+    if MEMSET in wish.halves:
         who = f"{who}; {cpuset_memset.ONE}"
     lost = next((tree for tree in holders if not tree.mounted), None)
     taken = {tree.name for tree in registry.trees}

@@ -23,13 +23,15 @@ from pcont.kernel.busy import NOT_EMPTY
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
-from pcont.ops.cpuset_memset import CPUSET, MEMSET, Halves
+from pcont.ops.cpuset_memset import Halves
 from pcont.session import Session
 from pcont.steps.containers import SetXattr
 from pcont.steps.enforcement import StartEnforcement
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import memset
+from pcont.subsys.cpuset import CPUSET
+from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
 from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in, with_holder
@@ -74,7 +76,7 @@ def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
         raise BadWord(f"empty name in {options!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
     for word in unknown:
-        subsys.load(word)  # one that another package brings says what is wrong with it
+        subsys.by_key(word)  # one that another package brings says what is wrong with it
     if unknown:
         raise UnknownName(
             f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"

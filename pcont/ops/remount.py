@@ -24,6 +24,8 @@ from pcont.ops.mount_request import (
 from pcont.ops.tie import lineage, make_roots
 from pcont.records import Mounted
 from pcont.session import Session
+from pcont.subsys.cpuset import CPUSET
+from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 
 
@@ -132,7 +134,7 @@ def _equip(session: Session, one: Hierarchy, member: Member) -> None:
     backend, tree = session.backend, member.tree
     make_roots(session, lineage(Place.at(tree), member.at))
     kept = [name for name in one.subsystems if subsys.is_kept(name) and subsys.over(name)]
-    has = frozenset({cpuset_memset.CPUSET, cpuset_memset.MEMSET} & set(one.subsystems))
+    has = frozenset({CPUSET, MEMSET} & set(one.subsystems))
     roots = [Place.at(one.members[0].tree), member.place("/")]
     mine = [name for name in kept if subsys.over(name) in tree.controllers]
     session.carry_out(kept_steps(backend, mine, roots, one.name, has))

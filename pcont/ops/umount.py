@@ -188,7 +188,7 @@ def stop_steps(
 
 def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
     """Yield the steps that reset derived limits, and remove the attributes."""
-    table = subsys.load(name)
+    table = subsys.by_key(name)
     assert table
     top = LiveSite(ControlFiles(backend), root, root, name)
     for place, file, _ in following(table, top):
@@ -214,7 +214,7 @@ def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Itera
     for member in one.members:
         root = member.place("/")
         for name in names:
-            table = subsys.load(name) if name in member.kept else None
+            table = subsys.by_key(name) if name in member.kept else None
             top = LiveSite(ControlFiles(backend), root, root, name)
             for place in _places(top) if table else ():
                 path = member.inside(place.path)
@@ -229,7 +229,7 @@ def _metered_values(
 ) -> Iterator[tuple[str, str]]:
     """Yield the values of programs in the kernel that differ from the defaults."""
     for row in table.files:
-        if row.metered and row.writable and row.where.holds(place == root):
+        if row.virtual.enforced and row.access.writable and row.access.where.holds(place == root):
             text = ControlFiles(backend).stored(place, row.name).rstrip("\n")
             if text != row.type.show(row.begins(place == root)):
                 yield row.name, text

@@ -219,7 +219,7 @@ def _container(hint: Any, found: dict[str, type]) -> Schema | None:
 
 def _values() -> Schema:
     """The values that `get` prints: those of the files that have a table are typed."""
-    found = [table for name in SUBSYSTEMS if (table := subsys.load(name))]
+    found = [table for name in SUBSYSTEMS if (table := subsys.by_key(name))]
     rows = sorted((row for table in found for row in table.files), key=lambda row: row.name)
     known = {row.name: _described(value(row), row.help) for row in rows}
     return {

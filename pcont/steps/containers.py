@@ -159,9 +159,9 @@ def settings_of(backend: Backend, place: Place) -> list[tuple[str, str]]:
 def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
     """Whether what pcont keeps of a file comes back with the attributes of the container."""
     row = row_of(backend, file)
-    if row and row.kept:
+    if row and row.virtual.kept:
         return True
-    return subsys.is_kept_file(file, place.controllers) and not (row and row.metered)
+    return subsys.is_kept_file(file, place.controllers) and not (row and row.virtual.enforced)
 
 
 def write_back(backend: Backend, place: Place, file: str, text: str) -> None:

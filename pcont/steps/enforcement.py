@@ -50,11 +50,17 @@ class RestartStopped(UndoRecord):
     @classmethod
     def of(cls, backend: Backend, subsystem: str, root: Place) -> RestartStopped:
         """As it is now."""
-        table = subsys.load(subsystem)
-        rows = [row for row in table.files if row.metered and row.writable] if table else []
+        table = subsys.by_key(subsystem)
+        rows = (
+            [row for row in table.files if row.virtual.enforced and row.access.writable]
+            if table
+            else []
+        )
         values = backend.meter.values(root, subsystem)
         said = {
-            row.name: values.get(row.name, row.default) for row in rows if row.where.holds(True)
+            row.name: values.get(row.name, row.default)
+            for row in rows
+            if row.access.where.holds(True)
         }
         return cls(subsystem, root, said)
 

@@ -139,9 +139,9 @@ def write_refusal(backend: Backend, place: Place, file: str, text: str, err: OSE
     with contextlib.suppress(OSError):
         now = ControlFiles(backend).read(place, file).rstrip("\n").replace("\n", "; ")
     row = row_of(backend, file)
-    change = f"to {wanted!r}" if row and row.many else f"from {now!r} to {wanted!r}"
+    change = f"to {wanted!r}" if row and row.undo.many else f"from {now!r} to {wanted!r}"
     doing = f"set {file} of {place.shown} {change}"
-    if err.errno == EOPNOTSUPP and row and row.metered:
+    if err.errno == EOPNOTSUPP and row and row.virtual.enforced:
         return from_oserror(err, doing, *_unmetered(backend, place, file))
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
@@ -196,14 +196,14 @@ def _broken_rule(
     row = row_of(backend, file)
     if row is None:
         return None
-    if row.stands_for:
-        return _broken_rule(backend, place, row.stands_for, wanted, errno)
-    if not row.writable:
+    if row.virtual.stands_for:
+        return _broken_rule(backend, place, row.virtual.stands_for, wanted, errno)
+    if not row.access.writable:
         return Violation(errno, f"it can only be read: {row.help}")
-    if row.root_fixed and place.is_root:
-        return Violation(errno, row.root_fixed)
+    if row.access.root_fixed and place.is_root:
+        return Violation(errno, row.access.root_fixed)
     site = ControlFiles(backend).site(place, file)
-    if row.many and not wanted.strip():
+    if row.undo.many and not wanted.strip():
         return _unreadable(backend, site, row, wanted, errno, ValueError())
     return _against(backend, site, row, wanted, errno)
 
@@ -213,7 +213,7 @@ def _against(
 ) -> Violation | None:
     """What a rule, or how the file is read, has against a text."""
     # A rule that names what is missing says more than that the kernel cannot read it.
-    for codec in (row.type, row.read_as(backend.machine())) if row.read_as else (row.type,):
+    for codec in dict.fromkeys((row.type, row.reader(backend.machine()))):
         try:
             value = codec.parse(wanted)
         except (ValueError, OverflowError) as err:
@@ -234,18 +234,18 @@ def _unreadable(
     """Why a text is no value of a file; what it may have meant is the value to set."""
     fixes: tuple[Fix, ...] = ()
     with contextlib.suppress(OSError, ValueError, OverflowError):
-        meant = row.mend(site, wanted) if row.mend else ""
+        meant = row.advice.mend(site, wanted) if row.advice.mend else ""
         row.type.parse(meant)
         fixes = (Fix(site.path, ((row.name, meant),)),) if meant else ()
-    if isinstance(err, OverflowError) and row.larger:
-        return Violation(errno, row.larger(backend.machine()))
+    if isinstance(err, OverflowError) and row.advice.larger:
+        return Violation(errno, row.advice.larger(backend.machine()))
     # The device that a value names may be what is wrong.
     for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
         with contextlib.suppress(OSError, ValueError):
             if (breach := rule(site, Proposed(site, row.name, wanted))) and breach.errno == errno:
                 return breach
     reason = f"the file takes {row.type.takes} ({row.help})"
-    if row.strict and str(err):
+    if row.advice.strict and str(err):
         reason = f"{err}; {reason}"
     return Violation(errno, reason, fixes=fixes)
 
@@ -254,7 +254,7 @@ def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violatio
     """The first rule against a value that has this errno."""
     with contextlib.suppress(OSError, ValueError):
         file = row.name
-        value = row.joined(now.value(file), value) if row.joined else value
+        value = row.access.merged(now.value(file), value)
         for rule in row.rules:
             breach = rule(now, Proposed(now, file, value))
             if breach and breach.errno == errno:
@@ -279,7 +279,7 @@ def enter_refusal(
 def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
     """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
     for place in places:
-        if cpuset.TABLE.name in place.controllers:
+        if cpuset.CPUSET in place.controllers:
             breach = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
             if breach:
                 return breach.reason, _help(breach, place)

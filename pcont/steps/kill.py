@@ -25,7 +25,6 @@ from pcont.transaction.undo_log import UndoLog
 
 PATIENCE = 10.0
 PAUSE = 0.01
-PIDS = pids.TABLE.name
 
 
 @dataclass
@@ -51,13 +50,13 @@ class Kill(Step):
             lines = is_set_frozen(backend, place, lines)
         others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
         lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
-        held = [backend.show(place, pids.MAX) for place in self._tops(PIDS)]
+        held = [backend.show(place, pids.MAX) for place in self._tops(pids.PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
-        for place in self._tops(PIDS):
+        for place in self._tops(pids.PIDS):
             _set(backend, memory, place, pids.MAX, "0")
         with raised_priority():
             self._kill(backend, memory)
@@ -93,7 +92,7 @@ class Kill(Step):
 
     def _freezing(self, backend: Backend) -> list[Place]:
         """What is frozen for it: nothing where none can fork, as all would have to run for that."""
-        held = processes_in(backend, [one for one in self.places if PIDS in one.controllers])
+        held = processes_in(backend, [one for one in self.places if pids.PIDS in one.controllers])
         free = processes_in(backend, self.places).keys() - held.keys()
         return self._tops(subsys.FREEZER) if self.freeze and free else []
 

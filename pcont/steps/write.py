@@ -264,7 +264,7 @@ class WriteFiles(Step):
     def _keep_list(self, backend: Backend, memory: UndoLog, one: Setting) -> None:
         """Keep the present value of a list that the kernel shortens by hotplug."""
         row = subsys.row(subsys.stands_for(one.file) or one.file)
-        if not (self.wish and row and row.kept_as) or one.place.is_root:
+        if not (self.wish and row and row.undo.kept_as) or one.place.is_root:
             return
         if not auto_delete.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
             return
@@ -272,10 +272,10 @@ class WriteFiles(Step):
             return  # attributes are root's: there is no list to give back then
         with vanishing():
             text = backend.read(one.place, row.name).strip()
-            before = backend.attributes(one.place).get(row.kept_as)
+            before = backend.attributes(one.place).get(row.undo.kept_as)
             if text != (before or ""):
-                with memory.of(RestoreXattr(one.place, row.kept_as, before)):
-                    backend.set_attribute(one.place, row.kept_as, text or None)
+                with memory.of(RestoreXattr(one.place, row.undo.kept_as, before)):
+                    backend.set_attribute(one.place, row.undo.kept_as, text or None)
 
     def _known(
         self, backend: Backend, memory: UndoLog, one: Setting
@@ -322,7 +322,7 @@ def _make(backend: Backend, memory: UndoLog, change: Change) -> None:
 def _check(backend: Backend, one: Setting) -> None:
     """Refuse a value that the kernel takes for another one; WriteRefused."""
     row = subsys.row(one.file)
-    if row and row.strict:
+    if row and row.advice.strict:
         try:
             row.type.parse(one.text)
         except (ValueError, OverflowError) as err:

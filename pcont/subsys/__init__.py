@@ -1,6 +1,11 @@
-"""The subsystems that have a table of their own, by name, each loaded when it is asked for.
+"""The tables of all subsystems, each loaded when it is first asked for.
 
-Those of other packages register under the entry point group `pcont.subsys`.
+NAME.py has what holds for a subsystem everywhere: names of files, codecs, rules. The tables are in
+a directory for each interface: `v1/NAME.py`, `v2006/NAME.py`. `model/NAME.py` has what only the
+model does for it. Other packages register subsystems under the entry point group `pcont.subsys`.
+
+Users name control files by KEYs, which are the names of cgroup v1 and of the subsystems that pcont
+provides. The functions here that take a KEY answer from those tables.
 """
 
 from __future__ import annotations
@@ -14,7 +19,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.control_file import Access, ControlFile, Subsystem, Undo
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Violation
 from pcont.values import BYTES, NO_LIMIT, is_unlimited
 
@@ -33,6 +39,15 @@ NAMES = (
 # Those that the kernel lacks: pcont keeps them; if they limit something, over a controller that the
 # kernel has, or by programs of its own in the kernel.
 KEPT = ("numtasks", "memset", "numfiles", "ns")
+
+# Those of the patch set of 2006. /proc/PID/container lists them by descending id: newest first.
+NAMES_2006 = ("numtasks", "cpuacct", "cpuset", "bc")
+
+# Which subsystems have a module in the directory of an interface; each directory also has `core`.
+WITH_TABLES = {
+    Interface.V1: (*NAMES, *KEPT),
+    Interface.V2006: (*NAMES_2006, "ns"),
+}
 
 # Other words for a subsystem: the patch's, with which its files begin.
 ALIASES = {"bc": "numfiles"}
@@ -54,8 +69,8 @@ _TWO_DESCRIPTORS = (
 EVENT_CONTROL = ControlFile(
     "cgroup.event_control",
     "events of a control file for eventfd(2)",
-    writable=True,
-    lasting=True,
+    access=Access(writable=True),
+    undo=Undo(lasting=True),
     rules=(lambda now, wanted: Violation(EINVAL, _TWO_DESCRIPTORS),),
 )
 
@@ -79,18 +94,23 @@ _NUMBER = re.compile("0|-?[1-9][0-9]{0,19}")
 
 
 @cache
-def load(name: str) -> Subsystem | None:
-    """The table of a subsystem, or None for a controller that has none; of the core without a name.
+def load(name: str, interface: Interface) -> Subsystem | None:
+    """Return a subsystem's table for an interface, or None if there is none.
 
-    Raises Unsupported for one of another package that does not work.
+    The empty name is the core, whose files every container has. Raises Unsupported for a subsystem
+    of another package that does not work.
     """
-    if not name:
-        return core_table()
-    if name in NAMES or name in KEPT:
-        table = importlib.import_module(f"pcont.subsys.{name}").TABLE
+    if not name or name in WITH_TABLES[interface]:
+        module = f"pcont.subsys.{interface.value}.{name or 'core'}"
+        table = importlib.import_module(module).TABLE
         assert isinstance(table, Subsystem)
         return table
-    return _load_other(name) if is_kept(name) else None
+    return _load_other(name) if interface is Interface.V1 and is_kept(name) else None
+
+
+def by_key(name: str) -> Subsystem | None:
+    """Return the table that has a subsystem's KEYs, or None for a controller without a table."""
+    return load(name, Interface.V1)
 
 
 @cache
@@ -155,14 +175,14 @@ def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
 
 def metered(name: str) -> bool:
     """Whether programs of pcont's in the kernel do the work of a subsystem, where it is kept."""
-    table = load(name) if is_kept(name) else None
-    return bool(table and table.metered)
+    table = by_key(name) if is_kept(name) else None
+    return bool(table and table.enforced)
 
 
 def over(name: str) -> str:
     """The controller of the kernel that a kept subsystem stands on, if it stands on one."""
-    table = load(name) if is_kept(name) else None
-    return table.over if table else ""
+    table = by_key(name) if is_kept(name) else None
+    return table.virtual.requires if table else ""
 
 
 def about(name: str, table: Subsystem | None) -> str:
@@ -176,7 +196,7 @@ def row(file: str) -> ControlFile | None:
         return core_table().by_name[file]
     if file == EVENT_CONTROL.name:
         return EVENT_CONTROL
-    table = load(of(file))
+    table = by_key(of(file))
     return table.by_name.get(file) if table else None
 
 
@@ -204,9 +224,9 @@ def order(file: str) -> int:
 def keeps(file: str, writable: bool) -> bool:
     """Whether a file tells something that was set."""
     known = row(file)
-    if known and known.told:
+    if known and known.undo.write_back:
         return True
-    if known and (known.told_by or known.stands_for):
+    if known and (known.undo.written_to or known.virtual.stands_for):
         return False
     return writable and not lasting(file) and file not in TASK_FILES
 
@@ -214,13 +234,13 @@ def keeps(file: str, writable: bool) -> bool:
 def stands_for(file: str) -> str:
     """The file of the kernel's that this one is only another name of; empty where it is none."""
     known = row(file)
-    return known.stands_for if known else ""
+    return known.virtual.stands_for if known else ""
 
 
 def told_by(file: str) -> str:
     """The file that says what was written into this one."""
     known = row(file)
-    return known.told_by if known and known.told_by else file
+    return known.undo.written_to if known and known.undo.written_to else file
 
 
 def can_write_back(file: str, text: str) -> bool:
@@ -231,8 +251,8 @@ def can_write_back(file: str, text: str) -> bool:
 def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
     """The writes that make a file read as `text` again, which reads `now`; line by line."""
     known = row(file)
-    if known and known.told:
-        return known.told(text, now)
+    if known and known.undo.write_back:
+        return known.undo.write_back(text, now)
     if known or len(text.splitlines()) < 2:
         return [(file, text or "\n")]
     return [(file, f"{line}\n") for line in text.splitlines()]
@@ -244,12 +264,12 @@ def is_as_new(file: str, text: str, is_root: bool) -> bool:
     if known is None:
         return text.strip() in ("", "0", "max", str(NO_LIMIT))
     new = known.begins(is_root)
-    if known.many:
+    if known.undo.many:
         text = "".join(f"{line}\n" for line in text.splitlines() if not _NO_LIMITS.fullmatch(line))
-    if known.told:  # some of the text may change by itself
-        return known.told(text, "") == known.told(known.type.show(new), "")
+    if write_back := known.undo.write_back:  # some of the text may change by itself
+        return write_back(text, "") == write_back(known.type.show(new), "")
     try:
-        value = known.type.parse(text.removesuffix(known.end))
+        value = known.type.parse(text.removesuffix(known.access.end))
     except (ValueError, OverflowError):
         return False
     unlimited = known.type is BYTES and is_unlimited(value)
@@ -259,31 +279,31 @@ def is_as_new(file: str, text: str, is_root: bool) -> bool:
 def moves_affinity(file: str) -> bool:
     """Whether a write changes the CPU affinity of the tasks inside."""
     known = row(file)
-    return bool(known and known.moves_affinity)
+    return bool(known and known.undo.moves_affinity)
 
 
 def sets_affinity(controllers: Iterable[str]) -> bool:
     """Whether who enters a container, or leaves it, may run on other CPUs then."""
-    return any(row.moves_affinity for row in rows(controllers))
+    return any(row.undo.moves_affinity for row in rows(controllers))
 
 
 @cache
 def core_table() -> Subsystem:
     """The files that every container has, whatever is bound."""
-    from pcont.subsys.core import TABLE
-
-    return TABLE
+    table = by_key("")
+    assert table
+    return table
 
 
 def lasting(file: str) -> bool:
     """Whether a write to this file cannot be undone."""
     known = row(file)
-    return known.lasting if known else file.endswith(LASTING_SUFFIXES)
+    return known.undo.lasting if known else file.endswith(LASTING_SUFFIXES)
 
 
 def rows(controllers: Iterable[str]) -> list[ControlFile]:
     """The rows of all the tables of these controllers."""
-    tables = [table for name in controllers if (table := load(name))]
+    tables = [table for name in controllers if (table := by_key(name))]
     return [row for table in tables for row in table.files]
 
 
@@ -297,8 +317,8 @@ def entry_order(controllers: Iterable[str]) -> int:
     names = set(controllers)
     if FREEZER in names:
         return 2
-    if any(is_kept(name) and (one := load(name)) and one.may_refuse for name in names):
+    if any(is_kept(name) and (one := by_key(name)) and one.may_refuse for name in names):
         return -1
     # cpu refuses real-time tasks where it has no time for them (sched-rt-group).
-    refuses = "cpu" in names or any((one := load(name)) and one.may_refuse for name in names)
+    refuses = "cpu" in names or any((one := by_key(name)) and one.may_refuse for name in names)
     return 0 if refuses else 1

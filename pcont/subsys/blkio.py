@@ -13,9 +13,8 @@ import re
 import stat
 from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Rule, Site, Violation, Where
-from pcont.values import TEXT, UNSIGNED, Codec, size_meant
+from pcont.tables.rules import Rule, Site, Violation
+from pcont.values import Codec, size_meant
 
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
 CLASS, RESET = "blkio.prio.class", "blkio.reset_stats"
@@ -138,8 +137,8 @@ def a_class(now: Site, wanted: Site) -> Violation | None:
     return Violation(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
 
 
-def _rate_meant(site: Site, text: str) -> str:
-    """`/dev/sda 1M` is the numbers of the disk and of bytes, `max` is 0."""
+def rate_meant(site: Site, text: str) -> str:
+    """Return the line for the kernel: `/dev/sda 1M` in numbers, `max` as 0; empty if unclear."""
     words = text.split(None, 1)
     device = _number_of(words[0]) if words else ""
     if not device or len(words) < 2:
@@ -159,103 +158,3 @@ def _number_of(word: str) -> str:
         return ""
     number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     return number if stat.S_ISBLK(found.st_mode) else ""
-
-
-def _rates_again(file: str, text: str, now: str) -> list[tuple[str, str]]:
-    """The lines that were there, and 0 for each device that was not."""
-    before, others = RATES.parse(text), RATES.parse(now)
-    writes = [f"{device} 0" for device in others if device not in before]
-    writes += [f"{device} {number}" for device, number in before.items()]
-    return [(file, one) for one in writes]
-
-
-def _weights_again(text: str, now: str) -> list[tuple[str, str]]:
-    """The default comes first: it is set for every device."""
-    return [(WEIGHTS, one) for one in text.splitlines()]
-
-
-def _rate(name: str, help: str) -> ControlFile:
-    file = f"blkio.throttle.{name}_device"
-    return ControlFile(
-        file,
-        help,
-        RATES,
-        writable=True,
-        default={},
-        rules=(on_a_disk(file),),
-        told=lambda text, now: _rates_again(file, text, now),
-        many=True,
-        strict=True,
-        mend=_rate_meant,
-        limit=True,
-    )
-
-
-def _counters() -> tuple[ControlFile, ...]:
-    words = {
-        "io_service_bytes": "bytes of I/O by device and kind",
-        "io_serviced": "operations of I/O by device and kind",
-        "io_service_time": "nanoseconds of service by device and kind",
-        "io_wait_time": "nanoseconds in the queue by device and kind",
-        "io_merged": "requests that were merged by device and kind",
-        "io_queued": "requests in the queue by device and kind",
-    }
-    return tuple(
-        ControlFile(f"blkio.{policy}.{word}{below}", f"{help}{', with those below' * bool(below)}")
-        for policy in ("throttle", "bfq")
-        for word, help in words.items()
-        for below in ("", "_recursive")
-    )
-
-
-TABLE = Subsystem(
-    name="blkio",
-    help="limits and weights of block I/O",
-    files=(
-        _rate("read_bps", "maximum of bytes read per second, for a disk"),
-        _rate("write_bps", "maximum of bytes written per second, for a disk"),
-        _rate("read_iops", "maximum of reads per second, for a disk"),
-        _rate("write_iops", "maximum of writes per second, for a disk"),
-        ControlFile(
-            WEIGHT,
-            "weight of I/O where the scheduler is bfq, 1 to 1000",
-            UNSIGNED,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default=100,
-            rules=(a_weight(WEIGHT),),
-            told_by=WEIGHTS,  # a write forgets the weights of single devices
-            limit=True,
-        ),
-        ControlFile(
-            WEIGHTS,
-            "weight of I/O on single disks where the scheduler is bfq",
-            WEIGHTS_BY_DEVICE,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default="default 100",
-            rules=(a_weight(WEIGHTS), with_bfq, on_a_disk(WEIGHTS)),
-            told=_weights_again,
-            many=True,
-        ),
-        ControlFile(
-            CLASS,
-            "how the kernel changes the I/O priorities that tasks ask for",
-            TEXT,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default="no-change",
-            rules=(a_class,),
-            limit=True,
-        ),
-        ControlFile(
-            RESET,
-            "writing any number resets the statistics",
-            UNSIGNED,
-            writable=True,
-            default=0,
-            lasting=True,
-        ),
-        *_counters(),
-    ),
-)

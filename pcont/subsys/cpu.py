@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY, EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Fix, Rule, Site, Violation
-from pcont.values import SIGNED, TEXT, UNSIGNED
 
 SHARES, IDLE = "cpu.shares", "cpu.idle"
 QUOTA, PERIOD, BURST = "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"
@@ -198,110 +196,11 @@ REAL_TIME: tuple[Rule, ...] = (
 )
 
 
-def _quota_meant(site: Site, text: str) -> str:
-    """`50%` is half of the period, `max` no quota."""
+def quota_meant(site: Site, text: str) -> str:
+    """Return a quota in microseconds: `50%` of the period, -1 for `max`; empty if unclear."""
     plain = text.strip().lower()
     if plain in ("max", "unlimited", "infinity", "none"):
         return str(NO_QUOTA)
     if plain.endswith("%") and plain[:-1].replace(".", "", 1).isdecimal():
         return str(int(float(plain[:-1]) / 100 * site.value(PERIOD)))
     return ""
-
-
-TABLE = Subsystem(
-    name="cpu",
-    help="shares and quotas of CPU time",
-    files=(
-        ControlFile(
-            IDLE,
-            "1: the tasks run only when no other task wants the CPU",
-            SIGNED,
-            writable=True,
-            default=0,
-            root_fixed=ROOT_FIXED,
-            rules=(on_or_off,),
-            order=40,
-            limit=True,
-        ),
-        ControlFile(
-            SHARES,
-            "weight against siblings, 2 to 262144; 1024 is the default",
-            UNSIGNED,
-            writable=True,
-            default=1024,
-            root_fixed=ROOT_FIXED,
-            rules=(idle_has_no_shares,),
-            limit=True,
-        ),
-        ControlFile(
-            PERIOD,
-            "the period of the quota, in microseconds",
-            UNSIGNED,
-            writable=True,
-            default=100_000,
-            root_fixed=ROOT_FIXED,
-            rules=BANDWIDTH,
-            limit=True,
-        ),
-        ControlFile(
-            QUOTA,
-            "microseconds of CPU time in each period, on all CPUs; -1: no quota",
-            SIGNED,
-            writable=True,
-            default=NO_QUOTA,
-            root_fixed=ROOT_FIXED,
-            rules=BANDWIDTH,
-            mend=_quota_meant,
-            limit=True,
-        ),
-        ControlFile(
-            BURST,
-            "microseconds of unused quota that may be added to a period",
-            UNSIGNED,
-            writable=True,
-            default=0,
-            root_fixed=ROOT_FIXED,
-            rules=BANDWIDTH,
-            limit=True,
-        ),
-        ControlFile(
-            RT_PERIOD,
-            "the period of real-time tasks, in microseconds",
-            UNSIGNED,
-            writable=True,
-            default=1_000_000,
-            rules=REAL_TIME,
-        ),
-        ControlFile(
-            RT_RUNTIME,
-            "microseconds for real-time tasks in each of their periods",
-            SIGNED,
-            writable=True,
-            default=0,
-            root_default=950_000,
-            rules=REAL_TIME,
-            limit=True,
-        ),
-        ControlFile(
-            "cpu.uclamp.min",
-            "minimum CPU frequency for the tasks, in percent",
-            TEXT,
-            writable=True,
-            default="0.00",
-            limit=True,
-        ),
-        ControlFile(
-            "cpu.uclamp.max",
-            "maximum CPU frequency for the tasks, in percent, or max",
-            TEXT,
-            writable=True,
-            default="max",
-            limit=True,
-        ),
-        ControlFile("cpu.stat", "periods, and how often and how long tasks were throttled"),
-        ControlFile(
-            "cpu.stat.local",
-            "how long the quota of this container itself has throttled the tasks",
-        ),
-    ),
-)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from errno import EACCES, EBUSY, EINVAL, ENOSPC, ERANGE
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Entry, Fix, Rule, Site, Violation, Where
-from pcont.values import FLAG, ID_LIST, INT_FLAG, INTEGER, SIGNED, Ids, id_list
+from pcont.tables.rules import Entry, Fix, Rule, Site, Violation
+from pcont.values import ID_LIST, Ids
 
+CPUSET = "cpuset"
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
 RELAX = "cpuset.sched_relax_domain_level"
@@ -26,7 +26,8 @@ def _list(ids: Iterable[int]) -> str:
     return ID_LIST.show(ids) or "none"
 
 
-def _no_such(what: str, there: Ids) -> str:
+def no_so_large(what: str, there: Ids) -> str:
+    """Return the reason to give for a number that the machine cannot have."""
     return f"this machine has no {what} with so large a number; online: {_list(there)}"
 
 
@@ -164,100 +165,3 @@ def a_level(now: Site, wanted: Site) -> Violation | None:
     if -1 <= wanted.value(RELAX) <= HIGHEST_LEVEL:
         return None
     return Violation(EINVAL, f"levels go from -1 to {HIGHEST_LEVEL} at the most")
-
-
-def _flag(name: str, help: str, **more: object) -> ControlFile:
-    # update_flag() is given an int of what was read as 64 bits.
-    return ControlFile(f"cpuset.{name}", help, INT_FLAG, v6=name, writable=True, default=0, **more)  # type: ignore[arg-type]
-
-
-TABLE = Subsystem(
-    name="cpuset",
-    help="CPUs and memory nodes",
-    may_refuse=True,
-    entry=(has_cpus_and_nodes,),
-    files=(
-        ControlFile(
-            MEMS,
-            "memory nodes that the tasks may use",
-            ID_LIST,
-            v6="mems",
-            writable=True,
-            default=frozenset(),
-            root_fixed=ROOT_FIXED,
-            rules=(online(MEMS, "memory nodes"), *NESTED),
-            read_as=lambda machine: id_list(machine.node_limit),
-            longest=lambda machine: 100 + 6 * machine.node_limit,
-            larger=lambda machine: _no_such("memory node", machine.nodes),
-            kept_as="mems",
-            order=10,
-            inherit=True,
-            shown=True,
-        ),
-        ControlFile(
-            CPUS,
-            "CPUs that the tasks may use",
-            ID_LIST,
-            v6="cpus",
-            writable=True,
-            default=frozenset(),
-            root_fixed=ROOT_FIXED,
-            rules=(online(CPUS, "CPUs"), *NESTED),
-            read_as=lambda machine: id_list(machine.cpu_limit),
-            longest=lambda machine: 100 + 6 * machine.most_cpus,
-            larger=lambda machine: _no_such("CPU", machine.cpus),
-            kept_as="cpus",
-            order=20,
-            inherit=True,
-            shown=True,
-            moves_affinity=True,
-        ),
-        ControlFile(
-            "cpuset.effective_cpus",
-            "CPUs in force, after hotplug",
-            ID_LIST,
-        ),
-        ControlFile(
-            "cpuset.effective_mems",
-            "memory nodes in force, after hotplug",
-            ID_LIST,
-        ),
-        _flag("cpu_exclusive", "1: no sibling shares the CPUs", root_default=1, rules=NESTED),
-        _flag("mem_exclusive", "1: no sibling shares the nodes", root_default=1, rules=NESTED),
-        _flag("mem_hardwall", "1: kernel memory stays on the nodes, too"),
-        _flag("memory_migrate", "1: pages move when mems changes", inherit=True),
-        ControlFile(
-            "cpuset.memory_pressure",
-            "direct reclaims per second × 1000, 10 s half-life",
-            INTEGER,
-            v6="memory_pressure",
-            default=0,
-        ),
-        ControlFile(
-            "cpuset.memory_pressure_enabled",
-            "1: measure memory_pressure",
-            FLAG,
-            v6="memory_pressure_enabled",
-            writable=True,
-            where=Where.ROOT,
-            default=0,
-        ),
-        _flag("memory_spread_page", "1: page cache is spread over the nodes", passed_on=True),
-        _flag("memory_spread_slab", "1: slab is spread (no effect today)", passed_on=True),
-        ControlFile(
-            "cpuset.sched_load_balance",
-            "1: the scheduler balances load over the CPUs",
-            INT_FLAG,
-            writable=True,
-            default=1,
-        ),
-        ControlFile(
-            RELAX,
-            "how far the scheduler looks for idle CPUs, -1 to 5",
-            SIGNED,
-            writable=True,
-            default=-1,
-            rules=(a_level,),
-        ),
-    ),
-)

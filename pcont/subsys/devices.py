@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from errno import EINVAL, EPERM
 from typing import NamedTuple
 
-from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import Codec
 
@@ -129,8 +128,8 @@ def within_the_parent(now: Site, wanted: Site) -> Violation | None:
     return Violation(EPERM, reason, "or choose from these", fixes)
 
 
-def _rule_meant(site: Site, text: str) -> str:
-    """`/dev/null` is its numbers, and a line without letters means all of them."""
+def rule_meant(site: Site, text: str) -> str:
+    """Return the line for the kernel: numbers for `/dev/null`, rwm if no letter was given."""
     words = text.split()
     if words and words[0].startswith("/dev/") and (found := _numbers(words[0])):
         return f"{found} {_letters(words[1:])}"
@@ -152,42 +151,3 @@ def _numbers(path: str) -> str:
     kind = "b" if stat.S_ISBLK(found.st_mode) else "c" if stat.S_ISCHR(found.st_mode) else ""
     numbers = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     return f"{kind} {numbers}" if kind else ""
-
-
-def _list_again(text: str, now: str) -> list[tuple[str, str]]:
-    """Return writes that reset the list and allow what it had; denied entries are not shown."""
-    if has_everything(text):
-        return [] if has_everything(now) else [(ALLOW, "a")]
-    return [(DENY, "a"), *((ALLOW, one) for one in text.splitlines())]
-
-
-def _row(file: str, help: str, *rules: Rule) -> ControlFile:
-    return ControlFile(
-        file,
-        help,
-        RULE,
-        writable=True,
-        lasting=True,
-        rules=(all_without_children(file), *rules),
-        many=True,
-        strict=True,
-        mend=_rule_meant,
-    )
-
-
-TABLE = Subsystem(
-    name="devices",
-    help="which devices may be used",
-    files=(
-        _row(ALLOW, "adds devices to those that the tasks may use", within_the_parent),
-        _row(DENY, "removes devices from those that the tasks may use"),
-        ControlFile(
-            LIST,
-            "devices that tasks may use; a *:* rwm is all but those denied",
-            default=EVERYTHING,
-            passed_on=True,
-            told=_list_again,
-            limit=True,
-        ),
-    ),
-)

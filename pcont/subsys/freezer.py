@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Site, Violation, Where
-from pcont.values import FLAG, WORD
+from pcont.tables.rules import Site, Violation
 
 STATE = "freezer.state"
 SELF, PARENT = "freezer.self_freezing", "freezer.parent_freezing"
@@ -25,38 +23,3 @@ def frozen_or_thawed(now: Site, wanted: Site) -> Violation | None:
     text = next((full for word, full in meant.items() if state.upper().startswith(word)), "")
     hint = f"pcont set {now.word} {STATE}={text}" if text else ""
     return Violation(EINVAL, f"the state to set is {FROZEN} or {THAWED}", hint)
-
-
-TABLE = Subsystem(
-    name="freezer",
-    help="stops and continues all tasks",
-    files=(
-        ControlFile(
-            STATE,
-            "FROZEN stops the tasks here and below, THAWED continues them",
-            WORD,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default=THAWED,
-            rules=(frozen_or_thawed,),
-            order=90,  # every limit holds before the tasks go on
-            shown=True,
-            told_by=SELF,  # below a frozen one it is FROZEN, whatever it was told itself
-        ),
-        ControlFile(
-            SELF,
-            "1: FROZEN was written in this container itself",
-            FLAG,
-            where=Where.NOT_ON_ROOT,
-            default=0,
-            told=lambda text, now: [(STATE, FROZEN if text.strip() == "1" else THAWED)],
-        ),
-        ControlFile(
-            PARENT,
-            "1: FROZEN was written in a container above",
-            FLAG,
-            where=Where.NOT_ON_ROOT,
-            default=0,
-        ),
-    ),
-)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
 from pcont.tables.rules import Fix, Rule, Site, Violation
-from pcont.values import UNSIGNED, is_unlimited, size
+from pcont.values import is_unlimited, size
 
 LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 TCP_LIMIT = "memory.kmem.tcp.limit_in_bytes"
@@ -95,95 +93,3 @@ def no_moving_of_charges(now: Site, wanted: Site) -> Violation | None:
         "1 moves anonymous memory, 2 file mappings, 3 both",
         sure=wanted.value(MIGRATE) > BOTH,
     )
-
-
-def _counters(prefix: str, what: str) -> tuple[ControlFile, ...]:
-    return counters(prefix, f"bytes of {what} in use here and below", f"of {what} so far")
-
-
-TABLE = Subsystem(
-    name="memory",
-    help="limits of memory",
-    files=(
-        byte_limit(
-            LIMIT,
-            "maximum of memory that tasks may use here and below",
-            limits_agree(LIMIT),
-            above_usage(LIMIT, USAGE),
-            root_fixed=ROOT_FIXED,
-        ),
-        byte_limit(
-            SWAP_LIMIT,
-            "maximum of memory and swap together; never below limit_in_bytes",
-            limits_agree(SWAP_LIMIT),
-            above_usage(SWAP_LIMIT, SWAP_USAGE),
-            root_fixed=ROOT_FIXED,
-        ),
-        byte_limit(
-            "memory.soft_limit_in_bytes",
-            "what memory is reduced to when the machine runs short",
-        ),
-        byte_limit(
-            "memory.kmem.limit_in_bytes",
-            "without effect since Linux 6.1: limit_in_bytes counts kernel memory",
-            root_fixed=ROOT_FIXED,
-            limit=False,
-        ),
-        byte_limit(
-            TCP_LIMIT,
-            "maximum of memory for TCP buffers",
-            above_usage(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
-            root_fixed=ROOT_FIXED,
-        ),
-        *_counters("memory.", "memory"),
-        *_counters("memory.memsw.", "memory and swap"),
-        *_counters("memory.kmem.", "kernel memory"),
-        *_counters("memory.kmem.tcp.", "TCP buffers"),
-        ControlFile(
-            SWAPPINESS,
-            "how readily memory is swapped out, 0 to 200",
-            UNSIGNED,
-            writable=True,
-            default=60,
-            passed_on=True,
-            rules=(a_swappiness,),
-        ),
-        ControlFile(
-            OOM_CONTROL,
-            "1: tasks that run out of memory wait and are not killed",
-            writable=True,
-            default="oom_kill_disable 0\nunder_oom 0\noom_kill 0",
-            passed_on=True,
-            root_fixed="the root container has no limit to run out of",
-            rules=(an_oom_switch,),
-            told=lambda text, now: [(OOM_CONTROL, text.split()[1])],
-        ),
-        ControlFile(
-            HIERARCHY,
-            "always 1: limits hold for the containers below, too",
-            UNSIGNED,
-            writable=True,
-            default=1,
-            rules=(always_hierarchical,),
-        ),
-        ControlFile(
-            MIGRATE,
-            "what memory moves with a task: 1 anonymous, 2 mapped files, 3 both",
-            UNSIGNED,
-            writable=True,
-            default=0,
-            rules=(no_moving_of_charges,),
-        ),
-        ControlFile(
-            "memory.force_empty",
-            "any write frees what can be freed, such as page cache",
-            writable=True,
-            lasting=True,
-            root_fixed="the root container cannot be emptied",
-        ),
-        ControlFile("memory.stat", "what the memory is used for, in bytes"),
-        ControlFile("memory.numa_stat", "pages by memory node"),
-        ControlFile("memory.pressure_level", "for cgroup.event_control only"),
-        ControlFile("memory.kmem.slabinfo", "always empty since Linux 5.9"),
-    ),
-)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from errno import EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Site, Violation, Where
+from pcont.tables.rules import Site, Violation
 from pcont.values import Codec
 
 MAX, CAPACITY = "misc.max", "misc.capacity"
@@ -49,32 +48,3 @@ def a_resource_of_this_machine(now: Site, wanted: Site) -> Violation | None:
             known = f"{CAPACITY} has: {', '.join(there)}" if there else f"{CAPACITY} is empty"
             return Violation(EINVAL, f"this machine has no resource {name!r}; {known}")
     return None
-
-
-TABLE = Subsystem(
-    name="misc",
-    help="limits of other countable things",
-    files=(
-        ControlFile(
-            MAX,
-            "maximum of a resource here and below",
-            LIMITS,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default={},
-            rules=(a_resource_of_this_machine,),
-            told=lambda text, now: [(MAX, one) for one in text.splitlines()],
-            many=True,
-            limit=True,
-        ),
-        ControlFile("misc.current", "what is in use here and below", where=Where.NOT_ON_ROOT),
-        ControlFile("misc.peak", "maximum that was in use so far", where=Where.NOT_ON_ROOT),
-        ControlFile("misc.events", "how often a limit was reached", where=Where.NOT_ON_ROOT),
-        ControlFile(
-            "misc.events.local",
-            "how often a limit of this container itself was reached",
-            where=Where.NOT_ON_ROOT,
-        ),
-        ControlFile(CAPACITY, "what the machine has of each resource", where=Where.ROOT),
-    ),
-)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Site
 from pcont.values import Codec, integer
 
@@ -29,28 +28,10 @@ class _ClassId:
         return str(value)
 
 
-def _class_meant(site: Site, text: str) -> str:
-    """`10:1` is a class as tc writes it, in hexadecimal numbers of 16 bits."""
+def class_meant(site: Site, text: str) -> str:
+    """Return the number of a class that is written as in tc, `10:1`; empty for other texts."""
     found = re.fullmatch("([0-9a-fA-F]{1,4}):([0-9a-fA-F]{0,4})", text.strip())
     return f"0x{int(found[1], 16):04x}{int(found[2] or '0', 16):04x}" if found else ""
 
 
 CLASS_ID: Codec = _ClassId()
-
-TABLE = Subsystem(
-    name="net_cls",
-    help="marks packets for traffic control",
-    files=(
-        ControlFile(
-            "net_cls.classid",
-            "the class of the packets that the tasks send; 0 is none",
-            CLASS_ID,
-            writable=True,
-            default=0,
-            passed_on=True,
-            strict=True,
-            mend=_class_meant,
-            limit=True,
-        ),
-    ),
-)

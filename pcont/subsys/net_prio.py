@@ -12,9 +12,8 @@ import os
 import re
 from errno import ENODEV
 
-from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import Site, Violation
-from pcont.values import INTEGER, Codec
+from pcont.values import Codec
 
 MAP = "net_prio.ifpriomap"
 
@@ -57,26 +56,3 @@ def on_an_interface(now: Site, wanted: Site) -> Violation | None:
         if name not in there:
             return Violation(ENODEV, f"there is no interface {name}; there are: {', '.join(there)}")
     return None
-
-
-TABLE = Subsystem(
-    name="net_prio",
-    help="priorities of network traffic",
-    files=(
-        ControlFile(
-            MAP,
-            "the priority of packets, for an interface",
-            PRIORITIES,
-            writable=True,
-            default={},
-            passed_on=True,
-            rules=(on_an_interface,),
-            told=lambda text, now: [(MAP, one) for one in text.splitlines()],
-            many=True,
-            strict=True,
-        ),
-        ControlFile(
-            "net_prio.prioidx", "the kernel's own number of the container", INTEGER, default=0
-        ),
-    ),
-)

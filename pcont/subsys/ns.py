@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from errno import EPERM
 
-from pcont.tables.control_file import Subsystem
 from pcont.tables.rules import Entry, Mover, Site, Violation
 
 CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
@@ -57,13 +56,3 @@ def _from_above(site: Site, mover: Mover, what: str) -> Violation | None:
         return None
     reason = f"ns: pcont itself is in {mover.path}, and may {what} only in there and below"
     return Violation(EPERM, reason, "call it from a container above")
-
-
-TABLE = Subsystem(
-    name="ns",
-    help="a container, and namespaces, for each process that is cloned",
-    files=(),
-    entry=(moved_from_above, nobody_is_inside, from_its_parent),
-    making=(made_from_above,),
-    may_refuse=True,
-)

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Site, Violation, Where
+from pcont.tables.rules import Site, Violation
 from pcont.tags import on_disk
-from pcont.values import INTEGER
 
-NAME = "numfiles"
+NUMFILES = "numfiles"
 HELD, MAXHELD, MINHELD, BARRIER, LIMIT, FAILCNT = (
-    f"bc.{NAME}.{word}" for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
+    f"bc.{NUMFILES}.{word}"
+    for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
 )
 MOST = (1 << 63) - 1  # LONG_MAX
 
@@ -98,33 +97,3 @@ def all_closed(site: Site) -> Violation | None:
     return Violation(
         EBUSY, what, f"remove it, and charge them no more: pcont rm --force {site.word}"
     )
-
-
-def _row(file: str, help: str, default: int = 0) -> ControlFile:
-    writable = file in (BARRIER, LIMIT)
-    return ControlFile(
-        file,
-        help,
-        INTEGER,
-        writable=writable,
-        where=Where.NOT_ON_ROOT,
-        default=default,
-        rules=(a_number_of_files, barrier_within_limit) if writable else (),
-        metered=True,
-        shown=file == HELD,
-    )
-
-
-TABLE = Subsystem(
-    name=NAME,
-    help="how many files may be open",
-    removal=(all_closed,),
-    files=(
-        _row(HELD, "the open files that are charged now"),
-        _row(MAXHELD, "maximum of open files that were charged at one time"),
-        _row(MINHELD, "always 0: minimum of open files that were charged"),
-        _row(BARRIER, "how many files may be open; one more fails with ENFILE", Charges.barrier),
-        _row(LIMIT, "how many files may be open for a task with CAP_SYS_ADMIN", Charges.limit),
-        _row(FAILCNT, "how often an open was refused by the barrier or the limit"),
-    ),
-)

@@ -18,17 +18,16 @@ from errno import EINVAL
 from typing import NamedTuple
 
 from pcont.subsys import pids
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Counted, Follows, Site, Violation, Where
-from pcont.values import INTEGER, TEXT, integer
+from pcont.tables.rules import Counted, Follows, Site, Violation
+from pcont.values import integer
 
-NAME = "numtasks"
+NUMTASKS = "numtasks"
 SHARES, TOTAL, STATS, RATE, INTERVAL = (
-    f"{NAME}.{word}"
+    f"{NUMTASKS}.{word}"
     for word in ("shares", "total_numtasks", "stats", "forkrate", "forkrate_interval")
 )
 # What is counted for a container.
-SUCCESSES, RATE_FAILURES = (f"{NAME}.{word}" for word in ("successes", "forkrate_failures"))
+SUCCESSES, RATE_FAILURES = (f"{NUMTASKS}.{word}" for word in ("successes", "forkrate_failures"))
 UNCHANGED, DONT_CARE = -1, -3
 UNLIMITED = (1 << 31) - 1
 UNKNOWN = "unknown"
@@ -45,7 +44,7 @@ class Shares(NamedTuple):
 class SharesCodec:
     """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is not said stays as it is."""
 
-    takes = "NAME=NUMBER words with commas between"
+    takes = "NUMTASKS=NUMBER words with commas between"
     words = ("min_shares", "max_shares", "child_shares_divisor")
 
     def parse(self, text: str) -> Shares:
@@ -196,7 +195,7 @@ def stats(site: Counted) -> str:
         "Number of failures": failures(site),
         "Number of forkrate failures": site.facts.get(RATE_FAILURES, UNKNOWN),
     }
-    return "\n".join(f"{NAME}: {what} {number}" for what, number in found.items())
+    return "\n".join(f"{NUMTASKS}: {what} {number}" for what, number in found.items())
 
 
 def failures(site: Site) -> str:
@@ -223,63 +222,3 @@ def a_rate(now: Site, wanted: Site) -> Violation | None:
             above = f", or {DONT_CARE} for what counts above" if may_leave else ""
             return Violation(EINVAL, f"{file} is 1 to {UNLIMITED}{above}")
     return None
-
-
-TABLE = Subsystem(
-    name=NAME,
-    help="shares of the number of tasks, and a rate of forks, over pids",
-    over="pids",
-    follows=limits,
-    files=(
-        ControlFile(
-            SHARES,
-            "min_shares, max_shares and child_shares_divisor; -3: don't care",
-            SharesCodec(),
-            writable=True,
-            default=Shares(),
-            rules=RULES,
-            joined=joined,
-        ),
-        ControlFile(
-            TOTAL,
-            "the number of tasks that the root may have, which shares divide",
-            INTEGER,
-            v6="total_numtasks",
-            writable=True,
-            where=Where.ROOT,
-            default=UNLIMITED,
-            rules=(total_is_enough,),
-        ),
-        ControlFile(
-            RATE,
-            "how often a container may fork in a period; -3: like its parent",
-            INTEGER,
-            v6="forkrate",
-            writable=True,
-            default=DONT_CARE,
-            root_default=UNLIMITED,
-            rules=(a_rate,),
-            metered=True,
-        ),
-        ControlFile(
-            INTERVAL,
-            "length of a period in seconds; -3: like its parent",
-            INTEGER,
-            v6="forkrate_interval",
-            writable=True,
-            default=DONT_CARE,
-            root_default=1,
-            rules=(a_rate,),
-            metered=True,
-        ),
-        ControlFile(
-            STATS,
-            "tasks here and below, forks here, and forks that were refused",
-            TEXT,
-            writable=True,
-            lasting=True,
-            rules=(names_a_resource,),
-            computed=stats,
-        ),
-    ),
-)

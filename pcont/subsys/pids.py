@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Site, Violation, Where
-from pcont.values import INTEGER, LIMIT
+from pcont.tables.rules import Site, Violation
 
+PIDS = "pids"
 MAX, CURRENT = "pids.max", "pids.current"
 HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 
@@ -23,38 +22,3 @@ def no_more_than_pids(now: Site, wanted: Site) -> Violation | None:
         return None
     reason = f"limits go from 0 to {HIGHEST}, the number of ids that there are"
     return Violation(EINVAL, reason, f"no limit: pcont set {now.word} {MAX}=max")
-
-
-TABLE = Subsystem(
-    name="pids",
-    help="limits of the number of tasks",
-    files=(
-        ControlFile(
-            MAX,
-            "maximum number of tasks here and below",
-            LIMIT,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default=None,
-            rules=(no_more_than_pids,),
-            shown=True,
-        ),
-        ControlFile(
-            CURRENT,
-            "number of tasks here and below",
-            INTEGER,
-            where=Where.NOT_ON_ROOT,
-        ),
-        ControlFile(
-            "pids.peak",
-            "maximum number of tasks so far",
-            INTEGER,
-            where=Where.NOT_ON_ROOT,
-        ),
-        ControlFile(
-            "pids.events",
-            "max N: forks of tasks in here were refused N times",
-            where=Where.NOT_ON_ROOT,
-        ),
-    ),
-)

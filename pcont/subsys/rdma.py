@@ -12,8 +12,7 @@ import os
 import re
 from errno import ENODEV
 
-from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Site, Violation, Where
+from pcont.tables.rules import Site, Violation
 from pcont.values import Codec
 
 MAX, CURRENT = "rdma.max", "rdma.current"
@@ -52,28 +51,3 @@ def on_a_device(now: Site, wanted: Site) -> Violation | None:
             known = f"there are: {', '.join(there)}" if there else "there is none"
             return Violation(ENODEV, f"there is no RDMA device {name!r}; {known}")
     return None
-
-
-TABLE = Subsystem(
-    name="rdma",
-    help="limits of RDMA resources",
-    files=(
-        ControlFile(
-            MAX,
-            "maximum of handles and objects, for an RDMA device",
-            LIMITS,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
-            default={},
-            rules=(on_a_device,),
-            told=lambda text, now: [(MAX, one) for one in text.splitlines()],
-            many=True,
-            limit=True,
-        ),
-        ControlFile(
-            CURRENT,
-            "handles and objects in use, by RDMA device",
-            where=Where.NOT_ON_ROOT,
-        ),
-    ),
-)

@@ -1,12 +1,19 @@
-"""The rows of a table: control files, and subsystems with their rules."""
+"""The rows of a table: control files, and subsystems with their rules.
+
+A row is a `ControlFile`. It has a few fields that every reader uses, and parts that only some rows
+need: `Access`, `Creation`, `Undo`, `Virtual` and `Advice`. A part that a row leaves out has its
+defaults, so that a reader can always write `row.undo.lasting`.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from errno import EINVAL
-from typing import Any
+from typing import Any, NamedTuple
 
+from pcont.tables.face import Face
 from pcont.tables.rules import (
     Counted,
     EntryRule,
@@ -22,88 +29,169 @@ from pcont.tables.rules import (
 from pcont.values import TEXT, Codec
 
 
+class Listed(enum.Enum):
+    """When `pcont ls` and `pcont stat` show a control file."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    IF_SET = "if its value is not the one of a new container"
+
+
+class Access(NamedTuple):
+    """Where a file exists, and which texts can be written.
+
+    `writable`: the file can be written; without it, a write fails with the errno `read_only`.
+    `where`: in which containers of a hierarchy the file exists.
+    `root_fixed`: why the root container's file cannot be written at all; empty if it can. The
+    model refuses such a write with EACCES, and kernels with EACCES or EINVAL.
+    `read_only`: the errno with which the model refuses a write to a file that is not writable.
+    `read_as`: returns the codec by which the kernel reads what is written, if that depends on the
+    machine or is not `ControlFile.type`.
+    `longest`: returns how many bytes can be written at once; more are E2BIG in the model.
+    `merge`: returns the value to store, given the present value and the written one, if a write
+    may leave a part of the value unchanged.
+    `end`: the text after the value when the file is read.
+    """
+
+    writable: bool = False
+    where: Where = Where.EVERYWHERE
+    root_fixed: str = ""
+    read_only: int = EINVAL
+    read_as: Callable[[Machine], Codec] | None = None
+    longest: Callable[[Machine], int] = a_page
+    merge: Callable[[Any, Any], Any] | None = None
+    end: str = "\n"
+
+    def merged(self, old: Any, new: Any) -> Any:
+        """Return the value that is stored when `new` is written over `old`."""
+        return self.merge(old, new) if self.merge else new
+
+
+class Creation(NamedTuple):
+    """The value in a new container.
+
+    `root_default`: the value in the root, if it is not `ControlFile.default`.
+    `inherit`: `pcont create -i` and `pcont clone` copy the parent's value.
+    `passed_on`: the kernel itself gives a new container its parent's value.
+    """
+
+    root_default: Any = None
+    inherit: bool = False
+    passed_on: bool = False
+
+
+class Undo(NamedTuple):
+    """How pcont undoes a write, and what a write changes beside the file.
+
+    `lasting`: a write cannot be undone, because it resets or triggers something.
+    `written_to`: the file that shows what was written, if this one shows something else.
+    `write_back`: returns the writes, of file and text, that make this file read as before, given
+    the text of before and the present one; needed if writing the old text back is not enough.
+    `many`: a write changes one entry of several, so that one command may have several values.
+    `kept_as`: the attribute in which pcont also stores what it writes, because the kernel removes
+    from the value what goes offline.
+    `moves_affinity`: a write changes the CPU affinity of the tasks inside.
+    """
+
+    lasting: bool = False
+    written_to: str = ""
+    write_back: Callable[[str, str], list[tuple[str, str]]] | None = None
+    many: bool = False
+    kept_as: str = ""
+    moves_affinity: bool = False
+
+
+class Virtual(NamedTuple):
+    """How pcont provides a file that the kernel does not have.
+
+    `kept`: pcont provides the file in every container, whatever is bound to the hierarchy.
+    `computed`: returns the value to show, if it is not the value that was written.
+    `stands_for`: the file of a kernel's controller that has the value; this row is only another
+    name of it, and exists where that file does.
+    `enforced`: the value is held by BPF programs that pcont loads, which count and enforce.
+    """
+
+    kept: bool = False
+    computed: Callable[[Counted], Any] | None = None
+    stands_for: str = ""
+    enforced: bool = False
+
+
+class Advice(NamedTuple):
+    """What pcont says about a text that the kernel refuses or misreads.
+
+    `strict`: the kernel misreads some texts, so pcont refuses what `ControlFile.type` refuses
+    before it asks the kernel.
+    `mend`: returns the text that a refused one most likely means, empty if that is not known.
+    `larger`: returns the reason to give for a number above all that the machine has.
+    """
+
+    strict: bool = False
+    mend: Callable[[Site, str], str] | None = None
+    larger: Callable[[Machine], str] | None = None
+
+
 @dataclass(frozen=True)
 class ControlFile:
     """One control file: a row of a subsystem's table.
 
-    `name` is the file's name as cgroup v1 spells it, `v6` the name of 2006 where it was another.
-    `order`: among several keys of one `set`, lower ones are written first. `lasting`: a write
-    cannot be undone (a reset or a trigger). `inherit`: `create -i` and `clone` copy it.
-    `moves_affinity`: a write changes the CPU affinity of the tasks inside. `shown`: listings show
-    it. `passed_on`: the kernel gives it to new children.
-    `root_fixed`: why the root's cannot be written at all, whatever is written (EACCES in the model;
-    EINVAL for the controllers that the model does not have).
-    `kept`: every container has it, and not by the kernel: pcont keeps it.
-    `joined`: what is meant by a value, given the one that is there. `computed`: in a subsystem that
-    pcont keeps, how it comes by a value that is not what was written.
-    `told_by`: the file that says what was written, where this one shows something else.
-    `told`: the writes, of file and text, that make this file read as it did, given that text and
-    what it reads now; needed where writing back the text is not enough.
-    `many`: a write changes one entry of several, so that one command may have several values.
-    `strict`: the kernel misreads some values that it takes, so pcont refuses what `type` refuses.
-    `mend`: the value that a refused text most likely means, empty where that is not known.
-    `larger`: what to say of a number that is larger than any that the kernel has there.
-    `kept_as`: pcont keeps what it writes as an attribute of this name, too: the kernel takes out of
-    the value what goes offline.
-    `limit`: listings show it where it is set to something else than a new container has.
-    `stands_for`: in a subsystem that pcont keeps, the file of the controller below that has the
-    value, and this is only another name of it: it exists where that does.
-    `metered`: in a subsystem that pcont keeps, the value is in the hands of programs that pcont has
-    in the kernel, which count and enforce.
-    `read_as`: how a kernel reads what is written, where that depends on the machine. `longest`: so
-    many bytes can be written at the most, and more are E2BIG, whatever they are. `end`: what stands
-    behind the value that is read; `read_only`: the errno of a write where there can be none.
+    `name`: the KEY by which users name the file: SUBSYSTEM.WORD, or a word alone in the core.
+    `help`: what the file is, in 10 to 70 characters, for `pcont subsys` and docs.
+    `type`: the codec of its text; also decides whether JSON shows a number.
+    `default`: the value in a new container, if nothing was written.
+    `rules`: the kernel's checks of a write, in its order. The model and dry runs ask them before
+    the write, and a refused write is explained by them.
+    `order`: the place among several files that one command writes; lower ones are first.
+    `listed`: when listings show the file.
     """
 
     name: str
     help: str
     type: Codec = TEXT
-    v6: str = ""
-    writable: bool = False
-    where: Where = Where.EVERYWHERE
     default: Any = ""
-    root_default: Any = None
-    root_fixed: str = ""
     rules: tuple[Rule, ...] = ()
     order: int = 50
-    lasting: bool = False
-    inherit: bool = False
-    moves_affinity: bool = False
-    passed_on: bool = False
-    read_as: Callable[[Machine], Codec] | None = None
-    longest: Callable[[Machine], int] = a_page
-    end: str = "\n"
-    read_only: int = EINVAL
-    shown: bool = False
-    kept: bool = False
-    joined: Callable[[Any, Any], Any] | None = None
-    computed: Callable[[Counted], Any] | None = None
-    stands_for: str = ""
-    metered: bool = False
-    told_by: str = ""
-    told: Callable[[str, str], list[tuple[str, str]]] | None = None
-    many: bool = False
-    strict: bool = False
-    mend: Callable[[Site, str], str] | None = None
-    larger: Callable[[Machine], str] | None = None
-    limit: bool = False
-    kept_as: str = ""
+    listed: Listed = Listed.NEVER
+    access: Access = Access()
+    creation: Creation = Creation()
+    undo: Undo = Undo()
+    virtual: Virtual = Virtual()
+    advice: Advice = Advice()
+
+    def reader(self, machine: Machine) -> Codec:
+        """Return the codec by which the kernel reads what is written."""
+        return self.access.read_as(machine) if self.access.read_as else self.type
 
     def begins(self, is_root: bool) -> Any:
-        """The value where nobody has written one: in the root, or in another container."""
-        return self.root_default if is_root and self.root_default is not None else self.default
+        """Return the value of the root, or of another new container, if nothing was written."""
+        root = self.creation.root_default
+        return root if is_root and root is not None else self.default
+
+
+class VirtualSubsystem(NamedTuple):
+    """What pcont does for a subsystem that it provides itself, beside keeping its files.
+
+    `requires`: the controller of the kernel that must be bound to the same hierarchy.
+    `derived_limits`: returns what that controller's files must read for the values below a root,
+    in the order of the writes.
+    """
+
+    requires: str = ""
+    derived_limits: Callable[[Site], Iterable[Follows]] | None = None
 
 
 @dataclass(frozen=True)
 class Subsystem:
-    """What can be bound to a hierarchy: its control files, and who may make and enter containers.
+    """One subsystem that can be bound to a hierarchy, as one interface of a kernel has it.
 
-    `may_refuse`: an attach can fail here, so that it is tried here first.
-    `removal`: what a container must be like to be removed, beside having no tasks and no children.
-
-    One that pcont keeps itself may stand on a controller of the kernel, `over`, and have rules for
-    `making` containers. `follows`: what that controller's files must read for what is kept, given
-    the root; the order is that of the writes.
+    `name`: the word of `pcont mount -o`; empty for the core, whose files every container has.
+    `help`: what it is for, in a few words, for `pcont subsys`.
+    `files`: its control files; `by_name` has them by name.
+    `entry`, `making`, `removal`: rules for a task that enters a container, for a container that is
+    made, and for one that is removed, beside having no tasks and no children.
+    `may_refuse`: the kernel may refuse an attach here, so that pcont attaches here first.
+    `faces`: for each KEY whose value is not in a file of that name, where this interface has it.
+    `virtual`: what pcont does for a subsystem that the kernel does not have.
     """
 
     name: str
@@ -113,14 +201,14 @@ class Subsystem:
     making: tuple[MakingRule, ...] = ()
     removal: tuple[RemovalRule, ...] = ()
     may_refuse: bool = False
-    over: str = ""
-    follows: Callable[[Site], Iterable[Follows]] | None = None
+    faces: Mapping[str, Face] = field(default_factory=dict)
+    virtual: VirtualSubsystem = VirtualSubsystem()
     by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {row.name: row for row in self.files})
 
     @property
-    def metered(self) -> bool:
-        """Whether programs of pcont's in the kernel do the work."""
-        return any(row.metered for row in self.files)
+    def enforced(self) -> bool:
+        """Whether BPF programs that pcont loads do the work."""
+        return any(row.virtual.enforced for row in self.files)

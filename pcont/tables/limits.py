@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.tables.control_file import ControlFile
+from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Undo
 from pcont.tables.rules import Rule, Site, any_text
 from pcont.values import BYTES, INTEGER, NO_LIMIT, size_meant
 
@@ -21,20 +21,23 @@ def byte_limit(
         name,
         help,
         BYTES,
-        writable=True,
         default=NO_LIMIT,
-        root_fixed=root_fixed,
         rules=rules,
-        strict=True,
-        mend=_bytes_meant,
-        limit=limit,
+        listed=Listed.IF_SET if limit else Listed.NEVER,
+        access=Access(writable=True, root_fixed=root_fixed),
+        advice=Advice(strict=True, mend=_bytes_meant),
     )
 
 
 def resettable(name: str, help: str) -> ControlFile:
     """Return the row of a counter that any write resets."""
     return ControlFile(
-        name, help, INTEGER, writable=True, default=0, read_as=any_text, lasting=True
+        name,
+        help,
+        INTEGER,
+        default=0,
+        access=Access(writable=True, read_as=any_text),
+        undo=Undo(lasting=True),
     )
 
 

@@ -138,7 +138,7 @@ class Rehearsal:
     def _inherit(self, place: Place) -> None:
         """What the kernel gives a new container of its parent's."""
         for row in self._rows(place):
-            if row.passed_on and row.where.holds(place.parent.is_root):
+            if row.creation.passed_on and row.access.where.holds(place.parent.is_root):
                 self._values[place, row.name] = self.read(place.parent, row.name)
         cloning = "cpuset" in place.controllers and self._flag(place.parent, "clone_children")
         if cloning and not self._has_exclusive_sibling(place):
@@ -185,8 +185,8 @@ class Rehearsal:
         if not like.is_root:
             return found
         for row in self._rows(place):
-            if row.where.holds(place.is_root):
-                found[row.name] = row.writable
+            if row.access.where.holds(place.is_root):
+                found[row.name] = row.access.writable
             else:
                 found.pop(row.name, None)
         return dict(sorted(found.items()))
@@ -203,7 +203,7 @@ class Rehearsal:
         row = row_of(self._self, file)
         if row is None or (self._in_a_tree(place) and file not in self.files(place)):
             refuse(errno.ENOENT, self._kernel.show(place, file))
-        return row.type.show(row.begins(place.is_root)) + row.end
+        return row.type.show(row.begins(place.is_root)) + row.access.end
 
     def _tasks(self, place: Place, file: str) -> str:
         there = self._kernel.read(place, file) if self._is_seen(place) else ""
@@ -237,23 +237,23 @@ class Rehearsal:
 
     def _assign(self, place: Place, row: ControlFile, text: str, where: str) -> None:
         machine = self._kernel.machine()
-        if len(os.fsencode(text)) > row.longest(machine):
+        if len(os.fsencode(text)) > row.access.longest(machine):
             raise _refused(errno.E2BIG, where)
-        if not row.writable:
-            raise _refused(row.read_only, where)
-        if row.root_fixed and place.is_root:
+        if not row.access.writable:
+            raise _refused(row.access.read_only, where)
+        if row.access.root_fixed and place.is_root:
             raise _refused(errno.EACCES, where)
         site = ControlFiles(self._self).site(place, row.name)
         try:
-            value = (row.read_as(machine) if row.read_as else row.type).parse(text)
-            value = row.joined(site.value(row.name), value) if row.joined else value
+            value = row.reader(machine).parse(text)
+            value = row.access.merged(site.value(row.name), value)
         except (ValueError, OverflowError) as err:
             raise _refused(
                 next(no for kind, no in UNREADABLE if isinstance(err, kind)), where
             ) from err
         self._check_rules(place, row, value, text, where)
-        if not row.many and not row.lasting:
-            self._values[place, row.name] = row.type.show(value) + row.end
+        if not row.undo.many and not row.undo.lasting:
+            self._values[place, row.name] = row.type.show(value) + row.access.end
         if row.name == freezer.STATE:
             self._values[place, freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
 

@@ -32,7 +32,7 @@ AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "relea
 def is_lacking(backend: Backend) -> bool:
     """Whether pcont keeps auto_delete, since the kernel lacks it; dialects of 2006 have it."""
     row = row_of(backend, AUTO_DELETE)
-    return row is not None and row.kept
+    return row is not None and row.virtual.kept
 
 
 def is_ours(tree: Tree) -> bool:

@@ -95,9 +95,10 @@ class ControlFiles:
         """The same without auto_delete, which pcont provides by attributes and other files."""
         found = self.backend.files(place)
         for name, root in self.roots(place).items():
-            rows = [row for row in _table(name).files if row.where.holds(place == root)]
-            there = [row for row in rows if not row.stands_for or row.stands_for in found]
-            found |= {row.name: row.writable for row in there}
+            rows = [row for row in _table(name).files if row.access.where.holds(place == root)]
+            others = [row for row in rows if row.virtual.stands_for]
+            absent = {row.name for row in others if row.virtual.stands_for not in found}
+            found |= {row.name: row.access.writable for row in rows if row.name not in absent}
         return found
 
     # One file
@@ -117,10 +118,10 @@ class ControlFiles:
         name = subsys.of(file)
         root = self.roots(place).get(name)
         row = _table(name).by_name.get(file) if root else None
-        if root is None or row is None or not row.where.holds(place == root):
+        if root is None or row is None or not row.access.where.holds(place == root):
             return MissingFile(self.backend, place, file)
-        if row.stands_for:
-            return KernelFile(self.backend, place, row.stands_for)
+        if row.virtual.stands_for:
+            return KernelFile(self.backend, place, row.virtual.stands_for)
         return VirtualFile(row, LiveSite(self, place, root, name))
 
     def read(self, place: Place, file: str) -> str:
@@ -244,9 +245,9 @@ class VirtualFile:
     def read(self) -> str:
         """The whole text."""
         row, site, place = self._row, self._site, self._site.place
-        if row.computed:
-            return f"{row.type.show(row.computed(site))}\n"
-        if row.metered:
+        if row.virtual.computed:
+            return f"{row.type.show(row.virtual.computed(site))}\n"
+        if row.virtual.enforced:
             begins = row.begins(site.parent is None)
             value = site.backend.meter.values(place, site.subsystem).get(row.name, begins)
             return f"{row.type.show(value)}\n"
@@ -257,9 +258,9 @@ class VirtualFile:
         """The attribute and the limits that follow, or the value for the programs."""
         row, site, place = self._row, self._site, self._site.place
         wanted = self._allowed(text)
-        if row.computed:
+        if row.virtual.computed:
             return ()
-        if row.metered:
+        if row.virtual.enforced:
             return (EnforcedValue(place, row.name, wanted),)
         root = replace(site, place=site.top, wanted={(place, row.name): wanted})
         follows = _unlike(root, following(_table(site.subsystem), root))
@@ -268,13 +269,13 @@ class VirtualFile:
     def _allowed(self, text: str) -> Any:
         """The value that a text means, by the rules."""
         row, site = self._row, self._site
-        if not row.writable:
+        if not row.access.writable:
             self._refuse(EINVAL)
         try:
             wanted = row.type.parse(text)
         except (ValueError, OverflowError):
             self._refuse(EINVAL)
-        wanted = row.joined(site.value(row.name), wanted) if row.joined else wanted
+        wanted = row.access.merged(site.value(row.name), wanted)
         for rule in row.rules:
             if breach := rule(site, Proposed(site, row.name, wanted)):
                 self._refuse(breach.errno)
@@ -287,11 +288,12 @@ class VirtualFile:
 def following(table: Subsystem, root: LiveSite) -> list[FileWrite]:
     """What the kernel's files must read below a root, where anything was ever set."""
     # A container that is removed at the same time makes the whole look start again.
+    derived = table.virtual.derived_limits
     for attempt in range(ATTEMPTS):
         try:
             return [
                 FileWrite(there.place, file, text)
-                for there, file, text in (table.follows(root) if table.follows else ())
+                for there, file, text in (derived(root) if derived else ())
                 if isinstance(there, LiveSite) and there.is_set(table.by_name)
             ]
         except FileNotFoundError:
@@ -314,6 +316,6 @@ def _refuse(backend: Backend, place: Place, file: str, errno: int) -> NoReturn:
 
 
 def _table(name: str) -> Subsystem:
-    table = subsys.load(name)
+    table = subsys.by_key(name)
     assert table
     return table

@@ -102,7 +102,7 @@ class LiveSite:
             return self.wanted[self.place, file]
         row = row_of(self.backend, file)
         text = self.files.stored(self.place, file)
-        return row.type.parse(text.removesuffix(row.end)) if row else text
+        return row.type.parse(text.removesuffix(row.access.end)) if row else text
 
     @property
     def facts(self) -> Mapping[str, int]:

@@ -32,7 +32,7 @@ from pcont.linux.proc import Proc
 from pcont.model import store
 from pcont.ops import clone, doctor, run, settings, umount
 from pcont.ops import mount as ops_mount
-from pcont.subsys import core, cpuacct, cpuset, freezer, pids
+from pcont.subsys.v1 import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from pcont.virtual.bindings import bindings_in
 from tests import hints

@@ -255,11 +255,11 @@ def test_every_file_of_a_fresh_cpuset_reads_as_the_table_says(jobs: Jobs) -> Non
     from pcont.subsys.model import load_behaviour
     from pcont.tables.interface import Interface
 
-    table = subsys.load("cpuset")
+    table = subsys.by_key("cpuset")
     assert table
     jobs.pcont.ok("create", jobs.at("/a"))
     found = json.loads(jobs.pcont.ok("get", "--json", jobs.at("/a")))["result"]
-    names = {row.name for row in table.files if row.where.holds(is_root=False)}
+    names = {row.name for row in table.files if row.access.where.holds(is_root=False)}
     assert {key for key in found if key.startswith("cpuset.")} == names
     derived = load_behaviour("cpuset", Interface.V1).files
     for row in table.files:
@@ -270,7 +270,7 @@ def test_every_file_of_a_fresh_cpuset_reads_as_the_table_says(jobs: Jobs) -> Non
 def test_every_file_of_cpuacct_is_there_and_has_the_tables_shape(jobs: Jobs) -> None:
     from pcont import subsys
 
-    table = subsys.load("cpuacct")
+    table = subsys.by_key("cpuacct")
     assert table
     jobs.pcont.ok("create", jobs.at("/a"))
     found = json.loads(jobs.pcont.ok("get", "--json", jobs.at("/a")))["result"]

@@ -306,12 +306,20 @@ class KernelSide(Side):
     def _reset_roots(self) -> None:
         """What was written into the root of a subsystem stays there for good."""
         for name in self.ground.controllers:
-            rows = [row for row in subsys.rows([name]) if row.writable and not row.root_fixed]
-            kept = [row for row in rows if row.where.holds(True) and not row.lasting]
+            rows = [
+                row
+                for row in subsys.rows([name])
+                if row.access.writable and not row.access.root_fixed
+            ]
+            kept = [row for row in rows if row.access.where.holds(True) and not row.undo.lasting]
             if kept:
                 self.mount((name,), "", (), POINTS[0])
                 for row in kept:
-                    value = row.default if row.root_default is None else row.root_default
+                    value = (
+                        row.default
+                        if row.creation.root_default is None
+                        else row.creation.root_default
+                    )
                     self.backend.write(Place(name), row.name, row.type.show(value))
                 self.umount(POINTS[0])
 

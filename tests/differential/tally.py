@@ -73,14 +73,14 @@ def _rules() -> Iterator[str]:
     for name in ("", *V1.controllers):
         table = V1.table(name)
         for row in table.files if table else ():
-            if not row.kept and row.name not in subsys.TASK_FILES:
+            if not row.virtual.kept and row.name not in subsys.TASK_FILES:
                 yield from (f"write {row.name}: {rule}" for rule in _rules_of(row))
 
 
 def _rules_of(row: ControlFile) -> list[str]:
-    if not row.writable:
+    if not row.access.writable:
         return ["read_only"]
-    return ["too_long", *(["root_fixed"] if row.root_fixed else []), *map(_name, row.rules)]
+    return ["too_long", *(["root_fixed"] if row.access.root_fixed else []), *map(_name, row.rules)]
 
 
 def _broken(model: Model, place: Place, file: str, text: str) -> str:
@@ -94,11 +94,11 @@ def _broken(model: Model, place: Place, file: str, text: str) -> str:
 
 def _unfit(node: Node, row: ControlFile, text: str) -> str:
     """What Model.write() asks first: whether anybody may write, and so much."""
-    if len(text.encode("utf-8", "surrogateescape")) > row.longest(node.machine):
+    if len(text.encode("utf-8", "surrogateescape")) > row.access.longest(node.machine):
         return "E2BIG too_long"
-    if not row.writable:
-        return f"{errorcode[row.read_only]} read_only"
-    return "EACCES root_fixed" if row.root_fixed and node.parent is None else ""
+    if not row.access.writable:
+        return f"{errorcode[row.access.read_only]} read_only"
+    return "EACCES root_fixed" if row.access.root_fixed and node.parent is None else ""
 
 
 def _against_rules(node: Node, row: ControlFile, text: str) -> str:
@@ -106,7 +106,7 @@ def _against_rules(node: Node, row: ControlFile, text: str) -> str:
     if row.name in subsys.TASK_FILES:
         return ""
     try:
-        codec = row.read_as(node.machine) if row.read_as else row.type
+        codec = row.access.read_as(node.machine) if row.access.read_as else row.type
         wanted = codec.parse(text.partition("\0")[0])
     except (ValueError, OverflowError) as err:
         number = next(number for kind, number in UNREADABLE if isinstance(err, kind))

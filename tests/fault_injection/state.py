@@ -108,7 +108,7 @@ def _metered(workspace: Workspace, backend: Backend) -> State:
             continue
         state[f"{subsystem} is counted"] = at
         tree = next((tree for tree in backend.trees() if at and tree.id == at), None)
-        charging = tree if subsystem == numfiles.NAME else None
+        charging = tree if subsystem == numfiles.NUMFILES else None
         for place in _containers(workspace, backend, charging) if charging else ():
             state[f"{place.tree}:{place.path} may go"] = str(_may_go(backend, place))
     if not workspace.on_model and PINNED.is_dir():

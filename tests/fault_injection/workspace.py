@@ -19,7 +19,7 @@ from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.mounts import dissolve
-from pcont.subsys import numtasks
+from pcont.subsys.v1.numtasks import TABLE
 from pcont.virtual.bindings import BINDINGS
 from tests.contract.conftest import Pcont, eventually, starts_empty, threads_of
 from tests.model_tasks import open_file
@@ -180,7 +180,7 @@ class Workspace:
         rest = [line for line in lines if self.name not in line]
         if rest != lines:
             backend.set_attribute(root, BINDINGS, "\n".join(rest) or None)
-            for name in set(attributes) & set(numtasks.TABLE.by_name):
+            for name in set(attributes) & set(TABLE.by_name):
                 backend.set_attribute(root, name, None)
 
     def _stop_counting(self, backend: Backend) -> None:

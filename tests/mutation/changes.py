@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SUBSYSTEMS = ("core", "cpuset", "cpuacct", "freezer", "pids")
+SUBSYSTEMS = ("cpuset", "cpuacct", "freezer", "pids")
 # The parts of the model that act as a kernel.
 PARTS = (
     *("affinity", "attach", "cgroups", "containers", "control_files", "enforcer", "hierarchies"),
@@ -20,21 +20,23 @@ MODULES = (
     "pcont.backend_model",
     *(f"pcont.model.{name}" for name in PARTS),
     *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
-    *(f"pcont.subsys.model.{name}" for name in SUBSYSTEMS[1:]),
+    *(f"pcont.subsys.v1.{name}" for name in ("core", *SUBSYSTEMS)),
+    *(f"pcont.subsys.model.{name}" for name in SUBSYSTEMS),
 )
 
 # What is said to a person, and what is pcont's own and no rule of a kernel.
 WORDS = {
     "help",
     "hint",
-    "v6",
     "order",
-    "shown",
+    "listed",
     "inherit",
     "lasting",
-    "told",
-    "told_by",
-    "joined",
+    "written_to",
+    "write_back",
+    "merge",
+    "advice",
+    "faces",
     "may_refuse",
 }
 NO_RULES = {

@@ -10,8 +10,8 @@ from pcont.backend_model import Model
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.cgroups import Node
-from pcont.subsys.cpuacct import TABLE
 from pcont.subsys.model.cpuacct import BEHAVIOURS, TICK
+from pcont.subsys.v1.cpuacct import TABLE
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
 
@@ -81,7 +81,7 @@ def test_nothing_but_zero_can_be_written(model: Model, text: str) -> None:
     assert model.read(B, "cpuacct.usage") == f"{4 * TICK + 12}\n"
 
 
-@pytest.mark.parametrize("file", [row.name for row in TABLE.files if not row.lasting])
+@pytest.mark.parametrize("file", [row.name for row in TABLE.files if not row.undo.lasting])
 def test_the_others_can_only_be_read(model: Model, file: str) -> None:
     assert not model.files(B)[file]
     with pytest.raises(WriteRefused) as caught:
@@ -92,7 +92,7 @@ def test_the_others_can_only_be_read(model: Model, file: str) -> None:
 def test_anybody_may_enter_and_nothing_is_inherited() -> None:
     assert TABLE.entry == ()
     assert not TABLE.may_refuse
-    assert not any(row.inherit or row.passed_on for row in TABLE.files)
+    assert not any(row.creation.inherit or row.creation.passed_on for row in TABLE.files)
     files = BEHAVIOURS[Interface.V1].files
     assert all(files[row.name].derived for row in TABLE.files)
-    assert [row.name for row in TABLE.files if row.lasting] == ["cpuacct.usage"]
+    assert [row.name for row in TABLE.files if row.undo.lasting] == ["cpuacct.usage"]

@@ -9,9 +9,11 @@ from errno import ENOSPC, errorcode
 import pytest
 
 from pcont.backend_model import Model
+from pcont.hierarchy import keys
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.subsys.cpuset import NESTED, TABLE
+from pcont.subsys.cpuset import NESTED
+from pcont.subsys.v1.cpuset import TABLE
 from pcont.tables.rules import Machine
 
 ROOT, A, B, C = (Place("cpuset", path) for path in ("/", "/a", "/a/b", "/a/c"))
@@ -233,7 +235,7 @@ def test_the_rules_are_in_the_kernels_order() -> None:
 
 
 def test_a_clone_gets_the_lists_and_migration_but_never_exclusiveness() -> None:
-    assert {row.name for row in TABLE.files if row.inherit} == {
+    assert {row.name for row in TABLE.files if row.creation.inherit} == {
         "cpuset.cpus",
         "cpuset.mems",
         "cpuset.memory_migrate",
@@ -253,7 +255,7 @@ def test_the_files_are_those_of_the_kernel() -> None:
 
 def test_the_files_of_2006_are_all_there() -> None:
     """Patch semantics, 2.1."""
-    assert {row.v6 for row in TABLE.files if row.v6} == {
+    assert {name for name, _ in keys.other_names(["cpuset"])} == {
         "cpus",
         "mems",
         "cpu_exclusive",
@@ -268,4 +270,4 @@ def test_the_files_of_2006_are_all_there() -> None:
 
 
 def test_only_the_cpus_move_the_affinity_of_tasks() -> None:
-    assert [row.name for row in TABLE.files if row.moves_affinity] == ["cpuset.cpus"]
+    assert [row.name for row in TABLE.files if row.undo.moves_affinity] == ["cpuset.cpus"]

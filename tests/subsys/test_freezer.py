@@ -13,7 +13,7 @@ from pcont import subsys
 from pcont.backend_model import Model
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.subsys.freezer import TABLE
+from pcont.subsys.v1.freezer import TABLE
 
 ROOT, A, B, C = (Place("freezer", path) for path in ("/", "/a", "/a/b", "/a/b/c"))
 FILES = ("freezer.state", "freezer.self_freezing", "freezer.parent_freezing")
@@ -127,7 +127,7 @@ def test_a_killed_task_in_another_frozen_container_is_nobodys_hindrance(
 
 def test_anybody_may_enter_and_nothing_is_copied_to_children() -> None:
     assert not TABLE.entry
-    assert not any(row.inherit or row.passed_on for row in TABLE.files)
+    assert not any(row.creation.inherit or row.creation.passed_on for row in TABLE.files)
 
 
 def test_the_files_are_those_of_the_kernel() -> None:

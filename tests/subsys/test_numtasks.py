@@ -10,7 +10,7 @@ from pcont.backend_model import Model
 from pcont.errors import Unsupported
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps import explain
-from pcont.subsys.numtasks import INTERVAL, NAME, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
+from pcont.subsys.numtasks import INTERVAL, NUMTASKS, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
 from pcont.virtual.bindings import BINDINGS
 from pcont.virtual.files import ControlFiles
 
@@ -33,7 +33,7 @@ def model() -> Timed:
     model.mount(TreeRequest(("pids",)), "/p", "pcont")
     for place in (ROOT, A, B, C):
         model.make(place)
-    model.meter.start(NAME, ROOT)
+    model.meter.start(NUMTASKS, ROOT)
     return model
 
 
@@ -60,7 +60,7 @@ def rate(model: Model, place: Place, forks: int, interval: int) -> None:
 
 
 def counts(model: Model, place: Place) -> tuple[int, int]:
-    found = model.meter.values(place, NAME)
+    found = model.meter.values(place, NUMTASKS)
     return found[SUCCESSES], found[RATE_FAILURES]
 
 
@@ -111,52 +111,52 @@ def test_each_half_of_a_rate_is_the_nearest_ones(model: Timed) -> None:
 
 def test_where_it_is_bound_once_more_nothing_counts_that_is_said_above(model: Timed) -> None:
     rate(model, ROOT, 1, 10)
-    model.meter.start(NAME, A)
-    assert [model.meter.is_bound(NAME, place) for place in (ROOT, A, B)] == [True, True, False]
+    model.meter.start(NUMTASKS, A)
+    assert [model.meter.is_bound(NUMTASKS, place) for place in (ROOT, A, B)] == [True, True, False]
     assert forks(model, task(model, B), 5) == "5"
-    model.meter.stop(NAME, ROOT)
-    assert model.meter.trees() == {NAME: "pids"}
+    model.meter.stop(NUMTASKS, ROOT)
+    assert model.meter.trees() == {NUMTASKS: "pids"}
     assert forks(model, task(model, C), 5) == "5"
-    assert model.meter.values(C, NAME) == {}
+    assert model.meter.values(C, NUMTASKS) == {}
     assert counts(model, B) == (5, 0)
-    model.meter.stop(NAME, A)
+    model.meter.stop(NUMTASKS, A)
     assert model.meter.trees() == {}
-    assert model.meter.values(B, NAME) == {}
+    assert model.meter.values(B, NUMTASKS) == {}
 
 
 def test_where_it_is_not_bound_nothing_ends(model: Timed) -> None:
     rate(model, A, 1, 10)
-    model.meter.stop(NAME, A)
-    assert model.meter.is_bound(NAME, ROOT)
+    model.meter.stop(NUMTASKS, A)
+    assert model.meter.is_bound(NUMTASKS, ROOT)
     assert forks(model, task(model, A), 2) == "1 EAGAIN"
 
 
 def test_what_is_forgotten_does_not_come_back(model: Timed) -> None:
     rate(model, A, 1, 10)
     assert forks(model, task(model, A), 2) == "1 EAGAIN"
-    model.meter.stop(NAME, ROOT)
-    model.meter.start(NAME, ROOT)
-    assert model.meter.values(A, NAME) == {SUCCESSES: 0, RATE_FAILURES: 0}
-    assert model.meter.values(ROOT, NAME)[RATE] == UNLIMITED
+    model.meter.stop(NUMTASKS, ROOT)
+    model.meter.start(NUMTASKS, ROOT)
+    assert model.meter.values(A, NUMTASKS) == {SUCCESSES: 0, RATE_FAILURES: 0}
+    assert model.meter.values(ROOT, NUMTASKS)[RATE] == UNLIMITED
 
 
 def test_a_root_that_was_removed_ends_it(model: Timed) -> None:
     for place in (B, A, C, ROOT):
         model.remove(place)
-    model.meter.stop(NAME, ROOT)
+    model.meter.stop(NUMTASKS, ROOT)
     assert model.meter.trees() == {}
 
 
 def test_it_works_in_one_tree(model: Timed) -> None:
     model.mount(TreeRequest((), "f"), "/p", "pcont")
     with pytest.raises(OSError, match="busy") as caught:
-        model.meter.start(NAME, Place("name=f"))
+        model.meter.start(NUMTASKS, Place("name=f"))
     assert caught.value.errno == EBUSY
 
 
 def test_where_nobody_counts_no_rate_is_set(model: Timed) -> None:
-    model.set_attribute(TOP, BINDINGS, f"{NAME} jobs /x")
-    model.meter.stop(NAME, ROOT)
+    model.set_attribute(TOP, BINDINGS, f"{NUMTASKS} jobs /x")
+    model.meter.stop(NUMTASKS, ROOT)
     kept = ControlFiles(model)
     assert [kept.stored(place, RATE) for place in (ROOT, A)] == [f"{UNLIMITED}\n", "-3\n"]
     with pytest.raises(OSError) as caught:  # noqa: PT011

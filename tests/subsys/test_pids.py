@@ -12,7 +12,7 @@ import pytest
 from pcont.backend_model import Model
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.subsys.pids import TABLE
+from pcont.subsys.v1.pids import TABLE
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/", "/a", "/a/b", "/a/c"))
 FILES = ("pids.max", "pids.current", "pids.peak", "pids.events")
@@ -93,7 +93,7 @@ def test_a_new_container_has_no_limit_whatever_its_parent_has(model: Model) -> N
     model.write(A, "pids.max", "5")
     model.make(A.child("new"))
     assert model.read(A.child("new"), "pids.max") == "max\n"
-    assert not any(row.inherit or row.passed_on for row in TABLE.files)
+    assert not any(row.creation.inherit or row.creation.passed_on for row in TABLE.files)
 
 
 def test_threads_are_counted_in_every_container_above(

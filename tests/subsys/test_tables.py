@@ -11,12 +11,13 @@ import pytest
 import pcont
 from pcont import subsys
 from pcont.backend_model import Model
+from pcont.hierarchy import keys
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.dialects import V1
 from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
 from pcont.subsys.model import load_behaviour
-from pcont.tables.behaviour import FileBehaviour
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.behaviour import NO_BEHAVIOUR, FileBehaviour
+from pcont.tables.control_file import ControlFile, Listed, Subsystem
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Proposed, Where
 from pcont.values import (
@@ -34,7 +35,7 @@ from pcont.values import (
 
 
 def load(name: str) -> Subsystem:
-    table = subsys.load(name)
+    table = subsys.by_key(name)
     assert table is not None
     return table
 
@@ -47,7 +48,7 @@ ROWS = [
     pytest.param(table, row, id=row.name)
     for table in ALL
     for row in table.files
-    if not row.kept and (table.name != "hugetlb" or "2MB" in row.name)
+    if not row.virtual.kept and (table.name != "hugetlb" or "2MB" in row.name)
 ]
 RULED = [pytest.param(row, id=row.name) for table in MODELLED for row in table.files if row.rules]
 
@@ -76,9 +77,18 @@ def model() -> Model:
 
 
 def test_every_module_with_a_table_is_in_the_list() -> None:
-    folder = Path(pcont.__file__).parent / "subsys"
-    modules = {one.stem for one in folder.glob("*.py")} - {"__init__", "core"}
-    assert modules == {*subsys.NAMES, *subsys.KEPT}
+    for interface in Interface:
+        folder = Path(pcont.__file__).parent / "subsys" / interface.value
+        names = {one.stem for one in folder.glob("*.py")}
+        names -= {"__init__", "core", "values"}
+        assert names == set(subsys.WITH_TABLES[interface])
+        assert all(subsys.load(name, interface) for name in ("", *names))
+
+
+def test_every_module_with_a_behaviour_is_in_the_list() -> None:
+    folder = Path(pcont.__file__).parent / "subsys" / "model"
+    names = {one.stem for one in folder.glob("*.py")} - {"__init__"}
+    assert {name for name in names if load_any(name)} == names
 
 
 def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
@@ -88,9 +98,9 @@ def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
         assert table.name == name
         assert subsys.over(name) in ("", *subsys.NAMES)
         for row in table.files:
-            assert subsys.of(row.stands_for) in ("", table.over)
+            assert subsys.of(row.virtual.stands_for) in ("", table.virtual.requires)
         assert {subsys.of(row.name) for row in table.files} <= {name}
-        assert table.over or table.metered or table.entry
+        assert table.virtual.requires or table.enforced or table.entry
         assert table.may_refuse or not table.entry
     assert subsys.over("pids") == subsys.over("nonsense") == ""
 
@@ -119,7 +129,7 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_no_two_rows_have_one_name_of_2006_and_none_hides_another_key() -> None:
-    bare = [row.v6 for table in ALL for row in table.files if row.v6]
+    bare = [name for name, _ in keys.other_names(table.name for table in ALL)]
     assert len(set(bare)) == len(bare)
     assert not set(bare) & {row.name for table in ALL for row in table.files}
     assert not set(bare) & set(subsys.NAMES)
@@ -157,9 +167,13 @@ def test_a_row_has_its_controllers_prefix(table: Subsystem, row: ControlFile) ->
         prefix, dot, rest = row.name.partition(".")
         assert (prefix, dot) == (table.name, ".")
         assert rest
-        assert row.v6 in ("", rest)
     else:
         assert row.name.partition(".")[0] not in subsys.NAMES
+
+
+def load_any(name: str) -> bool:
+    """Whether the model does anything for a subsystem, on any interface."""
+    return any(load_behaviour(name, interface) is not NO_BEHAVIOUR for interface in Interface)
 
 
 def behaviour(row: ControlFile) -> FileBehaviour:
@@ -177,7 +191,7 @@ def test_a_row_says_in_a_few_words_what_it_is(table: Subsystem, row: ControlFile
 
 @every_row
 def test_a_default_is_shown_by_its_codec_and_read_again(table: Subsystem, row: ControlFile) -> None:
-    for default in (row.default, row.root_default):
+    for default in (row.default, row.creation.root_default):
         if default is not None and not behaviour(row).derived and row.name not in WRITE_ONLY:
             assert row.type.parse(row.type.show(default)) == default
 
@@ -191,18 +205,18 @@ def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
     assert row.type in (*numbers, *by_line, devices.RULE, ID_LIST, TEXT, WORD)
     if row.type in (FLAG, INT_FLAG):
         assert row.default in (0, 1)
-        assert row.help.startswith("1: ") or not row.writable
+        assert row.help.startswith("1: ") or not row.access.writable
 
 
 @every_row
 def test_only_what_can_be_written_has_rules_and_orders(table: Subsystem, row: ControlFile) -> None:
-    if not row.writable:
+    if not row.access.writable:
         assert not row.rules
         assert behaviour(row).effect is None
-        assert not row.lasting
-        assert not row.inherit
-        assert not row.moves_affinity
-        assert not row.passed_on or row.told
+        assert not row.undo.lasting
+        assert not row.creation.inherit
+        assert not row.undo.moves_affinity
+        assert not row.creation.passed_on or row.undo.write_back
         assert row.order == 50
 
 
@@ -210,17 +224,17 @@ def test_only_what_can_be_written_has_rules_and_orders(table: Subsystem, row: Co
 def test_what_cannot_be_undone_stands_after_all_that_can(
     table: Subsystem, row: ControlFile
 ) -> None:
-    others = [one for one in table.files if one.writable and not one.lasting]
-    if row.lasting:
+    others = [one for one in table.files if one.access.writable and not one.undo.lasting]
+    if row.undo.lasting:
         assert all(subsys.order(one.name) < subsys.order(row.name) for one in others)
-        assert not row.inherit
-        assert not row.passed_on
+        assert not row.creation.inherit
+        assert not row.creation.passed_on
 
 
 @every_row
 def test_what_is_inherited_is_a_setting_of_children(table: Subsystem, row: ControlFile) -> None:
-    if row.inherit or row.passed_on:
-        assert row.where is not Where.ROOT
+    if row.creation.inherit or row.creation.passed_on:
+        assert row.access.where is not Where.ROOT
         assert behaviour(row).derived is None
 
 
@@ -230,15 +244,15 @@ def test_a_derived_value_changes_by_itself_or_follows_others(
 ) -> None:
     """So that it is nothing to write back, even where it can be written."""
     if behaviour(row).derived:
-        assert not (row.writable and subsys.keeps(row.name, row.writable))
+        assert not (row.access.writable and subsys.keeps(row.name, row.access.writable))
 
 
 @every_row
 def test_what_listings_show_is_in_every_container_that_can_be_made(
     table: Subsystem, row: ControlFile
 ) -> None:
-    if row.shown:
-        assert row.where is not Where.ROOT
+    if row.listed is not Listed.NEVER:
+        assert row.access.where is not Where.ROOT
 
 
 @every_row
@@ -251,14 +265,14 @@ def test_a_help_has_no_example_and_a_sentence_one_at_the_most(
 
 @every_row
 def test_what_is_strict_or_mended_can_be_written(table: Subsystem, row: ControlFile) -> None:
-    assert row.writable or not (row.strict or row.mend or row.many)
-    assert not row.many or row.told or row.lasting
+    assert row.access.writable or not (row.advice.strict or row.advice.mend or row.undo.many)
+    assert not row.undo.many or row.undo.write_back or row.undo.lasting
 
 
 @every_row
 def test_a_limit_is_as_new_where_it_reads_its_default(table: Subsystem, row: ControlFile) -> None:
-    if row.limit:
-        assert not row.lasting
+    if row.listed is Listed.IF_SET:
+        assert not row.undo.lasting
         text = f"{row.type.show(row.default)}\n".lstrip("\n")
         assert subsys.is_as_new(row.name, text, is_root=False)
 
@@ -270,9 +284,9 @@ def test_the_model_has_the_file_where_the_table_says(
     tree = ",".join(V1.controllers)
     for place in (Place(tree), Place(tree, "/a")):
         files = model.files(place)
-        assert (row.name in files) is row.where.holds(place.is_root)
+        assert (row.name in files) is row.access.where.holds(place.is_root)
         if row.name in files:
-            assert files[row.name] is row.writable
+            assert files[row.name] is row.access.writable
             text = model.read(place, row.name)
             assert text.endswith("\n") or row.name in subsys.TASK_FILES
             row.type.parse(text)
@@ -322,7 +336,7 @@ def test_what_cannot_be_undone_is_known_without_a_table_too(file: str, lasting: 
 
 @pytest.mark.parametrize("name", ["cpuset", "memory", "pids", "freezer", "devices", "cpu"])
 def test_what_every_controller_is_for_is_known(name: str) -> None:
-    assert 5 <= len(subsys.about(name, subsys.load(name))) <= 60
+    assert 5 <= len(subsys.about(name, subsys.by_key(name))) <= 60
     assert subsys.about("nonsense", None) == ""
     assert not set(subsys.RESERVED) & set(subsys.NAMES)
 
@@ -382,7 +396,7 @@ def test_tasks_and_resets_are_nothing_that_is_kept() -> None:
 
 
 def test_a_controller_without_a_table_is_usable() -> None:
-    assert subsys.load("debug") is None
+    assert subsys.by_key("debug") is None
     assert subsys.row("debug.current_css_set") is None
     assert subsys.rows(["debug", "cpuset"]) == list(load("cpuset").files)
     assert not subsys.moves_affinity("memory.limit_in_bytes")
@@ -398,6 +412,7 @@ def test_where_a_file_is(where: Where, root: bool, child: bool) -> None:
 
 def test_a_table_names_the_source_of_its_rules() -> None:
     for name in (*subsys.NAMES, "core"):
-        file = Path(pcont.__file__).parent / "subsys" / f"{name}.py"
-        doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-        assert "patch" in doc
+        folder = Path(pcont.__file__).parent / "subsys"
+        files = [folder / f"{name}.py", folder / "v1" / f"{name}.py"]
+        parsed = [ast.parse(one.read_text(encoding="utf-8")) for one in files if one.exists()]
+        assert any("patch" in (ast.get_docstring(one) or "") for one in parsed)

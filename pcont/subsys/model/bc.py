@@ -8,7 +8,7 @@ from pcont.tables.interface import Interface
 
 
 def _counter(file: str) -> FileBehaviour:
-    return FileBehaviour(lambda site: site.charged()[file])
+    return FileBehaviour(derived=lambda site: site.charged()[file])
 
 
 BEHAVIOURS = {

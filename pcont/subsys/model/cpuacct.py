@@ -42,23 +42,24 @@ def _stat(site: ModelCgroup) -> str:
 BEHAVIOURS = {
     Interface.V1: Behaviour(
         files={
-            "cpuacct.stat": FileBehaviour(_stat),
+            "cpuacct.stat": FileBehaviour(derived=_stat),
             "cpuacct.usage": FileBehaviour(
-                lambda site: _total(site, _USER, _SYSTEM), lambda site: site.forget_used()
+                derived=lambda site: _total(site, _USER, _SYSTEM),
+                effect=lambda site: site.forget_used(),
             ),
-            "cpuacct.usage_all": FileBehaviour(_all),
+            "cpuacct.usage_all": FileBehaviour(derived=_all),
             "cpuacct.usage_percpu": _by_cpu(_USER, _SYSTEM),
             "cpuacct.usage_percpu_sys": _by_cpu(_SYSTEM),
             "cpuacct.usage_percpu_user": _by_cpu(_USER),
-            "cpuacct.usage_sys": FileBehaviour(lambda site: _total(site, _SYSTEM)),
-            "cpuacct.usage_user": FileBehaviour(lambda site: _total(site, _USER)),
+            "cpuacct.usage_sys": FileBehaviour(derived=lambda site: _total(site, _SYSTEM)),
+            "cpuacct.usage_user": FileBehaviour(derived=lambda site: _total(site, _USER)),
         }
     ),
     Interface.V2006: Behaviour(  # milliseconds, rounded down
         own_time=True,
         files={
             "cpuacct.usage": FileBehaviour(
-                lambda site: _total(site, _USER, _SYSTEM) // _MILLISECOND
+                derived=lambda site: _total(site, _USER, _SYSTEM) // _MILLISECOND
             )
         },
     ),

@@ -10,10 +10,10 @@ BEHAVIOURS = {
     Interface.V1: Behaviour(
         files={
             "cpuset.effective_cpus": FileBehaviour(
-                lambda site: site.value(CPUS) & site.machine.cpus
+                derived=lambda site: site.value(CPUS) & site.machine.cpus
             ),
             "cpuset.effective_mems": FileBehaviour(
-                lambda site: site.value(MEMS) & site.machine.nodes
+                derived=lambda site: site.value(MEMS) & site.machine.nodes
             ),
         }
     )

@@ -23,9 +23,9 @@ def _frozen_above(site: ModelCgroup) -> bool:
 BEHAVIOURS = {
     Interface.V1: Behaviour(
         files={
-            STATE: FileBehaviour(lambda site: FROZEN if frozen(site) else THAWED),
-            SELF: FileBehaviour(lambda site: int(site.written(STATE) == FROZEN)),
-            PARENT: FileBehaviour(lambda site: int(_frozen_above(site))),
+            STATE: FileBehaviour(derived=lambda site: FROZEN if frozen(site) else THAWED),
+            SELF: FileBehaviour(derived=lambda site: int(site.written(STATE) == FROZEN)),
+            PARENT: FileBehaviour(derived=lambda site: int(_frozen_above(site))),
         }
     )
 }

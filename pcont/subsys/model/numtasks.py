@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pcont.subsys.numtasks import (
     DONT_CARE,
     INTERVAL,
-    NAME,
+    NUMTASKS,
     RATE,
     RATE_FAILURES,
     STATS,
@@ -30,13 +30,13 @@ from pcont.subsys.numtasks import (
 )
 from pcont.subsys.v2006.values import PARAMETER
 from pcont.tables.behaviour import Behaviour, FileBehaviour
-from pcont.tables.control_file import ControlFile
+from pcont.tables.control_file import Access, ControlFile
 from pcont.tables.interface import Interface
 from pcont.tables.rules import ModelCgroup, Site, Violation
 
 # Facts of a container. BOUND: numtasks is bound to it. USAGE, BORROWED, FAILURES: only in 2006.
-_FORKS, _SINCE, _BOUND = (f"{NAME}.{word}" for word in ("forks", "since", "bound"))
-_USAGE, _BORROWED, _FAILURES = (f"{NAME}.{word}" for word in ("usage", "borrowed", "failures"))
+_FORKS, _SINCE, _BOUND = (f"{NUMTASKS}.{word}" for word in ("forks", "since", "bound"))
+_USAGE, _BORROWED, _FAILURES = (f"{NUMTASKS}.{word}" for word in ("usage", "borrowed", "failures"))
 
 
 def is_bound(site: ModelCgroup) -> bool:
@@ -246,7 +246,7 @@ def _new_period(site: ModelCgroup) -> None:
 
 
 def _parameter(name: str, help: str, default: int, **more: object) -> ControlFile:
-    return ControlFile(name, help, PARAMETER, writable=True, default=default, **more)  # type: ignore[arg-type]
+    return ControlFile(name, help, PARAMETER, default=default, access=Access(writable=True), **more)  # type: ignore[arg-type]
 
 
 BEHAVIOURS = {
@@ -256,7 +256,7 @@ BEHAVIOURS = {
         on_enter=_charge,
         on_leave=_uncharge,
         files={
-            STATS: FileBehaviour(_stats),
+            STATS: FileBehaviour(derived=_stats),
             RATE: FileBehaviour(effect=_new_period),
             INTERVAL: FileBehaviour(effect=_new_period),
         },

@@ -27,9 +27,9 @@ BEHAVIOURS = {
     Interface.V1: Behaviour(
         fork=(_room_for_one_more,),
         files={
-            CURRENT: FileBehaviour(lambda site: site.count),
-            "pids.peak": FileBehaviour(lambda site: site.most),
-            "pids.events": FileBehaviour(lambda site: f"max {site.refused}"),
+            CURRENT: FileBehaviour(derived=lambda site: site.count),
+            "pids.peak": FileBehaviour(derived=lambda site: site.most),
+            "pids.events": FileBehaviour(derived=lambda site: f"max {site.refused}"),
         },
     )
 }

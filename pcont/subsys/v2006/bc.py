@@ -9,32 +9,32 @@ from dataclasses import replace
 
 from pcont.subsys import numfiles
 from pcont.subsys.numfiles import BARRIER, FAILCNT, HELD, LIMIT, MAXHELD, MINHELD, MOST
+from pcont.subsys.v1.numfiles import TABLE as TABLE_V1
 from pcont.subsys.v2006.values import DECIMAL, less_than
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.control_file import Access, ControlFile, Creation, Subsystem
 from pcont.tables.rules import Site, Violation
 
 
 def _counter(file: str) -> ControlFile:
-    help = numfiles.TABLE.by_name[file].help
+    help = TABLE_V1.by_name[file].help
     return ControlFile(file, help, DECIMAL)
 
 
 def _bound(file: str) -> ControlFile:
-    row = numfiles.TABLE.by_name[file]
+    row = TABLE_V1.by_name[file]
     return ControlFile(
         file,
         row.help,
         DECIMAL,
-        writable=True,
         default=row.default,
-        root_default=MOST,
         rules=row.rules,
-        longest=less_than(64),
+        access=Access(writable=True, longest=less_than(64)),
+        creation=Creation(root_default=MOST),
     )
 
 
-def all_closed(site: Site) -> Violation | None:
-    """An open file keeps the container that it is charged to, whoever holds it (5.3)."""
+def _all_closed(site: Site) -> Violation | None:
+    """Refuse to remove a container that open files are charged to (5.3)."""
     breach = numfiles.all_closed(site)
     return replace(breach, hint="it can be removed when they are closed") if breach else None
 
@@ -42,7 +42,7 @@ def all_closed(site: Site) -> Violation | None:
 TABLE = Subsystem(
     name="bc",
     help="how many files may be open",
-    removal=(all_closed,),
+    removal=(_all_closed,),
     files=(
         _counter(HELD),
         _counter(MAXHELD),

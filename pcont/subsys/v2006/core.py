@@ -7,7 +7,7 @@ announced with the patch set, and is as it was designed (6.4).
 from __future__ import annotations
 
 from pcont.subsys.v2006.values import LENIENT_FLAG, VERBATIM, less_than
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.control_file import Access, ControlFile, Creation, Subsystem
 from pcont.tables.rules import Where
 
 PAGE = 4096
@@ -20,31 +20,28 @@ TABLE = Subsystem(
             "notify_on_release",
             "1: the release agent runs when the last task or child has gone",
             LENIENT_FLAG,
-            writable=True,
             default=0,
-            passed_on=True,
-            longest=less_than(PAGE),
+            access=Access(writable=True, longest=less_than(PAGE)),
+            creation=Creation(passed_on=True),
         ),
         ControlFile(
             "auto_delete",
             "1: it goes by itself when the last task or child has gone",
             LENIENT_FLAG,
-            writable=True,
-            where=Where.NOT_ON_ROOT,
             default=0,
-            passed_on=True,
-            longest=less_than(PAGE),
+            access=Access(writable=True, where=Where.NOT_ON_ROOT, longest=less_than(PAGE)),
+            creation=Creation(passed_on=True),
         ),
         ControlFile(
-            "tasks", "the tasks in the container, by id", writable=True, longest=less_than(PAGE)
+            "tasks",
+            "the tasks in the container, by id",
+            access=Access(writable=True, longest=less_than(PAGE)),
         ),
         ControlFile(
             "release_agent",
             "the program that the kernel runs for notify_on_release",
             VERBATIM,
-            writable=True,
-            where=Where.ROOT,
-            longest=less_than(PAGE),
+            access=Access(writable=True, where=Where.ROOT, longest=less_than(PAGE)),
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem
 from pcont.values import INTEGER
 
 TABLE = Subsystem(
@@ -13,8 +13,8 @@ TABLE = Subsystem(
             "cpuacct.usage",
             "milliseconds of CPU time that tasks have used in here",
             INTEGER,
-            shown=True,
-            end="",
+            listed=Listed.ALWAYS,
+            access=Access(end=""),
         ),
     ),
 )

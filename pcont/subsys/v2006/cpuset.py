@@ -12,21 +12,28 @@ from dataclasses import replace
 from errno import EACCES, ENOSPC
 
 from pcont.subsys import cpuset
+from pcont.subsys.v1.cpuset import TABLE as TABLE_V1
 from pcont.subsys.v2006.values import LENIENT_FLAG, OnlineList
 from pcont.tables.control_file import ControlFile
+from pcont.tables.face import Face
 from pcont.tables.rules import Machine, Rule, Site, Violation
 from pcont.values import FLAG, INT_FLAG, Codec
 
-NESTED = (cpuset.around_children, cpuset.inside_parent, cpuset.apart_from_siblings)
+# Those that had names in 2006; files of later kernels are not there.
+_BARE = (
+    *("mems", "cpus", "cpu_exclusive", "mem_exclusive", "memory_migrate", "memory_pressure"),
+    *("memory_pressure_enabled", "memory_spread_page", "memory_spread_slab"),
+)
+_NESTED_2006 = (cpuset.around_children, cpuset.inside_parent, cpuset.apart_from_siblings)
 
 
-def longest(machine: Machine) -> int:
-    """As many bytes as a list of all CPUs may take."""
+def _longest(machine: Machine) -> int:
+    """Return how many bytes a list of all CPUs may take."""
     return 100 + 6 * machine.cpu_limit
 
 
-def some_online(file: str) -> Rule:
-    """A cpuset cannot be emptied again."""
+def _some_online(file: str) -> Rule:
+    """Return the rule that a list cannot be emptied."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(file):
@@ -37,33 +44,30 @@ def some_online(file: str) -> Rule:
 
 
 def _list(file: str, read_as: Callable[[Machine], Codec]) -> ControlFile:
-    row = cpuset.TABLE.by_name[file]
-    row = replace(row, read_as=read_as, longest=longest, moves_affinity=False)
-    return replace(row, rules=(some_online(file), *NESTED))
+    row = TABLE_V1.by_name[file]
+    return replace(
+        row,
+        rules=(_some_online(file), *_NESTED_2006),
+        access=row.access._replace(read_as=read_as, longest=_longest),
+        undo=row.undo._replace(moves_affinity=False),
+    )
 
 
 def _other(row: ControlFile) -> ControlFile:
     if row.rules:
-        row = replace(row, rules=NESTED)
+        row = replace(row, rules=_NESTED_2006)
     if row.type in (FLAG, INT_FLAG):
         row = replace(row, type=LENIENT_FLAG)
-    return replace(row, longest=longest, read_only=EACCES)
+    return replace(row, access=row.access._replace(longest=_longest, read_only=EACCES))
 
-
-LISTS = (
-    _list(cpuset.MEMS, lambda machine: OnlineList(machine.nodes, machine.node_limit)),
-    _list(cpuset.CPUS, lambda machine: OnlineList(machine.cpus, machine.cpu_limit)),
-)
-HARDWALL = "cpuset.mem_hardwall"  # came later, as what has no bare name did
 
 TABLE = replace(
-    cpuset.TABLE,
+    TABLE_V1,
+    # v1 also takes the bare name of mem_hardwall, which came after 2006.
+    faces={f"cpuset.{word}": Face(word) for word in (*_BARE, "mem_hardwall")},
     files=(
-        *LISTS,
-        *(
-            _other(row)
-            for row in cpuset.TABLE.files
-            if row.v6 and row.name not in (cpuset.MEMS, cpuset.CPUS, HARDWALL)
-        ),
+        _list(cpuset.MEMS, lambda machine: OnlineList(machine.nodes, machine.node_limit)),
+        _list(cpuset.CPUS, lambda machine: OnlineList(machine.cpus, machine.cpu_limit)),
+        *(_other(TABLE_V1.by_name[f"cpuset.{word}"]) for word in _BARE[2:]),
     ),
 )

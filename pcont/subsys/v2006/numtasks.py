@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pcont.subsys import numtasks
-from pcont.subsys.numtasks import RULES, SHARES, STATS, Shares, SharesCodec
+from pcont.subsys.numtasks import (
+    INTERVAL,
+    RATE,
+    RULES,
+    SHARES,
+    STATS,
+    TOTAL,
+    Shares,
+    SharesCodec,
+)
+from pcont.subsys.v1.numtasks import TABLE as TABLE_V1
 from pcont.subsys.v2006.core import PAGE
 from pcont.subsys.v2006.values import less_than
-from pcont.tables.control_file import Subsystem
+from pcont.tables.control_file import ControlFile, Subsystem, Virtual
+from pcont.tables.face import Face
 from pcont.values import TEXT
 
 
@@ -22,22 +32,21 @@ class _SharesV6(SharesCodec):
         return super().parse(text)
 
 
+def _limited(row: ControlFile) -> ControlFile:
+    return replace(row, access=row.access._replace(longest=less_than(PAGE)), virtual=Virtual())
+
+
 TABLE = Subsystem(
     name="numtasks",
     help="shares of the number of tasks",
+    # In 2006 these three are parameters of the module.
+    faces={file: Face(file.partition(".")[2]) for file in (TOTAL, RATE, INTERVAL)},
     files=(
+        replace(_limited(TABLE_V1.by_name[SHARES]), type=_SharesV6(), rules=RULES),
         replace(
-            numtasks.TABLE.by_name[SHARES],
-            type=_SharesV6(),
-            rules=RULES,
-            longest=less_than(PAGE),
-        ),
-        replace(
-            numtasks.TABLE.by_name[STATS],
+            _limited(TABLE_V1.by_name[STATS]),
             help="the tasks here, and the forks that were refused",
             type=TEXT,
-            computed=None,
-            longest=less_than(PAGE),
         ),
     ),
 )

@@ -5,6 +5,8 @@ perf-record(1), option --cgroup. The patch set of 2006 had no such subsystem.
 The table only names it; the model does not have the controller.
 """
 
+from __future__ import annotations
+
 from pcont.tables.control_file import Subsystem
 
 TABLE = Subsystem(name="perf_event", help="performance counters by container", files=())

@@ -1,0 +1,43 @@
+"""misc on cgroup v1: its control files."""
+
+from __future__ import annotations
+
+from pcont.subsys.misc import CAPACITY, LIMITS, MAX, a_resource_of_this_machine
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.rules import Where
+
+TABLE = Subsystem(
+    name="misc",
+    help="limits of other countable things",
+    files=(
+        ControlFile(
+            MAX,
+            "maximum of a resource here and below",
+            LIMITS,
+            default={},
+            rules=(a_resource_of_this_machine,),
+            listed=Listed.IF_SET,
+            access=Access(writable=True, where=Where.NOT_ON_ROOT),
+            undo=Undo(
+                write_back=lambda text, now: [(MAX, one) for one in text.splitlines()], many=True
+            ),
+        ),
+        ControlFile(
+            "misc.current", "what is in use here and below", access=Access(where=Where.NOT_ON_ROOT)
+        ),
+        ControlFile(
+            "misc.peak", "maximum that was in use so far", access=Access(where=Where.NOT_ON_ROOT)
+        ),
+        ControlFile(
+            "misc.events", "how often a limit was reached", access=Access(where=Where.NOT_ON_ROOT)
+        ),
+        ControlFile(
+            "misc.events.local",
+            "how often a limit of this container itself was reached",
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+        ControlFile(
+            CAPACITY, "what the machine has of each resource", access=Access(where=Where.ROOT)
+        ),
+    ),
+)

@@ -1,0 +1,41 @@
+"""pids on cgroup v1: its control files."""
+
+from __future__ import annotations
+
+from pcont.subsys.pids import CURRENT, MAX, no_more_than_pids
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem
+from pcont.tables.rules import Where
+from pcont.values import INTEGER, LIMIT
+
+TABLE = Subsystem(
+    name="pids",
+    help="limits of the number of tasks",
+    files=(
+        ControlFile(
+            MAX,
+            "maximum number of tasks here and below",
+            LIMIT,
+            default=None,
+            rules=(no_more_than_pids,),
+            listed=Listed.ALWAYS,
+            access=Access(writable=True, where=Where.NOT_ON_ROOT),
+        ),
+        ControlFile(
+            CURRENT,
+            "number of tasks here and below",
+            INTEGER,
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+        ControlFile(
+            "pids.peak",
+            "maximum number of tasks so far",
+            INTEGER,
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+        ControlFile(
+            "pids.events",
+            "max N: forks of tasks in here were refused N times",
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+    ),
+)

@@ -1,0 +1,31 @@
+"""rdma on cgroup v1: its control files."""
+
+from __future__ import annotations
+
+from pcont.subsys.rdma import CURRENT, LIMITS, MAX, on_a_device
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.rules import Where
+
+TABLE = Subsystem(
+    name="rdma",
+    help="limits of RDMA resources",
+    files=(
+        ControlFile(
+            MAX,
+            "maximum of handles and objects, for an RDMA device",
+            LIMITS,
+            default={},
+            rules=(on_a_device,),
+            listed=Listed.IF_SET,
+            access=Access(writable=True, where=Where.NOT_ON_ROOT),
+            undo=Undo(
+                write_back=lambda text, now: [(MAX, one) for one in text.splitlines()], many=True
+            ),
+        ),
+        ControlFile(
+            CURRENT,
+            "handles and objects in use, by RDMA device",
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+    ),
+)
