@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from errno import EINVAL, EIO
+from typing import cast
 
 import pytest
 
 from pcont.backend_model import Model
 from pcont.errors import PcontError
+from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.containers import CreateContainer, RemoveContainer
@@ -62,7 +64,7 @@ def limits(kept: ControlFiles) -> list[str]:
 
 
 def change(kept: ControlFiles, *settings: tuple[Place, str, str]) -> None:
-    carry_out(kept.backend, [WriteFiles([Setting(*one) for one in settings], "set")])
+    carry_out(cast(Backend, kept.backend), [WriteFiles([Setting(*one) for one in settings], "set")])
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -85,9 +87,7 @@ def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: ControlF
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
     with pytest.raises(PcontError):
-        carry_out(
-            kept.backend, [RemoveContainer(C, "remove"), CreateContainer(A, "make what is there")]
-        )
+        carry_out(model, [RemoveContainer(C, "remove"), CreateContainer(A, "make what is there")])
     assert limits(kept)[3] == "9"
     assert model.attributes(C) == {}
     kept.store(ROOT, TOTAL, "2000")

@@ -14,7 +14,7 @@ from pcont.errors import (
     UsageProblem,
 )
 from pcont.hierarchy.container import Container, Hierarchy
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.types import Place
 from pcont.tables.face import Face
 from pcont.tables.interface import Interface
@@ -102,7 +102,7 @@ def owners(container: Container, file: str) -> list[Place]:
     return [place for member, place in members if name in member.subsystems]
 
 
-def find_files(backend: Backend, container: Container, key: str) -> tuple[str, list[Place]]:
+def find_files(backend: CgroupState, container: Container, key: str) -> tuple[str, list[Place]]:
     """The file that a key means, and the places that have it; NotFound names the nearest."""
     file = file_of(container.hierarchy, key)
     control = ControlFiles(backend)
@@ -115,12 +115,12 @@ def find_files(backend: Backend, container: Container, key: str) -> tuple[str, l
     return file, places
 
 
-def is_control_file(backend: Backend, place: Place) -> bool:
+def is_control_file(backend: ContainerReader, place: Place) -> bool:
     """Whether the kernel has a control file where this container would be."""
     return not place.is_root and place.name in control_files(backend, place.parent)
 
 
-def control_files(backend: Backend, place: Place) -> frozenset[str]:
+def control_files(backend: ContainerReader, place: Place) -> frozenset[str]:
     """The names that the kernel's control files have in a container.
 
     One that is not there yet has the files of the nearest container above that is.

@@ -11,13 +11,22 @@ from shlex import quote
 
 from pcont.errors import NotFound
 from pcont.hierarchy.container import TIE, Container, Hierarchy
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import (
+    Backend,
+    CgroupState,
+    ContainerReader,
+    MountedContainers,
+    Mounts,
+    exists,
+)
 from pcont.kernel.types import Place, Tree
 from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
 from pcont.virtual.files import ControlFiles
 
 
-def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
+def as_seen_from(
+    backend: ContainerReader, container: Container
+) -> Iterator[tuple[Place, str, str]]:
     """What the container has to remember for those who see it as the root: PLACE, name and text.
 
     So it is in a cgroup namespace (cgroup_namespaces(7)): what is above cannot be read there.
@@ -29,7 +38,7 @@ def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place
         yield container.places[0], TIE, replace(tie, at="/", made_at=(), mounted=()).dump()
 
 
-def present(backend: Backend, container: Container) -> list[Place]:
+def present(backend: MountedContainers, container: Container) -> list[Place]:
     """The places of the container that are there: all, none, or some where it is partial.
 
     NotFound where a tree is active but not mounted: what is in it cannot be seen.
@@ -75,7 +84,7 @@ def required(backend: Backend, container: Container) -> Container:
     return container
 
 
-def _neighbours(backend: Backend, container: Container) -> str:
+def _neighbours(backend: CgroupState, container: Container) -> str:
     """The containers beside one that is not there whose names look like it."""
     near: list[str] = []
     last = container.path.rpartition("/")[2]
@@ -111,7 +120,7 @@ def where_to_find(one: Hierarchy, subsystem: str) -> str:
     return "use a hierarchy that has it: pcont subsys"
 
 
-def reachable(backend: Backend, tree: Tree) -> None:
+def reachable(backend: Mounts, tree: Tree) -> None:
     """NotFound where a hierarchy is active but mounted nowhere."""
     if not tree.mounted:
         raise NotFound(
@@ -119,7 +128,7 @@ def reachable(backend: Backend, tree: Tree) -> None:
         )
 
 
-def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
+def check_seen(backend: Mounts, one: Hierarchy, *, gone: bool = True) -> None:
     """Raise NotFound if a tree of the hierarchy is not mounted, so that pcont cannot look into it.
 
     `gone`: also for a member of a tie that the kernel has removed, and which is therefore empty.
@@ -137,7 +146,7 @@ def check_seen(backend: Backend, one: Hierarchy, *, gone: bool = True) -> None:
         )
 
 
-def how_to_mount(backend: Backend, tree: Tree) -> str:
+def how_to_mount(backend: Mounts, tree: Tree) -> str:
     """The command that makes an active hierarchy reachable again.
 
     With a MOUNTPOINT where the usual one is taken, as in a cgroup namespace by the mount that shows
@@ -161,7 +170,7 @@ def _directories(usual: str, name: str) -> Iterator[str]:
     yield from (f"/run/cgroup/{name}-{number}" for number in itertools.count(2))
 
 
-def _is_free(backend: Backend, directory: str) -> bool:
+def _is_free(backend: Mounts, directory: str) -> bool:
     with contextlib.suppress(OSError):
         return not backend.occupied(directory, entries=True)
     return False

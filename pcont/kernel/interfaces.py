@@ -453,7 +453,23 @@ class Programs(Protocol):
         """The containers that the kernel has reported as empty."""
 
 
-class Backend(Driver, Tasks, Mounts, Subsystems, Namespaces, Host, Programs, Protocol):
+class TasksInside(ContainerReader, Tasks, Protocol):
+    """Containers and the tasks in them, to be read."""
+
+
+class PopulatedContainers(Containers, Tasks, Protocol):
+    """Containers and the tasks in them, to be read and changed."""
+
+
+class MountedContainers(ContainerReader, Mounts, Protocol):
+    """Containers, and how their hierarchies are mounted."""
+
+
+class CgroupState(Driver, Tasks, Subsystems, Host, Programs, Protocol):
+    """Containers with all that rules, virtual files and explanations depend on."""
+
+
+class Backend(CgroupState, Mounts, Namespaces, Protocol):
     """A kernel with cgroups, whole: the real one, or the model. Most users need less of it."""
 
     name: str

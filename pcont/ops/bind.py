@@ -18,7 +18,7 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
 from pcont.hierarchy.presence import check_seen, reachable
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest
@@ -161,7 +161,7 @@ def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tup
 
 
 def _kept_settings(
-    backend: Backend, one: Hierarchy, roots: Sequence[Place], given: Pairs
+    backend: ContainerReader, one: Hierarchy, roots: Sequence[Place], given: Pairs
 ) -> list[Step]:
     """Plan the virtual settings; those of one container override those of all."""
     if not given:
@@ -204,7 +204,11 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
 
 
 def _extended(
-    backend: Backend, one: Hierarchy, names: Sequence[str], ids: Sequence[str], free: Sequence[str]
+    backend: ContainerReader,
+    one: Hierarchy,
+    names: Sequence[str],
+    ids: Sequence[str],
+    free: Sequence[str],
 ) -> Tie:
     """Return the attribute of the home after the bind."""
     tie = one.tie or Tie(one.subsystems, ())
@@ -250,7 +254,7 @@ def _mirroring(
     return [*planner.steps, Join(pairs, doing, affinity)]
 
 
-def _below(backend: Backend, home: Place) -> Iterator[str]:
+def _below(backend: ContainerReader, home: Place) -> Iterator[str]:
     """Return the paths of all containers but the root, parents first."""
     waiting = [home]
     while waiting:
@@ -338,7 +342,7 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
     return going
 
 
-def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
+def _ceasing(backend: CgroupState, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
     """List what was set in these trees: what differs from the root, and from a new container."""
     for member in going:
         for path in _below(backend, Place.at(one.members[0].tree)):
@@ -349,7 +353,7 @@ def _ceasing(backend: Backend, one: Hierarchy, going: Iterable[Member]) -> Itera
                         yield from _set(backend, one, place, path, file)
 
 
-def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
+def _set(backend: CgroupState, one: Hierarchy, place: Place, path: str, file: str) -> Iterator[str]:
     """Return the value of a file, unless it is that of a new container, the root, or the parent."""
     with suppress(OSError):
         text, row = ControlFiles(backend).stored(place, file), subsys.row(file)
@@ -362,7 +366,7 @@ def _set(backend: Backend, one: Hierarchy, place: Place, path: str, file: str) -
             yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
 
 
-def _reads(backend: Backend, place: Place, file: str, text: str) -> bool:
+def _reads(backend: CgroupState, place: Place, file: str, text: str) -> bool:
     with suppress(OSError):
         return ControlFiles(backend).stored(place, file) == text
     return False

@@ -16,7 +16,7 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers, exists
 from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
@@ -276,13 +276,13 @@ def _doomed(
     return list(found)
 
 
-def _seen(backend: Backend, container: Container) -> list[Place]:
+def _seen(backend: MountedContainers, container: Container) -> list[Place]:
     """Return the existing places of a container; NotFound if one of its trees is not mounted."""
     check_seen(backend, container.hierarchy)
     return present(backend, container)
 
 
-def beneath(backend: Backend, top: Container) -> list[Container]:
+def beneath(backend: MountedContainers, top: Container) -> list[Container]:
     """Return every container below, in any of the trees, children before their parents."""
     found: list[Container] = []
     waiting = [top]
@@ -297,7 +297,7 @@ def beneath(backend: Backend, top: Container) -> list[Container]:
     return found[::-1]
 
 
-def _need_childless(backend: Backend, doomed: Iterable[Container], words: str) -> None:
+def _need_childless(backend: MountedContainers, doomed: Iterable[Container], words: str) -> None:
     """Raise what would be refused half-way, before any task is killed or moved."""
     going = set(doomed)
     for container in going:
@@ -319,7 +319,9 @@ def _need_empty(session: Session, doomed: Iterable[Container], words: str) -> No
                 raise _in_use(backend, container, place, why)
 
 
-def _in_use(backend: Backend, container: Container, place: Place, why: tuple[str, str]) -> Busy:
+def _in_use(
+    backend: ContainerReader, container: Container, place: Place, why: tuple[str, str]
+) -> Busy:
     reason, hint = why
     what = f"cannot remove {container.name}: {reason}"
     return Busy(what, path=backend.show(place), hint=hint)

@@ -13,7 +13,7 @@ from shlex import quote
 from pcont.errors import Busy
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
@@ -41,7 +41,7 @@ def asked_for(registry: Registry, options: str, names: Iterable[str]) -> Halves:
     return frozenset(halves if words & {CPUSET, "all"} or MEMSET not in halves else {MEMSET})
 
 
-def bound(backend: Backend, one: Hierarchy) -> Halves:
+def bound(backend: CgroupState, one: Hierarchy) -> Halves:
     """Return which of cpuset and memset the user bound to a hierarchy."""
     halves = {CPUSET, MEMSET} & set(one.subsystems)
     for member in one.members:
@@ -50,7 +50,7 @@ def bound(backend: Backend, one: Hierarchy) -> Halves:
     return frozenset(halves)
 
 
-def cpus_follow(backend: Backend, place: Place) -> bool:
+def cpus_follow(backend: CgroupState, place: Place) -> bool:
     """Return whether CPUs of containers in this one follow the parent: memset without cpuset."""
     root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
@@ -58,13 +58,13 @@ def cpus_follow(backend: Backend, place: Place) -> bool:
     return False  # another program has removed the root
 
 
-def how_to_have_both(backend: Backend, one: Hierarchy) -> str:
+def how_to_have_both(backend: CgroupState, one: Hierarchy) -> str:
     """Return the hint that adds cpuset to memset; empty if memset is not alone."""
     alone = bound(backend, one) == {MEMSET}
     return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {CPUS_FOLLOW}=0" * alone
 
 
-def as_seen_from(backend: Backend, container: Container) -> Iterator[tuple[Place, str, str]]:
+def as_seen_from(backend: CgroupState, container: Container) -> Iterator[tuple[Place, str, str]]:
     """Return the attributes that make the container a root with both, for processes in it."""
     for place in container.places:
         if MEMSET in virtual_roots(backend, place) and not cpus_follow(backend, place):
@@ -96,7 +96,7 @@ def _said(halves: Halves) -> str:
     return " and ".join(sorted(halves)) if len(halves) > 1 else f"{min(halves)} alone"
 
 
-def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
+def narrowed(backend: CgroupState, one: Hierarchy) -> Iterator[Setting]:
     """Yield the settings that give containers the CPUs of their parents again, parents first.
 
     A CPU that goes offline and comes back is missing below the root; a container made by mkdir has
@@ -117,7 +117,7 @@ def narrowed(backend: Backend, one: Hierarchy) -> Iterator[Setting]:
                     yield Setting(place, cpuset.CPUS, above.strip())
 
 
-def _below(backend: Backend, root: Place) -> Iterator[Place]:
+def _below(backend: CgroupState, root: Place) -> Iterator[Place]:
     """Yield the containers below a root of memset, parents first, except those of other roots."""
     waiting = [LiveSite(ControlFiles(backend), root, root, MEMSET)]
     while waiting:

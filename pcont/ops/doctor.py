@@ -11,7 +11,7 @@ from pcont.errors import NotFound, Unseen, Unsupported, shortened
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, how_to_mount
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Driver
 from pcont.kernel.types import Place
 from pcont.ops import hotplug, recover, trusted
 from pcont.ops.listing import tree, uncounted
@@ -64,7 +64,7 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
         )
 
 
-def _delegated(backend: Backend, root: Place) -> Iterator[Place]:
+def _delegated(backend: Driver, root: Place) -> Iterator[Place]:
     """Yield the topmost containers that this caller may change."""
     waiting = [root]
     while waiting:

@@ -8,7 +8,7 @@ from pcont.errors import Denied, NotFound
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs, exists
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset, hotplug, trusted
@@ -97,7 +97,7 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
     return list(dict.fromkeys(found))
 
 
-def _has_something(backend: Backend, one: Hierarchy) -> bool:
+def _has_something(backend: CgroupState, one: Hierarchy) -> bool:
     """Return whether a hierarchy has auto_delete, reports of empty containers, or lost CPUs."""
     home = one.members[0].tree
     told = home.id in backend.releases.told()
@@ -120,7 +120,7 @@ def _is_ours(one: Hierarchy) -> bool:
     return auto_delete.is_ours(one.members[0].tree) and bool(one.tie or len(one.members) == 1)
 
 
-def _doomed(backend: Backend, one: Hierarchy) -> list[str]:
+def _doomed(backend: ContainerReader, one: Hierarchy) -> list[str]:
     """Return the paths of empty containers with auto_delete, and of those they leave empty."""
     found: list[str] = []
     for home, goes in flags(backend, Place.at(one.members[0].tree)):
@@ -153,7 +153,7 @@ def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[s
         yield from (line for step in steps for line in step.dry_run_lines(backend))
 
 
-def _forget_the_gone(backend: Backend, registry: Registry) -> None:
+def _forget_the_gone(backend: Programs, registry: Registry) -> None:
     """Forget the programs of hierarchies that no longer exist, for example after a restart."""
     for tree in backend.releases.programs():
         if tree not in registry.by_id:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pcont.errors import NotFound, shortened
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, ContainerReader
 from pcont.kernel.refusals import within_reach
 from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset
@@ -46,7 +46,7 @@ class LostValue:
         return f"{self.place.shown} ({self.file} {ID_LIST.show(self.online)})"
 
 
-def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
+def lost_values(backend: CgroupState, trees: Iterable[Tree]) -> list[LostValue]:
     """Yield the lists that lack what pcont has set, parents first."""
     found: list[LostValue] = []
     for tree in trees:
@@ -56,7 +56,7 @@ def lost_values(backend: Backend, trees: Iterable[Tree]) -> list[LostValue]:
     return found
 
 
-def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[LostValue]:
+def _lost(backend: CgroupState, root: Place, row: ControlFile) -> Iterator[LostValue]:
     machine = backend.machine()
     there: Ids = machine.cpus if row.name == cpuset.CPUS else machine.nodes
     lists: dict[Place, Ids] = {}
@@ -75,7 +75,7 @@ def _lost(backend: Backend, root: Place, row: ControlFile) -> Iterator[LostValue
             yield LostValue(place, row.name, now, lacking & there, possible)
 
 
-def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
+def _kept(backend: ContainerReader, place: Place, row: ControlFile) -> Ids:
     """Return the list that pcont has set; empty if it has set none."""
     try:
         ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.undo.kept_as, ""))
@@ -84,7 +84,7 @@ def _kept(backend: Backend, place: Place, row: ControlFile) -> Ids:
     return ids
 
 
-def _follows(backend: Backend, place: Place, row: ControlFile) -> bool:
+def _follows(backend: CgroupState, place: Place, row: ControlFile) -> bool:
     """Return whether the CPUs follow the parent; `gc` without --cpus restores these."""
     return row.name == cpuset.CPUS and cpuset_memset.cpus_follow(backend, place)
 

@@ -18,7 +18,7 @@ from pcont.hierarchy.presence import (
     with_evidence,
 )
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs, exists
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
 from pcont.ops import task_owners
@@ -81,7 +81,7 @@ def hierarchies(session: Session) -> list[HierarchyRow]:
     return [_hierarchy_row(session.backend, one) for one in session.registry().hierarchies]
 
 
-def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
+def _hierarchy_row(backend: ContainerReader, one: Hierarchy) -> HierarchyRow:
     first = one.members[0].tree
     count = count_containers(backend, Place.at(first)) if first.mounted else None
     return HierarchyRow(
@@ -103,7 +103,7 @@ def _hierarchy_row(backend: Backend, one: Hierarchy) -> HierarchyRow:
     )
 
 
-def count_containers(backend: Backend, top: Place) -> int | None:
+def count_containers(backend: ContainerReader, top: Place) -> int | None:
     """Return the number of containers of a tree; None if no mount shows it."""
     count, waiting = 0, [top]
     while waiting:
@@ -173,7 +173,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     return rows
 
 
-def uncounted(backend: Backend) -> list[Finding]:
+def uncounted(backend: Programs) -> list[Finding]:
     """Report open files that were refused because they could not be counted, with advice."""
     if numfiles.NUMFILES not in backend.meter.trees():
         return []
@@ -229,7 +229,7 @@ def _node(backend: Backend, container: Container) -> ContainerNode:
     )
 
 
-def _shown(backend: Backend, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
+def _shown(backend: CgroupState, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
     """Return the settings that listings show, and the limits that are set."""
     found: dict[str, Scalar] = {}
     files = ControlFiles(backend)
@@ -291,7 +291,7 @@ def where(session: Session, task: int) -> list[WhereRow]:
 
 
 def locate(
-    backend: Backend,
+    backend: ContainerReader,
     one: Hierarchy,
     paths: Mapping[str, str],
     others: Iterable[Mapping[str, str]] = (),
@@ -314,7 +314,7 @@ def locate(
     )
 
 
-def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> str:
+def _apart(backend: ContainerReader, one: Hierarchy, inside: Iterable[str | None]) -> str:
     """Return split for several containers of the hierarchy, outside if one is not part of it."""
     for path in inside:
         if path is None:
@@ -325,7 +325,7 @@ def _apart(backend: Backend, one: Hierarchy, inside: Iterable[str | None]) -> st
     return "split"
 
 
-def _may_exist(backend: Backend, place: Place) -> bool:
+def _may_exist(backend: ContainerReader, place: Place) -> bool:
     """Return whether a container exists, or cannot be seen."""
     try:
         return exists(backend, place)

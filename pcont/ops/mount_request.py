@@ -20,7 +20,7 @@ from pcont.errors import (
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.registry import ONLY_V2, REHEARSE, Registry
 from pcont.kernel.busy import NOT_EMPTY
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import ContainerReader, Subsystems
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops.cpuset_memset import Halves
@@ -101,7 +101,7 @@ def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tu
 
 
 def kept_steps(
-    backend: Backend,
+    backend: ContainerReader,
     kept: Sequence[str],
     roots: Sequence[Place],
     holder: str,
@@ -165,7 +165,7 @@ def whereabouts(one: Hierarchy) -> str:
     return f"{one.name} " + (f"at {', '.join(points)}" if points else "(active, not mounted)")
 
 
-def mountpoint(backend: Backend, words: Sequence[str], options: str | None = None) -> str:
+def mountpoint(backend: Subsystems, words: Sequence[str], options: str | None = None) -> str:
     """Return the absolute directory of a MOUNTPOINT argument; empty without arguments.
 
     Raises UsageProblem for several words, for the name of a subsystem, as in `-o cpuset cpuacct`,

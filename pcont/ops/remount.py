@@ -9,7 +9,7 @@ from pcont import subsys
 from pcont.errors import Busy, Denied
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import is_active
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
@@ -89,7 +89,7 @@ def _as_settings(wish: MountRequest) -> list[str]:
 
 
 def _is_asked_for(
-    backend: Backend, one: Hierarchy, wish: MountRequest, known: bool, tie: bool
+    backend: CgroupState, one: Hierarchy, wish: MountRequest, known: bool, tie: bool
 ) -> bool:
     if known:
         return has_the_set(backend, one, wish, tie)
@@ -98,7 +98,7 @@ def _is_asked_for(
     return one.tie is not None and wish.at in ("", one.tie.at)
 
 
-def has_the_set(backend: Backend, one: Hierarchy, wish: MountRequest, tie: bool) -> bool:
+def has_the_set(backend: CgroupState, one: Hierarchy, wish: MountRequest, tie: bool) -> bool:
     """Return whether a hierarchy has the subsystems and the root of the request."""
     if cpuset_memset.bound(backend, one) != wish.halves:
         return False

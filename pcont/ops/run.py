@@ -11,7 +11,7 @@ from pcont.errors import NotFound, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.kernel.interfaces import Backend, Birth
+from pcont.kernel.interfaces import Birth, CgroupState
 from pcont.linux.spawn import PLAIN, exec_refusal, execute
 from pcont.ops import guards
 from pcont.ops.containers import create_steps
@@ -109,7 +109,7 @@ def _entering(session: Session, container: Container, create: bool) -> list[Step
     return []
 
 
-def _flagging(backend: Backend, container: Container, auto_delete: bool) -> list[Step]:
+def _flagging(backend: CgroupState, container: Container, auto_delete: bool) -> list[Step]:
     """Return the step that sets auto_delete, if the kernel reports to pcont in this hierarchy."""
     if not auto_delete:
         return []

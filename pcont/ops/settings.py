@@ -13,7 +13,7 @@ from pcont.errors import Denied, UsageProblem, from_oserror
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place
 from pcont.ops import guards, stat
 from pcont.ops.attach import entry
@@ -56,7 +56,7 @@ def get(
     return found
 
 
-def _all(backend: Backend, container: Container) -> list[Value]:
+def _all(backend: CgroupState, container: Container) -> list[Value]:
     found: dict[str, Value] = {}
     control = ControlFiles(backend)
     for place in container.places:
@@ -118,7 +118,7 @@ def _with_equals(words: Sequence[str]) -> str:
 
 
 def _in_order(
-    backend: Backend, container: Container, settings: list[Setting], entries: Sequence[Step]
+    backend: CgroupState, container: Container, settings: list[Setting], entries: Sequence[Step]
 ) -> list[Step]:
     """Order the steps: what can be undone, then attaches, then what cannot be undone."""
     final = [one for one in settings if is_lasting(backend, one)]

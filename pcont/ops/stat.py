@@ -11,7 +11,7 @@ import time
 from pcont import signals
 from pcont.errors import BadValue, NotFound, from_oserror
 from pcont.hierarchy.presence import required, where_to_find
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.types import Place
 from pcont.records import CpuRow, Value
 from pcont.session import Session
@@ -68,7 +68,7 @@ def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
     return Value(LOAD, "unknown" if found is None else found)
 
 
-def _sample(backend: Backend, place: Place) -> Sample:
+def _sample(backend: ContainerReader, place: Place) -> Sample:
     lines = backend.read(place, "cpuacct.usage_all").splitlines()[1:]
     rows = [list(map(int, line.split())) for line in lines]
     return {cpu: (user, system) for cpu, user, system in rows}

@@ -15,7 +15,7 @@ from shlex import quote
 from pcont.errors import Denied
 from pcont.hierarchy.container import TIE, Tie
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, Host
 from pcont.kernel.refusals import within_reach
 from pcont.kernel.types import Place, Tree
 from pcont.records import Collected, Finding
@@ -38,20 +38,20 @@ class MendXattrs(Step):
     doing: str = "remove attributes that are not pcont's"
     names: dict[str, str] = field(default_factory=dict)
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         # Another user chose name and text: repr() escapes what a terminal would obey.
         where = _quoted(backend.show(self.place))
         told = self.names.items()
         return [f"setfattr -x {_quoted(name)} {where}  # {text!r}" for name, text in told]
 
-    def removed(self, backend: Backend) -> list[str]:
+    def removed(self, backend: ContainerReader) -> list[str]:
         """Return what is removed, for a table: it keeps the text of a tie of an older pcont."""
         where = shown(backend.show(self.place))
         return [
             f"{shown(name)} of {where}, which was {text!r}" for name, text in self.names.items()
         ]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Driver, memory: UndoLog) -> None:
         with contextlib.suppress(FileNotFoundError):
             backend.mend(self.place)
 
@@ -80,7 +80,7 @@ def trust_findings(session: Session, registry: Registry) -> Iterator[Finding]:
         yield from _weak_agent(session.backend, tree)
 
 
-def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, dict[str, str]]]:
+def _strays(backend: Driver, trees: Iterable[Tree]) -> Iterator[tuple[Place, dict[str, str]]]:
     """Yield every container with untrusted attributes, parents first."""
     waiting = [Place.at(tree) for tree in trees if tree.mounted]
     while waiting:
@@ -92,7 +92,7 @@ def _strays(backend: Backend, trees: Iterable[Tree]) -> Iterator[tuple[Place, di
             waiting += [place.child(name) for name in reversed(backend.children(place))]
 
 
-def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
+def _stray_findings(backend: Driver, registry: Registry) -> Iterator[Finding]:
     old: dict[str, list[str]] = {}
     copies = []
     for place, names in _strays(backend, registry.trees):
@@ -120,7 +120,7 @@ def _stray_findings(backend: Backend, registry: Registry) -> Iterator[Finding]:
         )
 
 
-def _old_tie(backend: Backend, tree: Tree, text: str) -> Iterator[Finding]:
+def _old_tie(backend: ContainerReader, tree: Tree, text: str) -> Iterator[Finding]:
     """Return how to make a tie of an older pcont again, if it was one."""
     tie = Tie.load(text)
     if tie is None or not tree.name or TIE in backend.attributes(Place.at(tree)):
@@ -159,7 +159,7 @@ def _some(places: list[str]) -> str:
     return ", ".join(map(shown, places[:SHOWN])) + (f" and {more} more" if more else "")
 
 
-def _weak_files(backend: Backend) -> Iterator[Finding]:
+def _weak_files(backend: Host) -> Iterator[Finding]:
     """Report files that root relies on. Each weak directory is reported once."""
     named = set(backend.workplace().refused)
     for path, what in backend.relied_on().items():
@@ -170,7 +170,7 @@ def _weak_files(backend: Backend) -> Iterator[Finding]:
             yield Finding("problem", what, f"root relies on {path}, but {weak.sentence}", advice)
 
 
-def _weak_agent(backend: Backend, tree: Tree) -> Iterator[Finding]:
+def _weak_agent(backend: CgroupState, tree: Tree) -> Iterator[Finding]:
     """Report a release agent that the kernel runs and other users can change, except pcont's."""
     if not tree.mounted or not backend.relied_on():
         return

@@ -11,7 +11,7 @@ from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import brings_back, check_seen
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import below
 from pcont.kernel.types import Mount, Place, Tree
 from pcont.ops.listing import count_containers
@@ -158,7 +158,7 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
 
 
 def _without(
-    backend: Backend, one: Hierarchy, member: Member, names: Iterable[str]
+    backend: ContainerReader, one: Hierarchy, member: Member, names: Iterable[str]
 ) -> list[Binding]:
     """Return the bindings of a tree without those that only this hierarchy holds."""
     holder = one.name if member is not one.members[0] else NO_TIE
@@ -170,7 +170,7 @@ def _is_held(found: Iterable[Binding], name: str, root: Place) -> bool:
 
 
 def stop_steps(
-    backend: Backend, one: Hierarchy, names: Sequence[str], empty: bool = False
+    backend: ContainerReader, one: Hierarchy, names: Sequence[str], empty: bool = False
 ) -> list[Step]:
     """Return the steps that end the programs of the unbound subsystems.
 
@@ -186,7 +186,7 @@ def stop_steps(
     ]
 
 
-def _forgetting(backend: Backend, name: str, root: Place, doing: str) -> Iterator[Step]:
+def _forgetting(backend: CgroupState, name: str, root: Place, doing: str) -> Iterator[Step]:
     """Yield the steps that reset derived limits, and remove the attributes."""
     table = subsys.by_key(name)
     assert table
@@ -209,7 +209,7 @@ def _places(site: LiveSite) -> Iterator[Place]:
         waiting += one.children()
 
 
-def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
+def kept_values(backend: CgroupState, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
     """Yield the settings of subsystems that pcont provides, as PLACE KEY=VALUE."""
     for member in one.members:
         root = member.place("/")
@@ -225,7 +225,7 @@ def kept_values(backend: Backend, one: Hierarchy, names: Iterable[str]) -> Itera
 
 
 def _metered_values(
-    backend: Backend, table: Subsystem, place: Place, root: Place
+    backend: CgroupState, table: Subsystem, place: Place, root: Place
 ) -> Iterator[tuple[str, str]]:
     """Yield the values of programs in the kernel that differ from the defaults."""
     for row in table.files:

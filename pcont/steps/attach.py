@@ -13,7 +13,14 @@ from os import strerror
 from shlex import quote
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import (
+    CgroupState,
+    ContainerReader,
+    PopulatedContainers,
+    Tasks,
+    TasksInside,
+    exists,
+)
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task
 from pcont.records import Outcome
@@ -62,7 +69,7 @@ class Origin:
     start: int
 
     @classmethod
-    def of(cls, backend: Backend, task: int) -> Origin:
+    def of(cls, backend: Tasks, task: int) -> Origin:
         """Return where a thread is now. Raises ProcessLookupError where it has ended or is ending:
         the kernel shows it in the root containers then.
         """
@@ -94,14 +101,14 @@ class AttachUndo(UndoRecord):
     def extend(self, **more: dict[int, Origin]) -> None:
         self.origins.update(more["origins"])
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         doing = f"put back all that {self.what} has started"
         for came in return_all(partial(self._ours, backend), doing):
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, came, place)
             yield partial(self._put_back_affinity, backend, came)
 
-    def _ours(self, backend: Backend) -> Iterator[Straggler[int]]:
+    def _ours(self, backend: TasksInside) -> Iterator[Straggler[int]]:
         """Yield the tasks that were moved, then those that they had started: by then, what they
         start is back, too. `where` is the task whose origin each one shares.
 
@@ -119,14 +126,14 @@ class AttachUndo(UndoRecord):
             if not is_alive(backend, task):
                 yield Straggler(self.leader, task, None)
 
-    def _put_back(self, backend: Backend, came: Straggler[int], place: Place) -> None:
+    def _put_back(self, backend: PopulatedContainers, came: Straggler[int], place: Place) -> None:
         # Thread by thread: moving back the process would merge threads that were apart.
         path = self._origin(came).paths[place.tree]
         there = is_same_task(backend, came.task, came.start)
         if there and backend.membership(came.task).get(place.tree) != path:
             backend.write(place.elsewhere(path), "tasks", str(came.task))
 
-    def _put_back_affinity(self, backend: Backend, came: Straggler[int]) -> None:
+    def _put_back_affinity(self, backend: Tasks, came: Straggler[int]) -> None:
         affinity = self._origin(came).affinity
         there = is_same_task(backend, came.task, came.start)
         if there and backend.affinity(came.task) != affinity:
@@ -136,12 +143,12 @@ class AttachUndo(UndoRecord):
         origin = self.origins.get(came.task)
         return origin if origin and origin.start == came.start else self._shared(came.where)
 
-    def knows(self, backend: Backend, task: int) -> bool:
+    def knows(self, backend: Tasks, task: int) -> bool:
         """Whether the id belongs to somebody whose origin is known, and not to one after him."""
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 
-    def started(self, backend: Backend) -> dict[int, int]:
+    def started(self, backend: TasksInside) -> dict[int, int]:
         """Return the tasks that these tasks have started in the containers during the move, each
         with one of these tasks, whose origin it shares.
 
@@ -162,7 +169,7 @@ class AttachUndo(UndoRecord):
         return list(found.values())
 
     def _orphans(
-        self, backend: Backend, came: set[int], inside: dict[Place, set[int]]
+        self, backend: Tasks, came: set[int], inside: dict[Place, set[int]]
     ) -> Iterator[tuple[int, int]]:
         """Yield the tasks whose parents ended at once, each with a task whose origin it shares.
 
@@ -241,7 +248,7 @@ class Attach(Step):
         """The tasks that were named."""
         return [self.task, *self.also]
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: CgroupState) -> list[str]:
         pids = self.tasks
         if self.tree:
             with backend.family(self.task) as family:
@@ -256,7 +263,7 @@ class Attach(Step):
         self.outcome.skipped = len(self.skipped)
         return lines
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: CgroupState) -> None:
         for place in self._ordered(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
@@ -266,7 +273,7 @@ class Attach(Step):
                     for file, one in self._writes(backend, place, pid):
                         ControlFiles(backend).attach(place, file, one)
 
-    def _would_move(self, backend: Backend, place: Place, pid: int) -> bool:
+    def _would_move(self, backend: CgroupState, place: Place, pid: int) -> bool:
         """Return whether a task would be written. Raises what the kernel would answer a fixed one.
 
         A dry run of `run` and `clone` asks for a process that does not exist yet.
@@ -283,7 +290,7 @@ class Attach(Step):
             raise self.refusal(backend, refused)
         return True
 
-    def _writes(self, backend: Backend, place: Place, pid: int) -> list[tuple[str, int]]:
+    def _writes(self, backend: TasksInside, place: Place, pid: int) -> list[tuple[str, int]]:
         """Return what is written for a process: its id, or the id of each thread."""
         by_threads = False
         with contextlib.suppress(OSError):  # it may be a container that is yet to be made
@@ -292,14 +299,14 @@ class Attach(Step):
             return [("tasks", one.id) for one in self._live_threads(backend, pid)]
         return [(self._file, pid)]
 
-    def _ordered(self, backend: Backend) -> list[Place]:
+    def _ordered(self, backend: ContainerReader) -> list[Place]:
         return sorted(self.places, key=partial(tree_order, backend))
 
     @property
     def _file(self) -> str:
         return "tasks" if self.thread else PROCESSES
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         began = time.monotonic()
         self.places = self._ordered(backend)
         with self._movers(backend) as movers:
@@ -320,7 +327,7 @@ class Attach(Step):
         self.outcome.seconds = time.monotonic() - began
 
     @contextlib.contextmanager
-    def _movers(self, backend: Backend) -> Iterator[Movers]:
+    def _movers(self, backend: Tasks) -> Iterator[Movers]:
         """Yield what lists the tasks to move: processes, or the one thread; the named one first."""
         if self.tree:
             with backend.family(self.task) as family:
@@ -332,14 +339,14 @@ class Attach(Step):
             named = list(dict.fromkeys(self._process(backend, task) for task in self.tasks))
             yield lambda thorough: named
 
-    def _process(self, backend: Backend, task: int) -> int:
+    def _process(self, backend: Tasks, task: int) -> int:
         """Return the id that stands for what moves with a task: its own, or that of its process."""
         with contextlib.suppress(ProcessLookupError):
             return task if self.thread else backend.task(task).pid
         return task
 
     def _converge(
-        self, backend: Backend, memory: UndoLog, entered: AttachUndo, movers: Movers
+        self, backend: CgroupState, memory: UndoLog, entered: AttachUndo, movers: Movers
     ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = PATIENCE + len(self.also) * FOR_EACH
@@ -351,7 +358,7 @@ class Attach(Step):
                 self._remember(backend, memory, entered, task)
                 self._write(backend, place, task)
 
-    def _found(self, backend: Backend, task: int) -> Task | None:
+    def _found(self, backend: Tasks, task: int) -> Task | None:
         """Return the task as long as it lives, and is the one that had this id at the first look.
 
         A process lives as long as one of its threads does. Of a family the kernel reports which
@@ -366,7 +373,7 @@ class Attach(Step):
         lives = not known.gone or next(self._live_threads(backend, task), None)
         return known if lives else None
 
-    def _stays(self, backend: Backend, place: Place, known: Task) -> bool:
+    def _stays(self, backend: Tasks, place: Place, known: Task) -> bool:
         """Return whether a fixed task is not written: it is there already, or may be left."""
         if not known.fixed:
             return False
@@ -377,7 +384,7 @@ class Attach(Step):
             self.skipped.add(known.id)
         return self.movable
 
-    def _round(self, backend: Backend, entered: AttachUndo, movers: Movers) -> list[Lacking]:
+    def _round(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
         """List what is to be moved where: at first everything, then what is not there yet."""
         if not self.outcome.rounds:
             lacking = self._all(movers(False))
@@ -400,7 +407,7 @@ class Attach(Step):
             return [(place, task) for place in self.places for task in tasks]
         return [(place, task) for task in tasks for place in self.places]
 
-    def _left(self, backend: Backend, entered: AttachUndo, movers: Movers) -> list[Lacking]:
+    def _left(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
         """List what is still outside of a container, at a quick look, or else at a thorough one."""
         for thorough in (False, True):
             self._leaders = entered.started(backend)
@@ -411,7 +418,7 @@ class Attach(Step):
                 return lacking
         return []
 
-    def _remember(self, backend: Backend, memory: UndoLog, entered: AttachUndo, task: int) -> None:
+    def _remember(self, backend: Tasks, memory: UndoLog, entered: AttachUndo, task: int) -> None:
         """Record the origins of the live threads of a task, unless they are recorded."""
         if entered.knows(backend, task):
             return
@@ -423,22 +430,22 @@ class Attach(Step):
         if found:
             memory.extend(entered, origins=found)
 
-    def _origin(self, backend: Backend, entered: AttachUndo, task: int) -> Origin:
+    def _origin(self, backend: Tasks, entered: AttachUndo, task: int) -> Origin:
         origin, leader = Origin.of(backend, task), self._leaders.get(task)
         return origin if leader is None else entered.before_entry(task, origin, leader)
 
-    def _threads(self, backend: Backend, task: int) -> list[int]:
+    def _threads(self, backend: Tasks, task: int) -> list[int]:
         try:
             return [task] if self.thread else backend.threads(task)
         except ProcessLookupError:
             return []
 
-    def _live_threads(self, backend: Backend, task: int) -> Iterator[Task]:
+    def _live_threads(self, backend: Tasks, task: int) -> Iterator[Task]:
         """Yield those threads that move with a task and have not ended."""
         known = [live_task(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
-    def _write(self, backend: Backend, place: Place, task: int) -> None:
+    def _write(self, backend: CgroupState, place: Place, task: int) -> None:
         self.at = (place, task)
         try:
             self._enter(backend, place, task)
@@ -453,7 +460,7 @@ class Attach(Step):
         if task == self.task or (task in self._first and not self.tree):
             self.vanished.add(task)
 
-    def _enter(self, backend: Backend, place: Place, task: int) -> None:
+    def _enter(self, backend: CgroupState, place: Place, task: int) -> None:
         files = ControlFiles(backend)
         try:
             files.attach(place, self._file, task)
@@ -465,7 +472,9 @@ class Attach(Step):
                 with contextlib.suppress(*[ProcessLookupError] * (one.id != task)):
                     files.attach(place, "tasks", one.id)
 
-    def _lacking(self, backend: Backend, tasks: Iterable[int], thorough: bool) -> Iterator[Lacking]:
+    def _lacking(
+        self, backend: TasksInside, tasks: Iterable[int], thorough: bool
+    ) -> Iterator[Lacking]:
         """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""
         inside = {place: tasks_in(backend, place) for place in self.places}
         for task in dict.fromkeys(tasks):
@@ -475,7 +484,7 @@ class Attach(Step):
                 if left and self._found(backend, task):
                     yield place, task
 
-    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+    def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         place, task = self.at or (self.places[0], self.task)
         return explain.enter_refusal(backend, place, task, err, self.also.get(task, self.doing))
 

@@ -12,7 +12,15 @@ from pcont import subsys
 from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import (
+    Backend,
+    CgroupState,
+    ContainerReader,
+    Containers,
+    MountedContainers,
+    Subsystems,
+    exists,
+)
 from pcont.kernel.types import Owner, Place
 from pcont.steps import explain
 from pcont.tags import on_disk
@@ -35,7 +43,7 @@ class RemoveCreated(UndoRecord):
     def what(self) -> str:
         return f"{self.place.path} of {self.place.tree}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Containers) -> Iterator[Action]:
         if exists(backend, self.place):
             yield lambda: backend.remove(self.place, self.force)
 
@@ -47,17 +55,17 @@ class CreateContainer(Step):
     place: Place
     doing: str
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         with memory.of(RemoveCreated(self.place)):
             ControlFiles(backend).make(self.place)
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: CgroupState) -> None:
         ControlFiles(backend).make(self.place)
 
-    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+    def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         return explain.make_refusal(backend, self.place, err, self.doing)
 
 
@@ -73,7 +81,7 @@ class RecreateRemoved(UndoRecord):
     force: bool = False
 
     @classmethod
-    def of(cls, backend: Backend, place: Place, force: bool = False) -> RecreateRemoved:
+    def of(cls, backend: CgroupState, place: Place, force: bool = False) -> RecreateRemoved:
         """As it is now."""
         facts = backend.attributes(place), backend.owners(place)
         return cls(place, settings_of(backend, place), *facts, force)
@@ -82,7 +90,7 @@ class RecreateRemoved(UndoRecord):
     def what(self) -> str:
         return f"{self.place.path} of {self.place.tree}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
         if not exists(backend, self.place):
             yield lambda: backend.make(self.place)
         elif self.force:
@@ -106,10 +114,10 @@ class RemoveContainer(Step):
     force: bool = False
     gone: str = ""
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         if self.last:
             memory.set_final(RemoveCreated(self.place, self.force))
             backend.remove(self.place, self.force)
@@ -126,14 +134,16 @@ class RemoveContainer(Step):
     def final(self) -> bool:
         return self.last
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: Containers) -> None:
         backend.remove(self.place, self.force)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return explain.remove_refusal(backend, self.place, err, self.doing)
 
 
-def removals(backend: Backend, doomed: Iterable[Container], force: bool = False) -> list[Step]:
+def removals(
+    backend: MountedContainers, doomed: Iterable[Container], force: bool = False
+) -> list[Step]:
     """rmdir in every tree, the home last: as long as it is there, the container is known."""
     steps = [
         RemoveContainer(place, f"remove {container.name}", force=force)
@@ -145,7 +155,7 @@ def removals(backend: Backend, doomed: Iterable[Container], force: bool = False)
     return list(steps)
 
 
-def settings_of(backend: Backend, place: Place) -> list[tuple[str, str]]:
+def settings_of(backend: CgroupState, place: Place) -> list[tuple[str, str]]:
     """What has been set in a container, as its files read, in the order of writing."""
     found, files = [], ControlFiles(backend)
     for file, writable in files.stored_names(place).items():
@@ -156,7 +166,7 @@ def settings_of(backend: Backend, place: Place) -> list[tuple[str, str]]:
     return sorted(found, key=lambda pair: subsys.order(pair[0]))
 
 
-def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
+def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
     """Whether what pcont keeps of a file comes back with the attributes of the container."""
     row = row_of(backend, file)
     if row and row.virtual.kept:
@@ -164,7 +174,7 @@ def _is_attribute(backend: Backend, place: Place, file: str) -> bool:
     return subsys.is_kept_file(file, place.controllers) and not (row and row.virtual.enforced)
 
 
-def write_back(backend: Backend, place: Place, file: str, text: str) -> None:
+def write_back(backend: CgroupState, place: Place, file: str, text: str) -> None:
     """Make a control file read as it did."""
     files = ControlFiles(backend)
     if (now := files.stored(place, file)) != text:
@@ -172,7 +182,7 @@ def write_back(backend: Backend, place: Place, file: str, text: str) -> None:
             files.store(place, target, line)
 
 
-def write_back_all(backend: Backend, place: Place, settings: Iterable[tuple[str, str]]) -> None:
+def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[str, str]]) -> None:
     """The same for several; one that is refused while others wait is tried again after them."""
     waiting = list(settings)
     while waiting:
@@ -200,7 +210,7 @@ class RestoreXattr(UndoRecord):
     def what(self) -> str:
         return f"{xattrs.TRUSTED}{self.name} of {self.place.path}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Containers) -> Iterator[Action]:
         if backend.attributes(self.place).get(self.name) != self.text:
             yield lambda: backend.set_attribute(self.place, self.name, self.text)
 
@@ -220,14 +230,14 @@ class SetXattr(Step):
     without: str = ""
     missed: bool = False
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         where = quote(backend.show(self.place))
         names = [f"{prefix}{self.name}" for prefix in (xattrs.TRUSTED, xattrs.COPY)]
         if self.text is None:
             return [f"setfattr -x {name} {where}" for name in names]
         return [f"setfattr -n {name} -v {quote(self.text)} {where}" for name in names]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Containers, memory: UndoLog) -> None:
         before = backend.attributes(self.place).get(self.name)
         try:
             with memory.of(RestoreXattr(self.place, self.name, before)):

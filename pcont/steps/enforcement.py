@@ -10,7 +10,7 @@ from functools import partial
 
 from pcont import subsys
 from pcont.errors import PcontError, Unsupported, from_oserror
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, Programs
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
@@ -29,7 +29,7 @@ class StopStarted(UndoRecord):
     def what(self) -> str:
         return f"the programs of {self.subsystem}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Programs) -> Iterator[Action]:
         # Those of another tree are others'; those that are in none were ours.
         if backend.meter.trees().get(self.subsystem) in (self.root.tree, ""):
             yield lambda: backend.meter.stop(self.subsystem, self.root)
@@ -48,7 +48,7 @@ class RestartStopped(UndoRecord):
     said: dict[str, int]
 
     @classmethod
-    def of(cls, backend: Backend, subsystem: str, root: Place) -> RestartStopped:
+    def of(cls, backend: Programs, subsystem: str, root: Place) -> RestartStopped:
         """As it is now."""
         table = subsys.by_key(subsystem)
         rows = (
@@ -68,7 +68,7 @@ class RestartStopped(UndoRecord):
     def what(self) -> str:
         return f"the programs of {self.subsystem}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Programs) -> Iterator[Action]:
         yield lambda: backend.meter.start(self.subsystem, self.root)
         for file, value in self.said.items():
             yield partial(backend.meter.set, self.root, file, value)
@@ -87,16 +87,16 @@ class StartEnforcement(Step):
     optional: bool = False
     missed: str = ""
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Programs) -> list[str]:
         there = self._is_done_without(backend)
         return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: Programs) -> None:
         """Refuse what `do` would: they are at work in another tree."""
         if not self.optional and self._elsewhere(backend):
             raise OSError(EBUSY, os.strerror(EBUSY), self.root.tree)
 
-    def _elsewhere(self, backend: Backend) -> str:
+    def _elsewhere(self, backend: Programs) -> str:
         """The other tree in which they are at work; empty where there is none."""
         there = backend.meter.trees().get(self.subsystem, "")
         return there if there != self.root.tree else ""
@@ -117,7 +117,7 @@ class StartEnforcement(Step):
             why = from_oserror(err, f"start them at {err.filename}").what
             self.missed = f"{self.subsystem} does without its programs: {why}"
 
-    def _is_done_without(self, backend: Backend) -> bool:
+    def _is_done_without(self, backend: Programs) -> bool:
         if self.optional:
             try:
                 backend.meter.check(self.subsystem)
@@ -148,12 +148,12 @@ class StopEnforcement(Step):
     doing: str
     empty: bool = False
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Programs) -> list[str]:
         if self.subsystem not in backend.meter.trees():
             return []
         return [f"# unload the programs of {self.subsystem}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Programs, memory: UndoLog) -> None:
         if backend.meter.trees().get(self.subsystem) not in (self.root.tree, ""):
             return
         if not self.empty:

@@ -40,7 +40,17 @@ from pcont.errors import (
     shortened,
 )
 from pcont.hierarchy import keys
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import (
+    Backend,
+    CgroupState,
+    ContainerReader,
+    Driver,
+    Host,
+    MountedContainers,
+    Programs,
+    Tasks,
+    exists,
+)
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.subsys import cpuset, freezer, pids
@@ -51,7 +61,7 @@ from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, row_of
 
 
-def make_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
+def make_refusal(backend: CgroupState, place: Place, err: OSError, doing: str) -> PcontError:
     """Why a container could not be made."""
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
@@ -68,7 +78,7 @@ def make_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> Pc
     return from_oserror(err, doing, reason, hint)
 
 
-def _occupied(backend: Backend, place: Place) -> tuple[str, str]:
+def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
     """What a new container would be in the way of, and what to do."""
     if exists(backend, place):
         return "it exists already", f"pcont create -p {place.word}"
@@ -89,7 +99,7 @@ def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> 
     return from_oserror(err, doing, reason, hint)
 
 
-def _mounted_on(backend: Backend, place: Place) -> tuple[str, str]:
+def _mounted_on(backend: MountedContainers, place: Place) -> tuple[str, str]:
     """That the directory of a container is a mount point, and what to do; else empty."""
     path = backend.show(place)
     with contextlib.suppress(OSError):
@@ -98,7 +108,7 @@ def _mounted_on(backend: Backend, place: Place) -> tuple[str, str]:
     return "", ""
 
 
-def in_use(backend: Backend, place: Place) -> tuple[str, str]:
+def in_use(backend: CgroupState, place: Place) -> tuple[str, str]:
     """What keeps a container from being removed, and what to do; empty where nothing does."""
     tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
@@ -106,7 +116,7 @@ def in_use(backend: Backend, place: Place) -> tuple[str, str]:
     return children_inside(children, place.word) if children else held_back(backend, place)
 
 
-def held_back(backend: Backend, place: Place) -> tuple[str, str]:
+def held_back(backend: CgroupState, place: Place) -> tuple[str, str]:
     """What a subsystem has against a removal, and what to do; empty where none has anything."""
     files = ControlFiles(backend)
     roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
@@ -131,7 +141,9 @@ def children_inside(names: list[str], words: str) -> tuple[str, str]:
     return f"containers are in it: {shortened(names)}", f"remove them, too: pcont rm -r {words}"
 
 
-def write_refusal(backend: Backend, place: Place, file: str, text: str, err: OSError) -> PcontError:
+def write_refusal(
+    backend: CgroupState, place: Place, file: str, text: str, err: OSError
+) -> PcontError:
     """Why a value was refused: the file, its old and its wanted value, and the rule."""
     if err.errno == ENOENT and not isinstance(err, WriteRefused):
         return _no_file(backend, place, file, err)
@@ -167,7 +179,7 @@ def _help(breach: Violation, place: Place) -> str:
     return "; ".join(filter(None, (" && ".join(commands), breach.hint)))
 
 
-def _unmetered(backend: Backend, place: Place, file: str) -> tuple[str, str]:
+def _unmetered(backend: Programs, place: Place, file: str) -> tuple[str, str]:
     """Why no programs in the kernel have a file in hand, and what to do."""
     try:
         backend.meter.check(file)
@@ -181,7 +193,7 @@ def _unmetered(backend: Backend, place: Place, file: str) -> tuple[str, str]:
     )
 
 
-def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontError:
+def _no_file(backend: CgroupState, place: Place, file: str, err: OSError) -> PcontError:
     if file == auto_delete.AUTO_DELETE:
         return keys.no_auto_delete(place.shown)
     hint = ""
@@ -191,7 +203,7 @@ def _no_file(backend: Backend, place: Place, file: str, err: OSError) -> PcontEr
 
 
 def _broken_rule(
-    backend: Backend, place: Place, file: str, wanted: str, errno: int
+    backend: CgroupState, place: Place, file: str, wanted: str, errno: int
 ) -> Violation | None:
     row = row_of(backend, file)
     if row is None:
@@ -209,7 +221,7 @@ def _broken_rule(
 
 
 def _against(
-    backend: Backend, site: LiveSite, row: ControlFile, wanted: str, errno: int
+    backend: Host, site: LiveSite, row: ControlFile, wanted: str, errno: int
 ) -> Violation | None:
     """What a rule, or how the file is read, has against a text."""
     # A rule that names what is missing says more than that the kernel cannot read it.
@@ -224,7 +236,7 @@ def _against(
 
 
 def _unreadable(
-    backend: Backend,
+    backend: Host,
     site: LiveSite,
     row: ControlFile,
     wanted: str,
@@ -263,7 +275,7 @@ def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violatio
 
 
 def enter_refusal(
-    backend: Backend, place: Place, task: int, err: OSError, doing: str
+    backend: CgroupState, place: Place, task: int, err: OSError, doing: str
 ) -> PcontError:
     """Why a task could not be moved into a container."""
     if not isinstance(err, WriteRefused):
@@ -276,7 +288,7 @@ def enter_refusal(
     return from_oserror(err, doing, reason, hint, kinds=kinds)
 
 
-def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
+def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
     """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
     for place in places:
         if cpuset.CPUSET in place.controllers:
@@ -286,7 +298,7 @@ def closed(backend: Backend, places: Iterable[Place]) -> tuple[str, str]:
     return "", ""
 
 
-def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Violation | None:
+def _no_entry(backend: CgroupState, place: Place, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError, ValueError):
         files = ControlFiles(backend)
         for name in (*place.controllers, *files.roots(place)):
@@ -298,7 +310,7 @@ def _no_entry(backend: Backend, place: Place, task: int, errno: int) -> Violatio
     return None
 
 
-def _refuses(backend: Backend, task: int, errno: int) -> Violation | None:
+def _refuses(backend: Tasks, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError):
         known = backend.task(task)
         if known.kernel and errno == EINVAL:
@@ -315,7 +327,7 @@ def _refuses(backend: Backend, task: int, errno: int) -> Violation | None:
     return None
 
 
-def act_refusal(backend: Backend, task: int, err: OSError, doing: str) -> PcontError:
+def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontError:
     """Return why a simulated task could not do something, and what to do."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
@@ -332,7 +344,7 @@ def act_refusal(backend: Backend, task: int, err: OSError, doing: str) -> PcontE
     return from_oserror(err, doing, *(known or ("", "")), kinds)
 
 
-def frozen_by(backend: Backend, place: Place) -> list[Place]:
+def frozen_by(backend: ContainerReader, place: Place) -> list[Place]:
     """Return the containers in which FROZEN was written, the place itself and those above it.
 
     The uppermost one is the first. Those that this mount does not show are left out.
@@ -346,13 +358,13 @@ def frozen_by(backend: Backend, place: Place) -> list[Place]:
     return found
 
 
-def _places_of(backend: Backend, task: int) -> list[Place]:
+def _places_of(backend: Driver, task: int) -> list[Place]:
     """The containers that a task is in."""
     paths = backend.membership(task)
     return [Place.at(tree, paths[tree.id]) for tree in backend.trees() if tree.id in paths]
 
 
-def _thaw(backend: Backend, task: int) -> str:
+def _thaw(backend: Driver, task: int) -> str:
     """Return the commands that thaw a task."""
     with contextlib.suppress(OSError):
         for place in _places_of(backend, task):
@@ -362,7 +374,7 @@ def _thaw(backend: Backend, task: int) -> str:
     return ""
 
 
-def _limited(backend: Backend, task: int) -> tuple[str, str] | None:
+def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
     """The container, of those that a task is in, where there may not be one more."""
     for place in _places_of(backend, task):
         while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from pcont import signals
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
 from pcont.kernel.types import Place
 from pcont.steps.write import RestoreValue
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
@@ -20,7 +20,7 @@ PAUSE = 0.002
 
 
 @contextlib.contextmanager
-def kept_frozen(backend: Backend, memory: UndoLog, place: Place) -> Iterator[bool]:
+def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator[bool]:
     """Freeze a container of the freezer for the length of the block, if all in it will stop.
 
     Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
@@ -42,7 +42,7 @@ def kept_frozen(backend: Backend, memory: UndoLog, place: Place) -> Iterator[boo
         yield False
 
 
-def is_set_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[str]:
+def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) -> list[str]:
     """Commands, between those that freeze the container for them."""
     if backend.read(place, STATE).strip() != THAWED:
         return [*lines]
@@ -50,7 +50,7 @@ def is_set_frozen(backend: Backend, place: Place, lines: Sequence[str]) -> list[
     return [f"echo {FROZEN} > {file}", *lines, f"echo {THAWED} > {file}"]
 
 
-def _wait(backend: Backend, place: Place, asking: bool = False) -> bool:
+def _wait(backend: Containers, place: Place, asking: bool = False) -> bool:
     """Until all have stopped.
 
     A task may miss that it is to stop, one that waits for a file of a 9p root for instance: it is

@@ -12,7 +12,7 @@ from shlex import quote
 
 from pcont import signals, subsys
 from pcont.errors import LimitReached
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, TasksInside
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place
 from pcont.steps.converge import raised_priority
@@ -42,7 +42,7 @@ class Kill(Step):
     freeze: bool = True
     killed: set[int] = field(default_factory=set)
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: TasksInside) -> list[str]:
         lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
         if not lines:
             return []
@@ -53,7 +53,7 @@ class Kill(Step):
         held = [backend.show(place, pids.MAX) for place in self._tops(pids.PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
         for place in self._tops(pids.PIDS):
@@ -61,7 +61,7 @@ class Kill(Step):
         with raised_priority():
             self._kill(backend, memory)
 
-    def _kill(self, backend: Backend, memory: UndoLog) -> None:
+    def _kill(self, backend: CgroupState, memory: UndoLog) -> None:
         with contextlib.ExitStack() as stack:
             for place in self._freezing(backend):
                 stack.enter_context(kept_frozen(backend, memory, place))
@@ -71,7 +71,7 @@ class Kill(Step):
             _set(backend, memory, place, freezer.STATE, freezer.THAWED)
         self._until_nobody_is_left(backend)
 
-    def _until_nobody_is_left(self, backend: Backend) -> None:
+    def _until_nobody_is_left(self, backend: CgroupState) -> None:
         """Who is new has the signal at once; the others once more where nobody has ended since."""
         least, limit = sys.maxsize, time.monotonic() + PATIENCE
         while inside := processes_in(backend, self.places):
@@ -90,13 +90,13 @@ class Kill(Step):
             # Those who are to end need the CPU, too.
             time.sleep(max(PAUSE, time.monotonic() - looked))
 
-    def _freezing(self, backend: Backend) -> list[Place]:
+    def _freezing(self, backend: TasksInside) -> list[Place]:
         """What is frozen for it: nothing where none can fork, as all would have to run for that."""
         held = processes_in(backend, [one for one in self.places if pids.PIDS in one.controllers])
         free = processes_in(backend, self.places).keys() - held.keys()
         return self._tops(subsys.FREEZER) if self.freeze and free else []
 
-    def _frozen_by_others(self, backend: Backend) -> list[Place]:
+    def _frozen_by_others(self, backend: ContainerReader) -> list[Place]:
         """What is frozen before anything is done."""
         return [
             place
@@ -113,7 +113,7 @@ class Kill(Step):
             if not any(one != place and below(place.path, one.path) for one in places)
         ]
 
-    def _signal(self, backend: Backend, inside: dict[int, Place]) -> None:
+    def _signal(self, backend: Driver, inside: dict[int, Place]) -> None:
         """One signal for each of them, the youngest of a container first."""
         self.allowed(inside)
         together: dict[Place, list[int]] = {}
@@ -126,7 +126,7 @@ class Kill(Step):
         return [f"{len(self.killed)} killed"] if self.killed else []
 
 
-def _set(backend: Backend, memory: UndoLog, place: Place, file: str, text: str) -> None:
+def _set(backend: CgroupState, memory: UndoLog, place: Place, file: str, text: str) -> None:
     if backend.read(place, file).strip() != text:
         with memory.of(RestoreValue.of(backend, place, file)):
             backend.write(place, file, text)

@@ -12,7 +12,14 @@ from functools import partial
 from shlex import quote
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import (
+    Backend,
+    CgroupState,
+    ContainerReader,
+    PopulatedContainers,
+    Tasks,
+    TasksInside,
+)
 from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
@@ -64,12 +71,12 @@ class JoinUndo(UndoRecord):
     def extend(self, **more: dict[int, tuple[int, str]]) -> None:
         self.origins.update(more["origins"])
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         for came in return_all(partial(self._came, backend), f"put back {self.what}"):
             origin = came.where.root.elsewhere(self._origin(backend, came.task))
             yield partial(put_back_tasks, backend, origin, [came.task])
 
-    def _came(self, backend: Backend) -> Iterator[Straggler[Place]]:
+    def _came(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
         for pair in self.pairs:
             others = self.before[pair.mirror]
             tasks = tasks_in(backend, pair.mirror) - others
@@ -77,7 +84,7 @@ class JoinUndo(UndoRecord):
             for task in sorted(tasks):
                 yield Straggler(pair.mirror, task, start_time(backend, task))
 
-    def _origin(self, backend: Backend, task: int) -> str:
+    def _origin(self, backend: Tasks, task: int) -> str:
         """Return where a task was, or else where its parent was, or a live thread of that."""
         known = live_task(backend, task)
         for one in (known, live_thread(backend, known.parent) if known else None):
@@ -96,20 +103,20 @@ class Join(Step):
     affinity: bool
     at: tuple[Place, int] | None = None
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [
             f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
             for pair in self.pairs
             for task in sorted(tasks_in(backend, pair.home))
         ]
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: CgroupState) -> None:
         for pair in self.pairs:
             for task in sorted(tasks_in(backend, pair.home)):
                 self.at = (pair.mirror, task)
                 attach_all(backend, pair.mirror, [task])
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
             memory.record(RestoreAffinities.of(backend, set().union(*inside)))
@@ -148,14 +155,14 @@ class LeaveUndo(UndoRecord):
     def what(self) -> str:
         return "the tasks of a hierarchy"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
             yield partial(put_back_tasks, backend, mirror, there)
         for came in return_all(partial(self._outside, backend), f"put back {self.what}"):
             yield partial(put_back_tasks, backend, came.where, [came.task])
 
-    def _outside(self, backend: Backend) -> Iterator[Straggler[Place]]:
+    def _outside(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
         for mirror, tasks in _lacking(backend, self.pairs):
             for task in tasks:
                 yield Straggler(mirror, task, start_time(backend, task))
@@ -175,14 +182,14 @@ class Leave(Step):
     def _places(self) -> list[Place]:
         return [*(pair.mirror for pair in self.pairs), *self.others]
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [
             f"echo {task} > {quote(backend.show(self.refuge, 'tasks'))}"
             for place in self._places
             for task in sorted(tasks_in(backend, place))
         ]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         inside = {place: tasks_in(backend, place) for place in self._places}
         if self.affinity:
             memory.record(RestoreAffinities.of(backend, set().union(*inside.values())))
@@ -193,7 +200,7 @@ class Leave(Step):
         for tasks in until_stable(partial(self._there, backend), self.doing, PATIENCE):
             attach_all(backend, self.refuge, recently_listed(tasks))
 
-    def _there(self, backend: Backend) -> Iterator[list[int]]:
+    def _there(self, backend: ContainerReader) -> Iterator[list[int]]:
         for place in self._places:
             if tasks := sorted(tasks_in(backend, place)):
                 yield tasks
@@ -202,7 +209,7 @@ class Leave(Step):
         return explain.enter_refusal(backend, self.refuge, 0, err, self.doing)
 
 
-def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:
+def _lacking(backend: ContainerReader, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:
     """Who is in a container of the home, but not in its mirror.
 
     The home is read first: what is started afterwards by somebody who is in both is in both, too.
@@ -214,7 +221,7 @@ def _lacking(backend: Backend, pairs: Sequence[Pair]) -> Iterator[tuple[Place, l
             yield pair.mirror, sorted(lacking)
 
 
-def _origins(backend: Backend, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
+def _origins(backend: Tasks, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Where in a tree tasks are that are not in its root."""
     found = {}
     for task in tasks:

@@ -12,7 +12,7 @@ from shlex import quote
 
 from pcont import signals
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, Mounts, Trees
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
 from pcont.steps.containers import settings_of, write_back
 from pcont.tags import on_disk
@@ -41,7 +41,7 @@ class RemoveMadeDirectory(UndoRecord):
     def what(self) -> str:
         return self.directory
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Mounts) -> Iterator[Action]:
         if not backend.missing(self.directory):
             yield lambda: backend.remove_directory(self.directory)
 
@@ -56,11 +56,11 @@ class MakeDirectory(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: Mounts) -> None:
         if backend.missing(self.directory):
             backend.make_directory(self.directory)
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Mounts, memory: UndoLog) -> None:
         # A step before this one, or somebody else, may have made it.
         if backend.missing(self.directory):
             with memory.of(RemoveMadeDirectory(self.directory)):
@@ -81,7 +81,7 @@ class RemakeDirectory(UndoRecord):
     def what(self) -> str:
         return self.directory
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Mounts) -> Iterator[Action]:
         if backend.missing(self.directory):
             yield lambda: backend.make_directory(self.directory)
 
@@ -96,7 +96,7 @@ class RemoveDirectory(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Mounts, memory: UndoLog) -> None:
         with memory.of(RemakeDirectory(self.directory)), contextlib.suppress(OSError):
             backend.remove_directory(self.directory)
 
@@ -114,7 +114,7 @@ class UnmountMounted(UndoRecord):
     def what(self) -> str:
         return f"{self.request.options}, not to be mounted at {self.point}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Mounts) -> Iterator[Action]:
         tree = find_tree(backend, self.request)
         if tree and any(one.point == self.point and one.ours for one in tree.mounts):
             yield lambda: backend.umount(self.point)
@@ -135,10 +135,10 @@ class MountTree(Step):
         words = f"mount -t cgroup -o {self.request.options}"
         return [f"{words} {quote(source(self.point, self.made))} {quote(self.point)}"]
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: Mounts) -> None:
         backend.mount(self.request, self.point, source(self.point, self.made))
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Mounts, memory: UndoLog) -> None:
         new = find_tree(backend, self.request) is None
         with memory.of(UnmountMounted(self.request, self.point, new)):
             try:
@@ -149,7 +149,7 @@ class MountTree(Step):
                     _wait_until_gone(backend, self.request)
                 raise
 
-    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+    def refusal(self, backend: Mounts, err: OSError) -> PcontError:
         reasons = {
             EBUSY: "the kernel has one of these controllers in use, or a name bound to others",
             EINVAL: "the kernel knows no such controller, or has it switched off",
@@ -184,7 +184,7 @@ class RemountUnmounted(UndoRecord):
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, root, name, text)
 
-    def _mount_again(self, backend: Backend) -> None:
+    def _mount_again(self, backend: Mounts) -> None:
         request = TreeRequest(self.tree.controllers, self.tree.name)
         active = find_tree(backend, request)
         if active and any(mount.point == self.mount.point for mount in active.mounts):
@@ -211,7 +211,7 @@ class UmountTree(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"umount {quote(self.mount.point)}"]
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: Mounts) -> None:
         backend.umount(self.mount.point)
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
@@ -243,7 +243,7 @@ class UmountTree(Step):
             return []
         return [f"{self.tree.id} lingers: the kernel has not let go of it yet"]
 
-    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+    def refusal(self, backend: Mounts, err: OSError) -> PcontError:
         reason, hint = "", ""
         if err.errno == EBUSY:
             with contextlib.suppress(OSError):
@@ -258,7 +258,7 @@ def _check_absolute(directory: str) -> None:
         raise ValueError(f"a mount point is not an absolute path: {directory!r}")
 
 
-def find_tree(backend: Backend, request: TreeRequest) -> Tree | None:
+def find_tree(backend: Trees, request: TreeRequest) -> Tree | None:
     """The active hierarchy that answers to a request, if there is one."""
     for tree in backend.trees():
         if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
@@ -266,7 +266,7 @@ def find_tree(backend: Backend, request: TreeRequest) -> Tree | None:
     return None
 
 
-def _wait_until_gone(backend: Backend, request: TreeRequest) -> None:
+def _wait_until_gone(backend: Trees, request: TreeRequest) -> None:
     limit = time.monotonic() + PATIENCE
     while find_tree(backend, request) and time.monotonic() < limit:
         signals.beat()
@@ -286,7 +286,7 @@ def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> 
     )
 
 
-def dissolve(backend: Backend, request: TreeRequest, point: str, source: str) -> None:
+def dissolve(backend: Mounts, request: TreeRequest, point: str, source: str) -> None:
     """Wait until an unmounted hierarchy has left /proc/self/cgroup, and help it to.
 
     Raises Busy where the kernel holds on to it: memory may, until the last page is freed, and any

@@ -13,7 +13,13 @@ from shlex import quote
 
 from pcont import subsys
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import (
+    Backend,
+    CgroupState,
+    ContainerReader,
+    PopulatedContainers,
+    TasksInside,
+)
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.records import Outcome
@@ -83,11 +89,11 @@ class MoveAllUndo(UndoRecord):
     def extend(self, **more: dict[int, int]) -> None:
         self.starts.update(more["starts"])
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         for came in return_all(partial(self._there, backend), f"put back all of {self.what}"):
             yield partial(put_back_tasks, backend, came.where.source, [came.task])
 
-    def _there(self, backend: Backend) -> Iterator[Straggler[Move]]:
+    def _there(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
         """Who of ours is at a target; the tree that was emptied last comes first."""
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
@@ -99,7 +105,7 @@ class MoveAllUndo(UndoRecord):
             for task in sorted(tasks & ours, reverse=True):
                 yield Straggler(route, task, start_time(backend, task))
 
-    def _ours(self, backend: Backend, came: set[int]) -> set[int]:
+    def _ours(self, backend: TasksInside, came: set[int]) -> set[int]:
         """Who was moved, what those have started, and who is at a target and a source at once."""
         moved = {task for task, start in self.starts.items() if is_same_task(backend, task, start)}
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
@@ -138,7 +144,7 @@ class MoveAll(Step):
         freezer = self._freezer() if self.freeze else None
         return is_set_frozen(backend, freezer, moves) if freezer else moves
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: CgroupState) -> None:
         for route in self._ordered(backend):
             for task in self._movable(backend, route.source):
                 self.at = (route.target, task)
@@ -152,10 +158,10 @@ class MoveAll(Step):
             raise self.refusal(backend, WriteRefused(EINVAL, strerror(EINVAL), path))
         return True
 
-    def _ordered(self, backend: Backend) -> list[Move]:
+    def _ordered(self, backend: ContainerReader) -> list[Move]:
         return sorted(self.routes, key=lambda route: tree_order(backend, route.target))
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         began = time.monotonic()
         self.routes = self._ordered(backend)
         drained = MoveAllUndo(
@@ -186,7 +192,7 @@ class MoveAll(Step):
         places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
         return places[0] if places and not places[0].is_root else None
 
-    def _keep_affinities(self, backend: Backend, memory: UndoLog) -> None:
+    def _keep_affinities(self, backend: TasksInside, memory: UndoLog) -> None:
         """Where a cpuset is left or entered, the affinity changes, too."""
         tasks: set[int] = set()
         for route in self.routes:
@@ -195,7 +201,9 @@ class MoveAll(Step):
         if tasks:
             memory.record(RestoreAffinities.of(backend, tasks))
 
-    def _empty(self, backend: Backend, memory: UndoLog, drained: MoveAllUndo, route: Move) -> None:
+    def _empty(
+        self, backend: CgroupState, memory: UndoLog, drained: MoveAllUndo, route: Move
+    ) -> None:
         def batch() -> list[list[int]]:
             left = self._movable(backend, route.source)
             return [left] if left else []
@@ -212,7 +220,7 @@ class MoveAll(Step):
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
 
-    def _movable(self, backend: Backend, source: Place) -> list[int]:
+    def _movable(self, backend: TasksInside, source: Place) -> list[int]:
         """Return the tasks to move, the youngest first: many of those have ended by their turn."""
         tasks = sorted(tasks_in(backend, source), reverse=True)
         if not (source.is_root or self.movable):

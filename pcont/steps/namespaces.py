@@ -17,7 +17,7 @@ from pcont.errors import (
     Unsupported,
     from_oserror,
 )
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, Namespaces
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
@@ -136,7 +136,7 @@ class UnpinPinned(UndoRecord):
     def what(self) -> str:
         return f"namespaces, not to be pinned as {', '.join(self.names)}"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Namespaces) -> Iterator[Action]:
         there = backend.pins()
         for name in self.names:
             if name in there:
@@ -152,13 +152,13 @@ class Pin(Step):
     kinds: Sequence[str]
     doing: str
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [
             f"mount --bind /proc/{self.task}/ns/{kind} {quote(backend.pin_path(self.name, kind))}"
             for kind in self.kinds
         ]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Namespaces, memory: UndoLog) -> None:
         if self.name in backend.pins():
             raise FileExistsError(EEXIST, os.strerror(EEXIST), backend.pin_path(self.name))
         memory.record(UnpinPinned([self.name]))
@@ -179,10 +179,10 @@ class Unpin(Step):
     doing: str
     gone: list[str] = field(default_factory=list)
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [f"umount --lazy {quote(backend.pin_path(name))}" for name in self.names]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Namespaces, memory: UndoLog) -> None:
         memory.set_final(UnpinPinned(list(self.names)))
         for name in self.names:
             backend.unpin(name)

@@ -17,7 +17,7 @@ from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, exists
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
 from pcont.steps import explain
@@ -137,7 +137,7 @@ def _known(registry: Registry, tree: str, path: str) -> Container | None:
     return container if exists(registry.backend, container.places[0]) else None
 
 
-def _in_use(backend: Backend, places: Iterable[Place]) -> bool:
+def _in_use(backend: CgroupState, places: Iterable[Place]) -> bool:
     return any(explain.in_use(backend, place)[0] for place in places)
 
 
@@ -160,15 +160,15 @@ class InstallAgent(Step):
     text: str
     doing: str
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         with memory.of(RestoreValue.of(backend, self.place, self.file)):
             backend.write(self.place, self.file, self.text)
 
 
-def repairs(backend: Backend, tree: str) -> Iterator[Step]:
+def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
     """What lets the kernel tell pcont of every container with auto_delete."""
     flagged = [place for place, goes in flags(backend, Place(tree)) if goes]
     if not flagged:
@@ -188,7 +188,7 @@ def repairs(backend: Backend, tree: str) -> Iterator[Step]:
                 yield InstallAgent(place, auto_delete.NOTIFY, "1", doing)
 
 
-def flags(backend: Backend, top: Place) -> Iterator[tuple[Place, bool]]:
+def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:
     """Every container of a tree, those below first, and whether it has auto_delete."""
     found: list[tuple[Place, bool]] = []
     waiting = [(top, False)]

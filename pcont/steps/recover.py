@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, Host
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach import AttachUndo, Origin
@@ -60,12 +60,12 @@ UNUSABLE = (*OTHER_SHAPE, PcontError)
 KINDS: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 
 
-def pending_lines(backend: Backend) -> list[str]:
+def pending_lines(backend: Host) -> list[str]:
     """What recovery would do first, a line for each command that was killed part-way."""
     return [line for journal in _abandoned(backend) for line in _pending(journal)]
 
 
-def damaged(backend: Backend) -> list[str]:
+def damaged(backend: Host) -> list[str]:
     """The paths of the damaged journals that were set aside."""
     return set_aside(backend.workplace().existing)
 
@@ -91,7 +91,7 @@ def roll_back(backend: Backend) -> Iterator[Recovered]:
             yield found
 
 
-def _abandoned(backend: Backend) -> Iterator[AbandonedJournal]:
+def _abandoned(backend: Host) -> Iterator[AbandonedJournal]:
     return abandoned(backend.workplace().existing)
 
 

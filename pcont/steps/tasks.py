@@ -11,7 +11,13 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from pcont.errors import Unseen
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import (
+    CgroupState,
+    ContainerReader,
+    Containers,
+    Tasks,
+    TasksInside,
+)
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Task
 from pcont.virtual.files import ControlFiles
@@ -19,7 +25,7 @@ from pcont.virtual.files import ControlFiles
 PROCESSES = "cgroup.procs"  # not there before Linux 3.0
 
 
-def tasks_in(backend: Backend, place: Place) -> set[int]:
+def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
     """Return the tasks in a container, none where it does not exist.
 
     Raises Unseen where no mount shows the container.
@@ -32,7 +38,7 @@ def tasks_in(backend: Backend, place: Place) -> set[int]:
         return set()
 
 
-def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
+def processes_in(backend: TasksInside, places: Iterable[Place]) -> dict[int, Place]:
     """The processes in these containers, each with a place where it is."""
     found: dict[int, Place] = {}
     for place in places:
@@ -41,7 +47,7 @@ def processes_in(backend: Backend, places: Iterable[Place]) -> dict[int, Place]:
     return found
 
 
-def _processes(backend: Backend, place: Place) -> set[int]:
+def _processes(backend: TasksInside, place: Place) -> set[int]:
     try:
         return set(map(int, backend.read(place, PROCESSES).split()))
     except FileNotFoundError:
@@ -49,7 +55,7 @@ def _processes(backend: Backend, place: Place) -> set[int]:
         return {known.pid for task in tasks if (known := live_task(backend, task))}
 
 
-def live_task(backend: Backend, task: int) -> Task | None:
+def live_task(backend: Tasks, task: int) -> Task | None:
     """Return what /proc says of a task (thread); None if this thread has ended."""
     try:
         known = backend.task(task)
@@ -58,12 +64,12 @@ def live_task(backend: Backend, task: int) -> Task | None:
     return None if known.gone else known
 
 
-def is_alive(backend: Backend, task: int) -> bool:
+def is_alive(backend: Tasks, task: int) -> bool:
     """Return whether a task (thread) has not ended."""
     return live_task(backend, task) is not None
 
 
-def live_threads(backend: Backend, task: int) -> Iterator[Task]:
+def live_threads(backend: Tasks, task: int) -> Iterator[Task]:
     """Yield the threads that have not ended, of the process that a task belongs to."""
     with contextlib.suppress(ProcessLookupError):
         for thread in backend.threads(task):
@@ -71,12 +77,12 @@ def live_threads(backend: Backend, task: int) -> Iterator[Task]:
                 yield known
 
 
-def live_thread(backend: Backend, task: int) -> Task | None:
+def live_thread(backend: Tasks, task: int) -> Task | None:
     """Return the task, or another thread of its process if it has ended; None if all have ended."""
     return live_task(backend, task) or next(live_threads(backend, task), None)
 
 
-def where_process_is(backend: Backend, task: int) -> dict[str, str]:
+def where_process_is(backend: Tasks, task: int) -> dict[str, str]:
     """Return the container in every tree, of the task or of a live thread of its process.
 
     Raises ProcessLookupError where there is no such task. A process that has ended is in the roots.
@@ -85,23 +91,23 @@ def where_process_is(backend: Backend, task: int) -> dict[str, str]:
     return backend.membership(thread.id if thread else task)
 
 
-def start_time(backend: Backend, task: int) -> int | None:
+def start_time(backend: Tasks, task: int) -> int | None:
     """The clock tick since which it is there; None where it has ended, or is about to."""
     known = live_task(backend, task)
     return known.start if known else None
 
 
-def is_same_task(backend: Backend, task: int, start: int | None) -> bool:
+def is_same_task(backend: Tasks, task: int, start: int | None) -> bool:
     """Whether the id still belongs to the task that began at that clock tick; None: to nobody."""
     return start is not None and start_time(backend, task) == start
 
 
-def start_times(backend: Backend, tasks: Iterable[int]) -> dict[int, int]:
+def start_times(backend: Tasks, tasks: Iterable[int]) -> dict[int, int]:
     """The clock tick at which each of them began that is there."""
     return {task: known.start for task in tasks if (known := live_task(backend, task))}
 
 
-def attach_all(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+def attach_all(backend: CgroupState, place: Place, tasks: Iterable[int]) -> None:
     """Write tasks into a container one by one, where the rules of what pcont keeps allow it.
 
     Tasks that have ended are left out.
@@ -110,13 +116,13 @@ def attach_all(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
         pass
 
 
-def put_back_tasks(backend: Backend, place: Place, tasks: Iterable[int]) -> None:
+def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
     """The same for undo: tasks return to where they were, whatever the rules say."""
     for _ in backend.enter(place, tasks):
         pass
 
 
-def descendants(backend: Backend, tasks: Iterable[int], of: Iterable[int]) -> dict[int, int]:
+def descendants(backend: Tasks, tasks: Iterable[int], of: Iterable[int]) -> dict[int, int]:
     """Return those of the tasks whose line of parents, through other ones of them, leads to `of`.
 
     Each with the task of `of` that it descends from; threads descend from their process.

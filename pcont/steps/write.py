@@ -12,7 +12,7 @@ from shlex import quote
 
 from pcont import subsys
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 from pcont.kernel.refusals import WriteRefused, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
@@ -55,7 +55,7 @@ def _is_kept(one: Setting) -> bool:
     return kept_file and not subsys.stands_for(one.file)
 
 
-def _kept_line(backend: Backend, one: Setting, change: AttributeChange) -> str:
+def _kept_line(backend: ContainerReader, one: Setting, change: AttributeChange) -> str:
     where = backend.show(change.place)
     text = one.text if (change.place, change.name) == (one.place, one.file) else change.text
     if text is None:
@@ -71,7 +71,7 @@ class RestoreAffinities(UndoRecord):
     cpus: dict[int, tuple[int, Ids]]
 
     @classmethod
-    def of(cls, backend: Backend, tasks: Iterable[int]) -> RestoreAffinities:
+    def of(cls, backend: Tasks, tasks: Iterable[int]) -> RestoreAffinities:
         """As they are now."""
         found = {}
         for task in tasks:
@@ -83,12 +83,12 @@ class RestoreAffinities(UndoRecord):
     def what(self) -> str:
         return "the CPUs of tasks"
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: Tasks) -> Iterator[Action]:
         for task, (start, cpus) in self.cpus.items():
             yield partial(self._restore, backend, task, start, cpus)
 
     @staticmethod
-    def _restore(backend: Backend, task: int, start: int, cpus: Ids) -> None:
+    def _restore(backend: Tasks, task: int, start: int, cpus: Ids) -> None:
         if is_same_task(backend, task, start) and backend.affinity(task) != cpus:
             backend.set_affinity(task, cpus)
 
@@ -104,7 +104,7 @@ class RestoreValue(UndoRecord):
     affinities: RestoreAffinities
 
     @classmethod
-    def of(cls, backend: Backend, place: Place, file: str) -> RestoreValue:
+    def of(cls, backend: CgroupState, place: Place, file: str) -> RestoreValue:
         """As it is now, or as it was told where it shows something else."""
         file = subsys.told_by(file)
         text, inside = ControlFiles(backend).stored(place, file), ""
@@ -132,7 +132,7 @@ class WriteAgain(UndoRecord):
     def what(self) -> str:
         return " and ".join(one.file for one in self.settings)
 
-    def restore(self, backend: Backend) -> Iterator[Action]:
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
         for one in self.settings:
             yield partial(ControlFiles(backend).store, one.place, one.file, one.written)
 
@@ -157,11 +157,11 @@ class WriteFiles(Step):
     def __post_init__(self) -> None:
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
 
-    def dry_run_lines(self, backend: Backend) -> list[str]:
+    def dry_run_lines(self, backend: CgroupState) -> list[str]:
         return [line for one in self.settings for line in self._told(backend, one)]
 
     @staticmethod
-    def _told(backend: Backend, one: Setting) -> list[str]:
+    def _told(backend: CgroupState, one: Setting) -> list[str]:
         file = subsys.stands_for(one.file) or one.file
         lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
         if _is_kept(one):
@@ -177,13 +177,13 @@ class WriteFiles(Step):
                     lines.append(f"echo {quote(change.text)} > {where}")
         return lines
 
-    def rehearse(self, backend: Backend) -> None:
+    def rehearse(self, backend: CgroupState) -> None:
         self._write(backend, UndoLog(), tried=True)
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, memory: UndoLog) -> None:
         self._write(backend, memory, tried=self.fresh)
 
-    def _write(self, backend: Backend, memory: UndoLog, tried: bool) -> None:
+    def _write(self, backend: CgroupState, memory: UndoLog, tried: bool) -> None:
         """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
         files = ControlFiles(backend)
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
@@ -205,7 +205,7 @@ class WriteFiles(Step):
             self.refused = one
             files.store(one.place, one.file, one.written)
 
-    def _rehearse(self, backend: Backend, memory: UndoLog, last: Sequence[Setting]) -> None:
+    def _rehearse(self, backend: CgroupState, memory: UndoLog, last: Sequence[Setting]) -> None:
         """Write the entries into an empty container beside, which is as this one and then removed.
 
         What the kernel refuses depends on the parent, on whether containers are below, and on
@@ -238,7 +238,7 @@ class WriteFiles(Step):
                 memory.drop(fact)
 
     @staticmethod
-    def _made_alike(backend: Backend, place: Place, double: Place) -> None:
+    def _made_alike(backend: Containers, place: Place, double: Place) -> None:
         """An empty list where the parent's is everything, and the container has a list."""
         everything = devices.has_everything(backend.read(place, devices.LIST))
         if not everything and devices.has_everything(backend.read(double, devices.LIST)):
@@ -261,7 +261,7 @@ class WriteFiles(Step):
             _make(files.backend, memory, change)
         return None
 
-    def _keep_list(self, backend: Backend, memory: UndoLog, one: Setting) -> None:
+    def _keep_list(self, backend: CgroupState, memory: UndoLog, one: Setting) -> None:
         """Keep the present value of a list that the kernel shortens by hotplug."""
         row = subsys.row(subsys.stands_for(one.file) or one.file)
         if not (self.wish and row and row.undo.kept_as) or one.place.is_root:
@@ -278,7 +278,7 @@ class WriteFiles(Step):
                     backend.set_attribute(one.place, row.undo.kept_as, text or None)
 
     def _known(
-        self, backend: Backend, memory: UndoLog, one: Setting
+        self, backend: CgroupState, memory: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
         if not self.fresh:
             # A file that cannot be read cannot be put back; it is written all the same.
@@ -298,12 +298,12 @@ class WriteFiles(Step):
     def final(self) -> bool:
         return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)
 
-    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+    def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
         return explain.write_refusal(backend, one.place, one.file, one.written, err)
 
 
-def _make(backend: Backend, memory: UndoLog, change: Change) -> None:
+def _make(backend: CgroupState, memory: UndoLog, change: Change) -> None:
     """Make one of the changes that a virtual file comes to; each is undone on its own."""
     if isinstance(change, AttributeChange):
         before = backend.attributes(change.place).get(change.name)
@@ -319,7 +319,7 @@ def _make(backend: Backend, memory: UndoLog, change: Change) -> None:
             change.apply(backend)
 
 
-def _check(backend: Backend, one: Setting) -> None:
+def _check(backend: ContainerReader, one: Setting) -> None:
     """Refuse a value that the kernel takes for another one; WriteRefused."""
     row = subsys.row(one.file)
     if row and row.advice.strict:
@@ -336,7 +336,7 @@ def can_rehearse(final: Sequence[Setting]) -> bool:
     return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
-def is_lasting(backend: Backend, setting: Setting) -> bool:
+def is_lasting(backend: CgroupState, setting: Setting) -> bool:
     """Whether a value, once written, cannot be put back by writing what was read before.
 
     That is so for resets and triggers, and for files that show something else than they take:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from errno import EINVAL, ENOENT
 
 from pcont.errors import BadValue
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Tree
 from pcont.trust import ownership
@@ -29,7 +29,7 @@ from pcont.virtual.site import row_of
 AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "release_agent")
 
 
-def is_lacking(backend: Backend) -> bool:
+def is_lacking(backend: Subsystems) -> bool:
     """Whether pcont keeps auto_delete, since the kernel lacks it; dialects of 2006 have it."""
     row = row_of(backend, AUTO_DELETE)
     return row is not None and row.virtual.kept
@@ -43,19 +43,19 @@ def is_ours(tree: Tree) -> bool:
     return tree.mounted and all(mount.ours for mount in tree.mounts)
 
 
-def deletes(backend: Backend, place: Place) -> bool:
+def deletes(backend: ContainerReader, place: Place) -> bool:
     """Whether a container goes when it has become empty; of the root it is its children's flag."""
     return _nearest(backend, place, AUTO_DELETE) == "1"
 
 
-def notifies(backend: Backend, place: Place) -> bool:
+def notifies(backend: ContainerReader, place: Place) -> bool:
     """Whether the user's agent is to be told when a container has become empty."""
     if deletes(backend, place):
         return _nearest(backend, place, NOTIFY) == "1"
     return backend.read(place, NOTIFY).strip() == "1"
 
 
-def agent(backend: Backend, tree: str) -> str:
+def agent(backend: CgroupState, tree: str) -> str:
     """The release agent that the user has set for a hierarchy; empty where there is none."""
     root = Place(tree)
     if is_armed(backend, tree):
@@ -63,12 +63,12 @@ def agent(backend: Backend, tree: str) -> str:
     return backend.read(root, AGENT).rstrip("\n")
 
 
-def is_armed(backend: Backend, tree: str) -> bool:
+def is_armed(backend: CgroupState, tree: str) -> bool:
     """Whether the kernel tells pcont of containers that become empty."""
     return backend.read(Place(tree), AGENT).rstrip("\n") == backend.releases.program(tree)
 
 
-def _nearest(backend: Backend, place: Place, name: str) -> str:
+def _nearest(backend: ContainerReader, place: Place, name: str) -> str:
     """What is kept under a name with a container, or else with the nearest one above."""
     while True:
         found = backend.attributes(place).get(name)
@@ -83,7 +83,9 @@ class AutoDeleteFile:
     `ours`: returns whether pcont mounted the hierarchy, asked where that matters.
     """
 
-    def __init__(self, backend: Backend, place: Place, file: str, ours: Callable[[], bool]) -> None:
+    def __init__(
+        self, backend: CgroupState, place: Place, file: str, ours: Callable[[], bool]
+    ) -> None:
         self.backend = backend
         self.place = place
         self.file = file
@@ -152,7 +154,7 @@ class AutoDeleteFile:
         return str(int(notifies(self.backend, self.place)))
 
 
-def arming(backend: Backend, tree: str) -> tuple[Change, ...]:
+def arming(backend: CgroupState, tree: str) -> tuple[Change, ...]:
     """The changes that make the kernel report empty containers to pcont; none where it does."""
     root = Place(tree)
     if is_armed(backend, tree):
@@ -163,7 +165,9 @@ def arming(backend: Backend, tree: str) -> tuple[Change, ...]:
     )
 
 
-def _children_as_they_are(backend: Backend, place: Place, name: str) -> Iterator[AttributeChange]:
+def _children_as_they_are(
+    backend: ContainerReader, place: Place, name: str
+) -> Iterator[AttributeChange]:
     """Write to the children that only have their parent's value, which is about to change."""
     for child in map(place.child, backend.children(place)):
         kept_there = backend.attributes(child)
@@ -176,7 +180,7 @@ def _children_as_they_are(backend: Backend, place: Place, name: str) -> Iterator
             yield AttributeChange(child, AUTO_DELETE, str(int(deleted)))
 
 
-def _flag(backend: Backend, place: Place, file: str, text: str) -> str:
+def _flag(backend: ContainerReader, place: Place, file: str, text: str) -> str:
     try:
         return FLAG.show(FLAG.parse(text))
     except (ValueError, OverflowError) as err:
@@ -184,7 +188,7 @@ def _flag(backend: Backend, place: Place, file: str, text: str) -> str:
         raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
 
 
-def _plan_agent(backend: Backend, place: Place, text: str) -> tuple[Change, ...]:
+def _plan_agent(backend: CgroupState, place: Place, text: str) -> tuple[Change, ...]:
     program = text.strip()
     check_agent(program)
     if place.is_root and is_armed(backend, place.tree):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pcont import subsys
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place
 
@@ -35,7 +35,7 @@ class Binding:
         return f"{self.name} {','.join(self.holders)} {self.root.path}"
 
 
-def bindings_in(backend: Backend, tree: str) -> list[Binding]:
+def bindings_in(backend: ContainerReader, tree: str) -> list[Binding]:
     """What pcont keeps in a tree."""
     with contextlib.suppress(OSError):
         lines = backend.attributes(Place(tree)).get(BINDINGS, "").splitlines()
@@ -77,12 +77,12 @@ def without_holder(
     ]
 
 
-def bound_at(backend: Backend, place: Place) -> tuple[str, ...]:
+def bound_at(backend: ContainerReader, place: Place) -> tuple[str, ...]:
     """The subsystems that have their root in a container."""
     return tuple(one.name for one in bindings_in(backend, place.tree) if one.root == place)
 
 
-def virtual_roots(backend: Backend, place: Place) -> dict[str, Place]:
+def virtual_roots(backend: ContainerReader, place: Place) -> dict[str, Place]:
     """The subsystems that pcont keeps for a container, each with its root at or above it."""
     return nearest_roots(bindings_in(backend, place.tree), place)
 
@@ -94,7 +94,7 @@ def nearest_roots(found: Iterable[Binding], place: Place) -> dict[str, Place]:
     return {one.name: one.root for one in above}  # the nearest one counts
 
 
-def bindings_from(backend: Backend, place: Place) -> list[Binding]:
+def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:
     """What pcont keeps for a container, as it is where that container is the root."""
     top, roots = place.root, virtual_roots(backend, place)
     return [
@@ -104,6 +104,6 @@ def bindings_from(backend: Backend, place: Place) -> list[Binding]:
     ]
 
 
-def tree_order(backend: Backend, place: Place) -> int:
+def tree_order(backend: ContainerReader, place: Place) -> int:
     """In which order tasks enter several trees; `subsys.entry_order`, with what pcont keeps."""
     return subsys.entry_order((*place.controllers, *virtual_roots(backend, place)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Containers, Programs
 from pcont.kernel.types import Place
 
 
@@ -15,7 +15,7 @@ class FileWrite(NamedTuple):
     file: str
     text: str
 
-    def apply(self, backend: Backend) -> None:
+    def apply(self, backend: Containers) -> None:
         """Write the file; OSError as the kernel answers."""
         backend.write(self.place, self.file, self.text)
 
@@ -27,7 +27,7 @@ class AttributeChange(NamedTuple):
     name: str
     text: str | None
 
-    def apply(self, backend: Backend) -> None:
+    def apply(self, backend: Containers) -> None:
         """Set the attribute, unless it has this text."""
         if backend.attributes(self.place).get(self.name) != self.text:
             backend.set_attribute(self.place, self.name, self.text)
@@ -40,7 +40,7 @@ class EnforcedValue(NamedTuple):
     file: str
     value: int
 
-    def apply(self, backend: Backend) -> None:
+    def apply(self, backend: Programs) -> None:
         """Hand the value to the programs; EOPNOTSUPP where there are none."""
         backend.meter.set(self.place, self.file, self.value)
 

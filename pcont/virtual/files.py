@@ -20,7 +20,7 @@ from errno import EINVAL, ENOENT
 from typing import Any, NoReturn, Protocol
 
 from pcont import subsys
-from pcont.kernel.interfaces import Backend, exists
+from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Tree
 from pcont.tables.control_file import ControlFile, Subsystem
@@ -51,7 +51,7 @@ class ControlFiles:
     make one for each step or operation. `trees`: the trees, where they have just been read.
     """
 
-    def __init__(self, backend: Backend, trees: Iterable[Tree] | None = None) -> None:
+    def __init__(self, backend: CgroupState, trees: Iterable[Tree] | None = None) -> None:
         self.backend = backend
         self._trees = trees
         self._ours: set[str] | None = None
@@ -212,7 +212,7 @@ class ControlFiles:
 class KernelFile:
     """A control file of the kernel."""
 
-    def __init__(self, backend: Backend, place: Place, file: str) -> None:
+    def __init__(self, backend: ContainerReader, place: Place, file: str) -> None:
         self.backend = backend
         self.place = place
         self.file = file
@@ -311,7 +311,7 @@ def _unlike(root: LiveSite, found: Iterable[FileWrite]) -> Iterator[FileWrite]:
                 yield one
 
 
-def _refuse(backend: Backend, place: Place, file: str, errno: int) -> NoReturn:
+def _refuse(backend: ContainerReader, place: Place, file: str, errno: int) -> NoReturn:
     raise WriteRefused(errno, os.strerror(errno), backend.show(place, file))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import CgroupState, Subsystems
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Entry, Machine, Mover
@@ -20,7 +20,7 @@ class Readable(Protocol):
     """What a site is read through: `virtual.files.ControlFiles`."""
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> CgroupState:
         """The kernel, or the model."""
 
     def bindings(self, tree: str) -> Sequence[Binding]:
@@ -30,7 +30,7 @@ class Readable(Protocol):
         """The text of a control file, the kernel's or one that pcont keeps."""
 
 
-def row_of(backend: Backend, file: str) -> ControlFile | None:
+def row_of(backend: Subsystems, file: str) -> ControlFile | None:
     """What is known of a control file in this kernel; None of one without a table."""
     for name in ("", file.partition(".")[0], subsys.of(file)):
         table = backend.table(name)
@@ -39,13 +39,13 @@ def row_of(backend: Backend, file: str) -> ControlFile | None:
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
 
 
-def entry_of(backend: Backend, site: LiveSite, task: int) -> Entry:
+def entry_of(backend: CgroupState, site: LiveSite, task: int) -> Entry:
     """The arguments of an entry rule for a task and a container; ESRCH where there is no task."""
     tree = site.place.tree
     return Entry(site, task, backend.membership(task).get(tree, "/"), mover_in(backend, tree))
 
 
-def mover_in(backend: Backend, tree: str) -> Mover:
+def mover_in(backend: CgroupState, tree: str) -> Mover:
     """This process, as the rules of a tree see it."""
     own = os.getpid()
     return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
@@ -66,7 +66,7 @@ class LiveSite:
     wanted: Mapping[tuple[Place, str], Any] = field(default_factory=dict)
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> CgroupState:
         return self.files.backend
 
     @property
