@@ -6,7 +6,6 @@ import os
 import signal
 from typing import NoReturn
 
-import hypothesis
 import pytest
 
 from pcont.backend_cgroupfs import Cgroupfs
@@ -23,10 +22,6 @@ LONGEST = (
     *("test_mounting.py", "test_json.py", "test_namespaces.py", "test_run.py", "test_language.py"),
 )
 
-# How long an example takes says nothing about whether it holds.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
-
 
 def pytest_configure() -> None:
     """What nohup, or a shell for its background jobs, has had ignored would wait for ever."""
@@ -34,6 +29,16 @@ def pytest_configure() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             python_s = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, python_s)
+    if not IN_GUEST:
+        _without_deadlines()
+
+
+def _without_deadlines() -> None:
+    """How long an example takes says nothing about whether it holds. In guests no test has any."""
+    import hypothesis
+
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
