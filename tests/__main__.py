@@ -23,7 +23,7 @@ CPUS = os.cpu_count() or 1
 CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
 ON_THE_MODEL = "not kernel and not guest and not nightly"
 ON_THE_KERNEL = "kernel and not guest and not nightly"
-SEVERAL = ("-n", str(CPUS), "--dist", "loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("-n", str(CPUS), "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def pytest(*words: str) -> list[str]:
@@ -41,11 +41,12 @@ def no_guest() -> str:
     return ""
 
 
-def model(name: str, marks: str, *words: str, faults: str = "") -> Job:
+def model(name: str, marks: str, *words: str, faults: str = "", cpus: int = 1) -> Job:
     """Tests without the kernel, in one process for each CPU."""
     more = {"PCONT_FAULTS": faults} if faults else {}
-    marked = f"{ON_THE_MODEL} and {marks}" if marks else ON_THE_MODEL
-    return Job(name, pytest("-m", marked, *SEVERAL, *words), cpus=CPUS, environment=more)
+    several = SIDE_BY_SIDE if cpus > 1 else ()
+    command = pytest("-m", f"{ON_THE_MODEL}{marks}", *several, *words)
+    return Job(name, command, cpus=cpus, environment=more)
 
 
 def kernel(name: str, marks: str, *words: str, faults: str = "") -> Job:
@@ -69,9 +70,9 @@ def guests() -> list[Job]:
     ]
 
 
-# The longest first, so that both CPUs are in use to the end.
+# Those that wait for each other, then the longest first: all CPUs are in use to the end.
 QUICK = [
-    model("unit, and the contract on the model", "not slow", faults="one"),
+    model("unit, and the contract on the model", " and not slow", faults="one", cpus=CPUS),
     Job("a guest", vm("--quick"), no_guest, junit="--junit"),
     kernel("some of the contract on the kernel", " and quick", CONTRACT),
 ]
@@ -80,16 +81,16 @@ KERNEL = [
     kernel("faults on the kernel", "", FAULTS),
 ]
 REST = [
-    *guests(),
     kernel("the rest on the kernel", " and not quick", f"--ignore={FAULTS}"),
     KERNEL[1],
-    model("what is slow on the model", "slow"),
-    model("faults on the model", "not slow", FAULTS),
+    *guests(),
+    model("what is slow on the model", " and slow"),
+    model("faults on the model", " and not slow", FAULTS),
 ]
 NIGHTLY = [
     Job("storms", pytest("-m", "nightly and not guest"), no_kernel, cpus=CPUS, host=True),
     kernel("all faults on the kernel", "", FAULTS, faults="all"),
-    model("all faults on the model", "", FAULTS, faults="all"),
+    model("all faults on the model", "", FAULTS, faults="all", cpus=CPUS),
     *(
         Job(f"walks {where}", [sys.executable, "-m", "tests.differential", *words], why, junit="")
         for where, why, words in (

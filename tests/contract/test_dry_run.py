@@ -57,6 +57,7 @@ def _said(answer: Result) -> list[str]:
         (("rm", "-f", "{}/nope"), 0),
     ],
 )
+@pytest.mark.host
 def test_a_dry_run_has_the_status_and_message_of_the_real_run(
     jobs: Jobs, words: tuple[str, ...], status: int
 ) -> None:

@@ -22,6 +22,9 @@ from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, command_line
 
+# What is printed does not hang on the kernel: a guest would repeat what the host has shown.
+pytestmark = pytest.mark.host
+
 PLAYED = "5000000"  # the first task that is played
 NOBODY = str(1 << 22)
 NONE = "pct-there-is-no-such"

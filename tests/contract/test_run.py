@@ -47,6 +47,7 @@ def test_run_becomes_the_command_inside(jobs: Jobs) -> None:
     ],
 )
 @pytest.mark.parametrize("options", [["--create", "--auto-delete"], None])
+@pytest.mark.host
 def test_the_status_is_the_commands(
     jobs: Jobs, command: list[str], status: int, options: list[str] | None
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_container_that_others_are_in_stays_and_says_so(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.host
 def test_a_signal_reaches_the_command_and_the_container_goes(
     jobs: Jobs, number: signal.Signals
 ) -> None:
@@ -167,6 +169,7 @@ def test_the_command_gets_its_default_signals(jobs: Jobs) -> None:
         assert not ignored & (1 << (signal.SIGTERM - 1))
 
 
+@pytest.mark.host
 def test_a_command_that_ends_its_parent_at_once_leaves_no_container(jobs: Jobs) -> None:
     """Whatever arrives from the fork of the command on is passed on to it, or waits."""
     for _ in range(5):
@@ -176,6 +179,7 @@ def test_a_command_that_ends_its_parent_at_once_leaves_no_container(jobs: Jobs) 
         assert there(jobs) == ["/"]
 
 
+@pytest.mark.host
 def test_an_interrupt_that_is_not_the_terminals_is_passed_on(jobs: Jobs) -> None:
     words = own(jobs, "run", jobs.at("/a"), "--create", "--auto-delete", "--", "sleep", "600")
     process = subprocess.Popen(words, start_new_session=True)
@@ -211,6 +215,7 @@ def test_pcont_does_not_freeze_itself(icebox: Top) -> None:
 
 
 @pytest.mark.parametrize("words", [("clone", "{}"), ("run", "{}:/a/b", "--auto-delete")])
+@pytest.mark.host
 def test_killed_itself_pcont_leaves_no_container_behind_the_command(
     jobs: Jobs, words: tuple[str, ...]
 ) -> None:

@@ -41,7 +41,7 @@ GUESTS = (
         kernel=r"linux-image-6\.1\.0-\d+-amd64",
         layout="v1",
         tests=("tests/contract", "tests/differential", f"--ignore={HOTPLUG}"),
-        machines=2,
+        machines=3,
     ),
     # Whether users may write security.* attributes hangs on the BPF security module.
     Guest(

@@ -71,7 +71,7 @@ def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ([], ["6.1-v1-1", "6.1-v1-2", "6.1-without-bpf", "6.12-v2"]),
+        ([], ["6.1-v1-1", "6.1-v1-2", "6.1-v1-3", "6.1-without-bpf", "6.12-v2"]),
         (["--guest", "6.1-v1", "--share", "2"], ["6.1-v1-2"]),
         (["--quick"], ["6.1-v1-quick"]),
     ],
