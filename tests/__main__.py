@@ -45,6 +45,7 @@ def model(name: str, marks: str, *words: str, faults: str = "", cpus: int = 1) -
     """Tests without the kernel, in one process for each CPU."""
     more = {"PCONT_FAULTS": faults} if faults else {}
     several = SIDE_BY_SIDE if cpus > 1 else ()
+    more["PYTHONHASHSEED"] = "0"  # every process must find the tests in the same order
     command = pytest("-m", f"{ON_THE_MODEL}{marks}", *several, *words)
     return Job(name, command, cpus=cpus, environment=more)
 

@@ -237,7 +237,7 @@ def test_heavy_packages_are_imported_inside_functions() -> None:
     assert none({module: names & HEAVY for module, names in top.items()})
 
 
-@pytest.mark.parametrize("module", AT_THE_START)
+@pytest.mark.parametrize("module", sorted(AT_THE_START))
 def test_the_command_line_loads_the_rest_when_it_is_needed(module: str) -> None:
     assert ours(module, at_top(module)) == AT_THE_START[module]
 
