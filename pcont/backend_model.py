@@ -140,7 +140,7 @@ class Model:
         )
 
     def _tree_ended(self, tree: ModelTree) -> None:
-        """Forget a hierarchy that was unmounted for good."""
+        """Forget a hierarchy that ended with its last mount."""
         for task in tree.root.tasks:
             del self.placement.known[task].nodes[tree.number]
         self._enforcer.end_with(tree)
@@ -347,7 +347,7 @@ class StoredModel(Model):
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
         super().__init__(this_machine())
         self._asked = dialect
-        # What a link leads to, so that whoever comes by another name takes the same turns.
+        # The target of a link, so that commands with different names of a file take the same lock.
         self.file = os.path.realpath(file or default_file())
         self._depth = 0
         self._load()

@@ -30,7 +30,11 @@ WORDS = (
     (r"he|him|his|himself", "it, its"),
     (r"told", "reported, printed, written, known"),
     (r"meanwhile", "during that, at that moment"),
-    (r"of pcont's", "of pcont; pcont has"),
+    # Not "of pcont's programs", which is English.
+    (
+        r"of pcont's(?= (?:own|in|on|is|are|that|which|and|or|has|have|with|for)\b|[^ ]| $)",
+        "of pcont",
+    ),
     (r"be it|be they", "whether … or"),
     (r"(?:let|lets|letting) (?:(?:it|them) )?go", "release, remove, thaw"),
     (r"(?:is|are|was|were|be|has|have) gone|(?:goes|go) by (?:it|them)sel\w+", "removed, ended"),

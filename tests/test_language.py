@@ -44,6 +44,8 @@ def test_a_number_is_lowered_and_never_raised() -> None:
     [
         ("Whoever is told\n    waits meanwhile.", ["Whoever", "told", "meanwhile"]),
         ("the agent of pcont's own", ["of pcont's"]),
+        ("a container of pcont's; of pcont's", ["of pcont's", "of pcont's"]),
+        ("the agent of pcont's programs", []),
         ("it lets it go when nobody is there", ["lets it go", "nobody"]),
         ("the container is gone for good", ["is gone", "for good"]),
         ("one thing — and another", ["—"]),

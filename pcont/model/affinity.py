@@ -34,7 +34,7 @@ class Affinity:
         one.cpus, one.wish = cpus & may, cpus
 
     def _may_use(self, task: PlacedTask) -> Ids:
-        """The CPUs of its cpuset; of the one above where a zombie's was emptied meanwhile."""
+        """The CPUs of its cpuset, or of the nearest one above if a zombie's cpuset became empty."""
         for node in task.nodes.values():
             if "cpuset" in node.tree.controllers:
                 found: Iterator[Ids] = (above.value("cpuset.cpus") for above in node.upwards())

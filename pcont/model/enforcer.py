@@ -53,7 +53,7 @@ class ModelEnforcer:
         self._end(subsystem)
 
     def end_with(self, tree: ModelTree) -> None:
-        """Stop all that is enforced in a tree that is unmounted for good."""
+        """Stop all that is enforced in a tree whose hierarchy ends."""
         for name in [name for name, one in self._hierarchies.enforced.items() if one is tree]:
             self._end(name)
 

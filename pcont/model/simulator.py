@@ -78,7 +78,7 @@ class ModelSimulator:
     def _forking(self, task: int) -> PlacedTask:
         """Return a simulated task that may start another one; else the errno of the fork.
 
-        The kernel's security modules, where programs of pcont's are, are asked before pids
+        The kernel asks its security modules, and so pcont's BPF programs, before pids
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
