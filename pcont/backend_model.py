@@ -229,9 +229,6 @@ class Model:
     def remove(self, place: Place, force: bool = False) -> None:
         self.containers.remove(place, force)
 
-    def rename(self, place: Place, name: str) -> None:
-        self.containers.rename(place, name)
-
     def children(self, place: Place) -> list[str]:
         return self.containers.children(place)
 

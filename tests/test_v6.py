@@ -468,18 +468,6 @@ def test_a_container_with_children_is_not_empty(model: Machine2006) -> None:
     assert model.simulator.notified == []  # and the root never is
 
 
-def test_a_container_is_renamed_where_it_is(model: Machine2006) -> None:
-    model.put("cpuacct")
-    a, task = Place("cpuacct", "/a"), model.simulator.spawn()
-    model.make(a)
-    model.make(Place("cpuacct", "/b"))
-    enter(model, a, task)
-    refused(errno.EEXIST, model.rename, a, "b")
-    refused(errno.ENOTDIR, model.rename, Place("cpuacct", "/tasks"), "c")
-    model.rename(a, "c")
-    assert model.simulator.proc_file(f"{task}/container") == "cpuacct:/c\n"
-
-
 def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None:
     model.put("cpuacct")
     root, a = Place("cpuacct"), Place("cpuacct", "/a")

@@ -49,9 +49,6 @@ class DriverByTree:
     def remove(self, place: Place, force: bool = False) -> None:
         self.driver(place.tree).remove(place, force)
 
-    def rename(self, place: Place, name: str) -> None:
-        self.driver(place.tree).rename(place, name)
-
     def children(self, place: Place) -> list[str]:
         return self.driver(place.tree).children(place)
 

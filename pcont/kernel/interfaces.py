@@ -245,9 +245,6 @@ class Containers(ContainerReader, Protocol):
     def remove(self, place: Place, force: bool = False) -> None:
         """Remove the container: rmdir(2); `force`: even if open files are charged to it."""
 
-    def rename(self, place: Place, name: str) -> None:
-        """rename(2) of a container, which stays below its parent."""
-
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2); WriteRefused where the file could be opened and the text was refused."""
 

@@ -22,9 +22,6 @@ class CgroupFiles(Protocol):
     def rmdir(self, directory: str) -> None:
         """rmdir(2)."""
 
-    def rename(self, directory: str, new: str) -> None:
-        """rename(2)."""
-
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
 

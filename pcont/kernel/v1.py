@@ -93,10 +93,6 @@ class V1Driver:
             time.sleep(pause)
             pause *= 2
 
-    def rename(self, place: Place, name: str) -> None:
-        path = self.path(place)
-        self._files.rename(path, os.path.join(os.path.dirname(path), name))
-
     def _in_use(self, place: Place) -> bool:
         return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))
 

@@ -34,9 +34,6 @@ class KernelFiles:
     def rmdir(self, directory: str) -> None:
         os.rmdir(directory)
 
-    def rename(self, directory: str, new: str) -> None:
-        os.rename(directory, new)
-
     def directories(self, directory: str) -> list[str]:
         # kernfs counts a directory's directories in its links: a leaf need not be listed.
         if os.stat(directory).st_nlink == 2:

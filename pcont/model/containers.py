@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EEXIST, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR
+from errno import EBUSY, EEXIST, ENAMETOOLONG, ENODATA
 
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
@@ -17,11 +17,10 @@ from pcont.subsys import numfiles
 from pcont.tables.rules import Mover
 
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
-NAME_MAX = 255  # the file systems have one where hierarchies are mounted
 
 
 class ModelContainers:
-    """mkdir(2), rmdir(2) and rename(2) of containers, and their attributes."""
+    """mkdir(2) and rmdir(2) of containers, and their attributes."""
 
     def __init__(
         self,
@@ -84,27 +83,6 @@ class ModelContainers:
         """Return whether something is mounted at the container's directory, in any mount."""
         views = [one.point for one in self._hierarchies.tree(place.tree).mounts]
         return any(f"{view}{place.path}" in self._hierarchies.stacks for view in views)
-
-    def rename(self, place: Place, name: str) -> None:
-        """In the order of the kernel (fs/namei.c, vfs_rename(); cgroup1_rename())."""
-        new, shown = place.parent.child(name), self._hierarchies.show(place)
-        parent = self._hierarchies.node(place.parent)
-        if place.is_root:
-            # This is to rename the mount point, and first of all its new name is looked up.
-            too_long = len(os.fsencode(name)) > NAME_MAX
-            refuse(ENAMETOOLONG if too_long else EBUSY, shown)
-        self._check_length(new)
-        if place.name in parent.nodes:
-            if new == place:
-                return
-            if name in parent.nodes or parent.has(name):
-                refuse(EEXIST if name in parent.nodes else ENOTDIR, shown)
-            node = parent.nodes[name] = parent.nodes.pop(place.name)
-            node.name = name
-        elif not parent.has(place.name):
-            refuse(ENOENT, shown)
-        elif new != place:
-            refuse(EISDIR if name in parent.nodes else ENOTDIR, shown)
 
     def _check_length(self, place: Place) -> None:
         shown = self._hierarchies.show(place)

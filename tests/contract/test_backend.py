@@ -314,31 +314,6 @@ def test_rmdir_has_the_kernels_errnos(both: Backend, sleeper: int) -> None:
     refused(errno.ENOENT, both.remove, A)
 
 
-def test_a_container_is_renamed_with_all_that_is_in_it(both: Backend, sleeper: int) -> None:
-    both.make(B)
-    both.write(A, "tasks", str(sleeper))
-    both.rename(A, "é")
-    assert both.children(ROOT) == ["é"]
-    assert both.membership(sleeper) == {BOTH: "/é"}
-    assert both.read(Place(BOTH, "/é"), "cpuset.cpus") == "0-1\n"
-    assert both.children(Place(BOTH, "/é")) == ["b"]
-    both.rename(Place(BOTH, "/é"), "é")
-
-
-def test_rename_has_the_kernels_errnos(both: Backend) -> None:
-    tasks, missing = Place(BOTH, "/tasks"), Place(BOTH, "/x")
-    both.make(Place(BOTH, "/c"))
-    refused(errno.EEXIST, both.rename, A, "c")
-    refused(errno.ENOTDIR, both.rename, A, "tasks")
-    refused(errno.EISDIR, both.rename, tasks, "a")
-    refused(errno.ENOTDIR, both.rename, tasks, "t")
-    refused(errno.ENOENT, both.rename, missing, "y")
-    refused(errno.EBUSY, both.rename, ROOT, "y")
-    refused(errno.ENAMETOOLONG, both.rename, A, "n" * 5000)
-    both.rename(tasks, "tasks")
-    assert both.children(ROOT) == ["a", "c"]
-
-
 def test_children_are_sorted(both: Backend) -> None:
     for name in ("z", "m", "b"):
         both.make(A.child(name))

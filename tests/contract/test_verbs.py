@@ -188,16 +188,6 @@ def test_making_and_removing_have_the_kernels_errnos(top: Top, controller: str) 
         refused(errno.ENOENT, backend.remove, top.place("/b"))
 
 
-def test_the_name_of_a_root_is_looked_up_where_it_is_mounted(pcont: Pcont, name: str) -> None:
-    """There names are short, and a mount point is not renamed."""
-    pcont.ok("mount", "-o", "none", "--name", name)
-    backend, root = pcont.backend(), Place(f"name={name}")
-    with backend.turn():
-        refused(errno.EBUSY, backend.rename, root, "x" * 255)
-        refused(errno.ENAMETOOLONG, backend.rename, root, "x" * 256)
-    pcont.ok("umount", name)
-
-
 def test_a_path_has_4095_bytes_at_the_most(pcont: Pcont, name: str) -> None:
     pcont.ok("mount", "-o", "none", "--name", name)
     backend, root = pcont.backend(), Place(f"name={name}")

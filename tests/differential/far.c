@@ -278,15 +278,13 @@ static long done(const struct request *wanted, int *length)
 {
 	long one = wanted->one, two = wanted->two;
 
-	if (strchr("rnUF", wanted->verb))
+	if (strchr("rUF", wanted->verb))
 		let_go();
 	switch (wanted->verb) {
 	case 'm':
 		return mkdir(path, one);
 	case 'r':
 		return rmdir(path);
-	case 'n':
-		return rename(path, more);
 	case 'o':
 		return open(path, one, 0600);
 	case 'w':

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from pcont import backend_cgroupfs
-from pcont.linux import proc, syscalls
+from pcont.linux import cgroup_files, proc, syscalls
 from pcont.trust import xattrs
 from pcont.values import Ids
 from tests import stress
@@ -157,9 +157,6 @@ class Far:
                 else:
                     self.close_one(self.open(path, os.O_CREAT | os.O_RDONLY))
 
-    def rename(self, path: str, new: str) -> None:
-        self.call("n", path, os.fsencode(new))
-
     def open(self, path: str, flags: int) -> int:
         return self.call("o", path, one=flags).result
 
@@ -254,14 +251,13 @@ class Far:
     def in_place(self) -> Iterator[None]:
         """Meanwhile the system calls of backend_cgroupfs are done there."""
         with contextlib.ExitStack() as stack:
-            for module in (backend_cgroupfs, proc, xattrs):
+            for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
-            for module in (backend_cgroupfs, proc):
-                stack.enter_context(patch.object(module, "read_text", self.read_text))
+            stack.enter_context(patch.object(proc, "read_text", self.read_text))
             for name in ("mount", "umount"):
                 stack.enter_context(patch.object(syscalls, name, getattr(self, name)))
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)
-            stack.enter_context(patch.object(backend_cgroupfs, "signal", sending))
+            stack.enter_context(patch.object(cgroup_files, "signal", sending))
             yield
 
 

@@ -124,9 +124,6 @@ class Side:
     def remove(self, place: Place) -> None:
         self.backend.remove(place)
 
-    def rename(self, place: Place, name: str) -> None:
-        self.backend.rename(place, name)
-
     def children(self, place: Place) -> list[str]:
         return self.backend.children(place)
 

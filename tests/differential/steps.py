@@ -393,21 +393,6 @@ def _is_base(view: View, place: Place) -> bool:
     return bool(view.bases) and place.path == view.bases.get(place.tree, "/")
 
 
-def _rename(view: View) -> Step | None:
-    place = view.place()
-    if place is None or _is_base(view, place):
-        return None
-    if not view.bases and view.random.random() < 0.3:
-        # A mount point of the walk's own, in a file system where names have a limit.
-        name = view.random.choice(["r", "x" * 255, "x" * 256, "y" * 300])
-        return Step("rename", (Place(place.tree), name))
-    if view.random.random() < 0.2:
-        children = view.sight.get(f"{place.tree}:{place.path} children", [])
-        name = view.random.choice([_new_name(view), *children])
-        return Step("rename", (place.child("tasks"), name))
-    return Step("rename", (place, _new_name(view)))
-
-
 def _look_up(verb: str) -> Callable[[View], Step | None]:
     def draw(view: View) -> Step | None:
         place = view.place()
@@ -608,7 +593,6 @@ def _ask(verb: str) -> Callable[[View], Step | None]:
 WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _make: 14,
     _remove: 9,
-    _rename: 6,
     _look_up("children"): 1,
     _look_up("files"): 1,
     _read: 2,

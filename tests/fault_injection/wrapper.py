@@ -42,7 +42,6 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "remove_directory": (EBUSY, EPERM),
     "make": (ENOSPC, EPERM, ENOMEM),
     "remove": (EBUSY, EPERM),
-    "rename": (EEXIST, EPERM),
     "write": (EINVAL, EBUSY, ENOSPC, EACCES, EPERM, EINTR, EIO),
     "enter": (EINVAL, ENOSPC, EACCES),
     "set_attribute": (ENOSPC, EPERM),
