@@ -228,6 +228,18 @@ def test_only_one_module_names_the_backends() -> None:
             assert used & BACKENDS == set(), module
 
 
+def test_rooms_below_the_steps_ask_for_less_than_a_whole_backend() -> None:
+    whole = {"hierarchy.presence", "hierarchy.registry", "kernel.interfaces", "kernel.open"}
+    rooms = {"bpf", "hierarchy", "kernel", "linux", "model", "output", "virtual"}
+    naming = {
+        module
+        for module in FILES
+        if room(module) in rooms
+        and any(isinstance(one, ast.Name) and one.id == "Backend" for one in nodes(module))
+    }
+    assert naming <= whole
+
+
 def test_packages_of_others_have_one_place_each() -> None:
     assert {module: foreign(module) for module in FILES if foreign(module)} == THIRD_PARTY
 
