@@ -531,6 +531,13 @@ def test_pconts_own_failures_beside_a_command_are_125(pcont: Run, words: tuple[s
     assert pcont(*words).status == 125
 
 
+def test_a_hint_does_not_ask_for_dashes_that_are_there(pcont: Run) -> None:
+    answer = pcont("clone", "jobs", "--pin", "box", "--", "true")
+    assert "need --ns" in answer.err
+    assert "hint: Usage: pcont clone " in answer.err
+    assert "put --" in pcont("clone", "jobs", "--pin", "box").err
+
+
 def test_run_without_dashes_has_a_hint_with_them(pcont: Run) -> None:
     answer = pcont("run", "jobs:/a", "true")
     assert answer.status == 125

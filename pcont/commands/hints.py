@@ -37,7 +37,7 @@ def _usage_hint(err: click.UsageError, group: click.Group, words: Sequence[str])
         return f"without it: {without(words, err.option_name)}"
     usage = " ".join(err.ctx.get_usage().split()) if err.ctx else "pcont --help"
     bad_value = isinstance(err, click.BadParameter) and not isinstance(err, click.MissingParameter)
-    if isinstance(err.ctx and err.ctx.command, Starting) and not bad_value:
+    if isinstance(err.ctx and err.ctx.command, Starting) and "--" not in words and not bad_value:
         meant = with_dashes(group, words)
         return meant or f"put -- before COMMAND and its arguments. {usage}"
     return usage

@@ -72,7 +72,7 @@ def clone(
     """
     if (pid is None) == (not words):
         what = "clone needs --pid or COMMAND" + (", not both" if words else "")
-        raise UsageProblem(what, hint="--pid PID, or -- COMMAND")
+        raise UsageProblem(what, hint="add --pid PID or -- COMMAND")
     apart = _apart(session, wish, with_command=not pid)
     if pid is not None:
         return _clone_process(session, where, pid), 0

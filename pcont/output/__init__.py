@@ -1,1 +1,1 @@
-"""How results look: JSON, columns, trees, error texts, and streams that never raise."""
+"""What pcont prints: JSON, columns, trees and messages, on streams that never raise."""

@@ -1,7 +1,7 @@
-"""The JSON Schema of what --json prints, made of the records and of the tables of control files.
+"""The JSON Schema of what --json prints, made from the records and the tables of control files.
 
-`docs/json.schema.json` is what `document` returns, `docs/json.md` has `tables` in it:
-`python -m tests.json_docs` writes both.
+`python -m tests.json_docs` writes docs/json.schema.json (from `document`) and the tables of
+docs/json.md (from `tables`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(
 
 
 def document() -> Schema:
-    """The whole schema: `$defs` has stdout by command, `stderr` for a line there, the records."""
+    """Return the schema: `$defs` has stdout for each command, `stderr` for a line, the records."""
     found: dict[str, type] = {}
     lines = {pointer(name): _stdout(name, found) for name in RESULTS}
     stderr = _stderr(found)
@@ -104,7 +104,7 @@ def document() -> Schema:
 
 
 def pointer(command: str) -> str:
-    """The name of a command's definition."""
+    """Return the name of a command's definition."""
     return command.replace(" ", "-")
 
 
@@ -121,7 +121,7 @@ _BACKEND = {"enum": ["cgroupfs", "model"], "description": "the backend that answ
 
 
 def _stdout(name: str, found: dict[str, type]) -> Schema:
-    """The line that a command prints on standard output."""
+    """Return the schema of the line that a command prints on standard output."""
     kinds: list[Schema] = []
     if RESULTS[name] is not Nothing:
         kinds.append(_object({"backend": _BACKEND, "result": record_schema(RESULTS[name], found)}))
@@ -134,13 +134,13 @@ def _stdout(name: str, found: dict[str, type]) -> Schema:
 
 
 def _stderr(found: dict[str, type]) -> Schema:
-    """One line of standard error."""
+    """Return the schema of one line of standard error."""
     text: Schema = {"type": "string"}
     limits = _described(record_schema(list[str], {}), "the settings that will no longer hold")
     return {
         "oneOf": [
             _object({"error": {"$ref": "#/$defs/error"}}),
-            _object({"note": _described(text, "something to know; it is no failure")}),
+            _object({"note": _described(text, "something to know that is not an error")}),
             _object({"backend": _BACKEND, "started": record_schema(records.Started, found)}),
             _object({"backend": _BACKEND, "ended": record_schema(records.Ended, found)}),
             _object({"ceasing": limits}),
@@ -150,7 +150,7 @@ def _stderr(found: dict[str, type]) -> Schema:
 
 
 def error_schema() -> Schema:
-    """What `error` holds."""
+    """Return the schema of an error."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
     errors_of = [one for one in kinds if issubclass(one, errors.PcontError)]
     codes = list(dict.fromkeys(one.code for one in errors_of))
@@ -159,7 +159,7 @@ def error_schema() -> Schema:
             "code": {"enum": [*codes, "interrupted"], "description": "the kind of failure"},
             "errno": {
                 "type": ["string", "null"],
-                "description": "the kernel's word, such as EBUSY; null where it was not asked",
+                "description": "the errno's name, such as EBUSY; null if the kernel did not refuse",
             },
             "message": {"type": "string", "description": "what was attempted, and why it failed"},
             "path": {"type": "string", "description": "the file or directory; may be empty"},
@@ -169,7 +169,7 @@ def error_schema() -> Schema:
 
 
 def _records(found: dict[str, type]) -> Schema:
-    """The definitions of all records that are mentioned, and of those that these mention."""
+    """Return the definitions of all mentioned records, and of those that these mention."""
     defs: Schema = {"error": error_schema()}
     while waiting := [name for name in found if name not in defs]:
         for name in waiting:
@@ -193,7 +193,7 @@ def _described(schema: Schema, text: str) -> Schema:
 
 
 def record_schema(hint: Any, found: dict[str, type]) -> Schema:
-    """The schema of a type; the records that it mentions are added to those that were found."""
+    """Return the schema of a type, and add the records that it mentions to `found`."""
     if get_origin(hint) is Annotated:
         kind, text, *words = get_args(hint)
         return _described({"enum": list(words[0])} if words else record_schema(kind, found), text)
@@ -218,7 +218,7 @@ def _container(hint: Any, found: dict[str, type]) -> Schema | None:
 
 
 def _values() -> Schema:
-    """The values that `get` prints: those of the files that have a table are typed."""
+    """Return the schema of the values that `get` prints, with types for files that have a table."""
     found = [table for name in SUBSYSTEMS if (table := subsys.by_key(name))]
     rows = sorted((row for table in found for row in table.files), key=lambda row: row.name)
     known = {row.name: _described(value(row), row.help) for row in rows}
@@ -230,7 +230,7 @@ def _values() -> Schema:
 
 
 def value(row: ControlFile) -> Schema:
-    """The schema of a control file's value."""
+    """Return the schema of a control file's value."""
     if not isinstance(_parsed(row.type, "0"), int):
         return {"type": "string"}
     number: Schema = {"type": "integer"}
@@ -252,7 +252,7 @@ def _takes_max(codec: Codec) -> bool:
 
 
 def tables() -> str:
-    """The generated half of docs/json.md: a line for each command, a table for each record."""
+    """Return the generated half of docs/json.md: the commands, and a table for each record."""
     return "\n".join([*_commands_table(), *_records_tables()]) + "\n"
 
 
@@ -279,7 +279,7 @@ def _records_tables() -> Iterator[str]:
 
 
 def _words(hint: Any) -> str:
-    """A type in words."""
+    """Return a type in words."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         kind = "" if inner[0] is type(None) else f"{_words(inner[0])}: "

@@ -1,8 +1,8 @@
 """Standard streams on which reading and writing text never raises.
 
-What a command did is done, whether its result can be shown or not. An error of standard output is
-remembered, and `cli.main` reports it at the end; one of standard error is dropped, as no stream is
-left to report it on.
+A change is made, even if its result cannot be printed. An error of standard output is remembered,
+and `cli.main` reports it at the end. An error of standard error is dropped, because there is no
+other stream to report it on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Raw(io.RawIOBase):
         self.failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write all of it, also to a terminal or pipe that is non-blocking."""
+        """Write all data, also to a non-blocking terminal or pipe."""
         left = memoryview(data).cast("B")
         while left and self.failure is None:
             try:
