@@ -100,7 +100,7 @@ class Model:
         self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
     ) -> None:
         self.open_files = OpenFiles()
-        self.file_accounts = FileAccounts(config, hierarchies, self.open_files)
+        self.file_accounts = FileAccounts(hierarchies, self.open_files)
         self.lifetimes = Lifetimes(config, placement, hierarchies, self.file_accounts)
         self.affinities = Affinity(config, placement, self.lifetimes)
         self.attaching = Attaching(config, hierarchies, placement, self.lifetimes, self.affinities)
@@ -120,7 +120,7 @@ class Model:
         self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
     ) -> None:
         self.namespace_pins = ModelNamespaces()
-        self._enforcer = ModelEnforcer(hierarchies, self.lifetimes, self.file_accounts)
+        self._enforcer = ModelEnforcer(config, hierarchies, self.lifetimes, self.file_accounts)
         self.meter: Enforcer = self._enforcer
         self.releases: ReleaseQueue = ModelReleases(
             config, hierarchies, self.lifetimes.look, lambda: self.turn()

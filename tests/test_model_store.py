@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
         model.write(Place(TREE, "/a"), "cpuset.mems", "0")
         model.write(Place(TREE, "/a"), "tasks", str(os.getpid()))
         model.set_attribute(ROOT, "tie", "x")
-        model.hierarchies.active[0].root.charge(0, 10, 20)
+        model.hierarchies.active[0].root.add_time(0, 10, 20)
     return path
 
 

@@ -11,7 +11,7 @@ from pcont.bpf.programs import FIRST, STATE, Pinned
 from pcont.errors import LimitReached
 from pcont.kernel.types import Place
 from pcont.subsys import numfiles
-from pcont.subsys.numfiles import Charges
+from pcont.tables.charges import Charges
 
 # Changed together with numfiles.bpf.c.
 LIMITS, COUNTS = "limits", "counts"
@@ -53,7 +53,7 @@ class Files(Pinned):
             found.held, found.maxheld, found.failcnt = counts[2:]
         if limits := self.entry(LIMITS, key):
             found.barrier, found.limit = limits[2:]
-        return found.values()
+        return numfiles.counted(found)
 
     def set(self, place: Place, file: str, value: int) -> None:
         now = self.values(place) | {file: value}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from errno import EINVAL
 
 from pcont.kernel.refusals import refuse
@@ -34,17 +33,16 @@ class Affinity:
         one.cpus, one.wish = cpus & may, cpus
 
     def _may_use(self, task: PlacedTask) -> Ids:
-        """The CPUs of its cpuset, or of the nearest one above if a zombie's cpuset became empty."""
+        """Return the CPUs of its container, or of the nearest ancestor of an emptied one."""
         for node in task.nodes.values():
-            if "cpuset" in node.tree.controllers:
-                found: Iterator[Ids] = (above.value("cpuset.cpus") for above in node.upwards())
-                return next(cpus for cpus in found if cpus)
+            if allowed := node.tree.cpus:
+                return next(cpus for above in node.upwards() if (cpus := allowed(above)))
         return self._config.machine.cpus
 
     def entered(self, task: PlacedTask, node: Node) -> None:
         """Give a task the CPUs of a container that it has entered."""
-        if "cpuset" in node.tree.controllers:
-            self._confine(task, node.value("cpuset.cpus"))
+        if node.tree.cpus:
+            self._confine(task, node.tree.cpus(node))
 
     def changed(self, node: Node, cpus: Ids) -> None:
         """Give the tasks of a container the CPUs that were written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from shlex import quote
@@ -14,11 +14,11 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
-from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
-from pcont.subsys.numfiles import Charges
+from pcont.subsys import AGENT
 from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.charges import Charges
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.rules import Machine
+from pcont.tables.rules import Machine, ModelCgroup
 from pcont.values import Ids
 
 
@@ -123,14 +123,14 @@ class Node:
         row = self.tree.rows[file]
         return self.tree.root_value(row) if self.parent is None else row.default
 
+    def store(self, file: str, value: Any) -> None:
+        self.values[file] = shared(value)
+
     def populated(self) -> bool:
         return self.count > self.zombies
 
     def inside(self) -> int:
         return len(self.tree.residents.inside(self))
-
-    def charged(self) -> Mapping[str, int]:
-        return self.charges.values()
 
     def parameter(self, name: str) -> int:
         return self.tree.config.parameters[name]
@@ -150,12 +150,6 @@ class Node:
         if how and how.effect:
             how.effect(self)
 
-    def used(self) -> Mapping[int, tuple[int, int]]:
-        return self.times
-
-    def forget_used(self) -> None:
-        self.times.clear()
-
     def has(self, file: str) -> bool:
         """Whether this container has such a file."""
         row = self.tree.rows.get(self.tree.called(file))
@@ -167,11 +161,9 @@ class Node:
             raise KeyError(file)
         return self.tree.rows[self.tree.called(file)]
 
-    def charge(self, cpu: int, user: int, system: int) -> None:
-        """Time used on a CPU, here and, where that counts, in every container above."""
-        for node in [self] if self.tree.own_time else self.upwards():
-            before = node.times.get(cpu, (0, 0))
-            node.times[cpu] = (before[0] + user, before[1] + system)
+    def add_time(self, cpu: int, user: int, system: int) -> None:
+        before = self.times.get(cpu, (0, 0))
+        self.times[cpu] = (before[0] + user, before[1] + system)
 
     def hold(self, task: int) -> None:
         """A task is here, and counted here and in every container above."""
@@ -201,23 +193,20 @@ class Node:
         self.check_release()
 
     def check_release(self) -> None:
-        """Whether the container has become empty: its agent is told, and it may go by itself.
+        """Do what happens to a container that has become empty."""
+        if self.parent is not None and self.is_empty() and self.tree.core.on_empty:
+            self.tree.core.on_empty(self)
 
-        kernel/cgroup/cgroup-v1.c, cgroup1_check_for_release(); patch semantics, 1.9; not the root.
-        """
-        if self.parent is None or self.tasks or self.nodes:
-            return
-        if self.value(NOTIFY):
-            self.tree.notify(self.path)
-        self.check_delete()
+    def is_empty(self) -> bool:
+        return not self.tasks and not self.nodes
 
-    def check_delete(self) -> None:
-        """Whether a container that is to go may go now (patch semantics, 6.4)."""
-        if self.parent is None or not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE):
-            return
-        if not self.tasks and not self.nodes and not self.charges.held:
-            del self.parent.nodes[self.name]
-            self.parent.check_release()
+    def run_agent(self) -> None:
+        self.tree.notify(self.path)
+
+    def vanish(self) -> None:
+        assert self.parent
+        del self.parent.nodes[self.name]
+        self.parent.check_release()
 
     def to_zombie(self, task: int) -> None:
         """A task has ended, and becomes a zombie."""
@@ -264,6 +253,10 @@ class ModelTree:
     rows: dict[str, ControlFile] = field(init=False)
     behaviours: list[Behaviour] = field(init=False)
     file_behaviours: dict[str, FileBehaviour] = field(init=False)
+    core: Behaviour = field(init=False)
+    frozen: Callable[[ModelCgroup], bool] | None = field(init=False)
+    cpus: Callable[[ModelCgroup], Ids] | None = field(init=False)
+    prefix: str = field(init=False)
     root: Node = field(init=False)
 
     def __post_init__(self) -> None:
@@ -276,20 +269,20 @@ class ModelTree:
         self.file_behaviours = {
             file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
         }
+        self.core = self.config.dialect.behaviour("")
+        self.frozen = next((one.frozen for one in self.behaviours if one.frozen), None)
+        self.cpus = next((one.cpus for one in self.behaviours if one.cpus), None)
+        named = zip(self.controllers, self.behaviours, strict=True)
+        self.prefix = next((f"{name}." for name, one in named if one.legacy_agent), "")
         self.root = Node(self, "", None)
-
-    @property
-    def own_time(self) -> bool:
-        """Whether CPU time is charged to the container alone where it was used."""
-        return any(behaviour.own_time for behaviour in self.behaviours)
 
     def called(self, file: str) -> str:
         """The name of a file that may be meant by its bare one."""
-        return f"cpuset.{file}" if self.bare and f"cpuset.{file}" in self.rows else file
+        return f"{self.prefix}{file}" if self.bare and f"{self.prefix}{file}" in self.rows else file
 
     def spelled(self, file: str) -> str:
         """The name that a file has in the directory of a container."""
-        return file.removeprefix("cpuset.") if self.bare and file in self.rows else file
+        return file.removeprefix(self.prefix) if self.bare and file in self.rows else file
 
     @property
     def machine(self) -> Machine:
@@ -312,16 +305,11 @@ class ModelTree:
             self.config.notified.append((agent, path))
 
     def root_value(self, row: ControlFile) -> Any:
-        """What the root container has without anybody having written it."""
-        given = {"cpuset.cpus": self.machine.cpus, "cpuset.mems": self.machine.nodes}
-        if row.name in given:
-            return given[row.name]
+        """Return the value of the root's file if nothing was written."""
+        how = self.file_behaviours.get(row.name)
+        if how and how.root_value:
+            return how.root_value(self.machine)
         return row.default if row.creation.root_default is None else row.creation.root_default
-
-
-def admits(node: Node) -> bool:
-    """Whether a cpuset has both CPUs and memory nodes; the root always does."""
-    return all(node.value(file) for file in ("cpuset.cpus", "cpuset.mems"))
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:
@@ -332,7 +320,6 @@ def carry(source: Node, target: Node, tree: ModelTree) -> None:
                 target.values[file] = source.values.pop(file)
     for fact in [one for one in source.facts if one.partition(".")[0] in tree.controllers]:
         target.facts[fact] = source.facts.pop(fact)
-    if "cpuacct" in tree.controllers:
-        target.times, source.times = source.times, {}
-    if "bc" in tree.controllers:
-        target.charges, source.charges = source.charges, Charges()
+    for behaviour in tree.behaviours:
+        if behaviour.on_rebind:
+            behaviour.on_rebind(source, target)

@@ -13,7 +13,7 @@ from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.open_files import FileAccounts
 from pcont.model.placement import TaskPlacement
-from pcont.subsys import numfiles
+from pcont.subsys import CLONE_CHILDREN
 from pcont.tables.rules import Mover
 
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
@@ -39,7 +39,7 @@ class ModelContainers:
         parent = self._hierarchies.node(place.parent)
         self._check_length(place)
         node = self.create(parent, place.name, self._placement.mover(parent.tree))
-        if parent.has("cgroup.clone_children") and parent.value("cgroup.clone_children"):
+        if parent.has(CLONE_CHILDREN) and parent.value(CLONE_CHILDREN):
             self.clone_values(parent, node)
 
     def create(self, parent: Node, name: str, mover: Mover) -> Node:
@@ -59,20 +59,16 @@ class ModelContainers:
 
     @staticmethod
     def clone_values(parent: Node, node: Node) -> None:
-        """cgroup.clone_children: the lists are copied unless a sibling is exclusive."""
-        if "cpuset" not in parent.tree.controllers:
-            return
-        flags = ("cpuset.cpu_exclusive", "cpuset.mem_exclusive")
-        if any(sibling.value(flag) for sibling in parent.children() for flag in flags):
-            return
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            node.values[file] = parent.value(file)
+        """Give a new container the values of its parent that subsystems copy."""
+        for behaviour in parent.tree.behaviours:
+            if behaviour.on_clone:
+                behaviour.on_clone(parent, node)
 
     def remove(self, place: Place, force: bool = False) -> None:
         """Remove a container by rmdir(2); with `force`, even if open files are charged to it."""
         node = self._hierarchies.node(place)
         self._lifetimes.look_at(self._placement.live_in(node))
-        held = node.charges.held and not (force and numfiles.NUMFILES in self._hierarchies.enforced)
+        held = node.charges.held and not (force and self._files.are_enforced())
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             refuse(EBUSY, self._hierarchies.show(place))
         del node.parent.nodes[node.name]

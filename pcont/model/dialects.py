@@ -18,6 +18,9 @@ from pcont.tables.control_file import Subsystem
 from pcont.tables.interface import Interface
 from pcont.values import INTEGER, strip
 
+# Subsystems that a caller may name before a kernel has them (patch semantics, 6.2).
+ANNOUNCED = ("ns",)
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -52,8 +55,7 @@ class Dialect:
     written, in vain, and is ESRCH else. `owners`: only root and the owner may move a task. `again`:
     to enter the container where one is has effects, too.
 
-    `empty`: a write of zero bytes is one. `follows_up`: a cpuset whose last CPU goes has its
-    parent's, while elsewhere its tasks move there.
+    `empty`: a write of zero bytes is one.
 
     `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
     (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
@@ -79,7 +81,6 @@ class Dialect:
     owners: bool
     again: bool
     empty: bool
-    follows_up: bool
     clones: bool
     keeps_wishes: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
@@ -168,7 +169,6 @@ V1 = Dialect(
     owners=False,
     again=False,
     empty=False,
-    follows_up=False,
     clones=False,
     keeps_wishes=False,
     listing=("cgroups", _v1_listing),
@@ -196,7 +196,6 @@ V6 = Dialect(
     owners=True,
     again=True,
     empty=True,
-    follows_up=True,
     clones=True,
     keeps_wishes=False,
     listing=("containers", _v6_listing),

@@ -9,20 +9,25 @@ from pcont import subsys
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.model.cgroups import ModelTree
+from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.open_files import FileAccounts
-from pcont.subsys import numfiles
-from pcont.subsys.model import numtasks
-from pcont.subsys.numfiles import BARRIER, LIMIT, Charges
-from pcont.subsys.numtasks import NUMTASKS
+from pcont.tables.behaviour import Enforcement
 
 
 class ModelEnforcer:
     """The Enforcer of the model, which can always count."""
 
-    def __init__(self, hierarchies: Hierarchies, lifetimes: Lifetimes, files: FileAccounts) -> None:
-        self._hierarchies, self._lifetimes, self._files = hierarchies, lifetimes, files
+    def __init__(
+        self,
+        config: ModelConfig,
+        hierarchies: Hierarchies,
+        lifetimes: Lifetimes,
+        files: FileAccounts,
+    ) -> None:
+        self._config, self._hierarchies = config, hierarchies
+        self._lifetimes, self._files = lifetimes, files
 
     def check(self, what: str) -> None:
         """The model lacks nothing."""
@@ -32,23 +37,23 @@ class ModelEnforcer:
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
         there = self.trees().get(subsystem) == root.tree
-        return there and (subsystem != NUMTASKS or numtasks.is_bound(self._hierarchies.node(root)))
+        is_bound = self._how(subsystem).is_bound
+        return there and (is_bound is None or is_bound(self._hierarchies.node(root)))
 
     def start(self, subsystem: str, root: Place) -> None:
         node = self._hierarchies.node(root)
         if self._hierarchies.enforced.setdefault(subsystem, node.tree) is not node.tree:
             refuse(EBUSY, root.tree)
-        if subsystem == NUMTASKS:
-            numtasks.bind(node)
+        self._how(subsystem).bind(node)
 
     def stop(self, subsystem: str, root: Place) -> None:
-        tree = self._hierarchies.enforced.get(subsystem)
-        if tree and subsystem == NUMTASKS:
+        tree, how = self._hierarchies.enforced.get(subsystem), self._how(subsystem)
+        if tree and how.is_bound:
             with contextlib.suppress(FileNotFoundError):
                 node = self._hierarchies.node(root)
-                if numtasks.is_bound(node):
-                    numtasks.unbind(node)
-            if any(map(numtasks.is_bound, tree.root.all())):
+                if how.is_bound(node):
+                    how.unbind(node)
+            if any(map(how.is_bound, tree.root.all())):
                 return
         self._end(subsystem)
 
@@ -58,27 +63,25 @@ class ModelEnforcer:
             self._end(name)
 
     def _end(self, subsystem: str) -> None:
-        tree = self._hierarchies.enforced.pop(subsystem, None)
-        if tree and subsystem == numfiles.NUMFILES:
-            self._files.forget()
+        behaviour = self._config.dialect.behaviour(subsystem)
+        if tree := self._hierarchies.enforced.pop(subsystem, None):
+            if behaviour.account:
+                self._files.forget()
             for node in tree.root.all():
-                node.charges = Charges()
+                behaviour.enforcement.end(node)
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         node = self._hierarchies.node(place)
-        if subsystem == NUMTASKS:
-            return numtasks.counted(node)
         self._lifetimes.look()
-        return node.charges.values()
+        return self._how(subsystem).values(node)
 
     def set(self, place: Place, file: str, value: int) -> None:
         node = self._hierarchies.node(place)
-        if subsys.of(file) == NUMTASKS:
-            if not any(map(numtasks.is_bound, node.upwards())):
-                refuse(EOPNOTSUPP, self._hierarchies.show(place, file))
-            numtasks.say(node, file, value)
-        else:
-            setattr(node.charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
+        if not self._how(subsys.of(file)).set(node, file, value):
+            refuse(EOPNOTSUPP, self._hierarchies.show(place, file))
+
+    def _how(self, subsystem: str) -> Enforcement:
+        return self._config.dialect.behaviour(subsystem).enforcement
 
     def hold(self, place: Place) -> None:
         """No removal is ever half done in the model."""

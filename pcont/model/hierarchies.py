@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import ENOENT, ENOTDIR
 
 from pcont.errors import Unseen
@@ -14,6 +14,9 @@ from pcont.kernel.types import Controller, Mount, Place, Tree
 from pcont.model.cgroups import ModelTree, Node, Residents
 from pcont.model.config import ModelConfig
 from pcont.tables.behaviour import Behaviour
+from pcont.tables.rules import ModelCgroup
+
+OnRun = Callable[[ModelCgroup, int, int, int], None]
 
 
 class Hierarchies:
@@ -61,6 +64,17 @@ class Hierarchies:
         """Return the tree that a subsystem is bound to, else the tree of the unbound ones."""
         bound = [tree for tree in self.active if name in tree.controllers]
         return bound or [self.unbound]
+
+    def kernels(self) -> Iterator[tuple[str, Behaviour]]:
+        """Yield the controllers of the dialect, and what the model does for each."""
+        return zip(self.unbound.controllers, self.unbound.behaviours, strict=True)
+
+    def counting_time(self) -> Iterator[tuple[OnRun, ModelTree]]:
+        """Yield what counts CPU time, and in which tree."""
+        for name, behaviour in self.kernels():
+            if behaviour.on_run:
+                for tree in self.holding(name):
+                    yield behaviour.on_run, tree
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
         """Return what the model does in place of pcont's BPF programs, and in which trees."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import EINVAL
 
 from pcont.kernel.refusals import refuse
 from pcont.model.attach import Attaching
-from pcont.model.cgroups import Node, admits, shared
+from pcont.model.cgroups import ModelTree, Node, shared
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.placement import TaskPlacement
-from pcont.tables.rules import Machine
+from pcont.tables.rules import Machine, ModelCgroup
 from pcont.values import Ids
+
+OnHotplug = Callable[[ModelCgroup], ModelCgroup | None]
 
 
 class Hotplug:
@@ -41,24 +44,20 @@ class Hotplug:
         for task in self._placement.known.values():
             task.cpus = shared(task.cpus & cpus or cpus)
         for tree in self._hierarchies.active:
-            if "cpuset" in tree.controllers:
-                for node in list(tree.root.all())[1:]:
-                    self._unplug(node)
+            for behaviour in tree.behaviours:
+                if behaviour.on_hotplug:
+                    self._update(tree, behaviour.on_hotplug)
 
-    def _unplug(self, node: Node) -> None:
-        """The list of a cpuset loses what is not online, and its tasks leave where nothing is left.
-
-        kernel/cgroup/cpuset.c: hotplug_update_tasks_legacy(), remove_tasks_in_empty_cpuset().
-        """
-        assert node.parent
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            was, above = node.value(file), node.parent.value(file)
-            node.values[file] = shared(was & above)
-            if was and not node.values[file] and self._config.dialect.follows_up:
-                node.values[file] = above
-            elif not node.values[file]:
-                nearest = next(one for one in node.parent.upwards() if admits(one))
+    def _update(self, tree: ModelTree, on_hotplug: OnHotplug) -> None:
+        """Update the containers of a tree; tasks move to the container that the hook returns."""
+        for node in list(tree.root.all())[1:]:
+            if target := on_hotplug(node):
                 for task in list(node.tasks):
-                    self._attaching.move(self._placement.known[task], nearest)
-        for task in node.tasks:
-            self._placement.known[task].cpus = node.value("cpuset.cpus")
+                    self._attaching.move(self._placement.known[task], self._node(node, target))
+            if tree.cpus:
+                for task in node.tasks:
+                    self._placement.known[task].cpus = tree.cpus(node)
+
+    @staticmethod
+    def _node(node: Node, target: ModelCgroup) -> Node:
+        return next(one for one in node.upwards() if one is target)

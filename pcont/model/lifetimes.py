@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pcont.kernel.types import Place
-from pcont.model.cgroups import Node, PlacedTask
+from pcont.model.cgroups import PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.open_files import FileAccounts
@@ -50,12 +50,9 @@ class Lifetimes:
 
     def account(self, task: PlacedTask, cpu: int, user: int, system: int) -> None:
         """Charge CPU time to the containers that count it for a task."""
-        for node in self._accounts(task):
-            node.charge(cpu % self._config.machine.cpu_limit, user, system)
-
-    def _accounts(self, task: PlacedTask) -> Iterator[Node]:
-        for tree in self._hierarchies.holding("cpuacct"):
-            yield task.nodes.get(tree.number, tree.root)
+        cpu %= self._config.machine.cpu_limit
+        for on_run, tree in self._hierarchies.counting_time():
+            on_run(task.nodes.get(tree.number, tree.root), cpu, user, system)
 
     # Ends
 

@@ -18,11 +18,11 @@ from pcont.model.cgroups import ModelTree, carry
 from pcont.model.config import ModelConfig
 from pcont.model.containers import ModelContainers
 from pcont.model.hierarchies import Hierarchies
-from pcont.subsys import AGENT
+from pcont.subsys import AGENT, CLONE_CHILDREN
 
 DEFAULT = "/sys/fs/cgroup"
 # Options of a mount that say what the root of a new hierarchy has.
-AS_MOUNTED = {"clone_children": "cgroup.clone_children", "release_agent": AGENT}
+AS_MOUNTED = {"clone_children": CLONE_CHILDREN, "release_agent": AGENT}
 
 
 def _is_default(path: str) -> bool:
@@ -117,16 +117,19 @@ class ModelMounts:
         free = [number for number in self._config.dialect.slot_numbers if number not in taken]
         return free[0] if free else refuse(ENOSPC, point)
 
-    def mount_cpuset(self, point: str) -> None:
-        """mount(2) of type cpuset: that alone, with bare names and a release agent of its own."""
-        active = self._hierarchies.active
-        new = all(tree.controllers != ("cpuset",) or tree.name for tree in active)
-        self.mount(TreeRequest(("cpuset",)), point, "cpuset")
-        tree = self._hierarchies.stacks[point][-1]
+    def mount_legacy(self, point: str) -> None:
+        """Mount the subsystem that was a file system of its own, as that file system."""
+        hierarchies = self._hierarchies
+        name, agent = next(
+            (name, one.legacy_agent) for name, one in hierarchies.kernels() if one.legacy_agent
+        )
+        new = all(tree.controllers != (name,) or tree.name for tree in hierarchies.active)
+        self.mount(TreeRequest((name,)), point, name)
+        tree = hierarchies.stacks[point][-1]
         # Today's kernels have options for this, and options are for a new hierarchy.
         if new or self._config.dialect.bare:
             tree.bare = True
-            tree.root.values[AGENT] = "/sbin/cpuset_release_agent"
+            tree.root.values[AGENT] = agent
 
     # umount2(2)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from errno import EBADF, ENFILE
 
-from pcont.model.cgroups import ModelTree, Node, PlacedTask
-from pcont.model.config import ModelConfig
+from pcont.model.cgroups import ModelTree, PlacedTask
 from pcont.model.hierarchies import Hierarchies
-from pcont.subsys import AUTO_DELETE
-from pcont.subsys.numfiles import BARRIER, LIMIT, NUMFILES, Charges
+from pcont.tables.charges import Charges
+from pcont.tables.rules import ModelCgroup
 
 
 @dataclass
@@ -73,31 +73,44 @@ class OpenFiles:
         return self.by_number[number]
 
 
+Account = Callable[[ModelCgroup], Charges | None]
+
+
 class FileAccounts:
     """Opens and closes files for processes, and charges them to containers."""
 
-    def __init__(self, config: ModelConfig, hierarchies: Hierarchies, files: OpenFiles) -> None:
-        self._config, self._hierarchies, self._files = config, hierarchies, files
+    def __init__(self, hierarchies: Hierarchies, files: OpenFiles) -> None:
+        self._hierarchies, self._files = hierarchies, files
+
+    def _counter(self) -> tuple[Account, ModelTree] | None:
+        """Return what tells the account of a file, and in which tree; None: nothing counts."""
+        for name, behaviour in self._hierarchies.kernels():
+            if behaviour.account:
+                return behaviour.account, self._hierarchies.holding(name)[0]
+        return self._enforced()
+
+    def _enforced(self) -> tuple[Account, ModelTree] | None:
+        found = self._hierarchies.enforcing()
+        return next(((one.account, tree) for one, tree in found if one.account), None)
+
+    def are_enforced(self) -> bool:
+        """Return whether programs of pcont would count files, and not the kernel itself."""
+        return self._enforced() is not None
 
     def tree(self) -> ModelTree | None:
         """Return the tree in which open files are charged, if there is one."""
-        if "bc" in self._config.dialect.controllers:
-            return self._hierarchies.holding("bc")[0]
-        return self._hierarchies.enforced.get(NUMFILES)
+        found = self._counter()
+        return found[1] if found else None
 
-    @staticmethod
-    def _charges(node: Node) -> Charges | None:
-        """Those of a container; where a kernel has the limits in files, as these say."""
-        if node.has(BARRIER):
-            node.charges.barrier, node.charges.limit = node.value(BARRIER), node.value(LIMIT)
-            return node.charges
-        return node.charges if node.parent else None
+    def _charges(self, task: PlacedTask) -> Charges | None:
+        if found := self._counter():
+            account, tree = found
+            return account(task.nodes.get(tree.number, tree.root))
+        return None
 
     def open(self, task: PlacedTask, admin: bool) -> int:
         """Open a file in a process, `admin`: with CAP_SYS_ADMIN; its number. ENFILE."""
-        tree = self.tree()
-        node = task.nodes.get(tree.number, tree.root) if tree else None
-        return self._files.open(task.pid, self._charges(node) if node else None, admin)
+        return self._files.open(task.pid, self._charges(task), admin)
 
     def inherit(self, parent: int, child: int) -> None:
         """A process has the open files of its parent, as after a fork."""
@@ -111,12 +124,11 @@ class FileAccounts:
 
     def close(self, file: int, holder: int) -> None:
         """Close a file in a process; its container may be removed with its last file. EBADF."""
-        charged = self._files.close(file, holder)
-        tree = self.tree()
-        if charged and not charged.held and tree and AUTO_DELETE in tree.rows:
-            found = [node for node in tree.root.all() if node.charges is charged]
-            for node in found:
-                node.check_delete()
+        charged, tree = self._files.close(file, holder), self.tree()
+        on_closed = tree.core.on_closed if tree else None
+        if tree and on_closed and charged and not charged.held:
+            for node in [node for node in tree.root.all() if node.charges is charged]:
+                on_closed(node)
 
     def forget(self, charges: Charges | None = None) -> None:
         """Charge files no more: those of a container, or all."""

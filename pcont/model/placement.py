@@ -7,13 +7,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pcont import subsys
 from pcont.kernel.types import Task
 from pcont.linux.proc import no_task
 from pcont.model.cgroups import ModelTree, Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.tasks import TaskTable
-from pcont.subsys.model.freezer import frozen
 from pcont.tables.rules import Mover
 
 
@@ -47,11 +45,11 @@ class TaskPlacement:
 
     def is_frozen(self, task: int) -> bool:
         """Return whether a task is frozen. Such a task does not even end before it is thawed."""
-        return any(
-            frozen(node)
-            for node in self.nodes_of(task).values()
-            if subsys.FREEZER in node.tree.controllers and task in node.tasks
-        )
+        for node in self.nodes_of(task).values():
+            frozen = node.tree.frozen
+            if frozen and task in node.tasks and frozen(node):
+                return True
+        return False
 
     def threads(self, pid: int) -> list[int]:
         """Return the threads of the task's process; ESRCH where there is none."""

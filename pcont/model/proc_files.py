@@ -28,12 +28,13 @@ class ProcFiles:
         if file == listing:
             return show_all(self._slots(), dialect.controllers)
         membership, show = dialect.membership
-        if not (slash and task.isdecimal() and name in (membership, "cpuset")):
+        legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
+        if not (slash and task.isdecimal() and name in (membership, *legacy)):
             refuse(ENOENT, f"/proc/{file}")
         paths = self._paths(int(task))
         if name == membership:
             return show(paths)
-        return next((path for slot, path in paths if "cpuset" in slot.subsystems), "/") + "\n"
+        return next((path for slot, path in paths if name in slot.subsystems), "/") + "\n"
 
     def _paths(self, task: int) -> list[tuple[Slot, str]]:
         """Return every hierarchy with the path of a task's container, sorted by number; ESRCH."""

@@ -11,6 +11,7 @@ from pcont.model.attach import Attaching
 from pcont.model.cgroups import ModelTree, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.containers import ModelContainers
+from pcont.model.dialects import ANNOUNCED
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.hotplug import Hotplug
 from pcont.model.lifetimes import Lifetimes
@@ -82,9 +83,7 @@ class ModelSimulator:
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
-        unbound = self._hierarchies.unbound
-        named = zip(unbound.controllers, unbound.behaviours, strict=True)
-        kernels = [(name, one) for name, one in named if one.fork]
+        kernels = [(name, one) for name, one in self._hierarchies.kernels() if one.fork]
         asked = [(one, tree) for name, one in kernels for tree in self._hierarchies.holding(name)]
         for behaviour, tree in [*self._hierarchies.enforcing(), *asked]:
             for rule in behaviour.fork:
@@ -108,7 +107,7 @@ class ModelSimulator:
     def container_clone(self, subsystem: str, task: int) -> str:
         one = self._acting(task)
         dialect = self._config.dialect
-        if subsystem not in ("ns", *dialect.controllers):
+        if subsystem not in (*ANNOUNCED, *dialect.controllers):
             refuse(ENOENT, subsystem)
         for tree in self._hierarchies.active if dialect.clones else ():
             if subsystem in tree.controllers:
@@ -162,7 +161,7 @@ class ModelSimulator:
         self._hotplug.plug(cpus, nodes)
 
     def mount_cpuset(self, point: str) -> None:
-        self._mounts.mount_cpuset(point)
+        self._mounts.mount_legacy(point)
 
     def module(self, name: str, text: str | None = None) -> str:
         return self._parameters.module(name, text)

@@ -29,7 +29,7 @@ from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFile, OpenFiles
 from pcont.model.placement import TaskPlacement
 from pcont.model.tasks import FIRST_SIMULATED_ID, IDLE, SimulatedTask, TaskTable
-from pcont.subsys.numfiles import Charges
+from pcont.tables.charges import Charges
 from pcont.tables.rules import Machine
 from pcont.tags import fields_of, made
 from pcont.values import ID_LIST, Codec

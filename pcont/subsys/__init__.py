@@ -77,6 +77,7 @@ EVENT_CONTROL = ControlFile(
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
 TASK_FILES = ("tasks", "cgroup.procs")
 AUTO_DELETE, NOTIFY, AGENT = "auto_delete", "notify_on_release", "release_agent"
+CLONE_CHILDREN = "cgroup.clone_children"
 HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there

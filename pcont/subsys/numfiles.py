@@ -8,11 +8,10 @@ root is not counted: whoever is in no other container has nothing to do with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from errno import EBUSY, EINVAL
 
+from pcont.tables.charges import Charges
 from pcont.tables.rules import Site, Violation
-from pcont.tags import on_disk
 
 NUMFILES = "numfiles"
 HELD, MAXHELD, MINHELD, BARRIER, LIMIT, FAILCNT = (
@@ -38,36 +37,16 @@ IN_THE_WAY = {
 }
 
 
-@on_disk("Charges", "held", "maxheld", "barrier", "limit", "failcnt")
-@dataclass(eq=False)
-class Charges:
-    """The files that are charged to a container, and how many may be."""
-
-    held: int = 0
-    maxheld: int = 0
-    barrier: int = 256
-    limit: int = 512
-    failcnt: int = 0
-
-    def charge(self, admin: bool) -> bool:
-        """One more, if that may be: up to the barrier, and to the limit for an administrator."""
-        if self.held >= (self.limit if admin else self.barrier):
-            self.failcnt += 1
-            return False
-        self.held += 1
-        self.maxheld = max(self.maxheld, self.held)
-        return True
-
-    def values(self) -> dict[str, int]:
-        """By the names of the files. Nothing is ever held below 0, where minheld begins."""
-        return {
-            HELD: self.held,
-            MAXHELD: self.maxheld,
-            MINHELD: 0,
-            BARRIER: self.barrier,
-            LIMIT: self.limit,
-            FAILCNT: self.failcnt,
-        }
+def counted(charges: Charges) -> dict[str, int]:
+    """Return charges by the names of the control files. minheld is always 0."""
+    return {
+        HELD: charges.held,
+        MAXHELD: charges.maxheld,
+        MINHELD: 0,
+        BARRIER: charges.barrier,
+        LIMIT: charges.limit,
+        FAILCNT: charges.failcnt,
+    }
 
 
 def a_number_of_files(now: Site, wanted: Site) -> Violation | None:

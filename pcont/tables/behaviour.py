@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pcont.tables.charges import Charges
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import ModelCgroup, Violation
+from pcont.tables.rules import Machine, ModelCgroup, Violation
+from pcont.values import Ids
 
 # Asked before a fork. It may also count the fork, or the refusal.
 ForkRule = Callable[[ModelCgroup], "Violation | None"]
@@ -22,10 +24,34 @@ class FileBehaviour(NamedTuple):
 
     `derived` returns the value that a read shows; without it, a read shows what was written.
     `effect` runs after a write has stored its value.
+    `root_value` returns the value of the root container, if the machine decides it.
     """
 
     derived: Callable[[ModelCgroup], Any] | None = None
     effect: Callable[[ModelCgroup], None] | None = None
+    root_value: Callable[[Machine], Any] | None = None
+
+
+class Enforcement(NamedTuple):
+    """How the model does for a subsystem what pcont's BPF programs do in a kernel.
+
+    `values` returns what is counted for a container and what it may have, by control file or fact.
+    `set` changes what a container may have; it returns False if nothing is counted there.
+    `bind` and `unbind` are called with a container when the subsystem is bound to it, and unbound.
+    `is_bound` returns whether the subsystem is bound to a container itself. A subsystem without it
+    is bound once for each hierarchy.
+    `end` is called with each container of the hierarchy when the last binding ends.
+    """
+
+    values: Callable[[ModelCgroup], dict[str, int]] = lambda site: {}
+    set: Callable[[ModelCgroup, str, int], bool] = lambda site, file, value: False
+    bind: Callable[[ModelCgroup], None] = lambda site: None
+    unbind: Callable[[ModelCgroup], None] = lambda site: None
+    is_bound: Callable[[ModelCgroup], bool] | None = None
+    end: Callable[[ModelCgroup], None] = lambda site: None
+
+
+NO_ENFORCEMENT = Enforcement()
 
 
 @dataclass(frozen=True)
@@ -33,21 +59,47 @@ class Behaviour:
     """What the model does for one subsystem, beside storing what is written.
 
     `files`: for each control file that is more than a stored value, how it is read and written.
-    `fork`: rules that the model asks, in order, before a task forks; the first violation is the
-    errno of the fork. `on_fork`: called with the parent's container after a fork succeeded.
+    `parameters`: files below /sys/module that belong to the subsystem and hold for the machine.
+    `enforcement`: what the model does if pcont provides the subsystem by programs in the kernel.
+
+    Tasks. `fork`: rules that the model asks, in order, before a task forks; the first violation is
+    the errno of the fork. `on_fork`: called with the parent's container after a fork succeeded.
     `on_enter`: called with a container after a task was added to it, at a fork too.
     `on_leave`: called with a container after a task has left it or ended.
-    `own_time`: CPU time is charged to the task's own container only, and not to its ancestors.
-    `parameters`: files below /sys/module that belong to the subsystem and hold for the machine.
+    `on_run`: called when a task in a container has used a CPU: its number, and nanoseconds of user
+    and of system time.
+    `frozen`: returns whether the tasks of a container are frozen.
+    `cpus`: returns the CPUs on which the tasks of a container may run.
+    `account`: returns the charges for a file that a task in a container opens; None: not counted.
+
+    Containers. `on_clone`: called with a parent and its new child that begins with values of the
+    parent (cgroup.clone_children). `on_empty`: called with a container, not a root, that has lost
+    its last task or child. `on_closed`: called with a container whose last open file was closed.
+    `on_rebind`: called with the root in which the subsystem was, and the root that it has now.
+    `on_hotplug`: called with each container but the root, parents first, when CPUs or memory nodes
+    went offline or online; returns the container to which its tasks move, None if they stay.
+
+    `legacy_agent`: set if the subsystem was a file system of its own before cgroups. Its mount has
+    bare file names and this release agent, and /proc/PID/NAME shows a task's container.
     """
 
     files: Mapping[str, FileBehaviour] = field(default_factory=dict)
+    parameters: tuple[ControlFile, ...] = ()
+    enforcement: Enforcement = NO_ENFORCEMENT
     fork: tuple[ForkRule, ...] = ()
     on_fork: Callable[[ModelCgroup], None] | None = None
     on_enter: Callable[[ModelCgroup], None] | None = None
     on_leave: Callable[[ModelCgroup], None] | None = None
-    own_time: bool = False
-    parameters: tuple[ControlFile, ...] = ()
+    on_run: Callable[[ModelCgroup, int, int, int], None] | None = None
+    frozen: Callable[[ModelCgroup], bool] | None = None
+    cpus: Callable[[ModelCgroup], Ids] | None = None
+    account: Callable[[ModelCgroup], Charges | None] | None = None
+    on_clone: Callable[[ModelCgroup, ModelCgroup], None] | None = None
+    on_empty: Callable[[ModelCgroup], None] | None = None
+    on_closed: Callable[[ModelCgroup], None] | None = None
+    on_rebind: Callable[[ModelCgroup, ModelCgroup], None] | None = None
+    on_hotplug: Callable[[ModelCgroup], ModelCgroup | None] | None = None
+    legacy_agent: str = ""
 
 
 NO_BEHAVIOUR = Behaviour()

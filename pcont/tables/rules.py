@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from pcont.tables.charges import Charges
 from pcont.values import TEXT, Codec, Ids
 
 
@@ -116,9 +117,6 @@ class ModelCgroup(Counted, Protocol):
     def inside(self) -> int:
         """How many tasks are in this container itself."""
 
-    def charged(self) -> Mapping[str, int]:
-        """The open files that are charged to this container, by the names of the control files."""
-
     def parameter(self, name: str) -> int:
         """A parameter of a subsystem's, which holds for the whole machine."""
 
@@ -132,13 +130,35 @@ class ModelCgroup(Counted, Protocol):
         """A fork was refused here."""
 
     def written(self, file: str) -> Any:
-        """The value that was written into a file, or its default."""
+        """Return the value that was written into a file, or its default."""
 
-    def used(self) -> Mapping[int, tuple[int, int]]:
-        """Nanoseconds of user and of system time by CPU, of this container and those below."""
+    def store(self, file: str, value: Any) -> None:
+        """Store a value as if it had been written, without rules and effects."""
 
-    def forget_used(self) -> None:
-        """Begin anew with that, in this container alone."""
+    def upwards(self) -> Iterable[ModelCgroup]:
+        """Yield the container itself and its ancestors."""
+
+    # CPU time
+
+    times: dict[int, tuple[int, int]]  # by CPU: nanoseconds of user and of system time
+
+    def add_time(self, cpu: int, user: int, system: int) -> None:
+        """Add CPU time in nanoseconds to this container alone."""
+
+    # Open files
+
+    charges: Charges  # those charged to this container, and its limits
+
+    # Containers that become empty
+
+    def is_empty(self) -> bool:
+        """Return whether there are neither tasks nor containers in it."""
+
+    def run_agent(self) -> None:
+        """Run the release agent of the hierarchy, if there is one, for this container."""
+
+    def vanish(self) -> None:
+        """Remove this container, although no command asked for it."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ MODULES = (
     *(f"pcont.model.{name}" for name in PARTS),
     *(f"pcont.subsys.{name}" for name in SUBSYSTEMS),
     *(f"pcont.subsys.v1.{name}" for name in ("core", *SUBSYSTEMS)),
-    *(f"pcont.subsys.model.{name}" for name in SUBSYSTEMS),
+    *(f"pcont.subsys.model.{name}" for name in ("core", *SUBSYSTEMS, "numfiles")),
 )
 
 # What is said to a person, and what is pcont's own and no rule of a kernel.
@@ -48,7 +48,9 @@ NO_RULES = {
 }
 DROPPED = {
     *("writable", "where", "default", "root_default", "root_fixed", "rules", "derived", "effect"),
-    *("passed_on", "moves_affinity", "entry"),
+    *("passed_on", "moves_affinity", "entry", "root_value", "account", "cpus", "fork", "frozen"),
+    *("on_clone", "on_closed", "on_empty", "on_enter", "on_fork", "on_hotplug", "on_leave"),
+    *("on_rebind", "on_run"),
 }
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),

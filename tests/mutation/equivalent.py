@@ -9,15 +9,15 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         "pcont.model.proc_files",
         "ProcFiles.proc_file",
-        "slash and task.isdecimal() and (name in (membership, 'cpuset'))",
-        "task.isdecimal() and name in (membership, 'cpuset')",
+        "slash and task.isdecimal() and (name in (membership, *legacy))",
+        "task.isdecimal() and name in (membership, *legacy)",
     ): "without a slash there is no name behind it, and no file is called by none",
     (
         "pcont.model.open_files",
         "FileAccounts.close",
-        "nd (not charged.held) and tree and (AUTO_DELETE in tree.rows)",
-        "nd (not charged.held) and tree",
-    ): "Node.check_delete() asks again: this saves the way through the tree",
+        "tree and on_closed and charged and (not",
+        "on_closed and charged and (not",
+    ): "without a tree there is no hook: this is for the types",
     (
         "pcont.model.cgroups",
         "ModelTree.spelled",
@@ -43,17 +43,11 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "ore task and no child', FLAG, access=Access(writable=True), ",
     ): FLAG,
     (
-        "pcont.model.cgroups",
-        "Node.check_delete",
-        "self.parent is None or not self.has(AUTO_DELETE) or (not self.value(AUTO_DELETE))",
-        "not self.has(AUTO_DELETE) or not self.value(AUTO_DELETE)",
-    ): "no root has an auto_delete: this tells the reader, and the types",
-    (
         "pcont.model.open_files",
         "FileAccounts.close",
-        "charged and (not charged.held) and tree and (AUTO_DELETE in tree.",
-        "charged and tree and (AUTO_DELETE in tree.",
-    ): "Node.check_delete() asks again whether files are held: this saves the way through the tree",
+        "tree and on_closed and charged and (not charged.held)",
+        "tree and on_closed and charged",
+    ): "the hook asks again whether files are held: this saves the way through the tree",
     (
         *("pcont.model.simulator", "ModelSimulator.spawn", "0", "1"),
     ): "when a played task has begun is never looked at",
@@ -68,9 +62,9 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "more tasks than need be are looked after, which harms nobody",
     (
         "pcont.subsys.model.cpuset",
-        "BEHAVIOURS",
-        "site.value(CPUS) & site.machine.cpus",
-        "site.value(CPUS)",
+        "_effective_cpus",
+        "_cpus(site) & site.machine.cpus",
+        "_cpus(site)",
     ): "Hotplug.plug() takes from every list what is not online any more",
     (
         *("pcont.subsys.v1.cpuacct", "TABLE.'cpuacct.usage'", "0", "1"),

@@ -10,12 +10,20 @@ from pcont.backend_model import Model
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.cgroups import Node
+from pcont.model.dialects import V1
 from pcont.subsys.model.cpuacct import BEHAVIOURS, TICK
 from pcont.subsys.v1.cpuacct import TABLE
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
 
 A, B = Place("cpuacct", "/a"), Place("cpuacct", "/a/b")
+
+
+def charge(node: Node, cpu: int, user: int, system: int) -> None:
+    """A task in the container has used a CPU."""
+    on_run = V1.behaviour("cpuacct").on_run
+    assert on_run
+    on_run(node, cpu, user, system)
 
 
 @pytest.fixture
@@ -26,8 +34,8 @@ def model() -> Model:
     model.mount(TreeRequest(("cpuacct",)), "/cg", "pcont")
     for place in (A, B):
         model.make(place)
-    node(model).charge(0, 3 * TICK, TICK)
-    node(model).charge(2, 5, 7)
+    charge(node(model), 0, 3 * TICK, TICK)
+    charge(node(model), 2, 5, 7)
     return model
 
 
@@ -53,7 +61,7 @@ def test_the_files_are_as_the_kernel_writes_them(model: Model, file: str, text: 
 
 
 def test_a_parent_has_the_time_of_its_children(model: Model) -> None:
-    model.hierarchies.active[0].root.nodes["a"].charge(1, 1, 2)
+    charge(model.hierarchies.active[0].root.nodes["a"], 1, 1, 2)
     assert model.read(A, "cpuacct.usage") == f"{4 * TICK + 15}\n"
     assert model.read(B, "cpuacct.usage") == f"{4 * TICK + 12}\n"
 
@@ -69,7 +77,7 @@ def test_zero_resets_this_container_alone(model: Model, text: str) -> None:
     assert model.read(B, "cpuacct.usage") == "0\n"
     assert model.read(B, "cpuacct.usage_percpu") == "0 0 0 \n"
     assert model.read(A, "cpuacct.usage") == f"{4 * TICK + 12}\n"
-    node(model).charge(0, 1, 1)
+    charge(node(model), 0, 1, 1)
     assert model.read(B, "cpuacct.usage") == "2\n"
 
 

@@ -12,12 +12,16 @@ from pcont.tables.behaviour import NO_BEHAVIOUR, Behaviour
 from pcont.tables.interface import Interface
 
 # The modules of this package.
-_MODULES = ("bc", "cpuacct", "cpuset", "freezer", "numtasks", "pids")
+_MODULES = ("bc", "core", "cpuacct", "cpuset", "freezer", "numfiles", "numtasks", "pids")
 
 
 @cache
 def load_behaviour(name: str, interface: Interface) -> Behaviour:
-    """Return what the model does for a subsystem, by its name; NO_BEHAVIOUR if it only stores."""
+    """Return what the model does for a subsystem, by its name; NO_BEHAVIOUR if it only stores.
+
+    Without a name it is what the model does for the files of every container.
+    """
+    name = name or "core"
     if name not in _MODULES:
         return NO_BEHAVIOUR
     found = importlib.import_module(f"pcont.subsys.model.{name}").BEHAVIOURS

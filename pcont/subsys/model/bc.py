@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from pcont.subsys.numfiles import FAILCNT, HELD, MAXHELD, MINHELD
+from pcont.subsys.numfiles import BARRIER, FAILCNT, HELD, LIMIT, MAXHELD, MINHELD, counted
 from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.charges import Charges
 from pcont.tables.interface import Interface
+from pcont.tables.rules import ModelCgroup
 
 
 def _counter(file: str) -> FileBehaviour:
-    return FileBehaviour(derived=lambda site: site.charged()[file])
+    return FileBehaviour(derived=lambda site: counted(site.charges)[file])
+
+
+def _account(site: ModelCgroup) -> Charges:
+    """Every container counts, with the limits that were written last."""
+    site.charges.barrier, site.charges.limit = site.value(BARRIER), site.value(LIMIT)
+    return site.charges
+
+
+def _rebind(source: ModelCgroup, target: ModelCgroup) -> None:
+    target.charges, source.charges = source.charges, Charges()
 
 
 BEHAVIOURS = {
     Interface.V2006: Behaviour(
-        files={file: _counter(file) for file in (HELD, MAXHELD, MINHELD, FAILCNT)}
+        files={file: _counter(file) for file in (HELD, MAXHELD, MINHELD, FAILCNT)},
+        account=_account,
+        on_rebind=_rebind,
     )
 }

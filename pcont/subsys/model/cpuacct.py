@@ -12,25 +12,25 @@ _USER, _SYSTEM = 0, 1
 
 
 def _total(site: ModelCgroup, *kinds: int) -> int:
-    return sum(times[kind] for times in site.used().values() for kind in kinds)
+    return sum(times[kind] for times in site.times.values() for kind in kinds)
 
 
 def _by_cpu(*kinds: int) -> FileBehaviour:
     """Return one number for each possible CPU, each followed by a blank."""
 
     def derived(site: ModelCgroup) -> str:
-        used = site.used()
+        used = site.times
         numbers = [
             sum(used.get(cpu, (0, 0))[kind] for kind in kinds)
             for cpu in range(site.machine.cpu_limit)
         ]
         return "".join(f"{number} " for number in numbers)
 
-    return FileBehaviour(derived)
+    return FileBehaviour(derived=derived)
 
 
 def _all(site: ModelCgroup) -> str:
-    used = site.used()
+    used = site.times
     rows = [(cpu, *used.get(cpu, (0, 0))) for cpu in range(site.machine.cpu_limit)]
     return "\n".join(["cpu user system", *(" ".join(map(str, row)) for row in rows)])
 
@@ -39,13 +39,25 @@ def _stat(site: ModelCgroup) -> str:
     return f"user {_total(site, _USER) // TICK}\nsystem {_total(site, _SYSTEM) // TICK}"
 
 
+def _run(site: ModelCgroup, cpu: int, user: int, system: int) -> None:
+    """Charge the time to a container and to its ancestors."""
+    for one in site.upwards():
+        one.add_time(cpu, user, system)
+
+
+def _rebind(source: ModelCgroup, target: ModelCgroup) -> None:
+    target.times, source.times = source.times, {}
+
+
 BEHAVIOURS = {
     Interface.V1: Behaviour(
+        on_run=_run,
+        on_rebind=_rebind,
         files={
             "cpuacct.stat": FileBehaviour(derived=_stat),
             "cpuacct.usage": FileBehaviour(
                 derived=lambda site: _total(site, _USER, _SYSTEM),
-                effect=lambda site: site.forget_used(),
+                effect=lambda site: site.times.clear(),
             ),
             "cpuacct.usage_all": FileBehaviour(derived=_all),
             "cpuacct.usage_percpu": _by_cpu(_USER, _SYSTEM),
@@ -53,10 +65,11 @@ BEHAVIOURS = {
             "cpuacct.usage_percpu_user": _by_cpu(_USER),
             "cpuacct.usage_sys": FileBehaviour(derived=lambda site: _total(site, _SYSTEM)),
             "cpuacct.usage_user": FileBehaviour(derived=lambda site: _total(site, _USER)),
-        }
+        },
     ),
     Interface.V2006: Behaviour(  # milliseconds, rounded down
-        own_time=True,
+        on_run=lambda site, cpu, user, system: site.add_time(cpu, user, system),
+        on_rebind=_rebind,
         files={
             "cpuacct.usage": FileBehaviour(
                 derived=lambda site: _total(site, _USER, _SYSTEM) // _MILLISECOND

@@ -22,10 +22,11 @@ def _frozen_above(site: ModelCgroup) -> bool:
 
 BEHAVIOURS = {
     Interface.V1: Behaviour(
+        frozen=frozen,
         files={
             STATE: FileBehaviour(derived=lambda site: FROZEN if frozen(site) else THAWED),
             SELF: FileBehaviour(derived=lambda site: int(site.written(STATE) == FROZEN)),
             PARENT: FileBehaviour(derived=lambda site: int(_frozen_above(site))),
-        }
+        },
     )
 }

@@ -29,7 +29,7 @@ from pcont.subsys.numtasks import (
     unused,
 )
 from pcont.subsys.v2006.values import PARAMETER
-from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.tables.behaviour import Behaviour, Enforcement, FileBehaviour
 from pcont.tables.control_file import Access, ControlFile
 from pcont.tables.interface import Interface
 from pcont.tables.rules import ModelCgroup, Site, Violation
@@ -39,17 +39,17 @@ _FORKS, _SINCE, _BOUND = (f"{NUMTASKS}.{word}" for word in ("forks", "since", "b
 _USAGE, _BORROWED, _FAILURES = (f"{NUMTASKS}.{word}" for word in ("usage", "borrowed", "failures"))
 
 
-def is_bound(site: ModelCgroup) -> bool:
+def _is_bound(site: ModelCgroup) -> bool:
     """Return whether numtasks is bound to this container itself."""
     return _BOUND in site.facts
 
 
-def bind(root: ModelCgroup) -> None:
+def _bind(root: ModelCgroup) -> None:
     """Start to count forks in `root` and below, without a limit."""
     root.facts.update({_BOUND: 1, RATE: UNLIMITED, INTERVAL: 1})
 
 
-def unbind(root: ModelCgroup) -> None:
+def _unbind(root: ModelCgroup) -> None:
     """Stop counting below `root`, and forget counts and rates."""
     for site in _bound_with(root):
         for fact in (_BOUND, RATE, INTERVAL, SUCCESSES, RATE_FAILURES, _FORKS, _SINCE):
@@ -62,10 +62,10 @@ def _bound_with(site: ModelCgroup) -> Iterator[ModelCgroup]:
     while waiting:
         one = waiting.pop()
         yield one
-        waiting += [child for child in one.children() if not is_bound(child)]
+        waiting += [child for child in one.children() if not _is_bound(child)]
 
 
-def say(site: ModelCgroup, file: str, number: int) -> None:
+def _say(site: ModelCgroup, file: str, number: int) -> None:
     """Set RATE or INTERVAL of a container, and start new periods (patch semantics, 4.7).
 
     DONT_CARE removes the setting: the nearest ancestor with one decides then.
@@ -85,13 +85,13 @@ def _rate_of(site: ModelCgroup) -> dict[str, int]:
     while here:
         said = {file: here.facts[file] for file in (RATE, INTERVAL) if file in here.facts}
         found = {**said, **found}
-        if is_bound(here):
+        if _is_bound(here):
             return found
         here = here.parent
     return {}
 
 
-def counted(site: ModelCgroup) -> dict[str, int]:
+def _counted(site: ModelCgroup) -> dict[str, int]:
     """Return what was set for a container itself and what is counted for it, by file or fact."""
     said = {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
     if not _rate_of(site):
@@ -249,8 +249,22 @@ def _parameter(name: str, help: str, default: int, **more: object) -> ControlFil
     return ControlFile(name, help, PARAMETER, default=default, access=Access(writable=True), **more)  # type: ignore[arg-type]
 
 
+def _set(site: ModelCgroup, file: str, number: int) -> bool:
+    """Set RATE or INTERVAL of a container; return False if no fork is counted there."""
+    if not any(map(_is_bound, site.upwards())):
+        return False
+    _say(site, file, number)
+    return True
+
+
 BEHAVIOURS = {
-    Interface.V1: Behaviour(fork=(_within_rate,), on_fork=_count_fork),
+    Interface.V1: Behaviour(
+        enforcement=Enforcement(
+            values=_counted, set=_set, bind=_bind, unbind=_unbind, is_bound=_is_bound
+        ),
+        fork=(_within_rate,),
+        on_fork=_count_fork,
+    ),
     Interface.V2006: Behaviour(
         fork=(_within_machine_rate, _within_shares),
         on_enter=_charge,

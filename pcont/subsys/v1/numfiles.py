@@ -10,11 +10,11 @@ from pcont.subsys.numfiles import (
     MAXHELD,
     MINHELD,
     NUMFILES,
-    Charges,
     a_number_of_files,
     all_closed,
     barrier_within_limit,
 )
+from pcont.tables.charges import Charges
 from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Virtual
 from pcont.tables.rules import Where
 from pcont.values import INTEGER

@@ -1,0 +1,31 @@
+"""numfiles in the model: it counts open files as pcont's BPF programs do."""
+
+from __future__ import annotations
+
+from pcont.subsys.numfiles import BARRIER, LIMIT, counted
+from pcont.tables.behaviour import Behaviour, Enforcement
+from pcont.tables.charges import Charges
+from pcont.tables.interface import Interface
+from pcont.tables.rules import ModelCgroup
+
+
+def _account(site: ModelCgroup) -> Charges | None:
+    """The root is not counted."""
+    return site.charges if site.parent else None
+
+
+def _set(site: ModelCgroup, file: str, value: int) -> bool:
+    setattr(site.charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
+    return True
+
+
+def _end(site: ModelCgroup) -> None:
+    site.charges = Charges()
+
+
+BEHAVIOURS = {
+    Interface.V1: Behaviour(
+        account=_account,
+        enforcement=Enforcement(values=lambda site: counted(site.charges), set=_set, end=_end),
+    )
+}
