@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.2.0"
 __all__ = ["Interrupted", "Pcont", "PlaceRef", "__version__", "open"]
 
 if TYPE_CHECKING:
     from pcont.api import Interrupted, Pcont, PlaceRef, open
+    from pcont.output.version import __version__
 else:  # a type checker would take every name for one of the package
 
     def __getattr__(name: str) -> object:
         """Import `pcont.api` for the names of the library; AttributeError for any other name."""
+        if name == "__version__":
+            from pcont.output.version import __version__
+
+            return __version__
         if name in __all__:
             import pcont.api as api
 

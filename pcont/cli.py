@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import click
 
-from pcont import __version__
 from pcont.commands.common import App, json_option, pass_app
 from pcont.commands.table import Row, Top
 from pcont.commands.words import arrange, split_words
 from pcont.errors import PcontError, UsageProblem, from_oserror
 from pcont.output.streams import Output
+from pcont.output.version import __version__
 from pcont.signals import Interrupted
 
 OWN_FAILURE = 125  # exit status of a failed run or clone; others are those of its command

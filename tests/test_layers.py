@@ -20,7 +20,7 @@ PACKAGE = Path(pcont.__file__).parent
 # What each room may import: rooms of floors below its own, and itself. A room is a folder, or a
 # module at the top. HACKING.md has the same table, with what lives in each room.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "errors", "records", "signals", "tags", "values"),
+    ("errors", "records", "signals", "tags", "values"),
     ("tables", "trust"),
     ("kernel", "plugin", "subsys"),
     ("bpf", "linux", "output", "virtual"),
@@ -29,13 +29,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("session",),
     ("agent", "ops"),
     ("api", "commands"),
-    ("cli",),
+    ("", "cli"),
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
 MOST_ROOMS, MOST_FLOORS = 28, 11
-# The package has the names of the library, and imports it when one of them is used.
-HANDED_OUT = {"": {"api"}}
 
 # The rooms from `hierarchy` up work on any backend, and name none; `ops` starts processes.
 BACKENDS = {"backend_cgroupfs", "backend_model"}
@@ -62,8 +60,8 @@ THIRD_PARTY = {
 # What the start-up of every command pays for; all else is imported inside functions.
 AT_THE_START = {
     "cli": {
-        *("", "commands.common", "commands.table", "commands.words", "errors", "signals"),
-        "output.streams",
+        *("commands.common", "commands.table", "commands.words", "errors", "signals"),
+        *("output.streams", "output.version"),
     },
     **{key: {"commands.common"} for key in FAMILIES},
     "commands.common": {"signals"},
@@ -165,7 +163,7 @@ def test_a_room_imports_only_rooms_of_floors_below_its_own() -> None:
     above = {
         module: {
             one
-            for one in ours(module) - HANDED_OUT.get(module, set())
+            for one in ours(module)
             if room(one) != room(module) and FLOOR[room(one)] >= FLOOR[room(module)]
         }
         for module in FILES
@@ -183,10 +181,7 @@ def test_every_floor_is_as_low_as_it_can_be() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     # A package's own module hands names to those inside it: it stands below them.
-    graph = {
-        module: ours(module) - {module, room(module)} - HANDED_OUT.get(module, set())
-        for module in FILES
-    }
+    graph = {module: ours(module) - {module, room(module)} for module in FILES}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as err:

@@ -17,7 +17,7 @@ from pcont.cli import COMMANDS
 FIRST = {
     *("pcont", "pcont.__main__", "pcont.cli", "pcont.errors", "pcont.signals"),
     *("pcont.commands", "pcont.commands.common", "pcont.commands.table", "pcont.commands.words"),
-    *("pcont.output", "pcont.output.streams"),
+    *("pcont.output", "pcont.output.streams", "pcont.output.version"),
 }
 HEAVY = ("rich", "psutil", "pyroute2", "asyncio", "importlib.metadata", "json", "ctypes")
 
@@ -110,6 +110,7 @@ def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
     assert {name for name in names if name.startswith("pcont.output.")} == {
         "pcont.output.streams",
         "pcont.output.text",
+        "pcont.output.version",
     }
     assert {
         "pcont.ops.listing",

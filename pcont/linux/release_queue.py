@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from shlex import quote, split
 
-import pcont
+from pcont import errors
 from pcont.errors import Busy, Denied
 from pcont.trust import ownership
 
@@ -157,7 +157,7 @@ def code() -> list[str]:
 
 def _package() -> str:
     """Return the directory that has the package pcont: scripts import pcont.agent from there."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(pcont.__file__)))
+    return os.path.dirname(os.path.dirname(os.path.abspath(errors.__file__)))
 
 
 def _check(directory: str) -> None:
