@@ -28,7 +28,7 @@ SETTLING = 3.0
 
 @dataclass(frozen=True)
 class Trial:
-    """A command, how long it took, and the longest pause of a task meanwhile."""
+    """The result of a command: status, duration, and the longest pause of a task during it."""
 
     status: int
     seconds: float
@@ -52,7 +52,7 @@ def hierarchy(containers: int) -> Iterator[str]:
 
 
 def spread(load: Beats, name: str, containers: int) -> None:
-    """Let it go, so that each container gets as many of its lineages."""
+    """Start the lineages, the same number in each container."""
     kernel = Cgroupfs()
     with load.held():
         load.go()

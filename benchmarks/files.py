@@ -190,7 +190,7 @@ def compared(made: Hierarchy, load: Laps, rounds: int) -> Iterator[list[object]]
 
 @contextmanager
 def loaded(made: Hierarchy, wanted: bool) -> Iterator[None]:
-    """Meanwhile the programs are at work in the hierarchy."""
+    """Load the BPF programs for the hierarchy during the block, if wanted."""
     if not wanted:
         yield
         return

@@ -1,6 +1,6 @@
-"""What a hierarchy's release agent becomes: a pcont that sees to the containers it was told of.
+"""The program that the release agent of a hierarchy starts: it removes containers with auto_delete.
 
-The kernel runs it, so that there is nobody to read what it says but the system log.
+The kernel starts the agent, so messages go to the system log.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from pcont.steps.reap import attend
 
 
 def main(tree: str, lock: int) -> None:
-    """Work off what was told of a hierarchy. `lock` is the descriptor that nobody else came by."""
+    """Process the queue of a hierarchy.
+
+    `lock` is the descriptor with the lock on the queue: while a process has it, no other agent
+    processes the queue.
+    """
     os.umask(0o022)
     syslog.openlog("pcont", syslog.LOG_PID, syslog.LOG_DAEMON)
     try:
         session = Session(open_backend(), command=f"the release agent of {tree}", warn=_log)
-        # From here on the queue has its own: what was told in between is seen by who has that.
+        # `attend` takes the lock of the queue itself. If another process gets the lock first, that
+        # process handles the entries that are added in between.
         os.close(lock)
         attend(session, tree)
     except (PcontError, OSError) as err:

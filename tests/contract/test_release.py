@@ -1,4 +1,4 @@
-"""auto_delete, notify_on_release and the release agent: what becomes empty is told of, and goes."""
+"""auto_delete, notify_on_release and the release agent of containers that become empty."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.conftest import IN_GUEST, MUST
 from tests.contract.conftest import ON_THE_HOST, SHAPES, Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
-# The directory is gone before the log says so, or it was told first.
+# It logs a container only if the directory still exists: the agent runs before the removal.
 AGENT = """#!/bin/sh
 [ -d "{point}$1" ] && echo "$# $1" >>{log}
 """
@@ -37,7 +37,7 @@ Start = Callable[..., int]
 
 @dataclass
 class Releases:
-    """A hierarchy, and a release agent that can be asked of what it was told."""
+    """A hierarchy, and a release agent that logs the containers that it gets."""
 
     jobs: Jobs
     agent: str
@@ -64,11 +64,11 @@ class Releases:
         return there(self.jobs) == ["/", *paths]
 
     def told(self) -> list[str]:
-        """The paths that the agent was told of, in their order."""
+        """The paths that the agent got, in their order."""
         if "model" in self.pcont.words:
-            there(self.jobs)  # what is to go goes when somebody looks
+            there(self.jobs)  # the model removes containers when a command looks
             backend = self.pcont.backend()
-            backend.releases.told()  # sees who has ended
+            backend.releases.told()  # looks for tasks that have ended
             notified = backend.simulated().notified
             return [path for agent, path in notified if agent == self.agent]
         with contextlib.suppress(FileNotFoundError), open(self.log) as stream:
@@ -134,7 +134,7 @@ def _why_no_agent_runs() -> str:
     ]
 )
 def hierarchy(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Releases]:
-    """A hierarchy of pcont's, on the kernel with an agent that the kernel runs."""
+    """A hierarchy that pcont mounted; on the kernel, with an agent that the kernel runs."""
     backend, shape = request.param
     words = ["--backend", backend]
     if backend == "model":
@@ -227,7 +227,7 @@ def test_it_goes_on_with_the_parents_and_never_takes_the_root(
 
 
 def test_the_flag_is_the_parents_of_that_moment(hierarchy: Releases) -> None:
-    """As with notify_on_release (check list, 7), whoever makes the container."""
+    """As with notify_on_release (check list, 7), with pcont and with a plain mkdir."""
     hierarchy.create("/a")
     hierarchy.create("/a/older")
     hierarchy.set("/a", "auto_delete=1", "notify_on_release=1")
@@ -250,9 +250,9 @@ def test_the_flag_is_the_parents_of_that_moment(hierarchy: Releases) -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_agent_is_told(hierarchy: Releases, start: Start, ends: Ends, shared: bool) -> None:
-    """Check list, 6: once for each, the parent when its last child has gone; not of what is empty.
+    """Check list, 6: it runs once for each container that becomes empty, not for an empty one.
 
-    That is so too where the agent is shared with auto_delete.
+    A parent becomes empty with its last child. auto_delete with the same agent changes nothing.
     """
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
     if shared:
@@ -285,7 +285,7 @@ def test_with_both_flags_the_agent_is_told_first_and_once(
 
 
 def test_the_users_words_stay_his(hierarchy: Releases) -> None:
-    """What auto_delete needs of the kernel is not shown as if he had said it, and goes with it."""
+    """The values that auto_delete needs are not shown as the user's, and are removed with it."""
     hierarchy.create("/a")
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
     hierarchy.set("/a", "auto_delete=1")
@@ -337,7 +337,7 @@ def test_strange_names_are_names(hierarchy: Releases, start: Start, ends: Ends) 
 
 
 def test_a_tie_waits_for_the_tree_that_empties_last(hierarchy: Releases, start: Start) -> None:
-    """Somebody moves a task by hand, one tree after another."""
+    """Another program moves a task, one tree after another."""
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
     hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
     pid = enter(hierarchy, "/a", start)
@@ -367,7 +367,7 @@ def test_run_lets_it_go_although_pcont_is_killed(hierarchy: Releases) -> None:
         assert eventually(lambda: hierarchy.is_there("/a", "/a/b") and _has_started(process.pid))
         child, *others = sorted(_children(process.pid), key=lambda pid: _name(pid) != "sleep")
         assert hierarchy.get("/a/b", "auto_delete") == "1"
-        for pid in (*others, process.pid):  # whoever would stand in for pcont, too
+        for pid in (*others, process.pid):  # the processes that would act in place of pcont, too
             os.kill(pid, signal.SIGKILL)
     time.sleep(0.3)
     assert hierarchy.is_there("/a", "/a/b")
@@ -402,7 +402,7 @@ def test_gc_makes_good_what_was_missed(hierarchy: Releases, start: Start, ends: 
     hierarchy.create("/stays")
     pid = enter(hierarchy, "/a/b/c", start)
     enter(hierarchy, "/a/used", start)
-    hierarchy.write("/a/b/c", "notify_on_release", "0")  # somebody else's idea
+    hierarchy.write("/a/b/c", "notify_on_release", "0")  # set by another program
     ends(pid)
     time.sleep(0.3)
     everything = ("/a", "/a/b", "/a/b/c", "/a/used", "/stays")
@@ -423,7 +423,7 @@ def test_gc_makes_good_what_was_missed(hierarchy: Releases, start: Start, ends: 
 
 
 def test_gc_takes_the_release_agent_back(hierarchy: Releases, start: Start, ends: Ends) -> None:
-    """Whoever has written another one there has set that: it is told, too."""
+    """An agent that another program wrote there counts as set: pcont runs it, too."""
     hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
     hierarchy.write("/", "release_agent", hierarchy.agent)
     assert hierarchy.get("/", "release_agent") == hierarchy.agent
@@ -644,7 +644,7 @@ def endless(kernel: Pcont, name: str) -> Iterator[str]:
 def test_containers_that_are_too_deep_for_a_path_hold_up_nothing_else(
     kernel: Pcont, endless: str
 ) -> None:
-    """A user who may create containers can make these."""
+    """A user with permission to create containers can make these."""
     kernel.ok("create", f"{endless}:/b", "-s", "auto_delete=1")
     kernel.ok("doctor")
     kernel.ok("gc", endless)
