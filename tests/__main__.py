@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests import stress, test_bpf
+from tests import stress
+from tests.bpf import test_bpf
 from tests.conftest import MUST, no_kernel
 from tests.jobs import Job, run_all
 from tests.vm.guests import GUESTS

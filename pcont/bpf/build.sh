@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the objects of the programs: build.sh [FOLDER]. Debian: clang-14, llvm-14, libbpf-dev.
-# The same compiler makes the same bytes wherever the sources are: tests/test_bpf.py compares.
+# The same compiler makes the same bytes wherever the sources are: tests/bpf/test_bpf.py compares.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 into=${1:-$here}

@@ -29,7 +29,10 @@ from tests.mutation.changes import CHECKOUT, Change, file_of
 
 CONTRACT = "tests/contract"
 # What no kernel can be asked here: 2006, tasks that are played, ids that come again, open files.
-OWN = tuple(f"tests/test_{name}.py" for name in ("model", "playing", "model_files", "v6"))
+OWN = (
+    "tests/test_backend_model.py",
+    *(f"tests/model/test_{name}.py" for name in ("simulator", "open_files", "v6")),
+)
 LOADED_BEFORE = "ignore::pytest.PytestAssertRewriteWarning"  # what every process would load
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-W", LOADED_BEFORE)
 MEMORY = 2 << 30

@@ -39,7 +39,7 @@ def test_the_contract_comes_first_then_what_found_the_like_then_what_is_quick() 
     (change,) = drawn(1, 1)
     line = (file_of(change.module), change.line)
     quick, slow, like = (f"tests/contract/test_x.py::test_{name}" for name in "abc")
-    own, other = "tests/test_model.py::test_own", "tests/contract/test_x.py::test_elsewhere"
+    own, other = "tests/test_backend_model.py::test_own", "tests/contract/test_x.py::test_elsewhere"
     seconds = {own: 0.1, slow: 0.9, quick: 0.2, like: 0.5, other: 0.1}
     known = Known(seconds, {name: {line} for name in (own, slow, quick, like)} | {other: set()})
     assert known.order(change, Counter({like: 1}), longest=2) == [like, quick, slow, own]

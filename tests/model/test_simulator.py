@@ -17,8 +17,8 @@ from pcont.model.tasks import FIRST_SIMULATED_ID
 from pcont.ops import attach, containers
 from pcont.session import Session
 from tests.model_tasks import wait_for
-from tests.test_model import mount
-from tests.test_model import refused as refusal
+from tests.test_backend_model import mount
+from tests.test_backend_model import refused as refusal
 
 CPUSET, PIDS, FREEZER = "cpuset", "pids", "freezer"
 

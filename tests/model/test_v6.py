@@ -21,8 +21,8 @@ from pcont.linux.proc import Proc
 from pcont.model.dialects import V6, V6_NS, Dialect
 from pcont.subsys.numfiles import MOST
 from pcont.tables.rules import Machine
-from tests.test_model import alive
-from tests.test_playing import refused
+from tests.model.test_simulator import refused
+from tests.test_backend_model import alive
 
 FOUR = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=8)
 BOTH = "cpuacct,cpuset"

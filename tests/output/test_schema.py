@@ -15,7 +15,7 @@ from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, LIMIT, TEXT, UNSIGNED
 from tests import json_docs
 from tests.contract.test_json import command_names, validator
-from tests.test_output import ROWS
+from tests.output.test_output import ROWS
 
 
 @pytest.mark.parametrize("path", [json_docs.SCHEMA, json_docs.PAGE], ids=lambda path: path.name)

@@ -217,7 +217,7 @@ def test_make_shows_what_pip_does_on_a_terminal_and_a_line_in_a_pipe(
     python.write_text('#!/bin/sh\necho "ran $*"\n')
     python.chmod(0o755)
     (tmp_path / "pip").touch()
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     words = ["make", "-C", str(here), f"VENV={tmp_path}", f"PYTHON={python}", f"{tmp_path}/{goal}"]
     shown = on_terminal(words)
     assert "installing pcont" in shown
