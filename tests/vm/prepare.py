@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from .guests import Guest
 # The guests see the libraries of this machine: libbpf1 is what pcont needs in them.
 PACKAGES = ("qemu-system-x86", "kmod", "udev", "busybox-static", "file", "libbpf1")
 QEMU = "qemu-system-x86_64"
+CHECKOUT = Path(__file__).resolve().parents[2]
 KVM_PATIENCE = 30.0  # seconds; a kernel that cannot find its root is off within three
 
 
@@ -34,9 +36,13 @@ def cache_folder() -> Path:
 
 
 def prepare(guests: Iterable[Guest]) -> dict[str, Path]:
-    """Installs and downloads what is missing; the kernel image to boot for each guest's name."""
+    """Installs and downloads what is missing; the kernel image to boot for each guest's name.
+
+    A guest cannot write to the checkout: it would compile all modules again for each command.
+    """
     with only_one():
         install(missing(*PACKAGES, *stress.PACKAGES))
+        run(sys.executable, "-m", "compileall", "-q", "pcont", "tests", folder=CHECKOUT)
         return {guest.name: kernel_image(guest.kernel) for guest in guests}
 
 
