@@ -122,7 +122,7 @@ def going(load: InStep, made: Hierarchy, path: str) -> Iterator[None]:
 
 def counts(opens: int, moves: int) -> Iterator[list[object]]:
     """Every file is counted, at rest and while tasks are moved so often."""
-    many = [f"{file}={1 << 20}" for file in (numfiles.LIMIT, numfiles.BARRIER)]
+    many = [f"{file}={1 << 20}" for file in (numfiles.FILES_LIMIT, numfiles.BARRIER)]
     with hierarchy("numfiles", (*RESTING, *MOVING), *many) as made, on_tmpfs() as folder:
         for paths, times in ((RESTING, 0), (MOVING, moves)):
             yield counted(made, folder, paths, opens, times)

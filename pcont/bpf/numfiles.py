@@ -57,7 +57,7 @@ class Files(Pinned):
 
     def set(self, place: Place, file: str, value: int) -> None:
         now = self.values(place) | {file: value}
-        self._set_limits(place, now[numfiles.BARRIER], now[numfiles.LIMIT])
+        self._set_limits(place, now[numfiles.BARRIER], now[numfiles.FILES_LIMIT])
 
     def uncounted(self) -> dict[str, int]:
         """How often a file was refused that could not be counted, by what stood in the way."""
@@ -84,7 +84,7 @@ class Files(Pinned):
 
     def _limits(self, place: Place) -> tuple[int, int]:
         now = self.values(place)
-        return now[numfiles.BARRIER], now[numfiles.LIMIT]
+        return now[numfiles.BARRIER], now[numfiles.FILES_LIMIT]
 
     def _set_limits(self, place: Place, barrier: int, limit: int, forced: bool = False) -> None:
         value = LAYOUTS[LIMITS].pack(0, forced, barrier, limit)

@@ -192,7 +192,13 @@ def _opens(times: int) -> str:
 
 
 def _bean_row(container: Container, found: Mapping[str, int]) -> BeanRow:
-    shown = (numfiles.HELD, numfiles.MAXHELD, numfiles.BARRIER, numfiles.LIMIT, numfiles.FAILCNT)
+    shown = (
+        numfiles.HELD,
+        numfiles.MAXHELD,
+        numfiles.BARRIER,
+        numfiles.FILES_LIMIT,
+        numfiles.FAILCNT,
+    )
     return BeanRow(container.canonical, numfiles.NUMFILES, *(found[file] for file in shown))
 
 

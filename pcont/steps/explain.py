@@ -377,10 +377,12 @@ def _thaw(backend: Driver, task: int) -> str:
 def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
     """The container, of those that a task is in, where there may not be one more."""
     for place in _places_of(backend, task):
-        while pids.MAX.partition(".")[0] in place.controllers and not place.is_root:
-            limit, there = (backend.read(place, file).strip() for file in (pids.MAX, pids.CURRENT))
+        while pids.PIDS_MAX.partition(".")[0] in place.controllers and not place.is_root:
+            limit, there = (
+                backend.read(place, file).strip() for file in (pids.PIDS_MAX, pids.PIDS_CURRENT)
+            )
             if limit != "max" and int(there) >= int(limit):
-                hint = f"pcont set {place.word} {pids.MAX}={int(there) + 1}"
-                return f"{place.shown} has {there} tasks, and {pids.MAX} is {limit}", hint
+                hint = f"pcont set {place.word} {pids.PIDS_MAX}={int(there) + 1}"
+                return f"{place.shown} has {there} tasks, and {pids.PIDS_MAX} is {limit}", hint
             place = place.parent
     return None

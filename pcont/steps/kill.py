@@ -50,14 +50,14 @@ class Kill(Step):
             lines = is_set_frozen(backend, place, lines)
         others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
         lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
-        held = [backend.show(place, pids.MAX) for place in self._tops(pids.PIDS)]
+        held = [backend.show(place, pids.PIDS_MAX) for place in self._tops(pids.PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
     def do(self, backend: CgroupState, memory: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
         for place in self._tops(pids.PIDS):
-            _set(backend, memory, place, pids.MAX, "0")
+            _set(backend, memory, place, pids.PIDS_MAX, "0")
         with raised_priority():
             self._kill(backend, memory)
 

@@ -27,7 +27,7 @@ from pcont.values import BYTES, NO_LIMIT, is_unlimited
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "pcont.subsys"
+_GROUP = "pcont.subsys"
 
 # The kernel's controllers of cgroup v1. Their tables explain what a kernel refuses; which of them
 # the model has is up to its dialect.
@@ -50,12 +50,12 @@ WITH_TABLES = {
 }
 
 # Other words for a subsystem: the patch's, with which its files begin.
-ALIASES = {"bc": "numfiles"}
+_ALIASES = {"bc": "numfiles"}
 
 FREEZER = "freezer"
 
 # Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", *ALIASES)
+RESERVED = ("all", "none", *_ALIASES)
 
 # An entry without a limit, as rdma.max and misc.max have one for each device or resource.
 _NO_LIMITS = re.compile(r"\S+( (\S+=)?max)+ *")
@@ -82,7 +82,7 @@ HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there
 # cannot be taken back (kernel documentation, admin-guide/cgroup-v1).
-LASTING_SUFFIXES = (
+_LASTING_SUFFIXES = (
     ".failcnt",
     ".force_empty",
     ".max_usage_in_bytes",
@@ -120,7 +120,7 @@ def others() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
     taken = {*NAMES, *KEPT, *RESERVED, "cgroup"}
-    found = {point.name: point for point in entry_points(group=GROUP) if point.name not in taken}
+    found = {point.name: point for point in entry_points(group=_GROUP) if point.name not in taken}
     return dict(sorted(found.items()))
 
 
@@ -156,7 +156,7 @@ def is_kept(name: str) -> bool:
 
 def called(word: str) -> str:
     """The name of a subsystem that may have another one, too."""
-    return ALIASES.get(word, word)
+    return _ALIASES.get(word, word)
 
 
 def words(text: str) -> list[str]:
@@ -299,7 +299,7 @@ def core_table() -> Subsystem:
 def lasting(file: str) -> bool:
     """Whether a write to this file cannot be undone."""
     known = row(file)
-    return known.undo.lasting if known else file.endswith(LASTING_SUFFIXES)
+    return known.undo.lasting if known else file.endswith(_LASTING_SUFFIXES)
 
 
 def rows(controllers: Iterable[str]) -> list[ControlFile]:

@@ -18,14 +18,14 @@ from pcont.values import Codec, size_meant
 
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
 CLASS, RESET = "blkio.prio.class", "blkio.reset_stats"
-LEAST, MOST = 1, 1000
-CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
+_LEAST, _MOST = 1, 1000
+_CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
 
 _LINE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s+([0-9]{1,20})\s*", re.ASCII)
 _DEVICE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s", re.ASCII)
 _WEIGHT = re.compile(r"\s*(?:default\s+)?([0-9]{1,20})\s*|\s*[0-9]+:[0-9]+\s+(\S+)\s*", re.ASCII)
 
-Numbers = dict[str, int]
+_Numbers = dict[str, int]
 
 
 class _Rates:
@@ -33,14 +33,14 @@ class _Rates:
 
     takes = "MAJOR:MINOR of a disk and a number, as in '8:0 1048576'; 0 takes the limit away"
 
-    def parse(self, text: str) -> Numbers:
+    def parse(self, text: str) -> _Numbers:
         found = [(_LINE.fullmatch(one), one) for one in text.splitlines()]
         wrong = next((one for match, one in found if not match), None)
         if wrong is not None:
             raise ValueError(_as_read(wrong))
         return {match[1]: int(match[2]) for match, _ in found if match}
 
-    def show(self, value: Numbers) -> str:
+    def show(self, value: _Numbers) -> str:
         return "\n".join(f"{device} {number}" for device, number in value.items())
 
 
@@ -93,7 +93,7 @@ def on_a_disk(file: str) -> Rule:
     return rule
 
 
-def _devices(value: Numbers | str) -> list[str]:
+def _devices(value: _Numbers | str) -> list[str]:
     if isinstance(value, str):
         return [device for one in value.splitlines() if (device := _device_of(one))]
     return list(value)
@@ -113,9 +113,9 @@ def a_weight(file: str) -> Rule:
     def rule(now: Site, wanted: Site) -> Violation | None:
         value = wanted.value(file)
         words = [str(value)] if isinstance(value, int) else re.findall(r"\S+$", value, re.MULTILINE)
-        if all(word == "default" or LEAST <= int(word) <= MOST for word in words):
+        if all(word == "default" or _LEAST <= int(word) <= _MOST for word in words):
             return None
-        return Violation(ERANGE, f"a weight is between {LEAST} and {MOST}; 100 is the default")
+        return Violation(ERANGE, f"a weight is between {_LEAST} and {_MOST}; 100 is the default")
 
     return rule
 
@@ -132,9 +132,9 @@ def with_bfq(now: Site, wanted: Site) -> Violation | None:
 
 def a_class(now: Site, wanted: Site) -> Violation | None:
     """A policy by its name."""
-    if wanted.value(CLASS).strip() in CLASSES:
+    if wanted.value(CLASS).strip() in _CLASSES:
         return None
-    return Violation(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
+    return Violation(EINVAL, f"a policy is one of {', '.join(_CLASSES)}")
 
 
 def rate_meant(site: Site, text: str) -> str:

@@ -14,14 +14,14 @@ from errno import EBUSY, EINVAL
 
 from pcont.tables.rules import Fix, Rule, Site, Violation
 
-SHARES, IDLE = "cpu.shares", "cpu.idle"
+CPU_SHARES, IDLE = "cpu.shares", "cpu.idle"
 QUOTA, PERIOD, BURST = "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"
 RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 
-SHORTEST, LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
-MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
+_SHORTEST, _LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
+_MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
 NO_QUOTA = -1
-ROOT_FIXED = "the root container has all CPU time: set it below"
+ROOT_HAS_ALL_TIME = "the root container has all CPU time: set it below"
 
 
 def _fix(site: Site, **values: int) -> tuple[Fix, ...]:
@@ -33,7 +33,7 @@ def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
     if not wanted.value(IDLE):
         return None
     reason = f"{IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
-    return Violation(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(SHARES)))
+    return Violation(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(CPU_SHARES)))
 
 
 def on_or_off(now: Site, wanted: Site) -> Violation | None:
@@ -41,29 +41,29 @@ def on_or_off(now: Site, wanted: Site) -> Violation | None:
     return None if wanted.value(IDLE) in (0, 1) else Violation(EINVAL, f"{IDLE} takes 0 or 1")
 
 
-def a_period(now: Site, wanted: Site) -> Violation | None:
+def _a_period(now: Site, wanted: Site) -> Violation | None:
     """A period is between a millisecond and a second."""
-    if SHORTEST <= wanted.value(PERIOD) <= LONGEST:
+    if _SHORTEST <= wanted.value(PERIOD) <= _LONGEST:
         return None
-    return Violation(EINVAL, f"a period is between {SHORTEST} and {LONGEST} microseconds")
+    return Violation(EINVAL, f"a period is between {_SHORTEST} and {_LONGEST} microseconds")
 
 
-def a_quota(now: Site, wanted: Site) -> Violation | None:
+def _a_quota(now: Site, wanted: Site) -> Violation | None:
     """A quota is a millisecond at the least, in each period."""
     quota = wanted.value(QUOTA)
-    if quota < 0 or SHORTEST <= quota <= MOST:
+    if quota < 0 or _SHORTEST <= quota <= _MOST:
         return None
     return Violation(
         EINVAL,
-        f"a quota is between {SHORTEST} and {MOST} microseconds in each period of "
+        f"a quota is between {_SHORTEST} and {_MOST} microseconds in each period of "
         f"{wanted.value(PERIOD)}; -1 takes it away",
     )
 
 
-def a_burst(now: Site, wanted: Site) -> Violation | None:
+def _a_burst(now: Site, wanted: Site) -> Violation | None:
     """A burst is no more than the quota."""
     quota, burst = wanted.value(QUOTA), wanted.value(BURST)
-    if quota < 0 or (burst <= quota and burst + quota <= MOST):
+    if quota < 0 or (burst <= quota and burst + quota <= _MOST):
         return None
     return Violation(
         EINVAL,
@@ -97,7 +97,7 @@ def _limited_below(site: Site) -> Iterator[Site]:
             yield from _limited_below(child)
 
 
-def inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
+def _inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
     """A container has no larger part of a CPU than the one above it."""
     above = _limited_above(wanted) if wanted.value(QUOTA) >= 0 else None
     if above is None or _ratio(wanted, QUOTA, PERIOD) <= _ratio(above, QUOTA, PERIOD):
@@ -111,7 +111,7 @@ def inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
     )
 
 
-def around_quotas_below(now: Site, wanted: Site) -> Violation | None:
+def _around_quotas_below(now: Site, wanted: Site) -> Violation | None:
     """The containers below have no larger part of a CPU."""
     if wanted.value(QUOTA) < 0:
         return None
@@ -126,7 +126,7 @@ def around_quotas_below(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-def rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
+def _rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
     """Real-time tasks run for a part of a period that is not 0."""
     runtime, period = wanted.value(RT_RUNTIME), wanted.value(RT_PERIOD)
     if period == 0:
@@ -139,7 +139,7 @@ def rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
     return Violation(EINVAL, reason, fixes=_fix(now, rt_runtime_us=period, rt_period_us=period))
 
 
-def rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
+def _rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
     """No container has more than /proc/sys/kernel/sched_rt_* allow, which the root shows."""
     top = now
     while top.parent:
@@ -156,7 +156,7 @@ def rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
     )
 
 
-def rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
+def _rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     """Real-time tasks are not left without CPU time."""
     if wanted.value(RT_RUNTIME) or not now.value(RT_RUNTIME):
         return None
@@ -164,7 +164,7 @@ def rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     return Violation(EBUSY, reason, "make them ordinary tasks first: chrt -o -p 0 PID", sure=False)
 
 
-def rt_of_siblings_adds_up(now: Site, wanted: Site) -> Violation | None:
+def _rt_of_siblings_adds_up(now: Site, wanted: Site) -> Violation | None:
     """The parts of the children are no more than that of their parent."""
     for parent in filter(None, (wanted, now.parent)):
         own = _ratio(parent, RT_RUNTIME, RT_PERIOD)
@@ -182,17 +182,17 @@ def rt_of_siblings_adds_up(now: Site, wanted: Site) -> Violation | None:
 
 
 BANDWIDTH: tuple[Rule, ...] = (
-    a_quota,
-    a_period,
-    a_burst,
-    inside_quotas_above,
-    around_quotas_below,
+    _a_quota,
+    _a_period,
+    _a_burst,
+    _inside_quotas_above,
+    _around_quotas_below,
 )
 REAL_TIME: tuple[Rule, ...] = (
-    rt_within_its_period,
-    rt_below_the_root,
-    rt_tasks_keep_some,
-    rt_of_siblings_adds_up,
+    _rt_within_its_period,
+    _rt_below_the_root,
+    _rt_tasks_keep_some,
+    _rt_of_siblings_adds_up,
 )
 
 

@@ -17,9 +17,9 @@ CPUSET = "cpuset"
 CPUS, MEMS = "cpuset.cpus", "cpuset.mems"
 CPU_EXCLUSIVE, MEM_EXCLUSIVE = "cpuset.cpu_exclusive", "cpuset.mem_exclusive"
 RELAX = "cpuset.sched_relax_domain_level"
-HIGHEST_LEVEL = 5  # admin-guide/cgroup-v1/cpusets.rst, 1.8
-ROOT_FIXED = "the root container always has everything that is online"
-KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
+_HIGHEST_LEVEL = 5  # admin-guide/cgroup-v1/cpusets.rst, 1.8
+ROOT_HAS_ALL_ONLINE = "the root container always has everything that is online"
+_KINDS = ((CPUS, CPU_EXCLUSIVE, "CPUs"), (MEMS, MEM_EXCLUSIVE, "memory nodes"))
 
 
 def _list(ids: Iterable[int]) -> str:
@@ -52,7 +52,7 @@ def online(file: str, what: str) -> Rule:
 def around_children(now: Site, wanted: Site) -> Violation | None:
     """Every child stays inside."""
     for child in now.children():
-        for ids, flag, what in KINDS:
+        for ids, flag, what in _KINDS:
             lost = child.value(ids) - wanted.value(ids)
             if lost:
                 return Violation(
@@ -68,7 +68,7 @@ def inside_parent(now: Site, wanted: Site) -> Violation | None:
     parent = now.parent
     if parent is None:
         return None
-    for ids, flag, what in KINDS:
+    for ids, flag, what in _KINDS:
         lacking = wanted.value(ids) - parent.value(ids)
         if lacking:
             return Violation(
@@ -96,7 +96,7 @@ def _instead(site: Site, ids: str, choice: Ids) -> tuple[Fix, ...]:
 def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     """What is exclusive, here or there, is not shared with a sibling."""
     for sibling in now.parent.children() if now.parent else ():
-        for ids, flag, what in KINDS:
+        for ids, flag, what in _KINDS:
             exclusive = wanted.value(flag) or sibling.value(flag)
             # There may be many siblings: what costs more is asked last.
             if not exclusive or sibling.path == now.path:
@@ -112,15 +112,15 @@ def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-def tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
+def _tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     """A container with tasks in it is not emptied of CPUs or nodes."""
-    for ids, _flag, what in KINDS:
+    for ids, _flag, what in _KINDS:
         if now.value(ids) and not wanted.value(ids) and now.populated():
             return Violation(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
     return None
 
 
-NESTED: tuple[Rule, ...] = (around_children, inside_parent, tasks_keep_some, apart_from_siblings)
+NESTED: tuple[Rule, ...] = (around_children, inside_parent, _tasks_keep_some, apart_from_siblings)
 
 
 def has_cpus_and_nodes(entry: Entry) -> Violation | None:
@@ -162,6 +162,6 @@ def _offer(site: Site, ids: str) -> str:
 
 def a_level(now: Site, wanted: Site) -> Violation | None:
     """The scheduler has a few levels of domains; how many depends on the machine."""
-    if -1 <= wanted.value(RELAX) <= HIGHEST_LEVEL:
+    if -1 <= wanted.value(RELAX) <= _HIGHEST_LEVEL:
         return None
-    return Violation(EINVAL, f"levels go from -1 to {HIGHEST_LEVEL} at the most")
+    return Violation(EINVAL, f"levels go from -1 to {_HIGHEST_LEVEL} at the most")

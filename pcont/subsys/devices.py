@@ -28,7 +28,7 @@ _READ = re.compile(r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})", r
 _RULE = re.compile(rf"{_READ.pattern}\s*", re.ASCII)
 
 
-class Devices(NamedTuple):
+class _Devices(NamedTuple):
     """A line: `a` for all, or `b`, `c` with numbers (None for any) and letters of rwm."""
 
     kind: str
@@ -36,7 +36,7 @@ class Devices(NamedTuple):
     minor: int | None = None
     access: str = "rwm"
 
-    def covers(self, other: Devices) -> bool:
+    def covers(self, other: _Devices) -> bool:
         """Whether this line allows all that another one asks for."""
         return self.kind == "a" or (
             self.kind == other.kind
@@ -51,19 +51,19 @@ class _Rule:
 
     takes = "c|b MAJOR:MINOR and letters of rwm, as in 'c 1:3 rwm', * for any number; or a for all"
 
-    def parse(self, text: str) -> Devices:
+    def parse(self, text: str) -> _Devices:
         if text.strip() in ("a", "all", EVERYTHING):
-            return Devices("a")
+            return _Devices("a")
         found = _RULE.fullmatch(text.lstrip())
         if not found:
             raise ValueError(_as_read(text))
         major, minor = (None if word == "*" else int(word) for word in found.group(2, 3))
         if max(major or 0, minor or 0) >= 1 << 32:
             raise ValueError("")
-        return Devices(found[1], major, minor, found[4])
+        return _Devices(found[1], major, minor, found[4])
 
-    def show(self, value: Devices) -> str:
-        return line(value)
+    def show(self, value: _Devices) -> str:
+        return _line(value)
 
 
 def _as_read(text: str) -> str:
@@ -74,7 +74,7 @@ def _as_read(text: str) -> str:
     return f"the kernel reads {text!r} as {found[0]}" if found else ""
 
 
-def line(value: Devices) -> str:
+def _line(value: _Devices) -> str:
     """As devices.list shows it."""
     if value.kind == "a":
         return EVERYTHING
@@ -85,7 +85,7 @@ def line(value: Devices) -> str:
 RULE: Codec = _Rule()
 
 
-def listed(text: str) -> Iterator[Devices]:
+def _listed(text: str) -> Iterator[_Devices]:
     """The lines of devices.list."""
     return (RULE.parse(one) for one in text.splitlines())
 
@@ -114,17 +114,17 @@ def within_the_parent(now: Site, wanted: Site) -> Violation | None:
     parent, asked = now.parent, wanted.value(ALLOW)
     if parent is None:
         return None
-    there, fixes = parent.value(LIST), (Fix(parent.path, ((ALLOW, line(asked)),)),)
+    there, fixes = parent.value(LIST), (Fix(parent.path, ((ALLOW, _line(asked)),)),)
     if has_everything(there):
         reason = (
             f"the parent {parent.path} denies some of it (devices.deny), "
             "which the kernel does not list"
         )
         return Violation(EPERM, reason, fixes=fixes, sure=False)
-    if any(one.covers(asked) for one in listed(there)):
+    if any(one.covers(asked) for one in _listed(there)):
         return None
     has = "; ".join(there.split("\n")).strip("; ") or "nothing"
-    reason = f"the parent {parent.path} does not have {line(asked)}; it has: {has}"
+    reason = f"the parent {parent.path} does not have {_line(asked)}; it has: {has}"
     return Violation(EPERM, reason, "or choose from these", fixes)
 
 

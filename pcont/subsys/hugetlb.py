@@ -20,7 +20,7 @@ SIZES = (
 )
 
 
-def above_usage(limit: str, usage: str) -> Rule:
+def above_pages_in_use(limit: str, usage: str) -> Rule:
     """Huge pages that are in use are not taken away."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:

@@ -13,13 +13,13 @@ from errno import EBUSY, EINVAL
 from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import is_unlimited, size
 
-LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+MEMORY_LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 TCP_LIMIT = "memory.kmem.tcp.limit_in_bytes"
 USAGE, SWAP_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
 OOM_CONTROL, SWAPPINESS = "memory.oom_control", "memory.swappiness"
 HIERARCHY, MIGRATE = "memory.use_hierarchy", "memory.move_charge_at_immigrate"
-MOST_SWAPPINESS = 200
-BOTH = 3  # of memory.move_charge_at_immigrate
+_MOST_SWAPPINESS = 200
+_BOTH = 3  # of memory.move_charge_at_immigrate
 
 
 def _said(number: int) -> str:
@@ -30,22 +30,26 @@ def limits_agree(file: str) -> Rule:
     """The limit of memory is not above that of memory and swap together."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
-        limit, both = wanted.value(LIMIT), wanted.value(SWAP_LIMIT)
+        limit, both = wanted.value(MEMORY_LIMIT), wanted.value(SWAP_LIMIT)
         if limit <= both:
             return None
-        both_as_wanted = tuple((one, size(wanted.value(file))) for one in (LIMIT, SWAP_LIMIT))
+        both_as_wanted = tuple(
+            (one, size(wanted.value(file))) for one in (MEMORY_LIMIT, SWAP_LIMIT)
+        )
+        swap, memory = "is", "would be"
+        if file == SWAP_LIMIT:
+            swap, memory = memory, swap
         return Violation(
             EINVAL,
-            f"{SWAP_LIMIT} (memory and swap together) {'is' if file == LIMIT else 'would be'} "
-            f"{_said(both)}, and cannot be below {LIMIT}, which "
-            f"{'would be' if file == LIMIT else 'is'} {_said(limit)}",
+            f"{SWAP_LIMIT} (memory and swap together) {swap} {_said(both)}, and cannot be below "
+            f"{MEMORY_LIMIT}, which {memory} {_said(limit)}",
             fixes=(Fix(now.path, both_as_wanted),),
         )
 
     return rule
 
 
-def above_usage(limit: str, usage: str) -> Rule:
+def above_memory_in_use(limit: str, usage: str) -> Rule:
     """What is in use must be possible, as far as the kernel cannot free it."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
@@ -64,9 +68,9 @@ def above_usage(limit: str, usage: str) -> Rule:
 
 def a_swappiness(now: Site, wanted: Site) -> Violation | None:
     """From 0 to 200 (to 100 before Linux 5.8)."""
-    if wanted.value(SWAPPINESS) <= MOST_SWAPPINESS:
+    if wanted.value(SWAPPINESS) <= _MOST_SWAPPINESS:
         return None
-    return Violation(EINVAL, f"{SWAPPINESS} is between 0 and {MOST_SWAPPINESS}")
+    return Violation(EINVAL, f"{SWAPPINESS} is between 0 and {_MOST_SWAPPINESS}")
 
 
 def an_oom_switch(now: Site, wanted: Site) -> Violation | None:
@@ -91,5 +95,5 @@ def no_moving_of_charges(now: Site, wanted: Site) -> Violation | None:
         EINVAL,
         "Linux 6.13 removed moving memory along with tasks, and takes 0 only; before, "
         "1 moves anonymous memory, 2 file mappings, 3 both",
-        sure=wanted.value(MIGRATE) > BOTH,
+        sure=wanted.value(MIGRATE) > _BOTH,
     )

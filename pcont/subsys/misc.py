@@ -14,7 +14,7 @@ from errno import EINVAL
 from pcont.tables.rules import Site, Violation
 from pcont.values import Codec
 
-MAX, CAPACITY = "misc.max", "misc.capacity"
+MISC_MAX, CAPACITY = "misc.max", "misc.capacity"
 
 _LINE = re.compile(r"(\S+) (max|[0-9]{1,20})\s*", re.ASCII)
 
@@ -34,7 +34,7 @@ class _Limits:
         return "\n".join(f"{name} {limit}" for name, limit in value.items())
 
 
-LIMITS: Codec = _Limits()
+MISC_LIMITS: Codec = _Limits()
 
 
 def a_resource_of_this_machine(now: Site, wanted: Site) -> Violation | None:
@@ -43,7 +43,7 @@ def a_resource_of_this_machine(now: Site, wanted: Site) -> Violation | None:
     while top.parent:
         top = top.parent
     there = [one.split()[0] for one in top.value(CAPACITY).splitlines()]
-    for name in wanted.value(MAX) or ("",):
+    for name in wanted.value(MISC_MAX) or ("",):
         if name not in there:
             known = f"{CAPACITY} has: {', '.join(there)}" if there else f"{CAPACITY} is empty"
             return Violation(EINVAL, f"this machine has no resource {name!r}; {known}")

@@ -11,7 +11,7 @@ from errno import EPERM
 
 from pcont.tables.rules import Entry, Mover, Site, Violation
 
-CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
+_CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
 def moved_from_above(entry: Entry) -> Violation | None:
@@ -28,7 +28,7 @@ def nobody_is_inside(entry: Entry) -> Violation | None:
         Violation(
             EPERM,
             f"ns: tasks are in {entry.site.shown}: {', '.join(inside[:5])}",
-            CLONE.format(entry.task),
+            _CLONE.format(entry.task),
         )
         if inside
         else None
@@ -41,7 +41,7 @@ def from_its_parent(entry: Entry) -> Violation | None:
     if parent and parent.path == entry.origin:
         return None
     reason = f"ns: task {entry.task} is in {entry.origin}, and may enter only what is right below"
-    return Violation(EPERM, reason, CLONE.format(entry.task))
+    return Violation(EPERM, reason, _CLONE.format(entry.task))
 
 
 def made_from_above(parent: Site, mover: Mover) -> Violation | None:

@@ -14,11 +14,11 @@ from pcont.tables.charges import Charges
 from pcont.tables.rules import Site, Violation
 
 NUMFILES = "numfiles"
-HELD, MAXHELD, MINHELD, BARRIER, LIMIT, FAILCNT = (
+HELD, MAXHELD, MINHELD, BARRIER, FILES_LIMIT, FAILCNT = (
     f"bc.{NUMFILES}.{word}"
     for word in ("held", "maxheld", "minheld", "barrier", "limit", "failcnt")
 )
-MOST = (1 << 63) - 1  # LONG_MAX
+MOST_FILES = (1 << 63) - 1  # LONG_MAX
 
 # What may stand in the way of counting a file, as numfiles.bpf.c calls it, and what to do about it.
 IN_THE_WAY = {
@@ -44,26 +44,30 @@ def counted(charges: Charges) -> dict[str, int]:
         MAXHELD: charges.maxheld,
         MINHELD: 0,
         BARRIER: charges.barrier,
-        LIMIT: charges.limit,
+        FILES_LIMIT: charges.limit,
         FAILCNT: charges.failcnt,
     }
 
 
 def a_number_of_files(now: Site, wanted: Site) -> Violation | None:
     """From 0 to what a long can hold."""
-    bad = [one for one in (wanted.value(BARRIER), wanted.value(LIMIT)) if not 0 <= one <= MOST]
-    return Violation(EINVAL, f"{bad[0]} is no number of files: 0 to {MOST}") if bad else None
+    bad = [
+        one
+        for one in (wanted.value(BARRIER), wanted.value(FILES_LIMIT))
+        if not 0 <= one <= MOST_FILES
+    ]
+    return Violation(EINVAL, f"{bad[0]} is no number of files: 0 to {MOST_FILES}") if bad else None
 
 
 def barrier_within_limit(now: Site, wanted: Site) -> Violation | None:
     """Who may go beyond the barrier may not go less far than others."""
-    barrier, limit = wanted.value(BARRIER), wanted.value(LIMIT)
+    barrier, limit = wanted.value(BARRIER), wanted.value(FILES_LIMIT)
     if barrier <= limit:
         return None
     return Violation(
         EINVAL,
         f"the barrier {barrier} is above the limit {limit}",
-        f"pcont set {now.word} {BARRIER}={barrier} {LIMIT}={barrier}",
+        f"pcont set {now.word} {BARRIER}={barrier} {FILES_LIMIT}={barrier}",
     )
 
 

@@ -28,9 +28,9 @@ SHARES, TOTAL, STATS, RATE, INTERVAL = (
 )
 # What is counted for a container.
 SUCCESSES, RATE_FAILURES = (f"{NUMTASKS}.{word}" for word in ("successes", "forkrate_failures"))
-UNCHANGED, DONT_CARE = -1, -3
+_UNCHANGED, DONT_CARE = -1, -3
 UNLIMITED = (1 << 31) - 1
-UNKNOWN = "unknown"
+_UNKNOWN = "unknown"
 
 
 class Shares(NamedTuple):
@@ -48,7 +48,7 @@ class SharesCodec:
     words = ("min_shares", "max_shares", "child_shares_divisor")
 
     def parse(self, text: str) -> Shares:
-        found = dict.fromkeys(self.words, UNCHANGED)
+        found = dict.fromkeys(self.words, _UNCHANGED)
         resources = 0
         for word in filter(None, text.removesuffix("\n").split(",")):
             name, _, value = word.partition("=")
@@ -68,7 +68,7 @@ class SharesCodec:
 def joined(old: Shares, new: Shares) -> Shares:
     """What was written, with what was there where it is unchanged."""
     pairs = zip(old, new, strict=True)
-    return Shares(*(was if wish == UNCHANGED else wish for was, wish in pairs))
+    return Shares(*(was if wish == _UNCHANGED else wish for was, wish in pairs))
 
 
 def shares(site: Site) -> Shares:
@@ -78,14 +78,14 @@ def shares(site: Site) -> Shares:
     return found
 
 
-def reserved(site: Site) -> int:
+def _reserved(site: Site) -> int:
     """What the children have for themselves, in parts of the divisor."""
     return sum(max(shares(child).min, 0) for child in site.children())
 
 
 def unused(site: Site) -> int:
     """What is left for one more child."""
-    return shares(site).divisor - reserved(site)
+    return shares(site).divisor - _reserved(site)
 
 
 def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site], Violation | None]:
@@ -96,7 +96,7 @@ def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site]
     return rule
 
 
-def min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
+def _min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
     """1: what a container reserves is not reserved for another one."""
     if now.parent is None or new.min < 0:
         return ""
@@ -104,33 +104,33 @@ def min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
     return f"min_shares: {now.parent.shown} has {left} left to reserve" if new.min > left else ""
 
 
-def max_is_a_part(now: Site, old: Shares, new: Shares) -> str:
+def _max_is_a_part(now: Site, old: Shares, new: Shares) -> str:
     """2: nobody gets more parts than there are."""
     whole = shares(now.parent).divisor if now.parent else new.max
     return f"max_shares: child_shares_divisor above is {whole}" if new.max > whole else ""
 
 
-def number_or_dont_care(now: Site, old: Shares, new: Shares) -> str:
+def _number_or_dont_care(now: Site, old: Shares, new: Shares) -> str:
     """3: of the special numbers, only don't care can be kept."""
     bad = [number for number in (new.min, new.max) if number < 0 and number != DONT_CARE]
     return f"{bad[0]} is no share: 0 and more, or {DONT_CARE} for don't care" if bad else ""
 
 
-def divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
+def _divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
     """4: children keep what they have reserved."""
     if new.divisor < 0:
         return "child_shares_divisor: 0 and more"
-    held = reserved(now)
+    held = _reserved(now)
     return f"child_shares_divisor: children have {held} reserved" if new.divisor < held else ""
 
 
-def divisor_is_the_whole(now: Site, old: Shares, new: Shares) -> str:
+def _divisor_is_the_whole(now: Site, old: Shares, new: Shares) -> str:
     """5: children keep their greatest share."""
     most = max((shares(child).max for child in now.children()), default=0)
     return f"child_shares_divisor: a child has max_shares {most}" if new.divisor < most else ""
 
 
-def min_is_within_max(now: Site, old: Shares, new: Shares) -> str:
+def _min_is_within_max(now: Site, old: Shares, new: Shares) -> str:
     """6: nobody reserves more than he may have."""
     return "min_shares is more than max_shares" if 0 <= new.max < new.min else ""
 
@@ -139,8 +139,8 @@ RULES = tuple(
     map(
         _rule,
         (
-            *(min_is_to_be_had, max_is_a_part, number_or_dont_care, divisor_is_enough),
-            *(divisor_is_the_whole, min_is_within_max),
+            *(_min_is_to_be_had, _max_is_a_part, _number_or_dont_care, _divisor_is_enough),
+            *(_divisor_is_the_whole, _min_is_within_max),
         ),
     )
 )
@@ -148,18 +148,18 @@ RULES = tuple(
 
 def total_is_enough(now: Site, wanted: Site) -> Violation | None:
     """System-wide parameters of the patch: at least 1, and more than there are."""
-    total, there = wanted.value(TOTAL), count(now)
+    total, there = wanted.value(TOTAL), _count(now)
     if total < 1:
         return Violation(EINVAL, "total_numtasks is 1 or more")
     return None if total > there else Violation(EINVAL, f"there are {there} tasks already")
 
 
-def count(site: Site) -> int:
+def _count(site: Site) -> int:
     """How many tasks are here and below; the root of a tree has no pids.current."""
     try:
         return int(site.value("pids.current"))
     except FileNotFoundError:
-        below = sum(count(child) for child in site.children())
+        below = sum(_count(child) for child in site.children())
         return len(site.value("tasks").split()) + below
 
 
@@ -184,26 +184,26 @@ def _below(site: Site, limit: int | None) -> Iterator[Follows]:
 
 def _limit(site: Site, limit: int | None) -> Iterable[Follows]:
     high = limit is None or limit > pids.HIGHEST
-    return [Follows(site, pids.MAX, "max" if high else str(limit))]
+    return [Follows(site, pids.PIDS_MAX, "max" if high else str(limit))]
 
 
 def stats(site: Counted) -> str:
     """Four lines (4.6); what only programs in the kernel count may be unknown."""
     found: dict[str, object] = {
-        "Current usage": count(site),
-        "Number of successes": site.facts.get(SUCCESSES, UNKNOWN),
-        "Number of failures": failures(site),
-        "Number of forkrate failures": site.facts.get(RATE_FAILURES, UNKNOWN),
+        "Current usage": _count(site),
+        "Number of successes": site.facts.get(SUCCESSES, _UNKNOWN),
+        "Number of failures": _failures(site),
+        "Number of forkrate failures": site.facts.get(RATE_FAILURES, _UNKNOWN),
     }
     return "\n".join(f"{NUMTASKS}: {what} {number}" for what, number in found.items())
 
 
-def failures(site: Site) -> str:
+def _failures(site: Site) -> str:
     """The forks that a limit has refused; the root of a tree has none, and no pids.events."""
     try:
         return str(site.value("pids.events")).split()[-1]
     except FileNotFoundError:
-        return UNKNOWN
+        return _UNKNOWN
 
 
 def names_a_resource(now: Site, wanted: Site) -> Violation | None:

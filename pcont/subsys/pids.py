@@ -11,14 +11,14 @@ from errno import EINVAL
 from pcont.tables.rules import Site, Violation
 
 PIDS = "pids"
-MAX, CURRENT = "pids.max", "pids.current"
+PIDS_MAX, PIDS_CURRENT = "pids.max", "pids.current"
 HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 
 
 def no_more_than_pids(now: Site, wanted: Site) -> Violation | None:
     """There cannot be more tasks than there are ids for them."""
-    limit = wanted.value(MAX)
+    limit = wanted.value(PIDS_MAX)
     if limit is None or 0 <= limit <= HIGHEST:
         return None
     reason = f"limits go from 0 to {HIGHEST}, the number of ids that there are"
-    return Violation(EINVAL, reason, f"no limit: pcont set {now.word} {MAX}=max")
+    return Violation(EINVAL, reason, f"no limit: pcont set {now.word} {PIDS_MAX}=max")

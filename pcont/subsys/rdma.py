@@ -15,8 +15,8 @@ from errno import ENODEV
 from pcont.tables.rules import Site, Violation
 from pcont.values import Codec
 
-MAX, CURRENT = "rdma.max", "rdma.current"
-DEVICES = "/sys/class/infiniband"
+RDMA_MAX, RDMA_CURRENT = "rdma.max", "rdma.current"
+_DEVICES = "/sys/class/infiniband"
 
 _LINE = re.compile(r"\s*(\S+)((?:[\s,]+hca_(?:handle|object)=(?:max|[0-9]+))*)\s*", re.ASCII)
 
@@ -40,13 +40,13 @@ class _Limits:
         return "\n".join(f"{name} {limits}" for name, limits in value.items())
 
 
-LIMITS: Codec = _Limits()
+RDMA_LIMITS: Codec = _Limits()
 
 
 def on_a_device(now: Site, wanted: Site) -> Violation | None:
     """The device must be there."""
-    there = sorted(os.listdir(DEVICES)) if os.path.isdir(DEVICES) else []
-    for name in wanted.value(MAX) or ("",):
+    there = sorted(os.listdir(_DEVICES)) if os.path.isdir(_DEVICES) else []
+    for name in wanted.value(RDMA_MAX) or ("",):
         if name not in there:
             known = f"there are: {', '.join(there)}" if there else "there is none"
             return Violation(ENODEV, f"there is no RDMA device {name!r}; {known}")

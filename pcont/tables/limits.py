@@ -6,7 +6,7 @@ from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Undo
 from pcont.tables.rules import Rule, Site, any_text
 from pcont.values import BYTES, INTEGER, NO_LIMIT, size_meant
 
-ROOT_FIXED = "the root container has no limits: set them below"
+ROOT_UNLIMITED = "the root container has no limits: set them below"
 
 
 def _bytes_meant(site: Site, text: str) -> str:
@@ -29,7 +29,7 @@ def byte_limit(
     )
 
 
-def resettable(name: str, help: str) -> ControlFile:
+def _resettable(name: str, help: str) -> ControlFile:
     """Return the row of a counter that any write resets."""
     return ControlFile(
         name,
@@ -45,6 +45,6 @@ def counters(prefix: str, usage: str, peak: str) -> tuple[ControlFile, ...]:
     """Return the counters that go with a limit; `usage` and `peak` say what they count."""
     return (
         ControlFile(f"{prefix}usage_in_bytes", usage, INTEGER, default=0),
-        resettable(f"{prefix}max_usage_in_bytes", f"maximum of bytes {peak}; any write resets it"),
-        resettable(f"{prefix}failcnt", "how often the limit was reached; any write resets it"),
+        _resettable(f"{prefix}max_usage_in_bytes", f"maximum of bytes {peak}; any write resets it"),
+        _resettable(f"{prefix}failcnt", "how often the limit was reached; any write resets it"),
     )

@@ -19,7 +19,7 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.linux.proc import Proc
 from pcont.model.dialects import V6, V6_NS, Dialect
-from pcont.subsys.numfiles import MOST
+from pcont.subsys.numfiles import MOST_FILES
 from pcont.tables.rules import Machine
 from tests.model.test_simulator import refused
 from tests.test_backend_model import alive
@@ -989,8 +989,8 @@ def test_a_refused_fork_has_used_up_one_of_the_period(model: Machine2006) -> Non
 def test_the_root_may_open_what_a_long_can_hold(model: Machine2006) -> None:
     model.put("bc")
     root = Place("bc")
-    assert model.read(root, "bc.numfiles.barrier") == f"{MOST}\n"
-    refused(errno.EINVAL, model.write, root, "bc.numfiles.limit", str(MOST + 1))
+    assert model.read(root, "bc.numfiles.barrier") == f"{MOST_FILES}\n"
+    refused(errno.EINVAL, model.write, root, "bc.numfiles.limit", str(MOST_FILES + 1))
     refused(errno.EINVAL, model.write, root, "bc.numfiles.limit", "0x10")
     for file in ("held", "maxheld", "minheld", "failcnt"):
         refused(errno.EINVAL, model.write, root, f"bc.numfiles.{file}", "0")

@@ -52,7 +52,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.model.simulator", "ModelSimulator.spawn", "0", "1"),
     ): "when a played task has begun is never looked at",
     (
-        *("pcont.subsys.cpuset", "HIGHEST_LEVEL", "5", "6"),
+        *("pcont.subsys.cpuset", "_HIGHEST_LEVEL", "5", "6"),
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
         "pcont.model.placement",

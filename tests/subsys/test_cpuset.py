@@ -227,7 +227,7 @@ def test_the_rules_are_in_the_kernels_order() -> None:
     assert [rule.__name__ for rule in NESTED] == [
         "around_children",
         "inside_parent",
-        "tasks_keep_some",
+        "_tasks_keep_some",
         "apart_from_siblings",
     ]
     for name in ("cpuset.cpus", "cpuset.mems"):

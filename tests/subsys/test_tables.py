@@ -85,6 +85,33 @@ def test_every_module_with_a_table_is_in_the_list() -> None:
         assert all(subsys.load(name, interface) for name in ("", *names))
 
 
+# By these two names a table and what the model does are loaded, from every module that has one.
+LOADED_BY_NAME = {"TABLE", "BEHAVIOURS"}
+
+
+def names_of(path: Path) -> set[str]:
+    """The public names that a module defines."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = [part for target in targets for part in ast.walk(target)]
+            found |= {part.id for part in parts if isinstance(part, ast.Name)}
+    return {name for name in found if not name.startswith("_")} - LOADED_BY_NAME
+
+
+def test_no_public_name_of_tables_and_subsystems_is_in_two_modules() -> None:
+    folder = Path(pcont.__file__).parent
+    modules = [*(folder / "tables").rglob("*.py"), *(folder / "subsys").rglob("*.py")]
+    where: dict[str, list[str]] = {}
+    for path in modules:
+        for name in names_of(path):
+            where.setdefault(name, []).append(str(path.relative_to(folder)))
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}
+
+
 def test_every_module_with_a_behaviour_is_in_the_list() -> None:
     folder = Path(pcont.__file__).parent / "subsys" / "model"
     names = {one.stem for one in folder.glob("*.py")} - {"__init__"}
@@ -201,7 +228,13 @@ def test_a_flag_is_0_or_1_and_its_help_says_what_1_means(
     table: Subsystem, row: ControlFile
 ) -> None:
     numbers = (FLAG, INT_FLAG, INTEGER, SIGNED, UNSIGNED, LIMIT, BYTES, net_cls.CLASS_ID)
-    by_line = (blkio.RATES, blkio.WEIGHTS_BY_DEVICE, net_prio.PRIORITIES, rdma.LIMITS, misc.LIMITS)
+    by_line = (
+        blkio.RATES,
+        blkio.WEIGHTS_BY_DEVICE,
+        net_prio.PRIORITIES,
+        rdma.RDMA_LIMITS,
+        misc.MISC_LIMITS,
+    )
     assert row.type in (*numbers, *by_line, devices.RULE, ID_LIST, TEXT, WORD)
     if row.type in (FLAG, INT_FLAG):
         assert row.default in (0, 1)

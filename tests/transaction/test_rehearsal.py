@@ -68,12 +68,12 @@ def test_a_verb_that_changes_something_is_not_there(model: Model) -> None:
 def test_what_is_planned_is_read_again_and_the_kernel_is_as_before(model: Model) -> None:
     dry = rehearsing(model)
     dry.make(A.child("b"))
-    dry.write(A.child("b"), pids.MAX, "5")
+    dry.write(A.child("b"), pids.PIDS_MAX, "5")
     dry.write(A, "notify_on_release", "1")
     dry.make(A.child("c"))
-    assert dry.read(A.child("b"), pids.MAX) == "5\n"
+    assert dry.read(A.child("b"), pids.PIDS_MAX) == "5\n"
     assert dry.read(A.child("c"), "notify_on_release") == "1\n"
-    assert dry.read(A.child("c"), pids.MAX) == "max\n"
+    assert dry.read(A.child("c"), pids.PIDS_MAX) == "max\n"
     assert dry.children(A) == ["b", "c"]
     dry.remove(A.child("b"))
     assert dry.children(A) == ["c"]
@@ -98,15 +98,15 @@ def test_a_refusal_that_depends_on_more_than_the_rules_is_said_to_be_possible(
     model: Model, monkeypatch: pytest.MonkeyPatch, number: int, exact: bool
 ) -> None:
     """The kernel may be able to free memory, say, before it refuses a limit."""
-    row = replace(TABLE.by_name[pids.MAX], rules=(lambda *_: Violation(number, "it is full"),))
+    row = replace(TABLE.by_name[pids.PIDS_MAX], rules=(lambda *_: Violation(number, "it is full"),))
     monkeypatch.setattr(rehearsal, "row_of", lambda backend, file: row)
     monkeypatch.setattr(rehearsal, "EXACT", ("pids",) if exact else ())
     dry = rehearsing(model)
     if exact or number == EINVAL:
         with pytest.raises(WriteRefused):
-            dry.write(A, pids.MAX, "5")
+            dry.write(A, pids.PIDS_MAX, "5")
     else:
-        dry.write(A, pids.MAX, "5")
+        dry.write(A, pids.PIDS_MAX, "5")
         assert notes_of(dry) == ["# not known: pids.max=5 in pids:/a may be refused: it is full"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.subsys.numfiles import BARRIER, FAILCNT, HELD, LIMIT, MAXHELD, MINHELD, counted
+from pcont.subsys.numfiles import BARRIER, FAILCNT, FILES_LIMIT, HELD, MAXHELD, MINHELD, counted
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.charges import Charges
 from pcont.tables.interface import Interface
@@ -15,7 +15,7 @@ def _counter(file: str) -> FileBehaviour:
 
 def _account(site: ModelCgroup) -> Charges:
     """Every container counts, with the limits that were written last."""
-    site.charges.barrier, site.charges.limit = site.value(BARRIER), site.value(LIMIT)
+    site.charges.barrier, site.charges.limit = site.value(BARRIER), site.value(FILES_LIMIT)
     return site.charges
 
 

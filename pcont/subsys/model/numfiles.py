@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.subsys.numfiles import BARRIER, LIMIT, counted
+from pcont.subsys.numfiles import BARRIER, FILES_LIMIT, counted
 from pcont.tables.behaviour import Behaviour, Enforcement
 from pcont.tables.charges import Charges
 from pcont.tables.interface import Interface
@@ -15,7 +15,7 @@ def _account(site: ModelCgroup) -> Charges | None:
 
 
 def _set(site: ModelCgroup, file: str, value: int) -> bool:
-    setattr(site.charges, {BARRIER: "barrier", LIMIT: "limit"}[file], value)
+    setattr(site.charges, {BARRIER: "barrier", FILES_LIMIT: "limit"}[file], value)
     return True
 
 

@@ -7,7 +7,7 @@ from pcont.subsys.cpuset import (
     MEMS,
     NESTED,
     RELAX,
-    ROOT_FIXED,
+    ROOT_HAS_ALL_ONLINE,
     a_level,
     has_cpus_and_nodes,
     no_so_large,
@@ -54,7 +54,7 @@ TABLE = Subsystem(
             listed=Listed.ALWAYS,
             access=Access(
                 writable=True,
-                root_fixed=ROOT_FIXED,
+                root_fixed=ROOT_HAS_ALL_ONLINE,
                 read_as=lambda machine: id_list(machine.node_limit),
                 longest=lambda machine: 100 + 6 * machine.node_limit,
             ),
@@ -72,7 +72,7 @@ TABLE = Subsystem(
             listed=Listed.ALWAYS,
             access=Access(
                 writable=True,
-                root_fixed=ROOT_FIXED,
+                root_fixed=ROOT_HAS_ALL_ONLINE,
                 read_as=lambda machine: id_list(machine.cpu_limit),
                 longest=lambda machine: 100 + 6 * machine.most_cpus,
             ),

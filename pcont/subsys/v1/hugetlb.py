@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcont.subsys.hugetlb import SIZES, above_usage
+from pcont.subsys.hugetlb import SIZES, above_pages_in_use
 from pcont.tables.control_file import ControlFile, Subsystem
-from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables.limits import ROOT_UNLIMITED, byte_limit, counters
 
 
 def _files(page: str) -> Iterator[ControlFile]:
@@ -15,8 +15,8 @@ def _files(page: str) -> Iterator[ControlFile]:
         yield byte_limit(
             limit,
             f"maximum of bytes of pages of {page} that may be {what}",
-            above_usage(limit, usage),
-            root_fixed=ROOT_FIXED,
+            above_pages_in_use(limit, usage),
+            root_fixed=ROOT_UNLIMITED,
         )
         yield from counters(prefix, f"bytes of pages of {page} that are {what}", f"{what} so far")
     yield ControlFile(f"hugetlb.{page}.numa_stat", "bytes in use by memory node")

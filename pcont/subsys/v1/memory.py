@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pcont.subsys.memory import (
     HIERARCHY,
-    LIMIT,
+    MEMORY_LIMIT,
     MIGRATE,
     OOM_CONTROL,
     SWAP_LIMIT,
@@ -13,14 +13,14 @@ from pcont.subsys.memory import (
     TCP_LIMIT,
     USAGE,
     a_swappiness,
-    above_usage,
+    above_memory_in_use,
     always_hierarchical,
     an_oom_switch,
     limits_agree,
     no_moving_of_charges,
 )
 from pcont.tables.control_file import Access, ControlFile, Creation, Subsystem, Undo
-from pcont.tables.limits import ROOT_FIXED, byte_limit, counters
+from pcont.tables.limits import ROOT_UNLIMITED, byte_limit, counters
 from pcont.values import UNSIGNED
 
 
@@ -33,18 +33,18 @@ TABLE = Subsystem(
     help="limits of memory",
     files=(
         byte_limit(
-            LIMIT,
+            MEMORY_LIMIT,
             "maximum of memory that tasks may use here and below",
-            limits_agree(LIMIT),
-            above_usage(LIMIT, USAGE),
-            root_fixed=ROOT_FIXED,
+            limits_agree(MEMORY_LIMIT),
+            above_memory_in_use(MEMORY_LIMIT, USAGE),
+            root_fixed=ROOT_UNLIMITED,
         ),
         byte_limit(
             SWAP_LIMIT,
             "maximum of memory and swap together; never below limit_in_bytes",
             limits_agree(SWAP_LIMIT),
-            above_usage(SWAP_LIMIT, SWAP_USAGE),
-            root_fixed=ROOT_FIXED,
+            above_memory_in_use(SWAP_LIMIT, SWAP_USAGE),
+            root_fixed=ROOT_UNLIMITED,
         ),
         byte_limit(
             "memory.soft_limit_in_bytes",
@@ -53,14 +53,14 @@ TABLE = Subsystem(
         byte_limit(
             "memory.kmem.limit_in_bytes",
             "without effect since Linux 6.1: limit_in_bytes counts kernel memory",
-            root_fixed=ROOT_FIXED,
+            root_fixed=ROOT_UNLIMITED,
             limit=False,
         ),
         byte_limit(
             TCP_LIMIT,
             "maximum of memory for TCP buffers",
-            above_usage(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
-            root_fixed=ROOT_FIXED,
+            above_memory_in_use(TCP_LIMIT, "memory.kmem.tcp.usage_in_bytes"),
+            root_fixed=ROOT_UNLIMITED,
         ),
         *_counters("memory.", "memory"),
         *_counters("memory.memsw.", "memory and swap"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.subsys.misc import CAPACITY, LIMITS, MAX, a_resource_of_this_machine
+from pcont.subsys.misc import CAPACITY, MISC_LIMITS, MISC_MAX, a_resource_of_this_machine
 from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
 from pcont.tables.rules import Where
 
@@ -11,15 +11,16 @@ TABLE = Subsystem(
     help="limits of other countable things",
     files=(
         ControlFile(
-            MAX,
+            MISC_MAX,
             "maximum of a resource here and below",
-            LIMITS,
+            MISC_LIMITS,
             default={},
             rules=(a_resource_of_this_machine,),
             listed=Listed.IF_SET,
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
             undo=Undo(
-                write_back=lambda text, now: [(MAX, one) for one in text.splitlines()], many=True
+                write_back=lambda text, now: [(MISC_MAX, one) for one in text.splitlines()],
+                many=True,
             ),
         ),
         ControlFile(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pcont.subsys.numfiles import (
     BARRIER,
     FAILCNT,
+    FILES_LIMIT,
     HELD,
-    LIMIT,
     MAXHELD,
     MINHELD,
     NUMFILES,
@@ -21,7 +21,7 @@ from pcont.values import INTEGER
 
 
 def _row(file: str, help: str, default: int = 0) -> ControlFile:
-    writable = file in (BARRIER, LIMIT)
+    writable = file in (BARRIER, FILES_LIMIT)
     return ControlFile(
         file,
         help,
@@ -43,7 +43,9 @@ TABLE = Subsystem(
         _row(MAXHELD, "maximum of open files that were charged at one time"),
         _row(MINHELD, "always 0: minimum of open files that were charged"),
         _row(BARRIER, "how many files may be open; one more fails with ENFILE", Charges.barrier),
-        _row(LIMIT, "how many files may be open for a task with CAP_SYS_ADMIN", Charges.limit),
+        _row(
+            FILES_LIMIT, "how many files may be open for a task with CAP_SYS_ADMIN", Charges.limit
+        ),
         _row(FAILCNT, "how often an open was refused by the barrier or the limit"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.subsys.pids import CURRENT, MAX, no_more_than_pids
+from pcont.subsys.pids import PIDS_CURRENT, PIDS_MAX, no_more_than_pids
 from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem
 from pcont.tables.rules import Where
 from pcont.values import INTEGER, LIMIT
@@ -12,7 +12,7 @@ TABLE = Subsystem(
     help="limits of the number of tasks",
     files=(
         ControlFile(
-            MAX,
+            PIDS_MAX,
             "maximum number of tasks here and below",
             LIMIT,
             default=None,
@@ -21,7 +21,7 @@ TABLE = Subsystem(
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
         ),
         ControlFile(
-            CURRENT,
+            PIDS_CURRENT,
             "number of tasks here and below",
             INTEGER,
             access=Access(where=Where.NOT_ON_ROOT),

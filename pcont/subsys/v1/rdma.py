@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.subsys.rdma import CURRENT, LIMITS, MAX, on_a_device
+from pcont.subsys.rdma import RDMA_CURRENT, RDMA_LIMITS, RDMA_MAX, on_a_device
 from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
 from pcont.tables.rules import Where
 
@@ -11,19 +11,20 @@ TABLE = Subsystem(
     help="limits of RDMA resources",
     files=(
         ControlFile(
-            MAX,
+            RDMA_MAX,
             "maximum of handles and objects, for an RDMA device",
-            LIMITS,
+            RDMA_LIMITS,
             default={},
             rules=(on_a_device,),
             listed=Listed.IF_SET,
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
             undo=Undo(
-                write_back=lambda text, now: [(MAX, one) for one in text.splitlines()], many=True
+                write_back=lambda text, now: [(RDMA_MAX, one) for one in text.splitlines()],
+                many=True,
             ),
         ),
         ControlFile(
-            CURRENT,
+            RDMA_CURRENT,
             "handles and objects in use, by RDMA device",
             access=Access(where=Where.NOT_ON_ROOT),
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pcont.subsys import numfiles
-from pcont.subsys.numfiles import BARRIER, FAILCNT, HELD, LIMIT, MAXHELD, MINHELD, MOST
+from pcont.subsys.numfiles import BARRIER, FAILCNT, FILES_LIMIT, HELD, MAXHELD, MINHELD, MOST_FILES
 from pcont.subsys.v1.numfiles import TABLE as TABLE_V1
 from pcont.subsys.v2006.values import DECIMAL, less_than
 from pcont.tables.control_file import Access, ControlFile, Creation, Subsystem
@@ -29,7 +29,7 @@ def _bound(file: str) -> ControlFile:
         default=row.default,
         rules=row.rules,
         access=Access(writable=True, longest=less_than(64)),
-        creation=Creation(root_default=MOST),
+        creation=Creation(root_default=MOST_FILES),
     )
 
 
@@ -48,7 +48,7 @@ TABLE = Subsystem(
         _counter(MAXHELD),
         _counter(MINHELD),
         _bound(BARRIER),
-        _bound(LIMIT),
+        _bound(FILES_LIMIT),
         _counter(FAILCNT),
     ),
 )
