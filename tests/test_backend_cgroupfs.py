@@ -115,7 +115,7 @@ def test_of_two_views_of_a_hierarchy_at_one_point_the_upper_is_seen(host: Host) 
     assert [mount.root for mount in tree.mounts] == ["/a"]
 
 
-def test_a_mount_point_that_is_gone_or_closed_is_not_seen(host: Host) -> None:
+def test_a_mount_point_that_was_removed_or_closed_is_not_seen(host: Host) -> None:
     line = host.line("gone", "cpuset")
     host.point("gone").rmdir()
     host.mounts(line)
@@ -296,7 +296,7 @@ def test_an_unknown_tree_is_not_found_with_its_name(host: Host) -> None:
     assert caught.value.filename == "blkio"
 
 
-def test_what_is_unmounted_meanwhile_is_looked_for_again(host: Host) -> None:
+def test_a_hierarchy_that_is_unmounted_during_a_command_is_looked_for_again(host: Host) -> None:
     backend = host.backend()
     with pytest.raises(FileNotFoundError):
         backend.children(Place("cpuset"))
@@ -308,7 +308,7 @@ def test_what_is_unmounted_meanwhile_is_looked_for_again(host: Host) -> None:
 # Tasks
 
 
-def test_a_container_that_is_gone_is_told_from_one_whose_name_says_so(host: Host) -> None:
+def test_a_removed_container_differs_from_one_whose_name_says_deleted(host: Host) -> None:
     host.mounts(host.line("cpuset", "cpuset"))
     host.proc("7/cgroup", "3:cpuset:/a:b (deleted)\n0::/\n")
     assert host.backend().membership(7) == {"cpuset": "/a:b"}
@@ -316,7 +316,7 @@ def test_a_container_that_is_gone_is_told_from_one_whose_name_says_so(host: Host
     assert host.backend().membership(7) == {"cpuset": "/a:b (deleted)"}
 
 
-def test_membership_leaves_v2_out_and_knows_who_is_gone(host: Host) -> None:
+def test_membership_leaves_v2_out_and_knows_removed_containers(host: Host) -> None:
     host.proc("7/cgroup", "3:cpuset:/a:b\n2:cpuacct:/\n0::/user.slice\n")
     host.proc("7/status", "Name:\tx\nTgid:\t7\n")
     for flags, path in (("0", "/a:b"), ("4", "/")):  # PF_EXITING
@@ -343,7 +343,7 @@ def test_a_process_cannot_pass_for_another_by_its_name() -> None:
     assert (found.pid, found.name) == (process.pid, "x\rTgid: 1")
 
 
-def test_threads_of_nobody_are_no_such_task(host: Host) -> None:
+def test_threads_of_an_unknown_process_are_no_such_task(host: Host) -> None:
     with pytest.raises(ProcessLookupError):
         host.backend().threads(7)
     (host.root / "proc/7/task/7").mkdir(parents=True)

@@ -133,13 +133,13 @@ time.sleep(600)
 """
 
 
-def test_whoever_drives_a_model_may_do_all(model: Model) -> None:
+def test_every_user_of_a_model_may_do_everything(model: Model) -> None:
     model.config.uid = 1000
     assert model.privileged()
 
 
 @pytest.mark.parametrize(("release", "cpus"), [("6.1.0-44-amd64", {0, 1}), ("6.18.44", {1})])
-def test_newer_kernels_give_back_what_a_task_has_asked_for(
+def test_newer_kernels_restore_the_affinity_that_a_task_asked_for(
     sleeper: int, release: str, cpus: set[int]
 ) -> None:
     model = Model(dialect=like(release))
@@ -254,7 +254,7 @@ def test_an_id_that_another_process_has_now_is_not_the_old_one(
     assert tasks(played, A) == []
 
 
-def test_who_has_an_old_id_anew_can_be_attached(played: Model, tmp_path: Path) -> None:
+def test_a_task_with_a_reused_id_can_be_attached(played: Model, tmp_path: Path) -> None:
     played.write(A, "tasks", "7")
     alive(tmp_path, 7, start=2)
     played.write(B, "tasks", "7")

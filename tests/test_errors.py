@@ -114,7 +114,7 @@ def test_a_known_reason_stands_in_place_of_the_general_words() -> None:
     assert err.hint == "evict"
 
 
-def test_who_may_not_is_told_of_sudo_unless_there_is_a_better_hint() -> None:
+def test_a_refused_user_gets_a_hint_of_sudo_unless_there_is_a_better_one() -> None:
     denied = PermissionError(errno.EACCES, "", "/cg")
     assert "sudo" in from_oserror(denied, "x").hint
     assert "--backend model" in from_oserror(denied, "x").hint
@@ -134,7 +134,7 @@ def test_a_number_that_has_no_name_is_shown_as_it_is() -> None:
     assert PcontError("x").errno_name is None
 
 
-def test_the_message_says_what_became_of_the_rest() -> None:
+def test_the_message_says_what_happened_to_the_rest() -> None:
     err = Busy("cannot")
     assert err.message == str(err) == "cannot"
     err.undone = True

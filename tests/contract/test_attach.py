@@ -140,7 +140,7 @@ def test_one_of_several_that_is_not_there_moves_none(jobs: Jobs, start: Callable
 
 @pytest.mark.parametrize("given", [[], ["cpus=0"], ["mems=0"]])
 @pytest.mark.quick
-def test_an_empty_cpuset_admits_nobody_and_says_what_is_missing(
+def test_an_empty_cpuset_admits_no_task_and_says_what_is_missing(
     jobs: Jobs, start: Callable[..., int], given: list[str]
 ) -> None:
     words = [word for setting in given for word in ("-s", setting)]
@@ -164,7 +164,7 @@ def test_a_container_that_is_not_there(jobs: Jobs, start: Callable[..., int]) ->
     assert f"near: {jobs.at('/batch')}" in jobs.pcont.fails(3, "get", jobs.at("/bacth"))
 
 
-def test_a_dry_run_moves_nobody(jobs: Jobs, start: Callable[..., int]) -> None:
+def test_a_dry_run_moves_no_task(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     pid = start()
     before = jobs.pcont.paths(pid)
@@ -276,7 +276,7 @@ FORKING = "while :; do for i in 1 2 3 4 5 6 7 8; do sleep 0.05 & done; wait; don
     ],
     indirect=True,
 )
-def test_children_that_are_forked_meanwhile_are_in_step(jobs: Jobs) -> None:
+def test_children_that_are_forked_during_the_attach_are_in_step(jobs: Jobs) -> None:
     """A process that forks all the time: no child of it is left between two trees."""
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"))
     shell = subprocess.Popen(["sh", "-c", FORKING])
@@ -291,7 +291,9 @@ def test_children_that_are_forked_meanwhile_are_in_step(jobs: Jobs) -> None:
         shell.wait()
 
 
-def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., int]) -> None:
+def test_a_task_that_ends_during_the_attach_is_a_note(
+    jobs: Jobs, start: Callable[..., int]
+) -> None:
     """The first look saw it; then it was gone: through the library, where one can step between."""
     from pcont.hierarchy.registry import Registry
     from pcont.session import Session
@@ -313,7 +315,7 @@ def test_a_task_that_ends_meanwhile_is_a_note(jobs: Jobs, start: Callable[..., i
 @pytest.mark.parametrize(
     "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
 )
-def test_a_rollback_moves_nobody_else(pcont: Pcont, two: tuple[str, str], name: str) -> None:
+def test_a_rollback_moves_no_other_task(pcont: Pcont, two: tuple[str, str], name: str) -> None:
     """A worker of the process forks in the target all the while: its children stay there."""
     from pcont.errors import NotFound
     from pcont.steps.attach import Attach

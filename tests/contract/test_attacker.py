@@ -264,7 +264,7 @@ def test_what_others_own_in_the_queue_is_not_read(target: Target) -> None:
         file.unlink()
 
 
-def test_a_user_who_was_first_below_the_bpf_filesystem_has_no_hold_on_programs(
+def test_a_user_that_was_first_below_the_bpf_filesystem_has_no_hold_on_programs(
     kernel: Pcont, name: str
 ) -> None:
     if os.path.isdir("/sys/fs/bpf/pcont"):

@@ -140,7 +140,7 @@ def test_what_a_user_may_have_forged_is_reported_and_removed(tree: Tree) -> None
     assert tree.pcont.ok("gc", tree.name) == ""
 
 
-def test_a_user_who_collects_changes_no_attribute_of_roots(tree: Tree) -> None:
+def test_gc_of_a_user_changes_no_attribute_of_root(tree: Tree) -> None:
     tree.keep("k", "1")
     os.setxattr(tree.directory, "security.pcont.k", b"1")
     Pcont(tree.pcont.words, USER)("gc", tree.name)

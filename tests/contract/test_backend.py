@@ -223,7 +223,7 @@ def test_what_a_subsystem_has_in_its_root_outlives_the_hierarchy(
     assert backend.read(Place("cpuset"), "notify_on_release") == "0\n"
 
 
-def test_who_has_a_file_open_keeps_it_mounted(
+def test_an_open_file_keeps_a_hierarchy_mounted(
     both: Backend, umount: Callable[[str], None], sleeper: int, points: Points
 ) -> None:
     entering = both.enter(A, [sleeper, sleeper])
@@ -464,7 +464,7 @@ def test_attach_has_the_kernels_errnos(both: Backend, sleeper: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "number"), [("x", errno.EINVAL), (str(NOBODY), errno.ESRCH)])
-def test_who_is_meant_is_asked_before_whether_he_may_enter(
+def test_a_task_is_looked_up_before_the_rules_of_entry(
     both: Backend, text: str, number: int
 ) -> None:
     both.make(B)
@@ -503,11 +503,11 @@ def test_tasks_that_are_open_outlive_the_container(
     assert both.membership(second) == {BOTH: "/"}
 
 
-def test_who_is_gone_is_left_out(both: Backend, sleeper: int) -> None:
+def test_a_task_that_has_ended_is_left_out(both: Backend, sleeper: int) -> None:
     assert list(both.enter(A, [NOBODY, sleeper])) == [sleeper]
 
 
-def test_who_is_there_already_is_not_asked_again(both: Backend, sleeper: int) -> None:
+def test_a_task_that_is_inside_already_is_not_checked_again(both: Backend, sleeper: int) -> None:
     """cgroup_migrate_add_task(): an affinity of its own stays, too."""
     both.write(A, "tasks", str(sleeper))
     both.set_affinity(sleeper, frozenset({1}))
@@ -529,7 +529,7 @@ def ends(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
-def test_who_has_ended_does_not_keep_a_cpuset_from_being_emptied(
+def test_a_zombie_does_not_keep_a_cpuset_from_being_emptied(
     both: Backend, start: Callable[..., int]
 ) -> None:
     pid = start()
@@ -554,7 +554,7 @@ def test_a_process_moves_whole_and_a_task_alone(both: Backend, start: Callable[.
     assert tasks(both, A, "cgroup.procs") == [pid]
 
 
-def test_who_has_ended_is_in_no_container(both: Backend, start: Callable[..., int]) -> None:
+def test_a_task_that_has_ended_is_in_no_container(both: Backend, start: Callable[..., int]) -> None:
     pid = start()
     both.write(A, "tasks", str(pid))
     ends(pid)
@@ -577,7 +577,7 @@ def test_the_affinity_follows_the_container(both: Backend, sleeper: int) -> None
     refused(errno.EINVAL, both.set_affinity, sleeper, frozenset({1}))
 
 
-def test_nobody_has_no_affinity(both: Backend) -> None:
+def test_an_unknown_task_has_no_affinity(both: Backend) -> None:
     refused(errno.ESRCH, both.affinity, NOBODY)
     refused(errno.ESRCH, both.set_affinity, NOBODY, frozenset({0}))
 

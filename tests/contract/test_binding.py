@@ -70,7 +70,7 @@ def test_bound_and_unbound_with_tasks_inside(plain: Jobs, start: Callable[..., i
     assert path_in(plain, f"name={plain.name}", second) == "/b/c"
 
 
-def test_an_empty_cpuset_admits_nobody_and_nothing_is_bound(
+def test_an_empty_cpuset_admits_no_task_and_nothing_is_bound(
     plain: Jobs, start: Callable[..., int]
 ) -> None:
     pid = start()
@@ -166,7 +166,7 @@ def test_a_container_that_is_made_later_is_in_every_tree(plain: Jobs) -> None:
 @pytest.mark.parametrize(
     "pcont", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
 )
-def test_what_forks_meanwhile_is_in_step(plain: Jobs) -> None:
+def test_children_that_are_forked_during_the_bind_are_in_step(plain: Jobs) -> None:
     """The model does not see the forks of live tasks."""
     shell = subprocess.Popen(["sh", "-c", FORKING])
     try:

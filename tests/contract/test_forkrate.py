@@ -303,7 +303,7 @@ def test_what_the_rate_refuses_is_not_charged_in_pids(groups: Groups) -> None:
     assert task.forks() == (1, 0)
 
 
-def test_whoever_is_outside_is_not_counted(groups: Groups) -> None:
+def test_a_task_that_is_outside_is_not_counted(groups: Groups) -> None:
     outside = f"pids:/{groups.name}x"
     groups.pcont.ok("create", outside)
     groups.rate("/", 1, 1000)
@@ -428,7 +428,7 @@ def test_nothing_is_kept_of_removed_containers(groups: Groups) -> None:
 
 
 @only_kernel
-def test_who_may_not_look_does_not_know(groups: Groups) -> None:
+def test_a_user_without_permission_sees_unknown(groups: Groups) -> None:
     groups.create("/a")
     user = Pcont(groups.pcont.words, uid=65534)
     assert "successes unknown" in user.ok("get", groups.at("/a"), "numtasks.stats")

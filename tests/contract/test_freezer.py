@@ -104,7 +104,7 @@ def test_a_set_that_is_refused_leaves_the_state(icebox: Top) -> None:
 
 
 @pytest.mark.parametrize("told", ["FROZEN", "THAWED"])
-def test_what_was_removed_comes_back_as_it_was_told_itself(icebox: Top, told: str) -> None:
+def test_a_removed_container_is_restored_with_its_own_state(icebox: Top, told: str) -> None:
     """Below a frozen one both read FROZEN."""
     icebox.pcont.ok("create", icebox.at("/b"))
     tell(icebox, "/b", told)
@@ -197,7 +197,7 @@ def stands_still(pid: int) -> bool:
 
 @only_kernel
 @pytest.mark.quick
-def test_tasks_stand_still_where_it_is_frozen(start: Callable[..., int], icebox: Top) -> None:
+def test_tasks_of_a_frozen_container_do_not_run(start: Callable[..., int], icebox: Top) -> None:
     """The model touches no live task."""
     inside, newcomer = start(), start()
     icebox.pcont.ok("create", icebox.at("/b"))

@@ -150,7 +150,7 @@ def test_what_v2_has_is_not_taken_unasked(host: Host, plain: Pcont) -> None:
     assert "cpuset" in (Path(unified) / "cgroup.controllers").read_text().split()
 
 
-def test_what_v2_has_is_taken_when_told_to_with_a_warning(host: Host, plain: Pcont) -> None:
+def test_a_controller_of_v2_is_taken_on_request_with_a_warning(host: Host, plain: Pcont) -> None:
     unified = host.mount("unified", "-t", "cgroup2", "cgroup2")
     kernel = Pcont(("--backend", "cgroupfs"))
     result = kernel("mount", "-o", "cpuset")
@@ -192,7 +192,7 @@ def test_a_fork_that_is_refused_for_now_is_no_business_of_an_attach(
     process.wait()
 
 
-def test_a_lingering_hierarchy_is_shown_and_told(host: Host, plain: Pcont) -> None:
+def test_a_lingering_hierarchy_is_shown_and_reported(host: Host, plain: Pcont) -> None:
     """One that an administrator unmounted with a container in it."""
     point = host.base / "m"
     host.mount("m", "-t", "cgroup", "-o", "cpuacct", "cgroup")

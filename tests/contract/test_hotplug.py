@@ -62,7 +62,7 @@ def cpus(pcont: Pcont, *paths: str) -> list[str]:
 
 
 @on_bare_machines
-def test_lists_that_were_set_are_given_back_and_others_stay(machine: Pcont) -> None:
+def test_lists_that_were_set_are_restored_and_others_stay(machine: Pcont) -> None:
     pcont = machine
     pcont.ok("create", "jobs:/a", "-s", "cpus=1-3", "-s", "mems=0")
     pcont.ok("create", "-i", "jobs:/a/b", "jobs:/a/c", "jobs:/d")
@@ -85,7 +85,7 @@ def test_lists_that_were_set_are_given_back_and_others_stay(machine: Pcont) -> N
 
 
 @on_bare_machines
-def test_what_is_offline_cannot_be_given_back(machine: Pcont) -> None:
+def test_what_is_offline_cannot_be_restored(machine: Pcont) -> None:
     pcont = machine
     pcont.ok("create", "-i", "jobs:/a")
     plug(pcont, "0-2")

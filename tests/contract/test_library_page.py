@@ -55,7 +55,7 @@ def cases() -> list[object]:
 
 
 @pytest.mark.parametrize("example", cases())
-def test_an_example_runs_as_it_stands_on_one_cpu(example: Example, tmp_path: Path) -> None:
+def test_an_example_runs_as_it_is_on_one_cpu(example: Example, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(example.code, encoding="utf-8")
     one_cpu = {max(os.sched_getaffinity(0))}

@@ -240,7 +240,7 @@ def plug(pcont: Pcont, cpus: str) -> None:
 
 
 @on_bare_machines
-def test_gc_gives_back_what_went_with_a_cpu(pcont: Pcont) -> None:
+def test_gc_restores_what_went_with_a_cpu(pcont: Pcont) -> None:
     def cpus() -> list[str]:
         return [pcont.get(place, "cpuset.cpus") for place in ("jobs:/a", "jobs:/a/b")]
 
@@ -259,7 +259,7 @@ def test_gc_gives_back_what_went_with_a_cpu(pcont: Pcont) -> None:
 
 
 @only_model
-def test_gc_says_who_cannot_have_them(pcont: Pcont) -> None:
+def test_gc_names_the_containers_that_cannot_have_them(pcont: Pcont) -> None:
     pcont.ok("sim", "machine", "--cpus", "0-3")
     pcont.ok("mount", "-o", "memset", "--name", "jobs")
     pcont.ok("create", "jobs:/a", "-s", "cpuset.cpus=0", "-s", "cpuset.cpu_exclusive=1")
@@ -321,7 +321,9 @@ def test_its_nodes_let_tasks_enter_where_it_is_bound(
 
 
 @only_kernel
-def test_who_sees_a_container_as_the_root_knows_whose_the_cpus_are(both: Sets) -> None:
+def test_a_process_that_sees_a_container_as_the_root_knows_which_subsystem_has_the_cpus(
+    both: Sets,
+) -> None:
     asks = (sys.executable, "-m", "pcont", "get", both.at(), "memset.cpus_follow")
     both.pcont.ok("create", "-i", both.at("/a"))
     clone = (sys.executable, "-m", "pcont", "clone", both.name, "--ns", "mnt,cgroup", "--", *asks)
@@ -329,7 +331,7 @@ def test_who_sees_a_container_as_the_root_knows_whose_the_cpus_are(both: Sets) -
 
 
 @only_kernel
-def test_who_is_run_or_cloned_has_all_cpus(sets: Sets) -> None:
+def test_a_command_that_is_run_or_cloned_has_all_cpus(sets: Sets) -> None:
     sets.pcont.ok("create", sets.at("/a"), "-s", "memset.mems=0")
     out = sets.pcont.ok("run", sets.at("/a"), "--", "cat", "/proc/self/status")
     (line,) = [line for line in out.splitlines() if line.startswith("Cpus_allowed_list")]

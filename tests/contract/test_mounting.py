@@ -69,7 +69,7 @@ def test_the_same_set_again_is_the_same_hierarchy(bare: Pcont, tmp_path: Path) -
     assert rows(bare) == {}
 
 
-def test_an_overlap_with_another_set_is_busy_and_names_who_has_it(bare: Pcont) -> None:
+def test_an_overlap_with_another_set_is_busy_and_names_the_hierarchy(bare: Pcont) -> None:
     bare.ok("mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     said = bare.fails(5, "mount", "-o", "cpuset")
     assert "cpuset is bound to jobs at " in said
@@ -640,7 +640,7 @@ def test_a_bind_mount_of_others_is_theirs(kernel: Pcont, name: str, tmp_path: Pa
         b'{"at":"/../x","trees":[],"subsystems":[]}',
     ],
 )
-def test_an_attribute_that_is_not_pconts_disturbs_nobody(
+def test_an_attribute_of_another_program_changes_nothing(
     kernel: Pcont, name: str, tmp_path: Path, text: bytes
 ) -> None:
     point = tmp_path / "m"
@@ -693,7 +693,7 @@ def test_a_release_agent_of_others_stays_theirs(kernel: Pcont, tmp_path: Path) -
     assert kernel.get("cpuset:/", "release_agent") == before
 
 
-def test_what_another_tie_stands_on_stays(bare: Pcont) -> None:
+def test_what_another_tie_uses_stays(bare: Pcont) -> None:
     bare.ok("mount", "--tie", "--name", "one", "-o", "cpuacct", "--no-freezer", "--at", "/1")
     bare.ok("mount", "--tie", "--name", "two", "-o", "cpuacct", "--no-freezer", "--at", "/1/2")
     bare.ok("create", "two:/c")
@@ -825,7 +825,7 @@ def test_a_tie_that_cannot_be_seen_as_a_whole_does_not_go(half: Half) -> None:
     half.pcont.ok("mount", "--name", "jobs")
 
 
-def test_a_member_that_has_gone_is_mounted_anew(bare: Pcont) -> None:
+def test_a_member_that_was_unmounted_is_mounted_again(bare: Pcont) -> None:
     for controller in ("cpuacct", "freezer"):
         bare.ok("mount", "-o", controller)
     bare.ok("mount", "--tie", "--name", "jobs", "-o", "cpuacct,freezer")

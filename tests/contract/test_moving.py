@@ -62,7 +62,7 @@ def test_move_says_how_on_request_and_nothing_else(pair: Jobs, start: Callable[.
     assert "1 moved in " in told.err
 
 
-def test_a_move_that_is_refused_leaves_everybody(pair: Jobs, start: Callable[..., int]) -> None:
+def test_a_move_that_is_refused_leaves_every_task(pair: Jobs, start: Callable[..., int]) -> None:
     pid = start(threads=2)
     pair.pcont.ok("attach", pair.at("/a"), str(pid))
     pair.pcont.ok("create", pair.at("/none"))
@@ -282,7 +282,7 @@ def _somewhere(pcont: Pcont, name: str) -> bool:
     [pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_nobody_stays_frozen_when_a_mover_dies(jobs: Jobs, start: Callable[..., int]) -> None:
+def test_no_task_stays_frozen_when_a_mover_dies(jobs: Jobs, start: Callable[..., int]) -> None:
     """Also where its whole process group is killed."""
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"))
     pid = start()
@@ -337,9 +337,7 @@ def test_a_mover_below_the_source_does_not_freeze_itself(
     assert paths(jobs, pid) == {"/b"}
 
 
-def test_nobody_is_killed_for_a_removal_that_cannot_be(
-    pair: Jobs, start: Callable[..., int]
-) -> None:
+def test_no_task_is_killed_for_an_impossible_removal(pair: Jobs, start: Callable[..., int]) -> None:
     pair.pcont.ok("create", "-i", pair.at("/a/kid"))
     pid = start()
     pair.pcont.ok("attach", pair.at("/a"), str(pid))

@@ -111,7 +111,7 @@ def test_what_cannot_start_leaves_neither_container_nor_pin(cells: Cells, tmp_pa
     assert cells.pcont.ok("pins") == ""
 
 
-def test_pins_are_listed_taken_and_let_go(cells: Cells) -> None:
+def test_pins_are_listed_taken_and_removed(cells: Cells) -> None:
     pcont, name = cells.pcont, cells.name
     assert clone(cells, "uts,ipc", "--pin", name, "--", "true").status == 0
     rows = [row for row in json.loads(pcont.ok("pins", "--json"))["result"] if row["name"] == name]
@@ -333,7 +333,7 @@ print(os.getpid(), zombies())
 
 
 @only_kernel
-def test_an_init_reaps_who_has_lost_his_parent(cells: Cells) -> None:
+def test_an_init_reaps_orphans(cells: Cells) -> None:
     result = clone(cells, "pid,mnt", "--init", "--", sys.executable, "-c", ORPHAN)
     assert (result.status, result.out) == (0, "2 0\n"), result.err
 

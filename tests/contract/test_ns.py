@@ -84,7 +84,7 @@ def test_all_or_none_goes_back_against_the_rules(cells: Cells, start: Callable[.
 
 
 @pytest.mark.slow
-def test_who_is_in_a_container_moves_and_makes_only_below_it(
+def test_a_process_in_a_container_moves_and_makes_only_below_it(
     cells: Cells, start: Callable[..., int]
 ) -> None:
     pid, pcont = start(), cells.pcont
@@ -131,7 +131,7 @@ def tied(pcont: Pcont, name: str) -> Iterator[Cells]:
         pcont.ok("umount", "pids")
 
 
-def test_in_a_tie_a_refusal_moves_nobody_in_any_tree(
+def test_in_a_tie_a_refusal_moves_no_task_in_any_tree(
     tied: Cells, start: Callable[..., int]
 ) -> None:
     pid, pcont = start(), tied.pcont

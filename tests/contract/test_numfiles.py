@@ -257,7 +257,7 @@ def test_a_new_container_may_have_what_the_patch_gave_it(beans: Beans) -> None:
 
 
 @pytest.mark.quick
-def test_the_barrier_stops_everybody_and_the_limit_administrators(beans: Beans) -> None:
+def test_the_barrier_stops_users_and_the_limit_administrators(beans: Beans) -> None:
     """Point 13 of the check list."""
     beans.create("/a", barrier=2, limit=4)
     user = beans.task("/a", admin=False)
@@ -350,7 +350,7 @@ def test_parents_have_nothing_to_do_with_it(beans: Beans) -> None:
     assert (beans.get("/a", "held", "failcnt"), beans.get("/a/b", "held")) == ([0, 0], [2])
 
 
-def test_who_is_in_the_root_may_open_what_he_likes(beans: Beans) -> None:
+def test_a_task_in_the_root_may_open_any_number(beans: Beans) -> None:
     beans.create("/a", barrier=0, limit=0)
     task = beans.task()
     beans.pcont.ok("attach", beans.at("/a"), str(task.pid))
@@ -505,7 +505,7 @@ def test_the_root_of_a_user_namespace_is_no_administrator(beans: Beans) -> None:
 
 
 @only_kernel
-def test_rmdir_by_whomever_is_refused(beans: Beans) -> None:
+def test_a_plain_rmdir_is_refused(beans: Beans) -> None:
     beans.create("/a")
     task = beans.task("/a")
     file = task.open()

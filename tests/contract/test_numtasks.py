@@ -96,7 +96,7 @@ def test_with_the_total_as_divisor_shares_are_tasks(groups: Groups) -> None:
     assert groups.limits("/", "/a") == ["max", "max"]
 
 
-def test_who_has_said_nothing_keeps_his_own_limit(groups: Groups) -> None:
+def test_a_container_without_shares_keeps_its_own_limit(groups: Groups) -> None:
     groups.total(1000)
     groups.create("/a")
     groups.pcont.ok("set", groups.at("/a"), "pids.max=7")
@@ -301,7 +301,9 @@ def test_it_is_bound_with_shares_and_a_total(pcont: Pcont, name: str) -> None:
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["first goes first", "last goes first"])
-def test_it_stays_for_whoever_else_holds_it(pcont: Pcont, name: str, last: bool) -> None:
+def test_the_settings_stay_while_another_hierarchy_uses_them(
+    pcont: Pcont, name: str, last: bool
+) -> None:
     if free := starts_empty(pcont):
         pcont.ok("mount", "-o", "pids")
     names = (name, f"{name}x")

@@ -105,9 +105,7 @@ def test_threads_that_are_together_move_one_after_the_other(
     assert counts(crowd, "", "/b") == [(3, 4), (3, 3)]
 
 
-def test_the_limit_does_not_hold_for_those_who_are_attached(
-    start: Callable[..., int], crowd: Top
-) -> None:
+def test_the_limit_does_not_hold_for_attached_tasks(start: Callable[..., int], crowd: Top) -> None:
     crowd.pcont.ok("create", crowd.at("/b"))
     crowd.pcont.ok("set", crowd.at(), "pids.max=0")
     crowd.pcont.ok("attach", crowd.at("/b"), str(start(threads=3)))
@@ -132,7 +130,7 @@ def test_a_fork_beyond_the_limit_is_refused_and_counted(crowd: Top) -> None:
 
 
 @only_kernel
-def test_who_has_ended_is_counted_until_he_is_waited_for(
+def test_a_zombie_is_counted_until_its_parent_waits_for_it(
     start: Callable[..., int], crowd: Top
 ) -> None:
     """In the model he is gone at once."""

@@ -249,7 +249,9 @@ def test_the_flag_is_the_parents_of_that_moment(hierarchy: Releases) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_agent_is_told(hierarchy: Releases, start: Start, ends: Ends, shared: bool) -> None:
+def test_the_agent_runs_for_each_container_that_becomes_empty(
+    hierarchy: Releases, start: Start, ends: Ends, shared: bool
+) -> None:
     """Check list, 6: it runs once for each container that becomes empty, not for an empty one.
 
     A parent becomes empty with its last child. auto_delete with the same agent changes nothing.
@@ -271,7 +273,7 @@ def test_the_agent_is_told(hierarchy: Releases, start: Start, ends: Ends, shared
     assert hierarchy.told() == ["/a/b", "/a"]
 
 
-def test_with_both_flags_the_agent_is_told_first_and_once(
+def test_with_both_flags_the_agent_runs_first_and_once(
     hierarchy: Releases, start: Start, ends: Ends
 ) -> None:
     hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1", "notify_on_release=1")
@@ -284,7 +286,7 @@ def test_with_both_flags_the_agent_is_told_first_and_once(
     assert hierarchy.told() == ["/a/b", "/a"]
 
 
-def test_the_users_words_stay_his(hierarchy: Releases) -> None:
+def test_the_values_that_the_user_set_are_shown(hierarchy: Releases) -> None:
     """The values that auto_delete needs are not shown as the user's, and are removed with it."""
     hierarchy.create("/a")
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
@@ -353,7 +355,7 @@ def test_a_tie_waits_for_the_tree_that_empties_last(hierarchy: Releases, start: 
     assert hierarchy.told() == ["/a"]
 
 
-def test_run_lets_it_go_although_pcont_is_killed(hierarchy: Releases) -> None:
+def test_the_container_of_run_is_removed_although_pcont_is_killed(hierarchy: Releases) -> None:
     words = [
         sys.executable,
         "-m",
@@ -395,7 +397,7 @@ def test_run_in_a_root_does_not_let_that_go(hierarchy: Releases) -> None:
     assert hierarchy.get("/", "auto_delete") == "0"
 
 
-def test_gc_makes_good_what_was_missed(hierarchy: Releases, start: Start, ends: Ends) -> None:
+def test_gc_removes_what_was_missed(hierarchy: Releases, start: Start, ends: Ends) -> None:
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
     hierarchy.create("/a", settings="auto_delete=1 notify_on_release=1")
     hierarchy.create("/a/b", "/a/used", "/a/b/c")
@@ -444,7 +446,7 @@ def test_gc_takes_the_release_agent_back(hierarchy: Releases, start: Start, ends
     [pytest.param(("cgroupfs", "named"), id="kernel-named", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_what_was_told_waits_for_a_pcont_that_has_moved(
+def test_reports_wait_for_a_pcont_that_has_moved(
     hierarchy: Releases, start: Start, ends: Ends
 ) -> None:
     hierarchy.set("/", f"release_agent={hierarchy.agent}")
@@ -576,7 +578,7 @@ def test_hierarchies_of_others_are_left_alone(kernel: Pcont, name: str) -> None:
     [pytest.param(("cgroupfs", "tied"), id="kernel-tied", marks=pytest.mark.kernel)],
     indirect=True,
 )
-def test_many_that_empty_at_once_are_all_told_of_and_go(hierarchy: Releases) -> None:
+def test_many_that_become_empty_at_once_are_all_reported_and_removed(hierarchy: Releases) -> None:
     """A thousand; in a guest, where an agent takes seconds to start, some."""
     paths = [f"/c{number}" for number in range(12 if IN_GUEST else 1000)]
     hierarchy.set("/", f"release_agent={hierarchy.agent}", "auto_delete=1", "notify_on_release=1")

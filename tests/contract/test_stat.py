@@ -56,7 +56,7 @@ def test_the_load_is_a_key_that_is_measured_where_it_is_named(jobs: Jobs) -> Non
     jobs.pcont.fails(4, "set", jobs.at("/a"), "cpuacct.load=1")
 
 
-def test_without_a_window_nobody_waits_and_no_load_is_known(jobs: Jobs) -> None:
+def test_without_a_window_stat_does_not_wait_and_knows_no_load(jobs: Jobs) -> None:
     jobs.pcont.ok("create", jobs.at("/a"))
     assert {row["load"] for row in stat(jobs, "/a", 0).values()} == {None}
     first = jobs.pcont.ok("stat", jobs.at("/a"), "--window", "0").splitlines()[0]

@@ -200,7 +200,7 @@ def test_a_path_has_4095_bytes_at_the_most(pcont: Pcont, name: str) -> None:
 
 
 @every_controller
-def test_tasks_keep_a_container_until_they_have_gone(
+def test_tasks_keep_a_container_until_they_leave(
     top: Top, controller: str, start: Callable[..., int]
 ) -> None:
     make(top, "/b")
@@ -238,7 +238,7 @@ def test_attaching_has_the_kernels_errnos(top: Top, controller: str) -> None:
         refused_text(errno.EINVAL, top, "", file, "2")  # kthreadd
 
 
-def test_a_cpuset_admits_nobody_without_both_lists(cpuset: Top, start: Callable[..., int]) -> None:
+def test_a_cpuset_admits_no_task_without_both_lists(cpuset: Top, start: Callable[..., int]) -> None:
     make(cpuset, "/b")
     pid = start()
     for lists in ({}, {"cpus": "0", "mems": "\n"}, {"cpus": "\n", "mems": "0"}):

@@ -28,7 +28,7 @@ def test_where_lists_every_hierarchy(jobs: Jobs, start: Callable[..., int]) -> N
     assert f"{jobs.name}\t/a/b\tin\n" in jobs.pcont.ok("where", str(pid))
 
 
-def test_where_of_nobody(jobs: Jobs) -> None:
+def test_where_of_an_unknown_task(jobs: Jobs) -> None:
     jobs.pcont.fails(3, "where", "4194305")
     jobs.pcont.fails(2, "where", "me")
 

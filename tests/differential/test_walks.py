@@ -97,7 +97,7 @@ def lax(ground: Ground) -> tuple[Side, ModelSide]:
     return Lax(ground), ModelSide(ground)
 
 
-def test_a_rule_that_is_gone_is_found_in_the_fewest_steps(free: Ground) -> None:
+def test_a_rule_that_was_removed_is_found_in_the_fewest_steps(free: Ground) -> None:
     found = next(one for seed in range(1, 50) if (one := walk(free, seed, 200, Tally(), lax)))
     least = shrink(free, found, lax)
     assert least.steps[-1].verb == "remove"

@@ -125,7 +125,7 @@ def test_each_part_of_a_write_to_a_virtual_file_is_a_change(command: FaultyComma
 @pytest.mark.parametrize(
     "command", on_each_backend([row for row in ROWS if row.name == FORCED]), indirect=True
 )
-def test_what_a_forced_removal_has_let_go_is_told(command: FaultyCommand) -> None:
+def test_files_that_a_forced_removal_uncharged_are_reported(command: FaultyCommand) -> None:
     command.anew_as_before()  # what was let go of by the tests before this one is not seen
     last = max(at for at, verb in enumerate(command.changes, 1) if verb == "remove")
     result = command.run(last, refusals("remove")[0])
@@ -138,7 +138,7 @@ def test_what_a_forced_removal_has_let_go_is_told(command: FaultyCommand) -> Non
     on_each_backend([row for row in ROWS if row.name in MOVING], backends=["cgroupfs"]),
     indirect=True,
 )
-def test_a_child_that_is_forked_meanwhile_is_in_one_place_in_every_tree(
+def test_a_child_that_is_forked_during_a_command_is_in_one_place_in_every_tree(
     command: FaultyCommand,
 ) -> None:
     workspace = command.workspace

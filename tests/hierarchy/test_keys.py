@@ -191,7 +191,7 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
         ("notify_on_releas", "notify_on_release"),
     ],
 )
-def test_an_unknown_key_is_told_the_nearest(model: Model, key: str, nearest: str) -> None:
+def test_an_unknown_key_gets_the_nearest_as_a_hint(model: Model, key: str, nearest: str) -> None:
     with pytest.raises(NotFound) as caught:
         find_files(model, place(model), key)
     assert f"has no file {key!r}" in caught.value.what
@@ -206,7 +206,7 @@ def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
         assert f"does not have {prefix}" in caught.value.hint
 
 
-def test_a_key_like_no_other_is_told_where_all_are(model: Model) -> None:
+def test_a_key_like_no_other_gets_a_hint_with_the_list(model: Model) -> None:
     assert unknown(place(model), "zzzzqqq", ["tasks"]).hint == "pcont get jobs:/a"
 
 

@@ -131,7 +131,7 @@ def test_where_no_hierarchy_is_known_the_hint_is_how_to_make_one() -> None:
     assert caught.value.hint == "there is none yet: pcont mount --name nope -o cpuset,cpuacct"
 
 
-def test_a_subsystem_that_is_free_is_told_from_one_that_is_not_there() -> None:
+def test_a_free_subsystem_and_an_unknown_one_have_different_messages() -> None:
     with pytest.raises(NotFound, match="cpuset is bound to no hierarchy") as caught:
         Registry(Model()).find("cpuset")
     assert caught.value.hint == "pcont mount -o cpuset"
@@ -214,7 +214,9 @@ def test_an_unknown_selector_is_not_found_as_a_place_either(model: Model) -> Non
         ("cpuset:a", "cpuset:/a"),
     ],
 )
-def test_who_forgets_a_sign_is_told_the_place(model: Model, text: str, meant: str) -> None:
+def test_a_forgotten_colon_or_slash_gets_a_hint_with_the_place(
+    model: Model, text: str, meant: str
+) -> None:
     with pytest.raises(UsageProblem) as caught:
         Registry(model).place(text)
     assert caught.value.hint == f"did you mean {meant}"
@@ -232,7 +234,7 @@ def test_what_could_leave_the_hierarchy_is_refused(model: Model, before: str, pa
         Registry(model).place(before + path)
 
 
-def test_a_place_refuses_such_a_path_whoever_makes_it() -> None:
+def test_a_place_refuses_such_a_path_from_any_caller() -> None:
     for path in ("a", "", "/a/..", "/\n", "/a\0"):
         with pytest.raises(BadValue):
             Place("cpuset", path)
@@ -448,7 +450,7 @@ def test_a_tie_is_remembered_as_it_was() -> None:
         '{"at": "/", "subsystems": [], "trees": [], "later": []}',
     ],
 )
-def test_an_attribute_of_somebody_else_makes_no_tie(model: Model, text: str) -> None:
+def test_an_attribute_of_another_program_makes_no_tie(model: Model, text: str) -> None:
     assert Tie.load(text) is None
     mount(model, "/cg/own", name="own")
     model.set_attribute(Place("name=own"), TIE, text)
@@ -505,7 +507,7 @@ def test_a_container_is_required_in_every_tree(model: Model) -> None:
     assert required(model, container) is container
 
 
-def test_containers_of_like_names_are_told(model: Model) -> None:
+def test_containers_of_similar_names_are_in_the_hint(model: Model) -> None:
     for name in ("batch", "night"):
         model.make(Place("cpuset", f"/{name}"))
     with pytest.raises(NotFound) as caught:
@@ -513,7 +515,7 @@ def test_containers_of_like_names_are_told(model: Model) -> None:
     assert caught.value.hint == "near: cpuset:/batch"
 
 
-def test_hierarchies_of_like_names_are_told(model: Model) -> None:
+def test_hierarchies_of_similar_names_are_in_the_hint(model: Model) -> None:
     with pytest.raises(NotFound) as caught:
         Registry(model).find("cpusets")
     assert caught.value.hint == "near: cpuset"

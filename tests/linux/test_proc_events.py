@@ -64,7 +64,7 @@ def test_a_family_is_the_process_and_its_descendants(server: subprocess.Popen[st
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of forks")
 @pytest.mark.kernel
-def test_a_daemon_stays_in_the_family_whoever_its_parent_is(
+def test_a_daemon_stays_in_the_family_with_any_parent(
     server: subprocess.Popen[str],
 ) -> None:
     family = EventedTree(Proc(), server.pid)
@@ -154,7 +154,7 @@ with on_guard(lambda: os.write(state, b"THAWED"), state):
 
 
 @pytest.mark.parametrize("how", ["killed", "done"])
-def test_who_dies_on_guard_is_stood_in_for(tmp_path: Path, how: str) -> None:
+def test_the_watchdog_acts_when_its_process_dies(tmp_path: Path, how: str) -> None:
     """Also where all of its process group is killed; who is done needs nobody."""
     state = tmp_path / "freezer.state"
     state.write_text("FROZEN")
@@ -172,7 +172,7 @@ def test_who_dies_on_guard_is_stood_in_for(tmp_path: Path, how: str) -> None:
         assert state.read_text() == "FROZEN"
 
 
-def test_the_guard_is_gone_with_the_block(tmp_path: Path) -> None:
+def test_the_watchdog_ends_with_the_block(tmp_path: Path) -> None:
     state = tmp_path / "freezer.state"
     state.write_text("FROZEN")
     before = set(Proc().parents().values())

@@ -360,11 +360,11 @@ def test_a_kernel_thread_is_known_by_its_flag() -> None:
 
 
 @pytest.mark.parametrize(("state", "gone"), [("Z", True), ("X", True), ("R", False), ("D", False)])
-def test_a_zombie_has_gone(state: str, gone: bool) -> None:
+def test_a_zombie_counts_as_ended(state: str, gone: bool) -> None:
     assert task(stat("x", state), 1).gone is gone
 
 
-def test_who_is_on_the_way_out_is_known_by_a_flag() -> None:
+def test_a_task_that_is_ending_is_known_by_a_flag() -> None:
     """PF_EXITING of include/linux/sched.h: before it is a zombie, and still in its containers."""
     found = task(stat("x", "D", flags=0x40000C), 1)
     assert found.ending

@@ -50,7 +50,7 @@ def test_each_path_is_one_whatever_is_in_it(releases: KernelQueue) -> None:
     assert releases.told() == []
 
 
-def test_many_at_once_are_all_told(releases: KernelQueue) -> None:
+def test_many_at_once_are_all_reported(releases: KernelQueue) -> None:
     paths = [f"/{number}" for number in range(50)]
     running = [subprocess.Popen([releases.program(TREE), path]) for path in paths]
     for one in running:
@@ -59,7 +59,7 @@ def test_many_at_once_are_all_told(releases: KernelQueue) -> None:
         assert sorted(found) == sorted(paths)
 
 
-def test_what_was_not_seen_to_is_told_again(releases: KernelQueue) -> None:
+def test_a_report_that_was_not_processed_is_read_again(releases: KernelQueue) -> None:
     for path in (b"/a", b"/b"):
         tell(releases, path)
     with suppress(ZeroDivisionError), releases.taken(TREE) as found:
@@ -82,7 +82,7 @@ def test_one_at_a_time_sees_to_it(releases: KernelQueue) -> None:
         pass
 
 
-def test_whoever_is_about_to_tell_is_waited_for(releases: KernelQueue) -> None:
+def test_a_process_that_is_about_to_report_is_waited_for(releases: KernelQueue) -> None:
     """The queue is taken while somebody has it open, and has not written yet."""
     tell(releases, b"/a")
     stream = open(os.path.join(release_queue.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115

@@ -67,7 +67,7 @@ def test_an_absent_command_is_not_found(name: str) -> None:
     assert caught.value.exit_code == 127
 
 
-def test_what_cannot_be_executed_is_told_apart(tmp_path: Path) -> None:
+def test_a_program_that_cannot_be_executed_has_its_own_error(tmp_path: Path) -> None:
     plain = program(tmp_path / "plain", mode=0o644)
     for name in (plain, str(tmp_path)):
         with pytest.raises(NotExecutable, match="cannot be executed") as caught:

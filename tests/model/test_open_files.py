@@ -69,9 +69,7 @@ def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
     refused(EBADF, close_file, model, 99, task)
 
 
-def test_the_barrier_is_for_everybody_and_the_limit_for_administrators(
-    model: Model, task: int
-) -> None:
+def test_the_barrier_is_for_users_and_the_limit_for_administrators(model: Model, task: int) -> None:
     model.meter.set(A, "bc.numfiles.barrier", 1)
     model.meter.set(A, "bc.numfiles.limit", 2)
     open_file(model, task)

@@ -138,7 +138,7 @@ def test_of_two_zombies_the_one_that_is_left_counts_and_keeps_nothing(model: Mod
     model.write(Place(CPUSET, "/a"), "cpuset.cpus", "\n")
 
 
-def test_who_lives_keeps_the_cpus_when_a_zombie_is_no_more(model: Model) -> None:
+def test_a_live_task_keeps_the_cpus_when_a_zombie_is_reaped(model: Model) -> None:
     model.tasks.waited = False
     task = model.simulator.spawn()
     enter(model, task, CPUSET)
@@ -148,7 +148,7 @@ def test_who_lives_keeps_the_cpus_when_a_zombie_is_no_more(model: Model) -> None
     refused(errno.ENOSPC, model.write, Place(CPUSET, "/a"), "cpuset.cpus", "\n")
 
 
-def test_a_zombie_does_not_stand_still(model: Model) -> None:
+def test_a_zombie_is_not_frozen(model: Model) -> None:
     """Its process ends with the last of the other threads, frozen though its container is."""
     model.tasks.waited = False
     leader = model.simulator.spawn()
@@ -200,7 +200,7 @@ def test_a_zombie_keeps_to_the_cpuset_that_was_removed_after_it(model: Model) ->
     refused(errno.EINVAL, model.set_affinity, task, frozenset({0}))
 
 
-def test_who_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:
+def test_a_task_that_has_ended_is_nowhere_and_has_no_children(model: Model) -> None:
     task = model.simulator.spawn()
     enter(model, task, PIDS)
     child = model.simulator.fork(task)
@@ -237,7 +237,7 @@ def test_a_fork_beyond_the_limit_is_refused_and_counted(model: Model) -> None:
     model.simulator.fork(task)
 
 
-def test_who_is_frozen_does_nothing_and_dies_once_it_is_thawed(model: Model) -> None:
+def test_a_frozen_task_does_nothing_and_dies_once_it_is_thawed(model: Model) -> None:
     task = model.simulator.spawn()
     enter(model, task, FREEZER)
     a = Place(FREEZER, "/a")
@@ -292,7 +292,7 @@ def test_a_family_is_moved_with_all_that_descends_from_it(model: Model) -> None:
     assert stranger in inside(model, PIDS, "/")
 
 
-def test_killing_ends_who_is_played() -> None:
+def test_killing_ends_simulated_tasks() -> None:
     model = Model()
     mount(model, "/cg", PIDS)
     model.make(Place(PIDS, "/a"))
@@ -336,7 +336,7 @@ def test_the_old_file_system_of_cpusets_has_bare_names_beside_other_hierarchies(
     assert model.show(Place(CPUSET), "cpuset.cpus") == "/dev/cpuset/cpus"
 
 
-def test_whoever_may_run_nowhere_else_runs_where_the_container_lets_him(model: Model) -> None:
+def test_a_task_without_another_cpu_runs_where_the_container_allows(model: Model) -> None:
     inside, outside, nowhere, picky = (model.simulator.spawn() for _ in range(4))
     enter(model, inside, CPUSET)
     model.set_affinity(picky, frozenset({1}))
@@ -381,7 +381,7 @@ def test_a_name_is_pinned_once(model: Model) -> None:
     assert list(model.pins()["box"]) == ["net"]
 
 
-def test_without_an_agent_nobody_is_told(model: Model) -> None:
+def test_without_an_agent_no_run_is_recorded(model: Model) -> None:
     model.write(Place(PIDS, "/a"), "notify_on_release", "1")
     for told in ([], [("/agent", "/a")]):
         task = model.simulator.spawn()

@@ -83,7 +83,7 @@ def test_everything_is_there_in_the_next_command(file: Path) -> None:
     assert model.missing("/cg") == []
 
 
-def test_who_is_frozen_and_how_many_there_were_is_kept(tmp_path: Path) -> None:
+def test_frozen_tasks_and_the_peak_are_saved(tmp_path: Path) -> None:
     file, tree = str(tmp_path / "model.json"), "freezer,pids"
     a, b = Place(tree, "/a"), Place(tree, "/a/b")
     model = StoredModel(file)
@@ -152,7 +152,7 @@ def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
     assert again.children(place) == []
 
 
-def test_whoever_comes_by_a_link_has_the_same_state(file: Path, tmp_path: Path) -> None:
+def test_a_link_leads_to_the_same_state(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(file)
     model = StoredModel(str(link))
@@ -185,7 +185,7 @@ def test_outside_a_turn_nothing_is_kept(file: Path) -> None:
     assert StoredModel(str(file)).children(ROOT) == ["a"]
 
 
-def test_a_turn_sees_what_others_did_meanwhile(file: Path) -> None:
+def test_a_turn_sees_what_others_did_before_it(file: Path) -> None:
     one, other = StoredModel(str(file)), StoredModel(str(file))
     with one.turn():
         one.make(Place(TREE, "/b"))
@@ -223,7 +223,7 @@ def test_a_turn_that_changes_nothing_leaves_the_file_alone(file: Path) -> None:
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_no_stray_file_stays_and_nobody_else_may_read(file: Path) -> None:
+def test_no_stray_file_stays_and_no_other_user_may_read(file: Path) -> None:
     assert {one.name for one in file.parent.iterdir()} == {"model.json", "model.json.lock"}
     assert {one.stat().st_mode & 0o777 for one in file.parent.iterdir()} == {0o600}
 
@@ -335,7 +335,7 @@ def test_twenty_at_once_lose_nothing(file: Path) -> None:
     assert set(StoredModel(str(file)).children(ROOT)) == {"a", *wanted}
 
 
-def test_readers_meanwhile_always_see_a_whole_state(file: Path) -> None:
+def test_readers_always_see_a_whole_state(file: Path) -> None:
     def work() -> None:
         session = Session(StoredModel(str(file)))
         for count in range(30):

@@ -161,7 +161,7 @@ def test_point_5_what_stays_after_umount(model: Machine2006) -> None:
     assert model.line(1) == "1: topcount=1 bits=0 containers=1 ()"
 
 
-def test_point_6_who_is_told_of_a_release(model: Machine2006) -> None:
+def test_point_6_which_releases_are_notified(model: Machine2006) -> None:
     model.put("cpuacct")
     root, a, b = (Place("cpuacct", path) for path in ("/", "/a", "/a/b"))
     model.write(root, "release_agent", "/agent")
@@ -583,7 +583,7 @@ def test_no_number_is_eio(model: Machine2006, text: str) -> None:
     refused(errno.EIO, model.write, Place("cpuacct"), "tasks", text)
 
 
-def test_who_has_ended_is_esrch(model: Machine2006) -> None:
+def test_a_task_that_has_ended_is_esrch(model: Machine2006) -> None:
     model.put("cpuacct")
     task = model.simulator.spawn()
     model.simulator.exit(task)
@@ -673,7 +673,7 @@ def test_auto_delete_waits_for_the_containers_below(model: Machine2006) -> None:
     assert model.children(root) == []
 
 
-def test_auto_delete_waits_for_nobody_who_was_killed(tmp_path: Path) -> None:
+def test_auto_delete_does_not_wait_for_killed_tasks(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model, root, a = Machine2006(str(tmp_path)), Place("cpuacct"), Place("cpuacct", "/a")
     model.put("cpuacct")
@@ -1026,7 +1026,7 @@ def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
     assert model.read(a, "bc.numfiles.held") == "0\n"
 
 
-def test_a_container_with_an_open_file_is_told_of_too_early_and_once(model: Machine2006) -> None:
+def test_a_container_with_an_open_file_is_notified_too_early_and_once(model: Machine2006) -> None:
     """1.9: references are no part of the condition, and the last one to go tells nobody."""
     model.put("bc")
     root, a, task = Place("bc"), Place("bc", "/a"), model.simulator.spawn()
@@ -1111,7 +1111,7 @@ def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
     assert "4: name=ns hierarchy=1\n" in model.simulator.proc_file("containers")
 
 
-def test_in_ns_a_container_is_empty_when_who_was_in_it_has_ended(tmp_path: Path) -> None:
+def test_in_ns_a_container_is_empty_when_its_task_has_ended(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model = Machine2006(str(tmp_path), V6_NS)
     model.put("ns")

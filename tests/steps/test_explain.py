@@ -230,7 +230,7 @@ def test_a_broken_rule_is_named(
     assert err.path == model.show(place, file)
 
 
-def test_who_would_be_the_exclusive_one_is_told_apart(model: Model) -> None:
+def test_the_container_that_would_be_exclusive_is_named(model: Model) -> None:
     exclusive(model, ROOT, A)
     write(model, C, "cpuset.cpus", "0-1")
     err = why_not_written(model, C, "cpuset.cpu_exclusive", "1")
@@ -264,7 +264,7 @@ def test_a_rule_that_fits_another_errno_is_not_blamed(model: Model) -> None:
     assert os.strerror(errno.ENOMEM) in err.what
 
 
-def test_who_may_not_open_the_file_is_denied_and_not_told_of_rules(model: Model) -> None:
+def test_a_user_that_may_not_open_the_file_is_denied_without_a_rule(model: Model) -> None:
     err = explain.write_refusal(
         model, B, "cpuset.cpus", "3", PermissionError(errno.EACCES, "", "/f")
     )
@@ -372,7 +372,9 @@ def test_a_file_of_tasks_that_cannot_be_opened_is_denied(model: Model, sleeper: 
     assert "sudo" in err.hint
 
 
-def test_a_kernel_thread_is_told_from_a_real_time_task(model: Model, sleeper: int) -> None:
+def test_a_kernel_thread_and_a_real_time_task_have_different_reasons(
+    model: Model, sleeper: int
+) -> None:
     class Kernel(Model):
         """Every task is one of the kernel's."""
 
@@ -392,7 +394,7 @@ def test_a_full_device_is_never_what_an_attach_met(model: Model, sleeper: int) -
     assert "space" not in err.what
 
 
-def test_explaining_survives_that_everything_is_gone() -> None:
+def test_explaining_works_after_everything_was_removed() -> None:
     gone = Model()
     for number in (errno.EACCES, errno.EBUSY, errno.EINVAL, errno.ENOSPC):
         refused = WriteRefused(number, "", "/f")

@@ -268,7 +268,7 @@ def test_another_thread_can_carry_out_steps(log: list[str]) -> None:
     assert log == ["do a"]
 
 
-def test_progress_is_told_before_each_step(log: list[str]) -> None:
+def test_progress_is_reported_before_each_step(log: list[str]) -> None:
     told: list[tuple[int, int, int]] = []
     steps = [Note("a", log), Note("b", log)]
     carry_out(Model(), steps, lambda done, of: told.append((done, of, len(log))))
@@ -535,7 +535,7 @@ def test_a_moved_task_goes_back_when_a_later_step_fails(sleeper: int, log: list[
     assert set(model.membership(sleeper).values()) == {"/a"}
 
 
-def test_a_task_that_ends_meanwhile_is_a_note_and_no_failure() -> None:
+def test_a_task_that_ends_during_the_move_is_a_note_and_no_failure() -> None:
     model = two_trees()
     with subprocess.Popen(["true"]) as process:
         pass
@@ -736,7 +736,7 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
     }
 
 
-def test_an_attribute_is_told_with_its_copy_for_users(model: Model) -> None:
+def test_an_attribute_is_printed_with_its_copy_for_users(model: Model) -> None:
     assert SetXattr(A, "k", "v", "x").dry_run_lines(model) == [
         "setfattr -n trusted.pcont.k -v v /cg/a",
         "setfattr -n user.pcont.k -v v /cg/a",
@@ -747,7 +747,7 @@ def test_an_attribute_is_told_with_its_copy_for_users(model: Model) -> None:
     ]
 
 
-def test_what_is_told_is_safe_to_paste(model: Model) -> None:
+def test_what_is_printed_is_safe_to_paste(model: Model) -> None:
     odd = A.child("a b'$(x)")
     request = TreeRequest((), "n")
     for step in (

@@ -111,7 +111,7 @@ def busy() -> Iterator[None]:
 @pytest.mark.nightly
 @pytest.mark.parametrize("number", range(BUSY))
 @pytest.mark.usefixtures("busy")
-def test_who_is_ending_is_waited_for_before_all_is_as_it_was(
+def test_a_task_that_is_ending_is_waited_for_before_the_comparison(
     kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
@@ -174,7 +174,7 @@ def test_a_server_keeps_all_its_children_that_daemonize(
 
 
 @pytest.mark.parametrize("freezer", [["freezer"], []], ids=["freezer", "no-freezer"])
-def test_a_fork_bomb_dies_and_nobody_escapes(trees: MakeTrees, freezer: list[str]) -> None:
+def test_a_fork_bomb_dies_and_no_task_escapes(trees: MakeTrees, freezer: list[str]) -> None:
     with trees(*freezer, "pids", named=1) as place:
         bang = explosion(place, "/bomb", TASKS)
         assert bang.outcome.status == 0, bang.outcome.err

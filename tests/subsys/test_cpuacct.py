@@ -97,7 +97,7 @@ def test_the_others_can_only_be_read(model: Model, file: str) -> None:
     assert caught.value.errno == EINVAL
 
 
-def test_anybody_may_enter_and_nothing_is_inherited() -> None:
+def test_any_task_may_enter_and_nothing_is_inherited() -> None:
     assert TABLE.entry == ()
     assert not TABLE.may_refuse
     assert not any(row.creation.inherit or row.creation.passed_on for row in TABLE.files)

@@ -210,7 +210,7 @@ def test_relax_levels_have_their_bounds(model: Model, text: str, result: str) ->
 
 @pytest.mark.parametrize(("cpus", "mems"), [("", "0"), ("0", ""), ("", "")])
 @pytest.mark.parametrize("file", ["tasks", "cgroup.procs"])
-def test_nobody_enters_where_a_list_is_empty(
+def test_no_task_enters_where_a_list_is_empty(
     model: Model, sleeper: int, file: str, cpus: str, mems: str
 ) -> None:
     write(model, C, cpus=cpus, mems=mems)

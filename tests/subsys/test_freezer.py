@@ -125,7 +125,7 @@ def test_a_killed_task_in_another_frozen_container_is_nobodys_hindrance(
     assert model.read(A, "tasks") == ""
 
 
-def test_anybody_may_enter_and_nothing_is_copied_to_children() -> None:
+def test_any_task_may_enter_and_nothing_is_copied_to_children() -> None:
     assert not TABLE.entry
     assert not any(row.creation.inherit or row.creation.passed_on for row in TABLE.files)
 
@@ -135,7 +135,7 @@ def test_the_files_are_those_of_the_kernel() -> None:
     assert tuple(row.name for row in TABLE.files) == FILES
 
 
-def test_what_is_kept_is_what_a_container_was_told_itself() -> None:
+def test_what_is_recorded_is_the_containers_own_state() -> None:
     """Below a frozen one freezer.state is FROZEN, whatever was written."""
     assert [file for file in FILES if subsys.keeps(file, file == "freezer.state")] == [FILES[1]]
 

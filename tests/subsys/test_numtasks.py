@@ -154,7 +154,7 @@ def test_it_works_in_one_tree(model: Timed) -> None:
     assert caught.value.errno == EBUSY
 
 
-def test_where_nobody_counts_no_rate_is_set(model: Timed) -> None:
+def test_without_programs_no_rate_is_set(model: Timed) -> None:
     model.set_attribute(TOP, BINDINGS, f"{NUMTASKS} jobs /x")
     model.meter.stop(NUMTASKS, ROOT)
     kept = ControlFiles(model)

@@ -106,7 +106,7 @@ def test_threads_are_counted_in_every_container_above(
     assert counts(model, A, B) == [(6, 6), (3, 3)]
 
 
-def test_who_moves_between_children_is_twice_in_their_parent_for_a_moment(
+def test_a_task_that_moves_between_children_is_twice_in_their_parent_for_a_moment(
     model: Model, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     """Tried on Linux 6.1 and 6.18: the peak shows it, task by task."""
@@ -118,7 +118,7 @@ def test_who_moves_between_children_is_twice_in_their_parent_for_a_moment(
     assert counts(model, A, B, C) == [(3, 4), (0, 3), (3, 3)]
 
 
-def test_who_has_ended_or_left_is_counted_no_more(
+def test_a_task_that_ended_or_left_is_no_longer_counted(
     model: Model, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     one, other = start(), start()
@@ -142,7 +142,7 @@ def test_a_thread_that_came_later_is_counted_when_it_is_looked_at(
     assert counts(model, A, B) == [(2, 2), (2, 2)]
 
 
-def test_the_limit_is_for_forks_and_not_for_those_who_are_attached(
+def test_the_limit_is_for_forks_and_not_for_attached_tasks(
     model: Model, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     model.write(A, "pids.max", "0")

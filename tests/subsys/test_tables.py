@@ -118,7 +118,7 @@ def test_every_module_with_a_behaviour_is_in_the_list() -> None:
     assert {name for name in names if load_any(name)} == names
 
 
-def test_what_pcont_keeps_stands_on_what_the_kernel_has() -> None:
+def test_a_subsystem_of_pcont_uses_a_controller_that_the_kernel_has() -> None:
     for name in subsys.KEPT:
         table = load(name)
         assert table

@@ -219,7 +219,7 @@ def test_an_entry_that_was_being_written_tells_of_nothing(model: Crashing) -> No
     assert list(roll_back(model)) == [Recovered("create it", "undone")]
 
 
-def test_what_cannot_be_put_back_is_said_once(model: Crashing) -> None:
+def test_what_cannot_be_restored_is_reported_once(model: Crashing) -> None:
     model.make(A)
     kept = memory(model)
     kept.record(RemoveCreated(A))

@@ -92,7 +92,7 @@ def test_root_s_directory_is_not_used_where_another_user_could_replace_it(places
 
 
 @needs_root
-def test_a_user_has_the_runtime_directory_without_being_told_of_it(user: Path) -> None:
+def test_a_user_has_the_runtime_directory_without_the_variable(user: Path) -> None:
     """As cron and su leave out XDG_RUNTIME_DIR."""
     owned(user / f"run/user/{UID}", UID)
     assert workplace.make_workplace().directory == f"{user}/run/user/{UID}/pcont"

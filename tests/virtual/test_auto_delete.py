@@ -54,7 +54,9 @@ def there(backend: Backend) -> list[list[str]]:
     return [backend.children(Place(tree)) for tree in ("name=jobs", "cpuset", "cpuacct")]
 
 
-def test_whoever_comes_back_keeps_it_in_all_trees(model: Popular, session: Session) -> None:
+def test_a_task_that_returns_keeps_the_container_in_all_trees(
+    model: Popular, session: Session
+) -> None:
     containers.remove(session, ["jobs:/a/b"])
     model.busy = True
     settings.get(session, "jobs:/a")
@@ -66,13 +68,13 @@ def test_whoever_comes_back_keeps_it_in_all_trees(model: Popular, session: Sessi
     assert there(model) == [[]] * 3
 
 
-def test_what_has_gone_is_nobodys_business(model: Popular, session: Session) -> None:
+def test_a_container_that_was_removed_needs_nothing(model: Popular, session: Session) -> None:
     attend(session, HOME.tree, ["/no", "/a/no", "/"])
     assert there(model) == [["a"]] * 3
     assert model.simulator.notified == []
 
 
-def test_an_agent_is_told_of_what_has_only_the_kernels_flag(
+def test_an_agent_gets_a_container_with_only_the_kernels_flag(
     model: Popular, session: Session
 ) -> None:
     containers.create(session, ["jobs:/c"], settings=["auto_delete=0", "notify_on_release=1"])

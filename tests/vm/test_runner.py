@@ -194,7 +194,9 @@ def test_a_command_line_takes_no_words_for_pytest() -> None:
         runner.parse(["--run", "exit 42", "--", "-x"])
 
 
-def test_who_may_not_install_is_told_what_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_that_may_not_install_gets_the_packages_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(NotPrepared, match="apt-get install kmod udev"):
         install(["kmod", "udev"])
