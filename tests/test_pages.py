@@ -47,6 +47,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    """Except for the example of a new subsystem."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:pcont|tests|benchmarks|examples)/[\w/]+\.\w+)`", text))
+    missing = {one for one in named if not (CHECKOUT / one).exists()}
+    assert {one for one in missing if "/seats." not in one} == set()
+
+
 def test_the_pages_have_links() -> None:
     assert sum(1 for page in pages() for _ in links(page)) > 50
 
