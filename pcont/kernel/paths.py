@@ -7,7 +7,7 @@ from pcont.errors import BadWord
 
 def join(base: str, path: str) -> str:
     """`path` below `base`, both as paths of containers."""
-    return "/" + "/".join(word for word in f"{base}/{path}".split("/") if word)
+    return "/" + "/".join(filter(None, f"{base}/{path}".split("/")))
 
 
 def below(path: str, base: str) -> str | None:
@@ -30,5 +30,5 @@ def check_path(path: str) -> None:
         raise BadWord(f"a container's name must not contain a newline or NUL: {path!r}")
     if not path.startswith("/"):
         raise BadWord(f"a container's path must start with a slash: {path!r}")
-    if any(word in (".", "..") for word in path.split("/")):
+    if "/." in path and {".", ".."} & {*path.split("/")}:
         raise BadWord(f"a container's path must not contain '.' or '..': {path!r}")

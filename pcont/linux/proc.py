@@ -196,8 +196,8 @@ class Proc:
 
 def read_text(file: str) -> str:
     """A file as it is: bytes that are no UTF-8 and every kind of line break survive."""
-    with open(file, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        return stream.read()
+    with open(file, "rb", buffering=0) as stream:
+        return stream.read().decode("utf-8", "surrogateescape")
 
 
 def is_on(point: str, device: str) -> bool:

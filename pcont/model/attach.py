@@ -67,7 +67,7 @@ class Attaching:
             refuse_text(EACCES, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
         movers = [one for one in movers if self._config.dialect.again or self._comes(one, node)]
-        for one in movers:
+        for one in movers if any(table.entry for table in node.tree.tables) else ():
             self.check_entry(node, one, self._placement.mover(node.tree), where)
         for one in self._together(movers):
             with contextlib.suppress(ProcessLookupError):

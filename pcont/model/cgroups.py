@@ -92,8 +92,12 @@ class Node:
 
     @property
     def path(self) -> str:
-        names = [node.name for node in self.upwards() if node.parent]
-        return "/" + "/".join(reversed(names))
+        names: list[str] = []
+        node = self
+        while node.parent:
+            names.insert(0, node.name)
+            node = node.parent
+        return "/" + "/".join(names)
 
     @property
     def shown(self) -> str:
@@ -258,8 +262,11 @@ class ModelTree:
     cpus: Callable[[ModelCgroup], Ids] | None = field(init=False)
     prefix: str = field(init=False)
     root: Node = field(init=False)
+    id: str = field(init=False)  # as /proc/PID/cgroup has it
 
     def __post_init__(self) -> None:
+        words = [*self.controllers, f"name={self.name}"] if self.name else self.controllers
+        self.id = ",".join(words)
         self.bare = self.config.dialect.bare
         load = self.config.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
@@ -287,11 +294,6 @@ class ModelTree:
     @property
     def machine(self) -> Machine:
         return self.config.machine
-
-    @property
-    def id(self) -> str:
-        """As /proc/PID/cgroup has it."""
-        return ",".join([*self.controllers, f"name={self.name}"] if self.name else self.controllers)
 
     def notify(self, path: str) -> None:
         """The release agent is told, where there is one that can be run; how it ends, nobody asks.

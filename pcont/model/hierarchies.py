@@ -85,14 +85,20 @@ class Hierarchies:
 
     def uncovered(self, tree: ModelTree) -> list[Mount]:
         """Return the mounts by which a tree can be reached: the uppermost one of each point."""
-        found = {one.point: one for one in tree.mounts if self.stacks[one.point][-1] is tree}
-        return [one for point, one in found.items() if not self._is_hidden(point)]
+        found: dict[str, Mount] = {}
+        for one in tree.mounts:
+            if self.stacks[one.point][-1] is tree and not self._is_hidden(one.point):
+                found[one.point] = one
+        return list(found.values())
 
     def _is_hidden(self, point: str) -> bool:
         """Return whether a later mount at a parent directory hides the point."""
-        points = list(self.stacks)
-        later = points[points.index(point) + 1 :]
-        return any(point.startswith(f"{one}/") for one in later)
+        is_later = False
+        for one in self.stacks:
+            if is_later and point.startswith(f"{one}/"):
+                return True
+            is_later = is_later or one == point
+        return False
 
     def mounted_inside(self, point: str) -> list[str]:
         """Return the points that are inside of what is mounted at a point."""
@@ -115,9 +121,9 @@ class Hierarchies:
     def tree(self, id: str) -> ModelTree:
         """Return a tree by its id; ENOENT, and Unseen where no mount shows it."""
         for tree in self.active:
-            if tree.id == id and self.uncovered(tree):
-                return tree
             if tree.id == id:
+                if self.uncovered(tree):
+                    return tree
                 raise Unseen(id)
         refuse(ENOENT, id)
 
@@ -148,8 +154,8 @@ class Hierarchies:
 
     def show(self, place: Place, file: str = "") -> str:
         """Return a container, or a file of it, as a path."""
-        found = (one for one in self.active if one.id == place.tree and self.uncovered(one))
-        tree = next(found, None)
-        base = self.uncovered(tree)[0].point if tree else f"{place.tree}:"
-        file = tree.spelled(file) if tree else file
+        base = f"{place.tree}:"
+        for tree in self.active:
+            if tree.id == place.tree and (mounts := self.uncovered(tree)):
+                base, file = mounts[0].point, tree.spelled(file)
         return base + join(place.path, file) if (place.path, file) != ("/", "") else base
