@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from shlex import quote
 
 from pcont.errors import BadValue
@@ -154,7 +155,7 @@ class Container:
     def is_root(self) -> bool:
         return self.path == "/"
 
-    @property
+    @cached_property
     def places(self) -> tuple[Place, ...]:
         """The container in each tree, the home first."""
         return tuple(member.place(self.path, self.spelling) for member in self.hierarchy.members)

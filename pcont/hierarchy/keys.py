@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 
@@ -14,13 +15,16 @@ from pcont.errors import (
     UsageProblem,
 )
 from pcont.hierarchy.container import Container, Hierarchy
-from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
+from pcont.kernel.interfaces import ContainerReader, exists
 from pcont.kernel.types import Place
 from pcont.tables.face import Face
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual import auto_delete
 from pcont.virtual.files import ControlFiles
+
+# The places that have a file, each with its text as far as that is known.
+Texts = dict[Place, "str | None"]
 
 NO_AUTO_DELETE = (
     "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
@@ -102,17 +106,38 @@ def owners(container: Container, file: str) -> list[Place]:
     return [place for member, place in members if name in member.subsystems]
 
 
-def find_files(backend: CgroupState, container: Container, key: str) -> tuple[str, list[Place]]:
-    """The file that a key means, and the places that have it; NotFound names the nearest."""
+def find_files(control: ControlFiles, container: Container, key: str) -> tuple[str, Texts]:
+    """The file that a key means, and the places that have it; UnknownName names the nearest.
+
+    Each place with the text, where that could be read, and is the kernel's.
+    """
     file = file_of(container.hierarchy, key)
-    control = ControlFiles(backend)
+    return file, find_places(control, container, file, key)
+
+
+def find_places(control: ControlFiles, container: Container, file: str, key: str = "") -> Texts:
+    """The places that have a file, as `find_files`; `key` is the word that an error names."""
+    found: Texts = {}
+    for place in owners(container, file) if _is_full_name(file) else ():
+        with contextlib.suppress(FileNotFoundError):
+            found[place] = control.peek(place, file)
+    return found or _listed(control, container, key or file, file)
+
+
+def _is_full_name(file: str) -> bool:
+    """Whether it is the name of a control file as tables have it, not a path or a bare name."""
+    return "/" not in file and ("." in file or file in subsys.core_table().by_name)
+
+
+def _listed(control: ControlFiles, container: Container, key: str, file: str) -> Texts:
+    """The same by a list of all files, which an error names."""
     have = {place: control.names(place) for place in container.places}
     places = [place for place in owners(container, file) if file in have[place]]
     # A core file that only one controller brings, such as memory's cgroup.event_control.
     places = places or [place for place, files in have.items() if file in files]
     if not places:
         raise unknown(container, key, [name for files in have.values() for name in files])
-    return file, places
+    return dict.fromkeys(places)
 
 
 def is_control_file(backend: ContainerReader, place: Place) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.errors import (
@@ -24,7 +25,7 @@ from pcont.hierarchy.presence import how_to_mount, inactive
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Controller, Place, Spelling, Tree
-from pcont.virtual.bindings import bindings_in, bound_at
+from pcont.virtual.bindings import bindings_in, parsed_bindings
 
 ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
 
@@ -54,6 +55,13 @@ def _usable(name: str, has: Iterable[str]) -> bool:
     return False
 
 
+class OptionString(NamedTuple):
+    """The subsystems of `mount -o` and `bind`: the text as typed, and its words."""
+
+    text: str
+    words: tuple[str, ...]
+
+
 class Registry:
     """What is there now, read once: hierarchies by name, subsystem, path or directory."""
 
@@ -61,6 +69,8 @@ class Registry:
         self.backend = backend
         self.trees: tuple[Tree, ...] = backend.trees()
         self.by_id = {tree.id: tree for tree in self.trees}
+        self._facts: dict[str, Mapping[str, str]] = {}
+        self._built: dict[str, Hierarchy] = {}
 
     @cached_property
     def controllers(self) -> tuple[Controller, ...]:
@@ -77,6 +87,11 @@ class Registry:
         return self._hierarchy(self.by_id[tree]) if tree in self.by_id else None
 
     def _hierarchy(self, tree: Tree) -> Hierarchy:
+        if tree.id not in self._built:
+            self._built[tree.id] = self._build(tree)
+        return self._built[tree.id]
+
+    def _build(self, tree: Tree) -> Hierarchy:
         tie = self._tie(tree)
         if tie is None:
             return self._single(tree)
@@ -91,19 +106,29 @@ class Registry:
         return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
 
     def _member(self, tree: Tree, at: str = "/") -> Member:
-        return Member(tree, at, bound_at(self.backend, Place.at(tree, at)) if tree.mounted else ())
+        found = parsed_bindings(tree.id, self._attributes(tree))
+        return Member(tree, at, tuple([one.name for one in found if one.root.path == at]))
+
+    def _attributes(self, tree: Tree) -> Mapping[str, str]:
+        """The attributes of a tree's root; none where they cannot be read."""
+        if tree.id not in self._facts:
+            try:
+                found = self.backend.attributes(Place.at(tree)) if tree.mounted else {}
+            except OSError:
+                found = {}
+            self._facts[tree.id] = found
+        return self._facts[tree.id]
 
     def _tie(self, tree: Tree) -> Tie | None:
-        if not (tree.name and tree.mounted):
-            return None
-        with contextlib.suppress(OSError):
-            text = self.backend.attributes(Place.at(tree)).get(TIE)
-            return Tie.load(text) if text else None
-        return None
+        text = self._attributes(tree).get(TIE) if tree.name else None
+        return Tie.load(text) if text else None
 
     @property
     def ties(self) -> list[Hierarchy]:
-        return [one for one in self.hierarchies if one.tie]
+        return [self._hierarchy(tree) for tree in self.trees if self._has_tie(tree)]
+
+    def _has_tie(self, tree: Tree) -> bool:
+        return bool(tree.name and TIE in self._attributes(tree) and self._hierarchy(tree).tie)
 
     @property
     def names(self) -> list[str]:
@@ -118,6 +143,8 @@ class Registry:
         if not all(words):
             raise BadWord(f"there is an empty word in the selector {selector!r}")
         found = [self._word(word) for word in words]
+        if len(found) == 1:
+            return found[0]
         members = tuple(dict.fromkeys(member for one in found for member in one.members))
         if all(one.members == members for one in found):
             return found[0]
@@ -127,9 +154,11 @@ class Registry:
         return Hierarchy(",".join(words), tuple(subsystems), members)
 
     def _word(self, word: str) -> Hierarchy:
-        for one in self.hierarchies:
-            if one.name == word and (one.tie or word not in one.subsystems):
-                return one
+        for tree in self.trees:
+            if tree.name and word in (tree.name, f"name={tree.name}"):
+                one = self._hierarchy(tree)
+                if one.name == word and (one.tie or word not in one.subsystems):
+                    return one
         for tree in self.holders([word]):
             # What pcont keeps is the hierarchy's, be it a tie.
             return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
@@ -280,8 +309,14 @@ class Registry:
 
     def called(self, word: str) -> str:
         """The name of a subsystem that may have another one, too, where the kernel has it not."""
-        has = {one.name for one in self.controllers}
-        return word if word in has else subsys.called(word)
+        meant = subsys.called(word)
+        if meant != word and any(one.name == word for one in self.controllers):
+            return word
+        return meant
+
+    def parsed(self, options: str) -> OptionString:
+        """Split an option string; a subsystem that has another name, too, has its own one."""
+        return OptionString(options, tuple(map(self.called, options.split(","))))
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
         """The trees that have one of these subsystems at their roots."""

@@ -17,7 +17,7 @@ from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageP
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
 from pcont.hierarchy.presence import check_seen, reachable
-from pcont.hierarchy.registry import Registry
+from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import vanishing
@@ -64,9 +64,10 @@ def bind(
     """
     with session.turn() as registry:
         one = _with_home(registry, selector)
-        names = _wanted(registry, words)
+        options = registry.parsed(words)
+        names = _wanted(registry, options)
         bound = [name for name in names if name in one.subsystems]
-        if set(bound) & set(subsys.words(words)):
+        if set(bound) & set(options.words):
             hint = cpuset_memset.how_to_have_both(session.backend, one)
             raise Busy(f"{one.name} already has {', '.join(bound)}", hint=hint)
         names = tuple(name for name in names if name not in bound)
@@ -75,7 +76,7 @@ def bind(
         controllers, kept = apart(registry, names)
         had, asked = (
             cpuset_memset.bound(session.backend, one),
-            cpuset_memset.asked_for(registry, words, names),
+            cpuset_memset.asked_for(options, names),
         )
         if asked:
             cpuset_memset.refuse_beside(
@@ -120,8 +121,8 @@ def _trees(one: Hierarchy) -> list[Tree]:
     return [member.tree for member in one.members]
 
 
-def _wanted(registry: Registry, words: str) -> tuple[str, ...]:
-    names = requested_subsystems(registry, words)
+def _wanted(registry: Registry, options: OptionString) -> tuple[str, ...]:
+    names = requested_subsystems(registry, options)
     if not names:
         raise BadWord("none is not a subsystem: name the subsystems to bind or unbind")
     return names
@@ -304,9 +305,10 @@ def unbind(
 def _to_unbind(
     registry: Registry, selector: str, words: str
 ) -> tuple[Hierarchy, tuple[str, ...], list[Member]]:
-    one, asked = _with_home(registry, selector), subsys.words(words)
+    one, options = _with_home(registry, selector), registry.parsed(words)
+    asked = options.words
     # Keep what the words do not name, even if it was bound with a subsystem that requires it.
-    names = tuple(name for name in _wanted(registry, words) if name in asked or "all" in asked)
+    names = tuple(name for name in _wanted(registry, options) if name in asked or "all" in asked)
     return one, names, _going(one, names)
 
 

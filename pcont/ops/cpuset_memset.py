@@ -12,7 +12,7 @@ from shlex import quote
 
 from pcont.errors import Busy
 from pcont.hierarchy.container import Container, Hierarchy
-from pcont.hierarchy.registry import Registry
+from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing, within_reach
@@ -30,15 +30,16 @@ ONE = f"{CPUSET} and {MEMSET} are one controller of the kernel"
 Halves = frozenset[str]
 
 
-def asked_for(registry: Registry, options: str, names: Iterable[str]) -> Halves:
+def asked_for(options: OptionString, names: Iterable[str]) -> Halves:
     """Return which of cpuset and memset an option string names.
 
     `names` are all subsystems that the string means. cpuset is left out if it is there only because
     memset requires it.
     """
     halves = {CPUSET, MEMSET} & set(names)
-    words = {*map(registry.called, options.split(","))}
-    return frozenset(halves if words & {CPUSET, "all"} or MEMSET not in halves else {MEMSET})
+    return frozenset(
+        halves if {*options.words} & {CPUSET, "all"} or MEMSET not in halves else {MEMSET}
+    )
 
 
 def bound(backend: CgroupState, one: Hierarchy) -> Halves:

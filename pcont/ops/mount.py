@@ -10,7 +10,7 @@ from shlex import quote
 
 from pcont.errors import Busy, NotFound, PcontError, UsageProblem
 from pcont.hierarchy.presence import how_to_mount
-from pcont.hierarchy.registry import Registry
+from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
@@ -76,9 +76,10 @@ def mount(
         )
         if options is None and name:
             return _by_name(session, registry, there, wish, tie)
-        names = _asked_for(registry, options, point, name, tie)
+        said = registry.parsed("all" if options is None else options)
+        names = _asked_for(registry, None if options is None else said, point, name, tie)
         controllers, kept = apart(registry, names)
-        asked = cpuset_memset.asked_for(registry, "all" if options is None else options, names)
+        asked = cpuset_memset.asked_for(said, names)
         wish = replace(wish, controllers=controllers, kept=kept, at=join("/", at), halves=asked)
         there = there or _same(registry, wish, tie)
         if there:
@@ -105,10 +106,10 @@ def _by_name(
 
 
 def _asked_for(
-    registry: Registry, options: str | None, point: str, name: str, tie: bool
+    registry: Registry, options: OptionString | None, point: str, name: str, tie: bool
 ) -> tuple[str, ...]:
     """Return the request that the arguments mean; raises UsageProblem if they do not fit."""
-    controllers = requested_subsystems(registry, "all" if options is None else options)
+    controllers = requested_subsystems(registry, options or registry.parsed("all"))
     last = os.path.basename(point)
     if options is None and not (tie or point):
         raise UsageProblem("nothing to mount: -o, --name or MOUNTPOINT is missing")

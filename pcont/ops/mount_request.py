@@ -18,7 +18,7 @@ from pcont.errors import (
     from_oserror,
 )
 from pcont.hierarchy.container import Hierarchy
-from pcont.hierarchy.registry import ONLY_V2, REHEARSE, Registry
+from pcont.hierarchy.registry import ONLY_V2, REHEARSE, OptionString, Registry
 from pcont.kernel.busy import NOT_EMPTY
 from pcont.kernel.interfaces import ContainerReader, Subsystems
 from pcont.kernel.paths import below
@@ -65,15 +65,15 @@ class MountRequest:
         return (*self.controllers, *self.kept)
 
 
-def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
+def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str, ...]:
     """Return the subsystems that an option string names, in the kernel's order.
 
     A subsystem that pcont provides is included if it is named, together with the controller that it
     requires.
     """
-    words, known = [*map(registry.called, options.split(","))], registry.known_subsystems()
+    words, known = options.words, registry.known_subsystems()
     if not all(words):
-        raise BadWord(f"empty name in {options!r}")
+        raise BadWord(f"empty name in {options.text!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
     for word in unknown:
         subsys.by_key(word)  # one that another package brings says what is wrong with it
@@ -82,7 +82,7 @@ def requested_subsystems(registry: Registry, options: str) -> tuple[str, ...]:
             f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"
         )
     if "none" in words and len(set(words)) > 1:
-        raise BadWord(f"none excludes every other subsystem: {options!r}")
+        raise BadWord(f"none excludes every other subsystem: {options.text!r}")
     kept = registry.kept(words)
     asked = {*words, *map(subsys.over, kept)}
     for word in kept:

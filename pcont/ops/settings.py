@@ -22,7 +22,7 @@ from pcont.ops.ties import note_entered, note_split
 from pcont.records import Value
 from pcont.session import Session, looks_first
 from pcont.steps.attach import Attach
-from pcont.steps.write import Setting, WriteFiles, can_rehearse, is_lasting
+from pcont.steps.write import Known, Setting, WriteFiles, can_rehearse, is_lasting
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
 
@@ -44,14 +44,18 @@ def get(
         if key == stat.LOAD:
             found.append(stat.cpu_load(session, place, window))
             continue
-        file, places = keys.find_files(session.backend, container, key)
+        file, places = keys.find_files(control, container, key)
+        first = next(iter(places))
         try:
-            texts = [control.read(place, file) for place in places]
+            texts = [
+                control.read(place, file) if text is None else text
+                for place, text in places.items()
+            ]
         except OSError as err:
             raise from_oserror(err, f"read {file} of {container.name}") from err
         if len(set(texts)) > 1:
-            session.warn(f"{file} differs between the trees; this is {places[0].tree}'s")
-        name = session.backend.spelled(places[0], file)
+            session.warn(f"{file} differs between the trees; this is {first.tree}'s")
+        name = session.backend.spelled(first, file)
         found.append(Value(name, subsys.typed(file, texts[0])))
     return found
 
@@ -90,18 +94,21 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
     with session.turn() as registry:
         container = required(session.backend, registry.place(place))
         files = keys.files_of(container.hierarchy, pairs)
+        control = ControlFiles(session.backend)
+        known: Known = {}
         settings: list[Setting] = []
         entries: list[Attach] = []
-        for key, text in pairs:
+        for file, (key, text) in zip(files, pairs, strict=True):
             if key == stat.LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
-            file, places = keys.find_files(session.backend, container, key)
+            places = keys.find_places(control, container, file, key)
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
+                known.update({(one, file): now for one, now in places.items()})
             guards.check_freezing(session, places, file, text)
-        session.carry_out(_in_order(session.backend, container, settings, entries))
+        session.carry_out(_in_order(control, container, settings, entries, known))
         note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
@@ -118,10 +125,14 @@ def _with_equals(words: Sequence[str]) -> str:
 
 
 def _in_order(
-    backend: CgroupState, container: Container, settings: list[Setting], entries: Sequence[Step]
+    control: ControlFiles,
+    container: Container,
+    settings: list[Setting],
+    entries: Sequence[Step],
+    known: Known,
 ) -> list[Step]:
     """Order the steps: what can be undone, then attaches, then what cannot be undone."""
-    final = [one for one in settings if is_lasting(backend, one)]
+    final = [one for one in settings if is_lasting(control, one, known)]
     if len(final) > 1 and not can_rehearse(final):
         raise UsageProblem(
             f"{' and '.join(dict.fromkeys(one.file for one in final))} cannot be undone once "
@@ -130,7 +141,7 @@ def _in_order(
         )
     plain = [one for one in settings if one not in final]
     doing = f"set {container.name}"
-    first: list[Step] = [WriteFiles(plain, doing)] if plain else []
+    first: list[Step] = [WriteFiles(plain, doing, known=known)] if plain else []
     last: list[Step] = [WriteFiles(final, doing)] if final else []
     return [*first, *entries, *last]
 

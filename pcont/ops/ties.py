@@ -90,6 +90,8 @@ def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
     Only ties that have one of the trees in which the tasks were moved are looked at. The tasks are
     looked up in /proc after the move; a dry run computes where they would be.
     """
+    if not moved.tasks:
+        return
     trees = set(moved.target)
     for tie in registry.ties:
         shared = trees & {member.tree.id for member in tie.members}

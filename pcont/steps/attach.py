@@ -15,7 +15,6 @@ from shlex import quote
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
     CgroupState,
-    ContainerReader,
     PopulatedContainers,
     Tasks,
     TasksInside,
@@ -40,7 +39,6 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
-from pcont.virtual.bindings import tree_order
 from pcont.virtual.files import ControlFiles
 
 # How long those are fetched that were started while their parent was between two trees. A process
@@ -54,6 +52,7 @@ STOP_OR_FREEZE = (
 
 Movers = Callable[[bool], list[int]]
 Lacking = tuple[Place, int]
+Inside = dict[Place, set[int]]
 
 
 @on_disk("Origin", "paths", "affinity", "start")
@@ -118,7 +117,8 @@ class AttachUndo(UndoRecord):
         for task in sorted(self.origins):
             if self.knows(backend, task):
                 yield Straggler(task, task, self.origins[task].start)
-        started = self.started(backend) if self.origins else {}
+        inside = {place: tasks_in(backend, place) for place in self.places if self.origins}
+        started = self.started(backend, inside) if self.origins else {}
         for task, leader in sorted(started.items()):
             yield Straggler(leader, task, start_time(backend, task))
         alone = [place for place in self.places if not (place.is_root or self.before[place])]
@@ -148,13 +148,13 @@ class AttachUndo(UndoRecord):
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 
-    def started(self, backend: TasksInside) -> dict[int, int]:
+    def started(self, backend: TasksInside, inside: Inside) -> dict[int, int]:
         """Return the tasks that these tasks have started in the containers during the move, each
         with one of these tasks, whose origin it shares.
 
         Other tasks start tasks there at the same time, in the root container of a tree any task.
+        `inside`: the tasks in the containers.
         """
-        inside = {place: tasks_in(backend, place) for place in self.places}
         known = {one for one in self.origins if self.knows(backend, one)}
         came = set().union(*inside.values()) - known.union(*self.before.values())
         found = descendants(backend, came, sorted(known))
@@ -238,6 +238,7 @@ class Attach(Step):
     vanished: set[int] = field(default_factory=set)
     missed: bool = False
     adopted: set[int] = field(default_factory=set)
+    _files: ControlFiles = field(init=False, repr=False)
     _first: set[int] = field(default_factory=set)
     _late: set[int] = field(default_factory=set)
     _starts: dict[int, int] = field(default_factory=dict)
@@ -271,7 +272,7 @@ class Attach(Step):
                     pid = os.getpid()  # `run` and `clone`: the command is not there yet
                 if self._would_move(backend, place, pid):
                     for file, one in self._writes(backend, place, pid):
-                        ControlFiles(backend).attach(place, file, one)
+                        self._files.attach(place, file, one)
 
     def _would_move(self, backend: CgroupState, place: Place, pid: int) -> bool:
         """Return whether a task would be written. Raises what the kernel would answer a fixed one.
@@ -299,8 +300,9 @@ class Attach(Step):
             return [("tasks", one.id) for one in self._live_threads(backend, pid)]
         return [(self._file, pid)]
 
-    def _ordered(self, backend: ContainerReader) -> list[Place]:
-        return sorted(self.places, key=partial(tree_order, backend))
+    def _ordered(self, backend: CgroupState) -> list[Place]:
+        self._files = ControlFiles(backend)
+        return sorted(self.places, key=self._files.entry_order)
 
     @property
     def _file(self) -> str:
@@ -355,7 +357,7 @@ class Attach(Step):
             if known is None:
                 self._has_ended(task)
             elif not self._stays(backend, place, known):
-                self._remember(backend, memory, entered, task)
+                self._remember(backend, memory, entered, known)
                 self._write(backend, place, task)
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
@@ -408,19 +410,28 @@ class Attach(Step):
         return [(place, task) for task in tasks for place in self.places]
 
     def _left(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
-        """List what is still outside of a container, at a quick look, or else at a thorough one."""
+        """List what is still outside of a container, at a quick look, or else at a thorough one.
+
+        Both looks use the same lists of tasks, unless the tasks to move are a family. A task that
+        is missing in a list is looked up again: it may have been started after the list was read.
+        """
+        inside: Inside = {}
         for thorough in (False, True):
-            self._leaders = entered.started(backend)
+            if self.tree or not inside:
+                inside = {place: tasks_in(backend, place) for place in self.places}
+                self._leaders = entered.started(backend, inside)
             found = [*movers(thorough), *self._leaders]
             tasks = [task for task in found if task not in self.skipped]
-            lacking = list(self._lacking(backend, tasks, thorough))
-            if lacking:
-                return lacking
+            if any(self._lacking(backend, tasks, thorough, inside)):
+                inside = {place: tasks_in(backend, place) for place in self.places}
+                if lacking := list(self._lacking(backend, tasks, thorough, inside)):
+                    return lacking
         return []
 
-    def _remember(self, backend: Tasks, memory: UndoLog, entered: AttachUndo, task: int) -> None:
+    def _remember(self, backend: Tasks, memory: UndoLog, entered: AttachUndo, known: Task) -> None:
         """Record the origins of the live threads of a task, unless they are recorded."""
-        if entered.knows(backend, task):
+        task, recorded = known.id, entered.origins.get(known.id)
+        if recorded and recorded.start == known.start and not known.gone:
             return
         found = {}
         for one in self._live_threads(backend, task):
@@ -461,7 +472,7 @@ class Attach(Step):
             self.vanished.add(task)
 
     def _enter(self, backend: CgroupState, place: Place, task: int) -> None:
-        files = ControlFiles(backend)
+        files = self._files
         try:
             files.attach(place, self._file, task)
         except FileNotFoundError:
@@ -473,15 +484,15 @@ class Attach(Step):
                     files.attach(place, "tasks", one.id)
 
     def _lacking(
-        self, backend: TasksInside, tasks: Iterable[int], thorough: bool
+        self, backend: TasksInside, tasks: Iterable[int], thorough: bool, inside: Inside
     ) -> Iterator[Lacking]:
         """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""
-        inside = {place: tasks_in(backend, place) for place in self.places}
         for task in dict.fromkeys(tasks):
             threads = self._threads(backend, task) if thorough else [task]
             for place in self.places:
-                left = any(one not in inside[place] and is_alive(backend, one) for one in threads)
-                if left and self._found(backend, task):
+                outside = {*threads} - inside[place]
+                alive = any(is_alive(backend, one) for one in outside) if outside else False
+                if alive and self._found(backend, task):
                     yield place, task
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:

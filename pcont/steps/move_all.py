@@ -16,7 +16,6 @@ from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
     Backend,
     CgroupState,
-    ContainerReader,
     PopulatedContainers,
     TasksInside,
 )
@@ -47,7 +46,6 @@ from pcont.steps.write import RestoreAffinities
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
-from pcont.virtual.bindings import tree_order
 from pcont.virtual.files import ControlFiles
 
 PATIENCE = 20.0  # for one tree
@@ -158,8 +156,9 @@ class MoveAll(Step):
             raise self.refusal(backend, WriteRefused(EINVAL, strerror(EINVAL), path))
         return True
 
-    def _ordered(self, backend: ContainerReader) -> list[Move]:
-        return sorted(self.routes, key=lambda route: tree_order(backend, route.target))
+    def _ordered(self, backend: CgroupState) -> list[Move]:
+        order = ControlFiles(backend).entry_order
+        return sorted(self.routes, key=lambda route: order(route.target))
 
     def do(self, backend: CgroupState, memory: UndoLog) -> None:
         began = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EINVAL
 from functools import partial
 from shlex import quote
@@ -26,6 +26,9 @@ from pcont.values import Ids
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
+
+# What files read now, as far as that is known.
+Known = dict[tuple[Place, str], "str | None"]
 
 
 @on_disk("Setting", "place", "file", "text")
@@ -104,10 +107,17 @@ class RestoreValue(UndoRecord):
     affinities: RestoreAffinities
 
     @classmethod
-    def of(cls, backend: CgroupState, place: Place, file: str) -> RestoreValue:
-        """As it is now, or as it was told where it shows something else."""
-        file = subsys.told_by(file)
-        text, inside = ControlFiles(backend).stored(place, file), ""
+    def of(
+        cls, backend: CgroupState, place: Place, file: str, text: str | None = None
+    ) -> RestoreValue:
+        """Snapshot the file, or the file that holds the written value if its text differs from it.
+
+        `text`: what the file reads, where it has just been read.
+        """
+        shown, file = file, subsys.told_by(file)
+        if text is None or file != shown:
+            text = ControlFiles(backend).stored(place, file)
+        inside = ""
         if subsys.moves_affinity(file):
             inside = backend.read(place, "tasks")
         return cls(place, file, text, RestoreAffinities.of(backend, map(int, inside.split())))
@@ -145,7 +155,8 @@ class WriteFiles(Step):
 
     The table's order comes first. A value that is refused while others wait is tried again after
     them: so memory and memsw, exclusive flags and lists find the order that suits the old values.
-    What cannot be undone is written when all the rest has been.
+    What cannot be undone is written when all the rest has been. `known`: texts of files that have
+    just been read.
     """
 
     settings: Sequence[Setting]
@@ -153,6 +164,7 @@ class WriteFiles(Step):
     fresh: bool = False
     wish: bool = True
     refused: Setting | None = None
+    known: Known = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
@@ -283,7 +295,8 @@ class WriteFiles(Step):
         if not self.fresh:
             # A file that cannot be read cannot be put back; it is written all the same.
             with contextlib.suppress(OSError):
-                return memory.of(RestoreValue.of(backend, one.place, one.file))
+                now = self.known.pop((one.place, one.file), None)
+                return memory.of(RestoreValue.of(backend, one.place, one.file, now))
         return contextlib.nullcontext()
 
     def notes(self) -> list[str]:
@@ -336,7 +349,7 @@ def can_rehearse(final: Sequence[Setting]) -> bool:
     return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
-def is_lasting(backend: CgroupState, setting: Setting) -> bool:
+def is_lasting(control: ControlFiles, setting: Setting, known: Known) -> bool:
     """Whether a value, once written, cannot be put back by writing what was read before.
 
     That is so for resets and triggers, and for files that show something else than they take:
@@ -345,6 +358,8 @@ def is_lasting(backend: CgroupState, setting: Setting) -> bool:
     if subsys.lasting(setting.file):
         return True
     with contextlib.suppress(OSError):
-        text = ControlFiles(backend).stored(setting.place, setting.file)
+        text = known.get((setting.place, setting.file))
+        if text is None:
+            text = control.stored(setting.place, setting.file)
         return not subsys.can_write_back(setting.file, text)
     return True

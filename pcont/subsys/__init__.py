@@ -159,11 +159,6 @@ def called(word: str) -> str:
     return _ALIASES.get(word, word)
 
 
-def words(text: str) -> list[str]:
-    """A comma list of subsystems, or of what else selects a hierarchy, by their names."""
-    return [called(word) for word in text.split(",")]
-
-
 def of(file: str) -> str:
     """The subsystem that a control file is of."""
     return called(file.partition(".")[0])

@@ -7,8 +7,7 @@ hierarchies, is an attribute of the tree's root: looking is cheap however deep a
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pcont import subsys
@@ -37,15 +36,20 @@ class Binding:
 
 def bindings_in(backend: ContainerReader, tree: str) -> list[Binding]:
     """What pcont keeps in a tree."""
-    with contextlib.suppress(OSError):
-        lines = backend.attributes(Place(tree)).get(BINDINGS, "").splitlines()
-        words = [line.split(" ", 2) for line in lines]
-        return [
-            Binding(name, Place(tree, path), tuple(holders.split(",")))
-            for name, holders, path in (found for found in words if len(found) == 3)
-            if subsys.is_kept(name) and path.startswith("/")
-        ]
-    return []
+    try:
+        return parsed_bindings(tree, backend.attributes(Place(tree)))
+    except OSError:
+        return []
+
+
+def parsed_bindings(tree: str, attributes: Mapping[str, str]) -> list[Binding]:
+    """The same, given the attributes of the tree's root; lines of another form are left out."""
+    found = []
+    for line in attributes.get(BINDINGS, "").splitlines():
+        name, holders, path = [*line.split(" ", 2), "", ""][:3]
+        if path.startswith("/") and subsys.is_kept(name):
+            found.append(Binding(name, Place(tree, path), tuple(holders.split(","))))
+    return found
 
 
 def binding_lines(keepings: Iterable[Binding]) -> str | None:
@@ -77,14 +81,10 @@ def without_holder(
     ]
 
 
-def bound_at(backend: ContainerReader, place: Place) -> tuple[str, ...]:
-    """The subsystems that have their root in a container."""
-    return tuple(one.name for one in bindings_in(backend, place.tree) if one.root == place)
-
-
 def virtual_roots(backend: ContainerReader, place: Place) -> dict[str, Place]:
     """The subsystems that pcont keeps for a container, each with its root at or above it."""
-    return nearest_roots(bindings_in(backend, place.tree), place)
+    found = bindings_in(backend, place.tree)
+    return nearest_roots(found, place) if found else {}
 
 
 def nearest_roots(found: Iterable[Binding], place: Place) -> dict[str, Place]:
@@ -102,8 +102,3 @@ def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:
         for one in bindings_in(backend, place.tree)
         if roots.get(one.name) == one.root
     ]
-
-
-def tree_order(backend: ContainerReader, place: Place) -> int:
-    """In which order tasks enter several trees; `subsys.entry_order`, with what pcont keeps."""
-    return subsys.entry_order((*place.controllers, *virtual_roots(backend, place)))

@@ -22,7 +22,7 @@ from typing import Any, NoReturn, Protocol
 from pcont import subsys
 from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place, Tree
+from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import EntryRule, Proposed, Violation
 from pcont.virtual import auto_delete
@@ -47,13 +47,12 @@ class ResolvedFile(Protocol):
 class ControlFiles:
     """The control files of containers on one backend.
 
-    An instance reads once which subsystems pcont keeps in a tree, and which trees it mounted:
-    make one for each step or operation. `trees`: the trees, where they have just been read.
+    An instance reads once which subsystems pcont keeps in a tree: make one for each step or
+    operation.
     """
 
-    def __init__(self, backend: CgroupState, trees: Iterable[Tree] | None = None) -> None:
+    def __init__(self, backend: CgroupState) -> None:
         self.backend = backend
-        self._trees = trees
         self._ours: set[str] | None = None
         self._lacks_auto_delete: bool | None = None
         self._bindings: dict[str, Sequence[Binding]] = {}
@@ -68,7 +67,9 @@ class ControlFiles:
 
     def roots(self, place: Place) -> dict[str, Place]:
         """The subsystems that pcont keeps for a container, each with its root at or above it."""
-        found = self.bindings(place.tree)
+        found = self._bindings.get(place.tree)
+        if found is None:
+            found = self.bindings(place.tree)
         return nearest_roots(found, place) if found else {}
 
     def lacks_auto_delete(self) -> bool:
@@ -77,17 +78,18 @@ class ControlFiles:
             self._lacks_auto_delete = auto_delete.is_lacking(self.backend)
         return self._lacks_auto_delete
 
-    def is_ours(self, tree: str) -> bool:
-        """Whether pcont mounted a hierarchy, and nobody else: there pcont provides auto_delete."""
+    def is_ours(self, place: Place) -> bool:
+        """Whether pcont alone mounted the tree of a place: there pcont provides auto_delete."""
+        if place.whole:
+            return auto_delete.is_ours(place.whole)
         if self._ours is None:
-            trees = self.backend.trees() if self._trees is None else self._trees
-            self._ours = {one.id for one in trees if auto_delete.is_ours(one)}
-        return tree in self._ours
+            self._ours = {one.id for one in self.backend.trees() if auto_delete.is_ours(one)}
+        return place.tree in self._ours
 
     def names(self, place: Place) -> dict[str, bool]:
         """Every control file of a container, and whether it can be written at all."""
         found = self.stored_names(place)
-        if self.is_ours(place.tree) and self.lacks_auto_delete():
+        if self.lacks_auto_delete() and self.is_ours(place):
             return {AUTO_DELETE: True, **found}
         return found
 
@@ -106,7 +108,7 @@ class ControlFiles:
     def resolve(self, place: Place, file: str) -> ResolvedFile:
         """The file as the user means it."""
         if file in auto_delete.FILES and self.lacks_auto_delete():
-            return AutoDeleteFile(self.backend, place, file, lambda: self.is_ours(place.tree))
+            return AutoDeleteFile(self.backend, place, file, lambda: self.is_ours(place))
         return self._stored(place, file)
 
     def _stored(self, place: Place, file: str) -> ResolvedFile:
@@ -127,6 +129,24 @@ class ControlFiles:
     def read(self, place: Place, file: str) -> str:
         """The text of a control file, as the user means it."""
         return self.resolve(place, file).read()
+
+    def peek(self, place: Place, file: str) -> str | None:
+        """The text of a kernel's file that can be read, else None; ENOENT if there is no such file.
+
+        One file is found by this, without a list of all.
+        """
+        found = self.resolve(place, file)
+        if isinstance(found, VirtualFile):
+            return None
+        try:
+            text = found.read()
+        except IsADirectoryError as err:  # a container of this name
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), err.filename) from err
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return None
+        return text if isinstance(found, KernelFile) else None
 
     def stored(self, place: Place, file: str) -> str:
         """The text that undo puts back: the kernel's, of the kernel's files."""
@@ -161,6 +181,10 @@ class ControlFiles:
             raise OSError(breach.errno, os.strerror(breach.errno), self.backend.show(place))
         self.backend.make(place)
 
+    def entry_order(self, place: Place) -> int:
+        """In which order tasks enter several trees: `subsys.entry_order`, with what pcont keeps."""
+        return subsys.entry_order((*place.controllers, *self.roots(place)))
+
     def attach(self, place: Place, file: str, task: int) -> None:
         """Write a task or process into `tasks` or `cgroup.procs`, where the rules allow it."""
         if rules := self._entry_rules(place):
@@ -179,8 +203,11 @@ class ControlFiles:
 
     def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
         """The rules about entering, each with the container as the rule sees it."""
-        sites = [LiveSite(self, place, root, name) for name, root in self.roots(place).items()]
-        return [(rule, site) for site in sites for rule in _table(site.subsystem).entry]
+        found: list[tuple[EntryRule, LiveSite]] = []
+        for name, root in self.roots(place).items():
+            site = LiveSite(self, place, root, name)
+            found += [(rule, site) for rule in _table(name).entry]
+        return found
 
     def _tasks_in(self, file: str, task: int) -> list[int]:
         """The tasks that move when a number is written: one task, or the threads of a process.

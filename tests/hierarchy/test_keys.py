@@ -22,6 +22,7 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
 from pcont.session import Session
+from pcont.virtual.files import ControlFiles
 
 
 @pytest.fixture
@@ -153,14 +154,15 @@ def test_a_list_of_hierarchies_has_no_home_so_each_has_its_own_flags(model: Mode
 
 
 def test_a_key_is_found_where_it_is(model: Model) -> None:
-    assert find_files(model, place(model), "cpus") == ("cpuset.cpus", [Place("cpuset", "/a")])
-    file, places = find_files(model, place(model, "jobs:/"), "release_agent")
-    assert (file, places) == ("release_agent", [Place("name=jobs")])
+    file, places = find_files(ControlFiles(model), place(model), "cpus")
+    assert (file, places) == ("cpuset.cpus", {Place("cpuset", "/a"): "\n"})
+    file, places = find_files(ControlFiles(model), place(model, "jobs:/"), "release_agent")
+    assert (file, places) == ("release_agent", {Place("name=jobs"): None})
 
 
 def test_a_file_of_the_root_is_not_found_below(model: Model) -> None:
     with pytest.raises(NotFound, match="jobs:/a has no file 'release_agent'"):
-        find_files(model, place(model), "release_agent")
+        find_files(ControlFiles(model), place(model), "release_agent")
 
 
 def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> None:
@@ -173,8 +175,8 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
 
     other = Memory()
     vars(other).update(vars(model))
-    file, places = find_files(other, place(other), "cgroup.event_control")
-    assert (file, places) == ("cgroup.event_control", [Place("cpuacct", "/a")])
+    file, places = find_files(ControlFiles(other), place(other), "cgroup.event_control")
+    assert (file, places) == ("cgroup.event_control", {Place("cpuacct", "/a"): None})
 
 
 # What is near
@@ -193,7 +195,7 @@ def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> 
 )
 def test_an_unknown_key_gets_the_nearest_as_a_hint(model: Model, key: str, nearest: str) -> None:
     with pytest.raises(NotFound) as caught:
-        find_files(model, place(model), key)
+        find_files(ControlFiles(model), place(model), key)
     assert f"has no file {key!r}" in caught.value.what
     assert nearest in caught.value.hint.removeprefix("near: ").split(", ")
 
@@ -201,7 +203,7 @@ def test_an_unknown_key_gets_the_nearest_as_a_hint(model: Model, key: str, neare
 def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
     for key in ("memory.limit_in_bytes", "cpuset.cpus"):
         with pytest.raises(NotFound) as caught:
-            find_files(model, place(model, "cpuacct:/a"), key)
+            find_files(ControlFiles(model), place(model, "cpuacct:/a"), key)
         prefix = key.partition(".")[0]
         assert f"does not have {prefix}" in caught.value.hint
 
