@@ -51,7 +51,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_module_that_a_page_names_exists(page: Path) -> None:
     """Except for the example of a new subsystem."""
     text = page.read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:pcont|tests|benchmarks|examples)/[\w/]+\.\w+)`", text))
+    named = set(
+        re.findall(r"`((?:pcont|tests|benchmarks|examples)/[\w/]+\.(?:py|c|h|sh|md|txt))`", text)
+    )
     missing = {one for one in named if not (CHECKOUT / one).exists()}
     assert {one for one in missing if "/seats." not in one} == set()
 
