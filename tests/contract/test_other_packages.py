@@ -116,6 +116,7 @@ def test_it_is_bound_to_a_hierarchy_in_use(
     pcont.ok("umount", name)
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_a_broken_one_says_why(installed: Callable[..., Result]) -> None:
     rows = {row["name"]: row for row in json.loads(installed("subsys", "--json").out)["result"]}
     assert rows["seats"]["help"] == "how many tasks a container admits"

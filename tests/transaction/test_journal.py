@@ -41,6 +41,7 @@ values = st.recursive(
 
 
 @given(values)
+@pytest.mark.slow
 def test_whatever_a_fact_holds_comes_back(value: object) -> None:
     assert decode(encode(value), KINDS) == value
 
