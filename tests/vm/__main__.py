@@ -159,6 +159,7 @@ def commands(options: argparse.Namespace, guest: Guest) -> list[tuple[int, str]]
     if named or guest.machines == 1:
         return [(1, shlex.join([*pytest, *whole]))]
     split = [
+        *("-p", "pytest_split.plugin"),
         f"--durations-path={durations.path(guest.name)}",
         "--splitting-algorithm=least_duration",
         f"--splits={guest.machines}",

@@ -124,7 +124,7 @@ def guest_env(boot: Boot) -> str:
         ":/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HYPOTHESIS_STORAGE_DIRECTORY": "/run/tmp/hypothesis",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # they take as long as pytest itself
         "PCONT_KERNEL_TESTS": "1",
         "PCONT_GUEST": boot.guest.name,
     }
