@@ -51,7 +51,7 @@ PLAYING = {
     "sim mount-cpuset",
 }
 NOBODY = str(1 << 22)
-PLAYED = "5000000"  # the first task that is played
+PLAYED = "5000000"  # the id of the first simulated task
 
 # What each command refuses with "not found", and what it does well.
 REFUSED: dict[str, tuple[str, ...]] = {
@@ -197,12 +197,12 @@ def pcont(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 # The commands
 
 
-def test_every_command_is_one_that_changes_or_one_that_looks_or_one_that_plays() -> None:
+def test_every_command_is_in_one_of_the_three_sets() -> None:
     assert set(COMMANDS) == CHANGING | LOOKING | PLAYING
     assert set(DONE) == set(COMMANDS)
 
 
-def test_the_help_lists_every_command_with_its_sentence(pcont: Run) -> None:
+def test_the_help_lists_every_command_with_its_summary(pcont: Run) -> None:
     assert re.search(r"^  sim +Simulate tasks", pcont("--help").out, re.M)
     for name, command in COMMANDS.items():
         *group, word = name.split()
@@ -233,7 +233,7 @@ def test_the_help_lists_the_commands_by_section(pcont: Run) -> None:
         assert lines[above] == f"{row.section}:", name
 
 
-def test_nothing_at_all_is_a_usage_error(pcont: Run) -> None:
+def test_a_command_line_without_words_is_a_usage_error(pcont: Run) -> None:
     assert pcont().status == 2
 
 
@@ -261,7 +261,7 @@ def test_the_examples_can_be_parsed(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @every_command
-def test_the_texts_are_sane(name: str) -> None:
+def test_help_texts_are_sentences(name: str) -> None:
     help = COMMANDS[name].help or ""
     assert help[0].isupper()
     assert help.split("\n\n")[0].endswith(".")
@@ -274,7 +274,7 @@ def test_the_texts_are_sane(name: str) -> None:
 
 
 @every_command
-def test_options_that_are_alike_are_spelled_alike(name: str) -> None:
+def test_common_options_have_the_same_names_in_all_commands(name: str) -> None:
     spelled = {word for one in COMMANDS[name].params for word in one.opts}
     assert "--json" in spelled
     assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
@@ -307,7 +307,7 @@ def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> No
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_errors_are_json_too_where_results_are(pcont: Run, name: str) -> None:
+def test_with_json_an_error_is_json(pcont: Run, name: str) -> None:
     status = 125 if name == "run" else 3
     words = name.split()
     for line in (("--json", *words, *REFUSED[name]), (*words, "--json", *REFUSED[name])):
@@ -328,7 +328,7 @@ def test_without_json_an_error_is_a_sentence(pcont: Run, name: str) -> None:
     assert all(re.match(r"  (at|hint): \S", line) for line in more)
 
 
-def test_usage_errors_are_json_too(pcont: Run) -> None:
+def test_with_json_a_usage_error_is_json(pcont: Run) -> None:
     answer = pcont("--json", "get")
     assert answer.status == 2
     assert answer.error["code"] == "usage"
@@ -336,13 +336,13 @@ def test_usage_errors_are_json_too(pcont: Run) -> None:
     assert answer.error["hint"].startswith("Usage: pcont get ")
 
 
-def test_json_behind_the_dashes_is_the_commands_word(pcont: Run) -> None:
+def test_json_after_the_dashes_is_an_argument_of_the_command(pcont: Run) -> None:
     answer = pcont("run", "nope:/a", "--", "echo", "--json")
     assert answer.status == 125
     assert answer.err.startswith("pcont: ")
 
 
-def test_what_was_done_is_the_result(pcont: Run) -> None:
+def test_the_result_in_json_is_what_the_command_did(pcont: Run) -> None:
     assert pcont("create", "--json", "jobs:/b", "jobs:/b/c").result == ["jobs:/b", "jobs:/b/c"]
     assert pcont("set", "--json", "jobs:/b", "cpus=0", "mems=0").result == [
         "cpuset.cpus",
@@ -367,7 +367,7 @@ def prepare(pcont: Run, name: str) -> None:
 
 
 @each_changing
-def test_a_dry_run_tells_and_changes_nothing(pcont: Run, state: Path, name: str) -> None:
+def test_a_dry_run_prints_its_steps_and_changes_nothing(pcont: Run, state: Path, name: str) -> None:
     prepare(pcont, name)
     before = state.read_bytes()
     told = planned(pcont(name, "--dry-run", *DONE[name]))
@@ -385,7 +385,7 @@ def test_a_dry_run_of_a_refused_command_is_refused(pcont: Run, name: str) -> Non
     assert dry.status != 0
 
 
-def test_a_dry_run_is_what_one_would_type(pcont: Run) -> None:
+def test_the_lines_of_a_dry_run_are_shell_commands(pcont: Run) -> None:
     mems = pcont("get", "jobs:/", "mems").out.strip()
     assert planned(pcont("create", "-n", "-i", "jobs:/b", "-s", "cpus=0")) == [
         "mkdir /sys/fs/cgroup/jobs/b",
@@ -433,7 +433,7 @@ def test_a_dry_run_is_what_one_would_type(pcont: Run) -> None:
         (("mount", "-o", "a,,b"), 7),
     ],
 )
-def test_the_exit_status_says_what_went_wrong(
+def test_each_kind_of_error_has_its_exit_status(
     pcont: Run, words: tuple[str, ...], status: int
 ) -> None:
     assert pcont(*words).status == status
@@ -491,7 +491,7 @@ def test_ctrl_c_at_any_moment_is_130(pcont: Run, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", ["run", "clone"])
-def test_a_command_that_is_not_there_is_127_and_nothing_is_touched(
+def test_a_missing_command_exits_127_and_changes_nothing(
     pcont: Run, state: Path, name: str
 ) -> None:
     before = state.read_bytes()
@@ -504,7 +504,7 @@ def test_a_command_that_is_not_there_is_127_and_nothing_is_touched(
 
 
 @pytest.mark.parametrize("name", ["run", "clone"])
-def test_what_cannot_be_executed_is_126(pcont: Run, tmp_path: Path, name: str) -> None:
+def test_a_command_that_cannot_be_executed_exits_126(pcont: Run, tmp_path: Path, name: str) -> None:
     plain = tmp_path / "plain"
     plain.write_text("x")
     place = "jobs:/a" if name == "run" else "jobs"
@@ -527,11 +527,13 @@ def test_what_cannot_be_executed_is_126(pcont: Run, tmp_path: Path, name: str) -
         ("clone", "jobs", "--pid", "1", "--", "true"),
     ],
 )
-def test_pconts_own_failures_beside_a_command_are_125(pcont: Run, words: tuple[str, ...]) -> None:
+def test_a_failure_of_pcont_before_the_command_exits_125(
+    pcont: Run, words: tuple[str, ...]
+) -> None:
     assert pcont(*words).status == 125
 
 
-def test_a_hint_does_not_ask_for_dashes_that_are_there(pcont: Run) -> None:
+def test_a_hint_asks_for_dashes_only_if_they_are_missing(pcont: Run) -> None:
     answer = pcont("clone", "jobs", "--pin", "box", "--", "true")
     assert "need --ns" in answer.err
     assert "hint: Usage: pcont clone " in answer.err
@@ -546,7 +548,7 @@ def test_run_without_dashes_has_a_hint_with_them(pcont: Run) -> None:
 
 
 @pytest.mark.parametrize("words", [("run", "--create", "jobs:/n"), ("clone", "jobs")])
-def test_what_is_behind_the_dashes_is_the_commands_whatever_it_looks_like(
+def test_all_words_after_the_dashes_belong_to_the_command(
     pcont: Run, words: tuple[str, ...]
 ) -> None:
     script = 'test "$*" = "--json -- -n --help" || exit 9; exit 6'
@@ -555,21 +557,21 @@ def test_what_is_behind_the_dashes_is_the_commands_whatever_it_looks_like(
     assert pcont(*words, *more, "--", "sh", "-c", script, "sh", *odd).status == 6
 
 
-def test_a_command_that_looks_like_run_changes_no_status(pcont: Run) -> None:
+def test_a_command_line_that_mentions_run_keeps_its_exit_status(pcont: Run) -> None:
     assert pcont("get", "--", "run:/a").status == 3
     assert pcont("create", "--", "run:/a").status == 3
     assert pcont("rm", "run:/a").status == 3
 
 
 @pytest.mark.parametrize("status", [0, 3, 7, 125, 200])
-def test_the_status_of_the_command_is_passed_on(pcont: Run, status: int) -> None:
+def test_run_and_clone_exit_with_the_status_of_the_command(pcont: Run, status: int) -> None:
     shell = ("--", "sh", "-c", f"exit {status}")
     assert pcont("run", "--create", "--auto-delete", "jobs:/r", *shell).status == status
     assert pcont("clone", "jobs", *shell).status == status
     assert [one["name"] for one in pcont("tree", "--json", "jobs:/").result[0]["children"]] == ["a"]
 
 
-def test_a_signal_that_ended_the_command_is_128_and_its_number(pcont: Run) -> None:
+def test_a_command_that_a_signal_ended_exits_128_plus_its_number(pcont: Run) -> None:
     shell = ("--", "sh", "-c", "kill -9 $$")
     assert pcont("run", "--auto-delete", "jobs:/a", *shell).status == 137
     assert pcont("clone", "jobs", *shell).status == 137
@@ -599,7 +601,7 @@ def test_clone_prints_the_new_place(pcont: Run) -> None:
 @pytest.mark.parametrize(
     "words", [("-o", "none", "--name", "n"), ("-o", "cpuacct"), ("-o", "cpuset", "--name", "n")]
 )
-def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
+def test_the_note_of_umount_mounts_an_active_hierarchy_again(
     pcont: Run, words: tuple[str, ...]
 ) -> None:
     pcont("rm", "jobs:/a")
@@ -615,7 +617,7 @@ def test_a_hierarchy_that_stays_comes_back_as_the_note_says(
     assert pcont("get", f"{name}:/x").status == 0
 
 
-# Tasks that are played
+# Simulated tasks
 
 
 def test_pids_stops_a_fork_bomb_and_the_forked_tasks_remain(pcont: Run) -> None:
@@ -634,7 +636,7 @@ def test_pids_stops_a_fork_bomb_and_the_forked_tasks_remain(pcont: Run) -> None:
     assert pcont("where", PLAYED).status == 3
 
 
-def test_a_machine_of_512_cpus_is_played(pcont: Run) -> None:
+def test_the_model_simulates_a_machine_with_512_cpus(pcont: Run) -> None:
     assert pcont("sim", "machine", "--cpus", "0-511", "--nodes", "0-7").out == (
         "cpus=0-511\nnodes=0-7\n"
     )
@@ -645,7 +647,7 @@ def test_a_machine_of_512_cpus_is_played(pcont: Run) -> None:
     assert pcont("sim", "machine", "--json").result == {"cpus": "0-511", "nodes": "0-7"}
 
 
-def test_what_a_played_task_uses_is_charged_where_it_is(pcont: Run) -> None:
+def test_sim_work_is_charged_to_the_container_of_the_task(pcont: Run) -> None:
     pcont("sim", "fork")
     pcont("attach", "jobs:/a", PLAYED)
     assert pcont("sim", "work", PLAYED, "2", "--system", "0.5", "--cpu", "0").status == 0
@@ -653,7 +655,7 @@ def test_what_a_played_task_uses_is_charged_where_it_is(pcont: Run) -> None:
     assert pcont("sim", "work", PLAYED, "1", "--cpu", "9999").status == 7
 
 
-def test_live_tasks_do_as_they_like(pcont: Run) -> None:
+def test_sim_refuses_live_tasks(pcont: Run) -> None:
     for words in (("fork",), ("thread",), ("exit",), ("work", "1")):
         name, *more = words
         assert pcont("sim", name, str(os.getpid()), *more).status == 4, name
@@ -682,7 +684,7 @@ def test_the_old_file_system_has_bare_names(pcont: Run) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PLAYING))
-def test_nothing_is_played_over_a_real_kernel(
+def test_sim_refuses_a_real_kernel(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.delenv("PCONT_BACKEND", raising=False)
@@ -693,7 +695,7 @@ def test_nothing_is_played_over_a_real_kernel(
 # What is printed
 
 
-def test_what_succeeds_without_an_answer_prints_nothing(pcont: Run) -> None:
+def test_a_command_without_a_result_prints_nothing(pcont: Run) -> None:
     for words in (
         ("create", "jobs:/b"),
         ("set", "jobs:/b", "cpus=0"),
@@ -704,12 +706,12 @@ def test_what_succeeds_without_an_answer_prints_nothing(pcont: Run) -> None:
         assert pcont(*words) == Answer(0, "", ""), words
 
 
-def test_mount_prints_the_name_and_where(pcont: Run) -> None:
+def test_mount_prints_the_name_and_the_mount_point(pcont: Run) -> None:
     answer = pcont("mount", "-o", "none", "--name", "n")
     assert answer == Answer(0, "n\t/sys/fs/cgroup/n\n", "")
 
 
-def test_keys_are_lines_and_one_key_is_bare(pcont: Run) -> None:
+def test_get_prints_one_key_as_its_value_and_several_as_lines(pcont: Run) -> None:
     assert pcont("get", "jobs:/a", "notify_on_release").out == "0\n"
     assert pcont("get", "jobs:/a", "notify_on_release", "cpu_exclusive").out == (
         "notify_on_release=0\ncpuset.cpu_exclusive=0\n"
@@ -742,7 +744,7 @@ def test_containers_of_any_name_can_be_shown(
         assert result.returncode == (5 if line[0] == "rm" else 0), said
 
 
-def test_a_reader_that_goes_away_is_no_error(pcont: Run, state: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(pcont: Run, state: Path) -> None:
     command = f"{sys.executable} -m pcont --backend model --state {state} tree jobs:/ | true"
     result = subprocess.run(
         ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],

@@ -90,7 +90,7 @@ def test_the_version_is_a_literal() -> None:
         ("rm", "jobs:/a"),
     ],
 )
-def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_in_a_pipe_no_command_imports_rich(tmp_path: Path, words: tuple[str, ...]) -> None:
     model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
     loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     loaded(*model, "create", "-i", "jobs:/a")
@@ -101,7 +101,7 @@ def test_in_a_pipe_no_command_loads_what_draws(tmp_path: Path, words: tuple[str,
     assert "pcont.transaction.rehearsal" not in names  # it is for dry runs
 
 
-def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
+def test_get_imports_no_module_of_other_commands(tmp_path: Path) -> None:
     model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
     loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
     names, _ = loaded(*model, "get", "jobs:/", "cpuset.cpus")
@@ -119,7 +119,7 @@ def test_get_loads_nothing_of_other_commands(tmp_path: Path) -> None:
     } & names == set()
 
 
-def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: Path) -> None:
+def test_each_backend_is_imported_without_the_other(tmp_path: Path) -> None:
     state = str(tmp_path / "model.json")
     model, _ = loaded("--backend", "model", "--state", state, "subsys")
     kernel, _ = loaded("--backend", "cgroupfs", "doctor")
@@ -127,7 +127,7 @@ def test_the_model_does_not_load_the_kernel_nor_the_kernel_the_model(tmp_path: P
     assert not {name for name in kernel if "model" in name and name.startswith("pcont.")}
 
 
-def test_the_release_agent_loads_what_it_needs_only() -> None:
+def test_the_release_agent_imports_only_what_it_needs() -> None:
     """The kernel starts it for every container that becomes empty while no other one is at work."""
     imports = (
         "import pcont.agent, pcont.backend_cgroupfs, pcont.virtual.files, pcont.virtual.auto_delete"

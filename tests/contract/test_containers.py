@@ -105,7 +105,7 @@ def test_only_a_path_that_the_kernel_does_not_take_is_too_long(jobs: Jobs) -> No
     assert there(jobs) == ["/", "/" + "x" * 300]
 
 
-def test_a_dry_run_tells_and_changes_nothing(jobs: Jobs) -> None:
+def test_a_dry_run_prints_its_steps_and_changes_nothing(jobs: Jobs) -> None:
     told = jobs.pcont.ok("create", "-n", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
     assert "mkdir " in told
     assert "echo 0 > " in told

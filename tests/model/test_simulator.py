@@ -275,7 +275,7 @@ def test_ticks_are_whole_hundredths_of_a_second() -> None:
     assert model.read(Place("cpuacct"), "cpuacct.stat") == "user 10000\nsystem 1\n"
 
 
-def test_live_tasks_do_as_they_like() -> None:
+def test_sim_refuses_live_tasks() -> None:
     model = Model()
     for call in (model.simulator.fork, model.simulator.thread, model.simulator.exit):
         refused(errno.EPERM, call, os.getpid())

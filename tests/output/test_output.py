@@ -116,7 +116,7 @@ def test_json_has_every_field_of_a_record_as_it_is(capsys: Out, row: object) -> 
     assert answer == json.loads(json.dumps(dataclasses.asdict(row)))
 
 
-def test_json_refuses_what_is_no_record() -> None:
+def test_json_refuses_a_value_that_is_not_a_record() -> None:
     with pytest.raises(TypeError, match="is not a record"):
         json_lines.answer("model", "result", {1, 2})
 
@@ -219,7 +219,7 @@ def test_nothing_to_list_prints_nothing_in_a_pipe(capsys: Out) -> None:
         (ROWS[Finding], "ok\trights\troot\t"),
     ],
 )
-def test_fields_are_facts_in_words(capsys: Out, row: object, line: str) -> None:
+def test_columns_show_fields_in_words(capsys: Out, row: object, line: str) -> None:
     columns.table([row], type(row))
     assert capsys.readouterr().out == f"{line}\n"
 
@@ -250,7 +250,7 @@ def test_on_a_terminal_a_tree_is_drawn(capsys: Out) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_on_a_terminal_keys_are_short_where_that_says_enough() -> None:
+def test_on_a_terminal_keys_are_short_if_they_stay_clear() -> None:
     settings: dict[str, records.Scalar]
     settings = {"cpuset.cpus": "0", "freezer.state": "FROZEN", "pids.max": "max"}
     node = dataclasses.replace(LEAF, settings=settings)

@@ -128,7 +128,7 @@ def attempt(state: Path, request: pytest.FixtureRequest) -> Try:
 
 @pytest.mark.parametrize("json", [(), ("--json",)], ids=["text", "json"])
 @every_command
-def test_what_is_done_is_done_though_standard_output_is_full(
+def test_a_change_is_kept_if_standard_output_is_full(
     attempt: Try, name: str, json: tuple[str, ...]
 ) -> None:
     words = (*json, *DONE[name])
@@ -149,7 +149,7 @@ def test_what_is_done_is_done_though_standard_output_is_full(
 
 
 @every_command
-def test_the_status_is_kept_though_standard_error_cannot_be_written(
+def test_the_exit_status_is_kept_if_standard_error_cannot_be_written(
     attempt: Try, name: str
 ) -> None:
     for table in (DONE, REFUSED):
@@ -163,7 +163,7 @@ def test_the_status_is_kept_though_standard_error_cannot_be_written(
 
 
 @every_command
-def test_a_closed_standard_output_changes_no_answer(attempt: Try, name: str) -> None:
+def test_a_closed_standard_output_changes_no_exit_status(attempt: Try, name: str) -> None:
     assert attempt(name, *DONE[name], out=CLOSED, err=CLOSED).status == 0
 
 
@@ -181,7 +181,7 @@ def test_a_closed_standard_output_changes_no_answer(attempt: Try, name: str) -> 
     ],
 )
 @pytest.mark.parametrize("kind", [FULL, BROKEN, CLOSED])
-def test_a_status_stays_what_it_is_with_nowhere_to_write(
+def test_the_exit_status_is_kept_if_no_stream_can_be_written(
     state: Path, status: int, words: tuple[str, ...], kind: str
 ) -> None:
     assert answer(state, *words, err=kind).status == status
@@ -189,7 +189,7 @@ def test_a_status_stays_what_it_is_with_nowhere_to_write(
         assert answer(state, *words, out=kind, err=kind).status == status
 
 
-def test_what_mount_has_done_is_said_and_stays(state: Path) -> None:
+def test_mount_keeps_the_hierarchy_if_its_name_cannot_be_printed(state: Path) -> None:
     found = answer(state, "mount", "-o", "pids", "/dev/pids", out=FULL)
     assert found.status == 0
     assert b"ENOSPC" in found.err
@@ -329,7 +329,7 @@ def test_a_full_stream_that_another_program_has_made_non_blocking_is_waited_for(
     assert process.returncode == 0
 
 
-def test_a_stream_that_is_closed_gives_its_number_to_no_file_of_pcont_s(state: Path) -> None:
+def test_no_file_of_pcont_gets_the_number_of_a_closed_stream(state: Path) -> None:
     """What is written to it would be written to that file."""
     words = ["--backend", "model", "--state", str(state), "run", "jobs:/a", "--"]
     script = "ls -l /proc/self/fd | grep -c model"

@@ -104,7 +104,7 @@ def test_no_line_of_a_table_or_a_tree_is_longer_than_the_terminal(
 
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.slow
-def test_nothing_is_lost_where_it_is_folded(model: list[str], pid: int, columns: int) -> None:
+def test_folded_columns_keep_all_of_their_text(model: list[str], pid: int, columns: int) -> None:
     subprocess.run([*model, "attach", "jobs:/a", str(pid)], check=True)
     shown = "".join(plain(on_terminal([*model, "ps", "jobs:/a"], columns)))
     assert "".join(LONG).replace(" ", "") in shown.replace(" ", "")
@@ -148,7 +148,7 @@ def test_every_column_that_may_be_folded_is_one_of_a_table() -> None:
 
 
 @pytest.mark.slow
-def test_stat_answers_at_once_and_measures_where_a_window_is_asked_for(model: list[str]) -> None:
+def test_stat_measures_the_load_only_with_a_window(model: list[str]) -> None:
     def load(*words: str) -> object:
         out = subprocess.run(
             [*model, "stat", "jobs:/", "--json", *words], capture_output=True, check=True
@@ -165,7 +165,7 @@ def test_stat_answers_at_once_and_measures_where_a_window_is_asked_for(model: li
     "words", [("stat", "jobs:/"), ("get", "jobs:/", "cpuacct.load")], ids=lambda words: words[0]
 )
 @pytest.mark.slow
-def test_what_takes_more_than_a_second_shows_that_it_is_at_work(
+def test_a_command_that_takes_more_than_a_second_shows_progress(
     model: list[str], words: tuple[str, ...]
 ) -> None:
     text = on_terminal([*model, *words, "--window", "1.6"])
@@ -176,7 +176,7 @@ def test_what_takes_more_than_a_second_shows_that_it_is_at_work(
     assert after.strip()
 
 
-def test_a_step_that_takes_more_than_a_second_shows_that_it_is_at_work() -> None:
+def test_a_step_that_takes_more_than_a_second_shows_progress() -> None:
     script = """
 import time
 from pcont import signals
