@@ -155,15 +155,16 @@ class Node:
             how.effect(self)
 
     def has(self, file: str) -> bool:
-        """Whether this container has such a file."""
+        """Return whether the container has a file."""
         row = self.tree.rows.get(self.tree.called(file))
         return row is not None and row.access.where.holds(self.parent is None)
 
     def row(self, file: str) -> ControlFile:
-        """The file's row; KeyError where this container has no such file."""
-        if not self.has(file):
+        """Return the row of a file; KeyError if the container has no such file."""
+        row = self.tree.rows[self.tree.called(file)]
+        if not row.access.where.holds(self.parent is None):
             raise KeyError(file)
-        return self.tree.rows[self.tree.called(file)]
+        return row
 
     def add_time(self, cpu: int, user: int, system: int) -> None:
         before = self.times.get(cpu, (0, 0))

@@ -65,9 +65,9 @@ class ModelControlFiles:
     def write(self, place: Place, file: str, text: str) -> None:
         """Write a control file; WriteRefused where the kernel refuses the text."""
         node, row = self._row(place, file)
-        where = self._hierarchies.show(place, file)
         if not (text or self._config.dialect.empty):
             return
+        where = self._hierarchies.shown_in(node.tree, place.path, file)
         text = self._taken(row, text, where)
         if not row.access.writable:
             refuse_text(row.access.read_only, where)
@@ -104,7 +104,7 @@ class ModelControlFiles:
         """Return the value that a text means; WriteRefused where it means none."""
         try:
             wanted = row.reader(node.machine).parse(text)
-            return row.access.merged(node.value(row.name), wanted)
+            return row.access.merge(node.value(row.name), wanted) if row.access.merge else wanted
         except (ValueError, OverflowError) as err:
             number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
             refuse_text(number, where, err)

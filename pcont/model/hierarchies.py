@@ -154,8 +154,13 @@ class Hierarchies:
 
     def show(self, place: Place, file: str = "") -> str:
         """Return a container, or a file of it, as a path."""
-        base = f"{place.tree}:"
         for tree in self.active:
-            if tree.id == place.tree and (mounts := self.uncovered(tree)):
-                base, file = mounts[0].point, tree.spelled(file)
+            if tree.id == place.tree and self.uncovered(tree):
+                return self.shown_in(tree, place.path, file)
+        base = f"{place.tree}:"
         return base + join(place.path, file) if (place.path, file) != ("/", "") else base
+
+    def shown_in(self, tree: ModelTree, path: str, file: str) -> str:
+        """Return a container of a mounted tree, or a file of it, as a path."""
+        base, file = self.uncovered(tree)[0].point, tree.spelled(file)
+        return base + join(path, file) if (path, file) != ("/", "") else base
