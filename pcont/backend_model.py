@@ -221,7 +221,7 @@ class Model:
     def resolve(self, directory: str) -> str:
         return self.mounts.resolve(directory)
 
-    # ModelContainers
+    # Containers
 
     def make(self, place: Place) -> None:
         self.containers.make(place)

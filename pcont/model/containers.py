@@ -1,4 +1,4 @@
-"""ModelContainers of the model as directories: made, removed, renamed and listed."""
+"""Containers of the model as directories: made, removed, renamed and listed."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Hierarchies:
         finally:
             self.open[point] -= 1
 
-    # ModelContainers by their places
+    # Containers by their places
 
     def tree(self, id: str) -> ModelTree:
         """Return a tree by its id; ENOENT, and Unseen where no mount shows it."""

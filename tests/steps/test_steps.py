@@ -648,7 +648,7 @@ def test_an_error_names_the_task_of_several_that_is_refused(
 ) -> None:
     model = Busily(lambda model: None)
     second, task = model.simulator.spawn(), model.task
-    monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == second))
+    monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == second))
     step = Attach(model.task_id, TWO, "attach the first", also={second: "attach the second"})
     with pytest.raises(BadValue, match="cannot attach the second: "):
         carry_out(model, [step])
@@ -678,8 +678,8 @@ def test_a_child_goes_back_to_where_the_live_threads_of_its_parent_were() -> Non
 
 def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     """The id was used again between two trees."""
-    model = Busily(lambda model: monkeypatch.setattr(model, "task", reused))
-    task = model.task
+    model = Busily(lambda model: monkeypatch.setattr(model.placement, "task", reused))
+    task = model.placement.task
 
     def reused(id: int) -> Task:
         return replace(task(id), start=7)
@@ -699,8 +699,8 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
     for place in TWO:
         model.write(place, "cgroup.procs", str(model.task_id))
         model.write(place, "cgroup.procs", str(fixed))
-    task = model.task
-    monkeypatch.setattr(model, "task", lambda id: replace(task(id), fixed=id == fixed))
+    task = model.placement.task
+    monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == fixed))
     routes = [Move(place, place.parent) for place in TWO]
     told = MoveAll(routes, "move", movable=movable)
     step = MoveAll(routes, "move", movable=movable)
