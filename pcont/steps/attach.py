@@ -148,7 +148,7 @@ class AttachUndo(UndoRecord):
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 
-    def started(self, backend: TasksInside, inside: Inside) -> dict[int, int]:
+    def started(self, backend: Tasks, inside: Inside) -> dict[int, int]:
         """Return the tasks that these tasks have started in the containers during the move, each
         with one of these tasks, whose origin it shares.
 
@@ -348,7 +348,7 @@ class Attach(Step):
         return task
 
     def _converge(
-        self, backend: CgroupState, memory: UndoLog, entered: AttachUndo, movers: Movers
+        self, backend: TasksInside, memory: UndoLog, entered: AttachUndo, movers: Movers
     ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = PATIENCE + len(self.also) * FOR_EACH
@@ -456,7 +456,7 @@ class Attach(Step):
         known = [live_task(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
-    def _write(self, backend: CgroupState, place: Place, task: int) -> None:
+    def _write(self, backend: TasksInside, place: Place, task: int) -> None:
         self.at = (place, task)
         try:
             self._enter(backend, place, task)
@@ -471,7 +471,7 @@ class Attach(Step):
         if task == self.task or (task in self._first and not self.tree):
             self.vanished.add(task)
 
-    def _enter(self, backend: CgroupState, place: Place, task: int) -> None:
+    def _enter(self, backend: TasksInside, place: Place, task: int) -> None:
         files = self._files
         try:
             files.attach(place, self._file, task)
@@ -484,7 +484,7 @@ class Attach(Step):
                     files.attach(place, "tasks", one.id)
 
     def _lacking(
-        self, backend: TasksInside, tasks: Iterable[int], thorough: bool, inside: Inside
+        self, backend: Tasks, tasks: Iterable[int], thorough: bool, inside: Inside
     ) -> Iterator[Lacking]:
         """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""
         for task in dict.fromkeys(tasks):
