@@ -30,7 +30,7 @@ from pcont.values import TEXT, Codec
 
 
 class Listed(enum.Enum):
-    """When `pcont ls` and `pcont stat` show a control file."""
+    """When `pcont tree` shows a control file beside the container."""
 
     NEVER = "never"
     ALWAYS = "always"
