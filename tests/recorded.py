@@ -89,16 +89,15 @@ class Recorded(StoredModel):
         return {"": Owner(1000, 1000, 0o755), "tasks": Owner(0, 1000, 0o664)}
 
 
-def opened(directory: Path, dialect: str | None = None) -> tuple[Recorded, Backend]:
-    """The model in a directory, bare and as commands have it."""
+def opened(directory: Path, dialect: str | None = None) -> Recorded:
+    """The model in a directory."""
     for name in ("proc", "journals"):
         (directory / name).mkdir(exist_ok=True)
     for one in (directory / "proc").iterdir():
         if one.is_symlink():
             one.unlink()
     (directory / "proc" / f"{os.getpid()}").symlink_to(f"/proc/{os.getpid()}")
-    bare = Recorded(directory, dialect)
-    return bare, bare
+    return Recorded(directory, dialect)
 
 
 @dataclass
@@ -140,13 +139,13 @@ def run(directory: Path, words: str, kill_at: int = -1) -> list[Any]:
     if pid == 0:
         status = 1
         try:
-            model, backend = opened(directory)
+            model = opened(directory)
             watch = Watch(model, kill_at, [])
             watch.install()
             from pcont.kernel import open as kernel_open
 
-            kernel_open.open_backend = lambda *words: backend
-            found, status = act(model, backend, words, watch.events)
+            kernel_open.open_backend = lambda *words: model
+            found, status = act(model, words, watch.events)
             os.write(writer, json.dumps(found).encode())
         finally:
             os._exit(status)
@@ -161,10 +160,10 @@ def run(directory: Path, words: str, kill_at: int = -1) -> list[Any]:
     return list(json.loads(text))
 
 
-def act(model: Recorded, backend: Backend, words: str, events: list[str]) -> tuple[list[Any], int]:
+def act(model: Recorded, words: str, events: list[str]) -> tuple[list[Any], int]:
     """Run a command, or do what none does; returns what to report, and the exit status."""
     if words == RECOVER:
-        return recovered(backend), 0
+        return recovered(model), 0
     if words == BEYOND:
         with model.turn():
             beyond_commands(model)
@@ -416,7 +415,7 @@ def record_state(directory: Path, file: Path, commands: str) -> None:
     """Write the state that some commands make."""
     for words in lines_of(commands):
         if words.startswith("--dialect"):
-            new, _ = opened(directory, words.split()[1])
+            new = opened(directory, words.split()[1])
             save_file(new.file, state_text(new))
         else:
             run(directory, words)

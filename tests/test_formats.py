@@ -152,14 +152,14 @@ def test_a_journal_of_an_earlier_version_is_recovered(
     journal.parent.mkdir()
     journal.write_text("".join(f"{line}\n" for line in case["journal"]), encoding="utf-8")
     journal.chmod(0o600)
-    model, backend = placed(tmp_path, case["killed"])
-    assert recovered(backend) == case["found"]
+    model = placed(tmp_path, case["killed"])
+    assert recovered(model) == case["found"]
     assert list(journal.parent.iterdir()) == []
-    expected, _ = placed(tmp_path / "expected", case["recovered"])
+    expected = placed(tmp_path / "expected", case["recovered"])
     assert json.loads(state_text(model)) == json.loads(state_text(expected))
 
 
-def placed(directory: Path, state: dict[str, Any]) -> tuple[Recorded, Any]:
+def placed(directory: Path, state: dict[str, Any]) -> Recorded:
     """The model of a state, in a directory."""
     directory.mkdir(exist_ok=True)
     (directory / "model.json").write_text(json.dumps(state), encoding="utf-8")
@@ -187,7 +187,7 @@ def test_a_state_of_an_earlier_version_shows_what_it_showed(
 ) -> None:
     shutil.copytree(path.parent / "proc", tmp_path / "proc")
     shutil.copy(path, tmp_path / "model.json")
-    monkeypatch.setattr("pcont.kernel.open.open_backend", lambda *words: opened(tmp_path)[1])
+    monkeypatch.setattr("pcont.kernel.open.open_backend", lambda *words: opened(tmp_path))
     capsys.readouterr()
     shown = json.loads(path.with_suffix(".shown").read_text(encoding="utf-8"))
     assert shown
@@ -203,7 +203,7 @@ def test_a_state_of_this_version_is_written_as_it_was_read(path: Path, tmp_path:
     assert state["version"] in READABLE
     if state["version"] == VERSION:
         shutil.copytree(path.parent / "proc", tmp_path / "proc")
-        model, _ = placed(tmp_path, state)
+        model = placed(tmp_path, state)
         assert json.loads(state_text(model)) == state
 
 

@@ -43,7 +43,7 @@ def selector_of(tree: Tree, ours: bool) -> str:
 
 
 def _did_you_mean(text: str) -> str:
-    """The place that somebody may have meant who left out a colon or a slash."""
+    """A hint with the likely PLACE, if only a colon or a slash is missing."""
     selector, _, path = text.replace(":/", "/").replace(":", "/").partition("/")
     return f"did you mean {selector}:/{path}" if selector else ""
 
@@ -160,7 +160,7 @@ class Registry:
                 if one.name == word and (one.tie or word not in one.subsystems):
                     return one
         for tree in self.holders([word]):
-            # What pcont keeps is the hierarchy's, be it a tie.
+            # A subsystem that pcont keeps belongs to the hierarchy, also if that is a tie.
             return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
         for tree in self.trees:
             # Of others, too: a name is that of one hierarchy.

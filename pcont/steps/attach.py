@@ -144,7 +144,7 @@ class AttachUndo(UndoRecord):
         return origin if origin and origin.start == came.start else self._shared(came.where)
 
     def knows(self, backend: Tasks, task: int) -> bool:
-        """Whether the id belongs to somebody whose origin is known, and not to one after him."""
+        """Whether the id belongs to a task with a recorded origin, and was not reused since."""
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 

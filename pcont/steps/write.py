@@ -281,7 +281,7 @@ class WriteFiles(Step):
         if not auto_delete.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
             return
         if not (backend.privileged() and backend.may_mount()):
-            return  # attributes are root's: there is no list to give back then
+            return  # only root may write attributes
         with vanishing():
             text = backend.read(one.place, row.name).strip()
             before = backend.attributes(one.place).get(row.undo.kept_as)

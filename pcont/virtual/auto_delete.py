@@ -30,26 +30,26 @@ AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "relea
 
 
 def is_lacking(backend: Subsystems) -> bool:
-    """Whether pcont keeps auto_delete, since the kernel lacks it; dialects of 2006 have it."""
+    """Whether pcont provides auto_delete, since the kernel lacks it; dialects of 2006 have it."""
     row = row_of(backend, AUTO_DELETE)
     return row is not None and row.virtual.kept
 
 
 def is_ours(tree: Tree) -> bool:
-    """Whether pcont has mounted a hierarchy, and nobody else: its release agent is pcont's to set.
+    """Whether every mount of a hierarchy was made by pcont, which may then set the release agent.
 
-    Only there a container can have auto_delete.
+    A container can have auto_delete only in such a hierarchy.
     """
     return tree.mounted and all(mount.ours for mount in tree.mounts)
 
 
 def deletes(backend: ContainerReader, place: Place) -> bool:
-    """Whether a container goes when it has become empty; of the root it is its children's flag."""
+    """Whether a container is removed when it becomes empty; the root's flag is for its children."""
     return _nearest(backend, place, AUTO_DELETE) == "1"
 
 
 def notifies(backend: ContainerReader, place: Place) -> bool:
-    """Whether the user's agent is to be told when a container has become empty."""
+    """Whether the user's agent runs when a container becomes empty."""
     if deletes(backend, place):
         return _nearest(backend, place, NOTIFY) == "1"
     return backend.read(place, NOTIFY).strip() == "1"
@@ -64,12 +64,12 @@ def agent(backend: CgroupState, tree: str) -> str:
 
 
 def is_armed(backend: CgroupState, tree: str) -> bool:
-    """Whether the kernel tells pcont of containers that become empty."""
+    """Whether the kernel reports empty containers to pcont."""
     return backend.read(Place(tree), AGENT).rstrip("\n") == backend.releases.program(tree)
 
 
 def _nearest(backend: ContainerReader, place: Place, name: str) -> str:
-    """What is kept under a name with a container, or else with the nearest one above."""
+    """The attribute of a container, or else of the nearest container above that has it."""
     while True:
         found = backend.attributes(place).get(name)
         if found is not None or place.is_root:
@@ -197,9 +197,9 @@ def _plan_agent(backend: CgroupState, place: Place, text: str) -> tuple[Change, 
 
 
 def check_agent(program: str) -> None:
-    """BadValue for a program that the kernel could be made to run for others than root.
+    """Raise BadValue for a program that users other than root can replace.
 
-    Whoever can write a directory on the way to it, or a link, can put another one in its place.
+    A user who can write a directory or a link on the way to it can put another program there.
     """
     if not program:
         return

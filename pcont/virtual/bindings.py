@@ -53,7 +53,7 @@ def parsed_bindings(tree: str, attributes: Mapping[str, str]) -> list[Binding]:
 
 
 def binding_lines(keepings: Iterable[Binding]) -> str | None:
-    """The text of the attribute; None where nothing is kept for anybody."""
+    """The text of the attribute; None where nothing is bound."""
     return "\n".join(one.line for one in keepings if one.holders) or None
 
 
