@@ -41,6 +41,13 @@ def test_an_unknown_key_names_the_nearest(jobs: Jobs) -> None:
     jobs.pcont.fails(3, "set", jobs.at("/a"), "release_agent=/bin/true")
 
 
+def test_a_key_is_the_name_of_a_file_and_no_path(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", jobs.at("/a/cpuset.b"))
+    for key in ("cpuset.b", "cpuset.b/tasks", "cpuset.b/cpuset.cpus", "cpuset.b/../tasks"):
+        assert "has no file" in jobs.pcont.fails(3, "get", jobs.at("/a"), key)
+        assert "has no file" in jobs.pcont.fails(3, "set", jobs.at("/a"), f"{key}=0")
+
+
 def test_lists_are_read_back_in_the_kernels_form_and_can_be_emptied(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     jobs.pcont.ok("set", jobs.at("/a"), "cpus=1,0,0")

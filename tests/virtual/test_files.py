@@ -19,6 +19,7 @@ from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
 from pcont.transaction.step import carry_out
 from pcont.virtual.bindings import BINDINGS, virtual_roots
+from pcont.virtual.changes import AttributeChange, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
 
 ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/c"))
@@ -65,6 +66,27 @@ def limits(kept: ControlFiles) -> list[str]:
 
 def change(kept: ControlFiles, *settings: tuple[Place, str, str]) -> None:
     carry_out(cast(Backend, kept.backend), [WriteFiles([Setting(*one) for one in settings], "set")])
+
+
+def test_a_write_is_planned_as_one_change_for_each_file(kept: ControlFiles) -> None:
+    assert kept.resolve(C, "pids.max").plan_write("8") == (FileWrite(C, "pids.max", "8"),)
+    assert kept.resolve(ROOT, TOTAL).plan_write("2000") == (
+        AttributeChange(ROOT, TOTAL, "2000"),
+        FileWrite(ROOT, "pids.max", "2000"),
+        FileWrite(A, "pids.max", "1000"),
+        FileWrite(B, "pids.max", "500"),
+    )
+    assert kept.resolve(A, RATE).plan_write("5") == (EnforcedValue(A, RATE, 5),)
+    assert kept.resolve(B, STATS).plan_write("res=numtasks") == ()
+
+
+def test_a_peek_has_the_text_of_the_kernels_files_only(model: Failing, kept: ControlFiles) -> None:
+    model.make(A.child("pids.sub"))
+    assert kept.peek(C, "pids.max") == "9\n"
+    assert kept.peek(ROOT, TOTAL) is None
+    for place, file in ((Place("pids"), TOTAL), (A, "pids.sub"), (A, "pids.none")):
+        with pytest.raises(FileNotFoundError):
+            kept.peek(place, file)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
