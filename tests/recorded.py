@@ -94,10 +94,19 @@ def opened(directory: Path, dialect: str | None = None) -> Recorded:
     for name in ("proc", "journals"):
         (directory / name).mkdir(exist_ok=True)
     for one in (directory / "proc").iterdir():
-        if one.is_symlink():
-            one.unlink()
-    (directory / "proc" / f"{os.getpid()}").symlink_to(f"/proc/{os.getpid()}")
+        if (one / "stat").is_symlink():
+            shutil.rmtree(one)
+    _link_one_thread(directory / "proc" / f"{os.getpid()}", Path(f"/proc/{os.getpid()}"))
     return Recorded(directory, dialect)
+
+
+def _link_one_thread(place: Path, process: Path) -> None:
+    """Show a process in another /proc with its first thread only: pytest may have more."""
+    (place / "task").mkdir(parents=True)
+    for name in os.listdir(process):
+        if name != "task":
+            (place / name).symlink_to(process / name)
+    (place / "task" / process.name).symlink_to(process / "task" / process.name)
 
 
 @dataclass
