@@ -27,8 +27,8 @@ from pcont.virtual.files import ControlFiles
 Texts = dict[Place, "str | None"]
 
 NO_AUTO_DELETE = (
-    "it needs a hierarchy that pcont has mounted, whose release agent is nobody else's: "
-    "mount --tie makes one over those of others"
+    "it needs a hierarchy that pcont mounted, in which no other program uses the release agent: "
+    "mount --tie makes one over hierarchies of others"
 )
 
 

@@ -204,7 +204,7 @@ def _locked(tree: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            what = "another process sees to what the release agent has told"
+            what = "another process handles the reports of the release agent"
             raise Busy(what, path=_lock(tree)) from err
         yield
     finally:

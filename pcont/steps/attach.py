@@ -503,8 +503,8 @@ class Attach(Step):
         found = [f"task {task} ended while it was being moved" for task in sorted(self.vanished)]
         if self.missed:
             found.append(
-                f"children of {self.task} that daemonized meanwhile may be missing: the kernel "
-                "tells only root, in the first namespaces, of forks"
+                f"children of {self.task} that daemonized during the move may be missing: the "
+                "kernel reports forks only to root, in the first namespaces"
             )
         if adopted := sorted(self.adopted & self.moved):
             found.append(

@@ -241,7 +241,7 @@ class UmountTree(Step):
     def notes(self) -> list[str]:
         if not self.lingering:
             return []
-        return [f"{self.tree.id} lingers: the kernel has not let go of it yet"]
+        return [f"{self.tree.id} lingers: the kernel has not removed it yet"]
 
     def refusal(self, backend: Mounts, err: OSError) -> PcontError:
         reason, hint = "", ""

@@ -50,7 +50,7 @@ from pcont.virtual.files import ControlFiles
 
 PATIENCE = 20.0  # for one tree
 
-INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: what is frozen stands still"
+INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: frozen tasks do not fork"
 
 
 @on_disk("Route", "source", "target")

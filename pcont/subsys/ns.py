@@ -45,13 +45,13 @@ def from_its_parent(entry: Entry) -> Violation | None:
 
 
 def made_from_above(parent: Site, mover: Mover) -> Violation | None:
-    """Containers are made by the privileged, in their own container or below it."""
+    """A process with CAP_SYS_ADMIN may make containers in its own container or below it."""
     return _from_above(parent, mover, "make containers")
 
 
 def _from_above(site: Site, mover: Mover, what: str) -> Violation | None:
     if not mover.privileged:
-        return Violation(EPERM, f"ns: who would {what} needs CAP_SYS_ADMIN", "use sudo")
+        return Violation(EPERM, f"ns: CAP_SYS_ADMIN is needed to {what}", "use sudo")
     if site.path == mover.path or site.path.startswith(mover.path.rstrip("/") + "/"):
         return None
     reason = f"ns: pcont itself is in {mover.path}, and may {what} only in there and below"

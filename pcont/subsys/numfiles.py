@@ -23,15 +23,15 @@ MOST_FILES = (1 << 63) - 1  # LONG_MAX
 # What may stand in the way of counting a file, as numfiles.bpf.c calls it, and what to do about it.
 IN_THE_WAY = {
     "no_owner": (
-        "there was no room for whom one more file is charged to",
+        "the table of charged files was full",
         "raise fs.file-max, and unbind and bind numfiles: it then makes room for as many",
     ),
     "no_counts": (
-        "there was no room for the numbers of one more container",
+        "the table of containers was full",
         "have fewer containers with open files",
     ),
     "moving": (
-        "the task was moved again and again meanwhile",
+        "the task was moved again and again during the open",
         "move tasks less often",
     ),
 }

@@ -18,7 +18,7 @@ TABLE = Subsystem(
     files=(
         ControlFile(
             "notify_on_release",
-            "1: the release agent runs when the last task or child has gone",
+            "1: the release agent runs when the last task or child leaves",
             LENIENT_FLAG,
             default=0,
             access=Access(writable=True, longest=less_than(PAGE)),
@@ -26,7 +26,7 @@ TABLE = Subsystem(
         ),
         ControlFile(
             "auto_delete",
-            "1: it goes by itself when the last task or child has gone",
+            "1: the container is removed when the last task or child leaves",
             LENIENT_FLAG,
             default=0,
             access=Access(writable=True, where=Where.NOT_ON_ROOT, longest=less_than(PAGE)),
