@@ -56,7 +56,7 @@ class Cgroupfs(DriverByTree):
 
     @cached_property
     def meter(self) -> BpfEnforcer:
-        """Loaded where somebody asks for it."""
+        """The BPF programs, whose module is imported on first use."""
         from pcont.bpf.enforcer import BpfEnforcer
 
         return BpfEnforcer(self.sys, self.proc.root, self.trees, self.path)

@@ -77,14 +77,14 @@ class Session:
 
     def registry(self) -> Registry:
         """What is there now; what is to go has gone, where no other process sees to it."""
-        if not self._turns and self._is_told():
+        if not self._turns and self._has_reports():
             with self.turn() as registry:
                 return registry
         return Registry(self.backend)
 
-    def _is_told(self) -> bool:
+    def _has_reports(self) -> bool:
         releases = self.backend.releases
-        return not (self.dry_run or releases.attended) and bool(releases.told())
+        return not (self.dry_run or releases.attended) and bool(releases.reported())
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[Registry]:
@@ -104,8 +104,9 @@ class Session:
             outermost = not self._turns
             self._turns += 1
             try:
-                for tree in self.backend.releases.told() if outermost and self._is_told() else ():
-                    attend(self, tree)
+                if outermost and self._has_reports():
+                    for tree in self.backend.releases.reported():
+                        attend(self, tree)
                 yield self.registry()
             finally:
                 self._turns -= 1
@@ -127,7 +128,7 @@ class Session:
         """Raise the errors that waiting cannot change; the rest is checked again under the lock."""
         look, self._look = self._look, None
         # What recovery or a release agent is about to change is not judged.
-        if look is None or self._is_told() or pending_lines(self.backend):
+        if look is None or self._has_reports() or pending_lines(self.backend):
             return
         try:
             look()

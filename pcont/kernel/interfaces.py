@@ -82,7 +82,7 @@ class Simulator(Protocol):
     def exit(self, task: int, thread: bool = False) -> None:
         """exit(2) of a process with all its threads, or of one thread.
 
-        The first thread stays as a zombie for as long as there are others.
+        The first thread stays as a zombie while there are others.
         """
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
@@ -193,7 +193,7 @@ class ReleaseQueue(Protocol):
     def forget(self, tree: str) -> None:
         """Remove the agent and the reports of a hierarchy that no longer exists."""
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         """Return the hierarchies with reports that no command has handled."""
 
     def taken(self, tree: str) -> AbstractContextManager[list[str]]:

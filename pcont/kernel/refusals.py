@@ -17,7 +17,7 @@ def refuse(number: int, where: str) -> NoReturn:
 
 
 class WriteRefused(OSError):
-    """The file could be opened for writing, so the caller may; what was written was refused."""
+    """The caller may open the file for writing, and the kernel refused the text."""
 
 
 @contextlib.contextmanager
@@ -33,9 +33,9 @@ def vanishing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def within_reach() -> Iterator[None]:
-    """As `vanishing`, for a walk that only looks: it passes over a container that is too deep.
+    """As `vanishing`, for code that only reads: it also skips a container that is too deep.
 
-    Who may create containers can nest them until the kernel takes their paths no more.
+    A user that may create containers can nest them until the kernel refuses the length of the path.
     """
     try:
         with vanishing():

@@ -71,7 +71,7 @@ class Mount:
 
 
 def source(point: str, made: int) -> str:
-    """The source of a mount of pcont's: how many directories it made, and where it mounted."""
+    """Return the source of a mount by pcont: how many directories it made, and the mount point."""
     return f"pcont:{made}:{point}"
 
 
@@ -229,7 +229,7 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 @dataclass(frozen=True)
 class IdRange:
-    """So many user or group ids of a user namespace, and which they are outside."""
+    """`count` user or group ids of a user namespace, and their ids outside of it."""
 
     inside: int
     outside: int
@@ -238,9 +238,9 @@ class IdRange:
 
 @dataclass(frozen=True)
 class NamespaceSpec:
-    """What a process is to have of its own: kinds of namespaces.
+    """The kinds of namespaces that a new process has of its own.
 
-    `uids` and `gids`: who is who in a user namespace; without these, the caller is its root.
+    `uids` and `gids` map ids of a user namespace; without these, the caller is its root.
     """
 
     kinds: tuple[str, ...]
@@ -251,7 +251,7 @@ class NamespaceSpec:
 @on_disk("Owner", "uid", "gid", "mode")
 @dataclass(frozen=True)
 class Owner:
-    """Who owns a file, and its mode."""
+    """The owner and the mode of a file."""
 
     uid: int
     gid: int
@@ -266,10 +266,10 @@ class Task:
     """A task (thread) as /proc/TID/stat and status have it.
 
     `pid` is its process, `state` the letter of ps(1), `kernel` whether it is a kernel thread,
-    `fixed` whether it may never be moved. `start` is the clock tick since boot at which it began:
-    with the id it names one task for good. `ending`: it is on its way out, which may take seconds
-    where CPUs are scarce. It is still in its containers, and forks no more; the kernel takes an
-    order to move it, and does not (cgroup_migrate_add_task() in kernel/cgroup/cgroup.c).
+    `fixed` whether the kernel never moves it. `start` is the clock tick since boot at which it
+    began: no other task ever has this id and start. `ending`: it is exiting, which may take seconds
+    on a busy machine. Until then it is in its containers, and cannot fork. The kernel accepts a
+    write that moves it, and does not move it (cgroup_migrate_add_task(), kernel/cgroup/cgroup.c).
     """
 
     id: int
@@ -284,8 +284,8 @@ class Task:
 
     @property
     def gone(self) -> bool:
-        """Whether this thread has ended or is ending; a zombie has left its containers, too.
+        """Whether this thread has ended or is ending; a zombie is in no container either.
 
-        Its process may have other threads that are alive (steps.who).
+        Other threads of its process may be alive (steps.tasks.live_threads).
         """
         return self.ending or self.state in ZOMBIE

@@ -87,7 +87,7 @@ class KernelQueue:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(file)
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             _check(QUEUES)
             names = [name for name in os.listdir(QUEUES) if not name.endswith(LOCK)]

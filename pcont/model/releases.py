@@ -41,7 +41,7 @@ class ModelReleases:
     def forget(self, tree: str) -> None:
         """Nothing of a release agent is left behind in the model."""
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         self._look()
         return [tree.id for tree in self._hierarchies.active if tree.emptied]
 

@@ -100,7 +100,7 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
 def _has_something(backend: CgroupState, one: Hierarchy) -> bool:
     """Return whether a hierarchy has auto_delete, reports of empty containers, or lost CPUs."""
     home = one.members[0].tree
-    told = home.id in backend.releases.told()
+    told = home.id in backend.releases.reported()
     if told or any(goes for _, goes in flags(backend, Place.at(home))):
         return True
     return one.mounted and any(True for _ in cpuset_memset.narrowed(backend, one))

@@ -59,7 +59,7 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
     releases = worker.backend.releases
     pending = list(also)
     limits: dict[str, float] = {}
-    while pending or tree in releases.told():
+    while pending or tree in releases.reported():
         before = 0
         try:
             with releases.taken(tree) as paths:

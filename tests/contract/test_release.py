@@ -68,7 +68,7 @@ class Releases:
         if "model" in self.pcont.words:
             there(self.jobs)  # the model removes containers when a command looks
             backend = self.pcont.backend()
-            backend.releases.told()  # looks for tasks that have ended
+            backend.releases.reported()  # looks for tasks that have ended
             notified = backend.simulated().notified
             return [path for agent, path in notified if agent == self.agent]
         with contextlib.suppress(FileNotFoundError), open(self.log) as stream:

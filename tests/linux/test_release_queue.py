@@ -43,11 +43,11 @@ def test_each_path_is_one_whatever_is_in_it(releases: KernelQueue) -> None:
     paths = [b"/a", b"/a b", b"/$(id)`id`'\"\\", b"/-n", b"/%s\\0", "/ä".encode(), b"/\xff", b"/a"]
     for path in paths:
         tell(releases, path)
-    assert releases.told() == [TREE]
+    assert releases.reported() == [TREE]
     with releases.taken(TREE) as found:
         assert [os.fsencode(path) for path in found] == paths
         found.clear()
-    assert releases.told() == []
+    assert releases.reported() == []
 
 
 def test_many_at_once_are_all_reported(releases: KernelQueue) -> None:
@@ -65,7 +65,7 @@ def test_a_report_that_was_not_processed_is_read_again(releases: KernelQueue) ->
     with suppress(ZeroDivisionError), releases.taken(TREE) as found:
         assert found == ["/a", "/b"]
         raise ZeroDivisionError
-    assert releases.told() == [TREE]
+    assert releases.reported() == [TREE]
     tell(releases, b"/c")
     with releases.taken(TREE) as found:
         assert found == ["/a", "/b"]
@@ -73,7 +73,7 @@ def test_a_report_that_was_not_processed_is_read_again(releases: KernelQueue) ->
     with releases.taken(TREE) as found:
         assert found == ["/c", "/b"]
         found.clear()
-    assert releases.told() == []
+    assert releases.reported() == []
 
 
 def test_one_at_a_time_sees_to_it(releases: KernelQueue) -> None:
@@ -114,7 +114,7 @@ def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: KernelQueue) -
     tell(releases, b"/a")
     releases.forget(TREE)
     assert releases.programs() == {}
-    assert releases.told() == []
+    assert releases.reported() == []
     assert os.listdir(release_queue.QUEUES) == []
 
 

@@ -647,7 +647,7 @@ def test_an_error_names_the_task_of_several_that_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = Busily(lambda model: None)
-    second, task = model.simulator.spawn(), model.task
+    second, task = model.simulator.spawn(), model.placement.task
     monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == second))
     step = Attach(model.task_id, TWO, "attach the first", also={second: "attach the second"})
     with pytest.raises(BadValue, match="cannot attach the second: "):
