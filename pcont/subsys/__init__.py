@@ -116,7 +116,7 @@ def by_key(name: str) -> Subsystem | None:
 
 @cache
 def others() -> dict[str, EntryPoint]:
-    """The subsystems that other packages bring."""
+    """Return the subsystems of other packages, by name."""
     from importlib.metadata import entry_points
 
     taken = {*NAMES, *KEPT, *RESERVED, "cgroup"}
@@ -141,12 +141,12 @@ def _load_other(name: str) -> Subsystem:
 
 
 def kept() -> tuple[str, ...]:
-    """The subsystems that pcont keeps, those of other packages too."""
+    """Return the subsystems that the kernel does not have, those of other packages included."""
     return (*KEPT, *others())
 
 
 def is_kept(name: str) -> bool:
-    """Whether a subsystem is one that pcont keeps; other packages are asked last."""
+    """Return whether pcont, or another package, provides a subsystem in place of the kernel."""
     if name in KEPT:
         return True
     if name in NAMES or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
@@ -155,39 +155,39 @@ def is_kept(name: str) -> bool:
 
 
 def called(word: str) -> str:
-    """The name of a subsystem that may have another one, too."""
+    """Return the name of a subsystem for a word that may be another name of it, such as bc."""
     return _ALIASES.get(word, word)
 
 
 def of(file: str) -> str:
-    """The subsystem that a control file is of."""
+    """Return the name of the subsystem that a control file belongs to."""
     return called(file.partition(".")[0])
 
 
 def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
-    """Whether pcont keeps a control file, in a tree that has these controllers of the kernel."""
+    """Return whether pcont provides a control file in a tree with these controllers."""
     return file.partition(".")[0] not in controllers and is_kept(of(file))
 
 
 def metered(name: str) -> bool:
-    """Whether programs of pcont's in the kernel do the work of a subsystem, where it is kept."""
+    """Return whether BPF programs that pcont loads do the work of a subsystem."""
     table = by_key(name) if is_kept(name) else None
     return bool(table and table.enforced)
 
 
 def over(name: str) -> str:
-    """The controller of the kernel that a kept subsystem stands on, if it stands on one."""
+    """Return the controller that a subsystem of pcont requires; empty if it requires none."""
     table = by_key(name) if is_kept(name) else None
     return table.virtual.requires if table else ""
 
 
 def about(name: str, table: Subsystem | None) -> str:
-    """What a controller is for, in a few words; empty where the kernel has one without a table."""
+    """Return what a subsystem is for, in a few words; empty if it has no table."""
     return table.help if table else ""
 
 
 def row(file: str) -> ControlFile | None:
-    """The row of a control file such as `cpuset.cpus`, or None where no table has it."""
+    """Return the row of a KEY such as `cpuset.cpus`, or None if no table has it."""
     if file in core_table().by_name:
         return core_table().by_name[file]
     if file == EVENT_CONTROL.name:
@@ -197,7 +197,7 @@ def row(file: str) -> ControlFile | None:
 
 
 def typed(file: str, text: str) -> int | str:
-    """The value of a control file: a number where it holds one, else the text as it is.
+    """Return the value of a control file: a number if it holds one, otherwise the text.
 
     The table says which files hold numbers; of a file without a row the text does. What a file
     shows in place of a number, such as `max`, stays text, and can be written back.
@@ -212,13 +212,13 @@ def typed(file: str, text: str) -> int | str:
 
 
 def order(file: str) -> int:
-    """Where a file stands among several that are written; what cannot be undone is last."""
+    """Return the place of a file among several that are written; what cannot be undone is last."""
     known = row(file)
     return 100 if lasting(file) else known.order if known else 50
 
 
 def keeps(file: str, writable: bool) -> bool:
-    """Whether a file tells something that was set."""
+    """Return whether a file shows a setting, which pcont records before it changes it."""
     known = row(file)
     if known and known.undo.write_back:
         return True
@@ -228,24 +228,24 @@ def keeps(file: str, writable: bool) -> bool:
 
 
 def stands_for(file: str) -> str:
-    """The file of the kernel's that this one is only another name of; empty where it is none."""
+    """Return the kernel's file that a KEY is only another name of; empty if it is none."""
     known = row(file)
     return known.virtual.stands_for if known else ""
 
 
 def told_by(file: str) -> str:
-    """The file that says what was written into this one."""
+    """Return the file that shows what was written into this one: usually itself."""
     known = row(file)
     return known.undo.written_to if known and known.undo.written_to else file
 
 
 def can_write_back(file: str, text: str) -> bool:
-    """Whether writing what was read puts a container that has changed back as it was."""
+    """Return whether writing the old text back undoes a write."""
     return bool(row(file)) or len(text.splitlines()) == 1
 
 
 def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
-    """The writes that make a file read as `text` again, which reads `now`; line by line."""
+    """Return the writes, of file and text, that make a file read as `text`; it reads `now`."""
     known = row(file)
     if known and known.undo.write_back:
         return known.undo.write_back(text, now)
@@ -255,7 +255,7 @@ def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
 
 
 def is_as_new(file: str, text: str, is_root: bool) -> bool:
-    """Whether a file reads as in a new container; of a file without a row, what most begin with."""
+    """Return whether a file reads as in a new container; a guess for a file without a row."""
     known = row(file)
     if known is None:
         return text.strip() in ("", "0", "max", str(NO_LIMIT))
@@ -273,48 +273,49 @@ def is_as_new(file: str, text: str, is_root: bool) -> bool:
 
 
 def moves_affinity(file: str) -> bool:
-    """Whether a write changes the CPU affinity of the tasks inside."""
+    """Return whether a write changes the CPU affinity of the tasks inside."""
     known = row(file)
     return bool(known and known.undo.moves_affinity)
 
 
 def sets_affinity(controllers: Iterable[str]) -> bool:
-    """Whether who enters a container, or leaves it, may run on other CPUs then."""
+    """Return whether a task that enters or leaves a container may get another CPU affinity."""
     return any(row.undo.moves_affinity for row in rows(controllers))
 
 
 @cache
 def core_table() -> Subsystem:
-    """The files that every container has, whatever is bound."""
+    """Return the table of the files that every container has, whatever is bound."""
     table = by_key("")
     assert table
     return table
 
 
 def lasting(file: str) -> bool:
-    """Whether a write to this file cannot be undone."""
+    """Return whether a write to a file cannot be undone."""
     known = row(file)
     return known.undo.lasting if known else file.endswith(_LASTING_SUFFIXES)
 
 
 def rows(controllers: Iterable[str]) -> list[ControlFile]:
-    """The rows of all the tables of these controllers."""
+    """Return the rows of all tables of these subsystems."""
     tables = [table for name in controllers if (table := by_key(name))]
     return [row for table in tables for row in table.files]
 
 
 def entry_order(controllers: Iterable[str]) -> int:
-    """In which order tasks enter several trees: 0 where they may be refused, 1, 2 the freezer.
+    """Return the place of a tree among several that a task enters: lower ones come first.
 
-    A refusal then comes before anything was moved, and a frozen task thaws only once it is in
-    every other tree: it does so on arrival in a thawed container. What pcont keeps comes before
-    all, as -1: what a task starts between two trees is in that one already, and is not asked.
+    -1: pcont's own rules may refuse the task. Its children that fork between two trees are in this
+    tree already, so that the rules do not see them. 0: the kernel may refuse it. The refusal then
+    comes before any other move. 1: other trees. 2: the freezer's. A frozen task thaws when it
+    enters a thawed container, and must be in every other tree by then.
     """
     names = set(controllers)
     if FREEZER in names:
         return 2
     if any(is_kept(name) and (one := by_key(name)) and one.may_refuse for name in names):
         return -1
-    # cpu refuses real-time tasks where it has no time for them (sched-rt-group).
+    # cpu refuses real-time tasks if the container has no time for them (sched-rt-group).
     refuses = "cpu" in names or any((one := by_key(name)) and one.may_refuse for name in names)
     return 0 if refuses else 1

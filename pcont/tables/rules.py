@@ -1,4 +1,4 @@
-"""The words in which a subsystem is described: control files, their rules, and what a rule sees."""
+"""What rules see of containers, tasks and the machine, and what they answer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pcont.values import TEXT, Codec, Ids
 
 @dataclass(frozen=True)
 class Machine:
-    """The CPUs and memory nodes that are online; numbers from the limits on cannot be written.
+    """The CPUs and memory nodes of a machine.
 
-    `most_cpus` and `node_limit` are what the kernel was built for.
+    `cpus` and `nodes` are online. `cpu_limit` and `node_limit`: numbers from these on cannot be
+    written into lists. `most_cpus` and `node_limit` are limits of the kernel's configuration.
     """
 
     cpus: Ids
@@ -26,12 +27,12 @@ class Machine:
 
 
 def a_page(machine: Machine) -> int:
-    """How many bytes a control file takes at the most, where nothing else is said."""
+    """Return how many bytes a write may have, for most control files."""
     return 4096
 
 
 def any_text(machine: Machine) -> Codec:
-    """How a file is read that any write resets."""
+    """Return the codec of a file that any write resets: every text will do."""
     return TEXT
 
 
@@ -43,12 +44,12 @@ class Where(enum.Enum):
     NOT_ON_ROOT = "not on the root"
 
     def holds(self, is_root: bool) -> bool:
-        """Whether the file is there, in the root or in another container."""
+        """Return whether the root, or another container, has the file."""
         return self is Where.EVERYWHERE or (self is Where.ROOT) == is_root
 
 
 class Site(Protocol):
-    """A container as a rule sees it: its values, and the containers around it."""
+    """A container as a rule sees it: its values, its parent and its children."""
 
     @property
     def path(self) -> str:
@@ -56,78 +57,78 @@ class Site(Protocol):
 
     @property
     def shown(self) -> str:
-        """Its PLACE for a reason, as the user would type it."""
+        """The container's PLACE, as the user types it, for the sentence of a Violation."""
 
     @property
     def word(self) -> str:
-        """The same for a hint: one word of a shell."""
+        """The same PLACE quoted for a shell, for a hint."""
 
     @property
     def parent(self) -> Site | None:
-        """The container above, None for the root."""
+        """The parent; None for the root."""
 
     @property
     def machine(self) -> Machine:
         """The machine that the hierarchy is on."""
 
     def children(self) -> Iterable[Site]:
-        """The containers directly below."""
+        """Yield the children."""
 
     def value(self, file: str) -> Any:
-        """The value of a control file, read by its codec."""
+        """Return the value of a control file, read by its codec."""
 
     def populated(self) -> bool:
-        """Whether a task is in this container or below it."""
+        """Return whether a task is in this container or in a descendant."""
 
 
 class Counted(Site, Protocol):
-    """A container in which something is counted that no control file shows by itself."""
+    """A container with counts that no control file of the kernel shows."""
 
     @property
     def facts(self) -> Mapping[str, int]:
-        """What is counted here, by the subsystem and a word; what nobody counts is not in it."""
+        """The counts, by SUBSYSTEM.WORD; a count that nothing keeps is missing."""
 
 
 class ModelCgroup(Counted, Protocol):
-    """A container of the model, which also knows what was written, and what happened in it."""
+    """A container of the model, as a Behaviour sees it."""
 
     @property
     def parent(self) -> ModelCgroup | None:
-        """The container above, None for the root."""
+        """The parent; None for the root."""
 
     def children(self) -> Iterable[ModelCgroup]:
-        """The containers directly below."""
+        """Yield the children."""
 
     @property
     def count(self) -> int:
-        """How many tasks are in this container and below it."""
+        """The number of tasks in this container and in its descendants."""
 
     @property
     def most(self) -> int:
-        """The most that there ever were at one time."""
+        """The highest `count` so far."""
 
     @property
     def refused(self) -> int:
-        """How many forks of tasks in this container were refused."""
+        """The number of forks of tasks in this container that a rule has refused."""
 
     @property
     def facts(self) -> dict[str, int]:
-        """What is counted here, which may be changed."""
+        """The counts; a Behaviour changes its own."""
 
     def inside(self) -> int:
-        """How many tasks are in this container itself."""
+        """Return the number of tasks in this container itself."""
 
     def parameter(self, name: str) -> int:
-        """A parameter of a subsystem's, which holds for the whole machine."""
+        """Return the value of a subsystem's parameter, which holds for the machine."""
 
     def now(self) -> int:
-        """Milliseconds of a clock that does not stand still."""
+        """Return the time in milliseconds."""
 
     def reach(self, count: int) -> None:
-        """So many tasks there are, or would have been but for a refusal further up."""
+        """Raise `most` to this number of tasks, also if an ancestor refuses the fork then."""
 
     def refuse(self) -> None:
-        """A fork was refused here."""
+        """Add one to `refused`."""
 
     def written(self, file: str) -> Any:
         """Return the value that was written into a file, or its default."""
@@ -163,7 +164,7 @@ class ModelCgroup(Counted, Protocol):
 
 @dataclass(frozen=True)
 class Proposed:
-    """A site as it would be with one value changed; everything else is the site's own."""
+    """A site as it would be after one write; every other value is the site's own."""
 
     now: Site
     file: str
@@ -201,7 +202,7 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Fix:
-    """What to set instead: control files and their values, of the container at a path."""
+    """Settings that would help: control files and values of the container at a path."""
 
     path: str
     values: tuple[tuple[str, str], ...]
@@ -209,7 +210,7 @@ class Fix:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that is broken: the kernel's errno, the sentence that names the facts, what to do.
+    """The refusal of a rule: the kernel's errno, a sentence with the facts, and what to do.
 
     `fixes` are settings that would help, one container after another. They become commands that can
     be pasted, in front of `hint`. If `sure` is False, the rule can say why the kernel refused, but
@@ -225,9 +226,9 @@ class Violation:
 
 @dataclass(frozen=True)
 class Mover:
-    """The process that moves a task: the writer of `tasks`, which may be the task itself.
+    """The process that moves a task or creates a container; it may move itself.
 
-    `path`: the container that it is in; `privileged`: whether it has CAP_SYS_ADMIN.
+    `path`: the container that the process is in. `privileged`: it has CAP_SYS_ADMIN.
     """
 
     task: int
@@ -237,9 +238,9 @@ class Mover:
 
 @dataclass(frozen=True)
 class Entry:
-    """A task that is about to enter a container, as a rule sees it: can_attach() of the patch.
+    """A task that is about to enter a container, for rules of `Subsystem.entry`.
 
-    `site`: the container, without the task. `origin`: the path of the one that the task is in.
+    `site`: the container, without the task. `origin`: the path of the task's present container.
     """
 
     site: Site
@@ -248,10 +249,9 @@ class Entry:
     mover: Mover
 
 
-# A rule is given the container as it is and as it is wanted, and answers with what is broken.
-# The model asks the rules before it changes anything, in the order of the table, as the kernel
-# does. Over real cgroups the kernel alone decides, and the rules are asked afterwards, why.
-# What a task must be given to enter, and a container to be removed, is asked of it as it is.
+# A rule gets the container as it is and as it would be, and returns None or a Violation.
+# The model asks the rules before a write, in the order of the table, as the kernel does. On a real
+# kernel pcont asks them only after a refusal, to explain it.
 Rule = Callable[[Site, Site], "Violation | None"]
 
 
@@ -266,7 +266,7 @@ MakingRule = Callable[[Site, Mover], "Violation | None"]
 
 
 class Follows(NamedTuple):
-    """What a file of the kernel's must read, and where."""
+    """The text that a control file of the kernel must have, and the container."""
 
     site: Site
     file: str
