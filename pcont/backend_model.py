@@ -1,7 +1,7 @@
 """The kernel in memory: cgroup v1 as it answers, errno for errno, driven by the tables.
 
 Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
-their forks are not seen; CPU time is charged where they are, as often as somebody looks. A zombie
+their forks are not seen; the CPU time that they use is charged when the model is asked. A zombie
 of theirs is removed at once, also for pids.current. Tasks that do not exist can be simulated: they
 fork, run and exit on request. Release agents do not run: the model writes down what would run.
 

@@ -24,7 +24,7 @@ from pcont.values import Ids
 
 @lru_cache(maxsize=256, typed=True)
 def shared(value: Any) -> Any:
-    """An equal value, one and the same for all: a list of 512 CPUs takes 32 KiB."""
+    """Return an equal value that all share: a list of 512 CPUs takes 32 KiB."""
     return value
 
 
@@ -149,7 +149,7 @@ class Node:
         self.refused += 1
 
     def run_effect(self, file: str) -> None:
-        """Do what a write of a file does beside storing the value."""
+        """Do what a write to a file does beside storing the value."""
         how = self.tree.file_behaviours.get(file)
         if how and how.effect:
             how.effect(self)
@@ -171,21 +171,21 @@ class Node:
         self.times[cpu] = (before[0] + user, before[1] + system)
 
     def hold(self, task: int) -> None:
-        """A task is here, and counted here and in every container above."""
+        """Add a task, and count it here and in every ancestor."""
         self.tasks.add(task)
         for node in self.upwards():
             node.count += 1
             node.reach(node.count)
 
     def enter(self, task: int) -> None:
-        """A task comes."""
+        """Add a task that enters the container, and call the hooks."""
         self.hold(task)
         for behaviour in self.tree.behaviours:
             if behaviour.on_enter:
                 behaviour.on_enter(self)
 
     def leave(self, task: int) -> None:
-        """A task goes; the last one leaves an empty container behind."""
+        """Remove a task that leaves the container, and call the hooks."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.count -= 1
@@ -214,20 +214,20 @@ class Node:
         self.parent.check_release()
 
     def to_zombie(self, task: int) -> None:
-        """A task has ended, and becomes a zombie."""
+        """Remove a task that has ended, and count it as a zombie."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.zombies += 1
         self._left()
 
     def reap(self) -> None:
-        """A zombie was waited for, and is counted no more."""
+        """Stop counting a zombie that was waited for."""
         for node in self.upwards():
             node.count -= 1
             node.zombies -= 1
 
     def all(self) -> Iterator[Node]:
-        """The container itself, and those below it, each after the one that it is in."""
+        """Yield the container and its descendants, each after its parent."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -235,7 +235,7 @@ class Node:
             waiting += reversed(node.nodes.values())
 
     def upwards(self) -> Iterator[Node]:
-        """The container itself, and each one above it."""
+        """Yield the container and its ancestors."""
         node: Node | None = self
         while node:
             yield node
@@ -285,11 +285,11 @@ class ModelTree:
         self.root = Node(self, "", None)
 
     def called(self, file: str) -> str:
-        """The name of a file that may be meant by its bare one."""
+        """Return the full name of a file, given its full name or its bare one."""
         return f"{self.prefix}{file}" if self.bare and f"{self.prefix}{file}" in self.rows else file
 
     def spelled(self, file: str) -> str:
-        """The name that a file has in the directory of a container."""
+        """Return the name that a file has in the directory of a container."""
         return file.removeprefix(self.prefix) if self.bare and file in self.rows else file
 
     @property
@@ -297,7 +297,7 @@ class ModelTree:
         return self.config.machine
 
     def notify(self, path: str) -> None:
-        """The release agent is told, where there is one that can be run; how it ends, nobody asks.
+        """Report an empty container to pcont, or write down the release agent that would run.
 
         A newline at its end is a part of its name where the kernel keeps one.
         """
@@ -316,7 +316,7 @@ class ModelTree:
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:
-    """What subsystems have in one root goes with them to another one: a kernel has it for good."""
+    """Move what subsystems have stored in one root to another one; a kernel never forgets it."""
     for table in tree.tables:
         for file in table.by_name if table.name else ():
             if file in source.values:

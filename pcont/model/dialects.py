@@ -51,9 +51,9 @@ class Dialect:
     `slots`: so many of them there can be (else ENOSPC), 0 for any number.
 
     Attaching: `number` reads the id of a task from what was written, `no_number` is the errno where
-    it is none. `fixed`: some kernel threads may not be moved. `zombies`: who has ended may be
-    written, in vain, and is ESRCH else. `owners`: only root and the owner may move a task. `again`:
-    to enter the container where one is has effects, too.
+    it is none. `fixed`: some kernel threads may not be moved. `zombies`: a task that has ended may
+    be written, without effect; else that is ESRCH. `owners`: only root and the owner may move a
+    task. `again`: entering the container where a task is has effects, too.
 
     `empty`: a write of zero bytes is one.
 

@@ -26,13 +26,13 @@ class OpenFile:
 
 @dataclass
 class OpenFiles:
-    """Those of all tasks, by number."""
+    """The open files of all processes, by number."""
 
     by_number: dict[int, OpenFile] = field(default_factory=dict)
     next_number: int = 1
 
     def open(self, task: int, charged: Charges | None, admin: bool) -> int:
-        """A task opens a file; ENFILE where its container may have no more."""
+        """Open a file in a process; ENFILE if its container may have no more."""
         if charged and not charged.charge(admin):
             raise OSError(ENFILE, os.strerror(ENFILE), str(task))
         number = self.next_number
@@ -41,11 +41,11 @@ class OpenFiles:
         return number
 
     def share(self, number: int, task: int) -> None:
-        """One more task holds it, as after a fork, or once it was passed on."""
+        """Let one more process hold a file, as after a fork."""
         self._file(number).holders.add(task)
 
     def close(self, number: int, task: int) -> Charges | None:
-        """A task holds it no more; with the last one the file goes: what it was charged to."""
+        """Close a file in a process; the last one to do so gets the charges of the file. EBADF."""
         file = self._file(number)
         if task not in file.holders:
             raise OSError(EBADF, os.strerror(EBADF), str(number))
@@ -58,11 +58,11 @@ class OpenFiles:
         return file.charged
 
     def held_by(self, task: int) -> list[int]:
-        """The numbers of those that a task holds."""
+        """Return the numbers of the files that a process holds."""
         return [number for number, file in self.by_number.items() if task in file.holders]
 
     def forget(self, charges: Charges | None = None) -> None:
-        """They are charged no more: those of a container, or all."""
+        """Stop charging files: those of a container, or all."""
         for file in self.by_number.values():
             if charges in (None, file.charged):
                 file.charged = None
@@ -83,7 +83,7 @@ class FileAccounts:
         self._hierarchies, self._files = hierarchies, files
 
     def _counter(self) -> tuple[Account, ModelTree] | None:
-        """Return what tells the account of a file, and in which tree; None: nothing counts."""
+        """Return the hook that finds a file's charges, and its tree; None if nothing counts."""
         for name, behaviour in self._hierarchies.kernels():
             if behaviour.account:
                 return behaviour.account, self._hierarchies.holding(name)[0]
@@ -113,7 +113,7 @@ class FileAccounts:
         return self._files.open(task.pid, self._charges(task), admin)
 
     def inherit(self, parent: int, child: int) -> None:
-        """A process has the open files of its parent, as after a fork."""
+        """Give a new process the open files of its parent."""
         for file in self._files.held_by(parent):
             self._files.share(file, child)
 
@@ -131,5 +131,5 @@ class FileAccounts:
                 on_closed(node)
 
     def forget(self, charges: Charges | None = None) -> None:
-        """Charge files no more: those of a container, or all."""
+        """Stop charging files: those of a container, or all."""
         self._files.forget(charges)

@@ -35,15 +35,15 @@ from pcont.tags import fields_of, made
 from pcont.values import ID_LIST, Codec
 
 VERSION = 3
-# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, played
-# nobody, and had no open files.
+# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, no
+# simulated tasks, and no open files.
 READABLE = (1, 2, VERSION)
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
 def default_file() -> str:
-    """Where the state is unless somebody says otherwise (XDG base directories)."""
+    """Return where the state file is by default (XDG base directories)."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(base, "pcont", "model.json")
 

@@ -1,4 +1,4 @@
-"""Who there is for a model: the live tasks of this machine, and tasks that are only played."""
+"""The tasks of a model: the live tasks of this machine, and simulated ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ IDLE = CpuTime(0, 0, 0)
 
 @dataclass(slots=True)
 class SimulatedTask:
-    """A task that does not exist. `parent` may have ended; `uid` is the owner.
+    """A task that exists in the model only.
 
-    `zombie`: a process that has ended, or its first thread, and that nobody has waited for.
+    `pid`: its process. `parent`: the process that forked it, which may have ended. `uid`: the owner.
+
+    `zombie`: a process that has ended, or its first thread, that its parent has not waited for.
     """
 
     pid: int
@@ -31,9 +33,9 @@ class SimulatedTask:
 
 
 class TaskTable:
-    """Live tasks, read from /proc, and played ones, each of which has an id of its own for good.
+    """Live tasks, read from /proc, and simulated ones, whose ids are never used again.
 
-    `waited`: whether somebody waits for every process that ends; else it stays as a zombie.
+    `waited`: every process that ends is waited for at once; else it stays as a zombie.
     """
 
     def __init__(self, proc: Proc) -> None:
@@ -44,7 +46,7 @@ class TaskTable:
         self.next_id = FIRST_SIMULATED_ID
 
     def is_simulated(self, task: int) -> bool:
-        """Whether the task is a played one; ESRCH for an id that is nobody's any more."""
+        """Return whether a task is simulated; ESRCH for a simulated one that has ended."""
         if task >= FIRST_SIMULATED_ID and task not in self.simulated:
             raise no_task(task)
         return task >= FIRST_SIMULATED_ID
@@ -52,7 +54,7 @@ class TaskTable:
     # What /proc says of a task
 
     def task(self, task: int) -> Task:
-        """What is known of it; ESRCH where there is none."""
+        """Return what is known of a task; ESRCH if there is none."""
         if not self.is_simulated(task):
             return self.proc.task(task)
         one = self.simulated[task]
@@ -64,11 +66,11 @@ class TaskTable:
         return pid in self.threads_of or (pid in self.simulated and not self.simulated[pid].zombie)
 
     def is_zombie(self, task: int) -> bool:
-        """Whether it is a played one that has ended."""
+        """Return whether a task is a simulated one that has ended."""
         return task in self.simulated and self.simulated[task].zombie
 
     def has_ended(self, task: int) -> bool:
-        """Return whether a played or a live task is a zombie.
+        """Return whether a simulated or a live task is a zombie.
 
         Of a process only the first thread can be one, and is one until all others have ended.
         """
@@ -79,46 +81,46 @@ class TaskTable:
         return False
 
     def threads(self, pid: int) -> list[int]:
-        """The threads of the process that it belongs to; ESRCH where there is none."""
+        """Return the threads of the task's process; ESRCH if there is none."""
         if not self.is_simulated(pid):
             return self.proc.threads(pid)
         return sorted(self.threads_of.get(self.simulated[pid].pid, {pid}))
 
     def processes(self) -> list[int]:
-        """A task of every process."""
+        """Return one task of every process."""
         return [
             *self.proc.processes(),
             *{one.pid: id for id, one in self.simulated.items()}.values(),
         ]
 
     def owners(self, task: int) -> set[int]:
-        """The user ids by which its owner is known: the real one and the saved one."""
+        """Return the user ids of a task's owner: the real one and the saved one."""
         if self.is_simulated(task):
             return {self.simulated[task].uid}
         return self.proc.owners(task)
 
     def parents(self) -> dict[int, int]:
-        """The parent of every process that is played."""
+        """Return the parent of every simulated process."""
         return {one.pid: self.task(id).parent for id, one in self.simulated.items()}
 
     def cpu_time(self, task: int) -> CpuTime:
-        """How long it has run; a played one runs when it is told to, and is charged at once."""
+        """Return the CPU time that a live task has used; 0 for a simulated one."""
         return IDLE if self.is_simulated(task) else self.proc.cpu_time(task)
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
-        """A process with all that descends from it."""
+        """Track a process and its descendants while the context is open."""
         if self.is_simulated(pid):
             return contextlib.nullcontext(SimulatedTree(self, pid))
         return contextlib.closing(proc_events.EventedTree(self.proc, pid))
 
-    # Who is played
+    # Simulated tasks
 
     def process(self, parent: int, name: str, uid: int) -> int:
-        """A new process; its id."""
+        """Add a process; return its id."""
         return self._add(SimulatedTask(self.next_id, parent, name, uid))
 
     def thread(self, of: int) -> int:
-        """One more thread of a played process; its id."""
+        """Add a thread to a simulated process; return its id."""
         one = self.simulated[of]
         self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
         return self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
@@ -136,7 +138,7 @@ class TaskTable:
         return id
 
     def end(self, task: int) -> None:
-        """A thread is no more; the first one is a zombie until it is removed."""
+        """End a thread; the first one of a process is a zombie until it is removed."""
         one = self.simulated[task]
         if one.pid == task:
             one.zombie = True
@@ -149,17 +151,17 @@ class TaskTable:
             self.threads_of[one.pid] = rest
 
     def is_over(self, pid: int) -> bool:
-        """Whether a process has ended with all its threads, and can be waited for."""
+        """Return whether a process has ended with all its threads, and can be waited for."""
         return self.is_zombie(pid) and pid not in self.threads_of
 
     def remove(self, task: int) -> None:
-        """A played task is no more."""
+        """Remove a simulated task."""
         del self.simulated[task]
 
 
 @dataclass
 class SimulatedTree:
-    """The processes that descend from a played one: nothing is played while somebody looks."""
+    """The processes that descend from a simulated one. Nothing forks while they are listed."""
 
     tasks: TaskTable
     pid: int
@@ -167,7 +169,7 @@ class SimulatedTree:
     adopted: set[int] = field(default_factory=set)
 
     def __call__(self, thorough: bool = False) -> set[int]:
-        """Those that are there now."""
+        """Return the process and its descendants."""
         children: dict[int, list[int]] = {}
         for child, parent in self.tasks.parents().items():
             children.setdefault(parent, []).append(child)
