@@ -15,7 +15,7 @@ from pcont.tables.rules import ModelCgroup
 
 @dataclass
 class OpenFile:
-    """An open file description: open for as long as a task holds it.
+    """An open file description: open while a process holds it.
 
     `charged`: the charges of the container that it was opened in, None where nothing is counted.
     """

@@ -11,8 +11,8 @@ from pcont.linux import proc_events
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
 
-FIRST_SIMULATED_ID = 5_000_000  # no kernel gives such an id to anybody: PID_MAX_LIMIT is 4,194,304
-INIT = 1  # whose children orphans become
+FIRST_SIMULATED_ID = 5_000_000  # no kernel gives such an id to a task: PID_MAX_LIMIT is 4,194,304
+INIT = 1  # the parent of orphans
 IDLE = CpuTime(0, 0, 0)
 
 
@@ -20,7 +20,8 @@ IDLE = CpuTime(0, 0, 0)
 class SimulatedTask:
     """A task that exists in the model only.
 
-    `pid`: its process. `parent`: the process that forked it, which may have ended. `uid`: the owner.
+    `pid`: its process. `parent`: the process that forked it, which may have ended.
+    `uid`: the owner.
 
     `zombie`: a process that has ended, or its first thread, that its parent has not waited for.
     """

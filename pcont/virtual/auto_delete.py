@@ -21,12 +21,15 @@ from pcont.errors import BadValue
 from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Tree
+from pcont.subsys import AGENT as AGENT
+from pcont.subsys import AUTO_DELETE as AUTO_DELETE
+from pcont.subsys import NOTIFY as NOTIFY
 from pcont.trust import ownership
 from pcont.values import FLAG
 from pcont.virtual.changes import AttributeChange, Change, FileWrite
 from pcont.virtual.site import row_of
 
-AUTO_DELETE, NOTIFY, AGENT = FILES = ("auto_delete", "notify_on_release", "release_agent")
+FILES = (AUTO_DELETE, NOTIFY, AGENT)
 
 
 def is_lacking(backend: Subsystems) -> bool:

@@ -21,8 +21,8 @@ from tests.differential.steps import Step
 NEEDS_HOTPLUG = "without hotplug the lists of a cpuset with tasks are never empty"
 OUT_OF_REACH = {
     "write cpuset.cpus: online": "every CPU that the machine may have is online: more is ERANGE",
-    "write cpuset.cpu_exclusive: tasks_keep_some": NEEDS_HOTPLUG,
-    "write cpuset.mem_exclusive: tasks_keep_some": NEEDS_HOTPLUG,
+    "write cpuset.cpu_exclusive: _tasks_keep_some": NEEDS_HOTPLUG,
+    "write cpuset.mem_exclusive: _tasks_keep_some": NEEDS_HOTPLUG,
 }
 
 
