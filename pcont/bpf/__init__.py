@@ -1,1 +1,1 @@
-"""Programs of pcont's in the kernel, for what it lacks."""
+"""BPF programs that pcont loads into the kernel, to count and limit what it does not."""

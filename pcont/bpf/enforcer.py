@@ -1,4 +1,4 @@
-"""The Meter of the real kernel: BPF programs at the hooks of its security modules.
+"""The Enforcer of the running kernel: BPF programs at the hooks of its security modules.
 
 They are pinned below /sys/fs/bpf/pcont, with what they count, and so go on when pcont has ended.
 """
@@ -24,7 +24,7 @@ OURS = "pcont"
 
 
 class BpfEnforcer:
-    """What is at work is found where it is pinned; `sys` and `proc` are where those are mounted.
+    """Finds the loaded programs where they are pinned. `sys`, `proc`: where those are mounted.
 
     `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
     room for that are not to have the usual number.
@@ -45,13 +45,13 @@ class BpfEnforcer:
         self._pinned = {one.name: one for one in kinds}
 
     def check(self, what: str) -> None:
-        """Unsupported where the kernel takes no such programs, with what would help."""
+        """Raise Unsupported, with a hint, where the kernel cannot run such programs."""
         reason, hint = self._obstacle()
         if reason:
             raise Unsupported(f"{what} is enforced by BPF programs, and {reason}", hint=hint)
 
     def _obstacle(self) -> tuple[str, str]:
-        """What is missing, and what to do about it."""
+        """Return what is missing, and what to do about it; empty if nothing is."""
         modules = self._modules()
         if "bpf" not in modules:
             own = [name for name in modules if name != "capability"]  # which is always there
@@ -89,52 +89,52 @@ class BpfEnforcer:
             return []
 
     def trees(self) -> dict[str, str]:
-        """The id of the tree in which they are at work, by the subsystem; empty if it is gone."""
+        """Return the id of the tree of each loaded subsystem; empty if no such tree exists now."""
         there = [one for one in self._pinned.values() if one.is_there]
         ids = {tree.number: tree.id for tree in self._trees()} if there else {}
         return {one.name: ids.get(one.hierarchy(), "") for one in there}
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
-        """Whether they are at work for a container that it is bound to."""
+        """Whether the programs work for a container that the subsystem is bound to."""
         return self._pinned[subsystem].is_bound(root)
 
     def start(self, subsystem: str, root: Place) -> None:
-        """Have them work for one more; EBUSY where they do in another tree."""
+        """Bind one more container; load the programs first. EBUSY if they are in another tree."""
         there, programs = self.trees().get(subsystem), self._pinned[subsystem]
         if there and there != root.tree:
             raise OSError(EBUSY, os.strerror(EBUSY), programs.folder)
         if there:
             programs.bind(root)
             return
-        # What is left of a start that did not get so far, or of a hierarchy that others unmounted.
+        # Programs of a start that was interrupted, or of a hierarchy that others unmounted.
         programs.end()
         programs.load(programs.number(root))
         programs.bind(root)
 
     def stop(self, subsystem: str, root: Place) -> None:
-        """For one less, and end them all or none with the last; what they counted is forgotten."""
+        """Unbind one container; unload all programs, or none, after the last. Counters are lost."""
         programs = self._pinned[subsystem]
         if not programs.unbind(root):
             programs.end()
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """What they have counted for a container, and what it may have."""
+        """Return the counters and limits of a container."""
         return self._pinned[subsystem].values(place)
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """What it may have from now on."""
+        """Set a limit of a container."""
         self._pinned[subsys.of(file)].set(place, file, value)
 
     def uncounted(self) -> dict[str, int]:
-        """How often a file was refused that could not be counted, by what stood in the way."""
+        """Return how many opens were refused because they could not be counted, by the reason."""
         return self._files.uncounted()
 
     def letting_go(self, place: Place) -> AbstractContextManager[None]:
-        """Meanwhile a container may be removed, though files are charged to it."""
+        """Allow in the block to remove a container that open files are charged to."""
         return self._files.letting_go(place)
 
     def hold(self, place: Place) -> None:
-        """It is to be removed no more, while files are charged to it."""
+        """Refuse again to remove a container that open files are charged to."""
         self._files.hold(place)
 
     def _folder(self, *words: str) -> str:

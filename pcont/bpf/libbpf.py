@@ -25,19 +25,19 @@ _NAMES = ("bpf_program__name", "bpf_map__name")
 
 @cache
 def libbpf() -> Any:
-    """The library; OSError where it is not installed."""
+    """Return the library; OSError where it is not installed."""
     library = ctypes.CDLL(LIBRARY, use_errno=True)
     for name in _POINTERS:
         getattr(library, name).restype = ctypes.c_void_p
     for name in _NAMES:
         getattr(library, name).restype = ctypes.c_char_p
-    # It would write to standard error what the error says.
+    # By default the library writes to standard error what the exception says.
     library.libbpf_set_print(None)
     return library
 
 
 def _checked(result: int | None, about: str) -> int:
-    """What a call answered: a pointer, NULL for an error, or a number, negative for one."""
+    """Check the result of a call: an error is a NULL pointer, or a negative number."""
     if result is None or result < 0:
         number = ctypes.get_errno() or -(result or 0)
         raise OSError(number, os.strerror(number), about)
@@ -45,7 +45,7 @@ def _checked(result: int | None, about: str) -> int:
 
 
 class Object:
-    """An object file with programs and maps, on its way into the kernel."""
+    """An object file with programs and maps, to load into the kernel."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -58,11 +58,11 @@ class Object:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None
     ) -> None:
-        # What is pinned stays.
+        # Pinned objects stay in the kernel.
         libbpf().bpf_object__close(self._object)
 
     def load(self, sizes: Mapping[str, int]) -> None:
-        """Into the kernel, which verifies it; `sizes`: how many entries maps have room for."""
+        """Load it: the kernel verifies the programs. `sizes`: the number of entries of maps."""
         for name, one in self._maps():
             if name in sizes:
                 _checked(
@@ -71,13 +71,13 @@ class Object:
         _checked(libbpf().bpf_object__load(self._object), self.file)
 
     def pin_maps(self, folder: str) -> None:
-        """Each under its name."""
+        """Pin each map under its name."""
         for name, one in self._maps():
             file = os.path.join(folder, name)
             _checked(libbpf().bpf_map__pin(one, os.fsencode(file)), file)
 
     def attach(self, folder: str) -> None:
-        """All programs are at work from now on, each link pinned under the program's name."""
+        """Attach all programs, and pin each link under the name of its program."""
         for name, program in self._each("bpf_object__next_program", "bpf_program__name"):
             file = os.path.join(folder, name)
             attached = libbpf().bpf_program__attach(program)
@@ -88,7 +88,7 @@ class Object:
                 libbpf().bpf_link__destroy(link)
 
     def _maps(self) -> Iterator[tuple[str, ctypes.c_void_p]]:
-        """Those that have a name of their own; the others are the compiler's."""
+        """Yield the maps that the source names; the compiler adds others."""
         for name, one in self._each("bpf_object__next_map", "bpf_map__name"):
             if "." not in name:
                 yield name, one
@@ -102,7 +102,7 @@ class Object:
 
 
 def program_of(link: int, file: str) -> int:
-    """The id of the program that a link has attached, which was pinned at a file."""
+    """Return the id of the program of a link that is pinned at a file."""
     info = (ctypes.c_uint32 * 64)()  # struct bpf_link_info: type, id, prog_id, …
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _checked(libbpf().bpf_obj_get_info_by_fd(link, info, ctypes.byref(size)), file)
@@ -110,17 +110,17 @@ def program_of(link: int, file: str) -> int:
 
 
 def pin(descriptor: int, file: str) -> None:
-    """Pin what is open."""
+    """Pin an open object at a file."""
     _checked(libbpf().bpf_obj_pin(descriptor, os.fsencode(file)), file)
 
 
 def unpin(file: str) -> None:
-    """What was pinned there goes, unless somebody else has it open or pinned."""
+    """Remove a pin; the kernel frees the object unless a process or another pin holds it."""
     os.unlink(file)
 
 
 def is_loaded(program: int) -> bool:
-    """Whether the kernel has a program of that id still."""
+    """Whether the kernel still has a program of that id."""
     descriptor = libbpf().bpf_prog_get_fd_by_id(ctypes.c_uint32(program))
     if descriptor >= 0:
         os.close(descriptor)
@@ -129,7 +129,7 @@ def is_loaded(program: int) -> bool:
 
 @contextlib.contextmanager
 def pinned(file: str) -> Iterator[int]:
-    """What is pinned at a file, opened."""
+    """Open the object that is pinned at a file."""
     descriptor = _checked(libbpf().bpf_obj_get(os.fsencode(file)), file)
     try:
         yield descriptor
@@ -144,7 +144,7 @@ class Map:
         self.file, self._size, self._flags = file, size, flags
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of a key, None where it has none."""
+        """Return the value of a key; None if it has none."""
         value = ctypes.create_string_buffer(self._size)
         with pinned(self.file) as descriptor:
             try:
@@ -157,7 +157,7 @@ class Map:
         return value.raw
 
     def set(self, key: bytes, value: bytes) -> None:
-        """Give a key a value."""
+        """Set the value of a key."""
         with pinned(self.file) as descriptor:
             done = libbpf().bpf_map_update_elem(
                 descriptor, key, value, ctypes.c_uint64(self._flags)
@@ -165,12 +165,12 @@ class Map:
             _checked(done, self.file)
 
     def forget(self, key: bytes) -> None:
-        """A key has none any more."""
+        """Remove a key and its value."""
         with pinned(self.file) as descriptor, contextlib.suppress(FileNotFoundError):
             _checked(libbpf().bpf_map_delete_elem(descriptor, key), self.file)
 
     def keys(self, size: int) -> list[bytes]:
-        """Those that have one, each of so many bytes."""
+        """Return the keys that have a value; `size`: the bytes of a key."""
         found: list[bytes] = []
         with pinned(self.file) as descriptor:
             while True:

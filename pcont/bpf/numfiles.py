@@ -1,4 +1,4 @@
-"""numfiles in the kernel: the open files of containers, and how many they may have."""
+"""numfiles in the kernel: counts the open files of containers, and limits them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYOUTS = {
 
 
 class Files(Pinned):
-    """The programs of numfiles, which has the whole hierarchy."""
+    """The programs of numfiles, which is bound to the whole hierarchy."""
 
     name = numfiles.NUMFILES
     layouts = LAYOUTS
@@ -34,13 +34,13 @@ class Files(Pinned):
         return bool(self.counted_in(root))
 
     def bind(self, root: Place) -> None:
-        """They are."""
+        """Do nothing: the programs work for every container of the hierarchy."""
 
     def unbind(self, root: Place) -> bool:
         return False
 
     def sizes(self) -> dict[str, int]:
-        """Owners: fs.file-max, or where that is without bounds, what the kernel makes of memory."""
+        """Return the entries of `owners`: fs.file-max, at most the kernel's default for it."""
         with open(f"{self.host.proc}/sys/fs/file-max", encoding="ascii") as stream:
             most = int(stream.read())
         with open(f"{self.host.proc}/meminfo", encoding="ascii") as stream:
@@ -60,15 +60,15 @@ class Files(Pinned):
         self._set_limits(place, now[numfiles.BARRIER], now[numfiles.FILES_LIMIT])
 
     def uncounted(self) -> dict[str, int]:
-        """How often a file was refused that could not be counted, by what stood in the way."""
+        """Return how many opens were refused because they could not be counted, by the reason."""
         state = self.entry(STATE, FIRST)
         return dict(zip(numfiles.IN_THE_WAY, state[1:], strict=True)) if state else {}
 
     @contextlib.contextmanager
     def letting_go(self, place: Place) -> Iterator[None]:
-        """Meanwhile a container may be removed, though files are charged to it."""
+        """Allow in the block to remove a container that open files are charged to."""
         if not self.counted_in(place):
-            yield  # nothing is
+            yield  # no file is charged
             return
         self._set_limits(place, *self._limits(place), forced=True)
         try:
@@ -78,7 +78,7 @@ class Files(Pinned):
             raise
 
     def hold(self, place: Place) -> None:
-        """It is to be removed no more, while files are charged to it."""
+        """Refuse again to remove a container that open files are charged to."""
         if self.counted_in(place):
             self._set_limits(place, *self._limits(place))
 

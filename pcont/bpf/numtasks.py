@@ -1,4 +1,4 @@
-"""numtasks in the kernel: the forks of containers, and how often they may fork."""
+"""numtasks in the kernel: counts the forks of containers, and limits their rate."""
 
 from __future__ import annotations
 
@@ -42,18 +42,20 @@ class Forks(Pinned):
     def unbind(self, root: Place) -> bool:
         number = self.counted_in(root)
         if not number:
-            return False  # it is gone, with all that was bound there
+            return False  # the hierarchy no longer exists, nor any binding in it
         own = b""
-        with contextlib.suppress(FileNotFoundError):  # else the programs have forgotten it
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # without a directory, the programs have removed its counters
             own = self.key(root, number)
         roots = {key for key in self.map(RATES).keys(KEY.size) if self._is_root(key)}
         if own in roots and len(roots) > 1:
-            # The root is the last one: until then it is known that there is more to forget.
+            # The root is the last one: as long as it is there, an interrupted unbind can go on.
             self._forget(reversed(list(self._below(self.host.directory(root), number))))
         return bool(roots - {own})
 
     def _forget(self, keys: Iterable[bytes]) -> None:
-        """What is counted and said of these containers; all or nothing."""
+        """Remove the counters and limits of these containers, all or none."""
         gone: list[tuple[Map, bytes, bytes]] = []
         try:
             for key, name in itertools.product(keys, (COUNTS, RATES)):
@@ -73,7 +75,7 @@ class Forks(Pinned):
         _, rate, interval, _ = self.entry(RATES, key) or NOTHING
         said = {RATE: rate or DONT_CARE, INTERVAL: interval or DONT_CARE}
         if place.is_root:
-            return said  # whose own tasks are nobody's
+            return said  # the tasks of a tree's root are not counted
         *_, successes, failures = self.entry(COUNTS, key) or NOTHING
         return said | {SUCCESSES: successes, RATE_FAILURES: failures}
 
@@ -86,7 +88,7 @@ class Forks(Pinned):
         self._say(key, bool(root), said[RATE], said[INTERVAL])
 
     def _say(self, key: bytes, root: bool, rate: int, interval: int) -> None:
-        """With a mark that no other one has: the periods of whoever hears it begin anew."""
+        """Set the rate of a container with a new random mark, which starts its periods anew."""
         mark = int.from_bytes(os.urandom(8), "little")
         self.map(RATES).set(key, LAYOUTS[RATES].pack(root, rate, interval, mark))
 
@@ -94,7 +96,7 @@ class Forks(Pinned):
         return bool((self.entry(RATES, key) or NOTHING)[0])
 
     def _key_inside(self, place: Place) -> bytes:
-        """The key of a container that numtasks is bound to, or of one below; else none."""
+        """Return the key of a container that numtasks counts; empty if it does not count it."""
         number = self.counted_in(place)
         if not number:
             return b""
@@ -106,7 +108,7 @@ class Forks(Pinned):
         return self.key(place, number)
 
     def _below(self, directory: str, number: int) -> Iterator[bytes]:
-        """A container and those below, but what numtasks is bound to by itself."""
+        """Yield the keys of a container and of those below, except where it is bound again."""
         yield KEY.pack(os.stat(directory).st_ino, number)
         with os.scandir(directory) as entries:
             for one in entries:

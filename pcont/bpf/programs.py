@@ -1,4 +1,4 @@
-"""The programs of a subsystem as they are pinned, with what they count: what is common to all."""
+"""The pinned programs of a subsystem and their maps: what all subsystems share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST = bytes(4)  # the one key of the state
 
 @dataclass(frozen=True)
 class BpfHost:
-    """What the programs need to know: `folder`, where they are pinned, and `proc`, where it is.
+    """The paths of the host: `folder`, where programs are pinned, and `proc`, where /proc is.
 
     `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
     room for that are not to have the usual number.
@@ -39,7 +39,7 @@ class BpfHost:
 
 
 class Pinned(ABC):
-    """Those of one subsystem, at work in one hierarchy.
+    """The programs of one subsystem, which work in one hierarchy.
 
     `layouts`: the values of their maps, that of the state first, which begins with the number of
     the hierarchy.
@@ -55,36 +55,36 @@ class Pinned(ABC):
 
     @abstractmethod
     def is_bound(self, root: Place) -> bool:
-        """Whether they work for a container that the subsystem is bound to, and those below."""
+        """Whether the programs work for a container that the subsystem is bound to."""
 
     @abstractmethod
     def bind(self, root: Place) -> None:
-        """Have them do so, now that they are at work in its hierarchy."""
+        """Bind a container; the programs already work in its hierarchy."""
 
     @abstractmethod
     def unbind(self, root: Place) -> bool:
-        """Whether they work for another one; then what is counted there is forgotten."""
+        """Unbind a container, and discard its counters; return whether another one is bound."""
 
     @abstractmethod
     def values(self, place: Place) -> dict[str, int]:
-        """What is counted for a container, and what it may have."""
+        """Return the counters and limits of a container."""
 
     @abstractmethod
     def set(self, place: Place, file: str, value: int) -> None:
-        """What it may have from now on."""
+        """Set a limit of a container."""
 
     def sizes(self) -> dict[str, int]:
-        """How many entries maps have room for, where that hangs on the machine."""
+        """Return the number of entries of the maps whose size depends on the machine."""
         return {}
 
     @property
     def is_there(self) -> bool:
-        """Whether they are pinned; Denied where another user made the folder, or can."""
+        """Whether the programs are pinned; Denied where another user controls the folder."""
         _check(self.folder)
         return os.path.isdir(self.folder)
 
     def hierarchy(self) -> int:
-        """The number of the one that is counted in, 0 where a start has not got so far."""
+        """Return the number of the hierarchy that is counted; 0 if a start was interrupted."""
         try:
             os.stat(self.folder)
             state = self.map(STATE).get(FIRST)
@@ -93,7 +93,7 @@ class Pinned(ABC):
         return int(self.layouts[STATE].unpack(state)[0]) if state else 0
 
     def load(self, number: int) -> None:
-        """Into the kernel, for the hierarchy of this number."""
+        """Load the programs for the hierarchy of this number."""
         with libbpf.Object(os.path.join(OBJECTS, f"{self.name}.bpf.o")) as programs:
             programs.load({**self.sizes(), **self.host.sizes})
             _check(self.folder)
@@ -104,10 +104,10 @@ class Pinned(ABC):
             programs.attach(self.folder)
 
     def end(self) -> None:
-        """All or none; what they have counted goes with them."""
+        """Unload the programs, all or none; the counters are lost."""
         if not self.is_there:
             return
-        # As soon as the first one has gone, it is known that they are not at work any more.
+        # The state goes first: without it, the programs count as unloaded.
         names = sorted(os.listdir(self.folder), key=lambda name: name != STATE)
         files = {os.path.join(self.folder, name): name for name in names}
         with contextlib.ExitStack() as stack:
@@ -118,13 +118,13 @@ class Pinned(ABC):
                 if files[file] not in self.layouts
             ]
             self._unpin(pins)
-        # The kernel detaches them a moment after the last pin has gone.
+        # The kernel detaches the programs a moment after the last pin is removed.
         limit = time.monotonic() + PATIENCE
         while any(map(libbpf.is_loaded, programs)) and time.monotonic() < limit:
             time.sleep(PAUSE)
 
     def _unpin(self, pins: Mapping[str, int]) -> None:
-        """Remove what is pinned, by its files, and the folder; all or nothing."""
+        """Remove the pins and the folder, all or none; `pins`: open descriptors by file."""
         gone: list[str] = []
         try:
             for file in pins:
@@ -137,25 +137,25 @@ class Pinned(ABC):
             raise
 
     def number(self, place: Place) -> int:
-        """Of the hierarchy that a container is in, 0 where that is gone."""
+        """Return the number of a container's hierarchy; 0 if there is no such hierarchy."""
         return next((tree.number for tree in self.host.trees() if tree.id == place.tree), 0)
 
     def counted_in(self, place: Place) -> int:
-        """The number of a container's hierarchy, where they are at work in that, else 0."""
+        """Return the number of a container's hierarchy if the programs count in it, else 0."""
         number = self.hierarchy()
         return number if number == self.number(place) else 0
 
     def key(self, place: Place, number: int) -> bytes:
-        """By which a container is known in the maps."""
+        """Return the key of a container in the maps."""
         return KEY.pack(os.stat(self.host.directory(place)).st_ino, number)
 
     def entry(self, name: str, key: bytes) -> tuple[int, ...] | None:
-        """What a map has for a container."""
+        """Return the fields that a map has for a container; None if it has none."""
         value = self.map(name).get(key)
         return self.layouts[name].unpack(value) if value else None
 
     def map(self, name: str) -> libbpf.Map:
-        """A pinned map, whose values are read and written as a whole."""
+        """Return a pinned map; each value is read and written as a whole."""
         flags = libbpf.LOCKED if name in self.locked else 0
         return libbpf.Map(os.path.join(self.folder, name), self.layouts[name].size, flags)
 
