@@ -12,7 +12,7 @@ from pcont.tables.rules import Site, Violation
 
 
 def only_zero(now: Site, wanted: Site) -> Violation | None:
-    """The counter can be reset, not set."""
+    """Check that the value is 0: a write can only reset the counter."""
     if wanted.value("cpuacct.usage") != 0:
         return Violation(EINVAL, "the counter takes only 0, which resets it")
     return None

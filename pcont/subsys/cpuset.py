@@ -32,7 +32,7 @@ def no_so_large(what: str, there: Ids) -> str:
 
 
 def online(file: str, what: str) -> Rule:
-    """The list may only name what the root has."""
+    """Return the rule that a list only has CPUs or nodes that are online."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         machine = now.machine
@@ -50,7 +50,7 @@ def online(file: str, what: str) -> Rule:
 
 
 def around_children(now: Site, wanted: Site) -> Violation | None:
-    """Every child stays inside."""
+    """Check that the lists still include those of every child."""
     for child in now.children():
         for ids, flag, what in _KINDS:
             lost = child.value(ids) - wanted.value(ids)
@@ -64,7 +64,7 @@ def around_children(now: Site, wanted: Site) -> Violation | None:
 
 
 def inside_parent(now: Site, wanted: Site) -> Violation | None:
-    """The parent owns everything that the container is given."""
+    """Check that the parent's lists include those of the container."""
     parent = now.parent
     if parent is None:
         return None
@@ -94,7 +94,7 @@ def _instead(site: Site, ids: str, choice: Ids) -> tuple[Fix, ...]:
 
 
 def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
-    """What is exclusive, here or there, is not shared with a sibling."""
+    """Check that an exclusive list does not overlap with a sibling's."""
     for sibling in now.parent.children() if now.parent else ():
         for ids, flag, what in _KINDS:
             exclusive = wanted.value(flag) or sibling.value(flag)
@@ -113,7 +113,7 @@ def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
 
 
 def _tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
-    """A container with tasks in it is not emptied of CPUs or nodes."""
+    """Check that a container with tasks does not get an empty list."""
     for ids, _flag, what in _KINDS:
         if now.value(ids) and not wanted.value(ids) and now.populated():
             return Violation(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
@@ -124,12 +124,12 @@ NESTED: tuple[Rule, ...] = (around_children, inside_parent, _tasks_keep_some, ap
 
 
 def has_cpus_and_nodes(entry: Entry) -> Violation | None:
-    """A task may enter only where there is a CPU to run on and memory to run in."""
+    """Check that the container has CPUs and memory nodes for a task that enters."""
     return lacks_cpus_or_nodes(entry.site)
 
 
 def lacks_cpus_or_nodes(site: Site) -> Violation | None:
-    """That no task can enter a container, and what would change that."""
+    """Return why no task can enter a container, with settings that would help."""
     empty = [ids for ids in (CPUS, MEMS) if not site.value(ids)]
     if not empty:
         return None
@@ -142,7 +142,7 @@ def lacks_cpus_or_nodes(site: Site) -> Violation | None:
 
 
 def _filling(site: Site) -> Iterator[Fix]:
-    """What gives a container lists, and before it the containers above that have none either."""
+    """Yield settings that fill the empty lists of a container, ancestors first."""
     way = [site]
     while (above := way[-1].parent) and not (above.value(CPUS) and above.value(MEMS)):
         way.append(above)
@@ -153,7 +153,7 @@ def _filling(site: Site) -> Iterator[Fix]:
 
 
 def _offer(site: Site, ids: str) -> str:
-    """What the nearest container above that has something has."""
+    """Return the list of the nearest ancestor whose list is not empty."""
     above = site.parent
     while above and not above.value(ids):
         above = above.parent
@@ -161,7 +161,7 @@ def _offer(site: Site, ids: str) -> str:
 
 
 def a_level(now: Site, wanted: Site) -> Violation | None:
-    """The scheduler has a few levels of domains; how many depends on the machine."""
+    """Check the level of scheduler domains; the machine may allow fewer."""
     if -1 <= wanted.value(RELAX) <= _HIGHEST_LEVEL:
         return None
     return Violation(EINVAL, f"levels go from -1 to {_HIGHEST_LEVEL} at the most")

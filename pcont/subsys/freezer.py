@@ -1,4 +1,4 @@
-"""freezer: all tasks of a container stand still, and go on, as one; those below it with it.
+"""freezer: stops all tasks of a container and of its descendants, and continues them.
 
 The kernel's kernel/cgroup/legacy_freezer.c. The patch set of 2006 had nothing like it.
 """
@@ -15,7 +15,7 @@ FROZEN, THAWED = "FROZEN", "THAWED"
 
 
 def frozen_or_thawed(now: Site, wanted: Site) -> Violation | None:
-    """These two can be wished for; FREEZING is only ever shown, until every task has stopped."""
+    """Check that the state is FROZEN or THAWED; the kernel only shows FREEZING."""
     state = str(wanted.value(STATE))
     if state in (FROZEN, THAWED):
         return None

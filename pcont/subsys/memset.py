@@ -1,9 +1,9 @@
-"""memset: which memory nodes the tasks of a container may use, without a say in their CPUs.
+"""memset: which memory nodes the tasks of a container may use, without their CPUs.
 
 V5 of the patch set had split cpuset into two subsystems; V6 dropped that, and the kernel has one
-controller (patch semantics, 2.5). So the files of memset are other names of the kernel's own, and
-both are in one hierarchy, or only one of them is bound. Where cpuset was not asked for itself, the
-CPUs of a container are those of its parent: that is up to pcont, not to the kernel.
+controller (patch semantics, 2.5). So the files of memset are other names of cpuset's files.
+Both subsystems are in one hierarchy, or only one of them is bound. If cpuset is not bound, pcont
+gives each container the CPUs of its parent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""ns: every process with a container of its own, which clone makes and nobody leaves.
+"""ns: each process has a container of its own, which clone makes and which it cannot leave.
 
-The namespace subsystem of Linux 2.6.24 (patch semantics, 6.2 and 6.3): it has no files and limits
-nothing, and says who may go where. The namespaces themselves are made by `clone --ns`. The rules
-bind pcont's commands; the kernel, which has no such subsystem any more, lets others write.
+The namespace subsystem of Linux 2.6.24 (patch semantics, 6.2 and 6.3): it has no files and no
+limits, only rules for moves. `clone --ns` makes the namespaces themselves. pcont's commands obey
+the rules. Today's kernels do not have the subsystem, so other programs can write to the files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
 def moved_from_above(entry: Entry) -> Violation | None:
-    """Others are moved by the privileged only, and not out of the mover's own reach."""
+    """Check that the mover has CAP_SYS_ADMIN, and that the target is in its own container."""
     if entry.task == entry.mover.task:
         return None
     return _from_above(entry.site, entry.mover, "move others")
 
 
 def nobody_is_inside(entry: Entry) -> Violation | None:
-    """A container is one task's, and of what it starts."""
+    """Check that the container is empty: it is for one task and its descendants."""
     inside = entry.site.value("tasks").split()
     return (
         Violation(
@@ -36,7 +36,7 @@ def nobody_is_inside(entry: Entry) -> Violation | None:
 
 
 def from_its_parent(entry: Entry) -> Violation | None:
-    """The only way is down, one level at a time."""
+    """Check that the task enters a child of its present container."""
     parent = entry.site.parent
     if parent and parent.path == entry.origin:
         return None

@@ -1,9 +1,9 @@
 """numfiles: how many open files a container may have, as BeanCounters had it.
 
 The subsystem `bc` of the patch set of 2006 (patch semantics, 5). The kernel has none: programs that
-pcont loads into it count and refuse (pcont/bpf). What is counted is the open file description, for
-the container of the task that opened it, until it is closed by whomever. Otherwise than in 2006 the
-root is not counted: whoever is in no other container has nothing to do with it.
+pcont loads into it count and refuse (pcont/bpf). They count open file
+descriptions for the container of the task that opened them, until the last task closes them. Unlike
+in 2006, the root is not counted: tasks in the root have no limit and cost no time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def counted(charges: Charges) -> dict[str, int]:
 
 
 def a_number_of_files(now: Site, wanted: Site) -> Violation | None:
-    """From 0 to what a long can hold."""
+    """Check that barrier and limit are between 0 and LONG_MAX."""
     bad = [
         one
         for one in (wanted.value(BARRIER), wanted.value(FILES_LIMIT))
@@ -60,7 +60,7 @@ def a_number_of_files(now: Site, wanted: Site) -> Violation | None:
 
 
 def barrier_within_limit(now: Site, wanted: Site) -> Violation | None:
-    """Who may go beyond the barrier may not go less far than others."""
+    """Check that the limit of administrators is not below the barrier of other tasks."""
     barrier, limit = wanted.value(BARRIER), wanted.value(FILES_LIMIT)
     if barrier <= limit:
         return None
@@ -72,7 +72,7 @@ def barrier_within_limit(now: Site, wanted: Site) -> Violation | None:
 
 
 def all_closed(site: Site) -> Violation | None:
-    """An open file keeps the container that it is charged to (patch semantics, 5.3)."""
+    """Refuse to remove a container that open files are charged to (patch semantics, 5.3)."""
     held = site.value(HELD) if site.parent else 0
     if not held:
         return None

@@ -1,13 +1,13 @@
 """numtasks: how many tasks a container may have, as its share of what its parent may have.
 
 The controller of ResGroups in the patch set of 2006 (patch semantics, 4), over the kernel's pids:
-the limits that follow from the shares stand in pids.max, so that the kernel holds them. There fork
-fails with EAGAIN (2006: ENOSPC), and a limit holds for the descendants' tasks, too (2006: for the
-container's own). A container whose shares nobody has set keeps the pids.max that it has.
+pcont writes the limits that follow from the shares into pids.max, and the kernel enforces them.
+fork fails with EAGAIN (2006: ENOSPC), and a limit holds for tasks of descendants, too (2006: only
+for the container's own). A container without shares of its own keeps its pids.max.
 
-How often a container may fork is up to programs that pcont loads into the kernel, where it takes
-them (pcont/bpf); all else works without. A container that does not say so has the rate of the
-nearest one above that does, and counts for itself (2006: one rate for all).
+BPF programs that pcont loads limit how often a container may fork (pcont/bpf); everything else
+works without them. A container without a rate of its own has that of the nearest ancestor with one,
+and counts for itself (2006: one rate for all).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNKNOWN = "unknown"
 
 
 class Shares(NamedTuple):
-    """Parts of the parent's: what is reserved, the most, and of how many this one's children."""
+    """The parts of the parent's tasks: reserved, at most; `divisor`: the parts for children."""
 
     min: int = DONT_CARE
     max: int = DONT_CARE
@@ -42,7 +42,7 @@ class Shares(NamedTuple):
 
 
 class SharesCodec:
-    """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is not said stays as it is."""
+    """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is left out stays as it is."""
 
     takes = "NUMTASKS=NUMBER words with commas between"
     words = ("min_shares", "max_shares", "child_shares_divisor")
@@ -66,25 +66,25 @@ class SharesCodec:
 
 
 def joined(old: Shares, new: Shares) -> Shares:
-    """What was written, with what was there where it is unchanged."""
+    """Return the new shares, with the old number for each that was left out."""
     pairs = zip(old, new, strict=True)
     return Shares(*(was if wish == _UNCHANGED else wish for was, wish in pairs))
 
 
 def shares(site: Site) -> Shares:
-    """Those of a container."""
+    """Return the shares of a container."""
     found = site.value(SHARES)
     assert isinstance(found, Shares)
     return found
 
 
 def _reserved(site: Site) -> int:
-    """What the children have for themselves, in parts of the divisor."""
+    """Return the sum of the children's min_shares."""
     return sum(max(shares(child).min, 0) for child in site.children())
 
 
 def unused(site: Site) -> int:
-    """What is left for one more child."""
+    """Return how many parts no child has reserved."""
     return shares(site).divisor - _reserved(site)
 
 
@@ -97,7 +97,7 @@ def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site]
 
 
 def _min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
-    """1: what a container reserves is not reserved for another one."""
+    """1: Check that the parent has enough unreserved parts."""
     if now.parent is None or new.min < 0:
         return ""
     left = unused(now.parent) + max(old.min, 0)
@@ -105,19 +105,19 @@ def _min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
 
 
 def _max_is_a_part(now: Site, old: Shares, new: Shares) -> str:
-    """2: nobody gets more parts than there are."""
+    """2: Check that max_shares is not above the parent's divisor."""
     whole = shares(now.parent).divisor if now.parent else new.max
     return f"max_shares: child_shares_divisor above is {whole}" if new.max > whole else ""
 
 
 def _number_or_dont_care(now: Site, old: Shares, new: Shares) -> str:
-    """3: of the special numbers, only don't care can be kept."""
+    """3: Check that a negative number is DONT_CARE."""
     bad = [number for number in (new.min, new.max) if number < 0 and number != DONT_CARE]
     return f"{bad[0]} is no share: 0 and more, or {DONT_CARE} for don't care" if bad else ""
 
 
 def _divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
-    """4: children keep what they have reserved."""
+    """4: Check that the divisor is not below what children have reserved."""
     if new.divisor < 0:
         return "child_shares_divisor: 0 and more"
     held = _reserved(now)
@@ -125,13 +125,13 @@ def _divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
 
 
 def _divisor_is_the_whole(now: Site, old: Shares, new: Shares) -> str:
-    """5: children keep their greatest share."""
+    """5: Check that the divisor is not below max_shares of any child."""
     most = max((shares(child).max for child in now.children()), default=0)
     return f"child_shares_divisor: a child has max_shares {most}" if new.divisor < most else ""
 
 
 def _min_is_within_max(now: Site, old: Shares, new: Shares) -> str:
-    """6: nobody reserves more than he may have."""
+    """6: Check that min_shares is not above max_shares."""
     return "min_shares is more than max_shares" if 0 <= new.max < new.min else ""
 
 
@@ -147,7 +147,7 @@ RULES = tuple(
 
 
 def total_is_enough(now: Site, wanted: Site) -> Violation | None:
-    """System-wide parameters of the patch: at least 1, and more than there are."""
+    """Check that the total is at least 1, and above the number of tasks."""
     total, there = wanted.value(TOTAL), _count(now)
     if total < 1:
         return Violation(EINVAL, "total_numtasks is 1 or more")
@@ -155,7 +155,7 @@ def total_is_enough(now: Site, wanted: Site) -> Violation | None:
 
 
 def _count(site: Site) -> int:
-    """How many tasks are here and below; the root of a tree has no pids.current."""
+    """Count the tasks here and below; the root of a tree has no pids.current."""
     try:
         return int(site.value("pids.current"))
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def _count(site: Site) -> int:
 
 
 def limits(root: Site) -> Iterator[Follows]:
-    """pids.max of the root, and of all below it whose shares say something, parents first."""
+    """Yield pids.max of the root, and of descendants with shares, parents first."""
     total = int(root.value(TOTAL))
     limit = None if total == UNLIMITED else total
     yield from _limit(root, limit)
@@ -188,7 +188,7 @@ def _limit(site: Site, limit: int | None) -> Iterable[Follows]:
 
 
 def stats(site: Counted) -> str:
-    """Four lines (4.6); what only programs in the kernel count may be unknown."""
+    """Return the four lines of numtasks.stats (4.6); without BPF programs, two are unknown."""
     found: dict[str, object] = {
         "Current usage": _count(site),
         "Number of successes": site.facts.get(SUCCESSES, _UNKNOWN),
@@ -199,7 +199,7 @@ def stats(site: Counted) -> str:
 
 
 def _failures(site: Site) -> str:
-    """The forks that a limit has refused; the root of a tree has none, and no pids.events."""
+    """Return how many forks a limit has refused; the root of a tree has no pids.events."""
     try:
         return str(site.value("pids.events")).split()[-1]
     except FileNotFoundError:
@@ -207,14 +207,14 @@ def _failures(site: Site) -> str:
 
 
 def names_a_resource(now: Site, wanted: Site) -> Violation | None:
-    """A reset names the resource, and does nothing here."""
+    """Check that a reset names the resource; the reset itself has no effect."""
     if re.search(r"(^|,)res=[^,\n]", str(wanted.value(STATS))):
         return None
     return Violation(EINVAL, "a reset says res=numtasks")
 
 
 def a_rate(now: Site, wanted: Site) -> Violation | None:
-    """1 and more (4.7); whoever has somebody above may leave it to him."""
+    """Check that a rate is 1 or more (4.7); a container with a parent may have DONT_CARE."""
     may_leave = {DONT_CARE} if now.parent else set()
     for file in (RATE, INTERVAL):
         number = wanted.value(file)

@@ -1,7 +1,7 @@
-"""pids: how many tasks there may be in a container and below it; beyond that fork(2) fails.
+"""pids: limits the number of tasks in a container and its descendants.
 
-The kernel's admin-guide/cgroup-v1/pids.rst. The limit holds for forks, with EAGAIN, and not for
-those who are attached. The patch set of 2006 had numtasks of ResGroups for this.
+The kernel's admin-guide/cgroup-v1/pids.rst. At the limit, fork(2) fails with EAGAIN;
+an attach succeeds. The patch set of 2006 had numtasks of ResGroups for this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HIGHEST = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 
 
 def no_more_than_pids(now: Site, wanted: Site) -> Violation | None:
-    """There cannot be more tasks than there are ids for them."""
+    """Check that the limit is between 0 and the number of process ids."""
     limit = wanted.value(PIDS_MAX)
     if limit is None or 0 <= limit <= HIGHEST:
         return None

@@ -1,6 +1,6 @@
-"""The files of every container in 2006 (patch semantics, 1.4): tasks, and who is told of releases.
+"""The files of every container in 2006 (patch semantics, 1.4): tasks, and the release agent.
 
-A write as long as a page is E2BIG; of a number that is none, nothing is said. auto_delete was
+A write as long as a page is E2BIG; a flag that is no number is read as 0. auto_delete was
 announced with the patch set, and is as it was designed (6.4).
 """
 
