@@ -133,6 +133,16 @@ def test_one_program_stops_and_the_other_goes_on(model: Model) -> None:
     assert model.meter.is_bound("numtasks", ROOT)
 
 
+def test_files_are_counted_whichever_program_was_loaded_first(model: Model, task: int) -> None:
+    model.meter.stop("numfiles", ROOT)
+    model.meter.start("numtasks", ROOT)
+    open_file(model, task)
+    assert account(model, A) == (0, 0, 0)
+    model.meter.start("numfiles", ROOT)
+    open_file(model, task)
+    assert account(model, A) == (1, 1, 0)
+
+
 def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int) -> None:
     file = open_file(model, task)
     model.write(B, "tasks", str(task))

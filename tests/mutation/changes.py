@@ -37,6 +37,7 @@ WORDS = {
     "merge",
     "advice",
     "faces",
+    "strict",
     "may_refuse",
 }
 NO_RULES = {
