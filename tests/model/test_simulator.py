@@ -127,6 +127,17 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     refused(errno.ESRCH, wait_for, model, task)
 
 
+def test_a_zombie_may_be_attached_where_no_task_may_enter(model: Model) -> None:
+    """Tried on Linux 6.18: the write succeeds, and ENOSPC is the answer for any other task."""
+    model.tasks.waited = False
+    zombie, task = model.simulator.spawn(), model.simulator.spawn()
+    model.simulator.exit(zombie)
+    model.make(Place(CPUSET, "/empty"))
+    refused(errno.ENOSPC, model.write, Place(CPUSET, "/empty"), "tasks", str(task))
+    model.write(Place(CPUSET, "/empty"), "tasks", str(zombie))
+    assert inside(model, CPUSET, "/empty") == []
+
+
 def test_of_two_zombies_the_one_that_is_left_counts_and_keeps_nothing(model: Model) -> None:
     model.tasks.waited = False
     ended = [model.simulator.spawn(), model.simulator.spawn()]

@@ -45,6 +45,7 @@ NO_RULES = {
     *("make_directory", "remove_directory", "occupied", "owners", "set_owners"),
     *("in_the_way", "copies", "keeper", "_entries", "_is_there", "_container_at"),
     *("attributes", "set_attribute", "stray", "mend", "family", "thawing", "_list", "_offer"),
+    "_filling",
     "SMALL",
 }
 DROPPED = {

@@ -12,9 +12,9 @@ from pcont.backend_model import Model
 from pcont.hierarchy import keys
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.subsys.cpuset import NESTED
+from pcont.subsys.cpuset import CPUS, MEMS, NESTED, lacks_cpus_or_nodes
 from pcont.subsys.v1.cpuset import TABLE
-from pcont.tables.rules import Machine
+from pcont.tables.rules import Fix, Machine
 
 ROOT, A, B, C = (Place("cpuset", path) for path in ("/", "/a", "/a/b", "/a/c"))
 
@@ -271,3 +271,21 @@ def test_the_files_of_2006_are_all_there() -> None:
 
 def test_only_the_cpus_move_the_affinity_of_tasks() -> None:
     assert [row.name for row in TABLE.files if row.undo.moves_affinity] == ["cpuset.cpus"]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "file", "filling"), [("cpus", CPUS, "0-2"), ("mems", MEMS, "0-1")]
+)
+def test_what_would_help_a_task_in_begins_with_the_ancestor_that_lacks_a_list(
+    model: Model, lacking: str, file: str, filling: str
+) -> None:
+    below = B.child("d")
+    model.make(below)
+    write(model, B, **{lacking: ""})
+    violation = lacks_cpus_or_nodes(model.node(below))
+    assert violation
+    filled = {CPUS: "0", MEMS: "0", file: filling}
+    assert violation.fixes == (
+        Fix(B.path, ((file, filling),)),
+        Fix(below.path, ((MEMS, filled[MEMS]), (CPUS, filled[CPUS]))),
+    )
