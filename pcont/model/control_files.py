@@ -104,7 +104,7 @@ class ModelControlFiles:
         """Return the value that a text means; WriteRefused where it means none."""
         try:
             wanted = row.reader(node.machine).parse(text)
-            return row.access.merge(node.value(row.name), wanted) if row.access.merge else wanted
+            return row.merged(node, wanted)
         except (ValueError, OverflowError) as err:
             number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
             refuse_text(number, where, err)

@@ -266,7 +266,7 @@ def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violatio
     """The first rule against a value that has this errno."""
     with contextlib.suppress(OSError, ValueError):
         file = row.name
-        value = row.access.merged(now.value(file), value)
+        value = row.merged(now, value)
         for rule in row.rules:
             breach = rule(now, Proposed(now, file, value))
             if breach and breach.errno == errno:

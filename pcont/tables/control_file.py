@@ -62,10 +62,6 @@ class Access(NamedTuple):
     merge: Callable[[Any, Any], Any] | None = None
     end: str = "\n"
 
-    def merged(self, old: Any, new: Any) -> Any:
-        """Return the value that is stored when `new` is written over `old`."""
-        return self.merge(old, new) if self.merge else new
-
 
 class Creation(NamedTuple):
     """The value in a new container.
@@ -161,6 +157,11 @@ class ControlFile:
     def reader(self, machine: Machine) -> Codec:
         """Return the codec by which the kernel reads what is written."""
         return self.access.read_as(machine) if self.access.read_as else self.type
+
+    def merged(self, site: Site, written: Any) -> Any:
+        """Return the value to store for a written one. Only `merge` reads the present value."""
+        merge = self.access.merge
+        return merge(site.value(self.name), written) if merge else written
 
     def begins(self, is_root: bool) -> Any:
         """Return the value of the root, or of another new container, if nothing was written."""

@@ -246,7 +246,7 @@ class Rehearsal:
         site = ControlFiles(self._self).site(place, row.name)
         try:
             value = row.reader(machine).parse(text)
-            value = row.access.merged(site.value(row.name), value)
+            value = row.merged(site, value)
         except (ValueError, OverflowError) as err:
             raise _refused(
                 next(no for kind, no in UNREADABLE if isinstance(err, kind)), where

@@ -302,7 +302,7 @@ class VirtualFile:
             wanted = row.type.parse(text)
         except (ValueError, OverflowError):
             self._refuse(EINVAL)
-        wanted = row.access.merged(site.value(row.name), wanted)
+        wanted = row.merged(site, wanted)
         for rule in row.rules:
             if breach := rule(site, Proposed(site, row.name, wanted)):
                 self._refuse(breach.errno)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from errno import EINVAL
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,10 +18,11 @@ from pcont.kernel.types import Place, TreeRequest
 from pcont.model.dialects import V1
 from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
 from pcont.subsys.model import load_behaviour
+from pcont.subsys.numtasks import Shares
 from pcont.tables.behaviour import NO_BEHAVIOUR, FileBehaviour
 from pcont.tables.control_file import ControlFile, Listed, Subsystem
 from pcont.tables.interface import Interface
-from pcont.tables.rules import Proposed, Where
+from pcont.tables.rules import Proposed, Site, Where
 from pcont.values import (
     BYTES,
     FLAG,
@@ -100,6 +103,21 @@ def names_of(path: Path) -> set[str]:
             parts = [part for target in targets for part in ast.walk(target)]
             found |= {part.id for part in parts if isinstance(part, ast.Name)}
     return {name for name in found if not name.startswith("_")} - LOADED_BY_NAME
+
+
+class Unreadable:
+    """A container none of whose files can be read, as devices.allow cannot."""
+
+    def value(self, file: str) -> str:
+        raise OSError(EINVAL, file)
+
+
+def test_a_present_value_is_read_only_to_be_merged() -> None:
+    site = cast(Site, Unreadable())
+    rows = subsys.rows(subsys.NAMES + subsys.KEPT)
+    assert all(row.merged(site, 1) == 1 for row in rows if not row.access.merge)
+    with pytest.raises(OSError, match=r"numtasks\.shares"):
+        next(row for row in rows if row.access.merge).merged(site, Shares())
 
 
 def test_no_public_name_of_tables_and_subsystems_is_in_two_modules() -> None:
