@@ -1,4 +1,4 @@
-"""The step that moves processes, or one thread, into a container of every tree."""
+"""The step that moves processes, or one thread, into the same container of every tree."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
 from pcont.virtual.files import ControlFiles
 
-# How long those are fetched that were started while their parent was between two trees. A process
-# is between two trees only once, so that one round does unless they are started all the time.
+# How long to look for tasks that were started while their parent was between two trees. A process
+# is between two trees only once, so one round is enough unless tasks are started all the time.
 PATIENCE = 30.0
-FOR_EACH = 0.1  # so much longer for each task more: the first round may take that long
+FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
 
 STOP_OR_FREEZE = (
     "stop it first (kill -STOP), or give it a container with the freezer, and move that"
@@ -58,9 +58,10 @@ Inside = dict[Place, set[int]]
 @on_disk("Origin", "paths", "affinity", "start")
 @dataclass(frozen=True)
 class Origin:
-    """Where a thread was: its container in every tree, and the CPUs that it may run on.
+    """Where a thread was: the path of its container by tree, and its CPU affinity.
 
-    `start` tells it apart from a later task with the same id.
+    `start`: its start time in clock ticks since boot, which distinguishes it from a later task with
+    the same id.
     """
 
     paths: dict[str, str]
@@ -69,8 +70,10 @@ class Origin:
 
     @classmethod
     def of(cls, backend: Tasks, task: int) -> Origin:
-        """Return where a thread is now. Raises ProcessLookupError where it has ended or is ending:
-        the kernel shows it in the root containers then.
+        """Return where a thread is now.
+
+        Raises ProcessLookupError if it has exited or is exiting: the kernel then shows it in the
+        root containers.
         """
         paths, affinity = backend.membership(task), backend.affinity(task)
         known = backend.task(task)
@@ -82,10 +85,12 @@ class Origin:
 @on_disk("Entered", "places", "leader", "before", "origins")
 @dataclass
 class AttachUndo(UndoRecord):
-    """Where the tasks were that enter some containers, and which tasks were in these already.
+    """Undo record of Attach: where the tasks were, and which tasks were in the target containers
+    before.
 
-    A task that is started during the move shares the origin of the one that it descends from;
-    where that is not known, of the `leader`.
+    `places`: the targets. `leader`: the task that was named first. `before`: the tasks in each
+    target. `origins`: where each moved thread was. A task that is started during the move has the
+    origin of the moved task that it descends from; if that is unknown, the origin of the leader.
     """
 
     places: list[Place]
@@ -108,11 +113,12 @@ class AttachUndo(UndoRecord):
             yield partial(self._put_back_affinity, backend, came)
 
     def _ours(self, backend: TasksInside) -> Iterator[Straggler[int]]:
-        """Yield the tasks that were moved, then those that they had started: by then, what they
-        start is back, too. `where` is the task whose origin each one shares.
+        """Yield the moved tasks, then the tasks that they have started; `where` is the task whose
+        origin applies.
 
-        The last ones are tasks that are ending in containers that were empty: they are in the way
-        there, whatever they descend from.
+        In that order a moved task is back before its children are looked up, so that no new ones
+        appear in the targets. Last come exiting tasks in containers that were empty before: they
+        must have exited before the container can be removed, whatever they descend from.
         """
         for task in sorted(self.origins):
             if self.knows(backend, task):
@@ -127,7 +133,7 @@ class AttachUndo(UndoRecord):
                 yield Straggler(self.leader, task, None)
 
     def _put_back(self, backend: PopulatedContainers, came: Straggler[int], place: Place) -> None:
-        # Thread by thread: moving back the process would merge threads that were apart.
+        # Thread by thread: moving the process would put threads of several containers into one.
         path = self._origin(came).paths[place.tree]
         there = is_same_task(backend, came.task, came.start)
         if there and backend.membership(came.task).get(place.tree) != path:
@@ -144,16 +150,18 @@ class AttachUndo(UndoRecord):
         return origin if origin and origin.start == came.start else self._shared(came.where)
 
     def knows(self, backend: Tasks, task: int) -> bool:
-        """Whether the id belongs to a task with a recorded origin, and was not reused since."""
+        """Return whether the id belongs to a task with a recorded origin, and has not been
+        reused.
+        """
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 
     def started(self, backend: Tasks, inside: Inside) -> dict[int, int]:
-        """Return the tasks that these tasks have started in the containers during the move, each
-        with one of these tasks, whose origin it shares.
+        """Return the tasks that moved tasks have started in the targets, each with the task whose
+        origin applies.
 
-        Other tasks start tasks there at the same time, in the root container of a tree any task.
-        `inside`: the tasks in the containers.
+        Other tasks may start tasks in the targets at the same time; those are left out. `inside`:
+        the tasks in each target now.
         """
         known = {one for one in self.origins if self.knows(backend, one)}
         came = set().union(*inside.values()) - known.union(*self.before.values())
@@ -161,7 +169,7 @@ class AttachUndo(UndoRecord):
         return {**found, **dict(self._orphans(backend, came - found.keys(), inside))}
 
     def _distinct(self) -> list[int]:
-        """Return one task for each of the different origins, the leader's first."""
+        """Return one task for each distinct origin, the leader first."""
         found: dict[tuple[str, ...], int] = {}
         for task in sorted(self.origins, key=lambda task: (task != self.leader, task)):
             paths = self.origins[task].paths
@@ -171,10 +179,11 @@ class AttachUndo(UndoRecord):
     def _orphans(
         self, backend: Tasks, came: set[int], inside: dict[Place, set[int]]
     ) -> Iterator[tuple[int, int]]:
-        """Yield the tasks whose parents ended at once, each with a task whose origin it shares.
+        """Yield tasks whose parent exited during the move, each with the task whose origin applies.
 
-        They are between two trees as only such a parent was. Where other tasks were between the
-        trees before, it could be a child of these.
+        Such a task is in some of the targets and elsewhere in the other trees, as only a moved
+        parent was. If other tasks were in only some of the targets before, it may be a child of
+        those: none is yielded.
         """
         apart = [
             place for place in self.places if self.before[place] != self.before[self.places[0]]
@@ -190,13 +199,14 @@ class AttachUndo(UndoRecord):
                         break
 
     def _as(self, leader: int, paths: dict[str, str], place: Place) -> bool:
-        """Return whether a task with these paths is where another one was, in one tree."""
+        """Return whether the path in the tree of `place` equals the recorded path of the leader."""
         return paths.get(place.tree) == self.origins[leader].paths[place.tree]
 
     def before_entry(self, task: int, found: Origin, leader: int) -> Origin:
-        """Return the origin of a task that another one has started between two trees.
+        """Return the origin of a task that a moved task has started between two trees.
 
-        It is in the container of some of the trees already, from its start.
+        It was in some of the targets from its start; in those trees the origin of the `leader`
+        applies.
         """
         shared = self._shared(leader)
         came = {
@@ -207,20 +217,25 @@ class AttachUndo(UndoRecord):
         return replace(found, paths={**found.paths, **came})
 
     def _shared(self, leader: int) -> Origin:
-        """Return the origin of a task, or of another one if that ended before it moved."""
+        """Return the recorded origin of a task; if it exited before it moved, that of another moved
+        task.
+        """
         known = self.origins.get(leader) or self.origins.get(self.leader)
         return known or next(iter(self.origins.values()))
 
 
 @dataclass
 class Attach(Step):
-    """Attach processes with all their threads to the same container of all trees.
+    """Attach processes with all their threads to the container `places`, one place for each tree.
 
-    `also`: more tasks that move with the first one, each with what an error says of it.
-    `thread`: only the tasks. `tree`: with all descendants of a single task, also those that
-    daemonize during the move. `movable`: leave the tasks that the kernel does not move
-    (`Task.fixed`), and count them.
-    A fixed task that is in a container already is not written there: the kernel would refuse it.
+    `task`: the id of the first process. `also`: further ids, each with the operation that an error
+    names. `thread`: attach only the threads with these ids. `tree`: attach all descendants of
+    `task`, including those that daemonize during the move. `movable`: leave tasks that the kernel
+    refuses to move (`Task.fixed`), and count them.
+
+    A fixed task that is in its container already is not written, because the kernel would refuse
+    the write. `outcome` receives the counts. `doing` names the operation in messages. `do` raises
+    LimitReached if the tasks start others faster than they can be moved.
     """
 
     task: int
@@ -246,7 +261,7 @@ class Attach(Step):
 
     @property
     def tasks(self) -> list[int]:
-        """The tasks that were named."""
+        """The ids that were given."""
         return [self.task, *self.also]
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
@@ -275,9 +290,9 @@ class Attach(Step):
                         self._files.attach(place, file, one)
 
     def _would_move(self, backend: CgroupState, place: Place, pid: int) -> bool:
-        """Return whether a task would be written. Raises what the kernel would answer a fixed one.
+        """Return whether a task would be written. Raises the kernel's refusal for a fixed task.
 
-        A dry run of `run` and `clone` asks for a process that does not exist yet.
+        In a dry run of `pcont run` and `pcont clone` the process does not exist yet: returns True.
         """
         try:
             known = backend.task(pid)
@@ -292,7 +307,9 @@ class Attach(Step):
         return True
 
     def _writes(self, backend: TasksInside, place: Place, pid: int) -> list[tuple[str, int]]:
-        """Return what is written for a process: its id, or the id of each thread."""
+        """Return pairs of file and id to write for a process: one for the process, or one for each
+        thread.
+        """
         by_threads = False
         with contextlib.suppress(OSError):  # it may be a container that is yet to be made
             by_threads = not self.thread and PROCESSES not in backend.files(place)
@@ -330,7 +347,10 @@ class Attach(Step):
 
     @contextlib.contextmanager
     def _movers(self, backend: Tasks) -> Iterator[Movers]:
-        """Yield what lists the tasks to move: processes, or the one thread; the named one first."""
+        """Yield a function that lists the ids to move, the given ones first.
+
+        Its argument asks for a thorough search (slower, finds every descendant).
+        """
         if self.tree:
             with backend.family(self.task) as family:
                 yield lambda thorough: sorted(
@@ -342,7 +362,9 @@ class Attach(Step):
             yield lambda thorough: named
 
     def _process(self, backend: Tasks, task: int) -> int:
-        """Return the id that stands for what moves with a task: its own, or that of its process."""
+        """Return the id to write for a task: the task's own with `thread`, otherwise that of its
+        process.
+        """
         with contextlib.suppress(ProcessLookupError):
             return task if self.thread else backend.task(task).pid
         return task
@@ -361,10 +383,10 @@ class Attach(Step):
                 self._write(backend, place, task)
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
-        """Return the task as long as it lives, and is the one that had this id at the first look.
+        """Return the task; None if it has exited, or the id now belongs to another task.
 
-        A process lives as long as one of its threads does. Of a family the kernel reports which
-        process has an id.
+        A process has not exited while one of its threads lives. With `tree`, the family itself
+        detects reused ids.
         """
         try:
             known = backend.task(task)
@@ -376,7 +398,9 @@ class Attach(Step):
         return known if lives else None
 
     def _stays(self, backend: Tasks, place: Place, known: Task) -> bool:
-        """Return whether a fixed task is not written: it is there already, or may be left."""
+        """Return whether a fixed task is not written: it is in the container, or `movable` permits
+        to leave it.
+        """
         if not known.fixed:
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -387,7 +411,7 @@ class Attach(Step):
         return self.movable
 
     def _round(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
-        """List what is to be moved where: at first everything, then what is not there yet."""
+        """List the writes of this round: all in the first round, then what is still outside."""
         if not self.outcome.rounds:
             lacking = self._all(movers(False))
             self._first = {task for _, task in lacking}
@@ -400,20 +424,22 @@ class Attach(Step):
         return lacking
 
     def _all(self, tasks: Sequence[int]) -> list[Lacking]:
-        """List all tasks in all places, in the order in which they are written.
+        """List a write for each task and place, in the order of writing.
 
-        Of a family the trees come one after the other, so that what a task starts is where the task
-        is. Of others each process is between two trees for as short a time as can be.
+        With `tree`, one tree is finished before the next, so that a child starts where its parent
+        already is. Otherwise one process is finished before the next, so that it is between two
+        trees only briefly.
         """
         if self.tree:
             return [(place, task) for place in self.places for task in tasks]
         return [(place, task) for task in tasks for place in self.places]
 
     def _left(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
-        """List what is still outside of a container, at a quick look, or else at a thorough one.
+        """List the tasks that are outside of a target: found by a quick search, otherwise by a
+        thorough one.
 
-        Both looks use the same lists of tasks, unless the tasks to move are a family. A task that
-        is missing in a list is looked up again: it may have been started after the list was read.
+        Both searches use the same task lists, unless `tree` is set. A task that is missing from a
+        list is looked up again, because it may have started after the list was read.
         """
         inside: Inside = {}
         for thorough in (False, True):
@@ -429,7 +455,7 @@ class Attach(Step):
         return []
 
     def _remember(self, backend: Tasks, memory: UndoLog, entered: AttachUndo, known: Task) -> None:
-        """Record the origins of the live threads of a task, unless they are recorded."""
+        """Record the origins of the live threads of a task that have none recorded."""
         task, recorded = known.id, entered.origins.get(known.id)
         if recorded and recorded.start == known.start and not known.gone:
             return
@@ -452,7 +478,7 @@ class Attach(Step):
             return []
 
     def _live_threads(self, backend: Tasks, task: int) -> Iterator[Task]:
-        """Yield those threads that move with a task and have not ended."""
+        """Yield the threads that move with a task and have not exited."""
         known = [live_task(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
@@ -467,7 +493,7 @@ class Attach(Step):
             self._has_ended(task)
 
     def _has_ended(self, task: int) -> None:
-        """Remember a task that ended before it was moved, if it was there from the beginning."""
+        """Note a task that exited before it was moved, if it was to be moved from the beginning."""
         if task == self.task or (task in self._first and not self.tree):
             self.vanished.add(task)
 
@@ -486,7 +512,7 @@ class Attach(Step):
     def _lacking(
         self, backend: Tasks, tasks: Iterable[int], thorough: bool, inside: Inside
     ) -> Iterator[Lacking]:
-        """Yield the tasks that are outside of a container; `thorough`: with at least one thread."""
+        """Yield tasks and the targets that they are outside of; `thorough`: check every thread."""
         for task in dict.fromkeys(tasks):
             threads = self._threads(backend, task) if thorough else [task]
             for place in self.places:

@@ -1,4 +1,6 @@
-"""Steps that make and remove containers, and keep pcont's facts with them."""
+"""Steps that create and remove containers, and set the extended attributes that pcont stores on
+them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ from pcont.virtual.site import row_of
 @on_disk("Absent", "place", "force")
 @dataclass
 class RemoveCreated(UndoRecord):
-    """There was no such container; `force`: nor is there to be one whose files are open."""
+    """Undo record of a creation: the container did not exist.
+
+    `force`: remove it even if open files are charged to it.
+    """
 
     place: Place
     force: bool = False
@@ -50,7 +55,7 @@ class RemoveCreated(UndoRecord):
 
 @dataclass
 class CreateContainer(Step):
-    """mkdir(2) of a container in one tree."""
+    """Create a container in one tree with mkdir(2). `doing` names the operation in messages."""
 
     place: Place
     doing: str
@@ -72,7 +77,12 @@ class CreateContainer(Step):
 @on_disk("Present", "place", "settings", "attributes", "owners", "force")
 @dataclass
 class RecreateRemoved(UndoRecord):
-    """There was a container, with all that was set in it; `force`: whose files may be open."""
+    """Undo record of a removal: the container existed, with these settings, attributes and owners.
+
+    `settings`: pairs of control file and text, in the order of writing. `attributes`: pcont's
+    extended attributes by name. `owners`: uid, gid and mode by file name. `force`: open files may
+    have been charged to it.
+    """
 
     place: Place
     settings: list[tuple[str, str]]
@@ -82,7 +92,7 @@ class RecreateRemoved(UndoRecord):
 
     @classmethod
     def of(cls, backend: CgroupState, place: Place, force: bool = False) -> RecreateRemoved:
-        """As it is now."""
+        """Snapshot an existing container."""
         facts = backend.attributes(place), backend.owners(place)
         return cls(place, settings_of(backend, place), *facts, force)
 
@@ -103,9 +113,11 @@ class RecreateRemoved(UndoRecord):
 
 @dataclass
 class RemoveContainer(Step):
-    """rmdir(2) of a container in one tree; `last` is the end of all, which nothing takes back.
+    """Remove a container in one tree with rmdir(2). `doing` names the operation in messages.
 
-    `force`: although files are charged to it, which are charged to nobody then.
+    `last`: it is the last change of the operation, which is never undone. `force`: remove it even
+    if open files are charged to it; those files are charged to no container afterwards. `gone`:
+    what `force` overrode, for the message.
     """
 
     place: Place
@@ -144,7 +156,11 @@ class RemoveContainer(Step):
 def removals(
     backend: MountedContainers, doomed: Iterable[Container], force: bool = False
 ) -> list[Step]:
-    """rmdir in every tree, the home last: as long as it is there, the container is known."""
+    """Return the steps that remove each container of `doomed` from every tree, its home last.
+
+    The home comes last because pcont finds a container by its home. `force`: remove containers that
+    open files are charged to.
+    """
     steps = [
         RemoveContainer(place, f"remove {container.name}", force=force)
         for container in doomed
@@ -156,7 +172,11 @@ def removals(
 
 
 def settings_of(backend: CgroupState, place: Place) -> list[tuple[str, str]]:
-    """What has been set in a container, as its files read, in the order of writing."""
+    """Return the writable settings of a container as pairs of control file and text, in the order
+    of writing.
+
+    Files that cannot be read are left out.
+    """
     found, files = [], ControlFiles(backend)
     for file, writable in files.stored_names(place).items():
         if subsys.keeps(file, writable) and not _is_attribute(backend, place, file):
@@ -167,7 +187,9 @@ def settings_of(backend: CgroupState, place: Place) -> list[tuple[str, str]]:
 
 
 def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
-    """Whether what pcont keeps of a file comes back with the attributes of the container."""
+    """Return whether the value of a file is stored in an attribute of the container, so that
+    restoring the attributes restores it.
+    """
     row = row_of(backend, file)
     if row and row.virtual.kept:
         return True
@@ -175,7 +197,9 @@ def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
 
 
 def write_back(backend: CgroupState, place: Place, file: str, text: str) -> None:
-    """Make a control file read as it did."""
+    """Write to a control file until it reads `text` again; does nothing if it already does. Raises
+    OSError.
+    """
     files = ControlFiles(backend)
     if (now := files.stored(place, file)) != text:
         for target, line in subsys.writes_back(file, text, now):
@@ -183,7 +207,11 @@ def write_back(backend: CgroupState, place: Place, file: str, text: str) -> None
 
 
 def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[str, str]]) -> None:
-    """The same for several; one that is refused while others wait is tried again after them."""
+    """Write back several pairs of control file and text. A refused one is tried again after the
+    others.
+
+    Raises the OSError of the first one if all that are left are refused.
+    """
     waiting = list(settings)
     while waiting:
         refused: list[tuple[tuple[str, str], OSError]] = []
@@ -200,7 +228,9 @@ def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[
 @on_disk("Attribute", "place", "name", "text")
 @dataclass
 class RestoreXattr(UndoRecord):
-    """What pcont kept with a container under a name, or that it was nothing."""
+    """Undo record of SetXattr: the text of an attribute that pcont stores on a container; None if
+    it had none.
+    """
 
     place: Place
     name: str
@@ -217,10 +247,11 @@ class RestoreXattr(UndoRecord):
 
 @dataclass
 class SetXattr(Step):
-    """Keep a fact of pcont's with a container; None removes it.
+    """Set the extended attribute `name` of a container to `text`; None removes it.
 
-    `without`: what is to be known where it may not be kept and can be done without, as by the root
-    of a user namespace, who may not write such attributes.
+    `without`: the warning for the user if the kernel does not permit the attribute, as for root of
+    a user namespace, and the operation continues without it. If it is empty, PermissionError is
+    raised. `doing` names the operation in messages.
     """
 
     place: Place

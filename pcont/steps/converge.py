@@ -1,4 +1,4 @@
-"""Looking again and again for whoever has to move, there or back, until nobody is found."""
+"""Repeat a search until it finds no more tasks to move, for moves and for their undo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 Where = TypeVar("Where")
 
 HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
-# In so many seconds no machine starts as many tasks as there are ids before one is used again.
+# Seconds in which no machine starts so many tasks that a task id is reused.
 FRESH = 0.02
 PATIENCE_BACK = 60.0
 PAUSE = 0.001
@@ -27,10 +27,11 @@ STOP_THEM = "stop them first (kill -STOP), and go on with them afterwards (kill 
 def until_stable(
     find: Callable[[], Iterable[Found]], doing: str, patience: float, hint: str = STOP_THEM
 ) -> Iterator[Found]:
-    """All that is found, each as soon as it is; then what is found by then, until nothing is.
+    """Yield what `find` returns, and call `find` again until it returns nothing.
 
-    Signals are heeded in between. Raises LimitReached, with the hint, after a round that ends more
-    than `patience` seconds after the first one began.
+    The caller moves each item before it takes the next one. Pending signals are handled after each
+    item. `doing` names the operation in the error. Raises LimitReached with `hint` after a round
+    that ends more than `patience` seconds after the start.
     """
     limit = time.monotonic() + patience
     found = True
@@ -48,7 +49,11 @@ def until_stable(
 
 
 def recently_listed(found: Iterable[Found]) -> Iterator[Found]:
-    """The ids that were found, at least the first, while they belong to whom they did then."""
+    """Yield the items of a list of task ids while no id of it can have been reused (20 ms), but at
+    least the first.
+
+    The caller reads a new list for the rest.
+    """
     limit = time.monotonic() + FRESH
     for one in found:
         yield one
@@ -58,9 +63,10 @@ def recently_listed(found: Iterable[Found]) -> Iterator[Found]:
 
 @contextlib.contextmanager
 def raised_priority() -> Iterator[None]:
-    """In the block this thread runs before those that it races with, if it may (CAP_SYS_NICE).
+    """Raise this thread's priority for the block, if it has CAP_SYS_NICE.
 
-    Of what was read of them more still holds then by the time that it is written (benchmarks).
+    The thread races with tasks that fork: with a higher priority, more of what it has read of them
+    is still valid when it writes.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(PermissionError):
@@ -73,11 +79,12 @@ def raised_priority() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Straggler(Generic[Where]):
-    """Somebody who is to go back from where he came to.
+    """A task that undo still has to move back.
 
-    `start`: the clock tick at which he began, of which those are told apart who get the same id
-    one after the other. None: he has ended, or is about to, and cannot be moved any more; but he
-    may have left children, and what he is in cannot be removed before he has gone.
+    `where`: what the search knows of its origin. `task`: its id. `start`: its start time in clock
+    ticks since boot, which distinguishes it from a later task with the same id; None if the task is
+    exiting. An exiting task cannot be moved, but it may have left children, and its container
+    cannot be removed until it has exited.
     """
 
     where: Where
@@ -88,9 +95,10 @@ class Straggler(Generic[Where]):
 def return_all(
     find: Callable[[], Iterable[Straggler[Where]]], doing: str
 ) -> Iterator[Straggler[Where]]:
-    """All who are to go back, each once, until nobody is found, nor anybody who is ending.
+    """Yield every task that `find` reports for moving back, each once, until `find` reports none,
+    not even an exiting one.
 
-    Raises LimitReached where that takes too long.
+    Raises LimitReached after PATIENCE_BACK seconds. `doing` names the operation in that error.
     """
     tried: set[Straggler[Where]] = set()
 
@@ -102,7 +110,7 @@ def return_all(
                 living = True
             yield one
         if not living:
-            time.sleep(PAUSE)  # those who are to end need the CPU, too
+            time.sleep(PAUSE)  # the tasks that are exiting need the CPU
 
     with raised_priority():
         for one in until_stable(news, doing, PATIENCE_BACK):

@@ -1,4 +1,6 @@
-"""Steps that start and end the programs in the kernel that count and enforce for a subsystem."""
+"""Steps that load and unload the eBPF programs which count and enforce for a controller (numtasks,
+numfiles).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_reco
 @on_disk("Stopped", "subsystem", "root")
 @dataclass
 class StopStarted(UndoRecord):
-    """No programs were at work for a subsystem, as bound to a container."""
+    """Undo record of StartEnforcement: no programs ran for the controller, bound to `root`."""
 
     subsystem: str
     root: Place
@@ -30,7 +32,7 @@ class StopStarted(UndoRecord):
         return f"the programs of {self.subsystem}"
 
     def restore(self, backend: Programs) -> Iterator[Action]:
-        # Those of another tree are others'; those that are in none were ours.
+        # Programs that work for another tree were started by another command.
         if backend.meter.trees().get(self.subsystem) in (self.root.tree, ""):
             yield lambda: backend.meter.stop(self.subsystem, self.root)
 
@@ -38,9 +40,10 @@ class StopStarted(UndoRecord):
 @on_disk("AtWork", "subsystem", "root", "said")
 @dataclass
 class RestartStopped(UndoRecord):
-    """Programs were at work for a subsystem, as bound to a container that has none below.
+    """Undo record of StopEnforcement: programs ran for the controller, bound to the childless
+    container `root`.
 
-    `said`: what it may have, by control file.
+    `said`: the limits that were set, by control file.
     """
 
     subsystem: str
@@ -49,7 +52,7 @@ class RestartStopped(UndoRecord):
 
     @classmethod
     def of(cls, backend: Programs, subsystem: str, root: Place) -> RestartStopped:
-        """As it is now."""
+        """Snapshot the limits that are set now."""
         table = subsys.by_key(subsystem)
         rows = (
             [row for row in table.files if row.virtual.enforced and row.access.writable]
@@ -76,9 +79,10 @@ class RestartStopped(UndoRecord):
 
 @dataclass
 class StartEnforcement(Step):
-    """Have programs count and enforce for a container that a subsystem is bound to.
+    """Load the programs that count and enforce a controller from container `root` downwards.
 
-    `optional`: it does without, where the kernel takes no programs.
+    `optional`: if the kernel cannot run them, continue without them and print a warning. `doing`
+    names the operation in messages.
     """
 
     subsystem: str
@@ -92,19 +96,19 @@ class StartEnforcement(Step):
         return [] if there else [f"# load the programs of {self.subsystem}, for {self.root.tree}"]
 
     def rehearse(self, backend: Programs) -> None:
-        """Refuse what `do` would: they are at work in another tree."""
+        """Raise OSError (EBUSY) if the programs already work for another tree, as `do` would."""
         if not self.optional and self._elsewhere(backend):
             raise OSError(EBUSY, os.strerror(EBUSY), self.root.tree)
 
     def _elsewhere(self, backend: Programs) -> str:
-        """The other tree in which they are at work; empty where there is none."""
+        """Return the id of another tree that the programs work for; empty if there is none."""
         there = backend.meter.trees().get(self.subsystem, "")
         return there if there != self.root.tree else ""
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
         if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
             return
-        # It is several acts: one that is refused leaves those before it to be undone.
+        # A start has several parts. If one is refused, those before it have to be undone.
         stopped = StopStarted(self.subsystem, self.root)
         memory.record(stopped)
         try:
@@ -138,9 +142,10 @@ class StartEnforcement(Step):
 
 @dataclass
 class StopEnforcement(Step):
-    """End the programs; what they have counted is forgotten, so that nothing takes it back.
+    """Unload the programs. Their counters are discarded, so this cannot be undone.
 
-    `empty`: there are no containers, and so nothing that they could have counted.
+    `empty`: the root has no children, so there are no counters; in this case it can be undone.
+    `doing` names the operation in messages.
     """
 
     subsystem: str

@@ -1,6 +1,7 @@
-"""Why the kernel refused: its errno, held against the tables and what is there now.
+"""Explain a refusal by the kernel: find the broken rule in the tables, and return an error with
+reason and hint.
 
-Nothing here decides: over real cgroups the kernel has spoken already when these are asked.
+These functions decide nothing. The kernel has refused before they are called.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ from pcont.virtual.site import LiveSite, entry_of, row_of
 
 
 def make_refusal(backend: CgroupState, place: Place, err: OSError, doing: str) -> PcontError:
-    """Why a container could not be made."""
+    """Return the error for a container that could not be created.
+
+    In this module `err` is the OSError of the backend, and `doing` what was attempted, as in
+    "create cpu:/a".
+    """
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
         if (breach := ControlFiles(backend).making(place)) and breach.errno == err.errno:
@@ -79,7 +84,7 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, doing: str) -
 
 
 def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
-    """What a new container would be in the way of, and what to do."""
+    """Return reason and hint for a new container whose name is in use."""
     if exists(backend, place):
         return "it exists already", f"pcont create -p {place.word}"
     return (
@@ -89,7 +94,9 @@ def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
 
 
 def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
-    """Why a container could not be removed."""
+    """Return the error for a container that could not be removed. `doing` names what was
+    attempted.
+    """
     reason, hint = "", ""
     if err.errno == EBUSY:
         with contextlib.suppress(OSError):
@@ -100,7 +107,9 @@ def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> 
 
 
 def _mounted_on(backend: MountedContainers, place: Place) -> tuple[str, str]:
-    """That the directory of a container is a mount point, and what to do; else empty."""
+    """Return reason and hint if the directory of a container is a mount point; otherwise empty
+    texts.
+    """
     path = backend.show(place)
     with contextlib.suppress(OSError):
         if backend.occupied(path, entries=False):
@@ -109,7 +118,10 @@ def _mounted_on(backend: MountedContainers, place: Place) -> tuple[str, str]:
 
 
 def in_use(backend: CgroupState, place: Place) -> tuple[str, str]:
-    """What keeps a container from being removed, and what to do; empty where nothing does."""
+    """Return what keeps a container from being removed, and a hint; empty texts if nothing does.
+
+    That can be its tasks, its children, or a rule of a controller.
+    """
     tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
         return tasks_inside(tasks, place.word)
@@ -117,7 +129,9 @@ def in_use(backend: CgroupState, place: Place) -> tuple[str, str]:
 
 
 def held_back(backend: CgroupState, place: Place) -> tuple[str, str]:
-    """What a subsystem has against a removal, and what to do; empty where none has anything."""
+    """Return the reason why a controller refuses the removal of a container, and a hint; empty
+    texts if none does.
+    """
     files = ControlFiles(backend)
     roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
     for name, root in roots.items():
@@ -129,7 +143,9 @@ def held_back(backend: CgroupState, place: Place) -> tuple[str, str]:
 
 
 def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
-    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
+    """Return reason and hint for a container with tasks. `words`: the arguments of `pcont rm` for
+    the hint.
+    """
     return (
         f"tasks are in it: {shortened(tasks)}",
         f"move them to the parent: pcont rm --evict {words}; kill them: pcont rm --kill {words}",
@@ -137,14 +153,18 @@ def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
 
 
 def children_inside(names: list[str], words: str) -> tuple[str, str]:
-    """That they are in the way, and what to do; `words` are the arguments of `pcont rm`."""
+    """Return reason and hint for a container with children. `words`: the arguments of `pcont rm`
+    for the hint.
+    """
     return f"containers are in it: {shortened(names)}", f"remove them, too: pcont rm -r {words}"
 
 
 def write_refusal(
     backend: CgroupState, place: Place, file: str, text: str, err: OSError
 ) -> PcontError:
-    """Why a value was refused: the file, its old and its wanted value, and the rule."""
+    """Return the error for a refused write of `text`: it names the file, the old and the new value,
+    and the broken rule.
+    """
     if err.errno == ENOENT and not isinstance(err, WriteRefused):
         return _no_file(backend, place, file, err)
     wanted, now = text.rstrip("\n"), "unreadable"
@@ -160,13 +180,13 @@ def write_refusal(
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
     if breach is None:
         return from_oserror(err, doing, kinds=BY_WRITTEN)
-    # A rule of the container, and not what the caller may do.
+    # EPERM is a rule of the container here, not missing privileges of the caller.
     kinds = {**BY_WRITTEN, EPERM: BadValue}
     return from_oserror(err, doing, breach.reason, _help(breach, place), kinds)
 
 
 def _help(breach: Violation, place: Place) -> str:
-    """What to do about a broken rule: commands to paste, then words."""
+    """Return the hint for a broken rule: commands to paste, then words."""
     commands = [
         " ".join(
             [
@@ -180,7 +200,7 @@ def _help(breach: Violation, place: Place) -> str:
 
 
 def _unmetered(backend: Programs, place: Place, file: str) -> tuple[str, str]:
-    """Why no programs in the kernel have a file in hand, and what to do."""
+    """Return reason and hint if no eBPF program enforces a file."""
     try:
         backend.meter.check(file)
     except Unsupported as why:
@@ -223,8 +243,10 @@ def _broken_rule(
 def _against(
     backend: Host, site: LiveSite, row: ControlFile, wanted: str, errno: int
 ) -> Violation | None:
-    """What a rule, or how the file is read, has against a text."""
-    # A rule that names what is missing says more than that the kernel cannot read it.
+    """Return the violation of a text, by a rule or because it cannot be parsed; None if there is
+    none.
+    """
+    # The reason of a rule is better than "the file takes …", so rules are asked with both readings.
     for codec in dict.fromkeys((row.type, row.reader(backend.machine()))):
         try:
             value = codec.parse(wanted)
@@ -243,7 +265,9 @@ def _unreadable(
     errno: int,
     err: ValueError | OverflowError,
 ) -> Violation:
-    """Why a text is no value of a file; what it may have meant is the value to set."""
+    """Return the violation for a text that is no value of the file. Its fix is the value that was
+    probably meant.
+    """
     fixes: tuple[Fix, ...] = ()
     with contextlib.suppress(OSError, ValueError, OverflowError):
         meant = row.advice.mend(site, wanted) if row.advice.mend else ""
@@ -251,7 +275,7 @@ def _unreadable(
         fixes = (Fix(site.path, ((row.name, meant),)),) if meant else ()
     if isinstance(err, OverflowError) and row.advice.larger:
         return Violation(errno, row.advice.larger(backend.machine()))
-    # The device that a value names may be what is wrong.
+    # With these errnos the device that the value names may be the reason.
     for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
         with contextlib.suppress(OSError, ValueError):
             if (breach := rule(site, Proposed(site, row.name, wanted))) and breach.errno == errno:
@@ -263,7 +287,7 @@ def _unreadable(
 
 
 def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violation | None:
-    """The first rule against a value that has this errno."""
+    """Return the first violation of a value with this errno; None if there is none."""
     with contextlib.suppress(OSError, ValueError):
         file = row.name
         value = row.merged(now, value)
@@ -277,7 +301,9 @@ def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violatio
 def enter_refusal(
     backend: CgroupState, place: Place, task: int, err: OSError, doing: str
 ) -> PcontError:
-    """Why a task could not be moved into a container."""
+    """Return the error for a task that could not be moved into a container. `doing` names what was
+    attempted.
+    """
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
     breach = _no_entry(backend, place, task, err.errno or 0) or _refuses(
@@ -289,7 +315,7 @@ def enter_refusal(
 
 
 def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
-    """Why no task can enter a container, whatever it is, and what to do; empty where one can."""
+    """Return why no task at all can enter the containers, and a hint; empty texts if tasks can."""
     for place in places:
         if cpuset.CPUSET in place.controllers:
             breach = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
@@ -328,7 +354,7 @@ def _refuses(backend: Tasks, task: int, errno: int) -> Violation | None:
 
 
 def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontError:
-    """Return why a simulated task could not do something, and what to do."""
+    """Return the error for an action that a simulated task could not do (fork, open a file)."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
         ESRCH: ("there is no such task", "make one: pcont --backend model sim fork"),
@@ -345,9 +371,10 @@ def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontEr
 
 
 def frozen_by(backend: ContainerReader, place: Place) -> list[Place]:
-    """Return the containers in which FROZEN was written, the place itself and those above it.
+    """Return the containers in which FROZEN was written: the place and its parents, the topmost
+    first.
 
-    The uppermost one is the first. Those that this mount does not show are left out.
+    Parents that the mount does not show are left out.
     """
     found: list[Place] = []
     while not place.is_root:
@@ -359,7 +386,7 @@ def frozen_by(backend: ContainerReader, place: Place) -> list[Place]:
 
 
 def _places_of(backend: Driver, task: int) -> list[Place]:
-    """The containers that a task is in."""
+    """Return the containers that a task is in, one for each tree."""
     paths = backend.membership(task)
     return [Place.at(tree, paths[tree.id]) for tree in backend.trees() if tree.id in paths]
 
@@ -375,7 +402,9 @@ def _thaw(backend: Driver, task: int) -> str:
 
 
 def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
-    """The container, of those that a task is in, where there may not be one more."""
+    """Return reason and hint of the pids limit that the task's containers have reached; None if
+    none has.
+    """
     for place in _places_of(backend, task):
         while pids.PIDS_MAX.partition(".")[0] in place.controllers and not place.is_root:
             limit, there = (

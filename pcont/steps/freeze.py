@@ -1,4 +1,4 @@
-"""Everything in a container stands still while it is moved or killed."""
+"""Freeze a container while its tasks are moved or killed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
 
 PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
-AGAIN = 1.0  # seconds after which those are woken again that have not stopped
+AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
 PAUSE = 0.002
 
 
 @contextlib.contextmanager
 def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator[bool]:
-    """Freeze a container of the freezer for the length of the block, if all in it will stop.
+    """Freeze a container of the freezer for the block. Yields whether all its tasks have frozen.
 
-    Yields whether it is frozen. Where the block fails, undoing thaws it in the end, and should
-    this process die, another one does. What others have frozen stays so.
+    If they do not freeze within PATIENCE seconds, the container is thawed before the block begins.
+    If the block fails, undo thaws it; if this process is killed, a watchdog process thaws it. A
+    container that another program has frozen stays frozen.
     """
     if backend.read(place, STATE).strip() != THAWED:
         yield _wait(backend, place)
@@ -43,7 +44,11 @@ def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator
 
 
 def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) -> list[str]:
-    """Commands, between those that freeze the container for them."""
+    """Return shell commands with those that freeze and thaw the container around them, for a dry
+    run.
+
+    Returns `lines` alone if the container is frozen already.
+    """
     if backend.read(place, STATE).strip() != THAWED:
         return [*lines]
     file = quote(backend.show(place, STATE))
@@ -51,10 +56,11 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
 
 
 def _wait(backend: Containers, place: Place, asking: bool = False) -> bool:
-    """Until all have stopped.
+    """Wait until all tasks have frozen; returns False after PATIENCE seconds.
 
-    A task may miss that it is to stop, one that waits for a file of a 9p root for instance: it is
-    woken again by another write, where the first was ours.
+    A task may miss the request, such as one that waits for a file of a 9p file system. `asking`
+    writes FROZEN again every second, which wakes that task. It is set only if pcont froze the
+    container.
     """
     asked = looked = time.monotonic()
     limit = asked + PATIENCE
@@ -66,7 +72,7 @@ def _wait(backend: Containers, place: Place, asking: bool = False) -> bool:
         if asking and now > asked + AGAIN:
             backend.write(place, STATE, FROZEN)
             asked = now
-        # The kernel looks at every task for an answer; they need the CPU to stop.
+        # Each read makes the kernel look at every task, and the tasks need the CPU to stop.
         time.sleep(max(PAUSE, now - looked))
         looked = time.monotonic()
     return True

@@ -1,4 +1,4 @@
-"""The step that kills everything in some containers, what forks meanwhile too."""
+"""The step that kills every process in some containers, including those forked during the kill."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ PAUSE = 0.01
 
 @dataclass
 class Kill(Step):
-    """SIGKILL for everything inside, until nobody is left, or nobody ends any more.
+    """Send SIGKILL to every process in `places` until the containers are empty.
 
-    Where pids is among the trees, nobody can fork meanwhile; else where the freezer is, all stand
-    still until each one has its signal. `allowed` is asked before a process is killed, and may
-    raise.
+    New processes cannot escape: if a tree has pids, pcont sets pids.max to 0 for the duration;
+    otherwise, if a tree has the freezer and `freeze` is true, pcont freezes the containers until
+    every process has its signal. `allowed` is called with the process ids before each signal and
+    raises PcontError to prevent it. `doing` names the operation in messages ("kill tasks in
+    cpu:/a"). `killed` collects the ids that were signalled.
+
+    `do` raises LimitReached if the number of processes does not fall for PATIENCE seconds.
     """
 
     places: Sequence[Place]
@@ -66,13 +70,15 @@ class Kill(Step):
             for place in self._freezing(backend):
                 stack.enter_context(kept_frozen(backend, memory, place))
             self._signal(backend, processes_in(backend, self.places))
-        # What others had frozen does not die before it thaws.
+        # A SIGKILL takes effect on a task frozen by another program only after the thaw.
         for place in self._tops(subsys.FREEZER):
             _set(backend, memory, place, freezer.STATE, freezer.THAWED)
-        self._until_nobody_is_left(backend)
+        self._until_empty(backend)
 
-    def _until_nobody_is_left(self, backend: CgroupState) -> None:
-        """Who is new has the signal at once; the others once more where nobody has ended since."""
+    def _until_empty(self, backend: CgroupState) -> None:
+        """Signal until no process is left. New processes are signalled at once, all others again in
+        a round in which the number of processes did not fall.
+        """
         least, limit = sys.maxsize, time.monotonic() + PATIENCE
         while inside := processes_in(backend, self.places):
             signals.check()
@@ -87,17 +93,19 @@ class Kill(Step):
                     f"than {least}",
                     hint="they fork faster than they die, or wait for a device (state D)",
                 )
-            # Those who are to end need the CPU, too.
+            # The killed tasks need the CPU to exit.
             time.sleep(max(PAUSE, time.monotonic() - looked))
 
     def _freezing(self, backend: TasksInside) -> list[Place]:
-        """What is frozen for it: nothing where none can fork, as all would have to run for that."""
+        """List the containers to freeze: none if pids.max stops every fork, because frozen tasks
+        exit only after a thaw.
+        """
         held = processes_in(backend, [one for one in self.places if pids.PIDS in one.controllers])
         free = processes_in(backend, self.places).keys() - held.keys()
         return self._tops(subsys.FREEZER) if self.freeze and free else []
 
     def _frozen_by_others(self, backend: ContainerReader) -> list[Place]:
-        """What is frozen before anything is done."""
+        """List the containers that are frozen before pcont does anything."""
         return [
             place
             for place in self._tops(subsys.FREEZER)
@@ -105,7 +113,7 @@ class Kill(Step):
         ]
 
     def _tops(self, controller: str) -> list[Place]:
-        """The uppermost containers, in the tree that has a controller."""
+        """List the topmost of the containers, in the tree that has the controller."""
         places = [one for one in self.places if controller in one.controllers]
         return [
             place
@@ -114,7 +122,7 @@ class Kill(Step):
         ]
 
     def _signal(self, backend: Driver, inside: dict[int, Place]) -> None:
-        """One signal for each of them, the youngest of a container first."""
+        """Send one SIGKILL to each process, the highest id of a container first."""
         self.allowed(inside)
         together: dict[Place, list[int]] = {}
         for pid in sorted(inside, reverse=True):

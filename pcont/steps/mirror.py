@@ -1,6 +1,7 @@
-"""Steps that bring the tasks of a whole hierarchy into one more tree, and out of it again.
+"""Steps that put the tasks of a hierarchy into the matching containers of another one (a tie), and
+take them out again.
 
-The home knows at any time who belongs where: what is started meanwhile is found there.
+The home tree is authoritative: tasks forked during the operation appear in it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ PATIENCE = 60.0
 @on_disk("Pair", "home", "mirror")
 @dataclass(frozen=True)
 class Pair:
-    """A container in the home, and its mirror in another tree."""
+    """A container in the home tree, and the container with the same path in the other tree (its
+    mirror).
+    """
 
     home: Place
     mirror: Place
@@ -54,10 +57,11 @@ class Pair:
 @on_disk("Outside", "pairs", "before", "origins")
 @dataclass
 class JoinUndo(UndoRecord):
-    """Nobody of the home was in the mirrors; `before` has who else was.
+    """Undo record of Join: no task of the home was in the mirrors.
 
-    `origins`: who came from elsewhere than the root of the mirrors' tree, with the clock tick at
-    which each began, and the path.
+    `before`: the tasks that were in each mirror already, which stay. `origins`: for each task that
+    came from a container other than the root of the mirrors' tree, its start time (clock ticks
+    since boot) and that container's path.
     """
 
     pairs: list[Pair]
@@ -85,7 +89,9 @@ class JoinUndo(UndoRecord):
                 yield Straggler(pair.mirror, task, start_time(backend, task))
 
     def _origin(self, backend: Tasks, task: int) -> str:
-        """Return where a task was, or else where its parent was, or a live thread of that."""
+        """Return the path where a task was; otherwise where its parent, or a live thread of its
+        parent, was.
+        """
         known = live_task(backend, task)
         for one in (known, live_thread(backend, known.parent) if known else None):
             start, path = self.origins.get(one.id, (-1, "/")) if one else (-1, "/")
@@ -96,7 +102,13 @@ class JoinUndo(UndoRecord):
 
 @dataclass
 class Join(Step):
-    """Attach every task of the home's containers to their mirrors, also those started meanwhile."""
+    """Attach every task of the home's containers to their mirrors, including tasks that start
+    during the operation.
+
+    `affinity`: the other tree has cpuset, so that undo also restores the CPU affinity of the tasks.
+    `at`: the place and task of the last write, for the error. `doing` names the operation in
+    messages.
+    """
 
     pairs: Sequence[Pair]
     doing: str
@@ -143,9 +155,10 @@ class Join(Step):
 @on_disk("Inside", "pairs", "strays")
 @dataclass
 class LeaveUndo(UndoRecord):
-    """Who was in a container of the home was in its mirror.
+    """Undo record of Leave: each task of a home container was in its mirror.
 
-    `strays` were there all the same, each with the clock tick at which it began.
+    `strays`: tasks that were in a mirror but not in its home container, each with its start time in
+    clock ticks.
     """
 
     pairs: list[Pair]
@@ -170,7 +183,12 @@ class LeaveUndo(UndoRecord):
 
 @dataclass
 class Leave(Step):
-    """Move every task out of the mirrors, and of `others`, to a container that stays."""
+    """Move every task out of the mirrors and of the containers `others`, into the container
+    `refuge`.
+
+    `affinity`: undo also restores the CPU affinity of the tasks. `doing` names the operation in
+    messages.
+    """
 
     pairs: Sequence[Pair]
     others: Sequence[Place]
@@ -210,9 +228,10 @@ class Leave(Step):
 
 
 def _lacking(backend: ContainerReader, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:
-    """Who is in a container of the home, but not in its mirror.
+    """Yield each mirror with the tasks that are in its home container but not in the mirror.
 
-    The home is read first: what is started afterwards by somebody who is in both is in both, too.
+    The home is read first: a child forked later by a task that is in both containers is in both,
+    too.
     """
     for pair in pairs:
         tasks = tasks_in(backend, pair.home)
@@ -222,7 +241,9 @@ def _lacking(backend: ContainerReader, pairs: Sequence[Pair]) -> Iterator[tuple[
 
 
 def _origins(backend: Tasks, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
-    """Where in a tree tasks are that are not in its root."""
+    """Return start time and path of those tasks that are in a container of `tree` other than its
+    root.
+    """
     found = {}
     for task in tasks:
         with contextlib.suppress(ProcessLookupError):

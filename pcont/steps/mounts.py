@@ -1,4 +1,6 @@
-"""Steps that mount and unmount hierarchies, and wait until the kernel has let go of them."""
+"""Steps that mount and unmount hierarchies, and wait until the kernel has removed an
+unmounted one.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
-# A removed container lives on in the kernel for a moment (RCU, and references of dying tasks).
-# A hierarchy that is unmounted in that moment stays active, invisible; mounting it and unmounting
-# it again, when the moment has passed, heals that.
+# The kernel keeps a removed container for a moment (RCU, and references of exiting tasks).
+# A hierarchy that is unmounted in that moment stays active without a mount. To remove it, pcont
+# mounts and unmounts it again later.
 FIRST_PAUSE = 0.005
 PATIENCE = 10.0
 PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
@@ -30,7 +32,9 @@ PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 @on_disk("NoDirectory", "directory")
 @dataclass
 class RemoveMadeDirectory(UndoRecord):
-    """There was no such directory to mount on. Raises ValueError for a relative path."""
+    """Undo record of MakeDirectory: the directory did not exist. Raises ValueError for a relative
+    path.
+    """
 
     directory: str
 
@@ -48,7 +52,7 @@ class RemoveMadeDirectory(UndoRecord):
 
 @dataclass
 class MakeDirectory(Step):
-    """mkdir(2) of a directory to mount on."""
+    """Create a directory to mount on with mkdir(2), if it does not exist."""
 
     directory: str
     doing: str
@@ -61,7 +65,7 @@ class MakeDirectory(Step):
             backend.make_directory(self.directory)
 
     def do(self, backend: Mounts, memory: UndoLog) -> None:
-        # A step before this one, or somebody else, may have made it.
+        # An earlier step, or another process, may have made it.
         if backend.missing(self.directory):
             with memory.of(RemoveMadeDirectory(self.directory)):
                 backend.make_directory(self.directory)
@@ -70,7 +74,9 @@ class MakeDirectory(Step):
 @on_disk("Directory", "directory")
 @dataclass
 class RemakeDirectory(UndoRecord):
-    """There was a directory. Raises ValueError for a relative path."""
+    """Undo record of RemoveDirectory: the directory existed. Raises ValueError for a
+    relative path.
+    """
 
     directory: str
 
@@ -88,7 +94,7 @@ class RemakeDirectory(UndoRecord):
 
 @dataclass
 class RemoveDirectory(Step):
-    """rmdir(2) of a mount point that pcont made; it stays if somebody has put something there."""
+    """Remove a mount point that pcont made with rmdir(2). A directory that is not empty is kept."""
 
     directory: str
     doing: str
@@ -104,7 +110,9 @@ class RemoveDirectory(Step):
 @on_disk("NotMounted", "request", "point", "new")
 @dataclass
 class UnmountMounted(UndoRecord):
-    """Nothing of pcont's was mounted at a point; `new`: nor was the hierarchy active at all."""
+    """Undo record of MountTree: pcont had nothing mounted at `point`; `new`: the hierarchy was not
+    active.
+    """
 
     request: TreeRequest
     point: str
@@ -124,7 +132,11 @@ class UnmountMounted(UndoRecord):
 
 @dataclass
 class MountTree(Step):
-    """mount(2) of a hierarchy at a directory; `made`: how many directories of it pcont made."""
+    """Mount a hierarchy at a directory with mount(2).
+
+    `made`: how many directories of the path pcont created, which the mount source records for
+    `umount`. `doing` names the operation in messages.
+    """
 
     request: TreeRequest
     point: str
@@ -144,7 +156,7 @@ class MountTree(Step):
             try:
                 backend.mount(self.request, self.point, source(self.point, self.made))
             except OSError:
-                # The kernel makes the hierarchy before it looks at the directory.
+                # The kernel creates the hierarchy before it checks the directory.
                 if new:
                     _wait_until_gone(backend, self.request)
                 raise
@@ -165,7 +177,11 @@ class MountTree(Step):
 @on_disk("Mounted", "tree", "mount", "attributes", "settings")
 @dataclass
 class RemountUnmounted(UndoRecord):
-    """A hierarchy was mounted at a point; where it was to go, with what its root had."""
+    """Undo record of UmountTree: the hierarchy was mounted there.
+
+    `attributes`, `settings`: those of its root container, recorded only if the unmount removes the
+    hierarchy.
+    """
 
     tree: Tree
     mount: Mount
@@ -188,7 +204,7 @@ class RemountUnmounted(UndoRecord):
         request = TreeRequest(self.tree.controllers, self.tree.name)
         active = find_tree(backend, request)
         if active and any(mount.point == self.mount.point for mount in active.mounts):
-            return  # it never went
+            return  # it was not unmounted
         if not self.mount.ours:
             raise PcontError(f"{self.mount.point} is no longer mounted: mount it as it was")
         backend.mount(request, self.mount.point, self.mount.source)
@@ -196,9 +212,11 @@ class RemountUnmounted(UndoRecord):
 
 @dataclass
 class UmountTree(Step):
-    """umount2(2) of one mount; of the last one of a hierarchy without children, for good.
+    """Unmount one mount of a hierarchy with umount2(2).
 
-    `lingers`: that the kernel keeps it for a while is a note, and no failure.
+    `last`: it is the only mount, so that the kernel removes a hierarchy without children.
+    `lingers`: if the kernel keeps the hierarchy for a while, print a warning instead of raising
+    Busy. `doing` names the operation in messages.
     """
 
     tree: Tree
@@ -253,13 +271,15 @@ class UmountTree(Step):
 
 
 def _check_absolute(directory: str) -> None:
-    """A damaged journal may have any text: a relative path has no end of directories above it."""
+    """Raise ValueError for a relative path, as a damaged journal may contain."""
     if not directory.startswith("/"):
         raise ValueError(f"a mount point is not an absolute path: {directory!r}")
 
 
 def find_tree(backend: Trees, request: TreeRequest) -> Tree | None:
-    """The active hierarchy that answers to a request, if there is one."""
+    """Return the active hierarchy with exactly the controllers and the name of a request; None if
+    none has.
+    """
     for tree in backend.trees():
         if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
             return tree
@@ -274,7 +294,9 @@ def _wait_until_gone(backend: Trees, request: TreeRequest) -> None:
 
 
 def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> Busy:
-    """Another mount namespace has the hierarchy mounted, too; the first process there is named."""
+    """Return the error if other mount namespaces have the hierarchy mounted; it names a process of
+    the first one.
+    """
     pid, where = copies[0]
     more = f", and {len(copies) - 1} more mount namespaces have it" if len(copies) > 1 else ""
     return Busy(
@@ -287,10 +309,11 @@ def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> 
 
 
 def dissolve(backend: Mounts, request: TreeRequest, point: str, source: str) -> None:
-    """Wait until an unmounted hierarchy has left /proc/self/cgroup, and help it to.
+    """Wait until the kernel has removed an unmounted hierarchy; mount and unmount it again to help.
 
-    Raises Busy where the kernel holds on to it: memory may, until the last page is freed, and any
-    controller until a zombie that was in a container of it is waited for.
+    `point` and `source` are the directory and the mount source to use. Raises Busy after PATIENCE
+    seconds: the memory controller keeps a removed container until its last page is freed, any
+    controller until no zombie of it is left.
     """
     pause, began = FIRST_PAUSE, time.monotonic()
     while tree := find_tree(backend, request):

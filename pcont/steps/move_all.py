@@ -56,7 +56,7 @@ INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: frozen tasks do not
 @on_disk("Route", "source", "target")
 @dataclass(frozen=True)
 class Move:
-    """From a container to another one of the same tree."""
+    """The source and the target container of a move, both in the same tree."""
 
     source: Place
     target: Place
@@ -65,10 +65,11 @@ class Move:
 @on_disk("Drained", "routes", "before", "starts")
 @dataclass
 class MoveAllUndo(UndoRecord):
-    """Which containers were emptied into which, and who was in the latter already.
+    """Undo record of MoveAll: which containers were emptied into which, and the tasks that were in
+    the targets before.
 
-    `starts`: those that were moved, each with the clock tick at which it began; kept only where
-    others are at the target, of whom they must be told apart.
+    `starts`: the moved tasks, each with its start time in clock ticks since boot. It is kept only
+    if other tasks are in a target, to distinguish the moved ones from them.
     """
 
     routes: list[Move]
@@ -81,7 +82,7 @@ class MoveAllUndo(UndoRecord):
 
     @property
     def alone(self) -> bool:
-        """Whether nobody else is, or comes, where they go."""
+        """Whether a target contains only moved tasks: it was empty, and is not a root container."""
         return not any(self.before.values() or (r.target.is_root for r in self.routes))
 
     def extend(self, **more: dict[int, int]) -> None:
@@ -92,7 +93,9 @@ class MoveAllUndo(UndoRecord):
             yield partial(put_back_tasks, backend, came.where.source, [came.task])
 
     def _there(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
-        """Who of ours is at a target; the tree that was emptied last comes first."""
+        """Yield the moved tasks that are in a target, those of the tree that was emptied last
+        first.
+        """
         came = {
             route: tasks_in(backend, route.target) - self.before[route.target]
             for route in reversed(self.routes)
@@ -104,7 +107,9 @@ class MoveAllUndo(UndoRecord):
                 yield Straggler(route, task, start_time(backend, task))
 
     def _ours(self, backend: TasksInside, came: set[int]) -> set[int]:
-        """Who was moved, what those have started, and who is at a target and a source at once."""
+        """Return the moved tasks, their descendants, and the tasks that are in a target and a
+        source at once.
+        """
         moved = {task for task, start in self.starts.items() if is_same_task(backend, task, start)}
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
         sure = moved | (left & came)
@@ -113,12 +118,17 @@ class MoveAllUndo(UndoRecord):
 
 @dataclass
 class MoveAll(Step):
-    """Move every task of a container, in the trees where it is inside, to another container.
+    """Move every task of a container to another container, in each tree of `routes`.
 
-    Where the freezer is among the trees, they are frozen during the move. Else the tasks that are
-    left are moved again and again, the youngest first, until none is left: what a task starts is
-    where the task is, so that a tree which is empty once stays empty. `movable`: leave the tasks
-    that the kernel does not move (`Task.fixed`), and count them; they are left in a root anyway.
+    If the freezer is among the trees, and `freeze` is true, pcont freezes the source during the
+    move. Otherwise it moves the remaining tasks again and again, the highest id first, until none
+    is left. A child starts in the containers of its parent, so a tree that was emptied once stays
+    empty.
+
+    `movable`: leave the tasks that the kernel refuses to move (`Task.fixed`), and count them. Tasks
+    like that in a root container are left in any case. `outcome` receives the counts. `doing` names
+    the operation in messages. `do` raises LimitReached if tasks are started faster than they can be
+    moved.
     """
 
     routes: Sequence[Move]
@@ -149,7 +159,9 @@ class MoveAll(Step):
                 attach_all(backend, route.target, [task])
 
     def _may_go(self, backend: Backend, target: Place, task: int) -> bool:
-        """Return True. Raises what the kernel would answer where it does not move the task."""
+        """Return True. Raises the error that the kernel would answer if it refuses to move the
+        task.
+        """
         if (known := live_task(backend, task)) and known.fixed:
             self.at = (target, task)
             path = backend.show(target, "tasks")
@@ -187,12 +199,16 @@ class MoveAll(Step):
         self.outcome.seconds = time.monotonic() - began
 
     def _freezer(self) -> Place | None:
-        """What is to be frozen, if anything can be."""
+        """Return the container to freeze; None if no tree has the freezer, or the source is its
+        root.
+        """
         places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
         return places[0] if places and not places[0].is_root else None
 
     def _keep_affinities(self, backend: TasksInside, memory: UndoLog) -> None:
-        """Where a cpuset is left or entered, the affinity changes, too."""
+        """Record the CPU affinity of the tasks: the kernel changes it when a task changes its
+        cpuset.
+        """
         tasks: set[int] = set()
         for route in self.routes:
             if subsys.sets_affinity(route.source.controllers):
@@ -207,7 +223,7 @@ class MoveAll(Step):
             left = self._movable(backend, route.source)
             return [left] if left else []
 
-        # Frozen, they cannot outrun us; somebody may be in another tree, and not be frozen.
+        # Frozen tasks cannot fork, but a task of another tree may not be frozen.
         patience = PATIENCE * (3 if self.still else 1)
         has = [name for one in self.routes for name in one.source.controllers]
         hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
@@ -220,7 +236,9 @@ class MoveAll(Step):
             self.outcome.rounds = max(self.outcome.rounds, number)
 
     def _movable(self, backend: TasksInside, source: Place) -> list[int]:
-        """Return the tasks to move, the youngest first: many of those have ended by their turn."""
+        """Return the tasks to move, the highest id first. Many of those have exited before their
+        write.
+        """
         tasks = sorted(tasks_in(backend, source), reverse=True)
         if not (source.is_root or self.movable):
             return tasks
@@ -229,7 +247,9 @@ class MoveAll(Step):
         return [known.id for known in found if not known.fixed]
 
     def _asked(self, route: Move, tasks: Iterable[int]) -> Iterator[int]:
-        """The tasks, as long as what was read of them holds; it does while they stand still."""
+        """Yield the tasks while their ids are still valid: all of them if they are frozen,
+        otherwise for some milliseconds.
+        """
         for task in tasks if self.still else recently_listed(tasks):
             self.at = (route.target, task)
             yield task

@@ -1,4 +1,4 @@
-"""Steps that give a process namespaces of its own, and keep these by a name."""
+"""Steps that start a process in new namespaces, and that pin namespaces under a name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
-# unshare(2), clone(2), setns(2): what these say of namespaces.
+# The errors of unshare(2), clone(2) and setns(2) for namespaces.
 KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
 _LIMITS = "see the limits in /proc/sys/user, and how deep namespaces are nested"
 _PROCESSES = "see ulimit -u, /proc/sys/kernel/pid_max, and pids.max of the container of this shell"
@@ -34,9 +34,10 @@ _FORBIDDEN = (
 
 @dataclass(frozen=True)
 class NamespaceRequest:
-    """The namespaces that a command is to have: new ones of `kinds`, or those of the pin `joined`.
+    """The namespaces of a command: new ones of `kinds` ("mnt", "pid", …), or those of the pin
+    `joined`.
 
-    Neither for a command without.
+    Both are empty for a command that keeps pcont's namespaces.
     """
 
     kinds: Sequence[str] = ()
@@ -47,14 +48,16 @@ NONE = NamespaceRequest()
 
 
 def option(kind: str) -> str:
-    """A kind of namespaces as unshare(1) and nsenter(1) call it."""
+    """Return the name that unshare(1) and nsenter(1) use for a kind of namespace, as in
+    /proc/PID/ns.
+    """
     return "mount" if kind == "mnt" else kind
 
 
 def namespace_refusal(err: OSError, doing: str, wanted: NamespaceRequest = NONE) -> PcontError:
-    """The error for what the kernel answers to a process that is to have namespaces.
+    """Return the error for an OSError from clone(2), unshare(2), setns(2) or a write to an id map.
 
-    `doing` is which act that was, as in "start make".
+    `doing` names what was attempted, as in "start make"; `wanted` the requested namespaces.
     """
     number, file = err.errno or 0, str(err.filename or "")
     kinds, reason, hint = KINDS, "", ""
@@ -69,7 +72,7 @@ def namespace_refusal(err: OSError, doing: str, wanted: NamespaceRequest = NONE)
 
 
 def _of_a_map(number: int) -> tuple[str, str]:
-    """Why user_namespaces(7) refuses a map of ids, and what helps."""
+    """Return reason and hint for an id map that user_namespaces(7) refuses."""
     own = f"--uid-map 0:{os.geteuid()}:1 --gid-map 0:{os.getegid()}:1"
     reasons = {
         EPERM: ("you may not map these ids", f"a user may map its own id alone: {own}"),
@@ -79,7 +82,7 @@ def _of_a_map(number: int) -> tuple[str, str]:
 
 
 def _of_a_pin(number: int, name: str) -> tuple[str, str]:
-    """Why setns(2), or fork(2) in a pid namespace, refuses, and what helps."""
+    """Return reason and hint for a refusal by setns(2), or by fork(2) in a pid namespace."""
     other = ("they belong to another user", "use sudo")
     reasons = {
         ENOMEM: (
@@ -95,7 +98,7 @@ def _of_a_pin(number: int, name: str) -> tuple[str, str]:
 
 
 def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
-    """What helps where clone(2) or unshare(2) refuses."""
+    """Return the hint for a refusal by clone(2) or unshare(2)."""
     with_user = f"use sudo, or add a user namespace: --ns {','.join(('user', *kinds))}"
     hints = {
         EPERM: _FORBIDDEN if "user" in kinds else with_user if kinds else "",
@@ -108,7 +111,11 @@ def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
 
 @dataclass
 class EnterNamespaces(Step):
-    """A process that is in its place makes namespaces, or joins them: `settle` lets it."""
+    """Let a process that waits in its container create or join its namespaces.
+
+    `settle` is called to let it continue, and raises OSError if the kernel refuses. `words`: the
+    line of a dry run. `doing` names the operation in messages.
+    """
 
     settle: Callable[[], None]
     words: str
@@ -128,7 +135,7 @@ class EnterNamespaces(Step):
 @on_disk("NotPinned", "names")
 @dataclass
 class UnpinPinned(UndoRecord):
-    """Nothing was kept by these names."""
+    """Undo record of Pin: no namespaces were pinned under these names."""
 
     names: list[str]
 
@@ -145,7 +152,11 @@ class UnpinPinned(UndoRecord):
 
 @dataclass
 class Pin(Step):
-    """Keep the namespaces of a process by a name."""
+    """Keep the namespaces of a process under a name, with a bind mount for each kind.
+
+    `task`: the process id. `kinds`: as in /proc/PID/ns. `do` raises FileExistsError if the name is
+    taken.
+    """
 
     name: str
     task: int
@@ -173,7 +184,10 @@ class Pin(Step):
 
 @dataclass
 class Unpin(Step):
-    """Let go of namespaces: those that nobody is in are gone then, and nothing brings them back."""
+    """Remove pins. This is final: the kernel removes a namespace that no process is in.
+
+    `gone`: the pins removed so far, for the message of a failure.
+    """
 
     names: Sequence[str]
     doing: str

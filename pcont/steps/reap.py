@@ -1,7 +1,7 @@
-"""Seeing to containers that have become empty: an agent is told, those with auto_delete go.
+"""Process containers that have become empty: run the release agent, remove those with auto_delete.
 
-Several processes may be told of one container: that one is removed once is seen to by the turn of
-pcont's commands, that the user is told once by the lock of the queue.
+Several processes may be notified of one container. pcont's lock on changes ensures that it is
+processed once, the lock of the release queue that the user's agent runs once.
 """
 
 from __future__ import annotations
@@ -28,33 +28,35 @@ from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, FileWrite
 
-# A task leaves the trees of a tie one after another, where it is moved by others than pcont.
+# A program other than pcont moves a task out of the tied trees one tree at a time.
 PATIENCE = 10.0
 PAUSE = 0.05
 
 
 class Worker(Protocol):
-    """Who sees to it: what a session offers."""
+    """The part of a session that `attend` needs: a backend, a lock and a way to carry out steps."""
 
     @property
     def backend(self) -> Backend:
-        """What is worked on."""
+        """The kernel or the model that is worked on."""
 
     @property
     def warn(self) -> Callable[[str], None]:
-        """Tell what did not go well."""
+        """Print a warning for the user."""
 
     def turn(self) -> AbstractContextManager[Registry]:
-        """Hold off other commands."""
+        """Lock out other pcont commands for the block, and yield the registry of hierarchies."""
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
-        """Do the steps, all or none."""
+        """Do all steps; if one fails, undo those before it and raise its error."""
 
 
 def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
-    """See to all that a hierarchy's release agent has told, and to some more paths.
+    """Process the containers that the release agent of hierarchy `tree` has reported, and the paths
+    in `also`.
 
-    A container that is empty in its home, and not yet in all trees, is waited for a while.
+    If a container is empty in its home tree and not yet in the tied trees, `attend` retries it for
+    up to PATIENCE seconds. Returns early if another process is processing the same hierarchy.
     """
     releases = worker.backend.releases
     pending = list(also)
@@ -70,7 +72,7 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
                     paths[:] = [path for path in paths if _in_time(limits, path)]
         except Busy:
             if not pending:
-                return  # whoever has the lock looks once more after letting it go
+                return  # the process that has the lock reads the queue again after the unlock
             paths = pending
         if paths and releases.attended:
             time.sleep(PAUSE)
@@ -84,13 +86,13 @@ def _in_time(limits: dict[str, float], path: str) -> bool:
 
 
 def _is_seen_to(worker: Worker, tree: str, path: str) -> bool:
-    """Whether nothing is left to be done about a container: it has gone, or is in use again."""
+    """Return whether nothing is left to do for a container: it was removed, or is in use again."""
     try:
         return _see_to(worker, tree, path)
     except Unseen:
         return False
     except FileNotFoundError:
-        return True  # somebody else was quicker
+        return True  # another process removed it
 
 
 def _see_to(worker: Worker, tree: str, path: str) -> bool:
@@ -110,7 +112,7 @@ def _see_to(worker: Worker, tree: str, path: str) -> bool:
             if not agent:
                 _remove(worker, container)
     if agent:
-        # Not in the turn: the agent may call pcont.
+        # Outside of the lock: the agent may call pcont.
         _notify(worker, agent, container, path)
         if goes:
             with worker.turn() as registry:
@@ -119,7 +121,7 @@ def _see_to(worker: Worker, tree: str, path: str) -> bool:
 
 
 def _notify(worker: Worker, agent: str, container: Container, path: str) -> None:
-    """Run the user's agent, if it is still a program that only root can change."""
+    """Run the user's release agent, if it is still a program that only root can change."""
     try:
         auto_delete.check_agent(agent)
     except BadValue as err:
@@ -129,7 +131,7 @@ def _notify(worker: Worker, agent: str, container: Container, path: str) -> None
 
 
 def _known(registry: Registry, tree: str, path: str) -> Container | None:
-    """The container of a path that was told, if it is there and can be reached."""
+    """Return the container of a reported path; None if it no longer exists or cannot be reached."""
     one = registry.rooted_in(tree)
     if one is None or not one.mounted:
         return None
@@ -142,7 +144,9 @@ def _in_use(backend: CgroupState, places: Iterable[Place]) -> bool:
 
 
 def _remove(worker: Worker, container: Container) -> None:
-    """The container goes from every tree, unless somebody has come back: then it stays in all."""
+    """Remove the container from every tree. If a task has entered it since, keep it in all
+    trees.
+    """
     try:
         worker.carry_out(removals(worker.backend, [container]))
     except Busy:
@@ -153,7 +157,10 @@ def _remove(worker: Worker, container: Container) -> None:
 
 @dataclass
 class InstallAgent(Step):
-    """Write a file of the kernel's as it has to be for auto_delete, whatever the user has said."""
+    """Write a kernel file (release_agent, notify_on_release) with the value that auto_delete needs.
+
+    `doing` names the operation in messages.
+    """
 
     place: Place
     file: str
@@ -169,7 +176,11 @@ class InstallAgent(Step):
 
 
 def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
-    """What lets the kernel tell pcont of every container with auto_delete."""
+    """Yield the steps that make the kernel report every container of hierarchy `tree` that has
+    auto_delete.
+
+    Yields nothing if no container of the hierarchy has auto_delete.
+    """
     flagged = [place for place, goes in flags(backend, Place(tree)) if goes]
     if not flagged:
         return
@@ -189,12 +200,16 @@ def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
 
 
 def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:
-    """Every container of a tree, those below first, and whether it has auto_delete."""
+    """Return every container below `top` and `top` itself, children before parents, each with
+    whether auto_delete is set.
+
+    A container without the attribute inherits the value of its parent.
+    """
     found: list[tuple[Place, bool]] = []
     waiting = [(top, False)]
     while waiting:
         place, above = waiting.pop()
-        # What goes meanwhile, by itself say, is left out.
+        # A container that is removed during the walk is left out.
         with within_reach():
             goes = backend.attributes(place).get(auto_delete.AUTO_DELETE, str(int(above))) == "1"
             children = [(place.child(name), goes) for name in backend.children(place)]

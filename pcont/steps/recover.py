@@ -1,4 +1,4 @@
-"""Undo what a killed command has left half done, or finish it where its last act had begun."""
+"""Roll back what a killed command left half done, or complete it if its final change had begun."""
 
 from __future__ import annotations
 
@@ -61,12 +61,14 @@ KINDS: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 
 
 def pending_lines(backend: Host) -> list[str]:
-    """What recovery would do first, a line for each command that was killed part-way."""
+    """Return one line for each command that was killed part-way, as a dry run of recovery prints
+    it.
+    """
     return [line for journal in _abandoned(backend) for line in _pending(journal)]
 
 
 def damaged(backend: Host) -> list[str]:
-    """The paths of the damaged journals that were set aside."""
+    """Return the paths of the damaged journals that were renamed and are no longer used."""
     return set_aside(backend.workplace().existing)
 
 
@@ -82,7 +84,7 @@ def _pending(journal: AbandonedJournal) -> list[str]:
 
 
 def roll_back(backend: Backend) -> Iterator[Recovered]:
-    """Roll back or complete killed commands, the latest first.
+    """Roll back or complete killed commands, the latest first. Yields the result for each command.
 
     A journal that cannot be used is renamed, and recovery continues with the next one.
     """
@@ -130,7 +132,8 @@ def _recover(
 
 
 def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | None]:
-    """The facts that are to be true again, and what is to be true in the end.
+    """Return the undo records of a journal, and the record of its final change (None if that had
+    not begun).
 
     Raises one of UNUSABLE for entries of another shape.
     """

@@ -1,8 +1,8 @@
-"""List the tasks of a container, find live threads, and tell reused task ids apart by start time.
+"""List the tasks of a container, find live threads, and detect reused task ids by start time.
 
-The kernel shows a process by its first thread. That thread may be a zombie while others are alive:
-some daemons end their main thread. A zombie is in no container, and cannot be moved. The process is
-where its live threads are, and moves with them.
+The kernel shows a process by its first thread. That thread may be a zombie while other threads are
+alive: some daemons end their main thread. A zombie thread is in no container and cannot be moved,
+so a process is where its live threads are.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PROCESSES = "cgroup.procs"  # not there before Linux 3.0
 
 
 def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
-    """Return the tasks in a container, none where it does not exist.
+    """Return the ids of the tasks (threads) in a container; an empty set if it does not exist.
 
-    Raises Unseen where no mount shows the container.
+    Raises Unseen if no mount shows the container.
     """
     try:
         return {int(task) for task in backend.read(place, "tasks").split()}
@@ -39,7 +39,9 @@ def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
 
 
 def processes_in(backend: TasksInside, places: Iterable[Place]) -> dict[int, Place]:
-    """The processes in these containers, each with a place where it is."""
+    """Return the ids of the processes in the containers, each with one of the containers that it is
+    in.
+    """
     found: dict[int, Place] = {}
     for place in places:
         with vanishing():
@@ -56,7 +58,7 @@ def _processes(backend: TasksInside, place: Place) -> set[int]:
 
 
 def live_task(backend: Tasks, task: int) -> Task | None:
-    """Return what /proc says of a task (thread); None if this thread has ended."""
+    """Return what /proc reports of a task (thread); None if this thread has exited."""
     try:
         known = backend.task(task)
     except ProcessLookupError:
@@ -65,7 +67,7 @@ def live_task(backend: Tasks, task: int) -> Task | None:
 
 
 def is_alive(backend: Tasks, task: int) -> bool:
-    """Return whether a task (thread) has not ended."""
+    """Return whether a task (thread) exists and has not exited."""
     return live_task(backend, task) is not None
 
 
@@ -83,49 +85,59 @@ def live_thread(backend: Tasks, task: int) -> Task | None:
 
 
 def where_process_is(backend: Tasks, task: int) -> dict[str, str]:
-    """Return the container in every tree, of the task or of a live thread of its process.
+    """Return the path of the container by tree, for the task or a live thread of its process.
 
-    Raises ProcessLookupError where there is no such task. A process that has ended is in the roots.
+    A process that has exited is in the root containers. Raises ProcessLookupError if no such task
+    exists.
     """
     thread = live_thread(backend, task)
     return backend.membership(thread.id if thread else task)
 
 
 def start_time(backend: Tasks, task: int) -> int | None:
-    """The clock tick since which it is there; None where it has ended, or is about to."""
+    """Return the start time of a task in clock ticks since boot; None if it has exited or is
+    exiting.
+    """
     known = live_task(backend, task)
     return known.start if known else None
 
 
 def is_same_task(backend: Tasks, task: int, start: int | None) -> bool:
-    """Whether the id still belongs to the task that began at that clock tick; None: to nobody."""
+    """Return whether the id still belongs to the live task with this start time; False if `start`
+    is None.
+    """
     return start is not None and start_time(backend, task) == start
 
 
 def start_times(backend: Tasks, tasks: Iterable[int]) -> dict[int, int]:
-    """The clock tick at which each of them began that is there."""
+    """Return the start times, in clock ticks since boot, of those tasks that are alive."""
     return {task: known.start for task in tasks if (known := live_task(backend, task))}
 
 
 def attach_all(backend: CgroupState, place: Place, tasks: Iterable[int]) -> None:
-    """Write tasks into a container one by one, where the rules of what pcont keeps allow it.
+    """Write task ids into a container one by one, subject to the rules of controllers that pcont
+    enforces.
 
-    Tasks that have ended are left out.
+    Tasks that have exited are left out. Raises OSError for another refusal.
     """
     for _ in ControlFiles(backend).enter(place, tasks):
         pass
 
 
 def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
-    """The same for undo: tasks return to where they were, whatever the rules say."""
+    """Write task ids into a container for undo, without checking the rules that pcont enforces.
+
+    Raises OSError if the kernel refuses.
+    """
     for _ in backend.enter(place, tasks):
         pass
 
 
 def descendants(backend: Tasks, tasks: Iterable[int], of: Iterable[int]) -> dict[int, int]:
-    """Return those of the tasks whose line of parents, through other ones of them, leads to `of`.
+    """Return those of `tasks` that descend from a task of `of`, each with that ancestor.
 
-    Each with the task of `of` that it descends from; threads descend from their process.
+    Each parent between a task and its ancestor must be one of `tasks`, too. A thread descends from
+    its process.
     """
     waiting = [one for task in sorted({*tasks}) if (one := live_task(backend, task))]
     ancestors: dict[int, int] = {}

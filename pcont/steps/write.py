@@ -27,14 +27,14 @@ from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
 
-# What files read now, as far as that is known.
+# The present text of files, where the caller has just read it; None for a file without one.
 Known = dict[tuple[Place, str], "str | None"]
 
 
 @on_disk("Setting", "place", "file", "text")
 @dataclass(frozen=True)
 class Setting:
-    """A text for a control file of a place."""
+    """A text to write to a control file of a container."""
 
     place: Place
     file: str
@@ -42,18 +42,20 @@ class Setting:
 
     @property
     def written(self) -> str:
-        """What goes into write(2): zero bytes would do nothing and succeed, a newline empties."""
+        """The text for write(2). A newline stands for the empty text, because a write of zero bytes
+        has no effect.
+        """
         return self.text or "\n"
 
 
 def _is_direct(one: Setting, change: Change) -> bool:
-    """Whether a change is the write that was asked for, and not one that follows from it."""
+    """Return whether a change is the requested write itself, and not a consequence of it."""
     files = (one.file, subsys.stands_for(one.file))
     return isinstance(change, FileWrite) and change.place == one.place and change.file in files
 
 
 def _is_kept(one: Setting) -> bool:
-    """Whether pcont keeps the value itself."""
+    """Return whether pcont stores the value in an attribute, and no kernel file takes it."""
     kept_file = subsys.is_kept_file(one.file, one.place.controllers)
     return kept_file and not subsys.stands_for(one.file)
 
@@ -69,13 +71,13 @@ def _kept_line(backend: ContainerReader, one: Setting, change: AttributeChange) 
 @on_disk("Affinities", "cpus")
 @dataclass
 class RestoreAffinities(UndoRecord):
-    """The CPUs that tasks could run on, each with the clock tick at which the task began."""
+    """Undo record of CPU affinities: by task id, the start time in clock ticks and the CPUs."""
 
     cpus: dict[int, tuple[int, Ids]]
 
     @classmethod
     def of(cls, backend: Tasks, tasks: Iterable[int]) -> RestoreAffinities:
-        """As they are now."""
+        """Record the present affinity of the tasks; tasks that have exited are left out."""
         found = {}
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):
@@ -99,7 +101,9 @@ class RestoreAffinities(UndoRecord):
 @on_disk("Value", "place", "file", "text", "affinities")
 @dataclass
 class RestoreValue(UndoRecord):
-    """What a control file read, and the affinity of the tasks inside where that hangs on it."""
+    """Undo record of a write: the text of the control file, and the CPU affinity of the tasks
+    inside if the file changes it (cpuset).
+    """
 
     place: Place
     file: str
@@ -110,9 +114,10 @@ class RestoreValue(UndoRecord):
     def of(
         cls, backend: CgroupState, place: Place, file: str, text: str | None = None
     ) -> RestoreValue:
-        """Snapshot the file, or the file that holds the written value if its text differs from it.
+        """Snapshot a file. If it shows another text than was written (freezer.state), snapshot the
+        file that holds the written value.
 
-        `text`: what the file reads, where it has just been read.
+        `text`: what the file reads, if the caller has just read it.
         """
         shown, file = file, subsys.told_by(file)
         if text is None or file != shown:
@@ -134,7 +139,9 @@ class RestoreValue(UndoRecord):
 @on_disk("Written", "settings")
 @dataclass
 class WriteAgain(UndoRecord):
-    """That these were written, one after the other, whatever the files read."""
+    """Final change of WriteFiles: recovery writes these settings again, in this order, whatever the
+    files read.
+    """
 
     settings: list[Setting]
 
@@ -149,14 +156,16 @@ class WriteAgain(UndoRecord):
 
 @dataclass
 class WriteFiles(Step):
-    """Write settings, each with one write(2); `fresh`: of a container that this command made.
+    """Write settings, each with one write(2).
 
-    `wish`: what is written is the user's wish, and not only as much of it as is possible now.
+    Files are written in the order of the tables. A refused value is tried again after the others,
+    because some depend on each other (memory and memsw limits, cpuset lists and exclusive flags).
+    Values that cannot be undone (`subsys.lasting`) come last.
 
-    The table's order comes first. A value that is refused while others wait is tried again after
-    them: so memory and memsw, exclusive flags and lists find the order that suits the old values.
-    What cannot be undone is written when all the rest has been. `known`: texts of files that have
-    just been read.
+    `fresh`: this command created the container, so no undo record is needed. `wish`: the values are
+    what the user asked for; pcont stores the cpuset lists among them, to restore them after CPU
+    hotplug. `known`: texts of files that the caller has just read. `refused`: the setting that was
+    refused, for the error. `doing` names the operation in messages.
     """
 
     settings: Sequence[Setting]
@@ -178,7 +187,7 @@ class WriteFiles(Step):
         lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
         if _is_kept(one):
             lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
-        # Nothing more is known of a container that is yet to be made, or of a refused value.
+        # A planned container, or a value that is refused, cannot be resolved.
         with contextlib.suppress(OSError):
             changes = ControlFiles(backend).resolve(one.place, one.file).plan_write(one.written)
             kept = [change for change in changes if isinstance(change, AttributeChange)]
@@ -196,7 +205,7 @@ class WriteFiles(Step):
         self._write(backend, memory, tried=self.fresh)
 
     def _write(self, backend: CgroupState, memory: UndoLog, tried: bool) -> None:
-        """Write everything; `tried`: entries of devices need no rehearsal in a container beside."""
+        """Write everything. `tried`: skip the trial of device entries in a temporary container."""
         files = ControlFiles(backend)
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
@@ -218,14 +227,15 @@ class WriteFiles(Step):
             files.store(one.place, one.file, one.written)
 
     def _rehearse(self, backend: CgroupState, memory: UndoLog, last: Sequence[Setting]) -> None:
-        """Write the entries into an empty container beside, which is as this one and then removed.
+        """Write the device entries into a temporary sibling container first, so that all are
+        written or none.
 
-        What the kernel refuses depends on the parent, on whether containers are below, and on
-        whether all is allowed but what was denied. So it refuses all of it here, or nothing.
+        Whether the kernel refuses an entry depends on the parent, on whether the container has
+        children, and on its default. The sibling is made alike in these, and is removed afterwards.
         """
         place = last[0].place
         if place.is_root:
-            return  # nothing above it refuses anything
+            return  # a root container has no parent that could refuse
         double = place.parent.child(f"pcont-{os.getpid()}")
         below = [double.child("below")] if backend.children(place) else []
         facts: list[UndoRecord] = []
@@ -251,13 +261,17 @@ class WriteFiles(Step):
 
     @staticmethod
     def _made_alike(backend: Containers, place: Place, double: Place) -> None:
-        """An empty list where the parent's is everything, and the container has a list."""
+        """Give the temporary container an empty device list, unless the original allows
+        everything.
+        """
         everything = devices.has_everything(backend.read(place, devices.LIST))
         if not everything and devices.has_everything(backend.read(double, devices.LIST)):
             backend.write(double, devices.DENY, "a")
 
     def _try(self, files: ControlFiles, memory: UndoLog, one: Setting) -> WriteRefused | None:
-        """Write one setting; returns a refusal that may not come after the other settings."""
+        """Write one setting. Returns the refusal, if it may succeed after the other settings;
+        otherwise None.
+        """
         self.refused = one
         try:
             _check(files.backend, one)
@@ -274,11 +288,13 @@ class WriteFiles(Step):
         return None
 
     def _keep_list(self, backend: CgroupState, memory: UndoLog, one: Setting) -> None:
-        """Keep the present value of a list that the kernel shortens by hotplug."""
+        """Store the present text of a list in an attribute, because the kernel shortens the list on
+        CPU hotplug.
+        """
         row = subsys.row(subsys.stands_for(one.file) or one.file)
         if not (self.wish and row and row.undo.kept_as) or one.place.is_root:
             return
-        if not auto_delete.is_lacking(backend):  # a dialect of 2006, where pcont keeps nothing
+        if not auto_delete.is_lacking(backend):  # the 2006 model, where pcont stores no attributes
             return
         if not (backend.privileged() and backend.may_mount()):
             return  # only root may write attributes
@@ -293,7 +309,7 @@ class WriteFiles(Step):
         self, backend: CgroupState, memory: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
         if not self.fresh:
-            # A file that cannot be read cannot be put back; it is written all the same.
+            # A file that cannot be read cannot be restored. It is written anyway.
             with contextlib.suppress(OSError):
                 now = self.known.pop((one.place, one.file), None)
                 return memory.of(RestoreValue.of(backend, one.place, one.file, now))
@@ -317,7 +333,7 @@ class WriteFiles(Step):
 
 
 def _make(backend: CgroupState, memory: UndoLog, change: Change) -> None:
-    """Make one of the changes that a virtual file comes to; each is undone on its own."""
+    """Apply one change that a write to a virtual file consists of, with its own undo record."""
     if isinstance(change, AttributeChange):
         before = backend.attributes(change.place).get(change.name)
         if change.text != before:
@@ -333,7 +349,7 @@ def _make(backend: CgroupState, memory: UndoLog, change: Change) -> None:
 
 
 def _check(backend: ContainerReader, one: Setting) -> None:
-    """Refuse a value that the kernel takes for another one; WriteRefused."""
+    """Raise WriteRefused for a value that the kernel would accept, but read as another value."""
     row = subsys.row(one.file)
     if row and row.advice.strict:
         try:
@@ -344,16 +360,19 @@ def _check(backend: ContainerReader, one: Setting) -> None:
 
 
 def can_rehearse(final: Sequence[Setting]) -> bool:
-    """Whether several values that cannot be undone are written all or none: entries of devices."""
+    """Return whether pcont can try several values that cannot be undone before it writes them.
+
+    That is so for device entries of one container.
+    """
     same = {(one.place, subsys.of(one.file)) for one in final}
     return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
 def is_lasting(control: ControlFiles, setting: Setting, known: Known) -> bool:
-    """Whether a value, once written, cannot be put back by writing what was read before.
+    """Return whether a written value cannot be undone by writing back what the file reads now.
 
-    That is so for resets and triggers, and for files that show something else than they take:
-    several lines, or none.
+    That is so for resets and triggers, and for files that read differently from what they take
+    (several lines, or none). `known`: texts that the caller has just read.
     """
     if subsys.lasting(setting.file):
         return True
