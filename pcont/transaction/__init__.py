@@ -1,1 +1,1 @@
-"""Steps, what undoes them, and the journal."""
+"""Steps, the undo log, and the journal that makes a crash recoverable."""

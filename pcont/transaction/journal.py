@@ -1,7 +1,8 @@
-"""What a command has touched, written down before it touches it, so that a crash can be undone.
+"""The journal: what a command is about to change, written to disk before the change, so that a
+crash can be undone.
 
-One file for each command at work. The command holds a lock on its file for as long as it lives: a
-journal that can be locked belongs to a command that was killed.
+Each running command has one file, and holds a lock on it. A journal that another process can lock
+belongs to a command that was killed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ OTHER_SHAPE = (ValueError, TypeError, LookupError, AttributeError, OverflowError
 
 
 def view() -> str:
-    """The namespaces in which pids, paths and mounts mean what a journal says (namespaces(7))."""
+    """Return the ids of the namespaces (cgroup, mnt, pid) in which the pids and paths of a journal
+    are valid.
+
+    See namespaces(7).
+    """
     found = []
     for kind in ("cgroup", "mnt", "pid"):
         with contextlib.suppress(OSError):
@@ -42,16 +47,19 @@ def view() -> str:
 
 
 def boot() -> str:
-    """Return the id of this boot; no container outlives it."""
+    """Return the id of this boot, from /proc; empty if it cannot be read. No container survives a
+    reboot.
+    """
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
         return stream.read().strip()
     return ""
 
 
 class Journal:
-    """The journal of a command: made at its first entry, removed when it is closed.
+    """The journal of a running command. The file is created by the first entry, and removed by
+    `close`.
 
-    Raises PcontError, with the path and the reason, where it cannot be written.
+    Its methods raise PcontError, with the path and the reason, if the file cannot be written.
     """
 
     def __init__(self, directory: str, command: str) -> None:
@@ -61,7 +69,9 @@ class Journal:
         self._entries = 0
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write one more entry; the caller may do what it is about when this returns."""
+        """Write an entry. When this returns, the caller may make the change that the entry
+        describes.
+        """
         try:
             if self._descriptor < 0:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -84,7 +94,7 @@ class Journal:
         self._entries += len(entries)
 
     def _discard_if_new(self) -> None:
-        """Where not even the first entry could be written, nothing was done."""
+        """Remove the file if its first entry could not be written: nothing was changed yet."""
         if self._descriptor >= 0 and not self._entries:
             with contextlib.suppress(OSError):
                 os.unlink(self._name)
@@ -92,7 +102,9 @@ class Journal:
             self._descriptor = -1
 
     def close(self) -> None:
-        """All is done, or all is undone. PcontError where that cannot be written down."""
+        """Remove the journal: everything is done, or everything is undone. Raises PcontError if it
+        can be neither removed nor marked as settled.
+        """
         if self._descriptor >= 0:
             try:
                 os.unlink(self._name)
@@ -107,7 +119,9 @@ class Journal:
 class AbandonedJournal:
     """The journal of a command that was killed.
 
-    `damage` says why it cannot be used; empty if it can. `earlier`: it is from before a reboot.
+    `name`: the path of the file. `command`: the command line that wrote it. `view`: the namespaces
+    of that command. `earlier`: it was written before a reboot. `damage`: why it cannot be used;
+    empty if it can.
     """
 
     name: str
@@ -118,16 +132,16 @@ class AbandonedJournal:
     damage: str = ""
 
     def close(self) -> None:
-        """Remove it: it has been dealt with. PcontError where that is not possible."""
+        """Remove the file, after recovery. Raises PcontError if that fails."""
         try:
             os.unlink(self.name)
         except OSError as err:
             raise refusal(err, "remove the journal", self.name) from err
 
     def set_aside(self) -> str:
-        """Give it a name under which no command looks for it; returns the path.
+        """Rename the file so that no command reads it again; returns the new path.
 
-        Raises PcontError where that is not possible.
+        Raises PcontError if that fails.
         """
         number = 0
         aside = f"{self.name}{ASIDE}"
@@ -142,9 +156,11 @@ class AbandonedJournal:
 
 
 def abandoned(directories: Iterable[str]) -> Iterator[AbandonedJournal]:
-    """The journals of commands that were killed in these namespaces, the latest first.
+    """Yield the journals of commands that were killed in the namespaces of this process, the latest
+    first.
 
-    Damaged ones are among them, as nothing says of which namespaces these are.
+    Each one is locked until the next is requested. Damaged journals are included, because their
+    namespaces are unknown.
     """
     found = [path for path in _files(directories) if path.endswith(SUFFIX)]
     for path in sorted(found, key=os.path.basename, reverse=True):
@@ -153,7 +169,7 @@ def abandoned(directories: Iterable[str]) -> Iterator[AbandonedJournal]:
 
 
 def set_aside(directories: Iterable[str]) -> list[str]:
-    """The paths of the damaged journals that were set aside."""
+    """Return the paths of the damaged journals in the directories that were renamed earlier."""
     return [path for path in _files(directories) if f"{SUFFIX}{ASIDE}" in os.path.basename(path)]
 
 
@@ -205,10 +221,10 @@ def _read(name: str, descriptor: int) -> AbandonedJournal:
 
 
 def _parse(found: AbandonedJournal, text: str) -> None:
-    """Fill in what the lines say; ValueError and its like for another shape.
+    """Fill in the record from the lines of the file. Raises one of OTHER_SHAPE for other contents.
 
-    The last line may lack its end: it is about something that the command did not do. Nor did a
-    command do anything that has left no entry: it was killed before the end of its first write.
+    The last line may be incomplete: the command was killed before it made the change of that line.
+    A file without an entry means that no change was made.
     """
     if not text:
         return
@@ -242,7 +258,8 @@ def _text(head: dict[str, Any], key: str) -> str:
 
 
 def encode(value: Any) -> Any:
-    """Return a value as JSON: records by their tags, and the containers that JSON lacks.
+    """Return a value as JSON types: a record as an object with its tag, and dict, set, tuple and
+    list as tagged objects.
 
     Raises TypeError for a class that has no tag (see pcont.tags).
     """
@@ -262,9 +279,9 @@ LISTS: dict[type, str] = {frozenset: "frozenset", set: "set", tuple: "tuple", li
 
 
 def decode(value: Any, kinds: Mapping[str, Any]) -> Any:
-    """Return the value that `encode` was given; `kinds` are the classes by tag.
+    """Return the value that `encode` was given. `kinds` maps tags to classes.
 
-    Raises KeyError for another tag, or a field that the record does not have.
+    Raises KeyError for an unknown tag or field, and TypeError for a field of the wrong type.
     """
     if not isinstance(value, dict):
         return value
@@ -282,7 +299,9 @@ T = TypeVar("T")
 
 
 def checked(value: T) -> T:
-    """A dataclass whose fields have the types that are declared; TypeError for any other."""
+    """Return the dataclass instance. Raises TypeError if a field does not have its
+    declared type.
+    """
     kind: Any = type(value)
     for name, hint in _hints(kind).items():
         if not _fits(getattr(value, name), hint):

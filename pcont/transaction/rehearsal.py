@@ -1,8 +1,8 @@
-"""The backend of a dry run: it plans changes in memory, and refuses what the kernel would refuse.
+"""The backend of a dry run: it keeps changes in memory, and refuses what the kernel would refuse.
 
-Steps rehearse on it one after another; each one sees the changes of those before it. It applies
-the rules of the tables, and checks whether the caller may write a file. It notes what neither can
-know.
+Steps rehearse on it one after another, and each sees the changes of those before it. It applies the
+rules of the tables, and checks whether the caller may write a file. Where neither decides, it adds
+a note for the user.
 """
 
 from __future__ import annotations
@@ -27,27 +27,29 @@ from pcont.virtual.site import entry_of, row_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
-# How the kernel answers a text that is no value of a file.
+# The errno for a text that is no value of a file.
 UNREADABLE = ((TooLong, errno.EOVERFLOW), (OverflowError, errno.ERANGE), (ValueError, errno.EINVAL))
 ONLY_THE_KERNEL = "only the kernel can tell"
-# The subsystems whose rules are all that the kernel asks; of others a refusal may depend on more.
+# The controllers whose rules are complete. For others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
 
 def rehearsing(backend: Backend) -> Backend:
-    """A backend on which steps can be rehearsed: changes stay in memory."""
+    """Return a backend for a dry run over `backend`: it reads through, and keeps all changes in
+    memory.
+    """
     return cast(Backend, Rehearsal(backend))
 
 
 def notes_of(backend: Backend) -> list[str]:
-    """Return the notes on the steps so far, each once."""
+    """Return the notes since the last call on what a dry run cannot know, each once."""
     assert isinstance(backend, Rehearsal)
     found, backend.notes = list(dict.fromkeys(backend.notes)), []
     return found
 
 
 class Rehearsal:
-    """The backend of a dry run; what it does not change, it reads from the kernel."""
+    """The backend of a dry run. What was not changed in it, it reads from the kernel."""
 
     def __init__(self, kernel: Backend) -> None:
         self._kernel = kernel
@@ -71,15 +73,15 @@ class Rehearsal:
         return cast(Backend, self)
 
     def is_planned(self, place: Place) -> bool:
-        """Whether a container is yet to be made."""
+        """Return whether the container was created in this dry run only."""
         return place in self._made
 
     def _in_a_tree(self, place: Place) -> bool:
-        """Whether the tree is there; one that is yet to be mounted has no rules to ask."""
+        """Return whether the hierarchy is mounted. For a planned one no rule is applied."""
         return place.tree in self._mounted
 
     def _is_seen(self, place: Place) -> bool:
-        """Whether the kernel shows the container now: it is in a tree, and not one to be made."""
+        """Return whether the kernel shows the container now."""
         return place not in self._made and self._in_a_tree(place)
 
     @cached_property
@@ -111,7 +113,7 @@ class Rehearsal:
         self.notes.append(f"# not known: whether root of this user namespace may do so at {point}")
 
     def _check_access(self, path: str, where: str = "") -> None:
-        """Refuse a file or a directory that the caller may not write."""
+        """Refuse (EROFS, EACCES) a file or directory that the caller may not write."""
         if self._real and os.path.lexists(path):
             if os.access(path, os.W_OK, effective_ids=True):
                 return
@@ -136,7 +138,7 @@ class Rehearsal:
         self._inherit(place)
 
     def _inherit(self, place: Place) -> None:
-        """What the kernel gives a new container of its parent's."""
+        """Copy the values that the kernel gives a new container from its parent."""
         for row in self._rows(place):
             if row.creation.passed_on and row.access.where.holds(place.parent.is_root):
                 self._values[place, row.name] = self.read(place.parent, row.name)
@@ -180,7 +182,7 @@ class Rehearsal:
         like = place
         while like in self._made and not like.is_root:
             like = like.parent
-        # Of a tree that is yet to be mounted, the root is planned, too: the tables say what it has.
+        # In a planned hierarchy even the root is planned: its files are those of the tables.
         found = {} if like in self._made else dict(self._kernel.files(like))
         if not like.is_root:
             return found
@@ -316,7 +318,7 @@ class Rehearsal:
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
         self._moved[task, place.tree] = place.path
 
-    # What pcont keeps
+    # Attributes that pcont stores
 
     def attributes(self, place: Place) -> dict[str, str]:
         there = self._kernel.attributes(place) if self._is_seen(place) else {}
@@ -327,7 +329,7 @@ class Rehearsal:
         self._kept.setdefault(place, {})[name] = text
 
 
-# What would change something, and is not planned here: no step rehearses it.
+# Methods that change something and that no step rehearses.
 CHANGING = (
     *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "turn"),
     *("remove_directory", "simulated"),
@@ -335,7 +337,7 @@ CHANGING = (
 
 
 class _Meter:
-    """The programs in the kernel, for reading only."""
+    """The eBPF programs in a dry run, read only."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self._rehearsal = rehearsal
@@ -346,13 +348,13 @@ class _Meter:
         return getattr(self._rehearsal._kernel.meter, verb)
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """What they have counted; nothing for a container that is yet to be made."""
+        """Return the counters of a controller by file; empty for a planned container."""
         if self._rehearsal.is_planned(place):
             return {}
         return self._rehearsal._kernel.meter.values(place, subsystem)
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """Nothing: whether there is room for it is not known."""
+        """Do nothing: whether the kernel map has room for the value is not known."""
 
 
 def _refused(number: int, where: str) -> WriteRefused:

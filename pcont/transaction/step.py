@@ -1,4 +1,6 @@
-"""What an operation is made of: steps that are told, done and taken back, all or none."""
+"""Steps, the parts of an operation: they are shown (dry run), carried out, and undone, all
+or none.
+"""
 
 from __future__ import annotations
 
@@ -15,59 +17,73 @@ Progress = Callable[[int, int], None]
 
 
 class Step(ABC):
-    """One thing to do."""
+    """One change of an operation. `doing` names the operation in messages, as in "create
+    cpu:/a".
+    """
 
     doing: str
 
     @abstractmethod
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        """The step as the shell commands that would do the same."""
+        """Return the shell commands that would do the same, for --dry-run. Changes nothing."""
 
     @abstractmethod
     def do(self, backend: Backend, memory: UndoLog) -> None:
-        """Do it; OSError as the backend has it, or PcontError.
+        """Carry out the step. Raises OSError for a refusal of the backend, or PcontError.
 
-        Before each act, the memory is given what makes it undone.
+        Before each change, it records in `memory` how to undo that change.
         """
 
     def rehearse(self, backend: Backend) -> None:  # noqa: B027
-        """Plan it on the backend of a dry run; OSError or PcontError as `do` would raise them.
+        """Carry out the step on `backend`, a copy of the state that only a dry run uses, to find
+        what would be refused.
 
-        Steps that no rule can judge do nothing here.
+        Raises OSError or PcontError as `do` would. A step whose refusal cannot be predicted does
+        nothing.
         """
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        """What to say of an errno; asked before anything is taken back."""
+        """Return the error to report for an OSError of `do`, with reason and hint. Called before
+        any undo.
+        """
         return from_oserror(err, self.doing)
 
     @property
     def final(self) -> bool:
-        """Whether it cannot be taken back: a signal that comes during it finds all done."""
+        """Whether the step cannot be undone. A signal that arrives during it does not undo the
+        operation.
+        """
         return False
 
     def lost(self) -> list[str]:
-        """What it has done that nothing takes back, for the message of a failure."""
+        """Return lines on what the step has done that undo cannot revert, for the message of a
+        failure.
+        """
         return []
 
     def notes(self) -> list[str]:
-        """What the user should know although it went well."""
+        """Return warnings that the user gets although the step succeeded."""
         return []
 
 
 @dataclass
 class Done:
-    """Steps that have been carried out, and can still be taken back."""
+    """Steps that have been carried out, and can still be undone."""
 
     backend: Backend
     memory: UndoLog = field(default_factory=UndoLog)
     steps: list[Step] = field(default_factory=list)
 
     def undo(self) -> list[str]:
-        """Take everything back, the last first; returns what could not be put back."""
+        """Undo everything, the last change first; returns a line for each change that could not be
+        undone.
+        """
         return self.memory.undo(self.backend)
 
     def undo_for(self, err: BaseException) -> None:
-        """Take everything back because of an error, which says then what became of it."""
+        """Undo everything because of an error, and note in the error what was undone and what was
+        not.
+        """
         touched = bool(self.memory)
         left = [line for step in self.steps for line in step.lost()] + self.undo()
         if isinstance(err, (PcontError, signals.Interrupted)):
@@ -83,10 +99,13 @@ def carry_out(
     progress: Progress = lambda done, of: None,
     memory: UndoLog | None = None,
 ) -> Done:
-    """Do every step, or none: a failure and a signal alike undo what was done before.
+    """Do every step in order, or none: if a step fails or a signal arrives, undo the steps before
+    it.
 
-    Signals wait for the end of the step that they fall into. What cannot be put back is named in
-    the error's `left`. Until the memory is settled, all of it can be taken back.
+    A signal takes effect after the step during which it arrives. `progress` is called with the
+    number of finished steps and their total. `memory`: the undo log to use (default: one without a
+    journal). The caller commits it; until then `Done.undo` can undo everything. Raises the error of
+    the step as PcontError; its `left` lists what could not be undone.
     """
     done = Done(backend, UndoLog() if memory is None else memory)
     with signals.held():

@@ -1,8 +1,8 @@
-"""How things were before each act of an operation, and how to make them so again.
+"""Undo records: how things were before each change of an operation, and how to restore them.
 
-A fact is kept before the act that will make it untrue. Undoing makes the facts true again, the
-last one first; whether the act took place is looked up then. The same facts stand in the journal,
-so that what a crash has left half done is undone like any other failure.
+A record is kept before the change. Undo restores the records, the last one first, and checks each
+time whether the change took place. The journal holds the same records, so that a crash is undone
+like any other failure.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ Action = Callable[[], object]
 
 
 class UndoRecord(ABC):
-    """How something was."""
+    """The state of one thing before a change, and how to restore it."""
 
     @property
     @abstractmethod
     def what(self) -> str:
-        """What it is about, as in "cannot put back …"."""
+        """The name of the thing, for the message "cannot put back …"."""
 
     @abstractmethod
     def restore(self, backend: Backend) -> Iterator[Action]:
-        """What makes it true again; nothing where it is true.
+        """Yield the actions that restore the recorded state; none if nothing has changed.
 
-        Each action is taken even if one before it fails.
+        The caller runs every action, also after one that raised OSError or PcontError.
         """
 
     def extend(self, **more: Any) -> None:
-        """What was found out later belongs to it, too."""
+        """Add what was found out after the record was made. Raises TypeError for a record that
+        takes no additions.
+        """
         raise TypeError(f"{type(self).__name__} is known as a whole")
 
 
 class UndoLog:
-    """The facts of one operation."""
+    """The undo records of one operation; also written to `journal`, if there is one."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
@@ -55,20 +57,24 @@ class UndoLog:
         return bool(self._facts)
 
     def record(self, fact: UndoRecord) -> None:
-        """Remember a fact, before it is made untrue."""
+        """Add a record. Call it before the change. Raises PcontError if the journal cannot be
+        written.
+        """
         self._note({"fact": encode(fact)} if self._journal else {})
         self._facts.append((self._kept, fact))
         self._kept += 1
 
     def drop(self, fact: UndoRecord) -> None:
-        """It is still true, or is to be true no more."""
+        """Remove a record: the change did not happen, or was reverted."""
         for entry in [entry for entry in self._facts if entry[1] is fact]:
             self._note({"forget": entry[0]})
             self._facts.remove(entry)
 
     @contextlib.contextmanager
     def of(self, fact: UndoRecord) -> Iterator[None]:
-        """Remember a fact for the one act in the block, which may be refused."""
+        """Keep a record for the one change in the block; drop it again if the block raises
+        OSError.
+        """
         self.record(fact)
         try:
             yield
@@ -77,7 +83,9 @@ class UndoLog:
             raise
 
     def extend(self, fact: UndoRecord, **more: Any) -> None:
-        """Remember more of a fact that is kept."""
+        """Pass more values to `UndoRecord.extend` of a record in the log, and write them to the
+        journal.
+        """
         number = next(number for number, one in self._facts if one is fact)
         self._note(
             {"learn": number, "more": encode(names_of(type(fact), more))} if self._journal else {}
@@ -85,15 +93,17 @@ class UndoLog:
         fact.extend(**more)
 
     def hold(self, context: contextlib.AbstractContextManager[object]) -> None:
-        """Stay in a context until everything is settled, be it done or undone."""
+        """Enter a context, and exit it when the operation has been committed or undone."""
         self._held.enter_context(context)
 
     def set_final(self, end: UndoRecord) -> None:
-        """Remember what the last act makes true, which is final: after a crash it is done again."""
+        """Record the result of the final change, before it begins: after a crash, recovery
+        completes that change instead of undoing the operation.
+        """
         self._note({"end": encode(end)} if self._journal else {})
 
     def drop_final(self) -> None:
-        """The last act is not to be done again: what is undone is undone to the end."""
+        """Withdraw `set_final`: recovery after a crash during undo continues the undo."""
         if self._facts:
             self._note({"end": None})
 
@@ -102,7 +112,9 @@ class UndoLog:
             self._journal.append(entry)
 
     def undo(self, backend: Backend) -> list[str]:
-        """Make every fact true again, the last first; returns what could not be put back."""
+        """Restore every record, the last first; returns a line for each thing that could not be
+        restored.
+        """
         left: list[str] = []
         with signals.shielded():
             # A journal that cannot be written keeps nothing from being undone.
@@ -116,14 +128,17 @@ class UndoLog:
         return left
 
     def commit(self) -> None:
-        """All is as it should be: nothing has to be remembered for a crash."""
+        """End the operation: close the journal, so that no crash after this undoes anything."""
         with self._held:
             if self._journal:
                 self._journal.close()
 
 
 def restore_record(backend: Backend, fact: UndoRecord) -> list[str]:
-    """Make a fact true again; returns what could not be put back."""
+    """Run the actions of one record; returns a line for each one that failed.
+
+    ESRCH is no failure: the task has exited.
+    """
     left: list[str] = []
     try:
         for action in fact.restore(backend):
