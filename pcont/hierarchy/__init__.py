@@ -1,1 +1,3 @@
-"""Hierarchies and containers, and how a user's words find them."""
+"""Hierarchies and containers, and how the PLACE, SELECTOR and KEY arguments of a user
+select them.
+"""

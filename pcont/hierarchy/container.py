@@ -1,7 +1,9 @@
-"""A hierarchy as trees kept in step, and where to find each one: the kernel is the only database.
+"""The classes Hierarchy and Container, and the tie, a hierarchy of several trees with the same
+containers.
 
-A hierarchy of one tree is one of the kernel's, whoever mounted it. A tie has several members and a
-home: a named tree of pcont's own whose root remembers, as an attribute, what is tied.
+A hierarchy of one tree is a cgroup hierarchy of the kernel, mounted by any program. A tie has
+several trees (members) and a home: a named tree that pcont mounts, whose root container stores in
+an attribute what is tied. pcont keeps no other record of hierarchies.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ TIE = "tie"
 @on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted")
 @dataclass(frozen=True)
 class Tie:
-    """What a home remembers: the subsystems asked for, and the trees that are members.
+    """The content of the attribute `tie` on the root of a home: the requested controllers, and the
+    member trees.
 
-    `at`: the container of each member that is the hierarchy's root. `made_at`: TREE:PATH of what
-    pcont made for it there. `mounted`: which members pcont mounted.
+    `subsystems`: the requested controllers. `trees`: the ids of the members. `at`: the path of the
+    container in each member that is the hierarchy's root. `made_at`: TREE:PATH of the containers
+    that pcont created for that. `mounted`: the ids of the members that pcont mounted.
     """
 
     subsystems: tuple[str, ...]
@@ -37,17 +41,17 @@ class Tie:
 
     @property
     def made(self) -> list[Place]:
-        """The containers that pcont made for it, parents first."""
+        """The containers that pcont created for the tie, parents first."""
         pairs = [text.partition(":") for text in self.made_at]
         return [Place(tree, path) for tree, _, path in pairs]
 
     def dump(self) -> str:
-        """The text of the attribute."""
+        """Return the text of the attribute, as JSON."""
         return json.dumps(fields_of(self), separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Tie | None:
-        """The reverse; None where the text is not pcont's."""
+        """Parse the text of the attribute; returns None if it has another format."""
         try:
             facts = json.loads(text)
             lists = {name: _words(facts[name]) for name in facts if name != "at"}
@@ -58,12 +62,12 @@ class Tie:
 
 
 def as_made_at(places: Iterable[Place]) -> tuple[str, ...]:
-    """Places as a tie remembers those that were made for it."""
+    """Return places in the format of `Tie.made_at`, TREE:PATH."""
     return tuple(f"{place.tree}:{place.path}" for place in places)
 
 
 def _words(found: object) -> tuple[str, ...]:
-    """A list of words as JSON has it; TypeError for anything else."""
+    """Return a JSON list of strings as a tuple. Raises TypeError for anything else."""
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
         raise TypeError("no list of words")
     return tuple(found)
@@ -71,9 +75,10 @@ def _words(found: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Member:
-    """A tree of a hierarchy, and the container in it that is the hierarchy's root.
+    """One tree of a hierarchy.
 
-    `kept`: the subsystems that pcont keeps there itself, over the tree's controllers.
+    `at`: the path of the container in it that is the hierarchy's root. `kept`: the controllers that
+    pcont enforces in this tree itself, in addition to the controllers of the kernel.
     """
 
     tree: Tree
@@ -82,18 +87,21 @@ class Member:
 
     @property
     def subsystems(self) -> tuple[str, ...]:
-        """All that has files there, asked for or not."""
+        """All controllers that have files in this tree, including those that were not asked for."""
         return (*self.tree.controllers, *self.kept)
 
     def inside(self, path: str) -> str | None:
-        """A path of the tree as one of the hierarchy; None where it is outside.
+        """Convert a path of the tree to a path of the hierarchy; None if it is outside of the
+        hierarchy.
 
-        Be it outside of all that can be seen in a cgroup namespace.
+        A path outside of the cgroup namespace of this process is outside, too.
         """
         return None if is_outside(path) else below(path, self.at)
 
     def place(self, path: str, spelling: Spelling | None = None) -> Place:
-        """A path of the hierarchy in this tree."""
+        """Convert a path of the hierarchy to the place in this tree. `spelling`: how the user typed
+        it.
+        """
         if spelling and spelling.at != self.at:
             spelling = replace(spelling, at=self.at)
         return Place.at(self.tree, join(self.at, path), spelling)
@@ -101,9 +109,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One or more trees that hold the same containers at the same paths.
+    """One or more trees with the same containers at the same paths.
 
-    `name` selects it again on the command line. With a `tie`, the first member is the home.
+    `name`: what selects it on the command line. `subsystems`: the controllers that the user asked
+    for. `members`: its trees; if `tie` is set, the first one is the home.
     """
 
     name: str
@@ -117,19 +126,21 @@ class Hierarchy:
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """Every subsystem of every member, asked for or not."""
+        """The controllers of all members, including those that were not asked for."""
         return tuple(name for member in self.members for name in member.subsystems)
 
     def container(self, path: str, spelling: Spelling | None = None) -> Container:
-        """The container at a path of the hierarchy."""
+        """Return the container at a path of the hierarchy, which need not exist. `spelling`: how
+        the user typed it.
+        """
         return Container(self, join("/", path), spelling)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of a hierarchy: the same path in each of its trees.
+    """A container of a hierarchy: the same path in each of its trees. It need not exist.
 
-    `spelling`: how the user has typed it, or the one that it was derived from.
+    `spelling`: how the user typed the PLACE that it was found or derived from.
     """
 
     hierarchy: Hierarchy
@@ -138,17 +149,17 @@ class Container:
 
     @property
     def name(self) -> str:
-        """The PLACE for messages, as the user typed it."""
+        """The PLACE as the user typed it, for messages."""
         return (self.spelling and self.spelling.of(self.path)) or self.canonical
 
     @property
     def word(self) -> str:
-        """The same for hints: one word of a shell."""
+        """The PLACE as one shell word, for commands in hints."""
         return quote(self.name)
 
     @property
     def canonical(self) -> str:
-        """The PLACE for results, HIERARCHY:/path however it was typed."""
+        """The PLACE as HIERARCHY:/path, for results."""
         return f"{self.hierarchy.name}:{self.path}"
 
     @property
@@ -157,17 +168,19 @@ class Container:
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """The container in each tree, the home first."""
+        """The place in each tree, that in the home first."""
         return tuple(member.place(self.path, self.spelling) for member in self.hierarchy.members)
 
     @property
     def parent(self) -> Container:
-        """The container above; the root's is the root."""
+        """The parent container; for the root, the root itself."""
         return replace(self, path=self.path.rpartition("/")[0] or "/")
 
     def child(self, name: str) -> Container:
         return replace(self, path=join(self.path, name))
 
     def lineage(self) -> list[Container]:
-        """From below the root down to this container itself."""
+        """Return the containers from the first below the root down to this one; empty for
+        the root.
+        """
         return [] if self.is_root else [*self.parent.lineage(), self]

@@ -1,4 +1,4 @@
-"""Which control file a KEY means, and in which trees of a hierarchy it is written."""
+"""Find the control file that a KEY argument means, and the trees of a hierarchy that have it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pcont.tables.rules import Where
 from pcont.virtual import auto_delete
 from pcont.virtual.files import ControlFiles
 
-# The places that have a file, each with its text as far as that is known.
+# The places that have a file, each with its text; None if that was not read.
 Texts = dict[Place, "str | None"]
 
 NO_AUTO_DELETE = (
@@ -33,7 +33,9 @@ NO_AUTO_DELETE = (
 
 
 def split_assignments(assignments: Iterable[str], meant: str = "") -> list[tuple[str, str]]:
-    """KEY=VALUE words as pairs; `meant` is the hint where one is not of that form."""
+    """Split KEY=VALUE words into pairs. Raises UsageProblem, with the hint `meant`, for a word
+    without a key or "=".
+    """
     pairs = []
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -44,9 +46,10 @@ def split_assignments(assignments: Iterable[str], meant: str = "") -> list[tuple
 
 
 def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """The control files that are meant: several values for those that have entries, one for others.
+    """Return the control file of each KEY, for pairs of KEY and VALUE.
 
-    An entry is a device, an interface, a resource: what a value begins with.
+    Raises UsageProblem if a file gets two values. A file with entries (one for each device,
+    interface or resource, which is the first word of the value) may get one value for each entry.
     """
     found = [(file_of(hierarchy, key), value) for key, value in pairs]
     once = [(file, _entry(file, value)) for file, value in found]
@@ -57,7 +60,9 @@ def files_of(hierarchy: Hierarchy, pairs: Iterable[tuple[str, str]]) -> list[str
 
 
 def _entry(file: str, value: str) -> str:
-    """What a value sets in a file that has several entries; the whole line where it adds one."""
+    """Return the entry that a value sets in a file with several entries; the whole line if it adds
+    one.
+    """
     row = subsys.row(file)
     if row is None or not row.undo.many:
         return ""
@@ -65,9 +70,10 @@ def _entry(file: str, value: str) -> str:
 
 
 def file_of(hierarchy: Hierarchy, key: str) -> str:
-    """Return the KEY in full, which may be given as another interface names the file.
+    """Return the full name of the control file for a KEY, which may be the name in another cgroup
+    interface.
 
-    BadWord if several subsystems of the hierarchy have a file of that name.
+    Raises BadWord if several controllers of the hierarchy have a file of that name.
     """
     if "." in key or key in subsys.core_table().by_name:
         return key
@@ -78,15 +84,18 @@ def file_of(hierarchy: Hierarchy, key: str) -> str:
 
 
 def face_of(key: str, interface: Interface) -> Face:
-    """Return where an interface has the value of a KEY: by default in the file of that name."""
+    """Return in which file, field and unit an interface has the value of a KEY: by default the file
+    of that name.
+    """
     table = subsys.load(subsys.of(key), interface)
     return (table.faces.get(key) if table else None) or Face(key)
 
 
 def other_names(subsystems: Iterable[str]) -> list[tuple[str, str]]:
-    """Return what other interfaces call the files of these subsystems: pairs of name and KEY.
+    """Return the names that other cgroup interfaces have for the files of these controllers: pairs
+    of name and KEY.
 
-    A face that is only a field of a file, or has another unit, is no name for the KEY.
+    A name is left out if it is only a field of a file, or has another unit.
     """
     found = [(name, interface) for name in subsystems for interface in Interface]
     tables = [table for name, interface in found if (table := subsys.load(name, interface))]
@@ -95,7 +104,7 @@ def other_names(subsystems: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def owners(container: Container, file: str) -> list[Place]:
-    """The places of the container where the file would be, whether it is there or not."""
+    """Return the places of the container where a file belongs, whether it exists there or not."""
     hierarchy, places = container.hierarchy, container.places
     if file in subsys.HOME_FILES and hierarchy.tie:
         return [places[0]]
@@ -107,16 +116,19 @@ def owners(container: Container, file: str) -> list[Place]:
 
 
 def find_files(control: ControlFiles, container: Container, key: str) -> tuple[str, Texts]:
-    """The file that a key means, and the places that have it; UnknownName names the nearest.
+    """Return the control file that a KEY means, and the places that have it.
 
-    Each place with the text, where that could be read, and is the kernel's.
+    Each place is mapped to the text of the file; None if it was not read. Raises UnknownName, with
+    similar keys as the hint, if no place has the file.
     """
     file = file_of(container.hierarchy, key)
     return file, find_places(control, container, file, key)
 
 
 def find_places(control: ControlFiles, container: Container, file: str, key: str = "") -> Texts:
-    """The places that have a file, as `find_files`; `key` is the word that an error names."""
+    """Return the places that have a control file, as `find_files` does. `key`: what an error calls
+    it.
+    """
     found: Texts = {}
     for place in owners(container, file) if _is_full_name(file) else ():
         with contextlib.suppress(FileNotFoundError):
@@ -125,15 +137,17 @@ def find_places(control: ControlFiles, container: Container, file: str, key: str
 
 
 def _is_full_name(file: str) -> bool:
-    """Whether it is the name of a control file as tables have it, not a path or a bare name."""
+    """Return whether it is the full name of a control file (CONTROLLER.FILE or a core file), and no
+    path.
+    """
     return "/" not in file and ("." in file or file in subsys.core_table().by_name)
 
 
 def _listed(control: ControlFiles, container: Container, key: str, file: str) -> Texts:
-    """The same by a list of all files, which an error names."""
+    """Find the places in the list of all files, which an error needs, too."""
     have = {place: control.names(place) for place in container.places}
     places = [place for place in owners(container, file) if file in have[place]]
-    # A core file that only one controller brings, such as memory's cgroup.event_control.
+    # A core file of one controller only, such as cgroup.event_control of memory.
     places = places or [place for place, files in have.items() if file in files]
     if not places:
         raise unknown(container, key, [name for files in have.values() for name in files])
@@ -141,14 +155,16 @@ def _listed(control: ControlFiles, container: Container, key: str, file: str) ->
 
 
 def is_control_file(backend: ContainerReader, place: Place) -> bool:
-    """Whether the kernel has a control file where this container would be."""
+    """Return whether the kernel has a control file with the name of this container in the
+    parent.
+    """
     return not place.is_root and place.name in control_files(backend, place.parent)
 
 
 def control_files(backend: ContainerReader, place: Place) -> frozenset[str]:
-    """The names that the kernel's control files have in a container.
+    """Return the names of the kernel's control files in a container.
 
-    One that is not there yet has the files of the nearest container above that is.
+    If the container does not exist, the answer is for a child of the nearest parent that does.
     """
     above = place
     while not exists(backend, above) and not above.is_root:
@@ -168,7 +184,9 @@ def _is_only_in_roots(file: str) -> bool:
 
 
 def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
-    """There is no such key here; the nearest ones are named."""
+    """Return the error for a KEY that the container does not have, with a hint: similar keys, or
+    where it is. `known`: the keys that the container has.
+    """
     if key == auto_delete.AUTO_DELETE:
         return no_auto_delete(container.name)
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
@@ -188,12 +206,12 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
 
 
 def no_auto_delete(name: str) -> Unsupported:
-    """auto_delete cannot be in a container of this name."""
+    """Return the error for a container that cannot have auto_delete. `name`: its PLACE."""
     return Unsupported(f"{name} cannot have {auto_delete.AUTO_DELETE}", hint=NO_AUTO_DELETE)
 
 
 def near(key: str, known: Iterable[str]) -> str:
-    """The known keys that look most like one that is not, as a hint."""
+    """Return a hint with up to three similar keys; empty if there are none."""
     names = sorted(known)
     found = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
     found = found or [name for name in names if key in name][:3]

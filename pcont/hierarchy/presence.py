@@ -1,4 +1,4 @@
-"""Whether a container is there in each tree, and what to do where a tree is not mounted."""
+"""Check in which trees a container exists, and report trees that are not mounted."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from pcont.virtual.files import ControlFiles
 def as_seen_from(
     backend: ContainerReader, container: Container
 ) -> Iterator[tuple[Place, str, str]]:
-    """What the container has to remember for those who see it as the root: PLACE, name and text.
+    """Yield the attributes that a container needs if it becomes the root of a cgroup namespace:
+    place, name and text.
 
-    So it is in a cgroup namespace (cgroup_namespaces(7)): what is above cannot be read there.
+    Inside of the namespace, the attributes of its parents cannot be read (cgroup_namespaces(7)).
     """
     for place in container.places:
         if text := binding_lines(bindings_from(backend, place)):
@@ -39,16 +40,16 @@ def as_seen_from(
 
 
 def present(backend: MountedContainers, container: Container) -> list[Place]:
-    """The places of the container that are there: all, none, or some where it is partial.
+    """Return the places where the container exists: all, none, or some if it is partial.
 
-    NotFound where a tree is active but not mounted: what is in it cannot be seen.
+    Raises NotFound if a tree is active but not mounted, because its containers are not visible.
     """
     check_seen(backend, container.hierarchy, gone=False)
     return [place for place in container.places if exists(backend, place)]
 
 
 def at_least_partial(backend: Backend, container: Container) -> list[Place]:
-    """The places that are there, of which there must be one; NotFound otherwise."""
+    """Return the places where the container exists. Raises NotFound if there is none."""
     there = present(backend, container)
     if not there:
         required(backend, container)
@@ -56,7 +57,10 @@ def at_least_partial(backend: Backend, container: Container) -> list[Place]:
 
 
 def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:
-    """The places that tell who is in the container: in the root of a home is everybody."""
+    """Return the places whose task lists tell which tasks are in the container.
+
+    Leaves out the root of a home, which contains all tasks of the machine.
+    """
     places = list(there)
     if container.is_root and container.hierarchy.tie and len(places) > 1:
         return [place for place in places if place != container.places[0]]
@@ -64,7 +68,7 @@ def with_evidence(container: Container, there: Iterable[Place]) -> list[Place]:
 
 
 def required(backend: Backend, container: Container) -> Container:
-    """The container, which must be there in every tree; NotFound otherwise."""
+    """Return the container. Raises NotFound unless it exists in every tree."""
     check_seen(backend, container.hierarchy)
     there = present(backend, container)
     missing = [place for place in container.places if place not in there]
@@ -85,7 +89,7 @@ def required(backend: Backend, container: Container) -> Container:
 
 
 def _neighbours(backend: CgroupState, container: Container) -> str:
-    """The containers beside one that is not there whose names look like it."""
+    """Return the hint for a container that does not exist: siblings with a similar name."""
     near: list[str] = []
     last = container.path.rpartition("/")[2]
     with contextlib.suppress(OSError):
@@ -101,19 +105,21 @@ def _neighbours(backend: CgroupState, container: Container) -> str:
 
 
 def inactive(id: str) -> Tree:
-    """Return a tree that the kernel has removed, or has with other controllers."""
+    """Return a Tree for an id whose hierarchy the kernel has removed, or mounted with other
+    controllers.
+    """
     words = id.split(",")
     name = next((word.removeprefix("name=") for word in words if "=" in word), "")
     return Tree(id, 0, tuple(word for word in words if "=" not in word), name)
 
 
 def is_active(tree: Tree) -> bool:
-    """Whether the kernel has it, mounted or not."""
+    """Return whether the kernel has the hierarchy, mounted or not."""
     return tree.number > 0
 
 
 def where_to_find(one: Hierarchy, subsystem: str) -> str:
-    """The hint for a subsystem that a hierarchy lacks: bind it there, where more can be bound."""
+    """Return the hint for a controller that a hierarchy lacks: bind it there, if pcont can."""
     home = one.members[0].tree
     if home.name and any(mount.ours for mount in home.mounts):
         return f"pcont bind {quote(one.name)} {subsystem}"
@@ -121,7 +127,7 @@ def where_to_find(one: Hierarchy, subsystem: str) -> str:
 
 
 def reachable(backend: Mounts, tree: Tree) -> None:
-    """NotFound where a hierarchy is active but mounted nowhere."""
+    """Raise NotFound if a hierarchy is active but mounted nowhere."""
     if not tree.mounted:
         raise NotFound(
             f"the hierarchy {tree.id} is active but not mounted", hint=how_to_mount(backend, tree)
@@ -129,9 +135,9 @@ def reachable(backend: Mounts, tree: Tree) -> None:
 
 
 def check_seen(backend: Mounts, one: Hierarchy, *, gone: bool = True) -> None:
-    """Raise NotFound if a tree of the hierarchy is not mounted, so that pcont cannot look into it.
+    """Raise NotFound if a tree of the hierarchy is not mounted, so that pcont cannot read it.
 
-    `gone`: also for a member of a tie that the kernel has removed, and which is therefore empty.
+    `gone`: also raise it for a member of a tie that the kernel has removed, which contains nothing.
     """
     for member in one.members:
         tree = member.tree
@@ -147,10 +153,10 @@ def check_seen(backend: Mounts, one: Hierarchy, *, gone: bool = True) -> None:
 
 
 def how_to_mount(backend: Mounts, tree: Tree) -> str:
-    """The command that makes an active hierarchy reachable again.
+    """Return the command that mounts an active hierarchy again.
 
-    With a MOUNTPOINT where the usual one is taken, as in a cgroup namespace by the mount that shows
-    nothing in there.
+    It names a directory if the usual one is in use. In a cgroup namespace a mount that shows
+    nothing can be in use there.
     """
     usual = backend.default_directory(word := tree.name or ",".join(tree.controllers))
     point = next(one for one in _directories(usual, word) if _is_free(backend, one))
@@ -158,13 +164,13 @@ def how_to_mount(backend: Mounts, tree: Tree) -> str:
 
 
 def brings_back(tree: Tree, point: str = "") -> str:
-    """The command that mounts an active hierarchy, at a directory or at the usual one."""
+    """Return the command that mounts an active hierarchy, at `point` or at the usual directory."""
     what = f"--name {tree.name}" if tree.name else f"-o {','.join(tree.controllers)}"
     return f"pcont mount {what}{f' {quote(point)}' * bool(point)}"
 
 
 def _directories(usual: str, name: str) -> Iterator[str]:
-    """The directories to mount a hierarchy at, the usual one first."""
+    """Yield directories to mount a hierarchy at, the usual one first."""
     yield usual
     yield f"/run/cgroup/{name}"
     yield from (f"/run/cgroup/{name}-{number}" for number in itertools.count(2))

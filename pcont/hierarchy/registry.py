@@ -1,4 +1,4 @@
-"""The hierarchies of this machine, found by name, subsystem, path or directory."""
+"""Find the hierarchies of this machine by name, controller, path or directory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ REHEARSE = "--backend cgroupfs takes it for v1 when mounting; --backend model re
 
 
 def selector_of(tree: Tree, ours: bool) -> str:
-    """What selects a single tree: our own name, the field's `name=x`, or its controllers."""
+    """Return the selector of a single tree: its name if pcont mounted it (`ours`), its controllers,
+    or `name=NAME`.
+    """
     if tree.name and ours:
         return tree.name
     if tree.controllers:
@@ -43,27 +45,31 @@ def selector_of(tree: Tree, ours: bool) -> str:
 
 
 def _did_you_mean(text: str) -> str:
-    """A hint with the likely PLACE, if only a colon or a slash is missing."""
+    """Return a hint with the probable PLACE, if only a colon or a slash is missing."""
     selector, _, path = text.replace(":/", "/").replace(":", "/").partition("/")
     return f"did you mean {selector}:/{path}" if selector else ""
 
 
 def _usable(name: str, has: Iterable[str]) -> bool:
-    """Whether pcont can keep a subsystem over the controllers of this kernel."""
+    """Return whether pcont can provide a controller, given the controllers of this
+    kernel.
+    """
     with contextlib.suppress(Unsupported):
         return subsys.over(name) in ("", *has)
     return False
 
 
 class OptionString(NamedTuple):
-    """The subsystems of `mount -o` and `bind`: the text as typed, and its words."""
+    """The controllers of `pcont mount -o` and `pcont bind`: the text as typed, and its words."""
 
     text: str
     words: tuple[str, ...]
 
 
 class Registry:
-    """What is there now, read once: hierarchies by name, subsystem, path or directory."""
+    """The hierarchies that existed when it was created; find them by name, controller, path or
+    directory.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -74,16 +80,20 @@ class Registry:
 
     @cached_property
     def controllers(self) -> tuple[Controller, ...]:
-        """What the kernel lists."""
+        """The controllers that the kernel lists in /proc/cgroups."""
         return self.backend.controllers()
 
     @cached_property
     def hierarchies(self) -> tuple[Hierarchy, ...]:
-        """Every hierarchy: the kernel's trees, those of pcont's ties among them as homes."""
+        """Every hierarchy: one for each tree of the kernel; the home of a tie represents the whole
+        tie.
+        """
         return tuple(self._hierarchy(tree) for tree in self.trees)
 
     def rooted_in(self, tree: str) -> Hierarchy | None:
-        """The hierarchy whose first tree that is: the kernel's, or of a tie the home."""
+        """Return the hierarchy whose first tree has this id (for a tie, the home); None if there is
+        no such tree.
+        """
         return self._hierarchy(self.by_id[tree]) if tree in self.by_id else None
 
     def _hierarchy(self, tree: Tree) -> Hierarchy:
@@ -110,7 +120,7 @@ class Registry:
         return Member(tree, at, tuple([one.name for one in found if one.root.path == at]))
 
     def _attributes(self, tree: Tree) -> Mapping[str, str]:
-        """The attributes of a tree's root; none where they cannot be read."""
+        """Return the attributes of a tree's root; empty if they cannot be read."""
         if tree.id not in self._facts:
             try:
                 found = self.backend.attributes(Place.at(tree)) if tree.mounted else {}
@@ -137,7 +147,12 @@ class Registry:
         return [*(one.name for one in self.hierarchies if one.name not in bound), *bound]
 
     def find(self, selector: str) -> Hierarchy:
-        """The hierarchy that a SELECTOR means; several words are a tie without a name."""
+        """Return the hierarchy that a SELECTOR means. Several words separated by commas are a tie
+        without a name.
+
+        Raises BadWord for an empty word, UnknownName or NotFound if no hierarchy matches, and
+        BadValue if the words name one tree at different containers.
+        """
         plain = selector.removesuffix("/") if selector.endswith(":/") else selector
         words = list(dict.fromkeys(map(self.called, plain.removesuffix(":").split(","))))
         if not all(words):
@@ -160,10 +175,10 @@ class Registry:
                 if one.name == word and (one.tie or word not in one.subsystems):
                     return one
         for tree in self.holders([word]):
-            # A subsystem that pcont keeps belongs to the hierarchy, also if that is a tie.
+            # A controller of pcont belongs to the whole hierarchy, also if that is a tie.
             return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
         for tree in self.trees:
-            # Of others, too: a name is that of one hierarchy.
+            # Also for hierarchies of other programs: the kernel has each name only once.
             if tree.name and (word == f"name={tree.name}" or (word == tree.name and tree.mounted)):
                 return self._single(tree)
         raise self._unknown(word)
@@ -195,15 +210,18 @@ class Registry:
 
     @property
     def example(self) -> str:
-        """Subsystems for a hint that mounts: those of this kernel that need no knowledge."""
+        """Controllers for the example `pcont mount` in a hint: those of this kernel that work
+        without further settings.
+        """
         known = self.known_subsystems()
         return ",".join(name for name in ("cpuset", "cpuacct") if name in known) or "none"
 
     def place(self, text: str) -> Container:
-        """The container that a PLACE means.
+        """Return the container that a PLACE argument means, which need not exist.
 
-        That is SELECTOR:/path, a SELECTOR for its root, or a directory below a mount, which may
-        be relative. A SELECTOR counts for more than a directory of the same name.
+        A PLACE is SELECTOR:/path, a SELECTOR for the root, or a directory below a mount, absolute
+        or relative. A SELECTOR takes precedence over a directory of the same name. Raises
+        UsageProblem for any other form, and NotFound for a directory below no mounted hierarchy.
         """
         if text.startswith("/"):
             check_path(text)
@@ -229,7 +247,9 @@ class Registry:
         return self.find(selector).container(path, Spelling(text, path, selector))
 
     def _bare(self, text: str, selector: str) -> Container:
-        """The root of a hierarchy, or a directory in the current one."""
+        """Return the root of a hierarchy, or else the container of a directory in the
+        current one.
+        """
         try:
             return self._spelled(text, selector, "/")
         except NotFound:
@@ -239,7 +259,9 @@ class Registry:
         return found
 
     def _below_a_mount(self, text: str) -> Container | None:
-        """The container of a relative directory; None where the current one is below no mount."""
+        """Return the container of a relative directory; None if the current directory is below no
+        mount.
+        """
         with contextlib.suppress(NotFound):
             return self._relative(text)
         return None
@@ -275,11 +297,13 @@ class Registry:
             root=mount.root,
             start=start and os.path.realpath(start),
         )
-        # The home of a tie stands for the tie; a member is that one tree.
+        # A directory of the home selects the tie, one of a member only that tree.
         return self._hierarchy(tree).container(path, spelling)
 
     def seen_in_ties(self, container: Container) -> Iterator[Container]:
-        """Yield a container of a single tree as each tie has it of which this tree is a member."""
+        """Yield, for a container of a single tree, the same container in each tie that the tree is
+        a member of.
+        """
         if container.hierarchy.tie or len(container.hierarchy.members) > 1:
             return
         (place,) = container.places
@@ -290,7 +314,9 @@ class Registry:
                     yield tie.container(path)
 
     def keepers(self, name: str) -> list[Tree]:
-        """The trees where pcont keeps a subsystem, from whatever container on."""
+        """Return the mounted trees in which pcont provides a controller, at any
+        container.
+        """
         return [
             tree
             for tree in self.trees
@@ -298,28 +324,34 @@ class Registry:
         ]
 
     def known_subsystems(self) -> list[str]:
-        """What `mount -o` takes: what the kernel has, and what pcont keeps over it."""
+        """Return the names that `pcont mount -o` accepts: the controllers of the kernel, and those
+        that pcont enforces.
+        """
         has = [one.name for one in self.controllers if one.enabled]
         return [*has, *(name for name in self.backend.kept() if _usable(name, has))]
 
     def kept(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the subsystems that pcont keeps."""
+        """Return those of the names that are controllers which pcont provides."""
         found = set(self.backend.kept())
         return tuple(name for name in names if name in found)
 
     def called(self, word: str) -> str:
-        """The name of a subsystem that may have another one, too, where the kernel has it not."""
+        """Return the canonical name of a controller for one of its other names; the word itself if
+        the kernel has a controller of that name.
+        """
         meant = subsys.called(word)
         if meant != word and any(one.name == word for one in self.controllers):
             return word
         return meant
 
     def parsed(self, options: str) -> OptionString:
-        """Split an option string; a subsystem that has another name, too, has its own one."""
+        """Split an option string at its commas, and replace other names of controllers by their
+        canonical names.
+        """
         return OptionString(options, tuple(map(self.called, options.split(","))))
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
-        """The trees that have one of these subsystems at their roots."""
+        """Return the trees that have one of these controllers at their roots."""
         wanted = set(names)
         kept = set(self.kept(wanted))
         return [
