@@ -1,1 +1,3 @@
-"""Whether pcont may believe files, directories and attributes that others could have changed."""
+"""Decide whether pcont may trust files, directories and attributes that other users could have
+changed.
+"""

@@ -1,8 +1,9 @@
-"""Whether a file can be changed or replaced by other users, before pcont runs it or believes it.
+"""Check whether other users can change or replace a file, before pcont runs it or trusts its
+content.
 
-`weak_point` looks at each directory and symbolic link on the way to a file. When it finds nothing,
-the answer stays true until root or the trusted user changes something: no other user can write in
-any of these directories.
+`weak_point` checks each directory and symbolic link on the way to a file. If it finds nothing, that
+remains true until root or the trusted user changes something: no other user can write to any of
+these directories.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Weak:
-    """A file, directory or link that another user than root and the trusted one can change."""
+    """A file, directory or link that a user other than root and the trusted user can change.
+
+    `owner`: its uid. `mode`: its permission bits.
+    """
 
     path: str
     owner: int
@@ -31,12 +35,14 @@ class Weak:
 
     @property
     def sentence(self) -> str:
-        """For an error message."""
+        """The reason, path, owner and mode, for an error message."""
         return f"{self.reason}: {self.path} (owner {self.owner}, mode {self.mode:o})"
 
 
 def way(path: str) -> Iterator[str]:
-    """Yield every directory and link on the way to a file, and the file, as far as they exist."""
+    """Yield every directory and symbolic link on the way to a file, and the file itself, up to the
+    first that does not exist.
+    """
     done, words, links = "/", path.split("/"), 0
     yield done
     while words:
@@ -59,7 +65,9 @@ def way(path: str) -> Iterator[str]:
 
 
 def _is_there(path: str) -> bool:
-    """Whether something is there, also if root may not look at it: a user can mount that (FUSE)."""
+    """Return whether a path exists. A path that even root may not read counts as existing (a user's
+    FUSE mount).
+    """
     try:
         os.lstat(path)
     except PermissionError:
@@ -70,10 +78,11 @@ def _is_there(path: str) -> bool:
 
 
 def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
-    """Return the first component of an absolute path that other users than root and `uid` control.
+    """Return the first component of an absolute path that users other than root and `uid` control;
+    None if there is none.
 
-    None where there is none, also where the path ends before the file, in a directory that is safe.
-    `sticky` accepts a sticky directory of root, such as /tmp, as a parent of something that exists.
+    Components after the first missing one are not checked. `sticky`: accept a sticky directory of
+    root, such as /tmp, if the next component exists.
     """
     root, steps = _root_elsewhere(), list(way(path))
     after: os.stat_result | None = None
@@ -97,26 +106,29 @@ def weak_point(path: str, *, uid: int = 0, sticky: bool = False) -> Weak | None:
 
 
 def is_safe(found: os.stat_result, uid: int) -> bool:
-    """Whether no other user than root and `uid` can write a directory, by its stat(2)."""
+    """Return whether only root and `uid` can write to a directory. `found`: its stat(2) result."""
     return not _weakness(found, {0, uid} | _unmapped())
 
 
 def _root_elsewhere() -> set[int]:
-    """The number of the machine's root in a user namespace that has no number for it.
+    """Return the uid that the host's root has in a user namespace that does not map it; otherwise
+    an empty set.
 
-    All users that are not mapped share it, so it counts for directories above the file only.
+    All unmapped users share this uid, so it is accepted only for directories above the file.
     """
     owner = os.lstat("/").st_uid
     return {owner} & _unmapped() if owner else set()
 
 
 def lacks_root() -> bool:
-    """Return whether this user namespace has no number for the machine's root."""
+    """Return whether this user namespace has no uid for the host's root."""
     return bool(_root_elsewhere())
 
 
 def _unmapped() -> set[int]:
-    """The number that all users share which this user namespace does not map; none elsewhere."""
+    """Return the uid that all unmapped users share in this user namespace; an empty set if every
+    user is mapped.
+    """
     mapped = uid_map()
     if mapped is None:
         return set()
@@ -125,9 +137,9 @@ def _unmapped() -> set[int]:
 
 
 def uid_map() -> list[tuple[int, int, int]] | None:
-    """The users of this user namespace: the first id inside, the first outside, how many.
+    """Return the ranges of /proc/self/uid_map: first id inside, first id outside, count.
 
-    None where the kernel has no user namespaces.
+    None if the kernel has no user namespaces.
     """
     try:
         # As bytes: a codec may be out of reach of a process that has changed its user.
@@ -139,12 +151,16 @@ def uid_map() -> list[tuple[int, int, int]] | None:
 
 
 def is_sticky(found: os.stat_result) -> bool:
-    """Whether that is a directory in which each file can be removed by its owner only."""
+    """Return whether a stat(2) result is of a sticky directory, in which only its owner can remove
+    a file.
+    """
     return stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
 
 
 def _weakness(found: os.stat_result, owners: set[int], shared: bool = False) -> str:
-    """Why a component is weak; empty where it is not. `shared`: in use as a sticky directory."""
+    """Return why a component is weak; empty if it is not. `shared`: it is accepted as a sticky
+    directory.
+    """
     if found.st_uid not in owners:
         return "another user owns it"
     if not stat.S_ISLNK(found.st_mode) and not shared and found.st_mode & WRITABLE_BY_OTHERS:
@@ -153,9 +169,9 @@ def _weakness(found: os.stat_result, owners: set[int], shared: bool = False) -> 
 
 
 def require_safe(path: str, what: str, repair: str) -> None:
-    """Raise Denied where other users than root and this one control a path that exists.
+    """Raise Denied if users other than root and the caller control an existing path.
 
-    `what` is the beginning of the message; `repair` the command of the hint, with {} for the weak
+    `what`: the beginning of the message. `repair`: the command of the hint, with {} for the weak
     component. A sticky directory of root may be on the way.
     """
     weak = weak_point(path, uid=os.geteuid(), sticky=True)
@@ -165,10 +181,10 @@ def require_safe(path: str, what: str, repair: str) -> None:
 
 
 def open_file(path: str, *, uid: int = 0, flags: int = READ) -> int:
-    """Open a regular file of root or `uid` that other users cannot write; returns a descriptor.
+    """Open a regular file that only root or `uid` can write; returns the descriptor.
 
-    Raises Denied for any other owner, mode or kind of file, and OSError as open(2) has it: ELOOP
-    for a symbolic link. The directories on the way are `weak_point`'s to check.
+    Raises Denied for another owner, mode or file type, and OSError as open(2) does (ELOOP for a
+    symbolic link). Check the directories on the way with `weak_point`.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -1,8 +1,8 @@
-"""Where the commands of one user keep their lock and their journals.
+"""Find or make the directory in which the pcont commands of one user keep their lock and journals.
 
-Root of the machine has /run/pcont and nothing else: all of root's commands meet there. Any other
-user, and root of a user namespace, has the first directory of a fixed list that is safe. A
-directory is believed only if the user owns it and no other user can write or replace it.
+Root of the machine always uses /run/pcont, so that all commands of root share one lock. Any other
+user, and root of a user namespace, uses the first directory of a fixed list that is safe: the user
+owns it and no other user can write or replace it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Workplace:
-    """What is usable now.
+    """The directories for lock and journals.
 
-    `directory` is for new locks and journals: it exists, or can be made; empty if there is none.
-    `existing` are all safe directories that exist: an earlier command may have used another one.
-    `refused` says of each directory that exists and is not safe, what is wrong with it.
-    `needed`: the backend keeps lock and journals in such a directory.
+    `directory`: for new locks and journals; it exists, or can be made; empty if there is none.
+    `existing`: all safe directories that exist, because an earlier command may have used another
+    one. `refused`: for each existing directory that is not safe, the reason. `needed`: whether the
+    backend uses such a directory at all.
     """
 
     directory: str = ""
@@ -46,7 +46,7 @@ class _Candidate:
 
 
 def find_workplace() -> Workplace:
-    """Look without making anything."""
+    """Find the directories, without making any."""
     existing: list[str] = []
     refused: list[str] = []
     new = ""
@@ -61,9 +61,9 @@ def find_workplace() -> Workplace:
 
 
 def make_workplace() -> Workplace:
-    """The same after making the directory for new locks and journals, if it is missing.
+    """Find the directories, and make the one for new locks and journals if it is missing.
 
-    Raises PcontError where root's directory cannot be made or is not safe.
+    Raises PcontError if root's directory cannot be made or is not safe.
     """
     for one in _candidates():
         if _is_made(one):
@@ -79,8 +79,8 @@ def make_workplace() -> Workplace:
 
 
 def refusal(err: OSError, doing: str, path: str = "") -> PcontError:
-    """The error where a lock or a journal cannot be kept, with what helps on a full or read-only
-    file system.
+    """Return the error for a lock or journal that cannot be written, with a hint for a full or
+    read-only file system.
     """
     file = str(err.filename or path)
     directory = os.path.dirname(file) or "/"
@@ -95,7 +95,7 @@ def refusal(err: OSError, doing: str, path: str = "") -> PcontError:
 
 
 def _is_root() -> bool:
-    """Whether this is root of the machine, or of a container with a /run that is its own."""
+    """Return whether the caller is root of the machine, or of a container with its own /run."""
     if os.geteuid() != 0:
         return False
     with contextlib.suppress(OSError):
@@ -104,7 +104,9 @@ def _is_root() -> bool:
 
 
 def outer_uid() -> int:
-    """The user's id outside of its user namespace, under which others know its directories."""
+    """Return the caller's uid outside of its user namespace, which is part of the name of its
+    directories.
+    """
     own = os.geteuid()
     for inside, outside, count in ownership.uid_map() or ():
         if inside <= own < inside + count:
@@ -144,7 +146,9 @@ def _weak(path: str) -> ownership.Weak | None:
 
 
 def _is_made(one: _Candidate) -> bool:
-    """Make it if it is missing; whether it can be used. OSError becomes an error for root only."""
+    """Make the directory if it is missing; returns whether it can be used. Raises PcontError for
+    root only.
+    """
     if os.path.lexists(one.path):
         return not _unsafe(one)
     if not _can_be_made(one):
@@ -152,7 +156,7 @@ def _is_made(one: _Candidate) -> bool:
     try:
         os.makedirs(one.path, 0o700)
     except FileExistsError:
-        pass  # another command was quicker, or another user
+        pass  # another command, or another user, made it first
     except OSError as err:
         if _is_root():
             raise refusal(err, "make pcont's directory", one.path) from err
@@ -161,7 +165,7 @@ def _is_made(one: _Candidate) -> bool:
 
 
 def _unsafe(one: _Candidate) -> str:
-    """Why a directory that exists is not used; empty if it is safe."""
+    """Return why an existing directory is not used; empty if it is safe."""
     try:
         if weak := _weak(one.path):
             return weak.sentence

@@ -1,15 +1,16 @@
-"""The attributes in which pcont keeps its facts about a container, and which of them it believes.
+"""Read and write the extended attributes that pcont stores on container directories, as far as they
+are trusted.
 
-An attribute NAME is an extended attribute of the container's directory, under two names:
+An attribute NAME has two forms:
 
 * `trusted.pcont.NAME` is the attribute. Only a process with CAP_SYS_ADMIN in the first user
-  namespace can read and write it. A reader with that capability believes nothing else.
-* `user.pcont.NAME` is a copy, for all other readers. Any user that may write the directory may
-  write it. So a reader believes it only if no user but root and the reader may do that.
+  namespace can read and write it. A reader with that capability trusts only this form.
+* `user.pcont.NAME` is a copy, for all other readers. Any user that may write to the directory may
+  write it. So a reader trusts it only if no user but root and the reader may do that.
 
-`security.pcont.NAME` is what pcont had before. Where the BPF security module is active, kernels
-such as Debian's 6.1 let every user write `security.*`: it is never written and never believed.
-docs/security.md has the attributes, and what each of them makes pcont do.
+`security.pcont.NAME` is the form of earlier versions. With the BPF security module active, kernels
+such as Debian's 6.1 let every user write `security.*`, so pcont never writes and never trusts it.
+docs/security.md lists the attributes and their effects.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TRUSTED, COPY, OLD = "trusted.pcont.", "user.pcont.", "security.pcont."
 
 
 def read_xattrs(directory: str, privileged: bool) -> dict[str, str]:
-    """The attributes of a container that the reader believes, by name.
+    """Return the trusted attributes of a container directory, text by name.
 
     `privileged`: the reader has CAP_SYS_ADMIN in the first user namespace.
     """
@@ -37,10 +38,11 @@ def read_xattrs(directory: str, privileged: bool) -> dict[str, str]:
 
 
 def write_xattr(directory: str, name: str, text: str | None) -> None:
-    """Keep an attribute, or remove it with None; OSError as the kernel has it.
+    """Set an attribute of a container directory; None removes it. Raises OSError from setxattr(2)
+    or removexattr(2).
 
-    The copy follows as far as it can: the owner of the directory may have filled what the kernel
-    allows of `user.*`. No copy is better than an old one.
+    The copy is written if possible, and removed otherwise: the owner of the directory may have used
+    up the space that the kernel permits for `user.*`.
     """
     if text is None:
         os.removexattr(directory, TRUSTED + name)
@@ -50,9 +52,10 @@ def write_xattr(directory: str, name: str, text: str | None) -> None:
 
 
 def stray(directory: str, privileged: bool) -> dict[str, str]:
-    """Return what no reader should believe, with its text: `security.*`, and differing copies.
+    """Return the attributes that no reader should trust, text by full name: `security.*`, and
+    copies that differ.
 
-    Only a privileged reader can compare the copies.
+    Copies are compared for a privileged reader only.
     """
     found = dict(_full(directory, OLD))
     if privileged:
@@ -62,7 +65,7 @@ def stray(directory: str, privileged: bool) -> dict[str, str]:
 
 
 def mend_xattrs(directory: str) -> None:
-    """Remove what is stray, and make the copies like the attributes; for a privileged caller."""
+    """Remove stray attributes, and rewrite copies that differ. The caller must be privileged."""
     for name in stray(directory, True):
         with _gone():
             os.removexattr(directory, name)
@@ -100,7 +103,7 @@ def _full(directory: str, prefix: str) -> Iterator[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _gone() -> Iterator[None]:
-    """Another process may remove an attribute that was just listed."""
+    """Ignore in the block that another process has removed an attribute that was just listed."""
     try:
         yield
     except OSError as err:
