@@ -1,1 +1,3 @@
-"""BPF programs that pcont loads into the kernel, to count and limit what it does not."""
+"""eBPF programs that pcont loads into the kernel, to enforce limits that the kernel's controllers
+lack.
+"""

@@ -1,6 +1,6 @@
-"""The Enforcer of the running kernel: BPF programs at the hooks of its security modules.
+"""The Enforcer of the running kernel: eBPF programs at the hooks of the Linux security modules.
 
-They are pinned below /sys/fs/bpf/pcont, with what they count, and so go on when pcont has ended.
+Programs and counters are pinned below /sys/fs/bpf/pcont, so they continue after pcont has exited.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ OURS = "pcont"
 
 
 class BpfEnforcer:
-    """Finds the loaded programs where they are pinned. `sys`, `proc`: where those are mounted.
+    """Load, unload and read the eBPF programs of all controllers that use them (numtasks,
+    numfiles).
 
-    `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
-    room for that are not to have the usual number.
+    `sys`, `proc`: the mount points of sysfs and proc. `trees`: returns the hierarchies of the
+    kernel. `directory`: returns the path of a container. `sizes`: the number of entries by map, for
+    maps that should not have the default size.
     """
 
     def __init__(
@@ -45,16 +47,22 @@ class BpfEnforcer:
         self._pinned = {one.name: one for one in kinds}
 
     def check(self, what: str) -> None:
-        """Raise Unsupported, with a hint, where the kernel cannot run such programs."""
+        """Raise Unsupported, with a hint, if the kernel cannot run the programs. `what`: the file
+        or controller, for the message.
+        """
         reason, hint = self._obstacle()
         if reason:
             raise Unsupported(f"{what} is enforced by BPF programs, and {reason}", hint=hint)
 
     def _obstacle(self) -> tuple[str, str]:
-        """Return what is missing, and what to do about it; empty if nothing is."""
+        """Return what the kernel lacks to run the programs, and a hint; empty texts if it can run
+        them.
+        """
         modules = self._modules()
         if "bpf" not in modules:
-            own = [name for name in modules if name != "capability"]  # which is always there
+            own = [
+                name for name in modules if name != "capability"
+            ]  # always active, not on the line
             line = f"boot with lsm={','.join([*own, 'bpf'])} on the kernel's command line"
             if modules:
                 return f"this kernel has no BPF among its security modules ({','.join(own)})", line
@@ -89,52 +97,59 @@ class BpfEnforcer:
             return []
 
     def trees(self) -> dict[str, str]:
-        """Return the id of the tree of each loaded subsystem; empty if no such tree exists now."""
+        """Return the tree id that each loaded controller works for; an empty id if that tree no
+        longer exists.
+        """
         there = [one for one in self._pinned.values() if one.is_there]
         ids = {tree.number: tree.id for tree in self._trees()} if there else {}
         return {one.name: ids.get(one.hierarchy(), "") for one in there}
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
-        """Whether the programs work for a container that the subsystem is bound to."""
+        """Return whether the programs of a controller are loaded and bound to this container."""
         return self._pinned[subsystem].is_bound(root)
 
     def start(self, subsystem: str, root: Place) -> None:
-        """Bind one more container; load the programs first. EBUSY if they are in another tree."""
+        """Bind a controller to one more container; load its programs first if they are not loaded.
+
+        Raises OSError (EBUSY) if they work for another tree.
+        """
         there, programs = self.trees().get(subsystem), self._pinned[subsystem]
         if there and there != root.tree:
             raise OSError(EBUSY, os.strerror(EBUSY), programs.folder)
         if there:
             programs.bind(root)
             return
-        # Programs of a start that was interrupted, or of a hierarchy that others unmounted.
+        # Remove programs of an interrupted start, or of a hierarchy that another program unmounted.
         programs.end()
         programs.load(programs.number(root))
         programs.bind(root)
 
     def stop(self, subsystem: str, root: Place) -> None:
-        """Unbind one container; unload all programs, or none, after the last. Counters are lost."""
+        """Unbind one container; after the last one, unload the programs. The counters are
+        discarded.
+        """
         programs = self._pinned[subsystem]
         if not programs.unbind(root):
             programs.end()
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """Return the counters and limits of a container."""
+        """Return the counters and limits of a container, by control file."""
         return self._pinned[subsystem].values(place)
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """Set a limit of a container."""
+        """Set a limit of a container. Raises OSError if the controller is not bound there."""
         self._pinned[subsys.of(file)].set(place, file, value)
 
     def uncounted(self) -> dict[str, int]:
-        """Return how many opens were refused because they could not be counted, by the reason."""
+        """Return how many opens numfiles refused because it could not count them, by reason."""
         return self._files.uncounted()
 
     def letting_go(self, place: Place) -> AbstractContextManager[None]:
-        """Allow in the block to remove a container that open files are charged to."""
+        """In the block, permit the removal of a container that open files are charged to."""
         return self._files.letting_go(place)
 
     def hold(self, place: Place) -> None:
-        """Refuse again to remove a container that open files are charged to."""
+        """Forbid again the removal of a container that open files are charged to."""
         self._files.hold(place)
 
     def _folder(self, *words: str) -> str:

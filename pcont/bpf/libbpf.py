@@ -1,6 +1,6 @@
-"""libbpf through ctypes: objects are loaded and pinned, and pinned maps are read and written.
+"""Call libbpf through ctypes: load and pin object files, read and write pinned maps.
 
-Every call that fails raises OSError with what it was about.
+Every function raises OSError with the path or name if the call fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 LIBRARY = "libbpf.so.1"
-LOCKED = 4  # BPF_F_LOCK: the value is copied under its lock
+LOCKED = 4  # BPF_F_LOCK: the kernel copies the value under its spin lock
 
 _POINTERS = (
     *("bpf_object__open_file", "bpf_object__next_program", "bpf_object__next_map"),
@@ -25,19 +25,19 @@ _NAMES = ("bpf_program__name", "bpf_map__name")
 
 @cache
 def libbpf() -> Any:
-    """Return the library; OSError where it is not installed."""
+    """Return the library. Raises OSError if it is not installed."""
     library = ctypes.CDLL(LIBRARY, use_errno=True)
     for name in _POINTERS:
         getattr(library, name).restype = ctypes.c_void_p
     for name in _NAMES:
         getattr(library, name).restype = ctypes.c_char_p
-    # By default the library writes to standard error what the exception says.
+    # By default the library prints errors to standard error; the exception has them.
     library.libbpf_set_print(None)
     return library
 
 
 def _checked(result: int | None, about: str) -> int:
-    """Check the result of a call: an error is a NULL pointer, or a negative number."""
+    """Return the result of a call, or raise OSError if it is a NULL pointer or negative."""
     if result is None or result < 0:
         number = ctypes.get_errno() or -(result or 0)
         raise OSError(number, os.strerror(number), about)
@@ -45,7 +45,9 @@ def _checked(result: int | None, about: str) -> int:
 
 
 class Object:
-    """An object file with programs and maps, to load into the kernel."""
+    """An object file with eBPF programs and maps, for loading into the kernel. A context manager
+    that closes it.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -62,7 +64,9 @@ class Object:
         libbpf().bpf_object__close(self._object)
 
     def load(self, sizes: Mapping[str, int]) -> None:
-        """Load it: the kernel verifies the programs. `sizes`: the number of entries of maps."""
+        """Load the object; the kernel verifies its programs. `sizes`: the number of entries by map,
+        where not the default.
+        """
         for name, one in self._maps():
             if name in sizes:
                 _checked(
@@ -71,13 +75,15 @@ class Object:
         _checked(libbpf().bpf_object__load(self._object), self.file)
 
     def pin_maps(self, folder: str) -> None:
-        """Pin each map under its name."""
+        """Pin each map in `folder`, as a file with the map's name."""
         for name, one in self._maps():
             file = os.path.join(folder, name)
             _checked(libbpf().bpf_map__pin(one, os.fsencode(file)), file)
 
     def attach(self, folder: str) -> None:
-        """Attach all programs, and pin each link under the name of its program."""
+        """Attach all programs to their hooks, and pin each link in `folder` under the name of its
+        program.
+        """
         for name, program in self._each("bpf_object__next_program", "bpf_program__name"):
             file = os.path.join(folder, name)
             attached = libbpf().bpf_program__attach(program)
@@ -88,7 +94,7 @@ class Object:
                 libbpf().bpf_link__destroy(link)
 
     def _maps(self) -> Iterator[tuple[str, ctypes.c_void_p]]:
-        """Yield the maps that the source names; the compiler adds others."""
+        """Yield the maps of the source code, without those that the compiler adds."""
         for name, one in self._each("bpf_object__next_map", "bpf_map__name"):
             if "." not in name:
                 yield name, one
@@ -102,7 +108,9 @@ class Object:
 
 
 def program_of(link: int, file: str) -> int:
-    """Return the id of the program of a link that is pinned at a file."""
+    """Return the id of the program that a link attaches. `link`: its descriptor. `file`: for the
+    error.
+    """
     info = (ctypes.c_uint32 * 64)()  # struct bpf_link_info: type, id, prog_id, …
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _checked(libbpf().bpf_obj_get_info_by_fd(link, info, ctypes.byref(size)), file)
@@ -110,17 +118,17 @@ def program_of(link: int, file: str) -> int:
 
 
 def pin(descriptor: int, file: str) -> None:
-    """Pin an open object at a file."""
+    """Pin an open object as a file in a bpf file system."""
     _checked(libbpf().bpf_obj_pin(descriptor, os.fsencode(file)), file)
 
 
 def unpin(file: str) -> None:
-    """Remove a pin; the kernel frees the object unless a process or another pin holds it."""
+    """Remove a pin. The kernel then frees the object, unless a process or another pin uses it."""
     os.unlink(file)
 
 
 def is_loaded(program: int) -> bool:
-    """Whether the kernel still has a program of that id."""
+    """Return whether the kernel still has the program with this id."""
     descriptor = libbpf().bpf_prog_get_fd_by_id(ctypes.c_uint32(program))
     if descriptor >= 0:
         os.close(descriptor)
@@ -129,7 +137,7 @@ def is_loaded(program: int) -> bool:
 
 @contextlib.contextmanager
 def pinned(file: str) -> Iterator[int]:
-    """Open the object that is pinned at a file."""
+    """Open the object that is pinned at a file for the block; yields its descriptor."""
     descriptor = _checked(libbpf().bpf_obj_get(os.fsencode(file)), file)
     try:
         yield descriptor
@@ -138,13 +146,13 @@ def pinned(file: str) -> Iterator[int]:
 
 
 class Map:
-    """A pinned map. The values that have a lock are read and written under it."""
+    """A pinned map. `size`: bytes of a value. `flags`: LOCKED if the values have a spin lock."""
 
     def __init__(self, file: str, size: int, flags: int = 0) -> None:
         self.file, self._size, self._flags = file, size, flags
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of a key; None if it has none."""
+        """Return the value of a key; None if the map does not have it."""
         value = ctypes.create_string_buffer(self._size)
         with pinned(self.file) as descriptor:
             try:
@@ -157,7 +165,7 @@ class Map:
         return value.raw
 
     def set(self, key: bytes, value: bytes) -> None:
-        """Set the value of a key."""
+        """Set the value of a key. Raises OSError (E2BIG) if the map is full."""
         with pinned(self.file) as descriptor:
             done = libbpf().bpf_map_update_elem(
                 descriptor, key, value, ctypes.c_uint64(self._flags)
@@ -165,12 +173,12 @@ class Map:
             _checked(done, self.file)
 
     def forget(self, key: bytes) -> None:
-        """Remove a key and its value."""
+        """Remove a key and its value, if the map has it."""
         with pinned(self.file) as descriptor, contextlib.suppress(FileNotFoundError):
             _checked(libbpf().bpf_map_delete_elem(descriptor, key), self.file)
 
     def keys(self, size: int) -> list[bytes]:
-        """Return the keys that have a value; `size`: the bytes of a key."""
+        """Return all keys of the map. `size`: bytes of a key."""
         found: list[bytes] = []
         with pinned(self.file) as descriptor:
             while True:

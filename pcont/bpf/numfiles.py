@@ -1,4 +1,6 @@
-"""numfiles in the kernel: counts the open files of containers, and limits them."""
+"""The controller numfiles in the kernel: eBPF programs count the open files of containers, and
+limit them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from pcont.kernel.types import Place
 from pcont.subsys import numfiles
 from pcont.tables.charges import Charges
 
-# Changed together with numfiles.bpf.c.
+# The struct types of numfiles.bpf.c: change both together.
 LIMITS, COUNTS = "limits", "counts"
 LAYOUTS = {
     STATE: struct.Struct("=QQQQ"),
@@ -24,7 +26,7 @@ LAYOUTS = {
 
 
 class Files(Pinned):
-    """The programs of numfiles, which is bound to the whole hierarchy."""
+    """The programs of numfiles, which always work for a whole hierarchy."""
 
     name = numfiles.NUMFILES
     layouts = LAYOUTS
@@ -40,7 +42,9 @@ class Files(Pinned):
         return False
 
     def sizes(self) -> dict[str, int]:
-        """Return the entries of `owners`: fs.file-max, at most the kernel's default for it."""
+        """Return the number of entries of the map `owners`: fs.file-max, but at most the kernel's
+        default for that.
+        """
         with open(f"{self.host.proc}/sys/fs/file-max", encoding="ascii") as stream:
             most = int(stream.read())
         with open(f"{self.host.proc}/meminfo", encoding="ascii") as stream:
@@ -60,13 +64,13 @@ class Files(Pinned):
         self._set_limits(place, now[numfiles.BARRIER], now[numfiles.FILES_LIMIT])
 
     def uncounted(self) -> dict[str, int]:
-        """Return how many opens were refused because they could not be counted, by the reason."""
+        """Return how many opens were refused because they could not be counted, by reason."""
         state = self.entry(STATE, FIRST)
         return dict(zip(numfiles.IN_THE_WAY, state[1:], strict=True)) if state else {}
 
     @contextlib.contextmanager
     def letting_go(self, place: Place) -> Iterator[None]:
-        """Allow in the block to remove a container that open files are charged to."""
+        """In the block, permit the removal of a container that open files are charged to."""
         if not self.counted_in(place):
             yield  # no file is charged
             return
@@ -78,7 +82,7 @@ class Files(Pinned):
             raise
 
     def hold(self, place: Place) -> None:
-        """Refuse again to remove a container that open files are charged to."""
+        """Forbid again the removal of a container that open files are charged to."""
         if self.counted_in(place):
             self._set_limits(place, *self._limits(place))
 

@@ -1,4 +1,6 @@
-"""numtasks in the kernel: counts the forks of containers, and limits their rate."""
+"""The controller numtasks in the kernel: eBPF programs count the forks of containers, and limit
+their rate.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from pcont.kernel.types import Place
 from pcont.subsys import numtasks
 from pcont.subsys.numtasks import DONT_CARE, INTERVAL, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
 
-# Changed together with numtasks.bpf.c.
+# The struct types of numtasks.bpf.c: change both together.
 RATES, COUNTS = "rates", "counts"
 LAYOUTS = {
     STATE: struct.Struct("=QQQ"),
@@ -26,7 +28,7 @@ NOTHING = (0, 0, 0, 0)
 
 
 class Forks(Pinned):
-    """The programs of numtasks, which is bound to one or several containers of a hierarchy."""
+    """The programs of numtasks, which is bound to one or more containers of a hierarchy."""
 
     name = numtasks.NUMTASKS
     layouts = LAYOUTS
@@ -50,12 +52,12 @@ class Forks(Pinned):
             own = self.key(root, number)
         roots = {key for key in self.map(RATES).keys(KEY.size) if self._is_root(key)}
         if own in roots and len(roots) > 1:
-            # The root is the last one: as long as it is there, an interrupted unbind can go on.
+            # The root comes last: while it is bound, an interrupted unbind can be completed.
             self._forget(reversed(list(self._below(self.host.directory(root), number))))
         return bool(roots - {own})
 
     def _forget(self, keys: Iterable[bytes]) -> None:
-        """Remove the counters and limits of these containers, all or none."""
+        """Remove the counters and limits of the containers with these keys, all or none."""
         gone: list[tuple[Map, bytes, bytes]] = []
         try:
             for key, name in itertools.product(keys, (COUNTS, RATES)):
@@ -88,7 +90,9 @@ class Forks(Pinned):
         self._say(key, bool(root), said[RATE], said[INTERVAL])
 
     def _say(self, key: bytes, root: bool, rate: int, interval: int) -> None:
-        """Set the rate of a container with a new random mark, which starts its periods anew."""
+        """Write the rate limit of a container, with a new random mark that makes the programs start
+        a new period.
+        """
         mark = int.from_bytes(os.urandom(8), "little")
         self.map(RATES).set(key, LAYOUTS[RATES].pack(root, rate, interval, mark))
 
@@ -96,7 +100,9 @@ class Forks(Pinned):
         return bool((self.entry(RATES, key) or NOTHING)[0])
 
     def _key_inside(self, place: Place) -> bytes:
-        """Return the key of a container that numtasks counts; empty if it does not count it."""
+        """Return the map key of a container; empty if numtasks is not bound to it or to a
+        parent.
+        """
         number = self.counted_in(place)
         if not number:
             return b""
@@ -108,7 +114,9 @@ class Forks(Pinned):
         return self.key(place, number)
 
     def _below(self, directory: str, number: int) -> Iterator[bytes]:
-        """Yield the keys of a container and of those below, except where it is bound again."""
+        """Yield the keys of a container and of its descendants, without those below another bound
+        container.
+        """
         yield KEY.pack(os.stat(directory).st_ino, number)
         with os.scandir(directory) as entries:
             for one in entries:

@@ -1,4 +1,4 @@
-"""The pinned programs of a subsystem and their maps: what all subsystems share."""
+"""Pinned eBPF programs of a controller and their maps: the part that all controllers share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ PATIENCE, PAUSE = 5.0, 0.002
 OBJECTS = os.path.dirname(__file__)
 STATE = "state"
 
-# Changed together with container.h.
+# The key type of container.h: change both together.
 KEY = struct.Struct("=QQ")
-FIRST = bytes(4)  # the one key of the state
+FIRST = bytes(4)  # the only key of the map `state`
 
 
 @dataclass(frozen=True)
 class BpfHost:
-    """The paths of the host: `folder`, where programs are pinned, and `proc`, where /proc is.
+    """The paths of the host: `folder`, where programs are pinned, and `proc`, where /proc is
+    mounted.
 
-    `trees`: what there is. `directory`: where a container is. `sizes`: how many entries maps have
-    room for that are not to have the usual number.
+    `trees`: returns the hierarchies of the kernel. `directory`: returns the path of a container.
+    `sizes`: the number of entries by map, for maps that should not have the default size.
     """
 
     folder: str
@@ -39,10 +40,10 @@ class BpfHost:
 
 
 class Pinned(ABC):
-    """The programs of one subsystem, which work in one hierarchy.
+    """The programs of one controller, which work for one hierarchy at a time.
 
-    `layouts`: the values of their maps, that of the state first, which begins with the number of
-    the hierarchy.
+    `layouts`: the structure of the values of each map. The map `state` comes first; its value
+    begins with the number of the hierarchy. `locked`: the maps whose values have a spin lock.
     """
 
     name: str
@@ -55,36 +56,40 @@ class Pinned(ABC):
 
     @abstractmethod
     def is_bound(self, root: Place) -> bool:
-        """Whether the programs work for a container that the subsystem is bound to."""
+        """Return whether the programs are bound to this container."""
 
     @abstractmethod
     def bind(self, root: Place) -> None:
-        """Bind a container; the programs already work in its hierarchy."""
+        """Bind the programs, which must be loaded for its hierarchy, to a container."""
 
     @abstractmethod
     def unbind(self, root: Place) -> bool:
-        """Unbind a container, and discard its counters; return whether another one is bound."""
+        """Unbind a container and discard its counters; returns whether another container is still
+        bound.
+        """
 
     @abstractmethod
     def values(self, place: Place) -> dict[str, int]:
-        """Return the counters and limits of a container."""
+        """Return the counters and limits of a container, by control file."""
 
     @abstractmethod
     def set(self, place: Place, file: str, value: int) -> None:
-        """Set a limit of a container."""
+        """Set a limit of a container. Raises OSError if the programs do not count there."""
 
     def sizes(self) -> dict[str, int]:
-        """Return the number of entries of the maps whose size depends on the machine."""
+        """Return the number of entries of those maps whose size depends on the machine."""
         return {}
 
     @property
     def is_there(self) -> bool:
-        """Whether the programs are pinned; Denied where another user controls the folder."""
+        """Whether the programs are pinned. Raises Denied if another user controls the folder."""
         _check(self.folder)
         return os.path.isdir(self.folder)
 
     def hierarchy(self) -> int:
-        """Return the number of the hierarchy that is counted; 0 if a start was interrupted."""
+        """Return the number of the hierarchy that the programs work for; 0 if they are not loaded
+        or a start was interrupted.
+        """
         try:
             os.stat(self.folder)
             state = self.map(STATE).get(FIRST)
@@ -93,7 +98,7 @@ class Pinned(ABC):
         return int(self.layouts[STATE].unpack(state)[0]) if state else 0
 
     def load(self, number: int) -> None:
-        """Load the programs for the hierarchy of this number."""
+        """Load, pin and attach the programs for the hierarchy with this number."""
         with libbpf.Object(os.path.join(OBJECTS, f"{self.name}.bpf.o")) as programs:
             programs.load({**self.sizes(), **self.host.sizes})
             _check(self.folder)
@@ -104,7 +109,7 @@ class Pinned(ABC):
             programs.attach(self.folder)
 
     def end(self) -> None:
-        """Unload the programs, all or none; the counters are lost."""
+        """Unload the programs, all or none. The counters are discarded."""
         if not self.is_there:
             return
         # The state goes first: without it, the programs count as unloaded.
@@ -124,7 +129,7 @@ class Pinned(ABC):
             time.sleep(PAUSE)
 
     def _unpin(self, pins: Mapping[str, int]) -> None:
-        """Remove the pins and the folder, all or none; `pins`: open descriptors by file."""
+        """Remove the pins and the folder, all or none. `pins`: open descriptors by file."""
         gone: list[str] = []
         try:
             for file in pins:
@@ -137,34 +142,34 @@ class Pinned(ABC):
             raise
 
     def number(self, place: Place) -> int:
-        """Return the number of a container's hierarchy; 0 if there is no such hierarchy."""
+        """Return the number of a container's hierarchy; 0 if it does not exist."""
         return next((tree.number for tree in self.host.trees() if tree.id == place.tree), 0)
 
     def counted_in(self, place: Place) -> int:
-        """Return the number of a container's hierarchy if the programs count in it, else 0."""
+        """Return the number of a container's hierarchy if the programs work for it; otherwise 0."""
         number = self.hierarchy()
         return number if number == self.number(place) else 0
 
     def key(self, place: Place, number: int) -> bytes:
-        """Return the key of a container in the maps."""
+        """Return the key of a container in the maps: inode number and hierarchy number."""
         return KEY.pack(os.stat(self.host.directory(place)).st_ino, number)
 
     def entry(self, name: str, key: bytes) -> tuple[int, ...] | None:
-        """Return the fields that a map has for a container; None if it has none."""
+        """Return the fields of the value that a map has for a key; None if it has none."""
         value = self.map(name).get(key)
         return self.layouts[name].unpack(value) if value else None
 
     def map(self, name: str) -> libbpf.Map:
-        """Return a pinned map; each value is read and written as a whole."""
+        """Return a pinned map by its name."""
         flags = libbpf.LOCKED if name in self.locked else 0
         return libbpf.Map(os.path.join(self.folder, name), self.layouts[name].size, flags)
 
 
 def _check(folder: str) -> None:
-    """Raise Denied for a folder that another user controls: a bpf filesystem is often mode 1777.
+    """Raise Denied if another user controls a folder. A bpf file system often has mode 1777.
 
-    A user namespace without a number for root shows root's folder as that of an unknown user. The
-    kernel keeps such a caller out of the folder, so there is nothing to believe.
+    In a user namespace without an id for root, root's folder appears to belong to an unknown user.
+    The kernel denies such a caller access to the folder, so that case passes.
     """
     if ownership.lacks_root() and not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
         return
