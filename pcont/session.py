@@ -1,4 +1,6 @@
-"""What every operation is given: the backend, and how the caller wants it to be done."""
+"""The session: the backend and the options with which operations run, the lock, and the undo of
+failures.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,19 @@ Operation = Callable[Concatenate["Session", P], T]
 
 
 def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
-    """Decorate an operation of one turn: its words are checked before it waits for the lock.
+    """Decorate an operation so that it reports errors in its arguments before it waits for the
+    lock.
 
-    If another command holds the lock, a dry run of the operation first finds errors in its words:
-    malformed words, unknown names and tasks that do not exist. Everything else may change before
-    this command has the lock, and is checked then.
+    If another command holds the lock, a dry run of the operation first finds malformed words,
+    unknown names and tasks that do not exist. Everything else may change before this command has
+    the lock, and is checked under the lock.
     """
 
     @wraps(operation)
     def looking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> T:
         if session.dry_run:
             return operation(session, *arguments, **options)
-        # They are read twice.
+        # The arguments are used twice, so iterators become lists.
         every = tuple(list(one) if isinstance(one, Iterator) else one for one in arguments)
         named = {
             key: list(one) if isinstance(one, Iterator) else one for key, one in options.items()
@@ -54,11 +57,13 @@ def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
 
 @dataclass
 class Session:
-    """One caller's work on one backend.
+    """The options and the state of one command on one backend.
 
-    `dry_run`: nothing is changed, `planned` has what would be done. `force`: what is protected is
-    touched all the same. `chosen`: the backend was named by the caller, who is taken at his word.
-    `timeout`: how many seconds the turn is waited for. `command`: what the journal calls this.
+    `dry_run`: change nothing, and collect in `planned` what would be done. `force`: also change
+    what pcont protects. `chosen`: the caller named the backend, so pcont does not check whether it
+    suits. `timeout`: seconds to wait for the lock (None: no limit). `command`: the command line,
+    for the journal and the lock file. `warn` and `progress` are called with warnings and with the
+    number of finished steps and their total.
     """
 
     backend: Backend = field(default_factory=open_backend)
@@ -76,7 +81,11 @@ class Session:
     _noted: set[str] = field(default_factory=set)
 
     def registry(self) -> Registry:
-        """What is there now; what is to go has gone, where no other process sees to it."""
+        """Return a registry of the hierarchies that exist now.
+
+        Before that, remove containers with auto_delete that became empty, unless a release agent
+        process does this.
+        """
         if not self._turns and self._has_reports():
             with self.turn() as registry:
                 return registry
@@ -88,10 +97,11 @@ class Session:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[Registry]:
-        """Hold off other pcont commands, and see what is there in the meantime.
+        """Lock out other pcont commands for the block, and yield the registry of hierarchies.
 
-        Signals are held for as long: they end the wait, and are heeded between steps. What a
-        command that died has left half done is undone first. Raises Busy at the timeout.
+        Changes of killed commands are rolled back or completed first. Signals are deferred: they
+        end the wait for the lock, and are handled between steps. Raises Busy if the lock is not
+        free within `timeout` seconds.
         """
         with contextlib.ExitStack() as stack:
             if self.dry_run:
@@ -99,7 +109,7 @@ class Session:
             else:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.turn(self.waiting()))
-                self._look = None  # it is for the first wait only
+                self._look = None  # for the first wait only
                 self._recover()
             outermost = not self._turns
             self._turns += 1
@@ -112,12 +122,12 @@ class Session:
                 self._turns -= 1
 
     def waiting(self) -> Waiting:
-        """How this caller waits for the lock."""
+        """Return how this session waits for the lock, for the backend."""
         return Waiting(self.timeout, self.command, self._note, self._first_look)
 
     @contextlib.contextmanager
     def looking_first(self, look: Callable[[], object]) -> Iterator[None]:
-        """In the block, `look` is called before another command is waited for, once."""
+        """In the block, call `look` once before the session waits for another command."""
         self._look = look
         try:
             yield
@@ -125,9 +135,11 @@ class Session:
             self._look = None
 
     def _first_look(self) -> None:
-        """Raise the errors that waiting cannot change; the rest is checked again under the lock."""
+        """Raise the errors of the arguments, which waiting cannot change. The rest is checked under
+        the lock.
+        """
         look, self._look = self._look, None
-        # What recovery or a release agent is about to change is not judged.
+        # Recovery or a release agent may be about to change what the check would look at.
         if look is None or self._has_reports() or pending_lines(self.backend):
             return
         try:
@@ -138,17 +150,17 @@ class Session:
             pass
 
     def silent_rehearsal(self) -> Session:
-        """A session for a dry run of the same on the same backend, which says nothing."""
+        """Return a dry-run session on the same backend that prints nothing."""
         return Session(self.backend, dry_run=True, force=self.force, chosen=self.chosen)
 
     def _note(self, text: str) -> None:
-        """Warn of something once, however often it is found."""
+        """Print a warning, but each text only once."""
         if text not in self._noted:
             self._noted.add(text)
             self.warn(text)
 
     def _plan_recovery(self) -> None:
-        """In a dry run, say first what the real run would do first."""
+        """In a dry run, list the recovery that the real command would do first."""
         if not self.planned:
             self.planned += pending_lines(self.backend)
 
@@ -160,7 +172,9 @@ class Session:
 
     @contextlib.contextmanager
     def staged(self, steps: Sequence[Step]) -> Iterator[None]:
-        """Do the steps, then what is in the block; they are undone if that fails."""
+        """Carry out the steps, then run the block, as one operation. If either fails, undo the
+        steps.
+        """
         done = self.begin(steps)
         self._memory = done.memory
         try:
@@ -173,13 +187,19 @@ class Session:
             self._memory = None
 
     def take_back(self, done: Done, err: BaseException) -> None:
-        """Undo what was carried out, because of an error that came afterwards."""
+        """Undo steps that were carried out, because of a later error, which then lists what could
+        not be undone.
+        """
         if done.steps or done.memory:
             with signals.held(), signals.shielded(), self.backend.turn():
                 done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
-        """Do the steps, all or none; in a dry run, tell them."""
+        """Carry out all steps, and end the operation. If one fails, undo those before it and raise
+        its error.
+
+        In a dry run, add the shell commands of the steps to `planned` and change nothing.
+        """
         done = self.begin(steps)
         if self._memory is None:
             try:
@@ -190,7 +210,9 @@ class Session:
         return done
 
     def attempt(self, step: Step) -> list[str]:
-        """Do a step that may be refused; returns its lines. A refusal is a note, and no line."""
+        """Carry out a step that may fail. Returns its shell commands; if it fails, prints a warning
+        and returns none.
+        """
         lines = step.dry_run_lines(self.backend)
         try:
             self.carry_out([step])
@@ -204,7 +226,7 @@ class Session:
         return UndoLog(Journal(directory, self.command) if directory else None)
 
     def _rehearse(self, step: Step) -> None:
-        """Refuse a step that would be refused, as things would be after the steps before it."""
+        """Raise the error that a step would raise after the steps before it."""
         from pcont.transaction import rehearsal
 
         try:
@@ -220,14 +242,16 @@ class Session:
         return rehearsal.rehearsing(self.backend)
 
     def begin(self, steps: Sequence[Step]) -> Done:
-        """The same, but a crash still undoes it all, until the memory is settled."""
+        """Carry out all steps as `carry_out` does, but leave the operation open: until the caller
+        commits its undo log, `Done.undo` or the recovery after a crash undoes it.
+        """
         if self.dry_run:
             self._plan_recovery()
             for step in steps:
                 self.planned += step.dry_run_lines(self.backend)
                 self._rehearse(step)
             return Done(self.backend)
-        # What is staged is one operation with what comes after it, and has one journal with it.
+        # Within `staged`, later steps belong to the same operation and use the same journal.
         memory = self._new_memory() if self._memory is None else self._memory
         done = carry_out(self.backend, steps, self.progress, memory)
         for note in dict.fromkeys(note for step in steps for note in step.notes()):

@@ -125,7 +125,7 @@ def attach_all(backend: CgroupState, place: Place, tasks: Iterable[int]) -> None
 
 
 def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
-    """Write task ids into a container for undo, without checking the rules that pcont enforces.
+    """Write task ids into a container for undo, without checking those rules.
 
     Raises OSError if the kernel refuses.
     """
