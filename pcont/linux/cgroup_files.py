@@ -1,4 +1,4 @@
-"""The system calls on control files and directories of mounted hierarchies, by path."""
+"""Read and write control files and directories of mounted hierarchies, by path."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pcont.kernel.types import Owner
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
-PINNED = 256  # descriptors of processes at a time: most may have 1,024 open files
+PINNED = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
 class KernelFiles:
-    """The kernel.system_calls.CgroupFiles of the running kernel.
+    """The CgroupFiles interface (kernel/system_calls.py) on the running kernel.
 
-    `administers`: whether this process reads and writes `trusted.*` attributes.
+    `administers`: returns whether this process can read and write `trusted.*` attributes.
     """
 
     def __init__(self, administers: Callable[[], bool]) -> None:
@@ -35,7 +35,7 @@ class KernelFiles:
         os.rmdir(directory)
 
     def directories(self, directory: str) -> list[str]:
-        # kernfs counts a directory's directories in its links: a leaf need not be listed.
+        # In cgroupfs the link count of a directory tells whether it has children (2: none).
         if os.stat(directory).st_nlink == 2:
             return []
         with os.scandir(directory) as entries:
@@ -58,7 +58,7 @@ class KernelFiles:
             raise OSError(number, os.strerror(number), file) from err
 
     def write(self, file: str, text: str, opened: Callable[[], object] | None = None) -> None:
-        # Without O_CREAT: a control file is never made, and a missing one is ENOENT.
+        # Without O_CREAT: pcont never creates a control file, and a missing one is ENOENT.
         descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
         try:
             if opened:
@@ -137,7 +137,7 @@ class KernelFiles:
                     with contextlib.suppress(ProcessLookupError):
                         pinned[pid] = os.pidfd_open(pid)
                         stack.callback(os.close, pinned[pid])
-                # An id that is listed after that is the pinned process, or that one has ended.
+                # An id listed after the open belongs to the opened process, or that has exited.
                 with contextlib.suppress(FileNotFoundError):
                     there = set(inside())
                     for pid in pinned:

@@ -1,11 +1,11 @@
-"""Wait for a command as a shell waits for a job: pass signals on to it, stop and continue with it.
+"""Wait for a command as a shell waits for a job: forward signals to it, stop and continue with it.
 
-A shell sees pcont where it would see the command. So pcont takes the signals that are meant for the
+A shell sees pcont in place of the command. So pcont forwards the signals that are meant for the
 command, and stops itself only when the command has stopped. Call `block` before the child becomes
-the command; make a `Job` of it, and wait by `Job.ready` and `Job.wait`.
+the command, create a `Job` for it, and wait with `Job.ready` and `Job.wait`.
 
-Nothing here calls sigtimedwait(2) with a time-out: Python returns a structure that was never filled
-where the process was stopped for longer than the time-out.
+This module does not call sigtimedwait(2) with a time-out: if the process is stopped for longer than
+the time-out, Python returns an uninitialized structure.
 """
 
 from __future__ import annotations
@@ -24,41 +24,47 @@ from pcont.linux.watchdog import readable
 
 KEYS = (signal.SIGINT, signal.SIGQUIT)
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-# The kernel sends these to a whole process group: the command has had them, too.
+# The kernel sends these to a whole process group, so the command has received them, too.
 TO_THE_GROUP = (*KEYS, *STOPS, signal.SIGWINCH)
-# On a hangup a session leader has these alone; else they are for an orphaned process group.
+# On a hangup only the session leader receives these; otherwise an orphaned process group does.
 ON_HANGUP = (signal.SIGHUP, signal.SIGCONT)
-HARMLESS = (signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)  # by default nothing happens
+HARMLESS = (signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)  # ignored by default
 _NEVER = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE)
 FORWARDED = tuple(sorted(signal.valid_signals() - set(_NEVER)))
 _HEARD = (*FORWARDED, signal.SIGCHLD)
 
 HEARING = 1.0  # seconds
-PAUSE, LOOKS = 0.02, 10  # how long, and how often, a pid 1 may be about to take a signal
+PAUSE, LOOKS = 0.02, 10  # seconds, times: how often to check whether pid 1 takes a signal
 _RECORD = struct.Struct("=IiiI112x")  # signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid
 _CONTINUE = b"c"
-_ENDED = 0x80  # with the number of a signal, what an init reports of its command
+_ENDED = 0x80  # added to the signal number when an init reports that its command has exited
 
 
 class Status(int):
-    """An exit status. `terminal_signal`: the terminal's signal that has ended the command, or 0."""
+    """The exit status of a command.
+
+    `terminal_signal`: the signal of the terminal (SIGINT, SIGQUIT) that killed the command;
+    otherwise 0.
+    """
 
     terminal_signal = 0
 
 
 def block() -> set[int]:
-    """Block the signals that a command is to get; returns the mask before."""
+    """Block the signals that are forwarded to a command. Returns the signal mask before."""
     numbers = set(_HEARD)
     if not signals.is_command_line:
         numbers -= {*STOPS, signal.SIGCONT}
     elif os.getpid() == 1:
-        # The kernel does not stop it by these: the pcont outside of its pid namespace does.
+        # These do not stop pid 1. The pcont outside of its pid namespace stops it.
         numbers -= set(STOPS)
     return signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
 
 def unblock(mask: Iterable[int]) -> None:
-    """Restore a mask. What is pending was for the command, which has ended: it is discarded."""
+    """Restore a signal mask. Pending signals were meant for the command, which has exited: discard
+    them.
+    """
     while signal.sigtimedwait(FORWARDED, 0):
         pass
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -66,14 +72,14 @@ def unblock(mask: Iterable[int]) -> None:
 
 @dataclass(frozen=True)
 class Arrived:
-    """A signal. `sent`: a process has sent it, and not the kernel."""
+    """A signal that was received. `sent`: a process sent it, not the kernel."""
 
     number: int
     sent: bool
 
 
 class _Inbox:
-    """The blocked signals that arrive."""
+    """A signalfd(2) that receives the blocked signals."""
 
     def __init__(self) -> None:
         from pcont.linux import syscalls
@@ -81,7 +87,7 @@ class _Inbox:
         self.descriptor = syscalls.signalfd(_HEARD)
 
     def take(self) -> Iterator[Arrived]:
-        """Those that are pending now."""
+        """Yield the signals that are pending now."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 found = os.read(self.descriptor, _RECORD.size)
@@ -96,19 +102,23 @@ class _Inbox:
 
 @dataclass
 class Link:
-    """The ends that pcont, or its init, has of two pipes between them; closed to begin with."""
+    """The pipe ends that pcont, or its init, has of the two pipes between them. Without arguments:
+    closed.
+    """
 
     reads: int = -1
     writes: int = -1
 
     @classmethod
     def pair(cls) -> tuple[Link, Link]:
-        """The ends of pcont, and of its init."""
+        """Create both pipes; returns the link of pcont, and the link of its init."""
         (hear, report), (wait, tell) = os.pipe(), os.pipe()
         return cls(hear, tell), cls(wait, report)
 
     def read(self) -> bytes:
-        """What was written; empty, and closed then, where the other side has ended."""
+        """Return the bytes that the other side wrote. If it has exited, close the link and return
+        no bytes.
+        """
         found = os.read(self.reads, 4096)
         if not found:
             self.close()
@@ -129,10 +139,12 @@ class Link:
 
 
 class Job:
-    """A child that is or becomes a command, or pcont's init with a command below it (`link`).
+    """A child process that is or becomes a command, or an init process of pcont that runs the
+    command.
 
-    `is_bare_init`: the command itself is pid 1 of a pid namespace. The kernel delivers only signals
-    that it handles; for any other, pcont does what the signal would do to another process.
+    `link`: the pipes to that init. `is_bare_init`: the command itself is pid 1 of a pid namespace.
+    The kernel delivers only signals that pid 1 handles; for any other signal, pcont stops or kills
+    it as the signal would another process.
     """
 
     def __init__(self, pid: int, link: Link | None = None, is_bare_init: bool = False) -> None:
@@ -144,21 +156,24 @@ class Job:
         self._ended_by = 0
         self._stop_by = 0
         self._by_terminal: set[int] = set()
-        # Asked before the command starts: afterwards the terminal may have hung up.
+        # Read before the command starts: later the terminal may have hung up.
         self._led = _led_terminal()
         self._inbox = _Inbox()
 
     def close(self) -> None:
-        """Release the descriptors; once is enough."""
+        """Close the descriptors. May be called more than once."""
         self._inbox.close()
 
     def ready(self, descriptor: int) -> None:
-        """Wait until something can be read. As in `wait`, signals are passed on."""
+        """Wait until `descriptor` can be read, and forward signals while waiting."""
         while not readable([descriptor], 0):
             self._attend(descriptor)
 
     def wait(self) -> Status:
-        """Its exit status, or 128+N. Signals are passed on, and this process stops with it."""
+        """Wait for the child; returns its exit status, or 128 plus the signal that killed it.
+
+        While it waits, it forwards signals, and stops and continues this process with the command.
+        """
         while (found := self._reap()) is None:
             self._attend()
         if self._led:
@@ -181,10 +196,12 @@ class Job:
         return status if one else None
 
     def _attend(self, *more: int) -> None:
-        """Wait for what comes next, and deal with it; return also when one of more can be read."""
+        """Wait for the next event and handle it. Returns also when one of the descriptors `more`
+        can be read.
+        """
         self._follow()
         sources = [self._inbox.descriptor, *more, *self._link_to_hear()]
-        # Not for ever: in a program with threads, another one may take SIGCHLD.
+        # With a time limit: in a program with threads, another thread may take SIGCHLD.
         readable(sources, PAUSE if self._look_again() else HEARING)
         self._hear_link()
         for arrived in self._inbox.take():
@@ -204,7 +221,7 @@ class Job:
             self._doubts[arrived.number] = LOOKS
 
     def _has_heard(self, arrived: Arrived) -> bool:
-        """Whether the kernel has sent a signal to the command, too."""
+        """Return whether the kernel has sent the signal to the command, too."""
         leads = arrived.number in ON_HANGUP and os.getsid(0) == os.getpid()
         if arrived.sent or leads or arrived.number not in (*TO_THE_GROUP, *ON_HANGUP):
             return False
@@ -213,9 +230,9 @@ class Job:
     # A pid 1
 
     def _look_again(self) -> bool:
-        """Do to a pid 1 what a signal would do by default; whether to look again soon.
+        """Apply the default action of signals to a pid 1; returns whether to check again soon.
 
-        Shells block all signals for a moment when they start a command: one look is not enough.
+        A shell blocks all signals briefly when it starts a command, so one check is not enough.
         """
         for number, looks in list(self._doubts.items()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -236,7 +253,7 @@ class Job:
             os.kill(self.pid, signal.SIGKILL)
 
     def _hear_link(self) -> None:
-        """What an init reports: by which signal its command has stopped, or has ended."""
+        """Read the reports of an init: the signal that stopped or killed its command."""
         while readable(self._link_to_hear(), 0):
             for one in self._link.read():
                 if one & _ENDED:
@@ -247,7 +264,7 @@ class Job:
     # Stopping and continuing
 
     def _stopped(self) -> int:
-        """The signal by which it is stopped now, or 0."""
+        """Return the signal that has stopped the child; 0 if it is not stopped."""
         with contextlib.suppress(ChildProcessError):
             how = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
             found = os.waitid(os.P_PID, self.pid, how)
@@ -255,20 +272,20 @@ class Job:
         return 0
 
     def _follow(self) -> None:
-        """Stop if the command has stopped, and have it continue with this process."""
+        """If the command has stopped, stop this process, and continue the command afterwards."""
         number = self._stop_by if self._has_init else self._stopped()
         if not number or os.getpid() == 1 or not signals.is_command_line:
             return
-        # Where pcont has stopped a pid 1, or its init reports it, this is the signal.
+        # If pcont stopped a pid 1, or its init reported a stop, this is the signal.
         asked, self._stop_by = self._stop_by, 0
-        # A pid 1 that reads in the background causes many of them; it is stopped once.
+        # A pid 1 that reads in the background causes many stop signals; stop it once.
         self._doubts = {one: looks for one, looks in self._doubts.items() if one not in STOPS}
         before = _foreground()
         if stop(asked or number):
             self._take_terminal_back(before)
             self._continue()
         elif asked or number == signal.SIGTSTP:
-            # An orphaned process group is not stopped by the terminal, nor would the command be.
+            # The terminal does not stop an orphaned process group, so the command continues, too.
             self._continue()
 
     def _continue(self) -> None:
@@ -281,7 +298,7 @@ class Job:
                 os.kill(-self.pid if leads else self.pid, signal.SIGCONT)
 
     def _take_terminal_back(self, before: int) -> None:
-        """A command in a process group of its own had the terminal; the shell has given it here."""
+        """Return the terminal to the command's process group, if that had it before the stop."""
         with contextlib.suppress(OSError), _terminal() as terminal:
             group = os.getpgid(self.pid)
             if before == group != os.getpgrp() == os.tcgetpgrp(terminal):
@@ -298,22 +315,25 @@ def _terminal() -> Iterator[int]:
 
 
 def _foreground() -> int:
-    """The process group that has the terminal; 0 where there is none."""
+    """Return the process group that has the terminal; 0 without a terminal."""
     with contextlib.suppress(OSError), _terminal() as terminal:
         return os.tcgetpgrp(terminal)
     return 0
 
 
 def _led_terminal() -> int:
-    """The foreground process group of the terminal whose session this process leads, or 0."""
+    """Return the foreground process group of the terminal, if this process leads its session;
+    otherwise 0.
+    """
     leads = signals.is_command_line and os.getsid(0) == os.getpid()
     return _foreground() if leads else 0
 
 
 def _hang_up(group: int) -> None:
-    """Do what the kernel would do if the command, which has ended, were the leader of the session.
+    """Send SIGHUP and SIGCONT to a process group, as the kernel does when the leader of a session
+    exits.
 
-    Wait a moment for the processes that end by it.
+    Waits up to HEARING seconds for its processes to exit.
     """
     limit = time.monotonic() + HEARING
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -324,7 +344,7 @@ def _hang_up(group: int) -> None:
 
 
 def _others(group: int) -> bool:
-    """Whether a process group has other living processes than this one."""
+    """Return whether a process group has living processes other than this one."""
     proc = Proc()
     for pid in proc.processes():
         with contextlib.suppress(ProcessLookupError):
@@ -334,9 +354,10 @@ def _others(group: int) -> bool:
 
 
 def stop(number: int) -> bool:
-    """Stop this process by a signal, until it is continued; False where the kernel does not do it.
+    """Stop this process by a signal until it is continued. Returns False if the kernel does not
+    stop it.
 
-    The signal is blocked in this process, which has one thread.
+    The signal must be blocked, and the process must have a single thread.
     """
     if number == signal.SIGSTOP:
         os.kill(os.getpid(), number)
@@ -350,7 +371,7 @@ def stop(number: int) -> bool:
 
 
 def die_by(number: int) -> None:
-    """End this process by a signal, as the command has ended, and without a core of pcont's."""
+    """Kill this process by the signal that killed the command, without a core dump."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -359,10 +380,10 @@ def die_by(number: int) -> None:
 
 
 class _InitsJob(Job):
-    """The command of pcont's init, which reaps all other processes that end.
+    """The command of pcont's init process, which also reaps every other process that exits.
 
-    The kernel does not stop a pid 1 from inside its namespace. So the init reports a stop to the
-    pcont outside, which sends a message when the init has to continue.
+    A pid 1 cannot be stopped from inside its pid namespace. So the init reports a stop to the pcont
+    outside, which sends a message when the init has to continue.
     """
 
     def __init__(self, pid: int, link: Link) -> None:
@@ -396,7 +417,7 @@ class _InitsJob(Job):
 
     def _pass_on(self, arrived: Arrived) -> None:
         if arrived.number == signal.SIGCONT and self._reported and not self._stopped():
-            self._reported = False  # the command has had it, too
+            self._reported = False  # the command has received it, too
         else:
             super()._pass_on(arrived)
 
@@ -407,7 +428,11 @@ class _InitsJob(Job):
 
 
 def be_init(become: Callable[[], object], report: int, link: Link) -> None:
-    """In a child, as pid 1 of a pid namespace: start the command, reap, end with it. No return."""
+    """Run as pid 1 of a pid namespace: start the command, reap orphans, and exit with the command.
+
+    Called in a child; never returns. `become` executes the command. `report`: a descriptor to close
+    before waiting. `link`: the pipes to the pcont outside.
+    """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     pid = os.fork()
     if pid == 0:

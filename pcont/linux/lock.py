@@ -1,7 +1,9 @@
-"""One pcont command changes cgroups at a time, as the patch's one management mutex has it (1.12).
+"""The lock that lets one pcont command at a time change cgroups.
 
-The lock of root is below /run/pcont, where only root can open it: no other user can hold root up.
-Another user's commands exclude each other, where that user has a directory for it (workplace.py).
+It corresponds to the single management mutex of the 2006 patch (section 1.12). Root's lock file is
+below /run/pcont, where only root can open it, so no other user can block root. The commands of
+another user exclude each other, if that user has a safe directory for the lock
+(trust/workplace.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pcont.trust import workplace
 
 PAUSE = 0.002
 LONGEST_PAUSE = 0.05
-PATIENCE = 1.0  # seconds, after which a command says that it waits
+PATIENCE = 1.0  # seconds after which a command prints that it is waiting
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST = 4096  # bytes of a lock file: the holder's pid, and its command
 
@@ -37,10 +39,10 @@ _held = _Held()
 
 @contextlib.contextmanager
 def taken(waiting: Waiting) -> Iterator[None]:
-    """Wait for the lock and hold it; a thread that holds it enters at once.
+    """Hold the lock for the block; waits for it unless this thread has it already.
 
-    Raises Busy at the timeout, and PcontError if root's lock cannot be kept. Without a directory
-    for the lock, the user gets a note and the command continues.
+    Raises Busy at the time-out of `waiting`, and PcontError if root's lock file cannot be used. If
+    the user has no safe directory for the lock, prints a note and continues without it.
     """
     if _held.depth:
         yield
@@ -49,7 +51,7 @@ def taken(waiting: Waiting) -> Iterator[None]:
         try:
             _take_all(stack, waiting)
         except PcontError:
-            waiting.look()  # what is wrong with the words of the command is answered first
+            waiting.look()  # errors in the arguments are reported first
             raise
         _held.depth += 1
         try:
@@ -62,7 +64,7 @@ def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
     found = workplace.make_workplace()
     if not found.directory:
         waiting.note(no_directory(found))
-    # An earlier command may be at work beside another directory; all take them in one order.
+    # An earlier command may use another directory. All commands take the locks in one order.
     for place in found.existing:
         file = os.path.join(place, "lock")
         try:
@@ -82,10 +84,10 @@ def no_directory(found: workplace.Workplace) -> str:
 
 @contextlib.contextmanager
 def locked(file: str, waiting: Waiting) -> Iterator[None]:
-    """Hold a file's lock; a signal or the timeout ends the wait.
+    """Hold the lock of one file for the block. A signal ends the wait.
 
-    The file holds the pid and the command of the process that has the lock. Raises Busy at the
-    timeout, OSError where the file cannot be opened.
+    The file contains the pid and the command line of the process that has the lock. Raises Busy at
+    the time-out of `waiting`, and OSError if the file cannot be opened.
     """
     descriptor = _acquired(file, waiting)
     try:
@@ -96,7 +98,7 @@ def locked(file: str, waiting: Waiting) -> Iterator[None]:
 
 
 def _acquired(file: str, waiting: Waiting) -> int:
-    """A descriptor of the file, once this process has the lock."""
+    """Wait for the lock; returns the descriptor of the locked file."""
     while True:
         descriptor = _open(file)
         try:
@@ -125,7 +127,9 @@ def _is_there(descriptor: int, file: str) -> bool:
 
 
 def _sign(descriptor: int, command: str) -> None:
-    """Write the holder into the lock file; on a full file system, the lock holds without that."""
+    """Write pid and command line into the lock file. On a full file system the lock holds without
+    them.
+    """
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         text = f"{os.getpid()}\n{command}".encode("utf-8", "surrogateescape")
@@ -169,5 +173,5 @@ def _try(descriptor: int) -> bool:
 
 
 def directory() -> str:
-    """Where new locks and journals are; empty where this user has no safe directory."""
+    """Return the directory for new locks and journals; empty if this user has no safe directory."""
     return workplace.find_workplace().directory

@@ -1,8 +1,9 @@
-"""Processes in namespaces of their own, or in those of others, and namespaces that are pinned.
+"""Start processes in new or existing namespaces, and pin namespaces.
 
-Of what unshare(2) makes, user, pid and time namespaces are there for children only, or have to come
-first: a helper makes these and forks. What it forks is this process's child once the helper has
-ended, gets its place, and makes the others then: a cgroup namespace is rooted where one is.
+A user, pid or time namespace made by unshare(2) applies to children only, or must exist before the
+others. So a helper process makes these and forks. When the helper has exited, its child becomes a
+child of pcont. pcont attaches the child to its container, and then the child makes the other
+namespaces: a cgroup namespace is rooted at the container of its maker.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ _PROC_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
 
 def known() -> tuple[str, ...]:
-    """The kinds that this kernel has."""
+    """Return the kinds of namespaces that this kernel has, by their names in /proc/PID/ns."""
     return tuple(kind for kind in sorted(FLAGS) if os.path.exists(f"/proc/self/ns/{kind}"))
 
 
 class Unshared:
-    """The birth of a process with namespaces of its own; `hidden` is where others are pinned."""
+    """Start a process in new namespaces. `apart`: which ones. `hidden`: the directory with pins,
+    which the process does not see.
+
+    Call `fork` first. In the child, call `settle` when it is in its container.
+    """
 
     note = ""
 
@@ -52,14 +57,14 @@ class Unshared:
 
     def fork(self) -> int:
         if "net" in self._apart.kinds:
-            import pyroute2  # noqa: F401  it takes its time: here nobody waits for his turn
+            import pyroute2  # noqa: F401  slow: imported before pcont holds its lock
         first = [kind for kind in AT_BIRTH if kind in self._apart.kinds]
         if not first:
             return os.fork()
         return _fork(partial(self._begin, first), self._map_ids)
 
     def _begin(self, first: Sequence[str], mapped: Callable[[], None]) -> None:
-        """In the helper."""
+        """Runs in the helper: make the namespaces that must exist before the fork."""
         if "user" in first:
             _unshare(["user"])
             mapped()
@@ -67,11 +72,13 @@ class Unshared:
         _unshare([kind for kind in first if kind != "user"])
 
     def _map_ids(self, pid: int) -> None:
-        """user_namespaces(7): by default, the caller is root inside."""
+        """Write the id maps of the helper. By default, the caller's ids become root inside
+        (user_namespaces(7)).
+        """
         privileged = Proc().may_set_groups()
         _write(f"/proc/{pid}/uid_map", self._apart.uids or (IdRange(0, os.geteuid(), 1),))
         if not privileged:
-            # Else a group could be left that is denied something.
+            # Otherwise the process could drop a group that is denied access (setgroups(2)).
             with open(f"/proc/{pid}/setgroups", "w") as stream:
                 stream.write("deny")
         _write(f"/proc/{pid}/gid_map", self._apart.gids or (IdRange(0, os.getegid(), 1),))
@@ -86,7 +93,11 @@ class Unshared:
 
 
 class Joined:
-    """The birth of a process in namespaces that are there; `files` has one of nsfs for each."""
+    """Start a process in existing namespaces. `files`: for each kind, a file in /proc/PID/ns or a
+    pin.
+
+    Call `fork` first. In the child, call `settle` when it is in its container.
+    """
 
     note, is_init = "", False
 
@@ -95,7 +106,7 @@ class Joined:
         self._opened: dict[str, int] = {}
 
     def fork(self) -> int:
-        # Inside, the files may be out of sight.
+        # Opened now: inside of the namespaces the paths may not exist.
         flags = os.O_RDONLY | os.O_CLOEXEC
         self._opened = {kind: os.open(file, flags) for kind, file in self._files.items()}
         first = [kind for kind in AT_BIRTH if kind in self._files]
@@ -122,7 +133,7 @@ class Joined:
             if kind in self._opened and kind not in AT_BIRTH:
                 self._enter(kind)
         self._close()
-        with contextlib.suppress(OSError):  # there it may be missing
+        with contextlib.suppress(OSError):  # it may not exist in that mount namespace
             os.chdir(directory)
 
     def _close(self) -> None:
@@ -139,7 +150,7 @@ def _unshare(kinds: Sequence[str]) -> None:
 
 def _write(file: str, ranges: Sequence[IdRange]) -> None:
     lines = "".join(f"{one.inside} {one.outside} {one.count}\n" for one in ranges)
-    # The kernel takes a map by one write(2).
+    # The kernel accepts a map only as one write(2).
     descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, lines.encode())
@@ -150,9 +161,9 @@ def _write(file: str, ranges: Sequence[IdRange]) -> None:
 
 
 def _be_root() -> None:
-    """Of a user namespace; where it has no user 0 of its own, one stays who one is."""
+    """Become root of the user namespace. If it does not map id 0, keep the ids."""
     if _maps_root("uid") and _maps_root("gid"):
-        with contextlib.suppress(PermissionError):  # groups may be kept from an ordinary user
+        with contextlib.suppress(PermissionError):  # setgroups may be denied
             os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -167,7 +178,11 @@ def _maps_root(what: str) -> bool:
 
 
 def _fork(begin: Callable[[Callable[[], None]], None], map_ids: Callable[[int], None]) -> int:
-    """fork(2) of a child that is born where `begin` has led a helper."""
+    """Fork a child by a helper process that runs `begin` first; returns the pid, 0 in the child.
+
+    `map_ids` is called with the helper's pid when the helper is in its user namespace. Raises
+    OSError if a step of the helper fails.
+    """
     hear, tell = os.pipe()
     wait, go = os.pipe()
     with _adopting():
@@ -189,7 +204,9 @@ def _fork(begin: Callable[[Callable[[], None]], None], map_ids: Callable[[int], 
 
 @contextlib.contextmanager
 def _adopting() -> Iterator[None]:
-    """In the block the children of children that end become children of this process."""
+    """In the block, orphaned descendants become children of this process
+    (PR_SET_CHILD_SUBREAPER).
+    """
     before = syscalls.adopts_orphans()
     syscalls.adopt_orphans(True)
     try:
@@ -199,7 +216,9 @@ def _adopting() -> Iterator[None]:
 
 
 def _help(begin: Callable[[Callable[[], None]], None], wait: int, tell: int) -> bool:
-    """In the helper, which never returns, and in the child that it forks, which does."""
+    """Run the helper. It never returns in the helper, and returns True in the child that
+    it forks.
+    """
     child = False
 
     def mapped() -> None:
@@ -225,7 +244,7 @@ def _help(begin: Callable[[Callable[[], None]], None], wait: int, tell: int) -> 
 
 
 def _born(helper: int, hear: int, go: int, map_ids: Callable[[int], None]) -> int:
-    """What the helper reports: the pid of the child, or why there is none."""
+    """Read the helper's report; returns the pid of the child. Raises OSError if there is none."""
     answer = os.read(hear, 4096)
     if answer == _READY:
         map_ids(helper)
@@ -244,15 +263,16 @@ def _born(helper: int, hear: int, go: int, map_ids: Callable[[int], None]) -> in
 
 
 def _own_mounts(hidden: str, proc: bool) -> None:
-    """Nothing that is mounted in here is seen outside, nor the reverse; /proc is of our own pids.
+    """Set up a new mount namespace: no mount propagates in or out.
 
-    Hierarchies that are rooted above the root of our cgroup namespace are mounted anew, from there.
-    What others have pinned is not kept alive in here.
+    `proc`: mount a /proc for the new pid namespace. Hierarchies whose mounts show a root above the
+    cgroup namespace are mounted again. Pins in `hidden` are unmounted, so that the new namespace
+    does not keep them alive.
     """
     syscalls.mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     lines = Proc().mounts()
     for name in procfs.namespace_pins(lines, hidden):
-        with contextlib.suppress(OSError):  # in a user namespace they are locked
+        with contextlib.suppress(OSError):  # locked in a user namespace
             syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
     known_names = [one.name for one in proc_text.controllers(Proc().text("cgroups"))]
     for line in lines:
@@ -269,7 +289,10 @@ def _own_mounts(hidden: str, proc: bool) -> None:
 
 
 def _uncover(point: str) -> None:
-    """The kernel mounts nothing on itself; what is locked in a user namespace is covered."""
+    """Free a mount point, because the kernel refuses to mount a file system on itself.
+
+    In a user namespace the mount is locked: cover it with a tmpfs.
+    """
     try:
         syscalls.umount(point, syscalls.MNT_DETACH)
     except OSError:
@@ -291,12 +314,16 @@ def _loopback_up() -> None:
 
 
 def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
-    """Keep the namespaces of a process in a directory of their own, which is a mount."""
+    """Keep namespaces of a process alive: bind-mount them in `directory`, on a tmpfs of its own.
+
+    `kinds`: names in /proc/PID/ns. Raises FileExistsError if the directory is a mount point
+    already.
+    """
     if os.path.ismount(directory):
         raise FileExistsError(EEXIST, os.strerror(EEXIST), directory)
     os.makedirs(directory, mode=0o700, exist_ok=True)
     syscalls.mount("pcont", directory, "tmpfs", "mode=700,size=64k", _PROC_FLAGS)
-    # A mount namespace can be bound only where nothing is passed on to it.
+    # The kernel binds a mount namespace only on a private mount.
     syscalls.mount("none", directory, "none", flags=syscalls.MS_PRIVATE)
     for kind in kinds:
         file = os.path.join(directory, kind)
@@ -305,11 +332,11 @@ def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
 
 
 def unpin(directory: str) -> None:
-    """Let go of them, at one stroke; half a pin goes, too."""
+    """Remove a pin, and also an incomplete one, with one lazy unmount."""
     if not os.path.ismount(directory):
         os.rmdir(directory)
         return
     syscalls.umount(directory, syscalls.MNT_DETACH)
-    # They are gone: an empty directory that stays is in nobody's way.
+    # The namespaces are unpinned. An empty directory that remains does no harm.
     with contextlib.suppress(OSError):
         os.rmdir(directory)

@@ -1,4 +1,7 @@
-"""This machine: its tasks, read from /proc, where an id without a task is ESRCH; its CPUs."""
+"""Read tasks, mounts and controllers from /proc, and the CPUs and memory nodes from /sys.
+
+A task id without a task raises ProcessLookupError (ESRCH).
+"""
 
 from __future__ import annotations
 
@@ -22,23 +25,27 @@ FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns
 
 @dataclass(frozen=True)
 class Proc:
-    """/proc, or a copy of it."""
+    """A mounted /proc, or a copy of its files at `root`."""
 
     root: str = "/proc"
 
     def text(self, file: str) -> str:
-        """The whole of a file."""
+        """Return the content of a file below /proc."""
         return read_text(f"{self.root}/{file}")
 
     def of(self, task: int, file: str) -> str:
-        """The whole of a task's file."""
+        """Return the content of a file of a task. Raises ProcessLookupError if there is no such
+        task.
+        """
         try:
             return self.text(f"{task}/{file}")
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
 
     def cgroups(self) -> str:
-        """Return /proc/cgroups; Unsupported where there is none, with what would help."""
+        """Return the content of /proc/cgroups. Raises Unsupported, with a hint, if it does not
+        exist.
+        """
         try:
             return self.text("cgroups")
         except FileNotFoundError as err:
@@ -58,41 +65,43 @@ class Proc:
             ) from err
 
     def _is_whole(self) -> bool:
-        """Whether /proc is mounted, and shows more than processes (proc(5), subset=pid)."""
+        """Return whether /proc is mounted and shows more than processes (not subset=pid,
+        proc(5)).
+        """
         with contextlib.suppress(FileNotFoundError):
             line = on_point(self.mounts(), self.root)
             return line is None or "subset=pid" not in line.options
         return False
 
     def mounts(self) -> list[MountLine]:
-        """Return the mounts that this process sees."""
+        """Return the mounts in this process's mount namespace."""
         return mount_lines(self.text("self/mountinfo"))
 
     def task(self, task: int) -> Task:
-        """What is known of it."""
+        """Return what /proc reports of a task."""
         status = lines(self.of(task, "status"))
         pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
         return procfs.task(self.of(task, "stat"), pid)
 
     def owners(self, task: int) -> set[int]:
-        """The real and the saved user id of a task."""
+        """Return the real and the saved user id of a task."""
         status = lines(self.of(task, "status"))
         real, _, saved, _ = next(line.split()[1:] for line in status if line.startswith("Uid:"))
         return {int(real), int(saved)}
 
     def threads(self, pid: int) -> list[int]:
-        """The threads of the process that it belongs to."""
+        """Return the thread ids of the process that the task belongs to."""
         try:
             return sorted(int(name) for name in os.listdir(f"{self.root}/{pid}/task"))
         except FileNotFoundError as err:
             raise no_task(pid) from err
 
     def processes(self) -> list[int]:
-        """The processes that can be seen."""
+        """Return the ids of all visible processes."""
         return [int(name) for name in os.listdir(self.root) if name.isdigit()]
 
     def parents(self) -> dict[int, int]:
-        """The parent of every process that can be seen."""
+        """Return the parent id of every visible process."""
         found = {}
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
@@ -101,11 +110,11 @@ class Proc:
 
     @cached_property
     def lists_children(self) -> bool:
-        """Whether this kernel can say whose children are whose (CONFIG_PROC_CHILDREN)."""
+        """Whether this kernel lists the children of a task (CONFIG_PROC_CHILDREN)."""
         return os.path.exists(f"{self.root}/thread-self/children")
 
     def children(self, pid: int) -> set[int]:
-        """The children of a process; none where there is no such process."""
+        """Return the ids of the children of a process; empty if it does not exist."""
         found: set[int] = set()
         with contextlib.suppress(ProcessLookupError):
             for task in self.threads(pid):
@@ -114,32 +123,36 @@ class Proc:
         return found
 
     def last_pid(self) -> int:
-        """The id that was given last; 0 where the kernel does not tell."""
+        """Return the process id that the kernel assigned last; 0 if the kernel does not
+        report it.
+        """
         try:
             return int(self.text("sys/kernel/ns_last_pid"))
         except FileNotFoundError:
             return 0
 
     def may_administer(self) -> bool:
-        """Whether this process has CAP_SYS_ADMIN."""
+        """Return whether this process has CAP_SYS_ADMIN."""
         return bool(procfs.capabilities(self.text("self/status")) >> CAP_SYS_ADMIN & 1)
 
     def is_in_first_users(self) -> bool:
-        """Whether this process is in the first user namespace, where capabilities count for all."""
+        """Return whether this process is in the first user namespace, where its capabilities apply
+        everywhere.
+        """
         try:
             return os.readlink(f"{self.root}/self/ns/user") == FIRST_USERS
         except FileNotFoundError:
             return True  # this kernel has no user namespaces
 
     def may_set_groups(self) -> bool:
-        """Whether this process has CAP_SETGID."""
+        """Return whether this process has CAP_SETGID."""
         return bool(procfs.capabilities(self.text("self/status")) >> CAP_SETGID & 1)
 
     def answers(self, pid: int, number: int) -> bool | None:
-        """Whether a process catches or ignores a signal; None where it may be about to take it.
+        """Return whether a process catches or ignores a signal; None if it may still take it.
 
-        That is so where a thread blocks it, or waits for it: during sigtimedwait(2) the kernel does
-        not show that it is blocked (kernel/signal.c, do_sigtimedwait()).
+        That is None if a thread blocks the signal or waits for it: during sigtimedwait(2) the
+        kernel does not show it as blocked (kernel/signal.c, do_sigtimedwait()).
         """
         bit = 1 << (number - 1)
         for task in self.threads(pid):
@@ -151,9 +164,10 @@ class Proc:
         return False
 
     def users(self, mount: int) -> Iterator[tuple[int, str]]:
-        """The processes that keep a mount busy, each with what it has there.
+        """Yield the processes that keep a mount busy: pid and what it uses there, for a message.
 
-        `mount`: the number of the mount in mountinfo. What the caller may not look at is left out.
+        `mount`: the mount's id in mountinfo. Processes that the caller may not inspect are left
+        out.
         """
         for pid in self.processes():
             with contextlib.suppress(OSError):
@@ -169,7 +183,7 @@ class Proc:
                     yield f"{os.readlink(f'{self.root}/{pid}/fd/{number}')} open"
 
     def _mount_behind(self, link: str) -> int:
-        """The number of the mount where a link of /proc leads."""
+        """Return the id of the mount that a link in /proc leads to."""
         descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
         try:
             return procfs.mount_id(self.text(f"self/fdinfo/{descriptor}"))
@@ -177,7 +191,9 @@ class Proc:
             os.close(descriptor)
 
     def mount_namespaces(self) -> dict[str, int]:
-        """The other mount namespaces that the caller may look into, each with a process in it."""
+        """Return the other mount namespaces that the caller may inspect, each with the id of a
+        process in it.
+        """
         own, found = os.readlink(f"{self.root}/self/ns/mnt"), dict[str, int]()
         for pid in self.processes():
             with contextlib.suppress(OSError):
@@ -186,24 +202,26 @@ class Proc:
         return found
 
     def exists(self, task: int) -> bool:
-        """Whether there is such a task, be it as a zombie."""
+        """Return whether there is such a task, including a zombie."""
         return os.path.exists(f"{self.root}/{task}")
 
     def cpu_time(self, task: int) -> procfs.CpuTime:
-        """How long it has run, in nanoseconds."""
+        """Return the CPU time of a task in nanoseconds."""
         return procfs.cpu_time(self.of(task, "stat"), os.sysconf("SC_CLK_TCK"))
 
 
 def read_text(file: str) -> str:
-    """A file as it is: bytes that are no UTF-8 and every kind of line break survive."""
+    """Return the content of a file unchanged: line breaks, and bytes that are not UTF-8
+    (surrogateescape).
+    """
     with open(file, "rb", buffering=0) as stream:
         return stream.read().decode("utf-8", "surrogateescape")
 
 
 def is_on(point: str, device: str) -> bool:
-    """Whether a directory is seen to be on a device, MAJOR:MINOR.
+    """Return whether a directory is on a device, given as MAJOR:MINOR.
 
-    It is not where a later mount covers it, or where this process may not look.
+    False if a later mount covers the directory, or this process may not read it.
     """
     try:
         number = os.stat(point).st_dev
@@ -213,7 +231,7 @@ def is_on(point: str, device: str) -> bool:
 
 
 def this_machine(sys: str = "/sys") -> Machine:
-    """The CPUs and memory nodes; a kernel without NUMA has node 0."""
+    """Return the CPUs and memory nodes of this machine. A kernel without NUMA has node 0."""
     return Machine(
         cpus=_ids(f"{sys}/devices/system/cpu/online"),
         nodes=_ids(f"{sys}/devices/system/node/online", "0"),
@@ -234,5 +252,5 @@ def _ids(file: str, default: str | None = None) -> Ids:
 
 
 def no_task(task: int) -> ProcessLookupError:
-    """There is no such task."""
+    """Return the error (ESRCH) for a task id without a task."""
     return ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(task))

@@ -1,8 +1,8 @@
-"""A process with all that descends from it, as the kernel tells of each fork.
+"""Track a process and all its descendants, by the process events of the kernel.
 
-/proc knows only the parents that are still there: of a daemon, whose parent ended at once, it says
-nothing. The kernel's process events do (Documentation/driver-api/connector.rst, linux/cn_proc.h).
-They are read here without a library, which decodes fewer of them than a fork storm sends.
+/proc shows only present parents. If the parent of a daemon has exited, /proc does not show what
+started it; process events do (Documentation/driver-api/connector.rst, linux/cn_proc.h). pcont
+decodes them without a library, because a library is too slow for a fork storm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pcont.linux.proc import Proc
 NETLINK_CONNECTOR = 11
 CN_IDX_PROC = 1
 SO_RCVBUFFORCE = 33
-ROOM = 64 << 20  # bytes of events that wait to be read
+ROOM = 64 << 20  # bytes of the receive buffer
 
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 CONNECTOR = struct.Struct("=IIIIHH")  # struct cn_msg
@@ -31,11 +31,12 @@ WHAT_EXIT = 1 << 31
 
 
 class EventedTree:
-    """The processes that descend from one, those too whose parents have ended meanwhile.
+    """The processes that descend from one process, including those whose parents have exited since.
 
-    Where process events cannot be had (they take CAP_NET_ADMIN, and the initial namespaces), or
-    were too many, `complete` is false: a daemon of the last moment may be missed. `adopted` are
-    those that count as family by all that can be known, though nobody told who started them.
+    Call it for the present set, and `close` at the end. `complete` is False if process events are
+    not available (they need CAP_NET_ADMIN in the initial namespaces) or some were lost: a process
+    that daemonized just now may be missing. `adopted`: processes that are counted as descendants
+    although no event shows their parent.
     """
 
     def __init__(self, proc: Proc, pid: int) -> None:
@@ -53,34 +54,37 @@ class EventedTree:
         last = proc.last_pid()
         self.complete = self._events is not None and last > 0
         self._look_for_children()
-        told = list(self._told())
-        self._add((child, parent) for _, child, parent in told)
-        if any(what == WHAT_EXIT and child in self._pids for what, child, _ in told):
-            forked = {child for what, child, _ in told if what == WHAT_FORK}
-            self._orphans = self._maybe(pid, first, last) - forked
+        events = list(self._reported())
+        self._add((child, parent) for _, child, parent in events)
+        if any(what == WHAT_EXIT and child in self._pids for what, child, _ in events):
+            forked = {child for what, child, _ in events if what == WHAT_FORK}
+            self._orphans = self._possible_orphans(pid, first, last) - forked
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop receiving process events."""
         if self._events:
             self._events.close()
 
     def __call__(self, thorough: bool = False) -> set[int]:
-        """The processes of the family that are there now.
+        """Return the ids of the processes in the tree that exist now.
 
-        The kernel tells of a fork a moment after it: `thorough` finds what it has not told yet.
+        The kernel reports a fork a moment after it. `thorough`: also read /proc to find unreported
+        forks.
         """
         self._take_forks()
         if thorough or self._orphans or not self.complete:
             found = self._proc.parents()
-            # An id that was used again in between is told of before its new owner can fork.
+            # The kernel reports the fork of a reused id before that process can fork.
             self._take_forks()
             self._add(found.items())
             self._adopt(found)
-        # Who has ended stays: what it has forked may be told of later.
+        # Exited processes stay in the set: their forks may be reported later.
         return {pid for pid in self._pids if self._proc.exists(pid)}
 
     def _add(self, links: Iterable[tuple[int, int]]) -> None:
-        """Whoever has a parent in the family; who was reparented may have two."""
+        """Add each process with a parent in the tree. `links`: pairs of child and parent; a
+        reparented child may have two.
+        """
         links = list(links)
         new = {0}
         while new:
@@ -88,7 +92,10 @@ class EventedTree:
             self._pids |= new
 
     def _look_for_children(self) -> None:
-        """As of now: reading all of /proc takes long enough for a child to lose its parent."""
+        """Add the present children of the tree, from the children files of /proc.
+
+        Reading all of /proc instead takes so long that a child may lose its parent during it.
+        """
         if not self._proc.lists_children:
             self._add(self._proc.parents().items())
             return
@@ -97,10 +104,12 @@ class EventedTree:
             new = {child for pid in new for child in self._proc.children(pid)} - self._pids
             self._pids |= new
 
-    def _maybe(self, pid: int, first: int, last: int) -> set[int]:
-        """Who may have been forked just before the first event, and have lost his parent after it.
+    def _possible_orphans(self, pid: int, first: int, last: int) -> set[int]:
+        """Return processes that may have been forked just before the first event, and lost their
+        parent after it.
 
-        That was between two looks for children. They are in the same containers as the process.
+        Their ids are between `first` and `last`, and they are in the same containers as process
+        `pid`.
         """
         found = set()
         for one in self._proc.processes():
@@ -111,9 +120,10 @@ class EventedTree:
         return found
 
     def _adopt(self, parents: dict[int, int]) -> None:
-        """Those of them whose parent is the one that orphans of the family are given to.
+        """Add the possible orphans whose present parent is the process that adopts the tree's
+        orphans.
 
-        As long as no orphan is known, only init is sure not to have started them itself.
+        While no orphan of the tree is known, only init is certain not to have started them itself.
         """
         orphans = (self._pids - {self._root}) & set(parents)
         given = {parents[one] for one in orphans} - self._pids
@@ -123,15 +133,15 @@ class EventedTree:
         self._orphans = set() if given else self._orphans - mine
 
     def _take_forks(self) -> None:
-        """What was told since: in the order in which it came, so that ids may be used again."""
-        for what, child, parent in self._told():
+        """Apply the new fork events in order, because process ids may be reused."""
+        for what, child, parent in self._reported():
             if what == WHAT_FORK and parent in self._pids:
                 self._pids.add(child)
             elif what == WHAT_FORK:
                 self._pids.discard(child)
 
-    def _told(self) -> Iterator[tuple[int, int, int]]:
-        """Forks and exits of processes that the kernel has told of: the child, and its parent."""
+    def _reported(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the new fork and exit events: kind, child and parent."""
         if not self._events:
             return
         try:
@@ -143,7 +153,7 @@ class EventedTree:
 
 
 def _between(first: int, pid: int, last: int) -> bool:
-    """Whether an id was given after one, up to another: they come round."""
+    """Return whether an id was assigned after `first` and up to `last`; ids wrap around."""
     if first <= last:
         return first < pid <= last
     return pid > first or pid <= last
@@ -164,7 +174,9 @@ def _subscribe() -> socket.socket:
 
 
 def _read(events: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """Each event that waits: what it is, the process it is about, and the parent of that one."""
+    """Yield each event in the socket: kind, process and parent. Events of single threads are
+    skipped.
+    """
     while True:
         try:
             message = events.recv(4096)

@@ -1,4 +1,4 @@
-"""What /proc says of tasks and pinned namespaces, read into data; pure functions of text."""
+"""Parse the texts of /proc on tasks and pinned namespaces; pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pcont.kernel.proc_text import MountLine, lines
 from pcont.kernel.types import Task
 from pcont.tags import on_disk
 
-# include/linux/sched.h; which threads are refused says cgroup_procs_write_start().
+# include/linux/sched.h. cgroup_procs_write_start() defines which threads cannot be moved.
 _PF_EXITING = 0x00000004
 _PF_KTHREAD = 0x00200000
 _PF_NO_SETAFFINITY = 0x04000000
@@ -17,12 +17,16 @@ _KTHREADD = 2
 
 
 def mount_id(fdinfo: str) -> int:
-    """The mount of an open file, from its /proc/PID/fdinfo; 0 where the kernel does not say."""
+    """Return the mount id of an open file, from the text of its fdinfo; 0 if the kernel does not
+    report it.
+    """
     return next((int(line.split()[1]) for line in lines(fdinfo) if line.startswith("mnt_id:")), 0)
 
 
 def namespace_pins(mounts: Iterable[MountLine], directory: str) -> dict[str, list[str]]:
-    """The kinds of namespaces that are pinned below a directory, by name: DIRECTORY/NAME/KIND."""
+    """Return the pinned namespaces below a directory: by pin name, the kinds. They are mounted at
+    DIRECTORY/NAME/KIND.
+    """
     found: dict[str, list[str]] = {}
     for line in mounts:
         above, name = line.point.rpartition("/")[::2]
@@ -35,21 +39,21 @@ def namespace_pins(mounts: Iterable[MountLine], directory: str) -> dict[str, lis
 
 
 def _stat(stat: str) -> tuple[int, str, list[str]]:
-    """A line of /proc/TID/stat (proc(5)): id, name and the fields from the third on."""
+    """Split a line of /proc/TID/stat (proc(5)): id, name and the fields from the third on."""
     id, _, rest = stat.partition(" (")
-    # The name in parentheses may hold anything, parentheses too.
+    # The name in parentheses may contain any character, even parentheses.
     name, _, rest = rest.rpartition(") ")
     return int(id), name, rest.split()
 
 
 def capabilities(status: str) -> int:
-    """The effective ones in a /proc/PID/status, as bits."""
+    """Return the effective capabilities as bits, from the text of /proc/PID/status."""
     return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a /proc/TID/status says of signals, each a bit of these: 1 << (number - 1)."""
+    """The signals of a task, each set as bits: 1 << (number - 1)."""
 
     pending: int
     blocked: int
@@ -58,7 +62,9 @@ class Signals:
 
 
 def signals(status: str) -> Signals:
-    """Those of a task; of its process, too, where they are pending."""
+    """Return the signals from the text of /proc/TID/status. Pending ones include those of the
+    process.
+    """
     fields = dict(line.split(":", 1) for line in lines(status))
     own, shared, blocked, ignored, caught = (
         int(fields[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
@@ -69,7 +75,9 @@ def signals(status: str) -> Signals:
 @on_disk("CpuTime", "user", "system", "cpu")
 @dataclass(frozen=True)
 class CpuTime:
-    """Nanoseconds of CPU time of a task, and the CPU where it ran last."""
+    """The CPU time of a task in nanoseconds, in user and in kernel mode, and the CPU where it ran
+    last.
+    """
 
     user: int
     system: int
@@ -77,14 +85,14 @@ class CpuTime:
 
 
 def cpu_time(stat: str, ticks: int) -> CpuTime:
-    """The times of a /proc/TID/stat, which counts `ticks` to the second."""
+    """Return the CPU time from the text of /proc/TID/stat, which counts `ticks` per second."""
     _, _, fields = _stat(stat)
     user, system = (int(field) * 1_000_000_000 // ticks for field in fields[11:13])
     return CpuTime(user, system, int(fields[36]))
 
 
 def task(stat: str, pid: int) -> Task:
-    """The facts of a /proc/TID/stat."""
+    """Return a task from the text of /proc/TID/stat. `pid`: the id of its process."""
     id, name, fields = _stat(stat)
     flags = int(fields[6])
     return Task(

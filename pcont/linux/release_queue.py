@@ -1,9 +1,10 @@
-"""What the kernel runs when a container has become empty, and what that has told.
+"""The release agents that pcont installs, and the queue of the empty containers that they report.
 
-The program of each hierarchy is a small shell script, made where it is needed: the kernel starts
-one for each event, a thousand of them at once if need be. It only appends the path to a queue, and
-becomes a pcont that works the queue off, unless one is doing so. What was told is lost neither if
-that pcont dies nor if its Python is gone: the next event, or `pcont gc`, finds the queue.
+Each hierarchy has its own program, a small shell script. The kernel starts it for each container
+that becomes empty, maybe a thousand at once. The script only appends the path to a queue, and then
+becomes a pcont process that processes the queue, unless one does so already. If that process is
+killed, or its Python no longer exists, the queue remains: the next event, or `pcont gc`, processes
+it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from pcont import errors
 from pcont.errors import Busy, Denied
 from pcont.trust import ownership
 
-# Where programs may be executed, which /run need not allow; and nobody else can write.
+# A directory from which programs can be executed (/run may be noexec), and writable by root only.
 PROGRAMS = "/var/lib/pcont/agents"
 QUEUES = "/run/pcont/released"
 LOCK, TAKEN, MADE = "@lock", "@taken", "@made"  # no hierarchy has such a character in its name
 
-# The kernel gives no open files, PATH and HOME. What is told of while the lock is let go is seen
-# by whoever lets it go: that looks once more afterwards.
+# The kernel starts the script with PATH and HOME, and without open files. A process that unlocks
+# the queue reads it again afterwards, so it finds what was added during the unlock.
 SCRIPT = """\
 #!/bin/sh
 # The release agent of pcont for one hierarchy, whose name is this file's. Made anew by pcont gc.
@@ -45,12 +46,12 @@ main(sys.argv[2], 9)' {package} {tree}
 
 RELIED_ON = {PROGRAMS: "release agents", QUEUES: "reports of release agents"}
 PAUSE = 0.001
-PATIENCE = 60.0  # seconds, for an agent of the user's
+PATIENCE = 60.0  # seconds until a user's agent is killed
 ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kernel's (patch, 1.9)
 
 
 class KernelQueue:
-    """The Releases of the running kernel."""
+    """The Releases interface (kernel/interfaces.py) on the running kernel."""
 
     attended = True
 
@@ -64,7 +65,7 @@ class KernelQueue:
         return {}
 
     def keeper(self, tree: str) -> str:
-        # Read only to be compared: nothing of it is run.
+        # The file is only compared. Nothing in it is run.
         with contextlib.suppress(OSError, ValueError, IndexError):
             with open(self.program(tree), encoding="utf-8", errors="surrogateescape") as stream:
                 words = split(stream.read(), comments=True)
@@ -75,7 +76,9 @@ class KernelQueue:
         return ""
 
     def follow(self, tree: str, agent: str) -> None:
-        """The release agent of a hierarchy is to be that: the program comes, or goes."""
+        """Install the program of a hierarchy if `agent`, the text of its release_agent, names it;
+        otherwise remove it.
+        """
         if agent.strip() == self.program(tree):
             self._install(tree)
         else:
@@ -98,7 +101,7 @@ class KernelQueue:
     def taken(self, tree: str) -> Iterator[list[str]]:
         with _locked(tree):
             file = _taken(tree)
-            # One that is there already is of somebody who died at work.
+            # A taken queue that exists already is from a process that was killed.
             if not os.path.exists(file):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(_queue(tree), file)
@@ -115,7 +118,7 @@ class KernelQueue:
     def notify(self, program: str, path: str) -> None:
         import subprocess
 
-        # The kernel does not wait. Here it would be told of a container that may be gone by then.
+        # pcont waits, unlike the kernel: the container may be removed after the agent has run.
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
                 [program, os.fsencode(path)],
@@ -137,7 +140,7 @@ class KernelQueue:
         return False
 
     def _install(self, tree: str) -> None:
-        """Make the program, whole or not at all."""
+        """Write the program of a hierarchy, completely or not at all."""
         os.makedirs(PROGRAMS, mode=0o755, exist_ok=True)
         _check(PROGRAMS)
         if self._works(tree):
@@ -151,17 +154,21 @@ class KernelQueue:
 
 
 def code() -> list[str]:
-    """The programs that a release agent runs: Python, and pcont."""
+    """Return the paths that a release agent runs: the Python interpreter, and the directory with
+    pcont.
+    """
     return [sys.executable, _package()]
 
 
 def _package() -> str:
-    """Return the directory that has the package pcont: scripts import pcont.agent from there."""
+    """Return the directory that contains the package pcont. The scripts import pcont.agent from
+    there.
+    """
     return os.path.dirname(os.path.dirname(os.path.abspath(errors.__file__)))
 
 
 def _check(directory: str) -> None:
-    """Denied where another user could put programs or paths of its own there."""
+    """Raise Denied if another user could add programs or paths in a directory."""
     ownership.require_safe(
         directory,
         f"what is below {directory} is not used",
@@ -195,7 +202,7 @@ def _lock(tree: str) -> str:
 
 @contextlib.contextmanager
 def _locked(tree: str) -> Iterator[None]:
-    """One process at a time works a queue off; Busy where another one does."""
+    """Hold the lock of a queue for the block. Raises Busy if another process has it."""
     os.makedirs(QUEUES, mode=0o700, exist_ok=True)
     _check(QUEUES)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -212,11 +219,13 @@ def _locked(tree: str) -> Iterator[None]:
 
 
 def _whole(file: str) -> list[str]:
-    """The paths in a queue that was taken, once nobody is about to append to it any more."""
+    """Return the paths in a taken queue, after every script that has it open has finished
+    writing.
+    """
     with open(ownership.open_file(file, uid=os.geteuid()), "rb") as stream:
         while True:
             try:
-                # A lease on a file is only given where nobody has it open for writing (fcntl(2)).
+                # A lease is granted only if no process has the file open for writing (fcntl(2)).
                 fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 break
             except BlockingIOError:

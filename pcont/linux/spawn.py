@@ -1,4 +1,6 @@
-"""Processes that pcont starts: found before anything is touched, held until they are in place."""
+"""Start the commands of `pcont run` and `pcont clone`: a child waits until pcont has
+attached it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ _FAILED_TO_START = 125
 
 
 class Plain:
-    """It is forked, and that is all."""
+    """Start a process with fork(2), in the namespaces of pcont. `note`: a warning for the user."""
 
     is_init = False
 
@@ -46,14 +48,14 @@ class Plain:
         return os.fork()
 
     def settle(self) -> None:
-        """There is nothing to do."""
+        """Do nothing."""
 
 
 PLAIN = Plain()
 
 
 def find_program(name: str) -> str:
-    """The file of a command, by PATH. Raises CommandNotFound or NotExecutable."""
+    """Return the path of a command, searched in PATH. Raises CommandNotFound or NotExecutable."""
     found = shutil.which(name)
     if found:
         return os.path.abspath(found)
@@ -76,7 +78,7 @@ REASONS = {
 
 
 def exec_refusal(program: str, err: OSError) -> PcontError:
-    """The error for what execve(2) answers."""
+    """Return the error for an OSError of execve(2)."""
     number = err.errno or 0
     kind = CommandNotFound if number == ENOENT else NotExecutable
     reason = REASONS.get(number, os.strerror(number))
@@ -89,7 +91,7 @@ def exec_refusal(program: str, err: OSError) -> PcontError:
 
 
 def _forbidden(program: str) -> str:
-    """Why there is no permission to execute a file."""
+    """Return why the caller may not execute a file (EACCES)."""
     with contextlib.suppress(OSError):
         if os.statvfs(program).f_flag & os.ST_NOEXEC:
             return "its file system is mounted with noexec"
@@ -99,7 +101,9 @@ def _forbidden(program: str) -> str:
 
 
 def execute(program: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """execve(2), with the signals that Python ignores as a command expects them."""
+    """Replace this process by the command. Restores the signals that Python ignores to their
+    defaults.
+    """
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.execve(program, list(command), dict(environment))
@@ -108,8 +112,10 @@ def execute(program: str, command: Sequence[str], environment: Mapping[str, str]
 class Child:
     """A forked process that waits until pcont has attached it, and then becomes a command.
 
-    `init`: it becomes an init, which starts the command as its child, passes signals on to it and
-    reaps orphans.
+    Call `settle` (optional), `start` and `wait`, or `abandon`. `program`: the path to execute.
+    `command`: its argument list. `extra`: additional environment variables. `birth`: how to fork,
+    and which namespaces to make. `init`: the process becomes an init, which starts the command as
+    its child, forwards signals to it and reaps orphans.
     """
 
     def __init__(
@@ -147,7 +153,9 @@ class Child:
         _close(ends)
 
     def settle(self) -> None:
-        """Let it do what is to be done in its place; OSError where that was refused."""
+        """Let the attached process make or join its namespaces. Raises OSError if the kernel
+        refuses.
+        """
         if not self._settled:
             self._settled = True
             self._go()
@@ -156,9 +164,10 @@ class Child:
                 raise _read(answer)
 
     def start(self) -> None:
-        """Let it become the command; raises NotExecutable where the kernel refuses that.
+        """Let the process become the command. Raises CommandNotFound or NotExecutable if the kernel
+        refuses.
 
-        From here on signals are blocked, until `wait` has passed them on.
+        Signals are blocked from here until `wait` returns, which forwards them.
         """
         self.settle()
         self._mask = job_control.block()
@@ -181,7 +190,7 @@ class Child:
             os.write(self._tell, _GO)
 
     def abandon(self) -> None:
-        """It ends without having done anything; once is enough."""
+        """End the process without running the command. May be called more than once."""
         self._end([])
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
@@ -193,7 +202,10 @@ class Child:
             self._link.close()
 
     def wait(self) -> Status:
-        """Its exit status, or 128+N. Signals are passed on; this process stops when it stops."""
+        """Wait for the command; returns its exit status, or 128 plus the signal that killed it.
+
+        While it waits, it forwards signals, and stops and continues this process with the command.
+        """
         try:
             return self._job.wait()
         finally:
@@ -208,7 +220,7 @@ def _close(descriptors: list[int]) -> None:
 
 
 def _live(birth: Birth, become: Callable[[], object], wait: int, report: int) -> None:
-    """In the child: wait for the word, settle, wait again, become the command. Never returns."""
+    """Run the child: wait for a byte, settle, wait again, become the command. Never returns."""
     try:
         if os.read(wait, 1) == _GO:
             birth.settle()
@@ -217,12 +229,12 @@ def _live(birth: Birth, become: Callable[[], object], wait: int, report: int) ->
                 become()
     except OSError as err:
         os.write(report, f"{err.errno} {err.filename or ''}".encode())
-        os.read(wait, 1)  # to be put back it has to live
+        os.read(wait, 1)  # stays alive until pcont has moved it back
     finally:
         os._exit(_FAILED_TO_START)
 
 
 def _read(answer: bytes) -> OSError:
-    """What a child has reported."""
+    """Return the error that a child has reported."""
     number, _, name = answer.decode().partition(" ")
     return OSError(int(number), os.strerror(int(number)), name or None)

@@ -25,41 +25,45 @@ def _checked(result: int, path: str) -> None:
 
 
 def mount(source: str, target: str, type: str, data: str = "", flags: int = 0) -> None:
-    """mount(2); OSError with the target as filename."""
+    """Call mount(2). Raises OSError with the target as filename."""
     words = [os.fsencode(word) for word in (source, target, type)]
     _checked(_libc().mount(*words, ctypes.c_ulong(flags), os.fsencode(data)), target)
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """umount2(2), never by force, and lazily only where the flags say so."""
+    """Call umount2(2). Raises OSError with the target as filename."""
     _checked(_libc().umount2(os.fsencode(target), flags), target)
 
 
 def unshare(flags: int, what: str) -> None:
-    """unshare(2); OSError with `what` as filename."""
+    """Call unshare(2) with CLONE_NEW* flags. Raises OSError with `what` as filename."""
     _checked(_libc().unshare(ctypes.c_int(flags)), what)
 
 
 def setns(descriptor: int, flag: int, what: str) -> None:
-    """setns(2); OSError with `what` as filename."""
+    """Call setns(2) with the descriptor of a namespace. Raises OSError with `what` as filename."""
     _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(flag)), what)
 
 
 def adopts_orphans() -> bool:
-    """Whether descendants that lose their parent become children of this process."""
+    """Return whether orphaned descendants become children of this process
+    (PR_GET_CHILD_SUBREAPER).
+    """
     found = ctypes.c_int(0)
     _checked(_libc().prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0), "prctl")
     return bool(found.value)
 
 
 def adopt_orphans(wanted: bool) -> None:
-    """Make that so, or not so."""
+    """Set whether orphaned descendants become children of this process (PR_SET_CHILD_SUBREAPER)."""
     arguments = (ctypes.c_ulong(word) for word in (wanted, 0, 0, 0))
     _checked(_libc().prctl(_PR_SET_CHILD_SUBREAPER, *arguments), "prctl")
 
 
 def signalfd(numbers: Iterable[int]) -> int:
-    """signalfd(2): a descriptor that reads blocked signals, without waiting for one."""
+    """Call signalfd(2); returns a non-blocking descriptor that reads these signals, which must be
+    blocked.
+    """
     word = 8 * ctypes.sizeof(ctypes.c_ulong)
     mask = (ctypes.c_ulong * (1024 // word))()  # sigset_t of glibc and musl: 128 bytes
     for number in numbers:

@@ -1,4 +1,6 @@
-"""A process that stands in for this one, should it die: what must be done in the end is done."""
+"""A watchdog: a process that does what must be done if pcont is killed, such as thawing a
+container.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ _STREAMS = (0, 1, 2)
 
 
 def readable(descriptors: Iterable[int], seconds: float | None = None) -> list[int]:
-    """Wait until one of them can be read, or has ended; returns which. None: without an end.
+    """Wait until a descriptor can be read or its other end is closed; returns those that can.
 
-    poll(2) takes every descriptor; select(2) takes none above 1023, and a caller may have left many
-    open to pcont.
+    `seconds`: the time limit; None for no limit. Uses poll(2), because select(2) fails for
+    descriptors above 1023.
     """
     poll = select.poll()
     for descriptor in descriptors:
@@ -28,9 +30,10 @@ def readable(descriptors: Iterable[int], seconds: float | None = None) -> list[i
 
 @contextlib.contextmanager
 def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
-    """For the length of the block another process waits for the death of this one, then acts.
+    """For the block, start a watchdog process that calls `act` if this process is killed.
 
-    `kept`: the descriptors that it needs to act; it has no others.
+    `kept`: the descriptors that `act` needs; the watchdog closes all others. Raises
+    ChildProcessError if the watchdog itself dies.
     """
     own = os.pidfd_open(os.getpid())
     wait, tell = os.pipe()
@@ -40,7 +43,7 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
         _stand_in(act, kept, own, wait, ready)
     for descriptor in (own, wait, ready):
         os.close(descriptor)
-    # Before it is out of reach, nothing is begun that it would have to end.
+    # Wait for its own session: a kill of pcont's group must not reach it.
     stands = os.read(hear, 1) == _DONE
     os.close(hear)
     try:
@@ -50,7 +53,7 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
     finally:
         try:
             os.write(tell, _DONE)
-        except OSError:  # it was killed, or is not to be reached
+        except OSError:  # it was killed, or cannot be reached
             os.kill(pid, signal.SIGKILL)
         os.close(tell)
         with contextlib.suppress(ChildProcessError):
@@ -60,7 +63,9 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
 def _stand_in(
     act: Callable[[], object], kept: tuple[int, ...], pcont: int, wait: int, ready: int
 ) -> None:
-    """In the child, which never returns. What kills a whole group or session does not reach it."""
+    """Run the watchdog. Never returns. Its own session protects it from a kill of pcont's process
+    group.
+    """
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -76,7 +81,9 @@ def _stand_in(
 
 
 def _close_all_but(*kept: int) -> None:
-    """Locks and pipes of pcont's end with it; what is said goes nowhere."""
+    """Close all other descriptors, so that pcont's locks and pipes end with pcont, and discard
+    output.
+    """
     low = 0
     for descriptor in sorted(kept):
         os.closerange(low, descriptor)
