@@ -78,7 +78,7 @@ class Member:
     """One tree of a hierarchy.
 
     `at`: the path of the container in it that is the hierarchy's root. `kept`: the controllers that
-    pcont enforces in this tree itself, in addition to the controllers of the kernel.
+    pcont provides in this tree, in addition to the controllers of the kernel.
     """
 
     tree: Tree

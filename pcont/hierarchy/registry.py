@@ -325,7 +325,7 @@ class Registry:
 
     def known_subsystems(self) -> list[str]:
         """Return the names that `pcont mount -o` accepts: the controllers of the kernel, and those
-        that pcont enforces.
+        that pcont provides.
         """
         has = [one.name for one in self.controllers if one.enabled]
         return [*has, *(name for name in self.backend.kept() if _usable(name, has))]

@@ -179,10 +179,10 @@ class WriteFiles(Step):
         self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        return [line for one in self.settings for line in self._told(backend, one)]
+        return [line for one in self.settings for line in self._commands(backend, one)]
 
     @staticmethod
-    def _told(backend: CgroupState, one: Setting) -> list[str]:
+    def _commands(backend: CgroupState, one: Setting) -> list[str]:
         file = subsys.stands_for(one.file) or one.file
         lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
         if _is_kept(one):

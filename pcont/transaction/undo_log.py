@@ -147,13 +147,13 @@ def restore_record(backend: Backend, fact: UndoRecord) -> list[str]:
             except (OSError, PcontError) as err:
                 # ESRCH: the task has ended.
                 if not isinstance(err, OSError) or err.errno != ESRCH:
-                    left.append(_told(fact, err))
+                    left.append(_error_line(fact, err))
     except (OSError, PcontError) as err:
-        left.append(_told(fact, err))
+        left.append(_error_line(fact, err))
     return left
 
 
-def _told(fact: UndoRecord, err: OSError | PcontError) -> str:
+def _error_line(fact: UndoRecord, err: OSError | PcontError) -> str:
     if isinstance(err, OSError):
         err = from_oserror(err, f"put back {fact.what}")
     return err.what
