@@ -1,1 +1,1 @@
-"""Control files that pcont provides itself, as the kernel lacks them."""
+"""Control files that pcont provides because the kernel lacks them."""

@@ -1,13 +1,15 @@
 """auto_delete: remove a container when it becomes empty, with the kernel's release agent.
 
-The patch set announced auto_delete (patch semantics, 6.4), and no kernel got it. The kernel runs
-the release agent of a hierarchy for each container with notify_on_release=1 that becomes empty.
-For a container with auto_delete, pcont sets that flag and installs an agent of its own. The values
-that the user has set for the flag and the agent are kept in attributes, and get and set use those.
+The 2006 patch announced auto_delete (patch semantics, 6.4), but no kernel has it. The kernel runs
+the release agent of a hierarchy for each container with notify_on_release=1 that becomes empty. For
+a container with auto_delete, pcont sets that flag and installs its own agent. The values that the
+user has set for flag and agent are stored in attributes of the container, which `pcont get` and
+`pcont set` use.
 
-A new container has its parent's flags, as with the kernel's own. It may be made without pcont: an
-absent attribute means the value of the nearest container above. Before a flag changes, pcont
-writes the old value to those children that have no attribute.
+A new container inherits the flags of its parent, as in the kernel. Other programs may create
+containers without the attribute, so an absent attribute means the value of the nearest parent that
+has it. Before pcont changes a flag, it writes the old value to those children that have no
+attribute.
 """
 
 from __future__ import annotations
@@ -33,13 +35,15 @@ FILES = (AUTO_DELETE, NOTIFY, AGENT)
 
 
 def is_lacking(backend: Subsystems) -> bool:
-    """Whether pcont provides auto_delete, since the kernel lacks it; dialects of 2006 have it."""
+    """Return whether pcont provides auto_delete because the kernel lacks it; the 2006
+    model has it.
+    """
     row = row_of(backend, AUTO_DELETE)
     return row is not None and row.virtual.kept
 
 
 def is_ours(tree: Tree) -> bool:
-    """Whether every mount of a hierarchy was made by pcont, which may then set the release agent.
+    """Return whether pcont made every mount of a hierarchy, and so may set its release agent.
 
     A container can have auto_delete only in such a hierarchy.
     """
@@ -47,19 +51,21 @@ def is_ours(tree: Tree) -> bool:
 
 
 def deletes(backend: ContainerReader, place: Place) -> bool:
-    """Whether a container is removed when it becomes empty; the root's flag is for its children."""
+    """Return whether auto_delete applies to a container. The root's flag applies to its children
+    only.
+    """
     return _nearest(backend, place, AUTO_DELETE) == "1"
 
 
 def notifies(backend: ContainerReader, place: Place) -> bool:
-    """Whether the user's agent runs when a container becomes empty."""
+    """Return whether the user's release agent runs when the container becomes empty."""
     if deletes(backend, place):
         return _nearest(backend, place, NOTIFY) == "1"
     return backend.read(place, NOTIFY).strip() == "1"
 
 
 def agent(backend: CgroupState, tree: str) -> str:
-    """The release agent that the user has set for a hierarchy; empty where there is none."""
+    """Return the release agent that the user has set for a hierarchy; empty if there is none."""
     root = Place(tree)
     if is_armed(backend, tree):
         return backend.attributes(root).get(AGENT, "")
@@ -67,12 +73,14 @@ def agent(backend: CgroupState, tree: str) -> str:
 
 
 def is_armed(backend: CgroupState, tree: str) -> bool:
-    """Whether the kernel reports empty containers to pcont."""
+    """Return whether the kernel reports empty containers of a hierarchy to pcont."""
     return backend.read(Place(tree), AGENT).rstrip("\n") == backend.releases.program(tree)
 
 
 def _nearest(backend: ContainerReader, place: Place, name: str) -> str:
-    """The attribute of a container, or else of the nearest container above that has it."""
+    """Return the attribute of a container, or of the nearest parent that has it; "0"
+    without any.
+    """
     while True:
         found = backend.attributes(place).get(name)
         if found is not None or place.is_root:
@@ -83,7 +91,7 @@ def _nearest(backend: ContainerReader, place: Place, name: str) -> str:
 class AutoDeleteFile:
     """One of FILES in a container, with the value that the user has set.
 
-    `ours`: returns whether pcont mounted the hierarchy, asked where that matters.
+    `ours`: returns whether pcont mounted the hierarchy; called only if the answer is needed.
     """
 
     def __init__(
@@ -95,7 +103,10 @@ class AutoDeleteFile:
         self._ours = ours
 
     def read(self) -> str:
-        """The text of the file; ENOENT for auto_delete in a hierarchy that pcont did not mount."""
+        """Return the text of the file.
+
+        Raises FileNotFoundError for auto_delete in a hierarchy that pcont did not mount.
+        """
         if self.file == AUTO_DELETE:
             self._check_ours()
             return f"{int(deletes(self.backend, self.place))}\n"
@@ -106,10 +117,10 @@ class AutoDeleteFile:
         return self.backend.read(self.place, self.file)
 
     def plan_write(self, text: str) -> tuple[Change, ...]:
-        """The changes that a write comes to; OSError as the kernel would answer.
+        """Return the changes that a write of `text` consists of.
 
-        Raises BadValue for an agent that others than root could put another program in the place
-        of.
+        Raises OSError as the kernel would, and BadValue for an agent that users other than root can
+        replace.
         """
         if self.file == AGENT:
             return _plan_agent(self.backend, self.place, text)
@@ -158,7 +169,9 @@ class AutoDeleteFile:
 
 
 def arming(backend: CgroupState, tree: str) -> tuple[Change, ...]:
-    """The changes that make the kernel report empty containers to pcont; none where it does."""
+    """Return the changes that make the kernel report empty containers to pcont; none if it already
+    does.
+    """
     root = Place(tree)
     if is_armed(backend, tree):
         return ()
@@ -171,7 +184,9 @@ def arming(backend: CgroupState, tree: str) -> tuple[Change, ...]:
 def _children_as_they_are(
     backend: ContainerReader, place: Place, name: str
 ) -> Iterator[AttributeChange]:
-    """Write to the children that only have their parent's value, which is about to change."""
+    """Yield the attributes that keep the present value of children which inherit a value that is
+    about to change.
+    """
     for child in map(place.child, backend.children(place)):
         kept_there = backend.attributes(child)
         if AUTO_DELETE in kept_there or name in kept_there:
@@ -202,7 +217,7 @@ def _plan_agent(backend: CgroupState, place: Place, text: str) -> tuple[Change, 
 def check_agent(program: str) -> None:
     """Raise BadValue for a program that users other than root can replace.
 
-    A user who can write a directory or a link on the way to it can put another program there.
+    A user that can write to a directory or a link on the way to the program can replace it.
     """
     if not program:
         return
@@ -221,9 +236,10 @@ def check_agent(program: str) -> None:
 
 
 def runs_nothing(program: str) -> str:
-    """Why the kernel would run nothing for this release agent, which it accepts; empty if it would.
+    """Return why the kernel would run nothing for this release agent, although it accepts the text;
+    empty if it would run it.
 
-    The text of release_agent is one path: there are no arguments in it.
+    The kernel takes the text as one path, without arguments.
     """
     if not program or not program.startswith("/"):
         return ""

@@ -1,8 +1,9 @@
-"""Containers as rules see them, read from a backend; and where pcont keeps subsystems itself.
+"""Bindings: which controllers pcont provides in a tree, and from which container downwards.
 
-A subsystem that the kernel lacks is bound to a container and all below it. That container is the
-root of the subsystem: of a tie the one of --at, else a tree's root. Which these are, and for which
-hierarchies, is an attribute of the tree's root: looking is cheap however deep a container is.
+A controller that the kernel lacks is bound to a container and its descendants. That container, the
+root of the binding, is the root of the tree, or the container that `pcont mount --tie --at` names.
+The attribute `kept` of the tree's root lists all bindings of the tree with the hierarchies that use
+them, so that one read finds them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from pcont.kernel.types import Place
 BINDINGS = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 
 
-NO_TIE = "-"  # the holder that a hierarchy of the kernel is for itself
+NO_TIE = "-"  # the holder for a hierarchy that is no tie
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A subsystem that pcont keeps from a container on, for the hierarchies that hold it there."""
+    """A controller that pcont provides from container `root` downwards.
+
+    `holders`: the names of the ties that use it there; NO_TIE for the tree itself. A binding
+    without holders is removed.
+    """
 
     name: str
     root: Place
@@ -35,7 +40,7 @@ class Binding:
 
 
 def bindings_in(backend: ContainerReader, tree: str) -> list[Binding]:
-    """What pcont keeps in a tree."""
+    """Return the bindings of a tree; empty if its attributes cannot be read."""
     try:
         return parsed_bindings(tree, backend.attributes(Place(tree)))
     except OSError:
@@ -43,7 +48,9 @@ def bindings_in(backend: ContainerReader, tree: str) -> list[Binding]:
 
 
 def parsed_bindings(tree: str, attributes: Mapping[str, str]) -> list[Binding]:
-    """The same, given the attributes of the tree's root; lines of another form are left out."""
+    """Return the bindings of a tree, given the attributes of its root. Malformed lines are
+    ignored.
+    """
     found = []
     for line in attributes.get(BINDINGS, "").splitlines():
         name, holders, path = [*line.split(" ", 2), "", ""][:3]
@@ -53,14 +60,14 @@ def parsed_bindings(tree: str, attributes: Mapping[str, str]) -> list[Binding]:
 
 
 def binding_lines(keepings: Iterable[Binding]) -> str | None:
-    """The text of the attribute; None where nothing is bound."""
+    """Return the bindings as the text of the attribute; None if there are none with holders."""
     return "\n".join(one.line for one in keepings if one.holders) or None
 
 
 def with_holder(
     found: Iterable[Binding], root: Place, names: Iterable[str], holder: str
 ) -> list[Binding]:
-    """The same, with subsystems kept from a root on for one more holder."""
+    """Return the bindings with `holder` added to those of the named controllers at `root`."""
     kept = {(one.name, one.root): one for one in found}
     for name in names:
         one = kept.get((name, root), Binding(name, root, ()))
@@ -71,7 +78,7 @@ def with_holder(
 def without_holder(
     found: Iterable[Binding], root: Place, names: Iterable[str], holder: str
 ) -> list[Binding]:
-    """The same, with subsystems kept from a root on for one holder less."""
+    """Return the bindings with `holder` removed from those of the named controllers at `root`."""
     going = set(names)
     return [
         replace(one, holders=tuple(name for name in one.holders if name != holder))
@@ -82,20 +89,27 @@ def without_holder(
 
 
 def virtual_roots(backend: ContainerReader, place: Place) -> dict[str, Place]:
-    """The subsystems that pcont keeps for a container, each with its root at or above it."""
+    """Return the controllers that pcont provides for a container, each with the root of its
+    binding.
+    """
     found = bindings_in(backend, place.tree)
     return nearest_roots(found, place) if found else {}
 
 
 def nearest_roots(found: Iterable[Binding], place: Place) -> dict[str, Place]:
-    """The same, given what pcont keeps in the tree."""
+    """Return the controllers that pcont provides for a container, given the bindings of its tree.
+
+    Each is mapped to the nearest root at or above the container.
+    """
     above = [one for one in found if below(place.path, one.root.path) is not None]
     above.sort(key=lambda one: len(one.root.path))
     return {one.name: one.root for one in above}  # the nearest one counts
 
 
 def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:
-    """What pcont keeps for a container, as it is where that container is the root."""
+    """Return the bindings that apply to a container, as they are in a cgroup namespace with that
+    container as root.
+    """
     top, roots = place.root, virtual_roots(backend, place)
     return [
         replace(one, root=top)

@@ -1,4 +1,4 @@
-"""The primitive changes that a write to a control file comes to; each can be undone on its own."""
+"""The changes that a write to a control file consists of. Each can be applied and undone alone."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ class FileWrite(NamedTuple):
     text: str
 
     def apply(self, backend: Containers) -> None:
-        """Write the file; OSError as the kernel answers."""
+        """Write the file. Raises OSError if the kernel refuses."""
         backend.write(self.place, self.file, self.text)
 
 
 class AttributeChange(NamedTuple):
-    """The text of an attribute of a container; None removes it."""
+    """A change of an extended attribute of a container: the new text, or None to remove it."""
 
     place: Place
     name: str
     text: str | None
 
     def apply(self, backend: Containers) -> None:
-        """Set the attribute, unless it has this text."""
+        """Set the attribute, unless it already has this text. Raises OSError."""
         if backend.attributes(self.place).get(self.name) != self.text:
             backend.set_attribute(self.place, self.name, self.text)
 
 
 class EnforcedValue(NamedTuple):
-    """A value that the programs in the kernel enforce for a container."""
+    """A limit for the eBPF programs that enforce a control file."""
 
     place: Place
     file: str
     value: int
 
     def apply(self, backend: Programs) -> None:
-        """Hand the value to the programs; EOPNOTSUPP where there are none."""
+        """Set the limit. Raises OSError (EOPNOTSUPP) if no programs are loaded."""
         backend.meter.set(self.place, self.file, self.value)
 
 

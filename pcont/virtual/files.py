@@ -1,13 +1,13 @@
-"""Control files: one route to those of the kernel, and to those that pcont provides itself.
+"""Read and write control files in one way, whether the kernel or pcont provides them.
 
-`ControlFiles.resolve` answers a file of either kind; it is read, and a write to it is planned as
-primitive changes. `steps.write` records each change before it makes it, so that each is undone on
-its own.
+`ControlFiles.resolve` returns a file of either kind. To read it, call `read`. To write it, call
+`plan_write` and apply the returned changes; `steps.write` records each change before it applies it,
+so that each can be undone.
 
-A subsystem that the kernel lacks has its files in attributes of the containers. They are read and
-written like the kernel's, with its errnos. The limits are enforced by a controller of the kernel,
-whose files follow, or by programs in the kernel (`kernel.interfaces.Enforcer`), which hold the
-values of their own files.
+The files of a controller that pcont provides are attributes of the containers. They behave as the
+kernel's files, with the same errnos. Limits are enforced by a controller of the kernel, whose files
+pcont writes accordingly, or by eBPF programs, which hold the values themselves
+(`kernel.interfaces.Enforcer`).
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ ATTEMPTS = 10
 
 
 class ResolvedFile(Protocol):
-    """A control file of a container, wherever its value is."""
+    """A control file of a container, whether the kernel or pcont provides it."""
 
     def read(self) -> str:
-        """The whole text; OSError as the kernel answers."""
+        """Return the whole text. Raises OSError as the kernel does."""
 
     def plan_write(self, text: str) -> tuple[Change, ...]:
-        """The changes that a write comes to; OSError as the kernel would answer."""
+        """Return the changes that a write of `text` consists of. Raises OSError as the kernel
+        would.
+        """
 
 
 class ControlFiles:
     """The control files of containers on one backend.
 
-    An instance reads once which subsystems pcont keeps in a tree: make one for each step or
+    An instance reads the bindings of each tree once and keeps them, so create one for each step or
     operation.
     """
 
@@ -57,29 +59,33 @@ class ControlFiles:
         self._lacks_auto_delete: bool | None = None
         self._bindings: dict[str, Sequence[Binding]] = {}
 
-    # What is there
+    # Bindings and lists of files
 
     def bindings(self, tree: str) -> Sequence[Binding]:
-        """What pcont keeps in a tree."""
+        """Return the controllers that pcont provides in a tree (virtual/bindings.py)."""
         if tree not in self._bindings:
             self._bindings[tree] = bindings_in(self.backend, tree)
         return self._bindings[tree]
 
     def roots(self, place: Place) -> dict[str, Place]:
-        """The subsystems that pcont keeps for a container, each with its root at or above it."""
+        """Return the controllers that pcont provides for a container, each with the root of its
+        binding.
+        """
         found = self._bindings.get(place.tree)
         if found is None:
             found = self.bindings(place.tree)
         return nearest_roots(found, place) if found else {}
 
     def lacks_auto_delete(self) -> bool:
-        """Whether pcont provides auto_delete, since the kernel lacks it."""
+        """Return whether pcont provides auto_delete because the kernel lacks it."""
         if self._lacks_auto_delete is None:
             self._lacks_auto_delete = auto_delete.is_lacking(self.backend)
         return self._lacks_auto_delete
 
     def is_ours(self, place: Place) -> bool:
-        """Whether pcont alone mounted the tree of a place: there pcont provides auto_delete."""
+        """Return whether pcont made every mount of the tree, so that containers in it can have
+        auto_delete.
+        """
         if place.whole:
             return auto_delete.is_ours(place.whole)
         if self._ours is None:
@@ -87,14 +93,16 @@ class ControlFiles:
         return place.tree in self._ours
 
     def names(self, place: Place) -> dict[str, bool]:
-        """Every control file of a container, and whether it can be written at all."""
+        """Return every control file of a container, with whether it can be written."""
         found = self.stored_names(place)
         if self.lacks_auto_delete() and self.is_ours(place):
             return {AUTO_DELETE: True, **found}
         return found
 
     def stored_names(self, place: Place) -> dict[str, bool]:
-        """The same without auto_delete, which pcont provides by attributes and other files."""
+        """Return the control files of a container without auto_delete, which is set by writing
+        other files.
+        """
         found = self.backend.files(place)
         for name, root in self.roots(place).items():
             rows = [row for row in _table(name).files if row.access.where.holds(place == root)]
@@ -106,14 +114,14 @@ class ControlFiles:
     # One file
 
     def resolve(self, place: Place, file: str) -> ResolvedFile:
-        """The file as the user means it."""
+        """Return a control file of a container, to read it or to plan a write."""
         if file in auto_delete.FILES and self.lacks_auto_delete():
             return AutoDeleteFile(self.backend, place, file, lambda: self.is_ours(place))
         return self._stored(place, file)
 
     def _stored(self, place: Place, file: str) -> ResolvedFile:
-        """The file that undo reads and writes: notify_on_release and release_agent are the
-        kernel's.
+        """Return the file that undo reads and writes: notify_on_release and release_agent of the
+        kernel, not those that the user sees.
         """
         if not subsys.is_kept_file(file, place.controllers):
             return KernelFile(self.backend, place, file)
@@ -127,13 +135,14 @@ class ControlFiles:
         return VirtualFile(row, LiveSite(self, place, root, name))
 
     def read(self, place: Place, file: str) -> str:
-        """The text of a control file, as the user means it."""
+        """Return the text of a control file as the user sees it. Raises OSError."""
         return self.resolve(place, file).read()
 
     def peek(self, place: Place, file: str) -> str | None:
-        """The text of a kernel's file that can be read, else None; ENOENT if there is no such file.
+        """Check that a control file exists; returns its text if it is a readable file of the
+        kernel, otherwise None.
 
-        One file is found by this, without a list of all.
+        Raises FileNotFoundError if there is no such file. Needs no list of all files.
         """
         found = self.resolve(place, file)
         if isinstance(found, VirtualFile):
@@ -149,24 +158,28 @@ class ControlFiles:
         return text if isinstance(found, KernelFile) else None
 
     def stored(self, place: Place, file: str) -> str:
-        """The text that undo puts back: the kernel's, of the kernel's files."""
+        """Return the text of a control file that undo restores later. Raises OSError."""
         return self._stored(place, file).read()
 
     def store(self, place: Place, file: str, text: str) -> None:
-        """Write that text, for undo: nothing records these changes."""
+        """Write the text of a control file for undo, without undo records of its own. Raises
+        OSError.
+        """
         for change in self._stored(place, file).plan_write(text):
             change.apply(self.backend)
 
-    # Rules of the subsystems that pcont keeps
+    # Rules of the controllers that pcont provides
 
     def site(self, place: Place, file: str) -> LiveSite:
-        """A container as the rules of a file see it, with nothing above the subsystem's root."""
+        """Return a container as the rules of a file see it. The root of a binding has no parent
+        there.
+        """
         name = subsys.of(file)
         top = self.roots(place).get(name) if subsys.is_kept(name) else None
         return LiveSite(self, place, top or place.root, name if top else "")
 
     def making(self, place: Place) -> Violation | None:
-        """The first rule against making a container; None where none is."""
+        """Return the first violation of a rule by making the container; None if there is none."""
         above = place.parent
         for name, root in self.roots(above).items():
             site = LiveSite(self, above, root, name)
@@ -176,23 +189,31 @@ class ControlFiles:
         return None
 
     def make(self, place: Place) -> None:
-        """mkdir(2), where the rules allow it."""
+        """Make a container with mkdir(2). Raises OSError if a rule of pcont or the kernel
+        refuses.
+        """
         if breach := self.making(place):
             raise OSError(breach.errno, os.strerror(breach.errno), self.backend.show(place))
         self.backend.make(place)
 
     def entry_order(self, place: Place) -> int:
-        """In which order tasks enter several trees: `subsys.entry_order`, with what pcont keeps."""
+        """Return when a task enters this tree, compared to other trees: lower numbers come
+        first.
+        """
         return subsys.entry_order((*place.controllers, *self.roots(place)))
 
     def attach(self, place: Place, file: str, task: int) -> None:
-        """Write a task or process into `tasks` or `cgroup.procs`, where the rules allow it."""
+        """Write a task id into `tasks` or `cgroup.procs` of a container. Raises OSError if a rule
+        of pcont or the kernel refuses.
+        """
         if rules := self._entry_rules(place):
             self._check_entry(place, rules, self._tasks_in(file, task))
         self.backend.write(place, file, str(task))
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write tasks into a container; a rule refuses a task as the kernel would."""
+        """Write task ids into a container; yields each one that has entered. Raises OSError at the
+        first refusal.
+        """
         rules = self._entry_rules(place)
         if not rules:
             yield from self.backend.enter(place, tasks)
@@ -202,7 +223,9 @@ class ControlFiles:
             yield from self.backend.enter(place, [task])
 
     def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
-        """The rules about entering, each with the container as the rule sees it."""
+        """Return the entry rules that apply to a container, each with the container as the rule
+        sees it.
+        """
         found: list[tuple[EntryRule, LiveSite]] = []
         for name, root in self.roots(place).items():
             site = LiveSite(self, place, root, name)
@@ -210,9 +233,11 @@ class ControlFiles:
         return found
 
     def _tasks_in(self, file: str, task: int) -> list[int]:
-        """The tasks that move when a number is written: one task, or the threads of a process.
+        """Return the tasks that move when a number is written: one task, or the threads of a
+        process.
 
-        A first thread that is a zombie is left out: the kernel shows it in the root containers.
+        A first thread that is a zombie is left out, because the kernel shows it in the root
+        containers.
         """
         try:
             task = task or os.getpid()
@@ -226,7 +251,9 @@ class ControlFiles:
     def _check_entry(
         self, place: Place, rules: Iterable[tuple[EntryRule, LiveSite]], tasks: Iterable[int]
     ) -> None:
-        """Ask the rules about each task that is not inside; a task that has ended is left out."""
+        """Raise WriteRefused if a rule refuses a task that is not inside. A task that has exited is
+        left out.
+        """
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):
                 for rule, site in rules:
@@ -245,32 +272,34 @@ class KernelFile:
         self.file = file
 
     def read(self) -> str:
-        """The whole text."""
+        """Return the whole text. Raises OSError."""
         return self.backend.read(self.place, self.file)
 
     def plan_write(self, text: str) -> tuple[Change, ...]:
-        """One write(2)."""
+        """Return one write(2)."""
         return (FileWrite(self.place, self.file, text),)
 
 
 class MissingFile(KernelFile):
-    """A file of a subsystem that pcont does not keep here."""
+    """A file of a controller that pcont does not provide for this container."""
 
     def plan_write(self, text: str) -> NoReturn:
-        """Raise ENOENT."""
+        """Raise FileNotFoundError."""
         where = self.backend.show(self.place, self.file)
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), where)
 
 
 class VirtualFile:
-    """A control file that pcont keeps: an attribute, a computed value, or one of programs."""
+    """A control file that pcont provides: an attribute, a computed value, or a value of the eBPF
+    programs.
+    """
 
     def __init__(self, row: ControlFile, site: LiveSite) -> None:
         self._row = row
         self._site = site
 
     def read(self) -> str:
-        """The whole text."""
+        """Return the whole text. Raises OSError."""
         row, site, place = self._row, self._site, self._site.place
         if row.virtual.computed:
             return f"{row.type.show(row.virtual.computed(site))}\n"
@@ -282,7 +311,11 @@ class VirtualFile:
         return f"{row.type.show(row.default) if text is None else text}\n"
 
     def plan_write(self, text: str) -> tuple[Change, ...]:
-        """The attribute and the limits that follow, or the value for the programs."""
+        """Return the change of the attribute and the kernel limits that follow from it, or the
+        change of the eBPF programs' value.
+
+        Raises WriteRefused with the errno of the first rule that the text violates.
+        """
         row, site, place = self._row, self._site, self._site.place
         wanted = self._allowed(text)
         if row.virtual.computed:
@@ -294,7 +327,7 @@ class VirtualFile:
         return (AttributeChange(place, row.name, row.type.show(wanted)), *follows)
 
     def _allowed(self, text: str) -> Any:
-        """The value that a text means, by the rules."""
+        """Return the value of a text. Raises WriteRefused if a rule refuses it."""
         row, site = self._row, self._site
         if not row.access.writable:
             self._refuse(EINVAL)
@@ -313,8 +346,11 @@ class VirtualFile:
 
 
 def following(table: Subsystem, root: LiveSite) -> list[FileWrite]:
-    """What the kernel's files must read below a root, where anything was ever set."""
-    # A container that is removed at the same time makes the whole look start again.
+    """Return the writes to the kernel's files that follow from the values below a root.
+
+    A container in which no value was ever set is left out.
+    """
+    # If a container is removed during the walk, start again.
     derived = table.virtual.derived_limits
     for attempt in range(ATTEMPTS):
         try:
@@ -330,9 +366,9 @@ def following(table: Subsystem, root: LiveSite) -> list[FileWrite]:
 
 
 def _unlike(root: LiveSite, found: Iterable[FileWrite]) -> Iterator[FileWrite]:
-    """The writes that would change what the file reads."""
+    """Yield those writes that would change the text of the file."""
     for one in found:
-        # The root of a tree has no limit, and no file for one.
+        # The root of a tree has no limit file.
         with contextlib.suppress(FileNotFoundError):
             if root.backend.read(one.place, one.file).rstrip("\n") != one.text:
                 yield one

@@ -1,4 +1,4 @@
-"""A container as the rules of the tables see it: each value is read when a rule asks for it."""
+"""Containers as the rules of the tables see them. A value is read when a rule asks for it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pcont.virtual.bindings import Binding
 
 
 class Readable(Protocol):
-    """What a site is read through: `virtual.files.ControlFiles`."""
+    """What a site reads through: the part of `virtual.files.ControlFiles` that it needs."""
 
     @property
     def backend(self) -> CgroupState:
-        """The kernel, or the model."""
+        """The kernel or the model."""
 
     def bindings(self, tree: str) -> Sequence[Binding]:
-        """What pcont keeps in a tree."""
+        """Return the controllers that pcont provides in a tree."""
 
     def stored(self, place: Place, file: str) -> str:
-        """The text of a control file, the kernel's or one that pcont keeps."""
+        """Return the text of a control file of the kernel or of pcont. Raises OSError."""
 
 
 def row_of(backend: Subsystems, file: str) -> ControlFile | None:
-    """What is known of a control file in this kernel; None of one without a table."""
+    """Return the row of a control file in the tables of this kernel; None if no table has it."""
     for name in ("", file.partition(".")[0], subsys.of(file)):
         table = backend.table(name)
         if table and file in table.by_name:
@@ -40,23 +40,27 @@ def row_of(backend: Subsystems, file: str) -> ControlFile | None:
 
 
 def entry_of(backend: CgroupState, site: LiveSite, task: int) -> Entry:
-    """The arguments of an entry rule for a task and a container; ESRCH where there is no task."""
+    """Return the argument of an entry rule, for a task that is about to enter the container `site`.
+
+    Raises ProcessLookupError if there is no such task.
+    """
     tree = site.place.tree
     return Entry(site, task, backend.membership(task).get(tree, "/"), mover_in(backend, tree))
 
 
 def mover_in(backend: CgroupState, tree: str) -> Mover:
-    """This process, as the rules of a tree see it."""
+    """Return this process as the rules of a tree see it."""
     own = os.getpid()
     return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
 
 
 @dataclass(frozen=True)
 class LiveSite:
-    """A container as it is, read when a rule asks; the container `top` has no parent.
+    """A container with its present values, for rules. The container `top` has no parent.
 
-    `subsystem`: the one that pcont keeps, whose rules ask. Containers below another root of it are
-    left out, since other numbers count there. `wanted`: values as they would be.
+    `subsystem`: the controller that pcont provides and whose rules ask; children that are roots of
+    another binding of it are left out, because they have values of their own. `wanted`: values that
+    replace the present ones, by place and file.
     """
 
     files: Readable
@@ -106,14 +110,14 @@ class LiveSite:
 
     @property
     def facts(self) -> Mapping[str, int]:
-        """What programs in the kernel count, as far as the caller may look at it."""
+        """The counters of the eBPF programs, by name; empty if the caller may not read them."""
         if subsys.metered(self.subsystem):
             with contextlib.suppress(PermissionError):
                 return self.backend.meter.values(self.place, self.subsystem)
         return {}
 
     def is_set(self, files: Iterable[str]) -> bool:
-        """Whether one of these files that pcont keeps was ever written."""
+        """Return whether one of these files that pcont provides was ever written."""
         has = {file for place, file in self.wanted if place == self.place}
         return bool(set(files) & {*has, *self.backend.attributes(self.place)})
 
