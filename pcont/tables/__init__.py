@@ -1,1 +1,1 @@
-"""What a table of a subsystem is made of: rows and rules."""
+"""The classes that tables of controllers consist of: rows for control files, and rules."""

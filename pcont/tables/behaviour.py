@@ -1,7 +1,8 @@
-"""What only the model runs for a subsystem: counters, effects of writes, and charges.
+"""What the model runs for a controller beside storing values: counters, effects of writes, and
+charges.
 
-A kernel does all this itself. The tables of `subsys` describe files and rules, which every reader
-uses; a `Behaviour` makes the model answer as the kernel does.
+A kernel does all this itself. The tables of `subsys` describe files and rules for all readers. A
+`Behaviour` makes the model answer as the kernel does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open files that are charged to a container: how many there are, and may be."""
+"""The counters and limits of open files that are charged to a container."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pcont.tags import on_disk
 @on_disk("Charges", "held", "maxheld", "barrier", "limit", "failcnt")
 @dataclass(eq=False)
 class Charges:
-    """The open files that are charged to a container, and how many there may be.
+    """The open files that are charged to a container, and their limits.
 
-    `held`: now. `maxheld`: at most at one time. `barrier` is the limit for most tasks, `limit`
-    for tasks with CAP_SYS_ADMIN. `failcnt`: how often opening a file was refused.
+    `held`: the number now. `maxheld`: the highest number so far. `barrier`: the limit for most
+    tasks; `limit`: the limit for tasks with CAP_SYS_ADMIN. `failcnt`: how often opening a file was
+    refused.
     """
 
     held: int = 0

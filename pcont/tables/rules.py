@@ -1,4 +1,6 @@
-"""What rules see of containers, tasks and the machine, and what they answer."""
+"""The types that rules work with: containers, tasks and the machine as a rule sees them, and its
+answer.
+"""
 
 from __future__ import annotations
 
