@@ -199,8 +199,8 @@ def row(file: str) -> ControlFile | None:
 def typed(file: str, text: str) -> int | str:
     """Return the value of a control file: a number if it holds one, otherwise the text.
 
-    The table says which files hold numbers; of a file without a row the text does. What a file
-    shows in place of a number, such as `max`, stays text, and can be written back.
+    The table decides which files hold numbers; for a file without a row, the text decides. A word
+    in place of a number, such as `max`, stays text, and can be written back.
     """
     known, plain = row(file), text.rstrip("\n")
     if not known:
@@ -304,11 +304,12 @@ def rows(controllers: Iterable[str]) -> list[ControlFile]:
 
 
 def entry_order(controllers: Iterable[str]) -> int:
-    """Return the place of a tree among several that a task enters: lower ones come first.
+    """Return when a task enters a tree with these controllers, compared to other trees: lower
+    numbers come first.
 
-    -1: pcont's own rules may refuse the task. Its children that fork between two trees are in this
-    tree already, so that the rules do not see them. 0: the kernel may refuse it. The refusal then
-    comes before any other move. 1: other trees. 2: the freezer's. A frozen task thaws when it
+    -1: a rule of pcont may refuse the task. A child that the task forks between two trees starts in
+    this tree already, so the rule does not have to see it. 0: the kernel may refuse the task, which
+    then happens before any other move. 1: other trees. 2: the freezer. A frozen task thaws when it
     enters a thawed container, and must be in every other tree by then.
     """
     names = set(controllers)

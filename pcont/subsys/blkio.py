@@ -29,7 +29,7 @@ _Numbers = dict[str, int]
 
 
 class _Rates:
-    """A number for each device, a line each; a write has one line."""
+    """The codec of lines with a device and a number. A write has one line."""
 
     takes = "MAJOR:MINOR of a disk and a number, as in '8:0 1048576'; 0 takes the limit away"
 
@@ -45,13 +45,15 @@ class _Rates:
 
 
 def _as_read(text: str) -> str:
-    """What the kernel makes of a number with something behind it, which it does not look at."""
+    """Return how the kernel reads a number that is followed by other characters, which it
+    ignores.
+    """
     found = re.match(r"(\s*[0-9]+:[0-9]+\s+)([0-9]+)", text, re.ASCII)
     return f"the kernel reads {text.strip()!r} as {found[0].strip()}" if found else ""
 
 
 class _Weights:
-    """The weight of all devices (`default`), and of some, a line each."""
+    """The codec of blkio.bfq.weight_device: lines with `default` or a device, and a weight."""
 
     takes = "default and a weight, or MAJOR:MINOR and a weight or default, as in '8:0 500'"
 
@@ -76,7 +78,7 @@ def _device_of(text: str) -> str:
 
 
 def on_a_disk(file: str) -> Rule:
-    """A limit is one of a whole disk that is there."""
+    """Return the rule that a limit names an existing whole disk, not a partition."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         for device in _devices(wanted.value(file)):
@@ -108,7 +110,7 @@ def _read(path: str) -> str:
 
 
 def a_weight(file: str) -> Rule:
-    """Weights go from 1 to 1000."""
+    """Return the rule that a weight is between 1 and 1000."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         value = wanted.value(file)
@@ -121,7 +123,7 @@ def a_weight(file: str) -> Rule:
 
 
 def with_bfq(now: Site, wanted: Site) -> Violation | None:
-    """Only bfq has weights; a disk has one scheduler."""
+    """Check that the scheduler of each named disk is bfq: no other scheduler has weights."""
     for device in _devices(wanted.value(WEIGHTS)):
         scheduler = f"/sys/dev/block/{device}/queue/scheduler"
         if "[bfq]" not in _read(scheduler):
@@ -131,7 +133,7 @@ def with_bfq(now: Site, wanted: Site) -> Violation | None:
 
 
 def a_class(now: Site, wanted: Site) -> Violation | None:
-    """A policy by its name."""
+    """Check that the I/O priority policy is one of the kernel's names."""
     if wanted.value(CLASS).strip() in _CLASSES:
         return None
     return Violation(EINVAL, f"a policy is one of {', '.join(_CLASSES)}")

@@ -29,7 +29,7 @@ def _fix(site: Site, **values: int) -> tuple[Fix, ...]:
 
 
 def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
-    """The weight of an idle container is fixed."""
+    """Check that the container is not idle: the kernel fixes the shares of an idle container."""
     if not wanted.value(IDLE):
         return None
     reason = f"{IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
@@ -37,19 +37,19 @@ def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
 
 
 def on_or_off(now: Site, wanted: Site) -> Violation | None:
-    """cpu.idle is a flag that takes no other number."""
+    """Check that cpu.idle is 0 or 1."""
     return None if wanted.value(IDLE) in (0, 1) else Violation(EINVAL, f"{IDLE} takes 0 or 1")
 
 
 def _a_period(now: Site, wanted: Site) -> Violation | None:
-    """A period is between a millisecond and a second."""
+    """Check that the period is between a millisecond and a second."""
     if _SHORTEST <= wanted.value(PERIOD) <= _LONGEST:
         return None
     return Violation(EINVAL, f"a period is between {_SHORTEST} and {_LONGEST} microseconds")
 
 
 def _a_quota(now: Site, wanted: Site) -> Violation | None:
-    """A quota is a millisecond at the least, in each period."""
+    """Check that the quota is at least a millisecond in each period."""
     quota = wanted.value(QUOTA)
     if quota < 0 or _SHORTEST <= quota <= _MOST:
         return None
@@ -61,7 +61,7 @@ def _a_quota(now: Site, wanted: Site) -> Violation | None:
 
 
 def _a_burst(now: Site, wanted: Site) -> Violation | None:
-    """A burst is no more than the quota."""
+    """Check that the burst is not above the quota."""
     quota, burst = wanted.value(QUOTA), wanted.value(BURST)
     if quota < 0 or (burst <= quota and burst + quota <= _MOST):
         return None
@@ -81,7 +81,7 @@ def _share(site: Site) -> str:
 
 
 def _limited_above(site: Site) -> Site | None:
-    """The nearest container above that has a quota."""
+    """Return the nearest parent that has a quota; None if there is none."""
     above = site.parent
     while above and (above.parent is None or above.value(QUOTA) < 0):
         above = above.parent
@@ -89,7 +89,7 @@ def _limited_above(site: Site) -> Site | None:
 
 
 def _limited_below(site: Site) -> Iterator[Site]:
-    """The containers below with a quota, down to the first on each way."""
+    """Yield the descendants with a quota, without those below another one with a quota."""
     for child in site.children():
         if child.value(QUOTA) >= 0:
             yield child
@@ -98,7 +98,7 @@ def _limited_below(site: Site) -> Iterator[Site]:
 
 
 def _inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
-    """A container has no larger part of a CPU than the one above it."""
+    """Check that quota divided by period is not above that of the nearest parent with a quota."""
     above = _limited_above(wanted) if wanted.value(QUOTA) >= 0 else None
     if above is None or _ratio(wanted, QUOTA, PERIOD) <= _ratio(above, QUOTA, PERIOD):
         return None
@@ -112,7 +112,7 @@ def _inside_quotas_above(now: Site, wanted: Site) -> Violation | None:
 
 
 def _around_quotas_below(now: Site, wanted: Site) -> Violation | None:
-    """The containers below have no larger part of a CPU."""
+    """Check that quota divided by period is not below that of a descendant."""
     if wanted.value(QUOTA) < 0:
         return None
     for child in _limited_below(wanted):
@@ -127,7 +127,9 @@ def _around_quotas_below(now: Site, wanted: Site) -> Violation | None:
 
 
 def _rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
-    """Real-time tasks run for a part of a period that is not 0."""
+    """Check that the real-time runtime is not above the real-time period, and that the period is
+    not 0.
+    """
     runtime, period = wanted.value(RT_RUNTIME), wanted.value(RT_PERIOD)
     if period == 0:
         return Violation(EINVAL, "a period cannot be 0")
@@ -140,7 +142,9 @@ def _rt_within_its_period(now: Site, wanted: Site) -> Violation | None:
 
 
 def _rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
-    """No container has more than /proc/sys/kernel/sched_rt_* allow, which the root shows."""
+    """Check that the real-time share is not above that of the machine, /proc/sys/kernel/sched_rt_*,
+    which the root shows.
+    """
     top = now
     while top.parent:
         top = top.parent
@@ -157,7 +161,7 @@ def _rt_below_the_root(now: Site, wanted: Site) -> Violation | None:
 
 
 def _rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
-    """Real-time tasks are not left without CPU time."""
+    """Check that real-time tasks in the container keep some CPU time."""
     if wanted.value(RT_RUNTIME) or not now.value(RT_RUNTIME):
         return None
     reason = "real-time tasks are in it, and could no longer run"
@@ -165,7 +169,9 @@ def _rt_tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
 
 
 def _rt_of_siblings_adds_up(now: Site, wanted: Site) -> Violation | None:
-    """The parts of the children are no more than that of their parent."""
+    """Check that the real-time shares of the children do not add up to more than their
+    parent has.
+    """
     for parent in filter(None, (wanted, now.parent)):
         own = _ratio(parent, RT_RUNTIME, RT_PERIOD)
         children = [wanted if child.path == now.path else child for child in parent.children()]

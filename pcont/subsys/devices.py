@@ -1,9 +1,9 @@
-"""devices: which device files the tasks of a container may open and make.
+"""devices: which device files the tasks of a container may open and create.
 
 The kernel's admin-guide/cgroup-v1/devices.rst; the rules are those of devcgroup_update_access()
 (security/device_cgroup.c). The patch set of 2006 had no such subsystem.
 
-A container starts with what its parent has: everything (`a *:* rwm`), or a list. Where it has
+A new container has the list of its parent: everything (`a *:* rwm`), or single devices. If it has
 everything, `devices.deny` makes exceptions that the kernel does not show.
 
 The table explains what a kernel refuses; the model does not have the controller.
@@ -29,7 +29,9 @@ _RULE = re.compile(rf"{_READ.pattern}\s*", re.ASCII)
 
 
 class _Devices(NamedTuple):
-    """A line: `a` for all, or `b`, `c` with numbers (None for any) and letters of rwm."""
+    """A line of a device list: kind `a` (all), `b` or `c`, the numbers (None for any), and letters
+    of rwm.
+    """
 
     kind: str
     major: int | None = None
@@ -37,7 +39,7 @@ class _Devices(NamedTuple):
     access: str = "rwm"
 
     def covers(self, other: _Devices) -> bool:
-        """Whether this line allows all that another one asks for."""
+        """Return whether this line permits everything that another line asks for."""
         return self.kind == "a" or (
             self.kind == other.kind
             and self.major in (None, other.major)
@@ -47,7 +49,7 @@ class _Devices(NamedTuple):
 
 
 class _Rule:
-    """A line of devices.allow or devices.deny."""
+    """The codec of a line of devices.allow or devices.deny."""
 
     takes = "c|b MAJOR:MINOR and letters of rwm, as in 'c 1:3 rwm', * for any number; or a for all"
 
@@ -67,7 +69,7 @@ class _Rule:
 
 
 def _as_read(text: str) -> str:
-    """What the kernel makes of a line with something behind it, which it does not look at."""
+    """Return how the kernel reads a line that is followed by other characters, which it ignores."""
     if text.lstrip().startswith("a"):
         return f"the kernel reads {text!r} as {EVERYTHING}"
     found = _READ.match(text.strip())
@@ -75,7 +77,7 @@ def _as_read(text: str) -> str:
 
 
 def _line(value: _Devices) -> str:
-    """As devices.list shows it."""
+    """Return a line in the form of devices.list."""
     if value.kind == "a":
         return EVERYTHING
     major, minor = ("*" if one is None else one for one in (value.major, value.minor))
@@ -86,17 +88,17 @@ RULE: Codec = _Rule()
 
 
 def _listed(text: str) -> Iterator[_Devices]:
-    """The lines of devices.list."""
+    """Yield the parsed lines of devices.list."""
     return (RULE.parse(one) for one in text.splitlines())
 
 
 def has_everything(text: str) -> bool:
-    """Whether a list is that of a container that may use all but what was denied."""
+    """Return whether a device list permits everything that was not denied."""
     return text.strip() == EVERYTHING
 
 
 def all_without_children(file: str) -> Rule:
-    """`a` resets the list; the kernel refuses that if there are containers below."""
+    """Return the rule that `a` (reset the list) is written only to a container without children."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         children = [child.path for child in now.children()]
@@ -110,7 +112,7 @@ def all_without_children(file: str) -> Rule:
 
 
 def within_the_parent(now: Site, wanted: Site) -> Violation | None:
-    """A container gets no more than its parent has."""
+    """Check that the parent has the devices that are allowed."""
     parent, asked = now.parent, wanted.value(ALLOW)
     if parent is None:
         return None
@@ -139,7 +141,7 @@ def rule_meant(site: Site, text: str) -> str:
 
 
 def _letters(words: list[str]) -> str:
-    """The letters of rwm that are among the words; all of them where there are none."""
+    """Return the letters of rwm in the words; all three if there are none."""
     return "".join(letter for letter in "rwm" if letter in "".join(words)) or "rwm"
 
 

@@ -1,4 +1,4 @@
-"""hugetlb: limits of huge pages, of each size that a machine has.
+"""hugetlb: limits of huge pages, for each page size of the machine.
 
 The kernel's admin-guide/cgroup-v1/hugetlb.rst (mm/hugetlb_cgroup.c). The patch set of 2006 had no
 such subsystem.
@@ -13,7 +13,7 @@ from errno import EBUSY
 from pcont.tables.rules import Rule, Site, Violation
 from pcont.values import size
 
-# Those of all architectures; a machine has two or three of them.
+# The page sizes of all architectures; a machine has two or three of them.
 SIZES = (
     *("64KB", "1MB", "2MB", "4MB", "8MB", "16MB", "32MB", "256MB", "512MB"),
     *("1GB", "2GB", "16GB"),
@@ -21,7 +21,7 @@ SIZES = (
 
 
 def above_pages_in_use(limit: str, usage: str) -> Rule:
-    """Huge pages that are in use are not taken away."""
+    """Return the rule that the limit is not below the huge pages in use."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(limit) >= now.value(usage):

@@ -1,4 +1,4 @@
-"""memory: limits of the memory that the tasks of a container and those below it use.
+"""memory: limits of the memory that the tasks of a container and of its descendants use.
 
 The kernel's admin-guide/cgroup-v1/memory.rst; the rules are those of mem_cgroup_resize_max()
 (mm/memcontrol-v1.c). The patch set of 2006 had no such subsystem.
@@ -27,7 +27,7 @@ def _said(number: int) -> str:
 
 
 def limits_agree(file: str) -> Rule:
-    """The limit of memory is not above that of memory and swap together."""
+    """Return the rule that the limit of memory is not above that of memory and swap together."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         limit, both = wanted.value(MEMORY_LIMIT), wanted.value(SWAP_LIMIT)
@@ -50,7 +50,7 @@ def limits_agree(file: str) -> Rule:
 
 
 def above_memory_in_use(limit: str, usage: str) -> Rule:
-    """What is in use must be possible, as far as the kernel cannot free it."""
+    """Return the rule that the limit is not below the memory that the kernel cannot free."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         if wanted.value(limit) > now.value(usage) or not now.value(usage):
@@ -67,28 +67,28 @@ def above_memory_in_use(limit: str, usage: str) -> Rule:
 
 
 def a_swappiness(now: Site, wanted: Site) -> Violation | None:
-    """From 0 to 200 (to 100 before Linux 5.8)."""
+    """Check that the swappiness is between 0 and 200 (100 before Linux 5.8)."""
     if wanted.value(SWAPPINESS) <= _MOST_SWAPPINESS:
         return None
     return Violation(EINVAL, f"{SWAPPINESS} is between 0 and {_MOST_SWAPPINESS}")
 
 
 def an_oom_switch(now: Site, wanted: Site) -> Violation | None:
-    """It takes the first of the numbers that it shows."""
+    """Check that the text is 0 or 1, the first number that memory.oom_control shows."""
     if wanted.value(OOM_CONTROL).strip() in ("0", "1"):
         return None
     return Violation(EINVAL, "1: tasks that run out of memory wait; 0: the kernel kills one")
 
 
 def always_hierarchical(now: Site, wanted: Site) -> Violation | None:
-    """Since Linux 5.11 the limits hold for what is below, too."""
+    """Check that the value is 1: since Linux 5.11 limits always include the descendants."""
     if wanted.value(HIERARCHY) == 1:
         return None
     return Violation(EINVAL, "limits hold for the containers below, too; Linux 5.11 fixed it at 1")
 
 
 def no_moving_of_charges(now: Site, wanted: Site) -> Violation | None:
-    """Removed in Linux 6.13; before, two bits."""
+    """Check that the value is 0: Linux 6.13 removed the feature. Earlier kernels take two bits."""
     if wanted.value(MIGRATE) == 0:
         return None
     return Violation(

@@ -1,4 +1,4 @@
-"""misc: limits of things that a machine has few of, such as ids for encrypted guests (SEV).
+"""misc: limits of scarce resources of a machine, such as ids for encrypted guests (SEV).
 
 The kernel's admin-guide/cgroup-v1/misc.rst (kernel/cgroup/misc.c). The patch set of 2006 had no
 such subsystem.
@@ -20,7 +20,7 @@ _LINE = re.compile(r"(\S+) (max|[0-9]{1,20})\s*", re.ASCII)
 
 
 class _Limits:
-    """A limit of each resource, a line each; a write has one line."""
+    """The codec of misc.max: lines with a resource and a limit. A write has one line."""
 
     takes = "a resource and a number or max, as in 'sev 2'"
 
@@ -38,7 +38,7 @@ MISC_LIMITS: Codec = _Limits()
 
 
 def a_resource_of_this_machine(now: Site, wanted: Site) -> Violation | None:
-    """The root's misc.capacity lists what there is."""
+    """Check that misc.capacity of the root lists the resource."""
     top = now
     while top.parent:
         top = top.parent

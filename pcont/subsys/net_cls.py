@@ -1,4 +1,4 @@
-"""net_cls: packets of a container's tasks carry a class, for tc(8) and iptables(8).
+"""net_cls: mark the packets of a container's tasks with a class, for tc(8) and iptables(8).
 
 The kernel's admin-guide/cgroup-v1/net_cls.rst. The patch set of 2006 had no such subsystem.
 
@@ -14,7 +14,7 @@ from pcont.values import Codec, integer
 
 
 class _ClassId:
-    """A number of 32 bits: the kernel drops what is above them."""
+    """The codec of a 32-bit number. It refuses a larger one, which the kernel would truncate."""
 
     takes = "a number, as in 0x00100001 for the class 10:1 of tc"
 

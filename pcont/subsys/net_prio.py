@@ -1,4 +1,4 @@
-"""net_prio: the priority of packets that a container's tasks send, interface by interface.
+"""net_prio: the priority of the packets that a container's tasks send, for each network interface.
 
 The kernel's admin-guide/cgroup-v1/net_prio.rst (net/core/netprio_cgroup.c). The patch set of 2006
 had no such subsystem.
@@ -21,7 +21,7 @@ _LINE = re.compile(r"\s*(\S{1,15})\s+([0-9]{1,20})\s*", re.ASCII)
 
 
 class _Priorities:
-    """A priority for each interface, a line each; a write has one line."""
+    """The codec of lines with a network interface and a priority. A write has one line."""
 
     takes = "the name of an interface and a number, as in 'eth0 5'"
 
@@ -39,7 +39,9 @@ class _Priorities:
 
 
 def _as_read(text: str) -> str:
-    """What the kernel makes of a number with something behind it, which it does not look at."""
+    """Return how the kernel reads a number that is followed by other characters, which it
+    ignores.
+    """
     found = re.match(r"\s*(\S+)\s+([0-9]+)", text, re.ASCII)
     if not found:
         return ""
@@ -50,7 +52,7 @@ PRIORITIES: Codec = _Priorities()
 
 
 def on_an_interface(now: Site, wanted: Site) -> Violation | None:
-    """The interface must be there."""
+    """Check that the network interface exists."""
     there = sorted(os.listdir("/sys/class/net"))
     for name in wanted.value(MAP):
         if name not in there:

@@ -15,7 +15,9 @@ _CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
 def moved_from_above(entry: Entry) -> Violation | None:
-    """Check that the mover has CAP_SYS_ADMIN, and that the target is in its own container."""
+    """Check that the mover has CAP_SYS_ADMIN, and that the target is the mover's container or a
+    descendant.
+    """
     if entry.task == entry.mover.task:
         return None
     return _from_above(entry.site, entry.mover, "move others")
@@ -45,7 +47,9 @@ def from_its_parent(entry: Entry) -> Violation | None:
 
 
 def made_from_above(parent: Site, mover: Mover) -> Violation | None:
-    """A process with CAP_SYS_ADMIN may make containers in its own container or below it."""
+    """Check that the maker has CAP_SYS_ADMIN, and that the parent is its own container or a
+    descendant.
+    """
     return _from_above(parent, mover, "make containers")
 
 

@@ -34,7 +34,10 @@ _UNKNOWN = "unknown"
 
 
 class Shares(NamedTuple):
-    """The parts of the parent's tasks: reserved, at most; `divisor`: the parts for children."""
+    """The shares of a container. `min` and `max`: reserved and at most, in parts of the parent's
+    `divisor`. `divisor`: the number of parts that the own tasks are divided into for the
+    children.
+    """
 
     min: int = DONT_CARE
     max: int = DONT_CARE
@@ -42,7 +45,9 @@ class Shares(NamedTuple):
 
 
 class SharesCodec:
-    """`min_shares=N,max_shares=N,child_shares_divisor=N`; what is left out stays as it is."""
+    """The codec of `min_shares=N,max_shares=N,child_shares_divisor=N`. A word that is left out
+    keeps its value.
+    """
 
     takes = "NUMTASKS=NUMBER words with commas between"
     words = ("min_shares", "max_shares", "child_shares_divisor")

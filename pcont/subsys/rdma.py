@@ -1,4 +1,4 @@
-"""rdma: limits of the objects that tasks make on RDMA devices, device by device.
+"""rdma: limits of the objects that tasks create on RDMA devices, for each device.
 
 The kernel's admin-guide/cgroup-v1/rdma.rst (kernel/cgroup/rdma.c). The patch set of 2006 had no
 such subsystem.
@@ -22,7 +22,9 @@ _LINE = re.compile(r"\s*(\S+)((?:[\s,]+hca_(?:handle|object)=(?:max|[0-9]+))*)\s
 
 
 class _Limits:
-    """Limits of each device, a line each; a write has one line, and changes what it names."""
+    """The codec of lines with a device and its limits. A write has one line, and changes the limits
+    in it.
+    """
 
     takes = "a device and limits, as in 'mlx5_0 hca_handle=2 hca_object=2000', max for none"
 
@@ -44,7 +46,7 @@ RDMA_LIMITS: Codec = _Limits()
 
 
 def on_a_device(now: Site, wanted: Site) -> Violation | None:
-    """The device must be there."""
+    """Check that the RDMA device exists."""
     there = sorted(os.listdir(_DEVICES)) if os.path.isdir(_DEVICES) else []
     for name in wanted.value(RDMA_MAX) or ("",):
         if name not in there:

@@ -1,6 +1,6 @@
-"""What the model does for each subsystem: one module each, with a Behaviour for each interface.
+"""What the model does for each controller: one module each, with a Behaviour for each interface.
 
-A subsystem that only stores what is written needs no module here.
+A controller that only stores what is written needs no module here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _MODULES = ("bc", "core", "cpuacct", "cpuset", "freezer", "numfiles", "numtasks"
 
 @cache
 def load_behaviour(name: str, interface: Interface) -> Behaviour:
-    """Return what the model does for a subsystem, by its name; NO_BEHAVIOUR if it only stores.
+    """Return what the model does for a controller; NO_BEHAVIOUR if it only stores what is written.
 
-    Without a name it is what the model does for the files of every container.
+    The empty name means the files that every container has.
     """
     name = name or "core"
     if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""bc in the model: the counters of open files are those that the model charges."""
+"""bc in the model: its counter files show the open files that the model charges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _counter(file: str) -> FileBehaviour:
 
 
 def _account(site: ModelCgroup) -> Charges:
-    """Every container counts, with the limits that were written last."""
+    """Return the charges of a container, after updating its limits to the written ones."""
     site.charges.barrier, site.charges.limit = site.value(BARRIER), site.value(FILES_LIMIT)
     return site.charges
 

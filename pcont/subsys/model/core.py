@@ -9,7 +9,9 @@ from pcont.tables.rules import ModelCgroup
 
 
 def _notify(site: ModelCgroup) -> None:
-    """kernel/cgroup/cgroup-v1.c, cgroup1_check_for_release()."""
+    """Run the release agent if notify_on_release is set (kernel/cgroup/cgroup-v1.c,
+    cgroup1_check_for_release()).
+    """
     if site.value(NOTIFY):
         site.run_agent()
 

@@ -16,7 +16,9 @@ def _total(site: ModelCgroup, *kinds: int) -> int:
 
 
 def _by_cpu(*kinds: int) -> FileBehaviour:
-    """Return one number for each possible CPU, each followed by a blank."""
+    """Return the behaviour of a file with one number for each possible CPU, each followed by a
+    blank.
+    """
 
     def derived(site: ModelCgroup) -> str:
         used = site.times

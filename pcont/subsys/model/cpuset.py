@@ -28,7 +28,8 @@ def _clone(parent: ModelCgroup, child: ModelCgroup) -> None:
 
 
 def _unplug(site: ModelCgroup) -> ModelCgroup | None:
-    """Remove from the lists what the parent has not; tasks without a CPU or a node move up.
+    """Remove from the lists what the parent lacks. If no CPU or no node is left, return the parent
+    that takes the tasks.
 
     kernel/cgroup/cpuset.c: hotplug_update_tasks_legacy(), remove_tasks_in_empty_cpuset().
     """
@@ -46,7 +47,9 @@ def _admits(site: ModelCgroup) -> bool:
 
 
 def _unplug_2006(site: ModelCgroup) -> ModelCgroup | None:
-    """The same, but a list that would become empty is the parent's instead."""
+    """Remove from the lists what the parent lacks. A list that would become empty becomes the
+    parent's.
+    """
     assert site.parent
     for file in _LISTS:
         above = site.parent.value(file)

@@ -10,7 +10,7 @@ from pcont.tables.rules import ModelCgroup
 
 
 def _account(site: ModelCgroup) -> Charges | None:
-    """The root is not counted."""
+    """Return the charges of a container; None for the root, which is not counted."""
     return site.charges if site.parent else None
 
 

@@ -1,4 +1,4 @@
-"""The tables of the patch set of December 2006: one module each.
+"""The tables of the patch set of December 2006: one module for each subsystem.
 
-Sections are those of the patch's semantics as the modules quote them.
+Section numbers refer to the description of the patch set's semantics.
 """
