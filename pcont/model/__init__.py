@@ -1,1 +1,1 @@
-"""The parts of the kernel in memory."""
+"""The parts of the model, an in-memory simulation of a kernel's cgroups."""

@@ -1,4 +1,6 @@
-"""On which CPUs tasks may run: what they asked for, and what their containers allow."""
+"""The CPUs on which the tasks of the model may run: those that they asked for and their cpuset
+permits.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from pcont.values import Ids
 
 
 class Affinity:
-    """sched_getaffinity(2) and sched_setaffinity(2), and the CPUs that containers allow."""
+    """Answers sched_getaffinity(2) and sched_setaffinity(2), and applies the CPU lists of
+    containers.
+    """
 
     def __init__(self, config: ModelConfig, placement: TaskPlacement, lifetimes: Lifetimes) -> None:
         self._config, self._placement, self._lifetimes = config, placement, lifetimes
@@ -25,7 +29,9 @@ class Affinity:
         return known[task].cpus if task in known else self._config.machine.cpus
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
-        """Let a task run on these CPUs, as far as its container allows; EINVAL if on none."""
+        """Let a task run on these CPUs, as far as its container permits. Raises OSError (EINVAL) if
+        none remains.
+        """
         one = self._lifetimes.adopt(task)
         may = self._may_use(one)
         if not cpus & may:
@@ -33,7 +39,9 @@ class Affinity:
         one.cpus, one.wish = cpus & may, cpus
 
     def _may_use(self, task: PlacedTask) -> Ids:
-        """Return the CPUs of its container, or of the nearest ancestor of an emptied one."""
+        """Return the CPUs of the task's container, or of the nearest parent if its own list is
+        empty.
+        """
         for node in task.nodes.values():
             if allowed := node.tree.cpus:
                 return next(cpus for above in node.upwards() if (cpus := allowed(above)))
@@ -45,7 +53,7 @@ class Affinity:
             self._confine(task, node.tree.cpus(node))
 
     def changed(self, node: Node, cpus: Ids) -> None:
-        """Give the tasks of a container the CPUs that were written."""
+        """Give the tasks of a container the CPUs that were written to cpuset.cpus."""
         for task in node.tasks:
             self._confine(self._placement.known[task], cpus)
 

@@ -1,4 +1,6 @@
-"""Attaching: the checks of the kernel in its order, and the move itself."""
+"""Attach tasks to containers of the model: the checks of the kernel in its order, and the move
+itself.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ class Attaching:
         self._tasks = placement.tasks
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write tasks to `tasks` of a container, one by one; those that have ended are left out."""
+        """Write task ids into `tasks` of a container, one by one; yields those that have entered.
+
+        Tasks that have exited are left out. Raises WriteRefused at the first refusal.
+        """
         node, where = self._hierarchies.node(place), self._hierarchies.show(place, "tasks")
         self._lifetimes.look()
         with self._hierarchies.opened(node.tree):
@@ -56,9 +61,10 @@ class Attaching:
         return self._tasks.owners(task)
 
     def write(self, node: Node, text: str, whole: bool, where: str) -> None:
-        """Write a text to `tasks`, or to `cgroup.procs` (`whole`), of a container.
+        """Write a text into `tasks` of a container, or into `cgroup.procs` if `whole`.
 
-        In the kernel's order: the number, the task, may it move at all, may it enter.
+        Checks in the kernel's order: the number, the task, whether it may be moved at all, whether
+        it may enter. Raises WriteRefused. `where`: the path for the error.
         """
         if node.parent and node.parent.nodes.get(node.name) is not node:
             refuse_text(ENODEV, where)
@@ -74,7 +80,7 @@ class Attaching:
                 self.move(self._lifetimes.adopt(one), node)
 
     def _named(self, text: str, whole: bool, where: str) -> tuple[int, list[int]]:
-        """Return the task that a text names, and the tasks that are to move with it."""
+        """Return the task that a text names, and the tasks that move with it."""
         dialect = self._config.dialect
         try:
             task = dialect.number(text)
@@ -91,7 +97,8 @@ class Attaching:
         return task, movers
 
     def _together(self, tasks: Iterable[int]) -> list[int]:
-        """Sort tasks as they move: those in the same containers follow each other.
+        """Sort tasks in the order in which the kernel moves them: those in the same containers
+        follow each other.
 
         See cgroup_migrate_add_task() in kernel/cgroup/cgroup.c.
         """
@@ -103,7 +110,9 @@ class Attaching:
         return [task for group in groups.values() for task in group]
 
     def check_entry(self, node: Node, task: int, mover: Mover, where: str) -> None:
-        """Ask the rules of the tree whether a task may enter; WriteRefused if not."""
+        """Raise WriteRefused if a rule of the tree refuses the task. `where`: the path for the
+        error.
+        """
         entry = Entry(node, task, self._placement.path_of(task, node.tree), mover)
         for rule in (rule for table in node.tree.tables for rule in table.entry):
             if breach := rule(entry):
@@ -115,7 +124,7 @@ class Attaching:
         return here is not node and not self._tasks.has_ended(task)
 
     def move(self, task: PlacedTask, node: Node) -> None:
-        """Move a task into a container, whatever the rules say."""
+        """Move a task into a container, without checking the rules."""
         before = task.nodes.get(node.tree.number)
         if before is node and not self._config.dialect.again:
             return

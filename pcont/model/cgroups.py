@@ -1,4 +1,4 @@
-"""The containers of the model: hierarchies as trees, as the rules of the tables see them."""
+"""The containers of the model, as trees of nodes that the rules of the tables can read."""
 
 from __future__ import annotations
 
@@ -24,35 +24,37 @@ from pcont.values import Ids
 
 @lru_cache(maxsize=256, typed=True)
 def shared(value: Any) -> Any:
-    """Return an equal value that all share: a list of 512 CPUs takes 32 KiB."""
+    """Return an equal value that all nodes share, to save memory: a list of 512 CPUs takes
+    32 KiB.
+    """
     return value
 
 
 def refuse_text(number: int, where: str, cause: Exception | None = None) -> NoReturn:
-    """Raise what the kernel answers to a text that was written."""
+    """Raise WriteRefused with an errno for a text that was written to the file `where`."""
     raise WriteRefused(number, os.strerror(number), where) from cause
 
 
 def agent_program(tree: str) -> str:
-    """Return the release agent by which pcont hears of empty containers of a tree."""
+    """Return the path of the release agent that reports the empty containers of a tree to pcont."""
     return os.path.join("/var/lib/pcont/agents", tree)
 
 
 class Residents(Protocol):
-    """What containers ask about the tasks in them."""
+    """Tells a container which tasks are in it."""
 
     def listed(self, node: Node, file: str) -> str:
-        """Return the text of a file of task ids."""
+        """Return the text of a file that lists task ids."""
 
     def inside(self, node: Node) -> set[int]:
-        """Return the tasks in a container that have not ended."""
+        """Return the ids of the tasks in a container that have not exited."""
 
 
 @dataclass(slots=True)
 class PlacedTask:
-    """A task that was attached, or looked at: where it is, and what has been charged for it.
+    """A task that the model knows, with its containers and what has been charged for it.
 
-    `wish`: the CPUs that sched_setaffinity(2) asked for, if it did.
+    `wish`: the CPUs that it asked for with sched_setaffinity(2); None if it never did.
     """
 
     id: int
@@ -66,11 +68,11 @@ class PlacedTask:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A container of the model; `values` has only what was written.
+    """A container of the model. `values` has only what was written.
 
-    `count` and `most`: the tasks here and below, now and at the most. `zombies`: those of them that
-    have ended, and are in no container any more. `refused`: how many forks of tasks here there were
-    that could not be.
+    `count` and `most`: the number of tasks in it and its descendants, now and the highest so far.
+    `zombies`: how many of them are zombies, which are in no container any more. `refused`: how many
+    forks of its tasks were refused.
     """
 
     tree: ModelTree
@@ -149,7 +151,7 @@ class Node:
         self.refused += 1
 
     def run_effect(self, file: str) -> None:
-        """Do what a write to a file does beside storing the value."""
+        """Apply the effects of a write to a file, beside storing the value."""
         how = self.tree.file_behaviours.get(file)
         if how and how.effect:
             how.effect(self)
@@ -160,7 +162,7 @@ class Node:
         return row is not None and row.access.where.holds(self.parent is None)
 
     def row(self, file: str) -> ControlFile:
-        """Return the row of a file; KeyError if the container has no such file."""
+        """Return the row of a file. Raises KeyError if the container has no such file."""
         row = self.tree.rows[self.tree.called(file)]
         if not row.access.where.holds(self.parent is None):
             raise KeyError(file)
@@ -171,7 +173,7 @@ class Node:
         self.times[cpu] = (before[0] + user, before[1] + system)
 
     def hold(self, task: int) -> None:
-        """Add a task, and count it here and in every ancestor."""
+        """Add a task, and count it in this container and in every parent."""
         self.tasks.add(task)
         for node in self.upwards():
             node.count += 1
@@ -198,7 +200,7 @@ class Node:
         self.check_release()
 
     def check_release(self) -> None:
-        """Do what happens to a container that has become empty."""
+        """Run the hooks for a container that has become empty, if it is empty."""
         if self.parent is not None and self.is_empty() and self.tree.core.on_empty:
             self.tree.core.on_empty(self)
 
@@ -214,20 +216,20 @@ class Node:
         self.parent.check_release()
 
     def to_zombie(self, task: int) -> None:
-        """Remove a task that has ended, and count it as a zombie."""
+        """Remove a task that has exited, and count it as a zombie."""
         self.tasks.remove(task)
         for node in self.upwards():
             node.zombies += 1
         self._left()
 
     def reap(self) -> None:
-        """Stop counting a zombie that was waited for."""
+        """Stop counting a zombie that its parent has waited for."""
         for node in self.upwards():
             node.count -= 1
             node.zombies -= 1
 
     def all(self) -> Iterator[Node]:
-        """Yield the container and its descendants, each after its parent."""
+        """Yield the container and its descendants, parents first."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -285,11 +287,11 @@ class ModelTree:
         self.root = Node(self, "", None)
 
     def called(self, file: str) -> str:
-        """Return the full name of a file, given its full name or its bare one."""
+        """Return the full name of a control file, given its full or its bare name."""
         return f"{self.prefix}{file}" if self.bare and f"{self.prefix}{file}" in self.rows else file
 
     def spelled(self, file: str) -> str:
-        """Return the name that a file has in the directory of a container."""
+        """Return the name of a control file in the directory of a container."""
         return file.removeprefix(self.prefix) if self.bare and file in self.rows else file
 
     @property
@@ -297,9 +299,10 @@ class ModelTree:
         return self.config.machine
 
     def notify(self, path: str) -> None:
-        """Report an empty container to pcont, or write down the release agent that would run.
+        """Report an empty container to pcont, or record the release agent that a kernel would run.
 
-        A newline at its end is a part of its name where the kernel keeps one.
+        `path`: the path of the container in its hierarchy. An agent whose text ends in a newline is
+        not run: in kernels that keep the newline, it is part of the file name.
         """
         agent = self.root.value(AGENT)
         if agent.strip() == agent_program(self.id):
@@ -308,7 +311,7 @@ class ModelTree:
             self.config.notified.append((agent, path))
 
     def root_value(self, row: ControlFile) -> Any:
-        """Return the value of the root's file if nothing was written."""
+        """Return the value of a file in the root container if nothing was written."""
         how = self.file_behaviours.get(row.name)
         if how and how.root_value:
             return how.root_value(self.machine)
@@ -316,7 +319,9 @@ class ModelTree:
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:
-    """Move what subsystems have stored in one root to another one; a kernel never forgets it."""
+    """Move the values that controllers have stored in one root to another root: a kernel keeps
+    them.
+    """
     for table in tree.tables:
         for file in table.by_name if table.name else ():
             if file in source.values:

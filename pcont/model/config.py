@@ -1,4 +1,4 @@
-"""The kernel and the machine that a model plays: what all parts of the model share."""
+"""The kernel and the machine that a model simulates: settings that all parts of the model share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pcont.tables.rules import Machine
 
 @dataclass
 class ModelConfig:
-    """The dialect, the machine, the clock, and what holds for the machine as a whole.
+    """The settings of a model: the dialect, the machine, the clock, and values for the whole
+    machine.
 
-    `clock` returns seconds. `uid`: the user of this process, as the model sees it. `parameters`:
-    the values of the files below /sys/module, by name. `notified`: the release agents that a
-    kernel would have run, each with the path that it would have been given.
+    `clock`: returns seconds. `uid`: the user id of this process in the model. `parameters`: the
+    values of the files below /sys/module, by name. `notified`: the release agents that a kernel
+    would have run, each with its argument.
     """
 
     dialect: Dialect

@@ -1,4 +1,6 @@
-"""Containers of the model as directories: made, removed, renamed and listed."""
+"""Containers of the model as directories: create, remove and list them, and set their
+attributes.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ class ModelContainers:
         self._placement, self._lifetimes = placement, lifetimes
 
     def make(self, place: Place) -> None:
-        """Make a container by mkdir(2)."""
+        """Create a container. Raises OSError as mkdir(2) on a cgroup file system."""
         if place.is_root:
             refuse(EEXIST, self._hierarchies.show(place))
         parent = self._hierarchies.node(place.parent)
@@ -43,7 +45,10 @@ class ModelContainers:
             self.clone_values(parent, node)
 
     def create(self, parent: Node, name: str, mover: Mover) -> Node:
-        """Return a new container, as the kernel makes it for `mover`."""
+        """Create a container and return it. `mover`: the process that creates it.
+
+        Raises OSError (EEXIST) for a name in use, and with the errno of a controller's rule.
+        """
         where = join(parent.path, name)
         if name in parent.nodes or parent.has(name):
             refuse(EEXIST, where)
@@ -59,13 +64,15 @@ class ModelContainers:
 
     @staticmethod
     def clone_values(parent: Node, node: Node) -> None:
-        """Give a new container the values of its parent that subsystems copy."""
+        """Copy to a new container the values of its parent that controllers copy."""
         for behaviour in parent.tree.behaviours:
             if behaviour.on_clone:
                 behaviour.on_clone(parent, node)
 
     def remove(self, place: Place, force: bool = False) -> None:
-        """Remove a container by rmdir(2); with `force`, even if open files are charged to it."""
+        """Remove a container. Raises OSError as rmdir(2); `force`: even if open files are charged
+        to it.
+        """
         node = self._hierarchies.node(place)
         self._lifetimes.look_at(self._placement.live_in(node))
         held = node.charges.held and not (force and self._files.are_enforced())
@@ -76,7 +83,9 @@ class ModelContainers:
         node.parent.check_release()
 
     def _is_mount_point(self, place: Place) -> bool:
-        """Return whether something is mounted at the container's directory, in any mount."""
+        """Return whether something is mounted on the container's directory, in any mount of its
+        tree.
+        """
         views = [one.point for one in self._hierarchies.tree(place.tree).mounts]
         return any(f"{view}{place.path}" in self._hierarchies.stacks for view in views)
 
@@ -86,15 +95,17 @@ class ModelContainers:
             refuse(ENAMETOOLONG, shown)
 
     def children(self, place: Place) -> list[str]:
-        """Return the names of the containers directly below, sorted."""
+        """Return the names of the children, sorted."""
         return sorted(self._hierarchies.node(place).nodes)
 
     def attributes(self, place: Place) -> dict[str, str]:
-        """Return the attributes of a container."""
+        """Return the extended attributes of a container, text by name."""
         return dict(self._hierarchies.node(place).attributes)
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        """Set an attribute, or remove it; ENODATA if there is none."""
+        """Set an attribute; None removes it. Raises OSError (ENODATA) if there is none to
+        remove.
+        """
         node = self._hierarchies.node(place)
         if text is not None:
             node.attributes[name] = text

@@ -1,4 +1,4 @@
-"""Control files of the model: read and written as the kernel does, by the tables."""
+"""Control files of the model: read and written as in the kernel, by the tables."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ModelControlFiles:
             refuse(ENOENT, self._hierarchies.show(place, file))
 
     def read(self, place: Place, file: str) -> str:
-        """Return the text of a control file."""
+        """Return the text of a control file. Raises OSError."""
         node, row = self._row(place, file)
         how = node.tree.file_behaviours.get(file)
         if file in subsys.TASK_FILES or (how and how.derived):
@@ -63,7 +63,7 @@ class ModelControlFiles:
         return row.type.show(node.value(file)) + row.access.end
 
     def write(self, place: Place, file: str, text: str) -> None:
-        """Write a control file; WriteRefused where the kernel refuses the text."""
+        """Write a control file. Raises WriteRefused if the kernel would refuse the text."""
         node, row = self._row(place, file)
         if not (text or self._config.dialect.empty):
             return
@@ -78,7 +78,10 @@ class ModelControlFiles:
             self._assign(node, row, text, where)
 
     def _taken(self, row: ControlFile, text: str, where: str) -> str:
-        """Return what the kernel takes of a text (fs/kernfs/file.c): a string of C; E2BIG."""
+        """Return the part of a text that the kernel reads: up to the first NUL (fs/kernfs/file.c).
+
+        Raises WriteRefused (E2BIG) if it is too long.
+        """
         bytes = text.encode("utf-8", "surrogateescape")
         if len(bytes) > row.access.longest(self._config.machine):
             refuse_text(E2BIG, where)
@@ -92,7 +95,7 @@ class ModelControlFiles:
         for rule in row.rules:
             if breach := rule(node, Proposed(node, row.name, wanted)):
                 refuse_text(breach.errno, where)
-        # The kernel stops at a list that is the same (cpuset.c, update_cpumask()).
+        # The kernel does nothing for an unchanged list (cpuset.c, update_cpumask()).
         moves = row.undo.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted
         node.run_effect(row.name)
@@ -101,7 +104,7 @@ class ModelControlFiles:
 
     @staticmethod
     def _parsed(node: Node, row: ControlFile, text: str, where: str) -> object:
-        """Return the value that a text means; WriteRefused where it means none."""
+        """Return the value that a text means. Raises WriteRefused if it cannot be parsed."""
         try:
             wanted = row.reader(node.machine).parse(text)
             return row.merged(node, wanted)

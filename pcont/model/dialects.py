@@ -1,6 +1,6 @@
-"""How kernels differ that a model can be: what each dialect has, and how its core answers.
+"""The kernels that a model can simulate: what each dialect has, and how its core differs.
 
-What its subsystems answer otherwise is in their tables, `subsys.v1` and `subsys.v2006`.
+Differences of single controllers are in their tables, `subsys.v1` and `subsys.v2006`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ANNOUNCED = ("ns",)
 class Slot:
     """A hierarchy as /proc shows it.
 
-    `inside`: the tasks in the root itself; `mounts`: where it is mounted, None where the slot is
-    free.
+    `subsystems`: its controllers. `containers`: their number. `inside`: the number of tasks in the
+    root itself. `mounts`: the number of mounts; None for a free slot.
     """
 
     number: int
@@ -40,29 +40,30 @@ class Slot:
 
 @dataclass(frozen=True)
 class Dialect:
-    """A kernel's way of answering.
+    """A kernel that the model simulates: what it has, and how it answers.
 
-    `controllers`: in the order in which a hierarchy names them. `interface`: which tables and
-    behaviours it has. `keeps`: pcont keeps what this kernel lacks. `bare`:
-    the files of cpuset have names without it.
+    `controllers`: in the order in which a hierarchy names them. `interface`: selects its tables and
+    behaviours. `keeps`: pcont provides what this kernel lacks. `bare`: the files of cpuset have
+    names without the prefix.
 
-    Mounting: `unknown` is the errno of a word that is no controller; `nothing` that of no word at
-    all, None where that means all, as the word `all` does. `named`: hierarchies can have names.
-    `slots`: so many of them there can be (else ENOSPC), 0 for any number.
+    Mounting: `unknown`: the errno for an option that is no controller. `nothing`: the errno for an
+    empty option; None if that means all controllers. `named`: hierarchies can have names. `slots`:
+    the number of hierarchies that are possible (ENOSPC above it); 0 for any number.
 
-    Attaching: `number` reads the id of a task from what was written, `no_number` is the errno where
-    it is none. `fixed`: some kernel threads may not be moved. `zombies`: a task that has ended may
-    be written, without effect; else that is ESRCH. `owners`: only root and the owner may move a
-    task. `again`: entering the container where a task is has effects, too.
+    Attaching: `number`: parses the id of a task. `no_number`: the errno if that fails. `fixed`:
+    some kernel threads cannot be moved. `zombies`: writing a task that has exited has no effect;
+    otherwise it is ESRCH. `owners`: only root and the owner may move a task. `again`: writing a
+    task into its own container has effects, too.
 
-    `empty`: a write of zero bytes is one.
+    `empty`: a write of zero bytes counts as a write.
 
-    `keeps_wishes`: a cpuset narrows what sched_setaffinity(2) has asked for, and gives it back
-    (Linux 6.2, commit 851a723e45d1). Before that, a task has all CPUs of its cpuset then.
+    `keeps_wishes`: a cpuset narrows the CPUs of sched_setaffinity(2), and restores them later
+    (Linux 6.2, commit 851a723e45d1). In earlier kernels, a task gets all CPUs of its cpuset.
 
-    `clones`: a task can be given a container of its own, below the one that it is in.
+    `clones`: a task can get a container of its own below its present one.
 
-    `listing`, `membership`: the files of /proc and of /proc/PID that tell of hierarchies, and how.
+    `listing`, `membership`: name and formatter of the files in /proc and /proc/PID that show
+    hierarchies.
     """
 
     name: str
@@ -88,20 +89,20 @@ class Dialect:
 
     @property
     def slot_numbers(self) -> range:
-        """The numbers that hierarchies can have, if they are few."""
+        """The numbers that a hierarchy can have; empty if any number is possible."""
         return range(1, 1 + self.slots)
 
     def table(self, name: str) -> Subsystem | None:
-        """Return the table of a subsystem, None if there is none; the empty name is the core."""
+        """Return the table of a controller; None if there is none. The empty name is the core."""
         return subsys.load(name, self.interface)
 
     def behaviour(self, name: str) -> Behaviour:
-        """Return what the model does for a subsystem, beside storing what is written."""
+        """Return what the model does for a controller, beside storing what is written."""
         return load_behaviour(name, self.interface)
 
 
 def _v1_number(text: str) -> int:
-    """As kstrtoint(9) has it, blanks around it; no negative one."""
+    """Parse a task id as kstrtoint(9) does, with blanks around it, and refuse negative numbers."""
     task: int = INTEGER.parse(strip(text))
     if not 0 <= task < 1 << 31:
         raise ValueError(text)
@@ -109,7 +110,7 @@ def _v1_number(text: str) -> int:
 
 
 def _v1_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
-    """/proc/cgroups (kernel/cgroup/cgroup-v1.c, proc_cgroupstats_show())."""
+    """Return the text of /proc/cgroups (kernel/cgroup/cgroup-v1.c, proc_cgroupstats_show())."""
     bound = {name: slot for slot in slots for name in slot.subsystems}
     rows = ["#subsys_name\thierarchy\tnum_cgroups\tenabled"]
     for name in controllers:
@@ -119,7 +120,7 @@ def _v1_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
 
 
 def _v1_membership(paths: Iterable[tuple[Slot, str]]) -> str:
-    """/proc/PID/cgroup: the newest hierarchy first."""
+    """Return the text of /proc/PID/cgroup: the newest hierarchy first."""
     newest = sorted(paths, key=lambda pair: -pair[0].number)
     return "".join(f"{slot.number}:{_id(slot)}:{path}\n" for slot, path in newest)
 
@@ -129,7 +130,9 @@ def _id(slot: Slot) -> str:
 
 
 def _v6_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
-    """/proc/containers (patch semantics, 1.5): every slot, and every subsystem by its id."""
+    """Return the text of /proc/containers (patch semantics, 1.5): every slot, and every subsystem
+    by its id.
+    """
     found, names_by_id = list(slots), controllers[::-1]
     ids = {name: id for id, name in enumerate(names_by_id)}
     bound = {name: slot.number for slot in found for name in slot.subsystems}
@@ -148,7 +151,7 @@ def _v6_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
 
 
 def _v6_membership(paths: Iterable[tuple[Slot, str]]) -> str:
-    """/proc/PID/container: in the order of the slots."""
+    """Return the text of /proc/PID/container, in the order of the slots."""
     return "".join(f"{','.join(slot.subsystems)}:{path}\n" for slot, path in paths)
 
 
@@ -175,7 +178,7 @@ V1 = Dialect(
     membership=("cgroup", _v1_membership),
 )
 
-# v1 of newer kernels, from the release on that is said.
+# v1 of newer kernels, by the first release with the difference.
 SINCE = (((6, 2), replace(V1, keeps_wishes=True)),)
 
 # The patch set as it was posted on 22 December 2006.
@@ -202,13 +205,13 @@ V6 = Dialect(
     membership=("container", _v6_membership),
 )
 
-# With the subsystem of namespaces that was announced, as it came in Linux 2.6.24.
+# With the announced namespace subsystem, as in Linux 2.6.24.
 V6_NS = replace(V6, name="v6-ns", controllers=("ns", *V6.controllers))
 
 DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}
 
 
 def like(release: str) -> Dialect:
-    """v1 as a kernel has it, by what uname(1) calls that one."""
+    """Return the v1 dialect of a kernel release, given as uname(1) prints it."""
     numbers = tuple(int(word) for word in re.findall(r"[0-9]+", release)[:2])
     return next((one for since, one in reversed(SINCE) if since <= numbers), V1)

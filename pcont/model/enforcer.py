@@ -1,4 +1,4 @@
-"""What pcont's BPF programs do in a kernel, done by the model itself."""
+"""The part of the model that does what pcont's eBPF programs do in a kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pcont.tables.behaviour import Enforcement
 
 
 class ModelEnforcer:
-    """The Enforcer of the model, which can always count."""
+    """The Enforcer of the model (kernel/interfaces.py). It is always available."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class ModelEnforcer:
         self._lifetimes, self._files = lifetimes, files
 
     def check(self, what: str) -> None:
-        """The model lacks nothing."""
+        """Do nothing: the model can enforce everything."""
 
     def trees(self) -> dict[str, str]:
         return {name: tree.id for name, tree in self._hierarchies.enforced.items()}
@@ -58,7 +58,7 @@ class ModelEnforcer:
         self._end(subsystem)
 
     def end_with(self, tree: ModelTree) -> None:
-        """Stop all that is enforced in a tree whose hierarchy ends."""
+        """Stop all enforcement in a tree whose hierarchy is removed."""
         for name in [name for name, one in self._hierarchies.enforced.items() if one is tree]:
             self._end(name)
 
@@ -84,8 +84,8 @@ class ModelEnforcer:
         return self._config.dialect.behaviour(subsystem).enforcement
 
     def hold(self, place: Place) -> None:
-        """No removal is ever half done in the model."""
+        """Do nothing: a removal in the model is never left half done."""
 
     def uncounted(self) -> dict[str, int]:
-        """Return nothing: the model has room for all."""
+        """Return no reasons: the model counts every open."""
         return {}

@@ -1,4 +1,4 @@
-"""The hierarchies of a model: which there are, where they are mounted, and what a Place means."""
+"""The hierarchies of a model and their mounts, and how to find the container of a Place."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OnRun = Callable[[ModelCgroup, int, int, int], None]
 
 
 class Hierarchies:
-    """The hierarchies, and the mounts by which they can be reached.
+    """The hierarchies of the model, and their mounts.
 
     `active`: the hierarchies that exist, mounted or not. `unbound`: the values of all controllers
-    that are bound to none of them. `stacks`: what is mounted at each point, the uppermost last.
-    `open`: the number of open files, by the point of the mount. `enforced`: the subsystems for
-    which pcont's BPF programs would be loaded, each with its tree.
+    that are bound to no hierarchy. `stacks`: the hierarchies mounted at each point, the topmost
+    last. `open`: the number of open files by mount point. `enforced`: by controller, the tree for
+    which pcont's eBPF programs would be loaded.
     """
 
     def __init__(self, config: ModelConfig, residents: Residents) -> None:
@@ -40,11 +40,11 @@ class Hierarchies:
     # Hierarchies
 
     def unbound_tree(self) -> ModelTree:
-        """Return a new tree of all controllers of the dialect."""
+        """Return a new tree with all controllers of the dialect."""
         return self.new_tree(0, self._config.dialect.controllers)
 
     def new_tree(self, number: int, controllers: tuple[str, ...], name: str = "") -> ModelTree:
-        """Return a new tree; it is not yet active."""
+        """Return a new tree, which the caller adds to `active`."""
         return ModelTree(self._config, self._residents, number, controllers, name)
 
     def trees(self) -> tuple[Tree, ...]:
@@ -61,7 +61,9 @@ class Hierarchies:
         return tuple(Controller(name, numbers.get(name, 0), True) for name in names)
 
     def holding(self, name: str) -> list[ModelTree]:
-        """Return the tree that a subsystem is bound to, else the tree of the unbound ones."""
+        """Return, as a list, the tree that a controller is bound to, or the tree of the unbound
+        controllers.
+        """
         bound = [tree for tree in self.active if name in tree.controllers]
         return bound or [self.unbound]
 
@@ -70,21 +72,23 @@ class Hierarchies:
         return zip(self.unbound.controllers, self.unbound.behaviours, strict=True)
 
     def counting_time(self) -> Iterator[tuple[OnRun, ModelTree]]:
-        """Yield what counts CPU time, and in which tree."""
+        """Yield the hooks that count CPU time, each with its tree."""
         for name, behaviour in self.kernels():
             if behaviour.on_run:
                 for tree in self.holding(name):
                     yield behaviour.on_run, tree
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
-        """Return what the model does in place of pcont's BPF programs, and in which trees."""
+        """Return the behaviours that replace pcont's eBPF programs, each with its tree."""
         dialect = self._config.dialect
         return [(dialect.behaviour(name), tree) for name, tree in self.enforced.items()]
 
     # Mounts
 
     def uncovered(self, tree: ModelTree) -> list[Mount]:
-        """Return the mounts by which a tree can be reached: the uppermost one of each point."""
+        """Return the mounts through which a tree can be reached: those that no other mount
+        covers.
+        """
         found: dict[str, Mount] = {}
         for one in tree.mounts:
             if self.stacks[one.point][-1] is tree and not self._is_hidden(one.point):
@@ -101,14 +105,14 @@ class Hierarchies:
         return False
 
     def mounted_inside(self, point: str) -> list[str]:
-        """Return the points that are inside of what is mounted at a point."""
+        """Return the mount points inside of what is mounted at a point."""
         points = list(self.stacks)
         later = points[points.index(point) + 1 :]
         return [one for one in later if one.startswith(f"{point}/")]
 
     @contextlib.contextmanager
     def opened(self, tree: ModelTree) -> Iterator[None]:
-        """A file of the tree is open during the block, so that its mount is busy."""
+        """In the block, a file of the tree is open, so that its mount is busy."""
         point = self.uncovered(tree)[0].point
         self.open[point] += 1
         try:
@@ -119,7 +123,7 @@ class Hierarchies:
     # Containers by their places
 
     def tree(self, id: str) -> ModelTree:
-        """Return a tree by its id; ENOENT, and Unseen where no mount shows it."""
+        """Return a tree by its id. Raises FileNotFoundError, and Unseen if no mount shows it."""
         for tree in self.active:
             if tree.id == id:
                 if self.uncovered(tree):
@@ -128,7 +132,9 @@ class Hierarchies:
         refuse(ENOENT, id)
 
     def node(self, place: Place) -> Node:
-        """Return a container; ENOENT, and ENOTDIR below a control file."""
+        """Return a container. Raises FileNotFoundError, and NotADirectoryError below a control
+        file.
+        """
         node = self.tree(place.tree).root
         for word in place.path.split("/"):
             if not word:
@@ -139,7 +145,7 @@ class Hierarchies:
         return node
 
     def exists(self, place: Place) -> bool:
-        """Return whether a container exists; Unseen where no mount shows it."""
+        """Return whether a container exists. Raises Unseen if no mount shows it."""
         try:
             self.node(place)
         except Unseen:
@@ -149,11 +155,11 @@ class Hierarchies:
         return True
 
     def spelled(self, place: Place, file: str) -> str:
-        """Return the name that a control file has in the directory of a container."""
+        """Return the name of a control file in the directory of a container."""
         return self.tree(place.tree).spelled(file)
 
     def show(self, place: Place, file: str = "") -> str:
-        """Return a container, or a file of it, as a path."""
+        """Return the path of a container, or of a file of it, below a mount."""
         for tree in self.active:
             if tree.id == place.tree and self.uncovered(tree):
                 return self.shown_in(tree, place.path, file)
@@ -161,6 +167,6 @@ class Hierarchies:
         return base + join(place.path, file) if (place.path, file) != ("/", "") else base
 
     def shown_in(self, tree: ModelTree, path: str, file: str) -> str:
-        """Return a container of a mounted tree, or a file of it, as a path."""
+        """Return the path of a container of a mounted tree, or of a file of it."""
         base, file = self.uncovered(tree)[0].point, tree.spelled(file)
         return base + join(path, file) if (path, file) != ("/", "") else base

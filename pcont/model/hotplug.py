@@ -1,4 +1,4 @@
-"""Hotplug: CPUs and memory nodes of the model go offline and come back."""
+"""Hotplug: take CPUs and memory nodes of the model offline, and online again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Hotplug:
         self._placement, self._attaching = placement, attaching
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
-        """Put exactly these online; EINVAL where one of the lists is empty."""
+        """Put exactly these CPUs and nodes online. Raises OSError (EINVAL) if one of the lists is
+        empty.
+        """
         if not (cpus and nodes):
             refuse(EINVAL, "the machine")
         before = self._config.machine
@@ -49,7 +51,7 @@ class Hotplug:
                     self._update(tree, behaviour.on_hotplug)
 
     def _update(self, tree: ModelTree, on_hotplug: OnHotplug) -> None:
-        """Update the containers of a tree; tasks move to the container that the hook returns."""
+        """Update the containers of a tree; move tasks to the container that the hook returns."""
         for node in list(tree.root.all())[1:]:
             if target := on_hotplug(node):
                 for task in list(node.tasks):

@@ -1,4 +1,6 @@
-"""How tasks come to be known to the model, use CPU time, and end."""
+"""Track the tasks of the model: from when they are known, the CPU time that they use, and their
+exit.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from pcont.model.placement import TaskPlacement
 
 
 class Lifetimes:
-    """Adopts tasks, charges the CPU time that they use, and removes those that have ended."""
+    """Adds tasks to the model, charges the CPU time that they use, and removes those that have
+    exited.
+    """
 
     def __init__(
         self,
@@ -26,7 +30,9 @@ class Lifetimes:
         self._placement, self._tasks = placement, placement.tasks
 
     def adopt(self, task: int) -> PlacedTask:
-        """Return a task that is known from now on; a new thread is where its process is."""
+        """Return the record of a task, created if needed. A new thread is in the containers of its
+        process.
+        """
         known = self._placement.known
         if task not in known:
             live = self._placement.task(task)
@@ -49,7 +55,9 @@ class Lifetimes:
         self.account(task, now.cpu, user, system)
 
     def account(self, task: PlacedTask, cpu: int, user: int, system: int) -> None:
-        """Charge CPU time to the containers that count it for a task."""
+        """Charge CPU time of a task to the containers that count it. `user`, `system`:
+        nanoseconds.
+        """
         cpu %= self._config.machine.cpu_limit
         for on_run, tree in self._hierarchies.counting_time():
             on_run(task.nodes.get(tree.number, tree.root), cpu, user, system)
@@ -57,11 +65,11 @@ class Lifetimes:
     # Ends
 
     def look(self) -> None:
-        """Look which live tasks have ended, everywhere."""
+        """Charge CPU time of all live tasks, and remove those that have exited."""
         self.look_at(self._placement.live.values())
 
     def look_at(self, tasks: Iterable[PlacedTask]) -> None:
-        """Charge the time that live tasks have used, and forget those that have ended."""
+        """Charge CPU time of these live tasks, and remove those that have exited."""
         placement = self._placement
         for one in [one for one in placement.dying if not placement.is_frozen(one)]:
             self._end(one)
@@ -71,7 +79,7 @@ class Lifetimes:
                 self._forget(task)
 
     def _has_gone(self, task: PlacedTask) -> bool:
-        """Return whether a live task has ended; if not, charge the time that it has used."""
+        """Return whether a live task has exited; if not, charge the CPU time that it has used."""
         try:
             live = self._placement.task(task.id)
             if live.gone or live.start != task.start:
@@ -89,7 +97,10 @@ class Lifetimes:
             self._files.close_all(task.id)
 
     def kill(self, place: Place, pids: Iterable[int]) -> Iterator[int]:
-        """Let processes in a container end; live ones only end in the model."""
+        """Kill processes in a container; yields the ids of those that were in it.
+
+        A real process is not killed: the model treats it as exited.
+        """
         placement = self._placement
         for pid in pids:
             tasks = placement.threads_of(pid)
@@ -108,7 +119,7 @@ class Lifetimes:
         self.look_at([placement.live[task] for task in tasks if task in placement.live])
 
     def membership(self, task: int) -> dict[str, str]:
-        """Return the container of a task in every tree, by the tree's id; ESRCH."""
+        """Return the path of a task's container by tree id. Raises ProcessLookupError."""
         placement = self._placement
         if task in placement.live:
             self.look_at([placement.live[task]])
@@ -116,7 +127,7 @@ class Lifetimes:
         return {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}
 
     def die(self, task: int) -> None:
-        """Let a simulated task end, if it is frozen, once it is thawed."""
+        """End a simulated task. A frozen task ends when it is thawed."""
         if self._placement.is_frozen(task):
             self._placement.dying.add(task)
         elif not self._tasks.is_zombie(task):
@@ -137,7 +148,7 @@ class Lifetimes:
                 self.reap(one.pid)
 
     def reap(self, pid: int) -> None:
-        """Remove a simulated process that is a zombie: its parent has waited for it."""
+        """Remove a simulated zombie process, because its parent has waited for it."""
         for node in self._placement.known.pop(pid).nodes.values():
             node.reap()
         self._tasks.remove(pid)

@@ -1,7 +1,7 @@
 """mount(2) and umount2(2) in the model, and the directories of mount points.
 
-Directories are those of this machine, with what is made and mounted in the model. Below the
-default directory of hierarchies there is only the latter.
+The directories are those of this machine, plus those made in the model. Below the default directory
+for hierarchies, only the model's directories exist.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from pcont.model.hierarchies import Hierarchies
 from pcont.subsys import AGENT, CLONE_CHILDREN
 
 DEFAULT = "/sys/fs/cgroup"
-# Options of a mount that say what the root of a new hierarchy has.
+# Mount options that set files of the root of a new hierarchy.
 AS_MOUNTED = {"clone_children": CLONE_CHILDREN, "release_agent": AGENT}
 
 
 def _is_default(path: str) -> bool:
-    """Return whether a path is in the default directory, where this machine is not looked at."""
+    """Return whether a path is below the default directory, where the directories of this machine
+    are ignored.
+    """
     return path.startswith(f"{DEFAULT}/")
 
 
 class ModelMounts:
-    """Mounts hierarchies (kernel/cgroup/cgroup-v1.c, cgroup1_root_to_use()).
+    """Mounts and unmounts hierarchies (kernel/cgroup/cgroup-v1.c, cgroup1_root_to_use()).
 
-    `ended` is called with each hierarchy that ends with its last mount.
+    `ended`: called with each hierarchy that is removed with its last mount.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class ModelMounts:
     # mount(2)
 
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
-        """Mount a hierarchy at an existing directory."""
+        """Mount a hierarchy at an existing directory. Raises OSError as mount(2)."""
         hierarchies = self._hierarchies
         is_directory = self._is_directory(point)
         if not self._is_there(point):
@@ -71,7 +73,7 @@ class ModelMounts:
         hierarchies.stacks[point] = [*stack, tree]
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
-        """Return a request with the controllers that its words mean."""
+        """Return the request with the controllers that its options mean."""
         dialect, words = self._config.dialect, request.controllers
         if not (words or request.name):
             if dialect.nothing:
@@ -88,7 +90,7 @@ class ModelMounts:
         return replace(request, controllers=wanted)
 
     def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
-        """Return the active hierarchy that a request means, if there is one."""
+        """Return the active hierarchy that matches a request; None if there is none."""
         for tree in self._hierarchies.active:
             if request.name and tree.name != request.name:
                 continue
@@ -109,7 +111,9 @@ class ModelMounts:
         return tree
 
     def _number(self, point: str) -> int:
-        """Return the number of a new hierarchy: the next one, or the first free slot; ENOSPC."""
+        """Return the number of a new hierarchy: the next one, or the first free slot. Raises
+        OSError (ENOSPC).
+        """
         if not self._config.dialect.slots:
             self._hierarchies.next_number += 1
             return self._hierarchies.next_number - 1
@@ -118,7 +122,7 @@ class ModelMounts:
         return free[0] if free else refuse(ENOSPC, point)
 
     def mount_legacy(self, point: str) -> None:
-        """Mount the subsystem that was a file system of its own, as that file system."""
+        """Mount a controller as the file system that it was before cgroups (type cpuset)."""
         hierarchies = self._hierarchies
         name, agent = next(
             (name, one.legacy_agent) for name, one in hierarchies.kernels() if one.legacy_agent
@@ -126,7 +130,7 @@ class ModelMounts:
         new = all(tree.controllers != (name,) or tree.name for tree in hierarchies.active)
         self.mount(TreeRequest((name,)), point, name)
         tree = hierarchies.stacks[point][-1]
-        # Today's kernels have options for this, and options are for a new hierarchy.
+        # Today's kernels do this by mount options, which apply to a new hierarchy only.
         if new or self._config.dialect.bare:
             tree.bare = True
             tree.root.values[AGENT] = agent
@@ -134,7 +138,7 @@ class ModelMounts:
     # umount2(2)
 
     def umount(self, point: str) -> None:
-        """Unmount the uppermost hierarchy of a point; the hierarchy may end with it."""
+        """Unmount the topmost hierarchy of a point. The last unmount may remove the hierarchy."""
         hierarchies = self._hierarchies
         if point not in hierarchies.stacks:
             refuse(EINVAL, point)
@@ -176,14 +180,18 @@ class ModelMounts:
         return self._is_directory(path) or (not _is_default(path) and os.path.lexists(path))
 
     def _container_at(self, path: str) -> Place | None:
-        """Return the container that a directory below a mount is, or would be."""
+        """Return the place of a directory below a mount, whether that container exists or not; None
+        elsewhere.
+        """
         stacks = self._hierarchies.stacks
         inside = [one for one in stacks if path.startswith(f"{one}/")]
         point = max(inside, key=list(stacks).index, default="")
         return Place(stacks[point][-1].id, path[len(point) :]) if point else None
 
     def occupied(self, directory: str, entries: bool) -> str:
-        """Return why nothing should be mounted there; empty if nothing speaks against it."""
+        """Return why nothing should be mounted at a directory; empty if it is free. `entries`:
+        having entries counts, too.
+        """
         missing = self.missing(directory)
         there = os.path.dirname(missing[0]) if missing else directory
         if not self._is_directory(there):
@@ -194,19 +202,19 @@ class ModelMounts:
         return NOT_EMPTY if entries and not missing and self._entries(directory) else ""
 
     def _entries(self, directory: str) -> bool:
-        """Return whether a directory has entries; a container has its control files."""
+        """Return whether a directory has entries. A container always has its control files."""
         if self._has_inside(directory) or self._container_at(directory):
             return True
         real = not _is_default(directory) and os.path.isdir(directory)
         return real and bool(os.listdir(directory))
 
     def _has_inside(self, directory: str) -> bool:
-        """Return whether a directory or a mount of the model is below a directory."""
+        """Return whether the model has a directory or a mount below a directory."""
         made = (*self.directories, *self._hierarchies.stacks)
         return any(one.startswith(f"{directory}/") for one in made)
 
     def missing(self, directory: str) -> list[str]:
-        """Return the directory and its parents as far as they do not exist, outermost first."""
+        """Return the directory and its parents that do not exist, the outermost first."""
         found: list[str] = []
         while directory and not self._is_there(directory):
             found.insert(0, directory)
@@ -214,14 +222,16 @@ class ModelMounts:
         return found
 
     def make_directory(self, directory: str) -> None:
-        """Make a directory in the model; below a mount that is a container."""
+        """Create a directory in the model. Below a mount of a hierarchy that creates a
+        container.
+        """
         if place := self._container_at(directory):
             self._containers.make(place)
         else:
             self.directories.add(directory)
 
     def remove_directory(self, directory: str) -> None:
-        """Remove a directory of the model; ENOTEMPTY, EBUSY."""
+        """Remove a directory of the model. Raises OSError (ENOTEMPTY, EBUSY)."""
         if place := self._container_at(directory):
             self._containers.remove(place)
             return
@@ -232,9 +242,9 @@ class ModelMounts:
         self.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:
-        """Return where a hierarchy is mounted by default."""
+        """Return the directory where a hierarchy of this name is mounted by default."""
         return os.path.join(DEFAULT, name)
 
     def resolve(self, directory: str) -> str:
-        """Return the directory without `..` and doubled slashes."""
+        """Return the path without `..` and doubled slashes."""
         return os.path.normpath(directory)

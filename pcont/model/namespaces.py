@@ -1,4 +1,4 @@
-"""Namespaces in the model: there are none. It only knows the names of those that were pinned."""
+"""Namespaces in the model. It has none, and only stores the names of pins."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from pcont.kernel.types import NAMESPACES, NamespaceSpec
 
 
 class ModelNamespaces:
-    """The names of pinned namespaces. Commands run in the namespaces of their caller."""
+    """Stores the names of pins. Commands run in the namespaces of their caller."""
 
     def __init__(self) -> None:
         self.pinned: dict[str, tuple[str, ...]] = {}
 
     def namespaces(self) -> tuple[str, ...]:
-        """Return the kinds of namespaces."""
+        """Return the kinds of namespaces that a pin can have."""
         return NAMESPACES
 
     def separate(self, apart: NamespaceSpec) -> Birth:
-        """Return how to start a process: as any other."""
+        """Return how to start a process in new namespaces: with a plain fork."""
         from pcont.linux.spawn import Plain
 
         return Plain("the model makes no namespaces: COMMAND has those of its caller")
 
     def join(self, name: str) -> Birth:
-        """Return how to start a process in pinned namespaces: as any other; ENOENT."""
+        """Return how to start a process in pinned namespaces: with a plain fork. Raises
+        FileNotFoundError for an unknown pin.
+        """
         if name not in self.pinned:
             refuse(ENOENT, name)
         from pcont.linux.spawn import Plain
@@ -47,16 +49,16 @@ class ModelNamespaces:
         return True
 
     def pin_path(self, name: str, kind: str = "") -> str:
-        """Return the file that would keep a namespace."""
+        """Return the path at which a kernel would have the pin."""
         return join("/run/pcont/ns", f"{name}/{kind}")
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
-        """Remember a name; EEXIST."""
+        """Store the name of a pin. Raises FileExistsError if it exists."""
         if name in self.pinned:
             refuse(EEXIST, name)
         self.pinned[name] = tuple(kinds)
 
     def unpin(self, name: str) -> None:
-        """Forget a name; ENOENT."""
+        """Remove the name of a pin. Raises FileNotFoundError if there is none."""
         if self.pinned.pop(name, None) is None:
             refuse(ENOENT, name)

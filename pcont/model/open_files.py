@@ -1,4 +1,6 @@
-"""The open files of the model: the processes that hold them, and the containers charged."""
+"""The open files of the model: which processes hold them, and which containers they are
+charged to.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from pcont.tables.rules import ModelCgroup
 
 @dataclass
 class OpenFile:
-    """An open file description: open while a process holds it.
+    """An open file description. It is open while a process holds it.
 
-    `charged`: the charges of the container that it was opened in, None where nothing is counted.
+    `charged`: the charges of the container in which it was opened; None if it is not counted.
     """
 
     holders: set[int]
@@ -32,7 +34,9 @@ class OpenFiles:
     next_number: int = 1
 
     def open(self, task: int, charged: Charges | None, admin: bool) -> int:
-        """Open a file in a process; ENFILE if its container may have no more."""
+        """Open a file in a process; returns its number. Raises OSError (ENFILE) at the limit of the
+        container.
+        """
         if charged and not charged.charge(admin):
             raise OSError(ENFILE, os.strerror(ENFILE), str(task))
         number = self.next_number
@@ -41,11 +45,13 @@ class OpenFiles:
         return number
 
     def share(self, number: int, task: int) -> None:
-        """Let one more process hold a file, as after a fork."""
+        """Let another process hold an open file, as after a fork."""
         self._file(number).holders.add(task)
 
     def close(self, number: int, task: int) -> Charges | None:
-        """Close a file in a process; the last one to do so gets the charges of the file. EBADF."""
+        """Close a file in a process. The last close returns the charges of the file. Raises OSError
+        (EBADF).
+        """
         file = self._file(number)
         if task not in file.holders:
             raise OSError(EBADF, os.strerror(EBADF), str(number))
@@ -62,7 +68,7 @@ class OpenFiles:
         return [number for number, file in self.by_number.items() if task in file.holders]
 
     def forget(self, charges: Charges | None = None) -> None:
-        """Stop charging files: those of a container, or all."""
+        """Stop charging files: those of one container, or all."""
         for file in self.by_number.values():
             if charges in (None, file.charged):
                 file.charged = None
@@ -77,13 +83,15 @@ Account = Callable[[ModelCgroup], Charges | None]
 
 
 class FileAccounts:
-    """Opens and closes files for processes, and charges them to containers."""
+    """Opens and closes files of processes, and charges them to the containers of the processes."""
 
     def __init__(self, hierarchies: Hierarchies, files: OpenFiles) -> None:
         self._hierarchies, self._files = hierarchies, files
 
     def _counter(self) -> tuple[Account, ModelTree] | None:
-        """Return the hook that finds a file's charges, and its tree; None if nothing counts."""
+        """Return the hook that finds a file's charges, with its tree; None if no controller counts
+        files.
+        """
         for name, behaviour in self._hierarchies.kernels():
             if behaviour.account:
                 return behaviour.account, self._hierarchies.holding(name)[0]
@@ -94,11 +102,11 @@ class FileAccounts:
         return next(((one.account, tree) for one, tree in found if one.account), None)
 
     def are_enforced(self) -> bool:
-        """Return whether programs of pcont would count files, and not the kernel itself."""
+        """Return whether files are counted by eBPF programs of pcont, not by the kernel itself."""
         return self._enforced() is not None
 
     def tree(self) -> ModelTree | None:
-        """Return the tree in which open files are charged, if there is one."""
+        """Return the tree in which open files are charged; None if there is none."""
         found = self._counter()
         return found[1] if found else None
 
@@ -109,21 +117,25 @@ class FileAccounts:
         return None
 
     def open(self, task: PlacedTask, admin: bool) -> int:
-        """Open a file in a process, `admin`: with CAP_SYS_ADMIN; its number. ENFILE."""
+        """Open a file in a process; returns its number. `admin`: the process has CAP_SYS_ADMIN.
+        Raises OSError (ENFILE).
+        """
         return self._files.open(task.pid, self._charges(task), admin)
 
     def inherit(self, parent: int, child: int) -> None:
-        """Give a new process the open files of its parent."""
+        """Give a forked process the open files of its parent."""
         for file in self._files.held_by(parent):
             self._files.share(file, child)
 
     def close_all(self, holder: int) -> None:
-        """Close the files of a process that has ended."""
+        """Close all files of a process that has exited."""
         for file in self._files.held_by(holder):
             self.close(file, holder)
 
     def close(self, file: int, holder: int) -> None:
-        """Close a file in a process; its container may be removed with its last file. EBADF."""
+        """Close a file in a process. An auto_delete container may be removed with its last file.
+        Raises OSError (EBADF).
+        """
         charged, tree = self._files.close(file, holder), self.tree()
         on_closed = tree.core.on_closed if tree else None
         if tree and on_closed and charged and not charged.held:
@@ -131,5 +143,5 @@ class FileAccounts:
                 on_closed(node)
 
     def forget(self, charges: Charges | None = None) -> None:
-        """Stop charging files: those of a container, or all."""
+        """Stop charging files: those of one container, or all."""
         self._files.forget(charges)

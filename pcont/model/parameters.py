@@ -1,4 +1,4 @@
-"""Parameters of subsystems: files below /sys/module, which hold for the whole machine."""
+"""Parameters of controllers: files below /sys/module, with one value for the whole machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pcont.tables.rules import Machine, Proposed
 
 @dataclass(frozen=True)
 class ParameterSite:
-    """The parameters of subsystems as a rule sees them, with the number of all tasks as `tasks`."""
+    """The parameters as a rule sees them. The value `tasks` is the number of all tasks."""
 
     root: Node
     values: Mapping[str, int]
@@ -65,7 +65,9 @@ class Parameters:
         return (row for one in self._hierarchies.unbound.behaviours for row in one.parameters)
 
     def module(self, name: str, text: str | None = None) -> str:
-        """Return the text of a parameter, after writing it if there is a text; ENOENT."""
+        """Return the text of a parameter. If `text` is given, write that first. Raises OSError
+        (ENOENT, EINVAL).
+        """
         row = next((row for row in self._rows() if row.name == name), None)
         if row is None:
             refuse(ENOENT, name)

@@ -1,4 +1,6 @@
-"""Where tasks are: those that the model knows, and the rest of this machine, in the roots."""
+"""Which containers tasks are in: those that the model knows, and in the roots all others of this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ from pcont.tables.rules import Mover
 
 
 class TaskPlacement:
-    """The tasks that the model knows, and in which containers each is.
+    """The tasks that the model knows, and their containers.
 
-    `known`: every task that was attached, looked at or simulated, by its id. `live`: those of them
-    that are real tasks of this machine: the model has to look whether they have ended. `ended`:
-    real tasks that the model killed, by id, with their start time. `dying`: simulated tasks that
-    were killed while frozen: they end when they are thawed.
+    `known`: by id, every task that was attached, read or simulated. `live`: those that are real
+    tasks of this machine, for which the model checks whether they have exited. `ended`: real tasks
+    that the model has killed, by id with their start times. `dying`: simulated tasks that were
+    killed while frozen; they end when they are thawed.
     """
 
     def __init__(self, config: ModelConfig, tasks: TaskTable) -> None:
@@ -35,7 +37,7 @@ class TaskPlacement:
     # What is known of a task
 
     def task(self, task: int) -> Task:
-        """Return what is known of a task; ESRCH where there is none."""
+        """Return a task. Raises ProcessLookupError if there is none."""
         found = self.tasks.task(task)
         if self.ended.get(task) == found.start and not self.is_frozen(task):
             raise no_task(task)
@@ -44,7 +46,7 @@ class TaskPlacement:
         return found
 
     def is_frozen(self, task: int) -> bool:
-        """Return whether a task is frozen. Such a task does not even end before it is thawed."""
+        """Return whether a task is frozen. A frozen task does not exit before it is thawed."""
         for node in self.nodes_of(task).values():
             frozen = node.tree.frozen
             if frozen and task in node.tasks and frozen(node):
@@ -52,20 +54,22 @@ class TaskPlacement:
         return False
 
     def threads(self, pid: int) -> list[int]:
-        """Return the threads of the task's process; ESRCH where there is none."""
+        """Return the thread ids of the task's process. Raises ProcessLookupError if there
+        is none.
+        """
         self.task(pid)
         return self.tasks.threads(pid)
 
     def threads_of(self, pid: int) -> list[int]:
-        """Return the threads of a process; none if it has ended."""
+        """Return the thread ids of a process; empty if it has exited."""
         with contextlib.suppress(ProcessLookupError):
             return self.threads(pid)
         return []
 
     def _live_threads_of(self, pid: int) -> list[int]:
-        """Return the threads of a process without its first one if that is a zombie.
+        """Return the thread ids of a process, without the first one if that is a zombie.
 
-        `pid` is the first thread of a live process, and any thread of a simulated one.
+        `pid`: the first thread of a live process, or any thread of a simulated one.
         """
         simulated = self.tasks.simulated
         return [
@@ -81,7 +85,7 @@ class TaskPlacement:
     # Tasks and containers
 
     def nodes_of(self, task: int) -> dict[int, Node]:
-        """Return the containers that a task was put into, by the number of the tree."""
+        """Return the containers that a task was attached to, by the number of the tree."""
         return self.known[task].nodes if task in self.known else {}
 
     def path_of(self, task: int, tree: ModelTree) -> str:
@@ -91,16 +95,16 @@ class TaskPlacement:
         return node.path if node else "/"
 
     def mover(self, tree: ModelTree) -> Mover:
-        """Return this process as rules see it when it moves a task or makes a container."""
+        """Return this process as a rule sees it when it moves a task or creates a container."""
         pid = os.getpid()
         return Mover(pid, self.path_of(pid, tree), self._config.privileged())
 
     def inside(self, node: Node) -> set[int]:
-        """Return the tasks in a container itself that have not ended."""
+        """Return the ids of the tasks in a container itself that have not exited."""
         return node.tasks | self._elsewhere(node.tree) if node.parent is None else set(node.tasks)
 
     def _elsewhere(self, tree: ModelTree) -> set[int]:
-        """Return the tasks that were never moved in a tree: they are in its root."""
+        """Return the tasks that were never moved in a tree, and so are in its root."""
         found = {task for pid in self.tasks.processes() for task in self._live_threads_of(pid)}
         return {one for one in found if tree.number not in self.nodes_of(one)}
 
@@ -114,11 +118,13 @@ class TaskPlacement:
     # Live tasks, which may have ended or used CPU time since the model last looked
 
     def live_in(self, node: Node) -> list[PlacedTask]:
-        """Return the live tasks in a container itself."""
+        """Return the real tasks in a container itself."""
         return [self.live[task] for task in self.live.keys() & node.tasks]
 
     def live_below(self, node: Node) -> Iterable[PlacedTask]:
-        """Return the live tasks counted in a container; in a root, also those never moved."""
+        """Return the real tasks that a container counts; for a root, also those that were never
+        moved.
+        """
         if node.parent is None:
             return self.live.values()
         if not node.nodes:

@@ -1,4 +1,4 @@
-"""The files of /proc that show hierarchies, as the model's kernel would print them."""
+"""The files of /proc that show hierarchies, as the simulated kernel prints them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcont.model.placement import TaskPlacement
 
 
 class ProcFiles:
-    """Prints /proc/cgroups and /proc/PID/cgroup, or what the dialect has instead."""
+    """Prints /proc/cgroups and /proc/PID/cgroup, or the files that the dialect has instead."""
 
     def __init__(
         self, config: ModelConfig, hierarchies: Hierarchies, placement: TaskPlacement
@@ -21,7 +21,7 @@ class ProcFiles:
         self._config, self._hierarchies, self._placement = config, hierarchies, placement
 
     def proc_file(self, file: str) -> str:
-        """Return the text of a file of /proc, by its path from there; ENOENT, ESRCH."""
+        """Return the text of a file, given its path below /proc. Raises OSError (ENOENT, ESRCH)."""
         dialect = self._config.dialect
         task, slash, name = file.partition("/")
         listing, show_all = dialect.listing
@@ -37,7 +37,9 @@ class ProcFiles:
         return next((path for slot, path in paths if name in slot.subsystems), "/") + "\n"
 
     def _paths(self, task: int) -> list[tuple[Slot, str]]:
-        """Return every hierarchy with the path of a task's container, sorted by number; ESRCH."""
+        """Return every hierarchy with the path of a task's container, sorted by number. Raises
+        ProcessLookupError.
+        """
         placement = self._placement
         placement.task(task)
         active = self._hierarchies.active
@@ -45,7 +47,9 @@ class ProcFiles:
         return sorted(paths, key=lambda pair: pair[0].number)
 
     def _slots(self) -> list[Slot]:
-        """Return every hierarchy; where they are few, also the free slots and the unbound one."""
+        """Return every hierarchy; in a dialect with few slots, also the free ones and that of
+        unbound controllers.
+        """
         active = self._hierarchies.active
         found = {tree.number: self._slot(tree) for tree in active}
         dialect = self._config.dialect

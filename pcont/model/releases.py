@@ -1,4 +1,4 @@
-"""The queue of containers that have become empty, as the model keeps it."""
+"""The queue of containers that have become empty, in the model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pcont.model.hierarchies import Hierarchies
 
 
 class ModelReleases:
-    """The ReleaseQueue of a model. Release agents of the user are only written down.
+    """The ReleaseQueue of a model. Release agents of the user are not run, only recorded.
 
-    `look` looks which live tasks have ended. `turn` is the turn of the model, in which its state
-    may change.
+    `look`: checks which real tasks have exited. `turn`: locks the model, so that its state may
+    change.
     """
 
     attended = False
@@ -39,7 +39,7 @@ class ModelReleases:
         return ""
 
     def forget(self, tree: str) -> None:
-        """Nothing of a release agent is left behind in the model."""
+        """Do nothing: the model keeps nothing of a release agent."""
 
     def reported(self) -> list[str]:
         self._look()

@@ -1,4 +1,4 @@
-"""Simulated tasks: they do not exist, and fork, run, open files and exit on request."""
+"""Simulated tasks: tasks of the model only, which fork, run, open files and exit on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pcont.values import Ids
 
 
 class ModelSimulator:
-    """The Simulator of a model."""
+    """The Simulator of a model (kernel/interfaces.py)."""
 
     def __init__(
         self,
@@ -77,9 +77,10 @@ class ModelSimulator:
         return self._begin(self._tasks.thread(task), parent)
 
     def _forking(self, task: int) -> PlacedTask:
-        """Return a simulated task that may start another one; else the errno of the fork.
+        """Return the simulated task that forks. Raises OSError with the errno of the fork if it may
+        not.
 
-        The kernel asks its security modules, and so pcont's BPF programs, before pids
+        The kernel asks its security modules, and so pcont's eBPF programs, before pids
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
@@ -92,7 +93,7 @@ class ModelSimulator:
         return parent
 
     def _begin(self, task: int, parent: PlacedTask) -> int:
-        """Put a new task where its parent is, in every hierarchy at once."""
+        """Put a new task into the containers of its parent, in every hierarchy at once."""
         pid = self._tasks.simulated[task].pid
         self._placement.known[task] = PlacedTask(
             task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish
@@ -115,9 +116,9 @@ class ModelSimulator:
         return ""
 
     def _clone_into(self, tree: ModelTree, one: PlacedTask) -> str:
-        """Make a container for a task, and move the task into it.
+        """Create a container for a task, and move the task into it; returns its path.
 
-        The container stays if the task may not enter (patch semantics, 6.2).
+        The container remains if the task may not enter it (patch semantics, 6.2).
         """
         parent = one.nodes.get(tree.number, tree.root)
         mover = Mover(one.id, parent.path, self._tasks.simulated[one.id].uid == 0)
@@ -145,7 +146,9 @@ class ModelSimulator:
         self._files.close(file, self._acting(task).pid)
 
     def _acting(self, task: int) -> PlacedTask:
-        """Return a simulated task that can do something; EPERM, ESRCH, EBUSY if it cannot."""
+        """Return a simulated task that can act. Raises OSError (EPERM, ESRCH, EBUSY) if it
+        cannot.
+        """
         if not self._tasks.is_simulated(task):
             self._placement.task(task)
             refuse(EPERM, str(task))

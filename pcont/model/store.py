@@ -1,7 +1,7 @@
-"""The state of the model as a file: what it has, read and written.
+"""Read and write the state of the model as a file.
 
-A change is written beside the file and renamed over it, so there is the old state or the new one.
-A file that is not understood is refused, and stays as it is.
+A new state is written to a second file, which is then renamed. So the file always has the old or
+the new state. A file that cannot be parsed is refused and not changed.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from pcont.tags import fields_of, made
 from pcont.values import ID_LIST, Codec
 
 VERSION = 3
-# 1 had no freezer and no pids, and counted no tasks; both had containers within containers, no
-# simulated tasks, and no open files.
+# Version 1 had no freezer and no pids, and counted no tasks. Versions 1 and 2 nested containers,
+# and had no simulated tasks and no open files.
 READABLE = (1, 2, VERSION)
 ANOTHER = "use another --state FILE"
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
 def default_file() -> str:
-    """Return where the state file is by default (XDG base directories)."""
+    """Return the default path of the state file (XDG base directories)."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(base, "pcont", "model.json")
 
 
 class State(Protocol):
-    """The parts of a model that have a state to be kept."""
+    """The parts of a model whose state is saved."""
 
     config: ModelConfig
     tasks: TaskTable
@@ -92,8 +92,8 @@ def _refuse_other_kinds(file: str, mode: int) -> None:
 
 
 def save_file(file: str, text: str) -> None:
-    """Replace the state file. Raises PcontError where that is refused; the old one is kept then."""
-    # The caller holds the lock, so one name is enough; what a killed command has left is replaced.
+    """Replace the state file. Raises PcontError if that fails; the old file is kept then."""
+    # The caller holds the lock, so one name is enough. A file left by a killed command is replaced.
     new = f"{file}.new"
     try:
         _refuse_read_only(file)
@@ -107,16 +107,18 @@ def save_file(file: str, text: str) -> None:
 
 
 def _refuse_read_only(file: str) -> None:
-    """OSError for a file that its owner has made read-only: it would be replaced, not written."""
+    """Raise OSError for a file that its owner has made read-only, because a rename would replace it
+    anyway.
+    """
     with contextlib.suppress(FileNotFoundError):
         if not os.stat(file).st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
             raise PermissionError(EACCES, "the file is read-only", file)
 
 
 def _write(name: str, text: str) -> None:
-    """A file of this text, which is on the disk then."""
+    """Write a file and flush it to the disk."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(name)  # what a killed command has left
+        os.unlink(name)  # left by a killed command
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(name, flags, 0o600)
     with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
@@ -126,7 +128,7 @@ def _write(name: str, text: str) -> None:
 
 
 def _sync_directory(directory: str) -> None:
-    """What was renamed in it is on the disk then, too."""
+    """Flush a rename in a directory to the disk."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -136,7 +138,7 @@ def _sync_directory(directory: str) -> None:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Turn garbage collection off for the block, which makes many objects that all stay."""
+    """Turn garbage collection off for the block, which creates many objects that are all kept."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -146,7 +148,7 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-# Many containers and tasks have the same lists.
+# Many containers and tasks have equal lists.
 @lru_cache(maxsize=256)
 def _parsed(type: Codec, text: str) -> Any:
     return shared(type.parse(text))
@@ -158,7 +160,7 @@ def _shown(type: Codec, value: Any) -> str:
 
 
 def state_text(model: State) -> str:
-    """Return the text of the state file for a model."""
+    """Return the state of a model as the text of the state file."""
     with undisturbed():
         return _dumped(model)
 
@@ -200,7 +202,7 @@ def _dumped(model: State) -> str:
 
 
 def _files(model: State) -> list[dict[str, Any]]:
-    """Return the open files, each with the path of the container that is charged."""
+    """Return the open files, each with the path of the container that it is charged to."""
     found, tree = model.open_files.by_number, model.file_accounts.tree()
     nodes = tree.root.all() if found and tree else ()
     paths = {id(node.charges): node.path for node in nodes}
@@ -254,7 +256,9 @@ def _simulated(one: SimulatedTask) -> list[Any]:
 
 
 def load_state(model: State, state: dict[str, Any]) -> None:
-    """Fill a model with a state. Raises one of NOT_OURS for a state of another shape."""
+    """Fill a model with the parsed content of a state file. Raises one of NOT_OURS for another
+    shape.
+    """
     config, hierarchies = model.config, model.hierarchies
     _load_machine(config, state)
     nodes = _load_hierarchies(hierarchies, config, state)
@@ -308,7 +312,7 @@ def _load_hierarchies(
 
 
 def _load_tasks(model: State, state: dict[str, Any]) -> None:
-    """Load the simulated tasks, and forget where tasks are."""
+    """Load the simulated tasks, and discard the containers of all other tasks."""
     placement = model.placement
     placement.ended = {int(task): int(start) for task, start in state["ended"].items()}
     model.tasks.next_id = int(state.get("next_id", FIRST_SIMULATED_ID))
@@ -320,7 +324,7 @@ def _load_tasks(model: State, state: dict[str, Any]) -> None:
 
 
 def _stacks(trees: Iterable[ModelTree]) -> dict[str, list[int]]:
-    """What is mounted where, as far as a state says that does not tell what is above what."""
+    """Return the mounts of each point, from a state without their order."""
     found: dict[str, list[int]] = {}
     for tree in trees:
         for mount in tree.mounts:
@@ -329,7 +333,7 @@ def _stacks(trees: Iterable[ModelTree]) -> dict[str, list[int]]:
 
 
 def _fill(tree: ModelTree, containers: Iterable[dict[str, Any]]) -> dict[str, Node]:
-    """The containers of a tree by their paths, each after the one that it is in."""
+    """Create the containers of a tree, parents first; returns them by path."""
     found = {"/": tree.root}
     for facts in containers:
         path = facts["path"]
@@ -355,7 +359,7 @@ def _restore_container(node: Node, facts: dict[str, Any]) -> None:
 
 
 def _nested(path: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A container and those below it, as versions 1 and 2 had them."""
+    """Yield a container and its descendants from the nested form of versions 1 and 2."""
     yield {**facts, "path": path}
     for name, below in facts["children"].items():
         yield from _nested(join(path, name), below)

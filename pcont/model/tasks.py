@@ -1,4 +1,4 @@
-"""The tasks of a model: the live tasks of this machine, and simulated ones."""
+"""The tasks of a model: real tasks of this machine, and simulated ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pcont.linux import proc_events
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
 
-FIRST_SIMULATED_ID = 5_000_000  # no kernel gives such an id to a task: PID_MAX_LIMIT is 4,194,304
+FIRST_SIMULATED_ID = 5_000_000  # no real task has such an id: PID_MAX_LIMIT is 4,194,304
 INIT = 1  # the parent of orphans
 IDLE = CpuTime(0, 0, 0)
 
@@ -20,10 +20,8 @@ IDLE = CpuTime(0, 0, 0)
 class SimulatedTask:
     """A task that exists in the model only.
 
-    `pid`: its process. `parent`: the process that forked it, which may have ended.
-    `uid`: the owner.
-
-    `zombie`: a process that has ended, or its first thread, that its parent has not waited for.
+    `pid`: its process. `parent`: the process that forked it, which may have exited. `uid`: the
+    owner. `zombie`: it is the first thread of a process, has exited, and was not yet waited for.
     """
 
     pid: int
@@ -34,9 +32,9 @@ class SimulatedTask:
 
 
 class TaskTable:
-    """Live tasks, read from /proc, and simulated ones, whose ids are never used again.
+    """All tasks: real ones, read from /proc, and simulated ones, whose ids are never reused.
 
-    `waited`: every process that ends is waited for at once; else it stays as a zombie.
+    `waited`: every process that exits is waited for at once; otherwise it remains as a zombie.
     """
 
     def __init__(self, proc: Proc) -> None:
@@ -47,7 +45,9 @@ class TaskTable:
         self.next_id = FIRST_SIMULATED_ID
 
     def is_simulated(self, task: int) -> bool:
-        """Return whether a task is simulated; ESRCH for a simulated one that has ended."""
+        """Return whether a task is simulated. Raises ProcessLookupError for a simulated task that
+        has ended.
+        """
         if task >= FIRST_SIMULATED_ID and task not in self.simulated:
             raise no_task(task)
         return task >= FIRST_SIMULATED_ID
@@ -55,7 +55,7 @@ class TaskTable:
     # What /proc says of a task
 
     def task(self, task: int) -> Task:
-        """Return what is known of a task; ESRCH if there is none."""
+        """Return a task. Raises ProcessLookupError if there is none."""
         if not self.is_simulated(task):
             return self.proc.task(task)
         one = self.simulated[task]
@@ -67,13 +67,14 @@ class TaskTable:
         return pid in self.threads_of or (pid in self.simulated and not self.simulated[pid].zombie)
 
     def is_zombie(self, task: int) -> bool:
-        """Return whether a task is a simulated one that has ended."""
+        """Return whether a task is a simulated zombie."""
         return task in self.simulated and self.simulated[task].zombie
 
     def has_ended(self, task: int) -> bool:
-        """Return whether a simulated or a live task is a zombie.
+        """Return whether a simulated or real task is a zombie.
 
-        Of a process only the first thread can be one, and is one until all others have ended.
+        Only the first thread of a process can be one; it remains until all other threads have
+        exited.
         """
         if task in self.simulated:
             return self.simulated[task].zombie
@@ -82,7 +83,9 @@ class TaskTable:
         return False
 
     def threads(self, pid: int) -> list[int]:
-        """Return the threads of the task's process; ESRCH if there is none."""
+        """Return the thread ids of the task's process. Raises ProcessLookupError if there
+        is none.
+        """
         if not self.is_simulated(pid):
             return self.proc.threads(pid)
         return sorted(self.threads_of.get(self.simulated[pid].pid, {pid}))
@@ -95,17 +98,17 @@ class TaskTable:
         ]
 
     def owners(self, task: int) -> set[int]:
-        """Return the user ids of a task's owner: the real one and the saved one."""
+        """Return the real and the saved user id of a task."""
         if self.is_simulated(task):
             return {self.simulated[task].uid}
         return self.proc.owners(task)
 
     def parents(self) -> dict[int, int]:
-        """Return the parent of every simulated process."""
+        """Return the parent id of every simulated process."""
         return {one.pid: self.task(id).parent for id, one in self.simulated.items()}
 
     def cpu_time(self, task: int) -> CpuTime:
-        """Return the CPU time that a live task has used; 0 for a simulated one."""
+        """Return the CPU time of a real task in nanoseconds; 0 for a simulated one."""
         return IDLE if self.is_simulated(task) else self.proc.cpu_time(task)
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
@@ -117,11 +120,11 @@ class TaskTable:
     # Simulated tasks
 
     def process(self, parent: int, name: str, uid: int) -> int:
-        """Add a process; return its id."""
+        """Add a simulated process; returns its id. `uid`: its owner."""
         return self._add(SimulatedTask(self.next_id, parent, name, uid))
 
     def thread(self, of: int) -> int:
-        """Add a thread to a simulated process; return its id."""
+        """Add a thread to a simulated process; returns its id."""
         one = self.simulated[of]
         self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
         return self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
@@ -139,7 +142,7 @@ class TaskTable:
         return id
 
     def end(self, task: int) -> None:
-        """End a thread; the first one of a process is a zombie until it is removed."""
+        """End a thread. The first thread of a process remains as a zombie until it is removed."""
         one = self.simulated[task]
         if one.pid == task:
             one.zombie = True
@@ -152,7 +155,7 @@ class TaskTable:
             self.threads_of[one.pid] = rest
 
     def is_over(self, pid: int) -> bool:
-        """Return whether a process has ended with all its threads, and can be waited for."""
+        """Return whether all threads of a process have exited, so that it can be waited for."""
         return self.is_zombie(pid) and pid not in self.threads_of
 
     def remove(self, task: int) -> None:
@@ -162,7 +165,7 @@ class TaskTable:
 
 @dataclass
 class SimulatedTree:
-    """The processes that descend from a simulated one. Nothing forks while they are listed."""
+    """A simulated process and its descendants. No task forks while they are listed."""
 
     tasks: TaskTable
     pid: int
