@@ -6,16 +6,16 @@ struct key {
 	__u64 hierarchy;
 };
 
-#define HIERARCHIES 128 /* more than anybody has mounted */
+#define HIERARCHIES 128 /* more than any host has mounted */
 #define ATTEMPTS 8
 
 enum whereabouts {
 	OUTSIDE, /* in the root of the hierarchy: nothing is counted there */
 	INSIDE,
-	MOVING, /* it was moved again and again while we looked */
+	MOVING, /* it was moved again and again during the look-up */
 };
 
-/* A walk along the links of a set, to the one that leads to a hierarchy. */
+/* A walk along the links of a css_set, to the link of one hierarchy. */
 struct walk {
 	struct css_set *set;
 	void *at;
@@ -39,7 +39,7 @@ static long step(__u32 index, struct walk *walk)
 	return 0;
 }
 
-/* The container in one hierarchy, NULL where there is none: the set may be gone already. */
+/* The container in one hierarchy; NULL if there is none, as the set may have been freed. */
 static __always_inline struct cgroup *linked(struct css_set *set, int hierarchy)
 {
 	struct walk walk = {
@@ -60,7 +60,7 @@ static __always_inline struct css_set *current_set(void)
 	return BPF_CORE_READ(task, cgroups);
 }
 
-/* What a set says; it may be that of no task any more, and the container be gone. */
+/* Read the container from a set. Set and container may have been freed since: check the set after. */
 static __always_inline enum whereabouts look(struct css_set *set, __u32 hierarchy, struct key *key,
 					     struct cgroup **found)
 {
@@ -73,8 +73,8 @@ static __always_inline enum whereabouts look(struct css_set *set, __u32 hierarch
 }
 
 /*
- * A task that is being moved changes from one set to another, and the links of the old one are freed
- * at once. What was found holds if the set is still the task's when all has been read.
+ * A move gives a task another set, and the kernel frees the links of the old one at once. So what was
+ * read is valid only if the task still has the same set after the last read.
  */
 static __always_inline enum whereabouts whereabouts(__u32 hierarchy, struct key *key,
 						    struct cgroup **found)

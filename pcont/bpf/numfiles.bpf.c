@@ -1,18 +1,18 @@
 /*
- * numfiles: the open files of a container are counted, and one too many is refused with ENFILE.
+ * numfiles: count the open files of containers, and refuse one above the limit with ENFILE.
  *
- * An open file (struct file) is charged to the container of the task that opens it, and until it is
- * freed, whoever does that: patch semantics, 5. What cannot be counted is refused, and counted apart.
+ * An open file (struct file) is charged to the container of the task that opens it, until any task
+ * frees it: patch semantics, 5. A file that cannot be counted is refused; `state` counts those.
  */
 #include "kernel.h"
 
 #include "container.h"
 
 struct state {
-	__u64 hierarchy; /* the number of the one that is counted in */
-	__u64 no_owner; /* files refused as there was no room for one more owner, */
-	__u64 no_counts; /* for the numbers of one more container, */
-	__u64 moving; /* or as the container could not be told */
+	__u64 hierarchy; /* the number of the hierarchy in which files are counted */
+	__u64 no_owner; /* files refused because the map `owners` was full, */
+	__u64 no_counts; /* because the map `counts` was full, */
+	__u64 moving; /* or because the container could not be determined */
 };
 
 struct {
@@ -22,18 +22,18 @@ struct {
 	__type(value, struct state);
 } state SEC(".maps");
 
-/* Written by pcont alone. Whom it has said nothing of has the defaults. */
+/* Written only by pcont. A container without an entry has the default limits. */
 struct limits {
 	struct bpf_spin_lock lock;
-	__u32 forced; /* it may be removed though files are charged to it */
+	__u32 forced; /* rmdir is permitted although files are charged to it */
 	__u64 barrier;
 	__u64 limit;
 };
 
-/* Written by the programs alone. */
+/* Written only by the programs. */
 struct counts {
 	struct bpf_spin_lock lock;
-	__u32 removed; /* to be forgotten with its last file */
+	__u32 removed; /* the container was removed: delete the entry with its last file */
 	__u64 held;
 	__u64 maxheld;
 	__u64 failcnt;
@@ -55,7 +55,7 @@ struct {
 	__type(value, struct counts);
 } counts SEC(".maps");
 
-/* Whom a file is charged to, by its address. pcont makes room for all that the machine may open. */
+/* The container of each open file, by its address. pcont sizes the map for fs.file-max entries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -71,7 +71,7 @@ static __always_inline struct state *the_state(void)
 	return bpf_map_lookup_elem(&state, &zero);
 }
 
-/* capable(CAP_SYS_ADMIN): not by a user namespace of one's own. */
+/* As capable(CAP_SYS_ADMIN): a capability in another user namespace does not count. */
 static __always_inline bool is_admin(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
@@ -96,7 +96,7 @@ static __always_inline __u64 most_for_the_caller(struct key *key)
 	return is_admin() ? limit : barrier;
 }
 
-/* The numbers of a container, which begin with its first file. */
+/* The counters of a container; its first file creates them. */
 static __always_inline struct counts *counts_of(struct key *key, struct cgroup *group)
 {
 	struct counts *found = bpf_map_lookup_elem(&counts, key);
@@ -104,7 +104,7 @@ static __always_inline struct counts *counts_of(struct key *key, struct cgroup *
 
 	if (found)
 		return found;
-	/* The task may have been moved since, and the container removed. */
+	/* The container may have been removed after the task was moved out of it. */
 	fresh.removed = !(BPF_CORE_READ(group, self.flags) & CSS_ONLINE);
 	bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&counts, key);
@@ -152,7 +152,7 @@ int BPF_PROG(charge, struct file *file)
 		__sync_fetch_and_add(&is->no_counts, 1);
 		return -ENFILE;
 	}
-	/* First the owner: nobody is to see a charge that is taken back at once. */
+	/* The owner first: a reader must not see a charge that is reverted at once. */
 	if (bpf_map_update_elem(&owners, &address, &key, BPF_ANY)) {
 		__sync_fetch_and_add(&is->no_owner, 1);
 		return -ENFILE;
@@ -189,7 +189,7 @@ int BPF_PROG(uncharge, struct file *file)
 	return 0;
 }
 
-/* rmdir(2) by whomever, before anything is done. */
+/* rmdir(2) by any program, before the kernel changes anything. */
 SEC("lsm/inode_rmdir")
 int BPF_PROG(keep, struct inode *parent, struct dentry *dentry)
 {
@@ -212,7 +212,7 @@ int BPF_PROG(keep, struct inode *parent, struct dentry *dentry)
 	return set && set->forced ? 0 : -EBUSY;
 }
 
-/* A container is gone. */
+/* A container was removed. */
 SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(forget, struct cgroup *group)
 {

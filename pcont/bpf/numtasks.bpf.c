@@ -1,21 +1,21 @@
 /*
- * numtasks: the forks of a container are counted, and one too many in a period is refused with EAGAIN.
+ * numtasks: count the forks of containers, and refuse one above the rate limit with EAGAIN.
  *
- * Every task counts, so also a thread, for the container of the one that starts it; each container
- * counts for itself: patch semantics, 4.5 and 4.7. It has the rate of the nearest container, from
- * itself upwards, that says one. This is asked before the pids controller charges anything.
+ * Every new task counts, even a thread, for the container of its parent only: patch semantics, 4.5
+ * and 4.7. A container has its own rate, or that of the nearest parent with one. The kernel calls
+ * these programs before the pids controller.
  */
 #include "kernel.h"
 
 #include "container.h"
 
 #define SECOND 1000000000ULL
-#define UNLIMITED 0x7fffffff /* as the patch has it */
+#define UNLIMITED 0x7fffffff /* the value of the 2006 patch */
 
 struct state {
-	__u64 hierarchy; /* the number of the one that is counted in */
-	__u64 no_counts; /* forks that were not counted as there was no room, refused if there is a rate, */
-	__u64 moving; /* or as the container could not be told */
+	__u64 hierarchy; /* the number of the hierarchy in which forks are counted */
+	__u64 no_counts; /* forks not counted because the map was full; refused if there is a rate, */
+	__u64 moving; /* or because the container could not be determined */
 };
 
 struct {
@@ -25,22 +25,22 @@ struct {
 	__type(value, struct state);
 } state SEC(".maps");
 
-/* What a container says; written by pcont alone, and as a whole. 0 is what it does not say. */
+/* The settings of a container; written only by pcont, all at once. 0: not set. */
 struct rate {
-	__u64 root; /* numtasks is bound to it: nothing counts further up, nor in who finds no such */
-	__u64 forks; /* so many in a period */
-	__u64 interval; /* of so many seconds */
-	__u64 mark; /* another one whenever something is said: periods begin anew */
+	__u64 root; /* numtasks is bound here: parents of this container, and others, are not counted */
+	__u64 forks; /* the limit of forks in a period */
+	__u64 interval; /* the length of a period in seconds */
+	__u64 mark; /* changes with each setting, which starts a new period */
 };
 
-/* Written by the programs alone. */
+/* Written only by the programs. */
 struct counts {
 	struct bpf_spin_lock lock;
-	__u64 mark; /* the rate's when the period began, */
-	__u64 since; /* which was at this time */
+	__u64 mark; /* the mark of the rate when the period began */
+	__u64 since; /* when the period began: nanoseconds since boot */
 	__u64 forks; /* in the period */
 	__u64 successes;
-	__u64 failures; /* forks that the rate did not allow */
+	__u64 failures; /* forks refused by the rate */
 };
 
 struct {
@@ -66,7 +66,7 @@ static __always_inline struct state *the_state(void)
 	return bpf_map_lookup_elem(&state, &zero);
 }
 
-/* On the way from a container to the root of its hierarchy. */
+/* A walk from a container to the root of its hierarchy, which collects the settings. */
 struct climb {
 	struct cgroup *at;
 	__u64 hierarchy;
@@ -97,7 +97,7 @@ static long hear(__u32 index, struct climb *climb)
 	return 0;
 }
 
-/* The rate of a container, which is inside where numtasks is bound to it or further up. */
+/* The rate of a container. INSIDE: numtasks is bound to it or to a parent. */
 static __always_inline enum whereabouts rate_of(struct cgroup *group, struct key *key,
 						struct rate *rate)
 {
@@ -111,11 +111,11 @@ static __always_inline enum whereabouts rate_of(struct cgroup *group, struct key
 	return rate->root ? INSIDE : OUTSIDE;
 }
 
-/* The current task's container with its rate; all of it was true at one time. */
+/* The current task's container with its rate, both read at one consistent moment. */
 static __always_inline enum whereabouts who_forks(struct state *is, struct key *key,
 						  struct cgroup **group, struct rate *rate)
 {
-	/* Who is outside has none; Linux 6.1 lets nobody look at what was never written. */
+	/* No rate outside; Linux 6.1 refuses programs that may read an unwritten variable. */
 	*rate = (struct rate){};
 	for (int i = 0; i < ATTEMPTS; i++) {
 		struct css_set *set = current_set();
@@ -130,7 +130,7 @@ static __always_inline enum whereabouts who_forks(struct state *is, struct key *
 	return MOVING;
 }
 
-/* The numbers of a container, which begin with its first fork. */
+/* The counters of a container; its first fork creates them. */
 static __always_inline struct counts *counts_of(struct state *is, struct key *key,
 						struct cgroup *group)
 {
@@ -143,7 +143,7 @@ static __always_inline struct counts *counts_of(struct state *is, struct key *ke
 	found = bpf_map_lookup_elem(&counts, key);
 	if (!found)
 		__sync_fetch_and_add(&is->no_counts, 1);
-	/* The task may have been moved since, and the container removed: then nobody forgets it. */
+	/* If the container was removed, `forget` has run already: delete the entry here. */
 	if (!(BPF_CORE_READ(group, self.flags) & CSS_ONLINE))
 		bpf_map_delete_elem(&counts, key);
 	return found;
@@ -155,7 +155,7 @@ static __always_inline bool fits(struct counts *of, struct rate *rate)
 	bool fits;
 
 	bpf_spin_lock(&of->lock);
-	/* Another CPU may have begun one that is later than this now. */
+	/* Signed: another CPU may have started a period later than `now`. */
 	if (of->mark != rate->mark || (__s64)(now - of->since) > (__s64)(rate->interval * SECOND)) {
 		of->mark = rate->mark;
 		of->since = now;
@@ -195,7 +195,7 @@ int BPF_PROG(admit, struct task_struct *task)
 	return of && fits(of, &rate) ? 0 : -EAGAIN;
 }
 
-/* A task has begun: nothing has refused it. */
+/* A new task runs: no check has refused the fork. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(succeed, struct task_struct *task)
 {
@@ -213,7 +213,7 @@ int BPF_PROG(succeed, struct task_struct *task)
 	return 0;
 }
 
-/* A container is gone. */
+/* A container was removed. */
 SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(forget, struct cgroup *group)
 {
