@@ -22,10 +22,10 @@ def run() -> None:
 
 
 def _use_utf8() -> None:
-    """Start again in Python's UTF-8 mode where the locale has another encoding.
+    """Start again in Python's UTF-8 mode if the locale has another encoding.
 
-    Names of containers are bytes, and pcont reads and writes them as UTF-8 in every locale: in
-    another encoding Python would take the same name for two.
+    Names of containers are bytes, which pcont reads and writes as UTF-8 in every locale. In another
+    encoding, Python could read one name as two different ones.
     """
     if sys.getfilesystemencoding() != "utf-8" and sys.executable and not sys.flags.utf8_mode:
         with contextlib.suppress(OSError):

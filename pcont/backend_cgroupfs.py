@@ -1,4 +1,6 @@
-"""The running kernel: the drivers of its cgroups, and services of linux/ and bpf/ around them."""
+"""The backend of the running kernel: the drivers of its cgroups, and services of linux/
+and bpf/.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ ELSEWHERE = "/run/cgroup"
 
 
 class Cgroupfs(DriverByTree):
-    """The Backend of the running kernel; `proc` and `sys` are data so that tests can move them."""
+    """The Backend of the running kernel. `proc` and `sys`: the mount points, which tests
+    replace.
+    """
 
     name = "cgroupfs"
 
@@ -56,7 +60,7 @@ class Cgroupfs(DriverByTree):
 
     @cached_property
     def meter(self) -> BpfEnforcer:
-        """The BPF programs, whose module is imported on first use."""
+        """The eBPF programs. Their module is imported on first use."""
         from pcont.bpf.enforcer import BpfEnforcer
 
         return BpfEnforcer(self.sys, self.proc.root, self.trees, self.path)

@@ -1,11 +1,12 @@
-"""The kernel in memory: cgroup v1 as it answers, errno for errno, driven by the tables.
+"""The model: an in-memory simulation of cgroup v1, driven by the tables, which answers with the
+kernel's errnos.
 
-Live tasks of this machine can be attached. Nothing happens to them (a frozen one runs on), and
-their forks are not seen; the CPU time that they use is charged when the model is asked. A zombie
-of theirs is removed at once, also for pids.current. Tasks that do not exist can be simulated: they
-fork, run and exit on request. Release agents do not run: the model writes down what would run.
+Real tasks of this machine can be attached. Nothing happens to them: a frozen one runs on, and the
+model does not see their forks. The model charges the CPU time that they use when it is asked, and
+removes their zombies at once, also from pids.current. Simulated tasks fork, run and exit on
+request. Release agents do not run; the model records what would run.
 
-The parts are in `model/`: this module puts them together, and answers as a Backend.
+The parts are in `model/`. This module combines them into a Backend.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
 
 class Model:
-    """A Backend without a kernel, which answers in a dialect.
+    """The Backend of the model, for one dialect (kernel to simulate).
 
-    `machine`: the CPUs and memory nodes. `proc`: where live tasks are read. `clock`: returns
+    `machine`: its CPUs and memory nodes. `proc`: where real tasks are read. `clock`: returns
     seconds.
     """
 
@@ -140,7 +141,7 @@ class Model:
         )
 
     def _tree_ended(self, tree: ModelTree) -> None:
-        """Forget a hierarchy that ended with its last mount."""
+        """Discard what belongs to a hierarchy that was removed with its last mount."""
         for task in tree.root.tasks:
             del self.placement.known[task].nodes[tree.number]
         self._enforcer.end_with(tree)
@@ -242,7 +243,7 @@ class Model:
         return {}
 
     def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
-        """Files of the model have no owners."""
+        """Do nothing: files of the model have no owners."""
 
     def may_change(self, place: Place) -> bool:
         return True
@@ -251,7 +252,7 @@ class Model:
         return {}
 
     def mend(self, place: Place) -> None:
-        """Only pcont writes attributes in the model."""
+        """Do nothing: only pcont writes attributes in the model."""
 
     def files(self, place: Place) -> dict[str, bool]:
         return self.control_files.files(place)
@@ -269,7 +270,7 @@ class Model:
         return self.hierarchies.show(place, file)
 
     def node(self, place: Place) -> Node:
-        """Return the container of the model itself."""
+        """Return the model's container of a place. Raises FileNotFoundError."""
         return self.hierarchies.node(place)
 
     # Tasks
@@ -332,14 +333,16 @@ class Model:
 
 
 class ModelInMemory(Model):
-    """A new Model of this machine, which ends with the process."""
+    """A new Model of this machine. Its state is lost when the process exits."""
 
     def __init__(self, dialect: str | None = None) -> None:
         super().__init__(this_machine(), dialect=DIALECTS[dialect or V1.name])
 
 
 class StoredModel(Model):
-    """A Model that reads its state from a file, and writes it back at the end of each turn."""
+    """A Model with its state in a file, which it reads and writes back in each turn of a
+    command.
+    """
 
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
         super().__init__(this_machine())

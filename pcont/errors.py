@@ -1,4 +1,4 @@
-"""What can go wrong: one class per exit code, and the one place that reads an errno."""
+"""The exceptions of pcont: one class for each exit status, and the translation of errnos."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def shortened(words: Sequence[str], most: int = 5) -> str:
 class PcontError(Exception):
     """A refusal or a failure that a user can act on.
 
-    `what` says what was attempted and what came of it, `path` where, `errno` the kernel's
-    number if the kernel had a say, `hint` what to do about it.
+    `what`: what was attempted, and the reason. `path`: the file or directory. `errno`: the kernel's
+    error number; None if the kernel did not refuse. `hint`: what to do about it. `undone`: changes
+    were made and undone. `left`: what could not be undone.
     """
 
     code = "failed"
@@ -36,7 +37,7 @@ class PcontError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, and what became of the rest of the command."""
+        """The message without the hint: the failure, and whether earlier changes were undone."""
         words = [self.what]
         if self.left:
             words.append("NOT RESTORED: " + "; ".join(self.left))
@@ -46,11 +47,11 @@ class PcontError(Exception):
 
     @property
     def errno_name(self) -> str | None:
-        """The errno's name, such as EBUSY, or None where no kernel spoke."""
+        """The name of the errno, such as EBUSY; None if the kernel did not refuse."""
         return _errno.errorcode.get(self.errno, str(self.errno)) if self.errno else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The error as `--json` shows it."""
+        """Return the error as `--json` prints it."""
         return {
             "code": self.code,
             "errno": self.errno_name,
@@ -61,69 +62,71 @@ class PcontError(Exception):
 
 
 class Cancelled(PcontError):
-    """You answered no, or gave an answer that is not yes: nothing was changed."""
+    """The user did not answer yes to a question. Nothing was changed."""
 
     code = "cancelled"
 
 
 class UsageProblem(PcontError):
-    """The words of the call do not fit, whatever the state of the machine."""
+    """The arguments do not fit together, in any state of the machine."""
 
     code, exit_code = "usage", 2
 
 
 class NotFound(PcontError):
-    """No such container, hierarchy, key, subsystem or task."""
+    """A container, hierarchy, key, subsystem or task does not exist."""
 
     code, exit_code = "not-found", 3
 
 
 class UnknownName(NotFound):
-    """A hierarchy, subsystem, key or task that no other pcont command is about to make."""
+    """A hierarchy, subsystem, key or task does not exist, and waiting for another pcont command
+    would not change that.
+    """
 
 
 class Denied(PcontError):
-    """The caller may not do this."""
+    """The caller has no permission."""
 
     code, exit_code = "denied", 4
 
 
 class Busy(PcontError):
-    """In use, or there already."""
+    """Something is in use, or exists already."""
 
     code, exit_code = "busy", 5
 
 
 class Unsupported(PcontError):
-    """This host cannot do it."""
+    """This host cannot do what was asked."""
 
     code, exit_code = "unsupported", 6
 
 
 class BadValue(PcontError):
-    """A value, or an attach, that the rules of the container forbid."""
+    """A value, or the attach of a task, breaks a rule of the container."""
 
     code, exit_code = "bad-value", 7
 
 
 class BadWord(BadValue):
-    """A word that is malformed, whatever the state of the machine."""
+    """An argument is malformed, in any state of the machine."""
 
 
 class LimitReached(PcontError):
-    """A limit stands in the way for now."""
+    """A limit of a container or of the machine is reached."""
 
     code, exit_code = "limit-reached", 8
 
 
 class NotExecutable(PcontError):
-    """The command of run or clone is there, and cannot be executed."""
+    """The command of `pcont run` or `pcont clone` exists, but cannot be executed."""
 
     code, exit_code = "not-executable", 126
 
 
 class CommandNotFound(PcontError):
-    """There is no such command."""
+    """The command of `pcont run` or `pcont clone` does not exist."""
 
     code, exit_code = "command-not-found", 127
 
@@ -162,9 +165,11 @@ MAY_NOT = "you may not write here: use sudo, or rehearse with --backend model"
 
 
 class Unseen(FileNotFoundError):
-    """A hierarchy is active, and no mount shows this container: whether it exists is not known.
+    """A hierarchy is active, but no mount shows the container, so pcont cannot know whether it
+    exists.
 
-    Other than a plain FileNotFoundError, it must not be taken for a container that does not exist.
+    It is a FileNotFoundError. A caller that removes or creates containers must not treat it as
+    "does not exist".
     """
 
     def __init__(self, where: str) -> None:
@@ -179,9 +184,10 @@ def from_oserror(
     hint: str = "",
     kinds: Mapping[int, type[PcontError]] = BY_ERRNO,
 ) -> PcontError:
-    """Translate what the kernel answered while `doing` something, as in "create jobs:/a".
+    """Return the PcontError for an OSError of the kernel.
 
-    `reason` stands in place of the errno's general words, where the rule is known.
+    `doing`: what was attempted, as in "create jobs:/a". `reason`: replaces the general text of the
+    errno. `hint`: what to do. `kinds`: the class by errno.
     """
     number = err.errno or 0
     reason = str(err.strerror) if isinstance(err, Unseen) else reason

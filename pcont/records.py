@@ -129,7 +129,9 @@ class PinRow:
 
 @dataclass(frozen=True)
 class BeanRow:
-    """What a container holds of a resource: a row of /proc/user_beancounters."""
+    """The charges of one resource to a container: a row of /proc/user_beancounters in the 2006
+    patch.
+    """
 
     container: Annotated[str, "the container as HIERARCHY:/path"]
     resource: Annotated[str, "numfiles: open files"]
@@ -142,7 +144,7 @@ class BeanRow:
 
 @dataclass
 class Outcome:
-    """How a move went."""
+    """How a move went: the numbers of moved and skipped tasks, and how it was done."""
 
     moved: Annotated[int, "how many tasks were moved"] = 0
     rounds: Annotated[int, "how often pcont looked for tasks that were left"] = 0
@@ -180,7 +182,7 @@ class Recovered:
 
     @property
     def sentence(self) -> str:
-        """For a note to the user, without what is left."""
+        """The result as a sentence for the user, without what could not be restored."""
         command = repr(self.command) if self.command else "a command"
         return {
             "undone": f"recovered from a crash of {command}: its changes were rolled back",

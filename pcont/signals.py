@@ -1,4 +1,6 @@
-"""Signals that arrive amid an operation wait for the end of a step, and then undo it all."""
+"""Defer signals during an operation: they take effect at the end of a step, and undo the
+operation.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ _beat: Callable[[], None] | None = None
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end. Exit status 128+N.
+    """A signal ended the operation. The exit status is 128 plus its number.
 
-    `undone`: something had been done by then, and was undone; `left`: but for this.
+    `undone`: changes were made and undone. `left`: what could not be undone.
     """
 
     def __init__(self, number: int) -> None:
@@ -38,11 +40,11 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold signals back until `check` is called; the outermost one counts.
+    """In the block, defer signals until `check` is called. Only the outermost block has an effect.
 
-    Python delivers signals to the main thread only: elsewhere nothing has to be held. One that
-    comes after the last check is delivered at the end, as if it had come then; if the block has
-    failed, the failure is the answer.
+    Python delivers signals to the main thread only, so in other threads this does nothing. A signal
+    after the last `check` is delivered at the end of the block. If the block raises, pending
+    signals are discarded and the exception is kept.
     """
     global _depth
     if _depth or not _in_main_thread():
@@ -64,19 +66,19 @@ def held() -> Iterator[None]:
 
 
 def at_each_check(function: Callable[[], None] | None) -> None:
-    """Call this function whenever `check` or `beat` is called; None ends that."""
+    """Set a function that `check` and `beat` call; None removes it."""
     global _beat
     _beat = function
 
 
 def beat() -> None:
-    """Show that the command is at work. Loops that may take a second call this or `check`."""
+    """Call the function of `at_each_check`. Loops that may take a second call this or `check`."""
     if _beat and _in_main_thread():
         _beat()
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has come that was held back."""
+    """Raise Interrupted if a signal was deferred."""
     beat()
     if _arrived and not _shields and _in_main_thread():
         number = _arrived[0]
@@ -86,7 +88,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
-    """What is done here is not interrupted: `check` finds nothing."""
+    """In the block, `check` does not raise."""
     global _shields
     if not _in_main_thread():
         yield
@@ -99,20 +101,23 @@ def shielded() -> Iterator[None]:
 
 
 def take_arrived() -> list[int]:
-    """The signals that were held back until now; they count as delivered."""
+    """Return the deferred signals, and treat them as delivered."""
     found = list(_arrived)
     _arrived.clear()
     return found
 
 
 def deliver() -> None:
-    """What has arrived takes its course."""
+    """Raise the deferred signals in this process."""
     for number in take_arrived():
         signal.raise_signal(number)
 
 
 def handle(handler: Handler) -> dict[signal.Signals, Any]:
-    """Set a handler; the ones before. A signal that is ignored (nohup) stays ignored."""
+    """Set a handler for the deferred signals; returns the handlers before.
+
+    A signal that is ignored (nohup) stays ignored.
+    """
     found = {number: signal.getsignal(number) for number in DEFERRED}
     # None is a handler that was not set from Python, and could not be set again.
     before = {number: old for number, old in found.items() if old not in (signal.SIG_IGN, None)}
@@ -126,6 +131,6 @@ def _in_main_thread() -> bool:
 
 
 def restore_handlers(before: dict[signal.Signals, Any]) -> None:
-    """Put handlers back."""
+    """Restore the handlers that `handle` returned."""
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -47,26 +47,31 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def fields_of(value: object) -> dict[str, Any]:
-    """Return the values of an object of such a class by their names on disk."""
+    """Return the values of a record's fields by their names on disk. The class must have a tag."""
     found = FORMATS[type(value)]
     return dict(zip(found.attributes, found.values(value), strict=True))
 
 
 def made(kind: type[T], fields: Mapping[str, Any]) -> T:
-    """Return the object that has these fields, the reverse of `fields_of`.
+    """Return a record of class `kind` with fields by their names on disk, the reverse of
+    `fields_of`.
 
-    Raises KeyError for an unknown name, and TypeError where one is missing.
+    Raises KeyError for an unknown name, and TypeError if one is missing.
     """
     return kind(**attributes_of(kind, fields))
 
 
 def attributes_of(kind: type, fields: Mapping[str, T]) -> dict[str, T]:
-    """Return values by the attributes of a class. KeyError for an unknown name on disk."""
+    """Convert names on disk to attribute names of the class `kind`. Raises KeyError for an unknown
+    name.
+    """
     attributes = FORMATS[kind].attributes
     return {attributes[name]: value for name, value in fields.items()}
 
 
 def names_of(kind: type, values: Mapping[str, T]) -> dict[str, T]:
-    """Return values by their names on disk, the reverse of `attributes_of`."""
+    """Convert attribute names of the class `kind` to names on disk, the reverse of
+    `attributes_of`.
+    """
     names = {attribute: name for name, attribute in FORMATS[kind].attributes.items()}
     return {names[attribute]: value for attribute, value in values.items()}

@@ -1,4 +1,4 @@
-"""Codecs: how the text of a control file is read into a value and shown again."""
+"""Codecs: parse the text of a control file into a value, and format a value as the kernel does."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ _NO_LIMIT = ("max", "unlimited", "infinity", "inf", "none", "no limit")
 
 
 class TooLong(OverflowError):
-    """A number of an id list that takes more than 32 bits (EOVERFLOW)."""
+    """A number in an id list needs more than 32 bits (EOVERFLOW)."""
 
 
 def strip(text: str) -> str:
-    """Without the blanks around it, as strstrip(9) takes them for such: of bytes."""
+    """Return the text without leading and trailing blanks, as strstrip(9) removes them
+    (bytewise).
+    """
     if text.isascii():
         return text.strip(_PLAIN_BLANKS)
     return _text(_bytes(text).strip(_BLANKS))
 
 
 def _bytes(text: str) -> str:
-    """A character for each byte."""
+    """Return a string with one character for each byte of the text."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
@@ -45,24 +47,29 @@ def _text(bytes: str) -> str:
 
 
 class Codec(Protocol):
-    """Reads what the kernel shows, and shows what it would show; `takes` says what that is."""
+    """Parses the text of a control file, and formats a value. `takes`: the format, for error
+    messages.
+    """
 
     takes: str
 
     def __hash__(self) -> int:
-        """Codecs are constants."""
+        """Codecs are constants, and can be used as keys."""
 
     def parse(self, text: str) -> Any:
-        """The value of a file's text; ValueError where it is not of this type."""
+        """Return the value of a text. Raises ValueError (or OverflowError) if the text has another
+        format.
+        """
 
     def show(self, value: Any) -> str:
-        """The text of a value, without the newline."""
+        """Return the text of a value, without a newline."""
 
 
 class _IdList:
-    """A set of CPU or memory node numbers, as in `0-3,8` (cpuset(7), List format).
+    """The codec of a set of CPU or memory node numbers, as in `0-3,8` (cpuset(7), List format).
 
-    `limit`: the kernel knows so many of them: more are ERANGE, `N` is the last one, `all` is all.
+    `limit`: how many numbers the kernel has. Larger ones are ERANGE, `N` is the last one, `all`
+    means all. None: without these.
     """
 
     takes = "numbers and ranges, as in 0-3,8"
@@ -83,7 +90,9 @@ class _IdList:
 
 
 class _ListReader:
-    """Region by region, the first mistake counts (lib/bitmap-str.c, bitmap_parselist())."""
+    """Reads an id list range by range; the first mistake is the error (lib/bitmap-str.c,
+    bitmap_parselist()).
+    """
 
     def __init__(self, text: str, limit: int | None) -> None:
         self.text = text
@@ -92,13 +101,13 @@ class _ListReader:
         self.over = False
 
     def finds(self) -> bool:
-        """Whether there is another region; empty ones are skipped."""
+        """Return whether there is another range. Empty ones are skipped."""
         while self._char() and self._char() in f",{_BLANKS}":
             self.at += 1
         return not self.over and self._char() != ""
 
     def region(self) -> Iterable[int]:
-        """`0-7:2/4` is the first two of every four."""
+        """Return the numbers of the next range. `0-7:2/4` means the first two of every four."""
         self.word = self.text[self.at :].split(",")[0]
         if self.limit and self.text[self.at :][:3].lower() == "all":
             self.at += 3
@@ -133,7 +142,7 @@ class _ListReader:
         return self.text[self.at : self.at + 1]
 
     def _ends(self) -> bool:
-        """Whether a region ends here; behind a line break nothing is read."""
+        """Return whether a range ends here. Text after a newline is ignored."""
         self.over = self._char() in ("", "\n")
         return self._char() in f",{_BLANKS}"
 
@@ -160,7 +169,7 @@ class _ListReader:
 
 
 def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
-    """The maximal runs of consecutive numbers, ascending."""
+    """Return the ranges of consecutive numbers, ascending, as pairs of first and last."""
     runs: list[tuple[int, int]] = []
     for number in sorted(ids):
         if runs and runs[-1][1] == number - 1:
@@ -171,9 +180,12 @@ def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def integer(text: str, low: int, high: int = 1 << 64) -> int:
-    """As kstrtoull(9) and kstrtoll(9) have it with base 0: 0x and a leading 0 change the base.
+    """Parse a number as kstrtoull(9) and kstrtoll(9) do with base 0: 0x means hexadecimal, a
+    leading 0 octal.
 
-    One newline at the end is taken, and no blank anywhere. Too many digits are found before junk.
+    Returns a number from `low` up to, but not including, `high`. One newline at the end is
+    accepted, blanks are not. Raises ValueError for other text, OverflowError for a number out of
+    range.
     """
     found = _INTEGER.match(text)
     if not found or (found[1] == "-" and low == 0):
@@ -190,7 +202,7 @@ def integer(text: str, low: int, high: int = 1 << 64) -> int:
 
 
 class _Integer:
-    """A number of 64 bits."""
+    """The codec of a number of up to 64 bits, from `low` up to, but not including, `high`."""
 
     takes = "a number"
 
@@ -206,7 +218,7 @@ class _Integer:
 
 
 class _Limit:
-    """A number with a sign, or None for no limit, which is `max`; blanks around do not count."""
+    """The codec of a signed number, or `max` for no limit (None). Blanks around it are ignored."""
 
     takes = "a number, or max"
 
@@ -219,10 +231,11 @@ class _Limit:
 
 
 class _Bytes:
-    """A number of bytes, with a unit or without, as memparse(9) reads it; in whole pages.
+    """The codec of a size in bytes, with an optional unit, as memparse(9) reads it; rounded down to
+    pages.
 
-    The kernel takes the rest of a division by 2^64 for a number that is larger, and 0 for no text
-    at all: neither is what anyone means, so both are ValueErrors here.
+    The kernel reads a number of 2^64 or more modulo 2^64, and an empty text as 0. Both are probably
+    mistakes, so this codec raises ValueError.
     """
 
     takes = "a size, as in 512M or 1G, or bytes; -1 for no limit"
@@ -244,7 +257,9 @@ class _Bytes:
 
 
 def size(number: int) -> str:
-    """A number of bytes as a limit is written, in the largest unit that divides it."""
+    """Format a number of bytes as it is written to a limit: with the largest unit that divides it,
+    -1 for no limit.
+    """
     if is_unlimited(number):
         return "-1"
     for power, unit in ((30, "G"), (20, "M"), (10, "K")):
@@ -254,12 +269,14 @@ def size(number: int) -> str:
 
 
 def is_unlimited(number: int) -> bool:
-    """Whether a limit of bytes is none."""
+    """Return whether a number of bytes stands for no limit."""
     return number >= _UNLIMITED
 
 
 def size_meant(text: str) -> str:
-    """What a size in another notation is in the kernel's: `512MB` is 512M, `max` is -1."""
+    """Convert a size in another notation to the kernel's: `512MB` to 512M, `max` to -1. Empty if it
+    is not understood.
+    """
     if text.strip().lower() in _NO_LIMIT:
         return "-1"
     found = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,6}))?([kmgtpe]?)(?:i?b)?", _plain_size(text))
@@ -278,7 +295,9 @@ def _plain_size(text: str) -> str:
 
 
 class _Flag:
-    """0 or 1; the kernel takes every number but 0 for 1, as far as it looks at its bits."""
+    """The codec of 0 or 1. The kernel reads any other number as 1, unless its low `bits` bits are
+    0.
+    """
 
     takes = "0 or 1"
 
@@ -293,7 +312,7 @@ class _Flag:
 
 
 class _Word:
-    """A word; blanks around it do not count."""
+    """The codec of a word. Blanks around it are ignored."""
 
     takes = "a word"
 
@@ -305,7 +324,7 @@ class _Word:
 
 
 class _Text:
-    """Anything: several lines, or a format that nobody has to understand."""
+    """The codec of any text: several lines, or a format that pcont does not parse."""
 
     takes = "text"
 
@@ -318,7 +337,7 @@ class _Text:
 
 @cache
 def id_list(limit: int) -> Codec:
-    """The lists that a kernel with so many ids reads."""
+    """Return the codec of the id lists of a kernel with `limit` ids."""
     return _IdList(limit)
 
 

@@ -124,7 +124,7 @@ class Enforcer(Protocol):
         """Return the id of the tree in which the programs of each subsystem work."""
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
-        """Whether the programs work for a container that the subsystem is bound to."""
+        """Return whether the programs are bound to this container."""
 
     def start(self, subsystem: str, root: Place) -> None:
         """Bind one more container; load the programs before the first one.
