@@ -1,4 +1,4 @@
-"""Several drivers as one: each verb is that of the driver of the place's tree."""
+"""Combine several drivers into one: each call goes to the driver of the place's tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pcont.kernel.types import Owner, Place, Tree
 
 
 class DriverByTree:
-    """The kernel.system_calls.MountedDriver of a kernel that has cgroups of several kinds."""
+    """The driver (MountedDriver) of a kernel that has cgroups of several kinds."""
 
     def __init__(self, *drivers: MountedDriver) -> None:
         self.drivers = drivers
@@ -22,13 +22,15 @@ class DriverByTree:
         return tuple(tree for tree, _ in found)
 
     def forget(self) -> None:
-        """Drop what is known of mounts, which are about to change."""
+        """Discard cached mounts, before they change."""
         self._by_tree = {}
         for driver in self.drivers:
             driver.forget()
 
     def driver(self, tree: str) -> MountedDriver:
-        """Return the driver of a tree; of an unknown tree any one, which raises ENOENT."""
+        """Return the driver of a tree; for an unknown tree any driver, which then raises
+        FileNotFoundError.
+        """
         if tree not in self._by_tree:
             self.trees()
         return self._by_tree.get(tree, self.drivers[0])
@@ -40,7 +42,9 @@ class DriverByTree:
         return found
 
     def path(self, place: Place, file: str = "") -> str:
-        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
+        """Return the path of a container, or of a file of it. Raises Unseen if no mount
+        shows it.
+        """
         return self.driver(place.tree).path(place, file)
 
     def make(self, place: Place) -> None:

@@ -1,9 +1,10 @@
-"""What a kernel with cgroups offers, as small interfaces: text in and out.
+"""The interfaces of a backend: small protocols for what a kernel with cgroups offers. Texts go in
+and out.
 
-A backend has all of them, and a user asks for those that it needs. Every verb raises OSError with
-errno and filename, on the kernel and on the model alike: that is what makes the two comparable. It
-is Unseen for a container that no mount shows. PcontError is for what makes a backend as a whole
-unusable.
+A backend has all of them; a function asks only for those that it needs. Every method raises OSError
+with errno and filename, the same on the kernel and on the model, so that the two can be compared.
+For a container that no mount shows, that is Unseen. PcontError is raised only if the backend as a
+whole cannot be used.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ class Simulator(Protocol):
         """Set the CPUs and memory nodes that are online; EINVAL for an empty set."""
 
     def mount_cpuset(self, point: str) -> None:
-        """mount(2) of type cpuset: cpuset alone, names without prefix, its own release agent."""
+        """Mount a file system of the old type `cpuset` at `point`: cpuset alone, with bare file
+        names and its own release agent.
+        """
 
     def module(self, name: str, text: str | None = None) -> str:
         """Write a parameter of a subsystem in /sys/module if there is a text; return its value.
@@ -383,7 +386,9 @@ class Namespaces(Protocol):
     """Namespaces of new processes, and those that are pinned by a name."""
 
     def namespaces(self) -> tuple[str, ...]:
-        """Return the kinds that a process can have of its own."""
+        """Return the kinds of namespaces that a new process can get, by their names in
+        /proc/PID/ns.
+        """
 
     def separate(self, apart: NamespaceSpec) -> Birth:
         """Return how to start a process that has namespaces of its own."""
@@ -423,9 +428,9 @@ class Host(Protocol):
         """Return the variables that make the pcont of a command drive the same kernel."""
 
     def turn(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
-        """Hold off every other pcont command that changes something, during the block.
+        """Lock out every other pcont command that changes something, for the block.
 
-        Raises Busy at the timeout of `waiting`.
+        Raises Busy at the time-out of `waiting`.
         """
 
     def journals(self) -> str:

@@ -1,4 +1,4 @@
-"""The backends by name; the one module that names them."""
+"""Open a backend by its name. No other module imports the backends."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ BACKENDS = {
 def open_backend(
     name: str = "cgroupfs", state: str | None = None, dialect: str | None = None
 ) -> Backend:
-    """Open the backend of that name.
+    """Open a backend: "cgroupfs" (the kernel), "model" or "memory".
 
-    `state` is the file of "model"; "memory" is a new model without a file. Both have a dialect.
+    `state`: the state file of "model"; "memory" is a new model without a file. `dialect`: the
+    kernel that a new model simulates.
     """
     module, _, factory = BACKENDS[name].partition(":")
     opened = getattr(importlib.import_module(module), factory)

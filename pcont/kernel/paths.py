@@ -1,4 +1,4 @@
-"""Paths of containers: join them, see one from another, refuse what could leave a hierarchy."""
+"""Functions on the paths of containers: join them, make them relative, and refuse unsafe ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pcont.errors import BadWord
 
 
 def join(base: str, path: str) -> str:
-    """`path` below `base`, both as paths of containers."""
+    """Return the path of the container `path` below the container `base`."""
     return "/" + "/".join(filter(None, f"{base}/{path}".split("/")))
 
 
 def below(path: str, base: str) -> str | None:
-    """A path as seen from a container at or above it, `/` being that container; None elsewhere."""
+    """Return a path relative to a container at or above it (`/` is that container); None for any
+    other.
+    """
     if base == "/":
         return path
     if path == base or path.startswith(f"{base}/"):
@@ -20,12 +22,14 @@ def below(path: str, base: str) -> str | None:
 
 
 def is_outside(path: str) -> bool:
-    """Whether a path leads out of the root of this cgroup namespace (cgroup_namespaces(7))."""
+    """Return whether a path leads out of the cgroup namespace of this process
+    (cgroup_namespaces(7)).
+    """
     return path == "/.." or path.startswith("/../")
 
 
 def check_path(path: str) -> None:
-    """Refuse, before anything is touched, what could leave the hierarchy or break a line."""
+    """Raise BadWord for a path that could leave the hierarchy (`..`), or with a newline or NUL."""
     if "\n" in path or "\0" in path:
         raise BadWord(f"a container's name must not contain a newline or NUL: {path!r}")
     if not path.startswith("/"):

@@ -1,4 +1,4 @@
-"""What /proc says of mounts and cgroups, read into data; pure functions of text."""
+"""Parse the texts of /proc on mounts and cgroups; pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class MountLine:
-    """A line of /proc/PID/mountinfo, as far as cgroups need it (proc(5))."""
+    """A line of /proc/PID/mountinfo (proc(5)), with the fields that cgroups need."""
 
     device: str
     root: str
@@ -27,19 +27,23 @@ class MountLine:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a file of /proc: names in them may hold every other kind of line break."""
+    """Split a text of /proc into lines at newlines only: names in it may contain other
+    line breaks.
+    """
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def unescape(text: str) -> str:
-    r"""Octal escapes of bytes as mountinfo has them: `\040` is a blank."""
+    r"""Replace the octal escapes of mountinfo by the bytes that they stand for: `\040` is a
+    blank.
+    """
     raw = text.encode("utf-8", "surrogateescape")
     plain = _OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), raw)
     return plain.decode("utf-8", "surrogateescape")
 
 
 def mount_lines(mountinfo: str) -> list[MountLine]:
-    """The lines of a mountinfo, in the order of the file."""
+    """Parse a mountinfo, in the order of the file."""
     found = []
     for line in lines(mountinfo):
         left, _, right = line.partition(" - ")
@@ -63,19 +67,23 @@ def mount_lines(mountinfo: str) -> list[MountLine]:
 
 
 def on_point(mounts: Iterable[MountLine], point: str) -> MountLine | None:
-    """The mount that is seen at a directory: of several there, the one that came last."""
+    """Return the mount that is visible at a directory: the last one; None if there is none."""
     return next((one for one in reversed(list(mounts)) if one.point == point), None)
 
 
 def mount_point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> str | None:
-    """Where a filesystem of that type is mounted (at `point`, where that is asked)."""
+    """Return the first mount point of a file system type (of those at `point`, if given); None if
+    there is none.
+    """
     return next(
         (one.point for one in mounts if one.type == type and point in ("", one.point)), None
     )
 
 
 def memberships(text: str) -> list[tuple[int, str, str]]:
-    """The lines of /proc/PID/cgroup: hierarchy number, tree id, path. v2 is `0::/path`."""
+    """Parse /proc/PID/cgroup: tuples of hierarchy number, tree id and path. The line of v2 is
+    `0::/path`.
+    """
     found = []
     for line in lines(text):
         number, _, rest = line.partition(":")
@@ -86,7 +94,7 @@ def memberships(text: str) -> list[tuple[int, str, str]]:
 
 
 def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...]:
-    """The lines of /proc/cgroups; `unified` are the controllers that a mounted v2 tree offers."""
+    """Parse /proc/cgroups. `unified`: the controllers that a mounted v2 tree offers."""
     rows = [line.split() for line in lines(text) if line and not line.startswith("#")]
     offered = set(unified)
     return tuple(

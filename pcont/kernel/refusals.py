@@ -1,4 +1,4 @@
-"""How a backend refuses: OSError as the kernel answers, and what a caller may pass over."""
+"""The errors with which a backend refuses, and context managers that ignore vanished containers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from pcont.errors import Unseen
 
 
 def refuse(number: int, where: str) -> NoReturn:
-    """Raise what the kernel answers: OSError with an errno and a filename."""
+    """Raise the OSError with this errno, and `where` as filename."""
     raise OSError(number, os.strerror(number), where)
 
 
 class WriteRefused(OSError):
-    """The caller may open the file for writing, and the kernel refused the text."""
+    """The kernel refused the text of a write to a file that the caller may write."""
 
 
 @contextlib.contextmanager
 def vanishing() -> Iterator[None]:
-    """A container may be removed during the block; one that no mount shows raises Unseen."""
+    """In the block, ignore that a container was removed. Raises Unseen for one that no
+    mount shows.
+    """
     try:
         yield
     except Unseen:
@@ -33,9 +35,10 @@ def vanishing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def within_reach() -> Iterator[None]:
-    """As `vanishing`, for code that only reads: it also skips a container that is too deep.
+    """In the block, ignore that a container was removed, or that its path is too long. Use it for
+    reading only.
 
-    A user that may create containers can nest them until the kernel refuses the length of the path.
+    A user who may create containers can nest them until the kernel refuses the length of the path.
     """
     try:
         with vanishing():

@@ -1,4 +1,6 @@
-"""What the drivers of the running kernel use, and what they offer to its backend."""
+"""The interfaces between the drivers and the running kernel: system calls that drivers use, and
+what a driver offers.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +13,52 @@ from pcont.kernel.types import Owner, Place, Task
 
 
 class CgroupFiles(Protocol):
-    """System calls on the directories and files of mounted hierarchies, by their paths.
+    """System calls on directories and files of mounted hierarchies, by path.
 
-    The drivers of a kernel use them. They know nothing of trees, v1 or v2.
+    The drivers use it. It does not know trees, v1 or v2. Methods raise OSError with the path.
     """
 
     def mkdir(self, directory: str) -> None:
-        """mkdir(2)."""
+        """Create a directory, and so a container, with mkdir(2)."""
 
     def rmdir(self, directory: str) -> None:
-        """rmdir(2)."""
+        """Remove a directory, and so a container, with rmdir(2)."""
 
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
 
     def modes(self, directory: str) -> dict[str, bool]:
-        """Return the names of the files in a directory, and whether each is ever writable."""
+        """Return the names of the files in a directory, with whether each can be written."""
 
     def read(self, file: str) -> str:
-        """Return the whole text of a file; ENOENT also if the directory is removed during that."""
+        """Return the text of a file. ENOENT also if the directory is removed during the read."""
 
     def write(self, file: str, text: str, opened: Callable[[], object] | None = None) -> None:
-        """One write(2); WriteRefused where the file could be opened and the text was refused.
+        """Write a text with one write(2). Raises WriteRefused if the kernel refuses the text.
 
-        `opened` is called after open(2): its OSError is a refusal as well.
+        `opened`: called after open(2); an OSError of it counts as a refusal, too.
         """
 
     def write_tasks(self, file: str, tasks: Iterable[int]) -> Iterator[int]:
-        """Write task ids through one open file; yield those that were accepted.
+        """Write task ids through one open file; yields those that the kernel accepted.
 
-        A task that has ended (ESRCH) is left out; WriteRefused for the first one that is refused.
+        A task that has exited (ESRCH) is left out. Raises WriteRefused at the first refusal.
         """
 
     def write_if_killed(self, file: str, text: bytes) -> AbstractContextManager[None]:
-        """Have another process write the text if this process is killed in the block."""
+        """For the block, let a second process write the text if this process is killed."""
 
     def may_write(self, *files: str) -> bool:
-        """Whether this process may write all of these files and directories."""
+        """Return whether this process may write all of these files and directories."""
 
     def attributes(self, directory: str) -> dict[str, str]:
-        """Return the attributes of pcont that this process believes, by name without the prefix."""
+        """Return the attributes of pcont that this process trusts, by name without the prefix."""
 
     def set_attribute(self, directory: str, name: str, text: str | None) -> None:
         """Write an attribute; None removes it."""
 
     def stray(self, directory: str) -> dict[str, str]:
-        """Return attributes that look like pcont's and are not believed, by their full names."""
+        """Return the attributes that look like pcont's but are not trusted, by full name."""
 
     def mend(self, directory: str) -> None:
         """Remove stray attributes, and update the copies of attributes for other users."""
@@ -68,42 +70,51 @@ class CgroupFiles(Protocol):
         """Give a directory and its files these owners."""
 
     def is_on(self, point: str, device: str) -> bool:
-        """Whether a directory is seen to be on a device, MAJOR:MINOR."""
+        """Return whether a directory is on a device, given as MAJOR:MINOR."""
 
     def signal_inside(
         self, pids: Iterable[int], number: int, inside: Callable[[], Iterable[int]]
     ) -> Iterator[int]:
-        """Signal those of the processes that are inside; yield each one signalled.
+        """Send a signal to those of the processes that are in a container; yields each one
+        signalled.
 
-        A process whose id is reused by another one is not signalled: `inside` is called after the
-        processes are pinned, and returns the ids of those that are in the container.
+        `inside`: returns the process ids in the container. It is called while descriptors of the
+        processes are open, so that no signal reaches a process with a reused id.
         """
 
 
 class ProcReader(Protocol):
-    """/proc as the drivers of a kernel read it."""
+    """/proc, as the drivers of a kernel read it."""
 
     def text(self, file: str) -> str:
-        """Return the whole of a file."""
+        """Return the content of a file, given its path below /proc."""
 
     def of(self, task: int, file: str) -> str:
-        """Return the whole of a task's file; ESRCH where there is no such task."""
+        """Return the content of a file of a task. Raises ProcessLookupError if there is no such
+        task.
+        """
 
     def task(self, task: int) -> Task:
-        """Return what is known of a task; ESRCH where there is none."""
+        """Return a task. Raises ProcessLookupError if there is none."""
 
     def cgroups(self) -> str:
-        """Return /proc/cgroups; Unsupported, with a hint, where the kernel has none."""
+        """Return the content of /proc/cgroups. Raises Unsupported, with a hint, if the kernel has
+        none.
+        """
 
 
 class MountedDriver(Driver, Protocol):
     """A driver of the running kernel: its containers are directories below mounts."""
 
     def path(self, place: Place, file: str = "") -> str:
-        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
+        """Return the path of a container, or of a file of it. Raises Unseen if no mount
+        shows it.
+        """
 
     def points_in(self, mountinfo: str, tree: str) -> list[str]:
-        """Return the directories where a mountinfo, of any process, has a hierarchy."""
+        """Return the directories at which a process, given its mountinfo, has the hierarchy
+        mounted.
+        """
 
     def forget(self) -> None:
-        """Drop what is known of mounts, which are about to change."""
+        """Discard cached mounts, before they change."""

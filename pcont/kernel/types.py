@@ -1,4 +1,6 @@
-"""What a kernel with cgroups has: controllers, trees, mounts, places, tasks, owners, namespaces."""
+"""The things that a kernel with cgroups has: controllers, trees, mounts, places, tasks, owners,
+namespaces.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from pcont.tags import on_disk
 class Waiting:
     """How a command waits for the lock.
 
-    `command`: what waiting commands report of this one while it holds the lock. `note` is called
-    with each note for the user. `look` is called once before the wait, if there is one.
+    `timeout`: seconds until Busy is raised; None for no limit. `command`: what other waiting
+    commands report about this one while it holds the lock. `note`: called with each note for the
+    user. `look`: called once before the command waits.
     """
 
     timeout: float | None = None
@@ -31,7 +34,9 @@ WAITING = Waiting()
 
 @dataclass(frozen=True)
 class Controller:
-    """A line of /proc/cgroups. `number` 0: bound to no v1 hierarchy; `unified`: v2 offers it."""
+    """A line of /proc/cgroups. `number`: the v1 hierarchy that it is bound to, 0 for none.
+    `unified`: cgroup v2 offers it.
+    """
 
     name: str
     number: int
@@ -42,9 +47,11 @@ class Controller:
 @on_disk("Mount", "point", "root", "prefixed", "source", "writable")
 @dataclass(frozen=True)
 class Mount:
-    """Where a tree can be reached; `root` is the path in the tree that is seen there.
+    """A mount of a tree at the directory `point`. `root`: the path in the tree that the directory
+    shows.
 
-    `source` is the first word of a line of mount(8): pcont leaves there what it has to know.
+    `source`: the first word of a line of mount(8), in which pcont records that it made the mount.
+    `prefixed`: files of cpuset have the prefix `cpuset.`.
     """
 
     point: str
@@ -56,12 +63,14 @@ class Mount:
 
     @property
     def ours(self) -> bool:
-        """Whether pcont mounted it; a bind mount inherits the source, and is another point."""
+        """Whether pcont made this mount. A bind mount of it, which has the same source at another
+        point, does not count.
+        """
         return self.source.startswith("pcont:") and self.source.split(":", 2)[-1] == self.point
 
     @property
     def made(self) -> list[str]:
-        """The directories of the mount point that pcont made, innermost first."""
+        """The directories of the mount point's path that pcont created, innermost first."""
         count = self.source.split(":")[1] if self.ours else ""
         found, point = [], self.point
         for _ in range(int(count) if count.isdecimal() else 0):
@@ -71,14 +80,19 @@ class Mount:
 
 
 def source(point: str, made: int) -> str:
-    """Return the source of a mount by pcont: how many directories it made, and the mount point."""
+    """Return the mount source for a mount by pcont.
+
+    It contains the mount point, and `made`: how many directories of its path pcont created.
+    """
     return f"pcont:{made}:{point}"
 
 
 @on_disk("Tree", "id", "number", "controllers", "name", "mounts")
 @dataclass(frozen=True)
 class Tree:
-    """One hierarchy of the kernel. `id` is its middle field in /proc/PID/cgroup."""
+    """One hierarchy of the kernel. `id`: its middle field in /proc/PID/cgroup. `number`: its
+    hierarchy number, 0 if it is not active.
+    """
 
     id: str
     number: int
@@ -88,16 +102,16 @@ class Tree:
 
     @property
     def mounted(self) -> bool:
-        """Active hierarchies need not be mounted."""
+        """Whether the hierarchy is mounted. An active hierarchy need not be."""
         return bool(self.mounts)
 
 
 @on_disk("TreeRequest", "controllers", "name", "more")
 @dataclass(frozen=True)
 class TreeRequest:
-    """What to mount: controllers, a name, or both.
+    """A hierarchy to mount: controllers, a name, or both.
 
-    `more` are other options of a mount, which count for a new hierarchy only.
+    `more`: further mount options, which have an effect only if the mount creates the hierarchy.
     """
 
     controllers: tuple[str, ...] = ()
@@ -106,18 +120,20 @@ class TreeRequest:
 
     @property
     def options(self) -> str:
-        """The option string of mount(8)."""
+        """The value of `mount -o`."""
         words = [*(self.controllers or ["none"]), *self.more]
         return ",".join([*words, f"name={self.name}"] if self.name else words)
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """How the user has typed a PLACE: messages name that container, and those around it, alike.
+    """How the user typed a PLACE, so that messages can name this and related containers in the same
+    way.
 
-    `typed` is the PLACE, `path` the path that it means in its hierarchy. Other paths follow a
-    `selector`, or are below the `directory` that shows the container `root`; with a `start` they
-    are relative to that directory. `at` is the container of a tree that is the hierarchy's root.
+    `typed`: the PLACE. `path`: its path in the hierarchy. Other containers are named with the same
+    `selector`, or as paths below `directory`, which shows the container `root`. If `start` is set,
+    those are relative to that directory. `at`: the path in the tree of the hierarchy's root (`mount
+    --tie --at`).
     """
 
     typed: str
@@ -129,7 +145,9 @@ class Spelling:
     at: str = "/"
 
     def of(self, path: str) -> str:
-        """The PLACE that means a path of the hierarchy; empty where there is none."""
+        """Return the PLACE for another path of the hierarchy; empty if this spelling cannot name
+        it.
+        """
         if path == self.path:
             return self.typed
         if self.selector:
@@ -145,14 +163,14 @@ class Spelling:
         return relative if "/" in relative or relative in (".", "..") else f"./{relative}"
 
     def of_tree(self, path: str) -> str:
-        """The same for a path of a tree."""
+        """Return the PLACE for a path of the tree; empty if this spelling cannot name it."""
         inside = below(path, self.at)
         return "" if inside is None else self.of(inside)
 
 
 @lru_cache(maxsize=256)
 def words_of(id: str) -> tuple[tuple[str, ...], str]:
-    """The controllers and the name in the id of a v1 hierarchy, as /proc/PID/cgroup has it."""
+    """Return the controllers and the name in the id of a v1 hierarchy, as in /proc/PID/cgroup."""
     words = id.split(",")
     name = next((word[5:] for word in words if word.startswith("name=")), "")
     return tuple(word for word in words if word and not word.startswith("name=")), name
@@ -161,11 +179,11 @@ def words_of(id: str) -> tuple[tuple[str, ...], str]:
 @on_disk("Place", "tree", "path")
 @dataclass(frozen=True)
 class Place:
-    """A container in one tree: the tree's id and a path from its root.
+    """A container in one tree: the tree's id, and the path from the tree's root. It need not exist.
 
-    `spelling`: how the user names it; where that is not known, the tree's id is a SELECTOR.
-    `whole` is the tree itself. A place that was read from a journal or an attribute has only the
-    id: then `controllers` are those that the id of a v1 hierarchy lists.
+    `spelling`: how the user typed it; without it, messages use the tree's id as the SELECTOR.
+    `whole`: the tree, if known. A place from a journal or an attribute has only the id of its tree;
+    its `controllers` are then those in the id.
     """
 
     tree: str
@@ -178,7 +196,7 @@ class Place:
 
     @classmethod
     def at(cls, tree: Tree, path: str = "/", spelling: Spelling | None = None) -> Place:
-        """The container at a path of a tree."""
+        """Return the container at a path of a tree."""
         return cls(tree.id, path, spelling, tree)
 
     @property
@@ -187,12 +205,12 @@ class Place:
 
     @property
     def root(self) -> Place:
-        """The root of its tree, named by the tree's id."""
+        """The root container of the tree, which messages name by the tree's id."""
         return Place(self.tree, "/", None, self.whole)
 
     @property
     def parent(self) -> Place:
-        """The container above; the root's is the root."""
+        """The parent container; for the root, the root itself."""
         return self.elsewhere(self.path.rpartition("/")[0] or "/")
 
     @property
@@ -207,7 +225,7 @@ class Place:
 
     @property
     def word(self) -> str:
-        """The same for hints: one word of a shell."""
+        """The PLACE as one shell word, for commands in hints."""
         return quote(self.shown)
 
     @property
@@ -219,7 +237,7 @@ class Place:
         return self.elsewhere(join(self.path, name))
 
     def elsewhere(self, path: str) -> Place:
-        """The container at another path of the same tree, spelled alike."""
+        """Return the container at another path of the same tree, with the same spelling."""
         return Place(self.tree, path, self.spelling, self.whole)
 
 
@@ -229,7 +247,9 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 @dataclass(frozen=True)
 class IdRange:
-    """`count` user or group ids of a user namespace, and their ids outside of it."""
+    """A range of `count` ids: the first id `inside` a user namespace, and the first one `outside`
+    of it.
+    """
 
     inside: int
     outside: int
@@ -238,9 +258,9 @@ class IdRange:
 
 @dataclass(frozen=True)
 class NamespaceSpec:
-    """The kinds of namespaces that a new process has of its own.
+    """The new namespaces of a process: `kinds`, as in /proc/PID/ns.
 
-    `uids` and `gids` map ids of a user namespace; without these, the caller is its root.
+    `uids`, `gids`: the id maps of a user namespace. Without them, the caller becomes its root.
     """
 
     kinds: tuple[str, ...]
@@ -251,7 +271,7 @@ class NamespaceSpec:
 @on_disk("Owner", "uid", "gid", "mode")
 @dataclass(frozen=True)
 class Owner:
-    """The owner and the mode of a file."""
+    """Owner, group and mode of a file."""
 
     uid: int
     gid: int
@@ -263,13 +283,14 @@ ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for
 
 @dataclass(frozen=True)
 class Task:
-    """A task (thread) as /proc/TID/stat and status have it.
+    """A task (thread), as /proc/TID/stat and /proc/TID/status show it.
 
-    `pid` is its process, `state` the letter of ps(1), `kernel` whether it is a kernel thread,
-    `fixed` whether the kernel never moves it. `start` is the clock tick since boot at which it
-    began: no other task ever has this id and start. `ending`: it is exiting, which may take seconds
-    on a busy machine. Until then it is in its containers, and cannot fork. The kernel accepts a
-    write that moves it, and does not move it (cgroup_migrate_add_task(), kernel/cgroup/cgroup.c).
+    `pid`: the id of its process. `state`: the letter of ps(1). `kernel`: it is a kernel thread.
+    `fixed`: the kernel refuses to move it. `start`: its start time in clock ticks since boot; no
+    other task ever has the same id and start time. `ending`: it is exiting, which may take seconds
+    on a busy machine. An exiting task is still in its containers, and cannot fork. The kernel
+    accepts a write that moves it, but does not move it (cgroup_migrate_add_task(),
+    kernel/cgroup/cgroup.c).
     """
 
     id: int
@@ -284,7 +305,7 @@ class Task:
 
     @property
     def gone(self) -> bool:
-        """Whether this thread has ended or is ending; a zombie is in no container either.
+        """Whether this thread has exited or is exiting. A zombie is in no container.
 
         Other threads of its process may be alive (steps.tasks.live_threads).
         """

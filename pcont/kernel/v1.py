@@ -1,7 +1,8 @@
-"""The driver of cgroup v1: hierarchies by their mounts, containers as directories below these.
+"""The driver of cgroup v1: its hierarchies are found by their mounts, its containers are
+directories below these.
 
-It knows how v1 names files (`noprefix`), which of several mounts shows a container, and what may
-delay rmdir(2). System calls are those of kernel.system_calls.CgroupFiles.
+It knows how v1 names files (mount option `noprefix`), which of several mounts to use for a
+container, and what delays rmdir(2). It makes system calls through kernel.system_calls.CgroupFiles.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ THAWED = b"THAWED"
 
 
 class V1Driver:
-    """The kernel.system_calls.MountedDriver of cgroup v1.
+    """The driver (MountedDriver) of cgroup v1.
 
-    `is_core`: whether a file has no prefix in any hierarchy. `follow` is called with a tree's id
-    and the text that is about to become its release_agent.
+    `is_core`: returns whether a file has no prefix in any hierarchy. `follow`: called with a tree's
+    id and the text that is about to become its release_agent.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class V1Driver:
         return found
 
     def forget(self) -> None:
-        """Drop what is known of mounts, which are about to change."""
+        """Discard cached mounts, before they change."""
         self._trees = None
 
     def points_in(self, mountinfo: str, tree: str) -> list[str]:
-        """Return the directories where a mountinfo, of any process, has a hierarchy."""
+        """Return the directories at which a process, given its mountinfo, has the hierarchy
+        mounted.
+        """
         return points(mountinfo, tree, self._known())
 
     def _known(self) -> list[str]:
@@ -80,7 +83,9 @@ class V1Driver:
         self._files.mkdir(self.path(place))
 
     def remove(self, place: Place, force: bool = False) -> None:
-        """rmdir(2), patiently: EBUSY without tasks and children is a task that is still dying."""
+        """Remove a container with rmdir(2). Retries EBUSY for a while if it has no tasks and no
+        children: the kernel counts exiting tasks.
+        """
         path, pause = self.path(place), FIRST_PAUSE
         limit = time.monotonic() + PATIENCE
         while True:
@@ -159,7 +164,9 @@ class V1Driver:
         return found
 
     def _without_mark(self, tree: str, path: str) -> str:
-        """The kernel marks the path of a container that was removed; a name may end like that."""
+        """Return a path without the mark that the kernel appends for a removed container, unless it
+        is part of the name.
+        """
         if not path.endswith(REMOVED):
             return path
         with contextlib.suppress(Unseen):
@@ -179,14 +186,18 @@ class V1Driver:
             return f"{place.tree}:{join(place.path, file)}"
 
     def path(self, place: Place, file: str = "") -> str:
-        """Return the path of a container, or of a file of it; Unseen where no mount shows it."""
+        """Return the path of a container, or of a file of it. Raises Unseen if no mount
+        shows it.
+        """
         directory, mount = self._reach(place)
         if not file:
             return directory
         return os.path.join(directory, self._bare(place.tree, mount, file))
 
     def _reach(self, place: Place) -> tuple[str, Mount]:
-        """The directory of a place, by the mount that shows it; prefixed names are preferred."""
+        """Return the directory of a place and the mount that it is below. Mounts with prefixed file
+        names are preferred.
+        """
         tree = self._tree(place.tree)
         for mount in sorted(tree.mounts, key=_preference):
             seen = below(place.path, mount.root)
@@ -197,7 +208,9 @@ class V1Driver:
         raise Unseen(f"{tree.id}:{place.path}")
 
     def _is_covered(self, directory: str, point: str) -> bool:
-        """Whether a directory below a mount is in another mount: it shows something else."""
+        """Return whether another mount covers a directory below a mount, so that it shows something
+        else.
+        """
         return any(
             one.startswith(f"{point}/") and below(directory, one) is not None for one in self._inner
         )
@@ -211,7 +224,9 @@ class V1Driver:
         return self._trees[id]
 
     def _bare(self, tree: str, mount: Mount, file: str) -> str:
-        """The file's name below this mount: with noprefix the kernel drops `cpuset.`."""
+        """Return the name of a file below this mount: with `noprefix` the kernel drops
+        `cpuset.`.
+        """
         prefix, dot, rest = file.partition(".")
         bare = dot and not mount.prefixed and prefix in self._tree(tree).controllers
         return rest if bare else file
@@ -224,14 +239,18 @@ class V1Driver:
 
 
 def _preference(mount: Mount) -> tuple[bool, bool, int]:
-    """Where one can write is better, then prefixed names, then more of the tree."""
+    """Return the sort key of a mount: writable mounts first, then prefixed names, then more of the
+    tree.
+    """
     return not mount.writable, not mount.prefixed, len(mount.root)
 
 
 def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tree, ...]:
-    """The v1 hierarchies: which are active says /proc/self/cgroup, where they are say the mounts.
+    """Return the v1 hierarchies.
 
-    `known` are the names of all controllers: they tell controllers from other mount options.
+    `own`: the text of /proc/self/cgroup, which lists the active ones. `seen`: the mounts, which
+    tell where they are. `known`: the names of all controllers, to distinguish them from other mount
+    options.
     """
     kernel = set(known)
     reachable: dict[str, dict[str, Mount]] = {}
@@ -254,7 +273,9 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
 
 
 def points(mountinfo: str, tree: str, known: Iterable[str]) -> list[str]:
-    """The directories where a mountinfo has a hierarchy; `known`: the names of all controllers."""
+    """Return the directories at which a mountinfo has a hierarchy. `known`: the names of all
+    controllers.
+    """
     kernel = set(known)
     key = _key(tree.split(","), kernel)
     seen = [line for line in mount_lines(mountinfo) if line.type == "cgroup"]
@@ -262,12 +283,16 @@ def points(mountinfo: str, tree: str, known: Iterable[str]) -> list[str]:
 
 
 def selecting(line: MountLine, known: Iterable[str]) -> str:
-    """The options of a mount that say which hierarchy it is."""
+    """Return the mount options of a mount that select its hierarchy. `known`: the names of all
+    controllers.
+    """
     names = [word for word in line.options if word in set(known)]
     words = [word for word in line.options if word.startswith("name=")]
     return ",".join([*(names or ["none"] * bool(words)), *words])
 
 
 def _key(words: Iterable[str], kernel: set[str]) -> str:
-    """What identifies a hierarchy in a list of options: its controllers and its name."""
+    """Return what identifies a hierarchy in a list of mount options: its controllers and
+    its name.
+    """
     return ",".join(sorted(word for word in words if word in kernel or word.startswith("name=")))
