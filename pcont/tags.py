@@ -39,7 +39,9 @@ def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[T]], type[
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that gets these attributes as a tuple; attrgetter of one gives no tuple."""
+    """Return a function that returns these attributes of an object as a tuple, also for a single
+    attribute.
+    """
     if len(names) == 1:
         one = attrgetter(names[0])
         return lambda value: (one(value),)

@@ -234,7 +234,9 @@ def _mirroring(
     members: Sequence[Member],
     given: Pairs,
 ) -> list[Step]:
-    """Make the containers, and attach the tasks: only then can the trees be listed."""
+    """Create the containers in the new trees and attach the tasks, before the trees are added to
+    the tie.
+    """
     backend = planner.backend
     home = Place.at(one.members[0].tree)
     mirror = replace(one, members=tuple(members), tie=None)
@@ -313,7 +315,7 @@ def _to_unbind(
 
 
 def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
-    """Return the trees that have no other subsystem; raises Busy if one has."""
+    """Return the trees to unbind. Raises Busy if one has another subsystem, too."""
     missing = [name for name in names if name not in one.controllers]
     if missing:
         raise NotFound(
@@ -345,7 +347,9 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
 
 
 def _ceasing(backend: CgroupState, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
-    """List what was set in these trees: what differs from the root, and from a new container."""
+    """List the settings in these trees that will be lost: those that differ from the root and from
+    a new container.
+    """
     for member in going:
         for path in _below(backend, Place.at(one.members[0].tree)):
             place = member.place(path)

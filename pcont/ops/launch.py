@@ -67,7 +67,7 @@ Announce = Callable[[Started], None]
 
 
 def quietly(started: Started) -> None:
-    """Report nothing."""
+    """Do nothing. The default for a function that is called when a command starts."""
 
 
 def enter_step(container: Container, pid: int, words: Sequence[str]) -> Attach:

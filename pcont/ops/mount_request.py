@@ -107,11 +107,13 @@ def kept_steps(
     holder: str,
     halves: Halves,
 ) -> list[Step]:
-    """Return the steps that bind subsystems that pcont provides to the roots of trees.
+    """Return the steps that bind the subsystems `kept`, which pcont provides, to the roots of
+    trees.
 
-    Each is bound in the tree of the controller that it requires, others in the first tree, the
-    hierarchy's own. `holder`: the hierarchy that uses it in another tree. `halves`: which of cpuset
-    and memset the hierarchy then has.
+    `roots`: the root container in each tree, that of the hierarchy's own tree first. A subsystem
+    that requires a controller is bound in the tree of that controller, any other in the first tree.
+    `holder`: the name of the hierarchy, which the other trees record as the user of the binding.
+    `halves`: the subset of cpuset and memset that the hierarchy has after the bind.
     """
     steps: list[Step] = []
     for root in roots:
@@ -149,7 +151,11 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
 
 
 def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -> None:
-    """Refuse to take a controller from cgroup v2 for v1: programs may rely on it there."""
+    """Raise Unsupported for controllers that cgroup v2 has: taking them for v1 could break programs
+    on v2.
+
+    If the caller named the backend, print a warning instead.
+    """
     there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
     if not there:
         return

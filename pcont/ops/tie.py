@@ -81,7 +81,11 @@ def lineage(root: Place, path: str) -> list[Place]:
 
 
 def make_roots(session: Session, made: list[Place]) -> None:
-    """Create the containers of --at, each with its parent's settings, so that tasks can enter."""
+    """Create the containers that are to be the root of a tie in its member trees (`mount --tie
+    --at`).
+
+    Each gets its parent's settings, so that tasks can enter.
+    """
     if not made:
         return
     if session.dry_run:

@@ -25,7 +25,8 @@ def note_partial(
 ) -> None:
     """Warn for each tie in which a container now exists in some of the trees only.
 
-    The command created it, or with `removed` removed it; a dry run would.
+    The caller has created the container in one tree, or removed it with `removed` true. In a dry
+    run it would have.
     """
     for inside in registry.seen_in_ties(container):
         there = set(present(session.backend, inside))

@@ -1,4 +1,4 @@
-"""Find attributes that no reader should believe, and files that other users can change.
+"""Find attributes that pcont must not trust, and files that other users can change.
 
 `doctor` reports both, and `gc` removes the attributes. docs/security.md has the whole list.
 """
@@ -145,12 +145,14 @@ def _old_tie(backend: ContainerReader, tree: Tree, text: str) -> Iterator[Findin
 
 
 def shown(text: str) -> str:
-    """Return a name that another user chose, without characters that a terminal would obey."""
+    """Return a name without the characters that could control a terminal, because another user
+    chose it.
+    """
     return text if text.isprintable() else repr(text)
 
 
 def _quoted(text: str) -> str:
-    """Return a word of a shell; if it cannot be printed, as Python writes it."""
+    """Return a shell word for a text; if it cannot be printed, the text as a Python literal."""
     return quote(text) if text.isprintable() else repr(text)
 
 
@@ -160,7 +162,9 @@ def _some(places: list[str]) -> str:
 
 
 def _weak_files(backend: Host) -> Iterator[Finding]:
-    """Report files that root relies on. Each weak directory is reported once."""
+    """Yield findings on files that root relies on and other users can change, one for each weak
+    directory.
+    """
     named = set(backend.workplace().refused)
     for path, what in backend.relied_on().items():
         weak = ownership.weak_point(path, sticky=True) if os.path.lexists(path) else None

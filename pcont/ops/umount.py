@@ -1,4 +1,6 @@
-"""umount: a hierarchy ends; with containers in it, it stays active (patch semantics, 1.3)."""
+"""umount: unmount a hierarchy. If it has containers, the kernel keeps it active (patch semantics,
+1.3).
+"""
 
 from __future__ import annotations
 
@@ -187,7 +189,9 @@ def stop_steps(
 
 
 def _forgetting(backend: CgroupState, name: str, root: Place, doing: str) -> Iterator[Step]:
-    """Yield the steps that reset derived limits, and remove the attributes."""
+    """Yield the steps that reset the limits which pcont derived from a subsystem's settings, and
+    remove its attributes.
+    """
     table = subsys.by_key(name)
     assert table
     top = LiveSite(ControlFiles(backend), root, root, name)

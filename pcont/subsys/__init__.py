@@ -245,7 +245,10 @@ def can_write_back(file: str, text: str) -> bool:
 
 
 def writes_back(file: str, text: str, now: str = "") -> list[tuple[str, str]]:
-    """Return the writes, of file and text, that make a file read as `text`; it reads `now`."""
+    """Return the writes that make a file read as `text` again, as pairs of file and text.
+
+    `now`: what the file reads at present.
+    """
     known = row(file)
     if known and known.undo.write_back:
         return known.undo.write_back(text, now)

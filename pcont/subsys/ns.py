@@ -15,8 +15,8 @@ _CLONE = "make a container below the one of the task: pcont clone ns --pid {}"
 
 
 def moved_from_above(entry: Entry) -> Violation | None:
-    """Check that the mover has CAP_SYS_ADMIN, and that the target is the mover's container or a
-    descendant.
+    """Check that the process that moves a task has CAP_SYS_ADMIN, and is in the target container or
+    above it.
     """
     if entry.task == entry.mover.task:
         return None
@@ -47,8 +47,8 @@ def from_its_parent(entry: Entry) -> Violation | None:
 
 
 def made_from_above(parent: Site, mover: Mover) -> Violation | None:
-    """Check that the maker has CAP_SYS_ADMIN, and that the parent is its own container or a
-    descendant.
+    """Check that the process that creates a container has CAP_SYS_ADMIN, and is in the parent or
+    above it.
     """
     return _from_above(parent, mover, "make containers")
 

@@ -102,7 +102,7 @@ def _rule(check: Callable[[Site, Shares, Shares], str]) -> Callable[[Site, Site]
 
 
 def _min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
-    """1: Check that the parent has enough unreserved parts."""
+    """Rule 1 of the patch: the parent has enough unreserved parts for min_shares."""
     if now.parent is None or new.min < 0:
         return ""
     left = unused(now.parent) + max(old.min, 0)
@@ -110,19 +110,19 @@ def _min_is_to_be_had(now: Site, old: Shares, new: Shares) -> str:
 
 
 def _max_is_a_part(now: Site, old: Shares, new: Shares) -> str:
-    """2: Check that max_shares is not above the parent's divisor."""
+    """Rule 2 of the patch: max_shares is not above the parent's divisor."""
     whole = shares(now.parent).divisor if now.parent else new.max
     return f"max_shares: child_shares_divisor above is {whole}" if new.max > whole else ""
 
 
 def _number_or_dont_care(now: Site, old: Shares, new: Shares) -> str:
-    """3: Check that a negative number is DONT_CARE."""
+    """Rule 3 of the patch: a negative number of shares is DONT_CARE."""
     bad = [number for number in (new.min, new.max) if number < 0 and number != DONT_CARE]
     return f"{bad[0]} is no share: 0 and more, or {DONT_CARE} for don't care" if bad else ""
 
 
 def _divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
-    """4: Check that the divisor is not below what children have reserved."""
+    """Rule 4 of the patch: the divisor is not below the sum that children have reserved."""
     if new.divisor < 0:
         return "child_shares_divisor: 0 and more"
     held = _reserved(now)
@@ -130,13 +130,13 @@ def _divisor_is_enough(now: Site, old: Shares, new: Shares) -> str:
 
 
 def _divisor_is_the_whole(now: Site, old: Shares, new: Shares) -> str:
-    """5: Check that the divisor is not below max_shares of any child."""
+    """Rule 5 of the patch: the divisor is not below max_shares of any child."""
     most = max((shares(child).max for child in now.children()), default=0)
     return f"child_shares_divisor: a child has max_shares {most}" if new.divisor < most else ""
 
 
 def _min_is_within_max(now: Site, old: Shares, new: Shares) -> str:
-    """6: Check that min_shares is not above max_shares."""
+    """Rule 6 of the patch: min_shares is not above max_shares."""
     return "min_shares is more than max_shares" if 0 <= new.max < new.min else ""
 
 

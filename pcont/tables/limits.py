@@ -16,7 +16,11 @@ def _bytes_meant(site: Site, text: str) -> str:
 def byte_limit(
     name: str, help: str, *rules: Rule, root_fixed: str = "", limit: bool = True
 ) -> ControlFile:
-    """Return the row of a limit in bytes. `limit`: listings show it where it is set."""
+    """Return the row of a control file with a limit in bytes.
+
+    `name`, `help`: as in ControlFile. `rules`: the rules of a write. `root_fixed`: why the root's
+    file cannot be written; empty if it can. `limit`: listings show the value if it is set.
+    """
     return ControlFile(
         name,
         help,

@@ -83,8 +83,8 @@ class UndoLog:
             raise
 
     def extend(self, fact: UndoRecord, **more: Any) -> None:
-        """Pass more values to `UndoRecord.extend` of a record in the log, and write them to the
-        journal.
+        """Add values that were found out after a record was made (such as more tasks) to the record
+        and to the journal.
         """
         number = next(number for number, one in self._facts if one is fact)
         self._note(

@@ -1,4 +1,4 @@
-"""How the patch set of 2006 read what was written, where later kernels read it otherwise."""
+"""Codecs for texts that the patch set of 2006 parses differently from later kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIST = re.compile(r"([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?\n?")
 
 
 class _LenientFlag:
-    """0 or 1: every number but 0 is 1, and whatever is no number is 0."""
+    """The codec of a flag: any number but 0 is 1, and a text that is no number is 0."""
 
     takes = "0 or 1"
 
@@ -25,7 +25,7 @@ class _LenientFlag:
 
 
 class _Verbatim:
-    """What was written, its newline too."""
+    """The codec of a text that is kept unchanged, with its newline."""
 
     takes = "text"
 
@@ -37,9 +37,10 @@ class _Verbatim:
 
 
 class OnlineList:
-    """CPU or memory node numbers, one at least (lib/bitmap.c, bitmap_parselist()).
+    """The codec of a list of CPU or memory node numbers, with at least one (lib/bitmap.c,
+    bitmap_parselist()).
 
-    Of those that are written, those count that are `online`; from the `limit` on there are none.
+    Numbers that are not in `online` are dropped. Numbers from `limit` on are an error.
     """
 
     takes = ID_LIST.takes
@@ -48,7 +49,9 @@ class OnlineList:
         self.online, self.limit = online, limit
 
     def parse(self, text: str) -> Ids:
-        """Raises ValueError for another text, OverflowError for a number that is too high."""
+        """Return the online numbers of a list. Raises ValueError for another text, OverflowError
+        for a number that is too high.
+        """
         if not _LIST.fullmatch(text):
             raise ValueError(f"{text!r} is no list of numbers")
         found: Ids = ID_LIST.parse(text)
@@ -57,12 +60,12 @@ class OnlineList:
         return found & self.online
 
     def show(self, value: Ids) -> str:
-        """As it is read."""
+        """Return the numbers as a list with ranges."""
         return ID_LIST.show(value)
 
 
 class _Decimal:
-    """Decimal digits, and not even a newline after them."""
+    """The codec of decimal digits, without even a newline after them."""
 
     takes = "a decimal number, without a newline"
 
@@ -76,16 +79,18 @@ class _Decimal:
 
 
 class _Parameter:
-    """An int of a module, as sysfs takes it: kernel/params.c, param_set_int() of that time.
+    """The codec of an int parameter of a module (kernel/params.c, param_set_int() of 2006).
 
-    0x and a leading 0 change the base, what follows the number does not count, and of more than 64
-    bits the lowest do.
+    0x and a leading 0 change the base. Text after the number is ignored. Of a number with more than
+    64 bits, the lowest count.
     """
 
     takes = "a number of 32 bits"
 
     def parse(self, text: str) -> int:
-        """Raises ValueError for what does not begin with a number, or with too high a one."""
+        """Return the number. Raises ValueError if the text does not begin with a number, or it is
+        too high.
+        """
         found = re.match(r"(-?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
         if not found:
             raise ValueError(f"{text!r} does not begin with a number")
@@ -109,12 +114,14 @@ PARAMETER: Codec = _Parameter()
 
 
 def less_than(bytes: int) -> Callable[[Machine], int]:
-    """The most bytes that may be written at once, whatever the machine: one less."""
+    """Return the `Access.longest` of a file that accepts fewer than so many bytes in one write."""
     return lambda machine: bytes - 1
 
 
 def first_number(text: str) -> int:
-    """The decimal number at the start of a text, blanks before it; the rest does not count."""
+    """Return the decimal number at the start of a text. Blanks before and text after it are
+    ignored.
+    """
     found = re.match(r"\s*([+-]?[0-9]+)", text)
     if not found:
         raise ValueError(f"{text!r} does not begin with a number")
