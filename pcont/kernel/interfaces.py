@@ -49,9 +49,9 @@ class ProcessTree(Protocol):
 class Simulator(Protocol):
     """What can be simulated on a model: tasks that do not exist, and changes of the machine.
 
-    A refusal is the OSError that the kernel would return to such a task. For all verbs but `spawn`
-    and the last four: ESRCH where there is no such task, EPERM for a task of this machine, EBUSY
-    for a frozen one.
+    A refusal is the OSError that the kernel would raise for such a task. All methods but `spawn`
+    and the last four raise ESRCH if there is no such task, EPERM for a real task of this machine,
+    and EBUSY for a frozen task.
     """
 
     @property
@@ -63,9 +63,9 @@ class Simulator(Protocol):
         """The parameters of subsystems, which hold for the whole machine."""
 
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
-        """Start a child of init in the root of every hierarchy; return its id.
+        """Start a child of init in the root of every hierarchy; returns its id.
 
-        `uid` is its user, by default the caller.
+        `uid`: its user (default: the caller's).
         """
 
     def fork(self, task: int) -> int:
@@ -75,9 +75,11 @@ class Simulator(Protocol):
         """clone(2) of one more thread; return its id."""
 
     def container_clone(self, subsystem: str, task: int) -> str:
-        """Create `node_PID` below the task's container of a subsystem, and move the task into it.
+        """Create the container `node_PID` below the task's container of a subsystem, and move the
+        task into it.
 
-        Return its path; empty where the subsystem is not bound, or the kernel does no such thing.
+        Returns its path; empty if the subsystem is not bound, or if the simulated kernel does not
+        do this.
         """
 
     def exit(self, task: int, thread: bool = False) -> None:
@@ -87,16 +89,24 @@ class Simulator(Protocol):
         """
 
     def work(self, task: int, user: int, system: int = 0, cpu: int | None = None) -> None:
-        """Use these nanoseconds of CPU time; EINVAL for a CPU that the task may not use."""
+        """Charge CPU time to a task; `user` and `system` are nanoseconds. Raises OSError (EINVAL)
+        for a CPU that it may not use.
+        """
 
     def open_one(self, task: int) -> int:
-        """Open a file, which the process and its later children hold; return its number. ENFILE."""
+        """Open a file in the task's process; returns its number. Later children hold it, too.
+        Raises OSError (ENFILE) at the limit.
+        """
 
     def close_one(self, task: int, file: int) -> None:
-        """Close a file of the task's process; EBADF where it does not hold it."""
+        """Close a file of the task's process. Raises OSError (EBADF) if the process does not hold
+        it.
+        """
 
     def plug(self, cpus: Ids, nodes: Ids) -> None:
-        """Set the CPUs and memory nodes that are online; EINVAL for an empty set."""
+        """Put exactly these CPUs and memory nodes online. Raises OSError (EINVAL) for an
+        empty set.
+        """
 
     def mount_cpuset(self, point: str) -> None:
         """Mount a file system of the old type `cpuset` at `point`: cpuset alone, with bare file
@@ -104,51 +114,56 @@ class Simulator(Protocol):
         """
 
     def module(self, name: str, text: str | None = None) -> str:
-        """Write a parameter of a subsystem in /sys/module if there is a text; return its value.
+        """Return the value of a parameter in /sys/module. If `text` is given, write that first.
 
-        ENOENT for a parameter that the kernel lacks; WriteRefused.
+        Raises OSError (ENOENT) for a parameter that the kernel lacks, and WriteRefused for a
+        refused text.
         """
 
     def proc_file(self, file: str) -> str:
-        """Return a file of /proc about hierarchies, by its path below /proc; ENOENT, ESRCH."""
+        """Return the text of a file of /proc about hierarchies, given its path below /proc. Raises
+        OSError (ENOENT, ESRCH).
+        """
 
 
 class Enforcer(Protocol):
-    """Programs that pcont loads into the kernel: they count and limit what the kernel does not.
+    """The eBPF programs that pcont loads into the kernel: they count and limit what the kernel does
+    not.
 
-    The programs of a subsystem work in one tree. There they work for the containers that the
-    subsystem is bound to, and for all containers below.
+    The programs of a subsystem work in one tree, for the containers that the subsystem is bound to
+    and for their descendants.
     """
 
     def check(self, what: str) -> None:
-        """Raise Unsupported, with a hint, where the kernel cannot run the programs for `what`."""
+        """Raise Unsupported, with a hint, if the kernel cannot run the programs for the file or
+        subsystem `what`.
+        """
 
     def trees(self) -> dict[str, str]:
-        """Return the id of the tree in which the programs of each subsystem work."""
+        """Return the id of the tree in which the programs of each loaded subsystem work."""
 
     def is_bound(self, subsystem: str, root: Place) -> bool:
         """Return whether the programs are bound to this container."""
 
     def start(self, subsystem: str, root: Place) -> None:
-        """Bind one more container; load the programs before the first one.
+        """Bind a subsystem to one more container; load its programs before the first one.
 
-        EBUSY where they work in another tree.
+        Raises OSError (EBUSY) if they already work in another tree.
         """
 
     def stop(self, subsystem: str, root: Place) -> None:
         """Unbind one container; unload the programs after the last one. Counters are discarded."""
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
-        """Return the counters and limits of a container by control file.
+        """Return the counters and limits of a container by control file, with the inputs of
+        computed files.
 
-        It also has the inputs of files that are computed. Empty where no programs work and the
-        subsystem does not need them.
+        Empty if no programs work and the subsystem can do without them.
         """
 
     def set(self, place: Place, file: str, value: int) -> None:
-        """Set a limit of a container.
-
-        EOPNOTSUPP where no programs work, LimitReached where the kernel's map is full.
+        """Set a limit of a container. Raises OSError (EOPNOTSUPP) if no programs work, LimitReached
+        if the kernel's map is full.
         """
 
     def hold(self, place: Place) -> None:
@@ -168,10 +183,14 @@ class Birth(Protocol):
     note: str
 
     def fork(self) -> int:
-        """fork(2): return 0 in the new process, its pid in this one; OSError where refused."""
+        """Fork: returns 0 in the new process, its pid in this one. Raises OSError if the kernel
+        refuses.
+        """
 
     def settle(self) -> None:
-        """Prepare the new process once it is in its container; OSError where refused."""
+        """Finish the namespaces of the new process, after it was attached to its container. Raises
+        OSError.
+        """
 
 
 class ReleaseQueue(Protocol):
@@ -179,7 +198,9 @@ class ReleaseQueue(Protocol):
 
     @property
     def attended(self) -> bool:
-        """Whether the kernel starts a process for each report; else the next command handles it."""
+        """Whether the kernel starts a process for each report. If not, the next pcont command
+        handles the report.
+        """
 
     def program(self, tree: str) -> str:
         """Return the release agent that reports to pcont; it exists while it is the agent."""
@@ -188,9 +209,10 @@ class ReleaseQueue(Protocol):
         """Return the hierarchies that have such an agent on disk, and whether it still works."""
 
     def keeper(self, tree: str) -> str:
-        """Return the directory of another pcont that handles the reports of a hierarchy.
+        """Return the directory of another pcont installation that handles the reports of a
+        hierarchy.
 
-        Empty where there is none, or where it no longer exists.
+        Empty if there is none, or if that installation no longer exists.
         """
 
     def forget(self, tree: str) -> None:
@@ -230,7 +252,9 @@ class ContainerReader(Protocol):
         """Return the whole text of a control file."""
 
     def attributes(self, place: Place) -> dict[str, str]:
-        """Return the attributes that pcont keeps with a container, by name without the prefix."""
+        """Return the attributes that pcont stores on a container, text by name without the
+        prefix.
+        """
 
     def spelled(self, place: Place, file: str) -> str:
         """Return the name that a control file has here, however it is mounted (`noprefix`)."""
@@ -252,19 +276,20 @@ class Containers(ContainerReader, Protocol):
         """One write(2); WriteRefused where the file could be opened and the text was refused."""
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write task ids into a container one right after the other; yield those that are in.
+        """Write task ids into a container one right after the other; yields those that have
+        entered.
 
-        A task that has ended is left out; WriteRefused for the first one that is refused.
+        A task that has exited is left out. Raises WriteRefused at the first refusal.
         """
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        """Keep an attribute with a container; None removes it."""
+        """Set an attribute that pcont stores on a container; None removes it."""
 
     def owners(self, place: Place) -> dict[str, Owner]:
         """Return the owner of the container and of its files; "" is the directory itself."""
 
     def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
-        """Give the container and its files these owners again."""
+        """Set the owners of the container and its files, as `owners` returned them."""
 
 
 class Driver(Containers, Trees, Protocol):
@@ -274,13 +299,14 @@ class Driver(Containers, Trees, Protocol):
     """
 
     def membership(self, task: int) -> dict[str, str]:
-        """Return the container of a task in every tree, by the tree's id.
+        """Return the path of a task's container by tree id. Raises ProcessLookupError if there is
+        no such task.
 
-        ESRCH where there is no task; the root of each tree for a task that is ending.
+        An exiting task is in the root of each tree.
         """
 
     def thawing(self, place: Place) -> AbstractContextManager[None]:
-        """Thaw the container even if this process is killed in the block."""
+        """For the block, ensure that the container is thawed if this process is killed."""
 
     def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
         """Signal those of the processes that are in the container; yield each one signalled."""
@@ -289,7 +315,7 @@ class Driver(Containers, Trees, Protocol):
         """Whether this process may create containers in a container and move tasks into it."""
 
     def stray(self, place: Place) -> dict[str, str]:
-        """Return attributes that look like pcont's and are not believed, by their full names.
+        """Return the attributes that look like pcont's but are not trusted, by full name.
 
         Another user has forged them, or an older pcont has left them.
         """
@@ -355,15 +381,18 @@ class Tasks(Protocol):
     """The tasks of this machine, and what may be done with them."""
 
     def task(self, task: int) -> Task:
-        """Return what is known of a task; ESRCH where there is none."""
+        """Return a task. Raises ProcessLookupError if there is none."""
 
     def threads(self, pid: int) -> list[int]:
-        """Return the ids of all threads of the task's process; ESRCH where there is none."""
+        """Return the ids of all threads of the task's process. Raises ProcessLookupError if there
+        is none.
+        """
 
     def membership(self, task: int) -> dict[str, str]:
-        """Return the container of a task in every tree, of whatever driver, by the tree's id.
+        """Return the path of a task's container by tree id, for the trees of all drivers.
 
-        ESRCH where there is no task; the root of each tree for a task that is ending.
+        Raises ProcessLookupError if there is no such task. An exiting task is in the root of each
+        tree.
         """
 
     def family(self, pid: int) -> AbstractContextManager[ProcessTree]:
@@ -376,9 +405,10 @@ class Tasks(Protocol):
         """sched_setaffinity(2) of one thread."""
 
     def may_move(self, task: int) -> bool:
-        """Whether this process may move a task, which is its user's or it is root's.
+        """Return whether this process may move a task: it has the task's user, or is root.
 
-        See __cgroup1_procs_write() in kernel/cgroup/cgroup-v1.c. ESRCH where there is no task.
+        See __cgroup1_procs_write() in kernel/cgroup/cgroup-v1.c. Raises ProcessLookupError if there
+        is no such task.
         """
 
 
@@ -391,29 +421,35 @@ class Namespaces(Protocol):
         """
 
     def separate(self, apart: NamespaceSpec) -> Birth:
-        """Return how to start a process that has namespaces of its own."""
+        """Return how to start a process in new namespaces."""
 
     def join(self, name: str) -> Birth:
-        """Return how to start a process in pinned namespaces; ENOENT where none have the name."""
+        """Return how to start a process in pinned namespaces. Raises FileNotFoundError for an
+        unknown pin.
+        """
 
     def pins(self) -> dict[str, dict[str, str]]:
-        """Return the pinned namespaces by name and kind: the file that keeps each."""
+        """Return the pins by name; for each, the file that keeps the namespace, by kind."""
 
     def may_join(self, files: Mapping[str, str]) -> bool:
-        """Whether this process may open the files of a pin."""
+        """Return whether this process may open the files of a pin. `files`: the paths by kind, as
+        in `pins`.
+        """
 
     def pin_path(self, name: str, kind: str = "") -> str:
-        """Return the file that would keep a namespace; without a kind, its directory."""
+        """Return the path of the file of a pin; without a kind, of the pin's directory."""
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
-        """Keep namespaces of a task by a name; EEXIST where it is taken."""
+        """Pin namespaces of a task under a name. Raises FileExistsError if the name is taken."""
 
     def unpin(self, name: str) -> None:
-        """Remove a pin, even a half-made one; ENOENT where there is no such name."""
+        """Remove a pin, even an incomplete one. Raises FileNotFoundError if there is no
+        such pin.
+        """
 
 
 class Host(Protocol):
-    """This machine, the rights of this process, and where pcont keeps its own files."""
+    """This machine, the privileges of this process, and the directories for pcont's own files."""
 
     def machine(self) -> Machine:
         """Return the CPUs and memory nodes of this machine."""
@@ -477,11 +513,11 @@ class Backend(CgroupState, Mounts, Namespaces, Protocol):
     name: str
 
     def simulated(self) -> Simulator:
-        """Return what can be played on a model; EOPNOTSUPP where the kernel is real."""
+        """Return the simulator of a model. Raises OSError (EOPNOTSUPP) on a real kernel."""
 
 
 def exists(cgroups: ContainerReader, place: Place) -> bool:
-    """Whether the container is there in its tree; Unseen where no mount could show it."""
+    """Return whether the container exists. Raises Unseen if no mount could show it."""
     try:
         cgroups.children(place)
     except Unseen:

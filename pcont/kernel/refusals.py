@@ -38,7 +38,7 @@ def within_reach() -> Iterator[None]:
     """In the block, ignore that a container was removed, or that its path is too long. Use it for
     reading only.
 
-    A user who may create containers can nest them until the kernel refuses the length of the path.
+    A user with a container can nest containers until the kernel refuses the length of the path.
     """
     try:
         with vanishing():
