@@ -50,7 +50,7 @@ class HierarchyRow:
 
 @dataclass(frozen=True)
 class Mounted:
-    """A hierarchy, and the directory where it can be seen now."""
+    """A hierarchy, and the directory at which it is mounted."""
 
     hierarchy: Annotated[str, "the selector that means this hierarchy"]
     mountpoint: Annotated[str, "the mount point"]

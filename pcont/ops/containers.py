@@ -65,7 +65,9 @@ def create(
 
 
 def _note_settings(session: Session, planner: Planner, container: Container) -> None:
-    """Report what -i did not copy: the container exists, or its parent has nothing to copy."""
+    """Warn if `pcont create -i` copied nothing because the container exists, or if no task can
+    enter the container.
+    """
     if not planner.made & set(container.places):
         session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
         return
@@ -123,7 +125,9 @@ class Planner:
                 raise explain.make_refusal(self.backend, place, err, doing)
 
     def _make(self, container: Container) -> list[Setting]:
-        """Plan to create it where it is missing, with the settings that it inherits there."""
+        """Plan to create a container in the trees where it is missing, with the settings that it
+        inherits there.
+        """
         made = [place for place in container.places if not self._there(place)]
         for place in made:
             # A dry run is refused what the kernel would refuse.
@@ -352,7 +356,9 @@ def _eviction(session: Session, container: Container, refuge: Container) -> Move
 
 
 def drain(session: Session, routes: Sequence[Move], doing: str, movable: bool = False) -> MoveAll:
-    """Return the step that moves all tasks along these routes. Denied where one is protected."""
+    """Return the step that moves all tasks along the routes. Raises Denied if a source contains a
+    protected task.
+    """
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
     guards.check_move(

@@ -85,7 +85,9 @@ def _kept(backend: ContainerReader, place: Place, row: ControlFile) -> Ids:
 
 
 def _follows(backend: CgroupState, place: Place, row: ControlFile) -> bool:
-    """Return whether the CPUs follow the parent; `gc` without --cpus restores these."""
+    """Return whether pcont gives a container the CPUs of its parent (memset without cpuset); `gc`
+    restores these.
+    """
     return row.name == cpuset.CPUS and cpuset_memset.cpus_follow(backend, place)
 
 

@@ -123,7 +123,9 @@ def _fill_closed() -> None:
 
 
 def _replace(err: UnicodeError) -> tuple[str | bytes, int]:
-    """Write bytes of names as they are, and a sign that the encoding lacks as a similar one."""
+    """Codec error handler: write undecodable bytes of names unchanged, and replace a character that
+    the encoding lacks by a similar one.
+    """
     if not isinstance(err, UnicodeEncodeError):
         raise err
     sign = err.object[err.start]

@@ -82,7 +82,9 @@ class MoveAllUndo(UndoRecord):
 
     @property
     def alone(self) -> bool:
-        """Whether a target contains only moved tasks: it was empty, and is not a root container."""
+        """Whether the targets contain only moved tasks: they were empty, and none of them is a root
+        container.
+        """
         return not any(self.before.values() or (r.target.is_root for r in self.routes))
 
     def extend(self, **more: dict[int, int]) -> None:

@@ -228,7 +228,9 @@ def keeps(file: str, writable: bool) -> bool:
 
 
 def stands_for(file: str) -> str:
-    """Return the kernel's file that a KEY is only another name of; empty if it is none."""
+    """Return the kernel's file for a KEY that is only another name of it; empty for any
+    other KEY.
+    """
     known = row(file)
     return known.virtual.stands_for if known else ""
 

@@ -24,7 +24,7 @@ class Readable(Protocol):
         """The kernel or the model."""
 
     def bindings(self, tree: str) -> Sequence[Binding]:
-        """Return the controllers that pcont provides in a tree."""
+        """Return the controllers that pcont provides in a tree, each with its root and users."""
 
     def stored(self, place: Place, file: str) -> str:
         """Return the text of a control file of the kernel or of pcont. Raises OSError."""
