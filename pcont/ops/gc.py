@@ -54,7 +54,7 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         doomed = {one.name: _doomed(backend, one) for one in chosen}
         if session.dry_run:
             for one in chosen:
-                session.planned += _told(backend, one, doomed[one.name])
+                session.planned += _dry_run_lines(backend, one, doomed[one.name])
             return []
         if not selectors:
             _forget_the_gone(backend, registry)
@@ -143,7 +143,7 @@ def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
         yield from session.attempt(step)
 
 
-def _told(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:
+def _dry_run_lines(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:
     tree = one.members[0].tree
     agent = auto_delete.agent(backend, tree.id)
     for path in doomed:

@@ -55,7 +55,7 @@ def run(
         def plan(pid: int, settle: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
             steps: list[Step] = [
-                EnterNamespaces(settle, _told(session, join), f"join {join}", wanted)
+                EnterNamespaces(settle, _join_line(session, join), f"join {join}", wanted)
             ]
             before = _entering(session, container, create)
             before += _flagging(session.backend, container, auto_delete)
@@ -88,7 +88,7 @@ def _joining(session: Session, name: str) -> Birth:
         ) from err
 
 
-def _told(session: Session, name: str) -> str:
+def _join_line(session: Session, name: str) -> str:
     files = session.backend.pins().get(name, {})
     return "nsenter " + " ".join(f"--{option(kind)}={file}" for kind, file in files.items())
 

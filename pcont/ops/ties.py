@@ -100,7 +100,7 @@ def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
             tasks = dict.fromkeys(moved.tasks)
             found = {task: row for task in tasks if (row := _apart(session, tie, moved, task))}
             if found:
-                session.warn(_told(tie, found, session.dry_run))
+                session.warn(_split_note(tie, found, session.dry_run))
 
 
 def _apart(session: Session, tie: Hierarchy, moved: MovedTasks, task: int) -> WhereRow | None:
@@ -127,7 +127,7 @@ def _concerns(tie: Hierarchy, was: Paths, now: Paths) -> bool:
     return False
 
 
-def _told(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) -> str:
+def _split_note(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) -> str:
     """Return the note on tasks that are split in a tie, or outside of it."""
     task, row = next(iter(found.items()))
     state = f"{'split in' if row.state == 'split' else 'outside of'} {tie.name}"

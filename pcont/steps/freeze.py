@@ -28,18 +28,18 @@ def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator
     container that another program has frozen stays frozen.
     """
     if backend.read(place, STATE).strip() != THAWED:
-        yield _wait(backend, place)
+        yield _wait_until_frozen(backend, place)
         return
     memory.hold(backend.thawing(place))
     before = RestoreValue.of(backend, place, STATE)
     with memory.of(before):
         backend.write(place, STATE, FROZEN)
-    stands_still = _wait(backend, place, asking=True)
-    if stands_still:
+    frozen = _wait_until_frozen(backend, place, write_again=True)
+    if frozen:
         yield True
     backend.write(place, STATE, THAWED)
     memory.drop(before)
-    if not stands_still:
+    if not frozen:
         yield False
 
 
@@ -55,24 +55,24 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
     return [f"echo {FROZEN} > {file}", *lines, f"echo {THAWED} > {file}"]
 
 
-def _wait(backend: Containers, place: Place, asking: bool = False) -> bool:
+def _wait_until_frozen(backend: Containers, place: Place, write_again: bool = False) -> bool:
     """Wait until all tasks have frozen; returns False after PATIENCE seconds.
 
     A task may miss the request, such as one that waits for a file of a 9p file system. `asking`
     writes FROZEN again every second, which wakes that task. It is set only if pcont froze the
     container.
     """
-    asked = looked = time.monotonic()
-    limit = asked + PATIENCE
+    written = read_at = time.monotonic()
+    limit = written + PATIENCE
     while backend.read(place, STATE).strip() != FROZEN:
         signals.check()
         now = time.monotonic()
         if now > limit:
             return False
-        if asking and now > asked + AGAIN:
+        if write_again and now > written + AGAIN:
             backend.write(place, STATE, FROZEN)
-            asked = now
+            written = now
         # Each read makes the kernel look at every task, and the tasks need the CPU to stop.
-        time.sleep(max(PAUSE, now - looked))
-        looked = time.monotonic()
+        time.sleep(max(PAUSE, now - read_at))
+        read_at = time.monotonic()
     return True

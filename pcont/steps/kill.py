@@ -82,19 +82,19 @@ class Kill(Step):
         least, limit = sys.maxsize, time.monotonic() + PATIENCE
         while inside := processes_in(backend, self.places):
             signals.check()
-            looked = time.monotonic()
+            listed_at = time.monotonic()
             if len(inside) < least:
-                least, limit = len(inside), looked + PATIENCE
+                least, limit = len(inside), listed_at + PATIENCE
                 inside = {pid: place for pid, place in inside.items() if pid not in self.killed}
             self._signal(backend, inside)
-            if looked > limit:
+            if listed_at > limit:
                 raise LimitReached(
                     f"cannot {self.doing}: in {PATIENCE:.0f} s of killing they were never fewer "
                     f"than {least}",
                     hint="they fork faster than they die, or wait for a device (state D)",
                 )
             # The killed tasks need the CPU to exit.
-            time.sleep(max(PAUSE, time.monotonic() - looked))
+            time.sleep(max(PAUSE, time.monotonic() - listed_at))
 
     def _freezing(self, backend: TasksInside) -> list[Place]:
         """List the containers to freeze: none if pids.max stops every fork, because frozen tasks

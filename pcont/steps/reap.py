@@ -67,7 +67,7 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
             with releases.taken(tree) as paths:
                 paths += [path for path in pending if path not in paths]
                 pending, before = [], len(paths)
-                paths[:] = [path for path in paths if not _is_seen_to(worker, tree, path)]
+                paths[:] = [path for path in paths if not _is_processed(worker, tree, path)]
                 if releases.attended:
                     paths[:] = [path for path in paths if _in_time(limits, path)]
         except Busy:
@@ -85,26 +85,26 @@ def _in_time(limits: dict[str, float], path: str) -> bool:
     return now < limits.setdefault(path, now + PATIENCE)
 
 
-def _is_seen_to(worker: Worker, tree: str, path: str) -> bool:
+def _is_processed(worker: Worker, tree: str, path: str) -> bool:
     """Return whether nothing is left to do for a container: it was removed, or is in use again."""
     try:
-        return _see_to(worker, tree, path)
+        return _process(worker, tree, path)
     except Unseen:
         return False
     except FileNotFoundError:
         return True  # another process removed it
 
 
-def _see_to(worker: Worker, tree: str, path: str) -> bool:
+def _process(worker: Worker, tree: str, path: str) -> bool:
     backend = worker.backend
     with worker.turn() as registry:
-        container = _known(registry, tree, path)
+        container = _find(registry, tree, path)
         if container is None:
             return True
         home = container.places[0]
-        goes = auto_delete.deletes(backend, home) and not container.is_root
+        is_removed = auto_delete.deletes(backend, home) and not container.is_root
         agent = auto_delete.agent(backend, tree) if auto_delete.notifies(backend, home) else ""
-        if goes:
+        if is_removed:
             if _in_use(backend, [home]):
                 return True
             if _in_use(backend, present(backend, container)):
@@ -114,7 +114,7 @@ def _see_to(worker: Worker, tree: str, path: str) -> bool:
     if agent:
         # Outside of the lock: the agent may call pcont.
         _notify(worker, agent, container, path)
-        if goes:
+        if is_removed:
             with worker.turn() as registry:
                 _remove(worker, container)
     return True
@@ -130,7 +130,7 @@ def _notify(worker: Worker, agent: str, container: Container, path: str) -> None
         worker.backend.releases.notify(agent, path)
 
 
-def _known(registry: Registry, tree: str, path: str) -> Container | None:
+def _find(registry: Registry, tree: str, path: str) -> Container | None:
     """Return the container of a reported path; None if it no longer exists or cannot be reached."""
     one = registry.rooted_in(tree)
     if one is None or not one.mounted:
@@ -181,17 +181,17 @@ def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
 
     Yields nothing if no container of the hierarchy has auto_delete.
     """
-    flagged = [place for place, goes in flags(backend, Place(tree)) if goes]
+    flagged = [place for place, is_removed in flags(backend, Place(tree)) if is_removed]
     if not flagged:
         return
     doing = f"have the kernel tell pcont of {tree}"
-    armed = auto_delete.arming(backend, tree)
-    for one in armed:
+    changes = auto_delete.arming(backend, tree)
+    for one in changes:
         if isinstance(one, AttributeChange):
             yield SetXattr(one.place, one.name, one.text, doing)
         elif isinstance(one, FileWrite):
             yield InstallAgent(one.place, one.file, one.text, doing)
-    if not armed and backend.releases.programs().get(tree) is False:
+    if not changes and backend.releases.programs().get(tree) is False:
         yield InstallAgent(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
     for place in flagged:
         with vanishing():
@@ -211,8 +211,10 @@ def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:
         place, above = waiting.pop()
         # A container that is removed during the walk is left out.
         with within_reach():
-            goes = backend.attributes(place).get(auto_delete.AUTO_DELETE, str(int(above))) == "1"
-            children = [(place.child(name), goes) for name in backend.children(place)]
-            found.append((place, goes))
+            is_removed = (
+                backend.attributes(place).get(auto_delete.AUTO_DELETE, str(int(above))) == "1"
+            )
+            children = [(place.child(name), is_removed) for name in backend.children(place)]
+            found.append((place, is_removed))
             waiting += children
     return reversed(found)

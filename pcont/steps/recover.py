@@ -76,11 +76,11 @@ def _pending(journal: AbandonedJournal) -> list[str]:
     if journal.earlier:
         return []
     try:
-        facts, end = _read(journal)
+        records, end = _read(journal)
     except UNUSABLE as err:
         return [f"# set aside the damaged journal {journal.name}: {_reason(journal, err)}"]
     how = "finish" if end else "undo"
-    return [f"# {how}: {journal.command}"] if facts or end else []
+    return [f"# {how}: {journal.command}"] if records or end else []
 
 
 def roll_back(backend: Backend) -> Iterator[Recovered]:
@@ -103,8 +103,8 @@ def _recovered(backend: Backend, journal: AbandonedJournal) -> Recovered | None:
         journal.close()
         return Recovered(journal.command, "outdated")
     try:
-        facts, end = _read(journal)
-        found = _recover(backend, journal.command, facts, end)
+        records, end = _read(journal)
+        found = _recover(backend, journal.command, records, end)
     except UNUSABLE as err:
         return _set_aside(journal, _reason(journal, err))
     journal.close()
@@ -123,12 +123,12 @@ def _set_aside(journal: AbandonedJournal, why: str) -> Recovered:
 
 
 def _recover(
-    backend: Backend, command: str, facts: Sequence[UndoRecord], end: UndoRecord | None
+    backend: Backend, command: str, records: Sequence[UndoRecord], end: UndoRecord | None
 ) -> Recovered | None:
     if end and not restore_record(backend, end):
         return Recovered(command, "finished")
-    left = [line for fact in reversed(facts) for line in restore_record(backend, fact)]
-    return Recovered(command, "undone", tuple(left)) if facts else None
+    left = [line for record in reversed(records) for line in restore_record(backend, record)]
+    return Recovered(command, "undone", tuple(left)) if records else None
 
 
 def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | None]:
@@ -139,26 +139,26 @@ def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | Non
     """
     if journal.damage:
         raise ValueError(journal.damage)
-    facts: dict[int, UndoRecord] = {}
+    records: dict[int, UndoRecord] = {}
     end: UndoRecord | None = None
-    kept = 0
+    number = 0
     for entry in journal.entries:
         if "fact" in entry:
-            facts[kept] = _fact(entry["fact"])
-            kept += 1
+            records[number] = _decoded(entry["fact"])
+            number += 1
         elif "forget" in entry:
-            del facts[entry["forget"]]
+            del records[entry["forget"]]
         elif "learn" in entry:
-            fact = facts[entry["learn"]]
-            fact.extend(**attributes_of(type(fact), decode(entry["more"], KINDS)))
-            checked(fact)
+            record = records[entry["learn"]]
+            record.extend(**attributes_of(type(record), decode(entry["more"], KINDS)))
+            checked(record)
         else:
-            end = None if entry["end"] is None else _fact(entry["end"])
-    return list(facts.values()), end
+            end = None if entry["end"] is None else _decoded(entry["end"])
+    return list(records.values()), end
 
 
-def _fact(value: object) -> UndoRecord:
+def _decoded(value: object) -> UndoRecord:
     found = decode(value, KINDS)
     if not isinstance(found, UndoRecord):
-        raise TypeError(f"{type(found).__name__} is not a fact")
+        raise TypeError(f"{type(found).__name__} is not an undo record")
     return found

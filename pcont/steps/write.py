@@ -236,37 +236,37 @@ class WriteFiles(Step):
         place = last[0].place
         if place.is_root:
             return  # a root container has no parent that could refuse
-        double = place.parent.child(f"pcont-{os.getpid()}")
-        below = [double.child("below")] if backend.children(place) else []
-        facts: list[UndoRecord] = []
+        trial = place.parent.child(f"pcont-{os.getpid()}")
+        below = [trial.child("below")] if backend.children(place) else []
+        records: list[UndoRecord] = []
         try:
-            for one in (double, *below):
-                facts.append(RemoveCreated(one))
-                with memory.of(facts[-1]):
+            for one in (trial, *below):
+                records.append(RemoveCreated(one))
+                with memory.of(records[-1]):
                     ControlFiles(backend).make(one)
-                if one == double:
-                    self._made_alike(backend, place, double)
+                if one == trial:
+                    self._make_alike(backend, place, trial)
             for setting in last:
                 self.refused = setting
-                backend.write(double, setting.file, setting.written)
+                backend.write(trial, setting.file, setting.written)
         except WriteRefused as err:
             err.filename = backend.show(place, self.refused.file if self.refused else "")
             raise
         finally:
-            for one in reversed([double, *below][: len(facts)]):
+            for one in reversed([trial, *below][: len(records)]):
                 with contextlib.suppress(FileNotFoundError):
                     backend.remove(one)
-            for fact in facts:
-                memory.drop(fact)
+            for record in records:
+                memory.drop(record)
 
     @staticmethod
-    def _made_alike(backend: Containers, place: Place, double: Place) -> None:
+    def _make_alike(backend: Containers, place: Place, trial: Place) -> None:
         """Give the temporary container an empty device list, unless the original allows
         everything.
         """
         everything = devices.has_everything(backend.read(place, devices.LIST))
-        if not everything and devices.has_everything(backend.read(double, devices.LIST)):
-            backend.write(double, devices.DENY, "a")
+        if not everything and devices.has_everything(backend.read(trial, devices.LIST)):
+            backend.write(trial, devices.DENY, "a")
 
     def _try(self, files: ControlFiles, memory: UndoLog, one: Setting) -> WriteRefused | None:
         """Write one setting. Returns the refusal, if it may succeed after the other settings;
@@ -284,7 +284,7 @@ class WriteFiles(Step):
         except WriteRefused as err:
             return err
         for change in changes:
-            _make(files.backend, memory, change)
+            _apply(files.backend, memory, change)
         return None
 
     def _keep_list(self, backend: CgroupState, memory: UndoLog, one: Setting) -> None:
@@ -332,7 +332,7 @@ class WriteFiles(Step):
         return explain.write_refusal(backend, one.place, one.file, one.written, err)
 
 
-def _make(backend: CgroupState, memory: UndoLog, change: Change) -> None:
+def _apply(backend: CgroupState, memory: UndoLog, change: Change) -> None:
     """Apply one change that a write to a virtual file consists of, with its own undo record."""
     if isinstance(change, AttributeChange):
         before = backend.attributes(change.place).get(change.name)

@@ -49,52 +49,52 @@ class UndoLog:
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
-        self._kept = 0
-        self._facts: list[tuple[int, UndoRecord]] = []
-        self._held = contextlib.ExitStack()
+        self._count = 0
+        self._records: list[tuple[int, UndoRecord]] = []
+        self._contexts = contextlib.ExitStack()
 
     def __bool__(self) -> bool:
-        return bool(self._facts)
+        return bool(self._records)
 
-    def record(self, fact: UndoRecord) -> None:
+    def record(self, record: UndoRecord) -> None:
         """Add a record. Call it before the change. Raises PcontError if the journal cannot be
         written.
         """
-        self._note({"fact": encode(fact)} if self._journal else {})
-        self._facts.append((self._kept, fact))
-        self._kept += 1
+        self._note({"fact": encode(record)} if self._journal else {})
+        self._records.append((self._count, record))
+        self._count += 1
 
-    def drop(self, fact: UndoRecord) -> None:
+    def drop(self, record: UndoRecord) -> None:
         """Remove a record: the change did not happen, or was reverted."""
-        for entry in [entry for entry in self._facts if entry[1] is fact]:
+        for entry in [entry for entry in self._records if entry[1] is record]:
             self._note({"forget": entry[0]})
-            self._facts.remove(entry)
+            self._records.remove(entry)
 
     @contextlib.contextmanager
-    def of(self, fact: UndoRecord) -> Iterator[None]:
+    def of(self, record: UndoRecord) -> Iterator[None]:
         """Keep a record for the one change in the block; drop it again if the block raises
         OSError.
         """
-        self.record(fact)
+        self.record(record)
         try:
             yield
         except OSError:
-            self.drop(fact)
+            self.drop(record)
             raise
 
-    def extend(self, fact: UndoRecord, **more: Any) -> None:
+    def extend(self, record: UndoRecord, **more: Any) -> None:
         """Add values that were found out after a record was made (such as more tasks) to the record
         and to the journal.
         """
-        number = next(number for number, one in self._facts if one is fact)
+        number = next(number for number, one in self._records if one is record)
         self._note(
-            {"learn": number, "more": encode(names_of(type(fact), more))} if self._journal else {}
+            {"learn": number, "more": encode(names_of(type(record), more))} if self._journal else {}
         )
-        fact.extend(**more)
+        record.extend(**more)
 
     def hold(self, context: contextlib.AbstractContextManager[object]) -> None:
         """Enter a context, and exit it when the operation has been committed or undone."""
-        self._held.enter_context(context)
+        self._contexts.enter_context(context)
 
     def set_final(self, end: UndoRecord) -> None:
         """Record the result of the final change, before it begins: after a crash, recovery
@@ -104,7 +104,7 @@ class UndoLog:
 
     def drop_final(self) -> None:
         """Withdraw `set_final`: recovery after a crash during undo continues the undo."""
-        if self._facts:
+        if self._records:
             self._note({"end": None})
 
     def _note(self, entry: dict[str, Any]) -> None:
@@ -120,40 +120,40 @@ class UndoLog:
             # A journal that cannot be written keeps nothing from being undone.
             with contextlib.suppress(OSError, PcontError):
                 self.drop_final()
-            while self._facts:
-                _, fact = self._facts.pop()
-                left += restore_record(backend, fact)
+            while self._records:
+                _, record = self._records.pop()
+                left += restore_record(backend, record)
             with contextlib.suppress(OSError, PcontError):
                 self.commit()
         return left
 
     def commit(self) -> None:
         """End the operation: close the journal, so that no crash after this undoes anything."""
-        with self._held:
+        with self._contexts:
             if self._journal:
                 self._journal.close()
 
 
-def restore_record(backend: Backend, fact: UndoRecord) -> list[str]:
+def restore_record(backend: Backend, record: UndoRecord) -> list[str]:
     """Run the actions of one record; returns a line for each one that failed.
 
     ESRCH is no failure: the task has exited.
     """
     left: list[str] = []
     try:
-        for action in fact.restore(backend):
+        for action in record.restore(backend):
             try:
                 action()
             except (OSError, PcontError) as err:
                 # ESRCH: the task has ended.
                 if not isinstance(err, OSError) or err.errno != ESRCH:
-                    left.append(_error_line(fact, err))
+                    left.append(_error_line(record, err))
     except (OSError, PcontError) as err:
-        left.append(_error_line(fact, err))
+        left.append(_error_line(record, err))
     return left
 
 
-def _error_line(fact: UndoRecord, err: OSError | PcontError) -> str:
+def _error_line(record: UndoRecord, err: OSError | PcontError) -> str:
     if isinstance(err, OSError):
-        err = from_oserror(err, f"put back {fact.what}")
+        err = from_oserror(err, f"put back {record.what}")
     return err.what
