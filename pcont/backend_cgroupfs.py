@@ -133,7 +133,7 @@ class Cgroupfs(DriverByTree):
         inside = [Mount(one.point, source=one.source) for one in lines if one.parent == mount.id]
         if inside:
             return mounts_inside(inside)
-        # This process is named only where no other one is: it may stand where its shell does.
+        # pcont itself comes last: it is in the working directory of its shell.
         found = sorted(self.proc.users(mount.id), key=lambda one: one[0] == os.getpid())
         for pid, what in found:
             with contextlib.suppress(ProcessLookupError):

@@ -373,7 +373,7 @@ class StoredModel(Model):
                 yield
             finally:
                 self._depth = 0
-                # What a failed command could not put back is there, as it would be in the kernel.
+                # Also after a failure: what could not be undone remains, as in a kernel.
                 text = state_text(self)
                 if text != self._kept:
                     save_file(self.file, text)

@@ -151,7 +151,7 @@ BY_ERRNO: dict[int, type[PcontError]] = {
     _errno.EAGAIN: LimitReached,
 }
 
-# What the kernel says of a written value, where it means something else than of a caller.
+# The classes for a refused write, whose errnos mean something else than for other calls.
 BY_WRITTEN: dict[int, type[PcontError]] = {
     **BY_ERRNO,
     _errno.EACCES: BadValue,

@@ -70,7 +70,7 @@ REASONS = {
     ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
     E2BIG: "its arguments and its environment are too long together",
     ETXTBSY: "it is open for writing",
-    EPERM: "it has capabilities that it cannot be given here",
+    EPERM: "it has file capabilities that cannot be granted here",
     EAGAIN: "its user has too many processes (ulimit -u)",
     ELIBBAD: "its interpreter is no program for this machine",
     ELOOP: "too many symbolic links or interpreters",

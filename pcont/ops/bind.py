@@ -248,7 +248,7 @@ def _mirroring(
     pairs: list[Pair] = []
     for path in paths if members else ():
         container = mirror.container(path)
-        # What is said of one container counts for more than what is said of all.
+        # A setting for one container overrides the setting for all.
         wanted_here = {**dict(given.get("", [])), **dict(given.get(path, []))}
         planner.create(container, parents=True, pairs=list(wanted_here.items()))
         pairs += [Pair(home.elsewhere(path), place) for place in container.places]

@@ -76,7 +76,7 @@ def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str
         raise BadWord(f"empty name in {options.text!r}")
     unknown = [word for word in words if word not in (*known, "all", "none")]
     for word in unknown:
-        subsys.by_key(word)  # one that another package brings says what is wrong with it
+        subsys.by_key(word)  # raises the reason, for a broken subsystem of another package
     if unknown:
         raise UnknownName(
             f"no subsystem {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}"

@@ -534,7 +534,7 @@ class Attach(Step):
             )
         if adopted := sorted(self.adopted & self.moved):
             found.append(
-                f"taken for descendants of {self.task}, as their parents had just ended: "
+                f"counted as descendants of {self.task} because their parents had just exited: "
                 f"{', '.join(map(str, adopted))}"
             )
         return found

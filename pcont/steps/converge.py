@@ -21,7 +21,7 @@ FRESH = 0.02
 PATIENCE_BACK = 60.0
 PAUSE = 0.001
 
-STOP_THEM = "stop them first (kill -STOP), and go on with them afterwards (kill -CONT)"
+STOP_THEM = "stop them first (kill -STOP), and continue them afterwards (kill -CONT)"
 
 
 def until_stable(
@@ -43,7 +43,7 @@ def until_stable(
             signals.check()
         if found and time.monotonic() > limit:
             raise LimitReached(
-                f"cannot {doing}: threads or children are made faster than they can be moved",
+                f"cannot {doing}: threads or children start faster than pcont can move them",
                 hint=hint,
             )
 

@@ -89,9 +89,9 @@ class Kill(Step):
             self._signal(backend, inside)
             if listed_at > limit:
                 raise LimitReached(
-                    f"cannot {self.doing}: in {PATIENCE:.0f} s of killing they were never fewer "
-                    f"than {least}",
-                    hint="they fork faster than they die, or wait for a device (state D)",
+                    f"cannot {self.doing}: their number stayed at "
+                    f"{least} or more for {PATIENCE:.0f} s",
+                    hint="they fork faster than pcont kills them, or wait for a device (state D)",
                 )
             # The killed tasks need the CPU to exit.
             time.sleep(max(PAUSE, time.monotonic() - listed_at))

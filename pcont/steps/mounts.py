@@ -163,12 +163,12 @@ class MountTree(Step):
 
     def refusal(self, backend: Mounts, err: OSError) -> PcontError:
         reasons = {
-            EBUSY: "the kernel has one of these controllers in use, or a name bound to others",
-            EINVAL: "the kernel knows no such controller, or has it switched off",
-            ENOSPC: "there are as many hierarchies as this kernel can have",
+            EBUSY: "one of these controllers is in use, or the name has other controllers",
+            EINVAL: "the kernel has no such controller, or it is disabled",
+            ENOSPC: "this kernel cannot have more hierarchies",
         }
         if err.errno == ENOENT and not backend.missing(self.point):
-            reasons[ENOENT] = "this kernel knows no such option"
+            reasons[ENOENT] = "this kernel does not have the option"
         hint = "find what holds it: pcont hierarchies; pcont doctor" if err.errno == EBUSY else ""
         kinds = {**BY_ERRNO, ENOSPC: LimitReached}
         return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint, kinds)
@@ -266,7 +266,7 @@ class UmountTree(Step):
         if err.errno == EBUSY:
             with contextlib.suppress(OSError):
                 reason, hint = backend.in_the_way(self.mount.point)
-            hint = hint or "a process that you may not look at may use it, or another mount"
+            hint = hint or "a process that you may not inspect, or another mount, may use it"
         return from_oserror(err, self.doing, reason, hint)
 
 

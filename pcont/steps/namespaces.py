@@ -83,7 +83,7 @@ def _of_a_map(number: int) -> tuple[str, str]:
 
 def _of_a_pin(number: int, name: str) -> tuple[str, str]:
     """Return reason and hint for a refusal by setns(2), or by fork(2) in a pid namespace."""
-    other = ("they belong to another user", "use sudo")
+    other = ("the namespaces belong to another user", "use sudo")
     reasons = {
         ENOMEM: (
             "pid 1 of this pid namespace has ended, and the kernel starts no process without it",
@@ -91,7 +91,10 @@ def _of_a_pin(number: int, name: str) -> tuple[str, str]:
         ),
         EPERM: other,
         EACCES: other,
-        EINVAL: ("a user or pid namespace is joined from one above it, and from outside", ""),
+        EINVAL: (
+            "a user or pid namespace can be joined only by a process in a parent of it",
+            "",
+        ),
         EAGAIN: ("", _PROCESSES),
     }
     return reasons.get(number, ("", ""))

@@ -81,7 +81,7 @@ CLONE_CHILDREN = "cgroup.clone_children"
 HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there
-# cannot be taken back (kernel documentation, admin-guide/cgroup-v1).
+# cannot be undone (kernel documentation, admin-guide/cgroup-v1).
 _LASTING_SUFFIXES = (
     ".failcnt",
     ".force_empty",

@@ -98,7 +98,7 @@ def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     for sibling in now.parent.children() if now.parent else ():
         for ids, flag, what in _KINDS:
             exclusive = wanted.value(flag) or sibling.value(flag)
-            # There may be many siblings: what costs more is asked last.
+            # There may be many siblings: the cheap checks come first.
             if not exclusive or sibling.path == now.path:
                 continue
             if shared := wanted.value(ids) & sibling.value(ids):

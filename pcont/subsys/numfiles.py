@@ -20,7 +20,7 @@ HELD, MAXHELD, MINHELD, BARRIER, FILES_LIMIT, FAILCNT = (
 )
 MOST_FILES = (1 << 63) - 1  # LONG_MAX
 
-# What may stand in the way of counting a file, as numfiles.bpf.c calls it, and what to do about it.
+# Why a file could not be counted, by the name in numfiles.bpf.c: the reason, and what to do.
 IN_THE_WAY = {
     "no_owner": (
         "the table of charged files was full",

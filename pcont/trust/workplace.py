@@ -180,5 +180,5 @@ def _unsafe(one: _Candidate) -> str:
         os.close(descriptor)
     if found.st_uid != os.geteuid() or found.st_mode & ownership.WRITABLE_BY_OTHERS:
         mode = stat.S_IMODE(found.st_mode)
-        return f"it is not this user's alone: {one.path} (owner {found.st_uid}, mode {mode:o})"
+        return f"other users have access: {one.path} (owner {found.st_uid}, mode {mode:o})"
     return ""

@@ -27,7 +27,7 @@ PIN = NamespaceRequest(joined="box")
         (errno.ENOMEM, "fork", PIN, NotFound, "pid 1 of this pid namespace", "pcont unpin box"),
         (errno.EPERM, "/pins/box/net", PIN, Denied, "belong to another user", "sudo"),
         (errno.EACCES, "/pins/box/net", PIN, Denied, "belong to another user", "sudo"),
-        (errno.EINVAL, "/pins/box/pid", PIN, Unsupported, "joined from one above it", ""),
+        (errno.EINVAL, "/pins/box/pid", PIN, Unsupported, "joined only by", ""),
         (errno.EPERM, "/proc/7/uid_map", USER, Denied, "may not map", f"0:{os.geteuid()}:1"),
         (errno.EINVAL, "/proc/7/gid_map", USER, BadValue, "overlap", f"0:{os.getegid()}:1"),
     ],
