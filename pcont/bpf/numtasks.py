@@ -39,7 +39,7 @@ class Forks(Pinned):
         return bool(number) and self._is_root(self.key(root, number))
 
     def bind(self, root: Place) -> None:
-        self._say(self.key(root, self.number(root)), True, UNLIMITED, 1)
+        self._write_rate(self.key(root, self.number(root)), True, UNLIMITED, 1)
 
     def unbind(self, root: Place) -> bool:
         number = self.counted_in(root)
@@ -58,15 +58,15 @@ class Forks(Pinned):
 
     def _forget(self, keys: Iterable[bytes]) -> None:
         """Remove the counters and limits of the containers with these keys, all or none."""
-        gone: list[tuple[Map, bytes, bytes]] = []
+        removed: list[tuple[Map, bytes, bytes]] = []
         try:
             for key, name in itertools.product(keys, (COUNTS, RATES)):
                 table = self.map(name)
                 if value := table.get(key):
                     table.forget(key)
-                    gone.append((table, key, value))
+                    removed.append((table, key, value))
         except OSError:
-            for table, key, value in reversed(gone):
+            for table, key, value in reversed(removed):
                 table.set(key, value)
             raise
 
@@ -75,21 +75,21 @@ class Forks(Pinned):
         if not key:
             return {}
         _, rate, interval, _ = self.entry(RATES, key) or NOTHING
-        said = {RATE: rate or DONT_CARE, INTERVAL: interval or DONT_CARE}
+        settings = {RATE: rate or DONT_CARE, INTERVAL: interval or DONT_CARE}
         if place.is_root:
-            return said  # the tasks of a tree's root are not counted
+            return settings  # the tasks of a tree's root are not counted
         *_, successes, failures = self.entry(COUNTS, key) or NOTHING
-        return said | {SUCCESSES: successes, RATE_FAILURES: failures}
+        return settings | {SUCCESSES: successes, RATE_FAILURES: failures}
 
     def set(self, place: Place, file: str, value: int) -> None:
         key = self._key_inside(place)
         if not key:
             raise OSError(EOPNOTSUPP, os.strerror(EOPNOTSUPP), self.folder)
         root, rate, interval, _ = self.entry(RATES, key) or NOTHING
-        said = {RATE: rate, INTERVAL: interval, file: 0 if value == DONT_CARE else value}
-        self._say(key, bool(root), said[RATE], said[INTERVAL])
+        settings = {RATE: rate, INTERVAL: interval, file: 0 if value == DONT_CARE else value}
+        self._write_rate(key, bool(root), settings[RATE], settings[INTERVAL])
 
-    def _say(self, key: bytes, root: bool, rate: int, interval: int) -> None:
+    def _write_rate(self, key: bytes, root: bool, rate: int, interval: int) -> None:
         """Write the rate limit of a container, with a new random mark that makes the programs start
         a new period.
         """

@@ -130,14 +130,14 @@ class Pinned(ABC):
 
     def _unpin(self, pins: Mapping[str, int]) -> None:
         """Remove the pins and the folder, all or none. `pins`: open descriptors by file."""
-        gone: list[str] = []
+        removed: list[str] = []
         try:
             for file in pins:
                 libbpf.unpin(file)
-                gone.append(file)
+                removed.append(file)
             os.rmdir(self.folder)
         except OSError:
-            for file in reversed(gone):
+            for file in reversed(removed):
                 libbpf.pin(pins[file], file)
             raise
 

@@ -154,7 +154,7 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
         doing = f"unbind {', '.join(going)}"
         for name in going:
             if not _is_held(found, name, root):
-                steps += _forgetting(backend, name, root, doing)
+                steps += _reset_steps(backend, name, root, doing)
         steps.append(SetXattr(root.root, BINDINGS, binding_lines(found), doing))
     return steps
 
@@ -188,7 +188,7 @@ def stop_steps(
     ]
 
 
-def _forgetting(backend: CgroupState, name: str, root: Place, doing: str) -> Iterator[Step]:
+def _reset_steps(backend: CgroupState, name: str, root: Place, doing: str) -> Iterator[Step]:
     """Yield the steps that reset the limits which pcont derived from a subsystem's settings, and
     remove its attributes.
     """

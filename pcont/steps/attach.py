@@ -107,12 +107,12 @@ class AttachUndo(UndoRecord):
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         doing = f"put back all that {self.what} has started"
-        for came in return_all(partial(self._ours, backend), doing):
+        for straggler in return_all(partial(self._stragglers, backend), doing):
             for place in reversed(self.places):
-                yield partial(self._put_back, backend, came, place)
-            yield partial(self._put_back_affinity, backend, came)
+                yield partial(self._put_back, backend, straggler, place)
+            yield partial(self._put_back_affinity, backend, straggler)
 
-    def _ours(self, backend: TasksInside) -> Iterator[Straggler[int]]:
+    def _stragglers(self, backend: TasksInside) -> Iterator[Straggler[int]]:
         """Yield the moved tasks, then the tasks that they have started; `where` is the task whose
         origin applies.
 
@@ -132,22 +132,26 @@ class AttachUndo(UndoRecord):
             if not is_alive(backend, task):
                 yield Straggler(self.leader, task, None)
 
-    def _put_back(self, backend: PopulatedContainers, came: Straggler[int], place: Place) -> None:
+    def _put_back(
+        self, backend: PopulatedContainers, straggler: Straggler[int], place: Place
+    ) -> None:
         # Thread by thread: moving the process would put threads of several containers into one.
-        path = self._origin(came).paths[place.tree]
-        there = is_same_task(backend, came.task, came.start)
-        if there and backend.membership(came.task).get(place.tree) != path:
-            backend.write(place.elsewhere(path), "tasks", str(came.task))
+        path = self._origin(straggler).paths[place.tree]
+        there = is_same_task(backend, straggler.task, straggler.start)
+        if there and backend.membership(straggler.task).get(place.tree) != path:
+            backend.write(place.elsewhere(path), "tasks", str(straggler.task))
 
-    def _put_back_affinity(self, backend: Tasks, came: Straggler[int]) -> None:
-        affinity = self._origin(came).affinity
-        there = is_same_task(backend, came.task, came.start)
-        if there and backend.affinity(came.task) != affinity:
-            backend.set_affinity(came.task, affinity)
+    def _put_back_affinity(self, backend: Tasks, straggler: Straggler[int]) -> None:
+        affinity = self._origin(straggler).affinity
+        there = is_same_task(backend, straggler.task, straggler.start)
+        if there and backend.affinity(straggler.task) != affinity:
+            backend.set_affinity(straggler.task, affinity)
 
-    def _origin(self, came: Straggler[int]) -> Origin:
-        origin = self.origins.get(came.task)
-        return origin if origin and origin.start == came.start else self._shared(came.where)
+    def _origin(self, straggler: Straggler[int]) -> Origin:
+        origin = self.origins.get(straggler.task)
+        return (
+            origin if origin and origin.start == straggler.start else self._shared(straggler.where)
+        )
 
     def knows(self, backend: Tasks, task: int) -> bool:
         """Return whether the id belongs to a task with a recorded origin, and has not been
@@ -194,11 +198,11 @@ class AttachUndo(UndoRecord):
             with contextlib.suppress(ProcessLookupError):
                 paths = backend.membership(task) if outside else {}
                 for leader in leaders if outside else ():
-                    if all(self._as(leader, paths, place) for place in outside):
+                    if all(self._is_where(leader, paths, place) for place in outside):
                         yield task, leader
                         break
 
-    def _as(self, leader: int, paths: dict[str, str], place: Place) -> bool:
+    def _is_where(self, leader: int, paths: dict[str, str], place: Place) -> bool:
         """Return whether the path in the tree of `place` equals the recorded path of the leader."""
         return paths.get(place.tree) == self.origins[leader].paths[place.tree]
 

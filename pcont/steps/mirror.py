@@ -76,11 +76,11 @@ class JoinUndo(UndoRecord):
         self.origins.update(more["origins"])
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        for came in return_all(partial(self._came, backend), f"put back {self.what}"):
-            origin = came.where.root.elsewhere(self._origin(backend, came.task))
-            yield partial(put_back_tasks, backend, origin, [came.task])
+        for one in return_all(partial(self._arrived, backend), f"put back {self.what}"):
+            origin = one.where.root.elsewhere(self._origin(backend, one.task))
+            yield partial(put_back_tasks, backend, origin, [one.task])
 
-    def _came(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
+    def _arrived(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
         for pair in self.pairs:
             others = self.before[pair.mirror]
             tasks = tasks_in(backend, pair.mirror) - others
@@ -138,9 +138,9 @@ class Join(Step):
         lacking = partial(_lacking, backend, self.pairs)
         for mirror, tasks in until_stable(lacking, self.doing, PATIENCE):
             memory.extend(outside, origins=_origins(backend, mirror.tree, tasks))
-            attach_all(backend, mirror, self._noted(mirror, recently_listed(tasks)))
+            attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
-    def _noted(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
+    def _tracked(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
         for task in tasks:
             self.at = (mirror, task)
             yield task
@@ -172,8 +172,8 @@ class LeaveUndo(UndoRecord):
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
             yield partial(put_back_tasks, backend, mirror, there)
-        for came in return_all(partial(self._outside, backend), f"put back {self.what}"):
-            yield partial(put_back_tasks, backend, came.where, [came.task])
+        for one in return_all(partial(self._outside, backend), f"put back {self.what}"):
+            yield partial(put_back_tasks, backend, one.where, [one.task])
 
     def _outside(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
         for mirror, tasks in _lacking(backend, self.pairs):
@@ -215,10 +215,10 @@ class Leave(Step):
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
         strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.record(LeaveUndo(list(self.pairs), strays))
-        for tasks in until_stable(partial(self._there, backend), self.doing, PATIENCE):
+        for tasks in until_stable(partial(self._inside, backend), self.doing, PATIENCE):
             attach_all(backend, self.refuge, recently_listed(tasks))
 
-    def _there(self, backend: ContainerReader) -> Iterator[list[int]]:
+    def _inside(self, backend: ContainerReader) -> Iterator[list[int]]:
         for place in self._places:
             if tasks := sorted(tasks_in(backend, place)):
                 yield tasks

@@ -91,31 +91,31 @@ class MoveAllUndo(UndoRecord):
         self.starts.update(more["starts"])
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        for came in return_all(partial(self._there, backend), f"put back all of {self.what}"):
-            yield partial(put_back_tasks, backend, came.where.source, [came.task])
+        for one in return_all(partial(self._arrived, backend), f"put back all of {self.what}"):
+            yield partial(put_back_tasks, backend, one.where.source, [one.task])
 
-    def _there(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
+    def _arrived(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
         """Yield the moved tasks that are in a target, those of the tree that was emptied last
         first.
         """
-        came = {
+        arrived = {
             route: tasks_in(backend, route.target) - self.before[route.target]
             for route in reversed(self.routes)
         }
-        everybody = set().union(*came.values())
-        ours = everybody if self.alone else self._ours(backend, everybody)
-        for route, tasks in came.items():
-            for task in sorted(tasks & ours, reverse=True):
+        everything = set().union(*arrived.values())
+        moved = everything if self.alone else self._moved(backend, everything)
+        for route, tasks in arrived.items():
+            for task in sorted(tasks & moved, reverse=True):
                 yield Straggler(route, task, start_time(backend, task))
 
-    def _ours(self, backend: TasksInside, came: set[int]) -> set[int]:
+    def _moved(self, backend: TasksInside, arrived: set[int]) -> set[int]:
         """Return the moved tasks, their descendants, and the tasks that are in a target and a
         source at once.
         """
         moved = {task for task, start in self.starts.items() if is_same_task(backend, task, start)}
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
-        sure = moved | (left & came)
-        return sure | set(descendants(backend, came, sure))
+        certain = moved | (left & arrived)
+        return certain | set(descendants(backend, arrived, certain))
 
 
 @dataclass
@@ -232,8 +232,8 @@ class MoveAll(Step):
         for number, left in enumerate(until_stable(batch, self.doing, patience, hint), start=1):
             if not drained.alone:
                 memory.extend(drained, starts=start_times(backend, left))
-            asked = self._asked(route, left)
-            arrived = set(ControlFiles(backend).enter(route.target, asked))
+            valid = self._while_valid(route, left)
+            arrived = set(ControlFiles(backend).enter(route.target, valid))
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
 
@@ -248,7 +248,7 @@ class MoveAll(Step):
         self.skipped |= {known.id for known in found if known.fixed}
         return [known.id for known in found if not known.fixed]
 
-    def _asked(self, route: Move, tasks: Iterable[int]) -> Iterator[int]:
+    def _while_valid(self, route: Move, tasks: Iterable[int]) -> Iterator[int]:
         """Yield the tasks while their ids are still valid: all of them if they are frozen,
         otherwise for some milliseconds.
         """

@@ -67,7 +67,7 @@ def stray(directory: str, privileged: bool) -> dict[str, str]:
 def mend_xattrs(directory: str) -> None:
     """Remove stray attributes, and rewrite copies that differ. The caller must be privileged."""
     for name in stray(directory, True):
-        with _gone():
+        with _ignoring_vanished():
             os.removexattr(directory, name)
     copies = dict(_texts(directory, COPY))
     for name, text in read_xattrs(directory, True).items():
@@ -93,7 +93,7 @@ def _texts(
     directory: str, prefix: str, names: list[str] | None = None
 ) -> Iterator[tuple[str, str]]:
     for name in _names(directory, prefix) if names is None else names:
-        with _gone():
+        with _ignoring_vanished():
             yield name, os.fsdecode(os.getxattr(directory, prefix + name))
 
 
@@ -102,7 +102,7 @@ def _full(directory: str, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def _gone() -> Iterator[None]:
+def _ignoring_vanished() -> Iterator[None]:
     """Ignore in the block that another process has removed an attribute that was just listed."""
     try:
         yield
