@@ -102,8 +102,9 @@ def shielded() -> Iterator[None]:
 
 def take_arrived() -> list[int]:
     """Return the deferred signals, and treat them as delivered."""
-    found = list(_arrived)
-    _arrived.clear()
+    found = []
+    while _arrived:  # one at a time: the handler adds to it
+        found.append(_arrived.pop(0))
     return found
 
 

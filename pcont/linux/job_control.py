@@ -204,7 +204,9 @@ class Job:
         # With a time limit: in a program with threads, another thread may take SIGCHLD.
         readable(sources, PAUSE if self._look_again() else HEARING)
         self._hear_link()
-        for arrived in self._inbox.take():
+        # The kernel may give a signal to another thread of this program, where it is deferred.
+        deferred = [Arrived(number, sent=True) for number in signals.take_arrived()]
+        for arrived in (*self._inbox.take(), *deferred):
             if arrived.number != signal.SIGCHLD:
                 self._pass_on(arrived)
 

@@ -251,11 +251,27 @@ def test_what_the_terminal_has_sent_to_both_is_not_sent_twice() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_was_held_back_reaches_the_command(number: signal.Signals) -> None:
     with signals.held():
-        child = shell("sleep 600")
+        child = shell("exec sleep 600")
         child.start()
         os.kill(os.getpid(), number)
         assert child.wait() == 128 + number
         signals.check()
+
+
+def test_a_signal_that_another_thread_takes_reaches_the_command() -> None:
+    script = """
+import os, signal, threading
+from pcont import signals
+from pcont.linux.spawn import Child
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+with signals.held():
+    child = Child("/bin/sh", ["sh", "-c", "exec sleep 600"], {})
+    child.start()
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(child.wait() - 128, flush=True)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert int(result.stdout) == signal.SIGTERM, result.stderr
 
 
 def test_a_program_that_uses_the_library_does_not_stop_with_its_command() -> None:
