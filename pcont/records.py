@@ -129,9 +129,7 @@ class PinRow:
 
 @dataclass(frozen=True)
 class BeanRow:
-    """The charges of one resource to a container: a row of /proc/user_beancounters in the 2006
-    patch.
-    """
+    """The charges of one resource to a container, as in /proc/user_beancounters."""
 
     container: Annotated[str, "the container as HIERARCHY:/path"]
     resource: Annotated[str, "numfiles: open files"]
