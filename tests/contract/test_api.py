@@ -68,6 +68,7 @@ def test_verbs_of_a_place_return_what_their_commands_print(
         one["settings"] = without_time(one["settings"])
     assert node == shown
     assert node["tasks"] == 1
+    assert eventually(lambda: place.ps()[0].state == "S")  # it has begun to sleep
     assert as_json(place.ps()) == printed(jobs.pcont, "ps", jobs.at("/a"))
     assert as_json(k.where(pid)) == printed(jobs.pcont, "where", str(pid))
     values = without_time({one.key: one.value for one in place.get()})
