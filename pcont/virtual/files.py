@@ -56,7 +56,6 @@ class ControlFiles:
     def __init__(self, backend: CgroupState) -> None:
         self.backend = backend
         self._ours: set[str] | None = None
-        self._lacks_auto_delete: bool | None = None
         self._bindings: dict[str, Sequence[Binding]] = {}
 
     # Bindings and lists of files
@@ -71,16 +70,8 @@ class ControlFiles:
         """Return the controllers that pcont provides for a container, each with the root of its
         binding.
         """
-        found = self._bindings.get(place.tree)
-        if found is None:
-            found = self.bindings(place.tree)
+        found = self.bindings(place.tree)
         return nearest_roots(found, place) if found else {}
-
-    def lacks_auto_delete(self) -> bool:
-        """Return whether pcont provides auto_delete because the kernel lacks it."""
-        if self._lacks_auto_delete is None:
-            self._lacks_auto_delete = auto_delete.is_lacking(self.backend)
-        return self._lacks_auto_delete
 
     def is_ours(self, place: Place) -> bool:
         """Return whether pcont made every mount of the tree, so that containers in it can have
@@ -95,7 +86,7 @@ class ControlFiles:
     def names(self, place: Place) -> dict[str, bool]:
         """Return every control file of a container, with whether it can be written."""
         found = self.stored_names(place)
-        if self.lacks_auto_delete() and self.is_ours(place):
+        if auto_delete.is_lacking(self.backend) and self.is_ours(place):
             return {AUTO_DELETE: True, **found}
         return found
 
@@ -115,7 +106,7 @@ class ControlFiles:
 
     def resolve(self, place: Place, file: str) -> ResolvedFile:
         """Return a control file of a container, to read it or to plan a write."""
-        if file in auto_delete.FILES and self.lacks_auto_delete():
+        if file in auto_delete.FILES and auto_delete.is_lacking(self.backend):
             return AutoDeleteFile(self.backend, place, file, lambda: self.is_ours(place))
         return self._stored(place, file)
 
