@@ -213,15 +213,13 @@ class ControlFiles:
             self._check_entry(place, rules, [task])
             yield from self.backend.enter(place, [task])
 
-    def _entry_rules(self, place: Place) -> list[tuple[EntryRule, LiveSite]]:
-        """Return the entry rules that apply to a container, each with the container as the rule
-        sees it.
-        """
-        found: list[tuple[EntryRule, LiveSite]] = []
-        for name, root in self.roots(place).items():
-            site = LiveSite(self, place, root, name)
-            found += [(rule, site) for rule in _table(name).entry]
-        return found
+    def _entry_rules(self, place: Place) -> list[tuple[LiveSite, Sequence[EntryRule]]]:
+        """Return the entry rules that apply to a container, with the container as they see it."""
+        return [
+            (LiveSite(self, place, root, name), rules)
+            for name, root in self.roots(place).items()
+            if (rules := _table(name).entry)
+        ]
 
     def _tasks_in(self, file: str, task: int) -> list[int]:
         """Return the tasks that move when a number is written: one task, or the threads of a
@@ -240,18 +238,21 @@ class ControlFiles:
             return []
 
     def _check_entry(
-        self, place: Place, rules: Iterable[tuple[EntryRule, LiveSite]], tasks: Iterable[int]
+        self,
+        place: Place,
+        found: Iterable[tuple[LiveSite, Sequence[EntryRule]]],
+        tasks: Iterable[int],
     ) -> None:
         """Raise WriteRefused if a rule refuses a task that is not inside. A task that has exited is
         left out.
         """
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):
-                for rule, site in rules:
+                for site, rules in found:
                     entry = entry_of(self.backend, site, task)
-                    breach = rule(entry) if entry.origin != place.path else None
-                    if breach:
-                        _refuse(self.backend, place, "tasks", breach.errno)
+                    for rule in rules if entry.origin != place.path else ():
+                        if breach := rule(entry):
+                            _refuse(self.backend, place, "tasks", breach.errno)
 
 
 class KernelFile:
