@@ -66,15 +66,19 @@ def notifies(backend: ContainerReader, place: Place) -> bool:
 
 def agent(backend: CgroupState, tree: str) -> str:
     """Return the release agent that the user has set for a hierarchy; empty if there is none."""
-    root = Place(tree)
-    if is_armed(backend, tree):
-        return backend.attributes(root).get(AGENT, "")
-    return backend.read(root, AGENT).rstrip("\n")
+    program = _kernels_agent(backend, tree)
+    if program == backend.releases.program(tree):
+        return backend.attributes(Place(tree)).get(AGENT, "")
+    return program
 
 
-def is_armed(backend: CgroupState, tree: str) -> bool:
+def _is_armed(backend: CgroupState, tree: str) -> bool:
     """Return whether the kernel reports empty containers of a hierarchy to pcont."""
-    return backend.read(Place(tree), AGENT).rstrip("\n") == backend.releases.program(tree)
+    return _kernels_agent(backend, tree) == backend.releases.program(tree)
+
+
+def _kernels_agent(backend: ContainerReader, tree: str) -> str:
+    return backend.read(Place(tree), AGENT).rstrip("\n")
 
 
 def _nearest(backend: ContainerReader, place: Place, name: str) -> str:
@@ -172,13 +176,11 @@ def arming(backend: CgroupState, tree: str) -> tuple[Change, ...]:
     """Return the changes that make the kernel report empty containers to pcont; none if it already
     does.
     """
-    root = Place(tree)
-    if is_armed(backend, tree):
+    root, before = Place(tree), _kernels_agent(backend, tree)
+    program = backend.releases.program(tree)
+    if before == program:
         return ()
-    return (
-        AttributeChange(root, AGENT, agent(backend, tree)),
-        FileWrite(root, AGENT, backend.releases.program(tree)),
-    )
+    return (AttributeChange(root, AGENT, before), FileWrite(root, AGENT, program))
 
 
 def _children_as_they_are(
@@ -209,7 +211,7 @@ def _flag(backend: ContainerReader, place: Place, file: str, text: str) -> str:
 def _plan_agent(backend: CgroupState, place: Place, text: str) -> tuple[Change, ...]:
     program = text.strip()
     check_agent(program)
-    if place.is_root and is_armed(backend, place.tree):
+    if place.is_root and _is_armed(backend, place.tree):
         return (AttributeChange(place, AGENT, program),)
     return (FileWrite(place, AGENT, text),)
 
