@@ -20,7 +20,6 @@ from pcont.kernel.types import Place
 from pcont.tables.face import Face
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
-from pcont.virtual import auto_delete
 from pcont.virtual.files import ControlFiles
 
 # The places that have a file, each with its text; None if that was not read.
@@ -187,7 +186,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     """Return the error for a KEY that the container does not have, with a hint: similar keys, or
     where it is. `known`: the keys that the container has.
     """
-    if key == auto_delete.AUTO_DELETE:
+    if key == subsys.AUTO_DELETE:
         return no_auto_delete(container.name)
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
     hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
@@ -207,7 +206,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
 
 def no_auto_delete(name: str) -> Unsupported:
     """Return the error for a container that cannot have auto_delete. `name`: its PLACE."""
-    return Unsupported(f"{name} cannot have {auto_delete.AUTO_DELETE}", hint=NO_AUTO_DELETE)
+    return Unsupported(f"{name} cannot have {subsys.AUTO_DELETE}", hint=NO_AUTO_DELETE)
 
 
 def near(key: str, known: Iterable[str]) -> str:

@@ -33,7 +33,6 @@ from pcont.subsys import memset
 from pcont.subsys.cpuset import CPUSET
 from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
-from pcont.virtual import auto_delete
 from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in, with_holder
 
 # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
@@ -250,7 +249,7 @@ def agent_steps(wish: MountRequest, tree: str) -> list[Step]:
     root, settings = Place(tree), []
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
     if wish.release_agent:
-        settings.append(Setting(root, auto_delete.AGENT, wish.release_agent))
+        settings.append(Setting(root, subsys.AGENT, wish.release_agent))
     if wish.notify:
-        settings.append(Setting(root, auto_delete.NOTIFY, "1"))
+        settings.append(Setting(root, subsys.NOTIFY, "1"))
     return [WriteFiles(settings, f"set the release agent of {tree}")] if settings else []

@@ -20,8 +20,8 @@ from pcont.records import Started
 from pcont.session import Session, looks_first
 from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option
 from pcont.steps.write import Setting, WriteFiles
+from pcont.subsys import AUTO_DELETE
 from pcont.transaction.step import Done, Step
-from pcont.virtual import auto_delete as virtual_auto_delete
 from pcont.virtual.files import ControlFiles
 
 
@@ -116,8 +116,8 @@ def _flagging(backend: CgroupState, container: Container, auto_delete: bool) -> 
     if container.is_root:
         raise UsageProblem(f"{container.name} is a root container, and cannot be removed")
     settings = [
-        Setting(place, virtual_auto_delete.AUTO_DELETE, "1")
-        for place in keys.owners(container, virtual_auto_delete.AUTO_DELETE)
-        if virtual_auto_delete.AUTO_DELETE in ControlFiles(backend).names(place.root)
+        Setting(place, AUTO_DELETE, "1")
+        for place in keys.owners(container, AUTO_DELETE)
+        if AUTO_DELETE in ControlFiles(backend).names(place.root)
     ]
     return [WriteFiles(settings, f"set auto_delete of {container.name}")] if settings else []

@@ -57,7 +57,6 @@ from pcont.kernel.types import Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
-from pcont.virtual import auto_delete
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, row_of
 
@@ -214,7 +213,7 @@ def _unmetered(backend: Programs, place: Place, file: str) -> tuple[str, str]:
 
 
 def _no_file(backend: CgroupState, place: Place, file: str, err: OSError) -> PcontError:
-    if file == auto_delete.AUTO_DELETE:
+    if file == subsys.AUTO_DELETE:
         return keys.no_auto_delete(place.shown)
     hint = ""
     with contextlib.suppress(OSError):

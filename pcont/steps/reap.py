@@ -23,6 +23,7 @@ from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.containers import SetXattr, removals
 from pcont.steps.write import RestoreValue
+from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
 from pcont.transaction.step import Done, Step
 from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
@@ -192,11 +193,11 @@ def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
         elif isinstance(one, FileWrite):
             yield InstallAgent(one.place, one.file, one.text, doing)
     if not changes and backend.releases.programs().get(tree) is False:
-        yield InstallAgent(Place(tree), auto_delete.AGENT, backend.releases.program(tree), doing)
+        yield InstallAgent(Place(tree), AGENT, backend.releases.program(tree), doing)
     for place in flagged:
         with vanishing():
-            if backend.read(place, auto_delete.NOTIFY).strip() != "1":
-                yield InstallAgent(place, auto_delete.NOTIFY, "1", doing)
+            if backend.read(place, NOTIFY).strip() != "1":
+                yield InstallAgent(place, NOTIFY, "1", doing)
 
 
 def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:
@@ -211,9 +212,7 @@ def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:
         place, above = waiting.pop()
         # A container that is removed during the walk is left out.
         with within_reach():
-            is_removed = (
-                backend.attributes(place).get(auto_delete.AUTO_DELETE, str(int(above))) == "1"
-            )
+            is_removed = backend.attributes(place).get(AUTO_DELETE, str(int(above))) == "1"
             children = [(place.child(name), is_removed) for name in backend.children(place)]
             found.append((place, is_removed))
             waiting += children

@@ -316,7 +316,7 @@ class WriteFiles(Step):
         return contextlib.nullcontext()
 
     def notes(self) -> list[str]:
-        agents = [one.text.strip() for one in self.settings if one.file == auto_delete.AGENT]
+        agents = [one.text.strip() for one in self.settings if one.file == subsys.AGENT]
         return [
             f"the kernel would run nothing when a container becomes empty: {why}"
             for why in dict.fromkeys(map(auto_delete.runs_nothing, agents))

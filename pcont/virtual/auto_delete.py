@@ -23,9 +23,7 @@ from pcont.errors import BadValue
 from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Tree
-from pcont.subsys import AGENT as AGENT
-from pcont.subsys import AUTO_DELETE as AUTO_DELETE
-from pcont.subsys import NOTIFY as NOTIFY
+from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
 from pcont.trust import ownership
 from pcont.values import FLAG
 from pcont.virtual.changes import AttributeChange, Change, FileWrite

@@ -26,7 +26,7 @@ from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import EntryRule, Proposed, Violation
 from pcont.virtual import auto_delete
-from pcont.virtual.auto_delete import AUTO_DELETE, AutoDeleteFile
+from pcont.virtual.auto_delete import AutoDeleteFile
 from pcont.virtual.bindings import Binding, bindings_in, nearest_roots
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.site import LiveSite, entry_of, mover_in
@@ -87,7 +87,7 @@ class ControlFiles:
         """Return every control file of a container, with whether it can be written."""
         found = self.stored_names(place)
         if auto_delete.is_lacking(self.backend) and self.is_ours(place):
-            return {AUTO_DELETE: True, **found}
+            return {subsys.AUTO_DELETE: True, **found}
         return found
 
     def stored_names(self, place: Place) -> dict[str, bool]:

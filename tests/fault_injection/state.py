@@ -15,9 +15,8 @@ from pcont.bpf.enforcer import BpfEnforcer
 from pcont.bpf.numfiles import LIMITS
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, Tree
-from pcont.subsys import numfiles
+from pcont.subsys import AUTO_DELETE, numfiles
 from pcont.values import ID_LIST
-from pcont.virtual.auto_delete import AUTO_DELETE
 from pcont.virtual.bindings import BINDINGS
 from pcont.virtual.files import ControlFiles
 from tests.fault_injection.workspace import Workspace, without_pids
