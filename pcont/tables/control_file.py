@@ -132,7 +132,7 @@ class ControlFile:
     """One control file: a row of a subsystem's table.
 
     `name`: the KEY by which users name the file: SUBSYSTEM.WORD, or a word alone in the core.
-    `help`: what the file is, in 10 to 70 characters, for `pcont subsys` and docs.
+    `help`: what the file is, in 10 to 70 characters, for errors and the JSON schema of `get`.
     `type`: the codec of its text; also decides whether JSON shows a number.
     `default`: the value in a new container, if nothing was written.
     `rules`: the kernel's checks of a write, in its order. The model and dry runs ask them before
