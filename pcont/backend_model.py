@@ -42,14 +42,11 @@ from pcont.model.control_files import ModelControlFiles
 from pcont.model.dialects import DIALECTS, V1, Dialect
 from pcont.model.enforcer import ModelEnforcer
 from pcont.model.hierarchies import Hierarchies
-from pcont.model.hotplug import Hotplug
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.mounts import ModelMounts
 from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFiles
-from pcont.model.parameters import Parameters
 from pcont.model.placement import TaskPlacement
-from pcont.model.proc_files import ProcFiles
 from pcont.model.releases import ModelReleases
 from pcont.model.simulator import ModelSimulator
 from pcont.model.store import (
@@ -135,9 +132,6 @@ class Model:
             self.containers,
             self.file_accounts,
             self.mounts,
-            Hotplug(config, hierarchies, placement, self.attaching),
-            Parameters(config, hierarchies, placement),
-            ProcFiles(config, hierarchies, placement),
         )
 
     def _tree_ended(self, tree: ModelTree) -> None:

@@ -38,16 +38,15 @@ class ModelSimulator:
         containers: ModelContainers,
         files: FileAccounts,
         mounts: ModelMounts,
-        hotplug: Hotplug,
-        parameters: Parameters,
-        proc_files: ProcFiles,
     ) -> None:
         self._config, self._hierarchies, self._files = config, hierarchies, files
         self._placement, self._lifetimes = placement, lifetimes
         self._tasks = placement.tasks
         self._attaching, self._containers = attaching, containers
-        self._mounts, self._hotplug = mounts, hotplug
-        self._parameters, self._proc_files = parameters, proc_files
+        self._mounts = mounts
+        self._hotplug = Hotplug(config, hierarchies, placement, attaching)
+        self._parameters = Parameters(config, hierarchies, placement)
+        self._proc_files = ProcFiles(config, hierarchies, placement)
 
     @property
     def notified(self) -> Sequence[tuple[str, str]]:
