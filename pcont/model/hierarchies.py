@@ -60,12 +60,9 @@ class Hierarchies:
         names = self._config.dialect.controllers
         return tuple(Controller(name, numbers.get(name, 0), True) for name in names)
 
-    def holding(self, name: str) -> list[ModelTree]:
-        """Return, as a list, the tree that a controller is bound to, or the tree of the unbound
-        controllers.
-        """
-        bound = [tree for tree in self.active if name in tree.controllers]
-        return bound or [self.unbound]
+    def holding(self, name: str) -> ModelTree:
+        """Return the tree that a controller is bound to, or the tree of the unbound controllers."""
+        return next((tree for tree in self.active if name in tree.controllers), self.unbound)
 
     def kernels(self) -> Iterator[tuple[str, Behaviour]]:
         """Yield the controllers of the dialect, and what the model does for each."""
@@ -75,8 +72,7 @@ class Hierarchies:
         """Yield the hooks that count CPU time, each with its tree."""
         for name, behaviour in self.kernels():
             if behaviour.on_run:
-                for tree in self.holding(name):
-                    yield behaviour.on_run, tree
+                yield behaviour.on_run, self.holding(name)
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
         """Return the behaviours that replace pcont's eBPF programs, each with its tree."""

@@ -94,7 +94,7 @@ class FileAccounts:
         """
         for name, behaviour in self._hierarchies.kernels():
             if behaviour.account:
-                return behaviour.account, self._hierarchies.holding(name)[0]
+                return behaviour.account, self._hierarchies.holding(name)
         return self._enforced()
 
     def _enforced(self) -> tuple[Account, ModelTree] | None:

@@ -81,7 +81,7 @@ class Parameters:
             wanted = row.type.parse(text)
         except ValueError as err:
             refuse_text(EINVAL, row.name, err)
-        root = self._hierarchies.holding(subsystem)[0].root
+        root = self._hierarchies.holding(subsystem).root
         values = {**self._config.parameters, "tasks": self._placement.count()}
         now = ParameterSite(root, values)
         for rule in row.rules:

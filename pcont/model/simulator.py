@@ -84,7 +84,7 @@ class ModelSimulator:
         """
         parent = self._acting(task)
         kernels = [(name, one) for name, one in self._hierarchies.kernels() if one.fork]
-        asked = [(one, tree) for name, one in kernels for tree in self._hierarchies.holding(name)]
+        asked = [(one, self._hierarchies.holding(name)) for name, one in kernels]
         for behaviour, tree in [*self._hierarchies.enforcing(), *asked]:
             for rule in behaviour.fork:
                 if breach := rule(parent.nodes.get(tree.number, tree.root)):
