@@ -55,10 +55,7 @@ class Attaching:
     def may_move(self, task: int) -> bool:
         """Return whether this process may move a task."""
         config = self._config
-        return not config.dialect.owners or config.uid == 0 or config.uid in self._owners(task)
-
-    def _owners(self, task: int) -> set[int]:
-        return self._tasks.owners(task)
+        return config.privileged() or config.uid in self._tasks.owners(task)
 
     def write(self, node: Node, text: str, whole: bool, where: str) -> None:
         """Write a text into `tasks` of a container, or into `cgroup.procs` if `whole`.

@@ -315,7 +315,7 @@ class ModelTree:
         how = self.file_behaviours.get(row.name)
         if how and how.root_value:
             return how.root_value(self.machine)
-        return row.default if row.creation.root_default is None else row.creation.root_default
+        return row.begins(is_root=True)
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:

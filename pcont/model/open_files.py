@@ -4,11 +4,11 @@ charged to.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from errno import EBADF, ENFILE
 
+from pcont.kernel.refusals import refuse
 from pcont.model.cgroups import ModelTree, PlacedTask
 from pcont.model.hierarchies import Hierarchies
 from pcont.tables.charges import Charges
@@ -38,7 +38,7 @@ class OpenFiles:
         container.
         """
         if charged and not charged.charge(admin):
-            raise OSError(ENFILE, os.strerror(ENFILE), str(task))
+            refuse(ENFILE, str(task))
         number = self.next_number
         self.next_number += 1
         self.by_number[number] = OpenFile({task}, charged)
@@ -54,7 +54,7 @@ class OpenFiles:
         """
         file = self._file(number)
         if task not in file.holders:
-            raise OSError(EBADF, os.strerror(EBADF), str(number))
+            refuse(EBADF, str(number))
         file.holders.remove(task)
         if file.holders:
             return None
@@ -75,7 +75,7 @@ class OpenFiles:
 
     def _file(self, number: int) -> OpenFile:
         if number not in self.by_number:
-            raise OSError(EBADF, os.strerror(EBADF), str(number))
+            refuse(EBADF, str(number))
         return self.by_number[number]
 
 
