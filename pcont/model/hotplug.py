@@ -54,12 +54,9 @@ class Hotplug:
         """Update the containers of a tree; move tasks to the container that the hook returns."""
         for node in list(tree.root.all())[1:]:
             if target := on_hotplug(node):
+                assert isinstance(target, Node)
                 for task in list(node.tasks):
-                    self._attaching.move(self._placement.known[task], self._node(node, target))
+                    self._attaching.move(self._placement.known[task], target)
             if tree.cpus:
                 for task in node.tasks:
                     self._placement.known[task].cpus = tree.cpus(node)
-
-    @staticmethod
-    def _node(node: Node, target: ModelCgroup) -> Node:
-        return next(one for one in node.upwards() if one is target)
