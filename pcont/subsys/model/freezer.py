@@ -10,14 +10,11 @@ from pcont.tables.rules import ModelCgroup
 
 def frozen(site: ModelCgroup) -> bool:
     """Return whether the tasks of a container are frozen, by itself or by an ancestor."""
-    return site.written(STATE) == FROZEN or _frozen_above(site)
+    return any(one.written(STATE) == FROZEN for one in site.upwards())
 
 
 def _frozen_above(site: ModelCgroup) -> bool:
-    above = site.parent
-    while above and above.written(STATE) != FROZEN:
-        above = above.parent
-    return above is not None
+    return site.parent is not None and frozen(site.parent)
 
 
 BEHAVIOURS = {

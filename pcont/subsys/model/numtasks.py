@@ -146,12 +146,8 @@ def _counts(site: ModelCgroup) -> _Counts:
     total = site.parameter(TOTAL)
     if total == UNLIMITED:
         return _DONT_CARES  # as that of nothing is, all the way down
-    lineage, here = [site], site
-    while here.parent:
-        here = here.parent
-        lineage.insert(0, here)
     found = _Counts(total, total, total)
-    for above, below in pairwise(lineage):
+    for above, below in pairwise(reversed([*site.upwards()])):
         found = _below(found, shares(above), below)
     return found
 
