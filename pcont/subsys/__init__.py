@@ -320,8 +320,7 @@ def entry_order(controllers: Iterable[str]) -> int:
     names = set(controllers)
     if FREEZER in names:
         return 2
-    if any(is_kept(name) and (one := by_key(name)) and one.may_refuse for name in names):
+    refusing = [name for name in names if (one := by_key(name)) and one.may_refuse]
+    if any(map(is_kept, refusing)):
         return -1
-    # cpu refuses real-time tasks if the container has no time for them (sched-rt-group).
-    refuses = "cpu" in names or any((one := by_key(name)) and one.may_refuse for name in names)
-    return 0 if refuses else 1
+    return 0 if refusing else 1

@@ -24,6 +24,7 @@ from pcont.values import SIGNED, TEXT, UNSIGNED
 TABLE = Subsystem(
     name="cpu",
     help="shares and quotas of CPU time",
+    may_refuse=True,  # real-time tasks, if the container has no time for them (sched-rt-group)
     files=(
         ControlFile(
             IDLE,
