@@ -190,7 +190,8 @@ class Subsystem:
     `files`: its control files; `by_name` has them by name.
     `entry`, `making`, `removal`: rules for a task that enters a container, for a container that is
     made, and for one that is removed, beside having no tasks and no children.
-    `may_refuse`: the kernel may refuse an attach here, so that pcont attaches here first.
+    `may_refuse`: the kernel may refuse an attach here, so that pcont attaches here first. It is
+    always true with rules in `entry`.
     `faces`: for each KEY whose value is not in a file of that name, where this interface has it.
     `virtual`: what pcont does for a subsystem that the kernel does not have.
     """
@@ -208,6 +209,7 @@ class Subsystem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {row.name: row for row in self.files})
+        object.__setattr__(self, "may_refuse", self.may_refuse or bool(self.entry))
 
     @property
     def enforced(self) -> bool:

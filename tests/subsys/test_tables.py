@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from errno import EINVAL
 from pathlib import Path
 from typing import cast
@@ -166,6 +167,12 @@ def test_a_table_goes_by_its_name_and_says_what_it_is_for(table: Subsystem) -> N
 @every_table
 def test_every_rule_of_entry_makes_a_table_that_may_refuse(table: Subsystem) -> None:
     assert table.may_refuse or not table.entry
+
+
+def test_a_rule_of_entry_is_enough_for_a_subsystem_of_another_package_to_be_entered_first() -> None:
+    plain = Subsystem("seats", "seats", files=())
+    assert not plain.may_refuse
+    assert replace(plain, entry=(lambda entry: None,)).may_refuse
 
 
 def test_no_two_rows_have_one_name() -> None:

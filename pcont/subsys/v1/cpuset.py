@@ -41,7 +41,6 @@ def _flag(
 TABLE = Subsystem(
     name="cpuset",
     help="CPUs and memory nodes",
-    may_refuse=True,
     entry=(has_cpus_and_nodes,),
     files=(
         ControlFile(

@@ -11,5 +11,4 @@ TABLE = Subsystem(
     files=(),
     entry=(moved_from_above, nobody_is_inside, from_its_parent),
     making=(made_from_above,),
-    may_refuse=True,
 )
