@@ -97,6 +97,13 @@ class Undo(NamedTuple):
     moves_affinity: bool = False
 
 
+def line_by_line(file: str) -> Undo:
+    """Return the Undo of a file of which a write changes one line: pcont writes the old lines, one
+    by one.
+    """
+    return Undo(write_back=lambda text, now: [(file, one) for one in text.splitlines()], many=True)
+
+
 class Virtual(NamedTuple):
     """How pcont provides a file that the kernel does not have.
 

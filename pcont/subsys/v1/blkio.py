@@ -15,7 +15,15 @@ from pcont.subsys.blkio import (
     rate_meant,
     with_bfq,
 )
-from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.control_file import (
+    Access,
+    Advice,
+    ControlFile,
+    Listed,
+    Subsystem,
+    Undo,
+    line_by_line,
+)
 from pcont.tables.rules import Where
 from pcont.values import TEXT, UNSIGNED
 
@@ -26,11 +34,6 @@ def _rates_again(file: str, text: str, now: str) -> list[tuple[str, str]]:
     writes = [f"{device} 0" for device in others if device not in before]
     writes += [f"{device} {number}" for device, number in before.items()]
     return [(file, one) for one in writes]
-
-
-def _weights_again(text: str, now: str) -> list[tuple[str, str]]:
-    """The default comes first: it is set for every device."""
-    return [(WEIGHTS, one) for one in text.splitlines()]
 
 
 def _rate(name: str, help: str) -> ControlFile:
@@ -91,7 +94,7 @@ TABLE = Subsystem(
             default="default 100",
             rules=(a_weight(WEIGHTS), with_bfq, on_a_disk(WEIGHTS)),
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
-            undo=Undo(write_back=_weights_again, many=True),
+            undo=line_by_line(WEIGHTS),  # the default comes first: it is set for every device
         ),
         ControlFile(
             CLASS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcont.subsys.misc import CAPACITY, MISC_LIMITS, MISC_MAX, a_resource_of_this_machine
-from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, line_by_line
 from pcont.tables.rules import Where
 
 TABLE = Subsystem(
@@ -18,10 +18,7 @@ TABLE = Subsystem(
             rules=(a_resource_of_this_machine,),
             listed=Listed.IF_SET,
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
-            undo=Undo(
-                write_back=lambda text, now: [(MISC_MAX, one) for one in text.splitlines()],
-                many=True,
-            ),
+            undo=line_by_line(MISC_MAX),
         ),
         ControlFile(
             "misc.current", "what is in use here and below", access=Access(where=Where.NOT_ON_ROOT)

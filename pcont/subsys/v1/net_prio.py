@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcont.subsys.net_prio import MAP, PRIORITIES, on_an_interface
-from pcont.tables.control_file import Access, Advice, ControlFile, Creation, Subsystem, Undo
+from pcont.tables.control_file import Access, Advice, ControlFile, Creation, Subsystem, line_by_line
 from pcont.values import INTEGER
 
 TABLE = Subsystem(
@@ -18,9 +18,7 @@ TABLE = Subsystem(
             rules=(on_an_interface,),
             access=Access(writable=True),
             creation=Creation(passed_on=True),
-            undo=Undo(
-                write_back=lambda text, now: [(MAP, one) for one in text.splitlines()], many=True
-            ),
+            undo=line_by_line(MAP),
             advice=Advice(strict=True),
         ),
         ControlFile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcont.subsys.rdma import RDMA_CURRENT, RDMA_LIMITS, RDMA_MAX, on_a_device
-from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, line_by_line
 from pcont.tables.rules import Where
 
 TABLE = Subsystem(
@@ -18,10 +18,7 @@ TABLE = Subsystem(
             rules=(on_a_device,),
             listed=Listed.IF_SET,
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
-            undo=Undo(
-                write_back=lambda text, now: [(RDMA_MAX, one) for one in text.splitlines()],
-                many=True,
-            ),
+            undo=line_by_line(RDMA_MAX),
         ),
         ControlFile(
             RDMA_CURRENT,
