@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows limits that pcont adds: a container may open 20 files, and fork 3 times a second. As root on
-# a host whose kernel accepts BPF programs, this works on the cgroups of the host. Otherwise, and
+# Shows limits that pcont adds: a container may open 20 files, and fork 3 times a second. The demo
+# works on the cgroups of this host if you are root and the kernel accepts BPF programs. If not, or
 # with the argument `model`, it works on the model. It removes everything that it makes.
 set -u
 

@@ -42,8 +42,9 @@ class BpfHost:
 class Pinned(ABC):
     """The programs of one controller, which work for one hierarchy at a time.
 
-    `layouts`: the structure of the values of each map. The map `state` comes first; its value
-    begins with the number of the hierarchy. `locked`: the maps whose values have a spin lock.
+    `layouts`: the structure of the values of each map. The map `state` comes first. Its value
+    starts with the number of the hierarchy for which the programs work.
+    `locked`: the maps whose values have a spin lock.
     """
 
     name: str
