@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -103,3 +104,13 @@ def test_each_mark_is_run_by_a_part() -> None:
     }
     assert {marks(one) for one in KERNEL} == {"kernel and not guest and not nightly"}
     assert marks(NIGHTLY[0]) == "nightly and not guest"
+
+
+def test_every_combination_of_marks_is_run_by_some_part() -> None:
+    """The names of the marks are the names in the expressions of pytest, which Python can read."""
+    names = ("kernel", "guest", "host", "quick", "slow")
+    selections = [marks(one) for one in PARTS["all"] if one.junit == "--junit-xml"]
+    selections.append(GUESTS[0].marks)
+    for values in itertools.product([False, True], repeat=len(names)):
+        marked = dict(zip(names, values, strict=True), nightly=False)
+        assert any(eval(one, {}, marked) for one in selections), marked

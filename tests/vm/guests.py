@@ -19,7 +19,7 @@ class Guest:
     nodes: int = 2
     memory: int = 1024  # MiB
     tests: tuple[str, ...] = ("tests/contract", "tests/differential")  # words for pytest
-    marks: str = "(kernel or guest) and not host and not nightly"
+    marks: str = "(guest or (kernel and not host)) and not nightly"
     machines: int = 1  # that share the tests; as many at a time as this machine has CPUs
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
 
