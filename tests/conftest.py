@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -62,6 +64,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start on a clean host, where there will be tests that change it."""
     if any(item.get_closest_marker("kernel") for item in session.items) and not no_kernel():
         leftovers.sweep()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    """A process that only sleeps."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
 
 
 def elsewhere(why: str) -> NoReturn:

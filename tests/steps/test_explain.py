@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -31,13 +30,6 @@ def model() -> Model:
         write(model, place, "cpuset.cpus", cpus)
         write(model, place, "cpuset.mems", mems)
     return model
-
-
-@pytest.fixture
-def sleeper() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process.pid
-        process.kill()
 
 
 def write(model: Model, place: Place, file: str, text: str) -> None:

@@ -478,14 +478,6 @@ def test_an_unmounted_hierarchy_comes_back_with_its_facts(model: Model) -> None:
 # Tasks
 
 
-@pytest.fixture
-def sleeper() -> Iterator[int]:
-    """A process that only sleeps."""
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process.pid
-        process.kill()
-
-
 def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
     ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
     told = Attach(1, [Place(id) for id in ids], "attach process 1").dry_run_lines(Model())

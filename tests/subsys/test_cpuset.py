@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from errno import ENOSPC, errorcode
 
 import pytest
@@ -30,13 +28,6 @@ def model() -> Model:
     for place, cpus, mems in ((A, "0-2", "0-1"), (B, "0", "0"), (C, "1", "1")):
         write(model, place, cpus=cpus, mems=mems)
     return model
-
-
-@pytest.fixture
-def sleeper() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process.pid
-        process.kill()
 
 
 def write(model: Model, place: Place, **values: str) -> None:

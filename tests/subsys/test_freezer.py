@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from collections.abc import Iterator
 from errno import EINVAL, ENOENT
 
 import pytest
@@ -28,13 +26,6 @@ def model() -> Model:
     for place in (A, B, C):
         model.make(place)
     return model
-
-
-@pytest.fixture
-def sleeper() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process.pid
-        process.kill()
 
 
 def tell(model: Model, place: Place, text: str) -> None:
