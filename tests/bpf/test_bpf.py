@@ -1,4 +1,4 @@
-"""bpf: the objects are those of the sources, and a host that cannot use them is told why."""
+"""bpf: the objects are those of the sources, and a host that cannot use them gets the reason."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ _counter = iter(range(1_000_000))
 
 @pytest.fixture
 def name() -> str:
-    """A name that nobody else has."""
+    """A name that no other test has."""
     return f"pct{os.getpid()}-{next(_counter)}"
 
 
@@ -263,8 +263,8 @@ def _mount_tied(pcont: Pcont, name: str) -> Iterator[Jobs]:
 
 
 def clear(pcont: Pcont, name: str) -> None:
-    """Every container of a hierarchy goes, with whoever is inside."""
-    # What goes by itself may be quicker.
+    """Remove every container of a hierarchy, and kill the tasks inside."""
+    # A container with auto_delete may be removed first.
     assert eventually(lambda: _is_cleared(pcont, name))
 
 
@@ -364,7 +364,7 @@ def crowd(pcont: Pcont, name: str) -> Iterator[Top]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., int]]:
-    """Start processes that sleep, with so many threads each; they are gone after the test."""
+    """Start processes that sleep, with so many threads each; they end after the test."""
     run: list[subprocess.Popen[str]] = []
 
     def start(threads: int = 1) -> int:
@@ -393,7 +393,7 @@ def threads_of(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[None]:
-    """Something that goes on meanwhile."""
+    """Run `work` in a thread beside the block, and wait for it at the end."""
     thread = threading.Thread(target=work)
     thread.start()
     try:

@@ -103,7 +103,7 @@ ENDINGS = 100 if IN_GUEST else 400
 
 @pytest.mark.kernel
 def test_a_task_that_ends_leaves_all_hierarchies_at_once(kernel: Pcont, name: str) -> None:
-    """The kernel shows it halfway to whoever looks at the right moment, which is rare."""
+    """A reader rarely looks at the moment at which it has left only some of them."""
     names = [f"{name}-{number}" for number in range(4)]
     for one in names:
         kernel.ok("mount", "-o", "none", "--name", one)
@@ -179,7 +179,7 @@ def test_pid_1_is_protected(jobs: Jobs) -> None:
 
 
 def test_a_kernel_thread_that_refuses_is_reported_as_such(pcont: Pcont, name: str) -> None:
-    """kthreadd may not be moved; what it says is asked of a hierarchy that takes anybody else."""
+    """kthreadd cannot be moved, even in a hierarchy that admits every other task."""
     pcont.ok("mount", "-o", "none", "--name", name)
     try:
         pcont.ok("create", f"{name}:/a")
@@ -294,7 +294,7 @@ def test_children_that_are_forked_during_the_attach_are_in_step(jobs: Jobs) -> N
 def test_a_task_that_ends_during_the_attach_is_a_note(
     jobs: Jobs, start: Callable[..., int]
 ) -> None:
-    """The first look saw it; then it was gone: through the library, where one can step between."""
+    """It ends after the first look: the test uses the library, to act between the two."""
     from pcont.hierarchy.registry import Registry
     from pcont.session import Session
     from pcont.steps.attach import Attach
@@ -328,7 +328,7 @@ def test_a_rollback_moves_no_other_task(pcont: Pcont, two: tuple[str, str], name
     good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
     try:
         pcont.ok("attach", f"cpuset:/{name}/old", str(worker))
-        # The children that it had before stay where they are, and are gone sooner or later.
+        # The children that it had before stay where they are, and end sooner or later.
         root = pcont.paths(parent.pid)["cpuset"]
         assert eventually(lambda: worker not in map(_parent, _tasks(pcont, root)))
         for _ in range(10):
@@ -352,7 +352,7 @@ def _tasks(pcont: Pcont, path: str) -> list[int]:
 
 
 def _parent(task: int) -> int:
-    """Its parent; 0 where it has gone meanwhile."""
+    """Its parent; 0 if the task has ended."""
     try:
         with open(f"/proc/{task}/stat") as stream:
             return int(stream.read().rpartition(") ")[2].split()[1])

@@ -1,4 +1,4 @@
-"""Where the kernel keeps pcont's attributes, who believes which, and what doctor and gc do."""
+"""Where the kernel keeps pcont's attributes, which reader trusts which; doctor and gc."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tree:
         self.pcont.backend().set_attribute(Place(f"name={self.name}", "/a"), name, text)
 
     def names(self) -> dict[str, str]:
-        """All extended attributes of pcont's."""
+        """All extended attributes of pcont."""
         found = [name for name in os.listxattr(self.directory) if ".pcont." in name]
         return {name: os.getxattr(self.directory, name).decode() for name in found}
 

@@ -41,7 +41,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 
 
 def _is_clear(backend: Backend, folder: str) -> bool:
-    """Whether nothing is active any more: a hierarchy may linger for as long as somebody ends."""
+    """Whether nothing is active any more: a hierarchy may linger while a task ends."""
     for tree in backend.trees():
         _clear(backend, tree, folder)
     while points := [at.point for tree in backend.trees() for at in tree.mounts]:
@@ -212,7 +212,7 @@ def test_options_are_for_a_new_hierarchy_only(backend: Backend, mount: Mount) ->
 def test_what_a_subsystem_has_in_its_root_outlives_the_hierarchy(
     backend: Backend, mount: Mount, umount: Callable[[str], None], points: Points
 ) -> None:
-    """The root of a subsystem is there for good, and what is core is not."""
+    """The root of a subsystem keeps its settings permanently, and those of core files are lost."""
     mount("one", "cpuset", "pids")
     for file, text in ((EXCLUSIVE, "0"), ("notify_on_release", "1")):
         backend.write(Place("cpuset,pids"), file, text)

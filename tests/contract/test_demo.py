@@ -75,7 +75,7 @@ def test_the_limits_on_the_model() -> None:
 
 @pytest.mark.guest
 def test_the_limits_where_the_kernel_takes_programs() -> None:
-    """Also where pids is with cgroup v2, and nobody has it there."""
+    """Also where pids is with cgroup v2, and no container there uses it."""
     shown = demo("limits.sh", PCONT_BACKEND="cgroupfs")
     assert "MODEL" not in shown
     assert "Too many open files in system" in shown

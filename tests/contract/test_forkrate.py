@@ -109,7 +109,7 @@ class Played(Task):
 
 
 class Real(Task):
-    """A process that does what it is told."""
+    """A process that carries out commands."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", FORKING]

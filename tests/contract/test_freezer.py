@@ -1,4 +1,4 @@
-"""freezer: who stands still because of whom. That tasks do stand still only the kernel can show."""
+"""freezer: which container is frozen because of which. Only the kernel shows that tasks stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.contract.conftest import Jobs, Pcont, Top, eventually, only_kernel
 
 
 def tell(top: Top, path: str, state: str) -> None:
-    """FROZEN is FREEZING until every task has stopped; who has missed it is told again."""
+    """Set the state again while the file shows FREEZING: a task has not stopped yet."""
 
     def heard() -> bool:
         top.pcont.ok("set", top.at(path), f"freezer.state={state}")

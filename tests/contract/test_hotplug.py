@@ -1,4 +1,4 @@
-"""CPUs that go offline and come back: what cpusets lose, doctor lists and gc --cpus gives back."""
+"""CPUs that go offline and come back: what cpusets lose, doctor lists and gc --cpus restores."""
 
 from __future__ import annotations
 

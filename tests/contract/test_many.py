@@ -1,4 +1,4 @@
-"""Many at once, and in the middle of it: two shells, signals, and users who may not."""
+"""Many at once, and in the middle of it: two shells, signals, and users without permission."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_signal_in_the_middle_leaves_the_host_as_it_was(
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     try:
         if "model" in jobs.pcont.words:
-            lock = Path(f"{jobs.pcont.words[3]}.lock")  # whoever has it is named there
+            lock = Path(f"{jobs.pcont.words[3]}.lock")  # it names the process that has it
             assert eventually(lambda: lock.read_text().startswith(f"{process.pid}\n"))
         else:
             assert eventually(lambda: len(there(jobs)) > 20)

@@ -148,7 +148,7 @@ def test_a_dry_run_tells_what_the_kernel_is_given(sets: Sets) -> None:
 
 
 def test_gc_gives_the_cpus_back(sets: Sets) -> None:
-    """To whom a plain mkdir has made, and to whom has lost some, from above."""
+    """From above: to a container that a plain mkdir made, and to one that has lost some."""
     sets.pcont.ok("create", "-p", sets.at("/a/b"))
     backend = sets.pcont.backend()
     with backend.turn():

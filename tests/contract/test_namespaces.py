@@ -29,7 +29,7 @@ def own(pcont: Pcont, *words: str) -> list[str]:
 
 @pytest.fixture
 def cells(pcont: Pcont, name: str) -> Iterator[Cells]:
-    """A hierarchy with ns; after the test nobody is in it, and nothing is pinned by its name."""
+    """A hierarchy with ns; after the test no task is in it, and nothing is pinned by its name."""
     pcont.ok("mount", "-o", "ns", "--name", name)
     cells = Cells(pcont, name)
     yield cells
@@ -298,7 +298,7 @@ def test_an_interrupt_from_the_terminal_ends_it(cells: Cells, init: tuple[str, .
 
     assert eventually(sleeps)
     os.write(terminal, b"\x03")
-    with contextlib.suppress(OSError):  # EIO once nobody has the terminal any more
+    with contextlib.suppress(OSError):  # EIO once no process has the terminal open
         while os.read(terminal, 1000):
             pass
     # Of the signal itself, for the shell: its status is 130.

@@ -1,4 +1,4 @@
-"""ns: who may enter a container and who may make one; patch semantics, 6.2 and 6.3."""
+"""ns: which task may enter a container or make one; patch semantics, 6.2 and 6.3."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cells:
         return [line.partition("\t")[0].partition(":")[2] for line in lines]
 
     def inside(self, path: str, *words: str) -> Result:
-        """A command of pcont's that is called from within a container."""
+        """A pcont command that starts inside a container."""
         own = [sys.executable, "-m", "pcont", *self.pcont.words, *words]
         return self.pcont("run", self.at(path), "--", *own)
 
@@ -56,7 +56,7 @@ def test_a_task_enters_a_child_of_its_container_and_nothing_else(
     assert f"task {pid} is in /, and may enter only what is right below (EPERM)" in said
     assert cells.where(pid) == "/"
     pcont.ok("attach", cells.at("/a"), str(pid))
-    pcont.ok("attach", cells.at("/a"), str(pid))  # where it is already, nobody is asked
+    pcont.ok("attach", cells.at("/a"), str(pid))  # it is there already: no rule is checked
     for path in ("/", "/c"):
         assert "EPERM" in pcont.fails(4, "attach", cells.at(path), str(pid))
     assert cells.where(pid) == "/a"
@@ -75,7 +75,7 @@ def test_a_container_is_one_processs(cells: Cells, start: Callable[..., int]) ->
 
 
 def test_all_or_none_goes_back_against_the_rules(cells: Cells, start: Callable[..., int]) -> None:
-    """What was moved returns to its container, though nobody could have gone there."""
+    """A moved task returns to its container, although no task may enter that."""
     one, other, pcont = start(threads=2), start(), cells.pcont
     pcont.ok("create", cells.at("/a"), cells.at("/b"))
     pcont.fails(4, "attach", cells.at("/a"), str(one), str(other))

@@ -114,7 +114,7 @@ class Modelled(Task):
 
 
 class Real(Task):
-    """A process that does what it is told."""
+    """A process that carries out commands."""
 
     def __init__(self, mate: socket.socket, admin: bool) -> None:
         command = [
@@ -167,7 +167,7 @@ class Tasks:
         self._mates = socket.socketpair()
 
     def __call__(self, admin: bool = True) -> Any:
-        """One more, root's or somebody else's."""
+        """One more task, of root or of another user."""
         mate = self._mates[len(self._running) % 2]
         on_model = "model" in self._pcont.words
         self._running.append(Modelled(self._pcont, admin) if on_model else Real(mate, admin))
@@ -222,7 +222,7 @@ class Beans:
 
 @pytest.fixture
 def start(pcont: Pcont) -> Iterator[Tasks]:
-    """Start processes, as root or as somebody else."""
+    """Start processes, as root or as another user."""
     tasks = Tasks(pcont)
     yield tasks
     tasks.end()
@@ -542,7 +542,7 @@ OPENERS, FILES = 8, 50
 @only_kernel
 @pytest.mark.parametrize("moves", [0, 40 if IN_GUEST else 400], ids=["at rest", "moving"])
 def test_every_file_is_counted_while_many_open_and_close(beans: Beans, moves: int) -> None:
-    """The script knows how many are open; pcont does not run meanwhile."""
+    """The script knows how many are open; pcont does not run during the test."""
     opens = 2_000 if IN_GUEST else 20_000
     with opening(beans) as load:
         folders = [Path(beans.pcont.backend().show(beans.place(path))) for path in ("/a", "/b")]
@@ -637,7 +637,7 @@ def test_a_file_that_cannot_be_charged_is_refused(pcont: Pcont, name: str, start
         assert refused(task.open) == "ENFILE"
         assert refusals(pcont).startswith("1 open was refused with ENFILE")
         assert "raise fs.file-max" in refusals(pcont)
-        beans.task().open()  # whoever is not counted needs no room
+        beans.task().open()  # a task that is not counted needs no room
         assert beans.get("/a", "held", "maxheld", "failcnt") == [3, 3, 0]
         task.close(files[0])
         assert beans.holds("/a", 2)

@@ -76,7 +76,7 @@ def test_a_share_of_a_share_is_a_limit(groups: Groups) -> None:
     """The example of the patch: of 1000, 10 of 100 are 100, and 50 of 100 of these are 50."""
     groups.create("/a", "max_shares=10")
     groups.create("/a/b", "max_shares=50")
-    assert groups.limits("/a", "/a/b") == ["max", "max"]  # as long as nobody has said of how many
+    assert groups.limits("/a", "/a/b") == ["max", "max"]  # until a total is set
     groups.total(1000)
     assert groups.limits("/a", "/a/b") == ["100", "50"]
     groups.share("/", "child_shares_divisor=1000")
@@ -266,7 +266,7 @@ def test_forks_beyond_the_share_fail(
 def test_shares_change_above_many_tasks(
     groups: Groups, forking: Callable[[Groups, str, int], tuple[int, int]]
 ) -> None:
-    """Nobody is killed where the limit falls below what is there; but nobody forks either."""
+    """If the limit falls below the number of tasks, none is killed, and none can fork."""
     groups.total(10000)
     groups.create("/a", "max_shares=50")
     groups.create("/a/b", "max_shares=50")

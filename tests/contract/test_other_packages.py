@@ -90,13 +90,13 @@ def test_the_example_is_a_subsystem_like_the_others(
     assert refused.status == 7
     assert f"all 2 seats of /{name} are taken (ENOSPC)" in refused.err
     assert ok("ps", front).split()[0] == pids[0]
-    assert ok("get", front, "seats.taken") == "1\n"  # nobody of the two is left in there
+    assert ok("get", front, "seats.taken") == "1\n"  # neither of the two is left in there
     ok("attach", front, pids[1])
     assert "2 seats are taken" in installed("set", front, "seats.total=1").err
     ok("set", front, "seats.total=max")
     ok("attach", front, pids[2])
     assert "seats.total=max" in ok("tree", front)
-    # Without the package its values are attributes that nobody understands.
+    # Without the package its values are attributes that no program understands.
     assert "has no file" in pcont.fails(3, "get", front, "seats.total")
     ok("rm", "--evict", front)
     ok("umount", name)

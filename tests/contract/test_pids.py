@@ -1,4 +1,4 @@
-"""pids: limits and who is counted. Forks, which the limit is for, only the kernel sees."""
+"""pids: limits, and which tasks are counted. Only the kernel sees forks, which it limits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_listings_show_the_limit(crowd: Top) -> None:
 def test_threads_are_counted_in_every_container_above(
     start: Callable[..., int], crowd: Top
 ) -> None:
-    """Who moves between children is in their parent twice for a moment, and the peak shows it."""
+    """A task that moves between children counts twice in their parent; the peak shows it."""
     crowd.pcont.ok("create", crowd.at("/b"), crowd.at("/c"))
     pid = start(threads=3)
     crowd.pcont.ok("attach", crowd.at("/b"), str(pid))
@@ -96,7 +96,7 @@ def test_threads_are_counted_in_every_container_above(
 def test_threads_that_are_together_move_one_after_the_other(
     start: Callable[..., int], crowd: Top
 ) -> None:
-    """The peak above shows it: who has been there already comes last, and is counted twice."""
+    """The peak above shows it: a task that was inside before comes last, and is counted twice."""
     crowd.pcont.ok("create", crowd.at("/b"))
     pid, backend = start(threads=3), crowd.pcont.backend()
     with backend.turn():
@@ -119,7 +119,7 @@ def test_the_limit_does_not_hold_for_attached_tasks(start: Callable[..., int], c
 def test_a_fork_beyond_the_limit_is_refused_and_counted(crowd: Top) -> None:
     """The model does not see forks: there pids.events is always max 0.
 
-    On cgroup v1 the fork counts where its task is, whoever has the limit.
+    On cgroup v1 the fork counts where its task is, even if another container has the limit.
     """
     crowd.pcont.ok("create", crowd.at("/b"))
     crowd.pcont.ok("set", crowd.at(), "pids.max=1")
@@ -133,7 +133,7 @@ def test_a_fork_beyond_the_limit_is_refused_and_counted(crowd: Top) -> None:
 def test_a_zombie_is_counted_until_its_parent_waits_for_it(
     start: Callable[..., int], crowd: Top
 ) -> None:
-    """In the model he is gone at once."""
+    """In the model, a task that was killed is counted no more."""
     pid = start()
     crowd.pcont.ok("attach", crowd.at(), str(pid))
     os.kill(pid, signal.SIGKILL)

@@ -175,7 +175,7 @@ def _mounted_top(pcont: Pcont, controller: str, name: str) -> Iterator[Top]:
 
 
 def refuse(top: Top, row: Row, path: str = "") -> str:
-    """A refusal as it is told; nothing of it is set then."""
+    """The message of a refusal; nothing of it is set then."""
     file, text, number, status, words = row
     kernel = top.pcont
     if file not in kernel.backend().files(top.place(path)):
@@ -388,7 +388,7 @@ def test_what_the_parent_lacks_is_refused_before_anything_is_set(own: Callable[[
     assert "(EPERM)" in said
     assert top.pcont.get(top.at("/a"), "devices.list") == "c 1:3 rw"
     names = [line.rpartition("/")[2] for line in top.below()]
-    assert names == [top.path[1:], "a", "b"], "the container for the rehearsal is gone"
+    assert names == [top.path[1:], "a", "b"], "the container for the rehearsal was removed"
     top.pcont.ok(*pasted(said))
     top.pcont.ok("set", top.at("/a"), *words)
     assert top.pcont.get(top.at("/a"), "devices.list") == "c 1:3 r\nc 1:5 r"

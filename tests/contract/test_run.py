@@ -200,7 +200,7 @@ def test_words_of_the_command_are_never_pconts(jobs: Jobs) -> None:
 
 
 def test_pcont_does_not_freeze_itself(icebox: Top) -> None:
-    """It would stop with the lock in its hand, and nobody could thaw it."""
+    """It would stop while it has the lock, and no command could thaw it."""
     pcont, place = icebox.pcont, icebox.at()
     freeze = [sys.executable, "-m", "pcont", "set", place, "freezer.state=FROZEN"]
     result = pcont("run", place, "--", *freeze)

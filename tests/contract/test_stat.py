@@ -33,7 +33,7 @@ def test_a_busy_task_is_a_load_of_its_container_and_those_above(jobs: Jobs) -> N
     for load in loads:
         assert load["all"]["load"] >= load["1"]["load"] >= 0
         assert load["all"]["used"] == load["all"]["user"] + load["all"]["system"] > 0
-        assert load["all"]["user"] > load["all"]["system"]  # it calls nobody
+        assert load["all"]["user"] > load["all"]["system"]  # it makes no system calls
         assert load["all"]["used"] == sum(row["used"] for cpu, row in load.items() if cpu != "all")
     assert idle["all"]["load"] == idle["all"]["used"] == 0
 

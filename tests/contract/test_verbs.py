@@ -17,7 +17,7 @@ from tests.conftest import MUST
 from tests.contract.conftest import Pcont, Top, eventually, new_top, starts_empty
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-NOBODY = 1 << 22  # the highest pid that a kernel can be told to give is one below
+NOBODY = 1 << 22  # the highest pid that a kernel can be set to give is one below
 
 # What each file of a new container reads.
 CORE = {"cgroup.clone_children": "0", "notify_on_release": "0", "tasks": "", "cgroup.procs": ""}
@@ -68,7 +68,7 @@ def exclusive(top: Top, kind: str) -> None:
     except WriteRefused as err:
         if MUST or "model" in top.pcont.words:
             raise
-        pytest.skip(f"somebody else's cpuset beside it shares them: {err}")
+        pytest.skip(f"a cpuset of another program beside it shares them: {err}")
 
 
 def read(top: Top, path: str, file: str) -> str:
@@ -230,7 +230,7 @@ def test_tasks_keep_a_container_until_they_leave(
 @every_controller
 @pytest.mark.quick
 def test_attaching_has_the_kernels_errnos(top: Top, controller: str) -> None:
-    """Who is meant is asked before whether he may enter: an empty cpuset admits nobody."""
+    """The task is looked up before the rules of entry: an empty cpuset admits no task."""
     for file in ("tasks", "cgroup.procs"):
         for text in ("x", "-1", "1.5", "1 2", str(1 << 31), str(1 << 70)):
             refused_text(errno.EINVAL, top, "", file, text)
