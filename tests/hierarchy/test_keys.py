@@ -43,6 +43,19 @@ def model() -> Model:
     return model
 
 
+def with_file(model: Model, tree: str, file: str) -> Model:
+    """The same containers on a kernel where a controller brings one more file to its tree."""
+
+    class Kernel(Model):
+        def files(self, place: Place) -> dict[str, bool]:
+            extra = {file: True} if place.tree == tree else {}
+            return {**super().files(place), **extra}
+
+    other = Kernel()
+    vars(other).update(vars(model))
+    return other
+
+
 def place(model: Model, text: str = "jobs:/a") -> Container:
     return Registry(model).place(text)
 
@@ -77,15 +90,8 @@ def test_one_value_for_a_file_by_whichever_name(model: Model) -> None:
 
 
 def test_at_most_one_value_that_cannot_be_undone(model: Model) -> None:
-    class Memory(Model):
-        """A kernel where cpuset brings a second counter that can only be reset."""
-
-        def files(self, place: Place) -> dict[str, bool]:
-            extra = {"memory.failcnt": True} if place.tree == "cpuset" else {}
-            return {**super().files(place), **extra}
-
-    other = Memory()
-    vars(other).update(vars(model))
+    """Of memory's files, failcnt is a second counter that can only be reset."""
+    other = with_file(model, "cpuset", "memory.failcnt")
     session = Session(other)
     settings.assign(session, "jobs:/a", ["cpuacct.usage=0", "cpus=0"])
     with pytest.raises(UsageProblem, match="cannot be undone once written: at most one"):
@@ -166,15 +172,8 @@ def test_a_file_of_the_root_is_not_found_below(model: Model) -> None:
 
 
 def test_a_core_file_that_one_controller_brings_is_found_there(model: Model) -> None:
-    class Memory(Model):
-        """A kernel where cpuacct brings a core file, as memory does with its event_control."""
-
-        def files(self, place: Place) -> dict[str, bool]:
-            extra = {"cgroup.event_control": True} if place.tree == "cpuacct" else {}
-            return {**super().files(place), **extra}
-
-    other = Memory()
-    vars(other).update(vars(model))
+    """As memory does with its event_control."""
+    other = with_file(model, "cpuacct", "cgroup.event_control")
     file, places = find_files(ControlFiles(other), place(other), "cgroup.event_control")
     assert (file, places) == ("cgroup.event_control", {Place("cpuacct", "/a"): None})
 
