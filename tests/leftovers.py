@@ -15,7 +15,7 @@ _OURS = re.compile(r"pct(\d+)-")  # and the pid of the run
 def sweep() -> None:
     """An exclusive cpuset that was left, say, is in the way of all others.
 
-    Whoever still has tasks in a container keeps it.
+    A container that still has tasks stays.
     """
     backend = Cgroupfs()
     for tree in backend.trees():

@@ -1,4 +1,4 @@
-"""docs/dialects.md: what it shows is what a person sees who types it."""
+"""docs/dialects.md: what it shows is what a person sees after typing it."""
 
 from __future__ import annotations
 

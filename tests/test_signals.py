@@ -1,4 +1,4 @@
-"""signals: what arrives amid an operation waits, and nobody's handlers are lost."""
+"""signals: one that arrives during an operation waits, and no handler is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real tasks that do what they are told, at the far end of a walk (far.c)."""
+"""Real tasks that carry out commands, on the other side of a walk (far.c)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 20.0  # seconds, for a task to end
 
 
 class Silent(Exception):
-    """An actor does not answer: it stands still, or is no more."""
+    """An actor does not answer: it is frozen, or has ended."""
 
 
 class Actors:
@@ -69,7 +69,7 @@ class Actors:
             raise OSError(errno.ECHILD, os.strerror(errno.ECHILD), str(pid))
 
     def close(self) -> None:
-        """End them all; who is frozen must have been thawed before."""
+        """End them all; a frozen one must have been thawed before."""
         for task in list(self._slots):
             with contextlib.suppress(ProcessLookupError):
                 self._far.kill(task, signal.SIGKILL)

@@ -35,7 +35,7 @@ KTHREADD_ID = 2
 OWN = Task(os.getpid(), os.getpid(), 1, "walk", "S", kernel=False, fixed=False, start=0)
 # Where what the walk has left unmounted is mounted again: every point may be taken then.
 SPARES = tuple(f"spare{number}" for number in range(6))
-NONE_THERE = 1 << 22  # the first id that no kernel gives to anybody
+NONE_THERE = 1 << 22  # the first id that no kernel gives to a task
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Side:
         return [self._label(id) for id in entered]
 
     def hold(self, handle: str, place: Place, task: str) -> list[str]:
-        """Keep `tasks` open: containers may go meanwhile."""
+        """Keep `tasks` open: containers may be removed before it is closed."""
         waiting: deque[int] = deque()
         entering = self.backend.enter(place, _as_they_come(waiting))
         self.handles[handle], self.places[handle] = (waiting, entering), place
@@ -247,7 +247,7 @@ class Side:
             return {"state": "gone"}
 
     def forget(self, task: str) -> None:
-        """Nobody looks after one who is gone."""
+        """A task that has ended needs nothing."""
         del self.ids[task]
 
 
@@ -301,7 +301,7 @@ class KernelSide(Side):
             self.umount(point)
 
     def _reset_roots(self) -> None:
-        """What was written into the root of a subsystem stays there for good."""
+        """A value that was written into the root of a subsystem stays there permanently."""
         for name in self.ground.controllers:
             rows = [
                 row

@@ -82,13 +82,13 @@ class Seen:
         return found
 
     def can_act(self, task: str) -> bool:
-        """Whether it lives and does not stand still: else nobody should wait for it."""
+        """Whether it lives and is not frozen: if not, no step may wait for it."""
         at = self.of(task).get("at", {})
         places = [Place(tree, path) for tree, path in at.items()]
         return self.of(task)["state"] == "alive" and not any(map(self.may_be_frozen, places))
 
     def may_be_frozen(self, place: Place) -> bool:
-        """Whether tasks there stand still, as far as can be seen: nothing where it is unmounted."""
+        """Whether tasks there are frozen, as far as can be seen: unknown where it is unmounted."""
         has_state = "freezer" in place.controllers and not place.is_root
         return has_state and self.text(place, "freezer.state") != "THAWED"
 
@@ -98,7 +98,7 @@ class Seen:
         return f"{at}/".startswith(f"{place.path}/")
 
     def is_safe(self, step: Step) -> bool:
-        """Whether a step can be done without anybody waiting for ever."""
+        """Whether a step can be done without an endless wait."""
         if step.verb == "write" and step.args[1] == "freezer.state":
             return not self.has_self(step.args[0])
         if step.verb == "reap":
@@ -115,7 +115,7 @@ class Seen:
 
 @dataclass
 class View(Seen):
-    """What a step is drawn from: what the model shows, and who can act."""
+    """What a step is drawn from: what the model shows, and which tasks can act."""
 
     random: Random
     tasks: list[str]
@@ -167,7 +167,7 @@ class View(Seen):
         return self.random.choices(files, likely)[0]
 
     def active(self) -> list[str]:
-        """Tasks that can be told to do something."""
+        """Tasks that can carry out a command."""
         return [task for task in self.tasks if self.can_act(task)]
 
     def anybody(self, nobody: float = 0.05) -> str:
@@ -521,7 +521,7 @@ def _hold(view: View) -> Step | None:
 def _go_on(view: View) -> Step | None:
     if not view.handles or not view.tasks:
         return None
-    # Where the container has gone, or nobody may enter any more, is what is rare.
+    # Containers that were removed, or that admit no task, are rare.
     closed = [one for one, place in view.handles.items() if not view.admits(place)]
     handles = closed if closed and view.random.random() < 0.7 else list(view.handles)
     return Step("go_on", (view.random.choice(handles), view.random.choice(view.tasks)))

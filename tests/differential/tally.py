@@ -93,7 +93,7 @@ def _broken(model: Model, place: Place, file: str, text: str) -> str:
 
 
 def _unfit(node: Node, row: ControlFile, text: str) -> str:
-    """What Model.write() asks first: whether anybody may write, and so much."""
+    """What Model.write() asks first: whether the file can be written, and so much."""
     if len(text.encode("utf-8", "surrogateescape")) > row.access.longest(node.machine):
         return "E2BIG too_long"
     if not row.access.writable:

@@ -21,8 +21,8 @@ from tests.fault_injection.wrapper import Fault, FaultyBackend
 from tests.waiting import until
 
 RECOVERS = "recover" in cli.commands
-STILLNESS = 1.0  # seconds after a death within which nobody may be frozen any more
-PATIENCE = 10.0  # seconds, for the kernel to be done with those who have ended
+STILLNESS = 1.0  # seconds after a death after which no task may be frozen
+PATIENCE = 10.0  # seconds, for the kernel to be done with tasks that have ended
 FALLEN = 70
 
 
@@ -145,7 +145,7 @@ class FaultyCommand:
         return self.come_to([self.before, self.after, *self.between])
 
     def thaws(self, case: str) -> None:
-        """Note if a second after a death somebody is still frozen who was not before."""
+        """Note if a task is frozen a second after a death, and was not before."""
         frozen = until(
             lambda: _frozen(self.look()) - _frozen(self.before),
             STILLNESS,

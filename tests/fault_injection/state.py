@@ -100,7 +100,7 @@ def _read(files: ControlFiles, place: Place, file: str) -> str:
 
 
 def _metered(workspace: Workspace, backend: Backend) -> State:
-    """Where programs of pcont's are at work, and what of them is pinned."""
+    """Where programs of pcont are at work, and which of them are pinned."""
     state = {}
     for subsystem, at in backend.meter.trees().items():
         if at and not workspace.owns(at):

@@ -126,7 +126,7 @@ def test_each_part_of_a_write_to_a_virtual_file_is_a_change(command: FaultyComma
     "command", on_each_backend([row for row in ROWS if row.name == FORCED]), indirect=True
 )
 def test_files_that_a_forced_removal_uncharged_are_reported(command: FaultyCommand) -> None:
-    command.anew_as_before()  # what was let go of by the tests before this one is not seen
+    command.anew_as_before()  # files that earlier tests uncharged are not seen
     last = max(at for at, verb in enumerate(command.changes, 1) if verb == "remove")
     result = command.run(last, refusals("remove")[0])
     assert re.search(r"NOT RESTORED: /a/b: \d open file", result.err)

@@ -198,7 +198,7 @@ class Workspace:
         os.sched_setaffinity(0, self.affinity)
 
     def _unmount(self, backend: Backend, request: TreeRequest) -> None:
-        """Bring a hierarchy to an end: once more mounted, emptied and let go."""
+        """End a hierarchy: mount it once more, empty it and unmount it."""
         point = str(self.base / "last")
         os.makedirs(point, exist_ok=True)
         backend.mount(request, point, "none")
@@ -214,7 +214,7 @@ class Workspace:
 
 
 def _remove(backend: Backend, place: Place) -> None:
-    """rmdir with all below, as soon as those who are leaving have left."""
+    """rmdir with all below, as soon as the tasks that are leaving have left."""
     with contextlib.suppress(OSError):
         backend.write(place, "freezer.state", "THAWED")
     for name in backend.children(place):

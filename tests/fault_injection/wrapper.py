@@ -144,7 +144,7 @@ KILLED = (
 class FaultyBackend:
     """A Backend over another one: each change is written to a log, the one with number `at` fails.
 
-    The log is a file, since whoever reads it may be another process than the one that dies.
+    The log is a file, since its reader may be another process than the one that dies.
     """
 
     backend: Backend

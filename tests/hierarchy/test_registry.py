@@ -21,7 +21,7 @@ from pcont.transaction.journal import encode
 
 
 def mount(model: Model, point: str, *controllers: str, name: str = "", by: str = "") -> None:
-    """A hierarchy of the model, by pcont or by somebody else."""
+    """A hierarchy of the model, by pcont or by another program."""
     model.make_directory(point)
     model.mount(TreeRequest(controllers, name), point, by or source(point, 1))
 

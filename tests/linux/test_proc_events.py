@@ -1,4 +1,4 @@
-"""family and standin: who descends from whom, and who acts when a mover dies."""
+"""Events of processes: which descend from which, and which acts when a mover dies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ while sys.stdin.readline():
 
 @pytest.fixture
 def server() -> Iterator[subprocess.Popen[str]]:
-    """A process that starts a daemon for each line that it is told."""
+    """A process that starts a daemon for each line that it reads."""
     words = [sys.executable, "-c", SERVER]
     with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout
@@ -62,7 +62,7 @@ def test_a_family_is_the_process_and_its_descendants(server: subprocess.Popen[st
         family.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of forks")
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel reports forks to root only")
 @pytest.mark.kernel
 def test_a_daemon_stays_in_the_family_with_any_parent(
     server: subprocess.Popen[str],
@@ -95,7 +95,7 @@ def sleeper():
         os._exit(0)
 
 def daemons():
-    # What it starts ends at once, and leaves a daemon to whoever takes it.
+    # What it starts ends at once, and leaves a daemon that another process adopts.
     while True:
         if os.fork() == 0:
             sleeper()
@@ -119,7 +119,7 @@ while True:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of forks")
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel reports forks to root only")
 @pytest.mark.kernel
 def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
     """Not at any moment, while parents in the family end, and new processes come beside it."""
@@ -155,7 +155,7 @@ with on_guard(lambda: os.write(state, b"THAWED"), state):
 
 @pytest.mark.parametrize("how", ["killed", "done"])
 def test_the_watchdog_acts_when_its_process_dies(tmp_path: Path, how: str) -> None:
-    """Also where all of its process group is killed; who is done needs nobody."""
+    """Also if all of its process group is killed; a mover that has finished needs no watchdog."""
     state = tmp_path / "freezer.state"
     state.write_text("FROZEN")
     words = [sys.executable, "-c", GUARDED, str(state)]

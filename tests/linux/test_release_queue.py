@@ -1,4 +1,4 @@
-"""released: what the kernel runs queues a path, whatever is in it; nothing told is ever lost."""
+"""The queue of releases: the script appends any path, and no report is ever lost."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_one_at_a_time_sees_to_it(releases: KernelQueue) -> None:
 
 
 def test_a_process_that_is_about_to_report_is_waited_for(releases: KernelQueue) -> None:
-    """The queue is taken while somebody has it open, and has not written yet."""
+    """pcont takes the queue while a script has it open, and has not written yet."""
     tell(releases, b"/a")
     stream = open(os.path.join(release_queue.QUEUES, TREE), "ab", buffering=0)  # noqa: SIM115
 

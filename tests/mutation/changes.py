@@ -99,7 +99,7 @@ class Change:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What names it, wherever the lines have gone."""
+        """What names it, even after its lines have moved."""
         return self.module, self.where, self.before, self.after
 
     def applied(self) -> ast.Module:
@@ -212,7 +212,7 @@ def _told(parent: ast.AST, field: str) -> bool:
 
 
 def _spared(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> bool:
-    """What a person is told, and what is no rule."""
+    """What a person reads, and what is no rule."""
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr, ast.arguments)):
         return True
     if isinstance(node, (ast.FunctionDef, ast.Assign)) and _name(node, "") in NO_RULES:

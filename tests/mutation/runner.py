@@ -45,7 +45,7 @@ WORDS = (*QUIET, *HERE, CONTRACT, *OWN)
 WALKS = "tests/differential"
 WALKING = (*QUIET, "-m", "kernel and not guest", WALKS)
 LONGEST_WALK = 300  # seconds, with the search for the fewest steps
-# It looks at the host, where others are at work meanwhile, and the model changes nothing there.
+# It looks at the host, which other programs change, and the model changes nothing there.
 HOST = "nothing_is_left"
 
 

@@ -1,4 +1,4 @@
-"""The tool: its changes are changes, its seeds draw the same, and it notices who notices."""
+"""The tool: its changes are changes, its seeds draw the same, and it notices which test fails."""
 
 from __future__ import annotations
 

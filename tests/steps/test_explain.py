@@ -1,4 +1,4 @@
-"""explain: a refusal says which rule is broken, by whom, and what to do about it."""
+"""explain: a refusal says which rule is broken, by which value or task, and what to do."""
 
 from __future__ import annotations
 

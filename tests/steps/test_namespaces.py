@@ -1,4 +1,4 @@
-"""What unshare(2), setns(2), clone(2) and a map of ids answer, and what the user is told."""
+"""What unshare(2), setns(2), clone(2) and a map of ids answer, and what pcont prints."""
 
 from __future__ import annotations
 

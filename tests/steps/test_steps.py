@@ -1,4 +1,4 @@
-"""steps: all or none, whatever fails and whoever interrupts."""
+"""steps: all or none, whatever fails or interrupts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def settings(place: Place, **values: str) -> list[Setting]:
 
 @dataclass
 class Untouched(UndoRecord):
-    """Nothing was done to a note; may fail to be true again."""
+    """Nothing was done to a note; its restore may fail."""
 
     doing: str
     log: list[str]
@@ -130,7 +130,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def handler() -> Iterator[list[int]]:
-    """Signals of this test's own that must not reach anybody."""
+    """Signals that must reach this test only."""
     arrived: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: arrived.append(number))
     yield arrived

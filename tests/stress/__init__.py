@@ -71,10 +71,10 @@ def _folder() -> Path:
 
 
 class Load:
-    """A load whose root waits to be let go; `running` ends it."""
+    """A load whose root waits for a start signal; `running` ends it."""
 
     program: str
-    session = False  # whether it is started in a session of its own, like somebody else's
+    session = False  # whether it is started in a session of its own, like the load of another user
 
     def __init__(self, *words: object, slots: int = 0) -> None:
         program = built(SOURCES / f"{self.program}.c")
@@ -98,7 +98,7 @@ class Load:
 
     @property
     def root(self) -> int:
-        """The process that waits to be let go; all others descend from it."""
+        """The process that waits for a start signal; all others descend from it."""
         return self.table[ROOT]
 
     @property
@@ -110,7 +110,7 @@ class Load:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Meanwhile nobody forks (lineages), or no child ends (daemons)."""
+        """During the block, no task forks (lineages), or no child ends (daemons)."""
         self.table[HOLD] = 1
         try:
             yield
@@ -310,7 +310,7 @@ class Daemons(Load):
 
 
 def paths_of(pid: int) -> Paths | None:
-    """Where a process is, in all trees at one moment; None where it has gone."""
+    """Where a process is, in all trees at one moment; None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/cgroup").read_text()
     except (FileNotFoundError, ProcessLookupError):

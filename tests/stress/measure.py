@@ -1,4 +1,4 @@
-"""A command, as a process of its own, among a load: what became of everybody."""
+"""A command, as a process of its own, among a load: what happens to every task."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def adoption(
 
 @dataclass
 class _First:
-    """The moment at which somebody was first seen in a container: then the daemons may leave."""
+    """The moment at which a task was first seen in a container: then the daemons may leave."""
 
     place: SeparateTrees
     path: str
@@ -260,7 +260,7 @@ def explosion(
 
 @dataclass
 class _Above:
-    """Who is seen in the container above."""
+    """The tasks that are seen in the container above."""
 
     place: SeparateTrees
     tasks: int = 0

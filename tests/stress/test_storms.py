@@ -1,4 +1,4 @@
-"""move, attach --tree and rm --kill among processes that fork all the time: nobody is lost."""
+"""move, attach --tree and rm --kill among processes that fork all the time: no task is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.stress import SOURCES, Bomb, NoCompiler, Storm, built, running
 from tests.stress.measure import adoption, explosion
 from tests.stress.trees import Census, SeparateTrees, separate_trees
 
-# Under emulation a storm leaves nothing for anybody else.
+# Under emulation a storm leaves no CPU time for other processes.
 pytestmark = [pytest.mark.kernel, pytest.mark.host]
 
 MOVES = 4
@@ -100,7 +100,7 @@ def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: MakeT
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Others use every CPU, and more: whoever ends takes long."""
+    """Other processes use every CPU, and more: a task takes long to end."""
     with contextlib.ExitStack() as stack:
         for _ in range((os.cpu_count() or 1) + 1):
             process = stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
@@ -132,7 +132,7 @@ def test_a_task_that_is_ending_is_waited_for_before_the_comparison(
 def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
     kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
 ) -> None:
-    """What was made there has gone, though somebody was ending in it when it was given up."""
+    """What was made there was removed, although a task was ending in it when pcont gave up."""
     monkeypatch.setattr(step_mirror, "PATIENCE", 0.3)
     monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees(named=1) as place, contextlib.ExitStack() as stack:

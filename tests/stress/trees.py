@@ -55,7 +55,7 @@ class SeparateTrees:
         return Path(Cgroupfs().show(Place(tree, f"/{self.name}{path}")))
 
     def tasks(self, path: str) -> dict[str, list[int]]:
-        """Who is in a container, tree by tree."""
+        """The tasks in a container, tree by tree."""
         folders = {tree: self.folder(tree, path) for tree in self.trees}
         return {
             tree: [int(task) for task in (folder / "tasks").read_text().split()]
@@ -66,7 +66,7 @@ class SeparateTrees:
         return not any(self.tasks(path).values())
 
     def census(self, found: Iterable[Paths | None], source: str, target: str) -> Census:
-        """Count who is where."""
+        """Count which tasks are where."""
         count = Counter(self._verdict(one, source, target) for one in found)
         return Census(count["arrived"], count["left"], count["split"], count["ended"])
 
@@ -106,7 +106,7 @@ def separate_trees(
 ) -> Iterator[SeparateTrees]:
     """Separate trees with two containers, /a and /b, which are removed whatever pcont did.
 
-    `bind`: nobody has mounted the controllers.
+    `bind`: the controllers are not mounted.
     """
     names = [f"{name}-{number}" for number in range(named)]
     made = SeparateTrees(ok, name, controllers, names)

@@ -1,4 +1,4 @@
-"""release: somebody comes back in the last moment, and what gc does where nothing is to be done."""
+"""release: a task comes back in the last moment, and what gc does where nothing is to be done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOME = Place("name=jobs", "/a")
 
 
 class Popular(Model):
-    """A model in which somebody enters a container while it is being removed from its trees."""
+    """A model in which a task enters a container while it is being removed from its trees."""
 
     busy = False
 

@@ -103,7 +103,7 @@ def test_all_limits_follow_or_none(model: Failing, kept: ControlFiles, number: i
 
 
 def test_what_was_never_set_is_not_set_by_undoing(model: Failing, kept: ControlFiles) -> None:
-    """Else its limit would follow from then on, which somebody has set by hand."""
+    """Otherwise pcont would change its limit from then on, which a user has set by hand."""
     with pytest.raises(PcontError):
         change(kept, (C, SHARES, "max_shares=10"), (C, "pids.max", "-1"))
     assert limits(kept)[3] == "9"

@@ -141,7 +141,7 @@ def guest_env(boot: Boot) -> str:
 
 
 def cached_folders(shell: bool) -> list[str]:
-    """Folders to look at through the cache; not the checkout where a person may edit meanwhile."""
+    """Folders to look at through the cache; not the checkout, which a person may edit."""
     folders = [] if shell else [str(CHECKOUT)]
     folders += [sys.prefix, sysconfig.get_path("stdlib"), "/usr/bin"]
     multiarch = sysconfig.get_config_var("MULTIARCH")

@@ -125,7 +125,7 @@ def download(package: str, kernels: Path) -> None:
 def apt_get(*words: str, folder: Path | None = None) -> None:
     """Runs apt-get, once more with fresh package lists when it fails."""
     command = ("apt-get", "--quiet", "--option=DPkg::Lock::Timeout=300", *words)
-    if os.geteuid() == 0:  # nobody else may write to the folder of a download
+    if os.geteuid() == 0:  # no other user may write to the folder of a download
         command = (*command, "--option=APT::Sandbox::User=root")
     try:
         run(*command, folder=folder)
