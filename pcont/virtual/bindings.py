@@ -110,9 +110,6 @@ def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:
     """Return the bindings that apply to a container, as they are in a cgroup namespace with that
     container as root.
     """
-    top, roots = place.root, virtual_roots(backend, place)
-    return [
-        replace(one, root=top)
-        for one in bindings_in(backend, place.tree)
-        if roots.get(one.name) == one.root
-    ]
+    top, found = place.root, bindings_in(backend, place.tree)
+    roots = nearest_roots(found, place)
+    return [replace(one, root=top) for one in found if roots.get(one.name) == one.root]
