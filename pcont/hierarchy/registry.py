@@ -25,7 +25,7 @@ from pcont.hierarchy.presence import how_to_mount, inactive
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Controller, Place, Spelling, Tree
-from pcont.virtual.bindings import bindings_in, parsed_bindings
+from pcont.virtual.bindings import Binding, parsed_bindings
 
 ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
 
@@ -116,8 +116,11 @@ class Registry:
         return Hierarchy(selector_of(tree, ours), member.subsystems, (member,))
 
     def _member(self, tree: Tree, at: str = "/") -> Member:
-        found = parsed_bindings(tree.id, self._attributes(tree))
-        return Member(tree, at, tuple([one.name for one in found if one.root.path == at]))
+        names = [one.name for one in self._bindings(tree) if one.root.path == at]
+        return Member(tree, at, tuple(names))
+
+    def _bindings(self, tree: Tree) -> list[Binding]:
+        return parsed_bindings(tree.id, self._attributes(tree))
 
     def _attributes(self, tree: Tree) -> Mapping[str, str]:
         """Return the attributes of a tree's root; empty if they cannot be read."""
@@ -318,9 +321,7 @@ class Registry:
         container.
         """
         return [
-            tree
-            for tree in self.trees
-            if tree.mounted and any(one.name == name for one in bindings_in(self.backend, tree.id))
+            tree for tree in self.trees if any(one.name == name for one in self._bindings(tree))
         ]
 
     def known_subsystems(self) -> list[str]:
