@@ -16,6 +16,7 @@ from pcont.kernel import proc_text, v1
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
 from pcont.kernel.by_tree import DriverByTree
 from pcont.kernel.interfaces import Birth, Simulator
+from pcont.kernel.refusals import refuse
 from pcont.kernel.types import (
     WAITING,
     Controller,
@@ -118,7 +119,7 @@ class Cgroupfs(DriverByTree):
         missing = self.missing(directory)
         there = os.path.dirname(missing[0]) if missing else directory
         if not os.path.isdir(there):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), there)
+            refuse(errno.ENOTDIR, there)
         if proc_text.on_point(self.proc.mounts(), directory):
             return MOUNTED_THERE
         if entries and not missing and os.listdir(directory):
@@ -211,7 +212,7 @@ class Cgroupfs(DriverByTree):
 
         files = self.pins().get(name)
         if not files:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.pin_path(name))
+            refuse(errno.ENOENT, self.pin_path(name))
         return namespaces.Joined(files)
 
     def pins(self) -> dict[str, dict[str, str]]:
@@ -259,8 +260,7 @@ class Cgroupfs(DriverByTree):
         os.sched_setaffinity(task, cpus)
 
     def simulated(self) -> Simulator:
-        number = errno.EOPNOTSUPP
-        raise OSError(number, os.strerror(number), self.proc.root)
+        refuse(errno.EOPNOTSUPP, self.proc.root)
 
     def _unified(self) -> list[str]:
         point = proc_text.mount_point_of(self.proc.mounts(), "cgroup2")

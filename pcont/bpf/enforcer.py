@@ -17,6 +17,7 @@ from pcont.bpf.numfiles import Files
 from pcont.bpf.numtasks import Forks
 from pcont.bpf.programs import BpfHost, Pinned
 from pcont.errors import Unsupported
+from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place, Tree
 
 PINNED = "fs/bpf"
@@ -115,7 +116,7 @@ class BpfEnforcer:
         """
         there, programs = self.trees().get(subsystem), self._pinned[subsystem]
         if there and there != root.tree:
-            raise OSError(EBUSY, os.strerror(EBUSY), programs.folder)
+            refuse(EBUSY, programs.folder)
         if there:
             programs.bind(root)
             return

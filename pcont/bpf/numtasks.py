@@ -13,6 +13,7 @@ from errno import EOPNOTSUPP
 
 from pcont.bpf.libbpf import Map
 from pcont.bpf.programs import KEY, STATE, Pinned
+from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.subsys import numtasks
 from pcont.subsys.numtasks import DONT_CARE, INTERVAL, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
@@ -84,7 +85,7 @@ class Forks(Pinned):
     def set(self, place: Place, file: str, value: int) -> None:
         key = self._key_inside(place)
         if not key:
-            raise OSError(EOPNOTSUPP, os.strerror(EOPNOTSUPP), self.folder)
+            refuse(EOPNOTSUPP, self.folder)
         root, rate, interval, _ = self.entry(RATES, key) or NOTHING
         settings = {RATE: rate, INTERVAL: interval, file: 0 if value == DONT_CARE else value}
         self._write_rate(key, bool(root), settings[RATE], settings[INTERVAL])

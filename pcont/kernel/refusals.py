@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from pcont.errors import Unseen
+from pcont.values import TooLong
 
 
 def refuse(number: int, where: str) -> NoReturn:
@@ -18,6 +19,18 @@ def refuse(number: int, where: str) -> NoReturn:
 
 class WriteRefused(OSError):
     """The kernel refused the text of a write to a file that the caller may write."""
+
+
+def refuse_text(number: int, where: str, cause: Exception | None = None) -> NoReturn:
+    """Raise WriteRefused with an errno for a text that was written to the file `where`."""
+    raise WriteRefused(number, os.strerror(number), where) from cause
+
+
+def unreadable(err: ValueError | OverflowError) -> int:
+    """Return the errno for a text that is no value of a file, given what the codec raised."""
+    if isinstance(err, TooLong):
+        return errno.EOVERFLOW
+    return errno.ERANGE if isinstance(err, OverflowError) else errno.EINVAL
 
 
 @contextlib.contextmanager

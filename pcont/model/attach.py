@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterable, Iterator
 from errno import EACCES, EINVAL, ENODEV, ESRCH
 
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import WriteRefused, refuse_text
 from pcont.kernel.types import Place
 from pcont.linux.proc import no_task
 from pcont.model.affinity import Affinity
-from pcont.model.cgroups import Node, PlacedTask, refuse_text
+from pcont.model.cgroups import Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from shlex import quote
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
@@ -28,11 +27,6 @@ def shared(value: Any) -> Any:
     32 KiB.
     """
     return value
-
-
-def refuse_text(number: int, where: str, cause: Exception | None = None) -> NoReturn:
-    """Raise WriteRefused with an errno for a text that was written to the file `where`."""
-    raise WriteRefused(number, os.strerror(number), where) from cause
 
 
 def agent_program(tree: str) -> str:

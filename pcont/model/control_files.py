@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES, EINVAL, EISDIR, ENOENT, EOVERFLOW, ERANGE
+from errno import E2BIG, EACCES, EISDIR, ENOENT
 
 from pcont import subsys
-from pcont.kernel.refusals import refuse
+from pcont.kernel.refusals import refuse, refuse_text, unreadable
 from pcont.kernel.types import Place
 from pcont.model.affinity import Affinity
 from pcont.model.attach import Attaching
-from pcont.model.cgroups import Node, refuse_text, shared
+from pcont.model.cgroups import Node, shared
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.placement import TaskPlacement
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
-from pcont.values import TooLong
-
-UNREADABLE = ((TooLong, EOVERFLOW), (OverflowError, ERANGE), (ValueError, EINVAL))
 
 
 class ModelControlFiles:
@@ -109,5 +106,4 @@ class ModelControlFiles:
             wanted = row.reader(node.machine).parse(text)
             return row.merged(node, wanted)
         except (ValueError, OverflowError) as err:
-            number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
-            refuse_text(number, where, err)
+            refuse_text(unreadable(err), where, err)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from errno import EINVAL, ENOENT
 
-from pcont.kernel.refusals import refuse
-from pcont.model.cgroups import Node, refuse_text
+from pcont.kernel.refusals import refuse, refuse_text
+from pcont.model.cgroups import Node
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.placement import TaskPlacement

@@ -4,7 +4,6 @@ numfiles).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EBUSY
@@ -13,6 +12,7 @@ from functools import partial
 from pcont import subsys
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.kernel.interfaces import Backend, Programs
+from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
@@ -98,7 +98,7 @@ class StartEnforcement(Step):
     def rehearse(self, backend: Programs) -> None:
         """Raise OSError (EBUSY) if the programs already work for another tree, as `do` would."""
         if not self.optional and self._elsewhere(backend):
-            raise OSError(EBUSY, os.strerror(EBUSY), self.root.tree)
+            refuse(EBUSY, self.root.tree)
 
     def _elsewhere(self, backend: Programs) -> str:
         """Return the id of another tree that the programs work for; empty if there is none."""

@@ -13,7 +13,7 @@ from shlex import quote
 from pcont import subsys
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
-from pcont.kernel.refusals import WriteRefused, vanishing
+from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.containers import RemoveCreated, RestoreXattr, write_back
@@ -355,8 +355,7 @@ def _check(backend: ContainerReader, one: Setting) -> None:
         try:
             row.type.parse(one.text)
         except (ValueError, OverflowError) as err:
-            where = backend.show(one.place, one.file)
-            raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+            refuse_text(EINVAL, backend.show(one.place, one.file), err)
 
 
 def can_rehearse(final: Sequence[Setting]) -> bool:

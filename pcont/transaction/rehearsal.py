@@ -16,19 +16,16 @@ from typing import Any, cast
 
 from pcont import subsys
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.refusals import WriteRefused, refuse
+from pcont.kernel.refusals import refuse, refuse_text, unreadable
 from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
-from pcont.values import TooLong
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import entry_of, row_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
-# The errno for a text that is no value of a file.
-UNREADABLE = ((TooLong, errno.EOVERFLOW), (OverflowError, errno.ERANGE), (ValueError, errno.EINVAL))
 ONLY_THE_KERNEL = "only the kernel can tell"
 # The controllers whose rules are complete. For others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
@@ -240,19 +237,17 @@ class Rehearsal:
     def _assign(self, place: Place, row: ControlFile, text: str, where: str) -> None:
         machine = self._kernel.machine()
         if len(os.fsencode(text)) > row.access.longest(machine):
-            raise _refused(errno.E2BIG, where)
+            refuse_text(errno.E2BIG, where)
         if not row.access.writable:
-            raise _refused(row.access.read_only, where)
+            refuse_text(row.access.read_only, where)
         if row.access.root_fixed and place.is_root:
-            raise _refused(errno.EACCES, where)
+            refuse_text(errno.EACCES, where)
         site = ControlFiles(self._self).site(place, row.name)
         try:
             value = row.reader(machine).parse(text)
             value = row.merged(site, value)
         except (ValueError, OverflowError) as err:
-            raise _refused(
-                next(no for kind, no in UNREADABLE if isinstance(err, kind)), where
-            ) from err
+            refuse_text(unreadable(err), where, err)
         self._check_rules(place, row, value, text, where)
         if not row.undo.many and not row.undo.lasting:
             self._values[place, row.name] = row.type.show(value) + row.access.end
@@ -269,7 +264,7 @@ class Rehearsal:
             for rule in row.rules:
                 breach = rule(site, Proposed(site, row.name, value))
                 if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
-                    raise _refused(breach.errno, where)
+                    refuse_text(breach.errno, where)
                 if breach:
                     what = f"# not known: {_shown(place, row.name, text)} may be refused: "
                     self.notes.append(what + (breach.reason if breach.sure else ONLY_THE_KERNEL))
@@ -286,8 +281,8 @@ class Rehearsal:
     def _attach(self, place: Place, file: str, text: str) -> None:
         try:
             task = int(text) or os.getpid()
-        except ValueError:
-            raise _refused(errno.EINVAL, self._kernel.show(place, file)) from None
+        except ValueError as err:
+            refuse_text(errno.EINVAL, self._kernel.show(place, file), err)
         whole = file != "tasks"
         for one in self._kernel.threads(task) if whole else [task]:
             self._enter(place, one)
@@ -304,16 +299,16 @@ class Rehearsal:
         if self.membership(task).get(place.tree) == place.path:
             return
         if self._kernel.task(task).fixed:
-            raise _refused(errno.EINVAL, where)
+            refuse_text(errno.EINVAL, where)
         if not self._kernel.may_move(task):
-            raise _refused(errno.EACCES, where)
+            refuse_text(errno.EACCES, where)
         for name in place.controllers:
             table = self._kernel.table(name)
             for rule in table.entry if table else ():
                 site = ControlFiles(self._self).site(place, name)
                 breach = rule(entry_of(self._self, site, task))
                 if breach:
-                    raise _refused(breach.errno, where)
+                    refuse_text(breach.errno, where)
         if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
         self._moved[task, place.tree] = place.path
@@ -355,10 +350,6 @@ class _Meter:
 
     def set(self, place: Place, file: str, value: int) -> None:
         """Do nothing: whether the kernel map has room for the value is not known."""
-
-
-def _refused(number: int, where: str) -> WriteRefused:
-    return WriteRefused(number, os.strerror(number), where)
 
 
 def _shown(place: Place, file: str, text: str) -> str:

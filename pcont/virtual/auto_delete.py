@@ -21,7 +21,7 @@ from errno import EINVAL, ENOENT
 
 from pcont.errors import BadValue
 from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import refuse, refuse_text
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
 from pcont.trust import ownership
@@ -136,8 +136,7 @@ class AutoDeleteFile:
 
     def _check_ours(self) -> None:
         if not self._ours():
-            where = self.backend.show(self.place, self.file)
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), where)
+            refuse(ENOENT, self.backend.show(self.place, self.file))
 
     def _plan_notify(self, text: str) -> tuple[Change, ...]:
         if not deletes(self.backend, self.place):
@@ -202,8 +201,7 @@ def _flag(backend: ContainerReader, place: Place, file: str, text: str) -> str:
     try:
         return FLAG.show(FLAG.parse(text))
     except (ValueError, OverflowError) as err:
-        where = backend.show(place, file)
-        raise WriteRefused(EINVAL, os.strerror(EINVAL), where) from err
+        refuse_text(EINVAL, backend.show(place, file), err)
 
 
 def _plan_agent(backend: CgroupState, place: Place, text: str) -> tuple[Change, ...]:

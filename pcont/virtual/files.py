@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol
 
 from pcont import subsys
 from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import refuse, refuse_text
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import EntryRule, Proposed, Violation
@@ -184,7 +184,7 @@ class ControlFiles:
         refuses.
         """
         if breach := self.making(place):
-            raise OSError(breach.errno, os.strerror(breach.errno), self.backend.show(place))
+            refuse(breach.errno, self.backend.show(place))
         self.backend.make(place)
 
     def entry_order(self, place: Place) -> int:
@@ -252,7 +252,7 @@ class ControlFiles:
                     entry = entry_of(self.backend, site, task)
                     for rule in rules if entry.origin != place.path else ():
                         if breach := rule(entry):
-                            _refuse(self.backend, place, "tasks", breach.errno)
+                            refuse_text(breach.errno, self.backend.show(place, "tasks"))
 
 
 class KernelFile:
@@ -277,8 +277,7 @@ class MissingFile(KernelFile):
 
     def plan_write(self, text: str) -> NoReturn:
         """Raise FileNotFoundError."""
-        where = self.backend.show(self.place, self.file)
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), where)
+        refuse(ENOENT, self.backend.show(self.place, self.file))
 
 
 class VirtualFile:
@@ -334,7 +333,7 @@ class VirtualFile:
         return wanted
 
     def _refuse(self, errno: int) -> NoReturn:
-        _refuse(self._site.backend, self._site.place, self._row.name, errno)
+        refuse_text(errno, self._site.backend.show(self._site.place, self._row.name))
 
 
 def following(table: Subsystem, root: LiveSite) -> list[FileWrite]:
@@ -364,10 +363,6 @@ def _unlike(root: LiveSite, found: Iterable[FileWrite]) -> Iterator[FileWrite]:
         with contextlib.suppress(FileNotFoundError):
             if root.backend.read(one.place, one.file).rstrip("\n") != one.text:
                 yield one
-
-
-def _refuse(backend: ContainerReader, place: Place, file: str, errno: int) -> NoReturn:
-    raise WriteRefused(errno, os.strerror(errno), backend.show(place, file))
 
 
 def _table(name: str) -> Subsystem:

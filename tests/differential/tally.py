@@ -9,9 +9,9 @@ from errno import errorcode
 
 from pcont import subsys
 from pcont.backend_model import Model
+from pcont.kernel.refusals import unreadable
 from pcont.kernel.types import Place
 from pcont.model.cgroups import Node
-from pcont.model.control_files import UNREADABLE
 from pcont.model.dialects import V1
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed, Rule
@@ -109,8 +109,7 @@ def _against_rules(node: Node, row: ControlFile, text: str) -> str:
         codec = row.access.read_as(node.machine) if row.access.read_as else row.type
         wanted = codec.parse(text.partition("\0")[0])
     except (ValueError, OverflowError) as err:
-        number = next(number for kind, number in UNREADABLE if isinstance(err, kind))
-        return f"{errorcode[number]} {type(err).__name__}"
+        return f"{errorcode[unreadable(err)]} {type(err).__name__}"
     for rule in row.rules:
         if breach := rule(node, Proposed(node, row.name, wanted)):
             return f"{errorcode[breach.errno]} {_name(rule)}"
