@@ -22,7 +22,7 @@ from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import entry_of, row_of
+from pcont.virtual.site import LiveSite, entry_of, row_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
@@ -248,29 +248,28 @@ class Rehearsal:
             value = row.merged(site, value)
         except (ValueError, OverflowError) as err:
             refuse_text(unreadable(err), where, err)
-        self._check_rules(place, row, value, text, where)
+        self._check_rules(site, row, value, text, where)
         if not row.undo.many and not row.undo.lasting:
             self._values[place, row.name] = row.type.show(value) + row.access.end
         if row.name == freezer.STATE:
             self._values[place, freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
 
     def _check_rules(
-        self, place: Place, row: ControlFile, value: Any, text: str, where: str
+        self, site: LiveSite, row: ControlFile, value: Any, text: str, where: str
     ) -> None:
-        site = ControlFiles(self._self).site(place, row.name)
         exact = subsys.of(row.name) in EXACT or row.name.startswith("cgroup.")
         exact = exact or row.name in subsys.core_table().by_name
+        shown = _shown(site.place, row.name, text)
         try:
             for rule in row.rules:
                 breach = rule(site, Proposed(site, row.name, value))
                 if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
                     refuse_text(breach.errno, where)
                 if breach:
-                    what = f"# not known: {_shown(place, row.name, text)} may be refused: "
+                    what = f"# not known: {shown} may be refused: "
                     self.notes.append(what + (breach.reason if breach.sure else ONLY_THE_KERNEL))
         except (ValueError, FileNotFoundError, AttributeError) as err:
-            what = f"# not checked: whether the kernel takes {_shown(place, row.name, text)}"
-            self.notes.append(f"{what} ({err})")
+            self.notes.append(f"# not checked: whether the kernel takes {shown} ({err})")
 
     # Tasks
 
@@ -302,12 +301,11 @@ class Rehearsal:
             refuse_text(errno.EINVAL, where)
         if not self._kernel.may_move(task):
             refuse_text(errno.EACCES, where)
+        files = ControlFiles(self._self)
         for name in place.controllers:
             table = self._kernel.table(name)
             for rule in table.entry if table else ():
-                site = ControlFiles(self._self).site(place, name)
-                breach = rule(entry_of(self._self, site, task))
-                if breach:
+                if breach := rule(entry_of(self._self, files.site(place, name), task)):
                     refuse_text(breach.errno, where)
         if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
