@@ -51,7 +51,7 @@ ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kern
 
 
 class KernelQueue:
-    """The Releases interface (kernel/interfaces.py) on the running kernel."""
+    """The ReleaseQueue interface (kernel/interfaces.py) on the running kernel."""
 
     attended = True
 

@@ -58,9 +58,9 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
 def _wait_until_frozen(backend: Containers, place: Place, write_again: bool = False) -> bool:
     """Wait until all tasks have frozen; returns False after PATIENCE seconds.
 
-    A task may miss the request, such as one that waits for a file of a 9p file system. `asking`
-    writes FROZEN again every second, which wakes that task. It is set only if pcont froze the
-    container.
+    A task may miss the request, such as one that waits for a file of a 9p file system.
+    `write_again` writes FROZEN again every second, which wakes that task. It is set only if pcont
+    froze the container.
     """
     written = read_at = time.monotonic()
     limit = written + PATIENCE
