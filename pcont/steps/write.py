@@ -119,7 +119,7 @@ class RestoreValue(UndoRecord):
 
         `text`: what the file reads, if the caller has just read it.
         """
-        shown, file = file, subsys.told_by(file)
+        shown, file = file, subsys.written_to(file)
         if text is None or file != shown:
             text = ControlFiles(backend).stored(place, file)
         inside = ""

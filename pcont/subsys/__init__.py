@@ -235,7 +235,7 @@ def stands_for(file: str) -> str:
     return known.virtual.stands_for if known else ""
 
 
-def told_by(file: str) -> str:
+def written_to(file: str) -> str:
     """Return the file that shows what was written into this one: usually itself."""
     known = row(file)
     return known.undo.written_to if known and known.undo.written_to else file

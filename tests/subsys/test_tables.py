@@ -439,10 +439,10 @@ def test_an_entry_that_was_not_there_is_taken_away() -> None:
 
 
 def test_what_was_written_is_read_where_it_shows() -> None:
-    assert subsys.told_by("freezer.state") == "freezer.self_freezing"
+    assert subsys.written_to("freezer.state") == "freezer.self_freezing"
     assert not subsys.keeps("freezer.state", writable=True)
     assert subsys.keeps("freezer.self_freezing", writable=False)
-    assert subsys.told_by("cpuset.cpus") == "cpuset.cpus"
+    assert subsys.written_to("cpuset.cpus") == "cpuset.cpus"
 
 
 def test_tasks_and_resets_are_nothing_that_is_kept() -> None:
