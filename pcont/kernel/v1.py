@@ -256,7 +256,7 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
     reachable: dict[str, dict[str, Mount]] = {}
     for line in seen:
         # What is rooted above the root of a cgroup namespace shows no path that is known in here.
-        if line.type == "cgroup" and not is_outside(line.root):
+        if line.type == FILESYSTEM and not is_outside(line.root):
             key = _key(line.options, kernel)
             prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
             mount = Mount(line.point, line.root, prefixed, line.source, writable)
@@ -278,7 +278,7 @@ def points(mountinfo: str, tree: str, known: Iterable[str]) -> list[str]:
     """
     kernel = set(known)
     key = _key(tree.split(","), kernel)
-    seen = [line for line in mount_lines(mountinfo) if line.type == "cgroup"]
+    seen = [line for line in mount_lines(mountinfo) if line.type == FILESYSTEM]
     return [line.point for line in seen if _key(line.options, kernel) == key]
 
 
@@ -286,7 +286,8 @@ def selecting(line: MountLine, known: Iterable[str]) -> str:
     """Return the mount options of a mount that select its hierarchy. `known`: the names of all
     controllers.
     """
-    names = [word for word in line.options if word in set(known)]
+    kernel = set(known)
+    names = [word for word in line.options if word in kernel]
     words = [word for word in line.options if word.startswith("name=")]
     return ",".join([*(names or ["none"] * bool(words)), *words])
 
