@@ -216,10 +216,10 @@ class Cgroupfs(DriverByTree):
         return namespaces.Joined(files)
 
     def pins(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
+        mounts, found = self.proc.mounts(), dict[str, dict[str, str]]()
         # mountinfo shows those of root to its users, too.
         for directory in (self.pin_path(), os.path.join(workplace.ROOT, PINS)):
-            for name, kinds in procfs.namespace_pins(self.proc.mounts(), directory).items():
+            for name, kinds in procfs.namespace_pins(mounts, directory).items():
                 files = {kind: os.path.join(directory, name, kind) for kind in kinds}
                 found.setdefault(name, files)
         return dict(sorted(found.items()))
