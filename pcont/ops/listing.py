@@ -72,7 +72,7 @@ def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -
         bound=next((tree.id for tree in trees), None),
         unified=one.unified,
         mounts=tuple(mount.point for tree in trees for mount in tree.mounts),
-        help=subsys.about(one.name, registry.backend.table(one.name)),
+        help=subsys.about(registry.backend.table(one.name)),
     )
 
 

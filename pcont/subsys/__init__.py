@@ -171,25 +171,30 @@ def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
 
 def metered(name: str) -> bool:
     """Return whether BPF programs that pcont loads do the work of a subsystem."""
-    table = by_key(name) if is_kept(name) else None
+    table = _kept_table(name)
     return bool(table and table.enforced)
 
 
 def over(name: str) -> str:
     """Return the controller that a subsystem of pcont requires; empty if it requires none."""
-    table = by_key(name) if is_kept(name) else None
+    table = _kept_table(name)
     return table.virtual.requires if table else ""
 
 
-def about(name: str, table: Subsystem | None) -> str:
+def _kept_table(name: str) -> Subsystem | None:
+    """Return the table of a subsystem of pcont; None for any other, whose table is not loaded."""
+    return by_key(name) if is_kept(name) else None
+
+
+def about(table: Subsystem | None) -> str:
     """Return what a subsystem is for, in a few words; empty if it has no table."""
     return table.help if table else ""
 
 
 def row(file: str) -> ControlFile | None:
     """Return the row of a KEY such as `cpuset.cpus`, or None if no table has it."""
-    if file in core_table().by_name:
-        return core_table().by_name[file]
+    if known := core_table().by_name.get(file):
+        return known
     if file == EVENT_CONTROL.name:
         return EVENT_CONTROL
     table = by_key(of(file))
@@ -214,7 +219,7 @@ def typed(file: str, text: str) -> int | str:
 def order(file: str) -> int:
     """Return the place of a file among several that are written; what cannot be undone is last."""
     known = row(file)
-    return 100 if lasting(file) else known.order if known else 50
+    return 100 if _is_lasting(file, known) else known.order if known else 50
 
 
 def keeps(file: str, writable: bool) -> bool:
@@ -224,7 +229,7 @@ def keeps(file: str, writable: bool) -> bool:
         return True
     if known and (known.undo.written_to or known.virtual.stands_for):
         return False
-    return writable and not lasting(file) and file not in TASK_FILES
+    return writable and not _is_lasting(file, known) and file not in TASK_FILES
 
 
 def stands_for(file: str) -> str:
@@ -298,7 +303,10 @@ def core_table() -> Subsystem:
 
 def lasting(file: str) -> bool:
     """Return whether a write to a file cannot be undone."""
-    known = row(file)
+    return _is_lasting(file, row(file))
+
+
+def _is_lasting(file: str, known: ControlFile | None) -> bool:
     return known.undo.lasting if known else file.endswith(_LASTING_SUFFIXES)
 
 
