@@ -1,4 +1,4 @@
-"""Open files of the model: charged where they were opened, until nobody holds them any more."""
+"""Open files of the model: charged to the container of the open, until the last close."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_what_a_task_that_has_ended_held_is_closed(model: Model, task: int, othe
 
 
 def test_what_a_process_held_that_ended_by_itself_is_closed_when_it_is_seen(model: Model) -> None:
-    """Whoever looks at the charges sees it, and whoever would close a file of his."""
+    """The model notices the exit when it reads the charges, or closes a file of the process."""
     files, ended = [], []
     for _ in range(2):
         with subprocess.Popen(["sleep", "600"]) as process:

@@ -1,4 +1,4 @@
-"""The model's stage: tasks that do not exist, and machines that nobody has."""
+"""The simulator of the model: simulated tasks, and machines with any CPUs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CPUSET, PIDS, FREEZER = "cpuset", "pids", "freezer"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    """Three hierarchies on a machine where nobody lives, each with a container /a."""
+    """Three hierarchies on a machine without tasks, each with a container /a."""
     model = Model(proc=Proc(str(tmp_path)))
     for name in (CPUSET, PIDS, FREEZER):
         mount(model, f"/{name}", name)

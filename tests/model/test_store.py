@@ -354,7 +354,7 @@ def test_readers_always_see_a_whole_state(file: Path) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(file: Path) -> None:
-    """The work makes pairs, and nobody may ever see half of one."""
+    """Each change makes two containers; a state file never has only one of them."""
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     moments = random.Random(seed)

@@ -30,7 +30,7 @@ USER = 1000
 
 
 class Machine2006(Model):
-    """A machine of four CPUs with nobody on it, and a clock that is set by hand."""
+    """A machine of four CPUs without tasks, and a clock that the test sets."""
 
     def __init__(self, proc: str, dialect: Dialect = V6) -> None:
         self.time = 1000.0
@@ -605,7 +605,7 @@ def test_only_numbers_have_a_container_in_proc(model: Machine2006) -> None:
 
 
 def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
-    """What may never be moved today (PF_NO_SETAFFINITY) nobody asked in 2006."""
+    """In 2006 the kernel does not check PF_NO_SETAFFINITY, with which it refuses a move today."""
     alive(tmp_path, 7)
     stat = tmp_path / "7/stat"
     stat.write_text(stat.read_text().replace(" -1 0 ", f" -1 {0x04000000} ", 1))
@@ -627,7 +627,7 @@ def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
 
 
 def test_writing_an_id_again_renews_the_cpus(model: Machine2006) -> None:
-    """2.4: new CPUs are not applied to those who are inside."""
+    """2.4: the kernel does not apply new CPUs to the tasks inside."""
     model.put("cpuset")
     a, task = make(model, Place("cpuset", "/a"), "0-1"), model.simulator.spawn()
     enter(model, a, task)
@@ -1027,7 +1027,7 @@ def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
 
 
 def test_a_container_with_an_open_file_is_notified_too_early_and_once(model: Machine2006) -> None:
-    """1.9: references are no part of the condition, and the last one to go tells nobody."""
+    """1.9: the kernel ignores references for the notification; the last close sends none."""
     model.put("bc")
     root, a, task = Place("bc"), Place("bc", "/a"), model.simulator.spawn()
     model.write(root, "release_agent", "/agent")

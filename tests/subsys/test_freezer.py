@@ -1,4 +1,4 @@
-"""subsys/freezer: who is frozen by whom, over the model."""
+"""subsys/freezer: which containers are frozen, by themselves or by a parent, on the model."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_killed_task_ends_when_it_is_thawed(model: Model, sleeper: int) -> Non
 def test_a_killed_task_in_another_frozen_container_is_nobodys_hindrance(
     model: Model, sleeper: int
 ) -> None:
-    """Frozen is who is inside, not who is elsewhere."""
+    """Only tasks inside of a frozen container are frozen."""
     tell(model, B, "FROZEN")
     model.write(A, "tasks", str(sleeper))
     list(model.kill(A, [sleeper], signal.SIGKILL))

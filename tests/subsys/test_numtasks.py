@@ -18,7 +18,7 @@ TOP, ROOT, A, B, C = (Place("pids", path) for path in ("/", "/x", "/x/a", "/x/a/
 
 
 class Timed(Model):
-    """A model whose time passes when it is told."""
+    """A model whose clock the test sets."""
 
     time = 0.0
 
@@ -45,7 +45,7 @@ def task(model: Model, place: Place) -> int:
 
 
 def forks(model: Model, task: int, times: int) -> str:
-    """What came of the last of so many."""
+    """Fork so many times; how many forks succeeded, and the errno of the first that failed."""
     for number in range(times):
         try:
             model.simulator.fork(task)
