@@ -84,7 +84,7 @@ class Node:
     charges: Charges = field(default_factory=Charges)
     facts: dict[str, int] = field(default_factory=dict)
 
-    # The node as a rule sees it (tables.Modelled)
+    # The node as a rule sees it (tables.rules.ModelCgroup)
 
     @property
     def path(self) -> str:
