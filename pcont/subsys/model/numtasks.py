@@ -81,22 +81,24 @@ def _say(site: ModelCgroup, file: str, number: int) -> None:
 def _rate_of(site: ModelCgroup) -> dict[str, int]:
     """Return RATE and INTERVAL as the nearest ancestor sets them; empty if nothing is counted."""
     found: dict[str, int] = {}
-    here: ModelCgroup | None = site if site.parent else None  # the root of a tree counts nothing
-    while here:
-        said = {file: here.facts[file] for file in (RATE, INTERVAL) if file in here.facts}
-        found = {**said, **found}
+    for here in site.upwards() if site.parent else ():  # the root of a tree counts nothing
+        found = {**_own_rate(here), **found}
         if _is_bound(here):
             return found
-        here = here.parent
     return {}
+
+
+def _own_rate(site: ModelCgroup) -> dict[str, int]:
+    """Return RATE and INTERVAL, as far as they are set for a container itself."""
+    return {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
 
 
 def _counted(site: ModelCgroup) -> dict[str, int]:
     """Return what was set for a container itself and what is counted for it, by file or fact."""
-    said = {file: site.facts[file] for file in (RATE, INTERVAL) if file in site.facts}
+    own = _own_rate(site)
     if not _rate_of(site):
-        return said
-    return said | {fact: site.facts.get(fact, 0) for fact in (SUCCESSES, RATE_FAILURES)}
+        return own
+    return own | {fact: site.facts.get(fact, 0) for fact in (SUCCESSES, RATE_FAILURES)}
 
 
 def _add(site: ModelCgroup, fact: str, number: int) -> None:
