@@ -282,12 +282,12 @@ def size_meant(text: str) -> str:
     found = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,6}))?([kmgtpe]?)(?:i?b)?", _plain_size(text))
     if not found:
         return ""
-    power = " kmgtpe".index(found[3] or " ")
+    power = _UNITS.index(found[3].upper() or " ")
     if not found[2]:
         return found[1] + found[3].upper()
     if not power:
         return ""
-    return str(int(float(f"{found[1]}.{found[2]}") * 1024)) + " KMGTPE"[power - 1].strip()
+    return str(int(float(f"{found[1]}.{found[2]}") * 1024)) + _UNITS[power - 1].strip()
 
 
 def _plain_size(text: str) -> str:
