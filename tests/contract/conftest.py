@@ -414,7 +414,8 @@ def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
     On a host other processes mount named hierarchies at the same time: those are not looked at.
     """
     moved = {tree for tree in before.keys() & after.keys() if before[tree] != after[tree]}
-    return sorted(moved | set(filter(_is_ours, before.keys() ^ after.keys())))
+    mounted = before.keys() ^ after.keys() if os.geteuid() == 0 else set()  # a user cannot mount
+    return sorted(moved | set(filter(_is_ours, mounted)))
 
 
 def _is_ours(tree: str) -> bool:

@@ -70,6 +70,8 @@ def test_an_example_runs_as_it_is_on_one_cpu(example: Example, tmp_path: Path) -
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
+    if os.geteuid() != 0:  # a user gets a note on each move of a process with all its descendants
+        lines = [line for line in lines if "the kernel reports forks only to root" not in line]
     for said in example.printed:
         assert lines.pop(0) == said or said == "two more", example.title
 

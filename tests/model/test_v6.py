@@ -35,6 +35,7 @@ class Machine2006(Model):
     def __init__(self, proc: str, dialect: Dialect = V6) -> None:
         self.time = 1000.0
         super().__init__(FOUR, Proc(proc), dialect=dialect, clock=lambda: self.time)
+        self.config.uid = 0  # root, whichever user runs the tests
 
     def put(self, options: str, point: str = "") -> None:
         """mount -t container -o OPTIONS; nothing at all without a word."""

@@ -309,6 +309,9 @@ def test_the_lock_s_file_says_which_command_has_it_at_the_timeout(tmp_path: Path
             pass
 
 
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="to root, a directory of a user is unsafe because of its owner"
+)
 def test_doctor_reports_an_unsafe_directory_of_the_lock_once(tmp_path: Path) -> None:
     """Also where other files that root relies on are below it."""
     place = tmp_path / "pcont"
