@@ -10,7 +10,10 @@ from pcont.tables.rules import ModelCgroup
 
 def frozen(site: ModelCgroup) -> bool:
     """Return whether the tasks of a container are frozen, by itself or by an ancestor."""
-    return any(one.written(STATE) == FROZEN for one in site.upwards())
+    here: ModelCgroup | None = site
+    while here and here.written(STATE) != FROZEN:
+        here = here.parent
+    return here is not None
 
 
 def _frozen_above(site: ModelCgroup) -> bool:
