@@ -96,7 +96,7 @@ class Far:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Meanwhile nothing happens: what was asked for last time is asked for now, together."""
+        """For a block without changes: ask at once for all that was asked for last time."""
         self._known = dict(zip(self._wanted, self._ask(self._wanted), strict=True))
         self._wanted = {}
         try:
@@ -179,7 +179,7 @@ class Far:
             directory, mode, name = line.split(b" ", 2)
             entries.append(Entry(os.fsdecode(name), int(mode, 8), directory == b"1"))
         if self._known is not None:
-            # Whoever lists a container that is new is going to read its files.
+            # After the list of a new container, the caller is going to read its files.
             files = [f"{path}/{one.name}" for one in entries if modes and not one.directory]
             wanted = [Request("R", os.fsencode(file)) for file in files]
             self._learn([one for one in wanted if one not in self._known])
@@ -237,7 +237,7 @@ class Far:
         return self.call("W", one=pid).result
 
     def first(self) -> int:
-        """A task that does what it is told, in the first slot; those before it are told no more."""
+        """A task that carries out commands, in the first slot; earlier ones get none any more."""
         return self.call("F").result
 
     def tell(self, slot: int, what: str, about: int) -> None:
@@ -249,7 +249,7 @@ class Far:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Meanwhile the system calls of backend_cgroupfs are done there."""
+        """In the block, the other side makes the system calls of backend_cgroupfs."""
         with contextlib.ExitStack() as stack:
             for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
@@ -263,7 +263,7 @@ class Far:
 
 @contextlib.contextmanager
 def _unsignalled() -> Iterator[None]:
-    """Who is told to stop must still understand the line, to put everything back."""
+    """A walk that is stopped must still read whole answers, to restore everything."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
         yield
