@@ -64,7 +64,7 @@ class Cgroupfs(DriverByTree):
         """The eBPF programs. Their module is imported on first use."""
         from pcont.bpf.enforcer import BpfEnforcer
 
-        return BpfEnforcer(self.sys, self.proc.root, self.trees, self.path)
+        return BpfEnforcer(self.sys, self.proc.root, self.trees, self.number, self.path)
 
     # What is there
 

@@ -29,8 +29,9 @@ class BpfEnforcer:
     numfiles).
 
     `sys`, `proc`: the mount points of sysfs and proc. `trees`: returns the hierarchies of the
-    kernel. `directory`: returns the path of a container. `sizes`: the number of entries by map, for
-    maps that should not have the default size.
+    kernel. `number`: returns the number of a hierarchy by its id; 0 if there is none. `directory`:
+    returns the path of a container. `sizes`: the number of entries by map, for maps that should not
+    have the default size.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class BpfEnforcer:
         sys: str,
         proc: str,
         trees: Callable[[], Iterable[Tree]],
+        number: Callable[[str], int],
         directory: Callable[[Place], str],
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         self._sys, self._trees = sys, trees
-        host = BpfHost(self._folder(OURS), proc, trees, directory, sizes or {})
+        host = BpfHost(self._folder(OURS), proc, number, directory, sizes or {})
         self._files = Files(host)
         kinds: list[Pinned] = [self._files, Forks(host)]
         self._pinned = {one.name: one for one in kinds}

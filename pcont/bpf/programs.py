@@ -7,11 +7,11 @@ import os
 import struct
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pcont.bpf import libbpf
-from pcont.kernel.types import Place, Tree
+from pcont.kernel.types import Place
 from pcont.trust import ownership
 
 PATIENCE, PAUSE = 5.0, 0.002
@@ -28,13 +28,14 @@ class BpfHost:
     """The paths of the host: `folder`, where programs are pinned, and `proc`, where /proc is
     mounted.
 
-    `trees`: returns the hierarchies of the kernel. `directory`: returns the path of a container.
-    `sizes`: the number of entries by map, for maps that should not have the default size.
+    `number`: returns the number of a hierarchy by its id; 0 if there is none. `directory`: returns
+    the path of a container. `sizes`: the number of entries by map, for maps that should not have
+    the default size.
     """
 
     folder: str
     proc: str
-    trees: Callable[[], Iterable[Tree]]
+    number: Callable[[str], int]
     directory: Callable[[Place], str]
     sizes: Mapping[str, int]
 
@@ -144,7 +145,7 @@ class Pinned(ABC):
 
     def number(self, place: Place) -> int:
         """Return the number of a container's hierarchy; 0 if it does not exist."""
-        return next((tree.number for tree in self.host.trees() if tree.id == place.tree), 0)
+        return self.host.number(place.tree)
 
     def counted_in(self, place: Place) -> int:
         """Return the number of a container's hierarchy if the programs work for it; otherwise 0."""

@@ -14,11 +14,11 @@ class DriverByTree:
 
     def __init__(self, *drivers: MountedDriver) -> None:
         self.drivers = drivers
-        self._by_tree: dict[str, MountedDriver] = {}
+        self._by_tree: dict[str, tuple[Tree, MountedDriver]] = {}
 
     def trees(self) -> tuple[Tree, ...]:
         found = [(tree, driver) for driver in self.drivers for tree in driver.trees()]
-        self._by_tree = {tree.id: driver for tree, driver in found}
+        self._by_tree = {tree.id: (tree, driver) for tree, driver in found}
         return tuple(tree for tree, _ in found)
 
     def forget(self) -> None:
@@ -31,9 +31,18 @@ class DriverByTree:
         """Return the driver of a tree; for an unknown tree any driver, which then raises
         FileNotFoundError.
         """
+        found = self._found(tree)
+        return found[1] if found else self.drivers[0]
+
+    def number(self, tree: str) -> int:
+        """Return the hierarchy number of a tree; 0 for an unknown tree."""
+        found = self._found(tree)
+        return found[0].number if found else 0
+
+    def _found(self, tree: str) -> tuple[Tree, MountedDriver] | None:
         if tree not in self._by_tree:
             self.trees()
-        return self._by_tree.get(tree, self.drivers[0])
+        return self._by_tree.get(tree)
 
     def membership(self, task: int) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -98,8 +98,10 @@ def sys_(tmp_path: Path) -> Path:
 
 
 def meter(sys_: Path) -> BpfEnforcer:
-    trees = [Tree("name=f", 7, (), "f")]
-    return BpfEnforcer(str(sys_), "/proc", lambda: trees, lambda place: str(sys_))
+    trees = {"name=f": Tree("name=f", 7, (), "f")}
+    return BpfEnforcer(
+        *(str(sys_), "/proc"), trees.values, lambda id: trees[id].number, lambda place: str(sys_)
+    )
 
 
 def obstacle(sys_: Path) -> str:
@@ -194,7 +196,7 @@ def test_in_a_user_namespace_without_the_machines_root_no_folder_is_believed_nor
         os.chown(f"{folder}/planted", 4712, 4712)
 
         def looks(name: str) -> int:
-            found = BpfHost(f"{folder}/{name}", "/proc", list, lambda place: "", {})
+            found = BpfHost(f"{folder}/{name}", "/proc", lambda tree: 0, lambda place: "", {})
             try:
                 return int(bpf_numfiles.Files(found).is_there)
             except Denied:

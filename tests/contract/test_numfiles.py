@@ -604,7 +604,11 @@ def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Bea
     """A hierarchy with numfiles whose maps have room for so many entries, and /a and /b in it."""
     pcont.ok("mount", "-o", "none", "--name", name)
     backend = pcont.backend()
-    meter = BpfEnforcer("/sys", "/proc", backend.trees, backend.show, sizes)
+
+    def number(id: str) -> int:
+        return next(tree.number for tree in backend.trees() if tree.id == id)
+
+    meter = BpfEnforcer("/sys", "/proc", backend.trees, number, backend.show, sizes)
     meter.start("numfiles", Place(f"name={name}"))
     pcont.ok("bind", name, "numfiles")
     beans = Beans(pcont, name, start)

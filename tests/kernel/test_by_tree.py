@@ -17,7 +17,7 @@ class Kind:
 
     def trees(self) -> tuple[Tree, ...]:
         self.asked.append("trees")
-        return tuple(Tree(id, 0, ()) for id in self.ids)
+        return tuple(Tree(id, number, ()) for number, id in enumerate(self.ids, 1))
 
     def membership(self, task: int) -> dict[str, str]:
         return {id: f"/{id}/{task}" for id in self.ids}
@@ -50,6 +50,19 @@ def test_a_container_is_read_by_the_driver_of_its_tree(
         assert both.read(Place(tree, "/a"), "tasks") == f"tasks of {tree}"
     assert kinds[0].asked == ["trees", ("freezer", "tasks"), ("name=jobs", "tasks")]
     assert kinds[1].asked == ["trees", ("unified", "tasks")]
+
+
+def test_the_number_of_a_tree_is_read_again_only_after_a_mount(
+    both: DriverByTree, kinds: tuple[Kind, Kind]
+) -> None:
+    assert [both.number(tree) for tree in ("name=jobs", "unified", "freezer")] == [2, 1, 1]
+    assert kinds[0].asked == ["trees"]
+    kinds[0].ids.insert(0, "late")
+    assert both.number("late") == 1
+    kinds[0].ids.insert(0, "later")
+    both.forget()
+    assert both.number("late") == 2
+    assert both.number("blkio") == 0
 
 
 def test_a_task_is_in_trees_of_every_kind(both: DriverByTree) -> None:
