@@ -19,7 +19,7 @@ from pcont.kernel.interfaces import (
     Mounts,
     exists,
 )
-from pcont.kernel.types import Place, Tree
+from pcont.kernel.types import Place, Tree, words_of
 from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
 from pcont.virtual.files import ControlFiles
 
@@ -108,9 +108,7 @@ def inactive(id: str) -> Tree:
     """Return a Tree for an id whose hierarchy the kernel has removed, or mounted with other
     controllers.
     """
-    words = id.split(",")
-    name = next((word.removeprefix("name=") for word in words if "=" in word), "")
-    return Tree(id, 0, tuple(word for word in words if "=" not in word), name)
+    return Tree(id, 0, *words_of(id))
 
 
 def is_active(tree: Tree) -> bool:
