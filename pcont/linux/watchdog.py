@@ -40,15 +40,15 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
     hear, ready = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _stand_in(act, kept, own, wait, ready)
+        _watch(act, kept, own, wait, ready)
     for descriptor in (own, wait, ready):
         os.close(descriptor)
     # Wait for its own session: a kill of pcont's group must not reach it.
-    stands = os.read(hear, 1) == _DONE
+    watches = os.read(hear, 1) == _DONE
     os.close(hear)
     try:
-        if not stands:
-            raise ChildProcessError(ECHILD, "the process that would stand in has died")
+        if not watches:
+            raise ChildProcessError(ECHILD, "the watchdog process has died")
         yield
     finally:
         try:
@@ -60,7 +60,7 @@ def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
             os.waitpid(pid, 0)
 
 
-def _stand_in(
+def _watch(
     act: Callable[[], object], kept: tuple[int, ...], pcont: int, wait: int, ready: int
 ) -> None:
     """Run the watchdog. Never returns. Its own session protects it from a kill of pcont's process
