@@ -228,19 +228,24 @@ def changing(function: Callable[..., Any]) -> Callable[..., Any]:
 pass_app = click.make_pass_decorator(App, ensure=True)
 
 
-class Pid(_IntType):
-    """The id of a process or a task."""
+class Number(_IntType):
+    """A number of the kernel's: the id of a task, or that of an open file."""
 
-    name = "pid"
+    def __init__(self, name: str, what: str) -> None:
+        self.name = name
+        self.what = what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 31):
-            self.fail(f"{text!r} is not a pid", param, ctx)
-        return int(text)
+        from pcont.ops import task_ids
+
+        try:
+            return task_ids.number(str(value), self.what)
+        except ValueError as err:
+            self.fail(str(err), param, ctx)
 
 
-PID = Pid()
+PID = Number("pid", "the id of a task")
+FILE = Number("file", "the number of a file")
 
 
 def _task_ids(context: click.Context, param: click.Parameter, words: Sequence[str]) -> TaskIds:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pcont.commands.common import PID, App, Group, json_option, pass_app, pids_argument
+from pcont.commands.common import FILE, PID, App, Group, json_option, pass_app, pids_argument
 
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
@@ -151,7 +151,7 @@ def open(app: App, pid: int, count: int) -> None:
 
 @sim.verb("pcont sim close 5000000 1 2")
 @click.argument("pid", type=PID)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PID)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @pass_app
 def close(app: App, pid: int, files: Sequence[int]) -> None:
     """Close files in a simulated process.

@@ -68,15 +68,16 @@ def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
 def _one(word: str) -> int | range:
     """Return the id or the range in a word."""
     if found := _RANGE.fullmatch(word):
-        first, last = _number(found[1]), _number(found[2])
+        first, last = number(found[1]), number(found[2])
         if not first <= last < first + WIDEST:
             what = "ends before it begins" if last < first else f"has more than {WIDEST} ids"
             raise ValueError(f"the range {word} {what}")
         return range(first, last + 1)
-    return _number(word)
+    return number(word)
 
 
-def _number(word: str) -> int:
+def number(word: str, what: str = "the id of a task") -> int:
+    """Return the number in a word; ValueError for a word that cannot be `what`."""
     if not (word.isascii() and word.isdecimal() and 0 < int(word[:11]) < 1 << 31):
-        raise ValueError(f"{word!r} is not the id of a task")
+        raise ValueError(f"{word!r} is not {what}")
     return int(word)
