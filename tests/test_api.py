@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 from errno import EIO
@@ -311,6 +312,24 @@ def test_tasks_are_ids_and_ranges_and_a_list(k: pcont.Pcont) -> None:
 def test_what_is_no_task_is_refused(k: pcont.Pcont, words: tuple[str | int, ...]) -> None:
     with pytest.raises(UsageProblem):
         k.attach("jobs:/a", *words)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e300, math.inf, math.nan])
+def test_a_simulated_task_works_for_a_time_that_ends(k: pcont.Pcont, seconds: float) -> None:
+    (task,) = k.sim.fork()
+    for user, system in ((seconds, 0.0), (1.0, seconds)):
+        with pytest.raises(BadValue, match="cannot work for"):
+            k.sim.work(task, user, system=system)
+
+
+@pytest.mark.parametrize("window", [-1.0, math.inf, math.nan])
+def test_a_window_is_a_time_that_ends(window: float) -> None:
+    k = pcont.open("model")
+    k.mount("cpuacct", name="jobs")
+    with pytest.raises(BadValue, match="window"):
+        k.stat("jobs:/", window=window)
+    with pytest.raises(BadValue, match="window"):
+        k.get("jobs:/", "cpuacct.load", window=window)
 
 
 @pytest.mark.parametrize("command", ["make -j8", [], ()])

@@ -434,6 +434,9 @@ def test_the_lines_of_a_dry_run_are_shell_commands(pcont: Run) -> None:
         (("set", "jobs:/a", "cpus=9999"), 7),
         (("set", "jobs:/a", "cpuacct.usage=1"), 7),
         (("mount", "-o", "a,,b"), 7),
+        (("stat", "jobs:/a", "--window", "nan"), 7),
+        (("stat", "jobs:/a", "--window", "inf"), 7),
+        (("get", "jobs:/a", "cpuacct.load", "--window", "nan"), 7),
     ],
 )
 def test_each_kind_of_error_has_its_exit_status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -91,9 +92,18 @@ def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
 def work(
     session: Session, task: int, user: float, *, system: float = 0, cpu: int | None = None
 ) -> None:
-    """Charge CPU time to a simulated task; raises BadValue for a CPU that it may not use."""
+    """Charge CPU time to a simulated task.
+
+    Raises BadValue for a CPU that it may not use, and for a time that is no number or negative.
+    """
     with _played(session) as stage, _acting(session, task, "work"):
-        stage.work(task, round(user * SECOND), round(system * SECOND), cpu)
+        stage.work(task, _nanoseconds(user), _nanoseconds(system), cpu)
+
+
+def _nanoseconds(seconds: float) -> int:
+    if not 0 <= seconds * SECOND < math.inf:
+        raise BadValue(f"a task cannot work for {seconds:g} seconds")
+    return round(seconds * SECOND)
 
 
 def open(session: Session, task: int, *, count: int = 1) -> list[int]:
