@@ -53,6 +53,8 @@ PLAYING = {
 NOBODY = str(1 << 22)
 PLAYED = "5000000"  # the id of the first simulated task
 
+ENDLESS = ("--uid-map", f"0:{'9' * 5000}:1", "--gid-map", "0:0:1")
+
 # What each command refuses with "not found", and what it does well.
 REFUSED: dict[str, tuple[str, ...]] = {
     "mount": ("-o", "nope"),
@@ -415,6 +417,7 @@ def test_the_lines_of_a_dry_run_are_shell_commands(pcont: Run) -> None:
         (("where", "9" * 5000), 2),
         (("clone", "jobs", "--pid", "9" * 5000), 2),
         (("sim", "close", PLAYED, "x"), 2),
+        (("clone", "jobs", "--ns", "user", *ENDLESS, "--", "true"), 125),
         (("rm", "--kill", "--evict", "jobs:/a"), 2),
         (("clone", "jobs"), 2),
         (("mount", "-o", "none"), 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from errno import ENOENT
 
 from pcont.kernel.refusals import refuse
@@ -10,6 +11,8 @@ from pcont.model.config import ModelConfig
 from pcont.model.dialects import Slot
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.placement import TaskPlacement
+
+TASK = re.compile(r"[0-9]{1,10}")  # the name of its directory
 
 
 class ProcFiles:
@@ -29,7 +32,7 @@ class ProcFiles:
             return show_all(self._slots(), dialect.controllers)
         membership, show = dialect.membership
         legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
-        if not (slash and task.isdecimal() and name in (membership, *legacy)):
+        if not (slash and TASK.fullmatch(task) and name in (membership, *legacy)):
             refuse(ENOENT, f"/proc/{file}")
         paths = self._paths(int(task))
         if name == membership:

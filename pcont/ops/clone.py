@@ -27,6 +27,7 @@ from pcont.steps.tasks import where_process_is
 from pcont.transaction.step import Step
 
 PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+ID_RANGE = re.compile(r"[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}")  # ids have 32 bits
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,9 @@ def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -
 def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
     found = []
     for word in words:
-        numbers = word.split(":")
-        if len(numbers) != 3 or not all(one.isascii() and one.isdecimal() for one in numbers):
+        if not ID_RANGE.fullmatch(word):
             raise UsageProblem(f"{word!r} is not a range of ids", hint="INSIDE:OUTSIDE:COUNT")
-        found.append(IdRange(*map(int, numbers)))
+        found.append(IdRange(*map(int, word.split(":"))))
     return tuple(found)
 
 

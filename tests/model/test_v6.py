@@ -601,7 +601,7 @@ def test_a_zombie_is_esrch(model: Machine2006) -> None:
 
 
 def test_only_numbers_have_a_container_in_proc(model: Machine2006) -> None:
-    for file in ("x/container", "x/cpuset", "container"):
+    for file in ("x/container", "x/cpuset", "container", "9" * 5000 + "/container"):
         refused(errno.ENOENT, model.simulator.proc_file, file)
 
 
