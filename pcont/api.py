@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from pcont.errors import FORCE, PcontError, UsageProblem, from_oserror
+from pcont.errors import FAILURES, FORCE, PcontError, UsageProblem, from_failure
 from pcont.records import (
     BeanRow,
     Collected,
@@ -203,16 +203,10 @@ def _translated(verb: str) -> Iterator[None]:
     except PcontError as err:
         err.hint = FORCE_HERE if err.hint == FORCE else err.hint
         raise
-    except RecursionError as err:
-        hint = "raise the limit: sys.setrecursionlimit(20000)"
-        raise PcontError("the containers are nested too deep for this Python", hint=hint) from err
-    except UnicodeError as err:
-        hint = "use a UTF-8 locale, or Python's UTF-8 mode: python3 -X utf8"
-        raise PcontError(f"a name cannot be expressed in this locale: {err}", hint=hint) from err
-    except OSError as err:
-        problem = from_oserror(err, verb)
-        problem.left = getattr(err, "left", [])
-        raise problem from err
+    except FAILURES as err:
+        deeper = "raise the limit: sys.setrecursionlimit(20000)"
+        encoding = "use a UTF-8 locale, or Python's UTF-8 mode: python3 -X utf8"
+        raise from_failure(err, verb, deeper=deeper, encoding=encoding) from err
 
 
 class Pcont(Caller):

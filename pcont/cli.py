@@ -16,7 +16,7 @@ import click
 from pcont.commands.common import App, json_option, pass_app
 from pcont.commands.table import Row, Top
 from pcont.commands.words import arrange, split_words
-from pcont.errors import PcontError, UsageProblem, from_oserror
+from pcont.errors import FAILURES, PcontError, UsageProblem, from_failure, from_oserror
 from pcont.output.streams import Output
 from pcont.output.version import __version__
 from pcont.signals import Interrupted
@@ -147,7 +147,7 @@ def _run(app: App) -> int:
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as err:
         return _without_command(err.ctx, app)
-    except (PcontError, OSError, RecursionError, UnicodeError, click.UsageError) as err:
+    except (PcontError, *FAILURES, click.UsageError) as err:
         return _refuse(_problem(err, app.words), app)
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(Interrupted(signal.SIGINT), app)
@@ -192,15 +192,9 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
         from pcont.commands.hints import usage_problem
 
         return usage_problem(err, cli, words)
-    if isinstance(err, UnicodeError):
-        hint = "use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ..."
-        return PcontError(f"a name cannot be expressed in this locale: {err}", hint=hint)
-    if isinstance(err, RecursionError):
-        return PcontError("the containers are nested too deep for this Python")
-    assert isinstance(err, OSError)
-    problem = from_oserror(err, next((word for word in words if word in cli.commands), "run"))
-    problem.left = getattr(err, "left", [])
-    return problem
+    assert isinstance(err, FAILURES)
+    doing = next((word for word in words if word in cli.commands), "run")
+    return from_failure(err, doing, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
 
 
 def _refuse(err: PcontError, app: App) -> int:

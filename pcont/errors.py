@@ -177,6 +177,27 @@ class Unseen(FileNotFoundError):
         super().__init__(_errno.ENOENT, what, where)
 
 
+# What an operation can raise besides PcontError and a signal.
+FAILURES = (OSError, RecursionError, UnicodeError)
+
+
+def from_failure(
+    err: OSError | RecursionError | UnicodeError, doing: str, *, deeper: str = "", encoding: str
+) -> PcontError:
+    """Return the PcontError for a failure that no operation has translated.
+
+    `doing`: what was attempted. `deeper`, `encoding`: the hints if containers are nested too deep,
+    and if a name cannot be expressed in the locale.
+    """
+    if isinstance(err, RecursionError):
+        return PcontError("the containers are nested too deep for this Python", hint=deeper)
+    if isinstance(err, UnicodeError):
+        return PcontError(f"a name cannot be expressed in this locale: {err}", hint=encoding)
+    problem = from_oserror(err, doing)
+    problem.left = getattr(err, "left", [])
+    return problem
+
+
 def from_oserror(
     err: OSError,
     doing: str,

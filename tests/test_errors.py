@@ -24,6 +24,7 @@ from pcont.errors import (
     PcontError,
     Unsupported,
     UsageProblem,
+    from_failure,
     from_oserror,
 )
 
@@ -160,3 +161,20 @@ def test_as_json_an_error_has_five_facts() -> None:
         "hint": "create it",
     }
     assert BadValue("x").as_dict()["errno"] is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "hint"),
+    [
+        (FileNotFoundError(errno.ENOENT, "", "/x"), NotFound, ""),
+        (RecursionError(), PcontError, "deeper"),
+        (UnicodeEncodeError("ascii", "ü", 0, 1, "no"), PcontError, "encoding"),
+    ],
+)
+def test_what_no_operation_translates_has_a_class_and_a_hint(
+    failure: OSError | RecursionError | UnicodeError, kind: type[PcontError], hint: str
+) -> None:
+    failure.left = ["jobs:/a"]  # type: ignore[union-attr]
+    problem = from_failure(failure, "get", deeper="deeper", encoding="encoding")
+    assert (type(problem), problem.hint) == (kind, hint)
+    assert problem.left == (["jobs:/a"] if isinstance(failure, OSError) else [])
