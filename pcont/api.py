@@ -587,8 +587,9 @@ class Pcont(Caller):
         started: is called with the place and the pid before the program of the command starts.
 
         The status is 128+N where signal N ended the command. In a dry run, the pid is 0. Raises
-        CommandNotFound and NotExecutable before any change, NotFound for a container or a pin that
-        does not exist, and the errors of `attach`.
+        NotFound for a container or a pin that does not exist, and the errors of `attach`. For a
+        command that cannot be executed, it raises CommandNotFound or NotExecutable, and changes
+        nothing.
         """
         from pcont.ops import run as ops_run
 
@@ -652,8 +653,9 @@ class Pcont(Caller):
         init: run an init as PID 1, and the command as its child.
         started: is called with the place and the pid before the program of the command starts.
 
-        Raises NotFound for a place or process that does not exist, Busy for a child that exists and
-        for a pin whose name is taken, CommandNotFound and NotExecutable before any change.
+        Raises NotFound for a place or process that does not exist, and Busy for a child that exists
+        or for the name of a pin that is taken. For a command that cannot be executed, it raises
+        CommandNotFound or NotExecutable, and changes nothing.
         """
         from pcont.ops import clone as ops_clone
 
@@ -905,8 +907,9 @@ class Sim(Caller):
     ) -> list[int]:
         """Fork a simulated task `count` times, or start new ones; return the new ids.
 
-        pid: the parent, whose containers the children start in. Without it, `name` and `uid` are
-            those of the new tasks (default: your user).
+        pid: the parent. The children start in its containers.
+        name, uid: the name and the owner of new tasks (default: your user). They have no effect
+            with `pid`.
 
         At a limit, LimitReached is raised; tasks that were forked before remain.
         """
