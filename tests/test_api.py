@@ -13,9 +13,12 @@ import click
 import pytest
 
 import pcont
+from pcont import api
 from pcont.api import Sim
 from pcont.cli import cli
 from pcont.errors import BadValue, Busy, Denied, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.kernel import open as kernel_open
+from pcont.model import dialects
 from tests.test_startup import heavy, imported
 
 
@@ -52,8 +55,6 @@ def test_a_verb_imports_nothing_of_the_command_line_and_of_other_verbs() -> None
 
 
 def test_the_package_has_the_names_of_the_library_and_no_other() -> None:
-    from pcont import api
-
     assert all(getattr(pcont, name) is getattr(api, name) for name in ("open", "Pcont", "PlaceRef"))
     assert pcont.Interrupted is api.Interrupted
     with pytest.raises(AttributeError, match="has no attribute 'create'"):
@@ -194,6 +195,18 @@ def test_arguments_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UsageProblem, match=words):
         pcont.open(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_the_command_line_and_the_library_have_the_backends_and_dialects_that_exist() -> None:
+    """Three modules name them: those that know them cannot be imported at start-up."""
+    choices = {
+        one.name: tuple(one.type.choices)
+        for one in cli.params
+        if isinstance(one.type, click.Choice)
+    }
+    assert choices == {"backend": api.BACKENDS, "dialect": api.DIALECTS}
+    assert {*api.BACKENDS, "memory"} == set(kernel_open.BACKENDS)
+    assert tuple(dialects.DIALECTS) == api.DIALECTS
 
 
 def test_a_state_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
