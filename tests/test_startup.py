@@ -113,6 +113,8 @@ def test_get_imports_no_module_of_other_commands(tmp_path: Path) -> None:
         "pcont.output.version",
     }
     assert {
+        "pcont.ops.attach",
+        "pcont.ops.containers",
         "pcont.ops.listing",
         "pcont.ops.task_owners",
         "pcont.transaction.rehearsal",

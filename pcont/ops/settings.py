@@ -16,7 +16,6 @@ from pcont.hierarchy.presence import required
 from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place
 from pcont.ops import guards, stat
-from pcont.ops.attach import entry
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
 from pcont.records import Value
@@ -148,6 +147,8 @@ def _in_order(
 
 def _entry(session: Session, container: Container, file: str, text: str) -> Attach:
     """Return the step for `tasks=TID` and `cgroup.procs=PID`, which attach a task or a process."""
+    from pcont.ops.attach import entry  # for these two files only: no other get or set needs it
+
     if not re.fullmatch("[0-9]{1,10}", text.strip()):
         raise UsageProblem(f"{file} takes the id of a task, and {text!r} is not one")
     if int(text) in (0, os.getpid()):
