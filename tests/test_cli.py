@@ -692,6 +692,15 @@ def test_the_old_file_system_has_bare_names(pcont: Run) -> None:
     )
 
 
+def test_the_hint_for_a_missing_simulated_task_makes_one_in_the_same_state(
+    pcont: Run, state: Path
+) -> None:
+    answer = pcont("--json", "sim", "fork", NOBODY)
+    assert answer.status == 3
+    words = shlex.join(["pcont", "--backend", "model", "--state", str(state), "sim", "fork"])
+    assert answer.error["hint"] == f"make one: {words}"
+
+
 @pytest.mark.parametrize("name", sorted(PLAYING))
 def test_sim_refuses_a_real_kernel(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str

@@ -41,7 +41,9 @@ count_option = click.option(
 @click.argument("pid", type=PID, required=False)
 @count_option
 @click.option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
-@click.option("--uid", type=click.IntRange(min=0), help="Without PID: owner (default: you).")
+@click.option(
+    "--uid", type=click.IntRange(min=0), metavar="UID", help="Without PID: owner (default: you)."
+)
 @pass_app
 def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
     """Fork a simulated task, or start a new one.

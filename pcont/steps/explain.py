@@ -356,8 +356,8 @@ def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontEr
     """Return the error for an action that a simulated task could not do (fork, open a file)."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
-        ESRCH: ("there is no such task", "make one: pcont --backend model sim fork"),
-        EPERM: ("it is a task of this machine", "make one: pcont --backend model sim fork"),
+        ESRCH: ("there is no such task", "make one: pcont sim fork"),
+        EPERM: ("it is a task of this machine", "make one: pcont sim fork"),
         ENOSPC: ("the shares of its container, or the fork rate, are used up", ""),
         ENFILE: ("as many files are charged to its container as may be", ""),
         EBADF: ("its process holds no such file", ""),
