@@ -19,7 +19,7 @@ from tests.conftest import IN_GUEST
 from tests.contract.conftest import Jobs, Pcont, eventually
 from tests.contract.test_containers import there
 
-OPERATIONS = 60 if IN_GUEST else 400
+OPERATIONS = 60 if IN_GUEST else 1000
 NAMES = [f"/{letter}{rest}" for letter in "abc" for rest in ("", "/x", "/y")]
 
 

@@ -540,10 +540,10 @@ OPENERS, FILES = 8, 50
 
 
 @only_kernel
-@pytest.mark.parametrize("moves", [0, 40 if IN_GUEST else 400], ids=["at rest", "moving"])
+@pytest.mark.parametrize("moves", [0, 100 if IN_GUEST else 400], ids=["at rest", "moving"])
 def test_every_file_is_counted_while_many_open_and_close(beans: Beans, moves: int) -> None:
     """The script knows how many are open; pcont does not run during the test."""
-    opens = 2_000 if IN_GUEST else 20_000
+    opens = 5_000 if IN_GUEST else 20_000
     with opening(beans) as load:
         folders = [Path(beans.pcont.backend().show(beans.place(path))) for path in ("/a", "/b")]
         counted = counting(load, lambda: held(beans), opens, moves, folders)
