@@ -26,13 +26,13 @@ class ProcFiles:
     def proc_file(self, file: str) -> str:
         """Return the text of a file, given its path below /proc. Raises OSError (ENOENT, ESRCH)."""
         dialect = self._config.dialect
-        task, slash, name = file.partition("/")
+        task, _, name = file.partition("/")
         listing, show_all = dialect.listing
         if file == listing:
             return show_all(self._slots(), dialect.controllers)
         membership, show = dialect.membership
         legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
-        if not (slash and TASK.fullmatch(task) and name in (membership, *legacy)):
+        if not TASK.fullmatch(task) or name not in (membership, *legacy):
             refuse(ENOENT, f"/proc/{file}")
         paths = self._paths(int(task))
         if name == membership:

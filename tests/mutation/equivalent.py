@@ -7,12 +7,6 @@ FLAG = "a flag without a default is shown as 0, too, and counts as none"
 # By module, place, what was there, what stands there instead (changes.Change.key).
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
-        "pcont.model.proc_files",
-        "ProcFiles.proc_file",
-        "slash and task.isdecimal() and (name in (membership, *legacy))",
-        "task.isdecimal() and name in (membership, *legacy)",
-    ): "without a slash there is no name behind it, and no file is called by none",
-    (
         "pcont.model.open_files",
         "FileAccounts.close",
         "tree and on_closed and charged and (not",
