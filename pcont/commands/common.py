@@ -280,16 +280,17 @@ class UnknownCommand(click.UsageError):
 
 
 def verb(
-    *example: str, name: str = "", cls: type[click.Command] = click.Command
+    *example: str, cls: type[click.Command] = click.Command
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function, with --json, and with examples at the end of its help.
 
-    The command has the name of the function unless `name` is given.
+    The name of the function without `_command` is the name of the command: `bind_command` defines
+    `pcont bind`, which calls the operation `bind`.
     """
     epilog = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example)
 
     def make(function: Callable[..., Any]) -> click.Command:
-        word = name or function.__name__
+        word = function.__name__.removesuffix("_command").replace("_", "-")
         return click.command(word, cls=cls, epilog=epilog)(json_option(function))
 
     return make
@@ -306,11 +307,11 @@ class Group(click.Group):
             raise UnknownCommand(args[0], ctx)
         return super().resolve_command(ctx, args)
 
-    def verb(self, *example: str, name: str = "") -> Callable[[Callable[..., Any]], click.Command]:
+    def verb(self, *example: str) -> Callable[[Callable[..., Any]], click.Command]:
         """Make a command as `verb` does, and add it to this group."""
 
         def add(function: Callable[..., Any]) -> click.Command:
-            command = verb(*example, name=name)(function)
+            command = verb(*example)(function)
             self.add_command(command)
             return command
 

@@ -27,7 +27,7 @@ from pcont.commands.common import App, changing, force_option, pass_app, verb
 )
 @changing
 @pass_app
-def create(
+def create_command(
     app: App,
     places: Sequence[str],
     parents: bool,
@@ -52,7 +52,7 @@ def create(
 @force_option
 @changing
 @pass_app
-def rm(
+def rm_command(
     app: App,
     places: Sequence[str],
     recursive: bool,

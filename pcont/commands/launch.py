@@ -20,7 +20,9 @@ from pcont.commands.common import PID, App, Starting, changing, force_option, pa
 )
 @changing
 @pass_app
-def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool) -> int:
+def run_command(
+    app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool
+) -> int:
     """Run a command in a container.
 
     The exit status is that of COMMAND. pcont replaces itself with COMMAND; with --auto-delete or
@@ -84,7 +86,7 @@ def run(app: App, place: str, create: bool, auto_delete: bool, join: str, dry_ru
 @force_option
 @changing
 @pass_app
-def clone(
+def clone_command(
     app: App,
     place: str,
     pid: int | None,
@@ -129,7 +131,7 @@ def clone(
 
 @verb("pcont pins")
 @pass_app
-def pins(app: App) -> None:
+def pins_command(app: App) -> None:
     """Show pinned namespaces: yours, and those of root.
 
     A file keeps each namespace. nsenter accepts that file: nsenter --net=FILE.
@@ -146,7 +148,7 @@ def pins(app: App) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @changing
 @pass_app
-def unpin(app: App, names: Sequence[str], dry_run: bool) -> None:
+def unpin_command(app: App, names: Sequence[str], dry_run: bool) -> None:
     """Unpin namespaces.
 
     The kernel removes a namespace when no process is in it.

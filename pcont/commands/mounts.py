@@ -46,7 +46,7 @@ from pcont.commands.common import App, changing, pass_app, verb
 @click.argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
 @changing
 @pass_app
-def mount(
+def mount_command(
     app: App,
     options: Sequence[str],
     name: str,
@@ -96,7 +96,7 @@ def mount(
 @click.option("--foreign", is_flag=True, help="Also unmount what pcont did not mount.")
 @changing
 @pass_app
-def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
+def umount_command(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; it stays active if it has containers."""
     from pcont.ops import umount as ops_umount
 
@@ -126,7 +126,7 @@ def umount(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
 )
 @changing
 @pass_app
-def bind(
+def bind_command(
     app: App, hierarchy: str, subsystems: str, inherit: bool, settings: Sequence[str], dry_run: bool
 ) -> None:
     """Bind subsystems to a hierarchy in use.
@@ -147,7 +147,7 @@ def bind(
 @click.option("--yes", is_flag=True, help="Unbind without asking.")
 @changing
 @pass_app
-def unbind(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
+def unbind_command(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
     """Unbind subsystems from a hierarchy in use.
 
     pcont shows the limits that will no longer hold, and asks before it changes anything. It reads

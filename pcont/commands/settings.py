@@ -21,7 +21,7 @@ from pcont.commands.common import App, changing, force_option, pass_app, verb
     help="Measure cpuacct.load for this time.",
 )
 @pass_app
-def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
+def get_command(app: App, place: str, keys: Sequence[str], window: float) -> None:
     """Read control files.
 
     For one KEY, pcont prints the value alone; otherwise it prints KEY=VALUE lines. cpuacct.load is
@@ -39,13 +39,15 @@ def get(app: App, place: str, keys: Sequence[str], window: float) -> None:
     )
 
 
-@verb("pcont set jobs:/batch cpuset.cpus=0-3 cpuset.mems=0-1", name="set")
+@verb("pcont set jobs:/batch cpuset.cpus=0-3 cpuset.mems=0-1")
 @click.argument("place")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 @force_option
 @changing
 @pass_app
-def set_(app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool) -> None:
+def set_command(
+    app: App, place: str, assignments: Sequence[str], force: bool, dry_run: bool
+) -> None:
     """Write control files: all of the values or none."""
     from pcont.ops import settings
 

@@ -9,7 +9,7 @@ from pcont.commands.common import PID, App, pass_app, verb
 
 @verb("pcont subsys")
 @pass_app
-def subsys(app: App) -> None:
+def subsys_command(app: App) -> None:
     """Show the subsystems, and where each one is bound."""
     from pcont import records
     from pcont.ops import listing
@@ -21,7 +21,7 @@ def subsys(app: App) -> None:
 
 @verb("pcont hierarchies")
 @pass_app
-def hierarchies(app: App) -> None:
+def hierarchies_command(app: App) -> None:
     """Show every hierarchy, mounted or not."""
     from pcont import records
     from pcont.ops import listing
@@ -34,7 +34,7 @@ def hierarchies(app: App) -> None:
 @verb("pcont tree jobs:/batch")
 @click.argument("place", default="")
 @pass_app
-def tree(app: App, place: str) -> None:
+def tree_command(app: App, place: str) -> None:
     """Show containers, their tasks and settings.
 
     Without PLACE, pcont shows the hierarchies that it mounted, or all if it mounted none.
@@ -52,7 +52,7 @@ def tree(app: App, place: str) -> None:
 @verb("pcont ps jobs:/batch")
 @click.argument("place")
 @pass_app
-def ps(app: App, place: str) -> None:
+def ps_command(app: App, place: str) -> None:
     """Show the tasks in a container."""
     from pcont import records
     from pcont.ops import listing
@@ -65,7 +65,7 @@ def ps(app: App, place: str) -> None:
 @verb("pcont where 4711")
 @click.argument("pid", type=PID)
 @pass_app
-def where(app: App, pid: int) -> None:
+def where_command(app: App, pid: int) -> None:
     """Show the container of a task in every hierarchy."""
     from pcont import records
     from pcont.ops import listing
@@ -85,7 +85,7 @@ def where(app: App, pid: int) -> None:
     help="Measure the load for this time (default: show no load).",
 )
 @pass_app
-def stat(app: App, place: str, window: float) -> None:
+def stat_command(app: App, place: str, window: float) -> None:
     """Show the CPU time that a container uses, on every CPU.
 
     The time includes that of all containers below. With --window, pcont also shows the load: the
@@ -102,7 +102,7 @@ def stat(app: App, place: str, window: float) -> None:
 @verb("pcont beancounters jobs:/batch")
 @click.argument("place", default="")
 @pass_app
-def beancounters(app: App, place: str) -> None:
+def beancounters_command(app: App, place: str) -> None:
     """Show the open files that are charged to containers.
 
     pcont also shows how many may be open, like /proc/user_beancounters of OpenVZ. Without PLACE,

@@ -45,7 +45,7 @@ count_option = click.option(
     "--uid", type=click.IntRange(min=0), metavar="UID", help="Without PID: owner (default: you)."
 )
 @pass_app
-def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
+def fork_command(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
     """Fork a simulated task, or start a new one.
 
     A child starts in the containers of its parent. Prints the new ids, which no live task can have.
@@ -61,7 +61,7 @@ def fork(app: App, pid: int | None, count: int, name: str, uid: int | None) -> N
 @click.argument("pid", type=PID)
 @count_option
 @pass_app
-def thread(app: App, pid: int, count: int) -> None:
+def thread_command(app: App, pid: int, count: int) -> None:
     """Start threads of a simulated process.
 
     Prints the ids of the threads.
@@ -82,7 +82,7 @@ def thread(app: App, pid: int, count: int) -> None:
     help="Subsystem that the hierarchy has.",
 )
 @pass_app
-def unshare(app: App, pid: int, subsystem: str) -> None:
+def unshare_command(app: App, pid: int, subsystem: str) -> None:
     """Call unshare(2) in a simulated task.
 
     In the dialects of 2006, the task gets a container of its own (container_clone): a child
@@ -99,7 +99,7 @@ def unshare(app: App, pid: int, subsystem: str) -> None:
 @pids_argument
 @click.option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
 @pass_app
-def exit(app: App, pids: TaskIds, thread: bool) -> None:
+def exit_command(app: App, pids: TaskIds, thread: bool) -> None:
     """End simulated processes.
 
     A PID is an id, a range of ids such as 5000000-5000009, or - for ids on standard input.
@@ -127,7 +127,7 @@ def exit(app: App, pids: TaskIds, thread: bool) -> None:
     help="CPU to use (default: the first allowed).",
 )
 @pass_app
-def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
+def work_command(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
     """Use CPU time in a simulated task; this does not wait."""
     from pcont.ops import simulate
 
@@ -140,7 +140,7 @@ def work(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> 
 @click.argument("pid", type=PID)
 @count_option
 @pass_app
-def open(app: App, pid: int, count: int) -> None:
+def open_command(app: App, pid: int, count: int) -> None:
     """Open files in a simulated process.
 
     Prints the numbers of the files. Children that it forks later hold these files, too.
@@ -155,7 +155,7 @@ def open(app: App, pid: int, count: int) -> None:
 @click.argument("pid", type=PID)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @pass_app
-def close(app: App, pid: int, files: Sequence[int]) -> None:
+def close_command(app: App, pid: int, files: Sequence[int]) -> None:
     """Close files in a simulated process.
 
     The model frees a file when no process holds it any more.
@@ -167,10 +167,10 @@ def close(app: App, pid: int, files: Sequence[int]) -> None:
     app.show(session, files)
 
 
-@sim.verb("pcont sim mount-cpuset /dev/cpuset", name="mount-cpuset")
+@sim.verb("pcont sim mount-cpuset /dev/cpuset")
 @click.argument("mountpoint")
 @pass_app
-def mount_cpuset(app: App, mountpoint: str) -> None:
+def mount_cpuset_command(app: App, mountpoint: str) -> None:
     """Mount the old file system `cpuset`.
 
     It has cpuset alone, with the file names and the release agent of kernels before cgroups.
@@ -186,7 +186,7 @@ def mount_cpuset(app: App, mountpoint: str) -> None:
 @sim.verb("pcont sim param numtasks.total_numtasks=1000")
 @click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
 @pass_app
-def param(app: App, words: Sequence[str]) -> None:
+def param_command(app: App, words: Sequence[str]) -> None:
     """Show or set parameters of subsystems.
 
     In 2006 they were files below /sys/module. Without NAME, shows all parameters. The dialect v1
@@ -202,7 +202,7 @@ def param(app: App, words: Sequence[str]) -> None:
 
 @sim.verb("pcont sim notified")
 @pass_app
-def notified(app: App) -> None:
+def notified_command(app: App) -> None:
     """Show the release agents that would have been run.
 
     Each line has the program, and the path of the container that became empty. The first one that
@@ -219,7 +219,7 @@ def notified(app: App) -> None:
 @sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
 @click.argument("file")
 @pass_app
-def proc(app: App, file: str) -> None:
+def proc_command(app: App, file: str) -> None:
     """Show a file of /proc about hierarchies or containers.
 
     FILE is the path below /proc: cgroups, PID/cgroup or PID/cpuset; in dialect v6 containers,
@@ -236,7 +236,7 @@ def proc(app: App, file: str) -> None:
 @click.option("--cpus", default="", metavar="LIST", help="Set the CPUs that are online.")
 @click.option("--nodes", default="", metavar="LIST", help="Set the memory nodes.")
 @pass_app
-def machine(app: App, cpus: str, nodes: str) -> None:
+def machine_command(app: App, cpus: str, nodes: str) -> None:
     """Show or change the simulated machine.
 
     As with hotplug, a CPU or memory node that is removed is also removed from every cpuset.

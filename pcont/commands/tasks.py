@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @force_option
 @changing
 @pass_app
-def attach(
+def attach_command(
     app: App,
     place: str,
     pids: TaskIds,
@@ -72,7 +72,9 @@ def attach(
 @force_option
 @changing
 @pass_app
-def move(app: App, source: str, target: str, movable: bool, force: bool, dry_run: bool) -> None:
+def move_command(
+    app: App, source: str, target: str, movable: bool, force: bool, dry_run: bool
+) -> None:
     """Move all tasks of a container to another one.
 
     pcont also moves the tasks that they fork during the move. If the hierarchy has the freezer,

@@ -11,7 +11,7 @@ from pcont.commands.common import App, changing, pass_app, verb
 
 @verb("pcont doctor")
 @pass_app
-def doctor(app: App) -> None:
+def doctor_command(app: App) -> None:
     """Report what this host can do, and what to change."""
     from pcont import records
     from pcont.ops import doctor as examination
@@ -26,7 +26,7 @@ def doctor(app: App) -> None:
 @click.option("--cpus", is_flag=True, help="Only restore CPUs and memory nodes lost by hotplug.")
 @changing
 @pass_app
-def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
+def gc_command(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     """Remove what auto_delete missed, and forged attributes.
 
     \b
@@ -60,7 +60,7 @@ def gc(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
 @verb("pcont recover")
 @changing
 @pass_app
-def recover(app: App, dry_run: bool) -> int:
+def recover_command(app: App, dry_run: bool) -> int:
     """Roll back or complete commands that were killed part-way.
 
     Every command that changes something does this first.
