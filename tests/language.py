@@ -1,8 +1,6 @@
 """Words that stay out of every text that a person reads.
 
 `python -m tests.language` prints each occurrence, or those in the files that you name.
-`python -m tests.language --lower` writes the numbers of tests/language.txt again. A number can
-only become smaller. After you rename a file, change its path there by hand.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-REMAINS = CHECKOUT / "tests" / "language.txt"
 FOLDERS = ("pcont", "tests", "benchmarks", "examples", "demo", "docs")
 KINDS = (".md", ".py", ".sh", ".c", ".h")
 # These files name the words.
@@ -127,45 +124,19 @@ def occurrences(all_texts: Iterable[str]) -> Iterator[Found]:
             yield Found(match[0].strip(), f" {plain} "[start:end].strip())
 
 
-def counts() -> dict[str, int]:
-    """How many words each file has; files without one are left out."""
-    found = {name_of(path): sum(1 for _ in occurrences(texts(path))) for path in files()}
-    return {name: number for name, number in found.items() if number}
-
-
-def remains() -> dict[str, int]:
-    """The numbers of tests/language.txt; the smallest, if a merge left two lines for a file."""
-    found: dict[str, int] = {}
-    for line in REMAINS.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            number, name = line.split()
-            found[name] = min(int(number), found.get(name, int(number)))
-    return found
-
-
-def lower(allowed: dict[str, int], now: dict[str, int]) -> dict[str, int]:
-    """The numbers as they are now, where that is fewer."""
-    return {name: min(number, allowed[name]) for name, number in now.items() if name in allowed}
-
-
-def write(numbers: dict[str, int]) -> None:
-    head = "# Words that tests/language.py finds, by file. A number only becomes smaller:\n"
-    how = "# python -m tests.language --lower\n"
-    lines = [f"{number:4} {name}\n" for name, number in sorted(numbers.items())]
-    REMAINS.write_text(head + how + "".join(lines), encoding="utf-8")
+def everywhere(paths: Iterable[Path]) -> Iterator[str]:
+    """The occurrences in some files, as lines to print."""
+    for path in paths:
+        for found in occurrences(texts(path)):
+            yield f"{name_of(path)}: {found.word}: … {found.around} …"
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--lower", action="store_true")
     options = parser.parse_args(words)
-    if options.lower:
-        write(lower(remains(), counts()))
-        return
-    for path in [one.resolve() for one in options.files] or files():
-        for found in occurrences(texts(path)):
-            print(f"{name_of(path)}: {found.word}: … {found.around} …")
+    for line in everywhere([one.resolve() for one in options.files] or files()):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_attributes_are_kept_as_they_were(model: Model) -> None:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start processes that are gone after the test."""
+    """Start processes that are killed after the test."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str) -> subprocess.Popen[bytes]:
@@ -211,7 +211,7 @@ def usage(model: Model, place: Place) -> int:
 
 
 def test_time_is_charged_where_it_is_used_and_above(played: Model, tmp_path: Path) -> None:
-    alive(tmp_path, 7, user=100, system=100)  # before anybody looked: nobody's
+    alive(tmp_path, 7, user=100, system=100)  # used before the model first reads it: not charged
     played.write(B, "tasks", "7")
     alive(tmp_path, 7, user=103, system=102)
     assert [usage(played, place) for place in (B, A, ROOT)] == [5, 5, 5]

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
 
 from tests import language
 
 
-@pytest.fixture(scope="module")
-def counts() -> dict[str, int]:
-    return language.counts()
+def test_no_file_has_one_of_the_words() -> None:
+    found = list(language.everywhere(language.files()))
+    assert not found, "write something else: tests/language.py suggests it beside each word"
 
 
-def test_no_page_has_one_of_the_words(counts: dict[str, int]) -> None:
-    pages = [name for name in counts if name.endswith(".md")]
-    assert not pages, "python -m tests.language FILE shows them"
-
-
-def test_no_file_has_more_than_its_number(counts: dict[str, int]) -> None:
-    allowed = language.remains()
-    more = {name: number for name, number in counts.items() if number > allowed.get(name, 0)}
-    assert not more, "python -m tests.language FILE shows them: use other words"
-
-
-def test_no_file_has_fewer_than_its_number(counts: dict[str, int]) -> None:
-    fewer = {
-        name: counts.get(name, 0)
-        for name, number in language.remains().items()
-        if counts.get(name, 0) < number
-    }
-    assert not fewer, "lower the numbers: python -m tests.language --lower"
-
-
-def test_a_number_is_lowered_and_never_raised() -> None:
-    allowed = {"a.py": 3, "b.py": 1, "c.py": 2}
-    assert language.lower(allowed, {"a.py": 2, "b.py": 4, "d.py": 1}) == {"a.py": 2, "b.py": 1}
+def test_a_word_is_found_in_each_kind_of_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "CHECKOUT", tmp_path)
+    texts = {"page.md": "It is gone.", "code.py": "# It is gone.", "load.c": "/* It is gone. */"}
+    for name, text in texts.items():
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / "docs" / name).write_text(text)
+    (tmp_path / "Makefile").write_text("# It is gone.")
+    found = [line.split(": ")[:2] for line in language.everywhere(language.files())]
+    files = ["Makefile", *(f"docs/{name}" for name in sorted(texts))]
+    assert found == [[name, "is gone"] for name in files]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def moved_from_above(entry: Entry) -> Violation | None:
     return _from_above(entry.site, entry.mover, "move others")
 
 
-def nobody_is_inside(entry: Entry) -> Violation | None:
+def has_no_task_yet(entry: Entry) -> Violation | None:
     """Check that the container is empty: it is for one task and its descendants."""
     inside = entry.site.value("tasks").split()
     return (

@@ -392,7 +392,7 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> Non
     assert eventually(lambda: pcont("umount", "pids").status == 0)
 
 
-def test_tasks_in_the_root_of_a_tree_are_nobodys(pcont: Pcont) -> None:
+def test_tasks_in_the_root_of_a_tree_are_not_counted(pcont: Pcont) -> None:
     pcont.ok("mount", "-o", "numtasks")
     groups = Groups(pcont, "pids", [])
     groups.rate("/", 1, 1000)

@@ -103,11 +103,11 @@ def test_a_set_that_is_refused_leaves_the_state(icebox: Top) -> None:
         assert seen(icebox, "")[0].split()[0] == before
 
 
-@pytest.mark.parametrize("told", ["FROZEN", "THAWED"])
-def test_a_removed_container_is_restored_with_its_own_state(icebox: Top, told: str) -> None:
-    """Below a frozen one both read FROZEN."""
+@pytest.mark.parametrize("state", ["FROZEN", "THAWED"])
+def test_a_removed_container_is_restored_with_its_own_state(icebox: Top, state: str) -> None:
+    """Below a frozen container the file reads FROZEN in both cases."""
     icebox.pcont.ok("create", icebox.at("/b"))
-    tell(icebox, "/b", told)
+    tell(icebox, "/b", state)
     tell(icebox, "", "FROZEN")
     before = seen(icebox, "/b")
     backend, step = icebox.pcont.backend(), RemoveContainer(icebox.place("/b"), "remove b")

@@ -47,13 +47,13 @@ class Actors:
         return thread
 
     def exit(self, task: int, thread: bool) -> None:
-        """It ends, alone or with its process; what is left of it may be a zombie.
+        """End the task, or its whole process; a zombie may remain.
 
         Threads that are frozen stay until they are thawed.
         """
         self._far.tell(self._slots[task], "e" if thread else "g", 0)
         if not eventually(lambda: not self.alive(task), PATIENCE):
-            raise Silent(f"task {task} was told to end")
+            raise Silent(f"task {task} got the order to end")
 
     def alive(self, task: int) -> bool:
         """Whether it is there, and no zombie."""
@@ -92,4 +92,4 @@ class Actors:
         try:
             return self._far.heard()
         except TimeoutError as err:
-            raise Silent(f"task {task} was told {what!r}") from err
+            raise Silent(f"task {task} got the order {what!r}") from err

@@ -1,14 +1,14 @@
 /*
- * The far end of a walk: the process whose system calls the walk has done, in this machine or in a
- * guest, and tasks that do what they are told.
+ * The far end of a walk: a process, in this machine or in a guest, that makes system calls for the
+ * walk, and tasks that carry out its orders.
  *
  * Descriptor 0 is the line to the walk (far.py). A request is a head and two strings, its answer a
  * head and bytes: what the call returned, or an errno below zero. Requests that are sent together
  * are answered together.
  *
- * A task that is told what to do has a slot, and reads its orders there, two ints each: what, and
- * about whom. What came of it is one int: an id, or an errno below zero; who ends says nothing
- * more. One task at a time is given an order.
+ * A task that takes orders has a slot, and reads them there. An order is two ints: what to do, and
+ * the slot or process that it is about. The answer is one int: an id, or an errno below zero. A task
+ * that is ordered to end sends no answer. Only one task at a time has an order.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -48,7 +48,7 @@ static char path[LONGEST + 1], more[LONGEST + 1], found[LONGEST];
 static char coming[1 << 16], waiting[2 * LONGEST];
 static size_t looked_at, come, in_waiting;
 
-/* The tasks that are told what to do */
+/* The tasks that take orders */
 
 static int answers[2], orders[SLOTS][2];
 
@@ -323,7 +323,7 @@ static long done(const struct request *wanted, int *length)
 		return waitpid(one, NULL, WNOHANG);
 	case 'F':
 		return first();
-	case 'T': /* what to do, in its slot, about whom */
+	case 'T': /* an order for the task of a slot */
 		return tell(one, path[0], two);
 	case 'H':
 		return heard();

@@ -25,7 +25,7 @@ from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Ids
 from tests.differential.actors import Actors
 from tests.differential.far import Far
-from tests.differential.steps import FILE, KTHREADD, NOBODY, POINTS, SELF, Step
+from tests.differential.steps import FILE, KTHREADD, NO_TASK, POINTS, SELF, Step
 from tests.model_tasks import wait_for
 from tests.waiting import eventually
 
@@ -43,7 +43,7 @@ class Ground:
     """What a walk may change: everything below `bases`, and mounts in a folder.
 
     `bases` by the controllers that are mounted each on its own, at `points`; where there are none,
-    the walk mounts `controllers` itself. `far`: who does it, in a machine as the others say.
+    the walk mounts `controllers` itself. `far` makes the system calls, in the machine of `bases`.
     """
 
     folder: str
@@ -82,7 +82,7 @@ class Side:
     def __init__(self, backend: Backend, ground: Ground, own: int) -> None:
         self.backend = backend
         self.ground = ground
-        self.ids = {SELF: own, NOBODY: NONE_THERE}
+        self.ids = {SELF: own, NO_TASK: NONE_THERE}
         if ground.kthreadd:
             self.ids[KTHREADD] = KTHREADD_ID
         self.handles: dict[str, tuple[deque[int], Iterator[int]]] = {}
@@ -158,7 +158,7 @@ class Side:
         return self.go_on(handle, task)
 
     def go_on(self, handle: str, task: str) -> list[str]:
-        """One more enters; with whoever does not the handle ends."""
+        """Move one more task in; end the handle if the task does not enter."""
         waiting, entering = self.handles[handle]
         waiting.append(self.ids[task])
         entered: list[str] = []
@@ -212,7 +212,7 @@ class Side:
             if tree.mounted:
                 self._look_below(self.ground.base(tree.id), sight)
         for label in list(self.ids):
-            if label not in (NOBODY, KTHREADD):
+            if label not in (NO_TASK, KTHREADD):
                 sight[f"task {label}"] = self._look_at(self.ids[label])
         return sight
 

@@ -14,8 +14,8 @@ from typing import Any
 from pcont.kernel.types import Place, words_of
 from pcont.values import ID_LIST, Ids
 
-SELF, KTHREADD, NOBODY = "self", "kthreadd", "nobody"
-SPECIAL = (SELF, KTHREADD, NOBODY)
+SELF, KTHREADD, NO_TASK = "self", "kthreadd", "no-task"
+SPECIAL = (SELF, KTHREADD, NO_TASK)
 POINTS, FILE = ("m0", "m1", "m2", "m3"), "file"
 MOST_TASKS, MOST_CONTAINERS = 14, 14
 TRIES = 150
@@ -106,7 +106,7 @@ class Seen:
         return all(self.can_act(task) for task in step.actors)
 
     def reapers(self, zombie: str) -> list[str]:
-        """Who can wait for it; the empty label where nobody who is known has to."""
+        """The tasks that can wait for a zombie; [""] if its parent is not in the walk."""
         parent = self.of(zombie).get("parent", "")
         labels = [key.removeprefix("task ") for key in self.sight if key.startswith("task ")]
         found = [task for task in labels if self.of(task).get("pid") == parent]
@@ -170,10 +170,10 @@ class View(Seen):
         """Tasks that can carry out a command."""
         return [task for task in self.tasks if self.can_act(task)]
 
-    def anybody(self, nobody: float = 0.05) -> str:
-        """Any task at all, now and then one that never was."""
-        if self.random.random() < nobody or not self.tasks:
-            return NOBODY
+    def any_task(self, unknown: float = 0.05) -> str:
+        """A task of the walk; with the probability `unknown` an id that no task has."""
+        if self.random.random() < unknown or not self.tasks:
+            return NO_TASK
         return self.random.choice(self.tasks)
 
 
@@ -498,14 +498,14 @@ def _attach(view: View) -> Step | None:
             return Step("attach", (held.parent, "tasks", view.random.choice(inside), "{id}"))
     bad = view.random.random() < 0.07
     style = view.random.choice(BAD_STYLES) if bad else view.random.choice(("{id}",) * 6 + STYLES)
-    return Step("attach", (place, file, view.anybody(), style))
+    return Step("attach", (place, file, view.any_task(), style))
 
 
 def _enter(view: View) -> Step | None:
     place = view.place()
     if place is None or not view.tasks:
         return None
-    tasks = [view.anybody() for _ in range(view.random.randint(1, 3))]
+    tasks = [view.any_task() for _ in range(view.random.randint(1, 3))]
     return Step("enter", (place, tuple(tasks)))
 
 
@@ -562,12 +562,12 @@ def _exit(view: View) -> Step | None:
 def _kill(view: View) -> Step | None:
     if not view.tasks or not view.trees:
         return None
-    task = view.anybody()
+    task = view.any_task()
     tree = view.random.choice(view.trees)
     at = Place(tree, view.of(task).get("at", {}).get(tree, "/"))
     if view.random.random() < 0.2:
         at = view.place() or at
-    leads = task == NOBODY or view.of(task)["pid"] == task
+    leads = task == NO_TASK or view.of(task)["pid"] == task
     return Step("kill", (task, at)) if leads else None
 
 
@@ -582,11 +582,11 @@ def _set_affinity(view: View) -> Step | None:
     if not view.tasks:
         return None
     cpus = frozenset(cpu for cpu in range(5) if view.random.random() < 0.5)
-    return Step("set_affinity", (view.anybody(), cpus))
+    return Step("set_affinity", (view.any_task(), cpus))
 
 
 def _ask(verb: str) -> Callable[[View], Step | None]:
-    return lambda view: Step(verb, (view.anybody(0.25),))
+    return lambda view: Step(verb, (view.any_task(0.25),))
 
 
 # What is drawn how often. Mounting is rare where things are to grow on what is mounted.

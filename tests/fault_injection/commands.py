@@ -250,7 +250,7 @@ ROWS = (
         "set {t}:/a/b/c cpuset.cpus=1 cpuset.memory_migrate=1 {limit} notify_on_release=1",
     ),
     Row("set, and enter", apart, "set {t}:/d cpuset.mem_hardwall=1 cgroup.procs={pids[0]}"),
-    Row("set, the last for good", settled, "set {t}:/a/b/c cpuset.cpus=1 cpuacct.usage=0"),
+    Row("set, the last irreversible", settled, "set {t}:/a/b/c cpuset.cpus=1 cpuacct.usage=0"),
     Row(
         "set shares",
         shared,

@@ -106,8 +106,8 @@ def test_the_program_is_there_while_it_is_the_release_agent(releases: KernelQueu
     assert releases.programs() == {TREE: True}
     releases.follow(TREE, "/sbin/agent")
     assert releases.programs() == {}
-    tell_nobody = os.listdir(release_queue.QUEUES) if os.path.exists(release_queue.QUEUES) else []
-    assert tell_nobody == []
+    queues = os.listdir(release_queue.QUEUES) if os.path.exists(release_queue.QUEUES) else []
+    assert queues == []
 
 
 def test_nothing_is_left_of_a_hierarchy_that_is_no_more(releases: KernelQueue) -> None:

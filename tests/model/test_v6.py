@@ -726,7 +726,7 @@ def test_a_file_may_be_closed_after_the_hierarchy_that_it_was_charged_in(
 
 
 def test_open_files_keep_a_container_by_force_or_without(model: Machine2006) -> None:
-    """To force it is not of 2006: only what pcont counts itself can be let go."""
+    """`--force` is not of 2006: pcont can only discard charges that it counts itself."""
     model.put("bc")
     a, task = Place("bc", "/a"), model.simulator.spawn()
     model.make(a)

@@ -46,7 +46,7 @@ def main() -> int:
     found: list[Outcome] = []
     for one in runner.outcomes(changes, base, options.at_once, options.longest):
         found.append(one)
-        noticed = one.noticed or "NOBODY NOTICES"
+        noticed = one.noticed or "NOT NOTICED"
         print(f"{one.seconds:5.1f} s  {one.change}\n         {noticed}", flush=True)
     report(found)
     return 0 if share(found) >= ENOUGH else 1
@@ -59,13 +59,13 @@ def share(found: list[Outcome]) -> float:
 
 
 def report(found: list[Outcome]) -> None:
-    """Who has noticed how many, by module; and what nobody has."""
-    print("\n| module | changes | contract | a walk | the model's own tests | nobody |")
+    """Print how many changes each kind of test has noticed, by module, and those that none has."""
+    print("\n| module | changes | contract | a walk | the model's own tests | none |")
     print("| --- | --- | --- | --- | --- | --- |")
     for module in (*MODULES, ""):
         some = [one for one in found if module in ("", one.change.module)]
         by = Counter(one.by for one in some)
-        counts = (len(some), by["contract"], by["walk"], by["own"], by["nobody"])
+        counts = (len(some), by["contract"], by["walk"], by["own"], by["none"])
         print(f"| {file_of(module) if module else 'all'} | {' | '.join(map(str, counts))} |")
     print(f"\n{share(found):.1%} of those that can be noticed\n")
     for one in sorted((one.change for one in found if not one.noticed), key=str):

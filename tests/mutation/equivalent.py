@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FLAG = "a flag without a default is shown as 0, too, and counts as none"
 
-# By module, place, what was there, what stands there instead (changes.Change.key).
+# By module, place, old text, new text (changes.Change.key).
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         "pcont.model.open_files",
@@ -53,7 +53,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "TaskPlacement.live_below",
         "at and node in at.upwards()",
         "at",
-    ): "more tasks than need be are looked after, which harms nobody",
+    ): "more tasks than necessary are looked after, which does no harm",
     (
         "pcont.subsys.model.cpuset",
         "_effective_cpus",

@@ -57,9 +57,9 @@ class Known:
     lines: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
 
     def order(self, change: Change, found: Counter[str], longest: float) -> list[str]:
-        """Those that come by, or all where nobody is seen; the contract's first.
+        """The tests that execute the line of a change, or all if none does; the contract's first.
 
-        Among them those that have found the like, and those that are quick.
+        Before others come those that noticed changes of the same module, then the quick ones.
         """
         line = (file_of(change.module), change.line)
         tests = [name for name, time in self.seconds.items() if time <= longest]
@@ -81,9 +81,9 @@ class Outcome:
 
     @property
     def by(self) -> str:
-        """Which tests have noticed it: the contract's, a walk, the model's own, nobody."""
+        """The tests that have noticed it: `contract`, `walk`, `own` (the model's), or `none`."""
         if not self.noticed:
-            return "nobody"
+            return "none"
         if self.noticed.startswith(WALKS):
             return "walk"
         return "own" if self.noticed.startswith(OWN) else "contract"
@@ -159,22 +159,22 @@ def known(modules: Sequence[str], file: Path | None = None) -> Known:
 
     Raises RuntimeError where one of them fails.
     """
-    told = json.loads(file.read_text()) if file and file.exists() else _looked(modules)
+    seen = json.loads(file.read_text()) if file and file.exists() else _looked(modules)
     if file:
-        file.write_text(json.dumps(told))
-    lines = {test: {(file, line) for file, line in found} for test, found in told["lines"].items()}
-    return Known(told["seconds"], defaultdict(set, lines))
+        file.write_text(json.dumps(seen))
+    lines = {test: {(file, line) for file, line in found} for test, found in seen["lines"].items()}
+    return Known(seen["seconds"], defaultdict(set, lines))
 
 
 def _looked(modules: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         child = _Child(Path(scratch) / "base", _look, modules)
         os.waitpid(child.pid, 0)
-        told = child.told()
+        answer = child.answered()
         output = child.output.read_text()[-2000:]
-    if told.get("status") != 0:
-        raise RuntimeError(f"the tests fail as it is: {told.get('failed')}\n{output}")
-    return told
+    if answer.get("status") != 0:
+        raise RuntimeError(f"the tests fail as it is: {answer.get('failed')}\n{output}")
+    return answer
 
 
 def _look(modules: Sequence[str]) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _too_long(number: int, _: object) -> None:
 
 
 class _Child:
-    """A process with a session of its own, that tells what came of its work in a file."""
+    """A process with a session of its own that writes the result of its work into a file."""
 
     def __init__(self, scratch: Path, work: Callable[..., object], *words: object) -> None:
         scratch.mkdir()
@@ -241,8 +241,8 @@ class _Child:
             sys.stderr.flush()
             os._exit(0)
 
-    def told(self) -> dict[str, Any]:
-        """What it has told; nothing where it has not come to that."""
+    def answered(self) -> dict[str, Any]:
+        """The answer that it has written; empty if it has written none."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             answer = json.loads(self.answer.read_text())
             assert isinstance(answer, dict)
@@ -252,8 +252,8 @@ class _Child:
     def noticed(self, status: int) -> str:
         """Once it has ended: what went wrong in it, as one line."""
         self.kill()
-        if told := self.told():
-            return str(told["failed"])
+        if answer := self.answered():
+            return str(answer["failed"])
         lines = self.output.read_text(errors="replace").splitlines()
         return f"ends with {os.waitstatus_to_exitcode(status)}: {''.join(lines[-1:])}"
 

@@ -30,7 +30,7 @@ SOURCES = Path(__file__).parent
 PACKAGES = ("gcc", "libc6-dev")
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-static")
 
-# No load goes on for longer, whatever becomes of its test.
+# Seconds after which each load ends by itself, even if its test was killed.
 LIFETIME = 600.0
 PATIENCE = 120.0
 SETTLING = 30.0
@@ -219,7 +219,7 @@ class Beats(Lineages):
 class Bomb(Load):
     """A fork bomb, inside the container of pids at `folder`, which has to have a limit.
 
-    It is somebody else's: as such the scheduler sets it apart from whoever ends it (autogroups).
+    It has a session of its own, and so an autogroup of the scheduler beside the command's.
     """
 
     program = "bomb"

@@ -1,6 +1,6 @@
 /* beat TABLE_FD WIDTH TURN_MS TURNS: lineages that note the longest time between two of their turns.
  *
- * A turn is a nap of TURN_MS; after TURNS of them a process forks its successor, who goes on counting.
+ * A turn is a nap of TURN_MS; after TURNS of them a process forks its successor, which goes on counting.
  */
 #include "lineage.h"
 

@@ -4,9 +4,9 @@
  * child the daemon was. Every second one is in a session of its own. While HOLD is set no child ends;
  * while QUIET is set none is started.
  *
- * The table knows who lives. A child writes the daemon's id and the moment at which it will end into
- * its slot before it ends, and the daemon frees the slot as the last thing that it does. So a slot that
- * says the same before and after somebody looked at its process was about that process all the time.
+ * The table has a slot for each living process. A child writes the daemon's id and the moment at which
+ * the child will end into its slot before it ends. The daemon frees the slot as its last act. So a slot
+ * that is equal before and after the test read its process was about that process all the time.
  */
 #include "load.h"
 
@@ -42,7 +42,7 @@ static void dawdle(struct slot *slot)
     wait_while_held();
 }
 
-/* Who leaves later than HOLD was set waits: `left` then says so for certain. */
+/* A process that leaves after HOLD was set waits, so that `left` is certainly later than HOLD. */
 static void take_leave(struct slot *slot)
 {
     do {
@@ -100,7 +100,7 @@ static void start_one(void)
         slot->state = FREE;
 }
 
-/* Who waits wakes up again and again: not more of them than a small machine can bear. */
+/* A waiting process wakes up every few milliseconds: no more of them than a small machine can bear. */
 static int crowded(void)
 {
     struct slot *first = (struct slot *)(table + HEADER);

@@ -1,6 +1,6 @@
 /* A lineage: a process that forks its successor and ends, for ever. One slot of the table each.
  *
- * While HOLD is set nobody forks and nobody ends.
+ * While HOLD is set no process forks and none ends.
  */
 #include "load.h"
 

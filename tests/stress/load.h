@@ -3,7 +3,7 @@
  * A load is started as PROGRAM TABLE_FD WORDS… The table is memory that it shares with the test, all of
  * it 64-bit words. The launcher forks the root of the load, which waits for GO, so that the test can
  * put it into a container first. The launcher itself stays where it is: it inherits the orphans, and
- * ends after everybody else.
+ * ends after all others.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -85,7 +85,7 @@ static void wait_for_go(void)
     }
 }
 
-/* Whoever started us is gone once our standard input ends. */
+/* The standard input ends when the process that started the load has ended. */
 static void wait_for_the_end(void)
 {
     struct pollfd input = {.fd = 0, .events = POLLIN};

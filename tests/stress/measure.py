@@ -102,7 +102,7 @@ def rm_kill(place: SeparateTrees, path: str) -> list[str]:
 class Counted:
     """Files that were opened and closed, and how often another number was held than was open.
 
-    `moves`: of the tasks meanwhile. `most`: the files that were open at one time.
+    `moves`: how often a task was moved during that. `most`: the files that were open at one time.
     """
 
     opened: int
@@ -119,9 +119,9 @@ def counting(
     moves: int = 0,
     folders: Sequence[Path] = (),
 ) -> Counted:
-    """Let files be opened and closed, and look after each round what is held.
+    """Let a load open and close files, and compare after each round with the number that is held.
 
-    Meanwhile the tasks are moved so often from folder to folder, one after the other.
+    A thread moves the tasks from folder to folder during that, at least `moves` times.
     """
     stop = threading.Event()
     moved = 0
@@ -180,8 +180,9 @@ def adoption(
 ) -> Adoption:
     """Bring a server with its descendants into a new container, while its children daemonize.
 
-    A daemon that left its parent before the command looked is nobody's descendant. So it is due if
-    it left after the first task had moved; or, where none may leave until then (`held`), after now.
+    A daemon whose parent ended before the command read the process table is no descendant. So the
+    command must bring it if its parent ended after the first task had moved. With `held` no parent
+    ends before that; the command then must bring each whose parent ends after the call.
     """
     place.ok("create", place.at(path))
     with running(Daemons(rate)) as server:
@@ -229,8 +230,8 @@ class _First:
 class Explosion:
     """What a command made of a fork bomb.
 
-    `alive` are the tasks that it left; `above` those that were seen in the parent meanwhile, in so
-    many `looks`; `there` the trees that still have the container.
+    `alive` are the tasks that it left; `above` those that were seen in the parent while it ran, in
+    that many `looks`; `there` the trees that still have the container.
     """
 
     outcome: Outcome

@@ -48,17 +48,17 @@ def trees(kernel: Pcont, name: str) -> MakeTrees:
     return make
 
 
-def everybody(width: int) -> Census:
+def all_arrived(width: int) -> Census:
     return Census(arrived=width, left=0, split=0, ended=0)
 
 
-def nobody_was_lost(place: SeparateTrees, storm: Storm, source: str, target: str) -> None:
-    """All of a storm is in the target of every tree, now and after it has gone on for a while."""
+def none_was_lost(place: SeparateTrees, storm: Storm, source: str, target: str) -> None:
+    """All of a storm is in the target of every tree, now and after more forks."""
     assert place.is_empty(source)
-    assert place.census(storm.paths(), source, target) == everybody(storm.width)
+    assert place.census(storm.paths(), source, target) == all_arrived(storm.width)
     assert storm.goes_on()
     assert place.is_empty(source)
-    assert place.census(storm.paths(), source, target) == everybody(storm.width)
+    assert place.census(storm.paths(), source, target) == all_arrived(storm.width)
 
 
 @pytest.mark.parametrize("width", [40, pytest.param(400, marks=pytest.mark.nightly)])
@@ -71,7 +71,7 @@ def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: MakeTrees, width
             assert place.is_empty(source)
             assert result.json["strategy"] == "freeze"
             assert result.json["moved"] >= width
-            nobody_was_lost(place, storm, source, target)
+            none_was_lost(place, storm, source, target)
             source, target = target, source
 
 
@@ -83,7 +83,7 @@ def test_a_storm_is_overtaken_without_a_freezer(kernel: Pcont, trees: MakeTrees)
             result = kernel("move", place.at(source), place.at(target), "--json")
             assert result.status == 0, result.err
             assert result.json["strategy"] == "converge"
-            nobody_was_lost(place, storm, source, target)
+            none_was_lost(place, storm, source, target)
             source, target = target, source
 
 
@@ -95,7 +95,7 @@ def test_a_storm_that_is_too_fast_is_back_as_a_whole(kernel: Pcont, trees: MakeT
         assert result.status in (0, 8), result.err
         assert "NOT RESTORED" not in result.out + result.err, result
         ways = ("/a", "/b") if result.status == 0 else ("/b", "/a")
-        nobody_was_lost(place, storm, *ways)
+        none_was_lost(place, storm, *ways)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_task_that_is_ending_is_waited_for_before_the_comparison(
         assert "NOT RESTORED" not in result.out + result.err, result
         gone, there = ("/a", "/b") if result.status == 0 else ("/b", "/a")
         assert place.is_empty(gone)
-        assert place.census(storm.paths(), gone, there) == everybody(storm.width)
+        assert place.census(storm.paths(), gone, there) == all_arrived(storm.width)
 
 
 @pytest.mark.parametrize("verb", ["bind", "unbind"])

@@ -1,4 +1,4 @@
-"""The same containers in several trees of this machine, and what becomes of a load in them."""
+"""The same containers in several trees of this machine, and the processes of a load in them."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_killed_task_ends_when_it_is_thawed(model: Model, sleeper: int) -> Non
         model.membership(sleeper)
 
 
-def test_a_killed_task_in_another_frozen_container_is_nobodys_hindrance(
+def test_a_killed_task_in_another_frozen_container_does_not_hinder(
     model: Model, sleeper: int
 ) -> None:
     """Only tasks inside of a frozen container are frozen."""

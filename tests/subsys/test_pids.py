@@ -39,7 +39,7 @@ def model() -> Model:
 
 @pytest.fixture
 def start() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Start a process of three threads; it is gone after the test."""
+    """Start a process of three threads; it is killed after the test."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:

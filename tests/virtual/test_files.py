@@ -26,7 +26,7 @@ ROOT, A, B, C = (Place("pids", path) for path in ("/x", "/x/a", "/x/a/b", "/x/a/
 
 
 class Failing(Model):
-    """A model in which the write of a limit fails, the n-th from when it is told so."""
+    """A model in which the write of a limit fails, counted by `countdown`."""
 
     countdown = 0
 
@@ -34,7 +34,7 @@ class Failing(Model):
         if file == "pids.max":
             self.countdown -= 1
             if self.countdown == 0:
-                raise WriteRefused(EIO, "told so", file)
+                raise WriteRefused(EIO, "injected", file)
         super().write(place, file, text)
 
 
