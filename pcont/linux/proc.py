@@ -38,7 +38,7 @@ class Proc:
         task.
         """
         try:
-            return self.text(f"{task}/{file}")
+            return read_text(f"{self.root}/{task}/{file}")
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
 
@@ -79,9 +79,22 @@ class Proc:
 
     def task(self, task: int) -> Task:
         """Return what /proc reports of a task."""
-        status = lines(self.of(task, "status"))
-        pid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-        return procfs.task(self.of(task, "stat"), pid)
+        try:
+            status = read_text(f"{self.root}/{task}/status")
+            stat = read_text(f"{self.root}/{task}/stat")
+        except (FileNotFoundError, ProcessLookupError) as err:
+            raise no_task(task) from err
+        return procfs.task(stat, procfs.process(status))
+
+    def timed(self, task: int, pid: int) -> tuple[Task, procfs.CpuTime]:
+        """Return what /proc reports of a thread of the process `pid`, and its CPU time in
+        nanoseconds.
+        """
+        try:
+            stat = read_text(f"{self.root}/{task}/stat")
+        except (FileNotFoundError, ProcessLookupError) as err:
+            raise no_task(task) from err
+        return procfs.timed(stat, pid, os.sysconf("SC_CLK_TCK"))
 
     def owners(self, task: int) -> set[int]:
         """Return the real and the saved user id of a task."""

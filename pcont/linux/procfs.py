@@ -46,6 +46,11 @@ def _stat(stat: str) -> tuple[int, str, list[str]]:
     return int(id), name, rest.split()
 
 
+def process(status: str) -> int:
+    """Return the id of a task's process, from the text of /proc/TID/status."""
+    return int(status.partition("\nTgid:")[2].partition("\n")[0])
+
+
 def capabilities(status: str) -> int:
     """Return the effective capabilities as bits, from the text of /proc/PID/status."""
     return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
@@ -86,14 +91,25 @@ class CpuTime:
 
 def cpu_time(stat: str, ticks: int) -> CpuTime:
     """Return the CPU time from the text of /proc/TID/stat, which counts `ticks` per second."""
-    _, _, fields = _stat(stat)
-    user, system = (int(field) * 1_000_000_000 // ticks for field in fields[11:13])
-    return CpuTime(user, system, int(fields[36]))
+    return timed(stat, 0, ticks)[1]
 
 
 def task(stat: str, pid: int) -> Task:
     """Return a task from the text of /proc/TID/stat. `pid`: the id of its process."""
+    return _task(*_stat(stat), pid)
+
+
+def timed(stat: str, pid: int, ticks: int) -> tuple[Task, CpuTime]:
+    """Return a task and its CPU time from the text of /proc/TID/stat, as `task` and `cpu_time`
+    do.
+    """
     id, name, fields = _stat(stat)
+    user, system = int(fields[11]) * 1_000_000_000, int(fields[12]) * 1_000_000_000
+    used = CpuTime(user // ticks, system // ticks, int(fields[36]))
+    return _task(id, name, fields, pid), used
+
+
+def _task(id: int, name: str, fields: list[str], pid: int) -> Task:
     flags = int(fields[6])
     return Task(
         id=id,

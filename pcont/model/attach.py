@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from errno import EACCES, EINVAL, ENODEV, ESRCH
 
 from pcont.kernel.refusals import WriteRefused, refuse_text
-from pcont.kernel.types import Place
+from pcont.kernel.types import Place, Task
 from pcont.linux.proc import no_task
 from pcont.model.affinity import Affinity
 from pcont.model.cgroups import Node, PlacedTask
@@ -65,40 +65,44 @@ class Attaching:
         """
         if node.parent and node.parent.nodes.get(node.name) is not node:
             refuse_text(ENODEV, where)
-        task, movers = self._named(text, whole, where)
+        task, known, movers = self._named(text, whole, where)
         if task and not self.may_move(task):
             refuse_text(EACCES, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
-        movers = [one for one in movers if self._config.dialect.again or self._comes(one, node)]
+        if not self._config.dialect.again:
+            movers = [one for one in movers if self._comes(one, node, known)]
         for one in movers if any(table.entry for table in node.tree.tables) else ():
             self.check_entry(node, one, self._placement.mover(node.tree), where)
         for one in self._together(movers):
             with contextlib.suppress(ProcessLookupError):
                 self.move(self._lifetimes.adopt(one), node)
 
-    def _named(self, text: str, whole: bool, where: str) -> tuple[int, list[int]]:
-        """Return the task that a text names, and the tasks that move with it."""
+    def _named(self, text: str, whole: bool, where: str) -> tuple[int, Task, list[int]]:
+        """Return the id that a text has, its task (of 0, this process), and the ids of the tasks
+        that move with it.
+        """
         dialect = self._config.dialect
         try:
             task = dialect.number(text)
             if not dialect.zombies and self._tasks.has_ended(task):
                 raise no_task(task)
-            named = task or os.getpid()
-            movers = self._placement.threads(named) if whole else [named]
-            fixed = self._placement.task(movers[0]).fixed
+            known = self._placement.task(task or os.getpid())
+            movers = self._tasks.threads(known.id) if whole else [known.id]
         except (ValueError, OverflowError, ProcessLookupError) as err:
             number = ESRCH if isinstance(err, ProcessLookupError) else dialect.no_number
             refuse_text(number, where, err)
-        if fixed and dialect.fixed:
+        if known.fixed and dialect.fixed:
             refuse_text(EINVAL, where)
-        return task, movers
+        return task, known, movers
 
-    def _together(self, tasks: Iterable[int]) -> list[int]:
+    def _together(self, tasks: list[int]) -> list[int]:
         """Sort tasks in the order in which the kernel moves them: those in the same containers
         follow each other.
 
         See cgroup_migrate_add_task() in kernel/cgroup/cgroup.c.
         """
+        if len(tasks) < 2:
+            return tasks
         groups: dict[tuple[Node, ...], list[int]] = {}
         for task in tasks:
             nodes = self._placement.nodes_of(task)
@@ -115,10 +119,15 @@ class Attaching:
             if breach := rule(entry):
                 refuse_text(breach.errno, where)
 
-    def _comes(self, task: int, node: Node) -> bool:
+    def _comes(self, task: int, node: Node, known: Task) -> bool:
+        """Return whether a task is elsewhere and has not ended. `known`: a task that was just
+        read.
+        """
         tree = node.tree
         here = self._placement.nodes_of(task).get(tree.number, tree.root)
-        return here is not node and not self._tasks.has_ended(task)
+        if here is node:
+            return False
+        return known.state != "Z" if task == known.id else not self._tasks.has_ended(task)
 
     def move(self, task: PlacedTask, node: Node) -> None:
         """Move a task into a container, without checking the rules."""
@@ -126,7 +135,7 @@ class Attaching:
         if before is node and not self._config.dialect.again:
             return
         if before is not node:
-            self._lifetimes.charge(task)
+            self._lifetimes.charge(task, self._tasks.cpu_time(task.id))
             # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
             node.enter(task.id)
             task.nodes[node.tree.number] = node

@@ -32,6 +32,7 @@ class Hierarchies:
         self._config, self._residents = config, residents
         self.active: list[ModelTree] = []
         self.stacks: dict[str, list[ModelTree]] = {}
+        self._uncovered: dict[ModelTree, list[Mount]] = {}
         self.open: Counter[str] = Counter()
         self.next_number = 1
         self.enforced: dict[str, ModelTree] = {}
@@ -85,11 +86,15 @@ class Hierarchies:
         """Return the mounts through which a tree can be reached: those that no other mount
         covers.
         """
-        found: dict[str, Mount] = {}
-        for one in tree.mounts:
-            if self.stacks[one.point][-1] is tree and not self._is_hidden(one.point):
-                found[one.point] = one
-        return list(found.values())
+        if tree not in self._uncovered:
+            top = [one for one in tree.mounts if self.stacks[one.point][-1] is tree]
+            found = {one.point: one for one in top if not self._is_hidden(one.point)}
+            self._uncovered[tree] = list(found.values())
+        return self._uncovered[tree]
+
+    def remounted(self) -> None:
+        """Look again at what covers what: `stacks` has changed."""
+        self._uncovered.clear()
 
     def _is_hidden(self, point: str) -> bool:
         """Return whether a later mount at a parent directory hides the point."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pcont.kernel.types import Place
+from pcont.linux.procfs import CpuTime
 from pcont.model.cgroups import PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
@@ -47,12 +48,14 @@ class Lifetimes:
 
     # CPU time
 
-    def charge(self, task: PlacedTask) -> None:
-        """Charge the CPU time that a live task has used since the model last looked."""
-        now = self._tasks.cpu_time(task.id)
+    def charge(self, task: PlacedTask, now: CpuTime) -> None:
+        """Charge the CPU time that a live task has used since the model last looked. `now`: what it
+        has used since its start.
+        """
         user, system = now.user - task.charged.user, now.system - task.charged.system
         task.charged = now
-        self.account(task, now.cpu, user, system)
+        if user or system:
+            self.account(task, now.cpu, user, system)
 
     def account(self, task: PlacedTask, cpu: int, user: int, system: int) -> None:
         """Charge CPU time of a task to the containers that count it. `user`, `system`:
@@ -81,10 +84,10 @@ class Lifetimes:
     def _has_gone(self, task: PlacedTask) -> bool:
         """Return whether a live task has exited; if not, charge the CPU time that it has used."""
         try:
-            live = self._placement.task(task.id)
+            live, now = self._placement.timed(task)
             if live.gone or live.start != task.start:
                 return True
-            self.charge(task)
+            self.charge(task, now)
         except ProcessLookupError:
             return True
         return False
@@ -123,7 +126,8 @@ class Lifetimes:
         placement = self._placement
         if task in placement.live:
             self.look_at([placement.live[task]])
-        placement.task(task)
+        if task not in placement.live:
+            placement.task(task)
         return {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}
 
     def die(self, task: int) -> None:

@@ -71,6 +71,7 @@ class ModelMounts:
         tree.mounts.append(Mount(point, source=source))
         hierarchies.stacks.pop(point, None)  # points are in the order of their uppermost mounts
         hierarchies.stacks[point] = [*stack, tree]
+        hierarchies.remounted()
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
         """Return the request with the controllers that its options mean."""
@@ -148,6 +149,7 @@ class ModelMounts:
         if below:
             hierarchies.stacks[point] = below
         tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
+        hierarchies.remounted()
         if not tree.mounts and not tree.root.nodes:
             hierarchies.active.remove(tree)
             carry(tree.root, hierarchies.unbound.root, tree)

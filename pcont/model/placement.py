@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pcont.kernel.types import Task
 from pcont.linux.proc import no_task
+from pcont.linux.procfs import CpuTime
 from pcont.model.cgroups import ModelTree, Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.tasks import TaskTable
@@ -39,11 +40,23 @@ class TaskPlacement:
     def task(self, task: int) -> Task:
         """Return a task. Raises ProcessLookupError if there is none."""
         found = self.tasks.task(task)
-        if self.ended.get(task) == found.start and not self.is_frozen(task):
-            raise no_task(task)
+        if task in self.ended:
+            self._check_ended(found)
         if found.fixed and not self._config.dialect.fixed:
             return replace(found, fixed=False)
         return found
+
+    def timed(self, task: PlacedTask) -> tuple[Task, CpuTime]:
+        """Return a real task and its CPU time. Raises ProcessLookupError if there is none."""
+        found, used = self.tasks.proc.timed(task.id, task.pid)
+        if task.id in self.ended:
+            self._check_ended(found)
+        return found, used
+
+    def _check_ended(self, found: Task) -> None:
+        """Raise ProcessLookupError if the model has killed a real task, and it is not frozen."""
+        if self.ended[found.id] == found.start and not self.is_frozen(found.id):
+            raise no_task(found.id)
 
     def is_frozen(self, task: int) -> bool:
         """Return whether a task is frozen. A frozen task does not exit before it is thawed."""
@@ -57,7 +70,8 @@ class TaskPlacement:
         """Return the thread ids of the task's process. Raises ProcessLookupError if there
         is none.
         """
-        self.task(pid)
+        if pid in self.ended:
+            self.task(pid)
         return self.tasks.threads(pid)
 
     def threads_of(self, pid: int) -> list[int]:

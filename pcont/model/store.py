@@ -271,6 +271,7 @@ def load_state(model: State, state: dict[str, Any]) -> None:
     numbers = {tree.number: tree for tree in hierarchies.active}
     stacks = state.get("stacks") or _stacks(hierarchies.active)
     hierarchies.stacks = {point: [numbers[one] for one in trees] for point, trees in stacks.items()}
+    hierarchies.remounted()
     enforced = state.get("metered", {})
     hierarchies.enforced = {name: numbers[number] for name, number in enforced.items()}
     model.open_files.by_number = {}

@@ -56,9 +56,11 @@ class TaskTable:
 
     def task(self, task: int) -> Task:
         """Return a task. Raises ProcessLookupError if there is none."""
-        if not self.is_simulated(task):
+        if task < FIRST_SIMULATED_ID:
             return self.proc.task(task)
-        one = self.simulated[task]
+        one = self.simulated.get(task)
+        if one is None:
+            raise no_task(task)
         parent = one.parent if self._lives(one.parent) else INIT
         state = "Z" if one.zombie else "S"
         return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)

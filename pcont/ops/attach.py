@@ -55,6 +55,8 @@ def attach(
 
 
 def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    if len(outcomes) == 1:
+        return outcomes[0]
     return Outcome(
         moved=sum(one.moved for one in outcomes),
         rounds=max((one.rounds for one in outcomes), default=0),

@@ -233,9 +233,9 @@ class Attach(Step):
     """Attach processes with all their threads to the container `places`, one place for each tree.
 
     `task`: the id of the first process. `also`: further ids, each with the operation that an error
-    names. `thread`: attach only the threads with these ids. `tree`: attach all descendants of
-    `task`, including those that daemonize during the move. `movable`: leave tasks that the kernel
-    refuses to move (`Task.fixed`), and count them.
+    names. `thread`: the ids are those of threads, and only these are attached. `tree`: attach all
+    descendants of `task`, including those that daemonize during the move. `movable`: leave tasks
+    that the kernel refuses to move (`Task.fixed`), and count them.
 
     A fixed task that is in its container already is not written, because the kernel would refuse
     the write. `outcome` receives the counts. `doing` names the operation in messages. `do` raises
@@ -362,16 +362,8 @@ class Attach(Step):
                 )
                 self.missed, self.adopted = not family.complete, family.adopted
         else:
-            named = list(dict.fromkeys(self._process(backend, task) for task in self.tasks))
+            named = self.tasks
             yield lambda thorough: named
-
-    def _process(self, backend: Tasks, task: int) -> int:
-        """Return the id to write for a task: the task's own with `thread`, otherwise that of its
-        process.
-        """
-        with contextlib.suppress(ProcessLookupError):
-            return task if self.thread else backend.task(task).pid
-        return task
 
     def _converge(
         self, backend: TasksInside, memory: UndoLog, entered: AttachUndo, movers: Movers
@@ -464,10 +456,10 @@ class Attach(Step):
         if recorded and recorded.start == known.start and not known.gone:
             return
         found = {}
-        for one in self._live_threads(backend, task):
+        for one in self._threads(backend, task):
             with contextlib.suppress(ProcessLookupError):
-                if not entered.knows(backend, one.id):
-                    found[one.id] = self._origin(backend, entered, one.id)
+                if not entered.knows(backend, one):
+                    found[one] = self._origin(backend, entered, one)
         if found:
             memory.extend(entered, origins=found)
 
