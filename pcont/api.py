@@ -86,15 +86,16 @@ def open(
     progress: is called with the number of finished steps and of all steps of a verb.
 
     The environment variables of the command line (PCONT_BACKEND, PCONT_STATE, PCONT_DIALECT) are
-    not read. Raises UsageProblem for an unknown backend or dialect, and for a state or dialect
-    without backend "model"; PcontError for a state file that cannot be read.
+    not read. Raises UsageProblem for an unknown backend or dialect, for a state or dialect
+    without backend "model", and for a timeout that is negative or no number; PcontError for a
+    state file that cannot be read.
     """
     source = Source(backend or BACKENDS[0], None if state is None else os.fspath(state), dialect)
     source.check()
     options = Options(
         dry_run=dry_run,
         force=force,
-        timeout=timeout,
+        timeout=_timeout(timeout),
         chosen=backend is not None,
         warn=warn or _drop,
         progress=progress or _drop,
@@ -265,7 +266,7 @@ class Pcont(Caller):
         given = {
             "dry_run": dry_run,
             "force": force,
-            "timeout": timeout,
+            "timeout": _timeout(timeout),
             "warn": warn,
             "progress": progress,
         }
@@ -561,8 +562,9 @@ class Pcont(Caller):
         """
         from pcont.ops import listing
 
-        with self._calling("where", pid) as session:
-            return listing.where(session, pid)
+        id = _task_id(pid)
+        with self._calling("where", id) as session:
+            return listing.where(session, id)
 
     def run(
         self,
@@ -662,6 +664,7 @@ class Pcont(Caller):
         if ns is None and (pin or uid_map or gid_map or init):
             raise UsageProblem("pin, uid_map, gid_map and init go with ns")
         text, announcing = _text(place), _Announcing(started)
+        pid = None if pid is None else _task_id(pid)
         words = _command(command) if command else ()
         wish = None
         if ns is not None:
@@ -915,15 +918,17 @@ class Sim(Caller):
         """
         from pcont.ops import simulate
 
+        parent = None if pid is None else _task_id(pid)
         with self._acting("sim fork") as session:
-            return simulate.fork(session, pid, count=count, name=name, uid=uid)
+            return simulate.fork(session, parent, count=count, name=name, uid=uid)
 
     def thread(self, pid: int, *, count: int = 1) -> list[int]:
         """Start threads of a simulated process; return their ids."""
         from pcont.ops import simulate
 
-        with self._acting("sim thread", pid) as session:
-            return simulate.thread(session, pid, count=count)
+        task = _task_id(pid)
+        with self._acting("sim thread", task) as session:
+            return simulate.thread(session, task, count=count)
 
     def unshare(self, pid: int, subsystem: str = "ns") -> str:
         """Call unshare(2) in a simulated task; return the path of its new container.
@@ -933,8 +938,9 @@ class Sim(Caller):
         """
         from pcont.ops import simulate
 
-        with self._acting("sim unshare", pid) as session:
-            return simulate.unshare(session, pid, subsystem)
+        task = _task_id(pid)
+        with self._acting("sim unshare", task) as session:
+            return simulate.unshare(session, task, subsystem)
 
     def exit(self, *pids: TaskLike, listed: Iterable[int] = (), thread: bool = False) -> list[int]:
         """End simulated processes, or with `thread` only these tasks; return their ids."""
@@ -954,15 +960,17 @@ class Sim(Caller):
         """
         from pcont.ops import simulate
 
-        with self._acting("sim work", pid) as session:
-            simulate.work(session, pid, seconds, system=system, cpu=cpu)
+        task = _task_id(pid)
+        with self._acting("sim work", task) as session:
+            simulate.work(session, task, seconds, system=system, cpu=cpu)
 
     def open(self, pid: int, *, count: int = 1) -> list[int]:
         """Open files in a simulated process; return the numbers of the files."""
         from pcont.ops import simulate
 
-        with self._acting("sim open", pid) as session:
-            return simulate.open(session, pid, count=count)
+        task = _task_id(pid)
+        with self._acting("sim open", task) as session:
+            return simulate.open(session, task, count=count)
 
     def close(self, pid: int, *files: int) -> None:
         """Close files in a simulated process.
@@ -971,8 +979,9 @@ class Sim(Caller):
         """
         from pcont.ops import simulate
 
-        with self._acting("sim close", pid) as session:
-            simulate.close(session, pid, files)
+        task, numbers = _task_id(pid), [_number(one, "the number of a file") for one in files]
+        with self._acting("sim close", task) as session:
+            simulate.close(session, task, numbers)
 
     def mount_cpuset(self, mountpoint: str | os.PathLike[str]) -> str:
         """Mount the old file system `cpuset`; return the mount point."""
@@ -1071,11 +1080,34 @@ def _command(words: Sequence[str]) -> list[str]:
     return list(words)
 
 
+def _timeout(seconds: float | None) -> float | None:
+    """Return the time limit of a caller; UsageProblem for a time that is no number, or negative."""
+    from pcont.ops import numbers
+
+    return None if seconds is None else numbers.seconds(seconds, "timeout")
+
+
+def _task_id(given: int) -> int:
+    return _number(given, "the id of a task")
+
+
+def _number(given: object, what: str) -> int:
+    """Return a number of the kernel's; UsageProblem for what cannot be `what`."""
+    from pcont.ops import numbers, task_ids
+
+    try:
+        return task_ids.number(str(given), what)
+    except ValueError as err:
+        raise UsageProblem(f"{numbers.shown(given)} is not {what}") from err
+
+
 def _task_ids(tasks: Sequence[TaskLike], listed: Iterable[int]) -> TaskIds:
     """Return ids and ranges as operations take them; UsageProblem for what is neither."""
     from pcont.ops import task_ids
 
-    found = tuple(listed)
+    if isinstance(listed, str) or not isinstance(listed, Iterable):
+        raise UsageProblem(f"listed is a list of ids, and not {listed!r}")
+    found = tuple(map(_task_id, listed))
     if not (tasks or found):
         raise UsageProblem("there is no task: pass at least one id")
     try:

@@ -6,8 +6,11 @@ import inspect
 import math
 import os
 import re
-from errno import EIO
+import signal
+from collections.abc import Callable
+from errno import EAGAIN, EIO, EMFILE
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -16,9 +19,20 @@ import pcont
 from pcont import api
 from pcont.api import Sim
 from pcont.cli import cli
-from pcont.errors import BadValue, Busy, Denied, NotFound, PcontError, Unsupported, UsageProblem
+from pcont.errors import (
+    BadValue,
+    Busy,
+    Denied,
+    LimitReached,
+    NotFound,
+    PcontError,
+    Unsupported,
+    UsageProblem,
+)
 from pcont.kernel import open as kernel_open
 from pcont.model import dialects
+from pcont.model.tasks import FIRST_SIMULATED_ID
+from pcont.ops import numbers
 from tests.test_startup import heavy, imported
 
 
@@ -327,11 +341,120 @@ def test_what_is_no_task_is_refused(k: pcont.Pcont, words: tuple[str | int, ...]
         k.attach("jobs:/a", *words)
 
 
+NO_TASK: list[Any] = ["x", "", -1, 0, 1.5, 1 << 31, None, "1-2", b"5", [5], 10**5000]
+
+
+@pytest.mark.parametrize("pid", NO_TASK, ids=numbers.shown)
+def test_each_verb_refuses_what_is_no_task_as_wrong_usage(k: pcont.Pcont, pid: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: k.where(pid),
+        lambda: k.attach("jobs:/a", listed=[pid]),
+        lambda: k.sim.exit(listed=[pid]),
+        lambda: k.sim.thread(pid),
+        lambda: k.sim.unshare(pid),
+        lambda: k.sim.work(pid, 1),
+        lambda: k.sim.open(pid),
+        lambda: k.sim.close(pid, 1),
+        lambda: k.sim.close(k.sim.fork()[0], pid),
+    ]
+    if pid is not None:  # without a task
+        calls += [lambda: k.sim.fork(pid), lambda: k.clone("jobs", pid=pid)]
+    for call in calls:
+        with pytest.raises(UsageProblem, match=r"is not the (id|number) of a"):
+            call()
+
+
+@pytest.mark.parametrize("listed", ["123", "x", 5, None])
+def test_listed_ids_are_a_list(k: pcont.Pcont, listed: Any) -> None:
+    for call in (lambda: k.attach("jobs:/a", listed=listed), lambda: k.sim.exit(listed=listed)):
+        with pytest.raises(UsageProblem, match="listed is a list of ids"):
+            call()
+
+
+def test_a_task_may_be_named_by_a_text_in_every_verb(k: pcont.Pcont) -> None:
+    (task,) = k.sim.fork()
+    assert k.where(str(task)) == k.where(task)  # type: ignore[arg-type]
+    assert k.sim.exit(listed=[str(task)]) == [task]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "1", (1 << 32) - 1, 10**5000], ids=numbers.shown)
+def test_numbers_of_the_simulator_are_whole_and_in_their_range(k: pcont.Pcont, number: Any) -> None:
+    (task,) = k.sim.fork()
+    for call in (lambda: k.sim.fork(uid=number), lambda: k.sim.work(task, 1, cpu=number)):
+        with pytest.raises(UsageProblem, match="is a number from 0 to"):
+            call()
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", 10**5000], ids=numbers.shown)
+def test_a_count_is_a_number_from_1(k: pcont.Pcont, count: Any) -> None:
+    (task,) = k.sim.fork()
+    for verb in (k.sim.fork, k.sim.thread, k.sim.open):
+        with pytest.raises(UsageProblem, match="count is a number from 1 to"):
+            verb(task, count=count)
+    with pytest.raises(UsageProblem, match="count is a number from 1 to"):
+        k.sim.fork(count=count)
+
+
+def test_a_count_beyond_what_a_kernel_has_is_refused_at_once(k: pcont.Pcont) -> None:
+    (task,) = k.sim.fork()
+    calls: list[tuple[Callable[[], object], int]] = [
+        (lambda: k.sim.fork(count=10**9), EAGAIN),
+        (lambda: k.sim.fork(task, count=10**9), EAGAIN),
+        (lambda: k.sim.thread(task, count=10**9), EAGAIN),
+        (lambda: k.sim.open(task, count=10**9), EMFILE),
+    ]
+    for call, errno in calls:
+        with pytest.raises(LimitReached, match=r"1000000000.*at most") as caught:
+            call()
+        assert caught.value.errno == errno
+    assert k.sim.fork() == [task + 1]
+
+
+def test_the_model_refuses_a_fork_when_all_ids_are_in_use(
+    k: pcont.Pcont, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = k.sim.fork()
+    monkeypatch.setattr("pcont.model.tasks.PID_MAX_LIMIT", 5)
+    calls: list[Callable[[], object]] = [
+        lambda: k.sim.thread(task, count=9),
+        lambda: k.sim.fork(task),
+        lambda: k.sim.fork(),
+    ]
+    for call in calls:
+        with pytest.raises(LimitReached, match="ids of tasks are in use") as caught:
+            call()
+        assert caught.value.errno == EAGAIN
+    k.sim.exit(task, thread=True)
+    k.sim.exit(task + 1, thread=True)
+    assert k.sim.fork()
+
+
+def test_a_signal_ends_a_long_row_of_forks(k: pcont.Pcont) -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(pcont.Interrupted):
+            k.sim.fork(count=1 << 22)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    (task,) = k.sim.fork()
+    assert 1 < task - FIRST_SIMULATED_ID < 1 << 22
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan, math.inf, "soon", 10**400, [1]])
+def test_a_timeout_is_a_time_that_ends(timeout: Any) -> None:
+    with pytest.raises(UsageProblem, match="timeout is a finite number of seconds"):
+        pcont.open("model", timeout=timeout)
+    with pytest.raises(UsageProblem, match="timeout is a finite number of seconds"):
+        pcont.open("model").using(timeout=timeout)
+
+
 @pytest.mark.parametrize("seconds", [-1.0, 1e300, math.inf, math.nan])
 def test_a_simulated_task_works_for_a_time_that_ends(k: pcont.Pcont, seconds: float) -> None:
     (task,) = k.sim.fork()
     for user, system in ((seconds, 0.0), (1.0, seconds)):
-        with pytest.raises(BadValue, match="cannot work for"):
+        with pytest.raises(UsageProblem, match="seconds"):
             k.sim.work(task, user, system=system)
 
 
@@ -339,9 +462,9 @@ def test_a_simulated_task_works_for_a_time_that_ends(k: pcont.Pcont, seconds: fl
 def test_a_window_is_a_time_that_ends(window: float) -> None:
     k = pcont.open("model")
     k.mount("cpuacct", name="jobs")
-    with pytest.raises(BadValue, match="window"):
+    with pytest.raises(UsageProblem, match="window"):
         k.stat("jobs:/", window=window)
-    with pytest.raises(BadValue, match="window"):
+    with pytest.raises(UsageProblem, match="window"):
         k.get("jobs:/", "cpuacct.load", window=window)
 
 

@@ -22,6 +22,7 @@ import pytest
 from pcont import __version__
 from pcont.cli import COMMANDS as TABLE
 from pcont.cli import cli, main
+from pcont.commands.common import Seconds
 from tests import hints
 
 
@@ -437,15 +438,47 @@ def test_the_lines_of_a_dry_run_are_shell_commands(pcont: Run) -> None:
         (("set", "jobs:/a", "cpus=9999"), 7),
         (("set", "jobs:/a", "cpuacct.usage=1"), 7),
         (("mount", "-o", "a,,b"), 7),
-        (("stat", "jobs:/a", "--window", "nan"), 7),
-        (("stat", "jobs:/a", "--window", "inf"), 7),
-        (("get", "jobs:/a", "cpuacct.load", "--window", "nan"), 7),
+        (("sim", "fork", "--uid", "4294967295"), 2),
+        (("sim", "fork", "--count", "1000000000"), 8),
+        (("sim", "thread", PLAYED, "--count", "1000000000"), 8),
+        (("sim", "open", PLAYED, "--count", "1000000000"), 8),
     ],
 )
 def test_each_kind_of_error_has_its_exit_status(
     pcont: Run, words: tuple[str, ...], status: int
 ) -> None:
     assert pcont(*words).status == status
+
+
+# Every option and argument that takes a number of seconds.
+SECONDS = {
+    "--timeout": ("create", "jobs:/a", "--timeout"),
+    "stat --window": ("stat", "jobs:/a", "--window"),
+    "get --window": ("get", "jobs:/a", "cpuacct.load", "--window"),
+    "sim work --system": ("sim", "work", PLAYED, "1", "--system"),
+    "sim work": ("sim", "work", PLAYED),
+}
+
+
+@pytest.mark.parametrize("option", SECONDS)
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "1e999", "9" * 5000, "1s"])
+def test_seconds_are_a_finite_number_that_is_not_negative(
+    pcont: Run, option: str, text: str
+) -> None:
+    before = ("--",) if option == "sim work" else ()
+    refused = pcont(*SECONDS[option], *before, text)
+    assert refused.status == 2
+    assert "Invalid value for" in refused.err
+    if text == "nan":
+        assert "nan is not a finite number of seconds" in refused.err
+
+
+def test_all_options_for_seconds_have_one_type() -> None:
+    given = [one for command in COMMANDS.values() for one in command.params]
+    times = [one for one in given if one.metavar == "SECONDS" or one.name == "seconds"]
+    assert len(times) == 5 + len(CHANGING) - 1
+    assert {type(one.type) for one in times} == {Seconds}
+    assert not [one for one in given if type(one.type) is click.FloatRange]
 
 
 def test_an_unknown_backend_is_a_usage_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import sys
@@ -173,6 +174,24 @@ def _set_timeout(context: click.Context, _: click.Parameter, value: float | None
     context.ensure_object(App).timeout = value
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds. `above_zero`: 0 is refused, too.
+
+    Python reads nan and inf as numbers, and nan is neither below nor above a limit: refuse both.
+    """
+
+    def __init__(self, *, above_zero: bool = False) -> None:
+        super().__init__(min=0, min_open=above_zero)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number of seconds.", param, ctx)
+        return found
+
+
 json_option = click.option(
     "--json",
     is_flag=True,
@@ -196,7 +215,7 @@ _dry_run_option = click.option(
 )
 _timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     metavar="SECONDS",
     expose_value=False,
     callback=_set_timeout,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from pcont.commands.common import App, changing, force_option, pass_app, verb
+from pcont.commands.common import App, Seconds, changing, force_option, pass_app, verb
 
 
 @verb("pcont get jobs:/batch cpuset.cpus", "pcont get jobs:/batch cpuacct.load --window 2")
@@ -14,7 +14,7 @@ from pcont.commands.common import App, changing, force_option, pass_app, verb
 @click.argument("keys", metavar="[KEY...]", nargs=-1)
 @click.option(
     "--window",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above_zero=True),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

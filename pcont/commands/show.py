@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pcont.commands.common import PID, App, pass_app, verb
+from pcont.commands.common import PID, App, Seconds, pass_app, verb
 
 
 @verb("pcont subsys")
@@ -79,7 +79,7 @@ def where_command(app: App, pid: int) -> None:
 @click.argument("place")
 @click.option(
     "--window",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="Measure the load for this time (default: show no load).",

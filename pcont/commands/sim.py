@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pcont.commands.common import FILE, PID, App, Group, json_option, pass_app, pids_argument
+from pcont.commands.common import (
+    FILE,
+    PID,
+    App,
+    Group,
+    Seconds,
+    json_option,
+    pass_app,
+    pids_argument,
+)
 
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
+
+LAST_UID = (1 << 32) - 2  # the last number of 32 bits means "no user"
 
 
 @click.group("sim", cls=Group)
@@ -42,7 +53,10 @@ count_option = click.option(
 @count_option
 @click.option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
 @click.option(
-    "--uid", type=click.IntRange(min=0), metavar="UID", help="Without PID: owner (default: you)."
+    "--uid",
+    type=click.IntRange(0, LAST_UID),
+    metavar="UID",
+    help="Without PID: owner (default: you).",
 )
 @pass_app
 def fork_command(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
@@ -112,10 +126,10 @@ def exit_command(app: App, pids: TaskIds, thread: bool) -> None:
 
 @sim.verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")
 @click.argument("pid", type=PID)
-@click.argument("seconds", type=click.FloatRange(min=0))
+@click.argument("seconds", type=Seconds())
 @click.option(
     "--system",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="CPU time in the kernel, in addition.",

@@ -13,6 +13,9 @@ from shlex import quote
 from pcont.kernel.paths import below, check_path, join
 from pcont.tags import on_disk
 
+PID_MAX = "/proc/sys/kernel/pid_max"
+PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this file takes
+
 
 @dataclass(frozen=True)
 class Waiting:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from errno import EAGAIN
 
 from pcont.kernel.interfaces import ProcessTree
-from pcont.kernel.types import Task
+from pcont.kernel.refusals import refuse
+from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Task
 from pcont.linux import proc_events
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
 
-FIRST_SIMULATED_ID = 5_000_000  # no real task has such an id: PID_MAX_LIMIT is 4,194,304
+FIRST_SIMULATED_ID = 5_000_000  # no real task has such an id: it is above PID_MAX_LIMIT
 INIT = 1  # the parent of orphans
 IDLE = CpuTime(0, 0, 0)
 
@@ -122,14 +124,17 @@ class TaskTable:
     # Simulated tasks
 
     def process(self, parent: int, name: str, uid: int) -> int:
-        """Add a simulated process; returns its id. `uid`: its owner."""
+        """Add a simulated process; returns its id. `uid`: its owner. Raises OSError (EAGAIN) if
+        all ids are in use.
+        """
         return self._add(SimulatedTask(self.next_id, parent, name, uid))
 
     def thread(self, of: int) -> int:
         """Add a thread to a simulated process; returns its id."""
         one = self.simulated[of]
-        self.threads_of.setdefault(one.pid, {one.pid}).add(self.next_id)
-        return self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
+        task = self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
+        self.threads_of.setdefault(one.pid, {one.pid}).add(task)
+        return task
 
     def restore(self, simulated: dict[int, SimulatedTask]) -> None:
         """Replace all simulated tasks."""
@@ -139,6 +144,8 @@ class TaskTable:
                 self.threads_of.setdefault(one.pid, {one.pid}).add(id)
 
     def _add(self, one: SimulatedTask) -> int:
+        if len(self.simulated) >= PID_MAX_LIMIT:
+            refuse(EAGAIN, PID_MAX)  # as copy_process(), if alloc_pid() finds no free id
         id, self.next_id = self.next_id, self.next_id + 1
         self.simulated[id] = one
         return id

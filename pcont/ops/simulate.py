@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from errno import EOPNOTSUPP
+from errno import EAGAIN, EMFILE, EOPNOTSUPP
 
-from pcont.errors import BadValue, Unsupported, from_oserror
+from pcont import signals
+from pcont.errors import BadValue, LimitReached, PcontError, Unsupported, UsageProblem, from_oserror
 from pcont.kernel.interfaces import Simulator
-from pcont.kernel.types import Task
+from pcont.kernel.types import PID_MAX_LIMIT, Task
+from pcont.ops import numbers
 from pcont.ops.mount_request import mountpoint
 from pcont.ops.named import named
 from pcont.ops.task_ids import TaskIds
@@ -21,6 +23,9 @@ from pcont.steps.tasks import live_thread
 from pcont.values import ID_LIST, Ids
 
 SECOND = 1_000_000_000
+LONGEST = (1 << 64) // SECOND  # seconds: the kernel counts nanoseconds in 64 bits
+INIT = 1  # the parent of a task that is started without one
+MOST_FILES = 1 << 20  # fs.nr_open: no process has more open files
 
 
 def fork(
@@ -33,16 +38,21 @@ def fork(
 ) -> list[int]:
     """Fork children of a simulated task, one after another; without a task, start processes.
 
-    Returns their ids. Raises LimitReached at a limit; tasks that were forked before remain.
+    Returns their ids. Raises LimitReached at a limit, and if a signal interrupts it, Interrupted;
+    tasks that were forked before remain. A `count` that no kernel allows forks nothing.
     """
+    _check_tasks("fork", count)
+    if uid is not None:
+        uid = numbers.whole(uid, "uid", 0, numbers.LAST_UID)
     with _played(session) as stage:
         if task is None:
-            return [stage.spawn(name, uid) for _ in range(count)]
+            return _several(session, INIT, "fork", lambda _: stage.spawn(name, uid), count)
         return _several(session, task, "fork", stage.fork, count)
 
 
 def thread(session: Session, task: int, *, count: int = 1) -> list[int]:
     """Start threads of a simulated process; returns their ids. Raises LimitReached like fork."""
+    _check_tasks("start threads", count)
     with _played(session) as stage:
         return _several(session, task, "start a thread", stage.thread, count)
 
@@ -52,10 +62,22 @@ def _several(
 ) -> list[int]:
     begun: list[int] = []
     while len(begun) < count:
+        signals.check()
         sofar = f" (after {len(begun)} of {count})" if begun else ""
         with _acting(session, task, what + sofar):
             begun.append(begin(task))
     return begun
+
+
+def _check_tasks(what: str, count: int) -> None:
+    """Raise LimitReached for more tasks than any kernel has ids for."""
+    if numbers.whole(count, "count", 1, sys.maxsize) > PID_MAX_LIMIT:
+        reason = f"a kernel has ids for at most {PID_MAX_LIMIT} tasks"
+        raise _refusal(EAGAIN, f"{what} {count} times", reason)
+
+
+def _refusal(errno: int, doing: str, reason: str) -> PcontError:
+    return from_oserror(OSError(errno, reason), doing, reason, kinds={errno: LimitReached})
 
 
 def unshare(session: Session, task: int, subsystem: str) -> str:
@@ -94,23 +116,32 @@ def work(
 ) -> None:
     """Charge CPU time to a simulated task.
 
-    Raises BadValue for a CPU that it may not use, and for a time that is no number or negative.
+    Raises BadValue for a CPU that it may not use, UsageProblem for a time that is no number,
+    negative, or longer than the kernel's counters.
     """
+    times = _nanoseconds(user, "seconds"), _nanoseconds(system, "system")
+    if cpu is not None:
+        cpu = numbers.whole(cpu, "cpu", 0, numbers.LAST_CPU)
     with _played(session) as stage, _acting(session, task, "work"):
-        stage.work(task, _nanoseconds(user), _nanoseconds(system), cpu)
+        stage.work(task, *times, cpu)
 
 
-def _nanoseconds(seconds: float) -> int:
-    if not 0 <= seconds * SECOND < math.inf:
-        raise BadValue(f"a task cannot work for {seconds:g} seconds")
-    return round(seconds * SECOND)
+def _nanoseconds(seconds: float, what: str) -> int:
+    found = numbers.seconds(seconds, what)
+    if found >= LONGEST:
+        raise UsageProblem(f"{what} is less than {LONGEST:g} seconds, and not {found:g}")
+    return round(found * SECOND)
 
 
 def open(session: Session, task: int, *, count: int = 1) -> list[int]:
     """Open files in a simulated process, one after another; returns their numbers.
 
     Raises LimitReached if its container may have no more; files that were opened before stay open.
+    A `count` that no process can have opens none.
     """
+    if numbers.whole(count, "count", 1, sys.maxsize) > MOST_FILES:
+        reason = f"a process has at most {MOST_FILES} open files"
+        raise _refusal(EMFILE, f"open {count} files", reason)
     with _played(session) as stage:
         return _several(session, task, "open a file", stage.open_one, count)
 

@@ -6,14 +6,14 @@ one CPU that is used in a window of time.
 
 from __future__ import annotations
 
-import math
 import time
 
 from pcont import signals
-from pcont.errors import BadValue, NotFound, from_oserror
+from pcont.errors import NotFound, from_oserror
 from pcont.hierarchy.presence import required, where_to_find
 from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.types import Place
+from pcont.ops import numbers
 from pcont.records import CpuRow, Value
 from pcont.session import Session
 
@@ -31,8 +31,7 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     With a `window` of some seconds it waits for that time, and measures the load in it; without, it
     returns at once, and the load is None. Raises NotFound if the hierarchy has no cpuacct.
     """
-    if not 0 <= window < math.inf:
-        raise BadValue(f"a window is 0 or more seconds, and ends: {window:g}")
+    window = numbers.seconds(window, "window")
     container = required(session.backend, session.registry().place(place))
     members = zip(container.hierarchy.members, container.places, strict=True)
     there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
@@ -63,8 +62,7 @@ def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
     Returns "unknown" if another program resets the counter in that time. Raises NotFound like
     `stat`.
     """
-    if not window > 0:
-        raise BadValue("the load needs a window that is longer than 0")
+    window = numbers.seconds(window, "window", above_zero=True)
     found = stat(session, place, window)[0].load
     return Value(LOAD, "unknown" if found is None else found)
 

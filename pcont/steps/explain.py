@@ -53,7 +53,7 @@ from pcont.kernel.interfaces import (
     exists,
 )
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place
+from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
@@ -363,7 +363,7 @@ def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontEr
         EBADF: ("its process holds no such file", ""),
         EBUSY: ("it is frozen", _thaw(backend, task)),
     }
-    full = _limited(backend, task) if err.errno == EAGAIN else None
+    full = _full(backend, task, err) if err.errno == EAGAIN else None
     known = full or reasons.get(err.errno or 0)
     kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
     return from_oserror(err, doing, *(known or ("", "")), kinds)
@@ -398,6 +398,15 @@ def _thaw(backend: Driver, task: int) -> str:
                 frozen = [one.word for one in frozen_by(backend, place)]
                 return " && ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
     return ""
+
+
+def _full(backend: Driver, task: int, err: OSError) -> tuple[str, str] | None:
+    """Return reason and hint of the limit of tasks that a fork has reached; None if it is none of
+    the known ones.
+    """
+    if err.filename == PID_MAX:
+        return f"all {PID_MAX_LIMIT} ids of tasks are in use", ""
+    return _limited(backend, task)
 
 
 def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
