@@ -201,6 +201,18 @@ def integer(text: str, low: int, high: int = 1 << 64) -> int:
     return number
 
 
+def modulo(digits: str, bits: int = 64, base: int = 10) -> int:
+    """Return the lowest bits of a number, as the kernel's simple_strtoul() reads one of any length.
+
+    Python's int() takes no text of thousands of digits.
+    """
+    number = 0
+    for start in range(0, len(digits), 600):
+        part = digits[start : start + 600]
+        number = (number * base ** len(part) + int(part, base)) % (1 << bits)
+    return number
+
+
 class _Integer:
     """The codec of a number of up to 64 bits, from `low` up to, but not including, `high`."""
 
@@ -279,7 +291,7 @@ def size_meant(text: str) -> str:
     """
     if text.strip().lower() in _NO_LIMIT:
         return "-1"
-    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,6}))?([kmgtpe]?)(?:i?b)?", _plain_size(text))
+    found = re.fullmatch(r"([0-9]{1,20})(?:\.([0-9]{1,6}))?([kmgtpe]?)(?:i?b)?", _plain_size(text))
     if not found:
         return ""
     power = _UNITS.index(found[3].upper() or " ")

@@ -5,6 +5,7 @@ namespaces.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,7 @@ from pcont.tags import on_disk
 
 PID_MAX = "/proc/sys/kernel/pid_max"
 PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this file takes
+_COUNT = re.compile("[0-9]{1,4}")  # directories in a path: PATH_MAX is 4096
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Mount:
         """The directories of the mount point's path that pcont created, innermost first."""
         count = self.source.split(":")[1] if self.ours else ""
         found, point = [], self.point
-        for _ in range(int(count) if count.isdecimal() else 0):
+        for _ in range(int(count) if _COUNT.fullmatch(count) else 0):
             found.append(point)
             point = os.path.dirname(point)
         return found

@@ -23,7 +23,10 @@ _CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt"
 
 _LINE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s+([0-9]{1,20})\s*", re.ASCII)
 _DEVICE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s", re.ASCII)
-_WEIGHT = re.compile(r"\s*(?:default\s+)?([0-9]{1,20})\s*|\s*[0-9]+:[0-9]+\s+(\S+)\s*", re.ASCII)
+_WEIGHT = re.compile(
+    r"\s*(?:default\s+)?([0-9]{1,20})\s*|\s*[0-9]+:[0-9]+\s+(default|[0-9]{1,20})\s*",
+    re.ASCII,
+)
 
 _Numbers = dict[str, int]
 
@@ -59,8 +62,7 @@ class _Weights:
 
     def parse(self, text: str) -> str:
         for one in text.splitlines() or [text]:
-            found = _WEIGHT.fullmatch(one)
-            if not found or (found[2] and found[2] != "default" and not found[2].isdecimal()):
+            if not _WEIGHT.fullmatch(one):
                 raise ValueError("")
         return text
 

@@ -9,6 +9,7 @@ The table explains what a kernel refuses; the model does not have the controller
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from errno import EBUSY, EINVAL
 
@@ -18,6 +19,7 @@ CPU_SHARES, IDLE = "cpu.shares", "cpu.idle"
 QUOTA, PERIOD, BURST = "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"
 RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 
+_PERCENT = re.compile(r"([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})%")
 _SHORTEST, _LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
 _MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
 NO_QUOTA = -1
@@ -207,6 +209,6 @@ def quota_meant(site: Site, text: str) -> str:
     plain = text.strip().lower()
     if plain in ("max", "unlimited", "infinity", "none"):
         return str(NO_QUOTA)
-    if plain.endswith("%") and plain[:-1].replace(".", "", 1).isdecimal():
-        return str(int(float(plain[:-1]) / 100 * site.value(PERIOD)))
+    if found := _PERCENT.fullmatch(plain):
+        return str(int(float(found[1]) / 100 * site.value(PERIOD)))
     return ""

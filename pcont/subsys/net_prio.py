@@ -13,7 +13,7 @@ import re
 from errno import ENODEV
 
 from pcont.tables.rules import Site, Violation
-from pcont.values import Codec
+from pcont.values import Codec, modulo
 
 MAP = "net_prio.ifpriomap"
 
@@ -45,7 +45,7 @@ def _as_read(text: str) -> str:
     found = re.match(r"\s*(\S+)\s+([0-9]+)", text, re.ASCII)
     if not found:
         return ""
-    return f"the kernel reads {text.strip()!r} as {found[1]} {int(found[2]) % (1 << 32)}"
+    return f"the kernel reads {text.strip()!r} as {found[1]} {modulo(found[2], 32)}"
 
 
 PRIORITIES: Codec = _Priorities()

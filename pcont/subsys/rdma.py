@@ -18,7 +18,7 @@ from pcont.values import Codec
 RDMA_MAX, RDMA_CURRENT = "rdma.max", "rdma.current"
 _DEVICES = "/sys/class/infiniband"
 
-_LINE = re.compile(r"\s*(\S+)((?:[\s,]+hca_(?:handle|object)=(?:max|[0-9]+))*)\s*", re.ASCII)
+_LINE = re.compile(r"\s*(\S+)((?:[\s,]+hca_(?:handle|object)=(?:max|[0-9]{1,20}))*)\s*", re.ASCII)
 
 
 class _Limits:

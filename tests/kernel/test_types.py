@@ -46,3 +46,9 @@ def test_the_root_is_named_by_the_tree_and_other_places_as_the_user_typed_it() -
 def test_the_words_of_an_id_are_controllers_and_a_name() -> None:
     assert words_of("cpu,cpuacct,name=x") == (("cpu", "cpuacct"), "x")
     assert words_of("name=systemd") == ((), "systemd")
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "99999", "٣", "-1", "x", ""])
+def test_a_mount_source_with_an_impossible_number_names_no_directories(count: str) -> None:
+    assert Mount("/a/b", source=f"pcont:{count}:/a/b").made == []
+    assert Mount("/a/b", source="pcont:2:/a/b").made == ["/a/b", "/a"]

@@ -17,7 +17,7 @@ from pcont.backend_model import Model
 from pcont.hierarchy import keys
 from pcont.kernel.types import Place, TreeRequest
 from pcont.model.dialects import V1
-from pcont.subsys import blkio, devices, misc, net_cls, net_prio, rdma
+from pcont.subsys import blkio, cpu, devices, misc, net_cls, net_prio, rdma
 from pcont.subsys.model import load_behaviour
 from pcont.subsys.numtasks import Shares
 from pcont.tables.behaviour import NO_BEHAVIOUR, FileBehaviour
@@ -35,6 +35,7 @@ from pcont.values import (
     TEXT,
     UNSIGNED,
     WORD,
+    modulo,
 )
 
 
@@ -474,3 +475,67 @@ def test_a_table_names_the_source_of_its_rules() -> None:
         files = [folder / f"{name}.py", folder / "v1" / f"{name}.py"]
         parsed = [ast.parse(one.read_text(encoding="utf-8")) for one in files if one.exists()]
         assert any("patch" in (ast.get_docstring(one) or "") for one in parsed)
+
+
+# Numbers of so many digits, in each form that a file takes.
+LONG = [one * digits for one in "19" for digits in (20, 310, 600, 5000)]
+FORMS = (
+    *("{0}", "-{0}", "0{0}", "0x{0}", "{0}.5", "{0}%", "{0}.5%", "{0}M", "{0}.5M", "{0} bytes"),
+    *("8:0 {0}", "8:0 {0}M", "8:0 {0}.5M", "8:0 {0} x", "{0}:{0} 5", "{0}:1", "default {0}"),
+    *("c {0}:{0} rwm", "c {0}:1", "lo {0}", "lo {0} x", "mlx5_0 hca_handle={0}", "res {0}"),
+    *("0-{0}", "{0}-{0}", "0-1:{0}/{0}"),
+)
+EVERY_ROW = [
+    pytest.param(row, id=f"{interface.name} {row.name}")
+    for interface, names in subsys.WITH_TABLES.items()
+    for name in ("", *names)
+    if (table := subsys.load(name, interface))
+    for row in table.files
+    if name != "hugetlb" or "2MB" in row.name
+]
+
+
+class Period:
+    """A container whose files all have the value 100,000."""
+
+    def value(self, file: str) -> int:
+        return 100_000
+
+
+def _refusal(row: ControlFile, text: str) -> str:
+    """What the codec of a row says of a text; empty if it reads it."""
+    try:
+        row.type.show(row.type.parse(text))
+    except (ValueError, OverflowError) as err:
+        return str(err)
+    return ""
+
+
+@pytest.mark.parametrize("row", EVERY_ROW)
+def test_a_number_of_thousands_of_digits_is_refused_or_read_as_the_kernel_does(
+    row: ControlFile,
+) -> None:
+    site = cast(Site, Period())
+    for text in (form.format(number) for form in FORMS for number in LONG):
+        assert "set_int_max_str_digits" not in _refusal(row, text), text[:20]
+        if row.advice.mend:
+            row.advice.mend(site, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("50%", "50000"), ("12.5%", "12500"), (".5%", "500"), ("%", ""), (".%", ""), ("5", "")],
+)
+def test_a_quota_in_percent_is_one_of_the_period(text: str, meant: str) -> None:
+    assert cpu.quota_meant(cast(Site, Period()), text) == meant
+
+
+@pytest.mark.parametrize(
+    ("digits", "base"),
+    [("9" * 5000, 10), ("0" * 700 + "7", 10), ("f" * 900, 16)],
+    ids=["decimal", "zeros", "hexadecimal"],
+)
+def test_the_lowest_bits_of_a_long_number_count(digits: str, base: int) -> None:
+    number = sum(int(one, base) * base**at for at, one in enumerate(reversed(digits)))
+    assert modulo(digits, base=base) == number % (1 << 64)
+    assert modulo(digits, 32, base) == number % (1 << 32)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from pcont.tables.rules import Machine
-from pcont.values import ID_LIST, Codec, Ids
+from pcont.values import ID_LIST, Codec, Ids, modulo
 
 _LIST = re.compile(r"([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?\n?")
 
@@ -18,7 +18,7 @@ class _LenientFlag:
 
     def parse(self, text: str) -> int:
         found = re.match("[0-9]+", text)
-        return 1 if found and int(found[0]) else 0
+        return 1 if found and found[0].strip("0") else 0
 
     def show(self, value: int) -> str:
         return str(value)
@@ -70,7 +70,7 @@ class _Decimal:
     takes = "a decimal number, without a newline"
 
     def parse(self, text: str) -> int:
-        if not re.fullmatch("[0-9]+", text):
+        if not re.fullmatch("[0-9]{1,600}", text):
             raise ValueError(f"{text!r} is no decimal number")
         return int(text)
 
@@ -96,7 +96,7 @@ class _Parameter:
             raise ValueError(f"{text!r} does not begin with a number")
         sign, *digits = found.groups()
         bases = zip(digits, (16, 8, 10), strict=True)
-        number = next(int(some, base) for some, base in bases if some)
+        number = next(modulo(some, base=base) for some, base in bases if some)
         number = (-number if sign else number) % (1 << 64)
         number -= (number >> 63) << 64
         if not -1 << 31 <= number < 1 << 31:
@@ -122,7 +122,7 @@ def first_number(text: str) -> int:
     """Return the decimal number at the start of a text. Blanks before and text after it are
     ignored.
     """
-    found = re.match(r"\s*([+-]?[0-9]+)", text)
+    found = re.match(r"\s*([+-]?[0-9]{1,600})", text)
     if not found:
         raise ValueError(f"{text!r} does not begin with a number")
     return int(found[1])
