@@ -270,6 +270,17 @@ def test_only_the_edges_print_and_exit() -> None:
         assert {"exit", "quit", "breakpoint", "input", "eval", "exec"} & names == set(), module
 
 
+def test_only_the_retry_helper_waits() -> None:
+    """Each loop that tries again has its limit and its pauses from `kernel.retry`."""
+    sleeping = {
+        module
+        for module in FILES
+        for node in nodes(module)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep"
+    }
+    assert sleeping == {"kernel.retry", "ops.stat"}, "stat measures for a time"
+
+
 def test_nothing_swallows_every_error() -> None:
     for module in FILES:
         for node in nodes(module):

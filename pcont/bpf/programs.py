@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pcont.bpf import libbpf
+from pcont.kernel.retry import wait_until
 from pcont.kernel.types import Place
 from pcont.trust import ownership
 
-PATIENCE, PAUSE = 5.0, 0.002
+DETACH_PATIENCE, DETACH_PAUSE = 5.0, 0.002
 OBJECTS = os.path.dirname(__file__)
 STATE = "state"
 
@@ -126,9 +126,7 @@ class Pinned(ABC):
             ]
             self._unpin(pins)
         # The kernel detaches the programs a moment after the last pin is removed.
-        limit = time.monotonic() + PATIENCE
-        while any(map(libbpf.is_loaded, programs)) and time.monotonic() < limit:
-            time.sleep(PAUSE)
+        wait_until(lambda: not any(map(libbpf.is_loaded, programs)), DETACH_PATIENCE, DETACH_PAUSE)
 
     def _unpin(self, pins: Mapping[str, int]) -> None:
         """Remove the pins and the folder, all or none. `pins`: open descriptors by file."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
@@ -18,12 +18,13 @@ from pcont.errors import Unseen
 from pcont.kernel.interfaces import exists
 from pcont.kernel.paths import below, is_outside, join
 from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
+from pcont.kernel.retry import Retry
 from pcont.kernel.system_calls import CgroupFiles, ProcReader
 from pcont.kernel.types import Mount, Owner, Place, Tree, words_of
 
 FILESYSTEM = "cgroup"
 REMOVED = " (deleted)"
-PATIENCE, FIRST_PAUSE = 1.0, 0.001
+RMDIR_PATIENCE, RMDIR_PAUSE = 1.0, 0.001  # seconds: the limit, and the first pause
 THAWED = b"THAWED"
 
 
@@ -86,17 +87,16 @@ class V1Driver:
         """Remove a container with rmdir(2). Retries EBUSY for a while if it has no tasks and no
         children: the kernel counts exiting tasks.
         """
-        path, pause = self.path(place), FIRST_PAUSE
-        limit = time.monotonic() + PATIENCE
+        path = self.path(place)
+        retry = Retry(RMDIR_PATIENCE, RMDIR_PAUSE, longest=math.inf)
         while True:
             try:
                 self._files.rmdir(path)
                 return
             except OSError as err:
-                if err.errno != errno.EBUSY or time.monotonic() > limit or self._in_use(place):
+                if err.errno != errno.EBUSY or retry.is_over or self._in_use(place):
                     raise
-            time.sleep(pause)
-            pause *= 2
+            retry.wait()
 
     def _in_use(self, place: Place) -> bool:
         return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))

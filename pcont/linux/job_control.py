@@ -14,11 +14,11 @@ import contextlib
 import os
 import signal
 import struct
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pcont import signals
+from pcont.kernel.retry import wait_until
 from pcont.linux.proc import Proc
 from pcont.linux.watchdog import readable
 
@@ -34,7 +34,7 @@ FORWARDED = tuple(sorted(signal.valid_signals() - set(_NEVER)))
 _HEARD = (*FORWARDED, signal.SIGCHLD)
 
 HEARING = 1.0  # seconds
-PAUSE, LOOKS = 0.02, 10  # seconds, times: how often to check whether pid 1 takes a signal
+LOOK_PAUSE, LOOKS = 0.02, 10  # seconds, times: how often to check whether pid 1 takes a signal
 _RECORD = struct.Struct("=IiiI112x")  # signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid
 _CONTINUE = b"c"
 _ENDED = 0x80  # added to the signal number when an init reports that its command has exited
@@ -202,7 +202,7 @@ class Job:
         self._follow()
         sources = [self._inbox.descriptor, *more, *self._link_to_hear()]
         # With a time limit: in a program with threads, another thread may take SIGCHLD.
-        readable(sources, PAUSE if self._look_again() else HEARING)
+        readable(sources, LOOK_PAUSE if self._look_again() else HEARING)
         self._hear_link()
         # The kernel may give a signal to another thread of this program, where it is deferred.
         deferred = [Arrived(number, sent=True) for number in signals.take_arrived()]
@@ -337,12 +337,10 @@ def _hang_up(group: int) -> None:
 
     Waits up to HEARING seconds for its processes to exit.
     """
-    limit = time.monotonic() + HEARING
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGHUP)
         os.killpg(group, signal.SIGCONT)
-        while _others(group) and time.monotonic() < limit:
-            time.sleep(PAUSE)
+        wait_until(lambda: not _others(group), HEARING, LOOK_PAUSE)
 
 
 def _others(group: int) -> bool:

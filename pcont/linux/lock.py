@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import stat
 import threading
-import time
 from collections.abc import Iterator
 
 from pcont import signals
 from pcont.errors import Busy, PcontError
+from pcont.kernel.retry import Retry
 from pcont.kernel.types import Waiting
 from pcont.trust import workplace
 
-PAUSE = 0.002
-LONGEST_PAUSE = 0.05
-PATIENCE = 1.0  # seconds after which a command prints that it is waiting
+LOCK_PAUSE, LOCK_LONGEST_PAUSE = 0.002, 0.05
+QUIET = 1.0  # seconds after which a command prints that it is waiting
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST = 4096  # bytes of a lock file: the holder's pid, and its command
 
@@ -146,22 +146,22 @@ def _wait(descriptor: int, file: str, waiting: Waiting) -> None:
     if _try(descriptor):
         return
     waiting.look()
-    pause, began, silent = PAUSE, time.monotonic(), True
+    patience = math.inf if waiting.timeout is None else waiting.timeout
+    retry, quiet = Retry(patience, LOCK_PAUSE, LOCK_LONGEST_PAUSE), Retry(QUIET)
+    silent = True
     while not _try(descriptor):
         signals.check()
-        passed = time.monotonic() - began
-        if waiting.timeout is not None and passed >= waiting.timeout:
+        if retry.is_over:
             raise Busy(
                 f"another pcont command is at work ({_holder(descriptor)}), after "
-                f"{waiting.timeout:g} s still",
+                f"{patience:g} s still",
                 path=file,
                 hint="use a longer --timeout, or none",
             )
-        if silent and passed >= PATIENCE:
+        if silent and quiet.is_over:
             silent = False
             waiting.note(f"waiting for another pcont command ({_holder(descriptor)})")
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        retry.wait()
 
 
 def _try(descriptor: int) -> bool:

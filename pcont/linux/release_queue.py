@@ -13,12 +13,12 @@ import contextlib
 import fcntl
 import os
 import sys
-import time
 from collections.abc import Iterator
 from shlex import quote, split
 
 from pcont import errors
 from pcont.errors import Busy, Denied
+from pcont.kernel.retry import Retry
 from pcont.trust import ownership
 
 # A directory from which programs can be executed (/run may be noexec), and writable by root only.
@@ -45,8 +45,8 @@ main(sys.argv[2], 9)' {package} {tree}
 """
 
 RELIED_ON = {PROGRAMS: "release agents", QUEUES: "reports of release agents"}
-PAUSE = 0.001
-PATIENCE = 60.0  # seconds until a user's agent is killed
+LEASE_PAUSE = 0.001
+USER_AGENT_PATIENCE = 60.0  # seconds until a user's agent is killed
 ENVIRONMENT = {"HOME": "/", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}  # the kernel's (patch, 1.9)
 
 
@@ -128,7 +128,7 @@ class KernelQueue:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 umask=0o022,
-                timeout=PATIENCE,
+                timeout=USER_AGENT_PATIENCE,
                 check=False,
             )
 
@@ -223,11 +223,12 @@ def _whole(file: str) -> list[str]:
     writing.
     """
     with open(ownership.open_file(file, uid=os.geteuid()), "rb") as stream:
+        retry = Retry(pause=LEASE_PAUSE)
         while True:
             try:
                 # A lease is granted only if no process has the file open for writing (fcntl(2)).
                 fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 break
             except BlockingIOError:
-                time.sleep(PAUSE)
+                retry.wait()
         return [os.fsdecode(path) for path in stream.read().split(b"\0") if path]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present
 from pcont.kernel.interfaces import Birth
+from pcont.kernel.retry import Retry
 from pcont.linux import watchdog
 from pcont.linux.spawn import PLAIN, Child, find_program
 from pcont.ops.containers import beneath
@@ -28,8 +28,8 @@ from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete
 
 # The release agent starts at once; on a machine that has much else to do it may take a while.
-PATIENCE = 10.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
+AGENT_PATIENCE = 10.0
+AGENT_PAUSE, AGENT_LONGEST_PAUSE = 0.01, 0.1
 
 
 @dataclass(frozen=True)
@@ -181,14 +181,13 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
 def _wait_until_gone(session: Session, container: Container) -> None:
     """Wait until pcont's release agent has removed an empty container with auto_delete."""
     backend, home = session.backend, container.places[0]
-    pause, limit = FIRST_PAUSE, time.monotonic() + PATIENCE
+    retry = Retry(AGENT_PATIENCE, AGENT_PAUSE, AGENT_LONGEST_PAUSE)
     with contextlib.suppress(FileNotFoundError):
-        while time.monotonic() < limit and auto_delete.deletes(backend, home):
+        while not retry.is_over and auto_delete.deletes(backend, home):
             session.registry()
             if explain.in_use(backend, home)[0]:
                 return
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            retry.wait()
 
 
 def _in_use(session: Session, doomed: Sequence[Container], below: bool) -> str:

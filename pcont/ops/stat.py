@@ -19,7 +19,7 @@ from pcont.session import Session
 
 LOAD = "cpuacct.load"
 WINDOW = 10.0  # seconds
-PAUSE = 0.1
+_BEAT = 0.1  # seconds between two calls of signals.beat
 
 # By CPU: nanoseconds in user space, and in the kernel.
 Sample = dict[int, tuple[int, int]]
@@ -53,7 +53,7 @@ def _wait(seconds: float) -> None:
     end = time.monotonic() + seconds
     while (rest := end - time.monotonic()) > 0:
         signals.beat()
-        time.sleep(min(PAUSE, rest))
+        time.sleep(min(_BEAT, rest))
 
 
 def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:

@@ -43,7 +43,7 @@ from pcont.virtual.files import ControlFiles
 
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
-PATIENCE = 30.0
+ATTACH_PATIENCE = 30.0
 FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
 
 STOP_OR_FREEZE = (
@@ -369,7 +369,7 @@ class Attach(Step):
         self, backend: TasksInside, memory: UndoLog, entered: AttachUndo, movers: Movers
     ) -> None:
         find = partial(self._round, backend, entered, movers)
-        patience = PATIENCE + len(self.also) * FOR_EACH
+        patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
         for place, task in until_stable(find, self.doing, patience, STOP_OR_FREEZE):
             known = self._found(backend, task)
             if known is None:

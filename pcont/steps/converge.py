@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from pcont import signals
 from pcont.errors import LimitReached
+from pcont.kernel.retry import Retry
 
 Found = TypeVar("Found")
 Where = TypeVar("Where")
@@ -19,7 +20,7 @@ HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
 # Seconds in which no machine starts so many tasks that a task id is reused.
 FRESH = 0.02
 PATIENCE_BACK = 60.0
-PAUSE = 0.001
+EXIT_PAUSE = 0.001
 
 STOP_THEM = "stop them first (kill -STOP), and continue them afterwards (kill -CONT)"
 
@@ -33,7 +34,7 @@ def until_stable(
     item. `doing` names the operation in the error. Raises LimitReached with `hint` after a round
     that ends more than `patience` seconds after the start.
     """
-    limit = time.monotonic() + patience
+    retry = Retry(patience)
     found = True
     while found:
         found = False
@@ -41,7 +42,7 @@ def until_stable(
             found = True
             yield one
             signals.check()
-        if found and time.monotonic() > limit:
+        if found and retry.is_over:
             raise LimitReached(
                 f"cannot {doing}: threads or children start faster than pcont can move them",
                 hint=hint,
@@ -101,6 +102,7 @@ def return_all(
     Raises LimitReached after PATIENCE_BACK seconds. `doing` names the operation in that error.
     """
     tried: set[Straggler[Where]] = set()
+    exits = Retry(pause=EXIT_PAUSE)
 
     def news() -> Iterator[Straggler[Where]]:
         living = False
@@ -110,7 +112,7 @@ def return_all(
                 living = True
             yield one
         if not living:
-            time.sleep(PAUSE)  # the tasks that are exiting need the CPU
+            exits.wait()  # the tasks that are exiting need the CPU
 
     with raised_priority():
         for one in until_stable(news, doing, PATIENCE_BACK):

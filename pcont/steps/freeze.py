@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from pcont import signals
 from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
+from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps.write import RestoreValue
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
 
-PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
-AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
-PAUSE = 0.002
+FREEZE_PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
+FREEZE_AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
+FREEZE_PAUSE = 0.002
 
 
 @contextlib.contextmanager
 def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator[bool]:
     """Freeze a container of the freezer for the block. Yields whether all its tasks have frozen.
 
-    If they do not freeze within PATIENCE seconds, the container is thawed before the block begins.
-    If the block fails, undo thaws it; if this process is killed, a watchdog process thaws it. A
-    container that another program has frozen stays frozen.
+    If they do not freeze within FREEZE_PATIENCE seconds, the container is thawed before the block
+    begins. If the block fails, undo thaws it; if this process is killed, a watchdog process thaws
+    it. A container that another program has frozen stays frozen.
     """
     if backend.read(place, STATE).strip() != THAWED:
         yield _wait_until_frozen(backend, place)
@@ -56,23 +56,23 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
 
 
 def _wait_until_frozen(backend: Containers, place: Place, write_again: bool = False) -> bool:
-    """Wait until all tasks have frozen; returns False after PATIENCE seconds.
+    """Wait until all tasks have frozen; returns False after FREEZE_PATIENCE seconds.
 
     A task may miss the request, such as one that waits for a file of a 9p file system.
     `write_again` writes FROZEN again every second, which wakes that task. It is set only if pcont
     froze the container.
     """
-    written = read_at = time.monotonic()
-    limit = written + PATIENCE
+    retry, written = Retry(FREEZE_PATIENCE, FREEZE_PAUSE), Retry(FREEZE_AGAIN)
+    reading = Retry()
     while backend.read(place, STATE).strip() != FROZEN:
+        took = reading.waited
         signals.check()
-        now = time.monotonic()
-        if now > limit:
+        if retry.is_over:
             return False
-        if write_again and now > written + AGAIN:
+        if write_again and written.is_over:
             backend.write(place, STATE, FROZEN)
-            written = now
+            written.restart()
         # Each read makes the kernel look at every task, and the tasks need the CPU to stop.
-        time.sleep(max(PAUSE, now - read_at))
-        read_at = time.monotonic()
+        retry.wait(at_least=took)
+        reading.restart()
     return True

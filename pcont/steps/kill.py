@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -14,6 +13,7 @@ from pcont import signals, subsys
 from pcont.errors import LimitReached
 from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, TasksInside
 from pcont.kernel.paths import below
+from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps.converge import raised_priority
 from pcont.steps.freeze import is_set_frozen, kept_frozen
@@ -23,8 +23,8 @@ from pcont.subsys import freezer, pids
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
 
-PATIENCE = 10.0
-PAUSE = 0.01
+KILL_PATIENCE = 10.0
+KILL_PAUSE = 0.01
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Kill(Step):
     raises PcontError to prevent it. `doing` names the operation in messages ("kill tasks in
     cpu:/a"). `killed` collects the ids that were signalled.
 
-    `do` raises LimitReached if the number of processes does not fall for PATIENCE seconds.
+    `do` raises LimitReached if the number of processes does not fall for KILL_PATIENCE seconds.
     """
 
     places: Sequence[Place]
@@ -79,22 +79,24 @@ class Kill(Step):
         """Signal until no process is left. New processes are signalled at once, all others again in
         a round in which the number of processes did not fall.
         """
-        least, limit = sys.maxsize, time.monotonic() + PATIENCE
+        least, retry = sys.maxsize, Retry(KILL_PATIENCE, KILL_PAUSE)
         while inside := processes_in(backend, self.places):
             signals.check()
-            listed_at = time.monotonic()
+            signalling = Retry()
             if len(inside) < least:
-                least, limit = len(inside), listed_at + PATIENCE
+                least = len(inside)
+                retry.restart()
                 inside = {pid: place for pid, place in inside.items() if pid not in self.killed}
+            is_over = retry.is_over
             self._signal(backend, inside)
-            if listed_at > limit:
+            if is_over:
                 raise LimitReached(
                     f"cannot {self.doing}: their number stayed at "
-                    f"{least} or more for {PATIENCE:.0f} s",
+                    f"{least} or more for {KILL_PATIENCE:.0f} s",
                     hint="they fork faster than pcont kills them, or wait for a device (state D)",
                 )
             # The killed tasks need the CPU to exit.
-            time.sleep(max(PAUSE, time.monotonic() - listed_at))
+            retry.wait(at_least=signalling.waited)
 
     def _freezing(self, backend: TasksInside) -> list[Place]:
         """List the containers to freeze: none if pids.max stops every fork, because frozen tasks

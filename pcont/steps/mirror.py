@@ -40,7 +40,7 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
-PATIENCE = 60.0
+MIRROR_PATIENCE = 60.0
 
 
 @on_disk("Pair", "home", "mirror")
@@ -136,7 +136,7 @@ class Join(Step):
         outside = JoinUndo(list(self.pairs), before)
         memory.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
-        for mirror, tasks in until_stable(lacking, self.doing, PATIENCE):
+        for mirror, tasks in until_stable(lacking, self.doing, MIRROR_PATIENCE):
             memory.extend(outside, origins=_origins(backend, mirror.tree, tasks))
             attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
@@ -215,7 +215,7 @@ class Leave(Step):
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
         strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.record(LeaveUndo(list(self.pairs), strays))
-        for tasks in until_stable(partial(self._inside, backend), self.doing, PATIENCE):
+        for tasks in until_stable(partial(self._inside, backend), self.doing, MIRROR_PATIENCE):
             attach_all(backend, self.refuge, recently_listed(tasks))
 
     def _inside(self, backend: ContainerReader) -> Iterator[list[int]]:

@@ -5,7 +5,7 @@ unmounted one.
 from __future__ import annotations
 
 import contextlib
-import time
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EBUSY, EINVAL, ENOENT, ENOSPC
@@ -15,6 +15,7 @@ from shlex import quote
 from pcont import signals
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.kernel.interfaces import Backend, Mounts, Trees
+from pcont.kernel.retry import Retry, wait_until
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
 from pcont.steps.containers import settings_of, write_back
 from pcont.tags import on_disk
@@ -24,8 +25,8 @@ from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 # The kernel keeps a removed container for a moment (RCU, and references of exiting tasks).
 # A hierarchy that is unmounted in that moment stays active without a mount. To remove it, pcont
 # mounts and unmounts it again later.
-FIRST_PAUSE = 0.005
-PATIENCE = 10.0
+RELEASE_PAUSE = 0.005
+RELEASE_PATIENCE = 10.0
 PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 
@@ -287,10 +288,11 @@ def find_tree(backend: Trees, request: TreeRequest) -> Tree | None:
 
 
 def _wait_until_gone(backend: Trees, request: TreeRequest) -> None:
-    limit = time.monotonic() + PATIENCE
-    while find_tree(backend, request) and time.monotonic() < limit:
+    def is_released() -> bool:
         signals.beat()
-        time.sleep(FIRST_PAUSE)
+        return find_tree(backend, request) is None
+
+    wait_until(is_released, RELEASE_PATIENCE, RELEASE_PAUSE)
 
 
 def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> Busy:
@@ -311,16 +313,17 @@ def _copied(request: TreeRequest, point: str, copies: list[tuple[int, str]]) -> 
 def dissolve(backend: Mounts, request: TreeRequest, point: str, source: str) -> None:
     """Wait until the kernel has removed an unmounted hierarchy; mount and unmount it again to help.
 
-    `point` and `source` are the directory and the mount source to use. Raises Busy after PATIENCE
-    seconds: the memory controller keeps a removed container until its last page is freed, any
-    controller until no zombie of it is left.
+    `point` and `source` are the directory and the mount source to use. Raises Busy after
+    RELEASE_PATIENCE seconds: the memory controller keeps a removed container until its last page
+    is freed, any controller until no zombie of it is left.
     """
-    pause, began = FIRST_PAUSE, time.monotonic()
+    unmounted = Retry(RELEASE_PATIENCE, RELEASE_PAUSE, longest=math.inf)
+    mounted = Retry(pause=2 * RELEASE_PAUSE, longest=math.inf)
+    copies_end = Retry(PATIENCE_WITH_COPIES)
     while tree := find_tree(backend, request):
-        waited = time.monotonic() - began
-        if waited > PATIENCE_WITH_COPIES and (copies := backend.copies(tree.id)):
+        if copies_end.is_over and (copies := backend.copies(tree.id)):
             raise _copied(request, point, copies)
-        if waited > PATIENCE:
+        if unmounted.is_over:
             raise Busy(
                 f"the kernel does not release {request.options} (EBUSY): removed containers linger "
                 "in it, or a mount namespace without processes has it mounted",
@@ -331,9 +334,8 @@ def dissolve(backend: Mounts, request: TreeRequest, point: str, source: str) -> 
                 "the namespaces that pcont keeps",
             )
         signals.check()
-        time.sleep(pause)
-        pause *= 2
+        unmounted.wait()
         if find_tree(backend, request):
             backend.mount(request, point, source)
-            time.sleep(pause)
+            mounted.wait()
             backend.umount(point)

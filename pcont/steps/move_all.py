@@ -48,7 +48,7 @@ from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.virtual.files import ControlFiles
 
-PATIENCE = 20.0  # for one tree
+MOVE_PATIENCE = 20.0  # for one tree
 
 INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: frozen tasks do not fork"
 
@@ -226,7 +226,7 @@ class MoveAll(Step):
             return [left] if left else []
 
         # Frozen tasks cannot fork, but a task of another tree may not be frozen.
-        patience = PATIENCE * (3 if self.still else 1)
+        patience = MOVE_PATIENCE * (3 if self.still else 1)
         has = [name for one in self.routes for name in one.source.controllers]
         hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
         for number, left in enumerate(until_stable(batch, self.doing, patience, hint), start=1):

@@ -6,7 +6,6 @@ processed once, the lock of the release queue that the user's agent runs once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pcont.hierarchy.presence import present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, exists
 from pcont.kernel.refusals import vanishing, within_reach
+from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.containers import SetXattr, removals
@@ -30,8 +30,8 @@ from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, FileWrite
 
 # A program other than pcont moves a task out of the tied trees one tree at a time.
-PATIENCE = 10.0
-PAUSE = 0.05
+TIES_PATIENCE = 10.0
+TIES_PAUSE = 0.05
 
 
 class Worker(Protocol):
@@ -57,11 +57,12 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
     in `also`.
 
     If a container is empty in its home tree and not yet in the tied trees, `attend` retries it for
-    up to PATIENCE seconds. Returns early if another process is processing the same hierarchy.
+    up to TIES_PATIENCE seconds. Returns early if another process is processing the same hierarchy.
     """
     releases = worker.backend.releases
     pending = list(also)
-    limits: dict[str, float] = {}
+    limits: dict[str, Retry] = {}
+    rounds = Retry(pause=TIES_PAUSE)
     while pending or tree in releases.reported():
         before = 0
         try:
@@ -76,14 +77,13 @@ def attend(worker: Worker, tree: str, also: Iterable[str] = ()) -> None:
                 return  # the process that has the lock reads the queue again after the unlock
             paths = pending
         if paths and releases.attended:
-            time.sleep(PAUSE)
+            rounds.wait()
         elif len(paths) == before:
             return
 
 
-def _in_time(limits: dict[str, float], path: str) -> bool:
-    now = time.monotonic()
-    return now < limits.setdefault(path, now + PATIENCE)
+def _in_time(limits: dict[str, Retry], path: str) -> bool:
+    return not limits.setdefault(path, Retry(TIES_PATIENCE)).is_over
 
 
 def _is_processed(worker: Worker, tree: str, path: str) -> bool:

@@ -115,7 +115,7 @@ def test_a_task_that_is_ending_is_waited_for_before_the_comparison(
     kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The kernel does not move them, and the container could not be removed with them in it."""
-    monkeypatch.setattr(move_all, "PATIENCE", 0.3)
+    monkeypatch.setattr(move_all, "MOVE_PATIENCE", 0.3)
     monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees("cpuacct", named=2) as place, place.load(Storm(400), "/a") as storm:
         result = kernel("move", place.at("/a"), place.at("/b"), "--json")
@@ -133,7 +133,7 @@ def test_a_storm_is_in_step_in_one_more_tree_or_in_none(
     kernel: Pcont, trees: MakeTrees, monkeypatch: pytest.MonkeyPatch, verb: str, number: int
 ) -> None:
     """What was made there was removed, although a task was ending in it when pcont gave up."""
-    monkeypatch.setattr(step_mirror, "PATIENCE", 0.3)
+    monkeypatch.setattr(step_mirror, "MIRROR_PATIENCE", 0.3)
     monkeypatch.setattr(converge, "PATIENCE_BACK", 600.0)
     with trees(named=1) as place, contextlib.ExitStack() as stack:
         words = (place.selector, "pids")
