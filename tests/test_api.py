@@ -33,6 +33,7 @@ from pcont.kernel import open as kernel_open
 from pcont.model import dialects
 from pcont.model.tasks import FIRST_SIMULATED_ID
 from pcont.ops import numbers
+from tests.command_tree import commands_of
 from tests.test_startup import heavy, imported
 
 
@@ -143,20 +144,7 @@ RENAMED = {
 }
 
 
-def commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
-    """Every command of the command line, with the words that it is typed with."""
-    found: dict[str, click.Command] = {}
-    for name in group.list_commands(click.Context(group)):
-        one = group.get_command(click.Context(group), name)
-        assert one
-        if isinstance(one, click.Group):
-            found |= commands(one, f"{name} ")
-        else:
-            found[before + name] = one
-    return found
-
-
-COMMANDS = commands(cli)
+COMMANDS = commands_of(cli)
 
 
 @pytest.mark.parametrize("words", COMMANDS)

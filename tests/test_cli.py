@@ -24,20 +24,9 @@ from pcont.cli import COMMANDS as TABLE
 from pcont.cli import cli, main
 from pcont.commands.common import Seconds
 from tests import hints
+from tests.command_tree import commands_of
 
-
-def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
-    """Every command by its words, those of groups among them."""
-    found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            found |= leaves(command, f"{before}{name} ")
-        else:
-            found[before + name] = command
-    return found
-
-
-COMMANDS = leaves(cli)
+COMMANDS = commands_of(cli)
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
     *("bind", "unbind", "recover", "unpin", "gc"),

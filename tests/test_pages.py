@@ -10,6 +10,7 @@ import click
 import pytest
 
 from pcont.cli import cli
+from tests.command_tree import commands_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OVERVIEW = CHECKOUT / "docs" / "commands.md"
@@ -62,18 +63,6 @@ def test_the_pages_have_links() -> None:
     assert sum(1 for page in pages() for _ in links(page)) > 50
 
 
-def commands(group: click.Group, before: str = "pcont") -> Iterator[tuple[str, click.Command]]:
-    """Every command, with the words that call it."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{before} {name}")
-        else:
-            yield f"{before} {name}", command
-
-
 def overview_of(words: str) -> str:
     """The lines of a command at the start of docs/commands.md."""
     lines = []
@@ -86,7 +75,9 @@ def overview_of(words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "command"), list(commands(cli)), ids=lambda one: one if isinstance(one, str) else ""
+    ("words", "command"),
+    commands_of(cli, "pcont ").items(),
+    ids=lambda one: one if isinstance(one, str) else "",
 )
 def test_the_overview_lists_every_command_and_option(words: str, command: click.Command) -> None:
     text = overview_of(words)

@@ -8,16 +8,16 @@ import os
 import pty
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from pcont.cli import cli
 from pcont.output import schema
+from tests.command_tree import commands_of
 from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, command_line
@@ -30,16 +30,7 @@ NOBODY = str(1 << 22)
 NONE = "pct-there-is-no-such"
 
 
-def command_names(group: click.Group = cli, before: str = "") -> Iterator[str]:
-    """Every command by its words."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from command_names(command, f"{before}{name} ")
-        else:
-            yield before + name
-
-
-COMMANDS = sorted(command_names())
+COMMANDS = sorted(commands_of(cli))
 
 
 @dataclass

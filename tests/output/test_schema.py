@@ -14,7 +14,8 @@ from pcont.output import schema
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, LIMIT, TEXT, UNSIGNED
 from tests import json_docs
-from tests.contract.test_json import command_names, validator
+from tests.command_tree import commands_of
+from tests.contract.test_json import validator
 from tests.output.test_output import ROWS
 
 
@@ -25,7 +26,7 @@ def test_the_documents_are_those_of_the_records(path: Any) -> None:
 
 
 def test_every_command_has_a_schema() -> None:
-    assert set(schema.RESULTS) == set(command_names())
+    assert set(schema.RESULTS) == set(commands_of(cli))
     changing = {
         name
         for name, command in cli.commands.items()
