@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 BACKENDS = ("cgroupfs", "model")
 DIALECTS = ("v1", "v6", "v6-ns")
 FORCE_HERE = "using(force=True) does it"
+_COMMAND = re.compile(r"(^|[:;&(] ?)pcont [a-z-]")
+_OPTION = re.compile(r"--([a-z][a-z-]+)(?: ([A-Z]+|model)\b)?")
 
 # Values by KEY, or KEY=VALUE words. A KEY that has several values (devices.allow) needs words.
 Settings = Mapping[str, Scalar] | Iterable[str]
@@ -91,7 +94,8 @@ def open(
     state file that cannot be read.
     """
     source = Source(backend or BACKENDS[0], None if state is None else os.fspath(state), dialect)
-    source.check()
+    with _translated("open"):
+        source.check()
     options = Options(
         dry_run=dry_run,
         force=force,
@@ -202,12 +206,33 @@ def _translated(verb: str) -> Iterator[None]:
     try:
         yield
     except PcontError as err:
-        err.hint = FORCE_HERE if err.hint == FORCE else err.hint
+        err.hint = _for_a_program(err.hint)
         raise
     except FAILURES as err:
         deeper = "raise the limit: sys.setrecursionlimit(20000)"
         encoding = "use a UTF-8 locale, or Python's UTF-8 mode: python3 -X utf8"
         raise from_failure(err, verb, deeper=deeper, encoding=encoding) from err
+
+
+def _for_a_program(hint: str) -> str:
+    """Return a hint with arguments in place of options. A hint that has a command keeps it as it is
+    typed in a shell.
+
+    >>> _for_a_program("give --name NAME, or use a longer --timeout")
+    'give name=NAME, or use a longer `timeout`'
+    """
+    if hint == FORCE:
+        return FORCE_HERE
+    if _COMMAND.search(hint):
+        return hint
+    return _OPTION.sub(_as_argument, hint.replace("-- COMMAND", "`command`"))
+
+
+def _as_argument(option: re.Match[str]) -> str:
+    name, value = option[1].replace("-", "_"), option[2]
+    if not value:
+        return f"`{name}`"
+    return f"{name}={value if value.isupper() else repr(value)}"
 
 
 class Pcont(Caller):

@@ -267,6 +267,46 @@ def test_the_hint_for_what_is_protected_names_the_option_of_the_library(k: pcont
     assert k.where(1)[0].container == "/a"
 
 
+def test_hints_name_the_arguments_of_the_library_and_not_options(
+    k: pcont.Pcont, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("no state")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: k.mount("cpuacct", tie=True), "give name=NAME, or with `tie` a MOUNTPOINT"),
+        (lambda: k.clone("jobs", (), ns="uts"), "add pid=PID or `command`"),
+        (lambda: k.set("jobs:/a", {"tasks": 0}), "pcont attach jobs:/a $$"),
+        (
+            lambda: pcont.open("model", broken),
+            "rename the file to start with a new model, or use another state=FILE",
+        ),
+    ]
+    for call, hint in calls:
+        with pytest.raises(PcontError) as caught:
+            call()
+        assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "meant"),
+    [
+        ("use a longer --timeout, or none", "use a longer `timeout`, or none"),
+        ("rehearse with --backend model", "rehearse with backend='model'"),
+        ("add --pid PID or -- COMMAND", "add pid=PID or `command`"),
+        ("set --uid-map", "set `uid_map`"),
+        ("pcont umount --foreign /a", "pcont umount --foreign /a"),
+        ("mount it again: pcont mount --name a", "mount it again: pcont mount --name a"),
+        ("", ""),
+    ],
+)
+def test_an_option_in_a_hint_becomes_an_argument_but_not_in_a_command(
+    hint: str, meant: str
+) -> None:
+    with pytest.raises(PcontError) as caught, api._translated("x"):
+        raise PcontError("x", hint=hint)
+    assert caught.value.hint == meant
+
+
 def test_notes_and_progress_are_reported_to_the_caller(k: pcont.Pcont) -> None:
     notes: list[str] = []
     steps: list[tuple[int, int]] = []

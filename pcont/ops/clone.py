@@ -157,7 +157,7 @@ def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -
     if not with_command:
         raise UsageProblem(
             "--ns needs COMMAND: pcont cannot change the namespaces of a running process",
-            hint="add the command after --: -- COMMAND",
+            hint="add -- COMMAND",
         )
     if wish.init and "pid" not in kinds:
         raise UsageProblem("--init needs a pid namespace: add pid to --ns")
