@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -206,7 +206,7 @@ class Workspace:
         for name in backend.children(Place(tree.id)):
             _remove(backend, Place(tree.id, f"/{name}"))
         for mount in tree.mounts:
-            backend.umount(mount.point)
+            _unmount(backend, mount.point)
             for directory in mount.made:
                 with contextlib.suppress(OSError):
                     os.rmdir(directory)
@@ -220,14 +220,22 @@ def _remove(backend: Backend, place: Place) -> None:
     for name in backend.children(place):
         _remove(backend, place.child(name))
 
-    def gone() -> bool:
-        try:
-            backend.remove(place)
-        except OSError:
-            return False
-        return True
+    assert eventually(lambda: _is_done(lambda: backend.remove(place))), (
+        f"{backend.show(place)} remains"
+    )
 
-    assert eventually(gone), f"{backend.show(place)} stays"
+
+def _unmount(backend: Backend, point: str) -> None:
+    """umount(2), as soon as no other process looks into the mount."""
+    assert eventually(lambda: _is_done(lambda: backend.umount(point))), f"{point} remains mounted"
+
+
+def _is_done(change: Callable[[], None]) -> bool:
+    try:
+        change()
+    except OSError:
+        return False
+    return True
 
 
 def without_pids(text: str) -> str:
