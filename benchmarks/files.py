@@ -50,7 +50,7 @@ class Hierarchy:
 
     def values(self, path: str) -> dict[str, int]:
         """What the kernel has counted."""
-        return self.kernel.meter.values(self.place(path), numfiles.NUMFILES)
+        return self.kernel.enforcer.values(self.place(path), numfiles.NUMFILES)
 
     def enter(self, path: str, pids: Sequence[int]) -> None:
         for pid in pids:
@@ -135,7 +135,7 @@ def counted(
     looks, load = Looks(made, paths), Openers(WIDTH, FILES, folder)
     with going(load, made, paths[0]):
         found = counting(load, looks.held, opens, moves, [*map(made.folder, reversed(paths))])
-    uncounted = sum(made.kernel.meter.uncounted().values())
+    uncounted = sum(made.kernel.enforcer.uncounted().values())
     left = sum(made.values(path)[numfiles.HELD] for path in paths)
     tell(f"{found}, {dict(looks.most)}")
     return [
@@ -194,12 +194,12 @@ def loaded(made: Hierarchy, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    meter = made.kernel.meter
-    meter.start(numfiles.NUMFILES, made.place("/"))
+    enforcer = made.kernel.enforcer
+    enforcer.start(numfiles.NUMFILES, made.place("/"))
     try:
         yield
     finally:
-        meter.stop(numfiles.NUMFILES, made.place("/"))
+        enforcer.stop(numfiles.NUMFILES, made.place("/"))
 
 
 def main() -> None:

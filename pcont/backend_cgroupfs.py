@@ -60,7 +60,7 @@ class Cgroupfs(DriverByTree):
         super().__init__(v1.V1Driver(files, self.proc, _is_core, self.releases.follow))
 
     @cached_property
-    def meter(self) -> BpfEnforcer:
+    def enforcer(self) -> BpfEnforcer:
         """The eBPF programs. Their module is imported on first use."""
         from pcont.bpf.enforcer import BpfEnforcer
 
@@ -181,7 +181,7 @@ class Cgroupfs(DriverByTree):
     # Containers: the verbs are those of DriverByTree
 
     def remove(self, place: Place, force: bool = False) -> None:
-        with self.meter.letting_go(place) if force else contextlib.nullcontext():
+        with self.enforcer.allowing_removal(place) if force else contextlib.nullcontext():
             super().remove(place)
 
     # Tasks

@@ -119,7 +119,7 @@ class Model:
     ) -> None:
         self.namespace_pins = ModelNamespaces()
         self._enforcer = ModelEnforcer(config, hierarchies, self.lifetimes, self.file_accounts)
-        self.meter: Enforcer = self._enforcer
+        self.enforcer: Enforcer = self._enforcer
         self.releases: ReleaseQueue = ModelReleases(
             config, hierarchies, self.lifetimes.look, lambda: self.turn()
         )

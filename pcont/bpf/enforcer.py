@@ -147,9 +147,9 @@ class BpfEnforcer:
         """Return how many opens numfiles refused because it could not count them, by reason."""
         return self._files.uncounted()
 
-    def letting_go(self, place: Place) -> AbstractContextManager[None]:
+    def allowing_removal(self, place: Place) -> AbstractContextManager[None]:
         """In the block, permit the removal of a container that open files are charged to."""
-        return self._files.letting_go(place)
+        return self._files.allowing_removal(place)
 
     def hold(self, place: Place) -> None:
         """Forbid again the removal of a container that open files are charged to."""

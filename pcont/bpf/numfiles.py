@@ -69,7 +69,7 @@ class Files(Pinned):
         return dict(zip(numfiles.IN_THE_WAY, state[1:], strict=True)) if state else {}
 
     @contextlib.contextmanager
-    def letting_go(self, place: Place) -> Iterator[None]:
+    def allowing_removal(self, place: Place) -> Iterator[None]:
         """In the block, permit the removal of a container that open files are charged to."""
         if not self.counted_in(place):
             yield  # no file is charged

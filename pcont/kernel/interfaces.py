@@ -483,7 +483,7 @@ class Programs(Protocol):
     """The programs in the kernel, and the queue of its release agents."""
 
     @property
-    def meter(self) -> Enforcer:
+    def enforcer(self) -> Enforcer:
         """The BPF programs of pcont in this kernel."""
 
     @property

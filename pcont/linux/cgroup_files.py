@@ -87,7 +87,7 @@ class KernelFiles:
     def write_if_killed(self, file: str, text: bytes) -> Iterator[None]:
         descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            with watchdog.on_guard(partial(os.write, descriptor, text), descriptor):
+            with watchdog.watching(partial(os.write, descriptor, text), descriptor):
                 yield
         finally:
             os.close(descriptor)

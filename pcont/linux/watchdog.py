@@ -29,7 +29,7 @@ def readable(descriptors: Iterable[int], seconds: float | None = None) -> list[i
 
 
 @contextlib.contextmanager
-def on_guard(act: Callable[[], object], *kept: int) -> Iterator[None]:
+def watching(act: Callable[[], object], *kept: int) -> Iterator[None]:
     """For the block, start a watchdog process that calls `act` if this process is killed.
 
     `kept`: the descriptors that `act` needs; the watchdog closes all others. Raises

@@ -123,7 +123,7 @@ def _freezer(registry: Registry) -> Iterator[Finding]:
 def _programs(session: Session) -> Iterator[Finding]:
     """Report subsystems that need programs in the kernel."""
     try:
-        session.backend.meter.check(f"{numfiles.NUMFILES}, like {numtasks.RATE},")
+        session.backend.enforcer.check(f"{numfiles.NUMFILES}, like {numtasks.RATE},")
     except Unsupported as err:
         yield Finding("note", "BPF", err.what, err.hint)
     else:

@@ -150,7 +150,7 @@ def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) 
         tidy(container)
 
     try:
-        with watchdog.on_guard(act, command):
+        with watchdog.watching(act, command):
             yield
     finally:
         os.close(command)

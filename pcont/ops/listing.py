@@ -56,8 +56,8 @@ def _kept_row(registry: Registry, name: str) -> SubsystemRow:
     """Return the row of a subsystem that pcont provides; it is enabled if what it requires is."""
     try:
         over = subsys.over(name)
-        if not over and subsys.metered(name):
-            registry.backend.meter.check(name)
+        if not over and subsys.is_enforced(name):
+            registry.backend.enforcer.check(name)
     except Unsupported as err:
         return SubsystemRow(name, False, None, False, (), err.message)
     found = [one for one in registry.controllers if one.name == over]
@@ -165,7 +165,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
         with vanishing():  # the container was removed
             waiting += [one.child(name) for name in reversed(backend.children(one))]
             if not one.is_root:
-                found = backend.meter.values(one, numfiles.NUMFILES)
+                found = backend.enforcer.values(one, numfiles.NUMFILES)
                 container = top.hierarchy.container(member.inside(one.path) or "/")
                 rows.append(_bean_row(container, found))
     for finding in uncounted(backend):
@@ -175,9 +175,9 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
 
 def uncounted(backend: Programs) -> list[Finding]:
     """Report open files that were refused because they could not be counted, with advice."""
-    if numfiles.NUMFILES not in backend.meter.trees():
+    if numfiles.NUMFILES not in backend.enforcer.trees():
         return []
-    found = backend.meter.uncounted()
+    found = backend.enforcer.uncounted()
     return [
         Finding(
             "problem", numfiles.NUMFILES, f"{_opens(times)} refused with ENFILE, as {why}", hint

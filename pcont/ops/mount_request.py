@@ -85,8 +85,8 @@ def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str
     kept = registry.kept(words)
     asked = {*words, *map(subsys.over, kept)}
     for word in kept:
-        if subsys.metered(word) and not subsys.over(word):
-            registry.backend.meter.check(word)
+        if subsys.is_enforced(word) and not subsys.over(word):
+            registry.backend.enforcer.check(word)
     return tuple(
         one for one in known if one in asked or ("all" in words and not registry.kept([one]))
     )
@@ -120,8 +120,8 @@ def kept_steps(
         has = [*root.controllers, *[""] * bool(own)]
         mine = [name for name in kept if subsys.over(name) in has]
         doing = f"bind {', '.join(mine)}"
-        metered = [name for name in mine if subsys.metered(name)]
-        steps += [StartEnforcement(name, root, doing, bool(subsys.over(name))) for name in metered]
+        enforced = [name for name in mine if subsys.is_enforced(name)]
+        steps += [StartEnforcement(name, root, doing, bool(subsys.over(name))) for name in enforced]
         if mine:
             text = binding_lines(
                 with_holder(bindings_in(backend, root.tree), root, mine, own or holder)

@@ -183,7 +183,7 @@ def stop_steps(
         StopEnforcement(name, member.place("/"), f"unbind {name}", empty)
         for member in one.members
         for name in names
-        if name in member.kept and subsys.metered(name)
+        if name in member.kept and subsys.is_enforced(name)
         if not _is_held(_without(backend, one, member, names), name, member.place("/"))
     ]
 

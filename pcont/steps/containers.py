@@ -104,7 +104,7 @@ class RecreateRemoved(UndoRecord):
         if not exists(backend, self.place):
             yield lambda: backend.make(self.place)
         elif self.force:
-            yield lambda: backend.meter.hold(self.place)
+            yield lambda: backend.enforcer.hold(self.place)
         yield lambda: write_back_all(backend, self.place, self.settings)
         for name, text in self.attributes.items():
             yield partial(backend.set_attribute, self.place, name, text)

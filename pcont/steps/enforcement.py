@@ -33,8 +33,8 @@ class StopStarted(UndoRecord):
 
     def restore(self, backend: Programs) -> Iterator[Action]:
         # Programs that work for another tree were started by another command.
-        if backend.meter.trees().get(self.subsystem) in (self.root.tree, ""):
-            yield lambda: backend.meter.stop(self.subsystem, self.root)
+        if backend.enforcer.trees().get(self.subsystem) in (self.root.tree, ""):
+            yield lambda: backend.enforcer.stop(self.subsystem, self.root)
 
 
 @on_disk("AtWork", "subsystem", "root", "said")
@@ -59,7 +59,7 @@ class RestartStopped(UndoRecord):
             if table
             else []
         )
-        values = backend.meter.values(root, subsystem)
+        values = backend.enforcer.values(root, subsystem)
         said = {
             row.name: values.get(row.name, row.default)
             for row in rows
@@ -72,9 +72,9 @@ class RestartStopped(UndoRecord):
         return f"the programs of {self.subsystem}"
 
     def restore(self, backend: Programs) -> Iterator[Action]:
-        yield lambda: backend.meter.start(self.subsystem, self.root)
+        yield lambda: backend.enforcer.start(self.subsystem, self.root)
         for file, value in self.said.items():
-            yield partial(backend.meter.set, self.root, file, value)
+            yield partial(backend.enforcer.set, self.root, file, value)
 
 
 @dataclass
@@ -102,17 +102,17 @@ class StartEnforcement(Step):
 
     def _elsewhere(self, backend: Programs) -> str:
         """Return the id of another tree that the programs work for; empty if there is none."""
-        there = backend.meter.trees().get(self.subsystem, "")
+        there = backend.enforcer.trees().get(self.subsystem, "")
         return there if there != self.root.tree else ""
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
-        if self._is_done_without(backend) or backend.meter.is_bound(self.subsystem, self.root):
+        if self._is_done_without(backend) or backend.enforcer.is_bound(self.subsystem, self.root):
             return
         # A start has several parts. If one is refused, those before it have to be undone.
         stopped = StopStarted(self.subsystem, self.root)
         memory.record(stopped)
         try:
-            backend.meter.start(self.subsystem, self.root)
+            backend.enforcer.start(self.subsystem, self.root)
         except OSError as err:
             if not self.optional:
                 raise
@@ -124,7 +124,7 @@ class StartEnforcement(Step):
     def _is_done_without(self, backend: Programs) -> bool:
         if self.optional:
             try:
-                backend.meter.check(self.subsystem)
+                backend.enforcer.check(self.subsystem)
             except Unsupported:
                 return True
         return False
@@ -154,19 +154,19 @@ class StopEnforcement(Step):
     empty: bool = False
 
     def dry_run_lines(self, backend: Programs) -> list[str]:
-        if self.subsystem not in backend.meter.trees():
+        if self.subsystem not in backend.enforcer.trees():
             return []
         return [f"# unload the programs of {self.subsystem}"]
 
     def do(self, backend: Programs, memory: UndoLog) -> None:
-        if backend.meter.trees().get(self.subsystem) not in (self.root.tree, ""):
+        if backend.enforcer.trees().get(self.subsystem) not in (self.root.tree, ""):
             return
         if not self.empty:
             memory.set_final(StopStarted(self.subsystem, self.root))
-            backend.meter.stop(self.subsystem, self.root)
-        elif backend.meter.is_bound(self.subsystem, self.root):
+            backend.enforcer.stop(self.subsystem, self.root)
+        elif backend.enforcer.is_bound(self.subsystem, self.root):
             with memory.of(RestartStopped.of(backend, self.subsystem, self.root)):
-                backend.meter.stop(self.subsystem, self.root)
+                backend.enforcer.stop(self.subsystem, self.root)
 
     @property
     def final(self) -> bool:

@@ -173,7 +173,7 @@ def write_refusal(
     change = f"to {wanted!r}" if row and row.undo.many else f"from {now!r} to {wanted!r}"
     doing = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.virtual.enforced:
-        return from_oserror(err, doing, *_unmetered(backend, place, file))
+        return from_oserror(err, doing, *_without_programs(backend, place, file))
     if not isinstance(err, WriteRefused):
         return from_oserror(err, doing)
     breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
@@ -198,10 +198,10 @@ def _help(breach: Violation, place: Place) -> str:
     return "; ".join(filter(None, (" && ".join(commands), breach.hint)))
 
 
-def _unmetered(backend: Programs, place: Place, file: str) -> tuple[str, str]:
+def _without_programs(backend: Programs, place: Place, file: str) -> tuple[str, str]:
     """Return reason and hint if no eBPF program enforces a file."""
     try:
-        backend.meter.check(file)
+        backend.enforcer.check(file)
     except Unsupported as why:
         return why.what, why.hint
     name = subsys.of(file)

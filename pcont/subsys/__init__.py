@@ -169,7 +169,7 @@ def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
     return file.partition(".")[0] not in controllers and is_kept(of(file))
 
 
-def metered(name: str) -> bool:
+def is_enforced(name: str) -> bool:
     """Return whether BPF programs that pcont loads do the work of a subsystem."""
     table = _kept_table(name)
     return bool(table and table.enforced)

@@ -58,7 +58,7 @@ class Rehearsal:
         self._kept: dict[Place, dict[str, str | None]] = {}
         self._moved: dict[tuple[int, str], str] = {}
         self._directories: set[str] = set()
-        self.meter = _Meter(self)
+        self.enforcer = _Enforcer(self)
 
     def __getattr__(self, verb: str) -> Any:
         if verb in CHANGING:
@@ -329,7 +329,7 @@ CHANGING = (
 )
 
 
-class _Meter:
+class _Enforcer:
     """The eBPF programs in a dry run, read only."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
@@ -338,13 +338,13 @@ class _Meter:
     def __getattr__(self, verb: str) -> Any:
         if verb in ("start", "stop", "hold"):
             raise AttributeError(f"a dry run does not {verb} programs")
-        return getattr(self._rehearsal._kernel.meter, verb)
+        return getattr(self._rehearsal._kernel.enforcer, verb)
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         """Return the counters of a controller by file; empty for a planned container."""
         if self._rehearsal.is_planned(place):
             return {}
-        return self._rehearsal._kernel.meter.values(place, subsystem)
+        return self._rehearsal._kernel.enforcer.values(place, subsystem)
 
     def set(self, place: Place, file: str, value: int) -> None:
         """Do nothing: whether the kernel map has room for the value is not known."""

@@ -42,7 +42,7 @@ class EnforcedValue(NamedTuple):
 
     def apply(self, backend: Programs) -> None:
         """Set the limit. Raises OSError (EOPNOTSUPP) if no programs are loaded."""
-        backend.meter.set(self.place, self.file, self.value)
+        backend.enforcer.set(self.place, self.file, self.value)
 
 
 Change = FileWrite | AttributeChange | EnforcedValue

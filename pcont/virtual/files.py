@@ -296,7 +296,7 @@ class VirtualFile:
             return f"{row.type.show(row.virtual.computed(site))}\n"
         if row.virtual.enforced:
             begins = row.begins(site.parent is None)
-            value = site.backend.meter.values(place, site.subsystem).get(row.name, begins)
+            value = site.backend.enforcer.values(place, site.subsystem).get(row.name, begins)
             return f"{row.type.show(value)}\n"
         text = site.backend.attributes(place).get(row.name)
         return f"{row.type.show(row.default) if text is None else text}\n"

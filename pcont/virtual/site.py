@@ -111,9 +111,9 @@ class LiveSite:
     @property
     def facts(self) -> Mapping[str, int]:
         """The counters of the eBPF programs, by name; empty if the caller may not read them."""
-        if subsys.metered(self.subsystem):
+        if subsys.is_enforced(self.subsystem):
             with contextlib.suppress(PermissionError):
-                return self.backend.meter.values(self.place, self.subsystem)
+                return self.backend.enforcer.values(self.place, self.subsystem)
         return {}
 
     def is_set(self, files: Iterable[str]) -> bool:

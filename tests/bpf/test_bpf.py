@@ -97,7 +97,7 @@ def sys_(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def meter(sys_: Path) -> BpfEnforcer:
+def enforcer(sys_: Path) -> BpfEnforcer:
     trees = {"name=f": Tree("name=f", 7, (), "f")}
     return BpfEnforcer(
         *(str(sys_), "/proc"), trees.values, lambda id: trees[id].number, lambda place: str(sys_)
@@ -106,7 +106,7 @@ def meter(sys_: Path) -> BpfEnforcer:
 
 def obstacle(sys_: Path) -> str:
     with pytest.raises(Unsupported) as caught:
-        meter(sys_).check("numfiles")
+        enforcer(sys_).check("numfiles")
     assert caught.value.what.startswith("numfiles is enforced by BPF programs, and ")
     return f"{caught.value.what}: {caught.value.hint}"
 
@@ -156,9 +156,9 @@ def test_on_another_byte_order_there_are_no_objects(
 
 
 def test_where_nothing_is_at_work_nothing_is_known(sys_: Path) -> None:
-    assert meter(sys_).trees() == {}
+    assert enforcer(sys_).trees() == {}
     with pytest.raises(OSError, match="no programs count here"):
-        meter(sys_).values(Place("name=f", "/a"), "numfiles")
+        enforcer(sys_).values(Place("name=f", "/a"), "numfiles")
 
 
 def test_what_the_programs_could_not_count_is_called_as_they_do() -> None:
@@ -169,17 +169,17 @@ def test_what_the_programs_could_not_count_is_called_as_they_do() -> None:
 
 def test_forks_are_not_counted_where_nothing_is_at_work(sys_: Path) -> None:
     place = Place("name=f", "/a")
-    assert meter(sys_).values(place, "numtasks") == {}
-    assert not meter(sys_).is_bound("numtasks", place)
+    assert enforcer(sys_).values(place, "numtasks") == {}
+    assert not enforcer(sys_).is_bound("numtasks", place)
     with pytest.raises(OSError, match="not supported") as caught:
-        meter(sys_).set(place, "numtasks.forkrate", 3)
+        enforcer(sys_).set(place, "numtasks.forkrate", 3)
     assert caught.value.errno == EOPNOTSUPP
 
 
 def test_what_is_left_of_a_start_is_found_and_ended(sys_: Path) -> None:
     """pcont was killed before it had said in which hierarchy."""
     (sys_ / "fs/bpf/pcont/numfiles").mkdir(parents=True)
-    found = meter(sys_)
+    found = enforcer(sys_)
     assert found.trees() == {"numfiles": ""}
     found.stop("numfiles", Place("name=f"))
     assert found.trees() == {}

@@ -197,7 +197,7 @@ def groups(pcont: Pcont, name: str) -> Iterator[Groups]:
     yield groups
     groups.clear()
     pcont.ok("umount", name)
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
     assert eventually(lambda: pcont("umount", "pids").status == 0)
 
 
@@ -382,7 +382,7 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> Non
         f"{name}:/a numtasks.forkrate=2",
         f"{name}:/a numtasks.forkrate_interval=1000",
     ]
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
     assert task.forks(5) == (5, 0)
     pcont.ok("bind", name, "numtasks")
     assert groups.get("/a", "forkrate") == "-3"
@@ -404,7 +404,7 @@ def test_tasks_in_the_root_of_a_tree_are_not_counted(pcont: Pcont) -> None:
     assert task.forks(10) == (1, EAGAIN)
     groups.clear()
     assert eventually(lambda: pcont("umount", "pids").status == 0)
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
 
 
 def entries(name: str) -> int:

@@ -237,7 +237,7 @@ def beans(pcont: Pcont, name: str, start: Tasks) -> Iterator[Beans]:
     for row in pcont.ok("tree", f"{name}:/").splitlines()[:0:-1]:
         pcont.ok("rm", "--force", row.partition("\t")[0])
     pcont.ok("umount", name)
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
 
 
 def refused(call: Callable[..., Any], *words: object) -> str:
@@ -432,7 +432,7 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str, start:
     start.end()
     pcont.ok("rm", "-r", f"{name}:/a")
     pcont.ok("umount", name)
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
 
 
 def test_a_tie_has_it_in_its_home(pcont: Pcont, name: str, start: Tasks) -> None:
@@ -448,7 +448,7 @@ def test_a_tie_has_it_in_its_home(pcont: Pcont, name: str, start: Tasks) -> None
     pcont.ok("rm", f"{name}:/a")
     pcont.ok("umount", name)
     pcont.ok("umount", "cpuacct")
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
 
 
 @only_kernel
@@ -581,8 +581,8 @@ def opening(beans: Beans) -> Iterator[Openers]:
 
 def held(beans: Beans) -> int:
     """What is charged to both."""
-    meter = beans.pcont.backend().meter
-    found = [meter.values(beans.place(path), "numfiles") for path in ("/a", "/b")]
+    enforcer = beans.pcont.backend().enforcer
+    found = [enforcer.values(beans.place(path), "numfiles") for path in ("/a", "/b")]
     return sum(one["bc.numfiles.held"] for one in found)
 
 
@@ -608,8 +608,8 @@ def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Bea
     def number(id: str) -> int:
         return next(tree.number for tree in backend.trees() if tree.id == id)
 
-    meter = BpfEnforcer("/sys", "/proc", backend.trees, number, backend.show, sizes)
-    meter.start("numfiles", Place(f"name={name}"))
+    enforcer = BpfEnforcer("/sys", "/proc", backend.trees, number, backend.show, sizes)
+    enforcer.start("numfiles", Place(f"name={name}"))
     pcont.ok("bind", name, "numfiles")
     beans = Beans(pcont, name, start)
     try:

@@ -184,7 +184,7 @@ def test_stats_know_the_tasks_and_the_failures(groups: Groups, start: Callable[.
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that takes none, whatever this one does."""
     why = ("this kernel has no BPF among its security modules (yama)", "boot with lsm=yama,bpf")
-    monkeypatch.setattr(BpfEnforcer, "_obstacle", lambda meter: why)
+    monkeypatch.setattr(BpfEnforcer, "_obstacle", lambda enforcer: why)
 
 
 @only_kernel
@@ -319,7 +319,7 @@ def test_the_settings_stay_while_another_hierarchy_uses_them(
         for tree in pcont.backend().trees():
             if tree.mounted and name in pcont.backend().children(Place(tree.id)):
                 pcont.ok("rm", f"{tree.id}:/{name}")
-    assert pcont.backend().meter.trees() == {}
+    assert pcont.backend().enforcer.trees() == {}
     if free:
         pcont.ok("umount", "pids")
 

@@ -50,7 +50,7 @@ def observe(workspace: Workspace, *, tasks: bool = True) -> State:
             state[f"{tree.id} keeps"] = "; ".join(line for line in kept if workspace.name in line)
         for place in _containers(workspace, backend, tree):
             state.update(_container(workspace, backend, place, tasks))
-    state.update(_metered(workspace, backend))
+    state.update(_enforced(workspace, backend))
     pins = backend.pins().get(workspace.name, {})
     state.update({f"{workspace.name} pins {kind}": "" for kind in pins})
     state.update({_directory(path): "" for path in _directories(workspace, backend)})
@@ -99,10 +99,10 @@ def _read(files: ControlFiles, place: Place, file: str) -> str:
     return files.read(place, file) if file == AUTO_DELETE else files.stored(place, file)
 
 
-def _metered(workspace: Workspace, backend: Backend) -> State:
+def _enforced(workspace: Workspace, backend: Backend) -> State:
     """Where programs of pcont are at work, and which of them are pinned."""
     state = {}
-    for subsystem, at in backend.meter.trees().items():
+    for subsystem, at in backend.enforcer.trees().items():
         if at and not workspace.owns(at):
             continue
         state[f"{subsystem} is counted"] = at
@@ -123,11 +123,11 @@ def without_programs(after: State, subsystem: str) -> State:
 
 def _may_go(backend: Backend, place: Place) -> bool:
     """Whether a container may be removed though files are charged to it."""
-    meter = backend.meter
-    if not isinstance(meter, BpfEnforcer):
+    enforcer = backend.enforcer
+    if not isinstance(enforcer, BpfEnforcer):
         return False
-    number = meter._files.counted_in(place)
-    limits = meter._files.entry(LIMITS, meter._files.key(place, number)) if number else None
+    number = enforcer._files.counted_in(place)
+    limits = enforcer._files.entry(LIMITS, enforcer._files.key(place, number)) if number else None
     return bool(limits and limits[1])
 
 

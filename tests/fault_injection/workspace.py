@@ -184,11 +184,11 @@ class Workspace:
                 backend.set_attribute(root, name, None)
 
     def _stop_counting(self, backend: Backend) -> None:
-        meter = backend.meter
-        assert isinstance(meter, BpfEnforcer)
-        for subsystem, at in meter.trees().items():
+        enforcer = backend.enforcer
+        assert isinstance(enforcer, BpfEnforcer)
+        for subsystem, at in enforcer.trees().items():
             if not at or self.owns(at):
-                meter._pinned[subsystem].end()
+                enforcer._pinned[subsystem].end()
 
     def _go_home(self, backend: Backend) -> None:
         for tree, path in backend.membership(os.getpid()).items():

@@ -72,7 +72,7 @@ LOOKING = {
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
     *("affinity", "family", "thawing", "in_the_way", "copies"),
-    *("journals", "releases", "meter", "kept", "table", "spelled", "simulated"),
+    *("journals", "releases", "enforcer", "kept", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written
@@ -158,9 +158,9 @@ class FaultyBackend:
         return partial(self._change, verb, found) if verb in CHANGING else found
 
     @property
-    def meter(self) -> Any:
+    def enforcer(self) -> Any:
         """The meter, whose changes are changes, too."""
-        return _FaultyPart(self.backend.meter, self._change)
+        return _FaultyPart(self.backend.enforcer, self._change)
 
     def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:
         """What the meter does by libbpf is a change, too."""

@@ -14,7 +14,7 @@ import pytest
 
 from pcont.linux.proc import Proc
 from pcont.linux.proc_events import EventedTree
-from pcont.linux.watchdog import on_guard
+from pcont.linux.watchdog import watching
 from tests.waiting import eventually
 
 SERVER = """
@@ -145,9 +145,9 @@ def test_what_the_parent_starts_is_no_family(tmp_path: Path) -> None:
 
 GUARDED = """
 import os, sys
-from pcont.linux.watchdog import on_guard
+from pcont.linux.watchdog import watching
 state = os.open(sys.argv[1], os.O_WRONLY)
-with on_guard(lambda: os.write(state, b"THAWED"), state):
+with watching(lambda: os.write(state, b"THAWED"), state):
     print("on guard", flush=True)
     sys.stdin.readline()
 """
@@ -176,7 +176,7 @@ def test_the_watchdog_ends_with_the_block(tmp_path: Path) -> None:
     state = tmp_path / "freezer.state"
     state.write_text("FROZEN")
     before = set(Proc().parents().values())
-    with on_guard(partial(state.write_text, "THAWED")):
+    with watching(partial(state.write_text, "THAWED")):
         assert os.getpid() in Proc().parents().values()
     children = [pid for pid, parent in Proc().parents().items() if parent == os.getpid()]
     assert not [pid for pid in children if pid not in before and Proc().task(pid).gone]

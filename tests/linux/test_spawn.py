@@ -361,7 +361,7 @@ while os.open("/dev/null", os.O_RDONLY) < 1100: pass
 from pcont.linux import watchdog
 from pcont.linux.spawn import Child
 child = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}})
-with watchdog.on_guard(lambda: open({str(tmp_path / "acted")!r}, "w").close()):
+with watchdog.watching(lambda: open({str(tmp_path / "acted")!r}, "w").close()):
     child.start()
     assert child.wait() == 7
 init = Child("/bin/sh", ["sh", "-c", "exit 7"], {{}}, init=True)

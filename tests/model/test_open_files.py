@@ -22,7 +22,7 @@ def prepared(model: Model) -> Model:
     model.mount(TreeRequest((), "f"), "/f", "pcont")
     for place in (A, B):
         model.make(place)
-    model.meter.start("numfiles", ROOT)
+    model.enforcer.start("numfiles", ROOT)
     return model
 
 
@@ -32,7 +32,7 @@ def model() -> Model:
 
 
 def account(model: Model, place: Place) -> tuple[int, int, int]:
-    found = model.meter.values(place, "numfiles")
+    found = model.enforcer.values(place, "numfiles")
     return tuple(found[f"bc.numfiles.{word}"] for word in ("held", "maxheld", "failcnt"))  # type: ignore[return-value]
 
 
@@ -70,8 +70,8 @@ def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
 
 
 def test_the_barrier_is_for_users_and_the_limit_for_administrators(model: Model, task: int) -> None:
-    model.meter.set(A, "bc.numfiles.barrier", 1)
-    model.meter.set(A, "bc.numfiles.limit", 2)
+    model.enforcer.set(A, "bc.numfiles.barrier", 1)
+    model.enforcer.set(A, "bc.numfiles.limit", 2)
     open_file(model, task)
     refused(ENFILE, open_file, model, task)
     open_file(model, task, True)
@@ -119,26 +119,26 @@ def test_what_a_process_held_that_ended_by_itself_is_closed_when_it_is_seen(mode
 def test_what_has_stopped_twice_has_stopped_and_files_are_counted_still(
     model: Model, task: int
 ) -> None:
-    model.meter.start("numtasks", ROOT)
+    model.enforcer.start("numtasks", ROOT)
     open_file(model, task)
     for _ in range(2):
-        model.meter.stop("numtasks", ROOT)
+        model.enforcer.stop("numtasks", ROOT)
         assert account(model, A) == (1, 1, 0)
 
 
 def test_one_program_stops_and_the_other_goes_on(model: Model) -> None:
-    model.meter.start("numtasks", ROOT)
-    model.meter.stop("numfiles", ROOT)
-    assert list(model.meter.trees()) == ["numtasks"]
-    assert model.meter.is_bound("numtasks", ROOT)
+    model.enforcer.start("numtasks", ROOT)
+    model.enforcer.stop("numfiles", ROOT)
+    assert list(model.enforcer.trees()) == ["numtasks"]
+    assert model.enforcer.is_bound("numtasks", ROOT)
 
 
 def test_files_are_counted_whichever_program_was_loaded_first(model: Model, task: int) -> None:
-    model.meter.stop("numfiles", ROOT)
-    model.meter.start("numtasks", ROOT)
+    model.enforcer.stop("numfiles", ROOT)
+    model.enforcer.start("numtasks", ROOT)
     open_file(model, task)
     assert account(model, A) == (0, 0, 0)
-    model.meter.start("numfiles", ROOT)
+    model.enforcer.start("numfiles", ROOT)
     open_file(model, task)
     assert account(model, A) == (1, 1, 0)
 
@@ -155,7 +155,7 @@ def test_open_files_keep_a_container_unless_it_is_forced(model: Model, task: int
 
 def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> None:
     file = open_file(model, task)
-    model.meter.stop("numfiles", ROOT)
+    model.enforcer.stop("numfiles", ROOT)
     assert account(model, A) == (0, 0, 0)
     close_file(model, file, task)
     open_file(model, task)
@@ -165,12 +165,12 @@ def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> Non
 def test_it_counts_in_one_tree(model: Model) -> None:
     model.make_directory("/g")
     model.mount(TreeRequest((), "g"), "/g", "pcont")
-    refused(EBUSY, model.meter.start, "numfiles", Place("name=g"))
-    assert model.meter.trees() == {"numfiles": TREE}
+    refused(EBUSY, model.enforcer.start, "numfiles", Place("name=g"))
+    assert model.enforcer.trees() == {"numfiles": TREE}
     for place in (A, B):
         model.remove(place)
     model.umount("/f")
-    model.meter.start("numfiles", Place("name=g"))
+    model.enforcer.start("numfiles", Place("name=g"))
 
 
 def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> None:
@@ -180,10 +180,10 @@ def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> No
         prepared(stored).write(A, "tasks", str(task))
         file = open_file(stored, task)
         share_file(stored, file, other)
-        stored.meter.set(A, "bc.numfiles.limit", 7)
+        stored.enforcer.set(A, "bc.numfiles.limit", 7)
     stored = StoredModel(state)
     assert account(stored, A) == (1, 1, 0)
-    assert stored.meter.values(A, "numfiles")["bc.numfiles.limit"] == 7
+    assert stored.enforcer.values(A, "numfiles")["bc.numfiles.limit"] == 7
     with stored.turn():
         assert open_file(stored, task) == file + 1
         close_file(stored, file, task)
@@ -192,7 +192,7 @@ def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> No
 
 
 def test_numfiles_is_bound_where_it_was_started(model: Model) -> None:
-    assert model.meter.is_bound("numfiles", ROOT)
-    assert not model.meter.is_bound("numtasks", ROOT)
-    model.meter.stop("numfiles", ROOT)
-    assert not model.meter.is_bound("numfiles", ROOT)
+    assert model.enforcer.is_bound("numfiles", ROOT)
+    assert not model.enforcer.is_bound("numtasks", ROOT)
+    model.enforcer.stop("numfiles", ROOT)
+    assert not model.enforcer.is_bound("numfiles", ROOT)

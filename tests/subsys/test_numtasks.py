@@ -33,7 +33,7 @@ def model() -> Timed:
     model.mount(TreeRequest(("pids",)), "/p", "pcont")
     for place in (ROOT, A, B, C):
         model.make(place)
-    model.meter.start(NUMTASKS, ROOT)
+    model.enforcer.start(NUMTASKS, ROOT)
     return model
 
 
@@ -55,12 +55,12 @@ def forks(model: Model, task: int, times: int) -> str:
 
 
 def rate(model: Model, place: Place, forks: int, interval: int) -> None:
-    model.meter.set(place, RATE, forks)
-    model.meter.set(place, INTERVAL, interval)
+    model.enforcer.set(place, RATE, forks)
+    model.enforcer.set(place, INTERVAL, interval)
 
 
 def counts(model: Model, place: Place) -> tuple[int, int]:
-    found = model.meter.values(place, NUMTASKS)
+    found = model.enforcer.values(place, NUMTASKS)
     return found[SUCCESSES], found[RATE_FAILURES]
 
 
@@ -93,14 +93,14 @@ def test_what_is_said_begins_periods_there_and_below(model: Timed) -> None:
     one, below, other = (task(model, place) for place in (A, B, C))
     for each in (one, below, other):
         assert forks(model, each, 2) == "1 EAGAIN"
-    model.meter.set(A, INTERVAL, 10)
+    model.enforcer.set(A, INTERVAL, 10)
     assert [forks(model, each, 1) for each in (one, below, other)] == ["1", "1", "0 EAGAIN"]
 
 
 def test_each_half_of_a_rate_is_the_nearest_ones(model: Timed) -> None:
     rate(model, ROOT, 1, 10)
-    model.meter.set(A, RATE, 2)
-    model.meter.set(B, INTERVAL, 20)
+    model.enforcer.set(A, RATE, 2)
+    model.enforcer.set(B, INTERVAL, 20)
     one = task(model, B)
     assert forks(model, one, 3) == "2 EAGAIN"
     model.time = 15
@@ -111,52 +111,52 @@ def test_each_half_of_a_rate_is_the_nearest_ones(model: Timed) -> None:
 
 def test_where_it_is_bound_once_more_nothing_counts_that_is_said_above(model: Timed) -> None:
     rate(model, ROOT, 1, 10)
-    model.meter.start(NUMTASKS, A)
-    assert [model.meter.is_bound(NUMTASKS, place) for place in (ROOT, A, B)] == [True, True, False]
+    model.enforcer.start(NUMTASKS, A)
+    assert [model.enforcer.is_bound(NUMTASKS, place) for place in (ROOT, A, B)] == [True, True, False]
     assert forks(model, task(model, B), 5) == "5"
-    model.meter.stop(NUMTASKS, ROOT)
-    assert model.meter.trees() == {NUMTASKS: "pids"}
+    model.enforcer.stop(NUMTASKS, ROOT)
+    assert model.enforcer.trees() == {NUMTASKS: "pids"}
     assert forks(model, task(model, C), 5) == "5"
-    assert model.meter.values(C, NUMTASKS) == {}
+    assert model.enforcer.values(C, NUMTASKS) == {}
     assert counts(model, B) == (5, 0)
-    model.meter.stop(NUMTASKS, A)
-    assert model.meter.trees() == {}
-    assert model.meter.values(B, NUMTASKS) == {}
+    model.enforcer.stop(NUMTASKS, A)
+    assert model.enforcer.trees() == {}
+    assert model.enforcer.values(B, NUMTASKS) == {}
 
 
 def test_where_it_is_not_bound_nothing_ends(model: Timed) -> None:
     rate(model, A, 1, 10)
-    model.meter.stop(NUMTASKS, A)
-    assert model.meter.is_bound(NUMTASKS, ROOT)
+    model.enforcer.stop(NUMTASKS, A)
+    assert model.enforcer.is_bound(NUMTASKS, ROOT)
     assert forks(model, task(model, A), 2) == "1 EAGAIN"
 
 
 def test_what_is_forgotten_does_not_come_back(model: Timed) -> None:
     rate(model, A, 1, 10)
     assert forks(model, task(model, A), 2) == "1 EAGAIN"
-    model.meter.stop(NUMTASKS, ROOT)
-    model.meter.start(NUMTASKS, ROOT)
-    assert model.meter.values(A, NUMTASKS) == {SUCCESSES: 0, RATE_FAILURES: 0}
-    assert model.meter.values(ROOT, NUMTASKS)[RATE] == UNLIMITED
+    model.enforcer.stop(NUMTASKS, ROOT)
+    model.enforcer.start(NUMTASKS, ROOT)
+    assert model.enforcer.values(A, NUMTASKS) == {SUCCESSES: 0, RATE_FAILURES: 0}
+    assert model.enforcer.values(ROOT, NUMTASKS)[RATE] == UNLIMITED
 
 
 def test_a_root_that_was_removed_ends_it(model: Timed) -> None:
     for place in (B, A, C, ROOT):
         model.remove(place)
-    model.meter.stop(NUMTASKS, ROOT)
-    assert model.meter.trees() == {}
+    model.enforcer.stop(NUMTASKS, ROOT)
+    assert model.enforcer.trees() == {}
 
 
 def test_it_works_in_one_tree(model: Timed) -> None:
     model.mount(TreeRequest((), "f"), "/p", "pcont")
     with pytest.raises(OSError, match="busy") as caught:
-        model.meter.start(NUMTASKS, Place("name=f"))
+        model.enforcer.start(NUMTASKS, Place("name=f"))
     assert caught.value.errno == EBUSY
 
 
 def test_without_programs_no_rate_is_set(model: Timed) -> None:
     model.set_attribute(TOP, BINDINGS, f"{NUMTASKS} jobs /x")
-    model.meter.stop(NUMTASKS, ROOT)
+    model.enforcer.stop(NUMTASKS, ROOT)
     kept = ControlFiles(model)
     assert [kept.stored(place, RATE) for place in (ROOT, A)] == [f"{UNLIMITED}\n", "-3\n"]
     with pytest.raises(OSError) as caught:  # noqa: PT011
