@@ -691,12 +691,12 @@ class Pcont(Caller):
         text, announcing = _text(place), _Announcing(started)
         pid = None if pid is None else _task_id(pid)
         words = _command(command) if command else ()
-        wish = None
+        request = None
         if ns is not None:
-            wish = ops_clone.CloneRequest(_joined(ns), tuple(uid_map), tuple(gid_map), pin, init)
+            request = ops_clone.CloneRequest(_joined(ns), tuple(uid_map), tuple(gid_map), pin, init)
         with self._calling("clone", text, "--", *(words or (pid,))) as session:
             name, status = ops_clone.clone(
-                session, text, words, pid=pid, keep=keep, wish=wish, announce=announcing
+                session, text, words, pid=pid, keep=keep, request=request, announce=announcing
             )
             return announcing.ended(name, status) if words else name
 

@@ -71,8 +71,8 @@ class Cgroupfs(DriverByTree):
     def controllers(self) -> tuple[Controller, ...]:
         return proc_text.controllers(self.proc.cgroups(), self._unified())
 
-    def kept(self) -> tuple[str, ...]:
-        return subsys.kept()
+    def virtual_subsystems(self) -> tuple[str, ...]:
+        return subsys.virtual_names()
 
     def table(self, name: str) -> Subsystem | None:
         return subsys.load(name, Interface.V1)
@@ -202,10 +202,10 @@ class Cgroupfs(DriverByTree):
 
         return namespaces.known()
 
-    def separate(self, apart: NamespaceSpec) -> Birth:
+    def separate(self, spec: NamespaceSpec) -> Birth:
         from pcont.linux import namespaces
 
-        return namespaces.Unshared(apart, self.pin_path())
+        return namespaces.Unshared(spec, self.pin_path())
 
     def join(self, name: str) -> Birth:
         from pcont.linux import namespaces

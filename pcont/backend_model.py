@@ -175,8 +175,8 @@ class Model:
     def controllers(self) -> tuple[Controller, ...]:
         return self.hierarchies.controllers()
 
-    def kept(self) -> tuple[str, ...]:
-        return subsys.kept() if self.config.dialect.keeps else ()
+    def virtual_subsystems(self) -> tuple[str, ...]:
+        return subsys.virtual_names() if self.config.dialect.has_virtual else ()
 
     def table(self, name: str) -> Subsystem | None:
         return self.config.dialect.table(name)
@@ -304,8 +304,8 @@ class Model:
     def namespaces(self) -> tuple[str, ...]:
         return self.namespace_pins.namespaces()
 
-    def separate(self, apart: NamespaceSpec) -> Birth:
-        return self.namespace_pins.separate(apart)
+    def separate(self, spec: NamespaceSpec) -> Birth:
+        return self.namespace_pins.separate(spec)
 
     def join(self, name: str) -> Birth:
         return self.namespace_pins.join(name)
@@ -369,7 +369,7 @@ class StoredModel(Model):
                 self._depth = 0
                 # Also after a failure: what could not be undone remains, as in a kernel.
                 text = state_text(self)
-                if text != self._kept:
+                if text != self._saved:
                     save_file(self.file, text)
 
     def _load(self) -> None:
@@ -398,7 +398,7 @@ class StoredModel(Model):
                 load_state(self, state)
         except NOT_OURS as err:
             raise self._corrupt(err) from err
-        self._kept = text
+        self._saved = text
 
     def _check_dialect(self, name: str) -> None:
         if name not in DIALECTS or name != (self._asked or name):

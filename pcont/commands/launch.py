@@ -119,7 +119,7 @@ def clone_command(
         click.get_current_context().meta["command"],
         pid=pid,
         keep=keep,
-        wish=None if kinds is None else ops_clone.CloneRequest(kinds, uids, gids, pin, init),
+        request=None if kinds is None else ops_clone.CloneRequest(kinds, uids, gids, pin, init),
         announce=lambda started: app.started(session, started, started.place),
     )
     if pid is not None or dry_run:

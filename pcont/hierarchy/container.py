@@ -77,18 +77,18 @@ def _words(found: object) -> tuple[str, ...]:
 class Member:
     """One tree of a hierarchy.
 
-    `at`: the path of the container in it that is the hierarchy's root. `kept`: the controllers that
-    pcont provides in this tree, in addition to the controllers of the kernel.
+    `at`: the path of the container in it that is the hierarchy's root. `virtual`: the subsystems
+    that pcont provides in this tree, in addition to the controllers of the kernel.
     """
 
     tree: Tree
     at: str = "/"
-    kept: tuple[str, ...] = ()
+    virtual: tuple[str, ...] = ()
 
     @property
     def subsystems(self) -> tuple[str, ...]:
         """All controllers that have files in this tree, including those that were not asked for."""
-        return (*self.tree.controllers, *self.kept)
+        return (*self.tree.controllers, *self.virtual)
 
     def inside(self, path: str) -> str | None:
         """Convert a path of the tree to a path of the hierarchy; None if it is outside of the

@@ -190,7 +190,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
         return no_auto_delete(container.name)
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
     hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
-    elsewhere = {*subsys.NAMES, *subsys.kept()} - set(container.hierarchy.controllers)
+    elsewhere = {*subsys.NAMES, *subsys.virtual_names()} - set(container.hierarchy.controllers)
     if "." in key and (name := subsys.of(key)) in elsewhere:
         hint = f"this hierarchy does not have {name}: pcont get {name}:/"
     row = subsys.row(file_of(container.hierarchy, key))

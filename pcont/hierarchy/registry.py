@@ -55,7 +55,7 @@ def _usable(name: str, has: Iterable[str]) -> bool:
     kernel.
     """
     with contextlib.suppress(Unsupported):
-        return subsys.over(name) in ("", *has)
+        return subsys.requires(name) in ("", *has)
     return False
 
 
@@ -179,7 +179,7 @@ class Registry:
                     return one
         for tree in self.holders([word]):
             # A controller of pcont belongs to the whole hierarchy, also if that is a tie.
-            return self._hierarchy(tree) if subsys.is_kept(word) else self._single(tree)
+            return self._hierarchy(tree) if subsys.is_virtual(word) else self._single(tree)
         for tree in self.trees:
             # Also for hierarchies of other programs: the kernel has each name only once.
             if tree.name and (word == f"name={tree.name}" or (word == tree.name and tree.mounted)):
@@ -196,7 +196,7 @@ class Registry:
         if any(one.unified and one.name == word for one in self.controllers):
             return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
         holders = [one.name for one in self.ties if word in one.subsystems]
-        if subsys.is_kept(word) and holders:
+        if subsys.is_virtual(word) and holders:
             return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
         if word in self.known_subsystems():
             return UnknownName(f"{word} is bound to no hierarchy", hint=f"pcont mount -o {word}")
@@ -329,11 +329,11 @@ class Registry:
         that pcont provides.
         """
         has = [one.name for one in self.controllers if one.enabled]
-        return [*has, *(name for name in self.backend.kept() if _usable(name, has))]
+        return [*has, *(name for name in self.backend.virtual_subsystems() if _usable(name, has))]
 
-    def kept(self, names: Iterable[str]) -> tuple[str, ...]:
+    def virtual_in(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names that are controllers which pcont provides."""
-        found = set(self.backend.kept())
+        found = set(self.backend.virtual_subsystems())
         return tuple(name for name in names if name in found)
 
     def called(self, word: str) -> str:
@@ -354,9 +354,10 @@ class Registry:
     def holders(self, names: Iterable[str]) -> list[Tree]:
         """Return the trees that have one of these controllers at their roots."""
         wanted = set(names)
-        kept = set(self.kept(wanted))
+        virtual = set(self.virtual_in(wanted))
         return [
             tree
             for tree in self.trees
-            if wanted & set(tree.controllers) or (kept and kept & set(self._member(tree).kept))
+            if wanted & set(tree.controllers)
+            or (virtual and virtual & set(self._member(tree).virtual))
         ]

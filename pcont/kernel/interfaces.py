@@ -330,7 +330,7 @@ class Subsystems(Protocol):
     def controllers(self) -> tuple[Controller, ...]:
         """Return every controller that the kernel lists."""
 
-    def kept(self) -> tuple[str, ...]:
+    def virtual_subsystems(self) -> tuple[str, ...]:
         """Return the subsystems that pcont provides because this kernel lacks them."""
 
     def table(self, name: str) -> Subsystem | None:
@@ -420,7 +420,7 @@ class Namespaces(Protocol):
         /proc/PID/ns.
         """
 
-    def separate(self, apart: NamespaceSpec) -> Birth:
+    def separate(self, spec: NamespaceSpec) -> Birth:
         """Return how to start a process in new namespaces."""
 
     def join(self, name: str) -> Birth:

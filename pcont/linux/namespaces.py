@@ -42,7 +42,7 @@ def known() -> tuple[str, ...]:
 
 
 class Unshared:
-    """Start a process in new namespaces. `apart`: which ones. `hidden`: the directory with pins,
+    """Start a process in new namespaces. `spec`: which ones. `hidden`: the directory with pins,
     which the process does not see.
 
     Call `fork` first. In the child, call `settle` when it is in its container.
@@ -50,15 +50,15 @@ class Unshared:
 
     note = ""
 
-    def __init__(self, apart: NamespaceSpec, hidden: str) -> None:
-        self._apart = apart
+    def __init__(self, spec: NamespaceSpec, hidden: str) -> None:
+        self._spec = spec
         self._hidden = hidden
-        self.is_init = "pid" in apart.kinds
+        self.is_init = "pid" in spec.kinds
 
     def fork(self) -> int:
-        if "net" in self._apart.kinds:
+        if "net" in self._spec.kinds:
             import pyroute2  # noqa: F401  slow: imported before pcont holds its lock
-        first = [kind for kind in AT_BIRTH if kind in self._apart.kinds]
+        first = [kind for kind in AT_BIRTH if kind in self._spec.kinds]
         if not first:
             return os.fork()
         return _fork(partial(self._begin, first), self._map_ids)
@@ -76,15 +76,15 @@ class Unshared:
         (user_namespaces(7)).
         """
         privileged = Proc().may_set_groups()
-        _write(f"/proc/{pid}/uid_map", self._apart.uids or (IdRange(0, os.geteuid(), 1),))
+        _write(f"/proc/{pid}/uid_map", self._spec.uids or (IdRange(0, os.geteuid(), 1),))
         if not privileged:
             # Otherwise the process could drop a group that is denied access (setgroups(2)).
             with open(f"/proc/{pid}/setgroups", "w") as stream:
                 stream.write("deny")
-        _write(f"/proc/{pid}/gid_map", self._apart.gids or (IdRange(0, os.getegid(), 1),))
+        _write(f"/proc/{pid}/gid_map", self._spec.gids or (IdRange(0, os.getegid(), 1),))
 
     def settle(self) -> None:
-        kinds = self._apart.kinds
+        kinds = self._spec.kinds
         _unshare([kind for kind in FLAGS if kind in kinds and kind not in AT_BIRTH])
         if "mnt" in kinds:
             _own_mounts(self._hidden, proc="pid" in kinds)

@@ -36,7 +36,7 @@ class Affinity:
         may = self._may_use(one)
         if not cpus & may:
             refuse(EINVAL, str(task))
-        one.cpus, one.wish = cpus & may, cpus
+        one.cpus, one.requested = cpus & may, cpus
 
     def _may_use(self, task: PlacedTask) -> Ids:
         """Return the CPUs of the task's container, or of the nearest parent if its own list is
@@ -58,5 +58,5 @@ class Affinity:
             self._confine(self._placement.known[task], cpus)
 
     def _confine(self, task: PlacedTask, cpus: Ids) -> None:
-        wish = task.wish if self._config.dialect.keeps_wishes else None
-        task.cpus = (wish & cpus if wish else cpus) or cpus
+        requested = task.requested if self._config.dialect.keeps_requested else None
+        task.cpus = (requested & cpus if requested else cpus) or cpus

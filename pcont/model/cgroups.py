@@ -48,7 +48,7 @@ class Residents(Protocol):
 class PlacedTask:
     """A task that the model knows, with its containers and what has been charged for it.
 
-    `wish`: the CPUs that it asked for with sched_setaffinity(2); None if it never did.
+    `requested`: the CPUs that it asked for with sched_setaffinity(2); None if it never did.
     """
 
     id: int
@@ -57,7 +57,7 @@ class PlacedTask:
     cpus: Ids
     charged: CpuTime
     nodes: dict[int, Node] = field(default_factory=dict)
-    wish: Ids | None = None
+    requested: Ids | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -268,7 +268,7 @@ class ModelTree:
         load = self.config.dialect.table
         self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
         files = [row for table in self.tables for row in table.files]
-        self.rows = {row.name: row for row in files if not row.virtual.kept}
+        self.rows = {row.name: row for row in files if not row.virtual.everywhere}
         self.behaviours = [self.config.dialect.behaviour(name) for name in self.controllers]
         self.file_behaviours = {
             file: how for behaviour in self.behaviours for file, how in behaviour.files.items()

@@ -43,7 +43,7 @@ class Dialect:
     """A kernel that the model simulates: what it has, and how it answers.
 
     `controllers`: in the order in which a hierarchy names them. `interface`: selects its tables and
-    behaviours. `keeps`: pcont provides what this kernel lacks. `bare`: the files of cpuset have
+    behaviours. `has_virtual`: pcont adds virtual subsystems. `bare`: the files of cpuset have
     names without the prefix.
 
     Mounting: `unknown`: the errno for an option that is no controller. `nothing`: the errno for an
@@ -57,7 +57,7 @@ class Dialect:
 
     `empty`: a write of zero bytes counts as a write.
 
-    `keeps_wishes`: a cpuset narrows the CPUs of sched_setaffinity(2), and restores them later
+    `keeps_requested`: a cpuset narrows the CPUs of sched_setaffinity(2), and restores them later
     (Linux 6.2, commit 851a723e45d1). In earlier kernels, a task gets all CPUs of its cpuset.
 
     `clones`: a task can get a container of its own below its present one.
@@ -69,7 +69,7 @@ class Dialect:
     name: str
     controllers: tuple[str, ...]
     interface: Interface
-    keeps: bool
+    has_virtual: bool
     bare: bool
     unknown: int
     nothing: int | None
@@ -83,7 +83,7 @@ class Dialect:
     again: bool
     empty: bool
     clones: bool
-    keeps_wishes: bool
+    keeps_requested: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
 
@@ -159,7 +159,7 @@ V1 = Dialect(
     name="v1",
     controllers=("cpuset", "cpuacct", "freezer", "pids"),  # as /proc/cgroups of Linux 6.1 has them
     interface=Interface.V1,
-    keeps=True,
+    has_virtual=True,
     bare=False,
     unknown=EINVAL,
     nothing=EINVAL,
@@ -173,20 +173,20 @@ V1 = Dialect(
     again=False,
     empty=False,
     clones=False,
-    keeps_wishes=False,
+    keeps_requested=False,
     listing=("cgroups", _v1_listing),
     membership=("cgroup", _v1_membership),
 )
 
 # v1 of newer kernels, by the first release with the difference.
-SINCE = (((6, 2), replace(V1, keeps_wishes=True)),)
+SINCE = (((6, 2), replace(V1, keeps_requested=True)),)
 
 # The patch set as it was posted on 22 December 2006.
 V6 = Dialect(
     name="v6",
     controllers=subsys.NAMES_2006,
     interface=Interface.V2006,
-    keeps=False,
+    has_virtual=False,
     bare=True,
     unknown=ENOENT,
     nothing=None,
@@ -200,7 +200,7 @@ V6 = Dialect(
     again=True,
     empty=True,
     clones=True,
-    keeps_wishes=False,
+    keeps_requested=False,
     listing=("containers", _v6_listing),
     membership=("container", _v6_membership),
 )

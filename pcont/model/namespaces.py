@@ -21,7 +21,7 @@ class ModelNamespaces:
         """Return the kinds of namespaces that a pin can have."""
         return NAMESPACES
 
-    def separate(self, apart: NamespaceSpec) -> Birth:
+    def separate(self, spec: NamespaceSpec) -> Birth:
         """Return how to start a process in new namespaces: with a plain fork."""
         from pcont.linux.spawn import Plain
 

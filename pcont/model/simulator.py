@@ -95,7 +95,7 @@ class ModelSimulator:
         """Put a new task into the containers of its parent, in every hierarchy at once."""
         pid = self._tasks.simulated[task].pid
         self._placement.known[task] = PlacedTask(
-            task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.wish
+            task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.requested
         )
         for node in parent.nodes.values():
             node.enter(task)

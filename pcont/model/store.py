@@ -244,8 +244,8 @@ def _task(placement: TaskPlacement, task: PlacedTask, paths: dict[Node, str]) ->
         "cpus": _shown(ID_LIST, task.cpus),
         "paths": {str(number): paths[node] for number, node in task.nodes.items()},
     }
-    if task.wish is not None:
-        facts["wish"] = _shown(ID_LIST, task.wish)
+    if task.requested is not None:
+        facts["wish"] = _shown(ID_LIST, task.requested)
     if task.id in placement.live:
         facts |= {"pid": task.pid, "start": task.start, "charged": fields_of(task.charged)}
     return facts
@@ -375,7 +375,7 @@ def _restore_task(model: State, facts: dict[str, Any], nodes: dict[int, dict[str
         charged = made(CpuTime, facts["charged"])
         task = PlacedTask(id, facts["pid"], facts["start"], cpus, charged)
         placement.known[id] = placement.live[id] = task
-    task.wish = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
+    task.requested = _parsed(ID_LIST, facts["wish"]) if facts.get("wish") else None
     for number, path in facts["paths"].items():
         node = nodes[int(number)][path]
         node.hold(task.id)

@@ -25,14 +25,21 @@ from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import Planner
 from pcont.ops.mount_request import (
-    apart,
-    kept_steps,
     mount_steps,
     refuse_unified,
     requested_subsystems,
+    split_virtual,
+    virtual_bind_steps,
 )
 from pcont.ops.tie import lineage
-from pcont.ops.umount import kept_values, member_steps, needed, root_steps, stop_steps, unkept_steps
+from pcont.ops.umount import (
+    member_steps,
+    needed,
+    root_steps,
+    stop_steps,
+    virtual_unbind_steps,
+    virtual_values,
+)
 from pcont.records import Unbound
 from pcont.session import Session, looks_first
 from pcont.steps.containers import RemoveContainer, SetXattr
@@ -73,7 +80,7 @@ def bind(
         names = tuple(name for name in names if name not in bound)
         if not names:
             raise Busy(f"{one.name} already has all of them")
-        controllers, kept = apart(registry, names)
+        controllers, virtual = split_virtual(registry, names)
         had, asked = (
             cpuset_memset.bound(session.backend, one),
             cpuset_memset.asked_for(options, names),
@@ -83,7 +90,7 @@ def bind(
                 registry, had | asked, one.tie.at if one.tie else "/", one.name
             )
         follow = had | asked == {MEMSET}
-        given, later = _split(_given(settings), kept, controllers)
+        given, later = _split(_given(settings), virtual, controllers)
         there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
         for tree in there:
             reachable(session.backend, tree)
@@ -104,8 +111,8 @@ def bind(
             roots = [member.place("/") for member in (*one.members, *members)]
             planner = Planner(session.backend, inherit, follow)
             steps = _mirroring(planner, one, members, given)
-            steps += kept_steps(session.backend, kept, roots, one.name, had | asked)
-            steps += _kept_settings(session.backend, one, roots, later)
+            steps += virtual_bind_steps(session.backend, virtual, roots, one.name, had | asked)
+            steps += _virtual_settings(session.backend, one, roots, later)
             if ids or one.tie:
                 home = Place.at(one.members[0].tree)
                 steps.append(SetXattr(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
@@ -142,14 +149,14 @@ def _given(settings: Iterable[str]) -> Pairs:
     return found
 
 
-def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tuple[Pairs, Pairs]:
+def _split(given: Pairs, virtual: Iterable[str], controllers: Iterable[str]) -> tuple[Pairs, Pairs]:
     """Separate settings of kernel files from those of virtual files, all by their full names.
 
     Another name of a file of these `controllers` is a kernel file: tasks may need it to enter.
     """
-    kept = list(kept)
-    known = subsys.rows(kept)
-    rows = {row.name: row.name for row in known} | dict(keys.other_names(kept))
+    virtual = list(virtual)
+    known = subsys.rows(virtual)
+    rows = {row.name: row.name for row in known} | dict(keys.other_names(virtual))
     stand_for = {row.name: row.virtual.stands_for for row in known}
     names = {name: file for name, file in stand_for.items() if subsys.of(file) in controllers}
     kernel: Pairs = {}
@@ -161,7 +168,7 @@ def _split(given: Pairs, kept: Iterable[str], controllers: Iterable[str]) -> tup
     return kernel, ours
 
 
-def _kept_settings(
+def _virtual_settings(
     backend: ContainerReader, one: Hierarchy, roots: Sequence[Place], given: Pairs
 ) -> list[Step]:
     """Plan the virtual settings; those of one container override those of all."""
@@ -176,8 +183,8 @@ def _kept_settings(
             **dict(given.get(path, [])),
         }
         for file, text in wanted_here.items():
-            over = subsys.over(subsys.of(file))
-            root = next(root for root in roots if not over or over in root.controllers)
+            required = subsys.requires(subsys.of(file))
+            root = next(root for root in roots if not required or required in root.controllers)
             settings.append(Setting(root.elsewhere(join(root.path, path)), file, text))
     return [WriteFiles(settings, f"set the control files of {one.name}")]
 
@@ -282,7 +289,7 @@ def unbind(
     """
     one, names, going = _to_unbind(session.registry(), selector, words)
     ceasing = (
-        *kept_values(session.backend, one, names),
+        *virtual_values(session.backend, one, names),
         *_ceasing(session.backend, one, going),
     )
     # Other commands need not wait for the answer.
@@ -290,7 +297,7 @@ def unbind(
         raise Cancelled(f"cancelled: nothing was unbound from {one.name}")
     with session.turn() as registry:
         one, names, going = _to_unbind(registry, selector, words)
-        steps = unkept_steps(session, one, names)
+        steps = virtual_unbind_steps(session, one, names)
         if one.tie:
             steps += _dissolving(session, registry, one, names, going)
         with session.staged(steps):
@@ -300,8 +307,10 @@ def unbind(
                 last += member_steps(session, registry, one, member, lingers=True)
             last += stop_steps(session.backend, one, names)
             session.carry_out(last)
-        kept = [step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering]
-        return Unbound(names, ceasing, tuple(kept))
+        lingering = [
+            step.tree.id for step in last if isinstance(step, UmountTree) and step.lingering
+        ]
+        return Unbound(names, ceasing, tuple(lingering))
 
 
 def _to_unbind(
@@ -328,11 +337,11 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
             f"{', '.join(fixed)} and the home tree of {one.name} are one hierarchy of the kernel",
             hint=f"pcont umount {one.name}",
         )
-    standing = [name for name in one.controllers if subsys.over(name) in names]
-    if set(standing) - set(names):
+    dependent = [name for name in one.controllers if subsys.requires(name) in names]
+    if set(dependent) - set(names):
         raise Busy(
-            f"{', '.join(standing)} requires {', '.join(map(subsys.over, standing))}",
-            hint=f"pcont unbind {one.name} {','.join((*names, *standing))}",
+            f"{', '.join(dependent)} requires {', '.join(map(subsys.requires, dependent))}",
+            hint=f"pcont unbind {one.name} {','.join((*names, *dependent))}",
         )
     going = [member for member in others if set(names) & set(member.tree.controllers)]
     for member in going:
@@ -355,7 +364,10 @@ def _ceasing(backend: CgroupState, one: Hierarchy, going: Iterable[Member]) -> I
             place = member.place(path)
             with vanishing():
                 for file, writable in ControlFiles(backend).stored_names(place).items():
-                    if subsys.keeps(file, writable) and file not in subsys.core_table().by_name:
+                    if (
+                        subsys.is_setting(file, writable)
+                        and file not in subsys.core_table().by_name
+                    ):
                         yield from _set(backend, one, place, path, file)
 
 
@@ -363,11 +375,11 @@ def _set(backend: CgroupState, one: Hierarchy, place: Place, path: str, file: st
     """Return the value of a file, unless it is that of a new container, the root, or the parent."""
     with suppress(OSError):
         text, row = ControlFiles(backend).stored(place, file), subsys.row(file)
-        same = [place.elsewhere("/")]
-        same += [place.parent] if row and row.creation.passed_on else []
+        models = [place.elsewhere("/")]
+        models += [place.parent] if row and row.creation.passed_on else []
         if not (
             subsys.is_as_new(file, text, False)
-            or any(_reads(backend, each, file, text) for each in same)
+            or any(_reads(backend, each, file, text) for each in models)
         ):
             yield f"{one.name}:{path} {file}={text.strip()}".replace("\n", "; ")
 

@@ -54,7 +54,7 @@ def clone(
     *,
     pid: int | None = None,
     keep: bool = False,
-    wish: CloneRequest | None = None,
+    request: CloneRequest | None = None,
     announce: Announce = quietly,
 ) -> tuple[str, int]:
     """container_clone(): make a container `node_<pid>`, and move a process into it.
@@ -63,9 +63,9 @@ def clone(
     a hierarchy, the new one is a child of the container that the process is in, or of the root if
     the process is outside of the hierarchy. With `pid`, that process is moved. With a command,
     pcont forks a process, which is moved and executes the command; pcont removes the container
-    after it unless `keep` is true. The child gets its parent's settings. `wish`: the namespaces of
-    the command, made after it has entered. `announce` is called with the place and the pid, right
-    before the new process executes the command.
+    after it unless `keep` is true. The child gets its parent's settings. `request`: the namespaces
+    of the command, made after it has entered. `announce` is called with the place and the pid,
+    right before the new process executes the command.
 
     Returns the child's name, and the exit status of the command. Raises NotFound for a PLACE that
     does not exist, Busy for an existing child, for a process that is in different containers of the
@@ -74,7 +74,7 @@ def clone(
     if (pid is None) == (not words):
         what = "clone needs --pid or COMMAND" + (", not both" if words else "")
         raise UsageProblem(what, hint="add --pid PID or -- COMMAND")
-    apart = _apart(session, wish, with_command=not pid)
+    spec = _namespace_spec(session, request, with_command=not pid)
     if pid is not None:
         return _clone_process(session, where, pid), 0
     names: list[str] = []
@@ -83,13 +83,13 @@ def clone(
         container = _parent(session, where, os.getpid(), words).child(f"node_{child}")
         names.append(container.canonical)
         steps = create_steps(session.backend, container, parents=False)
-        if "cgroup" in apart.kinds:
+        if "cgroup" in spec.kinds:
             steps += _views(session, container)
-        return Planned(container, steps, _separating(wish, apart, child, settle))
+        return Planned(container, steps, _separating(request, spec, child, settle))
 
-    birth = session.backend.separate(apart) if apart.kinds else PLAIN
-    wanted = NamespaceRequest(apart.kinds)
-    command = Command(words, birth, init=bool(wish and wish.init), wanted=wanted)
+    birth = session.backend.separate(spec) if spec.kinds else PLAIN
+    wanted = NamespaceRequest(spec.kinds)
+    command = Command(words, birth, init=bool(request and request.init), wanted=wanted)
     tidy = None if keep else tidying(session, below=True)
     status = spawn(session, command, plan, tidy=tidy, started=announce)
     return names[0], status
@@ -137,19 +137,21 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     )
 
 
-def _apart(session: Session, wish: CloneRequest | None, with_command: bool) -> NamespaceSpec:
+def _namespace_spec(
+    session: Session, request: CloneRequest | None, with_command: bool
+) -> NamespaceSpec:
     """Check the words of a request, and whether the kernel has the namespaces."""
-    if wish is None:
+    if request is None:
         return NamespaceSpec(())
-    kinds = tuple(dict.fromkeys(filter(None, wish.kinds.split(","))))
-    _check_words(wish, kinds, with_command)
+    kinds = tuple(dict.fromkeys(filter(None, request.kinds.split(","))))
+    _check_words(request, kinds, with_command)
     lacking = [kind for kind in kinds if kind not in session.backend.namespaces()]
     if lacking:
         raise Unsupported(f"this kernel has no namespaces of kind {', '.join(lacking)}")
-    return NamespaceSpec(kinds, _ranges(wish.uids), _ranges(wish.gids))
+    return NamespaceSpec(kinds, _ranges(request.uids), _ranges(request.gids))
 
 
-def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -> None:
+def _check_words(request: CloneRequest, kinds: Sequence[str], with_command: bool) -> None:
     unknown = [kind for kind in kinds if kind not in NAMESPACES]
     if unknown or not kinds:
         what = f"unknown namespace {unknown[0]!r}" if unknown else "--ns is empty"
@@ -159,15 +161,15 @@ def _check_words(wish: CloneRequest, kinds: Sequence[str], with_command: bool) -
             "--ns needs COMMAND: pcont cannot change the namespaces of a running process",
             hint="add -- COMMAND",
         )
-    if wish.init and "pid" not in kinds:
+    if request.init and "pid" not in kinds:
         raise UsageProblem("--init needs a pid namespace: add pid to --ns")
-    if (wish.uids or wish.gids) and "user" not in kinds:
+    if (request.uids or request.gids) and "user" not in kinds:
         raise UsageProblem("--uid-map and --gid-map need a user namespace: add user to --ns")
-    if bool(wish.uids) != bool(wish.gids):
+    if bool(request.uids) != bool(request.gids):
         raise UsageProblem("--uid-map and --gid-map must be given together")
-    if wish.pin and not PIN.fullmatch(wish.pin):
+    if request.pin and not PIN.fullmatch(request.pin):
         raise BadValue(
-            f"not a name for a pin: {wish.pin!r}. Use 1 to 63 letters, digits, dots, dashes and "
+            f"not a name for a pin: {request.pin!r}. Use 1 to 63 letters, digits, dots, dashes and "
             "underscores; the first must not be a dot or a dash"
         )
 
@@ -193,13 +195,13 @@ def _views(session: Session, container: Container) -> list[Step]:
 
 
 def _separating(
-    wish: CloneRequest | None, apart: NamespaceSpec, pid: int, settle: Callable[[], None]
+    request: CloneRequest | None, spec: NamespaceSpec, pid: int, settle: Callable[[], None]
 ) -> list[Step]:
-    if wish is None or not apart.kinds:
+    if request is None or not spec.kinds:
         return []
-    words = "unshare " + " ".join(f"--{option(kind)}" for kind in apart.kinds)
-    doing = f"make the namespaces {', '.join(apart.kinds)}"
-    steps: list[Step] = [EnterNamespaces(settle, words, doing, NamespaceRequest(apart.kinds))]
-    if wish.pin:
-        steps.append(Pin(wish.pin, pid, apart.kinds, f"pin namespaces as {wish.pin}"))
+    words = "unshare " + " ".join(f"--{option(kind)}" for kind in spec.kinds)
+    doing = f"make the namespaces {', '.join(spec.kinds)}"
+    steps: list[Step] = [EnterNamespaces(settle, words, doing, NamespaceRequest(spec.kinds))]
+    if request.pin:
+        steps.append(Pin(request.pin, pid, spec.kinds, f"pin namespaces as {request.pin}"))
     return steps

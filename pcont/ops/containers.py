@@ -199,8 +199,8 @@ class Planner:
 
     def _write(self, container: Container, settings: list[Setting]) -> None:
         if settings:
-            fresh = all(one.place in self.made for one in settings)
-            self.steps.append(WriteFiles(settings, f"set {container.name}", fresh))
+            created = all(one.place in self.made for one in settings)
+            self.steps.append(WriteFiles(settings, f"set {container.name}", created))
             self.texts.update({(one.place, one.file): one.text for one in settings})
 
 

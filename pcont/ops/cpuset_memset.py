@@ -27,28 +27,28 @@ from pcont.virtual.site import LiveSite
 
 ONE = f"{CPUSET} and {MEMSET} are one controller of the kernel"
 
-Halves = frozenset[str]
+CpusetMemset = frozenset[str]
 
 
-def asked_for(options: OptionString, names: Iterable[str]) -> Halves:
+def asked_for(options: OptionString, names: Iterable[str]) -> CpusetMemset:
     """Return which of cpuset and memset an option string names.
 
     `names` are all subsystems that the string means. cpuset is left out if it is there only because
     memset requires it.
     """
-    halves = {CPUSET, MEMSET} & set(names)
+    chosen = {CPUSET, MEMSET} & set(names)
     return frozenset(
-        halves if {*options.words} & {CPUSET, "all"} or MEMSET not in halves else {MEMSET}
+        chosen if {*options.words} & {CPUSET, "all"} or MEMSET not in chosen else {MEMSET}
     )
 
 
-def bound(backend: CgroupState, one: Hierarchy) -> Halves:
+def bound(backend: CgroupState, one: Hierarchy) -> CpusetMemset:
     """Return which of cpuset and memset the user bound to a hierarchy."""
-    halves = {CPUSET, MEMSET} & set(one.subsystems)
+    chosen = {CPUSET, MEMSET} & set(one.subsystems)
     for member in one.members:
-        if MEMSET in halves and cpus_follow(backend, member.place("/")):
+        if MEMSET in chosen and cpus_follow(backend, member.place("/")):
             return frozenset({MEMSET})
-    return frozenset(halves)
+    return frozenset(chosen)
 
 
 def cpus_follow(backend: CgroupState, place: Place) -> bool:
@@ -72,29 +72,29 @@ def as_seen_from(backend: CgroupState, container: Container) -> Iterator[tuple[P
             yield place, CPUS_FOLLOW, "0"
 
 
-def refuse_beside(registry: Registry, halves: Halves, at: str, name: str) -> None:
+def refuse_beside(registry: Registry, chosen: CpusetMemset, at: str, name: str) -> None:
     """Raise Busy if another hierarchy has a different half, and some container would be in both.
 
-    `at` and `name` are those of the hierarchy that is to have `halves`. Kernel hierarchies without
+    `at` and `name` are those of the hierarchy that is to have `chosen`. Kernel hierarchies without
     a name are skipped: they are parts of ties.
     """
     # Name a tie rather than its members.
-    for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if halves else ():
+    for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if chosen else ():
         there = bound(registry.backend, one)
         independent = bool(one.tie or one.members[0].tree.name or MEMSET in there)
-        if not there or there == halves or one.name == name or not independent:
+        if not there or there == chosen or one.name == name or not independent:
             continue
         top = one.tie.at if one.tie else "/"
         if below(at, top) is not None or below(top, at) is not None:
             raise Busy(
-                f"{ONE}, and {one.name} has {_said(there)}, not {_said(halves)}",
+                f"{ONE}, and {one.name} has {_said(there)}, not {_said(chosen)}",
                 hint="bind both to one hierarchy, or unmount the other: "
                 f"pcont umount {quote(one.name)}",
             )
 
 
-def _said(halves: Halves) -> str:
-    return " and ".join(sorted(halves)) if len(halves) > 1 else f"{min(halves)} alone"
+def _said(chosen: CpusetMemset) -> str:
+    return " and ".join(sorted(chosen)) if len(chosen) > 1 else f"{min(chosen)} alone"
 
 
 def narrowed(backend: CgroupState, one: Hierarchy) -> Iterator[Setting]:

@@ -32,7 +32,7 @@ def examine(session: Session) -> list[Finding]:
         *uncounted(session.backend),
         *trusted.trust_findings(session, registry),
         *hotplug.hotplug_findings(session, registry),
-        *(_programs(session) if session.backend.kept() else ()),
+        *(_programs(session) if session.backend.virtual_subsystems() else ()),
         *(finding for one in registry.ties for finding in _tie(session, one)),
     ]
 

@@ -3,7 +3,7 @@
 The kernel removes a CPU that goes offline from the lists of all v1 cpusets, and does not add it
 when it comes online again (kernel/cgroup/cpuset.c, hotplug_update_tasks_legacy()). It keeps no
 other list. So pcont keeps the list that it has set, as an attribute of the container:
-`steps.settings` does so with each write to a row that has `kept_as`.
+`steps.settings` does so with each write to a row that has `copied_as`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pcont.subsys.v1.cpuset import TABLE
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, Ids
 
-ROWS = tuple(row for row in TABLE.files if row.undo.kept_as)
+ROWS = tuple(row for row in TABLE.files if row.undo.copied_as)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _lost(backend: CgroupState, root: Place, row: ControlFile) -> Iterator[LostV
             waiting += [place.child(name) for name in reversed(backend.children(place))]
             now: Ids = ID_LIST.parse(backend.read(place, row.name))
             lists[place] = now
-            lacking = _kept(backend, place, row) - now
+            lacking = _copied(backend, place, row) - now
             if place.is_root or not lacking or _follows(backend, place, row):
                 continue
             possible = lacking & there & lists.get(place.parent, frozenset())
@@ -75,10 +75,10 @@ def _lost(backend: CgroupState, root: Place, row: ControlFile) -> Iterator[LostV
             yield LostValue(place, row.name, now, lacking & there, possible)
 
 
-def _kept(backend: ContainerReader, place: Place, row: ControlFile) -> Ids:
+def _copied(backend: ContainerReader, place: Place, row: ControlFile) -> Ids:
     """Return the list that pcont has set; empty if it has set none."""
     try:
-        ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.undo.kept_as, ""))
+        ids: Ids = ID_LIST.parse(backend.attributes(place).get(row.undo.copied_as, ""))
     except (ValueError, OverflowError):
         return frozenset()
     return ids
@@ -117,7 +117,9 @@ def give_back(
         if not one.possible:
             continue
         text = ID_LIST.show(one.now | one.possible)
-        step = WriteFiles([Setting(one.place, one.file, text)], f"restore {one.said}", wish=False)
+        step = WriteFiles(
+            [Setting(one.place, one.file, text)], f"restore {one.said}", requested=False
+        )
         yield from (Collected("restored", line) for line in session.attempt(step))
 
 

@@ -45,23 +45,23 @@ def subsystems(session: Session) -> list[SubsystemRow]:
     """Return every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
     rows = [_kernels_row(registry, one) for one in registry.controllers]
-    return rows + [_kept_row(registry, name) for name in session.backend.kept()]
+    return rows + [_virtual_row(registry, name) for name in session.backend.virtual_subsystems()]
 
 
 def _kernels_row(registry: Registry, one: Controller) -> SubsystemRow:
     return _subsystem_row(registry, one, registry.holders([one.name]))
 
 
-def _kept_row(registry: Registry, name: str) -> SubsystemRow:
+def _virtual_row(registry: Registry, name: str) -> SubsystemRow:
     """Return the row of a subsystem that pcont provides; it is enabled if what it requires is."""
     try:
-        over = subsys.over(name)
-        if not over and subsys.is_enforced(name):
+        required = subsys.requires(name)
+        if not required and subsys.is_enforced(name):
             registry.backend.enforcer.check(name)
     except Unsupported as err:
         return SubsystemRow(name, False, None, False, (), err.message)
-    found = [one for one in registry.controllers if one.name == over]
-    known = found[0] if found else Controller("", 0, enabled=not over)
+    found = [one for one in registry.controllers if one.name == required]
+    known = found[0] if found else Controller("", 0, enabled=not required)
     return _subsystem_row(registry, replace(known, name=name), registry.keepers(name))
 
 
@@ -154,7 +154,7 @@ def beancounters(session: Session, place: str = "") -> list[BeanRow]:
     """
     registry, backend = session.registry(), session.backend
     top = _top(registry, place or f"{numfiles.NUMFILES}:/")
-    member = next((one for one in top.hierarchy.members if numfiles.NUMFILES in one.kept), None)
+    member = next((one for one in top.hierarchy.members if numfiles.NUMFILES in one.virtual), None)
     if member is None:
         lacking = f"{top.hierarchy.name} has no {numfiles.NUMFILES}"
         raise NotFound(lacking, hint=where_to_find(top.hierarchy, numfiles.NUMFILES))

@@ -17,14 +17,14 @@ from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
     MountRequest,
     agent_steps,
-    apart,
     check_name,
-    kept_steps,
     mount_steps,
     mountpoint,
     point_of,
     refuse_unified,
     requested_subsystems,
+    split_virtual,
+    virtual_bind_steps,
     whereabouts,
 )
 from pcont.ops.remount import complete, has_the_set
@@ -71,38 +71,40 @@ def mount(
     name = name or (os.path.basename(point) if tie else "")
     with session.turn() as registry:
         there = next((one for one in registry.trees if name and one.name == name), None)
-        wish = MountRequest(
+        request = MountRequest(
             (), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release
         )
         if options is None and name:
-            return _by_name(session, registry, there, wish, tie)
-        said = registry.parsed("all" if options is None else options)
-        names = _asked_for(registry, None if options is None else said, point, name, tie)
-        controllers, kept = apart(registry, names)
-        asked = cpuset_memset.asked_for(said, names)
-        wish = replace(wish, controllers=controllers, kept=kept, at=join("/", at), halves=asked)
-        there = there or _same(registry, wish, tie)
+            return _by_name(session, registry, there, request, tie)
+        given = registry.parsed("all" if options is None else options)
+        names = _asked_for(registry, None if options is None else given, point, name, tie)
+        controllers, virtual = split_virtual(registry, names)
+        asked = cpuset_memset.asked_for(given, names)
+        request = replace(
+            request, controllers=controllers, virtual=virtual, at=join("/", at), cpuset_memset=asked
+        )
+        there = there or _same(registry, request, tie)
         if there:
-            return complete(session, there, wish, known=True, tie=tie)
+            return complete(session, there, request, known=True, tie=tie)
         # A hierarchy with one subsystem has its name, even if pcont provides the subsystem.
-        if not (wish.name or wish.controllers):
-            (lent,) = wish.kept
-            wish = replace(wish, name=lent)
-        return (mount_tie if tie else _mount_fresh)(session, registry, wish)
+        if not (request.name or request.controllers):
+            (lent,) = request.virtual
+            request = replace(request, name=lent)
+        return (mount_tie if tie else _mount_fresh)(session, registry, request)
 
 
 def _by_name(
-    session: Session, registry: Registry, there: Tree | None, wish: MountRequest, tie: bool
+    session: Session, registry: Registry, there: Tree | None, request: MountRequest, tie: bool
 ) -> Mounted:
     """Mount the missing trees of a hierarchy by its name; raises NotFound if there is none."""
     if there:
-        return complete(session, there, wish, known=False, tie=tie)
-    check_name(registry, wish.name)
-    words = f"{'--tie ' * tie}--name {wish.name} -o {registry.example}"
+        return complete(session, there, request, known=False, tie=tie)
+    check_name(registry, request.name)
+    words = f"{'--tie ' * tie}--name {request.name} -o {registry.example}"
     hint = f"make one: pcont mount {words}"
     if tie:
         raise UsageProblem(NOT_SAID, hint=hint)
-    raise NotFound(f"there is no hierarchy {wish.name}", hint=hint)
+    raise NotFound(f"there is no hierarchy {request.name}", hint=hint)
 
 
 def _asked_for(
@@ -117,50 +119,54 @@ def _asked_for(
         raise UsageProblem(NOT_SAID)
     if options is None and last in controllers:
         raise UsageProblem(f"{last} is a subsystem: -o is missing", hint=f"pcont mount -o {last}")
-    kernels, kept = apart(registry, controllers)
-    if not name and (tie or not (kernels or len(kept) == 1)):
+    kernels, virtual = split_virtual(registry, controllers)
+    if not name and (tie or not (kernels or len(virtual) == 1)):
         raise UsageProblem(
             "this hierarchy needs a name", hint="give --name NAME, or with --tie a MOUNTPOINT"
         )
     return controllers
 
 
-def _same(registry: Registry, wish: MountRequest, tie: bool) -> Tree | None:
+def _same(registry: Registry, request: MountRequest, tie: bool) -> Tree | None:
     """Return the hierarchy with exactly these subsystems; raises Busy if its name differs."""
     for one in registry.hierarchies:
-        if not has_the_set(registry.backend, one, wish, tie):
+        if not has_the_set(registry.backend, one, request, tie):
             continue
         tree = one.members[0].tree
-        if wish.name in ("", tree.name):
+        if request.name in ("", tree.name):
             return tree
-        held = f"{', '.join(wish.subsystems)} are already one hierarchy"
+        held = f"{', '.join(request.subsystems)} are already one hierarchy"
         raise Busy(f"{held}: {whereabouts(one)}", hint=f"use it: pcont tree {quote(one.name)}")
     return None
 
 
-def _tree_id(registry: Registry, request: TreeRequest) -> str:
+def _tree_id(registry: Registry, tree: TreeRequest) -> str:
     """Return how the kernel will write the hierarchy in /proc/PID/cgroup: in its own order."""
-    words = [one.name for one in registry.controllers if one.name in request.controllers]
-    return ",".join([*words, f"name={request.name}"] if request.name else words)
+    words = [one.name for one in registry.controllers if one.name in tree.controllers]
+    return ",".join([*words, f"name={tree.name}"] if tree.name else words)
 
 
-def _mount_fresh(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
+def _mount_fresh(session: Session, registry: Registry, request: MountRequest) -> Mounted:
     """Mount one hierarchy of the kernel with all subsystems of the request, as the patch does."""
-    cpuset_memset.refuse_beside(registry, wish.halves, "/", wish.name)
-    holders = registry.holders(wish.controllers)
+    cpuset_memset.refuse_beside(registry, request.cpuset_memset, "/", request.name)
+    holders = registry.holders(request.controllers)
     if holders:
-        raise _busy(registry, wish, holders)
-    check_name(registry, wish.name, lent=wish.kept == wish.subsystems == (wish.name,))
-    refuse_unified(session, registry, wish.controllers)
-    request = TreeRequest(wish.controllers, wish.name)
-    steps = mount_steps(session, request, wish.point)
-    root = Place(_tree_id(registry, request))
+        raise _busy(registry, request, holders)
+    check_name(
+        registry, request.name, lent=request.virtual == request.subsystems == (request.name,)
+    )
+    refuse_unified(session, registry, request.controllers)
+    tree = TreeRequest(request.controllers, request.name)
+    steps = mount_steps(session, tree, request.point)
+    root = Place(_tree_id(registry, tree))
     steps += [
-        *kept_steps(session.backend, wish.kept, [root], wish.name, wish.halves),
-        *agent_steps(wish, root.tree),
+        *virtual_bind_steps(
+            session.backend, request.virtual, [root], request.name, request.cpuset_memset
+        ),
+        *agent_steps(request, root.tree),
     ]
     session.carry_out(steps)
-    return Mounted(wish.name or ",".join(wish.controllers), point_of(steps))
+    return Mounted(request.name or ",".join(request.controllers), point_of(steps))
 
 
 def _example_names() -> Iterator[str]:
@@ -169,21 +175,21 @@ def _example_names() -> Iterator[str]:
     yield from (f"jobs{number}" for number in itertools.count(2))
 
 
-def _busy(registry: Registry, wish: MountRequest, holders: list[Tree]) -> PcontError:
+def _busy(registry: Registry, request: MountRequest, holders: list[Tree]) -> PcontError:
     singles = {one.members[0].tree.id: one for one in registry.hierarchies}
-    who = "; ".join(
-        f"{', '.join(sorted(set(tree.controllers) & set(wish.controllers)))} is bound to "
+    holding = "; ".join(
+        f"{', '.join(sorted(set(tree.controllers) & set(request.controllers)))} is bound to "
         f"{whereabouts(singles[tree.id])}"
         for tree in holders
     )
-    if MEMSET in wish.halves:
-        who = f"{who}; {cpuset_memset.ONE}"
-    lost = next((tree for tree in holders if not tree.mounted), None)
+    if MEMSET in request.cpuset_memset:
+        holding = f"{holding}; {cpuset_memset.ONE}"
+    unmounted = next((tree for tree in holders if not tree.mounted), None)
     taken = {tree.name for tree in registry.trees}
-    name = wish.name or next(one for one in _example_names() if one not in taken)
-    words = f"--name {name} -o {','.join(wish.subsystems)}"
+    name = request.name or next(one for one in _example_names() if one not in taken)
+    words = f"--name {name} -o {','.join(request.subsystems)}"
     hint = f"make one hierarchy over those that are bound already: pcont mount --tie {words}"
     return Busy(
-        f"cannot mount {','.join(wish.controllers)} as one hierarchy of the kernel: {who}",
-        hint=how_to_mount(registry.backend, lost) if lost else hint,
+        f"cannot mount {','.join(request.controllers)} as one hierarchy of the kernel: {holding}",
+        hint=how_to_mount(registry.backend, unmounted) if unmounted else hint,
     )

@@ -23,7 +23,7 @@ from pcont.kernel.busy import NOT_EMPTY
 from pcont.kernel.interfaces import ContainerReader, Subsystems
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
-from pcont.ops.cpuset_memset import Halves
+from pcont.ops.cpuset_memset import CpusetMemset
 from pcont.session import Session
 from pcont.steps.containers import SetXattr
 from pcont.steps.enforcement import StartEnforcement
@@ -43,25 +43,25 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 class MountRequest:
     """What the caller of mount asks for, checked.
 
-    `kept`: the subsystems that pcont provides itself; some require a controller. `halves`: which of
-    cpuset and memset the caller named. `notify`: set notify_on_release=1 of the root, which new
-    containers inherit.
+    `virtual`: the subsystems that pcont provides itself; some require a controller.
+    `cpuset_memset`: which of cpuset and memset the caller named. `notify`: set notify_on_release=1
+    of the root, which new containers inherit.
     """
 
     controllers: tuple[str, ...]
-    kept: tuple[str, ...]
+    virtual: tuple[str, ...]
     name: str
     point: str
     release_agent: str
     at: str
     freezer: bool
-    halves: Halves
+    cpuset_memset: CpusetMemset
     notify: bool = False
 
     @property
     def subsystems(self) -> tuple[str, ...]:
         """All subsystems of the request."""
-        return (*self.controllers, *self.kept)
+        return (*self.controllers, *self.virtual)
 
 
 def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str, ...]:
@@ -82,52 +82,56 @@ def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str
         )
     if "none" in words and len(set(words)) > 1:
         raise BadWord(f"none excludes every other subsystem: {options.text!r}")
-    kept = registry.kept(words)
-    asked = {*words, *map(subsys.over, kept)}
-    for word in kept:
-        if subsys.is_enforced(word) and not subsys.over(word):
+    virtual = registry.virtual_in(words)
+    asked = {*words, *map(subsys.requires, virtual)}
+    for word in virtual:
+        if subsys.is_enforced(word) and not subsys.requires(word):
             registry.backend.enforcer.check(word)
     return tuple(
-        one for one in known if one in asked or ("all" in words and not registry.kept([one]))
+        one for one in known if one in asked or ("all" in words and not registry.virtual_in([one]))
     )
 
 
-def apart(registry: Registry, names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_virtual(
+    registry: Registry, names: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the kernel's controllers, and the subsystems that pcont provides."""
     all_names = list(names)
-    kept = registry.kept(all_names)
-    return tuple(name for name in all_names if name not in kept), kept
+    virtual = registry.virtual_in(all_names)
+    return tuple(name for name in all_names if name not in virtual), virtual
 
 
-def kept_steps(
+def virtual_bind_steps(
     backend: ContainerReader,
-    kept: Sequence[str],
+    virtual: Sequence[str],
     roots: Sequence[Place],
     holder: str,
-    halves: Halves,
+    cpuset_memset: CpusetMemset,
 ) -> list[Step]:
-    """Return the steps that bind the subsystems `kept`, which pcont provides, to the roots of
+    """Return the steps that bind the subsystems `virtual`, which pcont provides, to the roots of
     trees.
 
     `roots`: the root container in each tree, that of the hierarchy's own tree first. A subsystem
     that requires a controller is bound in the tree of that controller, any other in the first tree.
     `holder`: the name of the hierarchy, which the other trees record as the user of the binding.
-    `halves`: the subset of cpuset and memset that the hierarchy has after the bind.
+    `cpuset_memset`: the subset of cpuset and memset that the hierarchy has after the bind.
     """
     steps: list[Step] = []
     for root in roots:
         own = NO_TIE if root == roots[0] else ""
         has = [*root.controllers, *[""] * bool(own)]
-        mine = [name for name in kept if subsys.over(name) in has]
+        mine = [name for name in virtual if subsys.requires(name) in has]
         doing = f"bind {', '.join(mine)}"
         enforced = [name for name in mine if subsys.is_enforced(name)]
-        steps += [StartEnforcement(name, root, doing, bool(subsys.over(name))) for name in enforced]
+        steps += [
+            StartEnforcement(name, root, doing, bool(subsys.requires(name))) for name in enforced
+        ]
         if mine:
             text = binding_lines(
                 with_holder(bindings_in(backend, root.tree), root, mine, own or holder)
             )
             steps.append(SetXattr(root.root, BINDINGS, text, doing))
-        if MEMSET in mine and CPUSET in halves:
+        if MEMSET in mine and CPUSET in cpuset_memset:
             steps.append(SetXattr(root, memset.CPUS_FOLLOW, "0", doing))
     return steps
 
@@ -144,7 +148,11 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
             f"not a name for a hierarchy: {name!r}. Use 1 to 63 letters, digits, dots, dashes and "
             "underscores; the first must not be a dot or a dash"
         )
-    taken_words = (*(one.name for one in registry.controllers), *subsys.kept(), *subsys.RESERVED)
+    taken_words = (
+        *(one.name for one in registry.controllers),
+        *subsys.virtual_names(),
+        *subsys.RESERVED,
+    )
     if name in taken_words and not lent:
         raise BadValue(f"{name!r} is reserved, or the name of a subsystem")
 
@@ -176,7 +184,11 @@ def mountpoint(backend: Subsystems, words: Sequence[str], options: str | None = 
     Raises UsageProblem for several words, for the name of a subsystem, as in `-o cpuset cpuacct`,
     and for a relative directory that does not start with `./`.
     """
-    taken = [*(one.name for one in backend.controllers()), *backend.kept(), *subsys.kept()]
+    taken = [
+        *(one.name for one in backend.controllers()),
+        *backend.virtual_subsystems(),
+        *subsys.virtual_names(),
+    ]
     if words and all(subsys.called(part) in taken for part in words[0].split(",")):
         asked = [part for part in (options or "").split(",") if part]
         asked += [part for word in words for part in word.split(",") if part and "/" not in part]
@@ -244,12 +256,12 @@ def point_of(steps: Iterable[Step]) -> str:
     return next(step.point for step in steps if isinstance(step, MountTree))
 
 
-def agent_steps(wish: MountRequest, tree: str) -> list[Step]:
+def agent_steps(request: MountRequest, tree: str) -> list[Step]:
     """Return the step that sets the release agent and its flag, if they were asked for."""
     root, settings = Place(tree), []
     # release_agent= as a mount option is ignored on a hierarchy that exists; the file is not.
-    if wish.release_agent:
-        settings.append(Setting(root, subsys.AGENT, wish.release_agent))
-    if wish.notify:
+    if request.release_agent:
+        settings.append(Setting(root, subsys.AGENT, request.release_agent))
+    if request.notify:
         settings.append(Setting(root, subsys.NOTIFY, "1"))
     return [WriteFiles(settings, f"set the release agent of {tree}")] if settings else []

@@ -16,10 +16,10 @@ from pcont.ops.mount_request import (
     MountRequest,
     agent_steps,
     check_apart,
-    kept_steps,
     mount_steps,
     point_of,
     refuse_unified,
+    virtual_bind_steps,
 )
 from pcont.ops.tie import lineage, make_roots
 from pcont.records import Mounted
@@ -30,7 +30,7 @@ from pcont.transaction.step import Step
 
 
 def complete(
-    session: Session, tree: Tree, wish: MountRequest, *, known: bool, tie: bool
+    session: Session, tree: Tree, request: MountRequest, *, known: bool, tie: bool
 ) -> Mounted:
     """Mount the missing parts of the hierarchy with this tree: the tree itself, members of its tie.
 
@@ -39,38 +39,42 @@ def complete(
     root. Raises Busy if the hierarchy has others.
     """
     points = [mount.point for mount in tree.mounts]
-    here = tree.mounted and wish.point in ("", *points)
+    here = tree.mounted and request.point in ("", *points)
     steps = (
-        [] if here else mount_steps(session, TreeRequest(tree.controllers, tree.name), wish.point)
+        []
+        if here
+        else mount_steps(session, TreeRequest(tree.controllers, tree.name), request.point)
     )
-    found = _checked(session, tree, wish, known, tie) if tree.mounted else None
+    found = _checked(session, tree, request, known, tie) if tree.mounted else None
     with session.staged(steps):
         # Until it is mounted, its contents are not known.
         if not (found or session.dry_run):
-            found = _checked(session, tree, wish, known, tie)
+            found = _checked(session, tree, request, known, tie)
         elif not found and (known or tie):
             session.planned.append(
-                f"# not known: what {wish.name or tree.id} has, until it is mounted; "
+                f"# not known: what {request.name or tree.id} has, until it is mounted; "
                 "pcont refuses other subsystems than these"
             )
         if found:
             _mount_members(session, found, steps)
-        session.carry_out(agent_steps(wish, tree.id))
-    name = found.name if found else wish.name or ",".join(tree.controllers)
-    return Mounted(name, (wish.point or points[0]) if here else point_of(steps))
+        session.carry_out(agent_steps(request, tree.id))
+    name = found.name if found else request.name or ",".join(tree.controllers)
+    return Mounted(name, (request.point or points[0]) if here else point_of(steps))
 
 
-def _checked(session: Session, tree: Tree, wish: MountRequest, known: bool, tie: bool) -> Hierarchy:
+def _checked(
+    session: Session, tree: Tree, request: MountRequest, known: bool, tie: bool
+) -> Hierarchy:
     """Return the hierarchy; raises Busy or Denied if it differs from the request."""
     one = session.registry().rooted_in(tree.id)
     assert one
-    back = one.members[0].tree
-    if (wish.release_agent or wish.notify) and not all(mount.ours for mount in back.mounts):
+    home = one.members[0].tree
+    if (request.release_agent or request.notify) and not all(mount.ours for mount in home.mounts):
         raise Denied(
             f"pcont did not mount {one.name}, and does not replace its release agent here",
-            hint=f"pcont set {quote(one.name)}:/ {' '.join(_as_settings(wish))}",
+            hint=f"pcont set {quote(one.name)}:/ {' '.join(_as_settings(request))}",
         )
-    if _is_asked_for(session.backend, one, wish, known, tie):
+    if _is_asked_for(session.backend, one, request, known, tie):
         return one
     has = f"-o {','.join(one.subsystems) or 'none'}"
     has += f" --tie --at {one.tie.at}" if one.tie else ""
@@ -82,33 +86,35 @@ def _checked(session: Session, tree: Tree, wish: MountRequest, known: bool, tie:
     raise Busy(f"{one.name} {state}, and has {has}", hint=hint)
 
 
-def _as_settings(wish: MountRequest) -> list[str]:
+def _as_settings(request: MountRequest) -> list[str]:
     """Return the request for the release agent as words of `pcont set`."""
-    agent = [f"release_agent={quote(wish.release_agent)}"] if wish.release_agent else []
-    return [*agent, *["notify_on_release=1"] * wish.notify]
+    agent = [f"release_agent={quote(request.release_agent)}"] if request.release_agent else []
+    return [*agent, *["notify_on_release=1"] * request.notify]
 
 
 def _is_asked_for(
-    backend: CgroupState, one: Hierarchy, wish: MountRequest, known: bool, tie: bool
+    backend: CgroupState, one: Hierarchy, request: MountRequest, known: bool, tie: bool
 ) -> bool:
     if known:
-        return has_the_set(backend, one, wish, tie)
+        return has_the_set(backend, one, request, tie)
     if not tie:
         return True
-    return one.tie is not None and wish.at in ("", one.tie.at)
+    return one.tie is not None and request.at in ("", one.tie.at)
 
 
-def has_the_set(backend: CgroupState, one: Hierarchy, wish: MountRequest, tie: bool) -> bool:
+def has_the_set(backend: CgroupState, one: Hierarchy, request: MountRequest, tie: bool) -> bool:
     """Return whether a hierarchy has the subsystems and the root of the request."""
-    if cpuset_memset.bound(backend, one) != wish.halves:
+    if cpuset_memset.bound(backend, one) != request.cpuset_memset:
         return False
     if tie or one.tie:
-        same = tie and one.tie is not None and one.tie.at == wish.at
-        return same and set(one.subsystems) == set(wish.subsystems)
+        has_root = tie and one.tie is not None and one.tie.at == request.at
+        return has_root and set(one.subsystems) == set(request.subsystems)
     (member,) = one.members
-    if set(member.tree.controllers) != set(wish.controllers) or set(wish.kept) - set(member.kept):
+    if set(member.tree.controllers) != set(request.controllers) or set(request.virtual) - set(
+        member.virtual
+    ):
         return False
-    return bool(wish.controllers) or wish.name in ("", member.tree.name)
+    return bool(request.controllers) or request.name in ("", member.tree.name)
 
 
 def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> None:
@@ -117,15 +123,15 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
     A member that the kernel has removed is created again, with the container of --at.
     """
     missing = [member for member in one.members[1:] if not member.tree.mounted]
-    fresh = [member for member in missing if not is_active(member.tree)]
-    names = [name for member in fresh for name in member.tree.controllers]
+    inactive = [member for member in missing if not is_active(member.tree)]
+    names = [name for member in inactive for name in member.tree.controllers]
     refuse_unified(session, session.registry(), names)
     steps: list[Step] = []
     for member in missing:
         steps += mount_steps(session, TreeRequest(member.tree.controllers, member.tree.name))
     check_apart([*before, *steps])
     session.carry_out(steps)
-    for member in fresh:
+    for member in inactive:
         _equip(session, one, member)
 
 
@@ -133,11 +139,11 @@ def _equip(session: Session, one: Hierarchy, member: Member) -> None:
     """Give a new member what the tie has there: its root, and subsystems that pcont provides."""
     backend, tree = session.backend, member.tree
     make_roots(session, lineage(Place.at(tree), member.at))
-    kept = [name for name in one.subsystems if subsys.is_kept(name) and subsys.over(name)]
+    virtual = [name for name in one.subsystems if subsys.is_virtual(name) and subsys.requires(name)]
     has = frozenset({CPUSET, MEMSET} & set(one.subsystems))
     roots = [Place.at(one.members[0].tree), member.place("/")]
-    mine = [name for name in kept if subsys.over(name) in tree.controllers]
-    session.carry_out(kept_steps(backend, mine, roots, one.name, has))
+    mine = [name for name in virtual if subsys.requires(name) in tree.controllers]
+    session.carry_out(virtual_bind_steps(backend, mine, roots, one.name, has))
     if backend.children(roots[0]):
         session.warn(
             f"{tree.id} was removed before: it lacks the containers of {one.name} "

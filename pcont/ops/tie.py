@@ -15,29 +15,29 @@ from pcont.ops.mount_request import (
     agent_steps,
     check_apart,
     check_name,
-    kept_steps,
     mount_steps,
     point_of,
     refuse_unified,
+    virtual_bind_steps,
 )
 from pcont.records import Mounted
 from pcont.session import Session
 from pcont.steps.containers import CreateContainer, SetXattr
 
 
-def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mounted:
+def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mounted:
     """Mount a home tree of pcont, and take kernel hierarchies with the subsystems as members."""
     backend = session.backend
-    home = TreeRequest((), wish.name)
-    check_name(registry, wish.name)
-    cpuset_memset.refuse_beside(registry, wish.halves, wish.at, wish.name)
-    holders = registry.holders(_members_wanted(registry, wish))
+    home = TreeRequest((), request.name)
+    check_name(registry, request.name)
+    cpuset_memset.refuse_beside(registry, request.cpuset_memset, request.at, request.name)
+    holders = registry.holders(_members_wanted(registry, request))
     for tree in holders:
         reachable(backend, tree)
     bound = {name for tree in holders for name in tree.controllers}
-    free = [name for name in _members_wanted(registry, wish) if name not in bound]
+    free = [name for name in _members_wanted(registry, request) if name not in bound]
     refuse_unified(session, registry, free)
-    steps = mount_steps(session, home, wish.point)
+    steps = mount_steps(session, home, request.point)
     point = point_of(steps)
     for name in free:
         steps += mount_steps(session, TreeRequest((name,)))
@@ -45,31 +45,33 @@ def mount_tie(session: Session, registry: Registry, wish: MountRequest) -> Mount
     made = [
         place
         for tree in holders
-        for place in lineage(Place.at(tree), wish.at)
+        for place in lineage(Place.at(tree), request.at)
         if not exists(backend, place)
     ]
-    made += [place for name in free for place in lineage(Place(name), wish.at)]
+    made += [place for name in free for place in lineage(Place(name), request.at)]
     tie = Tie(
-        wish.subsystems,
+        request.subsystems,
         (*(tree.id for tree in holders), *free),
-        wish.at,
+        request.at,
         as_made_at(made),
         tuple(free),
     )
-    home_place = Place(f"name={wish.name}")
-    steps.append(SetXattr(home_place, TIE, tie.dump(), f"tie {wish.name}"))
-    with session.staged(steps + agent_steps(wish, home_place.tree)):
+    home_place = Place(f"name={request.name}")
+    steps.append(SetXattr(home_place, TIE, tie.dump(), f"tie {request.name}"))
+    with session.staged(steps + agent_steps(request, home_place.tree)):
         make_roots(session, made)
-        roots = [home_place, *(Place(id, wish.at) for id in tie.trees)]
-        session.carry_out(kept_steps(backend, wish.kept, roots, wish.name, wish.halves))
-    return Mounted(wish.name, point)
+        roots = [home_place, *(Place(id, request.at) for id in tie.trees)]
+        session.carry_out(
+            virtual_bind_steps(backend, request.virtual, roots, request.name, request.cpuset_memset)
+        )
+    return Mounted(request.name, point)
 
 
-def _members_wanted(registry: Registry, wish: MountRequest) -> list[str]:
+def _members_wanted(registry: Registry, request: MountRequest) -> list[str]:
     """Return the requested subsystems, and the freezer if the host has it for v1."""
-    names = list(wish.controllers)
+    names = list(request.controllers)
     has = {one.name for one in registry.controllers if one.enabled and not one.unified}
-    if wish.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
+    if request.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
         names.append(subsys.FREEZER)
     return names
 

@@ -98,13 +98,13 @@ def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
         shared = trees & {member.tree.id for member in tie.members}
         if shared and tie.name != moved.container.hierarchy.name:
             tasks = dict.fromkeys(moved.tasks)
-            found = {task: row for task in tasks if (row := _apart(session, tie, moved, task))}
+            found = {task: row for task in tasks if (row := _split_row(session, tie, moved, task))}
             if found:
                 session.warn(_split_note(tie, found, session.dry_run))
 
 
-def _apart(session: Session, tie: Hierarchy, moved: MovedTasks, task: int) -> WhereRow | None:
-    """Return where a task is in a tie, if the move has taken it apart there."""
+def _split_row(session: Session, tie: Hierarchy, moved: MovedTasks, task: int) -> WhereRow | None:
+    """Return the row of a task that is in different containers of a tie after the move, or None."""
     try:
         now = where_process_is(session.backend, task)
     except ProcessLookupError:

@@ -110,7 +110,7 @@ def _stays(one: Hierarchy, count: int | None) -> str:
 def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool) -> list[Step]:
     """Return the steps for a tie: its containers of --at that pcont made, its mounted members."""
     trees = [member.tree.id for member in one.members[1:]]
-    steps: list[Step] = [] if stays else unkept_steps(session, one, one.subsystems)
+    steps: list[Step] = [] if stays else virtual_unbind_steps(session, one, one.subsystems)
     steps += [] if stays else root_steps(session, registry, one, trees)
     for member in one.members[1:]:
         umounts = member_steps(session, registry, one, member)
@@ -138,7 +138,7 @@ def root_steps(
     return steps
 
 
-def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list[Step]:
+def virtual_unbind_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list[Step]:
     """Return the steps that unbind virtual subsystems, unless another hierarchy holds them.
 
     The limits that follow from them no longer hold, and their settings are discarded.
@@ -147,7 +147,7 @@ def unkept_steps(session: Session, one: Hierarchy, names: Iterable[str]) -> list
     steps: list[Step] = []
     for member in one.members:
         root = member.place("/")
-        going = [name for name in names if name in member.kept]
+        going = [name for name in names if name in member.virtual]
         if not going:
             continue
         found = _without(backend, one, member, going)
@@ -183,7 +183,7 @@ def stop_steps(
         StopEnforcement(name, member.place("/"), f"unbind {name}", empty)
         for member in one.members
         for name in names
-        if name in member.kept and subsys.is_enforced(name)
+        if name in member.virtual and subsys.is_enforced(name)
         if not _is_held(_without(backend, one, member, names), name, member.place("/"))
     ]
 
@@ -213,12 +213,12 @@ def _places(site: LiveSite) -> Iterator[Place]:
         waiting += one.children()
 
 
-def kept_values(backend: CgroupState, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
+def virtual_values(backend: CgroupState, one: Hierarchy, names: Iterable[str]) -> Iterator[str]:
     """Yield the settings of subsystems that pcont provides, as PLACE KEY=VALUE."""
     for member in one.members:
         root = member.place("/")
         for name in names:
-            table = subsys.by_key(name) if name in member.kept else None
+            table = subsys.by_key(name) if name in member.virtual else None
             top = LiveSite(ControlFiles(backend), root, root, name)
             for place in _places(top) if table else ():
                 path = member.inside(place.path)

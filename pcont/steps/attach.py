@@ -168,9 +168,9 @@ class AttachUndo(UndoRecord):
         the tasks in each target now.
         """
         known = {one for one in self.origins if self.knows(backend, one)}
-        came = set().union(*inside.values()) - known.union(*self.before.values())
-        found = descendants(backend, came, sorted(known))
-        return {**found, **dict(self._orphans(backend, came - found.keys(), inside))}
+        arrived = set().union(*inside.values()) - known.union(*self.before.values())
+        found = descendants(backend, arrived, sorted(known))
+        return {**found, **dict(self._orphans(backend, arrived - found.keys(), inside))}
 
     def _distinct(self) -> list[int]:
         """Return one task for each distinct origin, the leader first."""
@@ -181,7 +181,7 @@ class AttachUndo(UndoRecord):
         return list(found.values())
 
     def _orphans(
-        self, backend: Tasks, came: set[int], inside: dict[Place, set[int]]
+        self, backend: Tasks, arrived: set[int], inside: dict[Place, set[int]]
     ) -> Iterator[tuple[int, int]]:
         """Yield tasks whose parent exited during the move, each with the task whose origin applies.
 
@@ -189,11 +189,11 @@ class AttachUndo(UndoRecord):
         parent was. If other tasks were in only some of the targets before, it may be a child of
         those: none is yielded.
         """
-        apart = [
+        differing = [
             place for place in self.places if self.before[place] != self.before[self.places[0]]
         ]
-        leaders = self._distinct() if came and not apart else []
-        for task in came if leaders else ():
+        leaders = self._distinct() if arrived and not differing else []
+        for task in arrived if leaders else ():
             outside = [place for place in self.places if task not in inside[place]]
             with contextlib.suppress(ProcessLookupError):
                 paths = backend.membership(task) if outside else {}
@@ -213,12 +213,12 @@ class AttachUndo(UndoRecord):
         applies.
         """
         shared = self._shared(leader)
-        came = {
+        from_leader = {
             place.tree: shared.paths[place.tree]
             for place in self.places
             if found.paths.get(place.tree) == place.path and task not in self.before[place]
         }
-        return replace(found, paths={**found.paths, **came})
+        return replace(found, paths={**found.paths, **from_leader})
 
     def _shared(self, leader: int) -> Origin:
         """Return the recorded origin of a task; if it exited before it moved, that of another moved

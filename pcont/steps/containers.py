@@ -179,7 +179,7 @@ def settings_of(backend: CgroupState, place: Place) -> list[tuple[str, str]]:
     """
     found, files = [], ControlFiles(backend)
     for file, writable in files.stored_names(place).items():
-        if subsys.keeps(file, writable) and not _is_attribute(backend, place, file):
+        if subsys.is_setting(file, writable) and not _is_attribute(backend, place, file):
             # Some files can only be written, or are switched off on this kernel.
             with contextlib.suppress(OSError):
                 found.append((file, files.stored(place, file)))
@@ -191,9 +191,9 @@ def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
     restoring the attributes restores it.
     """
     row = row_of(backend, file)
-    if row and row.virtual.kept:
+    if row and row.virtual.everywhere:
         return True
-    return subsys.is_kept_file(file, place.controllers) and not (row and row.virtual.enforced)
+    return subsys.is_virtual_file(file, place.controllers) and not (row and row.virtual.enforced)
 
 
 def write_back(backend: CgroupState, place: Place, file: str, text: str) -> None:

@@ -54,13 +54,13 @@ def _is_direct(one: Setting, change: Change) -> bool:
     return isinstance(change, FileWrite) and change.place == one.place and change.file in files
 
 
-def _is_kept(one: Setting) -> bool:
+def _is_stored(one: Setting) -> bool:
     """Return whether pcont stores the value in an attribute, and no kernel file takes it."""
-    kept_file = subsys.is_kept_file(one.file, one.place.controllers)
+    kept_file = subsys.is_virtual_file(one.file, one.place.controllers)
     return kept_file and not subsys.stands_for(one.file)
 
 
-def _kept_line(backend: ContainerReader, one: Setting, change: AttributeChange) -> str:
+def _attribute_line(backend: ContainerReader, one: Setting, change: AttributeChange) -> str:
     where = backend.show(change.place)
     text = one.text if (change.place, change.name) == (one.place, one.file) else change.text
     if text is None:
@@ -162,16 +162,16 @@ class WriteFiles(Step):
     because some depend on each other (memory and memsw limits, cpuset lists and exclusive flags).
     Values that cannot be undone (`subsys.lasting`) come last.
 
-    `fresh`: this command created the container, so no undo record is needed. `wish`: the values are
-    what the user asked for; pcont stores the cpuset lists among them, to restore them after CPU
-    hotplug. `known`: texts of files that the caller has just read. `refused`: the setting that was
-    refused, for the error. `doing` names the operation in messages.
+    `created`: this command created the container, so no undo record is needed. `requested`: the
+    values are what the user asked for; pcont stores the cpuset lists among them, to restore them
+    after CPU hotplug. `known`: texts of files that the caller has just read. `refused`: the setting
+    that was refused, for the error. `doing` names the operation in messages.
     """
 
     settings: Sequence[Setting]
     doing: str
-    fresh: bool = False
-    wish: bool = True
+    created: bool = False
+    requested: bool = True
     refused: Setting | None = None
     known: Known = field(default_factory=dict)
 
@@ -185,13 +185,13 @@ class WriteFiles(Step):
     def _commands(backend: CgroupState, one: Setting) -> list[str]:
         file = subsys.stands_for(one.file) or one.file
         lines = [f"echo {quote(one.text)} > {quote(backend.show(one.place, file))}"]
-        if _is_kept(one):
+        if _is_stored(one):
             lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # A planned container, or a value that is refused, cannot be resolved.
         with contextlib.suppress(OSError):
             changes = ControlFiles(backend).resolve(one.place, one.file).plan_write(one.written)
             kept = [change for change in changes if isinstance(change, AttributeChange)]
-            lines = [_kept_line(backend, one, change) for change in kept] or lines
+            lines = [_attribute_line(backend, one, change) for change in kept] or lines
             for change in changes:
                 if isinstance(change, FileWrite) and not _is_direct(one, change):
                     where = quote(backend.show(change.place, change.file))
@@ -202,7 +202,7 @@ class WriteFiles(Step):
         self._write(backend, UndoLog(), tried=True)
 
     def do(self, backend: CgroupState, memory: UndoLog) -> None:
-        self._write(backend, memory, tried=self.fresh)
+        self._write(backend, memory, tried=self.created)
 
     def _write(self, backend: CgroupState, memory: UndoLog, tried: bool) -> None:
         """Write everything. `tried`: skip the trial of device entries in a temporary container."""
@@ -220,7 +220,7 @@ class WriteFiles(Step):
             _check(backend, one)
         if len(last) > 1 and not tried:
             self._rehearse(backend, memory, last)
-        if last and not self.fresh:
+        if last and not self.created:
             memory.set_final(WriteAgain(last))
         for one in last:
             self.refused = one
@@ -292,7 +292,7 @@ class WriteFiles(Step):
         CPU hotplug.
         """
         row = subsys.row(subsys.stands_for(one.file) or one.file)
-        if not (self.wish and row and row.undo.kept_as) or one.place.is_root:
+        if not (self.requested and row and row.undo.copied_as) or one.place.is_root:
             return
         if not auto_delete.is_lacking(backend):  # the 2006 model, where pcont stores no attributes
             return
@@ -300,15 +300,15 @@ class WriteFiles(Step):
             return  # only root may write attributes
         with vanishing():
             text = backend.read(one.place, row.name).strip()
-            before = backend.attributes(one.place).get(row.undo.kept_as)
+            before = backend.attributes(one.place).get(row.undo.copied_as)
             if text != (before or ""):
-                with memory.of(RestoreXattr(one.place, row.undo.kept_as, before)):
-                    backend.set_attribute(one.place, row.undo.kept_as, text or None)
+                with memory.of(RestoreXattr(one.place, row.undo.copied_as, before)):
+                    backend.set_attribute(one.place, row.undo.copied_as, text or None)
 
     def _known(
         self, backend: CgroupState, memory: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
-        if not self.fresh:
+        if not self.created:
             # A file that cannot be read cannot be restored. It is written anyway.
             with contextlib.suppress(OSError):
                 now = self.known.pop((one.place, one.file), None)
@@ -325,7 +325,7 @@ class WriteFiles(Step):
 
     @property
     def final(self) -> bool:
-        return not self.fresh and any(subsys.lasting(one.file) for one in self.settings)
+        return not self.created and any(subsys.lasting(one.file) for one in self.settings)
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         one = self.refused or self.settings[0]
@@ -363,8 +363,8 @@ def can_rehearse(final: Sequence[Setting]) -> bool:
 
     That is so for device entries of one container.
     """
-    same = {(one.place, subsys.of(one.file)) for one in final}
-    return len(same) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
+    targets = {(one.place, subsys.of(one.file)) for one in final}
+    return len(targets) == 1 and all(one.file in (devices.ALLOW, devices.DENY) for one in final)
 
 
 def is_lasting(control: ControlFiles, setting: Setting, known: Known) -> bool:

@@ -106,7 +106,7 @@ def load(name: str, interface: Interface) -> Subsystem | None:
         table = importlib.import_module(module).TABLE
         assert isinstance(table, Subsystem)
         return table
-    return _load_other(name) if interface is Interface.V1 and is_kept(name) else None
+    return _load_other(name) if interface is Interface.V1 and is_virtual(name) else None
 
 
 def by_key(name: str) -> Subsystem | None:
@@ -140,12 +140,12 @@ def _load_other(name: str) -> Subsystem:
     return table
 
 
-def kept() -> tuple[str, ...]:
+def virtual_names() -> tuple[str, ...]:
     """Return the subsystems that the kernel does not have, those of other packages included."""
     return (*KEPT, *others())
 
 
-def is_kept(name: str) -> bool:
+def is_virtual(name: str) -> bool:
     """Return whether pcont, or another package, provides a subsystem in place of the kernel."""
     if name in KEPT:
         return True
@@ -164,26 +164,26 @@ def of(file: str) -> str:
     return called(file.partition(".")[0])
 
 
-def is_kept_file(file: str, controllers: Iterable[str]) -> bool:
+def is_virtual_file(file: str, controllers: Iterable[str]) -> bool:
     """Return whether pcont provides a control file in a tree with these controllers."""
-    return file.partition(".")[0] not in controllers and is_kept(of(file))
+    return file.partition(".")[0] not in controllers and is_virtual(of(file))
 
 
 def is_enforced(name: str) -> bool:
     """Return whether BPF programs that pcont loads do the work of a subsystem."""
-    table = _kept_table(name)
+    table = _virtual_table(name)
     return bool(table and table.enforced)
 
 
-def over(name: str) -> str:
+def requires(name: str) -> str:
     """Return the controller that a subsystem of pcont requires; empty if it requires none."""
-    table = _kept_table(name)
+    table = _virtual_table(name)
     return table.virtual.requires if table else ""
 
 
-def _kept_table(name: str) -> Subsystem | None:
+def _virtual_table(name: str) -> Subsystem | None:
     """Return the table of a subsystem of pcont; None for any other, whose table is not loaded."""
-    return by_key(name) if is_kept(name) else None
+    return by_key(name) if is_virtual(name) else None
 
 
 def about(table: Subsystem | None) -> str:
@@ -222,7 +222,7 @@ def order(file: str) -> int:
     return 100 if _is_lasting(file, known) else known.order if known else 50
 
 
-def keeps(file: str, writable: bool) -> bool:
+def is_setting(file: str, writable: bool) -> bool:
     """Return whether a file shows a setting, which pcont records before it changes it."""
     known = row(file)
     if known and known.undo.write_back:
@@ -329,6 +329,6 @@ def entry_order(controllers: Iterable[str]) -> int:
     if FREEZER in names:
         return 2
     refusing = [name for name in names if (one := by_key(name)) and one.may_refuse]
-    if any(map(is_kept, refusing)):
+    if any(map(is_virtual, refusing)):
         return -1
     return 0 if refusing else 1

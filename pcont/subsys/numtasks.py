@@ -73,7 +73,7 @@ class SharesCodec:
 def joined(old: Shares, new: Shares) -> Shares:
     """Return the new shares, with the old number for each that was left out."""
     pairs = zip(old, new, strict=True)
-    return Shares(*(was if wish == _UNCHANGED else wish for was, wish in pairs))
+    return Shares(*(was if new == _UNCHANGED else new for was, new in pairs))
 
 
 def shares(site: Site) -> Shares:

@@ -84,7 +84,7 @@ class Undo(NamedTuple):
     `write_back`: returns the writes, of file and text, that make this file read as before, given
     the text of before and the present one; needed if writing the old text back is not enough.
     `many`: a write changes one entry of several, so that one command may have several values.
-    `kept_as`: the attribute in which pcont also stores what it writes, because the kernel removes
+    `copied_as`: the attribute in which pcont also stores what it writes, because the kernel removes
     from the value what goes offline.
     `moves_affinity`: a write changes the CPU affinity of the tasks inside.
     """
@@ -93,7 +93,7 @@ class Undo(NamedTuple):
     written_to: str = ""
     write_back: Callable[[str, str], list[tuple[str, str]]] | None = None
     many: bool = False
-    kept_as: str = ""
+    copied_as: str = ""
     moves_affinity: bool = False
 
 
@@ -107,14 +107,14 @@ def line_by_line(file: str) -> Undo:
 class Virtual(NamedTuple):
     """How pcont provides a file that the kernel does not have.
 
-    `kept`: pcont provides the file in every container, whatever is bound to the hierarchy.
+    `everywhere`: pcont provides the file in every container, whatever is bound to the hierarchy.
     `computed`: returns the value to show, if it is not the value that was written.
     `stands_for`: the file of a kernel's controller that has the value; this row is only another
     name of it, and exists where that file does.
     `enforced`: the value is held by BPF programs that pcont loads, which count and enforce.
     """
 
-    kept: bool = False
+    everywhere: bool = False
     computed: Callable[[Counted], Any] | None = None
     stands_for: str = ""
     enforced: bool = False

@@ -55,7 +55,7 @@ class Rehearsal:
         self._made: set[Place] = set()
         self._removed: set[Place] = set()
         self._values: dict[tuple[Place, str], str] = {}
-        self._kept: dict[Place, dict[str, str | None]] = {}
+        self._attributes: dict[Place, dict[str, str | None]] = {}
         self._moved: dict[tuple[int, str], str] = {}
         self._directories: set[str] = set()
         self.enforcer = _Enforcer(self)
@@ -315,11 +315,11 @@ class Rehearsal:
 
     def attributes(self, place: Place) -> dict[str, str]:
         there = self._kernel.attributes(place) if self._is_seen(place) else {}
-        found = {**there, **self._kept.get(place, {})}
+        found = {**there, **self._attributes.get(place, {})}
         return {name: text for name, text in found.items() if text is not None}
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        self._kept.setdefault(place, {})[name] = text
+        self._attributes.setdefault(place, {})[name] = text
 
 
 # Methods that change something and that no step rehearses.

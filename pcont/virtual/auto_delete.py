@@ -37,7 +37,7 @@ def is_lacking(backend: Subsystems) -> bool:
     model has it.
     """
     row = row_of(backend, AUTO_DELETE)
-    return row is not None and row.virtual.kept
+    return row is not None and row.virtual.everywhere
 
 
 def is_ours(tree: Tree) -> bool:

@@ -54,7 +54,7 @@ def parsed_bindings(tree: str, attributes: Mapping[str, str]) -> list[Binding]:
     found = []
     for line in attributes.get(BINDINGS, "").splitlines():
         name, holders, path = [*line.split(" ", 2), "", ""][:3]
-        if path.startswith("/") and subsys.is_kept(name):
+        if path.startswith("/") and subsys.is_virtual(name):
             found.append(Binding(name, Place(tree, path), tuple(holders.split(","))))
     return found
 

@@ -114,7 +114,7 @@ class ControlFiles:
         """Return the file that undo reads and writes: notify_on_release and release_agent of the
         kernel, not those that the user sees.
         """
-        if not subsys.is_kept_file(file, place.controllers):
+        if not subsys.is_virtual_file(file, place.controllers):
             return KernelFile(self.backend, place, file)
         name = subsys.of(file)
         root = self.roots(place).get(name)
@@ -166,7 +166,7 @@ class ControlFiles:
         there.
         """
         name = subsys.of(file)
-        top = self.roots(place).get(name) if subsys.is_kept(name) else None
+        top = self.roots(place).get(name) if subsys.is_virtual(name) else None
         return LiveSite(self, place, top or place.root, name if top else "")
 
     def making(self, place: Place) -> Violation | None:

@@ -73,7 +73,7 @@ def _rules() -> Iterator[str]:
     for name in ("", *V1.controllers):
         table = V1.table(name)
         for row in table.files if table else ():
-            if not row.virtual.kept and row.name not in subsys.TASK_FILES:
+            if not row.virtual.everywhere and row.name not in subsys.TASK_FILES:
                 yield from (f"write {row.name}: {rule}" for rule in _rules_of(row))
 
 

@@ -52,7 +52,7 @@ def settled(workspace: Workspace) -> None:
         backend.set_owners(place, {"": Owner(65534, 65534, 0o700), "tasks": Owner(0, 65534, 0o664)})
 
 
-def apart(workspace: Workspace) -> None:
+def scattered(workspace: Workspace) -> None:
     """A process in three containers, one thread with a CPU of its own, and one more process."""
     settled(workspace)
     workspace.ok("create -i {t}:/a/b/e -s cpuset.cpus=1")
@@ -228,8 +228,8 @@ def unrated(workspace: Workspace) -> None:
 
 
 ROWS = (
-    Row("move", apart, "move {t}:/a/b {t}:/d"),
-    Row("attach --tree", apart, "attach --tree {t}:/d {pids[0]}"),
+    Row("move", scattered, "move {t}:/a/b {t}:/d"),
+    Row("attach --tree", scattered, "attach --tree {t}:/d {pids[0]}"),
     Row("bind", named, "bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1"),
     Row("bind what is free", named, "bind {t} cpuacct,pids", bare=True),
     Row("unbind", bound, "unbind {t} cpuset,freezer --yes"),
@@ -242,14 +242,14 @@ ROWS = (
     ),
     Row("create what exists -p -s", settled, "create -p {t}:/a/b -s cpuset.cpus=0 -s {limit}"),
     Row("rm -r", settled, "rm -r {t}:/a {t}:/d"),
-    Row("rm -r --evict", apart, "rm -r --evict {t}:/a"),
-    Row("rm -r --kill", apart, "rm -r --kill {t}:/a", kills=True),
+    Row("rm -r --evict", scattered, "rm -r --evict {t}:/a"),
+    Row("rm -r --kill", scattered, "rm -r --kill {t}:/a", kills=True),
     Row(
         "set several",
-        apart,
+        scattered,
         "set {t}:/a/b/c cpuset.cpus=1 cpuset.memory_migrate=1 {limit} notify_on_release=1",
     ),
-    Row("set, and enter", apart, "set {t}:/d cpuset.mem_hardwall=1 cgroup.procs={pids[0]}"),
+    Row("set, and enter", scattered, "set {t}:/d cpuset.mem_hardwall=1 cgroup.procs={pids[0]}"),
     Row("set, the last irreversible", settled, "set {t}:/a/b/c cpuset.cpus=1 cpuacct.usage=0"),
     Row(
         "set shares",
@@ -279,9 +279,9 @@ ROWS = (
     ),
     Row("set whose the CPUs are", halved, "set {t}:/ memset.cpus_follow=0 cpuset.memory_migrate=1"),
     Row("rm with memset", halved, "rm -r {t}:/a {t}:/c"),
-    Row("attach several", apart, "attach {t}:/d {pids[0]} {pids[1]}"),
-    Row("attach a thread", apart, "attach --thread {t}:/d {tasks[0][1]}"),
-    Row("clone --pid", apart, "clone {t} --pid {pids[0]}"),
+    Row("attach several", scattered, "attach {t}:/d {pids[0]} {pids[1]}"),
+    Row("attach a thread", scattered, "attach --thread {t}:/d {tasks[0][1]}"),
+    Row("clone --pid", scattered, "clone {t} --pid {pids[0]}"),
     Row(
         "clone -- command",
         caller_inside,

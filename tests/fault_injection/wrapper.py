@@ -72,7 +72,7 @@ LOOKING = {
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
     *("affinity", "family", "thawing", "in_the_way", "copies"),
-    *("journals", "releases", "enforcer", "kept", "table", "spelled", "simulated"),
+    *("journals", "releases", "enforcer", "virtual_subsystems", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}
 BY_OPEN = (EACCES, EROFS)  # what open(2) says of a control file, before anything is written

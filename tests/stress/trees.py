@@ -26,7 +26,7 @@ class Census:
 
 @dataclass(frozen=True)
 class SeparateTrees:
-    """Trees apart, of the kernel's controllers and of names, with containers below /`name` in each.
+    """Trees of the kernel's controllers and of names, with containers below /`name` in each.
 
     `ok` is a command of pcont that must succeed.
     """

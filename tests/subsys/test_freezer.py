@@ -128,7 +128,9 @@ def test_the_files_are_those_of_the_kernel() -> None:
 
 def test_what_is_recorded_is_the_containers_own_state() -> None:
     """Below a frozen one freezer.state is FROZEN, whatever was written."""
-    assert [file for file in FILES if subsys.keeps(file, file == "freezer.state")] == [FILES[1]]
+    assert [file for file in FILES if subsys.is_setting(file, file == "freezer.state")] == [
+        FILES[1]
+    ]
 
 
 def test_limits_are_written_before_the_tasks_go_on() -> None:

@@ -112,7 +112,11 @@ def test_each_half_of_a_rate_is_the_nearest_ones(model: Timed) -> None:
 def test_where_it_is_bound_once_more_nothing_counts_that_is_said_above(model: Timed) -> None:
     rate(model, ROOT, 1, 10)
     model.enforcer.start(NUMTASKS, A)
-    assert [model.enforcer.is_bound(NUMTASKS, place) for place in (ROOT, A, B)] == [True, True, False]
+    assert [model.enforcer.is_bound(NUMTASKS, place) for place in (ROOT, A, B)] == [
+        True,
+        True,
+        False,
+    ]
     assert forks(model, task(model, B), 5) == "5"
     model.enforcer.stop(NUMTASKS, ROOT)
     assert model.enforcer.trees() == {NUMTASKS: "pids"}

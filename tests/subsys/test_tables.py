@@ -53,7 +53,7 @@ ROWS = [
     pytest.param(table, row, id=row.name)
     for table in ALL
     for row in table.files
-    if not row.virtual.kept and (table.name != "hugetlb" or "2MB" in row.name)
+    if not row.virtual.everywhere and (table.name != "hugetlb" or "2MB" in row.name)
 ]
 RULED = [pytest.param(row, id=row.name) for table in MODELLED for row in table.files if row.rules]
 
@@ -143,13 +143,13 @@ def test_a_subsystem_of_pcont_uses_a_controller_that_the_kernel_has() -> None:
         table = load(name)
         assert table
         assert table.name == name
-        assert subsys.over(name) in ("", *subsys.NAMES)
+        assert subsys.requires(name) in ("", *subsys.NAMES)
         for row in table.files:
             assert subsys.of(row.virtual.stands_for) in ("", table.virtual.requires)
         assert {subsys.of(row.name) for row in table.files} <= {name}
         assert table.virtual.requires or table.enforced or table.entry
         assert table.may_refuse or not table.entry
-    assert subsys.over("pids") == subsys.over("nonsense") == ""
+    assert subsys.requires("pids") == subsys.requires("nonsense") == ""
 
 
 def test_what_the_model_has_there_are_tables_for_and_a_table_alone_gives_it_nothing() -> None:
@@ -303,7 +303,7 @@ def test_a_derived_value_changes_by_itself_or_follows_others(
 ) -> None:
     """So that it is nothing to write back, even where it can be written."""
     if behaviour(row).derived:
-        assert not (row.access.writable and subsys.keeps(row.name, row.access.writable))
+        assert not (row.access.writable and subsys.is_setting(row.name, row.access.writable))
 
 
 @every_row
@@ -441,17 +441,17 @@ def test_an_entry_that_was_not_there_is_taken_away() -> None:
 
 def test_what_was_written_is_read_where_it_shows() -> None:
     assert subsys.written_to("freezer.state") == "freezer.self_freezing"
-    assert not subsys.keeps("freezer.state", writable=True)
-    assert subsys.keeps("freezer.self_freezing", writable=False)
+    assert not subsys.is_setting("freezer.state", writable=True)
+    assert subsys.is_setting("freezer.self_freezing", writable=False)
     assert subsys.written_to("cpuset.cpus") == "cpuset.cpus"
 
 
 def test_tasks_and_resets_are_nothing_that_is_kept() -> None:
-    assert subsys.keeps("cpuset.cpus", True)
-    assert subsys.keeps("devices.list", False)
+    assert subsys.is_setting("cpuset.cpus", True)
+    assert subsys.is_setting("devices.list", False)
     for file in ("tasks", "cgroup.procs", "cpuacct.usage", "memory.failcnt", "devices.allow"):
-        assert not subsys.keeps(file, True)
-    assert not subsys.keeps("cpuacct.stat", False)
+        assert not subsys.is_setting(file, True)
+    assert not subsys.is_setting("cpuacct.stat", False)
 
 
 def test_a_controller_without_a_table_is_usable() -> None:

@@ -88,11 +88,11 @@ def crash(model: Crashing) -> None:
 
 
 def test_a_journal_is_there_from_the_first_fact_until_all_is_settled(model: Crashing) -> None:
-    kept = memory(model)
+    log = memory(model)
     assert files(model) == []
-    CreateContainer(A, "create a").do(model, kept)
+    CreateContainer(A, "create a").do(model, log)
     assert len(files(model)) == 1
-    kept.commit()
+    log.commit()
     assert files(model) == []
 
 
@@ -103,11 +103,11 @@ def refuse(name: str) -> None:
 def test_a_journal_that_stays_though_all_is_done_undoes_nothing(
     model: Crashing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = memory(model)
-    CreateContainer(A, "create a").do(model, kept)
+    log = memory(model)
+    CreateContainer(A, "create a").do(model, log)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        kept.commit()
+        log.commit()
     assert len(files(model)) == 1
     assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
@@ -126,11 +126,11 @@ def test_what_is_staged_is_undone_where_it_cannot_be_settled(
 
 
 def test_the_journal_of_a_living_command_is_its_own(model: Crashing) -> None:
-    kept = memory(model)
-    CreateContainer(A, "create a").do(model, kept)
+    log = memory(model)
+    CreateContainer(A, "create a").do(model, log)
     assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
-    kept.commit()
+    log.commit()
 
 
 def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
@@ -148,13 +148,13 @@ def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
 
 def test_what_was_refused_or_forgotten_is_not_undone(model: Crashing) -> None:
     model.make(A)
-    kept = memory(model)
+    log = memory(model)
     with pytest.raises(FileExistsError):
-        CreateContainer(A, "create a").do(model, kept)
+        CreateContainer(A, "create a").do(model, log)
     fact = RestoreXattr(A, "note", None)
-    kept.record(fact)
+    log.record(fact)
     model.set_attribute(A, "note", "1")
-    kept.drop(fact)
+    log.drop(fact)
     crash(model)
     assert list(roll_back(model)) == []
     assert model.attributes(A) == {"note": "1"}
@@ -162,11 +162,11 @@ def test_what_was_refused_or_forgotten_is_not_undone(model: Crashing) -> None:
 
 
 def test_what_was_learnt_later_counts(model: Crashing) -> None:
-    kept = memory(model)
+    log = memory(model)
     fact = AttachUndo([A], os.getpid(), {A: set()})
-    kept.record(fact)
+    log.record(fact)
     origin = Origin({"name=n": "/b"}, frozenset({0}), model.task(os.getpid()).start)
-    kept.extend(fact, origins={os.getpid(): origin})
+    log.extend(fact, origins={os.getpid(): origin})
     for place in (A, B):
         model.make(place)
     model.write(A, "tasks", str(os.getpid()))
@@ -180,9 +180,9 @@ def test_what_was_learnt_later_counts(model: Crashing) -> None:
 def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None:
     for place in (A, B):
         model.make(place)
-    kept = memory(model)
-    kept.record(RestoreXattr(A, "note", "not to be put back"))
-    kept.set_final(RemoveCreated(B))
+    log = memory(model)
+    log.record(RestoreXattr(A, "note", "not to be put back"))
+    log.set_final(RemoveCreated(B))
     crash(model)
     assert list(roll_back(model)) == [Recovered("create it", "finished")]
     assert model.children(Place("name=n")) == ["a"]
@@ -191,9 +191,9 @@ def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None
 
 def test_a_last_act_that_cannot_be_finished_is_undone_with_the_rest(model: Crashing) -> None:
     model.make(A)
-    kept = memory(model)
-    kept.record(RemoveCreated(A))
-    kept.set_final(WriteAgain([Setting(B, "notify_on_release", "1")]))
+    log = memory(model)
+    log.record(RemoveCreated(A))
+    log.set_final(WriteAgain([Setting(B, "notify_on_release", "1")]))
     crash(model)
     assert list(roll_back(model)) == [Recovered("create it", "undone")]
     assert model.children(Place("name=n")) == []
@@ -202,10 +202,10 @@ def test_a_last_act_that_cannot_be_finished_is_undone_with_the_rest(model: Crash
 def test_a_crash_amid_undoing_does_not_finish(model: Crashing) -> None:
     """The end was in sight, and was given up before anything was taken back."""
     model.make(A)
-    kept = memory(model)
-    kept.record(RemoveCreated(B))
-    kept.set_final(RemoveCreated(A))
-    kept.drop_final()
+    log = memory(model)
+    log.record(RemoveCreated(B))
+    log.set_final(RemoveCreated(A))
+    log.drop_final()
     crash(model)
     assert list(roll_back(model)) == [Recovered("create it", "undone")]
     assert model.children(Place("name=n")) == ["a"]
@@ -222,8 +222,8 @@ def test_an_entry_that_was_being_written_tells_of_nothing(model: Crashing) -> No
 
 def test_what_cannot_be_restored_is_reported_once(model: Crashing) -> None:
     model.make(A)
-    kept = memory(model)
-    kept.record(RemoveCreated(A))
+    log = memory(model)
+    log.record(RemoveCreated(A))
     model.write(A, "tasks", str(os.getpid()))
     crash(model)
     (found,) = roll_back(model)

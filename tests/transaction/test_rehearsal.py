@@ -25,7 +25,16 @@ A = Place("pids", "/a")
 
 # What only looks: a dry run asks the kernel itself.
 LOOKING = {
-    *("controllers", "kept", "table", "trees", "machine", "privileged", "environment", "releases"),
+    *(
+        "controllers",
+        "virtual_subsystems",
+        "table",
+        "trees",
+        "machine",
+        "privileged",
+        "environment",
+        "releases",
+    ),
     *("occupied", "in_the_way", "copies", "default_directory", "resolve", "owners", "stray"),
     *("relied_on", "spelled", "show", "task", "threads", "family", "journals", "workplace"),
     *(

@@ -21,7 +21,7 @@ TABLE = Subsystem(
             FLAG,
             default=0,
             access=Access(writable=True),
-            virtual=Virtual(kept=True),
+            virtual=Virtual(everywhere=True),
         ),
         ControlFile(
             "cgroup.clone_children",

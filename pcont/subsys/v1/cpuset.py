@@ -58,7 +58,7 @@ TABLE = Subsystem(
                 longest=lambda machine: 100 + 6 * machine.node_limit,
             ),
             creation=Creation(inherit=True),
-            undo=Undo(kept_as="mems"),
+            undo=Undo(copied_as="mems"),
             advice=Advice(larger=lambda machine: no_so_large("memory node", machine.nodes)),
         ),
         ControlFile(
@@ -76,7 +76,7 @@ TABLE = Subsystem(
                 longest=lambda machine: 100 + 6 * machine.most_cpus,
             ),
             creation=Creation(inherit=True),
-            undo=Undo(kept_as="cpus", moves_affinity=True),
+            undo=Undo(copied_as="cpus", moves_affinity=True),
             advice=Advice(larger=lambda machine: no_so_large("CPU", machine.cpus)),
         ),
         ControlFile(
