@@ -92,7 +92,7 @@ class Cgroupfs(DriverByTree):
     def environment(self) -> dict[str, str]:
         return {}
 
-    def turn(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
+    def exclusive(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
         return lock.taken(waiting)
 
     def journals(self) -> str:
@@ -136,10 +136,10 @@ class Cgroupfs(DriverByTree):
             return mounts_inside(inside)
         # pcont itself comes last: it is in the working directory of its shell.
         found = sorted(self.proc.users(mount.id), key=lambda one: one[0] == os.getpid())
-        for pid, what in found:
+        for pid, use in found:
             with contextlib.suppress(ProcessLookupError):
                 others = len({other for other, _ in found} - {pid, os.getpid()})
-                return processes_inside(pid, self.proc.task(pid).name, what, others)
+                return processes_inside(pid, self.proc.task(pid).name, use, others)
         return "", ""
 
     def copies(self, tree: str) -> list[tuple[int, str]]:

@@ -121,7 +121,7 @@ class Model:
         self._enforcer = ModelEnforcer(config, hierarchies, self.lifetimes, self.file_accounts)
         self.enforcer: Enforcer = self._enforcer
         self.releases: ReleaseQueue = ModelReleases(
-            config, hierarchies, self.lifetimes.look, lambda: self.turn()
+            config, hierarchies, self.lifetimes.look, lambda: self.exclusive()
         )
         self.simulator = ModelSimulator(
             config,
@@ -154,7 +154,7 @@ class Model:
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 
-    def turn(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
+    def exclusive(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def journals(self) -> str:
@@ -350,7 +350,7 @@ class StoredModel(Model):
         return {**super().environment(), "PCONT_STATE": self.file}
 
     @contextlib.contextmanager
-    def turn(self, waiting: Waiting = WAITING) -> Iterator[None]:
+    def exclusive(self, waiting: Waiting = WAITING) -> Iterator[None]:
         if self._depth:
             yield
             return

@@ -193,8 +193,8 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
 
         return usage_problem(err, cli, words)
     assert isinstance(err, FAILURES)
-    doing = next((word for word in words if word in cli.commands), "run")
-    return from_failure(err, doing, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
+    action = next((word for word in words if word in cli.commands), "run")
+    return from_failure(err, action, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
 
 
 def _refuse(err: PcontError, app: App) -> int:

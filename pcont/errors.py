@@ -173,8 +173,8 @@ class Unseen(FileNotFoundError):
     """
 
     def __init__(self, where: str) -> None:
-        what = "its hierarchy is active, but no mount shows it"
-        super().__init__(_errno.ENOENT, what, where)
+        reason = "its hierarchy is active, but no mount shows it"
+        super().__init__(_errno.ENOENT, reason, where)
 
 
 # What an operation can raise besides PcontError and a signal.
@@ -182,32 +182,32 @@ FAILURES = (OSError, RecursionError, UnicodeError)
 
 
 def from_failure(
-    err: OSError | RecursionError | UnicodeError, doing: str, *, deeper: str = "", encoding: str
+    err: OSError | RecursionError | UnicodeError, action: str, *, deeper: str = "", encoding: str
 ) -> PcontError:
     """Return the PcontError for a failure that no operation has translated.
 
-    `doing`: what was attempted. `deeper`, `encoding`: the hints if containers are nested too deep,
+    `action`: what was attempted. `deeper`, `encoding`: the hints if containers are nested too deep,
     and if a name cannot be expressed in the locale.
     """
     if isinstance(err, RecursionError):
         return PcontError("the containers are nested too deep for this Python", hint=deeper)
     if isinstance(err, UnicodeError):
         return PcontError(f"a name cannot be expressed in this locale: {err}", hint=encoding)
-    problem = from_oserror(err, doing)
+    problem = from_oserror(err, action)
     problem.left = getattr(err, "left", [])
     return problem
 
 
 def from_oserror(
     err: OSError,
-    doing: str,
+    action: str,
     reason: str = "",
     hint: str = "",
     kinds: Mapping[int, type[PcontError]] = BY_ERRNO,
 ) -> PcontError:
     """Return the PcontError for an OSError of the kernel.
 
-    `doing`: what was attempted, as in "create jobs:/a". `reason`: replaces the general text of the
+    `action`: what was attempted, as in "create jobs:/a". `reason`: replaces the general text of the
     errno. `hint`: what to do. `kinds`: the class by errno.
     """
     number = err.errno or 0
@@ -217,7 +217,7 @@ def from_oserror(
     if not hint and kind is Denied:
         hint = MAY_NOT
     return kind(
-        f"cannot {doing}: {reason or os.strerror(number)} ({name})",
+        f"cannot {action}: {reason or os.strerror(number)} ({name})",
         path=str(err.filename or ""),
         errno=number,
         hint=hint,

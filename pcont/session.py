@@ -76,7 +76,7 @@ class Session:
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
     _memory: UndoLog | None = None
-    _turns: int = 0
+    _depth: int = 0
     _look: Callable[[], object] | None = None
     _noted: set[str] = field(default_factory=set)
 
@@ -86,8 +86,8 @@ class Session:
         Before that, remove containers with auto_delete that became empty, unless a release agent
         process does this.
         """
-        if not self._turns and self._has_reports():
-            with self.turn() as registry:
+        if not self._depth and self._has_reports():
+            with self.exclusive() as registry:
                 return registry
         return Registry(self.backend)
 
@@ -96,7 +96,7 @@ class Session:
         return not (self.dry_run or releases.attended) and bool(releases.reported())
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[Registry]:
+    def exclusive(self) -> Iterator[Registry]:
         """Lock out other pcont commands for the block, and yield the registry of hierarchies.
 
         Changes of killed commands are rolled back or completed first. Signals are deferred: they
@@ -108,18 +108,18 @@ class Session:
                 self._plan_recovery()
             else:
                 stack.enter_context(signals.held())
-                stack.enter_context(self.backend.turn(self.waiting()))
+                stack.enter_context(self.backend.exclusive(self.waiting()))
                 self._look = None  # for the first wait only
                 self._recover()
-            outermost = not self._turns
-            self._turns += 1
+            outermost = not self._depth
+            self._depth += 1
             try:
                 if outermost and self._has_reports():
                     for tree in self.backend.releases.reported():
                         attend(self, tree)
                 yield self.registry()
             finally:
-                self._turns -= 1
+                self._depth -= 1
 
     def waiting(self) -> Waiting:
         """Return how this session waits for the lock, for the backend."""
@@ -191,7 +191,7 @@ class Session:
         not be undone.
         """
         if done.steps or done.memory:
-            with signals.held(), signals.shielded(), self.backend.turn():
+            with signals.held(), signals.shielded(), self.backend.exclusive():
                 done.undo_for(err)
 
     def carry_out(self, steps: Sequence[Step]) -> Done:

@@ -174,7 +174,7 @@ def act(model: Recorded, words: str, events: list[str]) -> tuple[list[Any], int]
     if words == RECOVER:
         return recovered(model), 0
     if words == BEYOND:
-        with model.turn():
+        with model.exclusive():
             beyond_commands(model)
         return [], 0
     status = cli.main(words.removeprefix("! ").split())
@@ -227,7 +227,7 @@ def state_in(directory: Path) -> dict[str, Any]:
 
 def recovered(backend: Backend) -> list[list[object]]:
     """Recover, and return the outcome of each journal, and what is left."""
-    with backend.turn():
+    with backend.exclusive():
         return [[one.outcome, list(one.left)] for one in roll_back(backend)]
 
 

@@ -70,7 +70,7 @@ class NewName(UndoRecord):
     new: dict[int, int] = field(default_factory=dict)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return self.place
 
     def restore(self, backend: object) -> Iterator[Any]:

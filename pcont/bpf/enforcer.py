@@ -49,13 +49,13 @@ class BpfEnforcer:
         kinds: list[Pinned] = [self._files, Forks(host)]
         self._pinned = {one.name: one for one in kinds}
 
-    def check(self, what: str) -> None:
-        """Raise Unsupported, with a hint, if the kernel cannot run the programs. `what`: the file
+    def check(self, label: str) -> None:
+        """Raise Unsupported, with a hint, if the kernel cannot run the programs. `label`: the file
         or controller, for the message.
         """
         reason, hint = self._obstacle()
         if reason:
-            raise Unsupported(f"{what} is enforced by BPF programs, and {reason}", hint=hint)
+            raise Unsupported(f"{label} is enforced by BPF programs, and {reason}", hint=hint)
 
     def _obstacle(self) -> tuple[str, str]:
         """Return what the kernel lacks to run the programs, and a hint; empty texts if it can run

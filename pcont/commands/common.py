@@ -250,15 +250,15 @@ pass_app = click.make_pass_decorator(App, ensure=True)
 class Number(_IntType):
     """A number of the kernel's: the id of a task, or that of an open file."""
 
-    def __init__(self, name: str, what: str) -> None:
+    def __init__(self, name: str, label: str) -> None:
         self.name = name
-        self.what = what
+        self.label = label
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         from pcont.ops import task_ids
 
         try:
-            return task_ids.number(str(value), self.what)
+            return task_ids.number(str(value), self.label)
         except ValueError as err:
             self.fail(str(err), param, ctx)
 

@@ -163,8 +163,8 @@ def how_to_mount(backend: Mounts, tree: Tree) -> str:
 
 def brings_back(tree: Tree, point: str = "") -> str:
     """Return the command that mounts an active hierarchy, at `point` or at the usual directory."""
-    what = f"--name {tree.name}" if tree.name else f"-o {','.join(tree.controllers)}"
-    return f"pcont mount {what}{f' {quote(point)}' * bool(point)}"
+    options = f"--name {tree.name}" if tree.name else f"-o {','.join(tree.controllers)}"
+    return f"pcont mount {options}{f' {quote(point)}' * bool(point)}"
 
 
 def _directories(usual: str, name: str) -> Iterator[str]:

@@ -20,10 +20,10 @@ def mounts_inside(mounts: Sequence[Mount]) -> tuple[str, str]:
     return f"{last.point} is mounted inside{more}", f"{command} {quote(last.point)}"
 
 
-def processes_inside(pid: int, name: str, what: str, others: int) -> tuple[str, str]:
-    """Return reason and hint: processes keep a mount busy. `what`: what the first one has open
+def processes_inside(pid: int, name: str, use: str, others: int) -> tuple[str, str]:
+    """Return reason and hint: processes keep a mount busy. `use`: what the first one has open
     there. `others`: how many more there are.
     """
     more = f", and {others} more processes are in it" if others else ""
     hint = f"end process {pid}, or change its directory (cd /); then try again"
-    return f"process {pid} ({name}) has {what} there{more}", hint
+    return f"process {pid} ({name}) has {use} there{more}", hint

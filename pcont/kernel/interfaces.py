@@ -134,9 +134,9 @@ class Enforcer(Protocol):
     and for their descendants.
     """
 
-    def check(self, what: str) -> None:
+    def check(self, label: str) -> None:
         """Raise Unsupported, with a hint, if the kernel cannot run the programs for the file or
-        subsystem `what`.
+        subsystem `label`.
         """
 
     def trees(self) -> dict[str, str]:
@@ -463,7 +463,7 @@ class Host(Protocol):
     def environment(self) -> dict[str, str]:
         """Return the variables that make the pcont of a command drive the same kernel."""
 
-    def turn(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
+    def exclusive(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
         """Lock out every other pcont command that changes something, for the block.
 
         Raises Busy at the time-out of `waiting`.

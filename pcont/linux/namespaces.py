@@ -169,8 +169,8 @@ def _be_root() -> None:
         os.setresuid(0, 0, 0)
 
 
-def _maps_root(what: str) -> bool:
-    text = Proc().text(f"self/{what}_map")
+def _maps_root(id_kind: str) -> bool:
+    text = Proc().text(f"self/{id_kind}_map")
     return any(line.split()[0] == "0" for line in proc_text.lines(text))
 
 

@@ -184,12 +184,12 @@ class Proc:
         """
         for pid in self.processes():
             with contextlib.suppress(OSError):
-                yield from ((pid, what) for what in self._uses(pid, mount))
+                yield from ((pid, use) for use in self._uses(pid, mount))
 
     def _uses(self, pid: int, mount: int) -> Iterator[str]:
-        for link, what in (("cwd", "its working directory"), ("root", "its root directory")):
+        for link, use in (("cwd", "its working directory"), ("root", "its root directory")):
             if self._mount_behind(f"{self.root}/{pid}/{link}") == mount:
-                yield what
+                yield use
         for number in os.listdir(f"{self.root}/{pid}/fdinfo"):
             with contextlib.suppress(FileNotFoundError):  # closed by now
                 if procfs.mount_id(self.text(f"{pid}/fdinfo/{number}")) == mount:

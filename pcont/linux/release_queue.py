@@ -211,8 +211,8 @@ def _locked(tree: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            what = "another process handles the reports of the release agent"
-            raise Busy(what, path=_lock(tree)) from err
+            message = "another process handles the reports of the release agent"
+            raise Busy(message, path=_lock(tree)) from err
         yield
     finally:
         os.close(descriptor)

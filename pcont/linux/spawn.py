@@ -86,8 +86,8 @@ def exec_refusal(program: str, err: OSError) -> PcontError:
         reason = "its interpreter does not exist (the first line, or the dynamic linker)"
     if number == EACCES:
         reason = _forbidden(program)
-    what = f"cannot execute {program}: {reason} ({errorcode.get(number)})"
-    return kind(what, path=program, errno=number)
+    message = f"cannot execute {program}: {reason} ({errorcode.get(number)})"
+    return kind(message, path=program, errno=number)
 
 
 def _forbidden(program: str) -> str:

@@ -35,14 +35,14 @@ def umount(target: str, flags: int = 0) -> None:
     _checked(_libc().umount2(os.fsencode(target), flags), target)
 
 
-def unshare(flags: int, what: str) -> None:
-    """Call unshare(2) with CLONE_NEW* flags. Raises OSError with `what` as filename."""
-    _checked(_libc().unshare(ctypes.c_int(flags)), what)
+def unshare(flags: int, label: str) -> None:
+    """Call unshare(2) with CLONE_NEW* flags. Raises OSError with `label` as filename."""
+    _checked(_libc().unshare(ctypes.c_int(flags)), label)
 
 
-def setns(descriptor: int, flag: int, what: str) -> None:
-    """Call setns(2) with the descriptor of a namespace. Raises OSError with `what` as filename."""
-    _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(flag)), what)
+def setns(descriptor: int, flag: int, label: str) -> None:
+    """Call setns(2) with the descriptor of a namespace. Raises OSError with `label` as filename."""
+    _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(flag)), label)
 
 
 def adopts_orphans() -> bool:

@@ -116,8 +116,8 @@ class Attaching:
         """
         entry = Entry(node, task, self._placement.path_of(task, node.tree), mover)
         for rule in (rule for table in node.tree.tables for rule in table.entry):
-            if breach := rule(entry):
-                refuse_text(breach.errno, where)
+            if violation := rule(entry):
+                refuse_text(violation.errno, where)
 
     def _comes(self, task: int, node: Node, known: Task) -> bool:
         """Return whether a task is elsewhere and has not ended. `known`: a task that was just

@@ -53,8 +53,8 @@ class ModelContainers:
         if name in parent.nodes or parent.has(name):
             refuse(EEXIST, where)
         for rule in (rule for table in parent.tree.tables for rule in table.making):
-            if breach := rule(parent, mover):
-                refuse(breach.errno, where)
+            if violation := rule(parent, mover):
+                refuse(violation.errno, where)
         node = Node(parent.tree, name, parent)
         for row in parent.tree.rows.values():
             if row.creation.passed_on and parent.has(row.name):

@@ -90,8 +90,8 @@ class ModelControlFiles:
         wanted = shared(self._parsed(node, row, text, where))
         self._lifetimes.look_at(self._placement.live_below(node))
         for rule in row.rules:
-            if breach := rule(node, Proposed(node, row.name, wanted)):
-                refuse_text(breach.errno, where)
+            if violation := rule(node, Proposed(node, row.name, wanted)):
+                refuse_text(violation.errno, where)
         # The kernel does nothing for an unchanged list (cpuset.c, update_cpumask()).
         moves = row.undo.moves_affinity and wanted != node.value(row.name)
         node.values[row.name] = wanted

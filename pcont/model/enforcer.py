@@ -29,7 +29,7 @@ class ModelEnforcer:
         self._config, self._hierarchies = config, hierarchies
         self._lifetimes, self._files = lifetimes, files
 
-    def check(self, what: str) -> None:
+    def check(self, label: str) -> None:
         """Do nothing: the model can enforce everything."""
 
     def trees(self) -> dict[str, str]:

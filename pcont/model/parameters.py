@@ -85,7 +85,7 @@ class Parameters:
         values = {**self._config.parameters, "tasks": self._placement.count()}
         now = ParameterSite(root, values)
         for rule in row.rules:
-            if breach := rule(now, Proposed(now, row.name, wanted)):
-                refuse_text(breach.errno, row.name)
+            if violation := rule(now, Proposed(now, row.name, wanted)):
+                refuse_text(violation.errno, row.name)
         self._config.parameters[row.name] = wanted
         root.run_effect(row.name)

@@ -13,7 +13,7 @@ from pcont.model.hierarchies import Hierarchies
 class ModelReleases:
     """The ReleaseQueue of a model. Release agents of the user are not run, only recorded.
 
-    `look`: checks which real tasks have exited. `turn`: locks the model, so that its state may
+    `look`: checks which real tasks have exited. `exclusive`: locks the model, so that its state may
     change.
     """
 
@@ -24,10 +24,10 @@ class ModelReleases:
         config: ModelConfig,
         hierarchies: Hierarchies,
         look: Callable[[], None],
-        turn: Callable[[], contextlib.AbstractContextManager[None]],
+        exclusive: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> None:
         self._config, self._hierarchies = config, hierarchies
-        self._look, self._turn = look, turn
+        self._look, self._exclusive = look, exclusive
 
     def program(self, tree: str) -> str:
         return agent_program(tree)
@@ -56,5 +56,5 @@ class ModelReleases:
         yield []
 
     def notify(self, program: str, path: str) -> None:
-        with self._turn():
+        with self._exclusive():
             self._config.notified.append((program, path))

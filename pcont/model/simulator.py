@@ -87,8 +87,8 @@ class ModelSimulator:
         asked = [(one, self._hierarchies.holding(name)) for name, one in kernels]
         for behaviour, tree in [*self._hierarchies.enforcing(), *asked]:
             for rule in behaviour.fork:
-                if breach := rule(parent.nodes.get(tree.number, tree.root)):
-                    refuse(breach.errno, str(task))
+                if violation := rule(parent.nodes.get(tree.number, tree.root)):
+                    refuse(violation.errno, str(task))
         return parent
 
     def _begin(self, task: int, parent: PlacedTask) -> int:

@@ -40,7 +40,7 @@ def attach(
     """
     if thread and tree:
         raise UsageProblem("--thread and --tree cannot be combined")
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         container = required(session.backend, registry.place(place))
         found = named(session, TaskIds.of(tasks), thread)
         steps = [
@@ -86,14 +86,14 @@ def entry(
 
     A step takes several tasks, but with `tree` a single one.
     """
-    what = "task" if thread else "process"
-    doing = {}
+    kind = "task" if thread else "process"
+    actions = {}
     for known in tasks:
         guards.check_move(session, known.pid)
         guards.check_entering(session, container, known.pid, with_descendants=tree)
         mover = known.id if thread else known.pid
-        doing[mover] = f"attach {what} {known.id} ({known.name}) to {container.name}"
-    (first, said), *more = doing.items()
+        actions[mover] = f"attach {kind} {known.id} ({known.name}) to {container.name}"
+    (first, said), *more = actions.items()
     return Attach(first, container.places, said, thread, tree, movable, dict(more))
 
 
@@ -107,7 +107,7 @@ def move(session: Session, source: str, target: str, *, movable: bool = False) -
     tasks fork faster than pcont can move them, Busy for a container that another program has
     frozen, BadValue if the rules of the target forbid a task.
     """
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         leave, enter = (
             required(session.backend, registry.place(text)) for text in (source, target)
         )

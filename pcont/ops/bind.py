@@ -69,7 +69,7 @@ def bind(
     for all of them. Raises Busy for a subsystem that is bound already, Unsupported for a hierarchy
     without a home, BadValue if the settings of a container admit none of its tasks.
     """
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         one = _with_home(registry, selector)
         options = registry.parsed(words)
         names = _wanted(registry, options)
@@ -259,9 +259,9 @@ def _mirroring(
         wanted_here = {**dict(given.get("", [])), **dict(given.get(path, []))}
         planner.create(container, parents=True, pairs=list(wanted_here.items()))
         pairs += [Pair(home.elsewhere(path), place) for place in container.places]
-    doing = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
+    action = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
-    return [*planner.steps, Join(pairs, doing, affinity)]
+    return [*planner.steps, Join(pairs, action, affinity)]
 
 
 def _below(backend: ContainerReader, home: Place) -> Iterator[str]:
@@ -295,7 +295,7 @@ def unbind(
     # Other commands need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):
         raise Cancelled(f"cancelled: nothing was unbound from {one.name}")
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         one, names, going = _to_unbind(registry, selector, words)
         steps = virtual_unbind_steps(session, one, names)
         if one.tie:
@@ -399,8 +399,8 @@ def _dissolving(
 ) -> list[Step]:
     """Take the trees off the list, move all tasks out, and remove the mirrored containers."""
     backend, home = session.backend, Place.at(one.members[0].tree)
-    doing = f"unbind {', '.join(names)} from {one.name}"
-    steps: list[Step] = [SetXattr(home, TIE, _reduced(one, names, going), doing)]
+    action = f"unbind {', '.join(names)} from {one.name}"
+    steps: list[Step] = [SetXattr(home, TIE, _reduced(one, names, going), action)]
     paths = list(_below(backend, home))
     assert one.tie
     for member in going:
@@ -412,8 +412,8 @@ def _dissolving(
         made = [place for place in way if place in one.tie.made]
         others = [place for place in made if not needed(registry, one, place)]
         refuge = [place for place in way if place not in made][-1]
-        steps.append(Leave(pairs, others, refuge, doing, affinity))
-        steps += [RemoveContainer(place, doing) for _, place in reversed(mirrors)]
+        steps.append(Leave(pairs, others, refuge, action, affinity))
+        steps += [RemoveContainer(place, action) for _, place in reversed(mirrors)]
     return steps
 
 

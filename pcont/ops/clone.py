@@ -72,8 +72,8 @@ def clone(
     hierarchy's trees, and for the name of a pin that is taken.
     """
     if (pid is None) == (not words):
-        what = "clone needs --pid or COMMAND" + (", not both" if words else "")
-        raise UsageProblem(what, hint="add --pid PID or -- COMMAND")
+        problem = "clone needs --pid or COMMAND" + (", not both" if words else "")
+        raise UsageProblem(problem, hint="add --pid PID or -- COMMAND")
     spec = _namespace_spec(session, request, with_command=not pid)
     if pid is not None:
         return _clone_process(session, where, pid), 0
@@ -96,7 +96,7 @@ def clone(
 
 
 def _clone_process(session: Session, where: str, pid: int) -> str:
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         known = alive(session, pid)
         guards.check_move(session, known.pid)
         container = _parent(session, where, known.pid).child(f"node_{known.pid}")
@@ -129,11 +129,11 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     members = [one for one in root.hierarchy.members if one.tree.id in found.paths]
     inside = [one.inside(found.paths[one.tree.id]) or "/" for one in members]
     place = replace(root, path=next(path for path in inside if path != "/")).word
-    what = f"-- {shlex.join(words)}" if words else f"--pid {task}"
+    subject = f"-- {shlex.join(words)}" if words else f"--pid {task}"
     name = "this pcont" if words else f"task {task}"
     raise Busy(
         f"{name} is in several containers of {root.hierarchy.name}: {', '.join(paths)}",
-        hint=f"name the parent of the new container: pcont clone {place} {what}",
+        hint=f"name the parent of the new container: pcont clone {place} {subject}",
     )
 
 
@@ -154,8 +154,8 @@ def _namespace_spec(
 def _check_words(request: CloneRequest, kinds: Sequence[str], with_command: bool) -> None:
     unknown = [kind for kind in kinds if kind not in NAMESPACES]
     if unknown or not kinds:
-        what = f"unknown namespace {unknown[0]!r}" if unknown else "--ns is empty"
-        raise UsageProblem(what, hint=f"known: {','.join(NAMESPACES)}")
+        problem = f"unknown namespace {unknown[0]!r}" if unknown else "--ns is empty"
+        raise UsageProblem(problem, hint=f"known: {','.join(NAMESPACES)}")
     if not with_command:
         raise UsageProblem(
             "--ns needs COMMAND: pcont cannot change the namespaces of a running process",
@@ -185,10 +185,10 @@ def _ranges(words: Sequence[str]) -> tuple[IdRange, ...]:
 
 def _views(session: Session, container: Container) -> list[Step]:
     """Record in the container what pcont reads from a root, for processes that see it as one."""
-    doing = f"make {container.name} a root"
+    action = f"make {container.name} a root"
     without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
     return [
-        SetXattr(place, name, text, doing, without)
+        SetXattr(place, name, text, action, without)
         for seen in (as_seen_from, cpuset_memset.as_seen_from)
         for place, name, text in seen(session.backend, container)
     ]
@@ -200,8 +200,8 @@ def _separating(
     if request is None or not spec.kinds:
         return []
     words = "unshare " + " ".join(f"--{option(kind)}" for kind in spec.kinds)
-    doing = f"make the namespaces {', '.join(spec.kinds)}"
-    steps: list[Step] = [EnterNamespaces(settle, words, doing, NamespaceRequest(spec.kinds))]
+    action = f"make the namespaces {', '.join(spec.kinds)}"
+    steps: list[Step] = [EnterNamespaces(settle, words, action, NamespaceRequest(spec.kinds))]
     if request.pin:
         steps.append(Pin(request.pin, pid, spec.kinds, f"pin namespaces as {request.pin}"))
     return steps

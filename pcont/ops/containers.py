@@ -49,7 +49,7 @@ def create(
     that exists, NotFound for a missing parent or key, BadValue for a refused value.
     """
     pairs = keys.split_assignments(settings)
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         planner = Planner(session.backend, inherit)
         containers = [registry.place(text) for text in places]
         for container in containers:
@@ -102,13 +102,13 @@ class Planner:
     ) -> None:
         """Plan the missing places of a container, and its settings."""
         check_seen(self.backend, container.hierarchy)
-        doing = f"create {container.name}"
+        action = f"create {container.name}"
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
-            raise explain.make_refusal(self.backend, _first(container), err, doing)
+            raise explain.make_refusal(self.backend, _first(container), err, action)
         if not parents:
-            self._need_parent(container, doing)
+            self._need_parent(container, action)
         for level in container.lineage()[:-1] if parents else ():
             self._write(level, self._make(level))
         inherited = self._make(container)
@@ -118,11 +118,11 @@ class Planner:
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._write(container, rest + wanted)
 
-    def _need_parent(self, container: Container, doing: str) -> None:
+    def _need_parent(self, container: Container, action: str) -> None:
         for place in container.places:
             if not self._there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
-                raise explain.make_refusal(self.backend, place, err, doing)
+                raise explain.make_refusal(self.backend, place, err, action)
 
     def _make(self, container: Container) -> list[Setting]:
         """Plan to create a container in the trees where it is missing, with the settings that it
@@ -236,7 +236,7 @@ def remove(
     """
     if kill and evict:
         raise UsageProblem("--kill and --evict cannot be combined")
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         doomed = _doomed(session, registry, places, recursive, missing_ok)
         steps: list[Step] = []
         words = shlex.join(["-r"] * recursive + ["--evict"] * evict + ["--kill"] * kill + [*places])
@@ -327,8 +327,8 @@ def _in_use(
     backend: ContainerReader, container: Container, place: Place, why: tuple[str, str]
 ) -> Busy:
     reason, hint = why
-    what = f"cannot remove {container.name}: {reason}"
-    return Busy(what, path=backend.show(place), hint=hint)
+    message = f"cannot remove {container.name}: {reason}"
+    return Busy(message, path=backend.show(place), hint=hint)
 
 
 def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
@@ -355,7 +355,7 @@ def _eviction(session: Session, container: Container, refuge: Container) -> Move
     return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
 
 
-def drain(session: Session, routes: Sequence[Move], doing: str, movable: bool = False) -> MoveAll:
+def drain(session: Session, routes: Sequence[Move], action: str, movable: bool = False) -> MoveAll:
     """Return the step that moves all tasks along the routes. Raises Denied if a source contains a
     protected task.
     """
@@ -365,7 +365,7 @@ def drain(session: Session, routes: Sequence[Move], doing: str, movable: bool = 
         session, *(known.pid for task in inside if (known := live_task(backend, task)))
     )
     freeze = not guards.would_freeze_itself(session, [route.source for route in routes])
-    return MoveAll(routes, doing, freeze, movable)
+    return MoveAll(routes, action, freeze, movable)
 
 
 def _killing(session: Session, doomed: Sequence[Container]) -> Step:

@@ -53,8 +53,8 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
     own = [f"{top.tree}:{top.path}" for root in mounted for top in _delegated(backend, root)]
     if own:
         named = shortened(own)
-        what = f"{who}: you may change {named}; mounts and other changes are refused (exit 4)"
-        yield Finding("ok", "rights", what, f"pcont create {quote(own[0].rstrip('/'))}/NAME")
+        text = f"{who}: you may change {named}; mounts and other changes are refused (exit 4)"
+        yield Finding("ok", "rights", text, f"pcont create {quote(own[0].rstrip('/'))}/NAME")
     else:
         yield Finding(
             "note",
@@ -109,8 +109,8 @@ def _unmounted(registry: Registry) -> Iterator[Finding]:
     for one in registry.trees:
         if not one.mounted:
             held = "; its controllers cannot be bound elsewhere" if one.controllers else ""
-            what = f"{one.id} is active but not mounted{held}"
-            yield Finding("problem", "hierarchy", what, how_to_mount(registry.backend, one))
+            text = f"{one.id} is active but not mounted{held}"
+            yield Finding("problem", "hierarchy", text, how_to_mount(registry.backend, one))
 
 
 def _freezer(registry: Registry) -> Iterator[Finding]:
@@ -138,8 +138,8 @@ def _tie(session: Session, one: Hierarchy) -> Iterator[Finding]:
         yield Finding("problem", one.name, err.what, err.hint)
         return
     except Unseen as err:
-        what = f"{err.filename}: {err.strerror}"
-        yield Finding("problem", one.name, what, f"pcont mount --name {one.name} MOUNTPOINT")
+        text = f"{err.filename}: {err.strerror}"
+        yield Finding("problem", one.name, text, f"pcont mount --name {one.name} MOUNTPOINT")
         return
     partial = list(_partial(top))
     if partial:

@@ -27,7 +27,7 @@ def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected
 
     `selectors` name the hierarchies; without any, all hierarchies with cpuset are restored.
     """
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         return list(hotplug.give_back(session, registry, selectors))
 
 
@@ -43,12 +43,12 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     NotFound for one with a tree that is not mounted.
     """
     backend = session.backend
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         chosen = _chosen(session, registry, selectors)
         steps = [step for one in chosen for step in repairs(backend, one.members[0].tree.id)]
-        told = [line for step in steps for line in step.dry_run_lines(backend)]
+        lines = [line for step in steps for line in step.dry_run_lines(backend)]
         session.carry_out(steps)
-        found = [Collected("restored", line) for line in told]
+        found = [Collected("restored", line) for line in lines]
         found += [Collected("restored", line) for one in chosen for line in _cpus(session, one)]
         found += trusted.mend_steps(session, _trees(registry, chosen if selectors else ()))
         doomed = {one.name: _doomed(backend, one) for one in chosen}
@@ -100,8 +100,8 @@ def _chosen(session: Session, registry: Registry, selectors: Sequence[str]) -> l
 def _has_something(backend: CgroupState, one: Hierarchy) -> bool:
     """Return whether a hierarchy has auto_delete, reports of empty containers, or lost CPUs."""
     home = one.members[0].tree
-    told = home.id in backend.releases.reported()
-    if told or any(goes for _, goes in flags(backend, Place.at(home))):
+    is_reported = home.id in backend.releases.reported()
+    if is_reported or any(goes for _, goes in flags(backend, Place.at(home))):
         return True
     return one.mounted and any(True for _ in cpuset_memset.narrowed(backend, one))
 

@@ -172,9 +172,9 @@ def note_still_frozen(session: Session, container: Container, file: str, text: s
             session.warn(f"{container.name} stays frozen by {names}: {commands}")
 
 
-def _denied(pid: int, what: str) -> Denied:
+def _denied(pid: int, action: str) -> Denied:
     which = "init" if pid == 1 else "the leader of your login session"
-    return Denied(f"refusing to {what} PID {pid} ({which})", hint=FORCE)
+    return Denied(f"refusing to {action} PID {pid} ({which})", hint=FORCE)
 
 
 def _protected(session: Session) -> set[int]:

@@ -96,8 +96,8 @@ def hotplug_findings(session: Session, registry: Registry) -> Iterator[Finding]:
     found = [one for one in lost_values(session.backend, registry.trees) if one.online]
     if found:
         some = shortened([one.said for one in found])
-        what = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
-        yield Finding("problem", "hotplug", what, "pcont gc --cpus")
+        text = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
+        yield Finding("problem", "hotplug", text, "pcont gc --cpus")
 
 
 def give_back(

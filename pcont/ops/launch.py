@@ -124,7 +124,7 @@ def _start(
         session.warn(command.birth.note)
     done = Done(session.backend)
     try:
-        with session.turn():
+        with session.exclusive():
             planned = plan(child.pid, child.settle)
             done = session.begin(_steps(planned, child.pid, command))
         if tidy:
@@ -167,7 +167,7 @@ def tidying(session: Session, below: bool) -> Tidy:
 def _tidy(session: Session, below: bool, container: Container) -> None:
     try:
         _wait_until_gone(session, container)
-        with session.turn():
+        with session.exclusive():
             doomed = [*(beneath(session.backend, container) if below else ()), container]
             reason = _in_use(session, doomed, below)
             if not reason:

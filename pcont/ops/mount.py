@@ -69,7 +69,7 @@ def mount(
     point = mountpoint(session.backend, [point] if point else [], options)
     point = point and session.backend.resolve(point)
     name = name or (os.path.basename(point) if tie else "")
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         there = next((one for one in registry.trees if name and one.name == name), None)
         request = MountRequest(
             (), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release

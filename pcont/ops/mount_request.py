@@ -121,18 +121,18 @@ def virtual_bind_steps(
         own = NO_TIE if root == roots[0] else ""
         has = [*root.controllers, *[""] * bool(own)]
         mine = [name for name in virtual if subsys.requires(name) in has]
-        doing = f"bind {', '.join(mine)}"
+        action = f"bind {', '.join(mine)}"
         enforced = [name for name in mine if subsys.is_enforced(name)]
         steps += [
-            StartEnforcement(name, root, doing, bool(subsys.requires(name))) for name in enforced
+            StartEnforcement(name, root, action, bool(subsys.requires(name))) for name in enforced
         ]
         if mine:
             text = binding_lines(
                 with_holder(bindings_in(backend, root.tree), root, mine, own or holder)
             )
-            steps.append(SetXattr(root.root, BINDINGS, text, doing))
+            steps.append(SetXattr(root.root, BINDINGS, text, action))
         if MEMSET in mine and CPUSET in cpuset_memset:
-            steps.append(SetXattr(root, memset.CPUS_FOLLOW, "0", doing))
+            steps.append(SetXattr(root, memset.CPUS_FOLLOW, "0", action))
     return steps
 
 
@@ -166,9 +166,9 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
     there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
     if not there:
         return
-    what = f"{', '.join(there)}: {ONLY_V2}"
+    message = f"{', '.join(there)}: {ONLY_V2}"
     if not session.chosen:
-        raise Unsupported(what, hint=REHEARSE)
+        raise Unsupported(message, hint=REHEARSE)
     session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of --backend cgroupfs")
 
 
@@ -215,16 +215,18 @@ def mount_steps(session: Session, request: TreeRequest, point: str = "") -> list
     """
     backend, usual = session.backend, not point
     point = point or backend.default_directory(request.name or ",".join(request.controllers))
-    doing = f"mount {request.options} at {point}"
+    action = f"mount {request.options} at {point}"
     try:
         reason = backend.occupied(point, entries=usual or not session.force)
     except OSError as err:
-        raise from_oserror(err, doing) from err
+        raise from_oserror(err, action) from err
     if reason:
-        raise Busy(f"cannot {doing}: {reason}", path=point, hint=_elsewhere(request, usual, reason))
+        raise Busy(
+            f"cannot {action}: {reason}", path=point, hint=_elsewhere(request, usual, reason)
+        )
     missing = backend.missing(point)
-    made: list[Step] = [MakeDirectory(directory, doing) for directory in missing]
-    return [*made, MountTree(request, point, doing, made=len(missing))]
+    made: list[Step] = [MakeDirectory(directory, action) for directory in missing]
+    return [*made, MountTree(request, point, action, made=len(missing))]
 
 
 def _elsewhere(request: TreeRequest, usual: bool, reason: str) -> str:

@@ -85,7 +85,7 @@ def _those_there(session: Session, ids: Iterable[int], thread: bool) -> dict[int
     return found
 
 
-def _counted(ids: range, count: int, what: str) -> str:
+def _counted(ids: range, count: int, kind: str) -> str:
     """Return the note on a range: how many of its ids are tasks that a command acts on."""
-    words = f"is a {what}" if count == 1 else f"are {what}{'es' if what == 'process' else 's'}"
+    words = f"is a {kind}" if count == 1 else f"are {kind}{'es' if kind == 'process' else 's'}"
     return f"{count} of the {len(ids)} ids in {as_text(ids)} {words}"

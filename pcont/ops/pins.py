@@ -32,7 +32,7 @@ def unpin(session: Session, names: Sequence[str]) -> list[str]:
     Raises NotFound for a name that is not pinned, before any is unpinned.
     """
     wanted = list(dict.fromkeys(names))
-    with session.turn():
+    with session.exclusive():
         there = session.backend.pins()
         for name in wanted:
             if name not in there:

@@ -18,7 +18,7 @@ def recover_all(session: Session) -> list[Recovered]:
     if session.dry_run:
         session.planned += pending_lines(session.backend)
         return []
-    with signals.held(), session.backend.turn(session.waiting()):
+    with signals.held(), session.backend.exclusive(session.waiting()):
         return list(roll_back(session.backend))
 
 
@@ -39,13 +39,13 @@ def journal_findings(session: Session) -> Iterator[Finding]:
         advice = "inspect it and remove it; until then, pcont does not use it"
         yield Finding("problem", "lock", reason, advice)
     if not found.directory and found.needed:
-        what = "no safe directory for lock and journals: killed commands are not rolled back"
+        text = "no safe directory for lock and journals: killed commands are not rolled back"
         yield Finding(
-            "problem", "lock", what, "give this user a directory that only this user can write"
+            "problem", "lock", text, "give this user a directory that only this user can write"
         )
     for line in pending_lines(session.backend):
-        what = f"a command was killed part-way; {line.lstrip('# ')}"
-        yield Finding("problem", "journal", what, "pcont recover")
+        text = f"a command was killed part-way; {line.lstrip('# ')}"
+        yield Finding("problem", "journal", text, "pcont recover")
     for path in damaged(session.backend):
         advice = "find the command in it, repair what that command changed, then remove it"
         yield Finding("problem", "journal", f"damaged and set aside: {path}", advice)

@@ -66,7 +66,7 @@ def run(
     done = Done(session.backend)
     try:
         with signals.held():
-            with session.turn() as registry:
+            with session.exclusive() as registry:
                 container = registry.place(place)
                 steps = _entering(session, container, create)
                 done = session.begin([*steps, enter_step(container, os.getpid(), words)])

@@ -90,7 +90,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
     )
     if not pairs:
         raise UsageProblem("there is nothing to set: KEY=VALUE is missing")
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         container = required(session.backend, registry.place(place))
         files = keys.files_of(container.hierarchy, pairs)
         control = ControlFiles(session.backend)
@@ -139,9 +139,9 @@ def _in_order(
             hint="the entries of devices.allow and devices.deny count as one",
         )
     plain = [one for one in settings if one not in final]
-    doing = f"set {container.name}"
-    first: list[Step] = [WriteFiles(plain, doing, known=known)] if plain else []
-    last: list[Step] = [WriteFiles(final, doing)] if final else []
+    action = f"set {container.name}"
+    first: list[Step] = [WriteFiles(plain, action, known=known)] if plain else []
+    last: list[Step] = [WriteFiles(final, action)] if final else []
     return [*first, *entries, *last]
 
 

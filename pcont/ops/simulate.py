@@ -44,40 +44,40 @@ def fork(
     _check_tasks("fork", count)
     if uid is not None:
         uid = numbers.whole(uid, "uid", 0, numbers.LAST_UID)
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         if task is None:
-            return _several(session, INIT, "fork", lambda _: stage.spawn(name, uid), count)
-        return _several(session, task, "fork", stage.fork, count)
+            return _several(session, INIT, "fork", lambda _: simulator.spawn(name, uid), count)
+        return _several(session, task, "fork", simulator.fork, count)
 
 
 def thread(session: Session, task: int, *, count: int = 1) -> list[int]:
     """Start threads of a simulated process; returns their ids. Raises LimitReached like fork."""
     _check_tasks("start threads", count)
-    with _played(session) as stage:
-        return _several(session, task, "start a thread", stage.thread, count)
+    with _simulating(session) as simulator:
+        return _several(session, task, "start a thread", simulator.thread, count)
 
 
 def _several(
-    session: Session, task: int, what: str, begin: Callable[[int], int], count: int
+    session: Session, task: int, action: str, begin: Callable[[int], int], count: int
 ) -> list[int]:
     begun: list[int] = []
     while len(begun) < count:
         signals.check()
         sofar = f" (after {len(begun)} of {count})" if begun else ""
-        with _acting(session, task, what + sofar):
+        with _acting(session, task, action + sofar):
             begun.append(begin(task))
     return begun
 
 
-def _check_tasks(what: str, count: int) -> None:
+def _check_tasks(label: str, count: int) -> None:
     """Raise LimitReached for more tasks than any kernel has ids for."""
     if numbers.whole(count, "count", 1, sys.maxsize) > PID_MAX_LIMIT:
         reason = f"a kernel has ids for at most {PID_MAX_LIMIT} tasks"
-        raise _refusal(EAGAIN, f"{what} {count} times", reason)
+        raise _refusal(EAGAIN, f"{label} {count} times", reason)
 
 
-def _refusal(errno: int, doing: str, reason: str) -> PcontError:
-    return from_oserror(OSError(errno, reason), doing, reason, kinds={errno: LimitReached})
+def _refusal(errno: int, action: str, reason: str) -> PcontError:
+    return from_oserror(OSError(errno, reason), action, reason, kinds={errno: LimitReached})
 
 
 def unshare(session: Session, task: int, subsystem: str) -> str:
@@ -86,8 +86,8 @@ def unshare(session: Session, task: int, subsystem: str) -> str:
     Returns the path; empty if the subsystem is not bound, and in dialect v1, whose kernels make no
     container. Raises Busy if the container exists already.
     """
-    with _played(session) as stage, _acting(session, task, "unshare"):
-        return stage.container_clone(subsystem, task)
+    with _simulating(session) as simulator, _acting(session, task, "unshare"):
+        return simulator.container_clone(subsystem, task)
 
 
 def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = False) -> list[int]:
@@ -95,13 +95,13 @@ def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = Fal
 
     Returns their ids. If the first thread of a process has ended, another thread ends all.
     """
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         ids = TaskIds.of(tasks)
         found = [*ids.given, *(one.id for one in _beyond(session, ids, thread))]
         for task in found:
             acting = None if thread else live_thread(session.backend, task)
             with _acting(session, task, "exit"):
-                stage.exit(acting.id if acting else task, thread)
+                simulator.exit(acting.id if acting else task, thread)
         return found
 
 
@@ -122,14 +122,14 @@ def work(
     times = _nanoseconds(user, "seconds"), _nanoseconds(system, "system")
     if cpu is not None:
         cpu = numbers.whole(cpu, "cpu", 0, numbers.LAST_CPU)
-    with _played(session) as stage, _acting(session, task, "work"):
-        stage.work(task, *times, cpu)
+    with _simulating(session) as simulator, _acting(session, task, "work"):
+        simulator.work(task, *times, cpu)
 
 
-def _nanoseconds(seconds: float, what: str) -> int:
-    found = numbers.seconds(seconds, what)
+def _nanoseconds(seconds: float, label: str) -> int:
+    found = numbers.seconds(seconds, label)
     if found >= LONGEST:
-        raise UsageProblem(f"{what} is less than {LONGEST:g} seconds, and not {found:g}")
+        raise UsageProblem(f"{label} is less than {LONGEST:g} seconds, and not {found:g}")
     return round(found * SECOND)
 
 
@@ -142,16 +142,16 @@ def open(session: Session, task: int, *, count: int = 1) -> list[int]:
     if numbers.whole(count, "count", 1, sys.maxsize) > MOST_FILES:
         reason = f"a process has at most {MOST_FILES} open files"
         raise _refusal(EMFILE, f"open {count} files", reason)
-    with _played(session) as stage:
-        return _several(session, task, "open a file", stage.open_one, count)
+    with _simulating(session) as simulator:
+        return _several(session, task, "open a file", simulator.open_one, count)
 
 
 def close(session: Session, task: int, files: Iterable[int]) -> None:
     """Close files in a simulated process; raises NotFound for one that it does not hold."""
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         for file in files:
             with _acting(session, task, f"close {file}"):
-                stage.close_one(task, file)
+                simulator.close_one(task, file)
 
 
 def mount_cpuset(session: Session, point: str) -> str:
@@ -160,12 +160,12 @@ def mount_cpuset(session: Session, point: str) -> str:
     Raises Busy if cpuset is bound with others, UsageProblem for a relative directory.
     """
     point = mountpoint(session.backend, [point])
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         where = session.backend.resolve(point)
         try:
             for directory in session.backend.missing(where):
                 session.backend.make_directory(directory)
-            stage.mount_cpuset(where)
+            simulator.mount_cpuset(where)
         except OSError as err:
             raise from_oserror(err, f"mount cpuset at {where}") from err
         return where
@@ -176,12 +176,12 @@ def parameters(session: Session, words: Iterable[str]) -> list[Value]:
 
     Raises NotFound for a parameter that this kernel lacks, BadValue for a refused value.
     """
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         found = []
-        for word in list(words) or stage.parameters:
+        for word in list(words) or simulator.parameters:
             name, equals, text = word.partition("=")
             try:
-                value = stage.module(name, text if equals else None)
+                value = simulator.module(name, text if equals else None)
             except OSError as err:
                 raise from_oserror(err, f"set {word}" if equals else f"read {name}") from err
             found.append(Value(name, int(value)))
@@ -190,45 +190,45 @@ def parameters(session: Session, words: Iterable[str]) -> list[Value]:
 
 def notified(session: Session) -> list[Notified]:
     """Return the release agents that would have been run so far, in their order."""
-    with _played(session) as stage:
-        return [Notified(agent, path) for agent, path in stage.notified]
+    with _simulating(session) as simulator:
+        return [Notified(agent, path) for agent, path in simulator.notified]
 
 
 def proc(session: Session, file: str) -> str:
     """Return a file of /proc about hierarchies. Raises NotFound for any other file."""
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         try:
-            return stage.proc_file(file)
+            return simulator.proc_file(file)
         except OSError as err:
             raise from_oserror(err, f"read /proc/{file}") from err
 
 
 def machine(session: Session, *, cpus: str = "", nodes: str = "") -> list[Value]:
     """Return the CPUs and memory nodes that are online, after setting those that are given."""
-    with _played(session) as stage:
+    with _simulating(session) as simulator:
         now = session.backend.machine()
         if cpus or nodes:
             wanted = _ids("CPUs", cpus, now.cpus), _ids("nodes", nodes, now.nodes)
-            stage.plug(*wanted)
+            simulator.plug(*wanted)
             now = session.backend.machine()
         return [Value("cpus", ID_LIST.show(now.cpus)), Value("nodes", ID_LIST.show(now.nodes))]
 
 
-def _ids(what: str, text: str, now: Ids) -> Ids:
+def _ids(label: str, text: str, now: Ids) -> Ids:
     try:
         found: Ids = ID_LIST.parse(text) if text else now
     except (ValueError, OverflowError) as err:
-        raise BadValue(f"{what}: {err}") from err
+        raise BadValue(f"{label}: {err}") from err
     if not found:
-        raise BadValue(f"{what}: a machine needs at least one")
+        raise BadValue(f"{label}: a machine needs at least one")
     return found
 
 
 @contextmanager
-def _played(session: Session) -> Iterator[Simulator]:
+def _simulating(session: Session) -> Iterator[Simulator]:
     """Hold the lock, and yield the simulator; raises Unsupported on a real kernel."""
     try:
-        stage = session.backend.simulated()
+        simulator = session.backend.simulated()
     except OSError as err:
         if err.errno != EOPNOTSUPP:
             raise
@@ -237,13 +237,13 @@ def _played(session: Session) -> Iterator[Simulator]:
             errno=err.errno,
             hint="use the model: pcont --backend model sim fork",
         ) from err
-    with session.turn():
-        yield stage
+    with session.exclusive():
+        yield simulator
 
 
 @contextmanager
-def _acting(session: Session, task: int, what: str) -> Iterator[None]:
+def _acting(session: Session, task: int, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise explain.act_refusal(session.backend, task, err, f"make task {task} {what}") from err
+        raise explain.act_refusal(session.backend, task, err, f"make task {task} {action}") from err

@@ -70,14 +70,14 @@ def _one(word: str) -> int | range:
     if found := _RANGE.fullmatch(word):
         first, last = number(found[1]), number(found[2])
         if not first <= last < first + WIDEST:
-            what = "ends before it begins" if last < first else f"has more than {WIDEST} ids"
-            raise ValueError(f"the range {word} {what}")
+            problem = "ends before it begins" if last < first else f"has more than {WIDEST} ids"
+            raise ValueError(f"the range {word} {problem}")
         return range(first, last + 1)
     return number(word)
 
 
-def number(word: str, what: str = "the id of a task") -> int:
-    """Return the number in a word; ValueError for a word that cannot be `what`."""
+def number(word: str, label: str = "the id of a task") -> int:
+    """Return the number in a word; ValueError for a word that cannot be `label`."""
     if not (word.isascii() and word.isdecimal() and 0 < int(word[:11]) < 1 << 31):
-        raise ValueError(f"{word!r} is not {what}")
+        raise ValueError(f"{word!r} is not {label}")
     return int(word)

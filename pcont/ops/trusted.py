@@ -35,14 +35,14 @@ class MendXattrs(Step):
     """Remove the stray attributes of a container. pcont trusts none of them: undo restores none."""
 
     place: Place
-    doing: str = "remove attributes that are not pcont's"
+    action: str = "remove attributes that are not pcont's"
     names: dict[str, str] = field(default_factory=dict)
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         # Another user chose name and text: repr() escapes what a terminal would obey.
         where = _quoted(backend.show(self.place))
-        told = self.names.items()
-        return [f"setfattr -x {_quoted(name)} {where}  # {text!r}" for name, text in told]
+        lines = self.names.items()
+        return [f"setfattr -x {_quoted(name)} {where}  # {text!r}" for name, text in lines]
 
     def removed(self, backend: ContainerReader) -> list[str]:
         """Return what is removed, for a table: it keeps the text of a tie of an older pcont."""
@@ -61,14 +61,14 @@ def mend_steps(session: Session, trees: Iterable[Tree]) -> list[Collected]:
     found = []
     steps = [MendXattrs(place, names=names) for place, names in _strays(session.backend, trees)]
     for step in steps:
-        told = step.removed(session.backend)
+        lines = step.removed(session.backend)
         try:
             session.carry_out([step])
         except Denied as err:
             session.warn(str(err))
             break
         if not session.dry_run:
-            found += [Collected("removed", line) for line in told]
+            found += [Collected("removed", line) for line in lines]
     return found
 
 
@@ -166,12 +166,12 @@ def _weak_files(backend: Host) -> Iterator[Finding]:
     directory.
     """
     named = set(backend.workplace().refused)
-    for path, what in backend.relied_on().items():
+    for path, label in backend.relied_on().items():
         weak = ownership.weak_point(path, sticky=True) if os.path.lexists(path) else None
         if weak and weak.sentence not in named:
             named.add(weak.sentence)
             advice = f"chown root:root {weak.path}; chmod go-w {weak.path}"
-            yield Finding("problem", what, f"root relies on {path}, but {weak.sentence}", advice)
+            yield Finding("problem", label, f"root relies on {path}, but {weak.sentence}", advice)
 
 
 def _weak_agent(backend: CgroupState, tree: Tree) -> Iterator[Finding]:
@@ -182,5 +182,5 @@ def _weak_agent(backend: CgroupState, tree: Tree) -> Iterator[Finding]:
         program = auto_delete.agent(backend, tree.id)
         weak = ownership.weak_point(program) if program.startswith("/") else None
         if weak:
-            what = f"the release agent of {tree.id} runs as root, and {weak.sentence}"
-            yield Finding("problem", "release agent", what, "move it where only root can write")
+            text = f"the release agent of {tree.id} runs as root, and {weak.sentence}"
+            yield Finding("problem", "release agent", text, "move it where only root can write")

@@ -44,7 +44,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
     ends. Of a tie, only what pcont mounted is unmounted. Raises Denied for mounts of others, Busy
     for one in use, or one that the kernel does not release.
     """
-    with session.turn() as registry:
+    with session.exclusive() as registry:
         if target.startswith(("/", "./", "../")):
             one, mounts = _at_point(session, registry, target)
         else:
@@ -151,11 +151,11 @@ def virtual_unbind_steps(session: Session, one: Hierarchy, names: Iterable[str])
         if not going:
             continue
         found = _without(backend, one, member, going)
-        doing = f"unbind {', '.join(going)}"
+        action = f"unbind {', '.join(going)}"
         for name in going:
             if not _is_held(found, name, root):
-                steps += _reset_steps(backend, name, root, doing)
-        steps.append(SetXattr(root.root, BINDINGS, binding_lines(found), doing))
+                steps += _reset_steps(backend, name, root, action)
+        steps.append(SetXattr(root.root, BINDINGS, binding_lines(found), action))
     return steps
 
 
@@ -188,7 +188,7 @@ def stop_steps(
     ]
 
 
-def _reset_steps(backend: CgroupState, name: str, root: Place, doing: str) -> Iterator[Step]:
+def _reset_steps(backend: CgroupState, name: str, root: Place, action: str) -> Iterator[Step]:
     """Yield the steps that reset the limits which pcont derived from a subsystem's settings, and
     remove its attributes.
     """
@@ -198,11 +198,11 @@ def _reset_steps(backend: CgroupState, name: str, root: Place, doing: str) -> It
     for place, file, _ in following(table, top):
         row = subsys.row(file)
         if row and file in ControlFiles(backend).stored_names(place):
-            yield WriteFiles([Setting(place, file, row.type.show(row.default))], doing)
+            yield WriteFiles([Setting(place, file, row.type.show(row.default))], action)
     for place in _places(top):
         for file in table.by_name:
             if file in backend.attributes(place):
-                yield SetXattr(place, file, None, doing)
+                yield SetXattr(place, file, None, action)
 
 
 def _places(site: LiveSite) -> Iterator[Place]:
@@ -302,7 +302,7 @@ def _umount_steps(tree: Tree, mounts: list[Mount], last: bool, lingers: bool = F
     steps: list[Step] = []
     mounts = sorted(mounts, key=_depth, reverse=True)
     for mount in mounts:
-        doing = f"unmount {tree.id} from {mount.point}"
-        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], doing, lingers))
-        steps += [RemoveDirectory(directory, doing) for directory in mount.made]
+        action = f"unmount {tree.id} from {mount.point}"
+        steps.append(UmountTree(tree, mount, last and mount is mounts[-1], action, lingers))
+        steps += [RemoveDirectory(directory, action) for directory in mount.made]
     return steps

@@ -99,15 +99,15 @@ class AttachUndo(UndoRecord):
     origins: dict[int, Origin] = field(default_factory=dict)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"task {self.leader}"
 
     def extend(self, **more: dict[int, Origin]) -> None:
         self.origins.update(more["origins"])
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        doing = f"put back all that {self.what} has started"
-        for straggler in return_all(partial(self._stragglers, backend), doing):
+        action = f"put back all that {self.label} has started"
+        for straggler in return_all(partial(self._stragglers, backend), action):
             for place in reversed(self.places):
                 yield partial(self._put_back, backend, straggler, place)
             yield partial(self._put_back_affinity, backend, straggler)
@@ -238,13 +238,13 @@ class Attach(Step):
     that the kernel refuses to move (`Task.fixed`), and count them.
 
     A fixed task that is in its container already is not written, because the kernel would refuse
-    the write. `outcome` receives the counts. `doing` names the operation in messages. `do` raises
+    the write. `outcome` receives the counts. `action` names the operation in messages. `do` raises
     LimitReached if the tasks start others faster than they can be moved.
     """
 
     task: int
     places: Sequence[Place]
-    doing: str
+    action: str
     thread: bool = False
     tree: bool = False
     movable: bool = False
@@ -370,7 +370,7 @@ class Attach(Step):
     ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
-        for place, task in until_stable(find, self.doing, patience, STOP_OR_FREEZE):
+        for place, task in until_stable(find, self.action, patience, STOP_OR_FREEZE):
             known = self._found(backend, task)
             if known is None:
                 self._has_ended(task)
@@ -519,7 +519,7 @@ class Attach(Step):
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         place, task = self.at or (self.places[0], self.task)
-        return explain.enter_refusal(backend, place, task, err, self.also.get(task, self.doing))
+        return explain.enter_refusal(backend, place, task, err, self.also.get(task, self.action))
 
     def notes(self) -> list[str]:
         found = [f"task {task} ended while it was being moved" for task in sorted(self.vanished)]

@@ -45,7 +45,7 @@ class RemoveCreated(UndoRecord):
     force: bool = False
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{self.place.path} of {self.place.tree}"
 
     def restore(self, backend: Containers) -> Iterator[Action]:
@@ -55,10 +55,10 @@ class RemoveCreated(UndoRecord):
 
 @dataclass
 class CreateContainer(Step):
-    """Create a container in one tree with mkdir(2). `doing` names the operation in messages."""
+    """Create a container in one tree with mkdir(2). `action` names the operation in messages."""
 
     place: Place
-    doing: str
+    action: str
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
@@ -71,7 +71,7 @@ class CreateContainer(Step):
         ControlFiles(backend).make(self.place)
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
-        return explain.make_refusal(backend, self.place, err, self.doing)
+        return explain.make_refusal(backend, self.place, err, self.action)
 
 
 @on_disk("Present", "place", "settings", "attributes", "owners", "force")
@@ -97,7 +97,7 @@ class RecreateRemoved(UndoRecord):
         return cls(place, settings_of(backend, place), *facts, force)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{self.place.path} of {self.place.tree}"
 
     def restore(self, backend: CgroupState) -> Iterator[Action]:
@@ -113,7 +113,7 @@ class RecreateRemoved(UndoRecord):
 
 @dataclass
 class RemoveContainer(Step):
-    """Remove a container in one tree with rmdir(2). `doing` names the operation in messages.
+    """Remove a container in one tree with rmdir(2). `action` names the operation in messages.
 
     `last`: it is the last change of the operation, which is never undone. `force`: remove it even
     if open files are charged to it; those files are charged to no container afterwards. `gone`:
@@ -121,7 +121,7 @@ class RemoveContainer(Step):
     """
 
     place: Place
-    doing: str
+    action: str
     last: bool = False
     force: bool = False
     gone: str = ""
@@ -150,7 +150,7 @@ class RemoveContainer(Step):
         backend.remove(self.place, self.force)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.remove_refusal(backend, self.place, err, self.doing)
+        return explain.remove_refusal(backend, self.place, err, self.action)
 
 
 def removals(
@@ -237,7 +237,7 @@ class RestoreXattr(UndoRecord):
     text: str | None
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{xattrs.TRUSTED}{self.name} of {self.place.path}"
 
     def restore(self, backend: Containers) -> Iterator[Action]:
@@ -251,13 +251,13 @@ class SetXattr(Step):
 
     `without`: the warning for the user if the kernel does not permit the attribute, as for root of
     a user namespace, and the operation continues without it. If it is empty, PermissionError is
-    raised. `doing` names the operation in messages.
+    raised. `action` names the operation in messages.
     """
 
     place: Place
     name: str
     text: str | None
-    doing: str
+    action: str
     without: str = ""
     missed: bool = False
 

@@ -26,12 +26,12 @@ STOP_THEM = "stop them first (kill -STOP), and continue them afterwards (kill -C
 
 
 def until_stable(
-    find: Callable[[], Iterable[Found]], doing: str, patience: float, hint: str = STOP_THEM
+    find: Callable[[], Iterable[Found]], action: str, patience: float, hint: str = STOP_THEM
 ) -> Iterator[Found]:
     """Yield what `find` returns, and call `find` again until it returns nothing.
 
     The caller moves each item before it takes the next one. Pending signals are handled after each
-    item. `doing` names the operation in the error. Raises LimitReached with `hint` after a round
+    item. `action` names the operation in the error. Raises LimitReached with `hint` after a round
     that ends more than `patience` seconds after the start.
     """
     retry = Retry(patience)
@@ -44,7 +44,7 @@ def until_stable(
             signals.check()
         if found and retry.is_over:
             raise LimitReached(
-                f"cannot {doing}: threads or children start faster than pcont can move them",
+                f"cannot {action}: threads or children start faster than pcont can move them",
                 hint=hint,
             )
 
@@ -94,12 +94,12 @@ class Straggler(Generic[Where]):
 
 
 def return_all(
-    find: Callable[[], Iterable[Straggler[Where]]], doing: str
+    find: Callable[[], Iterable[Straggler[Where]]], action: str
 ) -> Iterator[Straggler[Where]]:
     """Yield every task that `find` reports for moving back, each once, until `find` reports none,
     not even an exiting one.
 
-    Raises LimitReached after PATIENCE_BACK seconds. `doing` names the operation in that error.
+    Raises LimitReached after PATIENCE_BACK seconds. `action` names the operation in that error.
     """
     tried: set[Straggler[Where]] = set()
     exits = Retry(pause=EXIT_PAUSE)
@@ -115,6 +115,6 @@ def return_all(
             exits.wait()  # the tasks that are exiting need the CPU
 
     with raised_priority():
-        for one in until_stable(news, doing, PATIENCE_BACK):
+        for one in until_stable(news, action, PATIENCE_BACK):
             if one.start is not None:
                 yield one

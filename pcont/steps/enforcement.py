@@ -28,7 +28,7 @@ class StopStarted(UndoRecord):
     root: Place
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"the programs of {self.subsystem}"
 
     def restore(self, backend: Programs) -> Iterator[Action]:
@@ -68,7 +68,7 @@ class RestartStopped(UndoRecord):
         return cls(subsystem, root, said)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"the programs of {self.subsystem}"
 
     def restore(self, backend: Programs) -> Iterator[Action]:
@@ -81,13 +81,13 @@ class RestartStopped(UndoRecord):
 class StartEnforcement(Step):
     """Load the programs that count and enforce a controller from container `root` downwards.
 
-    `optional`: if the kernel cannot run them, continue without them and print a warning. `doing`
+    `optional`: if the kernel cannot run them, continue without them and print a warning. `action`
     names the operation in messages.
     """
 
     subsystem: str
     root: Place
-    doing: str
+    action: str
     optional: bool = False
     missed: str = ""
 
@@ -137,7 +137,7 @@ class StartEnforcement(Step):
         if err.errno != EBUSY or not there:
             return super().refusal(backend, err)
         reason = f"{self.subsystem} is bound to {there}, and to one hierarchy at a time"
-        return from_oserror(err, self.doing, reason, "show it: pcont hierarchies")
+        return from_oserror(err, self.action, reason, "show it: pcont hierarchies")
 
 
 @dataclass
@@ -145,12 +145,12 @@ class StopEnforcement(Step):
     """Unload the programs. Their counters are discarded, so this cannot be undone.
 
     `empty`: the root has no children, so there are no counters; in this case it can be undone.
-    `doing` names the operation in messages.
+    `action` names the operation in messages.
     """
 
     subsystem: str
     root: Place
-    doing: str
+    action: str
     empty: bool = False
 
     def dry_run_lines(self, backend: Programs) -> list[str]:

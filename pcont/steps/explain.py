@@ -61,16 +61,16 @@ from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, row_of
 
 
-def make_refusal(backend: CgroupState, place: Place, err: OSError, doing: str) -> PcontError:
+def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) -> PcontError:
     """Return the error for a container that could not be created.
 
-    In this module `err` is the OSError of the backend, and `doing` what was attempted, as in
+    In this module `err` is the OSError of the backend, and `action` what was attempted, as in
     "create cpu:/a".
     """
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
-        if (breach := ControlFiles(backend).making(place)) and breach.errno == err.errno:
-            reason, hint = breach.reason, breach.hint
+        if (violation := ControlFiles(backend).making(place)) and violation.errno == err.errno:
+            reason, hint = violation.reason, violation.hint
     if err.errno == EEXIST:
         reason, hint = _occupied(backend, place)
     elif err.errno == ENOENT:
@@ -79,7 +79,7 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, doing: str) -
             reason, hint = _occupied(backend, place.parent)
     elif err.errno == ENAMETOOLONG:
         reason = "the directory's path is too long, the kernel takes up to 4095 bytes"
-    return from_oserror(err, doing, reason, hint)
+    return from_oserror(err, action, reason, hint)
 
 
 def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
@@ -92,8 +92,8 @@ def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
     )
 
 
-def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> PcontError:
-    """Return the error for a container that could not be removed. `doing` names what was
+def remove_refusal(backend: Backend, place: Place, err: OSError, action: str) -> PcontError:
+    """Return the error for a container that could not be removed. `action` names what was
     attempted.
     """
     reason, hint = "", ""
@@ -102,7 +102,7 @@ def remove_refusal(backend: Backend, place: Place, err: OSError, doing: str) -> 
             reason, hint = in_use(backend, place)
         if not reason:
             reason, hint = _mounted_on(backend, place)
-    return from_oserror(err, doing, reason, hint)
+    return from_oserror(err, action, reason, hint)
 
 
 def _mounted_on(backend: MountedContainers, place: Place) -> tuple[str, str]:
@@ -136,8 +136,8 @@ def held_back(backend: CgroupState, place: Place) -> tuple[str, str]:
     for name, root in roots.items():
         table, site = backend.table(name), LiveSite(files, place, root, name)
         for rule in table.removal if table else ():
-            if breach := rule(site):
-                return breach.reason, breach.hint
+            if violation := rule(site):
+                return violation.reason, violation.hint
     return "", ""
 
 
@@ -171,20 +171,20 @@ def write_refusal(
         now = ControlFiles(backend).read(place, file).rstrip("\n").replace("\n", "; ")
     row = row_of(backend, file)
     change = f"to {wanted!r}" if row and row.undo.many else f"from {now!r} to {wanted!r}"
-    doing = f"set {file} of {place.shown} {change}"
+    action = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.virtual.enforced:
-        return from_oserror(err, doing, *_without_programs(backend, place, file))
+        return from_oserror(err, action, *_without_programs(backend, place, file))
     if not isinstance(err, WriteRefused):
-        return from_oserror(err, doing)
-    breach = _broken_rule(backend, place, file, wanted, err.errno or 0)
-    if breach is None:
-        return from_oserror(err, doing, kinds=BY_WRITTEN)
+        return from_oserror(err, action)
+    violation = _broken_rule(backend, place, file, wanted, err.errno or 0)
+    if violation is None:
+        return from_oserror(err, action, kinds=BY_WRITTEN)
     # EPERM is a rule of the container here, not missing privileges of the caller.
     kinds = {**BY_WRITTEN, EPERM: BadValue}
-    return from_oserror(err, doing, breach.reason, _help(breach, place), kinds)
+    return from_oserror(err, action, violation.reason, _help(violation, place), kinds)
 
 
-def _help(breach: Violation, place: Place) -> str:
+def _help(violation: Violation, place: Place) -> str:
     """Return the hint for a broken rule: commands to paste, then words."""
     commands = [
         " ".join(
@@ -193,9 +193,9 @@ def _help(breach: Violation, place: Place) -> str:
                 *(quote(f"{file}={value}") for file, value in fix.values),
             ]
         )
-        for fix in breach.fixes
+        for fix in violation.fixes
     ]
-    return "; ".join(filter(None, (" && ".join(commands), breach.hint)))
+    return "; ".join(filter(None, (" && ".join(commands), violation.hint)))
 
 
 def _without_programs(backend: Programs, place: Place, file: str) -> tuple[str, str]:
@@ -251,8 +251,8 @@ def _against(
             value = codec.parse(wanted)
         except (ValueError, OverflowError) as err:
             return _unreadable(backend, site, row, wanted, errno, err)
-        if breach := _breach(site, row, value, errno):
-            return breach
+        if violation := _breach(site, row, value, errno):
+            return violation
     return None
 
 
@@ -277,8 +277,9 @@ def _unreadable(
     # With these errnos the device that the value names may be the reason.
     for rule in row.rules if errno in (ENODEV, EOPNOTSUPP) else ():
         with contextlib.suppress(OSError, ValueError):
-            if (breach := rule(site, Proposed(site, row.name, wanted))) and breach.errno == errno:
-                return breach
+            violation = rule(site, Proposed(site, row.name, wanted))
+            if violation and violation.errno == errno:
+                return violation
     reason = f"the file takes {row.type.takes} ({row.help})"
     if row.advice.strict and str(err):
         reason = f"{err}; {reason}"
@@ -291,35 +292,35 @@ def _breach(now: LiveSite, row: ControlFile, value: Any, errno: int) -> Violatio
         file = row.name
         value = row.merged(now, value)
         for rule in row.rules:
-            breach = rule(now, Proposed(now, file, value))
-            if breach and breach.errno == errno:
-                return breach
+            violation = rule(now, Proposed(now, file, value))
+            if violation and violation.errno == errno:
+                return violation
     return None
 
 
 def enter_refusal(
-    backend: CgroupState, place: Place, task: int, err: OSError, doing: str
+    backend: CgroupState, place: Place, task: int, err: OSError, action: str
 ) -> PcontError:
-    """Return the error for a task that could not be moved into a container. `doing` names what was
+    """Return the error for a task that could not be moved into a container. `action` names what was
     attempted.
     """
     if not isinstance(err, WriteRefused):
-        return from_oserror(err, doing)
-    breach = _no_entry(backend, place, task, err.errno or 0) or _refuses(
+        return from_oserror(err, action)
+    violation = _no_entry(backend, place, task, err.errno or 0) or _refuses(
         backend, task, err.errno or 0
     )
-    reason, hint = (breach.reason, _help(breach, place)) if breach else ("", "")
+    reason, hint = (violation.reason, _help(violation, place)) if violation else ("", "")
     kinds = {**BY_WRITTEN, EACCES: Denied}
-    return from_oserror(err, doing, reason, hint, kinds=kinds)
+    return from_oserror(err, action, reason, hint, kinds=kinds)
 
 
 def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
     """Return why no task at all can enter the containers, and a hint; empty texts if tasks can."""
     for place in places:
         if cpuset.CPUSET in place.controllers:
-            breach = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
-            if breach:
-                return breach.reason, _help(breach, place)
+            violation = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
+            if violation:
+                return violation.reason, _help(violation, place)
     return "", ""
 
 
@@ -329,9 +330,9 @@ def _no_entry(backend: CgroupState, place: Place, task: int, errno: int) -> Viol
         for name in (*place.controllers, *files.roots(place)):
             table, site = backend.table(name), files.site(place, name)
             for rule in table.entry if table else ():
-                breach = rule(entry_of(backend, site, task))
-                if breach and breach.errno == errno:
-                    return breach
+                violation = rule(entry_of(backend, site, task))
+                if violation and violation.errno == errno:
+                    return violation
     return None
 
 
@@ -352,7 +353,7 @@ def _refuses(backend: Tasks, task: int, errno: int) -> Violation | None:
     return None
 
 
-def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontError:
+def act_refusal(backend: Driver, task: int, err: OSError, action: str) -> PcontError:
     """Return the error for an action that a simulated task could not do (fork, open a file)."""
     reasons = {
         EAGAIN: ("the fork rate of its container is used up", ""),
@@ -366,7 +367,7 @@ def act_refusal(backend: Driver, task: int, err: OSError, doing: str) -> PcontEr
     full = _full(backend, task, err) if err.errno == EAGAIN else None
     known = full or reasons.get(err.errno or 0)
     kinds = {**BY_ERRNO, ENOSPC: LimitReached, ENFILE: LimitReached, EBADF: NotFound}
-    return from_oserror(err, doing, *(known or ("", "")), kinds)
+    return from_oserror(err, action, *(known or ("", "")), kinds)
 
 
 def frozen_by(backend: ContainerReader, place: Place) -> list[Place]:

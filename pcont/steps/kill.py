@@ -34,14 +34,14 @@ class Kill(Step):
     New processes cannot escape: if a tree has pids, pcont sets pids.max to 0 for the duration;
     otherwise, if a tree has the freezer and `freeze` is true, pcont freezes the containers until
     every process has its signal. `allowed` is called with the process ids before each signal and
-    raises PcontError to prevent it. `doing` names the operation in messages ("kill tasks in
+    raises PcontError to prevent it. `action` names the operation in messages ("kill tasks in
     cpu:/a"). `killed` collects the ids that were signalled.
 
     `do` raises LimitReached if the number of processes does not fall for KILL_PATIENCE seconds.
     """
 
     places: Sequence[Place]
-    doing: str
+    action: str
     allowed: Callable[[Iterable[int]], None]
     freeze: bool = True
     killed: set[int] = field(default_factory=set)
@@ -91,7 +91,7 @@ class Kill(Step):
             self._signal(backend, inside)
             if is_over:
                 raise LimitReached(
-                    f"cannot {self.doing}: their number stayed at "
+                    f"cannot {self.action}: their number stayed at "
                     f"{least} or more for {KILL_PATIENCE:.0f} s",
                     hint="they fork faster than pcont kills them, or wait for a device (state D)",
                 )

@@ -69,14 +69,14 @@ class JoinUndo(UndoRecord):
     origins: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return "the tasks of a hierarchy"
 
     def extend(self, **more: dict[int, tuple[int, str]]) -> None:
         self.origins.update(more["origins"])
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        for one in return_all(partial(self._arrived, backend), f"put back {self.what}"):
+        for one in return_all(partial(self._arrived, backend), f"put back {self.label}"):
             origin = one.where.root.elsewhere(self._origin(backend, one.task))
             yield partial(put_back_tasks, backend, origin, [one.task])
 
@@ -106,12 +106,12 @@ class Join(Step):
     during the operation.
 
     `affinity`: the other tree has cpuset, so that undo also restores the CPU affinity of the tasks.
-    `at`: the place and task of the last write, for the error. `doing` names the operation in
+    `at`: the place and task of the last write, for the error. `action` names the operation in
     messages.
     """
 
     pairs: Sequence[Pair]
-    doing: str
+    action: str
     affinity: bool
     at: tuple[Place, int] | None = None
 
@@ -136,7 +136,7 @@ class Join(Step):
         outside = JoinUndo(list(self.pairs), before)
         memory.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
-        for mirror, tasks in until_stable(lacking, self.doing, MIRROR_PATIENCE):
+        for mirror, tasks in until_stable(lacking, self.action, MIRROR_PATIENCE):
             memory.extend(outside, origins=_origins(backend, mirror.tree, tasks))
             attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
@@ -149,7 +149,7 @@ class Join(Step):
         if self.at is None:
             return super().refusal(backend, err)
         mirror, task = self.at
-        return explain.enter_refusal(backend, mirror, task, err, self.doing)
+        return explain.enter_refusal(backend, mirror, task, err, self.action)
 
 
 @on_disk("Inside", "pairs", "strays")
@@ -165,14 +165,14 @@ class LeaveUndo(UndoRecord):
     strays: dict[Place, dict[int, int]]
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return "the tasks of a hierarchy"
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
             yield partial(put_back_tasks, backend, mirror, there)
-        for one in return_all(partial(self._outside, backend), f"put back {self.what}"):
+        for one in return_all(partial(self._outside, backend), f"put back {self.label}"):
             yield partial(put_back_tasks, backend, one.where, [one.task])
 
     def _outside(self, backend: TasksInside) -> Iterator[Straggler[Place]]:
@@ -186,14 +186,14 @@ class Leave(Step):
     """Move every task out of the mirrors and of the containers `others`, into the container
     `refuge`.
 
-    `affinity`: undo also restores the CPU affinity of the tasks. `doing` names the operation in
+    `affinity`: undo also restores the CPU affinity of the tasks. `action` names the operation in
     messages.
     """
 
     pairs: Sequence[Pair]
     others: Sequence[Place]
     refuge: Place
-    doing: str
+    action: str
     affinity: bool
 
     @property
@@ -215,7 +215,7 @@ class Leave(Step):
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
         strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
         memory.record(LeaveUndo(list(self.pairs), strays))
-        for tasks in until_stable(partial(self._inside, backend), self.doing, MIRROR_PATIENCE):
+        for tasks in until_stable(partial(self._inside, backend), self.action, MIRROR_PATIENCE):
             attach_all(backend, self.refuge, recently_listed(tasks))
 
     def _inside(self, backend: ContainerReader) -> Iterator[list[int]]:
@@ -224,7 +224,7 @@ class Leave(Step):
                 yield tasks
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return explain.enter_refusal(backend, self.refuge, 0, err, self.doing)
+        return explain.enter_refusal(backend, self.refuge, 0, err, self.action)
 
 
 def _lacking(backend: ContainerReader, pairs: Sequence[Pair]) -> Iterator[tuple[Place, list[int]]]:

@@ -43,7 +43,7 @@ class RemoveMadeDirectory(UndoRecord):
         _check_absolute(self.directory)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return self.directory
 
     def restore(self, backend: Mounts) -> Iterator[Action]:
@@ -56,7 +56,7 @@ class MakeDirectory(Step):
     """Create a directory to mount on with mkdir(2), if it does not exist."""
 
     directory: str
-    doing: str
+    action: str
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
@@ -85,7 +85,7 @@ class RemakeDirectory(UndoRecord):
         _check_absolute(self.directory)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return self.directory
 
     def restore(self, backend: Mounts) -> Iterator[Action]:
@@ -98,7 +98,7 @@ class RemoveDirectory(Step):
     """Remove a mount point that pcont made with rmdir(2). A directory that is not empty is kept."""
 
     directory: str
-    doing: str
+    action: str
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
@@ -120,7 +120,7 @@ class UnmountMounted(UndoRecord):
     new: bool
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{self.request.options}, not to be mounted at {self.point}"
 
     def restore(self, backend: Mounts) -> Iterator[Action]:
@@ -136,12 +136,12 @@ class MountTree(Step):
     """Mount a hierarchy at a directory with mount(2).
 
     `made`: how many directories of the path pcont created, which the mount source records for
-    `umount`. `doing` names the operation in messages.
+    `umount`. `action` names the operation in messages.
     """
 
     request: TreeRequest
     point: str
-    doing: str
+    action: str
     made: int = 0
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
@@ -172,7 +172,7 @@ class MountTree(Step):
             reasons[ENOENT] = "this kernel does not have the option"
         hint = "find what holds it: pcont hierarchies; pcont doctor" if err.errno == EBUSY else ""
         kinds = {**BY_ERRNO, ENOSPC: LimitReached}
-        return from_oserror(err, self.doing, reasons.get(err.errno or 0, ""), hint, kinds)
+        return from_oserror(err, self.action, reasons.get(err.errno or 0, ""), hint, kinds)
 
 
 @on_disk("Mounted", "tree", "mount", "attributes", "settings")
@@ -190,7 +190,7 @@ class RemountUnmounted(UndoRecord):
     settings: list[tuple[str, str]]
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{self.tree.id} at {self.mount.point}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
@@ -217,13 +217,13 @@ class UmountTree(Step):
 
     `last`: it is the only mount, so that the kernel removes a hierarchy without children.
     `lingers`: if the kernel keeps the hierarchy for a while, print a warning instead of raising
-    Busy. `doing` names the operation in messages.
+    Busy. `action` names the operation in messages.
     """
 
     tree: Tree
     mount: Mount
     last: bool
-    doing: str
+    action: str
     lingers: bool = False
     lingering: bool = False
 
@@ -268,7 +268,7 @@ class UmountTree(Step):
             with contextlib.suppress(OSError):
                 reason, hint = backend.in_the_way(self.mount.point)
             hint = hint or "a process that you may not inspect, or another mount, may use it"
-        return from_oserror(err, self.doing, reason, hint)
+        return from_oserror(err, self.action, reason, hint)
 
 
 def _check_absolute(directory: str) -> None:

@@ -77,7 +77,7 @@ class MoveAllUndo(UndoRecord):
     starts: dict[int, int] = field(default_factory=dict)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"the tasks of {self.routes[0].source.path}"
 
     @property
@@ -91,7 +91,7 @@ class MoveAllUndo(UndoRecord):
         self.starts.update(more["starts"])
 
     def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        for one in return_all(partial(self._arrived, backend), f"put back all of {self.what}"):
+        for one in return_all(partial(self._arrived, backend), f"put back all of {self.label}"):
             yield partial(put_back_tasks, backend, one.where.source, [one.task])
 
     def _arrived(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
@@ -128,13 +128,13 @@ class MoveAll(Step):
     empty.
 
     `movable`: leave the tasks that the kernel refuses to move (`Task.fixed`), and count them. Tasks
-    like that in a root container are left in any case. `outcome` receives the counts. `doing` names
-    the operation in messages. `do` raises LimitReached if tasks are started faster than they can be
-    moved.
+    like that in a root container are left in any case. `outcome` receives the counts. `action`
+    names the operation in messages. `do` raises LimitReached if tasks are started faster than they
+    can be moved.
     """
 
     routes: Sequence[Move]
-    doing: str
+    action: str
     freeze: bool = True
     movable: bool = False
     outcome: Outcome = field(default_factory=Outcome)
@@ -229,7 +229,7 @@ class MoveAll(Step):
         patience = MOVE_PATIENCE * (3 if self.still else 1)
         has = [name for one in self.routes for name in one.source.controllers]
         hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
-        for number, left in enumerate(until_stable(batch, self.doing, patience, hint), start=1):
+        for number, left in enumerate(until_stable(batch, self.action, patience, hint), start=1):
             if not drained.alone:
                 memory.extend(drained, starts=start_times(backend, left))
             valid = self._while_valid(route, left)
@@ -260,4 +260,4 @@ class MoveAll(Step):
         if self.at is None:
             return super().refusal(backend, err)
         place, task = self.at
-        return explain.enter_refusal(backend, place, task, err, self.doing)
+        return explain.enter_refusal(backend, place, task, err, self.action)

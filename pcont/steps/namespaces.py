@@ -54,10 +54,10 @@ def option(kind: str) -> str:
     return "mount" if kind == "mnt" else kind
 
 
-def namespace_refusal(err: OSError, doing: str, wanted: NamespaceRequest = NONE) -> PcontError:
+def namespace_refusal(err: OSError, action: str, wanted: NamespaceRequest = NONE) -> PcontError:
     """Return the error for an OSError from clone(2), unshare(2), setns(2) or a write to an id map.
 
-    `doing` names what was attempted, as in "start make"; `wanted` the requested namespaces.
+    `action` names what was attempted, as in "start make"; `wanted` the requested namespaces.
     """
     number, file = err.errno or 0, str(err.filename or "")
     kinds, reason, hint = KINDS, "", ""
@@ -67,8 +67,8 @@ def namespace_refusal(err: OSError, doing: str, wanted: NamespaceRequest = NONE)
         kinds, (reason, hint) = {**KINDS, ENOMEM: NotFound}, _of_a_pin(number, wanted.joined)
     else:
         hint = _of_new_ones(number, wanted.kinds)
-    what = reason or os.strerror(number)
-    return from_oserror(err, doing, f"{file}: {what}" if file else what, hint, kinds)
+    text = reason or os.strerror(number)
+    return from_oserror(err, action, f"{file}: {text}" if file else text, hint, kinds)
 
 
 def _of_a_map(number: int) -> tuple[str, str]:
@@ -117,12 +117,12 @@ class EnterNamespaces(Step):
     """Let a process that waits in its container create or join its namespaces.
 
     `settle` is called to let it continue, and raises OSError if the kernel refuses. `words`: the
-    line of a dry run. `doing` names the operation in messages.
+    line of a dry run. `action` names the operation in messages.
     """
 
     settle: Callable[[], None]
     words: str
-    doing: str
+    action: str
     wanted: NamespaceRequest
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
@@ -132,7 +132,7 @@ class EnterNamespaces(Step):
         self.settle()
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
-        return namespace_refusal(err, self.doing, self.wanted)
+        return namespace_refusal(err, self.action, self.wanted)
 
 
 @on_disk("NotPinned", "names")
@@ -143,7 +143,7 @@ class UnpinPinned(UndoRecord):
     names: list[str]
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"namespaces, not to be pinned as {', '.join(self.names)}"
 
     def restore(self, backend: Namespaces) -> Iterator[Action]:
@@ -164,7 +164,7 @@ class Pin(Step):
     name: str
     task: int
     kinds: Sequence[str]
-    doing: str
+    action: str
 
     def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [
@@ -181,8 +181,8 @@ class Pin(Step):
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         if err.errno == EEXIST:
             hint = f"choose another name, or free this one: pcont unpin {quote(self.name)}"
-            return from_oserror(err, self.doing, "the name is taken", hint)
-        return namespace_refusal(err, self.doing)
+            return from_oserror(err, self.action, "the name is taken", hint)
+        return namespace_refusal(err, self.action)
 
 
 @dataclass
@@ -193,7 +193,7 @@ class Unpin(Step):
     """
 
     names: Sequence[str]
-    doing: str
+    action: str
     gone: list[str] = field(default_factory=list)
 
     def dry_run_lines(self, backend: Namespaces) -> list[str]:

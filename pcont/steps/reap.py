@@ -45,7 +45,7 @@ class Worker(Protocol):
     def warn(self) -> Callable[[str], None]:
         """Print a warning for the user."""
 
-    def turn(self) -> AbstractContextManager[Registry]:
+    def exclusive(self) -> AbstractContextManager[Registry]:
         """Lock out other pcont commands for the block, and yield the registry of hierarchies."""
 
     def carry_out(self, steps: Sequence[Step]) -> Done:
@@ -98,7 +98,7 @@ def _is_processed(worker: Worker, tree: str, path: str) -> bool:
 
 def _process(worker: Worker, tree: str, path: str) -> bool:
     backend = worker.backend
-    with worker.turn() as registry:
+    with worker.exclusive() as registry:
         container = _find(registry, tree, path)
         if container is None:
             return True
@@ -116,7 +116,7 @@ def _process(worker: Worker, tree: str, path: str) -> bool:
         # Outside of the lock: the agent may call pcont.
         _notify(worker, agent, container, path)
         if is_removed:
-            with worker.turn() as registry:
+            with worker.exclusive() as registry:
                 _remove(worker, container)
     return True
 
@@ -160,13 +160,13 @@ def _remove(worker: Worker, container: Container) -> None:
 class InstallAgent(Step):
     """Write a kernel file (release_agent, notify_on_release) with the value that auto_delete needs.
 
-    `doing` names the operation in messages.
+    `action` names the operation in messages.
     """
 
     place: Place
     file: str
     text: str
-    doing: str
+    action: str
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]
@@ -185,19 +185,19 @@ def repairs(backend: CgroupState, tree: str) -> Iterator[Step]:
     flagged = [place for place, is_removed in flags(backend, Place(tree)) if is_removed]
     if not flagged:
         return
-    doing = f"have the kernel tell pcont of {tree}"
+    action = f"have the kernel tell pcont of {tree}"
     changes = auto_delete.arming(backend, tree)
     for one in changes:
         if isinstance(one, AttributeChange):
-            yield SetXattr(one.place, one.name, one.text, doing)
+            yield SetXattr(one.place, one.name, one.text, action)
         elif isinstance(one, FileWrite):
-            yield InstallAgent(one.place, one.file, one.text, doing)
+            yield InstallAgent(one.place, one.file, one.text, action)
     if not changes and backend.releases.programs().get(tree) is False:
-        yield InstallAgent(Place(tree), AGENT, backend.releases.program(tree), doing)
+        yield InstallAgent(Place(tree), AGENT, backend.releases.program(tree), action)
     for place in flagged:
         with vanishing():
             if backend.read(place, NOTIFY).strip() != "1":
-                yield InstallAgent(place, NOTIFY, "1", doing)
+                yield InstallAgent(place, NOTIFY, "1", action)
 
 
 def flags(backend: ContainerReader, top: Place) -> Iterator[tuple[Place, bool]]:

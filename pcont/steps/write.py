@@ -85,7 +85,7 @@ class RestoreAffinities(UndoRecord):
         return cls(found)
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return "the CPUs of tasks"
 
     def restore(self, backend: Tasks) -> Iterator[Action]:
@@ -128,7 +128,7 @@ class RestoreValue(UndoRecord):
         return cls(place, file, text, RestoreAffinities.of(backend, map(int, inside.split())))
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return f"{self.file} of {self.place.path}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
@@ -146,7 +146,7 @@ class WriteAgain(UndoRecord):
     settings: list[Setting]
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         return " and ".join(one.file for one in self.settings)
 
     def restore(self, backend: CgroupState) -> Iterator[Action]:
@@ -165,11 +165,11 @@ class WriteFiles(Step):
     `created`: this command created the container, so no undo record is needed. `requested`: the
     values are what the user asked for; pcont stores the cpuset lists among them, to restore them
     after CPU hotplug. `known`: texts of files that the caller has just read. `refused`: the setting
-    that was refused, for the error. `doing` names the operation in messages.
+    that was refused, for the error. `action` names the operation in messages.
     """
 
     settings: Sequence[Setting]
-    doing: str
+    action: str
     created: bool = False
     requested: bool = True
     refused: Setting | None = None

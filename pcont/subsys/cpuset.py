@@ -26,12 +26,12 @@ def _list(ids: Iterable[int]) -> str:
     return ID_LIST.show(ids) or "none"
 
 
-def no_so_large(what: str, there: Ids) -> str:
+def no_so_large(noun: str, there: Ids) -> str:
     """Return the reason to give for a number that the machine cannot have."""
-    return f"this machine has no {what} with so large a number; online: {_list(there)}"
+    return f"this machine has no {noun} with so large a number; online: {_list(there)}"
 
 
-def online(file: str, what: str) -> Rule:
+def online(file: str, noun: str) -> Rule:
     """Return the rule that a list only has CPUs or nodes that are online."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
@@ -43,7 +43,7 @@ def online(file: str, what: str) -> Rule:
             return None
         return Violation(
             ERANGE if max(missing) >= limit else EINVAL,
-            f"this machine has no {what} {_list(missing)}; online: {_list(there)}",
+            f"this machine has no {noun} {_list(missing)}; online: {_list(there)}",
         )
 
     return rule
@@ -52,11 +52,11 @@ def online(file: str, what: str) -> Rule:
 def around_children(now: Site, wanted: Site) -> Violation | None:
     """Check that the lists still include those of every child."""
     for child in now.children():
-        for ids, flag, what in _KINDS:
+        for ids, flag, noun in _KINDS:
             lost = child.value(ids) - wanted.value(ids)
             if lost:
                 return Violation(
-                    EBUSY, f"the child {child.path} still uses the {what} {_list(lost)}"
+                    EBUSY, f"the child {child.path} still uses the {noun} {_list(lost)}"
                 )
             if child.value(flag) and not wanted.value(flag):
                 return Violation(EBUSY, f"the child {child.path} has {flag}=1")
@@ -68,12 +68,12 @@ def inside_parent(now: Site, wanted: Site) -> Violation | None:
     parent = now.parent
     if parent is None:
         return None
-    for ids, flag, what in _KINDS:
+    for ids, flag, noun in _KINDS:
         lacking = wanted.value(ids) - parent.value(ids)
         if lacking:
             return Violation(
                 EACCES,
-                f"the parent {parent.path} lacks the {what} {_list(lacking)}; "
+                f"the parent {parent.path} lacks the {noun} {_list(lacking)}; "
                 f"it has: {_list(parent.value(ids))}",
                 ""
                 if wanted.value(ids) & parent.value(ids)
@@ -96,7 +96,7 @@ def _instead(site: Site, ids: str, choice: Ids) -> tuple[Fix, ...]:
 def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     """Check that an exclusive list does not overlap with a sibling's."""
     for sibling in now.parent.children() if now.parent else ():
-        for ids, flag, what in _KINDS:
+        for ids, flag, noun in _KINDS:
             exclusive = wanted.value(flag) or sibling.value(flag)
             # There may be many siblings: the cheap checks come first.
             if not exclusive or sibling.path == now.path:
@@ -105,18 +105,18 @@ def apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
                 owner = sibling.path if sibling.value(flag) else "this container"
                 return Violation(
                     EINVAL,
-                    f"the sibling {sibling.path} overlaps in the {what} {_list(shared)}, "
+                    f"the sibling {sibling.path} overlaps in the {noun} {_list(shared)}, "
                     f"and {owner} has {flag}=1",
-                    f"take the {what} {_list(shared)} from one of them, or clear {flag}",
+                    f"take the {noun} {_list(shared)} from one of them, or clear {flag}",
                 )
     return None
 
 
 def _tasks_keep_some(now: Site, wanted: Site) -> Violation | None:
     """Check that a container with tasks does not get an empty list."""
-    for ids, _flag, what in _KINDS:
+    for ids, _flag, noun in _KINDS:
         if now.value(ids) and not wanted.value(ids) and now.populated():
-            return Violation(ENOSPC, f"tasks are inside, and {ids} would have no {what} left")
+            return Violation(ENOSPC, f"tasks are inside, and {ids} would have no {noun} left")
     return None
 
 

@@ -53,10 +53,10 @@ def made_from_above(parent: Site, mover: Mover) -> Violation | None:
     return _from_above(parent, mover, "make containers")
 
 
-def _from_above(site: Site, mover: Mover, what: str) -> Violation | None:
+def _from_above(site: Site, mover: Mover, action: str) -> Violation | None:
     if not mover.privileged:
-        return Violation(EPERM, f"ns: CAP_SYS_ADMIN is needed to {what}", "use sudo")
+        return Violation(EPERM, f"ns: CAP_SYS_ADMIN is needed to {action}", "use sudo")
     if site.path == mover.path or site.path.startswith(mover.path.rstrip("/") + "/"):
         return None
-    reason = f"ns: pcont itself is in {mover.path}, and may {what} only in there and below"
+    reason = f"ns: pcont itself is in {mover.path}, and may {action} only in there and below"
     return Violation(EPERM, reason, "call it from a container above")

@@ -76,7 +76,7 @@ def all_closed(site: Site) -> Violation | None:
     held = site.value(HELD) if site.parent else 0
     if not held:
         return None
-    what = f"{held} open file{'s are' if held > 1 else ' is'} charged to it"
+    reason = f"{held} open file{'s are' if held > 1 else ' is'} charged to it"
     return Violation(
-        EBUSY, what, f"remove it, and charge them no more: pcont rm --force {site.word}"
+        EBUSY, reason, f"remove it, and charge them no more: pcont rm --force {site.word}"
     )

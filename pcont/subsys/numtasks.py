@@ -200,7 +200,7 @@ def stats(site: Counted) -> str:
         "Number of failures": _failures(site),
         "Number of forkrate failures": site.facts.get(RATE_FAILURES, _UNKNOWN),
     }
-    return "\n".join(f"{NUMTASKS}: {what} {number}" for what, number in found.items())
+    return "\n".join(f"{NUMTASKS}: {name} {number}" for name, number in found.items())
 
 
 def _failures(site: Site) -> str:

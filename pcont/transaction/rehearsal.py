@@ -262,12 +262,12 @@ class Rehearsal:
         shown = _shown(site.place, row.name, text)
         try:
             for rule in row.rules:
-                breach = rule(site, Proposed(site, row.name, value))
-                if breach and breach.sure and (exact or breach.errno == errno.EINVAL):
-                    refuse_text(breach.errno, where)
-                if breach:
-                    what = f"# not known: {shown} may be refused: "
-                    self.notes.append(what + (breach.reason if breach.sure else ONLY_THE_KERNEL))
+                violation = rule(site, Proposed(site, row.name, value))
+                if violation and violation.sure and (exact or violation.errno == errno.EINVAL):
+                    refuse_text(violation.errno, where)
+                if violation:
+                    reason = violation.reason if violation.sure else ONLY_THE_KERNEL
+                    self.notes.append(f"# not known: {shown} may be refused: {reason}")
         except (ValueError, FileNotFoundError, AttributeError) as err:
             self.notes.append(f"# not checked: whether the kernel takes {shown} ({err})")
 
@@ -305,8 +305,8 @@ class Rehearsal:
         for name in place.controllers:
             table = self._kernel.table(name)
             for rule in table.entry if table else ():
-                if breach := rule(entry_of(self._self, files.site(place, name), task)):
-                    refuse_text(breach.errno, where)
+                if violation := rule(entry_of(self._self, files.site(place, name), task)):
+                    refuse_text(violation.errno, where)
         if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
         self._moved[task, place.tree] = place.path
@@ -324,7 +324,7 @@ class Rehearsal:
 
 # Methods that change something and that no step rehearses.
 CHANGING = (
-    *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "turn"),
+    *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "exclusive"),
     *("remove_directory", "simulated"),
 )
 

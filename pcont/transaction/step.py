@@ -17,11 +17,11 @@ Progress = Callable[[int, int], None]
 
 
 class Step(ABC):
-    """One change of an operation. `doing` names the operation in messages, as in "create
+    """One change of an operation. `action` names the operation in messages, as in "create
     cpu:/a".
     """
 
-    doing: str
+    action: str
 
     @abstractmethod
     def dry_run_lines(self, backend: Backend) -> list[str]:
@@ -46,7 +46,7 @@ class Step(ABC):
         """Return the error to report for an OSError of `do`, with reason and hint. Called before
         any undo.
         """
-        return from_oserror(err, self.doing)
+        return from_oserror(err, self.action)
 
     @property
     def final(self) -> bool:

@@ -27,7 +27,7 @@ class UndoRecord(ABC):
 
     @property
     @abstractmethod
-    def what(self) -> str:
+    def label(self) -> str:
         """The name of the thing, for the message "cannot put back …"."""
 
     @abstractmethod
@@ -155,5 +155,5 @@ def restore_record(backend: Backend, record: UndoRecord) -> list[str]:
 
 def _error_line(record: UndoRecord, err: OSError | PcontError) -> str:
     if isinstance(err, OSError):
-        err = from_oserror(err, f"put back {record.what}")
+        err = from_oserror(err, f"put back {record.label}")
     return err.what

@@ -168,16 +168,16 @@ def _weakness(found: os.stat_result, owners: set[int], shared: bool = False) -> 
     return ""
 
 
-def require_safe(path: str, what: str, repair: str) -> None:
+def require_safe(path: str, label: str, repair: str) -> None:
     """Raise Denied if users other than root and the caller control an existing path.
 
-    `what`: the beginning of the message. `repair`: the command of the hint, with {} for the weak
+    `label`: the beginning of the message. `repair`: the command of the hint, with {} for the weak
     component. A sticky directory of root may be on the way.
     """
     weak = weak_point(path, uid=os.geteuid(), sticky=True)
     if weak and os.path.lexists(path):
         hint = f"inspect it, then: {repair.format(weak.path)}"
-        raise Denied(f"{what}: {weak.sentence}", path=weak.path, hint=hint)
+        raise Denied(f"{label}: {weak.sentence}", path=weak.path, hint=hint)
 
 
 def open_file(path: str, *, uid: int = 0, flags: int = READ) -> int:

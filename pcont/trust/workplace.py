@@ -78,7 +78,7 @@ def make_workplace() -> Workplace:
     return found
 
 
-def refusal(err: OSError, doing: str, path: str = "") -> PcontError:
+def refusal(err: OSError, action: str, path: str = "") -> PcontError:
     """Return the error for a lock or journal that cannot be written, with a hint for a full or
     read-only file system.
     """
@@ -91,7 +91,7 @@ def refusal(err: OSError, doing: str, path: str = "") -> PcontError:
     }
     number = err.errno or 0
     named = OSError(number, os.strerror(number), file)
-    return from_oserror(named, f"{doing} {file}", hint=hints.get(number, ""))
+    return from_oserror(named, f"{action} {file}", hint=hints.get(number, ""))
 
 
 def _is_root() -> bool:

@@ -175,16 +175,16 @@ class ControlFiles:
         for name, root in self.roots(above).items():
             site = LiveSite(self, above, root, name)
             for rule in _table(name).making:
-                if breach := rule(site, mover_in(self.backend, place.tree)):
-                    return breach
+                if violation := rule(site, mover_in(self.backend, place.tree)):
+                    return violation
         return None
 
     def make(self, place: Place) -> None:
         """Make a container with mkdir(2). Raises OSError if a rule of pcont or the kernel
         refuses.
         """
-        if breach := self.making(place):
-            refuse(breach.errno, self.backend.show(place))
+        if violation := self.making(place):
+            refuse(violation.errno, self.backend.show(place))
         self.backend.make(place)
 
     def entry_order(self, place: Place) -> int:
@@ -251,8 +251,8 @@ class ControlFiles:
                 for site, rules in found:
                     entry = entry_of(self.backend, site, task)
                     for rule in rules if entry.origin != place.path else ():
-                        if breach := rule(entry):
-                            refuse_text(breach.errno, self.backend.show(place, "tasks"))
+                        if violation := rule(entry):
+                            refuse_text(violation.errno, self.backend.show(place, "tasks"))
 
 
 class KernelFile:
@@ -328,8 +328,8 @@ class VirtualFile:
             self._refuse(EINVAL)
         wanted = row.merged(site, wanted)
         for rule in row.rules:
-            if breach := rule(site, Proposed(site, row.name, wanted)):
-                self._refuse(breach.errno)
+            if violation := rule(site, Proposed(site, row.name, wanted)):
+                self._refuse(violation.errno)
         return wanted
 
     def _refuse(self, errno: int) -> NoReturn:

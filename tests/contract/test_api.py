@@ -333,7 +333,7 @@ def test_a_timeout_ends_the_wait_for_another_program(jobs: Jobs, k: library.Pcon
     holds, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with jobs.pcont.backend().turn():
+        with jobs.pcont.backend().exclusive():
             holds.set()
             let_go.wait()
 

@@ -228,7 +228,7 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
     for task in tasks[10:20]:
         pcont.ok("attach", "--thread", f"cpuset,cpuacct:/{name}/old", str(task))
     for task in tasks[15:30]:
-        with backend.turn():
+        with backend.exclusive():
             backend.set_affinity(task, frozenset({task % 2}))
     before = {task: (pcont.paths(task), pcont.affinity(task)) for task in tasks}
 
@@ -238,7 +238,7 @@ def test_threads_that_were_apart_are_apart_again_after_a_refusal(
     pcont.ok("set", f"cpuset:/{name}/new", "cpus=0", "mems=0")
     backend = pcont.backend()
     step = Attach(pid, [Place("cpuset", f"/{name}/new"), Place("cpuacct", f"/{name}/x")], "x")
-    with backend.turn(), pytest.raises(Exception, match="ENOENT") as caught:
+    with backend.exclusive(), pytest.raises(Exception, match="ENOENT") as caught:
         carry_out(backend, [step])
     assert not isinstance(caught.value, BadValue)
     assert {task: (pcont.paths(task), pcont.affinity(task)) for task in tasks} == before
@@ -254,12 +254,12 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
     first, second = start(threads=4), start()
     backend = pcont.backend()
     affinity: Ids = frozenset({1})
-    with backend.turn():
+    with backend.exclusive():
         backend.set_affinity(first, affinity)
     before = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
     good, bad = Place("cpuset", f"/{name}/old"), Place("cpuset", f"/{name}/none")
     steps = [Attach(first, [good], "first"), Attach(second, [bad], "second")]
-    with backend.turn(), pytest.raises(NotFound):
+    with backend.exclusive(), pytest.raises(NotFound):
         carry_out(backend, steps)
     after = {task: (pcont.paths(task), pcont.affinity(task)) for task in threads_of(first)}
     assert after == before
@@ -303,7 +303,7 @@ def test_a_task_that_ends_during_the_attach_is_a_note(
     victim = subprocess.Popen(["sleep", "600"])
     notes: list[str] = []
     session = Session(jobs.pcont.backend(), warn=notes.append)
-    with session.turn():
+    with session.exclusive():
         places = Registry(session.backend).place(jobs.at("/a")).places
         step = Attach(victim.pid, places, "attach")
         victim.kill()
@@ -333,7 +333,7 @@ def test_a_rollback_moves_no_other_task(pcont: Pcont, two: tuple[str, str], name
         assert eventually(lambda: worker not in map(_parent, _tasks(pcont, root)))
         for _ in range(10):
             first, second = (Attach(parent.pid, [place], "x") for place in (good, bad))
-            with backend.turn(), pytest.raises(NotFound):
+            with backend.exclusive(), pytest.raises(NotFound):
                 carry_out(backend, [first, second])
             assert pcont.paths(parent.pid)["cpuset"] == root
             assert worker not in map(_parent, _tasks(pcont, root))

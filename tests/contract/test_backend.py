@@ -34,7 +34,7 @@ Points = Callable[[], dict[str, list[str]]]
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Nothing is bound before, nor afterwards."""
     one: Backend = Model() if request.param == "model" else Cgroupfs()
-    with one.turn():
+    with one.exclusive():
         yield one
         if request.param == "kernel":
             assert eventually(partial(_is_clear, one, str(tmp_path)))

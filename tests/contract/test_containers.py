@@ -178,7 +178,7 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
     jobs.pcont.ok("attach", jobs.at("/b"), str(start()))
     backend = jobs.pcont.backend()
     before = jobs.pcont.ok("get", jobs.at("/a"))
-    with backend.turn():
+    with backend.exclusive():
         registry = Registry(backend)
         doomed = [registry.place(jobs.at("/a")), registry.place(jobs.at("/b"))]
         with pytest.raises(Busy):

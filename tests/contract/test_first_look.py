@@ -17,7 +17,7 @@ from pcont.kernel.types import Waiting
 from pcont.kernel.open import open_backend
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 backend = open_backend(words["--backend"], words.get("--state"))
-with backend.turn(Waiting(command="move jobs:/a jobs:/b")):
+with backend.exclusive(Waiting(command="move jobs:/a jobs:/b")):
     print("mine", flush=True)
     sys.stdin.readline()
 """

@@ -74,7 +74,7 @@ class Task:
 
     pid: int
 
-    def forks(self, times: int = 1, what: str = "fork") -> tuple[int, int]:
+    def forks(self, times: int = 1, action: str = "fork") -> tuple[int, int]:
         """How often it could, and the errno of the end."""
         raise NotImplementedError
 
@@ -89,13 +89,13 @@ class Played(Task):
         self._state = pcont.words[3]
         self.pid = int(pcont.ok("sim", "fork"))
 
-    def forks(self, times: int = 1, what: str = "fork") -> tuple[int, int]:
+    def forks(self, times: int = 1, action: str = "fork") -> tuple[int, int]:
         model, done = StoredModel(self._state), 0
-        with model.turn():
+        with model.exclusive():
             try:
                 for _ in range(times):
-                    child = getattr(model.simulator, what)(self.pid)
-                    model.simulator.exit(child, thread=what == "thread")
+                    child = getattr(model.simulator, action)(self.pid)
+                    model.simulator.exit(child, thread=action == "thread")
                     done += 1
             except OSError as err:
                 return done, err.errno or 0
@@ -103,7 +103,7 @@ class Played(Task):
 
     def end(self) -> None:
         model = StoredModel(self._state)
-        with model.turn():
+        with model.exclusive():
             model.simulator.exit(self.pid)
 
 
@@ -120,16 +120,16 @@ class Real(Task):
         assert self._process.stdout
         return self._process.stdout.readline().strip()
 
-    def begins(self, times: int, what: str = "fork", on: str = "until") -> None:
+    def begins(self, times: int, action: str = "fork", on: str = "until") -> None:
         assert self._process.stdin
-        self._process.stdin.write(f"{what} {times} {on}\n")
+        self._process.stdin.write(f"{action} {times} {on}\n")
 
     def ends(self) -> tuple[int, int]:
         done, errno = map(int, self._answer().split())
         return done, errno
 
-    def forks(self, times: int = 1, what: str = "fork") -> tuple[int, int]:
-        self.begins(times, what)
+    def forks(self, times: int = 1, action: str = "fork") -> tuple[int, int]:
+        self.begins(times, action)
         return self.ends()
 
     def end(self) -> None:

@@ -111,7 +111,7 @@ def test_a_removed_container_is_restored_with_its_own_state(icebox: Top, state: 
     tell(icebox, "", "FROZEN")
     before = seen(icebox, "/b")
     backend, step = icebox.pcont.backend(), RemoveContainer(icebox.place("/b"), "remove b")
-    with backend.turn():
+    with backend.exclusive():
         assert carry_out(backend, [step]).undo() == []
     assert seen(icebox, "/b") == before
 
@@ -133,7 +133,7 @@ def test_a_killed_task_ends_when_it_is_thawed(start: Callable[..., int], icebox:
     icebox.pcont.ok("attach", icebox.at(), str(pid))
     tell(icebox, "", "FROZEN")
     backend = icebox.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         assert list(backend.kill(icebox.place(), [pid], signal.SIGKILL)) == [pid]
     assert icebox.pcont.get(icebox.at(), "tasks") == str(pid)
     tell(icebox, "", "THAWED")

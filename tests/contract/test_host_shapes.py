@@ -248,7 +248,7 @@ def test_a_removal_that_is_undone_gives_no_more_rights_than_before(
     process = subprocess.Popen(["sleep", "600"])
     plain.ok("attach", "devices:/b", str(process.pid))
     backend = plain.backend()
-    with backend.turn():
+    with backend.exclusive():
         registry = Registry(backend)
         doomed = [registry.place("devices:/a"), registry.place("devices:/b")]
         with pytest.raises(Busy) as caught:

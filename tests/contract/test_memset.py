@@ -151,7 +151,7 @@ def test_gc_gives_the_cpus_back(sets: Sets) -> None:
     """From above: to a container that a plain mkdir made, and to one that has lost some."""
     sets.pcont.ok("create", "-p", sets.at("/a/b"))
     backend = sets.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         backend.make(sets.place("/a/b/plain"))
         for path in ("/a/b", "/a", ""):
             backend.write(sets.place(path), "cpuset.cpus", "0")

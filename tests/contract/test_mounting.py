@@ -743,7 +743,7 @@ def unmount(pcont: Pcont, point: str) -> None:
         subprocess.run(["umount", point], check=True)
         return
     backend = pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         backend.umount(point)
 
 

@@ -211,7 +211,7 @@ import sys
 from pcont.kernel.open import open_backend
 words = sys.argv[1:]
 backend = open_backend("model", words[3]) if "model" in words else open_backend()
-with backend.turn():
+with backend.exclusive():
     print("mine", flush=True)
     sys.stdin.readline()
 """

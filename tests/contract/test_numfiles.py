@@ -94,17 +94,17 @@ class Modelled(Task):
 
     def open(self) -> int:
         model = StoredModel(self._state)
-        with model.turn():
+        with model.exclusive():
             return open_file(model, self.pid, self._admin)
 
     def close(self, file: int) -> None:
         model = StoredModel(self._state)
-        with model.turn():
+        with model.exclusive():
             close_file(model, file, self.pid)
 
     def share(self, file: int, other: Task) -> int:
         model = StoredModel(self._state)
-        with model.turn():
+        with model.exclusive():
             share_file(model, file, other.pid)
         return file
 
@@ -249,7 +249,7 @@ def refused(call: Callable[..., Any], *words: object) -> str:
 def test_a_new_container_may_have_what_the_patch_gave_it(beans: Beans) -> None:
     beans.create("/a")
     backend = beans.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         backend.make(beans.place("/a/b"))  # as a plain mkdir does
     for path in ("/a", "/a/b"):
         assert beans.get(path, *WORDS) == [0, 0, 0, 256, 512, 0]

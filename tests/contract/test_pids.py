@@ -99,7 +99,7 @@ def test_threads_that_are_together_move_one_after_the_other(
     """The peak above shows it: a task that was inside before comes last, and is counted twice."""
     crowd.pcont.ok("create", crowd.at("/b"))
     pid, backend = start(threads=3), crowd.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         backend.write(crowd.place(), "tasks", str(backend.threads(pid)[1]))
         backend.write(crowd.place("/b"), "cgroup.procs", str(pid))
     assert counts(crowd, "", "/b") == [(3, 4), (3, 3)]

@@ -86,13 +86,13 @@ class Releases:
     def write(self, path: str, file: str, text: str) -> None:
         """As with echo."""
         backend = self.pcont.backend()
-        with backend.turn():
+        with backend.exclusive():
             backend.write(self.home(path), file, text)
 
     def mkdir(self, path: str) -> None:
         """As with mkdir(1), in each tree."""
         backend = self.pcont.backend()
-        with backend.turn():
+        with backend.exclusive():
             for place in self.members(path):
                 backend.make(place)
 
@@ -349,7 +349,7 @@ def test_a_tie_waits_for_the_tree_that_empties_last(hierarchy: Releases, start: 
         time.sleep(0.3)
         assert hierarchy.is_there("/a")
         assert hierarchy.told() == []
-        with backend.turn():
+        with backend.exclusive():
             backend.write(place.parent, "tasks", str(pid))
     assert eventually(lambda: hierarchy.is_there())
     assert hierarchy.told() == ["/a"]

@@ -77,13 +77,13 @@ def read(top: Top, path: str, file: str) -> str:
 
 def write(top: Top, path: str, file: str, text: str) -> None:
     backend = top.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         backend.write(top.place(path), file, text)
 
 
 def make(top: Top, *paths: str) -> None:
     backend = top.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         for path in paths:
             backend.make(top.place(path))
 
@@ -179,7 +179,7 @@ def test_making_and_removing_have_the_kernels_errnos(top: Top, controller: str) 
         *((errno.ENOTDIR, "/tasks/x"), (errno.ENAMETOOLONG, "/" + "x" * 4096)),
     ):
         refused(number, make, top, path)
-    with backend.turn():
+    with backend.exclusive():
         refused(errno.EEXIST, backend.make, Place(controller))
         refused(errno.EBUSY, backend.remove, top.place())
         refused(errno.ENOENT, backend.remove, top.place("/x"))
@@ -192,7 +192,7 @@ def test_a_path_has_4095_bytes_at_the_most(pcont: Pcont, name: str) -> None:
     pcont.ok("mount", "-o", "none", "--name", name)
     backend, root = pcont.backend(), Place(f"name={name}")
     longest = root.child("x" * (4095 - len(f"{backend.show(root)}/")))
-    with backend.turn():
+    with backend.exclusive():
         refused(errno.ENAMETOOLONG, backend.make, root.child(f"{longest.name}x"))
         backend.make(longest)
         backend.remove(longest)
@@ -211,12 +211,12 @@ def test_tasks_keep_a_container_until_they_leave(
     pid = start()
     write(top, "/b", "tasks", str(pid))
     backend = top.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         refused(errno.EBUSY, backend.remove, top.place("/b"))
     os.kill(pid, signal.SIGKILL)
 
     def removed() -> bool:
-        with contextlib.suppress(OSError), backend.turn():
+        with contextlib.suppress(OSError), backend.exclusive():
             backend.remove(top.place("/b"))
             return True
         return False
@@ -268,7 +268,7 @@ def test_a_task_runs_where_its_cpuset_lets_it(cpuset: Top, start: Callable[..., 
 
 def test_the_same_list_again_leaves_the_affinity(start: Callable[..., int], cpuset: Top) -> None:
     backend, pid = cpuset.pcont.backend(), start()
-    with backend.turn():
+    with backend.exclusive():
         backend.write(cpuset.place(), "tasks", str(pid))
         backend.set_affinity(pid, frozenset({1}))
         backend.write(cpuset.place(), "cpuset.cpus", "0-1")
@@ -327,7 +327,7 @@ def test_lists_are_as_long_as_all_that_a_kernel_is_built_for(cpuset: Top) -> Non
 def test_the_longest_agent_has_4095_bytes(pcont: Pcont, name: str) -> None:
     pcont.ok("mount", "-o", "none", "--name", name)
     backend, root = pcont.backend(), Place(f"name={name}")
-    with backend.turn():
+    with backend.exclusive():
         backend.write(root, "release_agent", "x" * 4095)
         refused(errno.E2BIG, backend.write, root, "release_agent", "y" * 4096)
     assert backend.read(root, "release_agent") == "x" * 4095 + "\n"
@@ -336,7 +336,7 @@ def test_the_longest_agent_has_4095_bytes(pcont: Pcont, name: str) -> None:
 
 def test_the_lists_of_the_root_are_fixed_whatever_is_written(cpuset: Top) -> None:
     backend = cpuset.pcont.backend()
-    with backend.turn():
+    with backend.exclusive():
         for file, text in (("cpus", "0"), ("mems", "x"), ("mems", "0")):
             refused(errno.EACCES, backend.write, Place("cpuset"), f"cpuset.{file}", text)
 
@@ -422,7 +422,7 @@ def test_mounting_and_unmounting_have_the_kernels_errnos(
     for point in points:
         point.mkdir()
     own, other = map(str, points)
-    with backend.turn():
+    with backend.exclusive():
         backend.mount(TreeRequest((), name), own, "pcont")
         for request in (TreeRequest(("pids",), name), TreeRequest(("pids", "cpuset"))):
             refused(errno.EBUSY, backend.mount, request, other, "pcont")

@@ -160,7 +160,7 @@ def test_a_refusal_after_it_has_moved_brings_its_threads_back(
     tree = jobs.tree("cpuset")
     (path,) = {paths[tree].rpartition("/")[0] for paths in before.values()}
     steps = [Attach(one.pid, [Place(tree, f"{path}/{name}")], "x") for name in ("c", "none")]
-    with backend.turn(), pytest.raises(NotFound):
+    with backend.exclusive(), pytest.raises(NotFound):
         carry_out(backend, steps)
     assert {task: jobs.pcont.paths(task) for task in one.threads} == before
 

@@ -87,9 +87,9 @@ class Actors:
         self._slots = {task: slot for task, slot in self._slots.items() if self.alive(task)}
         return min(set(range(SLOTS)) - set(self._slots.values()))
 
-    def _ask(self, task: int, what: str, about: int) -> int:
-        self._far.tell(self._slots[task], what, about)
+    def _ask(self, task: int, action: str, about: int) -> int:
+        self._far.tell(self._slots[task], action, about)
         try:
             return self._far.heard()
         except TimeoutError as err:
-            raise Silent(f"task {task} got the order {what!r}") from err
+            raise Silent(f"task {task} got the order {action!r}") from err

@@ -240,8 +240,8 @@ class Far:
         """A task that carries out commands, in the first slot; earlier ones get none any more."""
         return self.call("F").result
 
-    def tell(self, slot: int, what: str, about: int) -> None:
-        self.call("T", what, one=slot, two=about)
+    def tell(self, slot: int, action: str, about: int) -> None:
+        self.call("T", action, one=slot, two=about)
 
     def heard(self) -> int:
         """What came of the last order."""

@@ -111,8 +111,8 @@ def _against_rules(node: Node, row: ControlFile, text: str) -> str:
     except (ValueError, OverflowError) as err:
         return f"{errorcode[unreadable(err)]} {type(err).__name__}"
     for rule in row.rules:
-        if breach := rule(node, Proposed(node, row.name, wanted)):
-            return f"{errorcode[breach.errno]} {_name(rule)}"
+        if violation := rule(node, Proposed(node, row.name, wanted)):
+            return f"{errorcode[violation.errno]} {_name(rule)}"
     return ""
 
 

@@ -114,7 +114,7 @@ class Workspace:
         """This process opens a file, as an administrator."""
         if self.on_model:
             model = StoredModel(self.pcont.words[3])
-            with model.turn():
+            with model.exclusive():
                 open_file(model, os.getpid(), admin=True)
         else:
             self.files.append(os.open(os.devnull, os.O_RDONLY))

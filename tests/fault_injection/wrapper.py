@@ -68,7 +68,7 @@ METERING = {
 LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path", "may_join"),
     *("may_mount", "may_change", "may_move"),
-    *("controllers", "trees", "machine", "privileged", "environment", "turn", "occupied"),
+    *("controllers", "trees", "machine", "privileged", "environment", "exclusive", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *("workplace", "stray", "relied_on", "owners", "show", "task", "membership", "threads"),
     *("affinity", "family", "thawing", "in_the_way", "copies"),

@@ -176,7 +176,7 @@ def test_it_counts_in_one_tree(model: Model) -> None:
 def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> None:
     state = str(tmp_path / "model.json")
     stored = StoredModel(state)
-    with stored.turn():
+    with stored.exclusive():
         prepared(stored).write(A, "tasks", str(task))
         file = open_file(stored, task)
         share_file(stored, file, other)
@@ -184,7 +184,7 @@ def test_the_state_keeps_open_files(tmp_path: Path, task: int, other: int) -> No
     stored = StoredModel(state)
     assert account(stored, A) == (1, 1, 0)
     assert stored.enforcer.values(A, "numfiles")["bc.numfiles.limit"] == 7
-    with stored.turn():
+    with stored.exclusive():
         assert open_file(stored, task) == file + 1
         close_file(stored, file, task)
         close_file(stored, file, other)

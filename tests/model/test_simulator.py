@@ -362,7 +362,7 @@ def test_what_is_played_is_there_in_the_next_command(tmp_path: Path) -> None:
     file = str(tmp_path / "state.json")
     model = StoredModel(file)
     a = Place(PIDS, "/a")
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/cg")
         model.mount(TreeRequest((PIDS,)), "/cg", "pcont")
         model.make(a)

@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     """A state with a hierarchy, settings, an attribute, times and a task in it."""
     path = tmp_path / "state" / "model.json"
     model = StoredModel(str(path))
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/cg")
         model.mount(TreeRequest(("cpuset", "cpuacct"), ""), "/cg", "pcont:1:/cg")
         model.make(Place(TREE, "/a"))
@@ -65,7 +65,7 @@ def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
     model = StoredModel(str(tmp_path / "deep" / "model.json"))
     assert model.trees() == ()
     assert list(tmp_path.iterdir()) == []
-    with model.turn():
+    with model.exclusive():
         pass
     assert not (tmp_path / "deep" / "model.json").exists()
 
@@ -87,7 +87,7 @@ def test_frozen_tasks_and_the_peak_are_saved(tmp_path: Path) -> None:
     file, tree = str(tmp_path / "model.json"), "freezer,pids"
     a, b = Place(tree, "/a"), Place(tree, "/a/b")
     model = StoredModel(file)
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/cg")
         model.mount(TreeRequest(("freezer", "pids")), "/cg", "pcont")
         for place in (a, b):
@@ -106,13 +106,13 @@ def test_frozen_tasks_and_the_peak_are_saved(tmp_path: Path) -> None:
 def test_what_is_mounted_above_what_is_kept(tmp_path: Path) -> None:
     file = str(tmp_path / "model.json")
     model = StoredModel(file)
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/m")
         for name in ("x", "y", "x"):
             model.mount(TreeRequest((), name), "/m", "pcont")
     for left in (["name=x", "name=y"], ["name=x"], []):
         model = StoredModel(file)
-        with model.turn():
+        with model.exclusive():
             model.umount("/m")
         assert [tree.id for tree in model.trees()] == left
 
@@ -128,12 +128,12 @@ def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
     file.write_text(json.dumps(old), encoding="utf-8")
     model = StoredModel(str(file))
     assert model.membership(os.getpid()) == {TREE: "/a"}
-    with model.turn():
+    with model.exclusive():
         model.make(Place(TREE, "/b"))
     assert json.loads(file.read_text(encoding="utf-8"))["version"] == VERSION
     model = StoredModel(str(file))
     assert model.children(ROOT) == ["a", "b"]
-    with model.turn():
+    with model.exclusive():
         model.umount("/cg")
     assert [tree.mounts for tree in StoredModel(str(file)).trees()] == [()]
 
@@ -142,7 +142,7 @@ def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
 def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
     """Deeper than functions may call each other."""
     place, model = Place(TREE, "/d" * 2000), StoredModel(str(file))
-    with model.turn():
+    with model.exclusive():
         for depth in range(1, 2001):
             model.make(Place(TREE, "/d" * depth))
         model.write(place, "notify_on_release", "1")
@@ -156,7 +156,7 @@ def test_a_link_leads_to_the_same_state(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(file)
     model = StoredModel(str(link))
-    with model.turn():
+    with model.exclusive():
         model.make(Place(TREE, "/b"))
     assert link.is_symlink()
     assert not (tmp_path / "link.json.lock").exists()
@@ -166,7 +166,7 @@ def test_a_link_leads_to_the_same_state(file: Path, tmp_path: Path) -> None:
 def test_a_state_that_was_removed_is_begun_anew(file: Path) -> None:
     model = StoredModel(str(file))
     file.unlink()
-    with model.turn():
+    with model.exclusive():
         assert model.trees() == ()
     assert not file.exists()
 
@@ -174,7 +174,7 @@ def test_a_state_that_was_removed_is_begun_anew(file: Path) -> None:
 def test_names_of_any_bytes_are_kept(file: Path) -> None:
     names = ["a\udcff", "grün", "a b", '"q"', "\x1b[31m", "→"]
     model = StoredModel(str(file))
-    with model.turn():
+    with model.exclusive():
         for name in names:
             model.make(Place(TREE, f"/{name}"))
     assert set(StoredModel(str(file)).children(ROOT)) == {"a", *names}
@@ -187,18 +187,18 @@ def test_outside_a_turn_nothing_is_kept(file: Path) -> None:
 
 def test_a_turn_sees_what_others_did_before_it(file: Path) -> None:
     one, other = StoredModel(str(file)), StoredModel(str(file))
-    with one.turn():
+    with one.exclusive():
         one.make(Place(TREE, "/b"))
-    with other.turn():
+    with other.exclusive():
         other.make(Place(TREE, "/c"))
     assert StoredModel(str(file)).children(ROOT) == ["a", "b", "c"]
 
 
 def test_a_turn_within_a_turn_is_the_same_turn(file: Path) -> None:
     model = StoredModel(str(file))
-    with model.turn():
+    with model.exclusive():
         model.make(Place(TREE, "/b"))
-        with model.turn():
+        with model.exclusive():
             model.make(Place(TREE, "/c"))
         assert StoredModel(str(file)).children(ROOT) == ["a"]
         model.make(Place(TREE, "/d"))
@@ -207,18 +207,18 @@ def test_a_turn_within_a_turn_is_the_same_turn(file: Path) -> None:
 
 def test_what_a_failed_turn_left_is_there_as_in_the_kernel(file: Path) -> None:
     model = StoredModel(str(file))
-    with pytest.raises(ZeroDivisionError), model.turn():  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), model.exclusive():  # noqa: PT012
         model.make(Place(TREE, "/b"))
         raise ZeroDivisionError
     assert StoredModel(str(file)).children(ROOT) == ["a", "b"]
-    with model.turn():
+    with model.exclusive():
         model.make(Place(TREE, "/c"))
     assert StoredModel(str(file)).children(ROOT) == ["a", "b", "c"]
 
 
 def test_a_turn_that_changes_nothing_leaves_the_file_alone(file: Path) -> None:
     before = file.stat()
-    with StoredModel(str(file)).turn():
+    with StoredModel(str(file)).exclusive():
         pass
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 

@@ -1131,7 +1131,7 @@ def test_all_of_it_is_there_in_the_next_command(tmp_path: Path) -> None:
     model = StoredModel(file, "v6")
     tree = "numtasks,cpuset,bc"
     a = Place(tree, "/a")
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/m")
         model.mount(TreeRequest(("numtasks", "cpuset", "bc")), "/m", "x")
         make(model, a, "0", "0")
@@ -1146,7 +1146,7 @@ def test_all_of_it_is_there_in_the_next_command(tmp_path: Path) -> None:
     assert (stats(model, a), tasks(model, a)) == ([2, 0, 0, 0], [task, child])
     assert model.read(a, "bc.numfiles.held") == "1\n"
     assert model.simulator.module("numtasks.forkrate") == "5"
-    with model.turn():
+    with model.exclusive():
         model.simulator.exit(child)
         enter(model, Place(tree), task)
         assert model.children(Place(tree)) == ["a"]
@@ -1164,7 +1164,7 @@ def test_a_state_of_another_dialect_is_refused_and_kept(
 ) -> None:
     file = tmp_path / "state.json"
     model = StoredModel(str(file), has)
-    with model.turn():
+    with model.exclusive():
         model.make_directory("/m")
     before = file.read_bytes()
     with pytest.raises(Unsupported, match=f"has dialect {has}, not {asked}"):

@@ -41,7 +41,7 @@ WORDS = {
     "may_refuse",
 }
 NO_RULES = {
-    *("environment", "turn", "journals", "default_directory", "resolve", "missing", "show"),
+    *("environment", "exclusive", "journals", "default_directory", "resolve", "missing", "show"),
     *("make_directory", "remove_directory", "occupied", "owners", "set_owners"),
     *("in_the_way", "copies", "keeper", "_entries", "_is_there", "_container_at"),
     *("attributes", "set_attribute", "stray", "mend", "family", "thawing", "_list", "_offer"),

@@ -82,17 +82,17 @@ def settings(place: Place, **values: str) -> list[Setting]:
 class Untouched(UndoRecord):
     """Nothing was done to a note; its restore may fail."""
 
-    doing: str
+    action: str
     log: list[str]
     stuck: Exception | None
 
     @property
-    def what(self) -> str:
-        return self.doing
+    def label(self) -> str:
+        return self.action
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         yield self._fail
-        yield lambda: self.log.append(f"undo {self.doing}")
+        yield lambda: self.log.append(f"undo {self.action}")
 
     def _fail(self) -> None:
         if self.stuck:
@@ -103,7 +103,7 @@ class Untouched(UndoRecord):
 class Note(Step):
     """Writes down what is done to it; may fail, or be interrupted, at what it does."""
 
-    doing: str
+    action: str
     log: list[str]
     fails: BaseException | None = None
     stuck: Exception | None = None
@@ -111,14 +111,14 @@ class Note(Step):
     threads: list[str] = field(default_factory=list)
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        return [f"note {self.doing}"]
+        return [f"note {self.action}"]
 
     def do(self, backend: Backend, memory: UndoLog) -> None:
-        self.log.append(f"do {self.doing}")
-        with memory.of(Untouched(self.doing, self.log, self.stuck)):
+        self.log.append(f"do {self.action}")
+        with memory.of(Untouched(self.action, self.log, self.stuck)):
             if self.interrupted_by:
                 os.kill(os.getpid(), self.interrupted_by)
-                self.log.append(f"finish {self.doing}")
+                self.log.append(f"finish {self.action}")
             if self.fails:
                 raise self.fails
 

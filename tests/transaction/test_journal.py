@@ -120,7 +120,7 @@ def test_what_is_staged_is_undone_where_it_cannot_be_settled(
     """With what comes in the block, also where nothing came before it."""
     session = Session(model)
     monkeypatch.setattr(Journal, "close", lambda journal: refuse("the journal"))
-    with pytest.raises(OSError, match="the journal"), session.turn(), session.staged([]):
+    with pytest.raises(OSError, match="the journal"), session.exclusive(), session.staged([]):
         session.carry_out([CreateContainer(A, "create a")])
     assert model.children(Place("name=n")) == []
 

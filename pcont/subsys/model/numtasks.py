@@ -221,7 +221,7 @@ def _stats(site: ModelCgroup) -> str:
         "Number of failures": site.facts.get(_FAILURES, 0),
         "Number of forkrate failures": site.facts.get(RATE_FAILURES, 0),
     }
-    return "\n".join(f"numtasks: {what} {number}" for what, number in numbers.items())
+    return "\n".join(f"numtasks: {name} {number}" for name, number in numbers.items())
 
 
 def _one_or_more(now: Site, wanted: Site) -> Violation | None:

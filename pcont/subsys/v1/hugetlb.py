@@ -10,15 +10,15 @@ from pcont.tables.limits import ROOT_UNLIMITED, byte_limit, counters
 
 
 def _files(page: str) -> Iterator[ControlFile]:
-    for prefix, what in ((f"hugetlb.{page}.", "used"), (f"hugetlb.{page}.rsvd.", "reserved")):
+    for prefix, noun in ((f"hugetlb.{page}.", "used"), (f"hugetlb.{page}.rsvd.", "reserved")):
         limit, usage = f"{prefix}limit_in_bytes", f"{prefix}usage_in_bytes"
         yield byte_limit(
             limit,
-            f"maximum of bytes of pages of {page} that may be {what}",
+            f"maximum of bytes of pages of {page} that may be {noun}",
             above_pages_in_use(limit, usage),
             root_fixed=ROOT_UNLIMITED,
         )
-        yield from counters(prefix, f"bytes of pages of {page} that are {what}", f"{what} so far")
+        yield from counters(prefix, f"bytes of pages of {page} that are {noun}", f"{noun} so far")
     yield ControlFile(f"hugetlb.{page}.numa_stat", "bytes in use by memory node")
 
 

@@ -24,8 +24,8 @@ from pcont.tables.limits import ROOT_UNLIMITED, byte_limit, counters
 from pcont.values import UNSIGNED
 
 
-def _counters(prefix: str, what: str) -> tuple[ControlFile, ...]:
-    return counters(prefix, f"bytes of {what} in use here and below", f"of {what} so far")
+def _counters(prefix: str, noun: str) -> tuple[ControlFile, ...]:
+    return counters(prefix, f"bytes of {noun} in use here and below", f"of {noun} so far")
 
 
 TABLE = Subsystem(

@@ -35,8 +35,8 @@ def _bound(file: str) -> ControlFile:
 
 def _all_closed(site: Site) -> Violation | None:
     """Refuse to remove a container that open files are charged to (5.3)."""
-    breach = numfiles.all_closed(site)
-    return replace(breach, hint="it can be removed when they are closed") if breach else None
+    violation = numfiles.all_closed(site)
+    return replace(violation, hint="it can be removed when they are closed") if violation else None
 
 
 TABLE = Subsystem(
