@@ -334,7 +334,7 @@ class ModelInMemory(Model):
 
 
 class StoredModel(Model):
-    """A Model with its state in a file, which it reads and writes back in each turn of a
+    """A Model with its state in a file, which it locks, reads and writes back in each operation of a
     command.
     """
 
