@@ -69,11 +69,11 @@ def _several(
     return begun
 
 
-def _check_tasks(label: str, count: int) -> None:
+def _check_tasks(action: str, count: int) -> None:
     """Raise LimitReached for more tasks than any kernel has ids for."""
     if numbers.whole(count, "count", 1, sys.maxsize) > PID_MAX_LIMIT:
         reason = f"a kernel has ids for at most {PID_MAX_LIMIT} tasks"
-        raise _refusal(EAGAIN, f"{label} {count} times", reason)
+        raise _refusal(EAGAIN, f"{action} {count} times", reason)
 
 
 def _refusal(errno: int, action: str, reason: str) -> PcontError:

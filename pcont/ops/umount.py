@@ -224,11 +224,11 @@ def virtual_values(backend: CgroupState, one: Hierarchy, names: Iterable[str]) -
                 path = member.inside(place.path)
                 values = backend.attributes(place).items()
                 found = [(file, text) for file, text in values if table and file in table.by_name]
-                found += _metered_values(backend, table, place, root) if table else []
+                found += _enforced_values(backend, table, place, root) if table else []
                 yield from (f"{one.name}:{path} {file}={text}" for file, text in found)
 
 
-def _metered_values(
+def _enforced_values(
     backend: CgroupState, table: Subsystem, place: Place, root: Place
 ) -> Iterator[tuple[str, str]]:
     """Yield the values of programs in the kernel that differ from the defaults."""

@@ -52,7 +52,7 @@ CHANGING: dict[str, tuple[int, ...]] = {
     "unpin": (EBUSY, EPERM),
     "set_affinity": (EINVAL, ESRCH),
 }
-# The meter's verbs, and what they do to the kernel of these: each is a change of its own.
+# The methods of the enforcer, and what they do to the kernel of these: each is a change of its own.
 METERING = {
     "start": (ENOMEM, EPERM),
     "stop": (EPERM,),
@@ -159,11 +159,11 @@ class FaultyBackend:
 
     @property
     def enforcer(self) -> Any:
-        """The meter, whose changes are changes, too."""
+        """The enforcer, whose changes count as changes, too."""
         return _FaultyPart(self.backend.enforcer, self._change)
 
     def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:
-        """What the meter does by libbpf is a change, too."""
+        """A change that the enforcer makes by libbpf counts, too."""
         libbpf = bpf_libbpf.libbpf
 
         def faulty() -> object:
