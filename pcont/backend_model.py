@@ -334,9 +334,7 @@ class ModelInMemory(Model):
 
 
 class StoredModel(Model):
-    """A Model with its state in a file, which it locks, reads and writes back in each operation of a
-    command.
-    """
+    """A Model with its state in a file, which each operation locks, reads, and writes back."""
 
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
         super().__init__(this_machine())
