@@ -27,6 +27,7 @@ class Guest:
 ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
 # The last test of a machine: emulated CPUs that went offline have hung what came afterwards.
 HOTPLUG = "tests/contract/test_hotplug.py"
+FAULTS = "tests/fault_injection/test_faults.py"
 
 # Files with tests that are marked quick, in one short guest.
 QUICK_TESTS = (
@@ -48,7 +49,11 @@ GUESTS = (
         "6.1-without-bpf",
         kernel=r"linux-image-6\.1\.0-\d+-amd64",
         layout="v1",
-        tests=(*ATTACKS, HOTPLUG),
+        # Of the faults, those of commands for a machine on which nothing is bound.
+        tests=(
+            *(*ATTACKS, FAULTS, HOTPLUG),
+            *("-k", "attacker or attributes or hotplug or free or members"),
+        ),
         append="lsm=landlock,lockdown,yama,integrity",
     ),
     Guest(
@@ -58,11 +63,7 @@ GUESTS = (
         tests=(
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
             *ATTACKS,
-            *(
-                "tests/fault_injection/test_faults.py",
-                "-k",
-                "numfiles or forkrate or attacker or attributes",
-            ),
+            *(FAULTS, "-k", "numfiles or forkrate or attacker or attributes"),
         ),
     ),
 )

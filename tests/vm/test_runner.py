@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_injection.commands import ROWS
+
 from . import __main__ as runner
 from . import durations, prepare
 from .boot import CHECKOUT, Boot, cached_folders, guest_env, kill, vng_argv, wait
-from .guests import GUESTS, Guest
+from .guests import FAULTS, GUESTS, Guest
 from .prepare import NotPrepared, install, newest
 from .report import ELSEWHERE, Counts, Report, read_junit
 
@@ -55,6 +57,13 @@ def test_a_guest_runs_its_own_tests_where_none_are_named(guest: Guest) -> None:
     assert all((CHECKOUT / file).exists() for file in files)
     ((_, named),) = runner.commands(runner.parse(["--", "tests/contract/test_run.py"]), guest)
     assert named.endswith("junit.xml tests/contract/test_run.py")
+
+
+@pytest.mark.parametrize("row", [str(row) for row in ROWS if row.bare])
+def test_the_faults_of_each_command_for_a_bare_machine_are_tried_in_a_guest(row: str) -> None:
+    """A word after -k selects the tests whose names contain it."""
+    chosen = [guest.tests[-1].split(" or ") for guest in GUESTS if FAULTS in guest.tests]
+    assert sum(any(word in row for word in words) for words in chosen) == 1
 
 
 def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
