@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.kernel.types import Place, Tree
+from pcont.linux import syscalls
 
 _OURS = re.compile(r"pct(\d+)-")  # and the pid of the run
 
@@ -30,6 +32,15 @@ def _sweep_tree(backend: Cgroupfs, tree: Tree) -> None:
             main(["rm", "-r", f"{tree.id}:/{name}"])
     if whole:
         main(["umount", tree.name])
+        _unmount_all(tree.name)
+
+
+def _unmount_all(name: str) -> None:
+    """Unmount what is left of a hierarchy; pcont does not, if it is not as pcont made it."""
+    for tree in Cgroupfs().trees():
+        for mount in tree.mounts if tree.name == name else ():
+            with contextlib.suppress(OSError):
+                syscalls.umount(mount.point)
 
 
 def _left(name: str) -> bool:
