@@ -939,7 +939,8 @@ class Sim(Caller):
         name, uid: the name and the owner of new tasks (default: your user). They have no effect
             with `pid`.
 
-        At a limit, LimitReached is raised; tasks that were forked before remain.
+        At a limit, LimitReached is raised. Tasks that were forked before that, or before a signal,
+        remain.
         """
         from pcont.ops import simulate
 

@@ -63,7 +63,8 @@ def fork_command(app: App, pid: int | None, count: int, name: str, uid: int | No
     """Fork a simulated task, or start a new one.
 
     A child starts in the containers of its parent. Prints the new ids, which no live task can have.
-    At a limit, the command fails with exit 8; tasks that were forked before remain.
+    At a limit, the command fails with exit 8. Tasks that were forked before that, or before a
+    signal, remain.
     """
     from pcont.ops import simulate
 
