@@ -5,7 +5,7 @@ import os
 import sys
 
 
-def run() -> None:
+def start() -> None:
     """Run the command line and exit with its status, or by the signal that ended the command."""
     _use_utf8()
     from pcont import signals
@@ -33,4 +33,4 @@ def _use_utf8() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    start()

@@ -26,6 +26,7 @@ from pcont.records import (
     Notified,
     Outcome,
     PinRow,
+    Progress,
     Recovered,
     Scalar,
     Started,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
     from pcont.session import Session
 
-BACKENDS = ("cgroupfs", "model")
-DIALECTS = ("v1", "v6", "v6-ns")
+BACKEND_NAMES = ("cgroupfs", "model")
+DIALECT_NAMES = ("v1", "v6", "v6-ns")
 FORCE_HERE = "using(force=True) does it"
 _COMMAND = re.compile(r"(^|[:;&(] ?)pcont [a-z-]")
 _OPTION = re.compile(r"--([a-z][a-z-]+)(?: ([A-Z]+|model)\b)?")
@@ -56,8 +57,6 @@ PlaceLike: TypeAlias = "str | os.PathLike[str] | PlaceRef"
 TaskLike = int | str
 # Names of subsystems: "cpuset,pids", or a list of names.
 Names = str | Iterable[str]
-# Is called with the number of steps that are done, and the number of all steps.
-Progress = Callable[[int, int], None]
 Warn = Callable[[str], None]
 
 
@@ -93,7 +92,9 @@ def open(
     without backend "model", and for a timeout that is negative or no number; PcontError for a
     state file that cannot be read.
     """
-    source = Source(backend or BACKENDS[0], None if state is None else os.fspath(state), dialect)
+    source = Source(
+        backend or BACKEND_NAMES[0], None if state is None else os.fspath(state), dialect
+    )
     with _translated("open"):
         source.check()
     options = Options(
@@ -127,10 +128,14 @@ class Source:
 
     def check(self) -> None:
         """Raise UsageProblem for words that do not fit, PcontError for an unreadable state."""
-        if self.name not in BACKENDS:
-            raise UsageProblem(f"no backend {self.name!r}", hint=f"known: {', '.join(BACKENDS)}")
-        if self.dialect not in (None, *DIALECTS):
-            raise UsageProblem(f"no dialect {self.dialect!r}", hint=f"known: {', '.join(DIALECTS)}")
+        if self.name not in BACKEND_NAMES:
+            raise UsageProblem(
+                f"no backend {self.name!r}", hint=f"known: {', '.join(BACKEND_NAMES)}"
+            )
+        if self.dialect not in (None, *DIALECT_NAMES):
+            raise UsageProblem(
+                f"no dialect {self.dialect!r}", hint=f"known: {', '.join(DIALECT_NAMES)}"
+            )
         if self.name != "model" and (self.state is not None or self.dialect):
             raise UsageProblem("state and dialect go with the backend model")
         if self.state == "":
@@ -521,7 +526,7 @@ class Pcont(Caller):
         from pcont.ops import gc as ops_gc
 
         with self._calling("gc", *hierarchies) as session:
-            return (ops_gc.give_back if cpus else ops_gc.gc)(session, hierarchies)
+            return (ops_gc.gc_cpus if cpus else ops_gc.gc)(session, hierarchies)
 
     # Tasks
 
@@ -966,7 +971,7 @@ class Sim(Caller):
 
         task = _task_id(pid)
         with self._acting("sim unshare", task) as session:
-            return simulate.unshare(session, task, subsystem)
+            return simulate.unshare_task(session, task, subsystem)
 
     def exit(self, *pids: TaskLike, listed: Iterable[int] = (), thread: bool = False) -> list[int]:
         """End simulated processes, or with `thread` only these tasks; return their ids."""
@@ -996,7 +1001,7 @@ class Sim(Caller):
 
         task = _task_id(pid)
         with self._acting("sim open", task) as session:
-            return simulate.open(session, task, count=count)
+            return simulate.open_files(session, task, count=count)
 
     def close(self, pid: int, *files: int) -> None:
         """Close files in a simulated process.
@@ -1007,7 +1012,7 @@ class Sim(Caller):
 
         task, numbers = _task_id(pid), [_number(one, "the number of a file") for one in files]
         with self._acting("sim close", task) as session:
-            simulate.close(session, task, numbers)
+            simulate.close_files(session, task, numbers)
 
     def mount_cpuset(self, mountpoint: str | os.PathLike[str]) -> str:
         """Mount the old file system `cpuset`; return the mount point."""

@@ -107,13 +107,13 @@ class Cgroupfs(DriverByTree):
         from pcont.linux import syscalls
 
         self.forget()
-        syscalls.mount(source, point, v1.FILESYSTEM, request.options)
+        syscalls.sys_mount(source, point, v1.FILESYSTEM, request.options)
 
     def umount(self, point: str) -> None:
         from pcont.linux import syscalls
 
         self.forget()
-        syscalls.umount(point)
+        syscalls.sys_umount(point)
 
     def occupied(self, directory: str, entries: bool) -> str:
         missing = self.missing(directory)
@@ -244,14 +244,14 @@ class Cgroupfs(DriverByTree):
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
         from pcont.linux import namespaces
 
-        namespaces.pin(self.pin_path(name), task, kinds)
+        namespaces.pin_namespaces(self.pin_path(name), task, kinds)
 
     def unpin(self, name: str) -> None:
         from pcont.linux import namespaces
 
         own = self.pin_path(name)
         there = {os.path.dirname(file) for file in self.pins().get(name, {}).values()}
-        namespaces.unpin(next(iter(there), own))
+        namespaces.unpin_namespaces(next(iter(there), own))
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))

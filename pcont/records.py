@@ -6,11 +6,14 @@ a tuple lists the words that it can be. `pcont.output.schema` makes the schema o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 # The value of a control file: a number where the file holds one, else the kernel's text.
 Scalar = int | float | str
+# What an operation calls with the number of steps that are done, and the number of all steps.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

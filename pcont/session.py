@@ -16,18 +16,19 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.open import open_backend
 from pcont.kernel.types import Waiting
+from pcont.records import Progress
 from pcont.steps.reap import attend
 from pcont.steps.recover import pending_lines, roll_back
 from pcont.transaction.journal import Journal
-from pcont.transaction.step import Done, Progress, Step, carry_out
+from pcont.transaction.step import Done, Step, carry_out
 from pcont.transaction.undo_log import UndoLog
 
 P = ParamSpec("P")
-T = TypeVar("T")
-Operation = Callable[Concatenate["Session", P], T]
+_T = TypeVar("_T")
+Operation = Callable[Concatenate["Session", P], _T]
 
 
-def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
+def looks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
     """Decorate an operation so that it reports errors in its arguments before it waits for the
     lock.
 
@@ -37,7 +38,7 @@ def looks_first(operation: Operation[P, T]) -> Operation[P, T]:
     """
 
     @wraps(operation)
-    def looking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> T:
+    def looking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> _T:
         if session.dry_run:
             return operation(session, *arguments, **options)
         # The arguments are used twice, so iterators become lists.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Format(NamedTuple):
@@ -23,7 +23,7 @@ class Format(NamedTuple):
 FORMATS: dict[type, Format] = {}
 
 
-def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[T]], type[T]]:
+def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[_T]], type[_T]]:
     """Decorate a class whose objects are written to a file.
 
     `tag` and `fields` are names on disk. Never change them: to rename a field in the class only,
@@ -31,7 +31,7 @@ def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[T]], type[
     """
     attributes = {**{name: name for name in fields}, **renamed}
 
-    def decorated(kind: type[T]) -> type[T]:
+    def decorated(kind: type[_T]) -> type[_T]:
         FORMATS[kind] = Format(tag, attributes, _getter(list(attributes.values())))
         return kind
 
@@ -54,7 +54,7 @@ def fields_of(value: object) -> dict[str, Any]:
     return dict(zip(found.attributes, found.values(value), strict=True))
 
 
-def made(kind: type[T], fields: Mapping[str, Any]) -> T:
+def made(kind: type[_T], fields: Mapping[str, Any]) -> _T:
     """Return a record of class `kind` with fields by their names on disk, the reverse of
     `fields_of`.
 
@@ -63,7 +63,7 @@ def made(kind: type[T], fields: Mapping[str, Any]) -> T:
     return kind(**attributes_of(kind, fields))
 
 
-def attributes_of(kind: type, fields: Mapping[str, T]) -> dict[str, T]:
+def attributes_of(kind: type, fields: Mapping[str, _T]) -> dict[str, _T]:
     """Convert names on disk to attribute names of the class `kind`. Raises KeyError for an unknown
     name.
     """
@@ -71,7 +71,7 @@ def attributes_of(kind: type, fields: Mapping[str, T]) -> dict[str, T]:
     return {attributes[name]: value for name, value in fields.items()}
 
 
-def names_of(kind: type, values: Mapping[str, T]) -> dict[str, T]:
+def names_of(kind: type, values: Mapping[str, _T]) -> dict[str, _T]:
     """Convert attribute names of the class `kind` to names on disk, the reverse of
     `attributes_of`.
     """

@@ -40,7 +40,7 @@ def _unmount_all(name: str) -> None:
     for tree in Cgroupfs().trees():
         for mount in tree.mounts if tree.name == name else ():
             with contextlib.suppress(OSError):
-                syscalls.umount(mount.point)
+                syscalls.sys_umount(mount.point)
 
 
 def _left(name: str) -> bool:

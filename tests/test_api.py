@@ -206,9 +206,9 @@ def test_the_command_line_and_the_library_have_the_backends_and_dialects_that_ex
         for one in cli.params
         if isinstance(one.type, click.Choice)
     }
-    assert choices == {"backend": api.BACKENDS, "dialect": api.DIALECTS}
-    assert {*api.BACKENDS, "memory"} == set(kernel_open.BACKENDS)
-    assert tuple(dialects.DIALECTS) == api.DIALECTS
+    assert choices == {"backend": api.BACKEND_NAMES, "dialect": api.DIALECT_NAMES}
+    assert {*api.BACKEND_NAMES, "memory"} == set(kernel_open.BACKENDS)
+    assert tuple(dialects.DIALECTS) == api.DIALECT_NAMES
 
 
 def test_a_state_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:

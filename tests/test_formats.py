@@ -13,7 +13,7 @@ import pytest
 
 from pcont import cli
 from pcont.model.store import READABLE, VERSION, state_text
-from pcont.steps.recover import FACTS, KINDS
+from pcont.steps.recover import FACTS, RECORD_CLASSES
 from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
 from pcont.transaction.journal import decode, encode
 from pcont.transaction.undo_log import UndoLog, UndoRecord
@@ -51,7 +51,7 @@ def facts(kind: type[UndoRecord] = UndoRecord) -> Iterator[type[UndoRecord]]:
 
 def test_recovery_reads_every_fact() -> None:
     assert set(facts()) == set(FACTS)
-    assert set(FACTS) <= set(KINDS.values())
+    assert set(FACTS) <= set(RECORD_CLASSES.values())
 
 
 @pytest.mark.parametrize("kind", [one for one in FORMATS if one.__module__.startswith("pcont.")])
@@ -136,7 +136,7 @@ def test_the_recorded_journals_have_every_tag() -> None:
         for line in json.loads(path.read_text(encoding="utf-8"))["journal"]
         for word in line.split('"')
     }
-    assert set(KINDS) - found == set()
+    assert set(RECORD_CLASSES) - found == set()
 
 
 @pytest.mark.parametrize("path", JOURNALS, ids=names)
@@ -172,7 +172,7 @@ def test_records_are_written_as_an_earlier_version_wrote_them(path: Path) -> Non
     records = [value for entry in entries for value in entry.values() if isinstance(value, dict)]
     assert records
     for record in records:
-        assert json.dumps(encode(decode(record, KINDS))) == json.dumps(record)
+        assert json.dumps(encode(decode(record, RECORD_CLASSES))) == json.dumps(record)
 
 
 # States of the model
@@ -231,10 +231,10 @@ def rows() -> list[str]:
     return [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
 
 
-@pytest.mark.parametrize("tag", sorted(KINDS))
+@pytest.mark.parametrize("tag", sorted(RECORD_CLASSES))
 def test_the_page_has_every_tag_with_its_fields(tag: str) -> None:
     (row,) = [row for row in rows() if f"`{tag}`" in row.split("|")[1]]
-    assert all(f"`{name}`" in row for name in FORMATS[KINDS[tag]].attributes)
+    assert all(f"`{name}`" in row for name in FORMATS[RECORD_CLASSES[tag]].attributes)
 
 
 @pytest.mark.parametrize("path", STATES, ids=names)

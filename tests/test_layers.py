@@ -76,6 +76,13 @@ HEAVY = {"rich", "psutil", "pyroute2", "asyncio"}
 TEST_PACKAGES = {"tests", "pytest", "hypothesis", "conftest"}
 PRINTS = {"output", "commands", "cli"}  # rooms
 
+# The public names that several modules define, each for a reason. All others are in one module.
+SHARED_NAMES = {
+    "TABLE": "subsys loads the table of each module in subsys/v1 and subsys/v2006 by this name",
+    "BEHAVIOURS": "subsys.model loads the behaviours of each module by this name",
+    "main": "of cli; scripts on disk that earlier versions wrote call that of agent",
+}
+
 
 def files() -> dict[str, Path]:
     """Every module of the package by its name below pcont."""
@@ -136,6 +143,19 @@ def foreign(module: str) -> set[str]:
 def at_top(module: str) -> list[ast.stmt]:
     """The statements that run when a module is imported, those for type checkers left out."""
     return [one for one in tree(module).body if not _for_types(one)]
+
+
+def public_names(module: ast.Module) -> set[str]:
+    """The names without an underscore that a module defines; what it imports is not among them."""
+    names = set()
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            inside = (one for target in targets for one in ast.walk(target))
+            names |= {one.id for one in inside if isinstance(one, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
 
 
 def _for_types(node: ast.stmt) -> bool:
@@ -279,6 +299,16 @@ def test_only_the_retry_helper_waits() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep"
     }
     assert sleeping == {"kernel.retry", "ops.stat"}, "stat measures for a time"
+
+
+def test_no_public_name_is_in_two_modules() -> None:
+    found: dict[str, list[str]] = {}
+    for module in FILES:
+        for name in public_names(tree(module)):
+            found.setdefault(name, []).append(module)
+    again = {name: modules for name, modules in found.items() if len(modules) > 1}
+    assert {name: modules for name, modules in again.items() if name not in SHARED_NAMES} == {}
+    assert set(SHARED_NAMES) <= set(again), "a name that is in one module needs no exception"
 
 
 def test_nothing_swallows_every_error() -> None:

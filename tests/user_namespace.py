@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pcont.linux import syscalls
-from pcont.linux.namespaces import FLAGS
+from pcont.linux.namespaces import CLONE_FLAGS
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
@@ -24,7 +24,7 @@ def enter(uid: int) -> None:
         os.setresuid(uid, uid, uid)
     user, group = os.geteuid(), os.getegid()
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is root's
-    syscalls.unshare(FLAGS["user"], "user")
+    syscalls.sys_unshare(CLONE_FLAGS["user"], "user")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")

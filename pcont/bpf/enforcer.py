@@ -20,7 +20,7 @@ from pcont.errors import Unsupported
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place, Tree
 
-PINNED = "fs/bpf"
+_BPF_FS = "fs/bpf"
 OURS = "pcont"
 
 
@@ -156,4 +156,4 @@ class BpfEnforcer:
         self._files.hold(place)
 
     def _folder(self, *words: str) -> str:
-        return os.path.join(self._sys, PINNED, *words)
+        return os.path.join(self._sys, _BPF_FS, *words)

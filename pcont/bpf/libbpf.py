@@ -117,12 +117,12 @@ def program_of(link: int, file: str) -> int:
     return int(info[2])
 
 
-def pin(descriptor: int, file: str) -> None:
+def pin_object(descriptor: int, file: str) -> None:
     """Pin an open object as a file in a bpf file system."""
     _checked(libbpf().bpf_obj_pin(descriptor, os.fsencode(file)), file)
 
 
-def unpin(file: str) -> None:
+def unpin_object(file: str) -> None:
     """Remove a pin. The kernel then frees the object, unless a process or another pin uses it."""
     os.unlink(file)
 

@@ -9,18 +9,18 @@ import struct
 from collections.abc import Iterator
 from errno import E2BIG, ENODEV
 
-from pcont.bpf.programs import FIRST, STATE, Pinned
+from pcont.bpf.programs import COUNTS_MAP, FIRST, STATE_MAP, Pinned
 from pcont.errors import LimitReached
 from pcont.kernel.types import Place
 from pcont.subsys import numfiles
 from pcont.tables.charges import Charges
 
 # The struct types of numfiles.bpf.c: change both together.
-LIMITS, COUNTS = "limits", "counts"
-LAYOUTS = {
-    STATE: struct.Struct("=QQQQ"),
-    LIMITS: struct.Struct("=IIQQ"),
-    COUNTS: struct.Struct("=IIQQQ"),
+LIMITS_MAP = "limits"
+_LAYOUTS = {
+    STATE_MAP: struct.Struct("=QQQQ"),
+    LIMITS_MAP: struct.Struct("=IIQQ"),
+    COUNTS_MAP: struct.Struct("=IIQQQ"),
     "owners": struct.Struct("=QQ"),
 }
 
@@ -29,8 +29,8 @@ class Files(Pinned):
     """The programs of numfiles, which always work for a whole hierarchy."""
 
     name = numfiles.NUMFILES
-    layouts = LAYOUTS
-    locked = (LIMITS, COUNTS)
+    layouts = _LAYOUTS
+    locked = (LIMITS_MAP, COUNTS_MAP)
 
     def is_bound(self, root: Place) -> bool:
         return bool(self.counted_in(root))
@@ -53,9 +53,9 @@ class Files(Pinned):
 
     def values(self, place: Place) -> dict[str, int]:
         key, found = self._counted_key(place), Charges()
-        if counts := self.entry(COUNTS, key):
+        if counts := self.entry(COUNTS_MAP, key):
             found.held, found.maxheld, found.failcnt = counts[2:]
-        if limits := self.entry(LIMITS, key):
+        if limits := self.entry(LIMITS_MAP, key):
             found.barrier, found.limit = limits[2:]
         return numfiles.counted(found)
 
@@ -65,7 +65,7 @@ class Files(Pinned):
 
     def uncounted(self) -> dict[str, int]:
         """Return how many opens were refused because they could not be counted, by reason."""
-        state = self.entry(STATE, FIRST)
+        state = self.entry(STATE_MAP, FIRST)
         return dict(zip(numfiles.IN_THE_WAY, state[1:], strict=True)) if state else {}
 
     @contextlib.contextmanager
@@ -91,9 +91,9 @@ class Files(Pinned):
         return now[numfiles.BARRIER], now[numfiles.FILES_LIMIT]
 
     def _set_limits(self, place: Place, barrier: int, limit: int, forced: bool = False) -> None:
-        value = LAYOUTS[LIMITS].pack(0, forced, barrier, limit)
+        value = _LAYOUTS[LIMITS_MAP].pack(0, forced, barrier, limit)
         try:
-            self.map(LIMITS).set(self._counted_key(place), value)
+            self.map(LIMITS_MAP).set(self._counted_key(place), value)
         except OSError as err:
             if err.errno != E2BIG:
                 raise

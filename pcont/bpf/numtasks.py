@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator
 from errno import EOPNOTSUPP
 
 from pcont.bpf.libbpf import Map
-from pcont.bpf.programs import KEY, STATE, Pinned
+from pcont.bpf.programs import COUNTS_MAP, KEY, STATE_MAP, Pinned
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.subsys import numtasks
 from pcont.subsys.numtasks import DONT_CARE, INTERVAL, RATE, RATE_FAILURES, SUCCESSES, UNLIMITED
 
 # The struct types of numtasks.bpf.c: change both together.
-RATES, COUNTS = "rates", "counts"
-LAYOUTS = {
-    STATE: struct.Struct("=QQQ"),
-    RATES: struct.Struct("=QQQQ"),
-    COUNTS: struct.Struct("=IIQQQQQ"),
+RATES_MAP = "rates"
+_LAYOUTS = {
+    STATE_MAP: struct.Struct("=QQQ"),
+    RATES_MAP: struct.Struct("=QQQQ"),
+    COUNTS_MAP: struct.Struct("=IIQQQQQ"),
 }
 NOTHING = (0, 0, 0, 0)
 
@@ -32,8 +32,8 @@ class Forks(Pinned):
     """The programs of numtasks, which is bound to one or more containers of a hierarchy."""
 
     name = numtasks.NUMTASKS
-    layouts = LAYOUTS
-    locked = (COUNTS,)
+    layouts = _LAYOUTS
+    locked = (COUNTS_MAP,)
 
     def is_bound(self, root: Place) -> bool:
         number = self.counted_in(root)
@@ -51,7 +51,7 @@ class Forks(Pinned):
             FileNotFoundError
         ):  # without a directory, the programs have removed its counters
             own = self.key(root, number)
-        roots = {key for key in self.map(RATES).keys(KEY.size) if self._is_root(key)}
+        roots = {key for key in self.map(RATES_MAP).keys(KEY.size) if self._is_root(key)}
         if own in roots and len(roots) > 1:
             # The root comes last: while it is bound, an interrupted unbind can be completed.
             self._forget(reversed(list(self._below(self.host.directory(root), number))))
@@ -61,7 +61,7 @@ class Forks(Pinned):
         """Remove the counters and limits of the containers with these keys, all or none."""
         removed: list[tuple[Map, bytes, bytes]] = []
         try:
-            for key, name in itertools.product(keys, (COUNTS, RATES)):
+            for key, name in itertools.product(keys, (COUNTS_MAP, RATES_MAP)):
                 table = self.map(name)
                 if value := table.get(key):
                     table.forget(key)
@@ -75,18 +75,18 @@ class Forks(Pinned):
         key = self._key_inside(place)
         if not key:
             return {}
-        _, rate, interval, _ = self.entry(RATES, key) or NOTHING
+        _, rate, interval, _ = self.entry(RATES_MAP, key) or NOTHING
         settings = {RATE: rate or DONT_CARE, INTERVAL: interval or DONT_CARE}
         if place.is_root:
             return settings  # the tasks of a tree's root are not counted
-        *_, successes, failures = self.entry(COUNTS, key) or NOTHING
+        *_, successes, failures = self.entry(COUNTS_MAP, key) or NOTHING
         return settings | {SUCCESSES: successes, RATE_FAILURES: failures}
 
     def set(self, place: Place, file: str, value: int) -> None:
         key = self._key_inside(place)
         if not key:
             refuse(EOPNOTSUPP, self.folder)
-        root, rate, interval, _ = self.entry(RATES, key) or NOTHING
+        root, rate, interval, _ = self.entry(RATES_MAP, key) or NOTHING
         settings = {RATE: rate, INTERVAL: interval, file: 0 if value == DONT_CARE else value}
         self._write_rate(key, bool(root), settings[RATE], settings[INTERVAL])
 
@@ -95,10 +95,10 @@ class Forks(Pinned):
         a new period.
         """
         mark = int.from_bytes(os.urandom(8), "little")
-        self.map(RATES).set(key, LAYOUTS[RATES].pack(root, rate, interval, mark))
+        self.map(RATES_MAP).set(key, _LAYOUTS[RATES_MAP].pack(root, rate, interval, mark))
 
     def _is_root(self, key: bytes) -> bool:
-        return bool((self.entry(RATES, key) or NOTHING)[0])
+        return bool((self.entry(RATES_MAP, key) or NOTHING)[0])
 
     def _key_inside(self, place: Place) -> bytes:
         """Return the map key of a container; empty if numtasks is not bound to it or to a

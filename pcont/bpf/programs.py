@@ -16,7 +16,7 @@ from pcont.trust import ownership
 
 DETACH_PATIENCE, DETACH_PAUSE = 5.0, 0.002
 OBJECTS = os.path.dirname(__file__)
-STATE = "state"
+STATE_MAP, COUNTS_MAP = "state", "counts"  # names of maps, of every controller
 
 # The key type of container.h: change both together.
 KEY = struct.Struct("=QQ")
@@ -94,10 +94,10 @@ class Pinned(ABC):
         """
         try:
             os.stat(self.folder)
-            state = self.map(STATE).get(FIRST)
+            state = self.map(STATE_MAP).get(FIRST)
         except FileNotFoundError:
             return 0
-        return int(self.layouts[STATE].unpack(state)[0]) if state else 0
+        return int(self.layouts[STATE_MAP].unpack(state)[0]) if state else 0
 
     def load(self, number: int) -> None:
         """Load, pin and attach the programs for the hierarchy with this number."""
@@ -106,8 +106,8 @@ class Pinned(ABC):
             _check(self.folder)
             os.makedirs(self.folder, mode=0o700)
             programs.pin_maps(self.folder)
-            layout = self.layouts[STATE]
-            self.map(STATE).set(FIRST, struct.pack("=Q", number).ljust(layout.size, b"\0"))
+            layout = self.layouts[STATE_MAP]
+            self.map(STATE_MAP).set(FIRST, struct.pack("=Q", number).ljust(layout.size, b"\0"))
             programs.attach(self.folder)
 
     def end(self) -> None:
@@ -115,7 +115,7 @@ class Pinned(ABC):
         if not self.is_there:
             return
         # The state goes first: without it, the programs count as unloaded.
-        names = sorted(os.listdir(self.folder), key=lambda name: name != STATE)
+        names = sorted(os.listdir(self.folder), key=lambda name: name != STATE_MAP)
         files = {os.path.join(self.folder, name): name for name in names}
         with contextlib.ExitStack() as stack:
             pins = {file: stack.enter_context(libbpf.pinned(file)) for file in files}
@@ -133,12 +133,12 @@ class Pinned(ABC):
         removed: list[str] = []
         try:
             for file in pins:
-                libbpf.unpin(file)
+                libbpf.unpin_object(file)
                 removed.append(file)
             os.rmdir(self.folder)
         except OSError:
             for file in reversed(removed):
-                libbpf.pin(pins[file], file)
+                libbpf.pin_object(pins[file], file)
             raise
 
     def number(self, place: Place) -> int:

@@ -21,8 +21,6 @@ from pcont.commands.common import (
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
 
-LAST_UID = (1 << 32) - 2  # the last number of 32 bits means "no user"
-
 
 @click.group("sim", cls=Group)
 @json_option
@@ -54,7 +52,7 @@ count_option = click.option(
 @click.option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
 @click.option(
     "--uid",
-    type=click.IntRange(0, LAST_UID),
+    type=click.IntRange(min=0),
     metavar="UID",
     help="Without PID: owner (default: you).",
 )
@@ -106,7 +104,7 @@ def unshare_command(app: App, pid: int, subsystem: str) -> None:
     from pcont.ops import simulate
 
     session = app.session(acts=True)
-    path = simulate.unshare(session, pid, subsystem)
+    path = simulate.unshare_task(session, pid, subsystem)
     app.show(session, path, lambda: print(path, end="\n" if path else ""))
 
 
@@ -163,7 +161,7 @@ def open_command(app: App, pid: int, count: int) -> None:
     from pcont.ops import simulate
 
     session = app.session(acts=True)
-    _show_ids(app, session, simulate.open(session, pid, count=count))
+    _show_ids(app, session, simulate.open_files(session, pid, count=count))
 
 
 @sim.verb("pcont sim close 5000000 1 2")
@@ -178,7 +176,7 @@ def close_command(app: App, pid: int, files: Sequence[int]) -> None:
     from pcont.ops import simulate
 
     session = app.session(acts=True)
-    simulate.close(session, pid, files)
+    simulate.close_files(session, pid, files)
     app.show(session, files)
 
 

@@ -52,7 +52,7 @@ def gc_command(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) 
     from pcont.ops import gc as ops_gc
 
     session = app.session(dry_run)
-    collect = ops_gc.give_back if cpus else ops_gc.gc
+    collect = ops_gc.gc_cpus if cpus else ops_gc.gc
     found = collect(session, hierarchies)
     app.show_table(session, found, records.Collected)
 

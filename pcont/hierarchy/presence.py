@@ -24,7 +24,7 @@ from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
 from pcont.virtual.files import ControlFiles
 
 
-def as_seen_from(
+def attributes_as_namespace_root(
     backend: ContainerReader, container: Container
 ) -> Iterator[tuple[Place, str, str]]:
     """Yield the attributes that a container needs if it becomes the root of a cgroup namespace:

@@ -25,7 +25,7 @@ from pcont.kernel.types import Mount, Owner, Place, Tree, words_of
 FILESYSTEM = "cgroup"
 REMOVED = " (deleted)"
 RMDIR_PATIENCE, RMDIR_PAUSE = 1.0, 0.001  # seconds: the limit, and the first pause
-THAWED = b"THAWED"
+_THAWED = b"THAWED"
 
 
 class V1Driver:
@@ -128,7 +128,7 @@ class V1Driver:
         yield from self._files.signal_inside(pids, number, inside)
 
     def thawing(self, place: Place) -> AbstractContextManager[None]:
-        return self._files.write_if_killed(self.path(place, "freezer.state"), THAWED)
+        return self._files.write_if_killed(self.path(place, "freezer.state"), _THAWED)
 
     def attributes(self, place: Place) -> dict[str, str]:
         return self._files.attributes(self.path(place))

@@ -16,7 +16,7 @@ from pcont.kernel.types import Owner
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
-PINNED = 256  # process descriptors open at a time: the usual limit is 1,024 open files
+_MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
 class KernelFiles:
@@ -130,7 +130,7 @@ class KernelFiles:
         self, pids: Iterable[int], number: int, inside: Callable[[], Iterable[int]]
     ) -> Iterator[int]:
         rest = iter(pids)
-        while some := list(itertools.islice(rest, PINNED)):
+        while some := list(itertools.islice(rest, _MOST_PIDFDS)):
             with contextlib.ExitStack() as stack:
                 pinned = {}
                 for pid in some:

@@ -24,7 +24,7 @@ from pcont.trust import workplace
 
 LOCK_PAUSE, LOCK_LONGEST_PAUSE = 0.002, 0.05
 QUIET = 1.0  # seconds after which a command prints that it is waiting
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST = 4096  # bytes of a lock file: the holder's pid, and its command
 
 
@@ -113,7 +113,7 @@ def _acquired(file: str, waiting: Waiting) -> int:
 
 
 def _open(file: str) -> int:
-    descriptor = os.open(file, FLAGS, 0o600)
+    descriptor = os.open(file, _FLAGS, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise PcontError(f"the lock is not a regular file: {file}", path=file, hint=f"rm {file}")

@@ -21,7 +21,7 @@ from pcont.linux import procfs, syscalls
 from pcont.linux.proc import Proc, is_on
 
 # linux/sched.h
-FLAGS = {
+CLONE_FLAGS = {
     "user": 0x10000000,
     "pid": 0x20000000,
     "time": 0x00000080,
@@ -38,7 +38,7 @@ _PROC_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
 def known() -> tuple[str, ...]:
     """Return the kinds of namespaces that this kernel has, by their names in /proc/PID/ns."""
-    return tuple(kind for kind in sorted(FLAGS) if os.path.exists(f"/proc/self/ns/{kind}"))
+    return tuple(kind for kind in sorted(CLONE_FLAGS) if os.path.exists(f"/proc/self/ns/{kind}"))
 
 
 class Unshared:
@@ -85,7 +85,7 @@ class Unshared:
 
     def settle(self) -> None:
         kinds = self._spec.kinds
-        _unshare([kind for kind in FLAGS if kind in kinds and kind not in AT_BIRTH])
+        _unshare([kind for kind in CLONE_FLAGS if kind in kinds and kind not in AT_BIRTH])
         if "mnt" in kinds:
             _own_mounts(self._hidden, proc="pid" in kinds)
         if "net" in kinds:
@@ -125,11 +125,11 @@ class Joined:
                 _be_root()
 
     def _enter(self, kind: str) -> None:
-        syscalls.setns(self._opened[kind], FLAGS[kind], self._files[kind])
+        syscalls.setns(self._opened[kind], CLONE_FLAGS[kind], self._files[kind])
 
     def settle(self) -> None:
         directory = os.getcwd()
-        for kind in FLAGS:
+        for kind in CLONE_FLAGS:
             if kind in self._opened and kind not in AT_BIRTH:
                 self._enter(kind)
         self._close()
@@ -144,8 +144,8 @@ class Joined:
 
 def _unshare(kinds: Sequence[str]) -> None:
     if kinds:
-        flags = sum(FLAGS[kind] for kind in kinds)
-        syscalls.unshare(flags, f"namespaces {', '.join(kinds)}")
+        flags = sum(CLONE_FLAGS[kind] for kind in kinds)
+        syscalls.sys_unshare(flags, f"namespaces {', '.join(kinds)}")
 
 
 def _write(file: str, ranges: Sequence[IdRange]) -> None:
@@ -269,11 +269,11 @@ def _own_mounts(hidden: str, proc: bool) -> None:
     cgroup namespace are mounted again. Pins in `hidden` are unmounted, so that the new namespace
     does not keep them alive.
     """
-    syscalls.mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.sys_mount("none", "/", "none", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     lines = Proc().mounts()
     for name in procfs.namespace_pins(lines, hidden):
         with contextlib.suppress(OSError):  # locked in a user namespace
-            syscalls.umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
+            syscalls.sys_umount(os.path.join(hidden, name), syscalls.MNT_DETACH)
     known_names = [one.name for one in proc_text.controllers(Proc().text("cgroups"))]
     for line in lines:
         if (
@@ -283,9 +283,9 @@ def _own_mounts(hidden: str, proc: bool) -> None:
         ):
             _uncover(line.point)
             options = v1.selecting(line, known_names)
-            syscalls.mount(line.source, line.point, line.type, options, _PROC_FLAGS)
+            syscalls.sys_mount(line.source, line.point, line.type, options, _PROC_FLAGS)
     if proc:
-        syscalls.mount("proc", "/proc", "proc", flags=_PROC_FLAGS)
+        syscalls.sys_mount("proc", "/proc", "proc", flags=_PROC_FLAGS)
 
 
 def _uncover(point: str) -> None:
@@ -294,9 +294,9 @@ def _uncover(point: str) -> None:
     In a user namespace the mount is locked: cover it with a tmpfs.
     """
     try:
-        syscalls.umount(point, syscalls.MNT_DETACH)
+        syscalls.sys_umount(point, syscalls.MNT_DETACH)
     except OSError:
-        syscalls.mount("none", point, "tmpfs", "mode=755,size=0k", _PROC_FLAGS)
+        syscalls.sys_mount("none", point, "tmpfs", "mode=755,size=0k", _PROC_FLAGS)
 
 
 def _loopback_up() -> None:
@@ -313,7 +313,7 @@ def _loopback_up() -> None:
 # Pins
 
 
-def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
+def pin_namespaces(directory: str, pid: int, kinds: Iterable[str]) -> None:
     """Keep namespaces of a process alive: bind-mount them in `directory`, on a tmpfs of its own.
 
     `kinds`: names in /proc/PID/ns. Raises FileExistsError if the directory is a mount point
@@ -322,21 +322,21 @@ def pin(directory: str, pid: int, kinds: Iterable[str]) -> None:
     if os.path.ismount(directory):
         raise FileExistsError(EEXIST, os.strerror(EEXIST), directory)
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    syscalls.mount("pcont", directory, "tmpfs", "mode=700,size=64k", _PROC_FLAGS)
+    syscalls.sys_mount("pcont", directory, "tmpfs", "mode=700,size=64k", _PROC_FLAGS)
     # The kernel binds a mount namespace only on a private mount.
-    syscalls.mount("none", directory, "none", flags=syscalls.MS_PRIVATE)
+    syscalls.sys_mount("none", directory, "none", flags=syscalls.MS_PRIVATE)
     for kind in kinds:
         file = os.path.join(directory, kind)
         os.close(os.open(file, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o400))
-        syscalls.mount(f"/proc/{pid}/ns/{kind}", file, "none", flags=syscalls.MS_BIND)
+        syscalls.sys_mount(f"/proc/{pid}/ns/{kind}", file, "none", flags=syscalls.MS_BIND)
 
 
-def unpin(directory: str) -> None:
+def unpin_namespaces(directory: str) -> None:
     """Remove a pin, and also an incomplete one, with one lazy unmount."""
     if not os.path.ismount(directory):
         os.rmdir(directory)
         return
-    syscalls.umount(directory, syscalls.MNT_DETACH)
+    syscalls.sys_umount(directory, syscalls.MNT_DETACH)
     # The namespaces are unpinned. An empty directory that remains does no harm.
     with contextlib.suppress(OSError):
         os.rmdir(directory)

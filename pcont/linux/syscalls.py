@@ -24,18 +24,18 @@ def _checked(result: int, path: str) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
-def mount(source: str, target: str, type: str, data: str = "", flags: int = 0) -> None:
+def sys_mount(source: str, target: str, type: str, data: str = "", flags: int = 0) -> None:
     """Call mount(2). Raises OSError with the target as filename."""
     words = [os.fsencode(word) for word in (source, target, type)]
     _checked(_libc().mount(*words, ctypes.c_ulong(flags), os.fsencode(data)), target)
 
 
-def umount(target: str, flags: int = 0) -> None:
+def sys_umount(target: str, flags: int = 0) -> None:
     """Call umount2(2). Raises OSError with the target as filename."""
     _checked(_libc().umount2(os.fsencode(target), flags), target)
 
 
-def unshare(flags: int, label: str) -> None:
+def sys_unshare(flags: int, label: str) -> None:
     """Call unshare(2) with CLONE_NEW* flags. Raises OSError with `label` as filename."""
     _checked(_libc().unshare(ctypes.c_int(flags)), label)
 

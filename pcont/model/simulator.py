@@ -20,7 +20,7 @@ from pcont.model.open_files import FileAccounts
 from pcont.model.parameters import Parameters
 from pcont.model.placement import TaskPlacement
 from pcont.model.proc_files import ProcFiles
-from pcont.model.tasks import IDLE, INIT
+from pcont.model.tasks import INIT, NO_CPU_TIME
 from pcont.tables.rules import Mover
 from pcont.values import Ids
 
@@ -61,7 +61,7 @@ class ModelSimulator:
     def spawn(self, name: str = "played", uid: int | None = None) -> int:
         task = self._tasks.process(INIT, name, self._config.uid if uid is None else uid)
         cpus = self._config.machine.cpus
-        self._placement.known[task] = PlacedTask(task, task, 0, cpus, IDLE)
+        self._placement.known[task] = PlacedTask(task, task, 0, cpus, NO_CPU_TIME)
         return task
 
     def fork(self, task: int) -> int:
@@ -95,7 +95,7 @@ class ModelSimulator:
         """Put a new task into the containers of its parent, in every hierarchy at once."""
         pid = self._tasks.simulated[task].pid
         self._placement.known[task] = PlacedTask(
-            task, pid, 0, parent.cpus, IDLE, dict(parent.nodes), parent.requested
+            task, pid, 0, parent.cpus, NO_CPU_TIME, dict(parent.nodes), parent.requested
         )
         for node in parent.nodes.values():
             node.enter(task)

@@ -28,7 +28,7 @@ from pcont.model.mounts import ModelMounts
 from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFile, OpenFiles
 from pcont.model.placement import TaskPlacement
-from pcont.model.tasks import FIRST_SIMULATED_ID, IDLE, SimulatedTask, TaskTable
+from pcont.model.tasks import FIRST_SIMULATED_ID, NO_CPU_TIME, SimulatedTask, TaskTable
 from pcont.tables.charges import Charges
 from pcont.tables.rules import Machine
 from pcont.tags import fields_of, made
@@ -61,7 +61,7 @@ class State(Protocol):
     file_accounts: FileAccounts
 
 
-KINDS = {
+_KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a fifo",
     stat.S_IFCHR: "a device",
@@ -82,7 +82,7 @@ def read_file(file: str) -> str:
 
 def _refuse_other_kinds(file: str, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
         raise PcontError(
             f"the model keeps its state in a regular file, and this is {kind}",
             path=file,
@@ -370,7 +370,7 @@ def _restore_task(model: State, facts: dict[str, Any], nodes: dict[int, dict[str
     placement = model.placement
     id, cpus = facts["id"], _parsed(ID_LIST, facts["cpus"])
     if simulated := model.tasks.simulated.get(id):
-        task = placement.known[id] = PlacedTask(id, simulated.pid, 0, cpus, IDLE)
+        task = placement.known[id] = PlacedTask(id, simulated.pid, 0, cpus, NO_CPU_TIME)
     else:
         charged = made(CpuTime, facts["charged"])
         task = PlacedTask(id, facts["pid"], facts["start"], cpus, charged)

@@ -15,7 +15,7 @@ from pcont.linux.procfs import CpuTime
 
 FIRST_SIMULATED_ID = 5_000_000  # no real task has such an id: it is above PID_MAX_LIMIT
 INIT = 1  # the parent of orphans
-IDLE = CpuTime(0, 0, 0)
+NO_CPU_TIME = CpuTime(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class TaskTable:
 
     def cpu_time(self, task: int) -> CpuTime:
         """Return the CPU time of a real task in nanoseconds; 0 for a simulated one."""
-        return IDLE if self.is_simulated(task) else self.proc.cpu_time(task)
+        return NO_CPU_TIME if self.is_simulated(task) else self.proc.cpu_time(task)
 
     def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
         """Track a process and its descendants while the context is open."""

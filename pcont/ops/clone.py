@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy.container import Container
-from pcont.hierarchy.presence import as_seen_from, check_seen, required
+from pcont.hierarchy.presence import attributes_as_namespace_root, check_seen, required
 from pcont.kernel.types import NAMESPACES, IdRange, NamespaceSpec
 from pcont.linux.spawn import PLAIN
 from pcont.ops import cpuset_memset, guards
@@ -189,7 +189,7 @@ def _views(session: Session, container: Container) -> list[Step]:
     without = f"in there, pcont knows only one tree of {container.hierarchy.name}, and no ns"
     return [
         SetXattr(place, name, text, action, without)
-        for seen in (as_seen_from, cpuset_memset.as_seen_from)
+        for seen in (attributes_as_namespace_root, cpuset_memset.attributes_as_root_with_both)
         for place, name, text in seen(session.backend, container)
     ]
 

@@ -65,7 +65,9 @@ def how_to_have_both(backend: CgroupState, one: Hierarchy) -> str:
     return f"add {CPUSET} to {MEMSET}: pcont set {one.name}:/ {CPUS_FOLLOW}=0" * alone
 
 
-def as_seen_from(backend: CgroupState, container: Container) -> Iterator[tuple[Place, str, str]]:
+def attributes_as_root_with_both(
+    backend: CgroupState, container: Container
+) -> Iterator[tuple[Place, str, str]]:
     """Return the attributes that make the container a root with both, for processes in it."""
     for place in container.places:
         if MEMSET in virtual_roots(backend, place) and not cpus_follow(backend, place):

@@ -22,13 +22,13 @@ from pcont.virtual import auto_delete
 
 
 @looks_first
-def give_back(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
+def gc_cpus(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     """Restore the CPUs and memory nodes that containers lost by hotplug; returns what was written.
 
     `selectors` name the hierarchies; without any, all hierarchies with cpuset are restored.
     """
     with session.exclusive() as registry:
-        return list(hotplug.give_back(session, registry, selectors))
+        return list(hotplug.restore_lost_values(session, registry, selectors))
 
 
 @looks_first

@@ -100,7 +100,7 @@ def hotplug_findings(session: Session, registry: Registry) -> Iterator[Finding]:
         yield Finding("problem", "hotplug", text, "pcont gc --cpus")
 
 
-def give_back(
+def restore_lost_values(
     session: Session, registry: Registry, selectors: Sequence[str]
 ) -> Iterator[Collected]:
     """Write the lost ids into the lists again, parents first; returns what was written.

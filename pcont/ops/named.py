@@ -8,7 +8,7 @@ from errno import ESRCH
 
 from pcont.errors import NotFound, UnknownName, from_oserror, shortened
 from pcont.kernel.types import ZOMBIE, Task
-from pcont.ops.task_ids import SHOWN, TaskIds, as_text
+from pcont.ops.task_ids import IDS_SHOWN, TaskIds, as_text
 from pcont.session import Session
 from pcont.steps.tasks import live_thread
 
@@ -68,7 +68,9 @@ def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
     if not found:
         raise NotFound(f"none of these is a task: {ids.text}", hint="pgrep -l PATTERN lists some")
     if gone := [task for task in ids.listed if task not in listed and task != os.getpid()]:
-        session.warn(f"skipped, because they have ended: {shortened(list(map(str, gone)), SHOWN)}")
+        session.warn(
+            f"skipped, because they have ended: {shortened(list(map(str, gone)), IDS_SHOWN)}"
+        )
     return list(found.values())
 
 

@@ -40,7 +40,7 @@ def get(
         return _all(session.backend, container)
     found, control = [], ControlFiles(session.backend)
     for key in wanted:
-        if key == stat.LOAD:
+        if key == stat.CPUACCT_LOAD:
             found.append(stat.cpu_load(session, place, window))
             continue
         file, places = keys.find_files(control, container, key)
@@ -98,7 +98,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         settings: list[Setting] = []
         entries: list[Attach] = []
         for file, (key, text) in zip(files, pairs, strict=True):
-            if key == stat.LOAD:
+            if key == stat.CPUACCT_LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
             places = keys.find_places(control, container, file, key)
             if file in subsys.TASK_FILES:

@@ -24,8 +24,8 @@ from pcont.values import ID_LIST, Ids
 
 SECOND = 1_000_000_000
 LONGEST = (1 << 64) // SECOND  # seconds: the kernel counts nanoseconds in 64 bits
-INIT = 1  # the parent of a task that is started without one
-MOST_FILES = 1 << 20  # fs.nr_open: no process has more open files
+_INIT = 1  # the parent of a task that is started without one
+NR_OPEN = 1 << 20  # fs.nr_open: no process has more open files
 
 
 def fork(
@@ -46,7 +46,7 @@ def fork(
         uid = numbers.whole(uid, "uid", 0, numbers.LAST_UID)
     with _simulating(session) as simulator:
         if task is None:
-            return _several(session, INIT, "fork", lambda _: simulator.spawn(name, uid), count)
+            return _several(session, _INIT, "fork", lambda _: simulator.spawn(name, uid), count)
         return _several(session, task, "fork", simulator.fork, count)
 
 
@@ -80,7 +80,7 @@ def _refusal(errno: int, action: str, reason: str) -> PcontError:
     return from_oserror(OSError(errno, reason), action, reason, kinds={errno: LimitReached})
 
 
-def unshare(session: Session, task: int, subsystem: str) -> str:
+def unshare_task(session: Session, task: int, subsystem: str) -> str:
     """Give a simulated task its own container where a subsystem is bound (container_clone()).
 
     Returns the path; empty if the subsystem is not bound, and in dialect v1, whose kernels make no
@@ -133,20 +133,20 @@ def _nanoseconds(seconds: float, label: str) -> int:
     return round(found * SECOND)
 
 
-def open(session: Session, task: int, *, count: int = 1) -> list[int]:
+def open_files(session: Session, task: int, *, count: int = 1) -> list[int]:
     """Open files in a simulated process, one after another; returns their numbers.
 
     Raises LimitReached if its container may have no more; files that were opened before stay open.
     A `count` that no process can have opens none.
     """
-    if numbers.whole(count, "count", 1, sys.maxsize) > MOST_FILES:
-        reason = f"a process has at most {MOST_FILES} open files"
+    if numbers.whole(count, "count", 1, sys.maxsize) > NR_OPEN:
+        reason = f"a process has at most {NR_OPEN} open files"
         raise _refusal(EMFILE, f"open {count} files", reason)
     with _simulating(session) as simulator:
         return _several(session, task, "open a file", simulator.open_one, count)
 
 
-def close(session: Session, task: int, files: Iterable[int]) -> None:
+def close_files(session: Session, task: int, files: Iterable[int]) -> None:
     """Close files in a simulated process; raises NotFound for one that it does not hold."""
     with _simulating(session) as simulator:
         for file in files:

@@ -17,7 +17,7 @@ from pcont.ops import numbers
 from pcont.records import CpuRow, Value
 from pcont.session import Session
 
-LOAD = "cpuacct.load"
+CPUACCT_LOAD = "cpuacct.load"
 WINDOW = 10.0  # seconds
 _BEAT = 0.1  # seconds between two calls of signals.beat
 
@@ -64,7 +64,7 @@ def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
     """
     window = numbers.seconds(window, "window", above_zero=True)
     found = stat(session, place, window)[0].load
-    return Value(LOAD, "unknown" if found is None else found)
+    return Value(CPUACCT_LOAD, "unknown" if found is None else found)
 
 
 def _sample(backend: ContainerReader, place: Place) -> Sample:

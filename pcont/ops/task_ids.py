@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pcont.errors import shortened
 
-SHOWN = 8  # ids in a message
+IDS_SHOWN = 8  # ids in a message
 
 STDIN = "-"
 WIDEST = 100_000  # ids of a range: each of them is looked up
@@ -37,7 +37,7 @@ class TaskIds:
     def text(self) -> str:
         """The ids as a message shows them."""
         words = [*map(str, (*self.given, *self.listed)), *map(as_text, self.ranges)]
-        return shortened(words, SHOWN) or "standard input is empty"
+        return shortened(words, IDS_SHOWN) or "standard input is empty"
 
 
 def as_text(ids: range) -> str:

@@ -10,7 +10,7 @@ from pcont.errors import shortened
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import present
 from pcont.hierarchy.registry import Registry
-from pcont.ops.task_ids import SHOWN
+from pcont.ops.task_ids import IDS_SHOWN
 from pcont.records import WhereRow
 from pcont.session import Session
 from pcont.steps.attach import Attach
@@ -136,7 +136,7 @@ def _split_note(tie: Hierarchy, found: Mapping[int, WhereRow], dry_run: bool) ->
         verb = "would be" if dry_run else "is now"
         return f"task {task} {verb} {state}: {paths}{_cure(tie, row, task)}"
     verb = "would be" if dry_run else "are now"
-    some = shortened(list(map(str, found)), SHOWN)
+    some = shortened(list(map(str, found)), IDS_SHOWN)
     return f"{len(found)} tasks {verb} {state}: {some} (pcont where {task})"
 
 

@@ -26,7 +26,7 @@ from pcont.trust import ownership
 from pcont.trust.xattrs import COPY, OLD
 from pcont.virtual import auto_delete
 
-SHOWN = 5
+_PLACES_SHOWN = 5
 SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -46,9 +46,10 @@ class MendXattrs(Step):
 
     def removed(self, backend: ContainerReader) -> list[str]:
         """Return what is removed, for a table: it keeps the text of a tie of an older pcont."""
-        where = shown(backend.show(self.place))
+        where = _printable(backend.show(self.place))
         return [
-            f"{shown(name)} of {where}, which was {text!r}" for name, text in self.names.items()
+            f"{_printable(name)} of {where}, which was {text!r}"
+            for name, text in self.names.items()
         ]
 
     def do(self, backend: Driver, memory: UndoLog) -> None:
@@ -106,7 +107,7 @@ def _stray_findings(backend: Driver, registry: Registry) -> Iterator[Finding]:
     for name, places in old.items():
         yield Finding(
             "problem",
-            shown(name),
+            _printable(name),
             f"not believed: a user may have forged it, or an older pcont wrote it, on "
             f"{_some(places)}",
             "sudo pcont gc removes it",
@@ -129,7 +130,7 @@ def _old_tie(backend: ContainerReader, tree: Tree, text: str) -> Iterator[Findin
     if not all(SUBSYSTEM.fullmatch(word) for word in tie.subsystems):
         return
     subsystems, name = ",".join(tie.subsystems), quote(tree.name)
-    trees = shown(", ".join(tie.trees))
+    trees = _printable(", ".join(tie.trees))
     how = f"pcont bind {name} {subsystems}"
     if tie.at != "/":
         how = f"remove its containers, pcont umount {name}, then pcont mount --tie --name {name} "
@@ -144,7 +145,7 @@ def _old_tie(backend: ContainerReader, tree: Tree, text: str) -> Iterator[Findin
     )
 
 
-def shown(text: str) -> str:
+def _printable(text: str) -> str:
     """Return a name without the characters that could control a terminal, because another user
     chose it.
     """
@@ -157,8 +158,10 @@ def _quoted(text: str) -> str:
 
 
 def _some(places: list[str]) -> str:
-    more = len(places[SHOWN:])
-    return ", ".join(map(shown, places[:SHOWN])) + (f" and {more} more" if more else "")
+    more = len(places[_PLACES_SHOWN:])
+    return ", ".join(map(_printable, places[:_PLACES_SHOWN])) + (
+        f" and {more} more" if more else ""
+    )
 
 
 def _weak_files(backend: Host) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from pcont.values import Codec
 Schema = dict[str, Any]
 
 Places = Annotated[list[str], "the containers as HIERARCHY:/path"]
-Ids = Annotated[list[int], "the ids"]
+_Ids = Annotated[list[int], "the ids"]
 Values = Annotated[dict[str, records.Scalar], "the values by KEY"]
 Nothing = Annotated[None, "nothing: standard output is the command's"]
 
@@ -49,10 +49,10 @@ RESULTS: dict[str, Any] = {
     "stat": list[records.CpuRow],
     "beancounters": list[records.BeanRow],
     "doctor": list[records.Finding],
-    "sim fork": Ids,
-    "sim thread": Ids,
+    "sim fork": _Ids,
+    "sim thread": _Ids,
     "sim unshare": Annotated[str, "the path of the container; empty where none was made"],
-    "sim exit": Ids,
+    "sim exit": _Ids,
     "sim work": Annotated[int, "the id of the task"],
     "sim open": Annotated[list[int], "the numbers of the files"],
     "sim close": Annotated[list[int], "the numbers of the files"],
@@ -64,7 +64,7 @@ RESULTS: dict[str, Any] = {
 }
 
 # What changes something prints `would` in a dry run.
-CHANGING = frozenset(
+WITH_DRY_RUN = frozenset(
     (
         *("mount", "umount", "create", "rm", "attach", "move", "bind", "unbind", "recover", "gc"),
         *("clone", "run", "unpin", "set"),
@@ -75,7 +75,7 @@ CHANGING = frozenset(
 SUBSYSTEMS = ("", *subsys.NAMES, *subsys.KEPT)
 
 # What pcont measures: no kernel has such a file.
-LOAD = {
+_LOAD = {
     "description": "percent of one CPU within the window",
     "anyOf": [{"type": "number"}, {"const": "unknown"}],
 }
@@ -125,7 +125,7 @@ def _stdout(name: str, found: dict[str, type]) -> Schema:
     kinds: list[Schema] = []
     if RESULTS[name] is not Nothing:
         kinds.append(_object({"backend": _BACKEND, "result": record_schema(RESULTS[name], found)}))
-    if name in CHANGING:
+    if name in WITH_DRY_RUN:
         lines = "with --dry-run: the changes as shell commands"
         kinds.append(
             _object({"backend": _BACKEND, "would": _described(record_schema(list[str], {}), lines)})
@@ -224,7 +224,7 @@ def _values() -> Schema:
     known = {row.name: _described(value(row), row.help) for row in rows}
     return {
         "type": "object",
-        "properties": {**known, "cpuacct.load": LOAD},
+        "properties": {**known, "cpuacct.load": _LOAD},
         "additionalProperties": record_schema(records.Scalar, {}),
     }
 

@@ -14,7 +14,7 @@ from pcont.errors import LimitReached
 from pcont.kernel.retry import Retry
 
 Found = TypeVar("Found")
-Where = TypeVar("Where")
+_Where = TypeVar("_Where")
 
 HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
 # Seconds in which no machine starts so many tasks that a task id is reused.
@@ -79,7 +79,7 @@ def raised_priority() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Straggler(Generic[Where]):
+class Straggler(Generic[_Where]):
     """A task that undo still has to move back.
 
     `where`: what the search knows of its origin. `task`: its id. `start`: its start time in clock
@@ -88,23 +88,23 @@ class Straggler(Generic[Where]):
     cannot be removed until it has exited.
     """
 
-    where: Where
+    where: _Where
     task: int
     start: int | None
 
 
 def return_all(
-    find: Callable[[], Iterable[Straggler[Where]]], action: str
-) -> Iterator[Straggler[Where]]:
+    find: Callable[[], Iterable[Straggler[_Where]]], action: str
+) -> Iterator[Straggler[_Where]]:
     """Yield every task that `find` reports for moving back, each once, until `find` reports none,
     not even an exiting one.
 
     Raises LimitReached after PATIENCE_BACK seconds. `action` names the operation in that error.
     """
-    tried: set[Straggler[Where]] = set()
+    tried: set[Straggler[_Where]] = set()
     exits = Retry(pause=EXIT_PAUSE)
 
-    def news() -> Iterator[Straggler[Where]]:
+    def news() -> Iterator[Straggler[_Where]]:
         living = False
         for one in recently_listed(one for one in find() if one not in tried):
             if one.start is not None:

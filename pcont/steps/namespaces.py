@@ -23,7 +23,7 @@ from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
 # The errors of unshare(2), clone(2) and setns(2) for namespaces.
-KINDS = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
+_ERROR_CLASSES = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}
 _LIMITS = "see the limits in /proc/sys/user, and how deep namespaces are nested"
 _PROCESSES = "see ulimit -u, /proc/sys/kernel/pid_max, and pids.max of the container of this shell"
 _FORBIDDEN = (
@@ -60,11 +60,14 @@ def namespace_refusal(err: OSError, action: str, wanted: NamespaceRequest = NONE
     `action` names what was attempted, as in "start make"; `wanted` the requested namespaces.
     """
     number, file = err.errno or 0, str(err.filename or "")
-    kinds, reason, hint = KINDS, "", ""
+    kinds, reason, hint = _ERROR_CLASSES, "", ""
     if file.endswith(("uid_map", "gid_map", "setgroups")):
         kinds, (reason, hint) = BY_ERRNO, _of_a_map(number)
     elif wanted.joined:
-        kinds, (reason, hint) = {**KINDS, ENOMEM: NotFound}, _of_a_pin(number, wanted.joined)
+        kinds, (reason, hint) = (
+            {**_ERROR_CLASSES, ENOMEM: NotFound},
+            _of_a_pin(number, wanted.joined),
+        )
     else:
         hint = _of_new_ones(number, wanted.kinds)
     text = reason or os.strerror(number)

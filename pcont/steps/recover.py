@@ -57,7 +57,7 @@ FACTS = (
 )
 PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
-KINDS: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
+RECORD_CLASSES: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 
 
 def pending_lines(backend: Host) -> list[str]:
@@ -150,7 +150,7 @@ def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | Non
             del records[entry["forget"]]
         elif "learn" in entry:
             record = records[entry["learn"]]
-            record.extend(**attributes_of(type(record), decode(entry["more"], KINDS)))
+            record.extend(**attributes_of(type(record), decode(entry["more"], RECORD_CLASSES)))
             checked(record)
         else:
             end = None if entry["end"] is None else _decoded(entry["end"])
@@ -158,7 +158,7 @@ def _read(journal: AbandonedJournal) -> tuple[list[UndoRecord], UndoRecord | Non
 
 
 def _decoded(value: object) -> UndoRecord:
-    found = decode(value, KINDS)
+    found = decode(value, RECORD_CLASSES)
     if not isinstance(found, UndoRecord):
         raise TypeError(f"{type(found).__name__} is not an undo record")
     return found

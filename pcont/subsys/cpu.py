@@ -15,7 +15,7 @@ from errno import EBUSY, EINVAL
 
 from pcont.tables.rules import Fix, Rule, Site, Violation
 
-CPU_SHARES, IDLE = "cpu.shares", "cpu.idle"
+CPU_SHARES, CPU_IDLE = "cpu.shares", "cpu.idle"
 QUOTA, PERIOD, BURST = "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"
 RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 
@@ -32,15 +32,17 @@ def _fix(site: Site, **values: int) -> tuple[Fix, ...]:
 
 def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
     """Check that the container is not idle: the kernel fixes the shares of an idle container."""
-    if not wanted.value(IDLE):
+    if not wanted.value(CPU_IDLE):
         return None
-    reason = f"{IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
+    reason = f"{CPU_IDLE} is 1, and the kernel fixes the shares of an idle container at 3"
     return Violation(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(CPU_SHARES)))
 
 
 def on_or_off(now: Site, wanted: Site) -> Violation | None:
     """Check that cpu.idle is 0 or 1."""
-    return None if wanted.value(IDLE) in (0, 1) else Violation(EINVAL, f"{IDLE} takes 0 or 1")
+    return (
+        None if wanted.value(CPU_IDLE) in (0, 1) else Violation(EINVAL, f"{CPU_IDLE} takes 0 or 1")
+    )
 
 
 def _a_period(now: Site, wanted: Site) -> Violation | None:

@@ -15,7 +15,7 @@ from pcont.values import is_unlimited, size
 
 MEMORY_LIMIT, SWAP_LIMIT = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 TCP_LIMIT = "memory.kmem.tcp.limit_in_bytes"
-USAGE, SWAP_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
+MEMORY_USAGE, SWAP_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
 OOM_CONTROL, SWAPPINESS = "memory.oom_control", "memory.swappiness"
 HIERARCHY, MIGRATE = "memory.use_hierarchy", "memory.move_charge_at_immigrate"
 _MOST_SWAPPINESS = 200

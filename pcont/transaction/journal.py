@@ -295,10 +295,10 @@ def decode(value: Any, kinds: Mapping[str, Any]) -> Any:
     return checked(made(kinds[kind], words))
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def checked(value: T) -> T:
+def checked(value: _T) -> _T:
     """Return the dataclass instance. Raises TypeError if a field does not have its
     declared type.
     """

@@ -61,7 +61,7 @@ class Rehearsal:
         self.enforcer = _Enforcer(self)
 
     def __getattr__(self, verb: str) -> Any:
-        if verb in CHANGING:
+        if verb in NOT_REHEARSED:
             raise AttributeError(f"a dry run does not {verb}")
         return getattr(self._kernel, verb)
 
@@ -323,7 +323,7 @@ class Rehearsal:
 
 
 # Methods that change something and that no step rehearses.
-CHANGING = (
+NOT_REHEARSED = (
     *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "exclusive"),
     *("remove_directory", "simulated"),
 )

@@ -5,15 +5,14 @@ or none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
 from pcont.kernel.interfaces import Backend
+from pcont.records import Progress
 from pcont.transaction.undo_log import UndoLog
-
-Progress = Callable[[int, int], None]
 
 
 class Step(ABC):

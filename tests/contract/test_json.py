@@ -164,7 +164,7 @@ def test_each_line_of_each_command_fits_the_schema(
     run("recover", "--dry-run")
     fail(run)
     for command in COMMANDS:
-        wanted = {"error"} | ({"would"} if command in schema.CHANGING else set())
+        wanted = {"error"} | ({"would"} if command in schema.WITH_DRY_RUN else set())
         wanted |= {"started", "ended"} if command in ("run", "clone") else set()
         if command not in ("run", "beancounters") and not command.startswith("sim"):
             wanted |= {"result"}

@@ -12,7 +12,7 @@ from typing import cast
 
 from pcont.backend_model import Model
 from pcont.bpf.enforcer import BpfEnforcer
-from pcont.bpf.numfiles import LIMITS
+from pcont.bpf.numfiles import LIMITS_MAP
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import AUTO_DELETE, numfiles
@@ -127,7 +127,9 @@ def _may_go(backend: Backend, place: Place) -> bool:
     if not isinstance(enforcer, BpfEnforcer):
         return False
     number = enforcer._files.counted_in(place)
-    limits = enforcer._files.entry(LIMITS, enforcer._files.key(place, number)) if number else None
+    limits = (
+        enforcer._files.entry(LIMITS_MAP, enforcer._files.key(place, number)) if number else None
+    )
     return bool(limits and limits[1])
 
 

@@ -170,7 +170,8 @@ class FaultyBackend:
             return _FaultyPart(libbpf(), self._call)
 
         patch.setattr(bpf_libbpf, "libbpf", faulty)
-        patch.setattr(bpf_libbpf, "unpin", partial(self._change, "unpin", bpf_libbpf.unpin))
+        unpin = partial(self._change, "unpin", bpf_libbpf.unpin_object)
+        patch.setattr(bpf_libbpf, "unpin_object", unpin)
 
     def _call(self, verb: str, function: Any, *words: object) -> object:
         """A C function, which tells of a fault by its result and errno."""

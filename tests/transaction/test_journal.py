@@ -17,7 +17,7 @@ from pcont.records import Recovered
 from pcont.session import Session
 from pcont.steps.attach import AttachUndo, Origin
 from pcont.steps.containers import CreateContainer, RemoveCreated, RestoreXattr
-from pcont.steps.recover import KINDS, pending_lines, roll_back
+from pcont.steps.recover import RECORD_CLASSES, pending_lines, roll_back
 from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
 from pcont.transaction.journal import Journal, abandoned, decode, encode, set_aside
 from pcont.transaction.undo_log import UndoLog
@@ -43,12 +43,12 @@ values = st.recursive(
 @given(values)
 @pytest.mark.slow
 def test_whatever_a_fact_holds_comes_back(value: object) -> None:
-    assert decode(encode(value), KINDS) == value
+    assert decode(encode(value), RECORD_CLASSES) == value
 
 
 def test_what_is_no_fact_is_not_read() -> None:
     with pytest.raises(KeyError):
-        decode({"is": "Popen", "args": "true"}, KINDS)
+        decode({"is": "Popen", "args": "true"}, RECORD_CLASSES)
 
 
 class Crashing(Model):

@@ -19,7 +19,7 @@ from pcont.subsys import pids
 from pcont.subsys.v1.pids import TABLE
 from pcont.tables.rules import Violation
 from pcont.transaction import rehearsal
-from pcont.transaction.rehearsal import CHANGING, Rehearsal, notes_of, rehearsing
+from pcont.transaction.rehearsal import NOT_REHEARSED, Rehearsal, notes_of, rehearsing
 
 A = Place("pids", "/a")
 
@@ -64,12 +64,12 @@ def model() -> Model:
 def test_every_verb_of_a_backend_is_planned_or_forbidden_or_only_looks() -> None:
     verbs = {name for name, _ in inspect.getmembers(Backend) if not name.startswith("_")}
     planned = {name for name in vars(Rehearsal) if not name.startswith("_")} | {"enforcer"}
-    assert verbs <= planned | set(CHANGING) | LOOKING
-    assert not set(CHANGING) & (planned | LOOKING)
+    assert verbs <= planned | set(NOT_REHEARSED) | LOOKING
+    assert not set(NOT_REHEARSED) & (planned | LOOKING)
 
 
 def test_a_verb_that_changes_something_is_not_there(model: Model) -> None:
-    for verb in CHANGING:
+    for verb in NOT_REHEARSED:
         with pytest.raises(AttributeError):
             getattr(rehearsing(model), verb)
 

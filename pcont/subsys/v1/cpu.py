@@ -5,8 +5,8 @@ from __future__ import annotations
 from pcont.subsys.cpu import (
     BANDWIDTH,
     BURST,
+    CPU_IDLE,
     CPU_SHARES,
-    IDLE,
     NO_QUOTA,
     PERIOD,
     QUOTA,
@@ -27,7 +27,7 @@ TABLE = Subsystem(
     may_refuse=True,  # real-time tasks, if the container has no time for them (sched-rt-group)
     files=(
         ControlFile(
-            IDLE,
+            CPU_IDLE,
             "1: the tasks run only when no other task wants the CPU",
             SIGNED,
             default=0,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pcont.subsys.memory import (
     HIERARCHY,
     MEMORY_LIMIT,
+    MEMORY_USAGE,
     MIGRATE,
     OOM_CONTROL,
     SWAP_LIMIT,
     SWAP_USAGE,
     SWAPPINESS,
     TCP_LIMIT,
-    USAGE,
     a_swappiness,
     above_memory_in_use,
     always_hierarchical,
@@ -36,7 +36,7 @@ TABLE = Subsystem(
             MEMORY_LIMIT,
             "maximum of memory that tasks may use here and below",
             limits_agree(MEMORY_LIMIT),
-            above_memory_in_use(MEMORY_LIMIT, USAGE),
+            above_memory_in_use(MEMORY_LIMIT, MEMORY_USAGE),
             root_fixed=ROOT_UNLIMITED,
         ),
         byte_limit(

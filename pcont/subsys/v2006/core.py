@@ -9,8 +9,7 @@ from __future__ import annotations
 from pcont.subsys.v2006.values import LENIENT_FLAG, VERBATIM, less_than
 from pcont.tables.control_file import Access, ControlFile, Creation, Subsystem
 from pcont.tables.rules import Where
-
-PAGE = 4096
+from pcont.values import PAGE
 
 TABLE = Subsystem(
     name="",

@@ -15,11 +15,10 @@ from pcont.subsys.numtasks import (
     SharesCodec,
 )
 from pcont.subsys.v1.numtasks import TABLE as TABLE_V1
-from pcont.subsys.v2006.core import PAGE
 from pcont.subsys.v2006.values import less_than
 from pcont.tables.control_file import ControlFile, Subsystem, Virtual
 from pcont.tables.face import Face
-from pcont.values import TEXT
+from pcont.values import PAGE, TEXT
 
 
 class _SharesV6(SharesCodec):
