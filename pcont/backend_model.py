@@ -121,7 +121,7 @@ class Model:
         self._enforcer = ModelEnforcer(config, hierarchies, self.lifetimes, self.file_accounts)
         self.enforcer: Enforcer = self._enforcer
         self.releases: ReleaseQueue = ModelReleases(
-            config, hierarchies, self.lifetimes.look, lambda: self.exclusive()
+            config, hierarchies, self.lifetimes.remove_exited, lambda: self.exclusive()
         )
         self.simulator = ModelSimulator(
             config,
@@ -138,7 +138,7 @@ class Model:
         """Discard what belongs to a hierarchy that was removed with its last mount."""
         for task in tree.root.tasks:
             del self.placement.known[task].nodes[tree.number]
-        self._enforcer.end_with(tree)
+        self._enforcer.stop_tree(tree)
 
     # Host
 

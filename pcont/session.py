@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 Operation = Callable[Concatenate["Session", P], _T]
 
 
-def looks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
+def checks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
     """Decorate an operation so that it reports errors in its arguments before it waits for the
     lock.
 
@@ -38,7 +38,7 @@ def looks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
     """
 
     @wraps(operation)
-    def looking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> _T:
+    def checking(session: Session, /, *arguments: P.args, **options: P.kwargs) -> _T:
         if session.dry_run:
             return operation(session, *arguments, **options)
         # The arguments are used twice, so iterators become lists.
@@ -47,13 +47,13 @@ def looks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
             key: list(one) if isinstance(one, Iterator) else one for key, one in options.items()
         }
 
-        def look() -> object:
+        def check() -> object:
             return operation(session.silent_rehearsal(), *every, **named)  # type: ignore[arg-type]
 
-        with session.looking_first(look):
+        with session.checking_first(check):
             return operation(session, *every, **named)  # type: ignore[arg-type]
 
-    return looking
+    return checking
 
 
 @dataclass
@@ -76,9 +76,9 @@ class Session:
     warn: Callable[[str], None] = lambda text: None
     progress: Progress = lambda done, of: None
     planned: list[str] = field(default_factory=list)
-    _memory: UndoLog | None = None
+    _undo_log: UndoLog | None = None
     _depth: int = 0
-    _look: Callable[[], object] | None = None
+    _check: Callable[[], object] | None = None
     _noted: set[str] = field(default_factory=set)
 
     def registry(self) -> Registry:
@@ -110,7 +110,7 @@ class Session:
             else:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.exclusive(self.waiting()))
-                self._look = None  # for the first wait only
+                self._check = None  # for the first wait only
                 self._recover()
             outermost = not self._depth
             self._depth += 1
@@ -124,27 +124,27 @@ class Session:
 
     def waiting(self) -> Waiting:
         """Return how this session waits for the lock, for the backend."""
-        return Waiting(self.timeout, self.command, self._note, self._first_look)
+        return Waiting(self.timeout, self.command, self._note, self._check_first)
 
     @contextlib.contextmanager
-    def looking_first(self, look: Callable[[], object]) -> Iterator[None]:
-        """In the block, call `look` once before the session waits for another command."""
-        self._look = look
+    def checking_first(self, check: Callable[[], object]) -> Iterator[None]:
+        """In the block, call `check` once before the session waits for another command."""
+        self._check = check
         try:
             yield
         finally:
-            self._look = None
+            self._check = None
 
-    def _first_look(self) -> None:
+    def _check_first(self) -> None:
         """Raise the errors of the arguments, which waiting cannot change. The rest is checked under
         the lock.
         """
-        look, self._look = self._look, None
+        check, self._check = self._check, None
         # Recovery or a release agent may be about to change what the check would look at.
-        if look is None or self._has_reports() or pending_lines(self.backend):
+        if check is None or self._has_reports() or pending_lines(self.backend):
             return
         try:
-            look()
+            check()
         except (UsageProblem, UnknownName, BadWord):
             raise
         except (PcontError, OSError):
@@ -177,21 +177,21 @@ class Session:
         steps.
         """
         done = self.begin(steps)
-        self._memory = done.memory
+        self._undo_log = done.undo_log
         try:
             yield
-            done.memory.commit()
+            done.undo_log.commit()
         except BaseException as err:
             self.take_back(done, err)
             raise
         finally:
-            self._memory = None
+            self._undo_log = None
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo steps that were carried out, because of a later error, which then lists what could
         not be undone.
         """
-        if done.steps or done.memory:
+        if done.steps or done.undo_log:
             with signals.held(), signals.shielded(), self.backend.exclusive():
                 done.undo_for(err)
 
@@ -202,9 +202,9 @@ class Session:
         In a dry run, add the shell commands of the steps to `planned` and change nothing.
         """
         done = self.begin(steps)
-        if self._memory is None:
+        if self._undo_log is None:
             try:
-                done.memory.commit()
+                done.undo_log.commit()
             except (OSError, PcontError) as err:
                 done.undo_for(err)
                 raise
@@ -222,7 +222,7 @@ class Session:
             return []
         return lines
 
-    def _new_memory(self) -> UndoLog:
+    def _new_undo_log(self) -> UndoLog:
         directory = self.backend.journals()
         return UndoLog(Journal(directory, self.command) if directory else None)
 
@@ -253,8 +253,8 @@ class Session:
                 self._rehearse(step)
             return Done(self.backend)
         # Within `staged`, later steps belong to the same operation and use the same journal.
-        memory = self._new_memory() if self._memory is None else self._memory
-        done = carry_out(self.backend, steps, self.progress, memory)
+        undo_log = self._new_undo_log() if self._undo_log is None else self._undo_log
+        done = carry_out(self.backend, steps, self.progress, undo_log)
         for note in dict.fromkeys(note for step in steps for note in step.notes()):
             self.warn(note)
         return done

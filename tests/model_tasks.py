@@ -10,19 +10,19 @@ from pcont.backend_model import Model
 
 def open_file(model: Model, task: int, admin: bool = False) -> int:
     """A process opens a file, `admin`: with CAP_SYS_ADMIN; its number. ENFILE, ESRCH."""
-    model.lifetimes.look()
+    model.lifetimes.remove_exited()
     return model.file_accounts.open(model.lifetimes.adopt(task), admin)
 
 
 def share_file(model: Model, file: int, task: int) -> None:
     """One more process holds an open file. EBADF, ESRCH."""
-    model.lifetimes.look()
+    model.lifetimes.remove_exited()
     model.open_files.share(file, model.lifetimes.adopt(task).id)
 
 
 def close_file(model: Model, file: int, task: int) -> None:
     """A process closes a file. EBADF."""
-    model.lifetimes.look()
+    model.lifetimes.remove_exited()
     model.file_accounts.close(file, task)
 
 

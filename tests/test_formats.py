@@ -97,9 +97,9 @@ def test_what_is_learnt_of_a_renamed_field_keeps_its_name_on_disk() -> None:
             entries.append(entry)
 
     entries: list[dict[str, Any]] = []
-    memory, one = UndoLog(Lines()), NewName("/a")  # type: ignore[arg-type]
-    memory.record(one)
-    memory.extend(one, new={3: 4})
+    undo_log, one = UndoLog(Lines()), NewName("/a")  # type: ignore[arg-type]
+    undo_log.record(one)
+    undo_log.extend(one, new={3: 4})
     more = decode(entries[1]["more"], {})
     assert more == {"old": {3: 4}}
     assert attributes_of(NewName, more) == {"new": {3: 4}}

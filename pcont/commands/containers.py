@@ -69,7 +69,7 @@ def rm_command(
     from pcont.ops import containers
 
     session = app.session(dry_run, force)
-    gone = containers.remove(
+    removed = containers.remove(
         session, places, recursive=recursive, kill=kill, evict=evict, missing_ok=missing_ok
     )
-    app.show(session, gone)
+    app.show(session, removed)

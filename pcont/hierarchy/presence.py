@@ -44,7 +44,7 @@ def present(backend: MountedContainers, container: Container) -> list[Place]:
 
     Raises NotFound if a tree is active but not mounted, because its containers are not visible.
     """
-    check_seen(backend, container.hierarchy, gone=False)
+    check_seen(backend, container.hierarchy, inactive=False)
     return [place for place in container.places if exists(backend, place)]
 
 
@@ -132,14 +132,15 @@ def reachable(backend: Mounts, tree: Tree) -> None:
         )
 
 
-def check_seen(backend: Mounts, one: Hierarchy, *, gone: bool = True) -> None:
+def check_seen(backend: Mounts, one: Hierarchy, *, inactive: bool = True) -> None:
     """Raise NotFound if a tree of the hierarchy is not mounted, so that pcont cannot read it.
 
-    `gone`: also raise it for a member of a tie that the kernel has removed, which contains nothing.
+    `inactive`: also raise it for a member of a tie that the kernel has removed. Such a member
+    contains nothing.
     """
     for member in one.members:
         tree = member.tree
-        if tree.mounted or not (gone or is_active(tree)):
+        if tree.mounted or not (inactive or is_active(tree)):
             continue
         if not one.tie:
             reachable(backend, tree)

@@ -187,7 +187,7 @@ class Birth(Protocol):
         refuses.
         """
 
-    def settle(self) -> None:
+    def enter_namespaces(self) -> None:
         """Finish the namespaces of the new process, after it was attached to its container. Raises
         OSError.
         """

@@ -25,13 +25,13 @@ class Waiting:
 
     `timeout`: seconds until Busy is raised; None for no limit. `command`: what other waiting
     commands report about this one while it holds the lock. `note`: called with each note for the
-    user. `look`: called once before the command waits.
+    user. `before_wait`: called once before the command waits.
     """
 
     timeout: float | None = None
     command: str = ""
     note: Callable[[str], None] = lambda text: None
-    look: Callable[[], None] = lambda: None
+    before_wait: Callable[[], None] = lambda: None
 
 
 WAITING = Waiting()
@@ -309,7 +309,7 @@ class Task:
     ending: bool = False
 
     @property
-    def gone(self) -> bool:
+    def exited(self) -> bool:
         """Whether this thread has exited or is exiting. A zombie is in no container.
 
         Other threads of its process may be alive (steps.tasks.live_threads).

@@ -159,7 +159,7 @@ class V1Driver:
         roots = sum(path == "/" for path in found.values())
         # A task that ends while the kernel writes the lines is shown in the root from there on
         # (proc_cgroup_show() tests PF_EXITING for each line).
-        if 0 < roots < len(found) and self._proc.task(task).gone:
+        if 0 < roots < len(found) and self._proc.task(task).exited:
             return dict.fromkeys(found, "/")
         return found
 

@@ -348,7 +348,7 @@ def _others(group: int) -> bool:
     proc = Proc()
     for pid in proc.processes():
         with contextlib.suppress(ProcessLookupError):
-            if pid != os.getpid() and os.getpgid(pid) == group and not proc.task(pid).gone:
+            if pid != os.getpid() and os.getpgid(pid) == group and not proc.task(pid).exited:
                 return True
     return False
 

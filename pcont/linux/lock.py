@@ -51,7 +51,7 @@ def taken(waiting: Waiting) -> Iterator[None]:
         try:
             _take_all(stack, waiting)
         except PcontError:
-            waiting.look()  # errors in the arguments are reported first
+            waiting.before_wait()  # errors in the arguments are reported first
             raise
         _held.depth += 1
         try:
@@ -145,7 +145,7 @@ def _holder(descriptor: int) -> str:
 def _wait(descriptor: int, file: str, waiting: Waiting) -> None:
     if _try(descriptor):
         return
-    waiting.look()
+    waiting.before_wait()
     patience = math.inf if waiting.timeout is None else waiting.timeout
     retry, quiet = Retry(patience, LOCK_PAUSE, LOCK_LONGEST_PAUSE), Retry(QUIET)
     silent = True

@@ -45,7 +45,7 @@ class Unshared:
     """Start a process in new namespaces. `spec`: which ones. `hidden`: the directory with pins,
     which the process does not see.
 
-    Call `fork` first. In the child, call `settle` when it is in its container.
+    Call `fork` first. In the child, call `enter_namespaces` when it is in its container.
     """
 
     note = ""
@@ -83,7 +83,7 @@ class Unshared:
                 stream.write("deny")
         _write(f"/proc/{pid}/gid_map", self._spec.gids or (IdRange(0, os.getegid(), 1),))
 
-    def settle(self) -> None:
+    def enter_namespaces(self) -> None:
         kinds = self._spec.kinds
         _unshare([kind for kind in CLONE_FLAGS if kind in kinds and kind not in AT_BIRTH])
         if "mnt" in kinds:
@@ -96,7 +96,7 @@ class Joined:
     """Start a process in existing namespaces. `files`: for each kind, a file in /proc/PID/ns or a
     pin.
 
-    Call `fork` first. In the child, call `settle` when it is in its container.
+    Call `fork` first. In the child, call `enter_namespaces` when it is in its container.
     """
 
     note, is_init = "", False
@@ -127,7 +127,7 @@ class Joined:
     def _enter(self, kind: str) -> None:
         syscalls.setns(self._opened[kind], CLONE_FLAGS[kind], self._files[kind])
 
-    def settle(self) -> None:
+    def enter_namespaces(self) -> None:
         directory = os.getcwd()
         for kind in CLONE_FLAGS:
             if kind in self._opened and kind not in AT_BIRTH:

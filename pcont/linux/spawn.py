@@ -47,7 +47,7 @@ class Plain:
     def fork(self) -> int:
         return os.fork()
 
-    def settle(self) -> None:
+    def enter_namespaces(self) -> None:
         """Do nothing."""
 
 
@@ -112,10 +112,10 @@ def execute(program: str, command: Sequence[str], environment: Mapping[str, str]
 class Child:
     """A forked process that waits until pcont has attached it, and then becomes a command.
 
-    Call `settle` (optional), `start` and `wait`, or `abandon`. `program`: the path to execute.
-    `command`: its argument list. `extra`: additional environment variables. `birth`: how to fork,
-    and which namespaces to make. `init`: the process becomes an init, which starts the command as
-    its child, forwards signals to it and reaps orphans.
+    Call `enter_namespaces` (optional), `start` and `wait`, or `abandon`. `program`: the path to
+    execute. `command`: its argument list. `extra`: additional environment variables. `birth`: how
+    to fork, and which namespaces to make. `init`: the process becomes an init, which starts the
+    command as its child, forwards signals to it and reaps orphans.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Child:
     ) -> None:
         self.program = program
         self._is_bare_init = birth.is_init and not init
-        self._settled = False
+        self._entered = False
         wait, self._tell = os.pipe()
         self._hear, report = os.pipe()
         self._link: Link | None = None
@@ -152,12 +152,12 @@ class Child:
             _live(birth, partial(be_init, become, report, inner) if inner else become, wait, report)
         _close(ends)
 
-    def settle(self) -> None:
+    def enter_namespaces(self) -> None:
         """Let the attached process make or join its namespaces. Raises OSError if the kernel
         refuses.
         """
-        if not self._settled:
-            self._settled = True
+        if not self._entered:
+            self._entered = True
             self._go()
             answer = os.read(self._hear, _ANSWER)
             if answer not in (_SETTLED, b""):
@@ -169,7 +169,7 @@ class Child:
 
         Signals are blocked from here until `wait` returns, which forwards them.
         """
-        self.settle()
+        self.enter_namespaces()
         self._mask = job_control.block()
         self._job = Job(self.pid, self._link, self._is_bare_init)
         try:
@@ -223,7 +223,7 @@ def _live(birth: Birth, become: Callable[[], object], wait: int, report: int) ->
     """Run the child: wait for a byte, settle, wait again, become the command. Never returns."""
     try:
         if os.read(wait, 1) == _GO:
-            birth.settle()
+            birth.enter_namespaces()
             os.write(report, _SETTLED)
             if os.read(wait, 1) == _GO:
                 become()

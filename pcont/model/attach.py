@@ -42,7 +42,7 @@ class Attaching:
         Tasks that have exited are left out. Raises WriteRefused at the first refusal.
         """
         node, where = self._hierarchies.node(place), self._hierarchies.show(place, "tasks")
-        self._lifetimes.look()
+        self._lifetimes.remove_exited()
         with self._hierarchies.opened(node.tree):
             for task in tasks:
                 try:

@@ -74,7 +74,7 @@ class ModelContainers:
         to it.
         """
         node = self._hierarchies.node(place)
-        self._lifetimes.look_at(self._placement.live_in(node))
+        self._lifetimes.remove_exited_of(self._placement.live_in(node))
         held = node.charges.held and not (force and self._files.are_enforced())
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             refuse(EBUSY, self._hierarchies.show(place))

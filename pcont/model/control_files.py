@@ -54,7 +54,7 @@ class ModelControlFiles:
         node, row = self._row(place, file)
         how = node.tree.file_behaviours.get(file)
         if file in subsys.TASK_FILES or (how and how.derived):
-            self._lifetimes.look_at(self._placement.live_below(node))
+            self._lifetimes.remove_exited_of(self._placement.live_below(node))
         if file in subsys.TASK_FILES:
             return self._placement.listed(node, file)
         return row.type.show(node.value(file)) + row.access.end
@@ -69,7 +69,7 @@ class ModelControlFiles:
         if not row.access.writable:
             refuse_text(row.access.read_only, where)
         if file in subsys.TASK_FILES:
-            self._lifetimes.look()
+            self._lifetimes.remove_exited()
             self._attaching.write(node, text, file == "cgroup.procs", where)
         else:
             self._assign(node, row, text, where)
@@ -88,7 +88,7 @@ class ModelControlFiles:
         if row.access.root_fixed and node.parent is None:
             refuse_text(EACCES, where)
         wanted = shared(self._parsed(node, row, text, where))
-        self._lifetimes.look_at(self._placement.live_below(node))
+        self._lifetimes.remove_exited_of(self._placement.live_below(node))
         for rule in row.rules:
             if violation := rule(node, Proposed(node, row.name, wanted)):
                 refuse_text(violation.errno, where)

@@ -57,7 +57,7 @@ class ModelEnforcer:
                 return
         self._end(subsystem)
 
-    def end_with(self, tree: ModelTree) -> None:
+    def stop_tree(self, tree: ModelTree) -> None:
         """Stop all enforcement in a tree whose hierarchy is removed."""
         for name in [name for name, one in self._hierarchies.enforced.items() if one is tree]:
             self._end(name)
@@ -72,7 +72,7 @@ class ModelEnforcer:
 
     def values(self, place: Place, subsystem: str) -> dict[str, int]:
         node = self._hierarchies.node(place)
-        self._lifetimes.look()
+        self._lifetimes.remove_exited()
         return self._how(subsystem).values(node)
 
     def set(self, place: Place, file: str, value: int) -> None:

@@ -67,11 +67,11 @@ class Lifetimes:
 
     # Ends
 
-    def look(self) -> None:
+    def remove_exited(self) -> None:
         """Charge CPU time of all live tasks, and remove those that have exited."""
-        self.look_at(self._placement.live.values())
+        self.remove_exited_of(self._placement.live.values())
 
-    def look_at(self, tasks: Iterable[PlacedTask]) -> None:
+    def remove_exited_of(self, tasks: Iterable[PlacedTask]) -> None:
         """Charge CPU time of these live tasks, and remove those that have exited."""
         placement = self._placement
         for one in [one for one in placement.dying if not placement.is_frozen(one)]:
@@ -85,7 +85,7 @@ class Lifetimes:
         """Return whether a live task has exited; if not, charge the CPU time that it has used."""
         try:
             live, now = self._placement.timed(task)
-            if live.gone or live.start != task.start:
+            if live.exited or live.start != task.start:
                 return True
             self.charge(task, now)
         except ProcessLookupError:
@@ -119,13 +119,13 @@ class Lifetimes:
                 self.die(task)
             else:
                 placement.ended[task] = self._tasks.task(task).start
-        self.look_at([placement.live[task] for task in tasks if task in placement.live])
+        self.remove_exited_of([placement.live[task] for task in tasks if task in placement.live])
 
     def membership(self, task: int) -> dict[str, str]:
         """Return the path of a task's container by tree id. Raises ProcessLookupError."""
         placement = self._placement
         if task in placement.live:
-            self.look_at([placement.live[task]])
+            self.remove_exited_of([placement.live[task]])
         if task not in placement.live:
             placement.task(task)
         return {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}

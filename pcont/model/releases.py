@@ -13,8 +13,8 @@ from pcont.model.hierarchies import Hierarchies
 class ModelReleases:
     """The ReleaseQueue of a model. Release agents of the user are not run, only recorded.
 
-    `look`: checks which real tasks have exited. `exclusive`: locks the model, so that its state may
-    change.
+    `remove_exited`: removes the real tasks that have exited. `exclusive`: locks the model, so that
+    its state may change.
     """
 
     attended = False
@@ -23,11 +23,11 @@ class ModelReleases:
         self,
         config: ModelConfig,
         hierarchies: Hierarchies,
-        look: Callable[[], None],
+        remove_exited: Callable[[], None],
         exclusive: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> None:
         self._config, self._hierarchies = config, hierarchies
-        self._look, self._exclusive = look, exclusive
+        self._remove_exited, self._exclusive = remove_exited, exclusive
 
     def program(self, tree: str) -> str:
         return agent_program(tree)
@@ -42,7 +42,7 @@ class ModelReleases:
         """Do nothing: the model keeps nothing of a release agent."""
 
     def reported(self) -> list[str]:
-        self._look()
+        self._remove_exited()
         return [tree.id for tree in self._hierarchies.active if tree.emptied]
 
     @contextlib.contextmanager

@@ -14,12 +14,12 @@ from pcont.ops.named import named
 from pcont.ops.task_ids import TaskIds
 from pcont.ops.ties import note_entered, note_left, note_split
 from pcont.records import Outcome
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.attach import Attach
 from pcont.steps.move_all import Move
 
 
-@looks_first
+@checks_first
 def attach(
     session: Session,
     place: str,
@@ -97,7 +97,7 @@ def entry(
     return Attach(first, container.places, said, thread, tree, movable, dict(more))
 
 
-@looks_first
+@checks_first
 def move(session: Session, source: str, target: str, *, movable: bool = False) -> Outcome:
     """Move every task of a container to another one of its hierarchy, all or none.
 

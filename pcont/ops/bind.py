@@ -41,7 +41,7 @@ from pcont.ops.umount import (
     virtual_values,
 )
 from pcont.records import Unbound
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.mirror import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
@@ -53,7 +53,7 @@ from pcont.virtual.files import ControlFiles
 Pairs = dict[str, list[tuple[str, str]]]
 
 
-@looks_first
+@checks_first
 def bind(
     session: Session,
     selector: str,
@@ -207,7 +207,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
             f"{one.name} has no home tree in which pcont could record bound subsystems",
             hint="mount hierarchies with --name NAME, or --tie",
         )
-    check_seen(registry.backend, one, gone=False)
+    check_seen(registry.backend, one, inactive=False)
     return one
 
 
@@ -274,7 +274,7 @@ def _below(backend: ContainerReader, home: Place) -> Iterator[str]:
         waiting += [place.child(name) for name in reversed(backend.children(place))]
 
 
-@looks_first
+@checks_first
 def unbind(
     session: Session,
     selector: str,
@@ -420,12 +420,12 @@ def _dissolving(
 def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> str | None:
     """Return the attribute of the home after the unbind; None if only the home remains."""
     assert one.tie
-    gone = {member.tree.id for member in going}
+    removed = {member.tree.id for member in going}
     tie = replace(
         one.tie,
         subsystems=tuple(name for name in one.tie.subsystems if name not in names),
-        trees=tuple(id for id in one.tie.trees if id not in gone),
-        made_at=as_made_at(place for place in one.tie.made if place.tree not in gone),
-        mounted=tuple(id for id in one.tie.mounted if id not in gone),
+        trees=tuple(id for id in one.tie.trees if id not in removed),
+        made_at=as_made_at(place for place in one.tie.made if place.tree not in removed),
+        mounted=tuple(id for id in one.tie.mounted if id not in removed),
     )
     return tie.dump() if tie.trees else None

@@ -20,7 +20,7 @@ from pcont.ops.launch import Announce, Command, Planned, quietly, spawn, tidying
 from pcont.ops.listing import locate
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.containers import SetXattr
 from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, Pin, option
 from pcont.steps.tasks import where_process_is
@@ -46,7 +46,7 @@ class CloneRequest:
     init: bool = False
 
 
-@looks_first
+@checks_first
 def clone(
     session: Session,
     where: str,
@@ -79,13 +79,13 @@ def clone(
         return _clone_process(session, where, pid), 0
     names: list[str] = []
 
-    def plan(child: int, settle: Callable[[], None]) -> Planned:
+    def plan(child: int, enter: Callable[[], None]) -> Planned:
         container = _parent(session, where, os.getpid(), words).child(f"node_{child}")
         names.append(container.canonical)
         steps = create_steps(session.backend, container, parents=False)
         if "cgroup" in spec.kinds:
             steps += _views(session, container)
-        return Planned(container, steps, _separating(request, spec, child, settle))
+        return Planned(container, steps, _separating(request, spec, child, enter))
 
     birth = session.backend.separate(spec) if spec.kinds else PLAIN
     wanted = NamespaceRequest(spec.kinds)
@@ -195,13 +195,16 @@ def _views(session: Session, container: Container) -> list[Step]:
 
 
 def _separating(
-    request: CloneRequest | None, spec: NamespaceSpec, pid: int, settle: Callable[[], None]
+    request: CloneRequest | None,
+    spec: NamespaceSpec,
+    pid: int,
+    enter: Callable[[], None],
 ) -> list[Step]:
     if request is None or not spec.kinds:
         return []
     words = "unshare " + " ".join(f"--{option(kind)}" for kind in spec.kinds)
     action = f"make the namespaces {', '.join(spec.kinds)}"
-    steps: list[Step] = [EnterNamespaces(settle, words, action, NamespaceRequest(spec.kinds))]
+    steps: list[Step] = [EnterNamespaces(enter, words, action, NamespaceRequest(spec.kinds))]
     if request.pin:
         steps.append(Pin(request.pin, pid, spec.kinds, f"pin namespaces as {request.pin}"))
     return steps

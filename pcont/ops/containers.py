@@ -20,7 +20,7 @@ from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers,
 from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps import explain
 from pcont.steps.containers import CreateContainer, removals
 from pcont.steps.kill import Kill
@@ -33,7 +33,7 @@ from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
 
 
-@looks_first
+@checks_first
 def create(
     session: Session,
     places: Sequence[str],
@@ -216,7 +216,7 @@ def create_steps(backend: Backend, *containers: Container, parents: bool = True)
     return planner.steps
 
 
-@looks_first
+@checks_first
 def remove(
     session: Session,
     places: Sequence[str],

@@ -13,7 +13,7 @@ from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset, hotplug, trusted
 from pcont.records import Collected
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.containers import removals
 from pcont.steps.reap import attend, flags, repairs
 from pcont.steps.write import WriteFiles
@@ -21,7 +21,7 @@ from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
 
 
-@looks_first
+@checks_first
 def gc_cpus(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     """Restore the CPUs and memory nodes that containers lost by hotplug; returns what was written.
 
@@ -31,7 +31,7 @@ def gc_cpus(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         return list(hotplug.restore_lost_values(session, registry, selectors))
 
 
-@looks_first
+@checks_first
 def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     """Collect what was missed in hierarchies of this pcont; returns what was removed or restored.
 
@@ -61,8 +61,8 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     for one in chosen:
         attend(session, one.members[0].tree.id, doomed[one.name])
         home = one.members[0]
-        gone = [path for path in doomed[one.name] if not exists(backend, home.place(path))]
-        found += [Collected("removed", one.container(path).canonical) for path in gone]
+        removed = [path for path in doomed[one.name] if not exists(backend, home.place(path))]
+        found += [Collected("removed", one.container(path).canonical) for path in removed]
     return found
 
 

@@ -125,7 +125,7 @@ def _start(
     done = Done(session.backend)
     try:
         with session.exclusive():
-            planned = plan(child.pid, child.settle)
+            planned = plan(child.pid, child.enter_namespaces)
             done = session.begin(_steps(planned, child.pid, command))
         if tidy:
             until_the_end.enter_context(_stood_in_for(session, planned.container, child.pid, tidy))
@@ -136,7 +136,7 @@ def _start(
         child.abandon()
         session.take_back(done, err)
         raise
-    done.memory.commit()
+    done.undo_log.commit()
     return planned.container, child
 
 

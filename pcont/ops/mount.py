@@ -30,14 +30,14 @@ from pcont.ops.mount_request import (
 from pcont.ops.remount import complete, has_the_set
 from pcont.ops.tie import mount_tie
 from pcont.records import Mounted
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.subsys.memset import MEMSET
 from pcont.virtual import auto_delete
 
 NOT_SAID = "--tie needs -o SUBSYS,..., the subsystems of the hierarchies to tie"
 
 
-@looks_first
+@checks_first
 def mount(
     session: Session,
     options: str | None = None,

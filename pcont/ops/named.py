@@ -24,8 +24,8 @@ def alive(session: Session, task: int, thread: bool = False) -> Task:
         known = backend.task(task)
     except ProcessLookupError as err:
         raise from_oserror(err, f"find task {task}", kinds={ESRCH: UnknownName}) from err
-    other = live_thread(backend, task) if known.gone else known
-    if other is None or (thread and known.gone):
+    other = live_thread(backend, task) if known.exited else known
+    if other is None or (thread and known.exited):
         raise ended(known, other)
     return known
 
@@ -67,9 +67,9 @@ def named(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
         session.warn(_counted(one_range, len(meant), "task" if thread else "process"))
     if not found:
         raise NotFound(f"none of these is a task: {ids.text}", hint="pgrep -l PATTERN lists some")
-    if gone := [task for task in ids.listed if task not in listed and task != os.getpid()]:
+    if ended_ids := [task for task in ids.listed if task not in listed and task != os.getpid()]:
         session.warn(
-            f"skipped, because they have ended: {shortened(list(map(str, gone)), IDS_SHOWN)}"
+            f"skipped, because they have ended: {shortened(list(map(str, ended_ids)), IDS_SHOWN)}"
         )
     return list(found.values())
 

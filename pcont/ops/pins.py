@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pcont.errors import NotFound
 from pcont.records import PinRow
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.namespaces import Unpin
 
 
@@ -25,7 +25,7 @@ def pins(session: Session) -> list[PinRow]:
     return rows
 
 
-@looks_first
+@checks_first
 def unpin(session: Session, names: Sequence[str]) -> list[str]:
     """Unpin namespaces; returns the names. The kernel keeps a namespace while a process is in it.
 

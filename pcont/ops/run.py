@@ -17,7 +17,7 @@ from pcont.ops import guards
 from pcont.ops.containers import create_steps
 from pcont.ops.launch import Announce, Command, Planned, enter_step, quietly, spawn, tidying
 from pcont.records import Started
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import AUTO_DELETE
@@ -25,7 +25,7 @@ from pcont.transaction.step import Done, Step
 from pcont.virtual.files import ControlFiles
 
 
-@looks_first
+@checks_first
 def run(
     session: Session,
     place: str,
@@ -52,10 +52,10 @@ def run(
     command = Command(words, _joining(session, join) if join else PLAIN, wanted=wanted)
     if wait or auto_delete or join or session.dry_run:
 
-        def plan(pid: int, settle: Callable[[], None]) -> Planned:
+        def plan(pid: int, enter_namespaces: Callable[[], None]) -> Planned:
             container = session.registry().place(place)
             steps: list[Step] = [
-                EnterNamespaces(settle, _join_line(session, join), f"join {join}", wanted)
+                EnterNamespaces(enter_namespaces, _join_line(session, join), f"join {join}", wanted)
             ]
             before = _entering(session, container, create)
             before += _flagging(session.backend, container, auto_delete)
@@ -71,7 +71,7 @@ def run(
                 steps = _entering(session, container, create)
                 done = session.begin([*steps, enter_step(container, os.getpid(), words)])
             signals.check()
-        done.memory.commit()
+        done.undo_log.commit()
         announce(Started(container.canonical, os.getpid()))
         _become(session, command)
     except BaseException as err:

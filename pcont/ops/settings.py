@@ -19,7 +19,7 @@ from pcont.ops import guards, stat
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
 from pcont.records import Value
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.attach import Attach
 from pcont.steps.write import Known, Setting, WriteFiles, can_rehearse, is_lasting
 from pcont.transaction.step import Step
@@ -77,7 +77,7 @@ def _owned(container: Container, file: str, place: Place) -> bool:
     return place in (keys.owners(container, file) or container.places)
 
 
-@looks_first
+@checks_first
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
     """Write control files, all or none; returns the names of the files.
 

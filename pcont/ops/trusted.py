@@ -52,7 +52,7 @@ class MendXattrs(Step):
             for name, text in self.names.items()
         ]
 
-    def do(self, backend: Driver, memory: UndoLog) -> None:
+    def do(self, backend: Driver, undo_log: UndoLog) -> None:
         with contextlib.suppress(FileNotFoundError):
             backend.mend(self.place)
 

@@ -17,7 +17,7 @@ from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import below
 from pcont.kernel.types import Mount, Place, Tree
 from pcont.ops.listing import count_containers
-from pcont.session import Session, looks_first
+from pcont.session import Session, checks_first
 from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.enforcement import StopEnforcement
 from pcont.steps.mounts import RemoveDirectory, UmountTree
@@ -36,7 +36,7 @@ from pcont.virtual.files import ControlFiles, following
 from pcont.virtual.site import LiveSite
 
 
-@looks_first
+@checks_first
 def umount(session: Session, target: str, *, foreign: bool = False) -> None:
     """Unmount a hierarchy, or the one view of it at a mount point.
 
@@ -61,10 +61,12 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
             _need_untied(registry, tree)
         count = count_containers(session.backend, Place.at(tree))
         children = count != 1
-        gone = last and not children
-        if gone:
-            check_seen(session.backend, one, gone=False)
-        steps = stop_steps(session.backend, one, one.controllers, empty=True) if gone else []
+        removes_tree = last and not children
+        if removes_tree:
+            check_seen(session.backend, one, inactive=False)
+        steps = (
+            stop_steps(session.backend, one, one.controllers, empty=True) if removes_tree else []
+        )
         steps += _tie_steps(session, registry, one, children) if one.tie and last else []
         steps += _umount_steps(tree, mounts, last)
         session.carry_out(_deepest_first(steps))

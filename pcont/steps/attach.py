@@ -52,7 +52,7 @@ STOP_OR_FREEZE = (
 
 Movers = Callable[[bool], list[int]]
 Lacking = tuple[Place, int]
-Inside = dict[Place, set[int]]
+TasksByPlace = dict[Place, set[int]]
 
 
 @on_disk("Origin", "paths", "affinity", "start")
@@ -77,7 +77,7 @@ class Origin:
         """
         paths, affinity = backend.membership(task), backend.affinity(task)
         known = backend.task(task)
-        if known.gone:
+        if known.exited:
             raise ProcessLookupError(ESRCH, strerror(ESRCH), str(task))
         return cls(paths, affinity, known.start)
 
@@ -160,7 +160,7 @@ class AttachUndo(UndoRecord):
         origin = self.origins.get(task)
         return origin is not None and is_same_task(backend, task, origin.start)
 
-    def started(self, backend: Tasks, inside: Inside) -> dict[int, int]:
+    def started(self, backend: Tasks, inside: TasksByPlace) -> dict[int, int]:
         """Return the tasks that moved tasks have started in the targets, each with the task whose
         origin applies.
 
@@ -329,20 +329,20 @@ class Attach(Step):
     def _file(self) -> str:
         return "tasks" if self.thread else PROCESSES
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.places = self._ordered(backend)
         with self._movers(backend) as movers:
             before = {place: tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
             entered = AttachUndo(list(self.places), leader, before, self.origins)
-            memory.record(entered)
+            undo_log.record(entered)
             try:
                 with raised_priority():
-                    self._converge(backend, memory, entered, movers)
+                    self._converge(backend, undo_log, entered, movers)
             except OSError:
                 if not self.moved:
-                    memory.drop(entered)
+                    undo_log.drop(entered)
                 raise
         self.outcome.moved = len(self.moved)
         self.outcome.stragglers = len(self._late)
@@ -366,7 +366,7 @@ class Attach(Step):
             yield lambda thorough: named
 
     def _converge(
-        self, backend: TasksInside, memory: UndoLog, entered: AttachUndo, movers: Movers
+        self, backend: TasksInside, undo_log: UndoLog, entered: AttachUndo, movers: Movers
     ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
@@ -375,7 +375,7 @@ class Attach(Step):
             if known is None:
                 self._has_ended(task)
             elif not self._stays(backend, place, known):
-                self._remember(backend, memory, entered, known)
+                self._record(backend, undo_log, entered, known)
                 self._write(backend, place, task)
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
@@ -390,7 +390,7 @@ class Attach(Step):
             return None
         if not self.tree and self._starts.setdefault(task, known.start) != known.start:
             return None
-        lives = not known.gone or next(self._live_threads(backend, task), None)
+        lives = not known.exited or next(self._live_threads(backend, task), None)
         return known if lives else None
 
     def _stays(self, backend: Tasks, place: Place, known: Task) -> bool:
@@ -437,7 +437,7 @@ class Attach(Step):
         Both searches use the same task lists, unless `tree` is set. A task that is missing from a
         list is looked up again, because it may have started after the list was read.
         """
-        inside: Inside = {}
+        inside: TasksByPlace = {}
         for thorough in (False, True):
             if self.tree or not inside:
                 inside = {place: tasks_in(backend, place) for place in self.places}
@@ -450,10 +450,10 @@ class Attach(Step):
                     return lacking
         return []
 
-    def _remember(self, backend: Tasks, memory: UndoLog, entered: AttachUndo, known: Task) -> None:
+    def _record(self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, known: Task) -> None:
         """Record the origins of the live threads of a task that have none recorded."""
         task, recorded = known.id, entered.origins.get(known.id)
-        if recorded and recorded.start == known.start and not known.gone:
+        if recorded and recorded.start == known.start and not known.exited:
             return
         found = {}
         for one in self._threads(backend, task):
@@ -461,7 +461,7 @@ class Attach(Step):
                 if not entered.knows(backend, one):
                     found[one] = self._origin(backend, entered, one)
         if found:
-            memory.extend(entered, origins=found)
+            undo_log.extend(entered, origins=found)
 
     def _origin(self, backend: Tasks, entered: AttachUndo, task: int) -> Origin:
         origin, leader = Origin.of(backend, task), self._leaders.get(task)
@@ -506,7 +506,7 @@ class Attach(Step):
                     files.attach(place, "tasks", one.id)
 
     def _lacking(
-        self, backend: Tasks, tasks: Iterable[int], thorough: bool, inside: Inside
+        self, backend: Tasks, tasks: Iterable[int], thorough: bool, inside: TasksByPlace
     ) -> Iterator[Lacking]:
         """Yield tasks and the targets that they are outside of; `thorough`: check every thread."""
         for task in dict.fromkeys(tasks):

@@ -63,8 +63,8 @@ class CreateContainer(Step):
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
-        with memory.of(RemoveCreated(self.place)):
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        with undo_log.of(RemoveCreated(self.place)):
             ControlFiles(backend).make(self.place)
 
     def rehearse(self, backend: CgroupState) -> None:
@@ -116,31 +116,31 @@ class RemoveContainer(Step):
     """Remove a container in one tree with rmdir(2). `action` names the operation in messages.
 
     `last`: it is the last change of the operation, which is never undone. `force`: remove it even
-    if open files are charged to it; those files are charged to no container afterwards. `gone`:
-    what `force` overrode, for the message.
+    if open files are charged to it; those files are charged to no container afterwards.
+    `discarded`: what `force` overrode, for the message.
     """
 
     place: Place
     action: str
     last: bool = False
     force: bool = False
-    gone: str = ""
+    discarded: str = ""
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if self.last:
-            memory.set_final(RemoveCreated(self.place, self.force))
+            undo_log.set_final(RemoveCreated(self.place, self.force))
             backend.remove(self.place, self.force)
         else:
             held = explain.held_back(backend, self.place)[0] if self.force else ""
-            with memory.of(RecreateRemoved.of(backend, self.place, self.force)):
+            with undo_log.of(RecreateRemoved.of(backend, self.place, self.force)):
                 backend.remove(self.place, self.force)
-            self.gone = held
+            self.discarded = held
 
-    def lost(self) -> list[str]:
-        return [f"{self.place.path}: {self.gone}"] if self.gone else []
+    def irreversible(self) -> list[str]:
+        return [f"{self.place.path}: {self.discarded}"] if self.discarded else []
 
     @property
     def final(self) -> bool:
@@ -268,10 +268,10 @@ class SetXattr(Step):
             return [f"setfattr -x {name} {where}" for name in names]
         return [f"setfattr -n {name} -v {quote(self.text)} {where}" for name in names]
 
-    def do(self, backend: Containers, memory: UndoLog) -> None:
+    def do(self, backend: Containers, undo_log: UndoLog) -> None:
         before = backend.attributes(self.place).get(self.name)
         try:
-            with memory.of(RestoreXattr(self.place, self.name, before)):
+            with undo_log.of(RestoreXattr(self.place, self.name, before)):
                 backend.set_attribute(self.place, self.name, self.text)
         except PermissionError:
             if not self.without:

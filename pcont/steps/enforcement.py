@@ -105,19 +105,19 @@ class StartEnforcement(Step):
         there = backend.enforcer.trees().get(self.subsystem, "")
         return there if there != self.root.tree else ""
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
         if self._is_done_without(backend) or backend.enforcer.is_bound(self.subsystem, self.root):
             return
         # A start has several parts. If one is refused, those before it have to be undone.
         stopped = StopStarted(self.subsystem, self.root)
-        memory.record(stopped)
+        undo_log.record(stopped)
         try:
             backend.enforcer.start(self.subsystem, self.root)
         except OSError as err:
             if not self.optional:
                 raise
             restore_record(backend, stopped)
-            memory.drop(stopped)
+            undo_log.drop(stopped)
             why = from_oserror(err, f"start them at {err.filename}").what
             self.missed = f"{self.subsystem} does without its programs: {why}"
 
@@ -158,14 +158,14 @@ class StopEnforcement(Step):
             return []
         return [f"# unload the programs of {self.subsystem}"]
 
-    def do(self, backend: Programs, memory: UndoLog) -> None:
+    def do(self, backend: Programs, undo_log: UndoLog) -> None:
         if backend.enforcer.trees().get(self.subsystem) not in (self.root.tree, ""):
             return
         if not self.empty:
-            memory.set_final(StopStarted(self.subsystem, self.root))
+            undo_log.set_final(StopStarted(self.subsystem, self.root))
             backend.enforcer.stop(self.subsystem, self.root)
         elif backend.enforcer.is_bound(self.subsystem, self.root):
-            with memory.of(RestartStopped.of(backend, self.subsystem, self.root)):
+            with undo_log.of(RestartStopped.of(backend, self.subsystem, self.root)):
                 backend.enforcer.stop(self.subsystem, self.root)
 
     @property

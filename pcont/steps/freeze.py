@@ -20,7 +20,7 @@ FREEZE_PAUSE = 0.002
 
 
 @contextlib.contextmanager
-def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator[bool]:
+def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterator[bool]:
     """Freeze a container of the freezer for the block. Yields whether all its tasks have frozen.
 
     If they do not freeze within FREEZE_PATIENCE seconds, the container is thawed before the block
@@ -30,15 +30,15 @@ def kept_frozen(backend: CgroupState, memory: UndoLog, place: Place) -> Iterator
     if backend.read(place, STATE).strip() != THAWED:
         yield _wait_until_frozen(backend, place)
         return
-    memory.hold(backend.thawing(place))
+    undo_log.hold(backend.thawing(place))
     before = RestoreValue.of(backend, place, STATE)
-    with memory.of(before):
+    with undo_log.of(before):
         backend.write(place, STATE, FROZEN)
     frozen = _wait_until_frozen(backend, place, write_again=True)
     if frozen:
         yield True
     backend.write(place, STATE, THAWED)
-    memory.drop(before)
+    undo_log.drop(before)
     if not frozen:
         yield False
 

@@ -57,22 +57,22 @@ class Kill(Step):
         held = [backend.show(place, pids.PIDS_MAX) for place in self._tops(pids.PIDS)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
         for place in self._tops(pids.PIDS):
-            _set(backend, memory, place, pids.PIDS_MAX, "0")
+            _set(backend, undo_log, place, pids.PIDS_MAX, "0")
         with raised_priority():
-            self._kill(backend, memory)
+            self._kill(backend, undo_log)
 
-    def _kill(self, backend: CgroupState, memory: UndoLog) -> None:
+    def _kill(self, backend: CgroupState, undo_log: UndoLog) -> None:
         with contextlib.ExitStack() as stack:
             for place in self._freezing(backend):
-                stack.enter_context(kept_frozen(backend, memory, place))
+                stack.enter_context(kept_frozen(backend, undo_log, place))
             self._signal(backend, processes_in(backend, self.places))
         # A SIGKILL takes effect on a task frozen by another program only after the thaw.
         for place in self._tops(subsys.FREEZER):
-            _set(backend, memory, place, freezer.STATE, freezer.THAWED)
+            _set(backend, undo_log, place, freezer.STATE, freezer.THAWED)
         self._until_empty(backend)
 
     def _until_empty(self, backend: CgroupState) -> None:
@@ -132,11 +132,11 @@ class Kill(Step):
         for place, members in together.items():
             self.killed.update(backend.kill(place, members, signal.SIGKILL))
 
-    def lost(self) -> list[str]:
+    def irreversible(self) -> list[str]:
         return [f"{len(self.killed)} killed"] if self.killed else []
 
 
-def _set(backend: CgroupState, memory: UndoLog, place: Place, file: str, text: str) -> None:
+def _set(backend: CgroupState, undo_log: UndoLog, place: Place, file: str, text: str) -> None:
     if backend.read(place, file).strip() != text:
-        with memory.of(RestoreValue.of(backend, place, file)):
+        with undo_log.of(RestoreValue.of(backend, place, file)):
             backend.write(place, file, text)

@@ -128,16 +128,16 @@ class Join(Step):
                 self.at = (pair.mirror, task)
                 attach_all(backend, pair.mirror, [task])
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
-            memory.record(RestoreAffinities.of(backend, set().union(*inside)))
+            undo_log.record(RestoreAffinities.of(backend, set().union(*inside)))
         before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
         outside = JoinUndo(list(self.pairs), before)
-        memory.record(outside)
+        undo_log.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
         for mirror, tasks in until_stable(lacking, self.action, MIRROR_PATIENCE):
-            memory.extend(outside, origins=_origins(backend, mirror.tree, tasks))
+            undo_log.extend(outside, origins=_origins(backend, mirror.tree, tasks))
             attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
     def _tracked(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
@@ -207,14 +207,14 @@ class Leave(Step):
             for task in sorted(tasks_in(backend, place))
         ]
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         inside = {place: tasks_in(backend, place) for place in self._places}
         if self.affinity:
-            memory.record(RestoreAffinities.of(backend, set().union(*inside.values())))
+            undo_log.record(RestoreAffinities.of(backend, set().union(*inside.values())))
         for pair in self.pairs:
             inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
         strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
-        memory.record(LeaveUndo(list(self.pairs), strays))
+        undo_log.record(LeaveUndo(list(self.pairs), strays))
         for tasks in until_stable(partial(self._inside, backend), self.action, MIRROR_PATIENCE):
             attach_all(backend, self.refuge, recently_listed(tasks))
 

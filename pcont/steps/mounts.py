@@ -65,10 +65,10 @@ class MakeDirectory(Step):
         if backend.missing(self.directory):
             backend.make_directory(self.directory)
 
-    def do(self, backend: Mounts, memory: UndoLog) -> None:
+    def do(self, backend: Mounts, undo_log: UndoLog) -> None:
         # An earlier step, or another process, may have made it.
         if backend.missing(self.directory):
-            with memory.of(RemoveMadeDirectory(self.directory)):
+            with undo_log.of(RemoveMadeDirectory(self.directory)):
                 backend.make_directory(self.directory)
 
 
@@ -103,8 +103,8 @@ class RemoveDirectory(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
 
-    def do(self, backend: Mounts, memory: UndoLog) -> None:
-        with memory.of(RemakeDirectory(self.directory)), contextlib.suppress(OSError):
+    def do(self, backend: Mounts, undo_log: UndoLog) -> None:
+        with undo_log.of(RemakeDirectory(self.directory)), contextlib.suppress(OSError):
             backend.remove_directory(self.directory)
 
 
@@ -151,9 +151,9 @@ class MountTree(Step):
     def rehearse(self, backend: Mounts) -> None:
         backend.mount(self.request, self.point, source(self.point, self.made))
 
-    def do(self, backend: Mounts, memory: UndoLog) -> None:
+    def do(self, backend: Mounts, undo_log: UndoLog) -> None:
         new = find_tree(backend, self.request) is None
-        with memory.of(UnmountMounted(self.request, self.point, new)):
+        with undo_log.of(UnmountMounted(self.request, self.point, new)):
             try:
                 backend.mount(self.request, self.point, source(self.point, self.made))
             except OSError:
@@ -233,7 +233,7 @@ class UmountTree(Step):
     def rehearse(self, backend: Mounts) -> None:
         backend.umount(self.mount.point)
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
         root = Place.at(self.tree)
         dissolves = self.last and not backend.children(root)
         before = RemountUnmounted(self.tree, self.mount, {}, [])
@@ -242,7 +242,7 @@ class UmountTree(Step):
                 backend.attributes(root),
                 settings_of(backend, root),
             )
-        with memory.of(before):
+        with undo_log.of(before):
             backend.umount(self.mount.point)
         if dissolves:
             self._dissolve(backend)

@@ -174,7 +174,7 @@ class MoveAll(Step):
         order = ControlFiles(backend).entry_order
         return sorted(self.routes, key=lambda route: order(route.target))
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.routes = self._ordered(backend)
         drained = MoveAllUndo(
@@ -182,19 +182,19 @@ class MoveAll(Step):
         )
         with contextlib.ExitStack() as stack:
             freezer = self._freezer() if self.freeze else None
-            if freezer and stack.enter_context(kept_frozen(backend, memory, freezer)):
+            if freezer and stack.enter_context(kept_frozen(backend, undo_log, freezer)):
                 self.outcome.strategy, self.still = "freeze", True
-            self._keep_affinities(backend, memory)
-            memory.record(drained)
+            self._keep_affinities(backend, undo_log)
+            undo_log.record(drained)
             if not self.still:
                 stack.enter_context(raised_priority())
             first = set().union(*(tasks_in(backend, route.source) for route in self.routes))
             for route in self.routes:
-                self._empty(backend, memory, drained, route)
+                self._empty(backend, undo_log, drained, route)
         self.still = False
         # Others may have put tasks there during the move.
         for route in self.routes:
-            self._empty(backend, memory, drained, route)
+            self._empty(backend, undo_log, drained, route)
         self.outcome.moved = len(self.moved)
         self.outcome.stragglers = len(self.moved - first)
         self.outcome.skipped = len(self.skipped)
@@ -207,7 +207,7 @@ class MoveAll(Step):
         places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
         return places[0] if places and not places[0].is_root else None
 
-    def _keep_affinities(self, backend: TasksInside, memory: UndoLog) -> None:
+    def _keep_affinities(self, backend: TasksInside, undo_log: UndoLog) -> None:
         """Record the CPU affinity of the tasks: the kernel changes it when a task changes its
         cpuset.
         """
@@ -216,10 +216,10 @@ class MoveAll(Step):
             if subsys.sets_affinity(route.source.controllers):
                 tasks |= tasks_in(backend, route.source)
         if tasks:
-            memory.record(RestoreAffinities.of(backend, tasks))
+            undo_log.record(RestoreAffinities.of(backend, tasks))
 
     def _empty(
-        self, backend: CgroupState, memory: UndoLog, drained: MoveAllUndo, route: Move
+        self, backend: CgroupState, undo_log: UndoLog, drained: MoveAllUndo, route: Move
     ) -> None:
         def batch() -> list[list[int]]:
             left = self._movable(backend, route.source)
@@ -231,7 +231,7 @@ class MoveAll(Step):
         hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
         for number, left in enumerate(until_stable(batch, self.action, patience, hint), start=1):
             if not drained.alone:
-                memory.extend(drained, starts=start_times(backend, left))
+                undo_log.extend(drained, starts=start_times(backend, left))
             valid = self._while_valid(route, left)
             arrived = set(ControlFiles(backend).enter(route.target, valid))
             self.moved |= arrived

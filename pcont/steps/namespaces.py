@@ -119,11 +119,11 @@ def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
 class EnterNamespaces(Step):
     """Let a process that waits in its container create or join its namespaces.
 
-    `settle` is called to let it continue, and raises OSError if the kernel refuses. `words`: the
+    `enter` is called to let it continue, and raises OSError if the kernel refuses. `words`: the
     line of a dry run. `action` names the operation in messages.
     """
 
-    settle: Callable[[], None]
+    enter: Callable[[], None]
     words: str
     action: str
     wanted: NamespaceRequest
@@ -131,8 +131,8 @@ class EnterNamespaces(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [self.words]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
-        self.settle()
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
+        self.enter()
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         return namespace_refusal(err, self.action, self.wanted)
@@ -175,10 +175,10 @@ class Pin(Step):
             for kind in self.kinds
         ]
 
-    def do(self, backend: Namespaces, memory: UndoLog) -> None:
+    def do(self, backend: Namespaces, undo_log: UndoLog) -> None:
         if self.name in backend.pins():
             raise FileExistsError(EEXIST, os.strerror(EEXIST), backend.pin_path(self.name))
-        memory.record(UnpinPinned([self.name]))
+        undo_log.record(UnpinPinned([self.name]))
         backend.pin(self.name, self.task, self.kinds)
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
@@ -192,25 +192,25 @@ class Pin(Step):
 class Unpin(Step):
     """Remove pins. This is final: the kernel removes a namespace that no process is in.
 
-    `gone`: the pins removed so far, for the message of a failure.
+    `unpinned`: the pins removed so far, for the message of a failure.
     """
 
     names: Sequence[str]
     action: str
-    gone: list[str] = field(default_factory=list)
+    unpinned: list[str] = field(default_factory=list)
 
     def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [f"umount --lazy {quote(backend.pin_path(name))}" for name in self.names]
 
-    def do(self, backend: Namespaces, memory: UndoLog) -> None:
-        memory.set_final(UnpinPinned(list(self.names)))
+    def do(self, backend: Namespaces, undo_log: UndoLog) -> None:
+        undo_log.set_final(UnpinPinned(list(self.names)))
         for name in self.names:
             backend.unpin(name)
-            self.gone.append(name)
+            self.unpinned.append(name)
 
     @property
     def final(self) -> bool:
         return True
 
-    def lost(self) -> list[str]:
-        return [f"{', '.join(self.gone)} unpinned"] if self.gone else []
+    def irreversible(self) -> list[str]:
+        return [f"{', '.join(self.unpinned)} unpinned"] if self.unpinned else []

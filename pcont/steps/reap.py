@@ -171,8 +171,8 @@ class InstallAgent(Step):
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
-        with memory.of(RestoreValue.of(backend, self.place, self.file)):
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        with undo_log.of(RestoreValue.of(backend, self.place, self.file)):
             backend.write(self.place, self.file, self.text)
 
 

@@ -63,7 +63,7 @@ def live_task(backend: Tasks, task: int) -> Task | None:
         known = backend.task(task)
     except ProcessLookupError:
         return None
-    return None if known.gone else known
+    return None if known.exited else known
 
 
 def is_alive(backend: Tasks, task: int) -> bool:

@@ -201,15 +201,15 @@ class WriteFiles(Step):
     def rehearse(self, backend: CgroupState) -> None:
         self._write(backend, UndoLog(), tried=True)
 
-    def do(self, backend: CgroupState, memory: UndoLog) -> None:
-        self._write(backend, memory, tried=self.created)
+    def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        self._write(backend, undo_log, tried=self.created)
 
-    def _write(self, backend: CgroupState, memory: UndoLog, tried: bool) -> None:
+    def _write(self, backend: CgroupState, undo_log: UndoLog, tried: bool) -> None:
         """Write everything. `tried`: skip the trial of device entries in a temporary container."""
         files = ControlFiles(backend)
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
-            refused = [(one, err) for one in waiting if (err := self._try(files, memory, one))]
+            refused = [(one, err) for one in waiting if (err := self._try(files, undo_log, one))]
             if len(refused) == len(waiting):
                 self.refused, err = refused[0]
                 raise err
@@ -219,14 +219,14 @@ class WriteFiles(Step):
             self.refused = one
             _check(backend, one)
         if len(last) > 1 and not tried:
-            self._rehearse(backend, memory, last)
+            self._rehearse(backend, undo_log, last)
         if last and not self.created:
-            memory.set_final(WriteAgain(last))
+            undo_log.set_final(WriteAgain(last))
         for one in last:
             self.refused = one
             files.store(one.place, one.file, one.written)
 
-    def _rehearse(self, backend: CgroupState, memory: UndoLog, last: Sequence[Setting]) -> None:
+    def _rehearse(self, backend: CgroupState, undo_log: UndoLog, last: Sequence[Setting]) -> None:
         """Write the device entries into a temporary sibling container first, so that all are
         written or none.
 
@@ -242,7 +242,7 @@ class WriteFiles(Step):
         try:
             for one in (trial, *below):
                 records.append(RemoveCreated(one))
-                with memory.of(records[-1]):
+                with undo_log.of(records[-1]):
                     ControlFiles(backend).make(one)
                 if one == trial:
                     self._make_alike(backend, place, trial)
@@ -257,7 +257,7 @@ class WriteFiles(Step):
                 with contextlib.suppress(FileNotFoundError):
                     backend.remove(one)
             for record in records:
-                memory.drop(record)
+                undo_log.drop(record)
 
     @staticmethod
     def _make_alike(backend: Containers, place: Place, trial: Place) -> None:
@@ -268,7 +268,7 @@ class WriteFiles(Step):
         if not everything and devices.has_everything(backend.read(trial, devices.LIST)):
             backend.write(trial, devices.DENY, "a")
 
-    def _try(self, files: ControlFiles, memory: UndoLog, one: Setting) -> WriteRefused | None:
+    def _try(self, files: ControlFiles, undo_log: UndoLog, one: Setting) -> WriteRefused | None:
         """Write one setting. Returns the refusal, if it may succeed after the other settings;
         otherwise None.
         """
@@ -277,17 +277,17 @@ class WriteFiles(Step):
             _check(files.backend, one)
             changes = files.resolve(one.place, one.file).plan_write(one.written)
             if len(changes) == 1 and _is_direct(one, changes[0]):
-                with self._known(files.backend, memory, one):
+                with self._known(files.backend, undo_log, one):
                     changes[0].apply(files.backend)
-                self._keep_list(files.backend, memory, one)
+                self._keep_list(files.backend, undo_log, one)
                 return None
         except WriteRefused as err:
             return err
         for change in changes:
-            _apply(files.backend, memory, change)
+            _apply(files.backend, undo_log, change)
         return None
 
-    def _keep_list(self, backend: CgroupState, memory: UndoLog, one: Setting) -> None:
+    def _keep_list(self, backend: CgroupState, undo_log: UndoLog, one: Setting) -> None:
         """Store the present text of a list in an attribute, because the kernel shortens the list on
         CPU hotplug.
         """
@@ -302,17 +302,17 @@ class WriteFiles(Step):
             text = backend.read(one.place, row.name).strip()
             before = backend.attributes(one.place).get(row.undo.copied_as)
             if text != (before or ""):
-                with memory.of(RestoreXattr(one.place, row.undo.copied_as, before)):
+                with undo_log.of(RestoreXattr(one.place, row.undo.copied_as, before)):
                     backend.set_attribute(one.place, row.undo.copied_as, text or None)
 
     def _known(
-        self, backend: CgroupState, memory: UndoLog, one: Setting
+        self, backend: CgroupState, undo_log: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
         if not self.created:
             # A file that cannot be read cannot be restored. It is written anyway.
             with contextlib.suppress(OSError):
                 now = self.known.pop((one.place, one.file), None)
-                return memory.of(RestoreValue.of(backend, one.place, one.file, now))
+                return undo_log.of(RestoreValue.of(backend, one.place, one.file, now))
         return contextlib.nullcontext()
 
     def notes(self) -> list[str]:
@@ -332,19 +332,19 @@ class WriteFiles(Step):
         return explain.write_refusal(backend, one.place, one.file, one.written, err)
 
 
-def _apply(backend: CgroupState, memory: UndoLog, change: Change) -> None:
+def _apply(backend: CgroupState, undo_log: UndoLog, change: Change) -> None:
     """Apply one change that a write to a virtual file consists of, with its own undo record."""
     if isinstance(change, AttributeChange):
         before = backend.attributes(change.place).get(change.name)
         if change.text != before:
-            with memory.of(RestoreXattr(change.place, change.name, before)):
+            with undo_log.of(RestoreXattr(change.place, change.name, before)):
                 backend.set_attribute(change.place, change.name, change.text)
     elif isinstance(change, EnforcedValue):
-        with memory.of(RestoreValue.of(backend, change.place, change.file)):
+        with undo_log.of(RestoreValue.of(backend, change.place, change.file)):
             change.apply(backend)
     else:
         # Another process may remove the container at the same time.
-        with vanishing(), memory.of(RestoreValue.of(backend, change.place, change.file)):
+        with vanishing(), undo_log.of(RestoreValue.of(backend, change.place, change.file)):
             change.apply(backend)
 
 

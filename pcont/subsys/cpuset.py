@@ -53,10 +53,10 @@ def around_children(now: Site, wanted: Site) -> Violation | None:
     """Check that the lists still include those of every child."""
     for child in now.children():
         for ids, flag, noun in _KINDS:
-            lost = child.value(ids) - wanted.value(ids)
-            if lost:
+            missing = child.value(ids) - wanted.value(ids)
+            if missing:
                 return Violation(
-                    EBUSY, f"the child {child.path} still uses the {noun} {_list(lost)}"
+                    EBUSY, f"the child {child.path} still uses the {noun} {_list(missing)}"
                 )
             if child.value(flag) and not wanted.value(flag):
                 return Violation(EBUSY, f"the child {child.path} has {flag}=1")

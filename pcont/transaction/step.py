@@ -27,10 +27,10 @@ class Step(ABC):
         """Return the shell commands that would do the same, for --dry-run. Changes nothing."""
 
     @abstractmethod
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
         """Carry out the step. Raises OSError for a refusal of the backend, or PcontError.
 
-        Before each change, it records in `memory` how to undo that change.
+        Before each change, it records in `undo_log` how to undo that change.
         """
 
     def rehearse(self, backend: Backend) -> None:  # noqa: B027
@@ -54,7 +54,7 @@ class Step(ABC):
         """
         return False
 
-    def lost(self) -> list[str]:
+    def irreversible(self) -> list[str]:
         """Return lines on what the step has done that undo cannot revert, for the message of a
         failure.
         """
@@ -70,21 +70,21 @@ class Done:
     """Steps that have been carried out, and can still be undone."""
 
     backend: Backend
-    memory: UndoLog = field(default_factory=UndoLog)
+    undo_log: UndoLog = field(default_factory=UndoLog)
     steps: list[Step] = field(default_factory=list)
 
     def undo(self) -> list[str]:
         """Undo everything, the last change first; returns a line for each change that could not be
         undone.
         """
-        return self.memory.undo(self.backend)
+        return self.undo_log.undo(self.backend)
 
     def undo_for(self, err: BaseException) -> None:
         """Undo everything because of an error, and note in the error what was undone and what was
         not.
         """
-        touched = bool(self.memory)
-        left = [line for step in self.steps for line in step.lost()] + self.undo()
+        touched = bool(self.undo_log)
+        left = [line for step in self.steps for line in step.irreversible()] + self.undo()
         if isinstance(err, (PcontError, signals.Interrupted)):
             err.undone = err.undone or touched
             err.left += left
@@ -96,17 +96,17 @@ def carry_out(
     backend: Backend,
     steps: Sequence[Step],
     progress: Progress = lambda done, of: None,
-    memory: UndoLog | None = None,
+    undo_log: UndoLog | None = None,
 ) -> Done:
     """Do every step in order, or none: if a step fails or a signal arrives, undo the steps before
     it.
 
     A signal takes effect after the step during which it arrives. `progress` is called with the
-    number of finished steps and their total. `memory`: the undo log to use (default: one without a
-    journal). The caller commits it; until then `Done.undo` can undo everything. Raises the error of
+    number of finished steps and their total. `undo_log`: default: one without a journal. The caller
+    commits it; until then `Done.undo` can undo everything. Raises the error of
     the step as PcontError; its `left` lists what could not be undone.
     """
-    done = Done(backend, UndoLog() if memory is None else memory)
+    done = Done(backend, UndoLog() if undo_log is None else undo_log)
     with signals.held():
         try:
             for number, step in enumerate(steps):
@@ -114,7 +114,7 @@ def carry_out(
                 signals.check()
                 done.steps.append(step)
                 try:
-                    step.do(backend, done.memory)
+                    step.do(backend, done.undo_log)
                 except OSError as err:
                     raise step.refusal(backend, err) from err
             if steps and not steps[-1].final:

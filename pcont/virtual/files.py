@@ -233,7 +233,7 @@ class ControlFiles:
             if file != "cgroup.procs":
                 return [task]
             threads = self.backend.threads(task)
-            return [one for one in threads if not self.backend.task(one).gone]
+            return [one for one in threads if not self.backend.task(one).exited]
         except ProcessLookupError:
             return []
 
@@ -314,8 +314,8 @@ class VirtualFile:
         if row.virtual.enforced:
             return (EnforcedValue(place, row.name, wanted),)
         root = replace(site, place=site.top, wanted={(place, row.name): wanted})
-        follows = _unlike(root, following(_table(site.subsystem), root))
-        return (AttributeChange(place, row.name, row.type.show(wanted)), *follows)
+        derived = _unlike(root, following(_table(site.subsystem), root))
+        return (AttributeChange(place, row.name, row.type.show(wanted)), *derived)
 
     def _allowed(self, text: str) -> Any:
         """Return the value of a text. Raises WriteRefused if a rule refuses it."""

@@ -81,7 +81,7 @@ def ending() -> Iterator[int]:
     """A process on its way out, which takes it seconds: each of these sockets waits for RCU."""
     sockets = "from socket import *\nfor _ in range(200): socket(AF_PACKET, SOCK_RAW).detach()"
     with subprocess.Popen([sys.executable, "-c", sockets]) as process:
-        assert eventually(lambda: Proc().task(process.pid).gone)
+        assert eventually(lambda: Proc().task(process.pid).exited)
         yield process.pid
 
 

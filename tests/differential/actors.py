@@ -58,7 +58,7 @@ class Actors:
     def alive(self, task: int) -> bool:
         """Whether it is there, and no zombie."""
         with contextlib.suppress(ProcessLookupError):
-            return not self._proc.task(task).gone
+            return not self._proc.task(task).exited
         return False
 
     def reap(self, pid: int, by: int) -> None:

@@ -236,7 +236,7 @@ class Side:
         try:
             task = self.backend.task(id)
             return {
-                "state": "zombie" if task.gone else "alive",
+                "state": "zombie" if task.exited else "alive",
                 "pid": self._label(task.pid),
                 "parent": "" if task.parent == self.ids[SELF] else self._label(task.parent),
                 "threads": sorted(self._label(one) for one in self.backend.threads(id)),

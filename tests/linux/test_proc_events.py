@@ -179,5 +179,5 @@ def test_the_watchdog_ends_with_the_block(tmp_path: Path) -> None:
     with watching(partial(state.write_text, "THAWED")):
         assert os.getpid() in Proc().parents().values()
     children = [pid for pid, parent in Proc().parents().items() if parent == os.getpid()]
-    assert not [pid for pid in children if pid not in before and Proc().task(pid).gone]
+    assert not [pid for pid in children if pid not in before and Proc().task(pid).exited]
     assert state.read_text() == "FROZEN"

@@ -361,14 +361,14 @@ def test_a_kernel_thread_is_known_by_its_flag() -> None:
 
 @pytest.mark.parametrize(("state", "gone"), [("Z", True), ("X", True), ("R", False), ("D", False)])
 def test_a_zombie_counts_as_ended(state: str, gone: bool) -> None:
-    assert task(stat("x", state), 1).gone is gone
+    assert task(stat("x", state), 1).exited is gone
 
 
 def test_a_task_that_is_ending_is_known_by_a_flag() -> None:
     """PF_EXITING of include/linux/sched.h: before it is a zombie, and still in its containers."""
     found = task(stat("x", "D", flags=0x40000C), 1)
     assert found.ending
-    assert found.gone
+    assert found.exited
     assert not task(stat("x", "D"), 1).ending
 
 

@@ -100,7 +100,7 @@ def test_a_process_outlives_its_first_thread(model: Model) -> None:
     thread = model.simulator.thread(task)
     model.simulator.exit(task, thread=True)
     assert model.threads(thread) == [task, thread]
-    assert model.task(task).gone
+    assert model.task(task).exited
     assert inside(model, PIDS, "/") == [thread]
     another = model.simulator.thread(thread)
     model.simulator.exit(another)
@@ -115,7 +115,7 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     enter(model, task, PIDS)
     refused(errno.ECHILD, wait_for, model, task)
     model.simulator.exit(task)
-    assert model.task(task).gone
+    assert model.task(task).exited
     assert inside(model, PIDS) == []
     assert model.read(Place(PIDS, "/a"), "pids.current") == "1\n"
     assert set(model.membership(task).values()) == {"/"}

@@ -113,9 +113,9 @@ class Note(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"note {self.action}"]
 
-    def do(self, backend: Backend, memory: UndoLog) -> None:
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
         self.log.append(f"do {self.action}")
-        with memory.of(Untouched(self.action, self.log, self.stuck)):
+        with undo_log.of(Untouched(self.action, self.log, self.stuck)):
             if self.interrupted_by:
                 os.kill(os.getpid(), self.interrupted_by)
                 self.log.append(f"finish {self.action}")
@@ -774,7 +774,7 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
         RestoreAffinities.of(model, [sleeper]),
         AttachUndo([A], sleeper, {A: set()}),
     ]
-    assert [line for fact in facts for line in restore_record(model, fact)] == []
+    assert [line for record in facts for line in restore_record(model, record)] == []
     assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
 
 

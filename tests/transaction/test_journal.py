@@ -69,7 +69,7 @@ def model(tmp_path: Path) -> Crashing:
     return Crashing(tmp_path)
 
 
-def memory(model: Crashing, command: str = "create it") -> UndoLog:
+def undo_log(model: Crashing, command: str = "create it") -> UndoLog:
     return UndoLog(Journal(model.directory, command))
 
 
@@ -88,7 +88,7 @@ def crash(model: Crashing) -> None:
 
 
 def test_a_journal_is_there_from_the_first_fact_until_all_is_settled(model: Crashing) -> None:
-    log = memory(model)
+    log = undo_log(model)
     assert files(model) == []
     CreateContainer(A, "create a").do(model, log)
     assert len(files(model)) == 1
@@ -103,7 +103,7 @@ def refuse(name: str) -> None:
 def test_a_journal_that_stays_though_all_is_done_undoes_nothing(
     model: Crashing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = memory(model)
+    log = undo_log(model)
     CreateContainer(A, "create a").do(model, log)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
@@ -126,7 +126,7 @@ def test_what_is_staged_is_undone_where_it_cannot_be_settled(
 
 
 def test_the_journal_of_a_living_command_is_its_own(model: Crashing) -> None:
-    log = memory(model)
+    log = undo_log(model)
     CreateContainer(A, "create a").do(model, log)
     assert list(roll_back(model)) == []
     assert model.children(Place("name=n")) == ["a"]
@@ -135,7 +135,7 @@ def test_the_journal_of_a_living_command_is_its_own(model: Crashing) -> None:
 
 def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
     for place in (A, B):
-        CreateContainer(place, "create").do(model, memory(model, f"create {place.path}"))
+        CreateContainer(place, "create").do(model, undo_log(model, f"create {place.path}"))
     crash(model)
     assert pending_lines(model) == ["# undo: create /b", "# undo: create /a"]
     assert list(roll_back(model)) == [
@@ -148,13 +148,13 @@ def test_a_crash_is_undone_the_last_command_first(model: Crashing) -> None:
 
 def test_what_was_refused_or_forgotten_is_not_undone(model: Crashing) -> None:
     model.make(A)
-    log = memory(model)
+    log = undo_log(model)
     with pytest.raises(FileExistsError):
         CreateContainer(A, "create a").do(model, log)
-    fact = RestoreXattr(A, "note", None)
-    log.record(fact)
+    record = RestoreXattr(A, "note", None)
+    log.record(record)
     model.set_attribute(A, "note", "1")
-    log.drop(fact)
+    log.drop(record)
     crash(model)
     assert list(roll_back(model)) == []
     assert model.attributes(A) == {"note": "1"}
@@ -162,11 +162,11 @@ def test_what_was_refused_or_forgotten_is_not_undone(model: Crashing) -> None:
 
 
 def test_what_was_learnt_later_counts(model: Crashing) -> None:
-    log = memory(model)
-    fact = AttachUndo([A], os.getpid(), {A: set()})
-    log.record(fact)
+    log = undo_log(model)
+    record = AttachUndo([A], os.getpid(), {A: set()})
+    log.record(record)
     origin = Origin({"name=n": "/b"}, frozenset({0}), model.task(os.getpid()).start)
-    log.extend(fact, origins={os.getpid(): origin})
+    log.extend(record, origins={os.getpid(): origin})
     for place in (A, B):
         model.make(place)
     model.write(A, "tasks", str(os.getpid()))
@@ -180,7 +180,7 @@ def test_what_was_learnt_later_counts(model: Crashing) -> None:
 def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None:
     for place in (A, B):
         model.make(place)
-    log = memory(model)
+    log = undo_log(model)
     log.record(RestoreXattr(A, "note", "not to be put back"))
     log.set_final(RemoveCreated(B))
     crash(model)
@@ -191,7 +191,7 @@ def test_a_command_whose_last_act_had_begun_is_finished(model: Crashing) -> None
 
 def test_a_last_act_that_cannot_be_finished_is_undone_with_the_rest(model: Crashing) -> None:
     model.make(A)
-    log = memory(model)
+    log = undo_log(model)
     log.record(RemoveCreated(A))
     log.set_final(WriteAgain([Setting(B, "notify_on_release", "1")]))
     crash(model)
@@ -202,7 +202,7 @@ def test_a_last_act_that_cannot_be_finished_is_undone_with_the_rest(model: Crash
 def test_a_crash_amid_undoing_does_not_finish(model: Crashing) -> None:
     """The end was in sight, and was given up before anything was taken back."""
     model.make(A)
-    log = memory(model)
+    log = undo_log(model)
     log.record(RemoveCreated(B))
     log.set_final(RemoveCreated(A))
     log.drop_final()
@@ -212,7 +212,7 @@ def test_a_crash_amid_undoing_does_not_finish(model: Crashing) -> None:
 
 
 def test_an_entry_that_was_being_written_tells_of_nothing(model: Crashing) -> None:
-    CreateContainer(A, "create a").do(model, memory(model))
+    CreateContainer(A, "create a").do(model, undo_log(model))
     (name,) = files(model)
     crash(model)
     path = Path(model.directory, name)
@@ -222,7 +222,7 @@ def test_an_entry_that_was_being_written_tells_of_nothing(model: Crashing) -> No
 
 def test_what_cannot_be_restored_is_reported_once(model: Crashing) -> None:
     model.make(A)
-    log = memory(model)
+    log = undo_log(model)
     log.record(RemoveCreated(A))
     model.write(A, "tasks", str(os.getpid()))
     crash(model)
@@ -234,7 +234,7 @@ def test_what_cannot_be_restored_is_reported_once(model: Crashing) -> None:
 
 def left_by(model: Crashing) -> Path:
     """The journal of a command that was killed after it had made a container."""
-    CreateContainer(A, "create a").do(model, memory(model))
+    CreateContainer(A, "create a").do(model, undo_log(model))
     (name,) = [one for one in files(model) if one.endswith(".journal")]
     crash(model)
     return Path(model.directory, name)
@@ -243,13 +243,13 @@ def left_by(model: Crashing) -> Path:
 def damaged(journal: Path, how: str) -> None:
     """A journal that no command has written, or not to its end."""
     text = journal.read_bytes()
-    head, fact, *_ = text.split(b"\n")
+    head, record, *_ = text.split(b"\n")
     texts = {
         "another version": text.replace(b'"version": 1', b'"version": 99'),
         "no version": text.replace(b'"version"', b'"revision"'),
         "cut": text[:20],
         "garbage": b"no journal at all\n\n",
-        "garbage within": b"\n".join([head, b"garbage", fact, b""]),
+        "garbage within": b"\n".join([head, b"garbage", record, b""]),
         "not utf-8": b"\xff\xfe" + text,
         "not utf-8 within": text + b"\xff\n",
         "a list": b"[1, 2]\n[3]\n",
@@ -297,7 +297,7 @@ def test_a_damaged_journal_is_set_aside_and_reported_and_work_goes_on(
 ) -> None:
     journal = left_by(model)
     damaged(journal, how)
-    CreateContainer(B, "create b").do(model, memory(model, "create b"))
+    CreateContainer(B, "create b").do(model, undo_log(model, "create b"))
     crash(model)
     aside = f"{journal}.damaged"
     assert any(str(journal) in line for line in pending_lines(model))
@@ -407,7 +407,7 @@ def test_what_was_done_in_other_namespaces_is_left_to_those(
     """There the same paths and pids are others."""
     with monkeypatch.context() as patch:
         patch.setattr("pcont.transaction.journal.view", lambda: "cgroup:[1] mnt:[2] pid:[3]")
-        CreateContainer(A, "create a").do(model, memory(model))
+        CreateContainer(A, "create a").do(model, undo_log(model))
         crash(model)
     assert pending_lines(model) == []
     assert list(roll_back(model)) == []

@@ -211,7 +211,7 @@ def test_a_lock_that_cannot_be_taken_comes_after_what_is_wrong_with_the_words(
     def look() -> None:
         raise UsageProblem("a:b is not a place")
 
-    with pytest.raises(UsageProblem), lock.taken(Waiting(look=look)):
+    with pytest.raises(UsageProblem), lock.taken(Waiting(before_wait=look)):
         pass
     with pytest.raises(PcontError, match="run/pcont"), lock.taken(Waiting()):
         pass
@@ -267,7 +267,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_counts_no_more(tmp_path
         remove()
         os.close(descriptor)
 
-    with lock.locked(str(file), Waiting(look=look)):
+    with lock.locked(str(file), Waiting(before_wait=look)):
         assert waits == [1]
         with pytest.raises(Busy), lock.locked(str(file), Waiting(timeout=0)):
             pass
