@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 
@@ -85,7 +85,14 @@ def _marks(backend: str, row: Row) -> list[pytest.MarkDecorator]:
     return [pytest.mark.guest if row.bare else pytest.mark.kernel]
 
 
-@pytest.fixture(scope="session", params=on_each_backend(ROWS))
+def _scope(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """In a guest, other files follow, which need the machine as it was. On this machine, the two
+    files of this folder share each command.
+    """
+    return "module" if IN_GUEST else "session"
+
+
+@pytest.fixture(scope=_scope, params=on_each_backend(ROWS))
 def command(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FaultyCommand]:
