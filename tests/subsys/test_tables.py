@@ -90,23 +90,6 @@ def test_every_module_with_a_table_is_in_the_list() -> None:
         assert all(subsys.load(name, interface) for name in ("", *names))
 
 
-# By these two names a table and what the model does are loaded, from every module that has one.
-LOADED_BY_NAME = {"TABLE", "BEHAVIOURS"}
-
-
-def names_of(path: Path) -> set[str]:
-    """The public names that a module defines."""
-    found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            parts = [part for target in targets for part in ast.walk(target)]
-            found |= {part.id for part in parts if isinstance(part, ast.Name)}
-    return {name for name in found if not name.startswith("_")} - LOADED_BY_NAME
-
-
 class Unreadable:
     """A container none of whose files can be read, as devices.allow cannot."""
 
@@ -120,16 +103,6 @@ def test_a_present_value_is_read_only_to_be_merged() -> None:
     assert all(row.merged(site, 1) == 1 for row in rows if not row.access.merge)
     with pytest.raises(OSError, match=r"numtasks\.shares"):
         next(row for row in rows if row.access.merge).merged(site, Shares())
-
-
-def test_no_public_name_of_tables_and_subsystems_is_in_two_modules() -> None:
-    folder = Path(pcont.__file__).parent
-    modules = [*(folder / "tables").rglob("*.py"), *(folder / "subsys").rglob("*.py")]
-    where: dict[str, list[str]] = {}
-    for path in modules:
-        for name in names_of(path):
-            where.setdefault(name, []).append(str(path.relative_to(folder)))
-    assert {name: files for name, files in where.items() if len(files) > 1} == {}
 
 
 def test_every_module_with_a_behaviour_is_in_the_list() -> None:
