@@ -191,7 +191,7 @@ def alive(root: Path, task: int, start: int = 1, user: int = 0, system: int = 0)
 
 
 @pytest.fixture
-def played(tmp_path: Path) -> Model:
+def simulated(tmp_path: Path) -> Model:
     """The model over processes that a test makes up."""
     model = Model(proc=Proc(str(tmp_path)))
     mount(model, "/cg", "cpuset", "cpuacct")
@@ -210,65 +210,67 @@ def usage(model: Model, place: Place) -> int:
     return int(model.read(place, "cpuacct.usage")) // TICK
 
 
-def test_time_is_charged_where_it_is_used_and_above(played: Model, tmp_path: Path) -> None:
+def test_time_is_charged_where_it_is_used_and_above(simulated: Model, tmp_path: Path) -> None:
     alive(tmp_path, 7, user=100, system=100)  # used before the model first reads it: not charged
-    played.write(B, "tasks", "7")
+    simulated.write(B, "tasks", "7")
     alive(tmp_path, 7, user=103, system=102)
-    assert [usage(played, place) for place in (B, A, ROOT)] == [5, 5, 5]
-    assert played.read(B, "cpuacct.usage_percpu") == f"0 {5 * TICK} 0 0 \n"
-    assert played.read(B, "cpuacct.usage_user") == f"{3 * TICK}\n"
-    assert played.read(B, "cpuacct.usage_sys") == f"{2 * TICK}\n"
+    assert [usage(simulated, place) for place in (B, A, ROOT)] == [5, 5, 5]
+    assert simulated.read(B, "cpuacct.usage_percpu") == f"0 {5 * TICK} 0 0 \n"
+    assert simulated.read(B, "cpuacct.usage_user") == f"{3 * TICK}\n"
+    assert simulated.read(B, "cpuacct.usage_sys") == f"{2 * TICK}\n"
 
 
-def test_time_stays_where_it_was_used_when_a_task_moves(played: Model, tmp_path: Path) -> None:
-    played.write(B, "tasks", "7")
+def test_time_stays_where_it_was_used_when_a_task_moves(simulated: Model, tmp_path: Path) -> None:
+    simulated.write(B, "tasks", "7")
     alive(tmp_path, 7, user=3)
-    played.write(A, "tasks", "7")
+    simulated.write(A, "tasks", "7")
     alive(tmp_path, 7, user=10)
-    assert [usage(played, place) for place in (B, A)] == [3, 10]
+    assert [usage(simulated, place) for place in (B, A)] == [3, 10]
 
 
-def test_time_stays_where_it_was_used_when_the_cpus_go(played: Model, tmp_path: Path) -> None:
-    played.write(B, "tasks", "7")
+def test_time_stays_where_it_was_used_when_the_cpus_go(simulated: Model, tmp_path: Path) -> None:
+    simulated.write(B, "tasks", "7")
     alive(tmp_path, 7, user=3)
-    played.simulator.plug(frozenset({3}), frozenset({0}))
-    assert played.membership(7) == {BOTH: "/"}
-    assert [usage(played, place) for place in (B, A, ROOT)] == [3, 3, 3]
+    simulated.simulator.plug(frozenset({3}), frozenset({0}))
+    assert simulated.membership(7) == {BOTH: "/"}
+    assert [usage(simulated, place) for place in (B, A, ROOT)] == [3, 3, 3]
 
 
-def test_a_reset_forgets_what_was_used_before_it(played: Model, tmp_path: Path) -> None:
-    played.write(B, "tasks", "7")
+def test_a_reset_forgets_what_was_used_before_it(simulated: Model, tmp_path: Path) -> None:
+    simulated.write(B, "tasks", "7")
     alive(tmp_path, 7, user=3)
-    played.write(B, "cpuacct.usage", "0")
-    assert usage(played, B) == 0
+    simulated.write(B, "cpuacct.usage", "0")
+    assert usage(simulated, B) == 0
     alive(tmp_path, 7, user=4)
-    assert [usage(played, place) for place in (B, A)] == [1, 4]
+    assert [usage(simulated, place) for place in (B, A)] == [1, 4]
 
 
 def test_an_id_that_another_process_has_now_is_not_the_old_one(
-    played: Model, tmp_path: Path
+    simulated: Model, tmp_path: Path
 ) -> None:
-    played.write(A, "tasks", "7")
+    simulated.write(A, "tasks", "7")
     alive(tmp_path, 7, start=2)
-    assert played.membership(7) == {BOTH: "/"}
-    assert tasks(played, A) == []
+    assert simulated.membership(7) == {BOTH: "/"}
+    assert tasks(simulated, A) == []
 
 
-def test_a_task_with_a_reused_id_can_be_attached(played: Model, tmp_path: Path) -> None:
-    played.write(A, "tasks", "7")
+def test_a_task_with_a_reused_id_can_be_attached(simulated: Model, tmp_path: Path) -> None:
+    simulated.write(A, "tasks", "7")
     alive(tmp_path, 7, start=2)
-    played.write(B, "tasks", "7")
-    assert tasks(played, B) == [7]
+    simulated.write(B, "tasks", "7")
+    assert tasks(simulated, B) == [7]
 
 
-def test_an_id_that_ended_in_the_model_can_belong_to_another(played: Model, tmp_path: Path) -> None:
-    played.write(A, "tasks", "7")
-    list(played.kill(A, [7], signal.SIGKILL))
+def test_an_id_that_ended_in_the_model_can_belong_to_another(
+    simulated: Model, tmp_path: Path
+) -> None:
+    simulated.write(A, "tasks", "7")
+    list(simulated.kill(A, [7], signal.SIGKILL))
     with pytest.raises(ProcessLookupError):
-        played.task(7)
+        simulated.task(7)
     alive(tmp_path, 7, start=2)
-    assert played.task(7).start == 2
-    assert played.membership(7) == {BOTH: "/"}
+    assert simulated.task(7).start == 2
+    assert simulated.membership(7) == {BOTH: "/"}
 
 
 def test_a_busy_process_is_charged(

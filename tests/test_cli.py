@@ -362,11 +362,11 @@ def prepare(pcont: Run, name: str) -> None:
 def test_a_dry_run_prints_its_steps_and_changes_nothing(pcont: Run, state: Path, name: str) -> None:
     prepare(pcont, name)
     before = state.read_bytes()
-    told = planned(pcont(name, "--dry-run", *DONE[name]))
+    reported = planned(pcont(name, "--dry-run", *DONE[name]))
     verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "setfattr", "exec")
-    assert bool(told) is (name != "recover")
-    assert all(line.split()[0] in verbs for line in told), told
-    assert json.loads(pcont(name, "-n", "--json", *DONE[name]).out)["would"] == told
+    assert bool(reported) is (name != "recover")
+    assert all(line.split()[0] in verbs for line in reported), reported
+    assert json.loads(pcont(name, "-n", "--json", *DONE[name]).out)["would"] == reported
     assert state.read_bytes() == before
 
 

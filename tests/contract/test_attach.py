@@ -168,8 +168,8 @@ def test_a_dry_run_moves_no_task(jobs: Jobs, start: Callable[..., int]) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     pid = start()
     before = jobs.pcont.paths(pid)
-    told = jobs.pcont.ok("attach", "-n", jobs.at("/a"), str(pid))
-    assert f"echo {pid} > " in told
+    reported = jobs.pcont.ok("attach", "-n", jobs.at("/a"), str(pid))
+    assert f"echo {pid} > " in reported
     assert jobs.pcont.paths(pid) == before
 
 

@@ -129,9 +129,9 @@ def test_what_a_user_may_have_forged_is_reported_and_removed(tree: Tree) -> None
     }
     assert about["security.pcont.auto_delete"]["state"] == "problem"
     before = tree.names()
-    told = tree.pcont.ok("gc", "-n", tree.name)
-    assert f"setfattr -x security.pcont.auto_delete {tree.directory}" in told
-    assert "\x1b" not in told
+    reported = tree.pcont.ok("gc", "-n", tree.name)
+    assert f"setfattr -x security.pcont.auto_delete {tree.directory}" in reported
+    assert "\x1b" not in reported
     assert tree.names() == before
     done = tree.pcont.ok("gc", tree.name)
     assert f"security.pcont.auto_delete of {tree.directory}, which was '1'" in done

@@ -106,10 +106,10 @@ def test_only_a_path_that_the_kernel_does_not_take_is_too_long(jobs: Jobs) -> No
 
 
 def test_a_dry_run_prints_its_steps_and_changes_nothing(jobs: Jobs) -> None:
-    told = jobs.pcont.ok("create", "-n", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
-    assert "mkdir " in told
-    assert "echo 0 > " in told
-    assert told.count("/a/b/cpuset.cpus") == 1
+    reported = jobs.pcont.ok("create", "-n", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
+    assert "mkdir " in reported
+    assert "echo 0 > " in reported
+    assert reported.count("/a/b/cpuset.cpus") == 1
     assert there(jobs) == ["/"]
     would = json.loads(jobs.pcont.ok("--json", "create", "--dry-run", jobs.at("/a")))
     assert all(line.startswith("mkdir ") for line in would["would"])

@@ -82,7 +82,7 @@ class Task:
         raise NotImplementedError
 
 
-class Played(Task):
+class ModelTask(Task):
     """One of the model's."""
 
     def __init__(self, pcont: Pcont) -> None:
@@ -165,7 +165,7 @@ class Groups:
 
     def task(self, path: str = "") -> Any:
         """A process in a container."""
-        task: Task = Played(self.pcont) if "model" in self.pcont.words else Real()
+        task: Task = ModelTask(self.pcont) if "model" in self.pcont.words else Real()
         self.running.append(task)
         if path:
             self.pcont.ok("attach", self.at(path), str(task.pid))

@@ -140,11 +140,11 @@ def test_what_is_said_of_the_cpus_counts_for_more(sets: Sets) -> None:
 
 
 def test_a_dry_run_tells_what_the_kernel_is_given(sets: Sets) -> None:
-    told = sets.pcont.ok("create", "-n", sets.at("/a"), "-s", "memset.mems=0").splitlines()
+    reported = sets.pcont.ok("create", "-n", sets.at("/a"), "-s", "memset.mems=0").splitlines()
     shown = sets.pcont.backend().show
     (cpus,) = sets.cpus("/")
-    assert f"echo 0 > {shown(sets.place('/a'), 'cpuset.mems')}" in told
-    assert f"echo {cpus} > {shown(sets.place('/a'), 'cpuset.cpus')}" in told
+    assert f"echo 0 > {shown(sets.place('/a'), 'cpuset.mems')}" in reported
+    assert f"echo {cpus} > {shown(sets.place('/a'), 'cpuset.cpus')}" in reported
 
 
 def test_gc_gives_the_cpus_back(sets: Sets) -> None:
@@ -307,8 +307,8 @@ def test_its_nodes_let_tasks_enter_where_it_is_bound(
     pcont.ok("create", "-p", f"{name}:/a/b")
     task = start()
     pcont.ok("attach", f"{name}:/a/b", str(task))
-    told = pcont.ok("bind", "-n", name, "memset", "-s", nodes).splitlines()
-    assert [line.split()[0] for line in told if "cpuset.mems" in line] == ["echo", "echo"]
+    reported = pcont.ok("bind", "-n", name, "memset", "-s", nodes).splitlines()
+    assert [line.split()[0] for line in reported if "cpuset.mems" in line] == ["echo", "echo"]
     pcont.ok("bind", name, "memset", "-s", nodes)
     assert pcont.paths(task)["cpuset"] == "/a/b"
     pcont.ok("set", f"{name}:/a", "memset.mem_hardwall=1")

@@ -375,12 +375,12 @@ def test_a_dry_run_of_a_tie_tells_every_step(pcont: Pcont, name: str) -> None:
     for controller in bound:
         pcont.ok("mount", "-o", controller)
     before = rows(pcont)
-    told = pcont.ok(
+    reported = pcont.ok(
         "mount", "-n", "--tie", "--name", name, "-o", "cpuset,cpuacct", "--at", f"/{name}"
     )
-    assert f"none,name={name}" in told
-    assert "setfattr" in told
-    assert "mkdir" in told
+    assert f"none,name={name}" in reported
+    assert "setfattr" in reported
+    assert "mkdir" in reported
     assert rows(pcont) == before
     for controller in bound:
         pcont.ok("umount", controller)
@@ -502,8 +502,8 @@ def test_umount_takes_the_deepest_mount_first(pcont: Pcont, name: str, tmp_path:
     for view in (point / "a", point / "a" / "a"):
         pcont.ok("mount", "--name", name, "--force", str(view))
     pcont.ok("mount", "--name", name, str(tmp_path / "beside"))
-    told = pcont.ok("umount", "-n", name).splitlines()
-    order = [told.index(f"umount {point}{below}") for below in ("/a/a", "/a", "")]
+    reported = pcont.ok("umount", "-n", name).splitlines()
+    order = [reported.index(f"umount {point}{below}") for below in ("/a/a", "/a", "")]
     assert order == sorted(order)
     pcont.ok("umount", name)
     assert rows(pcont)[f"name={name}"]["mounted"] is False

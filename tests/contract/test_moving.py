@@ -57,9 +57,9 @@ def test_move_takes_one_thread_where_one_is_inside(pair: Jobs, start: Callable[.
 def test_move_says_how_on_request_and_nothing_else(pair: Jobs, start: Callable[..., int]) -> None:
     pair.pcont.ok("attach", pair.at("/a"), str(start()))
     quiet = pair.pcont("move", pair.at("/a"), pair.at("/b"))
-    told = pair.pcont("move", "-v", pair.at("/b"), pair.at("/a"))
-    assert (quiet.out, quiet.err, told.out) == ("", "", "")
-    assert "1 moved in " in told.err
+    reported = pair.pcont("move", "-v", pair.at("/b"), pair.at("/a"))
+    assert (quiet.out, quiet.err, reported.out) == ("", "", "")
+    assert "1 moved in " in reported.err
 
 
 def test_a_move_that_is_refused_leaves_every_task(pair: Jobs, start: Callable[..., int]) -> None:
@@ -122,8 +122,8 @@ def test_a_frozen_container_is_not_thawed_by_moving(pair: Jobs, start: Callable[
 def test_a_dry_run_of_a_move_tells_each_write(pair: Jobs, start: Callable[..., int]) -> None:
     pid = start()
     pair.pcont.ok("attach", pair.at("/a"), str(pid))
-    told = pair.pcont("move", "-n", "--json", pair.at("/a"), pair.at("/b"))
-    writes = _would(told.out)
+    reported = pair.pcont("move", "-n", "--json", pair.at("/a"), pair.at("/b"))
+    writes = _would(reported.out)
     (row,) = (one for one in pair.pcont("hierarchies", "--json").json if one["name"] == pair.name)
     if "freezer" in [tree["id"] for tree in row["trees"]]:
         assert re.fullmatch("echo FROZEN > .*/a/freezer.state", writes.pop(0))
@@ -248,8 +248,8 @@ def test_what_a_killed_command_has_made_is_undone(jobs: Jobs, how: str) -> None:
     died = subprocess.run(words, capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL
     assert _somewhere(jobs.pcont, "dead")
-    (told,) = [one for one in _would(jobs.pcont.ok("recover", "-n", "--json")) if "/dead" in one]
-    assert "create" in told
+    (line,) = [one for one in _would(jobs.pcont.ok("recover", "-n", "--json")) if "/dead" in one]
+    assert "create" in line
     assert _somewhere(jobs.pcont, "dead")
     if how == "recover":
         (row,) = jobs.pcont("recover", "--json").json

@@ -160,9 +160,9 @@ def test_movable_leaves_a_thread_of_the_kernel_and_says_so(
     assert (answer.status, answer.json["moved"], answer.json["skipped"]) == (0, 1, 1)
     assert "1 kernel thread cannot be moved" in answer.err
     assert inside(group) == [pid]
-    told = group.pcont("attach", "--movable", "--thread", "-v", group.at("/a"), KTHREADD)
-    assert told.status == 0
-    assert "0 moved in 1 rounds, until none was left, 1 skipped" in told.err
+    reported = group.pcont("attach", "--movable", "--thread", "-v", group.at("/a"), KTHREADD)
+    assert reported.status == 0
+    assert "0 moved in 1 rounds, until none was left, 1 skipped" in reported.err
 
 
 def test_a_dry_run_knows_what_cannot_be_moved(group: Jobs, start: Callable[..., int]) -> None:

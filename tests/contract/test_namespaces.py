@@ -158,13 +158,13 @@ def test_words_that_do_not_fit_are_a_usage_error(cells: Cells, words: tuple[str,
 
 def test_a_dry_run_tells_it_all(cells: Cells) -> None:
     words = ("clone", "-n", cells.name, "--ns", "net,mnt,cgroup", "--pin", cells.name)
-    told = cells.pcont.ok(*words, "--", "true").splitlines()
-    assert [line.split()[0] for line in told] == [
+    reported = cells.pcont.ok(*words, "--", "true").splitlines()
+    assert [line.split()[0] for line in reported] == [
         *("mkdir", "setfattr", "setfattr", "echo", "unshare", "mount", "mount", "mount", "exec")
     ]
-    assert "unshare --net --mount --cgroup" in told
-    assert told[-2].startswith("mount --bind /proc/")
-    assert told[-2].endswith(f"/ns/{cells.name}/cgroup")
+    assert "unshare --net --mount --cgroup" in reported
+    assert reported[-2].startswith("mount --bind /proc/")
+    assert reported[-2].endswith(f"/ns/{cells.name}/cgroup")
     assert cells.below() == ["/"]
 
 
@@ -293,8 +293,8 @@ def test_an_interrupt_from_the_terminal_ends_it(cells: Cells, init: tuple[str, .
 
     def sleeps() -> bool:
         """A shell would be no pid 1 to try: it raises what it has caught, which changes nothing."""
-        told = [cells.pcont("ps", "--json", cells.at(path)) for path in cells.below()[1:]]
-        return any(row["name"] == "sleep" for one in told if not one.status for row in one.json)
+        reported = [cells.pcont("ps", "--json", cells.at(path)) for path in cells.below()[1:]]
+        return any(row["name"] == "sleep" for one in reported if not one.status for row in one.json)
 
     assert eventually(sleeps)
     os.write(terminal, b"\x03")

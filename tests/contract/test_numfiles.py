@@ -84,7 +84,7 @@ class Task:
         raise NotImplementedError
 
 
-class Modelled(Task):
+class ModelTask(Task):
     """A process of this machine that sleeps; what it opens, the model only knows."""
 
     def __init__(self, pcont: Pcont, admin: bool) -> None:
@@ -170,7 +170,7 @@ class Tasks:
         """One more task, of root or of another user."""
         mate = self._mates[len(self._running) % 2]
         on_model = "model" in self._pcont.words
-        self._running.append(Modelled(self._pcont, admin) if on_model else Real(mate, admin))
+        self._running.append(ModelTask(self._pcont, admin) if on_model else Real(mate, admin))
         return self._running[-1]
 
     def end(self) -> None:
@@ -624,11 +624,11 @@ def cramped(pcont: Pcont, name: str, start: Tasks, **sizes: int) -> Iterator[Bea
 
 def refusals(pcont: Pcont) -> str:
     """What is said of files that could not be counted: the same below the table and by doctor."""
-    told = pcont("beancounters").err
+    reported = pcont("beancounters").err
     found = [row for row in pcont("doctor", "--json").json if row["subject"] == "numfiles"]
     for row in found:
         assert row["state"] == "problem"
-        assert f"{row['finding']}; {row['advice']}" in told
+        assert f"{row['finding']}; {row['advice']}" in reported
     return "\n".join(f"{row['finding']}; {row['advice']}" for row in found)
 
 

@@ -210,8 +210,8 @@ def test_where_the_kernel_takes_no_programs_all_else_works(
     groups.pcont.fails(6, "set", groups.at("/a"), "pids.max=5", "forkrate=3")
     assert groups.limits("/a") == ["100"]
     assert groups.pcont.get(groups.at("/a"), "forkrate") == "-3"
-    told = "numfiles, like numtasks.forkrate, is enforced by BPF programs, and this kernel has no"
-    assert told in groups.pcont.ok("doctor")
+    text = "numfiles, like numtasks.forkrate, is enforced by BPF programs, and this kernel has no"
+    assert text in groups.pcont.ok("doctor")
 
 
 FORKING = """

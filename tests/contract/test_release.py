@@ -63,7 +63,7 @@ class Releases:
     def is_there(self, *paths: str) -> bool:
         return there(self.jobs) == ["/", *paths]
 
-    def told(self) -> list[str]:
+    def released(self) -> list[str]:
         """The paths that the agent got, in their order."""
         if "model" in self.pcont.words:
             there(self.jobs)  # the model removes containers when a command looks
@@ -263,14 +263,14 @@ def test_the_agent_runs_for_each_container_that_becomes_empty(
     hierarchy.create("/a/b")
     assert hierarchy.get("/a/b", "notify_on_release") == "1"
     ends(enter(hierarchy, "/a/b", start))
-    assert eventually(lambda: hierarchy.told() == ["/a/b"])
+    assert eventually(lambda: hierarchy.released() == ["/a/b"])
     hierarchy.pcont.ok("rm", hierarchy.at("/a/b"))
-    assert eventually(lambda: hierarchy.told() == ["/a/b", "/a"])
+    assert eventually(lambda: hierarchy.released() == ["/a/b", "/a"])
     hierarchy.create("/empty", settings="notify_on_release=1")
     hierarchy.set("/a", "notify_on_release=0")
     ends(enter(hierarchy, "/a", start))
     time.sleep(0.3)
-    assert hierarchy.told() == ["/a/b", "/a"]
+    assert hierarchy.released() == ["/a/b", "/a"]
 
 
 def test_with_both_flags_the_agent_runs_first_and_once(
@@ -283,7 +283,7 @@ def test_with_both_flags_the_agent_runs_first_and_once(
     ends(enter(hierarchy, "/a/b", start))
     ends(enter(hierarchy, "/silent", start))
     assert eventually(lambda: hierarchy.is_there())
-    assert hierarchy.told() == ["/a/b", "/a"]
+    assert hierarchy.released() == ["/a/b", "/a"]
 
 
 def test_the_values_that_the_user_set_are_shown(hierarchy: Releases) -> None:
@@ -323,8 +323,8 @@ def test_a_refused_command_leaves_the_flags_as_they_were(hierarchy: Releases) ->
     kept = hierarchy.pcont.backend().attributes(hierarchy.home("/a/b"))
     assert not kept.keys() & set(auto_delete.FILES)
     assert "takes" in hierarchy.pcont.fails(7, "set", hierarchy.at("/a"), "auto_delete=x")
-    told = hierarchy.pcont.ok("set", "-n", hierarchy.at("/a"), "auto_delete=1").splitlines()
-    assert [line for line in told if line.startswith("echo 1 > ")]
+    printed = hierarchy.pcont.ok("set", "-n", hierarchy.at("/a"), "auto_delete=1").splitlines()
+    assert [line for line in printed if line.startswith("echo 1 > ")]
     assert hierarchy.get("/a", "auto_delete") == "0"
 
 
@@ -348,11 +348,11 @@ def test_a_tie_waits_for_the_tree_that_empties_last(hierarchy: Releases, start: 
     for place in (home, *others):
         time.sleep(0.3)
         assert hierarchy.is_there("/a")
-        assert hierarchy.told() == []
+        assert hierarchy.released() == []
         with backend.exclusive():
             backend.write(place.parent, "tasks", str(pid))
     assert eventually(lambda: hierarchy.is_there())
-    assert hierarchy.told() == ["/a"]
+    assert hierarchy.released() == ["/a"]
 
 
 def test_the_container_of_run_is_removed_although_pcont_is_killed(hierarchy: Releases) -> None:
@@ -409,9 +409,9 @@ def test_gc_removes_what_was_missed(hierarchy: Releases, start: Start, ends: End
     time.sleep(0.3)
     everything = ("/a", "/a/b", "/a/b/c", "/a/used", "/stays")
     assert hierarchy.is_there(*everything)
-    told = hierarchy.pcont.ok("gc", "-n", hierarchy.jobs.name)
-    assert f"{hierarchy.agent} /a/b/c\n" in told
-    assert sum(line.startswith("rmdir ") for line in told.splitlines()) == 2 * len(
+    printed = hierarchy.pcont.ok("gc", "-n", hierarchy.jobs.name)
+    assert f"{hierarchy.agent} /a/b/c\n" in printed
+    assert sum(line.startswith("rmdir ") for line in printed.splitlines()) == 2 * len(
         hierarchy.members("/a")
     )
     assert hierarchy.is_there(*everything)
@@ -420,7 +420,7 @@ def test_gc_removes_what_was_missed(hierarchy: Releases, start: Start, ends: End
     assert removed == [hierarchy.at("/a/b/c"), hierarchy.at("/a/b")]
     assert [row["done"] for row in rows if row["done"] != "removed"] == ["restored"]
     assert hierarchy.is_there("/a", "/a/used", "/stays")
-    assert hierarchy.told() == ["/a/b/c", "/a/b"]
+    assert hierarchy.released() == ["/a/b/c", "/a/b"]
     assert hierarchy.pcont.ok("gc", hierarchy.jobs.name) == ""
 
 
@@ -430,11 +430,11 @@ def test_gc_takes_the_release_agent_back(hierarchy: Releases, start: Start, ends
     hierarchy.write("/", "release_agent", hierarchy.agent)
     assert hierarchy.get("/", "release_agent") == hierarchy.agent
     ends(enter(hierarchy, "/a", start))
-    assert eventually(lambda: hierarchy.told() == ["/a"])
+    assert eventually(lambda: hierarchy.released() == ["/a"])
     assert hierarchy.is_there("/a")
     hierarchy.pcont.ok("gc", hierarchy.jobs.name)
     assert hierarchy.is_there()
-    assert hierarchy.told() == ["/a", "/a"]
+    assert hierarchy.released() == ["/a", "/a"]
     assert hierarchy.get("/", "release_agent") == hierarchy.agent
     hierarchy.create("/b", settings="auto_delete=1")
     ends(enter(hierarchy, "/b", start))
@@ -459,7 +459,7 @@ def test_reports_wait_for_a_pcont_that_has_moved(
     pid = enter(hierarchy, "/b", start)
     hierarchy.pcont.ok("gc", hierarchy.jobs.name)
     assert hierarchy.is_there("/b")
-    assert hierarchy.told() == ["/a"]
+    assert hierarchy.released() == ["/a"]
     assert sys.executable in program.read_text()
     ends(pid)
     assert eventually(lambda: hierarchy.is_there())
@@ -499,10 +499,10 @@ def test_gc_without_names_acts_where_there_is_something_to_collect(pcont: Pcont,
         pcont.ok("mount", "-o", "none", "--name", one)
         pcont.ok("create", f"{one}:/kept")
     pcont.ok("create", f"{name}:/a", "-s", "auto_delete=1")
-    told = pcont.ok("gc", "-n")
-    assert f"{name}/a" in told
-    assert other not in told
-    assert "kept" not in told
+    printed = pcont.ok("gc", "-n")
+    assert f"{name}/a" in printed
+    assert other not in printed
+    assert "kept" not in printed
     if "model" in pcont.words:
         found = pcont("gc", "--json").json
         assert [(one["done"], one["what"]) for one in found] == [("removed", f"{name}:/a")]
@@ -595,7 +595,7 @@ def test_many_that_become_empty_at_once_are_all_reported_and_removed(hierarchy: 
         for one in running:
             one.wait()
     assert eventually(lambda: hierarchy.is_there(), patience=600)
-    assert sorted(hierarchy.told()) == sorted(paths)
+    assert sorted(hierarchy.released()) == sorted(paths)
     assert [backend.children(top) for top in tops] == [[]] * len(tops)
 
 

@@ -151,11 +151,11 @@ def _children(pid: int) -> list[str]:
 
 
 def test_a_dry_run_starts_nothing(jobs: Jobs) -> None:
-    told = jobs.pcont.ok("run", "-n", jobs.at("/a"), "--create", "--", "false")
-    assert "mkdir " in told
+    reported = jobs.pcont.ok("run", "-n", jobs.at("/a"), "--create", "--", "false")
+    assert "mkdir " in reported
     assert there(jobs) == ["/"]
-    told = jobs.pcont.ok("mount", "-n", "-o", "none", "--name", "other")
-    assert "mount -t cgroup -o none,name=other" in told
+    reported = jobs.pcont.ok("mount", "-n", "-o", "none", "--name", "other")
+    assert "mount -t cgroup -o none,name=other" in reported
 
 
 def test_the_command_gets_its_default_signals(jobs: Jobs) -> None:

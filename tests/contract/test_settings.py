@@ -252,8 +252,8 @@ def test_tasks_can_be_set_as_with_echo(jobs: Jobs, start: Callable[..., int]) ->
 def test_a_dry_run_of_set_writes_nothing(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     before = jobs.pcont.ok("get", jobs.at("/a"))
-    told = jobs.pcont.ok("set", "-n", jobs.at("/a"), "cpus=0", "notify_on_release=1")
-    assert "echo 0 > " in told
+    reported = jobs.pcont.ok("set", "-n", jobs.at("/a"), "cpus=0", "notify_on_release=1")
+    assert "echo 0 > " in reported
     assert jobs.pcont.ok("get", jobs.at("/a")) == before
 
 

@@ -76,8 +76,8 @@ def test_a_task_in_two_containers_of_a_tie_is_split(tied: Jobs, start: Callable[
     assert f"/{tied.name}/b in cpuset" in said
     assert f"/{tied.name}/a in cpuacct" in said
     assert f"pcont clone {tied.at('/a')} --pid {pid}" in said
-    told = pcont.ok("ps", tied.at("/a"))
-    assert "cpuset" in told.split("\t")[4]
+    printed = pcont.ok("ps", tied.at("/a"))
+    assert "cpuset" in printed.split("\t")[4]
     pcont.ok("attach", tied.at("/a"), str(pid))
     assert row(pcont, pid, tied.name)["container"] == "/a"
 

@@ -44,7 +44,7 @@ class State:
         """All that it says; empty where there is none."""
         return self.file.read_text() if self.file.exists() else ""
 
-    def put(self, text: str) -> None:
+    def restore(self, text: str) -> None:
         """As it was before any command, or after some."""
         for one in self.file.parent.glob("*") if self.file.parent.exists() else ():
             one.unlink()
@@ -101,7 +101,7 @@ def test_at_each_system_call_that_writes(
     calls = strace.calls(log, strace.DURABLE)
     assert {"openat", "write", "fsync", "rename"} <= {call.name for call in calls}
     for call in calls:
-        state.put(old)
+        state.restore(old)
         result = strace.traced(words, log, call, fault, strace.DURABLE)
         case = f"{command[0]}, {call.name} {call.at}: {call.words}"
         if strace.struck(log, call, strace.DURABLE):

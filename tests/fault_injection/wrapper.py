@@ -203,9 +203,9 @@ class FaultyBackend:
     def _change(self, verb: str, change: Callable[..., object], *words: object) -> object:
         self.count += 1
         # What is in the memory of this process is somewhere else each time.
-        told = [str(word) for word in words if not isinstance(word, ctypes.c_void_p)]
+        reported = [str(word) for word in words if not isinstance(word, ctypes.c_void_p)]
         with open(self.log, "a") as stream:
-            stream.write(json.dumps([verb, *told]) + "\n")
+            stream.write(json.dumps([verb, *reported]) + "\n")
         act = partial(change, *words)
         if self.fault and self.count == self.at:
             return self.fault.strike(verb, act)

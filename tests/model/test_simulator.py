@@ -394,9 +394,9 @@ def test_a_name_is_pinned_once(model: Model) -> None:
 
 def test_without_an_agent_no_run_is_recorded(model: Model) -> None:
     model.write(Place(PIDS, "/a"), "notify_on_release", "1")
-    for told in ([], [("/agent", "/a")]):
+    for reported in ([], [("/agent", "/a")]):
         task = model.simulator.spawn()
         enter(model, task, PIDS)
         model.simulator.exit(task)
-        assert model.simulator.notified == told
+        assert model.simulator.notified == reported
         model.write(Place(PIDS), "release_agent", "/agent")

@@ -37,7 +37,7 @@ class Machine2006(Model):
         super().__init__(FOUR, Proc(proc), dialect=dialect, clock=lambda: self.time)
         self.config.uid = 0  # root, whichever user runs the tests
 
-    def put(self, options: str, point: str = "") -> None:
+    def mount_options(self, options: str, point: str = "") -> None:
         """mount -t container -o OPTIONS; nothing at all without a word."""
         point = point or f"/dev/{options or 'all'}"
         self.make_directory(point)
@@ -93,26 +93,26 @@ def answer(model: Model, place: Place, file: str, text: str) -> int:
 
 
 def test_point_1_mounting(model: Machine2006) -> None:
-    model.put("cpuset,cpuacct", "/one")
-    model.put("cpuacct,cpuset", "/two")
+    model.mount_options("cpuset,cpuacct", "/one")
+    model.mount_options("cpuacct,cpuset", "/two")
     (tree,) = model.trees()
     assert (tree.number, tree.id) == (1, BOTH)
     assert [mount.point for mount in tree.mounts] == ["/one", "/two"]
-    refused(errno.EBUSY, model.put, "cpuset")
-    refused(errno.EBUSY, model.put, "")
-    refused(errno.ENOENT, model.put, "foo")
-    refused(errno.EINVAL, model.put, "cpuset,,bc")
+    refused(errno.EBUSY, model.mount_options, "cpuset")
+    refused(errno.EBUSY, model.mount_options, "")
+    refused(errno.ENOENT, model.mount_options, "foo")
+    refused(errno.EINVAL, model.mount_options, "cpuset,,bc")
 
 
 def test_point_2_a_fourth_hierarchy(model: Machine2006) -> None:
     for name in ("cpuset", "cpuacct", "numtasks"):
-        model.put(name)
-    refused(errno.ENOSPC, model.put, "bc")
+        model.mount_options(name)
+    refused(errno.ENOSPC, model.mount_options, "bc")
     assert [tree.number for tree in model.trees()] == [1, 2, 3]
 
 
 def test_point_3_attaching(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a, task = Place("cpuset", "/a"), model.simulator.spawn()
     model.make(a)
     refused(errno.ENOSPC, model.write, a, "tasks", str(task))
@@ -138,7 +138,7 @@ def test_point_3_0_moves_the_writer() -> None:
 
 
 def test_point_4_removing(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     a, b, task = Place("cpuacct", "/a"), Place("cpuacct", "/a/b"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
@@ -151,11 +151,11 @@ def test_point_4_removing(model: Machine2006) -> None:
 
 
 def test_point_5_what_stays_after_umount(model: Machine2006) -> None:
-    model.put("cpuset", "/m")
+    model.mount_options("cpuset", "/m")
     model.make(Place("cpuset", "/a"))
     model.umount("/m")
     assert "bits=2 containers=2 (cpuset) s_active=1" in model.line(1)
-    model.put("cpuset", "/m")
+    model.mount_options("cpuset", "/m")
     assert model.children(Place("cpuset")) == ["a"]
     model.remove(Place("cpuset", "/a"))
     model.umount("/m")
@@ -163,7 +163,7 @@ def test_point_5_what_stays_after_umount(model: Machine2006) -> None:
 
 
 def test_point_6_which_releases_are_notified(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a, b = (Place("cpuacct", path) for path in ("/", "/a", "/a/b"))
     model.write(root, "release_agent", "/agent")
     for place in (a, b):
@@ -181,7 +181,7 @@ def test_point_6_which_releases_are_notified(model: Machine2006) -> None:
 
 
 def test_point_7_the_flag_goes_to_children(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     a = Place("cpuacct", "/a")
     model.make(a)
     model.make(a.child("older"))
@@ -192,7 +192,7 @@ def test_point_7_the_flag_goes_to_children(model: Machine2006) -> None:
 
 
 def test_point_8_the_rules_of_cpuset(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"), "0-2")
     b = make(model, a.child("b"), "1")
     refused(errno.EACCES, model.write, b, "cpu_exclusive", "1")
@@ -209,7 +209,7 @@ def test_point_8_the_rules_of_cpuset(model: Machine2006) -> None:
 
 
 def test_point_9_cpu_time(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a, b = (Place("cpuacct", path) for path in ("/", "/a", "/b"))
     model.make(a)
     model.make(b)
@@ -223,7 +223,7 @@ def test_point_9_cpu_time(model: Machine2006) -> None:
 
 
 def test_point_10_a_limit_from_shares(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a, task = Place("numtasks", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "numtasks.shares", "max_shares=1")
@@ -260,7 +260,7 @@ def test_point_10_a_limit_from_shares(model: Machine2006) -> None:
     ],
 )
 def test_point_11_shares_that_are_refused(model: Machine2006, path: str, text: str) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     for name in ("/a", "/b"):
         model.make(Place("numtasks", name))
     model.write(Place("numtasks", "/a"), "numtasks.shares", "min_shares=60")
@@ -271,7 +271,7 @@ def test_point_11_shares_that_are_refused(model: Machine2006, path: str, text: s
 
 
 def test_point_12_the_fork_rate(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a, b = Place("numtasks", "/a"), Place("numtasks", "/b")
     one, two = model.simulator.spawn(), model.simulator.spawn()
     for place, task in ((a, one), (b, two)):
@@ -291,7 +291,7 @@ def test_point_12_the_fork_rate(model: Machine2006) -> None:
 
 
 def test_point_13_open_files(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a = Place("bc", "/a")
     model.make(a)
     assert [model.read(a, f"bc.numfiles.{one}") for one in ("barrier", "limit")] == [
@@ -314,7 +314,7 @@ def test_point_13_open_files(model: Machine2006) -> None:
 
 
 def test_point_14_a_file_stays_where_it_was_opened(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a, b = Place("bc", "/a"), Place("bc", "/b")
     model.make(a)
     model.make(b)
@@ -333,8 +333,8 @@ def test_point_14_a_file_stays_where_it_was_opened(model: Machine2006) -> None:
 
 
 def test_point_15_a_fork_between_two_moves(model: Machine2006) -> None:
-    model.put("cpuacct")
-    model.put("numtasks")
+    model.mount_options("cpuacct")
+    model.mount_options("numtasks")
     for tree in ("cpuacct", "numtasks"):
         for name in ("/old", "/new"):
             model.make(Place(tree, name))
@@ -351,17 +351,17 @@ def test_point_15_a_fork_between_two_moves(model: Machine2006) -> None:
 
 
 def test_no_word_and_all_mean_every_subsystem(model: Machine2006) -> None:
-    model.put("", "/one")
-    model.put("all", "/two")
-    model.put("all,bc,bc", "/three")
+    model.mount_options("", "/one")
+    model.mount_options("all", "/two")
+    model.mount_options("all,bc,bc", "/three")
     (tree,) = model.trees()
     assert tree.id == "numtasks,cpuacct,cpuset,bc"
     assert len(tree.mounts) == 3
-    refused(errno.ENOENT, model.put, "all,nonesuch", "/four")
+    refused(errno.ENOENT, model.mount_options, "all,nonesuch", "/four")
 
 
 def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) -> None:
-    model.put("cpuset", "/one")
+    model.mount_options("cpuset", "/one")
     model.write(Place("cpuset"), "release_agent", "/agent")
     model.make_directory("/dev/cpuset")
     model.simulator.mount_cpuset("/dev/cpuset")
@@ -369,7 +369,7 @@ def test_the_old_file_system_is_cpuset_alone_with_its_agent(model: Machine2006) 
     assert model.read(Place("cpuset"), "release_agent") == "/sbin/cpuset_release_agent\n"
     for point in ("/one", "/dev/cpuset"):
         model.umount(point)
-    model.put("cpuset,bc", "/two")
+    model.mount_options("cpuset,bc", "/two")
     refused(errno.EBUSY, model.simulator.mount_cpuset, "/dev/cpuset")
 
 
@@ -378,22 +378,22 @@ def test_hierarchies_have_no_names(model: Machine2006) -> None:
     refused(errno.ENOENT, model.mount, TreeRequest(("bc",), "jobs"), "/m", "x")
     later = TreeRequest(("bc",), more=("clone_children",))
     refused(errno.ENOENT, model.mount, later, "/m", "x")
-    refused(errno.ENOENT, model.put, "none")
+    refused(errno.ENOENT, model.mount_options, "none")
 
 
 def test_a_slot_that_is_free_again_is_taken_first(model: Machine2006) -> None:
     for name in ("cpuset", "cpuacct", "numtasks"):
-        model.put(name)
+        model.mount_options(name)
     model.umount("/dev/cpuacct")
-    model.put("bc")
+    model.mount_options("bc")
     assert {tree.id: tree.number for tree in model.trees()} == {"cpuset": 1, "bc": 2, "numtasks": 3}
 
 
 def test_an_overlap_with_what_is_only_active_is_busy(model: Machine2006) -> None:
-    model.put("cpuset,bc", "/m")
+    model.mount_options("cpuset,bc", "/m")
     model.make(Place("cpuset,bc", "/a"))
     model.umount("/m")
-    refused(errno.EBUSY, model.put, "cpuset")
+    refused(errno.EBUSY, model.mount_options, "cpuset")
 
 
 def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> None:
@@ -401,7 +401,7 @@ def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> Non
     model.simulator.work(task, 1_000_000_000)
     for _ in range(5):
         model.simulator.open_one(task)
-    model.put("cpuacct,bc", "/m")
+    model.mount_options("cpuacct,bc", "/m")
     root = Place("cpuacct,bc")
     assert model.read(root, "cpuacct.usage") == "1000"
     assert model.read(root, "bc.numfiles.held") == "5\n"
@@ -409,8 +409,8 @@ def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> Non
     model.simulator.work(task, 1_000_000_000)
     model.umount("/m")
     model.simulator.work(task, 1_000_000_000)
-    model.put("cpuacct", "/m")
-    model.put("bc", "/n")
+    model.mount_options("cpuacct", "/m")
+    model.mount_options("bc", "/n")
     assert model.read(Place("cpuacct"), "cpuacct.usage") == "3000"
     assert model.read(Place("bc"), "bc.numfiles.barrier") == "7\n"
     assert model.read(Place("bc"), "notify_on_release") == "0\n"
@@ -420,7 +420,7 @@ def test_the_state_of_roots_stays_with_the_subsystems(model: Machine2006) -> Non
 
 
 def test_the_files_are_those_of_2006_by_their_names(model: Machine2006) -> None:
-    model.put("")
+    model.mount_options("")
     root = Place("numtasks,cpuacct,cpuset,bc")
     model.make(root.child("a"))
     names = [model.spelled(root, file) for file in model.files(root.child("a"))]
@@ -449,7 +449,7 @@ def test_the_files_are_those_of_2006_by_their_names(model: Machine2006) -> None:
 )
 @pytest.mark.parametrize("file", ["notify_on_release", "auto_delete", "memory_migrate"])
 def test_flags_are_read_leniently(model: Machine2006, file: str, text: str, flag: str) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = Place("cpuset", "/a")
     model.make(a)
     model.write(a, file, "0" if flag == "1" else "1")
@@ -458,7 +458,7 @@ def test_flags_are_read_leniently(model: Machine2006, file: str, text: str, flag
 
 
 def test_a_container_with_children_is_not_empty(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     writes(model, root, release_agent="/agent", notify_on_release="1")
     model.make(a)
@@ -470,7 +470,7 @@ def test_a_container_with_children_is_not_empty(model: Machine2006) -> None:
 
 
 def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a = Place("cpuacct"), Place("cpuacct", "/a")
     assert model.read(root, "release_agent") == "\n"
     model.write(root, "release_agent", "/agent\n")
@@ -499,7 +499,7 @@ def test_the_release_agent_is_kept_as_it_was_written(model: Machine2006) -> None
     ],
 )
 def test_what_is_too_long_is_e2big(model: Machine2006, file: str, most: int) -> None:
-    model.put("")
+    model.mount_options("")
     a = Place("numtasks,cpuacct,cpuset,bc", "/a")
     model.make(a)
     assert answer(model, a, file, "y" * most) != errno.E2BIG
@@ -507,7 +507,7 @@ def test_what_is_too_long_is_e2big(model: Machine2006, file: str, most: int) -> 
 
 
 def test_the_tasks_of_a_container_are_its_threads_in_order(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     a, task = Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     thread, child = model.simulator.thread(task), model.simulator.fork(task)
@@ -520,8 +520,8 @@ def test_the_tasks_of_a_container_are_its_threads_in_order(model: Machine2006) -
 
 
 def test_proc_containers(model: Machine2006) -> None:
-    model.put("cpuset,cpuacct")
-    model.put("bc")
+    model.mount_options("cpuset,cpuacct")
+    model.mount_options("bc")
     a = make(model, Place(BOTH, "/a"))
     make(model, a.child("b"))
     task = model.simulator.spawn()
@@ -545,8 +545,8 @@ def test_proc_pid_container_and_cpuset(model: Machine2006) -> None:
     task = model.simulator.spawn()
     assert model.simulator.proc_file(f"{task}/container") == ""
     assert model.simulator.proc_file(f"{task}/cpuset") == "/\n"
-    model.put("bc")
-    model.put("cpuset,cpuacct", "/m")
+    model.mount_options("bc")
+    model.mount_options("cpuset,cpuacct", "/m")
     a = make(model, Place(BOTH, "/jobs"))
     enter(model, make(model, a.child("a")), task)
     model.umount("/m")
@@ -559,10 +559,10 @@ def test_proc_pid_container_and_cpuset(model: Machine2006) -> None:
 
 def test_proc_pid_container_goes_by_slots_and_not_by_age(model: Machine2006) -> None:
     task = model.simulator.spawn()
-    model.put("bc")
-    model.put("cpuset")
+    model.mount_options("bc")
+    model.mount_options("cpuset")
     model.umount("/dev/bc")
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     assert model.simulator.proc_file(f"{task}/container") == "cpuacct:/\ncpuset:/\n"
 
 
@@ -571,7 +571,7 @@ def test_proc_pid_container_goes_by_slots_and_not_by_age(model: Machine2006) -> 
 
 @pytest.mark.parametrize("form", ["{}", " {}", "{}\n", "{} junk", "{},5"])
 def test_the_first_number_counts_and_nothing_behind_it(model: Machine2006, form: str) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     a, task = Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "tasks", form.format(task))
@@ -580,12 +580,12 @@ def test_the_first_number_counts_and_nothing_behind_it(model: Machine2006, form:
 
 @pytest.mark.parametrize("text", ["", "\n", "x1", "-"])
 def test_no_number_is_eio(model: Machine2006, text: str) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     refused(errno.EIO, model.write, Place("cpuacct"), "tasks", text)
 
 
 def test_a_task_that_has_ended_is_esrch(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     task = model.simulator.spawn()
     model.simulator.exit(task)
     for text in (str(task), "-1"):
@@ -593,7 +593,7 @@ def test_a_task_that_has_ended_is_esrch(model: Machine2006) -> None:
 
 
 def test_a_zombie_is_esrch(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     task, model.tasks.waited = model.simulator.spawn(), False
     model.simulator.exit(task)
     assert model.task(task).state == "Z"
@@ -612,14 +612,14 @@ def test_threads_of_the_kernel_are_moved_like_others(tmp_path: Path) -> None:
     stat.write_text(stat.read_text().replace(" -1 0 ", f" -1 {0x04000000} ", 1))
     model = Machine2006(str(tmp_path))
     assert model.tasks.task(7).fixed
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     model.make(Place("cpuacct", "/a"))
     model.write(Place("cpuacct", "/a"), "tasks", "7")
     assert model.membership(7) == {"cpuacct": "/a"}
 
 
 def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = Place("cpuset", "/a")
     model.make(a)
     model.config.uid = USER
@@ -629,7 +629,7 @@ def test_the_owner_is_asked_before_the_subsystems(model: Machine2006) -> None:
 
 def test_writing_an_id_again_renews_the_cpus(model: Machine2006) -> None:
     """2.4: the kernel does not apply new CPUs to the tasks inside."""
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a, task = make(model, Place("cpuset", "/a"), "0-1"), model.simulator.spawn()
     enter(model, a, task)
     model.write(a, "cpus", "2")
@@ -643,7 +643,7 @@ def test_writing_an_id_again_renews_the_cpus(model: Machine2006) -> None:
 
 
 def test_auto_delete_goes_up_as_far_as_it_is_set_and_after_the_agent(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a = Place("cpuacct"), Place("cpuacct", "/a")
     model.write(root, "release_agent", "/agent")
     refused(errno.ENOENT, model.read, root, "auto_delete")
@@ -662,7 +662,7 @@ def test_auto_delete_goes_up_as_far_as_it_is_set_and_after_the_agent(model: Mach
 
 
 def test_auto_delete_waits_for_the_containers_below(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     model.make(a.child("b"))
@@ -677,7 +677,7 @@ def test_auto_delete_waits_for_the_containers_below(model: Machine2006) -> None:
 def test_auto_delete_does_not_wait_for_killed_tasks(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model, root, a = Machine2006(str(tmp_path)), Place("cpuacct"), Place("cpuacct", "/a")
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     model.make(a)
     model.write(a, "auto_delete", "1")
     model.write(a, "tasks", "7")
@@ -686,7 +686,7 @@ def test_auto_delete_does_not_wait_for_killed_tasks(tmp_path: Path) -> None:
 
 
 def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a, task = Place("bc", "/a"), model.simulator.spawn()
     model.make(a)
     model.write(a, "auto_delete", "1")
@@ -701,7 +701,7 @@ def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
 def test_auto_delete_takes_no_other_container_than_the_one_that_is_free_of_files(
     model: Machine2006,
 ) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a, task = Place("bc", "/a"), model.simulator.spawn()
     for place in (a, Place("bc", "/b")):
         model.make(place)
@@ -716,18 +716,18 @@ def test_auto_delete_takes_no_other_container_than_the_one_that_is_free_of_files
 def test_a_file_may_be_closed_after_the_hierarchy_that_it_was_charged_in(
     model: Machine2006,
 ) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     task = model.simulator.spawn()
     file = model.simulator.open_one(task)
     model.umount("/dev/bc")
     model.simulator.close_one(task, file)
-    model.put("bc")
+    model.mount_options("bc")
     assert model.read(Place("bc"), "bc.numfiles.held") == "0\n"
 
 
 def test_open_files_keep_a_container_by_force_or_without(model: Machine2006) -> None:
     """`--force` is not of 2006: pcont can only discard charges that it counts itself."""
-    model.put("bc")
+    model.mount_options("bc")
     a, task = Place("bc", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
@@ -755,13 +755,13 @@ def test_open_files_keep_a_container_by_force_or_without(model: Machine2006) -> 
     ],
 )
 def test_lists_that_are_refused(model: Machine2006, file: str, text: str, number: int) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"))
     refused(number, model.write, a, file, text)
 
 
 def test_the_highest_number_is_that_of_the_kernel(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"))
     refused(errno.ENOSPC, model.write, a, "cpus", "7")
     refused(errno.ERANGE, model.write, a, "cpus", "8")
@@ -769,13 +769,13 @@ def test_the_highest_number_is_that_of_the_kernel(model: Machine2006) -> None:
 
 
 def test_a_list_is_cut_down_to_what_is_online(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"), "2-7\n", "1,5")
     assert (model.read(a, "cpus"), model.read(a, "mems")) == ("2-3\n", "1\n")
 
 
 def test_a_new_cpuset_has_nothing_but_the_spread_flags(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     root = Place("cpuset")
     assert [model.read(root, f"{one}_exclusive") for one in ("cpu", "mem")] == ["1\n", "1\n"]
     writes(model, root, memory_spread_page="1", memory_migrate="1")
@@ -789,7 +789,7 @@ def test_a_new_cpuset_has_nothing_but_the_spread_flags(model: Machine2006) -> No
 
 
 def test_the_pressure_cannot_be_written_and_the_meter_is_the_roots(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"))
     refused(errno.EACCES, model.write, a, "memory_pressure", "0")
     model.write(Place("cpuset"), "memory_pressure_enabled", "1")
@@ -797,7 +797,7 @@ def test_the_pressure_cannot_be_written_and_the_meter_is_the_roots(model: Machin
 
 
 def test_exclusive_flags_go_from_the_top_and_come_off_from_the_bottom(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = make(model, Place("cpuset", "/a"), "0-1", "0")
     b = make(model, a.child("b"), "0", "0")
     for place in (a, b):
@@ -807,7 +807,7 @@ def test_exclusive_flags_go_from_the_top_and_come_off_from_the_bottom(model: Mac
 
 
 def test_cpus_that_go_leave_a_cpuset_those_of_its_parent(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a, task = make(model, Place("cpuset", "/a"), "2-3"), model.simulator.spawn()
     enter(model, a, task)
     model.simulator.plug(frozenset({0, 1, 2}), frozenset({0}))
@@ -818,7 +818,7 @@ def test_cpus_that_go_leave_a_cpuset_those_of_its_parent(model: Machine2006) -> 
 
 
 def test_a_cpuset_that_has_no_cpus_yet_gets_none_when_others_go(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     a = Place("cpuset", "/a")
     model.make(a)
     model.simulator.plug(frozenset({0, 1}), frozenset({0}))
@@ -829,7 +829,7 @@ def test_a_cpuset_that_has_no_cpus_yet_gets_none_when_others_go(model: Machine20
 
 
 def test_cpu_time_is_a_containers_own_and_goes_with_it(model: Machine2006) -> None:
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     root, a, task = Place("cpuacct"), Place("cpuacct", "/a"), model.simulator.spawn()
     model.make(a)
     b = a.child("b")
@@ -846,7 +846,7 @@ def test_cpu_time_is_a_containers_own_and_goes_with_it(model: Machine2006) -> No
 
 
 def test_shares_are_shown_in_one_line_and_keep_what_is_not_said(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a = Place("numtasks", "/a")
     model.make(a)
     line = "res=numtasks,min_shares={},max_shares={},child_shares_divisor={}\n"
@@ -858,7 +858,7 @@ def test_shares_are_shown_in_one_line_and_keep_what_is_not_said(model: Machine20
 
 
 def test_the_stats_are_four_lines_and_a_reset_names_a_resource(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     task = model.simulator.spawn()
     root = Place("numtasks")
     assert model.read(root, "numtasks.stats") == (
@@ -874,7 +874,7 @@ def test_the_stats_are_four_lines_and_a_reset_names_a_resource(model: Machine200
 
 
 def test_limits_are_parts_of_parts_and_only_the_own_one_is_tested(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a = Place("numtasks", "/a")
     b, c = a.child("b"), a.child("c")
     for place in (a, b, c):
@@ -894,7 +894,7 @@ def test_limits_are_parts_of_parts_and_only_the_own_one_is_tested(model: Machine
 
 
 def test_tasks_are_borrowed_where_nothing_is_unused(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a = Place("numtasks", "/a")
     model.make(a)
     model.simulator.module("numtasks.total_numtasks", "100")
@@ -915,7 +915,7 @@ def test_tasks_are_borrowed_where_nothing_is_unused(model: Machine2006) -> None:
 
 
 def test_what_a_removed_child_had_reserved_is_free_again(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a, b = Place("numtasks", "/a"), Place("numtasks", "/b")
     model.make(a)
     model.make(b)
@@ -959,7 +959,7 @@ def test_forks_are_tested_though_numtasks_is_bound_nowhere(model: Machine2006) -
     refused(errno.ENOSPC, model.simulator.fork, task)
     model.simulator.module("numtasks.forkrate", "1")  # a new period for the root
     model.simulator.fork(task)
-    model.put("numtasks")
+    model.mount_options("numtasks")
     assert stats(model, Place("numtasks"))[3] == 1
 
 
@@ -967,12 +967,12 @@ def test_a_period_goes_on_when_others_are_bound(model: Machine2006) -> None:
     task = model.simulator.spawn()
     model.simulator.module("numtasks.forkrate", "1")
     model.simulator.fork(task)
-    model.put("cpuacct")
+    model.mount_options("cpuacct")
     refused(errno.ENOSPC, model.simulator.fork, task)
 
 
 def test_a_refused_fork_has_used_up_one_of_the_period(model: Machine2006) -> None:
-    model.put("numtasks")
+    model.mount_options("numtasks")
     a, task = Place("numtasks", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, task)
@@ -988,7 +988,7 @@ def test_a_refused_fork_has_used_up_one_of_the_period(model: Machine2006) -> Non
 
 
 def test_the_root_may_open_what_a_long_can_hold(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     root = Place("bc")
     assert model.read(root, "bc.numfiles.barrier") == f"{MOST_FILES}\n"
     refused(errno.EINVAL, model.write, root, "bc.numfiles.limit", str(MOST_FILES + 1))
@@ -998,7 +998,7 @@ def test_the_root_may_open_what_a_long_can_hold(model: Machine2006) -> None:
 
 
 def test_limits_below_what_is_held_leave_the_files_open(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a, task = Place("bc", "/a"), model.simulator.spawn(uid=USER)
     model.make(a)
     model.make(a.child("b"))
@@ -1016,7 +1016,7 @@ def test_limits_below_what_is_held_leave_the_files_open(model: Machine2006) -> N
 
 
 def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
-    model.put("bc")
+    model.mount_options("bc")
     a = Place("bc", "/a")
     b, task = a.child("b"), model.simulator.spawn(uid=USER)
     model.make(a)
@@ -1029,7 +1029,7 @@ def test_parents_are_neither_charged_nor_asked(model: Machine2006) -> None:
 
 def test_a_container_with_an_open_file_is_notified_too_early_and_once(model: Machine2006) -> None:
     """1.9: the kernel ignores references for the notification; the last close sends none."""
-    model.put("bc")
+    model.mount_options("bc")
     root, a, task = Place("bc"), Place("bc", "/a"), model.simulator.spawn()
     model.write(root, "release_agent", "/agent")
     model.make(a)
@@ -1047,7 +1047,7 @@ def test_a_container_with_an_open_file_is_notified_too_early_and_once(model: Mac
 
 
 def test_a_clone_is_a_child_that_looks_like_its_parent(model: Machine2006) -> None:
-    model.put("cpuset,bc")
+    model.mount_options("cpuset,bc")
     tree = "cpuset,bc"
     a, task = make(model, Place(tree, "/a"), "1", "0"), model.simulator.spawn()
     model.write(a, "notify_on_release", "1")
@@ -1064,7 +1064,7 @@ def test_a_clone_is_a_child_that_looks_like_its_parent(model: Machine2006) -> No
 
 def test_a_clone_where_nothing_is_bound_does_nothing(model: Machine2006) -> None:
     task = model.simulator.spawn()
-    model.put("cpuset")
+    model.mount_options("cpuset")
     assert (
         model.simulator.container_clone("bc", task)
         == model.simulator.container_clone("ns", task)
@@ -1075,7 +1075,7 @@ def test_a_clone_where_nothing_is_bound_does_nothing(model: Machine2006) -> None
 
 
 def test_a_clone_that_exists_is_refused(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     task = model.simulator.spawn()
     make(model, Place("cpuset", f"/node_{task}"))
     refused(errno.EEXIST, model.simulator.container_clone, "cpuset", task)
@@ -1083,7 +1083,7 @@ def test_a_clone_that_exists_is_refused(model: Machine2006) -> None:
 
 
 def test_beside_an_exclusive_sibling_a_clone_stays_empty_and_is_left(model: Machine2006) -> None:
-    model.put("cpuset")
+    model.mount_options("cpuset")
     writes(model, make(model, Place("cpuset", "/x"), "0"), cpu_exclusive="1")
     task = model.simulator.spawn()
     refused(errno.ENOSPC, model.simulator.container_clone, "cpuset", task)
@@ -1094,7 +1094,7 @@ def test_beside_an_exclusive_sibling_a_clone_stays_empty_and_is_left(model: Mach
 
 def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
     model = Machine2006(str(tmp_path), V6_NS)
-    model.put("ns")
+    model.mount_options("ns")
     a, b = Place("ns", "/a"), Place("ns", "/b")
     model.make(a)
     model.make(b)
@@ -1115,7 +1115,7 @@ def test_in_ns_a_task_only_goes_down_into_what_is_empty(tmp_path: Path) -> None:
 def test_in_ns_a_container_is_empty_when_its_task_has_ended(tmp_path: Path) -> None:
     alive(tmp_path, 7)
     model = Machine2006(str(tmp_path), V6_NS)
-    model.put("ns")
+    model.mount_options("ns")
     a, two = Place("ns", "/a"), model.simulator.spawn()
     model.make(a)
     enter(model, a, 7)

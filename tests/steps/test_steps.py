@@ -269,10 +269,10 @@ def test_another_thread_can_carry_out_steps(log: list[str]) -> None:
 
 
 def test_progress_is_reported_before_each_step(log: list[str]) -> None:
-    told: list[tuple[int, int, int]] = []
+    reported: list[tuple[int, int, int]] = []
     steps = [Note("a", log), Note("b", log)]
-    carry_out(Model(), steps, lambda done, of: told.append((done, of, len(log))))
-    assert told == [(0, 2, 0), (1, 2, 1)]
+    carry_out(Model(), steps, lambda done, of: reported.append((done, of, len(log))))
+    assert reported == [(0, 2, 0), (1, 2, 1)]
 
 
 # Settings
@@ -480,8 +480,8 @@ def test_an_unmounted_hierarchy_comes_back_with_its_facts(model: Model) -> None:
 
 def test_trees_that_may_refuse_come_first_and_the_freezer_last() -> None:
     ids = ("freezer", "cpuacct", "name=jobs", "cpu,cpuset", "memory", "cpu", "cpuset")
-    told = Attach(1, [Place(id) for id in ids], "attach process 1").dry_run_lines(Model())
-    assert [line.removeprefix("echo 1 > ").partition(":")[0] for line in told] == [
+    reported = Attach(1, [Place(id) for id in ids], "attach process 1").dry_run_lines(Model())
+    assert [line.removeprefix("echo 1 > ").partition(":")[0] for line in reported] == [
         "cpu,cpuset",
         "cpu",
         "cpuset",
@@ -694,18 +694,18 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
     task = model.placement.task
     monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == fixed))
     routes = [Move(place, place.parent) for place in TWO]
-    told = MoveAll(routes, "move", movable=movable)
+    reported = MoveAll(routes, "move", movable=movable)
     step = MoveAll(routes, "move", movable=movable)
     if not movable:
         with pytest.raises(BadValue, match="EINVAL"):
-            told.dry_run_lines(model)
+            reported.dry_run_lines(model)
         with pytest.raises(BadValue, match="EINVAL"):
             carry_out(model, [step])
         assert set(model.membership(model.task_id).values()) == {"/a"}
         return
-    assert [line.split()[1] for line in told.dry_run_lines(model)] == [str(model.task_id)] * 2
+    assert [line.split()[1] for line in reported.dry_run_lines(model)] == [str(model.task_id)] * 2
     carry_out(model, [step])
-    assert (step.outcome.moved, step.outcome.skipped, told.outcome.skipped) == (1, 1, 1)
+    assert (step.outcome.moved, step.outcome.skipped, reported.outcome.skipped) == (1, 1, 1)
     assert set(model.membership(fixed).values()) == {"/a"}
     assert set(model.membership(model.task_id).values()) == {"/"}
 
@@ -713,7 +713,7 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
 def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
     request = TreeRequest(("cpuset",), "x")
     (tree,) = model.trees()
-    told = {
+    reported = {
         "mkdir /cg/a": CreateContainer(A, "x"),
         "rmdir /cg/a": RemoveContainer(A, "x"),
         "mkdir /m": MakeDirectory("/m", "x"),
@@ -723,8 +723,8 @@ def test_every_kind_of_step_tells_what_it_does(model: Model) -> None:
         "echo 5000000 > /cg/a/cgroup.procs": Attach(5_000_000, [A], "x"),
         "echo 5000000 > /cg/a/tasks": Attach(5_000_000, [A], "x", thread=True),
     }
-    assert {line: step.dry_run_lines(model) for line, step in told.items()} == {
-        line: [line] for line in told
+    assert {line: step.dry_run_lines(model) for line, step in reported.items()} == {
+        line: [line] for line in reported
     }
 
 

@@ -177,11 +177,11 @@ def test_a_waiting_journal_is_shown_by_doctor_tree_and_dry_runs(
     capsys.readouterr()
     assert run("doctor --json") == 0
     rows = json.loads(capsys.readouterr().out)["result"]
-    told = [row for row in rows if row["subject"] == "journal"]
-    assert [row["state"] for row in told] == ["problem", "problem"]
-    assert "set aside the damaged journal" in told[0]["finding"]
-    assert "undo: create -i jobs:/a" in told[1]["finding"]
-    assert {row["advice"] for row in told} == {"pcont recover"}
+    reported = [row for row in rows if row["subject"] == "journal"]
+    assert [row["state"] for row in reported] == ["problem", "problem"]
+    assert "set aside the damaged journal" in reported[0]["finding"]
+    assert "undo: create -i jobs:/a" in reported[1]["finding"]
+    assert {row["advice"] for row in reported} == {"pcont recover"}
     assert run("tree jobs:/") == 0
     assert "undo: create -i jobs:/a" in capsys.readouterr().err
     assert run("create -n jobs:/next") == 0

@@ -185,11 +185,11 @@ def test_in_a_user_namespace_the_unmapped_number_is_also_roots() -> None:
             os._exit(0)
     os.close(say)
     with open(hear) as stream:
-        told = stream.read()
+        reported = stream.read()
     os.waitpid(pid, 0)
-    if told.startswith("no user namespace"):
-        pytest.fail(told) if MUST else pytest.skip(told)
-    assert told == "65534 True False"
+    if reported.startswith("no user namespace"):
+        pytest.fail(reported) if MUST else pytest.skip(reported)
+    assert reported == "65534 True False"
 
 
 def test_a_kernel_without_user_namespaces_maps_all_users(monkeypatch: pytest.MonkeyPatch) -> None:

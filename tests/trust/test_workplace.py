@@ -297,8 +297,8 @@ def test_a_command_that_waits_says_after_a_second_for_which_one(tmp_path: Path) 
         pass
     holder.wait()
     holder.stdout.close()
-    told = f"waiting for another pcont command (process {holder.pid}, pcont move jobs:/a jobs:/b)"
-    assert notes == [told]
+    note = f"waiting for another pcont command (process {holder.pid}, pcont move jobs:/a jobs:/b)"
+    assert notes == [note]
 
 
 def test_the_lock_s_file_says_which_command_has_it_at_the_timeout(tmp_path: Path) -> None:
