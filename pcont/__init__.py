@@ -13,7 +13,7 @@ __all__ = ["Interrupted", "Pcont", "PlaceRef", "__version__", "open"]
 if TYPE_CHECKING:
     from pcont.api import Interrupted, Pcont, PlaceRef, open
     from pcont.output.version import __version__
-else:  # a type checker would take every name for one of the package
+else:  # hidden from type checkers, which would accept every name because of __getattr__
 
     def __getattr__(name: str) -> object:
         """Import `pcont.api` for the names of the library; AttributeError for any other name."""

@@ -1122,14 +1122,17 @@ def _task_id(given: int) -> int:
     return _number(given, "the id of a task")
 
 
-def _number(given: object, what: str) -> int:
-    """Return a number of the kernel's; UsageProblem for what cannot be `what`."""
+def _number(given: object, label: str) -> int:
+    """Return the id of a task or the number of a file. Raises UsageProblem for any other value.
+
+    `label`: what the value must be, for the message.
+    """
     from pcont.ops import numbers, task_ids
 
     try:
-        return task_ids.number(str(given), what)
+        return task_ids.number(str(given), label)
     except ValueError as err:
-        raise UsageProblem(f"{numbers.shown(given)} is not {what}") from err
+        raise UsageProblem(f"{numbers.shown(given)} is not {label}") from err
 
 
 def _task_ids(tasks: Sequence[TaskLike], listed: Iterable[int]) -> TaskIds:

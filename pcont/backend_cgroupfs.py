@@ -163,7 +163,7 @@ class Cgroupfs(DriverByTree):
     def remove_directory(self, directory: str) -> None:
         weak = ownership.weak_point(directory, uid=os.geteuid(), sticky=True)
         if weak:
-            # It may be another directory by now, behind a symbolic link.
+            # Another user may have replaced a part of the path by a symbolic link.
             raise PermissionError(errno.EPERM, weak.sentence, directory)
         os.rmdir(directory)
 
@@ -217,7 +217,7 @@ class Cgroupfs(DriverByTree):
 
     def pins(self) -> dict[str, dict[str, str]]:
         mounts, found = self.proc.mounts(), dict[str, dict[str, str]]()
-        # mountinfo shows those of root to its users, too.
+        # A user's mountinfo also lists the pins that root has made.
         for directory in (self.pin_path(), os.path.join(workplace.ROOT, PINS)):
             for name, kinds in procfs.namespace_pins(mounts, directory).items():
                 files = {kind: os.path.join(directory, name, kind) for kind in kinds}

@@ -146,7 +146,7 @@ def _listed(control: ControlFiles, container: Container, key: str, file: str) ->
     """Find the places in the list of all files, which an error needs, too."""
     have = {place: control.names(place) for place in container.places}
     places = [place for place in owners(container, file) if file in have[place]]
-    # A core file of one controller only, such as cgroup.event_control of memory.
+    # Some core files exist for one controller only: cgroup.event_control is a file of memory.
     places = places or [place for place, files in have.items() if file in files]
     if not places:
         raise unknown(container, key, [name for files in have.values() for name in files])

@@ -286,7 +286,7 @@ class Containers(ContainerReader, Protocol):
         """Set an attribute that pcont stores on a container; None removes it."""
 
     def owners(self, place: Place) -> dict[str, Owner]:
-        """Return the owner of the container and of its files; "" is the directory itself."""
+        """Return the owners of a container by file name; "" stands for the directory itself."""
 
     def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
         """Set the owners of the container and its files, as `owners` returned them."""
@@ -461,7 +461,7 @@ class Host(Protocol):
         """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make the pcont of a command drive the same kernel."""
+        """Return environment variables for COMMAND: a pcont in it then uses this backend, too."""
 
     def exclusive(self, waiting: Waiting = WAITING) -> AbstractContextManager[None]:
         """Lock out every other pcont command that changes something, for the block.

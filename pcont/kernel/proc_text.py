@@ -43,7 +43,7 @@ def unescape(text: str) -> str:
 
 
 def mount_lines(mountinfo: str) -> list[MountLine]:
-    """Parse a mountinfo, in the order of the file."""
+    """Parse the text of /proc/PID/mountinfo; returns the mounts in the order of its lines."""
     found = []
     for line in lines(mountinfo):
         left, _, right = line.partition(" - ")

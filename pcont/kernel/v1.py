@@ -164,8 +164,9 @@ class V1Driver:
         return found
 
     def _without_mark(self, tree: str, path: str) -> str:
-        """Return a path without the mark that the kernel appends for a removed container, unless it
-        is part of the name.
+        """Return a path without the ` (deleted)` that the kernel appends for a removed container.
+
+        The text stays if a container with that name exists.
         """
         if not path.endswith(REMOVED):
             return path
@@ -260,7 +261,7 @@ def trees(own: str, seen: Iterable[MountLine], known: Iterable[str]) -> tuple[Tr
             key = _key(line.options, kernel)
             prefixed, writable = "noprefix" not in line.options, "ro" not in line.flags
             mount = Mount(line.point, line.root, prefixed, line.source, writable)
-            # Of two at one point the later lies over the other.
+            # If two mounts have the same point, the later line hides the earlier mount.
             reachable.setdefault(key, {})[line.point] = mount
     found = []
     for number, tree, _path in memberships(own):

@@ -364,7 +364,7 @@ def stop(number: int) -> bool:
     else:
         before = signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # here it stops
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # the pending signal stops it
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
         signal.signal(number, before or signal.SIG_DFL)
     return signal.sigtimedwait({signal.SIGCONT}, 0) is not None

@@ -64,7 +64,8 @@ def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:
     found = workplace.make_workplace()
     if not found.directory:
         waiting.note(no_directory(found))
-    # An earlier command may use another directory. All commands take the locks in one order.
+    # A command that started earlier may hold the lock in another of these directories. All
+    # commands take the locks in this order, so that none waits for another forever.
     for place in found.existing:
         file = os.path.join(place, "lock")
         try:

@@ -289,9 +289,10 @@ def _own_mounts(hidden: str, proc: bool) -> None:
 
 
 def _uncover(point: str) -> None:
-    """Free a mount point, because the kernel refuses to mount a file system on itself.
+    """Remove the mount at a point, so that the same file system can be mounted there again.
 
-    In a user namespace the mount is locked: cover it with a tmpfs.
+    The kernel refuses to mount a file system on top of itself. In a user namespace the old mount is
+    locked and cannot be removed: then a tmpfs covers it.
     """
     try:
         syscalls.sys_umount(point, syscalls.MNT_DETACH)

@@ -70,7 +70,7 @@ class Attaching:
             refuse_text(EACCES, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
         if not self._config.dialect.again:
-            movers = [one for one in movers if self._comes(one, node, known)]
+            movers = [one for one in movers if self._must_move(one, node, known)]
         for one in movers if any(table.entry for table in node.tree.tables) else ():
             self.check_entry(node, one, self._placement.mover(node.tree), where)
         for one in self._together(movers):
@@ -119,9 +119,10 @@ class Attaching:
             if violation := rule(entry):
                 refuse_text(violation.errno, where)
 
-    def _comes(self, task: int, node: Node, known: Task) -> bool:
-        """Return whether a task is elsewhere and has not ended. `known`: a task that was just
-        read.
+    def _must_move(self, task: int, node: Node, known: Task) -> bool:
+        """Return whether a task must be moved: it is in another container and has not ended.
+
+        `known`: a task that was just read from /proc.
         """
         tree = node.tree
         here = self._placement.nodes_of(task).get(tree.number, tree.root)

@@ -131,7 +131,7 @@ class ModelMounts:
         new = all(tree.controllers != (name,) or tree.name for tree in hierarchies.active)
         self.mount(TreeRequest((name,)), point, name)
         tree = hierarchies.stacks[point][-1]
-        # Today's kernels do this by mount options, which apply to a new hierarchy only.
+        # Later kernels do both by mount options, which they apply to a new hierarchy only.
         if new or self._config.dialect.bare:
             tree.bare = True
             tree.root.values[AGENT] = agent

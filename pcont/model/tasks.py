@@ -182,7 +182,7 @@ class SimulatedTree:
     adopted: set[int] = field(default_factory=set)
 
     def __call__(self, thorough: bool = False) -> set[int]:
-        """Return the process and its descendants."""
+        """Return the ids of the process and its descendants; `thorough` makes no difference."""
         children: dict[int, list[int]] = {}
         for child, parent in self.tasks.parents().items():
             children.setdefault(parent, []).append(child)

@@ -193,7 +193,7 @@ class Planner:
         there = [place for place in container.places if exists(self.backend, place)]
         found: list[str] = []
         for place in there or container.hierarchy.container("/").places:
-            with contextlib.suppress(OSError):  # a dry run of bind has not mounted it
+            with contextlib.suppress(OSError):  # in a dry run of bind the tree is not mounted
                 found += ControlFiles(self.backend).names(place)
         return found
 

@@ -52,7 +52,7 @@ def bound(backend: CgroupState, one: Hierarchy) -> CpusetMemset:
 
 
 def cpus_follow(backend: CgroupState, place: Place) -> bool:
-    """Return whether CPUs of containers in this one follow the parent: memset without cpuset."""
+    """Return whether memset is bound without cpuset: then each container has its parent's CPUs."""
     root = virtual_roots(backend, place).get(MEMSET) if CPUSET in place.controllers else None
     with contextlib.suppress(FileNotFoundError):
         return root is not None and ControlFiles(backend).stored(root, CPUS_FOLLOW) == "1\n"

@@ -50,7 +50,7 @@ def check_frozen(session: Session, container: Container) -> None:
 def check_entering(
     session: Session, container: Container, pid: int, with_descendants: bool = False
 ) -> None:
-    """Raise Busy if pcont, or with descendants an ancestor of pcont, enters a frozen container."""
+    """Raise Busy if pcont, or with `with_descendants` an ancestor of it, would be frozen."""
     if pid in (_lineage(session) if with_descendants else [os.getpid()]):
         check_frozen(session, container)
 

@@ -2,8 +2,8 @@
 
 The kernel removes a CPU that goes offline from the lists of all v1 cpusets, and does not add it
 when it comes online again (kernel/cgroup/cpuset.c, hotplug_update_tasks_legacy()). It keeps no
-other list. So pcont keeps the list that it has set, as an attribute of the container:
-`steps.settings` does so with each write to a row that has `copied_as`.
+other list. So `steps.write.WriteFiles` copies each list that it writes into an attribute of the
+container; `copied_as` in the file's row names the attribute.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pcont.errors import shortened
 IDS_SHOWN = 8  # ids in a message
 
 STDIN = "-"
-WIDEST = 100_000  # ids of a range: each of them is looked up
+WIDEST = 100_000  # most ids in a range: pcont looks up each one
 _SEPARATOR = re.compile(r"[\s,]+")
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 

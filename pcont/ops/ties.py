@@ -77,7 +77,9 @@ def note_entered(session: Session, container: Container, steps: Iterable[Attach]
 
 
 def note_left(session: Session, container: Container, step: MoveAll) -> MovedTasks:
-    """Return what a step has moved to a container; in a dry run, the tasks that are there now."""
+    """Return the tasks that a step has moved to a container; in a dry run, those that it would move
+    now.
+    """
     sources = [route.source for route in step.routes]
     tasks = set(step.moved)
     for source in sources if session.dry_run else ():

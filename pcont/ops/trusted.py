@@ -122,7 +122,10 @@ def _stray_findings(backend: Driver, registry: Registry) -> Iterator[Finding]:
 
 
 def _old_tie(backend: ContainerReader, tree: Tree, text: str) -> Iterator[Finding]:
-    """Return how to make a tie of an older pcont again, if it was one."""
+    """Yield a finding with the commands that restore a tie, if a text is that of a tie.
+
+    An older pcont recorded ties in attributes that any user can write, so `text` may be forged.
+    """
     tie = Tie.load(text)
     if tie is None or not tree.name or TIE in backend.attributes(Place.at(tree)):
         return

@@ -72,7 +72,7 @@ WITH_DRY_RUN = frozenset(
 )
 
 # The files of the core and of these have a schema; a file of any other is a number or a text.
-SUBSYSTEMS = ("", *subsys.NAMES, *subsys.KEPT)
+SUBSYSTEMS = ("", *subsys.NAMES, *subsys.VIRTUAL)
 
 # What pcont measures: no kernel has such a file.
 _LOAD = {

@@ -22,7 +22,9 @@ from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_reco
 @on_disk("Stopped", "subsystem", "root")
 @dataclass
 class StopStarted(UndoRecord):
-    """Undo record of StartEnforcement: no programs ran for the controller, bound to `root`."""
+    """Undo record of StartEnforcement, which starts the programs of a controller for `root`. Undo
+    stops them.
+    """
 
     subsystem: str
     root: Place

@@ -29,7 +29,7 @@ from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, FileWrite
 
-# A program other than pcont moves a task out of the tied trees one tree at a time.
+# Seconds: another program moves a task out of the tied trees one tree at a time.
 TIES_PATIENCE = 10.0
 TIES_PAUSE = 0.05
 

@@ -22,7 +22,7 @@ from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Task
 from pcont.virtual.files import ControlFiles
 
-PROCESSES = "cgroup.procs"  # not there before Linux 3.0
+PROCESSES = "cgroup.procs"  # kernels before 3.0 do not have this file
 
 
 def tasks_in(backend: ContainerReader, place: Place) -> set[int]:

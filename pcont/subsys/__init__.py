@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 _GROUP = "pcont.subsys"
 
-# The kernel's controllers of cgroup v1. Their tables explain what a kernel refuses; which of them
-# the model has is up to its dialect.
+# The kernel's controllers of cgroup v1. Each has a table that explains the kernel's refusals. The
+# dialect of the model says which of them it simulates.
 NAMES = (
     *("cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer"),
     *("net_cls", "perf_event", "net_prio", "hugetlb", "pids", "rdma", "misc"),
 )
 
-# Those that the kernel lacks: pcont keeps them; if they limit something, over a controller that the
-# kernel has, or by programs of its own in the kernel.
-KEPT = ("numtasks", "memset", "numfiles", "ns")
+# Virtual subsystems: the kernel lacks them, and pcont provides them. One that limits something uses
+# a controller of the kernel, or eBPF programs that pcont loads.
+VIRTUAL = ("numtasks", "memset", "numfiles", "ns")
 
 # Those of the patch set of 2006. /proc/PID/container lists them by descending id: newest first.
 NAMES_2006 = ("numtasks", "cpuacct", "cpuset", "bc")
 
 # Which subsystems have a module in the directory of an interface; each directory also has `core`.
 WITH_TABLES = {
-    Interface.V1: (*NAMES, *KEPT),
+    Interface.V1: (*NAMES, *VIRTUAL),
     Interface.V2006: (*NAMES_2006, "ns"),
 }
 
@@ -119,7 +119,7 @@ def others() -> dict[str, EntryPoint]:
     """Return the subsystems of other packages, by name."""
     from importlib.metadata import entry_points
 
-    taken = {*NAMES, *KEPT, *RESERVED, "cgroup"}
+    taken = {*NAMES, *VIRTUAL, *RESERVED, "cgroup"}
     found = {point.name: point for point in entry_points(group=_GROUP) if point.name not in taken}
     return dict(sorted(found.items()))
 
@@ -142,12 +142,12 @@ def _load_other(name: str) -> Subsystem:
 
 def virtual_names() -> tuple[str, ...]:
     """Return the subsystems that the kernel does not have, those of other packages included."""
-    return (*KEPT, *others())
+    return (*VIRTUAL, *others())
 
 
 def is_virtual(name: str) -> bool:
     """Return whether pcont, or another package, provides a subsystem in place of the kernel."""
-    if name in KEPT:
+    if name in VIRTUAL:
         return True
     if name in NAMES or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
         return False

@@ -89,7 +89,7 @@ def _reserved(site: Site) -> int:
 
 
 def unused(site: Site) -> int:
-    """Return how many parts no child has reserved."""
+    """Return how many of the container's shares no child has reserved."""
     return shares(site).divisor - _reserved(site)
 
 

@@ -103,7 +103,7 @@ def nearest_roots(found: Iterable[Binding], place: Place) -> dict[str, Place]:
     """
     above = [one for one in found if below(place.path, one.root.path) is not None]
     above.sort(key=lambda one: len(one.root.path))
-    return {one.name: one.root for one in above}  # the nearest one counts
+    return {one.name: one.root for one in above}  # the nearest root is last
 
 
 def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:

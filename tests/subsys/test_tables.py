@@ -99,7 +99,7 @@ class Unreadable:
 
 def test_a_present_value_is_read_only_to_be_merged() -> None:
     site = cast(Site, Unreadable())
-    rows = subsys.rows(subsys.NAMES + subsys.KEPT)
+    rows = subsys.rows(subsys.NAMES + subsys.VIRTUAL)
     assert all(row.merged(site, 1) == 1 for row in rows if not row.access.merge)
     with pytest.raises(OSError, match=r"numtasks\.shares"):
         next(row for row in rows if row.access.merge).merged(site, Shares())
@@ -112,7 +112,7 @@ def test_every_module_with_a_behaviour_is_in_the_list() -> None:
 
 
 def test_a_subsystem_of_pcont_uses_a_controller_that_the_kernel_has() -> None:
-    for name in subsys.KEPT:
+    for name in subsys.VIRTUAL:
         table = load(name)
         assert table
         assert table.name == name
