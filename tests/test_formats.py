@@ -139,6 +139,15 @@ def test_the_recorded_journals_have_every_tag() -> None:
     assert set(RECORD_CLASSES) - found == set()
 
 
+def without_zero_times(model: Recorded) -> dict[str, Any]:
+    """The state of a model without CPU times of zero, which only earlier versions wrote."""
+    state: dict[str, Any] = json.loads(state_text(model))
+    for tree in state["trees"]:
+        for one in tree["containers"]:
+            one["times"] = {cpu: times for cpu, times in one["times"].items() if any(times)}
+    return state
+
+
 @pytest.mark.parametrize("path", JOURNALS, ids=names)
 def test_a_journal_of_an_earlier_version_is_recovered(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,7 +165,7 @@ def test_a_journal_of_an_earlier_version_is_recovered(
     assert recovered(model) == case["found"]
     assert list(journal.parent.iterdir()) == []
     expected = placed(tmp_path / "expected", case["recovered"])
-    assert json.loads(state_text(model)) == json.loads(state_text(expected))
+    assert without_zero_times(model) == without_zero_times(expected)
 
 
 def placed(directory: Path, state: dict[str, Any]) -> Recorded:
