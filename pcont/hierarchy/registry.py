@@ -178,7 +178,7 @@ class Registry:
                 if one.name == word and (one.tie or word not in one.subsystems):
                     return one
         for tree in self.holders([word]):
-            # A controller of pcont belongs to the whole hierarchy, also if that is a tie.
+            # A virtual subsystem belongs to the whole hierarchy, also if that is a tie.
             return self._hierarchy(tree) if subsys.is_virtual(word) else self._single(tree)
         for tree in self.trees:
             # Also for hierarchies of other programs: the kernel has each name only once.

@@ -188,8 +188,9 @@ class Birth(Protocol):
         """
 
     def enter_namespaces(self) -> None:
-        """Finish the namespaces of the new process, after it was attached to its container. Raises
-        OSError.
+        """Make or join the namespaces that the new process enters after it was attached.
+
+        Raises OSError if the kernel refuses.
         """
 
 

@@ -24,7 +24,7 @@ class Charges:
     failcnt: int = 0
 
     def charge(self, admin: bool) -> bool:
-        """Charge one more file; return False if that is refused."""
+        """Charge one more open file; returns False if the limit refuses it."""
         if self.held >= (self.limit if admin else self.barrier):
             self.failcnt += 1
             return False

@@ -46,7 +46,7 @@ class _Candidate:
 
 
 def find_workplace() -> Workplace:
-    """Find the directories, without making any."""
+    """Find the directories for lock and journals, without making any."""
     existing: list[str] = []
     refused: list[str] = []
     new = ""
