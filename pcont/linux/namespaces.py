@@ -216,8 +216,10 @@ def _adopting() -> Iterator[None]:
 
 
 def _help(begin: Callable[[Callable[[], None]], None], wait: int, tell: int) -> bool:
-    """Run the helper. It never returns in the helper, and returns True in the child that
-    it forks.
+    """In the helper: make namespaces by `begin`, fork the child, report its pid to `tell`, exit.
+
+    Returns True in the child. `begin` is called with a function that waits at `wait` until pcont
+    has written the id maps.
     """
     child = False
 
