@@ -254,8 +254,8 @@ class Far:
             for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
             stack.enter_context(patch.object(proc, "read_text", self.read_text))
-            for name in ("mount", "umount"):
-                stack.enter_context(patch.object(syscalls, name, getattr(self, name)))
+            stack.enter_context(patch.object(syscalls, "sys_mount", self.mount))
+            stack.enter_context(patch.object(syscalls, "sys_umount", self.umount))
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)
             stack.enter_context(patch.object(cgroup_files, "signal", sending))
             yield
