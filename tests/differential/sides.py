@@ -409,6 +409,9 @@ class Alone(Proc):
     def cpu_time(self, task: int) -> CpuTime:
         return CpuTime(0, 0, 0)
 
+    def timed(self, task: int, pid: int) -> tuple[Task, CpuTime]:
+        return self.task(task), self.cpu_time(task)
+
 
 class ModelSide(Side):
     """The model, with tasks that do not exist."""

@@ -13,7 +13,7 @@ from pcont.kernel.proc_text import (
 )
 from pcont.kernel.types import Controller, Mount, Tree, source
 from pcont.kernel.v1 import selecting, trees
-from pcont.linux.procfs import CpuTime, capabilities, cpu_time, namespace_pins, signals, task
+from pcont.linux.procfs import CpuTime, capabilities, cpu_time, namespace_pins, signals, task, timed
 
 CGROUPS = """\
 #subsys_name\thierarchy\tnum_cgroups\tenabled
@@ -375,6 +375,11 @@ def test_a_task_that_is_ending_is_known_by_a_flag() -> None:
 def test_cpu_time_is_in_nanoseconds_whatever_the_tick_is() -> None:
     assert cpu_time(stat("a b) R"), 100) == CpuTime(2_500_000_000, 750_000_000, 3)
     assert cpu_time(stat("x"), 250).user == 1_000_000_000
+
+
+def test_a_task_and_its_cpu_time_come_from_one_line() -> None:
+    line = stat("a b) R")
+    assert timed(line, 7, 100) == (task(line, 7), cpu_time(line, 100))
 
 
 def test_this_process_is_read_as_it_is() -> None:
