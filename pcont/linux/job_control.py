@@ -156,6 +156,7 @@ class Job:
         self._ended_by = 0
         self._stop_by = 0
         self._by_terminal: set[int] = set()
+        self._to_repeat: set[int] = set()
         # Read before the command starts: later the terminal may have hung up.
         self._led = _led_terminal()
         self._inbox = _Inbox()
@@ -226,6 +227,9 @@ class Job:
         """Return whether the kernel has sent the signal to the command, too."""
         leads = arrived.number in ON_HANGUP and os.getsid(0) == os.getpid()
         if arrived.sent or leads or arrived.number not in (*TO_THE_GROUP, *ON_HANGUP):
+            return False
+        if arrived.number in self._to_repeat:
+            self._to_repeat.remove(arrived.number)
             return False
         return os.getpgid(self.pid) == os.getpgrp()
 
@@ -298,6 +302,8 @@ class Job:
             if self._stopped():
                 leads = os.getpgid(self.pid) == self.pid != os.getpgrp()
                 os.kill(-self.pid if leads else self.pid, signal.SIGCONT)
+                # What the terminal has sent since then stopped the command before this SIGCONT.
+                self._to_repeat = signal.sigpending() & {*STOPS}
 
     def _take_terminal_back(self, before: int) -> None:
         """Return the terminal to the command's process group, if that had it before the stop."""
@@ -355,7 +361,7 @@ def _others(group: int) -> bool:
 
 def stop(number: int) -> bool:
     """Stop this process by a signal until it is continued. Returns False if the kernel does not
-    stop it.
+    stop it, as in an orphaned process group.
 
     The signal must be blocked, and the process must have a single thread.
     """
@@ -367,7 +373,9 @@ def stop(number: int) -> bool:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # the pending signal stops it
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
         signal.signal(number, before or signal.SIG_DFL)
-    return signal.sigtimedwait({signal.SIGCONT}, 0) is not None
+    # The next stop signal, if it is here already, has removed the SIGCONT that continued us.
+    continued = signal.sigtimedwait({signal.SIGCONT}, 0) is not None
+    return continued or bool(signal.sigpending() & {*STOPS})
 
 
 def die_by(number: int) -> None:

@@ -361,3 +361,62 @@ def test_in_a_pinned_pid_namespace_it_stops_and_goes_on(pcont: Pcont, name: str)
     pcont.ok("unpin", name)
     assert way.leaves_nothing()
     pcont.ok("umount", name)
+
+
+# pcont, with a ^Z at one moment: once, after it was continued, it waits until the signal is there.
+AT_ONCE = """
+import os, signal, sys, time
+from pcont import cli, signals
+from pcont.linux import job_control
+
+def meet():
+    if not met:
+        met.append(True)
+        os.write(1, b"now" + os.linesep.encode())
+        while signal.SIGTSTP not in signal.sigpending():
+            time.sleep(0.001)
+
+def before(numbers, seconds):
+    if set(numbers) == {signal.SIGCONT}:
+        meet()
+    return wait(numbers, seconds)
+
+def after(number):
+    found = stop(number)
+    meet()
+    return found
+
+met, wait, stop = [], signal.sigtimedwait, job_control.stop
+if sys.argv.pop(1) == "before":
+    signal.sigtimedwait = before
+else:
+    job_control.stop = after
+signals.is_command_line = True
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_stops_it_as_soon_as_it_goes_on_stops_it_again(
+    moment: str, pcont: Pcont, name: str, bash: Terminal, tmp_path: Path
+) -> None:
+    """The second ^Z takes away the SIGCONT of fg, before or after pcont has looked for that."""
+    pcont.ok("mount", "-o", "none", "--name", name)
+    words = ["clone", name, "--", "sh", "-c", READING]
+    script = tmp_path / "at_once.py"
+    script.write_text(AT_ONCE)
+    bash.run(sys.executable, str(script), moment, *pcont.words, *words)
+    bash.until("on\r\n")
+    bash.type("\x1a")
+    assert bash.prompt() == 128 + signal.SIGTSTP
+    bash.type("fg\n")
+    bash.until("now")
+    bash.type("\x1a")
+    assert bash.prompt() == 128 + signal.SIGTSTP
+    bash.type("fg\n")
+    bash.type("text\n")
+    bash.until("got text")
+    assert bash.prompt() == 5
+    clear(pcont, name)
+    assert eventually(lambda: pcont("umount", name).status == 0)
