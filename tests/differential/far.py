@@ -31,6 +31,7 @@ from tests.vm import boot, guests, prepare
 
 SOURCE = Path(__file__).parent / "far.c"
 REQUEST, ANSWER, COUNT = struct.Struct("=iiiqq"), struct.Struct("=qi"), struct.Struct("=i")
+LONGEST = 4 * 3600.0  # seconds that a guest runs for walks without a limit
 PATIENCE = 120.0
 PORT = "pcont.walk"
 GRACE = 600.0  # for a guest to boot, and to end
@@ -297,8 +298,8 @@ def near() -> Iterator[Far]:
 
 
 @contextlib.contextmanager
-def in_guest(name: str, seconds: float) -> Iterator[Far]:
-    """The far end is the only program of a guest, which is there for so long."""
+def in_guest(name: str, seconds: float | None = None) -> Iterator[Far]:
+    """The far end is the only program of a guest, which runs for so many seconds (LONGEST)."""
     guest = next(one for one in guests.GUESTS if one.name == name)
     ((_, kernel),) = prepare.prepare([guest]).items()
     results = boot.new_results(guest)
@@ -306,7 +307,7 @@ def in_guest(name: str, seconds: float) -> Iterator[Far]:
     command = f"exec {boot.SHARED}/far 0<>/dev/virtio-ports/{PORT}"
     one = boot.Boot(guest, kernel, results, prepare.kvm_works(kernel), command, port=PORT)
     stopping = threading.Event()
-    running = threading.Thread(target=boot.run, args=(one, seconds + GRACE, stopping))
+    running = threading.Thread(target=boot.run, args=(one, (seconds or LONGEST) + GRACE, stopping))
     running.start()
     try:
         yield from _lent(_connected(one.socket, running))
