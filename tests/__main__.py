@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,20 +42,31 @@ def no_guest() -> str:
     return ""
 
 
+def again(marks: str) -> Callable[[Sequence[str]], list[str]]:
+    """The command for some tests of a job with these marks."""
+    return lambda tests: pytest("-m", marks, *tests)
+
+
+def in_guest(name: str) -> Callable[[Sequence[str]], list[str]]:
+    """The command for some tests of a guest."""
+    return lambda tests: vm("--guest", name, "--", *tests)
+
+
 def model(name: str, marks: str, *words: str, faults: str = "", cpus: int = 1) -> Job:
     """Tests without the kernel, in one process for each CPU."""
     more = {"PCONT_FAULTS": faults} if faults else {}
     several = SIDE_BY_SIDE if cpus > 1 else ()
     more["PYTHONHASHSEED"] = "0"  # every process must find the tests in the same order
     command = pytest("-m", f"{ON_THE_MODEL}{marks}", *several, *words)
-    return Job(name, command, cpus=cpus, environment=more)
+    return Job(name, command, cpus=cpus, environment=more, again=again(f"{ON_THE_MODEL}{marks}"))
 
 
 def kernel(name: str, marks: str, *words: str, faults: str = "") -> Job:
     """Tests that change the cgroups of this machine."""
     more = {"PCONT_FAULTS": faults} if faults else {}
     command = pytest("-m", f"{ON_THE_KERNEL}{marks}", *words)
-    return Job(name, command, no_kernel, host=True, environment=more)
+    some = again(f"{ON_THE_KERNEL}{marks}")
+    return Job(name, command, no_kernel, host=True, environment=more, again=some)
 
 
 def guests() -> list[Job]:
@@ -66,6 +77,7 @@ def guests() -> list[Job]:
             vm("--guest", guest.name, "--share", str(share)),
             no_guest,
             junit="--junit",
+            again=in_guest(guest.name),
         )
         for guest in GUESTS
         for share in range(1, guest.machines + 1)
@@ -75,7 +87,7 @@ def guests() -> list[Job]:
 # Those that wait for each other, then the longest first: all CPUs are in use to the end.
 QUICK = [
     model("unit, and the contract on the model", " and not slow", faults="one", cpus=CPUS),
-    Job("a guest", vm("--quick"), no_guest, junit="--junit"),
+    Job("a guest", vm("--quick"), no_guest, junit="--junit", again=in_guest("6.1-v1")),
     kernel("some of the contract on the kernel", " and quick", CONTRACT),
 ]
 KERNEL = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.__main__ import KERNEL, NIGHTLY, PARTS, QUICK, REST
-from tests.jobs import Job, Outcome, judge, run_all, startable
+from tests.jobs import FEW, Job, Outcome, judge, run_all, startable, try_again
 from tests.vm.guests import GUESTS
 from tests.vm.report import Counts
 
@@ -69,6 +70,45 @@ def test_a_job_is_good_if_tests_passed_and_none_is_skipped_that_must_run(
 ) -> None:
     report = Job("a", [])
     assert judge(report, status, counts, 1.0, must).good == good
+
+
+FLAKY = """
+import os, sys
+report, seen = sys.argv[-1].partition("=")[2], sys.argv[1]
+first = not os.path.exists(seen)
+open(seen, "w").close()
+case = '<testcase classname="tests.test_a" name="test_b[c]">%s</testcase>'
+bad = first or "always" in sys.argv
+open(report, "w").write(
+    f'<testsuite tests="2" failures="{int(bad)}" errors="0" skipped="0">'
+    + case % ("<failure/>" if bad else "") + "</testsuite>"
+)
+sys.exit(bad)
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("always",)])
+def test_few_tests_that_failed_are_tried_again_and_named(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    tried: list[Sequence[str]] = []
+
+    def again(tests: Sequence[str]) -> list[str]:
+        tried.append(tests)
+        return command
+
+    command = [sys.executable, "-c", FLAKY, str(tmp_path / "seen"), *more]
+    (done,) = run_all([Job("a", command, again=again)], tmp_path, must=True)
+    assert tried == [("tests/test_a.py::test_b[c]",)]
+    assert done.good == (not more)
+    assert "tests/test_a.py::test_b[c]" in done.line or more
+    assert "tried again" in done.line
+
+
+def test_many_failures_are_not_tried_again(tmp_path: Path) -> None:
+    failed = tuple(f"tests/test_a.py::test_{number}" for number in range(FEW + 1))
+    before = Outcome("a: 1 passed, 4 failed", False, failed)
+    assert try_again(Job("a", [], again=lambda tests: ["false"]), before, tmp_path, True) == before
 
 
 def test_jobs_of_a_part_have_names_of_their_own() -> None:

@@ -45,6 +45,21 @@ def read_junit(path: Path) -> Counts | None:
     return Counts(passed, failed, total["skipped"] - elsewhere, elsewhere)
 
 
+def failed_tests(path: Path) -> list[str]:
+    """The tests that failed, as pytest takes them: FILE::NAME. None of the suite is in a class."""
+    try:
+        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+    except (FileNotFoundError, ElementTree.ParseError):
+        return []
+    failed = [
+        one for one in cases if one.find("failure") is not None or one.find("error") is not None
+    ]
+    names = [
+        f"{one.get('classname', '').replace('.', '/')}.py::{one.get('name', '')}" for one in failed
+    ]
+    return list(dict.fromkeys(names))
+
+
 def merge_junit(paths: list[Path], target: Path) -> None:
     """The reports of all guests in one file; a guest without one is not in it."""
     merged = ElementTree.Element("testsuites")
