@@ -424,10 +424,13 @@ class _InitsJob(Job):
                 self._reported = False
 
     def _pass_on(self, arrived: Arrived) -> None:
-        if arrived.number == signal.SIGCONT and self._reported and not self._stopped():
-            self._reported = False  # the command has received it, too
-        else:
-            super()._pass_on(arrived)
+        if arrived.number == signal.SIGCONT and self._reported:
+            if not self._stopped():
+                self._reported = False  # the command has received it, too
+                return
+            # It may come before the message of pcont: the command must not read in the background.
+            self._take_terminal_back(self._had_terminal)
+        super()._pass_on(arrived)
 
     def _status(self, code: int) -> Status:
         if code < 0:

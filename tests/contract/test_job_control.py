@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -417,6 +418,50 @@ def test_what_stops_it_as_soon_as_it_goes_on_stops_it_again(
     bash.type("fg\n")
     bash.type("text\n")
     bash.until("got text")
+    assert bash.prompt() == 5
+    clear(pcont, name)
+    assert eventually(lambda: pcont("umount", name).status == 0)
+
+
+# pcont, whose message to its init comes late, and a command that says when it reads in vain.
+LATE = """
+import signal, sys, time
+from pcont import cli, signals
+from pcont.linux.job_control import Link
+
+def late(link, words):
+    if words == b"c":
+        time.sleep(0.5)
+    write(link, words)
+
+write, Link.write = Link.write, late
+signals.is_command_line = True
+sys.exit(cli.main())
+"""
+READER = LEADER.replace(
+    "signal.signal(signal.SIGTTOU, signal.SIG_IGN)",
+    "signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
+    "signal.signal(signal.SIGTTIN, lambda *_: print('in the background', flush=True))",
+)
+
+
+@pytest.mark.host
+def test_an_init_gives_the_terminal_back_before_it_continues_the_command(
+    pcont: Pcont, name: str, bash: Terminal, tmp_path: Path
+) -> None:
+    """The signal of fg comes to the init before the message of pcont."""
+    pcont.ok("mount", "-o", "none", "--name", name)
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    words = [*INIT, "--", sys.executable, "-c", READER]
+    bash.run(sys.executable, str(script), *pcont.words, *(one.format(name) for one in words))
+    bash.until("on\r\n")
+    assert bash.prompt() == 128 + signal.SIGTSTP
+    bash.type("fg\n")
+    time.sleep(1)
+    bash.type("text\n")
+    before = bash.until(re.compile("(.*)got text", re.DOTALL))[1]
+    assert "in the background" not in before
     assert bash.prompt() == 5
     clear(pcont, name)
     assert eventually(lambda: pcont("umount", name).status == 0)
