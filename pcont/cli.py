@@ -1,7 +1,7 @@
 """The command line: the table of commands, and the one place where errors are shown.
 
-Importing this module imports click, and no command: `pcont.commands.table` imports the module of a
-command when that command runs.
+Importing this module imports no command, and not click: `pcont.commands.plain` runs the command
+lines that need no click, `pcont.commands.clicks` all others.
 """
 
 from __future__ import annotations
@@ -10,16 +10,22 @@ import errno
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from pcont.commands.common import App, json_option, pass_app
-from pcont.commands.table import Row, Top
-from pcont.commands.words import arrange, split_words
+from pcont.commands import plain
+from pcont.commands.common import App, json_option
+from pcont.commands.declare import DeclaredCommand, group, option
+from pcont.commands.kinds import Choice
+from pcont.commands.table import Row
 from pcont.errors import FAILURES, PcontError, UsageProblem, from_failure, from_oserror
 from pcont.output.streams import Output
-from pcont.output.version import __version__
 from pcont.signals import Interrupted
+
+if TYPE_CHECKING:
+    import click
+
+    from pcont.commands.clicks import Top
 
 OWN_FAILURE = 125  # exit status of a failed run or clone; others are those of its command
 DEEPEST = 20_000  # frames: a path of 4,096 bytes can nest that many containers
@@ -35,21 +41,25 @@ COMMANDS = {
     ),
     "bind": Row("mounts", "Bind subsystems to a hierarchy in use.", HIERARCHIES),
     "unbind": Row("mounts", "Unbind subsystems from a hierarchy in use.", HIERARCHIES),
-    "hierarchies": Row("show", "Show every hierarchy, mounted or not.", HIERARCHIES),
+    "hierarchies": Row("show", "Show every hierarchy, mounted or not.", HIERARCHIES, hot=True),
     "subsys": Row("show", "Show the subsystems, and where each one is bound.", HIERARCHIES),
     "create": Row(
-        "containers", "Create containers: all of them, in all trees, or none.", CONTAINERS
+        "containers", "Create containers: all of them, in all trees, or none.", CONTAINERS, hot=True
     ),
-    "rm": Row("containers", "Remove containers: all of them, in all trees, or none.", CONTAINERS),
-    "tree": Row("show", "Show containers, their tasks and settings.", CONTAINERS),
-    "get": Row("settings", "Read control files.", CONTAINERS),
-    "set": Row("settings", "Write control files: all of the values or none.", CONTAINERS),
-    "attach": Row("tasks", "Move processes, with all their threads, into a container.", TASKS),
-    "move": Row("tasks", "Move all tasks of a container to another one.", TASKS),
-    "run": Row("launch", "Run a command in a container.", TASKS),
+    "rm": Row(
+        "containers", "Remove containers: all of them, in all trees, or none.", CONTAINERS, hot=True
+    ),
+    "tree": Row("show", "Show containers, their tasks and settings.", CONTAINERS, hot=True),
+    "get": Row("settings", "Read control files.", CONTAINERS, hot=True),
+    "set": Row("settings", "Write control files: all of the values or none.", CONTAINERS, hot=True),
+    "attach": Row(
+        "tasks", "Move processes, with all their threads, into a container.", TASKS, hot=True
+    ),
+    "move": Row("tasks", "Move all tasks of a container to another one.", TASKS, hot=True),
+    "run": Row("launch", "Run a command in a container.", TASKS, hot=True),
     "clone": Row("launch", "Create a container node_PID for a process, and namespaces.", TASKS),
-    "ps": Row("show", "Show the tasks in a container.", TASKS),
-    "where": Row("show", "Show the container of a task in every hierarchy.", TASKS),
+    "ps": Row("show", "Show the tasks in a container.", TASKS, hot=True),
+    "where": Row("show", "Show the container of a task in every hierarchy.", TASKS, hot=True),
     "pins": Row("launch", "Show pinned namespaces: yours, and those of root.", TASKS),
     "unpin": Row("launch", "Unpin namespaces.", TASKS),
     "stat": Row("show", "Show the CPU time that a container uses, on every CPU.", USAGE),
@@ -61,34 +71,30 @@ COMMANDS = {
 }
 
 
-@click.group(
-    "pcont", cls=Top, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@click.option(
+@group
+@option(
     "--backend",
-    type=click.Choice(["cgroupfs", "model"]),
+    kind=Choice("cgroupfs", "model"),
     envvar="PCONT_BACKEND",
     show_envvar=True,
     help="Work on the kernel (cgroupfs, the default), or on a model of it.",
 )
-@click.option(
+@option(
     "--state",
     metavar="FILE",
     envvar="PCONT_STATE",
     show_envvar=True,
     help="File that holds the state of the model between commands.",
 )
-@click.option(
+@option(
     "--dialect",
-    type=click.Choice(["v1", "v6", "v6-ns"]),
+    kind=Choice("v1", "v6", "v6-ns"),
     envvar="PCONT_DIALECT",
     show_envvar=True,
     help="What a new model simulates: cgroup v1 (default), or the patch set of 2006.",
 )
 @json_option
-@pass_app
-def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -> None:
+def pcont(app: App, backend: str | None, state: str | None, dialect: str | None) -> None:
     """Generic process containers: groups of tasks in cgroup hierarchies.
 
     \b
@@ -118,13 +124,17 @@ def cli(app: App, backend: str | None, state: str | None, dialect: str | None) -
       pcont create jobs:/batch -s cpuset.cpus=0-1 -s cpuset.mems=0
       pcont attach jobs:/batch 4711
     """
-    for name in ("state", "dialect"):
-        source = click.get_current_context().get_parameter_source(name)
-        if backend != "model" and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} needs --backend model")
     app.chosen = backend is not None
     app.backend = backend or app.backend
     app.state, app.dialect = state, dialect
+
+
+@cache
+def cli() -> Top:
+    """Return the group of all commands for click."""
+    from pcont.commands import clicks
+
+    return clicks.top_group(pcont, COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,17 +152,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(app: App) -> int:
     try:
-        arranged = arrange(cli, app.words)
-        status = cli.main(arranged, prog_name="pcont", standalone_mode=False, obj=app)
-        return status if isinstance(status, int) else 0
-    except click.exceptions.NoArgsIsHelpError as err:
-        return _without_command(err.ctx, app)
-    except (PcontError, *FAILURES, click.UsageError) as err:
+        found = plain.parse(app, pcont, COMMANDS)
+        if found is None:
+            return _run_with_click(app)
+        command, values, of_top = found
+        pcont.run(app, of_top)
+        return _status(_run_plain(command, app, values))
+    except (PcontError, *FAILURES) as err:
         return _refuse(_problem(err, app.words), app)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return _interrupted(Interrupted(signal.SIGINT), app)
     except Interrupted as err:
         return _interrupted(err, app)
+    finally:
+        app.close_progress()
+
+
+def _run_plain(command: DeclaredCommand, app: App, values: dict[str, Any]) -> object:
+    try:
+        return command.run(app, values)
+    except KeyboardInterrupt:
+        if not app.json:
+            print(file=sys.stderr)  # as click does: the terminal shows ^C
+        raise
+
+
+def _run_with_click(app: App) -> int:
+    import click
+
+    from pcont.commands.hints import usage_problem
+    from pcont.commands.words import arrange
+
+    try:
+        arranged = arrange(cli(), app.words)
+        return _status(cli().main(arranged, prog_name="pcont", standalone_mode=False, obj=app))
+    except click.exceptions.NoArgsIsHelpError as err:
+        return _without_command(err.ctx, app)
+    except click.UsageError as err:
+        return _refuse(usage_problem(err, cli(), app.words), app)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+
+
+def _status(returned: object) -> int:
+    return returned if isinstance(returned, int) else 0
 
 
 def _without_command(context: click.Context | None, app: App) -> int:
@@ -188,12 +231,8 @@ def _problem(err: Exception, words: Sequence[str]) -> PcontError:
     """Translate an exception into a PcontError."""
     if isinstance(err, PcontError):
         return err
-    if isinstance(err, click.UsageError):
-        from pcont.commands.hints import usage_problem
-
-        return usage_problem(err, cli, words)
     assert isinstance(err, FAILURES)
-    action = next((word for word in words if word in cli.commands), "run")
+    action = next((word for word in words if word in COMMANDS), "run")
     return from_failure(err, action, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
 
 
@@ -202,7 +241,7 @@ def _refuse(err: PcontError, app: App) -> int:
     from pcont.commands.hints import ready
     from pcont.output import messages
 
-    err.hint = ready(err.hint, cli, app.words)
+    err.hint = ready(err.hint, cli(), app.words)
     messages.error(err, as_json=_wants_json(app))
     own_failure = app.passes_status and err.exit_code < OWN_FAILURE
     return OWN_FAILURE if own_failure else err.exit_code
@@ -210,6 +249,8 @@ def _refuse(err: PcontError, app: App) -> int:
 
 def _wants_json(app: App) -> bool:
     """Return whether --json was given, even if click failed before it parsed that word."""
+    from pcont.commands.words import split_words
+
     own, _ = split_words(app.words)
     return app.json or "--json" in own
 

@@ -36,8 +36,8 @@ def hints(said: str) -> Iterator[str]:
 
 def parse(words: list[str]) -> None:
     """Let click read a command line that is not run; click.UsageError where it cannot."""
-    group: click.Command = cli
-    words, name, context = arrange(cli, words), "pcont", None
+    group: click.Command = cli()
+    words, name, context = arrange(cli(), words), "pcont", None
     try:
         while True:
             context = group.make_context(name, words, parent=context)

@@ -144,7 +144,7 @@ RENAMED = {
 }
 
 
-COMMANDS = commands_of(cli)
+COMMANDS = commands_of(cli())
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -203,7 +203,7 @@ def test_the_command_line_and_the_library_have_the_backends_and_dialects_that_ex
     """Three modules name them: those that know them cannot be imported at start-up."""
     choices = {
         one.name: tuple(one.type.choices)
-        for one in cli.params
+        for one in cli().params
         if isinstance(one.type, click.Choice)
     }
     assert choices == {"backend": api.BACKEND_NAMES, "dialect": api.DIALECT_NAMES}

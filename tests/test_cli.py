@@ -22,11 +22,12 @@ import pytest
 from pcont import __version__
 from pcont.cli import COMMANDS as TABLE
 from pcont.cli import cli, main
-from pcont.commands.common import Seconds
+from pcont.commands.click_types import SecondsType
+from pcont.commands.declare import DeclaredCommand
 from tests import hints
 from tests.command_tree import commands_of
 
-COMMANDS = commands_of(cli)
+COMMANDS = commands_of(cli())
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
     *("bind", "unbind", "recover", "unpin", "gc"),
@@ -205,13 +206,13 @@ def test_the_help_lists_every_command_with_its_summary(pcont: Run) -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_summary_in_the_table_is_the_first_line_of_the_commands_help(name: str) -> None:
-    assert (cli.commands[name].help or "").split("\n")[0] == TABLE[name].summary
+    assert (cli().commands[name].help or "").split("\n")[0] == TABLE[name].summary
 
 
 def test_every_command_that_a_module_defines_is_in_the_table() -> None:
     for module in {row.module for row in TABLE.values()} - {"sim"}:
         defined = vars(import_module(f"pcont.commands.{module}")).values()
-        names = {one.name for one in defined if isinstance(one, click.Command)}
+        names = {one.name for one in defined if isinstance(one, DeclaredCommand)}
         assert names == {name for name, row in TABLE.items() if row.module == module}
 
 
@@ -248,7 +249,7 @@ def test_the_examples_can_be_parsed(name: str, monkeypatch: pytest.MonkeyPatch) 
     text = (COMMANDS[name].epilog or "").partition("Example:\n")[2]
     for line in text.splitlines():
         words = shlex.split(line.rpartition(" | ")[2])[1 + len(name.split()) :]
-        with COMMANDS[name].make_context(name, words, parent=click.Context(cli)):
+        with COMMANDS[name].make_context(name, words, parent=click.Context(cli())):
             pass
 
 
@@ -466,7 +467,7 @@ def test_all_options_for_seconds_have_one_type() -> None:
     given = [one for command in COMMANDS.values() for one in command.params]
     times = [one for one in given if one.metavar == "SECONDS" or one.name == "seconds"]
     assert len(times) == 5 + len(CHANGING) - 1
-    assert {type(one.type) for one in times} == {Seconds}
+    assert {type(one.type) for one in times} == {SecondsType}
     assert not [one for one in given if type(one.type) is click.FloatRange]
 
 

@@ -45,10 +45,13 @@ FAMILIES = {f"commands.{row.module}" for row in COMMANDS.values()}
 
 THIRD_PARTY = {
     "cli": {"click"},
-    **{key: {"click"} for key in FAMILIES},
+    "commands.click_types": {"click"},
+    "commands.clicks": {"click"},
     "commands.common": {"click"},
     "commands.hints": {"click"},
-    "commands.table": {"click"},
+    "commands.kinds": {"click"},
+    "commands.launch": {"click"},
+    "commands.mounts": {"click"},
     "commands.words": {"click"},
     "output.columns": {"rich"},
     "output.terminal": {"rich"},
@@ -58,15 +61,22 @@ THIRD_PARTY = {
 }
 
 # What the start-up of every command pays for; all else is imported inside functions.
+DECLARED = {"commands.common", "commands.declare"}
 AT_THE_START = {
     "cli": {
-        *("commands.common", "commands.table", "commands.words", "errors", "signals"),
-        *("output.streams", "output.version"),
+        *("commands.common", "commands.declare", "commands.kinds", "commands.plain"),
+        *("commands.table", "errors", "output.streams", "signals"),
     },
-    **{key: {"commands.common"} for key in FAMILIES},
-    "commands.common": {"signals"},
-    "commands.table": {"commands.common"},
-    "commands.words": set[str](),
+    **{f"commands.{name}": DECLARED for name in ("containers", "mounts", "tasks", "upkeep")},
+    **{
+        f"commands.{name}": DECLARED | {"commands.kinds"}
+        for name in ("launch", "settings", "show", "sim")
+    },
+    "commands.common": {"commands.declare", "commands.kinds", "signals"},
+    "commands.declare": set[str](),
+    "commands.kinds": {"commands.declare"},
+    "commands.plain": {"commands.common", "commands.declare", "commands.table"},
+    "commands.table": {"commands.declare"},
     "__main__": set[str](),
 }
 # Backends by name; the modules of commands; tables by name, those of other packages among them.

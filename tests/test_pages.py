@@ -76,7 +76,7 @@ def overview_of(words: str) -> str:
 
 @pytest.mark.parametrize(
     ("words", "command"),
-    commands_of(cli, "pcont ").items(),
+    commands_of(cli(), "pcont ").items(),
     ids=lambda one: one if isinstance(one, str) else "",
 )
 def test_the_overview_lists_every_command_and_option(words: str, command: click.Command) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
-from pcont.commands.common import App, changing, force_option, pass_app, verb
+from pcont.commands.common import App, changing, force_option, verb
+from pcont.commands.declare import argument, option
 
 
 @verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
-@click.argument("places", metavar="PLACE...", nargs=-1, required=True)
-@click.option("-p", "parents", is_flag=True, help="Create missing parents; accept what exists.")
-@click.option(
+@argument("places", metavar="PLACE...", nargs=-1, required=True)
+@option("-p", "parents", is_flag=True, help="Create missing parents; accept what exists.")
+@option(
     "-i",
     "inherit",
     is_flag=True,
     help="Copy cpuset.cpus and cpuset.mems from the parent (otherwise they start empty).",
 )
-@click.option(
+@option(
     "-s",
     "settings",
     metavar="KEY=VALUE",
@@ -26,7 +25,6 @@ from pcont.commands.common import App, changing, force_option, pass_app, verb
     help="Set this control file of each PLACE (may be repeated).",
 )
 @changing
-@pass_app
 def create_command(
     app: App,
     places: Sequence[str],
@@ -44,14 +42,13 @@ def create_command(
 
 
 @verb("pcont rm -r jobs:/batch --evict")
-@click.argument("places", metavar="PLACE...", nargs=-1, required=True)
-@click.option("-r", "recursive", is_flag=True, help="Remove all containers below, too.")
-@click.option("-f", "missing_ok", is_flag=True, help="Ignore containers that do not exist.")
-@click.option("--kill", is_flag=True, help="First kill the tasks in the containers.")
-@click.option("--evict", is_flag=True, help="First move the tasks to the parent.")
+@argument("places", metavar="PLACE...", nargs=-1, required=True)
+@option("-r", "recursive", is_flag=True, help="Remove all containers below, too.")
+@option("-f", "missing_ok", is_flag=True, help="Ignore containers that do not exist.")
+@option("--kill", is_flag=True, help="First kill the tasks in the containers.")
+@option("--evict", is_flag=True, help="First move the tasks to the parent.")
 @force_option
 @changing
-@pass_app
 def rm_command(
     app: App,
     places: Sequence[str],

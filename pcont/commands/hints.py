@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import click
 
-from pcont.commands.common import Starting, UnknownCommand
+from pcont.commands.clicks import Starting, UnknownCommand
 from pcont.commands.words import (
     GLOBAL,
     OF_COMMANDS,
@@ -21,7 +21,7 @@ from pcont.commands.words import (
     valued_options,
     word_count,
 )
-from pcont.errors import FORCE, UsageProblem
+from pcont.errors import FORCE, UsageProblem, similar_words
 
 
 def usage_problem(err: click.UsageError, group: click.Group, words: Sequence[str]) -> UsageProblem:
@@ -99,11 +99,8 @@ def instead(group: click.Group, words: Sequence[str], unknown: str) -> str:
     before, given = list(words[:place]), list(words[place + 1 :])
     if unknown in _INSTEAD and group.name == "pcont":
         return shlex.join(["pcont", *before, *_INSTEAD[unknown](given)])
-    import difflib  # for this mistake only
-
-    near = difflib.get_close_matches(unknown, group.commands, n=1)
-    if near:
-        return shlex.join(["pcont", *before, near[0], *given])
+    if similar := similar_words(unknown, group.commands, most=1):
+        return shlex.join(["pcont", *before, similar[0], *given])
     sub = [] if group.name == "pcont" else [group.name or ""]
     return shlex.join(["pcont", *sub, "--help"])
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
+from pcont.commands.common import App, changing, force_option, verb
+from pcont.commands.declare import argument, option
+from pcont.commands.kinds import PID
 
-from pcont.commands.common import PID, App, Starting, changing, force_option, pass_app, verb
 
-
-@verb("pcont run jobs:/batch --create -- make -j8", cls=Starting)
-@click.argument("place")
-@click.option(
-    "--create", is_flag=True, help="Create the container, with its parent's cpuset lists."
-)
-@click.option("--auto-delete", is_flag=True, help="Remove the container when it becomes empty.")
-@click.option(
-    "--join", default="", metavar="NAME", help="Run COMMAND in the namespaces pinned as NAME."
-)
+@verb("pcont run jobs:/batch --create -- make -j8", starts=True)
+@argument("place")
+@option("--create", is_flag=True, help="Create the container, with its parent's cpuset lists.")
+@option("--auto-delete", is_flag=True, help="Remove the container when it becomes empty.")
+@option("--join", default="", metavar="NAME", help="Run COMMAND in the namespaces pinned as NAME.")
 @changing
-@pass_app
 def run_command(
     app: App, place: str, create: bool, auto_delete: bool, join: str, dry_run: bool
 ) -> int:
@@ -30,14 +25,15 @@ def run_command(
     """
     from pcont.ops import run as ops_run
 
-    command = click.get_current_context().meta["command"]
-    if not command:
+    if not app.command:
+        import click
+
         raise click.UsageError("COMMAND is missing")
     session = app.session(dry_run)
     status = ops_run.run(
         session,
         place,
-        command,
+        app.command,
         create=create,
         auto_delete=auto_delete,
         join=join,
@@ -54,38 +50,35 @@ def run_command(
     "pcont clone jobs -- make -j8",
     "pcont clone jobs:/batch --pid 4711",
     "pcont clone ns --ns net,pid,mnt,uts,ipc,cgroup --pin box -- bash",
-    cls=Starting,
+    starts=True,
 )
-@click.argument("place", metavar="HIERARCHY|PLACE")
-@click.option("--pid", type=PID, help="Move this process into the new container.")
-@click.option("--keep", is_flag=True, help="Keep the container after COMMAND has ended.")
-@click.option(
+@argument("place", metavar="HIERARCHY|PLACE")
+@option("--pid", kind=PID, help="Move this process into the new container.")
+@option("--keep", is_flag=True, help="Keep the container after COMMAND has ended.")
+@option(
     "--ns",
     "kinds",
     metavar="KIND,...",
     help="Give COMMAND its own namespaces: cgroup, ipc, mnt, net, pid, time, user, uts.",
 )
-@click.option(
-    "--pin", default="", metavar="NAME", help="Keep the namespaces as NAME, for run --join."
-)
-@click.option(
+@option("--pin", default="", metavar="NAME", help="Keep the namespaces as NAME, for run --join.")
+@option(
     "--uid-map",
     "uids",
     multiple=True,
     metavar="INSIDE:OUTSIDE:COUNT",
     help="Map user ids (default: you are root inside).",
 )
-@click.option(
+@option(
     "--gid-map",
     "gids",
     multiple=True,
     metavar="INSIDE:OUTSIDE:COUNT",
     help="Map group ids.",
 )
-@click.option("--init", is_flag=True, help="Run an init as PID 1, and COMMAND as its child.")
+@option("--init", is_flag=True, help="Run an init as PID 1, and COMMAND as its child.")
 @force_option
 @changing
-@pass_app
 def clone_command(
     app: App,
     place: str,
@@ -109,6 +102,8 @@ def clone_command(
     prints the new place: with --pid on standard output, with COMMAND on standard error.
     """
     if kinds is None and (pin or uids or gids or init):
+        import click
+
         raise click.UsageError("--pin, --uid-map, --gid-map and --init need --ns")
     from pcont.ops import clone as ops_clone
 
@@ -116,7 +111,7 @@ def clone_command(
     name, status = ops_clone.clone(
         session,
         place,
-        click.get_current_context().meta["command"],
+        app.command,
         pid=pid,
         keep=keep,
         request=None if kinds is None else ops_clone.CloneRequest(kinds, uids, gids, pin, init),
@@ -130,7 +125,6 @@ def clone_command(
 
 
 @verb("pcont pins")
-@pass_app
 def pins_command(app: App) -> None:
     """Show pinned namespaces: yours, and those of root.
 
@@ -145,9 +139,8 @@ def pins_command(app: App) -> None:
 
 
 @verb("pcont unpin box")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@argument("names", metavar="NAME...", nargs=-1, required=True)
 @changing
-@pass_app
 def unpin_command(app: App, names: Sequence[str], dry_run: bool) -> None:
     """Unpin namespaces.
 

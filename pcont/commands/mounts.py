@@ -4,48 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
-from pcont.commands.common import App, changing, pass_app, verb
+from pcont.commands.common import App, changing, verb
+from pcont.commands.declare import argument, option
 
 
 @verb(
     "pcont mount -o cpuset,cpuacct /dev/containers",
     "pcont mount --tie --name jobs -o cpuset,cpuacct --at /jobs",
 )
-@click.option(
+@option(
     "-o",
     "options",
     multiple=True,
     metavar="SUBSYS,...|all|none",
     help="Subsystems to bind (default: all; with --name, those of an existing hierarchy).",
 )
-@click.option("--name", default="", metavar="NAME", help="Name of the hierarchy.")
-@click.option(
+@option("--name", default="", metavar="NAME", help="Name of the hierarchy.")
+@option(
     "--release-agent",
     default="",
     metavar="FILE",
     help="Program to run when a container with notify_on_release becomes empty.",
 )
-@click.option(
+@option(
     "--notify-on-release",
     is_flag=True,
     help="Set notify_on_release of the root; new containers inherit it.",
 )
-@click.option("--tie", is_flag=True, help="Make one hierarchy over several of the kernel's.")
-@click.option(
+@option("--tie", is_flag=True, help="Make one hierarchy over several of the kernel's.")
+@option(
     "--at",
     default="",
     metavar="PATH",
     help="With --tie: use this container of each hierarchy as the root.",
 )
-@click.option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
-@click.option(
+@option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
+@option(
     "--force", is_flag=True, help="Mount on a directory that is not empty, and hide its contents."
 )
-@click.argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
+@argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
 @changing
-@pass_app
 def mount_command(
     app: App,
     options: Sequence[str],
@@ -69,6 +67,8 @@ def mount_command(
     from pcont.ops import mount_request
 
     if not (options or name or tie or mountpoints):
+        import click
+
         context = click.get_current_context()
         raise (
             click.UsageError("nothing to mount: -o, --name or MOUNTPOINT is missing")
@@ -92,10 +92,9 @@ def mount_command(
 
 
 @verb("pcont umount jobs")
-@click.argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
-@click.option("--foreign", is_flag=True, help="Also unmount what pcont did not mount.")
+@argument("hierarchy", metavar="HIERARCHY|MOUNTPOINT")
+@option("--foreign", is_flag=True, help="Also unmount what pcont did not mount.")
 @changing
-@pass_app
 def umount_command(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> None:
     """Unmount a hierarchy; it stays active if it has containers."""
     from pcont.ops import umount as ops_umount
@@ -109,15 +108,15 @@ def umount_command(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> No
     "pcont bind jobs pids",
     "pcont bind jobs cpuset -i -s /batch:cpuset.cpus=0-1",
 )
-@click.argument("hierarchy")
-@click.argument("subsystems", metavar="SUBSYS,...")
-@click.option(
+@argument("hierarchy")
+@argument("subsystems", metavar="SUBSYS,...")
+@option(
     "-i",
     "inherit",
     is_flag=True,
     help="Copy cpuset.cpus and cpuset.mems from the parents (otherwise they start empty).",
 )
-@click.option(
+@option(
     "-s",
     "settings",
     metavar="[/PATH:]KEY=VALUE",
@@ -125,7 +124,6 @@ def umount_command(app: App, hierarchy: str, foreign: bool, dry_run: bool) -> No
     help="Set this control file before tasks enter, in all containers or in PATH.",
 )
 @changing
-@pass_app
 def bind_command(
     app: App, hierarchy: str, subsystems: str, inherit: bool, settings: Sequence[str], dry_run: bool
 ) -> None:
@@ -142,11 +140,10 @@ def bind_command(
 
 
 @verb("pcont unbind jobs pids")
-@click.argument("hierarchy")
-@click.argument("subsystems", metavar="SUBSYS,...")
-@click.option("--yes", is_flag=True, help="Unbind without asking.")
+@argument("hierarchy")
+@argument("subsystems", metavar="SUBSYS,...")
+@option("--yes", is_flag=True, help="Unbind without asking.")
 @changing
-@pass_app
 def unbind_command(app: App, hierarchy: str, subsystems: str, yes: bool, dry_run: bool) -> None:
     """Unbind subsystems from a hierarchy in use.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import click
-
-from pcont.commands.common import PID, App, Seconds, pass_app, verb
+from pcont.commands.common import App, verb
+from pcont.commands.declare import argument, option
+from pcont.commands.kinds import PID, Seconds
 
 
 @verb("pcont subsys")
-@pass_app
 def subsys_command(app: App) -> None:
     """Show the subsystems, and where each one is bound."""
     from pcont import records
@@ -20,7 +19,6 @@ def subsys_command(app: App) -> None:
 
 
 @verb("pcont hierarchies")
-@pass_app
 def hierarchies_command(app: App) -> None:
     """Show every hierarchy, mounted or not."""
     from pcont import records
@@ -32,8 +30,7 @@ def hierarchies_command(app: App) -> None:
 
 
 @verb("pcont tree jobs:/batch")
-@click.argument("place", default="")
-@pass_app
+@argument("place", default="")
 def tree_command(app: App, place: str) -> None:
     """Show containers, their tasks and settings.
 
@@ -50,8 +47,7 @@ def tree_command(app: App, place: str) -> None:
 
 
 @verb("pcont ps jobs:/batch")
-@click.argument("place")
-@pass_app
+@argument("place")
 def ps_command(app: App, place: str) -> None:
     """Show the tasks in a container."""
     from pcont import records
@@ -63,8 +59,7 @@ def ps_command(app: App, place: str) -> None:
 
 
 @verb("pcont where 4711")
-@click.argument("pid", type=PID)
-@pass_app
+@argument("pid", kind=PID)
 def where_command(app: App, pid: int) -> None:
     """Show the container of a task in every hierarchy."""
     from pcont import records
@@ -76,15 +71,14 @@ def where_command(app: App, pid: int) -> None:
 
 
 @verb("pcont stat jobs:/batch --window 2")
-@click.argument("place")
-@click.option(
+@argument("place")
+@option(
     "--window",
-    type=Seconds(),
+    kind=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="Measure the load for this time (default: show no load).",
 )
-@pass_app
 def stat_command(app: App, place: str, window: float) -> None:
     """Show the CPU time that a container uses, on every CPU.
 
@@ -100,8 +94,7 @@ def stat_command(app: App, place: str, window: float) -> None:
 
 
 @verb("pcont beancounters jobs:/batch")
-@click.argument("place", default="")
-@pass_app
+@argument("place", default="")
 def beancounters_command(app: App, place: str) -> None:
     """Show the open files that are charged to containers.
 

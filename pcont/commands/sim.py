@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from pcont.commands.common import (
-    FILE,
-    PID,
-    App,
-    Group,
-    Seconds,
-    json_option,
-    pass_app,
-    pids_argument,
-)
+from pcont.commands.common import App, json_option, pids_argument, verb
+from pcont.commands.declare import DeclaredCommand, Function, argument, group, option
+from pcont.commands.kinds import FILE, PID, Seconds, Whole
 
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
 
 
-@click.group("sim", cls=Group)
+@group
 @json_option
-def sim() -> None:
+def sim(app: App) -> None:
     """Simulate tasks and machines on the model.
 
     These commands need --backend model. The model's state keeps the simulated tasks.
@@ -37,26 +28,34 @@ def sim() -> None:
     """
 
 
+def _verb(*example: str) -> Callable[[Function], DeclaredCommand]:
+    """Make a command as `verb` does, and add it to the group."""
+
+    def make(function: Function) -> DeclaredCommand:
+        found = verb(*example)(function)
+        sim.commands[found.name] = found
+        return found
+
+    return make
+
+
 def _show_ids(app: App, session: Any, ids: Sequence[int]) -> None:
     app.show(session, ids, lambda: print("\n".join(map(str, ids))))
 
 
-count_option = click.option(
-    "--count", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat this N times."
-)
+count_option = option("--count", kind=Whole(1), default=1, metavar="N", help="Repeat this N times.")
 
 
-@sim.verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
-@click.argument("pid", type=PID, required=False)
+@_verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
+@argument("pid", kind=PID, required=False)
 @count_option
-@click.option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
-@click.option(
+@option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
+@option(
     "--uid",
-    type=click.IntRange(min=0),
+    kind=Whole(0),
     metavar="UID",
     help="Without PID: owner (default: you).",
 )
-@pass_app
 def fork_command(app: App, pid: int | None, count: int, name: str, uid: int | None) -> None:
     """Fork a simulated task, or start a new one.
 
@@ -70,10 +69,9 @@ def fork_command(app: App, pid: int | None, count: int, name: str, uid: int | No
     _show_ids(app, session, simulate.fork(session, pid, count=count, name=name, uid=uid))
 
 
-@sim.verb("pcont sim thread 5000000")
-@click.argument("pid", type=PID)
+@_verb("pcont sim thread 5000000")
+@argument("pid", kind=PID)
 @count_option
-@pass_app
 def thread_command(app: App, pid: int, count: int) -> None:
     """Start threads of a simulated process.
 
@@ -85,16 +83,15 @@ def thread_command(app: App, pid: int, count: int) -> None:
     _show_ids(app, session, simulate.thread(session, pid, count=count))
 
 
-@sim.verb("pcont sim unshare 5000000 --subsystem cpuset")
-@click.argument("pid", type=PID)
-@click.option(
+@_verb("pcont sim unshare 5000000 --subsystem cpuset")
+@argument("pid", kind=PID)
+@option(
     "--subsystem",
     default="ns",
     show_default=True,
     metavar="NAME",
     help="Subsystem that the hierarchy has.",
 )
-@pass_app
 def unshare_command(app: App, pid: int, subsystem: str) -> None:
     """Call unshare(2) in a simulated task.
 
@@ -108,10 +105,9 @@ def unshare_command(app: App, pid: int, subsystem: str) -> None:
     app.show(session, path, lambda: print(path, end="\n" if path else ""))
 
 
-@sim.verb("pcont sim exit 5000000 5000010-5000019")
+@_verb("pcont sim exit 5000000 5000010-5000019")
 @pids_argument
-@click.option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
-@pass_app
+@option("--thread", is_flag=True, help="End only these tasks, not their whole processes.")
 def exit_command(app: App, pids: TaskIds, thread: bool) -> None:
     """End simulated processes.
 
@@ -123,23 +119,22 @@ def exit_command(app: App, pids: TaskIds, thread: bool) -> None:
     app.show(session, simulate.exit(session, pids, thread=thread))
 
 
-@sim.verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")
-@click.argument("pid", type=PID)
-@click.argument("seconds", type=Seconds())
-@click.option(
+@_verb("pcont sim work 5000000 2.5", "pcont sim work 5000000 1 --system 0.5 --cpu 3")
+@argument("pid", kind=PID)
+@argument("seconds", kind=Seconds())
+@option(
     "--system",
-    type=Seconds(),
+    kind=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="CPU time in the kernel, in addition.",
 )
-@click.option(
+@option(
     "--cpu",
-    type=click.IntRange(min=0),
+    kind=Whole(0),
     metavar="N",
     help="CPU to use (default: the first allowed).",
 )
-@pass_app
 def work_command(app: App, pid: int, seconds: float, system: float, cpu: int | None) -> None:
     """Use CPU time in a simulated task; this does not wait."""
     from pcont.ops import simulate
@@ -149,10 +144,9 @@ def work_command(app: App, pid: int, seconds: float, system: float, cpu: int | N
     app.show(session, pid)
 
 
-@sim.verb("pcont sim open 5000000 --count 100")
-@click.argument("pid", type=PID)
+@_verb("pcont sim open 5000000 --count 100")
+@argument("pid", kind=PID)
 @count_option
-@pass_app
 def open_command(app: App, pid: int, count: int) -> None:
     """Open files in a simulated process.
 
@@ -164,10 +158,9 @@ def open_command(app: App, pid: int, count: int) -> None:
     _show_ids(app, session, simulate.open_files(session, pid, count=count))
 
 
-@sim.verb("pcont sim close 5000000 1 2")
-@click.argument("pid", type=PID)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-@pass_app
+@_verb("pcont sim close 5000000 1 2")
+@argument("pid", kind=PID)
+@argument("files", metavar="FILE...", nargs=-1, required=True, kind=FILE)
 def close_command(app: App, pid: int, files: Sequence[int]) -> None:
     """Close files in a simulated process.
 
@@ -180,9 +173,8 @@ def close_command(app: App, pid: int, files: Sequence[int]) -> None:
     app.show(session, files)
 
 
-@sim.verb("pcont sim mount-cpuset /dev/cpuset")
-@click.argument("mountpoint")
-@pass_app
+@_verb("pcont sim mount-cpuset /dev/cpuset")
+@argument("mountpoint")
 def mount_cpuset_command(app: App, mountpoint: str) -> None:
     """Mount the old file system `cpuset`.
 
@@ -196,9 +188,8 @@ def mount_cpuset_command(app: App, mountpoint: str) -> None:
     app.show(session, where, lambda: print(where))
 
 
-@sim.verb("pcont sim param numtasks.total_numtasks=1000")
-@click.argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
-@pass_app
+@_verb("pcont sim param numtasks.total_numtasks=1000")
+@argument("words", metavar="[NAME[=VALUE]...]", nargs=-1)
 def param_command(app: App, words: Sequence[str]) -> None:
     """Show or set parameters of subsystems.
 
@@ -213,8 +204,7 @@ def param_command(app: App, words: Sequence[str]) -> None:
     app.show(session, {one.key: one.value for one in found}, lambda: text.values(found, bare=False))
 
 
-@sim.verb("pcont sim notified")
-@pass_app
+@_verb("pcont sim notified")
 def notified_command(app: App) -> None:
     """Show the release agents that would have been run.
 
@@ -229,9 +219,8 @@ def notified_command(app: App) -> None:
     app.show_table(session, rows, records.Notified)
 
 
-@sim.verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
-@click.argument("file")
-@pass_app
+@_verb("pcont sim proc 5000000/cgroup", "pcont sim proc containers")
+@argument("file")
 def proc_command(app: App, file: str) -> None:
     """Show a file of /proc about hierarchies or containers.
 
@@ -245,10 +234,9 @@ def proc_command(app: App, file: str) -> None:
     app.show(session, text, lambda: print(text, end=""))
 
 
-@sim.verb("pcont sim machine --cpus 0-511 --nodes 0-7")
-@click.option("--cpus", default="", metavar="LIST", help="Set the CPUs that are online.")
-@click.option("--nodes", default="", metavar="LIST", help="Set the memory nodes.")
-@pass_app
+@_verb("pcont sim machine --cpus 0-511 --nodes 0-7")
+@option("--cpus", default="", metavar="LIST", help="Set the CPUs that are online.")
+@option("--nodes", default="", metavar="LIST", help="Set the memory nodes.")
 def machine_command(app: App, cpus: str, nodes: str) -> None:
     """Show or change the simulated machine.
 

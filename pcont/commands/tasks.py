@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from pcont.commands.common import (
     App,
     changing,
     force_option,
     movable_option,
-    pass_app,
     pids_argument,
     verb,
     verbose_option,
 )
+from pcont.commands.declare import argument, option
 
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
@@ -26,15 +24,14 @@ if TYPE_CHECKING:
     "pcont attach --tree jobs:/batch 4711",
     "pgrep -u alice make | pcont attach jobs:/batch -",
 )
-@click.argument("place")
+@argument("place")
 @pids_argument
-@click.option("--thread", is_flag=True, help="Move only these tasks, not their whole processes.")
-@click.option("--tree", is_flag=True, help="Move all descendants of the processes, too.")
+@option("--thread", is_flag=True, help="Move only these tasks, not their whole processes.")
+@option("--tree", is_flag=True, help="Move all descendants of the processes, too.")
 @movable_option
 @verbose_option
 @force_option
 @changing
-@pass_app
 def attach_command(
     app: App,
     place: str,
@@ -65,13 +62,12 @@ def attach_command(
 
 
 @verb("pcont move jobs:/batch jobs:/night")
-@click.argument("source")
-@click.argument("target")
+@argument("source")
+@argument("target")
 @movable_option
 @verbose_option
 @force_option
 @changing
-@pass_app
 def move_command(
     app: App, source: str, target: str, movable: bool, force: bool, dry_run: bool
 ) -> None:

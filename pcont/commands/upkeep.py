@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
-from pcont.commands.common import App, changing, pass_app, verb
+from pcont.commands.common import App, changing, verb
+from pcont.commands.declare import argument, option
 
 
 @verb("pcont doctor")
-@pass_app
 def doctor_command(app: App) -> None:
     """Report what this host can do, and what to change."""
     from pcont import records
@@ -22,10 +20,9 @@ def doctor_command(app: App) -> None:
 
 
 @verb("pcont gc jobs", "pcont gc --dry-run", "pcont gc --cpus")
-@click.argument("hierarchies", metavar="[HIERARCHY...]", nargs=-1)
-@click.option("--cpus", is_flag=True, help="Only restore CPUs and memory nodes lost by hotplug.")
+@argument("hierarchies", metavar="[HIERARCHY...]", nargs=-1)
+@option("--cpus", is_flag=True, help="Only restore CPUs and memory nodes lost by hotplug.")
 @changing
-@pass_app
 def gc_command(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) -> None:
     """Remove what auto_delete missed, and forged attributes.
 
@@ -59,7 +56,6 @@ def gc_command(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) 
 
 @verb("pcont recover")
 @changing
-@pass_app
 def recover_command(app: App, dry_run: bool) -> int:
     """Roll back or complete commands that were killed part-way.
 

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from pcont.cli import cli
-from pcont.commands.common import Group
+from pcont.commands.clicks import Group
 from pcont.commands.hints import instead, ready, with_dashes, without
 from pcont.commands.words import arrange
 from pcont.errors import FORCE
@@ -47,7 +47,7 @@ from pcont.errors import FORCE
 def test_options_may_stand_before_and_behind_the_name_of_the_command(
     typed: str, meant: str
 ) -> None:
-    assert arrange(cli, typed.split()) == meant.split()
+    assert arrange(cli(), typed.split()) == meant.split()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_options_may_stand_before_and_behind_the_name_of_the_command(
 def test_an_unknown_command_has_a_hint_that_does_it(typed: str, meant: str) -> None:
     words = shlex.split(typed)
     unknown = next(word for word in words if word not in ("--json", "sim"))
-    group = cli.commands["sim"] if "sim" in words else cli
+    group = cli().commands["sim"] if "sim" in words else cli()
     assert isinstance(group, Group)
     assert instead(group, words, unknown) == f"pcont {meant}"
 
@@ -106,7 +106,7 @@ def test_an_unknown_command_has_a_hint_that_does_it(typed: str, meant: str) -> N
     ],
 )
 def test_a_command_without_dashes_has_a_hint_with_them(typed: str, meant: str) -> None:
-    assert with_dashes(cli, typed.split()) == meant
+    assert with_dashes(cli(), typed.split()) == meant
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ def test_an_option_that_a_command_lacks_is_left_out_in_the_hint(
     ],
 )
 def test_the_commands_in_hints_are_for_the_same_backend(hint: str, words: str, meant: str) -> None:
-    assert ready(hint, cli, words.split()) == meant
+    assert ready(hint, cli(), words.split()) == meant
 
 
 def test_the_environment_is_in_the_help() -> None:
-    text = cli.get_help(cli.make_context("pcont", [], resilient_parsing=True))
+    text = cli().get_help(cli().make_context("pcont", [], resilient_parsing=True))
     for name in ("PCONT_BACKEND", "PCONT_STATE", "PCONT_DIALECT", "XDG_STATE_HOME"):
         assert re.search(rf"\b{name}\b", text)
     assert " ".join(text.split()).count("env var: PCONT_") == 3

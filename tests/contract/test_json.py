@@ -30,7 +30,7 @@ NOBODY = str(1 << 22)
 NONE = "pct-there-is-no-such"
 
 
-COMMANDS = sorted(commands_of(cli))
+COMMANDS = sorted(commands_of(cli()))
 
 
 @dataclass

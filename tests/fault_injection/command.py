@@ -20,7 +20,7 @@ from tests.fault_injection.workspace import Workspace
 from tests.fault_injection.wrapper import Fault, FaultyBackend
 from tests.waiting import until
 
-RECOVERS = "recover" in cli.commands
+RECOVERS = "recover" in cli().commands
 STILLNESS = 1.0  # seconds after a death after which no task may be frozen
 PATIENCE = 10.0  # seconds, for the kernel to be done with tasks that have ended
 FALLEN = 70
