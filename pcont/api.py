@@ -734,11 +734,11 @@ class Pcont(Caller):
         Numbers are numbers, all else is the text of the kernel. Raises NotFound for an unknown
         container or key, Denied where the kernel refuses to read.
         """
-        from pcont.ops import settings
+        from pcont.ops.get import get
 
         text = _text(place)
         with self._calling("get", text, *keys) as session:
-            return settings.get(session, text, keys, window=window)
+            return get(session, text, keys, window=window)
 
     def value(self, place: PlaceLike, key: str) -> Scalar:
         """Return the value of one control file.
@@ -1148,7 +1148,7 @@ def _task_ids(tasks: Sequence[TaskLike], listed: Iterable[int]) -> TaskIds:
         ids = task_ids.read_ids(map(str, tasks), _no_standard_input)
     except ValueError as err:
         raise UsageProblem(str(err)) from err
-    return replace(ids, listed=found)
+    return ids._replace(listed=found)
 
 
 def _no_standard_input() -> str:

@@ -15,7 +15,7 @@ from pcont import subsys
 from pcont.kernel import proc_text, v1
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
 from pcont.kernel.by_tree import DriverByTree
-from pcont.kernel.interfaces import Birth, Simulator
+from pcont.kernel.interfaces import Birth, ProcessTree, Simulator
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import (
     WAITING,
@@ -30,7 +30,6 @@ from pcont.kernel.types import (
 from pcont.linux import lock, procfs, release_queue
 from pcont.linux.cgroup_files import KernelFiles
 from pcont.linux.proc import Proc, this_machine
-from pcont.linux.proc_events import EventedTree
 from pcont.tables.control_file import Subsystem
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
@@ -192,7 +191,9 @@ class Cgroupfs(DriverByTree):
     def threads(self, pid: int) -> list[int]:
         return self.proc.threads(pid)
 
-    def family(self, pid: int) -> contextlib.AbstractContextManager[EventedTree]:
+    def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
+        from pcont.linux.proc_events import EventedTree
+
         return contextlib.closing(EventedTree(self.proc, pid))
 
     # Namespaces

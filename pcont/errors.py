@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import errno as _errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+
+def similar_words(word: str, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the known words that are most like a word, for a hint; see difflib for `cutoff`."""
+    import difflib  # only mistakes need it
+
+    return difflib.get_close_matches(word, known, n=most, cutoff=cutoff)
 
 
 def shortened(words: Sequence[str], most: int = 5) -> str:

@@ -7,8 +7,7 @@ a tuple lists the words that it can be. `pcont.output.schema` makes the schema o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
 # The value of a control file: a number where the file holds one, else the kernel's text.
 Scalar = int | float | str
@@ -16,8 +15,33 @@ Scalar = int | float | str
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class SubsystemRow:
+def is_record(kind: object) -> TypeGuard[type]:
+    """Return whether something is a class of this module."""
+    return isinstance(kind, type) and kind.__module__ == __name__
+
+
+def field_names(kind: type) -> list[str]:
+    """Return the names of a record's fields in their order."""
+    return list(kind.__annotations__)
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it: records as objects, also inside of lists and objects.
+
+    Raises TypeError for anything that JSON has no type for.
+    """
+    if is_record(type(value)):
+        return {name: as_json(getattr(value, name)) for name in field_names(type(value))}
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    if isinstance(value, dict):
+        return {key: as_json(one) for key, one in value.items()}
+    if not (value is None or isinstance(value, str | int | float)):
+        raise TypeError(f"{value!r} is not a record")
+    return value
+
+
+class SubsystemRow(NamedTuple):
     """A subsystem of the kernel, or one that pcont provides."""
 
     name: Annotated[str, "the name that mount -o takes"]
@@ -28,8 +52,7 @@ class SubsystemRow:
     help: Annotated[str, "what the subsystem does, or why it cannot be used"]
 
 
-@dataclass(frozen=True)
-class TreeRow:
+class TreeRow(NamedTuple):
     """A tree of the kernel that is a member of a hierarchy."""
 
     id: Annotated[str, "the middle field of its line in /proc/PID/cgroup"]
@@ -38,8 +61,7 @@ class TreeRow:
     ours: Annotated[bool, "pcont mounted it"]
 
 
-@dataclass(frozen=True)
-class HierarchyRow:
+class HierarchyRow(NamedTuple):
     """An active hierarchy."""
 
     name: Annotated[str, "the selector that means this hierarchy"]
@@ -51,24 +73,21 @@ class HierarchyRow:
     mountpoint: Annotated[str | None, "the first mount point, null where there is none"]
 
 
-@dataclass(frozen=True)
-class Mounted:
+class Mounted(NamedTuple):
     """A hierarchy, and the directory at which it is mounted."""
 
     hierarchy: Annotated[str, "the selector that means this hierarchy"]
     mountpoint: Annotated[str, "the mount point"]
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """The value of a control file."""
 
     key: str
     value: Scalar
 
 
-@dataclass(frozen=True)
-class TaskRow:
+class TaskRow(NamedTuple):
     """A task in a container."""
 
     id: Annotated[int, "the id of the task (thread)"]
@@ -80,8 +99,7 @@ class TaskRow:
     missing: Annotated[tuple[str, ...], "trees of the hierarchy in which the task is elsewhere"]
 
 
-@dataclass(frozen=True)
-class WhereRow:
+class WhereRow(NamedTuple):
     """The position of a task in one hierarchy.
 
     It is "in" a container, "outside" of the hierarchy's root or of its containers in some tree, or
@@ -97,8 +115,7 @@ class WhereRow:
     ]
 
 
-@dataclass(frozen=True)
-class ContainerNode:
+class ContainerNode(NamedTuple):
     """A container, with those below it."""
 
     name: Annotated[str, "the last word of the path; of the first node the whole place"]
@@ -110,8 +127,7 @@ class ContainerNode:
     place: Annotated[str, "the container as HIERARCHY:/path"]
 
 
-@dataclass(frozen=True)
-class CpuRow:
+class CpuRow(NamedTuple):
     """CPU time that a container and those below it have used."""
 
     cpu: Annotated[int | None, "the number of the CPU, null: all of them together"]
@@ -121,8 +137,7 @@ class CpuRow:
     system: Annotated[int, "nanoseconds in the kernel"]
 
 
-@dataclass(frozen=True)
-class PinRow:
+class PinRow(NamedTuple):
     """A pinned namespace."""
 
     name: Annotated[str, "the name that clone --pin gave it"]
@@ -130,8 +145,7 @@ class PinRow:
     file: Annotated[str, "the file that keeps the namespace"]
 
 
-@dataclass(frozen=True)
-class BeanRow:
+class BeanRow(NamedTuple):
     """The charges of one resource to a container, as in /proc/user_beancounters."""
 
     container: Annotated[str, "the container as HIERARCHY:/path"]
@@ -143,7 +157,6 @@ class BeanRow:
     failcnt: Annotated[int, "how often one more was refused"]
 
 
-@dataclass
 class Outcome:
     """How a move went: the numbers of moved and skipped tasks, and how it was done."""
 
@@ -156,9 +169,11 @@ class Outcome:
     stragglers: Annotated[int, "how many of these did not exist at the first look"] = 0
     skipped: Annotated[int, "how many kernel threads were skipped, as they cannot be moved"] = 0
 
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
 
-@dataclass(frozen=True)
-class Unbound:
+
+class Unbound(NamedTuple):
     """What unbind did."""
 
     subsystems: Annotated[tuple[str, ...], "the subsystems that were unbound"]
@@ -166,8 +181,7 @@ class Unbound:
     lingering: Annotated[tuple[str, ...], "trees that the kernel keeps for a while"]
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(NamedTuple):
     """The recovery of a command that was killed part-way."""
 
     command: Annotated[str, "the command line; empty where the journal does not say"]
@@ -195,16 +209,14 @@ class Recovered:
         )
 
 
-@dataclass(frozen=True)
-class Notified:
+class Notified(NamedTuple):
     """A run of a release agent that the model recorded."""
 
     agent: Annotated[str, "the program"]
     container: Annotated[str, "the path that it gets as its argument"]
 
 
-@dataclass(frozen=True)
-class Collected:
+class Collected(NamedTuple):
     """What gc did."""
 
     done: Annotated[
@@ -215,8 +227,7 @@ class Collected:
     what: Annotated[str, "the container as HIERARCHY:/path, the attribute, or the write"]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What doctor found."""
 
     state: Annotated[str, "how bad it is", ("ok", "note", "problem")]
@@ -225,16 +236,14 @@ class Finding:
     advice: Annotated[str, "what to do about it; empty where there is nothing to do"] = ""
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """A command that run or clone starts: its process is in the container."""
 
     place: Annotated[str, "the container as HIERARCHY:/path"]
     pid: Annotated[int, "the process, by its id in pcont's pid namespace"]
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """A command that run or clone waited for."""
 
     place: Annotated[str, "the container as HIERARCHY:/path"]

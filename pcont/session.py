@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pcont import signals
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
@@ -17,11 +16,11 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.open import open_backend
 from pcont.kernel.types import Waiting
 from pcont.records import Progress
-from pcont.steps.reap import attend
-from pcont.steps.recover import pending_lines, roll_back
-from pcont.transaction.journal import Journal
-from pcont.transaction.step import Done, Step, carry_out
-from pcont.transaction.undo_log import UndoLog
+from pcont.transaction.journal_files import journals_in
+
+if TYPE_CHECKING:
+    from pcont.transaction.step import Done, Step
+    from pcont.transaction.undo_log import UndoLog
 
 P = ParamSpec("P")
 _T = TypeVar("_T")
@@ -56,7 +55,6 @@ def checks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
     return checking
 
 
-@dataclass
 class Session:
     """The options and the state of one command on one backend.
 
@@ -67,19 +65,26 @@ class Session:
     number of finished steps and their total.
     """
 
-    backend: Backend = field(default_factory=open_backend)
-    dry_run: bool = False
-    force: bool = False
-    chosen: bool = False
-    timeout: float | None = None
-    command: str = ""
-    warn: Callable[[str], None] = lambda text: None
-    progress: Progress = lambda done, of: None
-    planned: list[str] = field(default_factory=list)
-    _undo_log: UndoLog | None = None
-    _depth: int = 0
-    _check: Callable[[], object] | None = None
-    _noted: set[str] = field(default_factory=set)
+    def __init__(
+        self,
+        backend: Backend | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        chosen: bool = False,
+        timeout: float | None = None,
+        command: str = "",
+        warn: Callable[[str], None] = lambda text: None,
+        progress: Progress = lambda done, of: None,
+    ) -> None:
+        self.backend = backend or open_backend()
+        self.dry_run, self.force, self.chosen = dry_run, force, chosen
+        self.timeout, self.command = timeout, command
+        self.warn, self.progress = warn, progress
+        self.planned: list[str] = []
+        self._undo_log: UndoLog | None = None
+        self._depth = 0
+        self._check: Callable[[], object] | None = None
+        self._noted: set[str] = set()
 
     def registry(self) -> Registry:
         """Return a registry of the hierarchies that exist now.
@@ -116,6 +121,8 @@ class Session:
             self._depth += 1
             try:
                 if outermost and self._has_reports():
+                    from pcont.steps.reap import attend
+
                     for tree in self.backend.releases.reported():
                         attend(self, tree)
                 yield self.registry()
@@ -141,7 +148,7 @@ class Session:
         """
         check, self._check = self._check, None
         # Recovery or a release agent may be about to change what the check would look at.
-        if check is None or self._has_reports() or pending_lines(self.backend):
+        if check is None or self._has_reports() or self.pending_lines():
             return
         try:
             check()
@@ -163,9 +170,26 @@ class Session:
     def _plan_recovery(self) -> None:
         """In a dry run, list the recovery that the real command would do first."""
         if not self.planned:
-            self.planned += pending_lines(self.backend)
+            self.planned += self.pending_lines()
+
+    def _has_journals(self) -> bool:
+        return bool(journals_in(self.backend.workplace().existing))
+
+    def pending_lines(self) -> list[str]:
+        """Return one line for each command that was killed part-way, as a dry run of recovery
+        prints it.
+        """
+        if not self._has_journals():
+            return []
+        from pcont.steps.recover import pending_lines
+
+        return pending_lines(self.backend)
 
     def _recover(self) -> None:
+        if not self._has_journals():
+            return
+        from pcont.steps.recover import roll_back
+
         for one in roll_back(self.backend):
             self.warn(one.sentence)
             for line in one.left:
@@ -223,6 +247,9 @@ class Session:
         return lines
 
     def _new_undo_log(self) -> UndoLog:
+        from pcont.transaction.journal import Journal
+        from pcont.transaction.undo_log import UndoLog
+
         directory = self.backend.journals()
         return UndoLog(Journal(directory, self.command) if directory else None)
 
@@ -246,6 +273,8 @@ class Session:
         """Carry out all steps as `carry_out` does, but leave the operation open: until the caller
         commits its undo log, `Done.undo` or the recovery after a crash undoes it.
         """
+        from pcont.transaction.step import Done, carry_out
+
         if self.dry_run:
             self._plan_recovery()
             for step in steps:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pcont import cli
+from pcont.kernel.types import Place
 from pcont.model.store import READABLE, VERSION, state_text
 from pcont.steps.recover import FACTS, RECORD_CLASSES
 from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
@@ -56,8 +57,8 @@ def test_recovery_reads_every_fact() -> None:
 
 @pytest.mark.parametrize("kind", [one for one in FORMATS if one.__module__.startswith("pcont.")])
 def test_every_field_of_a_record_is_written(kind: Any) -> None:
-    """Except for those that do not count in a comparison: they are for messages only."""
-    attributes = {one.name for one in fields(kind) if one.compare}
+    """Except for those of a place that are for messages only."""
+    attributes = {*kind.__annotations__} - ({"spelling", "whole"} if kind is Place else set())
     assert set(FORMATS[kind].attributes.values()) == attributes
 
 

@@ -7,7 +7,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.bpf import libbpf
 from pcont.kernel.retry import wait_until
@@ -23,8 +23,7 @@ KEY = struct.Struct("=QQ")
 FIRST = bytes(4)  # the only key of the map `state`
 
 
-@dataclass(frozen=True)
-class BpfHost:
+class BpfHost(NamedTuple):
     """The paths of the host: `folder`, where programs are pinned, and `proc`, where /proc is
     mounted.
 

@@ -8,11 +8,10 @@ an attribute what is tied. pcont keeps no other record of hierarchies.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from shlex import quote
+from typing import NamedTuple
 
 from pcont.errors import BadValue
 from pcont.kernel.paths import below, check_path, is_outside, join
@@ -23,8 +22,7 @@ TIE = "tie"
 
 
 @on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted")
-@dataclass(frozen=True)
-class Tie:
+class Tie(NamedTuple):
     """The content of the attribute `tie` on the root of a home: the requested controllers, and the
     member trees.
 
@@ -47,12 +45,16 @@ class Tie:
 
     def dump(self) -> str:
         """Return the text of the attribute, as JSON."""
+        import json  # only ties have this attribute
+
         return json.dumps(fields_of(self), separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Tie | None:
         """Parse the text of the attribute; returns None if it has another format."""
         try:
+            import json
+
             facts = json.loads(text)
             lists = {name: _words(facts[name]) for name in facts if name != "at"}
             check_path(facts["at"])
@@ -73,8 +75,7 @@ def _words(found: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One tree of a hierarchy.
 
     `at`: the path of the container in it that is the hierarchy's root. `virtual`: the subsystems
@@ -103,12 +104,11 @@ class Member:
         it.
         """
         if spelling and spelling.at != self.at:
-            spelling = replace(spelling, at=self.at)
+            spelling = spelling._replace(at=self.at)
         return Place.at(self.tree, join(self.at, path), spelling)
 
 
-@dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(NamedTuple):
     """One or more trees with the same containers at the same paths.
 
     `name`: what selects it on the command line. `subsystems`: the controllers that the user asked
@@ -136,16 +136,26 @@ class Hierarchy:
         return Container(self, join("/", path), spelling)
 
 
-@dataclass(frozen=True)
 class Container:
     """A container of a hierarchy: the same path in each of its trees. It need not exist.
 
-    `spelling`: how the user typed the PLACE that it was found or derived from.
+    `spelling`: how the user typed the PLACE that it was found or derived from. Two containers are
+    equal if hierarchy and path are; a container never changes.
     """
 
-    hierarchy: Hierarchy
-    path: str
-    spelling: Spelling | None = field(default=None, compare=False, repr=False)
+    def __init__(self, hierarchy: Hierarchy, path: str, spelling: Spelling | None = None) -> None:
+        self.hierarchy, self.path, self.spelling = hierarchy, path, spelling
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Container):
+            return NotImplemented
+        return self.path == other.path and self.hierarchy == other.hierarchy
+
+    def __hash__(self) -> int:
+        return hash((self.hierarchy, self.path))
+
+    def __repr__(self) -> str:
+        return f"Container(hierarchy={self.hierarchy!r}, path={self.path!r})"
 
     @property
     def name(self) -> str:
@@ -174,10 +184,10 @@ class Container:
     @property
     def parent(self) -> Container:
         """The parent container; for the root, the root itself."""
-        return replace(self, path=self.path.rpartition("/")[0] or "/")
+        return Container(self.hierarchy, self.path.rpartition("/")[0] or "/", self.spelling)
 
     def child(self, name: str) -> Container:
-        return replace(self, path=join(self.path, name))
+        return Container(self.hierarchy, join(self.path, name), self.spelling)
 
     def lineage(self) -> list[Container]:
         """Return the containers from the first below the root down to this one; empty for

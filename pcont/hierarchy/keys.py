@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterable
 
 from pcont import subsys
@@ -13,6 +12,7 @@ from pcont.errors import (
     UnknownName,
     Unsupported,
     UsageProblem,
+    similar_words,
 )
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.kernel.interfaces import ContainerReader, exists
@@ -212,6 +212,6 @@ def no_auto_delete(name: str) -> Unsupported:
 def near(key: str, known: Iterable[str]) -> str:
     """Return a hint with up to three similar keys; empty if there are none."""
     names = sorted(known)
-    found = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    found = similar_words(key, names, cutoff=0.5)
     found = found or [name for name in names if key in name][:3]
     return f"near: {', '.join(found)}" if found else ""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from shlex import quote
 
-from pcont.errors import NotFound
+from pcont.errors import NotFound, similar_words
 from pcont.hierarchy.container import TIE, Container, Hierarchy
 from pcont.kernel.interfaces import (
     Backend,
@@ -36,7 +34,7 @@ def attributes_as_namespace_root(
         if text := binding_lines(bindings_from(backend, place)):
             yield place, BINDINGS, text
     if tie := container.hierarchy.tie:
-        yield container.places[0], TIE, replace(tie, at="/", made_at=(), mounted=()).dump()
+        yield container.places[0], TIE, tie._replace(at="/", made_at=(), mounted=()).dump()
 
 
 def present(backend: MountedContainers, container: Container) -> list[Place]:
@@ -90,7 +88,7 @@ def required(backend: Backend, container: Container) -> Container:
 
 def _neighbours(backend: CgroupState, container: Container) -> str:
     """Return the hint for a container that does not exist: siblings with a similar name."""
-    near: list[str] = []
+    similar: list[str] = []
     last = container.path.rpartition("/")[2]
     with contextlib.suppress(OSError):
         files = ControlFiles(backend)
@@ -98,9 +96,9 @@ def _neighbours(backend: CgroupState, container: Container) -> str:
             if last in [backend.spelled(parent, file) for file in files.names(parent)]:
                 return f"that is a control file: pcont get {container.parent.word} {last}"
         names = backend.children(container.parent.places[0])
-        near = difflib.get_close_matches(last, names, n=3)
-    if near:
-        return f"near: {', '.join(container.parent.child(name).name for name in near)}"
+        similar = similar_words(last, names)
+    if similar:
+        return f"near: {', '.join(container.parent.child(name).name for name in similar)}"
     return f"pcont tree {quote(container.hierarchy.name)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -19,6 +18,7 @@ from pcont.errors import (
     Unsupported,
     UsageProblem,
     from_oserror,
+    similar_words,
 )
 from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
 from pcont.hierarchy.presence import how_to_mount, inactive
@@ -205,8 +205,8 @@ class Registry:
             return UsageProblem(f"a HIERARCHY has no path: {word!r}", hint=f"did you mean {name}")
         if not self.names:
             hint = f"there is none yet: pcont mount --name {word} -o {self.example}"
-        elif near := difflib.get_close_matches(word, self.names, n=3):
-            hint = f"near: {', '.join(near)}"
+        elif similar := similar_words(word, self.names):
+            hint = f"near: {', '.join(similar)}"
         else:
             hint = f"known: {', '.join(self.names)}"
         return UnknownName(f"there is no hierarchy {word!r}", hint=hint)
@@ -333,7 +333,8 @@ class Registry:
 
     def virtual_in(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names that are controllers which pcont provides."""
-        found = set(self.backend.virtual_subsystems())
+        asked = [name for name in names if subsys.is_virtual(name)]
+        found = self.backend.virtual_subsystems() if asked else ()
         return tuple(name for name in names if name in found)
 
     def called(self, word: str) -> str:

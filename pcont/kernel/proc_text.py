@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.kernel.types import Controller
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class MountLine:
+class MountLine(NamedTuple):
     """A line of /proc/PID/mountinfo (proc(5)), with the fields that cgroups need."""
 
     device: str

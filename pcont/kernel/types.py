@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from shlex import quote
+from typing import NamedTuple
 
 from pcont.kernel.paths import below, check_path, join
 from pcont.tags import on_disk
@@ -19,8 +19,7 @@ PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this 
 _COUNT = re.compile("[0-9]{1,4}")  # directories in a path: PATH_MAX is 4096
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """How a command waits for the lock.
 
     `timeout`: seconds until Busy is raised; None for no limit. `command`: what other waiting
@@ -37,8 +36,7 @@ class Waiting:
 WAITING = Waiting()
 
 
-@dataclass(frozen=True)
-class Controller:
+class Controller(NamedTuple):
     """A line of /proc/cgroups. `number`: the v1 hierarchy that it is bound to, 0 for none.
     `unified`: cgroup v2 offers it.
     """
@@ -50,8 +48,7 @@ class Controller:
 
 
 @on_disk("Mount", "point", "root", "prefixed", "source", "writable")
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """A mount of a tree at the directory `point`. `root`: the path in the tree that the directory
     shows.
 
@@ -93,8 +90,7 @@ def source(point: str, made: int) -> str:
 
 
 @on_disk("Tree", "id", "number", "controllers", "name", "mounts")
-@dataclass(frozen=True)
-class Tree:
+class Tree(NamedTuple):
     """One hierarchy of the kernel. `id`: its middle field in /proc/PID/cgroup. `number`: its
     hierarchy number, 0 if it is not active.
     """
@@ -112,8 +108,7 @@ class Tree:
 
 
 @on_disk("TreeRequest", "controllers", "name", "more")
-@dataclass(frozen=True)
-class TreeRequest:
+class TreeRequest(NamedTuple):
     """A hierarchy to mount: controllers, a name, or both.
 
     `more`: further mount options, which have an effect only if the mount creates the hierarchy.
@@ -130,8 +125,7 @@ class TreeRequest:
         return ",".join([*words, f"name={self.name}"] if self.name else words)
 
 
-@dataclass(frozen=True)
-class Spelling:
+class Spelling(NamedTuple):
     """How the user typed a PLACE, so that messages can name this and related containers in the same
     way.
 
@@ -182,22 +176,42 @@ def words_of(id: str) -> tuple[tuple[str, ...], str]:
 
 
 @on_disk("Place", "tree", "path")
-@dataclass(frozen=True)
 class Place:
     """A container in one tree: the tree's id, and the path from the tree's root. It need not exist.
 
     `spelling`: how the user typed it; without it, messages use the tree's id as the SELECTOR.
     `whole`: the tree, if known. A place from a journal or an attribute has only the id of its tree;
-    its `controllers` are then those in the id.
+    its `controllers` are then those in the id. Two places are equal if tree and path are; a place
+    never changes. Raises BadPath for a path that no container can have.
     """
 
-    tree: str
-    path: str = "/"
-    spelling: Spelling | None = field(default=None, compare=False, repr=False)
-    whole: Tree | None = field(default=None, compare=False, repr=False)
+    __slots__ = ("path", "spelling", "tree", "whole")
 
-    def __post_init__(self) -> None:
-        check_path(self.path)
+    tree: str
+    path: str
+    spelling: Spelling | None
+    whole: Tree | None
+
+    def __init__(
+        self,
+        tree: str,
+        path: str = "/",
+        spelling: Spelling | None = None,
+        whole: Tree | None = None,
+    ) -> None:
+        check_path(path)
+        self.tree, self.path, self.spelling, self.whole = tree, path, spelling, whole
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Place):
+            return NotImplemented
+        return self.path == other.path and self.tree == other.tree
+
+    def __hash__(self) -> int:
+        return hash((self.tree, self.path))
+
+    def __repr__(self) -> str:
+        return f"Place(tree={self.tree!r}, path={self.path!r})"
 
     @classmethod
     def at(cls, tree: Tree, path: str = "/", spelling: Spelling | None = None) -> Place:
@@ -250,19 +264,17 @@ class Place:
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
-@dataclass(frozen=True)
-class IdRange:
-    """A range of `count` ids: the first id `inside` a user namespace, and the first one `outside`
+class IdRange(NamedTuple):
+    """A range of `length` ids: the first id `inside` a user namespace, and the first one `outside`
     of it.
     """
 
     inside: int
     outside: int
-    count: int
+    length: int
 
 
-@dataclass(frozen=True)
-class NamespaceSpec:
+class NamespaceSpec(NamedTuple):
     """The new namespaces of a process: `kinds`, as in /proc/PID/ns.
 
     `uids`, `gids`: the id maps of a user namespace. Without them, the caller becomes its root.
@@ -274,8 +286,7 @@ class NamespaceSpec:
 
 
 @on_disk("Owner", "uid", "gid", "mode")
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """Owner, group and mode of a file."""
 
     uid: int
@@ -286,8 +297,7 @@ class Owner:
 ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A task (thread), as /proc/TID/stat and /proc/TID/status show it.
 
     `pid`: the id of its process. `state`: the letter of ps(1). `kernel`: it is a kernel thread.

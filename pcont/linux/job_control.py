@@ -16,6 +16,7 @@ import signal
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont import signals
 from pcont.kernel.retry import wait_until
@@ -70,8 +71,7 @@ def unblock(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-@dataclass(frozen=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A signal that was received. `sent`: a process sent it, not the kernel."""
 
     number: int

@@ -149,7 +149,7 @@ def _unshare(kinds: Sequence[str]) -> None:
 
 
 def _write(file: str, ranges: Sequence[IdRange]) -> None:
-    lines = "".join(f"{one.inside} {one.outside} {one.count}\n" for one in ranges)
+    lines = "".join(f"{one.inside} {one.outside} {one.length}\n" for one in ranges)
     # The kernel accepts a map only as one write(2).
     descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from pcont.errors import Unsupported
@@ -23,11 +22,11 @@ CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
 FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 
-@dataclass(frozen=True)
 class Proc:
     """A mounted /proc, or a copy of its files at `root`."""
 
-    root: str = "/proc"
+    def __init__(self, root: str = "/proc") -> None:
+        self.root = root
 
     def text(self, file: str) -> str:
         """Return the content of a file below /proc."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.kernel.proc_text import MountLine, lines
 from pcont.kernel.types import Task
@@ -56,8 +56,7 @@ def capabilities(status: str) -> int:
     return next(int(line.split()[1], 16) for line in lines(status) if line.startswith("CapEff:"))
 
 
-@dataclass(frozen=True)
-class Signals:
+class Signals(NamedTuple):
     """The signals of a task, each set as bits: 1 << (number - 1)."""
 
     pending: int
@@ -78,8 +77,7 @@ def signals(status: str) -> Signals:
 
 
 @on_disk("CpuTime", "user", "system", "cpu")
-@dataclass(frozen=True)
-class CpuTime:
+class CpuTime(NamedTuple):
     """The CPU time of a task in nanoseconds, in user and in kernel mode, and the CPU where it ran
     last.
     """

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOENT
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.subsys.model import load_behaviour
@@ -22,8 +22,7 @@ from pcont.values import INTEGER, strip
 ANNOUNCED = ("ns",)
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """A hierarchy as /proc shows it.
 
     `subsystems`: its controllers. `containers`: their number. `inside`: the number of tasks in the
@@ -38,8 +37,7 @@ class Slot:
     mounts: int | None
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """A kernel that the model simulates: what it has, and how it answers.
 
     `controllers`: in the order in which a hierarchy names them. `interface`: selects its tables and
@@ -179,7 +177,7 @@ V1 = Dialect(
 )
 
 # v1 of newer kernels, by the first release with the difference.
-SINCE = (((6, 2), replace(V1, keeps_requested=True)),)
+SINCE = (((6, 2), V1._replace(keeps_requested=True)),)
 
 # The patch set as it was posted on 22 December 2006.
 V6 = Dialect(
@@ -206,7 +204,7 @@ V6 = Dialect(
 )
 
 # With the announced namespace subsystem, as in Linux 2.6.24.
-V6_NS = replace(V6, name="v6-ns", controllers=("ns", *V6.controllers))
+V6_NS = V6._replace(name="v6-ns", controllers=("ns", *V6.controllers))
 
 DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}
 

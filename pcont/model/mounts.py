@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from errno import EBUSY, EINVAL, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY
 
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside
@@ -88,7 +87,7 @@ class ModelMounts:
         if (request.name or request.more) and not dialect.named:
             refuse(dialect.unknown, point)
         wanted = tuple(name for name in dialect.controllers if name in words)
-        return replace(request, controllers=wanted)
+        return request._replace(controllers=wanted)
 
     def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
         """Return the active hierarchy that matches a request; None if there is none."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from errno import EINVAL, ENOENT
+from typing import NamedTuple
 
 from pcont.kernel.refusals import refuse, refuse_text
 from pcont.model.cgroups import Node
@@ -15,8 +15,7 @@ from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Machine, Proposed
 
 
-@dataclass(frozen=True)
-class ParameterSite:
+class ParameterSite(NamedTuple):
     """The parameters as a rule sees them. The value `tasks` is the number of all tasks."""
 
     root: Node

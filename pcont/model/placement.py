@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pcont.kernel.types import Task
 from pcont.linux.proc import no_task
@@ -43,7 +42,7 @@ class TaskPlacement:
         if task in self.ended:
             self._check_ended(found)
         if found.fixed and not self._config.dialect.fixed:
-            return replace(found, fixed=False)
+            return found._replace(fixed=False)
         return found
 
     def timed(self, task: PlacedTask) -> tuple[Task, CpuTime]:

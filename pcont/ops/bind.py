@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from pcont import subsys
 from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
@@ -226,8 +225,7 @@ def _extended(
         for place in lineage(Place(id), tie.at)
         if id in free or not exists(backend, place)
     ]
-    return replace(
-        tie,
+    return tie._replace(
         subsystems=(*tie.subsystems, *names),
         trees=(*tie.trees, *ids),
         made_at=(*tie.made_at, *as_made_at(made)),
@@ -246,7 +244,7 @@ def _mirroring(
     """
     backend = planner.backend
     home = Place.at(one.members[0].tree)
-    mirror = replace(one, members=tuple(members), tie=None)
+    mirror = one._replace(members=tuple(members), tie=None)
     for member in members:
         roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
         planner.create(roots.container(member.at), parents=True)
@@ -421,8 +419,7 @@ def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> s
     """Return the attribute of the home after the unbind; None if only the home remains."""
     assert one.tie
     removed = {member.tree.id for member in going}
-    tie = replace(
-        one.tie,
+    tie = one.tie._replace(
         subsystems=tuple(name for name in one.tie.subsystems if name not in names),
         trees=tuple(id for id in one.tie.trees if id not in removed),
         made_at=as_made_at(place for place in one.tie.made if place.tree not in removed),

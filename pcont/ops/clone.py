@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy.container import Container
@@ -22,7 +22,7 @@ from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
 from pcont.session import Session, checks_first
 from pcont.steps.containers import SetXattr
-from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, Pin, option
+from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, Pin, option_word
 from pcont.steps.tasks import where_process_is
 from pcont.transaction.step import Step
 
@@ -30,8 +30,7 @@ PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 ID_RANGE = re.compile(r"[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}")  # ids have 32 bits
 
 
-@dataclass(frozen=True)
-class CloneRequest:
+class CloneRequest(NamedTuple):
     """The namespaces that a command is to have of its own.
 
     `kinds`: words separated by commas. `uids` and `gids`: INSIDE:OUTSIDE:COUNT of the user
@@ -122,13 +121,14 @@ def _location(session: Session, root: Container, task: int, words: Sequence[str]
     """Return the container of a task below a root; the root if the task is outside of it."""
     found = locate(session.backend, root.hierarchy, where_process_is(session.backend, task))
     if found.container is not None:
-        return replace(root, path=found.container)
+        return root.hierarchy.container(found.container, root.spelling)
     if found.state == "outside":
         return root
     paths = [f"{path} in {tree}" for tree, path in found.paths.items()]
     members = [one for one in root.hierarchy.members if one.tree.id in found.paths]
     inside = [one.inside(found.paths[one.tree.id]) or "/" for one in members]
-    place = replace(root, path=next(path for path in inside if path != "/")).word
+    path = next(path for path in inside if path != "/")
+    place = root.hierarchy.container(path, root.spelling).word
     subject = f"-- {shlex.join(words)}" if words else f"--pid {task}"
     name = "this pcont" if words else f"task {task}"
     raise Busy(
@@ -202,7 +202,7 @@ def _separating(
 ) -> list[Step]:
     if request is None or not spec.kinds:
         return []
-    words = "unshare " + " ".join(f"--{option(kind)}" for kind in spec.kinds)
+    words = "unshare " + " ".join(f"--{option_word(kind)}" for kind in spec.kinds)
     action = f"make the namespaces {', '.join(spec.kinds)}"
     steps: list[Step] = [EnterNamespaces(enter, words, action, NamespaceRequest(spec.kinds))]
     if request.pin:

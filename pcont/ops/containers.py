@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from errno import EEXIST, ENOENT
 from functools import partial
 
@@ -77,7 +76,6 @@ def _note_settings(session: Session, planner: Planner, container: Container) -> 
             session.warn(f"{reason}: {hint}")
 
 
-@dataclass
 class Planner:
     """Plans creations one after another; each takes the earlier ones into account.
 
@@ -85,14 +83,18 @@ class Planner:
     is not.
     """
 
-    backend: Backend
-    inherit: bool
-    cpus_follow: bool = False
-    steps: list[Step] = field(default_factory=list)
-    made: set[Place] = field(default_factory=set)
-    texts: dict[tuple[Place, str], str] = field(default_factory=dict)
-    wanted: list[Setting] = field(default_factory=list)
-    names: dict[Place, frozenset[str]] = field(default_factory=dict)
+    def __init__(
+        self,
+        backend: Backend,
+        inherit: bool,
+        cpus_follow: bool = False,
+    ) -> None:
+        self.backend, self.inherit, self.cpus_follow = backend, inherit, cpus_follow
+        self.steps: list[Step] = []
+        self.made: set[Place] = set()
+        self.texts: dict[tuple[Place, str], str] = {}
+        self.wanted: list[Setting] = []
+        self.names: dict[Place, frozenset[str]] = {}
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)

@@ -9,7 +9,7 @@ container; `copied_as` in the file's row names the attribute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.errors import NotFound, shortened
 from pcont.hierarchy.registry import Registry
@@ -28,8 +28,7 @@ from pcont.values import ID_LIST, Ids
 ROWS = tuple(row for row in TABLE.files if row.undo.copied_as)
 
 
-@dataclass(frozen=True)
-class LostValue:
+class LostValue(NamedTuple):
     """A list that lacks ids that pcont has set and that are online again.
 
     `possible`: those that the parent has, or will have after its own list is restored.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from pcont import signals
@@ -32,7 +31,6 @@ AGENT_PATIENCE = 10.0
 AGENT_PAUSE, AGENT_LONGEST_PAUSE = 0.01, 0.1
 
 
-@dataclass(frozen=True)
 class Command:
     """The words of a command; the constructor looks up its program.
 
@@ -40,23 +38,25 @@ class Command:
     child. `wanted`: the namespaces of the command. Raises CommandNotFound and NotExecutable.
     """
 
-    words: Sequence[str]
-    birth: Birth = PLAIN
-    init: bool = False
-    wanted: NamespaceRequest = NONE
-    program: str = field(init=False)
+    def __init__(
+        self,
+        words: Sequence[str],
+        birth: Birth = PLAIN,
+        init: bool = False,
+        wanted: NamespaceRequest = NONE,
+    ) -> None:
+        self.words, self.birth, self.init, self.wanted = words, birth, init, wanted
+        self.program = find_program(words[0])
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "program", find_program(self.words[0]))
 
-
-@dataclass(frozen=True)
 class Planned:
     """The container of a process, and the steps before and after it enters."""
 
-    container: Container
-    before: list[Step]
-    after: list[Step] = field(default_factory=list)
+    def __init__(
+        self, container: Container, before: list[Step], after: list[Step] | None = None
+    ) -> None:
+        self.container, self.before = container, before
+        self.after: list[Step] = [] if after is None else after
 
 
 # Is called with the pid, and with a function that makes the process enter its namespaces.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from pcont import signals, subsys
 from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
@@ -62,7 +61,7 @@ def _virtual_row(registry: Registry, name: str) -> SubsystemRow:
         return SubsystemRow(name, False, None, False, (), err.message)
     found = [one for one in registry.controllers if one.name == required]
     known = found[0] if found else Controller("", 0, enabled=not required)
-    return _subsystem_row(registry, replace(known, name=name), registry.keepers(name))
+    return _subsystem_row(registry, known._replace(name=name), registry.keepers(name))
 
 
 def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -> SubsystemRow:
@@ -138,7 +137,7 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
 def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]:
     """Return a container with those below it; note one that was not named and cannot be seen."""
     try:
-        return [replace(_node(session.backend, top), name=top.canonical)]
+        return [_node(session.backend, top)._replace(name=top.canonical)]
     except (NotFound, Unseen) as err:
         if named:
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from shlex import quote
 
 from pcont.errors import Busy, NotFound, PcontError, UsageProblem
@@ -80,8 +79,8 @@ def mount(
         names = _asked_for(registry, None if options is None else given, point, name, tie)
         controllers, virtual = split_virtual(registry, names)
         asked = cpuset_memset.asked_for(given, names)
-        request = replace(
-            request, controllers=controllers, virtual=virtual, at=join("/", at), cpuset_memset=asked
+        request = request._replace(
+            controllers=controllers, virtual=virtual, at=join("/", at), cpuset_memset=asked
         )
         there = there or _same(registry, request, tie)
         if there:
@@ -89,7 +88,7 @@ def mount(
         # A hierarchy with one subsystem has its name, even if pcont provides the subsystem.
         if not (request.name or request.controllers):
             (lent,) = request.virtual
-            request = replace(request, name=lent)
+            request = request._replace(name=lent)
         return (mount_tie if tie else _mount_fresh)(session, registry, request)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.errors import (
@@ -39,8 +39,7 @@ from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in,
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True)
-class MountRequest:
+class MountRequest(NamedTuple):
     """What the caller of mount asks for, checked.
 
     `virtual`: the subsystems that pcont provides itself; some require a controller.

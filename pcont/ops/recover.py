@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pcont import signals
 from pcont.records import Finding, Recovered
 from pcont.session import Session
-from pcont.steps.recover import damaged, pending_lines, roll_back
+from pcont.transaction.journal_files import set_aside
 
 
 def recover_all(session: Session) -> list[Recovered]:
@@ -16,15 +16,17 @@ def recover_all(session: Session) -> list[Recovered]:
     Every changing command does this first; this one does nothing else.
     """
     if session.dry_run:
-        session.planned += pending_lines(session.backend)
+        session.planned += session.pending_lines()
         return []
+    from pcont.steps.recover import roll_back
+
     with signals.held(), session.backend.exclusive(session.waiting()):
         return list(roll_back(session.backend))
 
 
 def note_pending(session: Session) -> None:
     """Warn that the output may be half done: the next changing command recovers first."""
-    for line in pending_lines(session.backend):
+    for line in session.pending_lines():
         session.warn(
             f"a killed command has left a journal; pcont recover does: {line.lstrip('# ')}"
         )
@@ -43,9 +45,9 @@ def journal_findings(session: Session) -> Iterator[Finding]:
         yield Finding(
             "problem", "lock", text, "give this user a directory that only this user can write"
         )
-    for line in pending_lines(session.backend):
+    for line in session.pending_lines():
         text = f"a command was killed part-way; {line.lstrip('# ')}"
         yield Finding("problem", "journal", text, "pcont recover")
-    for path in damaged(session.backend):
+    for path in set_aside(session.backend.workplace().existing):
         advice = "find the command in it, repair what that command changed, then remove it"
         yield Finding("problem", "journal", f"damaged and set aside: {path}", advice)

@@ -18,7 +18,7 @@ from pcont.ops.containers import create_steps
 from pcont.ops.launch import Announce, Command, Planned, enter_step, quietly, spawn, tidying
 from pcont.records import Started
 from pcont.session import Session, checks_first
-from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option
+from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option_word
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import AUTO_DELETE
 from pcont.transaction.step import Done, Step
@@ -90,7 +90,7 @@ def _joining(session: Session, name: str) -> Birth:
 
 def _join_line(session: Session, name: str) -> str:
     files = session.backend.pins().get(name, {})
-    return "nsenter " + " ".join(f"--{option(kind)}={file}" for kind, file in files.items())
+    return "nsenter " + " ".join(f"--{option_word(kind)}={file}" for kind, file in files.items())
 
 
 def _become(session: Session, command: Command) -> NoReturn:

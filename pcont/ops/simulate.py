@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from errno import EAGAIN, EMFILE, EOPNOTSUPP
 
 from pcont import signals
@@ -107,7 +106,7 @@ def exit(session: Session, tasks: Sequence[int] | TaskIds, *, thread: bool = Fal
 
 def _beyond(session: Session, ids: TaskIds, thread: bool) -> list[Task]:
     """Return the live tasks of ranges and of a list."""
-    others = replace(ids, given=())
+    others = ids._replace(given=())
     return named(session, others, thread) if others != TaskIds() else []
 
 

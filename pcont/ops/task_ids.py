@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.errors import shortened
 
@@ -16,8 +16,7 @@ _SEPARATOR = re.compile(r"[\s,]+")
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 
 
-@dataclass(frozen=True)
-class TaskIds:
+class TaskIds(NamedTuple):
     """The ids that a command is given.
 
     `given`: single ids; each must be a task. `listed`: ids on standard input, where a task may have

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.kernel.types import Task
 
 
-@dataclass(frozen=True)
-class TaskOwner:
+class TaskOwner(NamedTuple):
     """The user of a task, and its command line."""
 
     user: str

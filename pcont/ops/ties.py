@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pcont.errors import shortened
 from pcont.hierarchy.container import Container, Hierarchy
@@ -13,9 +13,11 @@ from pcont.hierarchy.registry import Registry
 from pcont.ops.task_ids import IDS_SHOWN
 from pcont.records import WhereRow
 from pcont.session import Session
-from pcont.steps.attach import Attach
-from pcont.steps.move_all import MoveAll
 from pcont.steps.tasks import tasks_in, where_process_is
+
+if TYPE_CHECKING:
+    from pcont.steps.attach import Attach
+    from pcont.steps.move_all import MoveAll
 
 Paths = Mapping[str, str]
 
@@ -39,17 +41,16 @@ def note_partial(
             )
 
 
-@dataclass
 class MovedTasks:
     """Tasks that a command has moved, or a dry run would move, to a container.
 
     `before`: where each known task was; the others were in `origin`.
     """
 
-    container: Container
-    tasks: Sequence[int]
-    origin: Paths
-    before: Mapping[int, Paths]
+    def __init__(
+        self, container: Container, tasks: Sequence[int], origin: Paths, before: Mapping[int, Paths]
+    ) -> None:
+        self.container, self.tasks, self.origin, self.before = container, tasks, origin, before
 
     def was(self, task: int, now: Paths) -> Paths:
         """Return where a task was, by tree."""

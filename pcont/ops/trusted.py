@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from shlex import quote
 
 from pcont.errors import Denied
@@ -30,13 +29,17 @@ _PLACES_SHOWN = 5
 SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-@dataclass
 class MendXattrs(Step):
     """Remove the stray attributes of a container. pcont trusts none of them: undo restores none."""
 
-    place: Place
-    action: str = "remove attributes that are not pcont's"
-    names: dict[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        place: Place,
+        action: str = "remove attributes that are not pcont's",
+        names: dict[str, str] | None = None,
+    ) -> None:
+        self.place, self.action = place, action
+        self.names: dict[str, str] = {} if names is None else names
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         # Another user chose name and text: repr() escapes what a terminal would obey.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, is_dataclass
 from typing import Any
+
+from pcont.records import as_json
 
 
 def answer(backend: str, key: str, value: Any) -> None:
@@ -25,10 +26,4 @@ def message(fields: dict[str, Any]) -> None:
 
 def _dump(fields: dict[str, Any]) -> str:
     # In ASCII: JSON must be valid Unicode, and the name of a container can be any bytes.
-    return json.dumps(fields, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{value!r} is not a record")
+    return json.dumps(as_json(fields))

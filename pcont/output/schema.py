@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pcont import errors, records, subsys
@@ -185,7 +184,7 @@ def _record(kind: type, found: dict[str, type]) -> Schema:
 def hints(kind: type) -> dict[str, Any]:
     """Return the fields of a record in their order, each with its type and description."""
     known = get_type_hints(kind, include_extras=True)
-    return {one.name: known[one.name] for one in fields(kind)}
+    return {name: known[name] for name in records.field_names(kind)}
 
 
 def _described(schema: Schema, text: str) -> Schema:
@@ -197,8 +196,7 @@ def record_schema(hint: Any, found: dict[str, type]) -> Schema:
     if get_origin(hint) is Annotated:
         kind, text, *words = get_args(hint)
         return _described({"enum": list(words[0])} if words else record_schema(kind, found), text)
-    if is_dataclass(hint):
-        assert isinstance(hint, type)
+    if records.is_record(hint):
         found[hint.__name__] = hint
         return {"$ref": f"#/$defs/{hint.__name__}"}
     return _container(hint, found) or {"type": _PLAIN[hint]}
@@ -284,8 +282,7 @@ def _words(hint: Any) -> str:
     if origin is Annotated:
         kind = "" if inner[0] is type(None) else f"{_words(inner[0])}: "
         return f"{kind}{inner[1]}"
-    if is_dataclass(hint):
-        assert isinstance(hint, type)
+    if records.is_record(hint):
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     if origin in (list, tuple):
         return f"list of {_words(inner[0])}"

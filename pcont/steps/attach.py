@@ -6,11 +6,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from errno import EINVAL, ESRCH
 from functools import partial
 from os import strerror
 from shlex import quote
+from typing import NamedTuple
 
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
@@ -56,8 +56,7 @@ TasksByPlace = dict[Place, set[int]]
 
 
 @on_disk("Origin", "paths", "affinity", "start")
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a thread was: the path of its container by tree, and its CPU affinity.
 
     `start`: its start time in clock ticks since boot, which distinguishes it from a later task with
@@ -83,7 +82,6 @@ class Origin:
 
 
 @on_disk("Entered", "places", "leader", "before", "origins")
-@dataclass
 class AttachUndo(UndoRecord):
     """Undo record of Attach: where the tasks were, and which tasks were in the target containers
     before.
@@ -96,7 +94,17 @@ class AttachUndo(UndoRecord):
     places: list[Place]
     leader: int
     before: dict[Place, set[int]]
-    origins: dict[int, Origin] = field(default_factory=dict)
+    origins: dict[int, Origin]
+
+    def __init__(
+        self,
+        places: list[Place],
+        leader: int,
+        before: dict[Place, set[int]],
+        origins: dict[int, Origin] | None = None,
+    ) -> None:
+        self.places, self.leader, self.before = places, leader, before
+        self.origins: dict[int, Origin] = {} if origins is None else origins
 
     @property
     def label(self) -> str:
@@ -218,7 +226,7 @@ class AttachUndo(UndoRecord):
             for place in self.places
             if found.paths.get(place.tree) == place.path and task not in self.before[place]
         }
-        return replace(found, paths={**found.paths, **from_leader})
+        return found._replace(paths={**found.paths, **from_leader})
 
     def _shared(self, leader: int) -> Origin:
         """Return the recorded origin of a task; if it exited before it moved, that of another moved
@@ -228,7 +236,6 @@ class AttachUndo(UndoRecord):
         return known or next(iter(self.origins.values()))
 
 
-@dataclass
 class Attach(Step):
     """Attach processes with all their threads to the container `places`, one place for each tree.
 
@@ -242,26 +249,32 @@ class Attach(Step):
     LimitReached if the tasks start others faster than they can be moved.
     """
 
-    task: int
-    places: Sequence[Place]
-    action: str
-    thread: bool = False
-    tree: bool = False
-    movable: bool = False
-    also: Mapping[int, str] = field(default_factory=dict)
-    outcome: Outcome = field(default_factory=Outcome)
-    at: tuple[Place, int] | None = None
-    moved: set[int] = field(default_factory=set)
-    skipped: set[int] = field(default_factory=set)
-    origins: dict[int, Origin] = field(default_factory=dict)
-    vanished: set[int] = field(default_factory=set)
-    missed: bool = False
-    adopted: set[int] = field(default_factory=set)
-    _files: ControlFiles = field(init=False, repr=False)
-    _first: set[int] = field(default_factory=set)
-    _late: set[int] = field(default_factory=set)
-    _starts: dict[int, int] = field(default_factory=dict)
-    _leaders: dict[int, int] = field(default_factory=dict)
+    def __init__(
+        self,
+        task: int,
+        places: Sequence[Place],
+        action: str,
+        thread: bool = False,
+        tree: bool = False,
+        movable: bool = False,
+        also: Mapping[int, str] | None = None,
+    ) -> None:
+        self.task, self.places, self.action, self.thread = task, places, action, thread
+        self.tree, self.movable = tree, movable
+        self.also: Mapping[int, str] = {} if also is None else also
+        self.outcome = Outcome()
+        self.moved: set[int] = set()
+        self.skipped: set[int] = set()
+        self.origins: dict[int, Origin] = {}
+        self.vanished: set[int] = set()
+        self.adopted: set[int] = set()
+        self._files: ControlFiles
+        self._first: set[int] = set()
+        self._late: set[int] = set()
+        self._starts: dict[int, int] = {}
+        self._leaders: dict[int, int] = {}
+        self.at: tuple[Place, int] | None = None
+        self.missed = False
 
     @property
     def tasks(self) -> list[int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
@@ -34,7 +33,6 @@ from pcont.virtual.site import row_of
 
 
 @on_disk("Absent", "place", "force")
-@dataclass
 class RemoveCreated(UndoRecord):
     """Undo record of a creation: the container did not exist.
 
@@ -42,7 +40,10 @@ class RemoveCreated(UndoRecord):
     """
 
     place: Place
-    force: bool = False
+    force: bool
+
+    def __init__(self, place: Place, force: bool = False) -> None:
+        self.place, self.force = place, force
 
     @property
     def label(self) -> str:
@@ -53,12 +54,11 @@ class RemoveCreated(UndoRecord):
             yield lambda: backend.remove(self.place, self.force)
 
 
-@dataclass
 class CreateContainer(Step):
     """Create a container in one tree with mkdir(2). `action` names the operation in messages."""
 
-    place: Place
-    action: str
+    def __init__(self, place: Place, action: str) -> None:
+        self.place, self.action = place, action
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"mkdir {quote(backend.show(self.place))}"]
@@ -75,7 +75,6 @@ class CreateContainer(Step):
 
 
 @on_disk("Present", "place", "settings", "attributes", "owners", "force")
-@dataclass
 class RecreateRemoved(UndoRecord):
     """Undo record of a removal: the container existed, with these settings, attributes and owners.
 
@@ -88,7 +87,18 @@ class RecreateRemoved(UndoRecord):
     settings: list[tuple[str, str]]
     attributes: dict[str, str]
     owners: dict[str, Owner]
-    force: bool = False
+    force: bool
+
+    def __init__(
+        self,
+        place: Place,
+        settings: list[tuple[str, str]],
+        attributes: dict[str, str],
+        owners: dict[str, Owner],
+        force: bool = False,
+    ) -> None:
+        self.place, self.settings, self.attributes = place, settings, attributes
+        self.owners, self.force = owners, force
 
     @classmethod
     def of(cls, backend: CgroupState, place: Place, force: bool = False) -> RecreateRemoved:
@@ -111,7 +121,6 @@ class RecreateRemoved(UndoRecord):
         yield lambda: backend.set_owners(self.place, self.owners)
 
 
-@dataclass
 class RemoveContainer(Step):
     """Remove a container in one tree with rmdir(2). `action` names the operation in messages.
 
@@ -120,11 +129,15 @@ class RemoveContainer(Step):
     `discarded`: what `force` overrode, for the message.
     """
 
-    place: Place
-    action: str
-    last: bool = False
-    force: bool = False
-    discarded: str = ""
+    def __init__(
+        self,
+        place: Place,
+        action: str,
+        last: bool = False,
+        force: bool = False,
+    ) -> None:
+        self.place, self.action, self.last, self.force = place, action, last, force
+        self.discarded: str = ""
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
@@ -226,7 +239,6 @@ def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[
 
 
 @on_disk("Attribute", "place", "name", "text")
-@dataclass
 class RestoreXattr(UndoRecord):
     """Undo record of SetXattr: the text of an attribute that pcont stores on a container; None if
     it had none.
@@ -235,6 +247,9 @@ class RestoreXattr(UndoRecord):
     place: Place
     name: str
     text: str | None
+
+    def __init__(self, place: Place, name: str, text: str | None) -> None:
+        self.place, self.name, self.text = place, name, text
 
     @property
     def label(self) -> str:
@@ -245,7 +260,6 @@ class RestoreXattr(UndoRecord):
             yield lambda: backend.set_attribute(self.place, self.name, self.text)
 
 
-@dataclass
 class SetXattr(Step):
     """Set the extended attribute `name` of a container to `text`; None removes it.
 
@@ -254,12 +268,17 @@ class SetXattr(Step):
     raised. `action` names the operation in messages.
     """
 
-    place: Place
-    name: str
-    text: str | None
-    action: str
-    without: str = ""
-    missed: bool = False
+    def __init__(
+        self,
+        place: Place,
+        name: str,
+        text: str | None,
+        action: str,
+        without: str = "",
+    ) -> None:
+        self.place, self.name, self.text, self.action = place, name, text, action
+        self.without = without
+        self.missed = False
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         where = quote(backend.show(self.place))

@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pcont import signals
@@ -78,7 +77,6 @@ def raised_priority() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
-@dataclass(frozen=True)
 class Straggler(Generic[_Where]):
     """A task that undo still has to move back.
 
@@ -88,9 +86,18 @@ class Straggler(Generic[_Where]):
     cannot be removed until it has exited.
     """
 
-    where: _Where
-    task: int
-    start: int | None
+    def __init__(self, where: _Where, task: int, start: int | None) -> None:
+        self.where, self.task, self.start = where, task, start
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Straggler) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[_Where, int, int | None]:
+        return self.where, self.task, self.start
 
 
 def return_all(

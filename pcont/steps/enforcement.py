@@ -5,7 +5,6 @@ numfiles).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from errno import EBUSY
 from functools import partial
 
@@ -20,7 +19,6 @@ from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_reco
 
 
 @on_disk("Stopped", "subsystem", "root")
-@dataclass
 class StopStarted(UndoRecord):
     """Undo record of StartEnforcement, which starts the programs of a controller for `root`. Undo
     stops them.
@@ -28,6 +26,9 @@ class StopStarted(UndoRecord):
 
     subsystem: str
     root: Place
+
+    def __init__(self, subsystem: str, root: Place) -> None:
+        self.subsystem, self.root = subsystem, root
 
     @property
     def label(self) -> str:
@@ -40,7 +41,6 @@ class StopStarted(UndoRecord):
 
 
 @on_disk("AtWork", "subsystem", "root", "said")
-@dataclass
 class RestartStopped(UndoRecord):
     """Undo record of StopEnforcement: programs ran for the controller, bound to the childless
     container `root`.
@@ -51,6 +51,9 @@ class RestartStopped(UndoRecord):
     subsystem: str
     root: Place
     said: dict[str, int]
+
+    def __init__(self, subsystem: str, root: Place, said: dict[str, int]) -> None:
+        self.subsystem, self.root, self.said = subsystem, root, said
 
     @classmethod
     def of(cls, backend: Programs, subsystem: str, root: Place) -> RestartStopped:
@@ -79,7 +82,6 @@ class RestartStopped(UndoRecord):
             yield partial(backend.enforcer.set, self.root, file, value)
 
 
-@dataclass
 class StartEnforcement(Step):
     """Load the programs that count and enforce a controller from container `root` downwards.
 
@@ -87,11 +89,10 @@ class StartEnforcement(Step):
     names the operation in messages.
     """
 
-    subsystem: str
-    root: Place
-    action: str
-    optional: bool = False
-    missed: str = ""
+    def __init__(self, subsystem: str, root: Place, action: str, optional: bool = False) -> None:
+        self.subsystem, self.root, self.action = subsystem, root, action
+        self.optional = optional
+        self.missed: str = ""
 
     def dry_run_lines(self, backend: Programs) -> list[str]:
         there = self._is_done_without(backend)
@@ -142,7 +143,6 @@ class StartEnforcement(Step):
         return from_oserror(err, self.action, reason, "show it: pcont hierarchies")
 
 
-@dataclass
 class StopEnforcement(Step):
     """Unload the programs. Their counters are discarded, so this cannot be undone.
 
@@ -150,10 +150,8 @@ class StopEnforcement(Step):
     `action` names the operation in messages.
     """
 
-    subsystem: str
-    root: Place
-    action: str
-    empty: bool = False
+    def __init__(self, subsystem: str, root: Place, action: str, empty: bool = False) -> None:
+        self.subsystem, self.root, self.action, self.empty = subsystem, root, action, empty
 
     def dry_run_lines(self, backend: Programs) -> list[str]:
         if self.subsystem not in backend.enforcer.trees():

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from shlex import quote
 
 from pcont import signals, subsys
@@ -27,7 +26,6 @@ KILL_PATIENCE = 10.0
 KILL_PAUSE = 0.01
 
 
-@dataclass
 class Kill(Step):
     """Send SIGKILL to every process in `places` until the containers are empty.
 
@@ -40,11 +38,15 @@ class Kill(Step):
     `do` raises LimitReached if the number of processes does not fall for KILL_PATIENCE seconds.
     """
 
-    places: Sequence[Place]
-    action: str
-    allowed: Callable[[Iterable[int]], None]
-    freeze: bool = True
-    killed: set[int] = field(default_factory=set)
+    def __init__(
+        self,
+        places: Sequence[Place],
+        action: str,
+        allowed: Callable[[Iterable[int]], None],
+        freeze: bool = True,
+    ) -> None:
+        self.places, self.action, self.allowed, self.freeze = places, action, allowed, freeze
+        self.killed: set[int] = set()
 
     def dry_run_lines(self, backend: TasksInside) -> list[str]:
         lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
+from typing import NamedTuple
 
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
@@ -44,8 +44,7 @@ MIRROR_PATIENCE = 60.0
 
 
 @on_disk("Pair", "home", "mirror")
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """A container in the home tree, and the container with the same path in the other tree (its
     mirror).
     """
@@ -55,7 +54,6 @@ class Pair:
 
 
 @on_disk("Outside", "pairs", "before", "origins")
-@dataclass
 class JoinUndo(UndoRecord):
     """Undo record of Join: no task of the home was in the mirrors.
 
@@ -66,7 +64,16 @@ class JoinUndo(UndoRecord):
 
     pairs: list[Pair]
     before: dict[Place, set[int]]
-    origins: dict[int, tuple[int, str]] = field(default_factory=dict)
+    origins: dict[int, tuple[int, str]]
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        before: dict[Place, set[int]],
+        origins: dict[int, tuple[int, str]] | None = None,
+    ) -> None:
+        self.pairs, self.before = pairs, before
+        self.origins: dict[int, tuple[int, str]] = {} if origins is None else origins
 
     @property
     def label(self) -> str:
@@ -100,7 +107,6 @@ class JoinUndo(UndoRecord):
         return "/"
 
 
-@dataclass
 class Join(Step):
     """Attach every task of the home's containers to their mirrors, including tasks that start
     during the operation.
@@ -110,10 +116,14 @@ class Join(Step):
     messages.
     """
 
-    pairs: Sequence[Pair]
-    action: str
-    affinity: bool
-    at: tuple[Place, int] | None = None
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        action: str,
+        affinity: bool,
+    ) -> None:
+        self.pairs, self.action, self.affinity = pairs, action, affinity
+        self.at: tuple[Place, int] | None = None
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [
@@ -153,7 +163,6 @@ class Join(Step):
 
 
 @on_disk("Inside", "pairs", "strays")
-@dataclass
 class LeaveUndo(UndoRecord):
     """Undo record of Leave: each task of a home container was in its mirror.
 
@@ -163,6 +172,9 @@ class LeaveUndo(UndoRecord):
 
     pairs: list[Pair]
     strays: dict[Place, dict[int, int]]
+
+    def __init__(self, pairs: list[Pair], strays: dict[Place, dict[int, int]]) -> None:
+        self.pairs, self.strays = pairs, strays
 
     @property
     def label(self) -> str:
@@ -181,7 +193,6 @@ class LeaveUndo(UndoRecord):
                 yield Straggler(mirror, task, start_time(backend, task))
 
 
-@dataclass
 class Leave(Step):
     """Move every task out of the mirrors and of the containers `others`, into the container
     `refuge`.
@@ -190,11 +201,16 @@ class Leave(Step):
     messages.
     """
 
-    pairs: Sequence[Pair]
-    others: Sequence[Place]
-    refuge: Place
-    action: str
-    affinity: bool
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        others: Sequence[Place],
+        refuge: Place,
+        action: str,
+        affinity: bool,
+    ) -> None:
+        self.pairs, self.others, self.refuge, self.action = pairs, others, refuge, action
+        self.affinity = affinity
 
     @property
     def _places(self) -> list[Place]:

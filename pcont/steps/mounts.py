@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from errno import EBUSY, EINVAL, ENOENT, ENOSPC
 from functools import partial
 from shlex import quote
@@ -31,7 +30,6 @@ PATIENCE_WITH_COPIES = 2.0  # a mount namespace may be about to end
 
 
 @on_disk("NoDirectory", "directory")
-@dataclass
 class RemoveMadeDirectory(UndoRecord):
     """Undo record of MakeDirectory: the directory did not exist. Raises ValueError for a relative
     path.
@@ -39,8 +37,9 @@ class RemoveMadeDirectory(UndoRecord):
 
     directory: str
 
-    def __post_init__(self) -> None:
-        _check_absolute(self.directory)
+    def __init__(self, directory: str) -> None:
+        _check_absolute(directory)
+        self.directory = directory
 
     @property
     def label(self) -> str:
@@ -51,12 +50,11 @@ class RemoveMadeDirectory(UndoRecord):
             yield lambda: backend.remove_directory(self.directory)
 
 
-@dataclass
 class MakeDirectory(Step):
     """Create a directory to mount on with mkdir(2), if it does not exist."""
 
-    directory: str
-    action: str
+    def __init__(self, directory: str, action: str) -> None:
+        self.directory, self.action = directory, action
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"mkdir {quote(self.directory)}"]
@@ -73,7 +71,6 @@ class MakeDirectory(Step):
 
 
 @on_disk("Directory", "directory")
-@dataclass
 class RemakeDirectory(UndoRecord):
     """Undo record of RemoveDirectory: the directory existed. Raises ValueError for a
     relative path.
@@ -81,8 +78,9 @@ class RemakeDirectory(UndoRecord):
 
     directory: str
 
-    def __post_init__(self) -> None:
-        _check_absolute(self.directory)
+    def __init__(self, directory: str) -> None:
+        _check_absolute(directory)
+        self.directory = directory
 
     @property
     def label(self) -> str:
@@ -93,12 +91,11 @@ class RemakeDirectory(UndoRecord):
             yield lambda: backend.make_directory(self.directory)
 
 
-@dataclass
 class RemoveDirectory(Step):
     """Remove a mount point that pcont made with rmdir(2). A directory that is not empty is kept."""
 
-    directory: str
-    action: str
+    def __init__(self, directory: str, action: str) -> None:
+        self.directory, self.action = directory, action
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
@@ -109,7 +106,6 @@ class RemoveDirectory(Step):
 
 
 @on_disk("NotMounted", "request", "point", "new")
-@dataclass
 class UnmountMounted(UndoRecord):
     """Undo record of MountTree: pcont had nothing mounted at `point`; `new`: the hierarchy was not
     active.
@@ -118,6 +114,9 @@ class UnmountMounted(UndoRecord):
     request: TreeRequest
     point: str
     new: bool
+
+    def __init__(self, request: TreeRequest, point: str, new: bool) -> None:
+        self.request, self.point, self.new = request, point, new
 
     @property
     def label(self) -> str:
@@ -131,7 +130,6 @@ class UnmountMounted(UndoRecord):
             yield lambda: dissolve(backend, self.request, self.point, source(self.point, 0))
 
 
-@dataclass
 class MountTree(Step):
     """Mount a hierarchy at a directory with mount(2).
 
@@ -139,10 +137,8 @@ class MountTree(Step):
     `umount`. `action` names the operation in messages.
     """
 
-    request: TreeRequest
-    point: str
-    action: str
-    made: int = 0
+    def __init__(self, request: TreeRequest, point: str, action: str, made: int = 0) -> None:
+        self.request, self.point, self.action, self.made = request, point, action, made
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         words = f"mount -t cgroup -o {self.request.options}"
@@ -176,7 +172,6 @@ class MountTree(Step):
 
 
 @on_disk("Mounted", "tree", "mount", "attributes", "settings")
-@dataclass
 class RemountUnmounted(UndoRecord):
     """Undo record of UmountTree: the hierarchy was mounted there.
 
@@ -188,6 +183,12 @@ class RemountUnmounted(UndoRecord):
     mount: Mount
     attributes: dict[str, str]
     settings: list[tuple[str, str]]
+
+    def __init__(
+        self, tree: Tree, mount: Mount, attributes: dict[str, str], settings: list[tuple[str, str]]
+    ) -> None:
+        self.tree, self.mount, self.attributes = tree, mount, attributes
+        self.settings = settings
 
     @property
     def label(self) -> str:
@@ -211,7 +212,6 @@ class RemountUnmounted(UndoRecord):
         backend.mount(request, self.mount.point, self.mount.source)
 
 
-@dataclass
 class UmountTree(Step):
     """Unmount one mount of a hierarchy with umount2(2).
 
@@ -220,12 +220,17 @@ class UmountTree(Step):
     Busy. `action` names the operation in messages.
     """
 
-    tree: Tree
-    mount: Mount
-    last: bool
-    action: str
-    lingers: bool = False
-    lingering: bool = False
+    def __init__(
+        self,
+        tree: Tree,
+        mount: Mount,
+        last: bool,
+        action: str,
+        lingers: bool = False,
+    ) -> None:
+        self.tree, self.mount, self.last, self.action = tree, mount, last, action
+        self.lingers = lingers
+        self.lingering = False
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"umount {quote(self.mount.point)}"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from errno import EINVAL
 from functools import partial
 from os import strerror
 from shlex import quote
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.errors import PcontError
@@ -54,8 +54,7 @@ INCLUDE_THE_FREEZER = "include the freezer in the hierarchy: frozen tasks do not
 
 
 @on_disk("Route", "source", "target")
-@dataclass(frozen=True)
-class Move:
+class Move(NamedTuple):
     """The source and the target container of a move, both in the same tree."""
 
     source: Place
@@ -63,7 +62,6 @@ class Move:
 
 
 @on_disk("Drained", "routes", "before", "starts")
-@dataclass
 class MoveAllUndo(UndoRecord):
     """Undo record of MoveAll: which containers were emptied into which, and the tasks that were in
     the targets before.
@@ -74,7 +72,16 @@ class MoveAllUndo(UndoRecord):
 
     routes: list[Move]
     before: dict[Place, set[int]]
-    starts: dict[int, int] = field(default_factory=dict)
+    starts: dict[int, int]
+
+    def __init__(
+        self,
+        routes: list[Move],
+        before: dict[Place, set[int]],
+        starts: dict[int, int] | None = None,
+    ) -> None:
+        self.routes, self.before = routes, before
+        self.starts: dict[int, int] = {} if starts is None else starts
 
     @property
     def label(self) -> str:
@@ -118,7 +125,6 @@ class MoveAllUndo(UndoRecord):
         return certain | set(descendants(backend, arrived, certain))
 
 
-@dataclass
 class MoveAll(Step):
     """Move every task of a container to another container, in each tree of `routes`.
 
@@ -133,15 +139,19 @@ class MoveAll(Step):
     can be moved.
     """
 
-    routes: Sequence[Move]
-    action: str
-    freeze: bool = True
-    movable: bool = False
-    outcome: Outcome = field(default_factory=Outcome)
-    at: tuple[Place, int] | None = None
-    moved: set[int] = field(default_factory=set)
-    skipped: set[int] = field(default_factory=set)
-    still: bool = False
+    def __init__(
+        self,
+        routes: Sequence[Move],
+        action: str,
+        freeze: bool = True,
+        movable: bool = False,
+    ) -> None:
+        self.routes, self.action, self.freeze, self.movable = routes, action, freeze, movable
+        self.outcome = Outcome()
+        self.moved: set[int] = set()
+        self.skipped: set[int] = set()
+        self.at: tuple[Place, int] | None = None
+        self.still = False
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         moves = [

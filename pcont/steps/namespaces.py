@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from errno import EACCES, EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS
 from functools import partial
 from shlex import quote
+from typing import NamedTuple
 
 from pcont.errors import (
     BY_ERRNO,
@@ -32,8 +32,7 @@ _FORBIDDEN = (
 )
 
 
-@dataclass(frozen=True)
-class NamespaceRequest:
+class NamespaceRequest(NamedTuple):
     """The namespaces of a command: new ones of `kinds` ("mnt", "pid", …), or those of the pin
     `joined`.
 
@@ -47,7 +46,7 @@ class NamespaceRequest:
 NONE = NamespaceRequest()
 
 
-def option(kind: str) -> str:
+def option_word(kind: str) -> str:
     """Return the name that unshare(1) and nsenter(1) use for a kind of namespace, as in
     /proc/PID/ns.
     """
@@ -115,7 +114,6 @@ def _of_new_ones(number: int, kinds: Sequence[str]) -> str:
     return hints.get(number, "")
 
 
-@dataclass
 class EnterNamespaces(Step):
     """Let a process that waits in its container create or join its namespaces.
 
@@ -123,10 +121,10 @@ class EnterNamespaces(Step):
     line of a dry run. `action` names the operation in messages.
     """
 
-    enter: Callable[[], None]
-    words: str
-    action: str
-    wanted: NamespaceRequest
+    def __init__(
+        self, enter: Callable[[], None], words: str, action: str, wanted: NamespaceRequest
+    ) -> None:
+        self.enter, self.words, self.action, self.wanted = enter, words, action, wanted
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [self.words]
@@ -139,11 +137,13 @@ class EnterNamespaces(Step):
 
 
 @on_disk("NotPinned", "names")
-@dataclass
 class UnpinPinned(UndoRecord):
     """Undo record of Pin: no namespaces were pinned under these names."""
 
     names: list[str]
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
 
     @property
     def label(self) -> str:
@@ -156,7 +156,6 @@ class UnpinPinned(UndoRecord):
                 yield partial(backend.unpin, name)
 
 
-@dataclass
 class Pin(Step):
     """Keep the namespaces of a process under a name, with a bind mount for each kind.
 
@@ -164,10 +163,8 @@ class Pin(Step):
     taken.
     """
 
-    name: str
-    task: int
-    kinds: Sequence[str]
-    action: str
+    def __init__(self, name: str, task: int, kinds: Sequence[str], action: str) -> None:
+        self.name, self.task, self.kinds, self.action = name, task, kinds, action
 
     def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [
@@ -188,16 +185,15 @@ class Pin(Step):
         return namespace_refusal(err, self.action)
 
 
-@dataclass
 class Unpin(Step):
     """Remove pins. This is final: the kernel removes a namespace that no process is in.
 
     `unpinned`: the pins removed so far, for the message of a failure.
     """
 
-    names: Sequence[str]
-    action: str
-    unpinned: list[str] = field(default_factory=list)
+    def __init__(self, names: Sequence[str], action: str) -> None:
+        self.names, self.action = names, action
+        self.unpinned: list[str] = []
 
     def dry_run_lines(self, backend: Namespaces) -> list[str]:
         return [f"umount --lazy {quote(backend.pin_path(name))}" for name in self.names]

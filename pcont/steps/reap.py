@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from shlex import quote
 from typing import Protocol
 
@@ -156,17 +155,14 @@ def _remove(worker: Worker, container: Container) -> None:
         worker.warn(f"{container.name} is kept: {err}")
 
 
-@dataclass
 class InstallAgent(Step):
     """Write a kernel file (release_agent, notify_on_release) with the value that auto_delete needs.
 
     `action` names the operation in messages.
     """
 
-    place: Place
-    file: str
-    text: str
-    action: str
+    def __init__(self, place: Place, file: str, text: str, action: str) -> None:
+        self.place, self.file, self.text, self.action = place, file, text, action
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"echo {quote(self.text)} > {quote(backend.show(self.place, self.file))}"]

@@ -28,7 +28,6 @@ from pcont.transaction.journal import (
     abandoned,
     checked,
     decode,
-    set_aside,
 )
 from pcont.transaction.undo_log import UndoRecord, restore_record
 
@@ -65,11 +64,6 @@ def pending_lines(backend: Host) -> list[str]:
     it.
     """
     return [line for journal in _abandoned(backend) for line in _pending(journal)]
-
-
-def damaged(backend: Host) -> list[str]:
-    """Return the paths of the damaged journals that were renamed and are no longer used."""
-    return set_aside(backend.workplace().existing)
 
 
 def _pending(journal: AbandonedJournal) -> list[str]:

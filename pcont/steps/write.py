@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from errno import EINVAL
 from functools import partial
 from shlex import quote
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.errors import PcontError
@@ -32,8 +32,7 @@ Known = dict[tuple[Place, str], "str | None"]
 
 
 @on_disk("Setting", "place", "file", "text")
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A text to write to a control file of a container."""
 
     place: Place
@@ -69,11 +68,13 @@ def _attribute_line(backend: ContainerReader, one: Setting, change: AttributeCha
 
 
 @on_disk("Affinities", "cpus")
-@dataclass
 class RestoreAffinities(UndoRecord):
     """Undo record of CPU affinities: by task id, the start time in clock ticks and the CPUs."""
 
     cpus: dict[int, tuple[int, Ids]]
+
+    def __init__(self, cpus: dict[int, tuple[int, Ids]]) -> None:
+        self.cpus = cpus
 
     @classmethod
     def of(cls, backend: Tasks, tasks: Iterable[int]) -> RestoreAffinities:
@@ -99,7 +100,6 @@ class RestoreAffinities(UndoRecord):
 
 
 @on_disk("Value", "place", "file", "text", "affinities")
-@dataclass
 class RestoreValue(UndoRecord):
     """Undo record of a write: the text of the control file, and the CPU affinity of the tasks
     inside if the file changes it (cpuset).
@@ -109,6 +109,9 @@ class RestoreValue(UndoRecord):
     file: str
     text: str
     affinities: RestoreAffinities
+
+    def __init__(self, place: Place, file: str, text: str, affinities: RestoreAffinities) -> None:
+        self.place, self.file, self.text, self.affinities = place, file, text, affinities
 
     @classmethod
     def of(
@@ -137,13 +140,15 @@ class RestoreValue(UndoRecord):
 
 
 @on_disk("Written", "settings")
-@dataclass
 class WriteAgain(UndoRecord):
     """Final change of WriteFiles: recovery writes these settings again, in this order, whatever the
     files read.
     """
 
     settings: list[Setting]
+
+    def __init__(self, settings: list[Setting]) -> None:
+        self.settings = settings
 
     @property
     def label(self) -> str:
@@ -154,7 +159,6 @@ class WriteAgain(UndoRecord):
             yield partial(ControlFiles(backend).store, one.place, one.file, one.written)
 
 
-@dataclass
 class WriteFiles(Step):
     """Write settings, each with one write(2).
 
@@ -168,15 +172,19 @@ class WriteFiles(Step):
     that was refused, for the error. `action` names the operation in messages.
     """
 
-    settings: Sequence[Setting]
-    action: str
-    created: bool = False
-    requested: bool = True
-    refused: Setting | None = None
-    known: Known = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.settings = sorted(self.settings, key=lambda one: subsys.order(one.file))
+    def __init__(
+        self,
+        settings: Sequence[Setting],
+        action: str,
+        created: bool = False,
+        requested: bool = True,
+        known: Known | None = None,
+    ) -> None:
+        self.settings: Sequence[Setting] = sorted(settings, key=lambda one: subsys.order(one.file))
+        self.action, self.created = action, created
+        self.requested = requested
+        self.known: Known = {} if known is None else known
+        self.refused: Setting | None = None
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
         return [line for one in self.settings for line in self._commands(backend, one)]

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
+import sys
 from collections.abc import Iterable
 from errno import EINVAL
 from functools import cache
@@ -117,11 +119,36 @@ def by_key(name: str) -> Subsystem | None:
 @cache
 def others() -> dict[str, EntryPoint]:
     """Return the subsystems of other packages, by name."""
+    if not any(map(_may_register, sys.path)):
+        return {}
     from importlib.metadata import entry_points
 
     taken = {*NAMES, *VIRTUAL, *RESERVED, "cgroup"}
     found = {point.name: point for point in entry_points(group=_GROUP) if point.name not in taken}
     return dict(sorted(found.items()))
+
+
+def _may_register(directory: str) -> bool:
+    """Return whether a directory of packages may have one that registers subsystems.
+
+    importlib.metadata takes longer to import than most commands to run, and few hosts have such a
+    package.
+    """
+    try:
+        packages = [one.path for one in os.scandir(directory or ".") if _has_metadata(one.name)]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # a zip file, say
+    for package in packages:
+        with contextlib.suppress(OSError), open(f"{package}/entry_points.txt", "rb") as file:
+            if f"[{_GROUP}]".encode() in file.read():
+                return True
+    return False
+
+
+def _has_metadata(name: str) -> bool:
+    return name.endswith((".dist-info", ".egg-info"))
 
 
 def _load_other(name: str) -> Subsystem:

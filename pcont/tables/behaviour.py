@@ -8,7 +8,7 @@ A kernel does all this itself. The tables of `subsys` describe files and rules f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pcont.tables.charges import Charges
@@ -55,8 +55,7 @@ class Enforcement(NamedTuple):
 NO_ENFORCEMENT = Enforcement()
 
 
-@dataclass(frozen=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     """What the model does for one subsystem, beside storing what is written.
 
     `files`: for each control file that is more than a stored value, how it is read and written.
@@ -84,7 +83,7 @@ class Behaviour:
     bare file names and this release agent, and /proc/PID/NAME shows a task's container.
     """
 
-    files: Mapping[str, FileBehaviour] = field(default_factory=dict)
+    files: Mapping[str, FileBehaviour] = MappingProxyType({})
     parameters: tuple[ControlFile, ...] = ()
     enforcement: Enforcement = NO_ENFORCEMENT
     fork: tuple[ForkRule, ...] = ()

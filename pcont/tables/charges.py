@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pcont.tags import on_disk
+
+NEW_BARRIER, NEW_LIMIT = 256, 512  # of a new container
 
 
 @on_disk("Charges", "held", "maxheld", "barrier", "limit", "failcnt")
-@dataclass(eq=False)
 class Charges:
     """The open files that are charged to a container, and their limits.
 
@@ -17,11 +16,24 @@ class Charges:
     refused.
     """
 
-    held: int = 0
-    maxheld: int = 0
-    barrier: int = 256
-    limit: int = 512
-    failcnt: int = 0
+    __slots__ = ("barrier", "failcnt", "held", "limit", "maxheld")
+
+    held: int
+    maxheld: int
+    barrier: int
+    limit: int
+    failcnt: int
+
+    def __init__(
+        self,
+        held: int = 0,
+        maxheld: int = 0,
+        barrier: int = NEW_BARRIER,
+        limit: int = NEW_LIMIT,
+        failcnt: int = 0,
+    ) -> None:
+        self.held, self.maxheld = held, maxheld
+        self.barrier, self.limit, self.failcnt = barrier, limit, failcnt
 
     def charge(self, admin: bool) -> bool:
         """Charge one more open file; returns False if the limit refuses it."""

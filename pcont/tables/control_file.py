@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from errno import EINVAL
 from typing import Any, NamedTuple
 
@@ -134,8 +133,7 @@ class Advice(NamedTuple):
     larger: Callable[[Machine], str] | None = None
 
 
-@dataclass(frozen=True)
-class ControlFile:
+class ControlFile(NamedTuple):
     """One control file: a row of a subsystem's table.
 
     `name`: the KEY by which users name the file: SUBSYSTEM.WORD, or a word alone in the core.
@@ -188,7 +186,9 @@ class VirtualSubsystem(NamedTuple):
     derived_limits: Callable[[Site], Iterable[Follows]] | None = None
 
 
-@dataclass(frozen=True)
+NOT_VIRTUAL = VirtualSubsystem()
+
+
 class Subsystem:
     """One subsystem that can be bound to a hierarchy, as one interface of a kernel has it.
 
@@ -203,20 +203,24 @@ class Subsystem:
     `virtual`: what pcont does for a subsystem that the kernel does not have.
     """
 
-    name: str
-    help: str
-    files: tuple[ControlFile, ...]
-    entry: tuple[EntryRule, ...] = ()
-    making: tuple[MakingRule, ...] = ()
-    removal: tuple[RemovalRule, ...] = ()
-    may_refuse: bool = False
-    faces: Mapping[str, Face] = field(default_factory=dict)
-    virtual: VirtualSubsystem = VirtualSubsystem()
-    by_name: Mapping[str, ControlFile] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {row.name: row for row in self.files})
-        object.__setattr__(self, "may_refuse", self.may_refuse or bool(self.entry))
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        files: tuple[ControlFile, ...],
+        entry: tuple[EntryRule, ...] = (),
+        making: tuple[MakingRule, ...] = (),
+        removal: tuple[RemovalRule, ...] = (),
+        may_refuse: bool = False,
+        faces: Mapping[str, Face] | None = None,
+        virtual: VirtualSubsystem = NOT_VIRTUAL,
+    ) -> None:
+        self.name, self.help, self.files = name, help, files
+        self.entry, self.making, self.removal = entry, making, removal
+        self.may_refuse = may_refuse or bool(entry)
+        self.faces: Mapping[str, Face] = faces or {}
+        self.virtual = virtual
+        self.by_name = {row.name: row for row in files}
 
     @property
     def enforced(self) -> bool:

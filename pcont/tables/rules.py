@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pcont.tables.charges import Charges
 from pcont.values import TEXT, Codec, Ids
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """The CPUs and memory nodes of a machine.
 
     `cpus` and `nodes` are online. `cpu_limit` and `node_limit`: numbers from these on cannot be
@@ -164,8 +162,7 @@ class ModelCgroup(Counted, Protocol):
         """Remove this container, although no command asked for it."""
 
 
-@dataclass(frozen=True)
-class Proposed:
+class Proposed(NamedTuple):
     """A site as it would be after one write; every other value is the site's own."""
 
     now: Site
@@ -202,16 +199,14 @@ class Proposed:
         return self.now.populated()
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(NamedTuple):
     """Settings that would help: control files and values of the container at a path."""
 
     path: str
     values: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Violation:
+class Violation(NamedTuple):
     """The refusal of a rule: the kernel's errno, a sentence with the facts, and what to do.
 
     `fixes` are settings that would help, one container after another. They become commands that can
@@ -226,8 +221,7 @@ class Violation:
     sure: bool = True
 
 
-@dataclass(frozen=True)
-class Mover:
+class Mover(NamedTuple):
     """The process that moves a task or creates a container; it may move itself.
 
     `path`: the container that the process is in. `privileged`: it has CAP_SYS_ADMIN.
@@ -238,8 +232,7 @@ class Mover:
     privileged: bool
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A task that is about to enter a container, for rules of `Subsystem.entry`.
 
     `site`: the container, without the task. `origin`: the path of the task's present container.

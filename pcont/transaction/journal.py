@@ -13,7 +13,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from errno import ELOOP, ENOSPC
 from functools import cache
 from types import UnionType
@@ -21,12 +20,11 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pcont.errors import Denied
 from pcont.tags import FORMATS, fields_of, made
+from pcont.transaction.journal_files import ASIDE, SUFFIX, journals_in
 from pcont.trust import ownership
 from pcont.trust.workplace import refusal
 
 JOURNAL_VERSION = 1
-SUFFIX = ".journal"
-ASIDE = ".damaged"  # behind the name of a journal that was set aside
 SETTLED: dict[str, Any] = {"settled": True}
 LARGEST = 1 << 28  # bytes: larger than the journal of a million tasks
 # What reading a journal of another shape raises.
@@ -115,7 +113,6 @@ class Journal:
             self._descriptor = -1
 
 
-@dataclass
 class AbandonedJournal:
     """The journal of a command that was killed.
 
@@ -124,12 +121,18 @@ class AbandonedJournal:
     empty if it can.
     """
 
-    name: str
-    command: str = ""
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    view: str = ""
-    earlier: bool = False
-    damage: str = ""
+    def __init__(
+        self,
+        name: str,
+        command: str = "",
+        entries: list[dict[str, Any]] | None = None,
+        view: str = "",
+        earlier: bool = False,
+        damage: str = "",
+    ) -> None:
+        self.name, self.command, self.view, self.earlier = name, command, view, earlier
+        self.damage = damage
+        self.entries: list[dict[str, Any]] = [] if entries is None else entries
 
     def close(self) -> None:
         """Remove the file, after recovery. Raises PcontError if that fails."""
@@ -162,23 +165,9 @@ def abandoned(directories: Iterable[str]) -> Iterator[AbandonedJournal]:
     Each one is locked until the next is requested. Damaged journals are included, because their
     namespaces are unknown.
     """
-    found = [path for path in _files(directories) if path.endswith(SUFFIX)]
-    for path in sorted(found, key=os.path.basename, reverse=True):
+    for path in sorted(journals_in(directories), key=os.path.basename, reverse=True):
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             yield from _examined(path)
-
-
-def set_aside(directories: Iterable[str]) -> list[str]:
-    """Return the paths of the damaged journals in the directories that were renamed earlier."""
-    return [path for path in _files(directories) if f"{SUFFIX}{ASIDE}" in os.path.basename(path)]
-
-
-def _files(directories: Iterable[str]) -> list[str]:
-    found = []
-    for directory in directories:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found += [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
-    return found
 
 
 def _examined(name: str) -> Iterator[AbandonedJournal]:

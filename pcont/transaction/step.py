@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
@@ -65,13 +64,13 @@ class Step(ABC):
         return []
 
 
-@dataclass
 class Done:
     """Steps that have been carried out, and can still be undone."""
 
-    backend: Backend
-    undo_log: UndoLog = field(default_factory=UndoLog)
-    steps: list[Step] = field(default_factory=list)
+    def __init__(self, backend: Backend, undo_log: UndoLog | None = None) -> None:
+        self.backend = backend
+        self.undo_log = UndoLog() if undo_log is None else undo_log
+        self.steps: list[Step] = []
 
     def undo(self) -> list[str]:
         """Undo everything, the last change first; returns a line for each change that could not be

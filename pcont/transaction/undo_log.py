@@ -16,14 +16,25 @@ from typing import Any
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
 from pcont.kernel.interfaces import Backend
-from pcont.tags import names_of
+from pcont.tags import fields_of, names_of
 from pcont.transaction.journal import Journal, encode
 
 Action = Callable[[], object]
 
 
 class UndoRecord(ABC):
-    """The state of one thing before a change, and how to restore it."""
+    """The state of one thing before a change, and how to restore it.
+
+    Two records are equal if they are of one class and have the same fields on disk.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and fields_of(self) == fields_of(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({fields_of(self)})"
 
     @property
     @abstractmethod

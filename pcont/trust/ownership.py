@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcont.errors import Denied
 
@@ -21,8 +21,7 @@ OVERFLOW = 65534  # the kernel's default, /proc/sys/kernel/overflowuid
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
-class Weak:
+class Weak(NamedTuple):
     """A file, directory or link that a user other than root and the trusted user can change.
 
     `owner`: its uid. `mode`: its permission bits.

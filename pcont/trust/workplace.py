@@ -11,8 +11,8 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC, ENOTDIR, EROFS
+from typing import NamedTuple
 
 from pcont.errors import Denied, PcontError, from_oserror
 from pcont.trust import ownership
@@ -23,8 +23,7 @@ SHARED = ("/tmp", "/dev/shm")  # sticky directories of root, where each user may
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
-class Workplace:
+class Workplace(NamedTuple):
     """The directories for lock and journals.
 
     `directory`: for new locks and journals; it exists, or can be made; empty if there is none.
@@ -39,8 +38,7 @@ class Workplace:
     needed: bool = True
 
 
-@dataclass(frozen=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     path: str
     shared: bool  # its parent is a sticky directory, where other users write, too
 

@@ -9,7 +9,7 @@ them, so that one read finds them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pcont import subsys
 from pcont.kernel.interfaces import ContainerReader
@@ -22,8 +22,7 @@ BINDINGS = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 NO_TIE = "-"  # the holder for a hierarchy that is no tie
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(NamedTuple):
     """A controller that pcont provides from container `root` downwards.
 
     `holders`: the names of the ties that use it there; NO_TIE for the tree itself. A binding
@@ -71,7 +70,7 @@ def with_holder(
     kept = {(one.name, one.root): one for one in found}
     for name in names:
         one = kept.get((name, root), Binding(name, root, ()))
-        kept[name, root] = replace(one, holders=tuple(dict.fromkeys((*one.holders, holder))))
+        kept[name, root] = one._replace(holders=tuple(dict.fromkeys((*one.holders, holder))))
     return list(kept.values())
 
 
@@ -81,7 +80,7 @@ def without_holder(
     """Return the bindings with `holder` removed from those of the named controllers at `root`."""
     going = set(names)
     return [
-        replace(one, holders=tuple(name for name in one.holders if name != holder))
+        one._replace(holders=tuple(name for name in one.holders if name != holder))
         if one.root == root and one.name in going
         else one
         for one in found
@@ -112,4 +111,4 @@ def bindings_from(backend: ContainerReader, place: Place) -> list[Binding]:
     """
     top, found = place.root, bindings_in(backend, place.tree)
     roots = nearest_roots(found, place)
-    return [replace(one, root=top) for one in found if roots.get(one.name) == one.root]
+    return [one._replace(root=top) for one in found if roots.get(one.name) == one.root]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from errno import EINVAL, ENOENT
 from typing import Any, NoReturn, Protocol
 
@@ -313,7 +312,7 @@ class VirtualFile:
             return ()
         if row.virtual.enforced:
             return (EnforcedValue(place, row.name, wanted),)
-        root = replace(site, place=site.top, wanted={(place, row.name): wanted})
+        root = site._replace(place=site.top, wanted={(place, row.name): wanted})
         derived = _unlike(root, following(_table(site.subsystem), root))
         return (AttributeChange(place, row.name, row.type.show(wanted)), *derived)
 

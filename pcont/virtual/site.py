@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from pcont import subsys
 from pcont.kernel.interfaces import CgroupState, Subsystems
@@ -14,6 +14,8 @@ from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Entry, Machine, Mover
 from pcont.virtual.bindings import Binding
+
+NOTHING_WANTED: Mapping[tuple[Place, str], Any] = MappingProxyType({})
 
 
 class Readable(Protocol):
@@ -54,8 +56,7 @@ def mover_in(backend: CgroupState, tree: str) -> Mover:
     return Mover(own, backend.membership(own).get(tree, "/"), backend.privileged())
 
 
-@dataclass(frozen=True)
-class LiveSite:
+class LiveSite(NamedTuple):
     """A container with its present values, for rules. The container `top` has no parent.
 
     `subsystem`: the controller that pcont provides and whose rules ask; children that are roots of
@@ -67,7 +68,7 @@ class LiveSite:
     place: Place
     top: Place
     subsystem: str = ""
-    wanted: Mapping[tuple[Place, str], Any] = field(default_factory=dict)
+    wanted: Mapping[tuple[Place, str], Any] = NOTHING_WANTED
 
     @property
     def backend(self) -> CgroupState:
@@ -87,7 +88,7 @@ class LiveSite:
 
     @property
     def parent(self) -> LiveSite | None:
-        return None if self.place == self.top else replace(self, place=self.place.parent)
+        return None if self.place == self.top else self._replace(place=self.place.parent)
 
     @property
     def machine(self) -> Machine:
@@ -99,7 +100,7 @@ class LiveSite:
             found = self.files.bindings(self.place.tree)
             others = {one.root for one in found if one.name == self.subsystem}
             places = [place for place in places if place not in others]
-        return [replace(self, place=place) for place in places]
+        return [self._replace(place=place) for place in places]
 
     def value(self, file: str) -> Any:
         if (self.place, file) in self.wanted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from pcont.errors import (
 )
 from pcont.records import Started
 from tests.contract.conftest import Jobs, Pcont, eventually, starts_empty, threads_of
+from tests.json_docs import fields_of_record
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def printed(pcont: Pcont, *words: str) -> Any:
 
 def as_json(result: Any) -> Any:
     """What --json would print of a record."""
-    return json.loads(json.dumps(result, default=dataclasses.asdict))
+    return json.loads(json.dumps(fields_of_record(result)))
 
 
 # What is there

@@ -388,11 +388,12 @@ def _give_lists(backend: Backend, place: Place) -> None:
             backend.write(place, file, backend.read(place.parent, file))
 
 
-@dataclass(frozen=True)
 class Alone(Proc):
     """A /proc with the process that does the walk alone, and at most a kernel thread."""
 
-    kthreadd: Task | None = None
+    def __init__(self, kthreadd: Task | None) -> None:
+        super().__init__()
+        self.kthreadd = kthreadd
 
     def processes(self) -> list[int]:
         return [OWN.id, *([self.kthreadd.id] if self.kthreadd else [])]
@@ -419,7 +420,7 @@ class ModelSide(Side):
     backend: Model
 
     def __init__(self, ground: Ground) -> None:
-        alone = Alone(kthreadd=ground.kthreadd)
+        alone = Alone(ground.kthreadd)
         super().__init__(Model(ground.machine, alone, ground.dialect), ground, OWN.id)
         self.backend.tasks.waited = False
         for tree, path in ground.bases.items():

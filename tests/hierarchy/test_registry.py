@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,7 +153,7 @@ def test_where_v2_has_everything_pcont_says_that_it_cannot_yet() -> None:
         """A host whose controllers are all v2's."""
 
         def controllers(self) -> tuple[Controller, ...]:
-            return tuple(replace(one, unified=True) for one in super().controllers())
+            return tuple(one._replace(unified=True) for one in super().controllers())
 
     with pytest.raises(Unsupported, match="cpuset: cgroup v2 is mounted and has it"):
         Registry(Unified()).find("cpuset")

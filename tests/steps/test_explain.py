@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -371,7 +370,7 @@ def test_a_kernel_thread_and_a_real_time_task_have_different_reasons(
         """Every task is one of the kernel's."""
 
         def task(self, task: int) -> Task:
-            return replace(super().task(task), kernel=True, name="kthreadd")
+            return super().task(task)._replace(kernel=True, name="kthreadd")
 
     invalid = WriteRefused(errno.EINVAL, "", "/f")
     thread = explain.enter_refusal(Kernel(), A, sleeper, invalid, "attach")

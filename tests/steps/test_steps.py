@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -640,7 +640,7 @@ def test_an_error_names_the_task_of_several_that_is_refused(
 ) -> None:
     model = Busily(lambda model: None)
     second, task = model.simulator.spawn(), model.placement.task
-    monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == second))
+    monkeypatch.setattr(model.placement, "task", lambda id: task(id)._replace(fixed=id == second))
     step = Attach(model.task_id, TWO, "attach the first", also={second: "attach the second"})
     with pytest.raises(BadValue, match="cannot attach the second: "):
         carry_out(model, [step])
@@ -674,7 +674,7 @@ def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPa
     task = model.placement.task
 
     def reused(id: int) -> Task:
-        return replace(task(id), start=7)
+        return task(id)._replace(start=7)
 
     step = Attach(model.task_id, TWO, "attach")
     carry_out(model, [step])
@@ -692,7 +692,7 @@ def test_a_drain_leaves_what_cannot_be_moved_if_it_may(
         model.write(place, "cgroup.procs", str(model.task_id))
         model.write(place, "cgroup.procs", str(fixed))
     task = model.placement.task
-    monkeypatch.setattr(model.placement, "task", lambda id: replace(task(id), fixed=id == fixed))
+    monkeypatch.setattr(model.placement, "task", lambda id: task(id)._replace(fixed=id == fixed))
     routes = [Move(place, place.parent) for place in TWO]
     reported = MoveAll(routes, "move", movable=movable)
     step = MoveAll(routes, "move", movable=movable)

@@ -19,7 +19,8 @@ from pcont.steps.attach import AttachUndo, Origin
 from pcont.steps.containers import CreateContainer, RemoveCreated, RestoreXattr
 from pcont.steps.recover import RECORD_CLASSES, pending_lines, roll_back
 from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
-from pcont.transaction.journal import Journal, abandoned, decode, encode, set_aside
+from pcont.transaction.journal import Journal, abandoned, decode, encode
+from pcont.transaction.journal_files import set_aside
 from pcont.transaction.undo_log import UndoLog
 
 A, B = Place("name=n", "/a"), Place("name=n", "/b")

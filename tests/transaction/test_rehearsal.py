@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from errno import EBUSY, EINVAL
 
 import pytest
@@ -107,7 +106,7 @@ def test_a_refusal_that_depends_on_more_than_the_rules_is_said_to_be_possible(
     model: Model, monkeypatch: pytest.MonkeyPatch, number: int, exact: bool
 ) -> None:
     """The kernel may be able to free memory, say, before it refuses a limit."""
-    row = replace(TABLE.by_name[pids.PIDS_MAX], rules=(lambda *_: Violation(number, "it is full"),))
+    row = TABLE.by_name[pids.PIDS_MAX]._replace(rules=(lambda *_: Violation(number, "it is full"),))
     monkeypatch.setattr(rehearsal, "row_of", lambda backend, file: row)
     monkeypatch.setattr(rehearsal, "EXACT", ("pids",) if exact else ())
     dry = rehearsing(model)

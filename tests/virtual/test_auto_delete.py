@@ -11,8 +11,9 @@ from pcont.backend_model import Model
 from pcont.errors import BadValue
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
-from pcont.ops import containers, gc, settings
+from pcont.ops import containers, gc
 from pcont.ops import mount as ops_mount
+from pcont.ops.get import get
 from pcont.session import Session
 from pcont.steps.reap import attend
 from pcont.virtual.auto_delete import check_agent, deletes
@@ -59,7 +60,7 @@ def test_a_task_that_returns_keeps_the_container_in_all_trees(
 ) -> None:
     containers.remove(session, ["jobs:/a/b"])
     model.busy = True
-    settings.get(session, "jobs:/a")
+    get(session, "jobs:/a")
     assert there(model) == [["a"]] * 3
     assert deletes(model, HOME)
     assert model.read(HOME, "notify_on_release") == "1\n"

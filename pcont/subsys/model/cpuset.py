@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pcont.subsys.cpuset import CPU_EXCLUSIVE, CPUS, MEM_EXCLUSIVE, MEMS
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.interface import Interface
@@ -81,7 +79,7 @@ _V1 = Behaviour(
 
 BEHAVIOURS = {
     Interface.V1: _V1,
-    Interface.V2006: replace(
-        _V1, on_hotplug=_unplug_2006, files={file: _V1.files[file] for file in _LISTS}
+    Interface.V2006: _V1._replace(
+        on_hotplug=_unplug_2006, files={file: _V1.files[file] for file in _LISTS}
     ),
 }

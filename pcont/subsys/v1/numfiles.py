@@ -14,7 +14,7 @@ from pcont.subsys.numfiles import (
     all_closed,
     barrier_within_limit,
 )
-from pcont.tables.charges import Charges
+from pcont.tables import charges
 from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Virtual
 from pcont.tables.rules import Where
 from pcont.values import INTEGER
@@ -42,9 +42,13 @@ TABLE = Subsystem(
         _row(HELD, "the open files that are charged now"),
         _row(MAXHELD, "maximum of open files that were charged at one time"),
         _row(MINHELD, "always 0: minimum of open files that were charged"),
-        _row(BARRIER, "how many files may be open; one more fails with ENFILE", Charges.barrier),
         _row(
-            FILES_LIMIT, "how many files may be open for a task with CAP_SYS_ADMIN", Charges.limit
+            BARRIER, "how many files may be open; one more fails with ENFILE", charges.NEW_BARRIER
+        ),
+        _row(
+            FILES_LIMIT,
+            "how many files may be open for a task with CAP_SYS_ADMIN",
+            charges.NEW_LIMIT,
         ),
         _row(FAILCNT, "how often an open was refused by the barrier or the limit"),
     ),

@@ -5,8 +5,6 @@ The root is counted, too; what is charged keeps a container from being removed.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pcont.subsys import numfiles
 from pcont.subsys.numfiles import BARRIER, FAILCNT, FILES_LIMIT, HELD, MAXHELD, MINHELD, MOST_FILES
 from pcont.subsys.v1.numfiles import TABLE as TABLE_V1
@@ -36,7 +34,7 @@ def _bound(file: str) -> ControlFile:
 def _all_closed(site: Site) -> Violation | None:
     """Refuse to remove a container that open files are charged to (5.3)."""
     violation = numfiles.all_closed(site)
-    return replace(violation, hint="it can be removed when they are closed") if violation else None
+    return violation._replace(hint="it can be removed when they are closed") if violation else None
 
 
 TABLE = Subsystem(

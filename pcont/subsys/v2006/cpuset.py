@@ -8,13 +8,12 @@ only when their ids are written to `tasks` again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from errno import EACCES, ENOSPC
 
 from pcont.subsys import cpuset
 from pcont.subsys.v1.cpuset import TABLE as TABLE_V1
 from pcont.subsys.v2006.values import LENIENT_FLAG, OnlineList
-from pcont.tables.control_file import ControlFile
+from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.face import Face
 from pcont.tables.rules import Machine, Rule, Site, Violation
 from pcont.values import FLAG, INT_FLAG, Codec
@@ -45,8 +44,7 @@ def _some_online(file: str) -> Rule:
 
 def _list(file: str, read_as: Callable[[Machine], Codec]) -> ControlFile:
     row = TABLE_V1.by_name[file]
-    return replace(
-        row,
+    return row._replace(
         rules=(_some_online(file), *_NESTED_2006),
         access=row.access._replace(read_as=read_as, longest=_longest),
         undo=row.undo._replace(moves_affinity=False),
@@ -55,14 +53,19 @@ def _list(file: str, read_as: Callable[[Machine], Codec]) -> ControlFile:
 
 def _other(row: ControlFile) -> ControlFile:
     if row.rules:
-        row = replace(row, rules=_NESTED_2006)
+        row = row._replace(rules=_NESTED_2006)
     if row.type in (FLAG, INT_FLAG):
-        row = replace(row, type=LENIENT_FLAG)
-    return replace(row, access=row.access._replace(longest=_longest, read_only=EACCES))
+        row = row._replace(type=LENIENT_FLAG)
+    return row._replace(access=row.access._replace(longest=_longest, read_only=EACCES))
 
 
-TABLE = replace(
-    TABLE_V1,
+TABLE = Subsystem(
+    name=TABLE_V1.name,
+    help=TABLE_V1.help,
+    entry=TABLE_V1.entry,
+    making=TABLE_V1.making,
+    removal=TABLE_V1.removal,
+    may_refuse=TABLE_V1.may_refuse,
     # v1 also takes the bare name of mem_hardwall, which came after 2006.
     faces={f"cpuset.{word}": Face(word) for word in (*_BARE, "mem_hardwall")},
     files=(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pcont.subsys.numtasks import (
     INTERVAL,
     RATE,
@@ -32,7 +30,7 @@ class _SharesV6(SharesCodec):
 
 
 def _limited(row: ControlFile) -> ControlFile:
-    return replace(row, access=row.access._replace(longest=less_than(PAGE)), virtual=Virtual())
+    return row._replace(access=row.access._replace(longest=less_than(PAGE)), virtual=Virtual())
 
 
 TABLE = Subsystem(
@@ -41,9 +39,8 @@ TABLE = Subsystem(
     # In 2006 these three are parameters of the module.
     faces={file: Face(file.partition(".")[2]) for file in (TOTAL, RATE, INTERVAL)},
     files=(
-        replace(_limited(TABLE_V1.by_name[SHARES]), type=_SharesV6(), rules=RULES),
-        replace(
-            _limited(TABLE_V1.by_name[STATS]),
+        _limited(TABLE_V1.by_name[SHARES])._replace(type=_SharesV6(), rules=RULES),
+        _limited(TABLE_V1.by_name[STATS])._replace(
             help="the tasks here, and the forks that were refused",
             type=TEXT,
         ),
