@@ -1,6 +1,6 @@
 """The command line: the table of commands, and the one place where errors are shown.
 
-Importing this module imports no command, and not click: `pcont.commands.plain` runs the command
+Importing this module imports no command, and not click: `pcont.commands.plain` reads the command
 lines that need no click, `pcont.commands.clicks` all others.
 """
 
@@ -156,7 +156,7 @@ def _run(app: App) -> int:
         if found is None:
             return _run_with_click(app)
         command, values, of_top = found
-        pcont.run(app, of_top)
+        pcont.run(app, of_top)  # sets backend, state and dialect of `app`
         return _status(_run_plain(command, app, values))
     except (PcontError, *FAILURES) as err:
         return _refuse(_problem(err, app.words), app)
@@ -164,8 +164,6 @@ def _run(app: App) -> int:
         return _interrupted(Interrupted(signal.SIGINT), app)
     except Interrupted as err:
         return _interrupted(err, app)
-    finally:
-        app.close_progress()
 
 
 def _run_plain(command: DeclaredCommand, app: App, values: dict[str, Any]) -> object:
@@ -173,7 +171,7 @@ def _run_plain(command: DeclaredCommand, app: App, values: dict[str, Any]) -> ob
         return command.run(app, values)
     except KeyboardInterrupt:
         if not app.json:
-            print(file=sys.stderr)  # as click does: the terminal shows ^C
+            print(file=sys.stderr)  # click does this, too: the terminal has printed ^C on this line
         raise
 
 

@@ -169,8 +169,25 @@ class Outcome:
     stragglers: Annotated[int, "how many of these did not exist at the first look"] = 0
     skipped: Annotated[int, "how many kernel threads were skipped, as they cannot be moved"] = 0
 
-    def __init__(self, **values: Any) -> None:
-        vars(self).update(values)
+    def __init__(
+        self,
+        moved: int = 0,
+        rounds: int = 0,
+        strategy: str = "converge",
+        seconds: float = 0.0,
+        stragglers: int = 0,
+        skipped: int = 0,
+    ) -> None:
+        self.moved, self.rounds, self.strategy = moved, rounds, strategy
+        self.seconds, self.stragglers, self.skipped = seconds, stragglers, skipped
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Outcome) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Outcome({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Unbound(NamedTuple):

@@ -173,6 +173,7 @@ class Session:
             self.planned += self.pending_lines()
 
     def _has_journals(self) -> bool:
+        """Return whether recovery may have something to do; it imports every step."""
         return bool(journals_in(self.backend.workplace().existing))
 
     def pending_lines(self) -> list[str]:

@@ -136,6 +136,23 @@ def test_each_backend_is_imported_without_the_other(tmp_path: Path) -> None:
     assert not {name for name in kernel if "model" in name and name.startswith("pcont.")}
 
 
+def test_no_hot_command_imports_what_takes_long_on_the_kernel() -> None:
+    for words in (("hierarchies",), ("where", str(os.getpid())), ("tree",)):
+        names, _ = loaded("--backend", "cgroupfs", *words)
+        assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set(), words
+    operations = "attach, containers, get, listing, run, settings"
+    names, _ = imported("-c", f"import pcont.backend_cgroupfs; from pcont.ops import {operations}")
+    assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set()
+
+
+def test_a_read_imports_no_step_no_journal_and_no_recovery() -> None:
+    for words in (("hierarchies",), ("where", str(os.getpid()))):
+        names, _ = loaded("--backend", "cgroupfs", *words)
+        steps = {name for name in names if name.startswith("pcont.steps.")}
+        assert steps <= {"pcont.steps.tasks"}, words
+        assert {"pcont.transaction.journal", "pcont.transaction.step"} & names == set(), words
+
+
 def test_the_release_agent_imports_only_what_it_needs() -> None:
     """The kernel starts it for every container that becomes empty while no other one is at work."""
     imports = (

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pcont.commands import declare
-from pcont.commands.common import App
+from pcont.commands.common import OF_THE_MODEL, App
 from pcont.commands.table import Row, load_command
 from pcont.output.version import __version__
 from pcont.signals import Interrupted
@@ -136,7 +136,7 @@ def _checked(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Return a callback that refuses options of the model for another backend."""
 
     def run(**values: Any) -> Any:
-        for name in ("state", "dialect"):
+        for name in OF_THE_MODEL:
             source = click.get_current_context().get_parameter_source(name)
             if values["backend"] != "model" and source is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--{name} needs --backend model")
@@ -177,18 +177,17 @@ def _parameter(one: declare.Parameter) -> click.Parameter:
     if one.kind:
         settings["type"] = one.kind.click_type()
     if one.sets:
-        settings.update(expose_value=False, callback=_setter(one.sets))
+        settings.update(expose_value=False, callback=_setter(one))
     if one.read:
         settings["callback"] = _reader(one.read)
     return (click.Option if one.is_option else click.Argument)(one.names, **settings)
 
 
-def _setter(attribute: str) -> Callable[..., None]:
+def _setter(one: declare.Parameter) -> Callable[..., None]:
     """Return a callback that sets an attribute of the App, if the option was given."""
 
     def set_it(context: click.Context, param: click.Parameter, value: Any) -> None:
-        if value is not None and value is not False:
-            setattr(context.ensure_object(App), attribute, value)
+        one.store(context.ensure_object(App), value)
 
     return set_it
 

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcont import signals
-from pcont.commands import declare
-from pcont.commands.declare import Function, argument, option
+from pcont.commands.declare import DeclaredCommand, Function, argument, option
 from pcont.commands.kinds import Seconds
 
 if TYPE_CHECKING:
     from pcont.ops.task_ids import TaskIds
+
+
+OF_THE_MODEL = ("state", "dialect")  # options that need --backend model
 
 
 class App:
@@ -219,7 +221,7 @@ def _standard_input() -> str:
 pids_argument = argument("pids", metavar="PID...", nargs=-1, required=True, read=_task_ids)
 
 
-def verb(*example: str, starts: bool = False) -> Callable[[Function], declare.DeclaredCommand]:
+def verb(*example: str, starts: bool = False) -> Callable[[Function], DeclaredCommand]:
     """Make a command of a function, with --json, and with examples at the end of its help.
 
     The name of the function without `_command` is the name of the command: `bind_command` defines
@@ -227,8 +229,8 @@ def verb(*example: str, starts: bool = False) -> Callable[[Function], declare.De
     command.
     """
 
-    def make(function: Function) -> declare.DeclaredCommand:
+    def make(function: Function) -> DeclaredCommand:
         word = function.__name__.removesuffix("_command").replace("_", "-")
-        return declare.DeclaredCommand(word, json_option(function), example, starts=starts)
+        return DeclaredCommand(word, json_option(function), example, starts=starts)
 
     return make

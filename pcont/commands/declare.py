@@ -1,7 +1,8 @@
 """Declare commands: their arguments, options and help, once for click and for `plain`.
 
-The decorators take what those of click take, and import nothing. `clicks` makes click's commands of
-the declarations; `plain` runs the command lines that need no click.
+The decorators accept the arguments of click's decorators (but `kind` for `type`), and do not import
+click. `clicks` makes click's commands of the declarations; `plain` reads the command lines that
+need no click.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Parameter:
         """The name of the function's parameter, as click finds it."""
         plain = [one for one in self.names if not one.startswith("-")]
         long = [one for one in self.names if one.startswith("--")]
-        return (plain or long)[0].strip("-").replace("-", "_")
+        return (plain or long or [*self.names])[0].strip("-").replace("-", "_")
 
     @property
     def is_flag(self) -> bool:
@@ -77,6 +78,11 @@ class Parameter:
         """Whether the command line must have it, as an argument of one word without a default."""
         one_word = not (self.is_option or self.takes_many or "default" in self.settings)
         return bool(self.settings.get("required", one_word))
+
+    def store(self, app: Any, value: Any) -> None:
+        """For an option with `sets`: assign a value that was given to that attribute of the App."""
+        if value is not None and value is not False:
+            setattr(app, self.sets, value)
 
     def __call__(self, function: Function) -> Function:
         """Add the parameter to a function, in front of those that were added before."""
@@ -101,7 +107,7 @@ def option(*names: str, kind: Kind | None = None, sets: str = "", **settings: An
 
 
 def parameters_of(function: Function) -> list[Parameter]:
-    """Return the parameters that were added to a function; changes of the list add to them."""
+    """Return the list of a function's parameters. A decorator inserts into this list."""
     found: list[Parameter] = vars(function).setdefault("declared", [])
     return found
 
@@ -125,7 +131,10 @@ class DeclaredCommand:
         """Call the function; what it returns is the exit status."""
         if self.changes:
             app.acts = not values["dry_run"]
-        return self.function(app, **values)
+        try:
+            return self.function(app, **values)
+        finally:
+            app.close_progress()
 
 
 class DeclaredGroup:

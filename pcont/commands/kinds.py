@@ -1,4 +1,4 @@
-"""The kinds of words that commands take; click's types for them are imported when click is."""
+"""The kinds of words that commands take. `click_type` imports click's type for one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Whole(Kind):
 
 
 class Number(PlainKind):
-    """A number of the kernel's: the id of a task, or that of an open file."""
+    """A number that the kernel gives: the id of a task, or that of an open file."""
 
     def __init__(self, name: str, label: str) -> None:
         self.name = name

@@ -1,8 +1,8 @@
-"""Run plain command lines without click, which takes longer to import than a command to run.
+"""Parse plain command lines without click. The import of click takes longer than most commands.
 
-Plain is what a script writes: the words of a hot command and whole options with valid values, each
-option in words of its own. All other command lines, mistakes and help among them, are click's. What
-is read here comes from the same declarations as click's commands.
+A command line is plain if it names a hot command, if each option is a word of its own (`-p -i`, not
+`-pi`), and if each value is valid and stands in the next word. click parses all others, also help
+and mistakes. The declarations are the same as for click.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pcont.commands.common import App
+from pcont.commands.common import OF_THE_MODEL, App
 from pcont.commands.declare import DeclaredCommand, DeclaredGroup, Parameter, PlainKind
 from pcont.commands.table import Row, load_command
 
 COMPLETION = "_PCONT_COMPLETE"  # click's: the shell asks for completions
-OF_THE_MODEL = ("state", "dialect")
+# What `declare` may have for click. With any other setting, only click knows what it means.
+KNOWN = {
+    *("metavar", "nargs", "required", "default", "is_flag", "multiple"),
+    *("help", "show_default", "envvar", "show_envvar"),
+}
 
 
 class NotPlain(Exception):
@@ -28,8 +32,8 @@ def parse(
 ) -> tuple[DeclaredCommand, dict[str, Any], dict[str, Any]] | None:
     """Return the command of a plain command line, its values and those of `top`.
 
-    Sets the attributes of `app` that the options of the command set. Returns None, and has done
-    nothing, if the command line is not plain.
+    For an option with `sets`, assigns its value to that attribute of `app`. Returns None, and has
+    done nothing, if the command line is not plain.
     """
     try:
         return _parsed(app, top, table)
@@ -45,7 +49,7 @@ def _parsed(
     if COMPLETION in os.environ:
         raise NotPlain
     command = load_command(table[words[place]].module, words[place])
-    if not isinstance(command, DeclaredCommand):
+    if not isinstance(command, DeclaredCommand) or not all(map(_is_known, command.parameters)):
         raise NotPlain
     started = _take_out_started(words, command)
     given, arguments = _split([*words[:place], *words[place + 1 :]], [command, top])
@@ -53,16 +57,14 @@ def _parsed(
     of_top = _values_of_top(top, given)
     for one in command.parameters:
         if one.sets:
-            value = values.pop(one.name)
-            if value is not None and value is not False:
-                setattr(app, one.sets, value)
+            one.store(app, values.pop(one.name))
     if command.starts:
         app.passes_status, app.command = True, tuple(started)
     return command, values, of_top
 
 
 def _name_of_command(words: Sequence[str], top: DeclaredGroup, table: Mapping[str, Row]) -> int:
-    """Return the index of the command's name: behind the options that stand before it."""
+    """Return the index of the command's name, which follows pcont's own options."""
     own = {name: one for one in top.parameters for name in one.names}
     place = 0
     while place < len(words) and words[place] in own:
@@ -70,6 +72,10 @@ def _name_of_command(words: Sequence[str], top: DeclaredGroup, table: Mapping[st
     if place >= len(words) or words[place] not in table or not table[words[place]].hot:
         raise NotPlain
     return place
+
+
+def _is_known(one: Parameter) -> bool:
+    return {*one.settings} <= KNOWN and one.settings.get("nargs") in (None, -1)
 
 
 def _take_out_started(words: list[str], command: DeclaredCommand) -> list[str]:

@@ -11,7 +11,7 @@ from pcont.commands.declare import DeclaredCommand, DeclaredGroup
 class Row(NamedTuple):
     """A command in the table: the module of pcont.commands that declares it, and its help line.
 
-    `hot`: scripts call it in loops, so `plain` runs it without click where that is not needed.
+    `hot`: scripts call it in loops. pcont runs its plain command lines without click.
     """
 
     module: str

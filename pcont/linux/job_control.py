@@ -15,7 +15,6 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pcont import signals
@@ -100,14 +99,13 @@ class _Inbox:
         self.descriptor = -1
 
 
-@dataclass
 class Link:
     """The pipe ends that pcont, or its init, has of the two pipes between them. Without arguments:
     closed.
     """
 
-    reads: int = -1
-    writes: int = -1
+    def __init__(self, reads: int = -1, writes: int = -1) -> None:
+        self.reads, self.writes = reads, writes
 
     @classmethod
     def pair(cls) -> tuple[Link, Link]:

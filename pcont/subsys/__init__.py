@@ -119,7 +119,8 @@ def by_key(name: str) -> Subsystem | None:
 @cache
 def others() -> dict[str, EntryPoint]:
     """Return the subsystems of other packages, by name."""
-    if not any(map(_may_register, sys.path)):
+    finders = [one for one in sys.meta_path if hasattr(one, "find_distributions")]
+    if len(finders) < 2 and not any(map(_may_register, sys.path)):
         return {}
     from importlib.metadata import entry_points
 
@@ -129,7 +130,7 @@ def others() -> dict[str, EntryPoint]:
 
 
 def _may_register(directory: str) -> bool:
-    """Return whether a directory of packages may have one that registers subsystems.
+    """Return whether a package in this directory of sys.path may register subsystems.
 
     importlib.metadata takes longer to import than most commands to run, and few hosts have such a
     package.
@@ -148,7 +149,7 @@ def _may_register(directory: str) -> bool:
 
 
 def _has_metadata(name: str) -> bool:
-    return name.endswith((".dist-info", ".egg-info"))
+    return name.lower().endswith((".dist-info", ".egg-info")) or name == "EGG-INFO"
 
 
 def _load_other(name: str) -> Subsystem:

@@ -288,7 +288,7 @@ _T = TypeVar("_T")
 
 
 def checked(value: _T) -> _T:
-    """Return the dataclass instance. Raises TypeError if a field does not have its
+    """Return the record. Raises TypeError if a field does not have its
     declared type.
     """
     kind: Any = type(value)

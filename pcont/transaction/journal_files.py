@@ -10,8 +10,8 @@ SUFFIX = ".journal"
 ASIDE = ".damaged"  # behind the name of a journal that was set aside
 
 
-def files_in(directories: Iterable[str]) -> list[str]:
-    """Return the paths of all files in directories for journals, which need not exist."""
+def _files_in(directories: Iterable[str]) -> list[str]:
+    """Return the paths of all files in directories for journals. A directory need not exist."""
     found = []
     for directory in directories:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -21,9 +21,9 @@ def files_in(directories: Iterable[str]) -> list[str]:
 
 def journals_in(directories: Iterable[str]) -> list[str]:
     """Return the paths of the journals in the directories, also those of running commands."""
-    return [path for path in files_in(directories) if path.endswith(SUFFIX)]
+    return [path for path in _files_in(directories) if path.endswith(SUFFIX)]
 
 
 def set_aside(directories: Iterable[str]) -> list[str]:
     """Return the paths of the damaged journals in the directories that were renamed earlier."""
-    return [path for path in files_in(directories) if f"{SUFFIX}{ASIDE}" in os.path.basename(path)]
+    return [path for path in _files_in(directories) if f"{SUFFIX}{ASIDE}" in os.path.basename(path)]

@@ -25,7 +25,8 @@ Action = Callable[[], object]
 class UndoRecord(ABC):
     """The state of one thing before a change, and how to restore it.
 
-    Two records are equal if they are of one class and have the same fields on disk.
+    Two records are equal if they have one class, and equal values in the fields that are written to
+    disk.
     """
 
     def __eq__(self, other: object) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,3 +214,41 @@ def test_no_option_of_a_hot_command_is_one_of_pconts_own() -> None:
         command = load_command(cli.COMMANDS[name].module, name)
         assert isinstance(command, DeclaredCommand)
         assert own & set(every_name(command)) == set()
+
+
+def test_plain_knows_every_setting_of_the_hot_commands() -> None:
+    for name in HOT:
+        command = load_command(cli.COMMANDS[name].module, name)
+        assert isinstance(command, DeclaredCommand)
+        assert {setting for one in command.parameters for setting in one.settings} <= plain.KNOWN
+
+
+def test_a_setting_that_plain_does_not_know_is_left_to_click(
+    calls: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_command("show", "where")
+    assert isinstance(command, DeclaredCommand)
+    monkeypatch.setattr(command.parameters[-1], "settings", {"nargs": 2})
+    assert without(["where", "1"], calls) is None
+
+
+@pytest.mark.parametrize("more", [(), ("--timeout", "5")])  # without click, and with it
+def test_the_line_of_progress_is_removed_before_an_error_is_printed(
+    more: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Bar:
+        def __call__(self, done: int, of: int) -> None: ...
+        def beat(self) -> None: ...
+        def wipe(self) -> None: ...
+        def close(self) -> None:
+            print("closed", file=sys.stderr)
+
+    monkeypatch.setattr("pcont.output.progress.ProgressBar", Bar)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    state = str(tmp_path / "model.json")
+    assert cli.main(["--backend", "model", "--state", state, "rm", "nope:/a", *more]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.index("closed") < next(at for at, one in enumerate(lines) if "nope" in one)
