@@ -224,10 +224,9 @@ class Job:
     def _has_heard(self, arrived: Arrived) -> bool:
         """Return whether the kernel has sent the signal to the command, too."""
         leads = arrived.number in ON_HANGUP and os.getsid(0) == os.getpid()
-        if arrived.sent or leads or arrived.number not in (*TO_THE_GROUP, *ON_HANGUP):
-            return False
-        if arrived.number in self._to_repeat:
-            self._to_repeat.remove(arrived.number)
+        repeat = arrived.number in self._to_repeat
+        self._to_repeat.discard(arrived.number)
+        if arrived.sent or leads or repeat or arrived.number not in (*TO_THE_GROUP, *ON_HANGUP):
             return False
         return os.getpgid(self.pid) == os.getpgrp()
 
