@@ -168,7 +168,7 @@ def _argument_values(command: DeclaredCommand, words: list[str]) -> Iterator[tup
 
 def _read(one: Parameter, word: str) -> Any:
     """Return the value of a word. Raises ValueError, and NotPlain for what only click reads."""
-    if one.kind is None and "type" not in one.settings:
+    if one.kind is None:
         return word
     if isinstance(one.kind, PlainKind):
         return one.kind.parse(word)

@@ -182,7 +182,7 @@ class Place:
     `spelling`: how the user typed it; without it, messages use the tree's id as the SELECTOR.
     `whole`: the tree, if known. A place from a journal or an attribute has only the id of its tree;
     its `controllers` are then those in the id. Two places are equal if tree and path are; a place
-    never changes. Raises BadPath for a path that no container can have.
+    never changes. Raises BadWord for a path that no container can have.
     """
 
     __slots__ = ("path", "spelling", "tree", "whole")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place, TreeRequest
+from pcont.kernel.types import PID_MAX_LIMIT, Place, TreeRequest
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont, Top, eventually, new_top, starts_empty
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-NOBODY = 1 << 22  # the highest pid that a kernel can be set to give is one below
+NOBODY = PID_MAX_LIMIT  # no task has this id: the highest id of a kernel is one lower
 
 # What each file of a new container reads.
 CORE = {"cgroup.clone_children": "0", "notify_on_release": "0", "tasks": "", "cgroup.procs": ""}
