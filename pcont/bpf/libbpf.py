@@ -64,8 +64,8 @@ class Object:
         libbpf().bpf_object__close(self._object)
 
     def load(self, sizes: Mapping[str, int]) -> None:
-        """Load the object; the kernel verifies its programs. `sizes`: the number of entries, for
-        each map whose number differs from that in the object.
+        """Load the object; the kernel verifies its programs. `sizes`: the number of entries,
+        for each map that gets another number than the object says.
         """
         for name, one in self._maps():
             if name in sizes:

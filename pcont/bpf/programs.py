@@ -44,7 +44,7 @@ class Pinned(ABC):
 
     `layouts`: the structure of the values of each map. The map `state` comes first. Its value
     starts with the number of the hierarchy for which the programs work.
-    `locked`: the maps whose values have a spin lock.
+    `locked`: the maps that have a spin lock in each value.
     """
 
     name: str

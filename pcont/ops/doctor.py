@@ -49,17 +49,17 @@ def _rights(session: Session, registry: Registry) -> Iterator[Finding]:
     if backend.may_mount() and all(map(backend.may_change, mounted)):
         yield Finding("ok", "rights", "root: you may change everything")
         return
-    who = "root of a user namespace" if os.geteuid() == 0 else "not root"
+    user = "root of a user namespace" if os.geteuid() == 0 else "not root"
     own = [f"{top.tree}:{top.path}" for root in mounted for top in _delegated(backend, root)]
     if own:
         named = shortened(own)
-        text = f"{who}: you may change {named}; mounts and other changes are refused (exit 4)"
+        text = f"{user}: you may change {named}; mounts and other changes are refused (exit 4)"
         yield Finding("ok", "rights", text, f"pcont create {quote(own[0].rstrip('/'))}/NAME")
     else:
         yield Finding(
             "note",
             "rights",
-            f"{who}: reading works, changes are refused (exit 4)",
+            f"{user}: reading works, changes are refused (exit 4)",
             "sudo pcont …, or rehearse with pcont --backend model …",
         )
 

@@ -210,7 +210,7 @@ def requires(name: str) -> str:
 
 
 def _virtual_table(name: str) -> Subsystem | None:
-    """Return the table of a subsystem of pcont; None for any other, whose table is not loaded."""
+    """Return the table of a subsystem of pcont; None for any other, without loading its table."""
     return by_key(name) if is_virtual(name) else None
 
 

@@ -423,7 +423,7 @@ def test_what_stops_it_as_soon_as_it_goes_on_stops_it_again(
     assert eventually(lambda: pcont("umount", name).status == 0)
 
 
-# pcont, whose message to its init comes late, and a command that says when it reads in vain.
+# A pcont that sends its message to the init late, and a command that reports a read in vain.
 LATE = """
 import signal, sys, time
 from pcont import cli, signals

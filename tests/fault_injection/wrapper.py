@@ -159,7 +159,7 @@ class FaultyBackend:
 
     @property
     def enforcer(self) -> Any:
-        """The enforcer, whose changes count as changes, too."""
+        """The enforcer. Its changes are counted like those of files."""
         return _FaultyPart(self.backend.enforcer, self._change)
 
     def reach_libbpf(self, patch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def _folder() -> Path:
 
 
 class Load:
-    """A load whose root waits for a start signal; `running` ends it."""
+    """A load. Its first process waits for a start signal; `running` ends the load."""
 
     program: str
     session = False  # whether it is started in a session of its own, like the load of another user

@@ -180,9 +180,10 @@ def adoption(
 ) -> Adoption:
     """Bring a server with its descendants into a new container, while its children daemonize.
 
-    A daemon whose parent ended before the command read the process table is no descendant. So the
-    command must bring it if its parent ended after the first task had moved. With `held` no parent
-    ends before that; the command then must bring each whose parent ends after the call.
+    If the parent of a daemon ended before the command read the process table, the daemon is no
+    descendant. The command must bring it if its parent ended after the first task had moved. With
+    `held`, no parent ends before that; the command must bring each daemon if its parent ends after
+    the call.
     """
     place.ok("create", place.at(path))
     with running(Daemons(rate)) as server:
