@@ -27,6 +27,7 @@ from pcont.steps import explain
 from pcont.steps.converge import Straggler, raised_priority, return_all, until_stable
 from pcont.steps.tasks import (
     PROCESSES,
+    all_tasks_in,
     descendants,
     is_alive,
     is_same_task,
@@ -346,7 +347,7 @@ class Attach(Step):
         began = time.monotonic()
         self.places = self._ordered(backend)
         with self._movers(backend) as movers:
-            before = {place: tasks_in(backend, place) for place in self.places}
+            before = {place: all_tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
             entered = AttachUndo(list(self.places), leader, before, self.origins)
             undo_log.record(entered)

@@ -25,19 +25,26 @@ STOP_THEM = "stop them first (kill -STOP), and continue them afterwards (kill -C
 
 
 def until_stable(
-    find: Callable[[], Iterable[Found]], action: str, patience: float, hint: str = STOP_THEM
+    find: Callable[[], Iterable[Found]],
+    action: str,
+    patience: float,
+    hint: str = STOP_THEM,
+    confirm: bool = False,
 ) -> Iterator[Found]:
     """Yield what `find` returns, and call `find` again until it returns nothing.
 
     The caller moves each item before it takes the next one. Pending signals are handled after each
-    item. `action` names the operation in the error. Raises LimitReached with `hint` after a round
-    that ends more than `patience` seconds after the start.
+    item. `confirm`: end only after two empty rounds, because one listing of the kernel may leave a
+    task out (`tasks.all_tasks_in`). `action` names the operation in the error. Raises LimitReached
+    with `hint` after a round that ends more than `patience` seconds after the start.
     """
     retry = Retry(patience)
-    found = True
-    while found:
+    empty_rounds = 0
+    while empty_rounds < 1 + confirm:
         found = False
+        empty_rounds += 1
         for one in find():
+            empty_rounds = 0
             found = True
             yield one
             signals.check()
@@ -122,6 +129,6 @@ def return_all(
             exits.wait()  # the tasks that are exiting need the CPU
 
     with raised_priority():
-        for one in until_stable(news, action, PATIENCE_BACK):
+        for one in until_stable(news, action, PATIENCE_BACK, confirm=True):
             if one.start is not None:
                 yield one

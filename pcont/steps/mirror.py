@@ -25,6 +25,7 @@ from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
 from pcont.steps.tasks import (
+    all_tasks_in,
     attach_all,
     descendants,
     is_same_task,
@@ -142,11 +143,11 @@ class Join(Step):
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
             undo_log.record(RestoreAffinities.of(backend, set().union(*inside)))
-        before = {pair.mirror: tasks_in(backend, pair.mirror) for pair in self.pairs}
+        before = {pair.mirror: all_tasks_in(backend, pair.mirror) for pair in self.pairs}
         outside = JoinUndo(list(self.pairs), before)
         undo_log.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
-        for mirror, tasks in until_stable(lacking, self.action, MIRROR_PATIENCE):
+        for mirror, tasks in until_stable(lacking, self.action, MIRROR_PATIENCE, confirm=True):
             undo_log.extend(outside, origins=_origins(backend, mirror.tree, tasks))
             attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
@@ -228,7 +229,7 @@ class Leave(Step):
         if self.affinity:
             undo_log.record(RestoreAffinities.of(backend, set().union(*inside.values())))
         for pair in self.pairs:
-            inside[pair.mirror] = inside[pair.mirror] - tasks_in(backend, pair.home)
+            inside[pair.mirror] = inside[pair.mirror] - all_tasks_in(backend, pair.home)
         strays = {place: start_times(backend, tasks) for place, tasks in inside.items() if tasks}
         undo_log.record(LeaveUndo(list(self.pairs), strays))
         for tasks in until_stable(partial(self._inside, backend), self.action, MIRROR_PATIENCE):

@@ -33,6 +33,7 @@ from pcont.steps.converge import (
 )
 from pcont.steps.freeze import is_set_frozen, kept_frozen
 from pcont.steps.tasks import (
+    all_tasks_in,
     attach_all,
     descendants,
     is_same_task,
@@ -188,7 +189,7 @@ class MoveAll(Step):
         began = time.monotonic()
         self.routes = self._ordered(backend)
         drained = MoveAllUndo(
-            list(self.routes), {r.target: tasks_in(backend, r.target) for r in self.routes}
+            list(self.routes), {r.target: all_tasks_in(backend, r.target) for r in self.routes}
         )
         with contextlib.ExitStack() as stack:
             freezer = self._freezer() if self.freeze else None

@@ -38,6 +38,17 @@ def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
         return set()
 
 
+def all_tasks_in(backend: ContainerReader, place: Place) -> set[int]:
+    """Return the tasks in a container, from two listings if it is not empty.
+
+    Use this where a task that is left out would be treated as one that came later. The kernel
+    leaves one out at times: pidlist_array_load() (kernel/cgroup/cgroup-v1.c) counts the tasks, and
+    then lists no more than that number, although the tasks in the container have forked since.
+    """
+    first = tasks_in(backend, place)
+    return first | tasks_in(backend, place) if first else first
+
+
 def processes_in(backend: TasksInside, places: Iterable[Place]) -> dict[int, Place]:
     """Return the ids of the processes in the containers, each with one of the containers that it is
     in.

@@ -22,7 +22,7 @@ from tests.waiting import until
 
 RECOVERS = "recover" in cli().commands
 STILLNESS = 1.0  # seconds after a death after which no task may be frozen
-PATIENCE = 10.0  # seconds, for the kernel to be done with tasks that have ended
+PATIENCE = 10.0
 FALLEN = 70
 
 
@@ -71,17 +71,27 @@ class FaultyCommand:
         """The changes of the last run: the verb of each, and the words with it."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def listings(self) -> int:
+        """How many listings of the last run had the task that one of them left out."""
+        return int(self.log.with_suffix(".listings").read_text() or 0)
+
     def reached(self, at: int) -> tuple[str, list[str]]:
         """The change of that number, and its words; nothing where it has fewer."""
         found = self.done()[at - 1 : at]
         return (found[0][0], found[0][1:]) if found else ("", [])
 
-    def run(self, at: int = 0, fault: Fault | None = None) -> Result:
-        """The command with a fault at its change number `at`, in a process of its own."""
+    def run(
+        self, at: int = 0, fault: Fault | None = None, left_out: int = 0, short: int = 0
+    ) -> Result:
+        """The command with a fault at its change number `at`, in a process of its own.
+
+        `left_out`, `short`: as of FaultyBackend.
+        """
         self.log.write_text("")
+        self.log.with_suffix(".listings").write_text("")
 
         def opened(name: str = "cgroupfs", *words: str | None) -> FaultyBackend:
-            faulty = FaultyBackend(open_backend(name, *words), self.log, at, fault)
+            faulty = FaultyBackend(open_backend(name, *words), self.log, at, fault, left_out, short)
             faulty.reach_libbpf(patch)
             return faulty
 

@@ -111,6 +111,24 @@ def test_a_death_leaves_nothing_in_between(command: FaultyCommand) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    on_each_backend([row for row in ROWS if row.name == "rm -r --evict"], backends=["model"]),
+    indirect=True,
+)
+def test_a_task_that_one_listing_leaves_out_is_put_back_where_it_was(
+    command: FaultyCommand,
+) -> None:
+    fault, last = refusals(command.changes[-1])[0], len(command.changes)
+    shortened = 1
+    while shortened <= (command.listings() or 1):
+        task = dict(command.workspace.threads())["0.2"]
+        result = command.run(last, fault, task, shortened)
+        command.judge(f"0.2 is not in listing {shortened}, refused at {last}", result)
+        shortened += 1
+    assert not command.problems, "\n\n".join(command.problems)
+
+
+@pytest.mark.parametrize(
     "command", on_each_backend([row for row in ROWS if row.name in VIRTUAL]), indirect=True
 )
 def test_each_part_of_a_write_to_a_virtual_file_is_a_change(command: FaultyCommand) -> None:
