@@ -145,6 +145,21 @@ def test_no_hot_command_imports_what_takes_long_on_the_kernel() -> None:
     assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set()
 
 
+def test_no_hot_command_imports_what_takes_long_on_the_model(tmp_path: Path) -> None:
+    model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
+    loaded(*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs")
+    for words in (
+        ("create", "-i", "jobs:/a"),
+        ("get", "jobs:/a"),
+        ("set", "jobs:/a", "notify_on_release=1"),
+        ("attach", "jobs:/a", str(os.getpid())),
+        ("tree", "jobs:/"),
+        ("rm", "--evict", "jobs:/a"),
+    ):
+        names, _ = loaded(*model, *words)
+        assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set(), words
+
+
 def test_a_read_imports_no_step_no_journal_and_no_recovery() -> None:
     for words in (("hierarchies",), ("where", str(os.getpid()))):
         names, _ = loaded("--backend", "cgroupfs", *words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from shlex import quote
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from pcont import subsys
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
+from pcont.model.dialects import Dialect
 from pcont.subsys import AGENT
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.charges import Charges
@@ -44,23 +44,31 @@ class Residents(Protocol):
         """Return the ids of the tasks in a container that have not exited."""
 
 
-@dataclass(slots=True)
 class PlacedTask:
     """A task that the model knows, with its containers and what has been charged for it.
 
-    `requested`: the CPUs that it asked for with sched_setaffinity(2); None if it never did.
+    `nodes`: its containers, by the number of the tree. `requested`: the CPUs that it asked for with
+    sched_setaffinity(2); None if it never did.
     """
 
-    id: int
-    pid: int
-    start: int
-    cpus: Ids
-    charged: CpuTime
-    nodes: dict[int, Node] = field(default_factory=dict)
-    requested: Ids | None = None
+    __slots__ = ("charged", "cpus", "id", "nodes", "pid", "requested", "start")
+
+    def __init__(
+        self,
+        id: int,
+        pid: int,
+        start: int,
+        cpus: Ids,
+        charged: CpuTime,
+        nodes: dict[int, Node] | None = None,
+        requested: Ids | None = None,
+    ) -> None:
+        self.id, self.pid, self.start = id, pid, start
+        self.cpus, self.requested = cpus, requested
+        self.charged = charged
+        self.nodes: dict[int, Node] = {} if nodes is None else nodes
 
 
-@dataclass(eq=False, slots=True)
 class Node:
     """A container of the model. `values` has only what was written.
 
@@ -69,20 +77,21 @@ class Node:
     forks of its tasks were refused.
     """
 
-    tree: ModelTree
-    name: str
-    parent: Node | None
-    values: dict[str, Any] = field(default_factory=dict)
-    attributes: dict[str, str] = field(default_factory=dict)
-    nodes: dict[str, Node] = field(default_factory=dict)
-    tasks: set[int] = field(default_factory=set)
-    count: int = 0
-    most: int = 0
-    zombies: int = 0
-    times: dict[int, tuple[int, int]] = field(default_factory=dict)
-    refused: int = 0
-    charges: Charges = field(default_factory=Charges)
-    facts: dict[str, int] = field(default_factory=dict)
+    __slots__ = (
+        *("attributes", "charges", "count", "facts", "most", "name", "nodes", "parent"),
+        *("refused", "tasks", "times", "tree", "values", "zombies"),
+    )
+
+    def __init__(self, tree: ModelTree, name: str, parent: Node | None) -> None:
+        self.tree, self.name, self.parent = tree, name, parent
+        self.values: dict[str, Any] = {}
+        self.attributes: dict[str, str] = {}
+        self.nodes: dict[str, Node] = {}
+        self.tasks: set[int] = set()
+        self.count = self.most = self.zombies = self.refused = 0
+        self.times: dict[int, tuple[int, int]] = {}
+        self.charges = Charges()
+        self.facts: dict[str, int] = {}
 
     # The node as a rule sees it (tables.rules.ModelCgroup)
 
@@ -238,47 +247,51 @@ class Node:
             node = node.parent
 
 
-@dataclass(eq=False)
 class ModelTree:
-    """A hierarchy of the model."""
+    """A hierarchy of the model.
 
-    config: ModelConfig
-    residents: Residents
-    number: int
-    controllers: tuple[str, ...]
-    name: str = ""
-    mounts: list[Mount] = field(default_factory=list)
-    bare: bool = field(init=False)
-    tables: list[Subsystem] = field(init=False)
-    emptied: list[str] = field(default_factory=list)
-    rows: dict[str, ControlFile] = field(init=False)
-    behaviours: list[Behaviour] = field(init=False)
-    file_behaviours: dict[str, FileBehaviour] = field(init=False)
-    core: Behaviour = field(init=False)
-    frozen: Callable[[ModelCgroup], bool] | None = field(init=False)
-    cpus: Callable[[ModelCgroup], Ids] | None = field(init=False)
-    prefix: str = field(init=False)
-    root: Node = field(init=False)
-    id: str = field(init=False)  # as /proc/PID/cgroup has it
+    `id`: as /proc/PID/cgroup has it. `bare`: its files have names without the prefix. `emptied`:
+    the containers that have been reported as empty.
+    """
 
-    def __post_init__(self) -> None:
-        words = [*self.controllers, f"name={self.name}"] if self.name else self.controllers
-        self.id = ",".join(words)
-        self.bare = self.config.dialect.bare
-        load = self.config.dialect.table
-        self.tables = [table for name in ("", *self.controllers) if (table := load(name))]
+    def __init__(
+        self,
+        config: ModelConfig,
+        residents: Residents,
+        number: int,
+        controllers: tuple[str, ...],
+        name: str = "",
+    ) -> None:
+        self.config, self.residents = config, residents
+        self.number, self.controllers, self.name = number, controllers, name
+        self.id = ",".join([*controllers, f"name={name}"] if name else controllers)
+        self.mounts: list[Mount] = []
+        self.emptied: list[str] = []
+        self.bare = config.dialect.bare
+        self._load_tables(config.dialect)
+        self.root = Node(self, "", None)
+
+    def _load_tables(self, dialect: Dialect) -> None:
+        """Look up the files and the behaviours of the controllers."""
+        found = (dialect.table(name) for name in ("", *self.controllers))
+        self.tables: list[Subsystem] = [table for table in found if table]
         files = [row for table in self.tables for row in table.files]
-        self.rows = {row.name: row for row in files if not row.virtual.everywhere}
-        self.behaviours = [self.config.dialect.behaviour(name) for name in self.controllers]
-        self.file_behaviours = {
+        self.rows: dict[str, ControlFile] = {
+            row.name: row for row in files if not row.virtual.everywhere
+        }
+        self.core: Behaviour = dialect.behaviour("")
+        self.behaviours: list[Behaviour] = [dialect.behaviour(name) for name in self.controllers]
+        self.file_behaviours: dict[str, FileBehaviour] = {
             file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
         }
-        self.core = self.config.dialect.behaviour("")
-        self.frozen = next((one.frozen for one in self.behaviours if one.frozen), None)
-        self.cpus = next((one.cpus for one in self.behaviours if one.cpus), None)
+        self.frozen: Callable[[ModelCgroup], bool] | None = next(
+            (one.frozen for one in self.behaviours if one.frozen), None
+        )
+        self.cpus: Callable[[ModelCgroup], Ids] | None = next(
+            (one.cpus for one in self.behaviours if one.cpus), None
+        )
         named = zip(self.controllers, self.behaviours, strict=True)
         self.prefix = next((f"{name}." for name, one in named if one.legacy_agent), "")
-        self.root = Node(self, "", None)
 
     def called(self, file: str) -> str:
         """Return the full name of a control file, given its full or its bare name."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pcont.model.dialects import Dialect
 from pcont.tables.rules import Machine
 
 
-@dataclass
 class ModelConfig:
     """The settings of a model: the dialect, the machine, the clock, and values for the whole
     machine.
@@ -20,12 +18,13 @@ class ModelConfig:
     would have run, each with its argument.
     """
 
-    dialect: Dialect
-    machine: Machine
-    clock: Callable[[], float]
-    uid: int = field(default_factory=os.geteuid)
-    parameters: dict[str, int] = field(default_factory=dict)
-    notified: list[tuple[str, str]] = field(default_factory=list)
+    __slots__ = ("clock", "dialect", "machine", "notified", "parameters", "uid")
+
+    def __init__(self, dialect: Dialect, machine: Machine, clock: Callable[[], float]) -> None:
+        self.dialect, self.machine, self.clock = dialect, machine, clock
+        self.uid = os.geteuid()
+        self.parameters: dict[str, int] = {}
+        self.notified: list[tuple[str, str]] = []
 
     def privileged(self) -> bool:
         """Return whether this process counts as root."""

@@ -5,7 +5,6 @@ charged to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from errno import EBADF, ENFILE
 
 from pcont.kernel.refusals import refuse
@@ -15,23 +14,24 @@ from pcont.tables.charges import Charges
 from pcont.tables.rules import ModelCgroup
 
 
-@dataclass
 class OpenFile:
     """An open file description. It is open while a process holds it.
 
     `charged`: the charges of the container in which it was opened; None if it is not counted.
     """
 
-    holders: set[int]
-    charged: Charges | None
+    __slots__ = ("charged", "holders")
+
+    def __init__(self, holders: set[int], charged: Charges | None) -> None:
+        self.holders, self.charged = holders, charged
 
 
-@dataclass
 class OpenFiles:
     """The open files of all processes, by number."""
 
-    by_number: dict[int, OpenFile] = field(default_factory=dict)
-    next_number: int = 1
+    def __init__(self) -> None:
+        self.by_number: dict[int, OpenFile] = {}
+        self.next_number = 1
 
     def open(self, task: int, charged: Charges | None, admin: bool) -> int:
         """Open a file in a process; returns its number. Raises OSError (ENFILE) at the limit of the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from errno import EAGAIN
 
 from pcont.kernel.interfaces import ProcessTree
@@ -18,7 +17,6 @@ INIT = 1  # the parent of orphans
 NO_CPU_TIME = CpuTime(0, 0, 0)
 
 
-@dataclass(slots=True)
 class SimulatedTask:
     """A task that exists in the model only.
 
@@ -26,11 +24,11 @@ class SimulatedTask:
     owner. `zombie`: it is the first thread of a process, has exited, and was not yet waited for.
     """
 
-    pid: int
-    parent: int
-    name: str
-    uid: int
-    zombie: bool = False
+    __slots__ = ("name", "parent", "pid", "uid", "zombie")
+
+    def __init__(self, pid: int, parent: int, name: str, uid: int, zombie: bool = False) -> None:
+        self.pid, self.parent, self.name, self.uid = pid, parent, name, uid
+        self.zombie = zombie
 
 
 class TaskTable:
@@ -172,21 +170,22 @@ class TaskTable:
         del self.simulated[task]
 
 
-@dataclass
 class SimulatedTree:
     """A simulated process and its descendants. No task forks while they are listed."""
 
-    tasks: TaskTable
-    pid: int
-    complete: bool = True
-    adopted: set[int] = field(default_factory=set)
+    __slots__ = ("_pid", "_tasks", "adopted", "complete")
+
+    def __init__(self, tasks: TaskTable, pid: int) -> None:
+        self._tasks, self._pid = tasks, pid
+        self.complete = True
+        self.adopted: set[int] = set()
 
     def __call__(self, thorough: bool = False) -> set[int]:
         """Return the ids of the process and its descendants; `thorough` makes no difference."""
         children: dict[int, list[int]] = {}
-        for child, parent in self.tasks.parents().items():
+        for child, parent in self._tasks.parents().items():
             children.setdefault(parent, []).append(child)
-        found, waiting = set[int](), [self.pid]
+        found, waiting = set[int](), [self._pid]
         while waiting:
             pid = waiting.pop()
             found.add(pid)
