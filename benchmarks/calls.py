@@ -24,7 +24,7 @@ from pcont.session import Session
 
 PACKAGE = str(Path(pcont.__file__).parent)
 MODEL = (sys.modules[Model.__module__].__file__ or "", str(Path(PACKAGE, "model")))
-READS = ("read", "attributes", "files", "children", "trees", "task", "threads", "membership")
+READS = ("has", "read", "attributes", "files", "children", "trees", "task", "threads", "membership")
 
 
 @dataclass
@@ -137,6 +137,21 @@ def mount_tie(subsystems: str) -> Counts:
     on_a_tie(subsystems)
     model = mounted(subsystems)
     return counted(lambda: tie(model, subsystems))
+
+
+def create_many(number: int) -> Counts:
+    """`pcont create pids:/0 … -s pids.max=9` of so many containers."""
+    model = mounted("pids")
+    places = [f"pids:/{one}" for one in range(number)]
+    return counted(lambda: containers.create(Session(model), places, settings=["pids.max=9"]))
+
+
+def remove_many(number: int) -> Counts:
+    """`pcont rm -r pids:/top`, with so many containers below it."""
+    model = mounted("pids")
+    places = ["pids:/top", *(f"pids:/top/{one}" for one in range(number))]
+    containers.create(Session(model), places)
+    return counted(lambda: containers.remove(Session(model), ["pids:/top"], recursive=True))
 
 
 @contextmanager

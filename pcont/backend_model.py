@@ -26,6 +26,7 @@ from pcont.kernel.types import (
     NamespaceSpec,
     Owner,
     Place,
+    Snapshot,
     Task,
     Tree,
     TreeRequest,
@@ -232,6 +233,16 @@ class Model:
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         self.containers.set_attribute(place, name, text)
+
+    def has(self, place: Place) -> bool:
+        return self.containers.has(place)
+
+    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+        texts = {}
+        for file in files:
+            with contextlib.suppress(OSError):
+                texts[file] = self.read(place, file)
+        return Snapshot(texts, self.attributes(place), self.owners(place))
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return {}

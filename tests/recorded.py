@@ -49,7 +49,7 @@ attach tied:/a 5000002
 # The name of a case, and its command; "" for a command that only prepares the next ones.
 COMMANDS = (
     ("mount", "mount -o none --name cold --release-agent /bin/true /dev/new/cold"),
-    ("create", "create -i jobs:/made jobs:/made/below -s notify_on_release=1"),
+    ("create-together", "create -i jobs:/made jobs:/made/below -s notify_on_release=1"),
     ("set", "set jobs:/a/below cpuset.cpus=0-1 cpuset.mems=0"),
     ("reset", "set jobs:/a/below cpuset.cpus=1 cpuacct.usage=0"),
     ("attach", "attach tied:/b 5000000"),
@@ -61,7 +61,7 @@ COMMANDS = (
     ("", "set tied:/a bc.numfiles.barrier=9 auto_delete=1"),
     ("unbind-programs", "unbind tied numfiles --yes"),
     ("unbind", "unbind tied freezer --yes"),
-    ("rm", "rm -r tied:/a --evict"),
+    ("rm-together", "rm -r tied:/a --evict"),
     ("clone", "clone --ns uts,net tied --pin box --keep -- true"),
     ("unpin", "unpin box"),
     ("", "bind cold numfiles"),

@@ -44,3 +44,25 @@ def test_a_real_process_costs_no_more_calls_outside_of_the_model() -> None:
     simulated, real = calls.attach_simulated("cpuset"), calls.attach_real("cpuset")
     assert real.outside == simulated.outside
     assert real.calls <= 900
+
+
+# The most calls outside of the model for one more container, and the reads of the model for it.
+EACH: dict[Callable[[int], calls.Counts], tuple[int, dict[str, int]]] = {
+    calls.create_many: (142, {"has": 1}),
+    calls.remove_many: (53, {"children": 1, "read": 1}),
+}
+
+
+@pytest.mark.parametrize("command", EACH, ids=lambda command: command.__name__)
+def test_one_more_container_costs_the_same_however_many_there_are(
+    command: Callable[[int], calls.Counts],
+) -> None:
+    command(1)  # tables are read once
+    few, more, many = command(100), command(200), command(400)
+    most, reads = EACH[command]
+    assert more.outside - few.outside <= 100 * most * ROOM
+    assert many.outside - more.outside <= 200 * most * ROOM
+    for verb in ("has", "children", "read", "trees"):
+        assert many.reads[verb] - more.reads[verb] == 200 * reads.get(verb, 0), verb
+    # What a run of steps has in common is read once for the run.
+    assert many.reads["files"] + many.reads["attributes"] < 200 / 10

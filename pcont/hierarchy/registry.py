@@ -77,6 +77,7 @@ class Registry:
         self.by_id = {tree.id: tree for tree in self.trees}
         self._facts: dict[str, Mapping[str, str]] = {}
         self._built: dict[str, Hierarchy] = {}
+        self._selected: dict[str, Hierarchy] = {}
 
     @cached_property
     def controllers(self) -> tuple[Controller, ...]:
@@ -136,7 +137,7 @@ class Registry:
         text = self._attributes(tree).get(TIE) if tree.name else None
         return Tie.load(text) if text else None
 
-    @property
+    @cached_property
     def ties(self) -> list[Hierarchy]:
         return [self._hierarchy(tree) for tree in self.trees if self._has_tie(tree)]
 
@@ -156,6 +157,11 @@ class Registry:
         Raises BadWord for an empty word, UnknownName or NotFound if no hierarchy matches, and
         BadValue if the words name one tree at different containers.
         """
+        if selector not in self._selected:
+            self._selected[selector] = self._select(selector)
+        return self._selected[selector]
+
+    def _select(self, selector: str) -> Hierarchy:
         plain = selector.removesuffix("/") if selector.endswith(":/") else selector
         words = list(dict.fromkeys(map(self.called, plain.removesuffix(":").split(","))))
         if not all(words):

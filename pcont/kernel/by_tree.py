@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 from pcont.kernel.system_calls import MountedDriver
-from pcont.kernel.types import Owner, Place, Tree
+from pcont.kernel.types import Owner, Place, Snapshot, Tree
 
 
 class DriverByTree:
@@ -62,6 +62,9 @@ class DriverByTree:
     def remove(self, place: Place, force: bool = False) -> None:
         self.driver(place.tree).remove(place, force)
 
+    def has(self, place: Place) -> bool:
+        return self.driver(place.tree).has(place)
+
     def children(self, place: Place) -> list[str]:
         return self.driver(place.tree).children(place)
 
@@ -94,6 +97,9 @@ class DriverByTree:
 
     def mend(self, place: Place) -> None:
         self.driver(place.tree).mend(place)
+
+    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+        return self.driver(place.tree).snapshot(place, files)
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return self.driver(place.tree).owners(place)

@@ -21,6 +21,7 @@ from pcont.kernel.types import (
     NamespaceSpec,
     Owner,
     Place,
+    Snapshot,
     Task,
     Tree,
     TreeRequest,
@@ -243,6 +244,12 @@ class Trees(Protocol):
 class ContainerReader(Protocol):
     """What can be read of a container: all that a rule or an explanation needs."""
 
+    def has(self, place: Place) -> bool:
+        """Return whether the container exists. Raises OSError if that cannot be found out.
+
+        Use `exists`, which treats what no container can be as missing.
+        """
+
     def children(self, place: Place) -> list[str]:
         """Return the names of the containers directly below, sorted."""
 
@@ -285,6 +292,13 @@ class Containers(ContainerReader, Protocol):
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         """Set an attribute that pcont stores on a container; None removes it."""
+
+    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+        """Return the texts of control files, the attributes and the owners of the container.
+
+        Files that cannot be read are left out. The owners of files that only show something may be
+        left out if no owner or mode in the container is another than that of a new container.
+        """
 
     def owners(self, place: Place) -> dict[str, Owner]:
         """Return the owners of a container by file name; "" stands for the directory itself."""
@@ -520,7 +534,7 @@ class Backend(CgroupState, Mounts, Namespaces, Protocol):
 def exists(cgroups: ContainerReader, place: Place) -> bool:
     """Return whether the container exists. Raises Unseen if no mount could show it."""
     try:
-        cgroups.children(place)
+        return cgroups.has(place)
     except Unseen:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -529,4 +543,3 @@ def exists(cgroups: ContainerReader, place: Place) -> bool:
         if err.errno != errno.ENAMETOOLONG:
             raise
         return False
-    return True

@@ -24,6 +24,9 @@ class CgroupFiles(Protocol):
     def rmdir(self, directory: str) -> None:
         """Remove a directory, and so a container, with rmdir(2)."""
 
+    def is_directory(self, path: str) -> bool:
+        """Return whether a path is a directory. Raises OSError if it does not exist."""
+
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
 
@@ -62,6 +65,14 @@ class CgroupFiles(Protocol):
 
     def mend(self, directory: str) -> None:
         """Remove stray attributes, and update the copies of attributes for other users."""
+
+    def snapshot(
+        self, directory: str, names: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, Owner]]:
+        """Return the texts of files, given the name of each in a directory, and the owners.
+
+        Both as of `Containers.snapshot`.
+        """
 
     def owners(self, directory: str) -> dict[str, Owner]:
         """Return the owners of a directory ("") and of its files."""

@@ -294,6 +294,16 @@ class Owner(NamedTuple):
     mode: int
 
 
+class Snapshot(NamedTuple):
+    """What was read of a container: the texts of control files, its attributes and its owners, each
+    by name.
+    """
+
+    texts: dict[str, str]
+    attributes: dict[str, str]
+    owners: dict[str, Owner]
+
+
 ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for
 
 

@@ -20,7 +20,7 @@ from pcont.kernel.paths import below, is_outside, join
 from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
 from pcont.kernel.retry import Retry
 from pcont.kernel.system_calls import CgroupFiles, ProcReader
-from pcont.kernel.types import Mount, Owner, Place, Tree, words_of
+from pcont.kernel.types import Mount, Owner, Place, Snapshot, Tree, words_of
 
 FILESYSTEM = "cgroup"
 REMOVED = " (deleted)"
@@ -46,6 +46,7 @@ class V1Driver:
         self._is_core, self._follow = is_core, follow
         self._trees: dict[str, Tree] | None = None
         self._inner: list[str] = []  # the points of what is mounted inside hierarchies
+        self._direct: dict[str, tuple[str, Mount]] = {}  # the trees that one mount shows as a whole
 
     # Hierarchies
 
@@ -60,11 +61,22 @@ class V1Driver:
         ]
         found = trees(self._proc.text("self/cgroup"), seen, known)
         self._trees = {tree.id: tree for tree in found}
+        self._direct = dict(self._shown_as_a_whole(found))
         return found
+
+    def _shown_as_a_whole(self, found: Iterable[Tree]) -> Iterator[tuple[str, tuple[str, Mount]]]:
+        """Yield the trees whose preferred mount shows all of it: nothing is mounted inside."""
+        for tree in found:
+            mount = min(tree.mounts, key=_preference, default=None)
+            if mount and mount.root == "/":
+                point = mount.point.rstrip("/")
+                if not any(one.startswith(f"{point}/") for one in self._inner):
+                    yield tree.id, (point, mount)
 
     def forget(self) -> None:
         """Discard cached mounts, before they change."""
         self._trees = None
+        self._direct = {}
 
     def points_in(self, mountinfo: str, tree: str) -> list[str]:
         """Return the directories at which a process, given its mountinfo, has the hierarchy
@@ -100,6 +112,9 @@ class V1Driver:
 
     def _in_use(self, place: Place) -> bool:
         return bool(place.is_root or self.read(place, "tasks").strip() or self.children(place))
+
+    def has(self, place: Place) -> bool:
+        return self._files.is_directory(self.path(place))
 
     def children(self, place: Place) -> list[str]:
         return self._files.directories(self.path(place))
@@ -141,6 +156,12 @@ class V1Driver:
 
     def mend(self, place: Place) -> None:
         self._files.mend(self.path(place))
+
+    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+        directory, mount = self._reach(place)
+        names = {file: self._bare(place.tree, mount, file) for file in files}
+        texts, owners = self._files.snapshot(directory, names)
+        return Snapshot(texts, self._files.attributes(directory), owners)
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return self._files.owners(self.path(place))
@@ -199,6 +220,9 @@ class V1Driver:
         """Return the directory of a place and the mount that it is below. Mounts with prefixed file
         names are preferred.
         """
+        if place.tree in self._direct:
+            point, mount = self._direct[place.tree]
+            return point + place.path if place.path != "/" else point, mount
         tree = self._tree(place.tree)
         for mount in sorted(tree.mounts, key=_preference):
             seen = below(place.path, mount.root)
@@ -228,8 +252,10 @@ class V1Driver:
         """Return the name of a file below this mount: with `noprefix` the kernel drops
         `cpuset.`.
         """
+        if mount.prefixed:
+            return file
         prefix, dot, rest = file.partition(".")
-        bare = dot and not mount.prefixed and prefix in self._tree(tree).controllers
+        bare = dot and prefix in self._tree(tree).controllers
         return rest if bare else file
 
     def _prefixed(self, tree: str, mount: Mount, name: str) -> str:

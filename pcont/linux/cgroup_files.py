@@ -16,6 +16,7 @@ from pcont.kernel.types import Owner
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
+_TASK_FILES = ("tasks", "cgroup.procs")
 _MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
@@ -33,6 +34,9 @@ class KernelFiles:
 
     def rmdir(self, directory: str) -> None:
         os.rmdir(directory)
+
+    def is_directory(self, path: str) -> bool:
+        return stat.S_ISDIR(os.stat(path).st_mode)
 
     def directories(self, directory: str) -> list[str]:
         # In cgroupfs the link count of a directory tells whether it has children (2: none).
@@ -107,14 +111,33 @@ class KernelFiles:
     def mend(self, directory: str) -> None:
         xattrs.mend_xattrs(directory)
 
+    def snapshot(
+        self, directory: str, names: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, Owner]]:
+        texts: dict[str, str] = {}
+        owners: dict[str, Owner] = {}
+        top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            owners[""] = _owner(os.fstat(top))
+            for file, name in names.items():
+                # Some files can only be written, or are switched off on this kernel.
+                with contextlib.suppress(OSError):
+                    owners[name] = _read_at(top, name, texts, file)
+            for name in _TASK_FILES:
+                with contextlib.suppress(FileNotFoundError):
+                    owners[name] = _owner(os.stat(name, dir_fd=top))
+        finally:
+            os.close(top)
+        own = os.geteuid(), os.getegid()
+        if any((one.uid, one.gid) != own for one in owners.values()):
+            owners = self.owners(directory)
+        return texts, owners
+
     def owners(self, directory: str) -> dict[str, Owner]:
         with os.scandir(directory) as entries:
             files = {entry.name: entry.stat() for entry in entries if entry.is_file()}
         facts = {"": os.stat(directory), **files}
-        return {
-            name: Owner(one.st_uid, one.st_gid, stat.S_IMODE(one.st_mode))
-            for name, one in facts.items()
-        }
+        return {name: _owner(one) for name, one in facts.items()}
 
     def set_owners(self, directory: str, owners: Mapping[str, Owner]) -> None:
         now = self.owners(directory)
@@ -143,6 +166,21 @@ class KernelFiles:
                     for pid in pinned:
                         if pid in there and _signalled(pinned[pid], number):
                             yield pid
+
+
+def _owner(status: os.stat_result) -> Owner:
+    return Owner(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+
+
+def _read_at(directory: int, name: str, texts: dict[str, str], file: str) -> Owner:
+    """Read the file `name` of an open directory into `texts[file]`; return its owner."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        owner = _owner(os.fstat(descriptor))
+        texts[file] = proc.read_all(descriptor)
+        return owner
+    finally:
+        os.close(descriptor)
 
 
 def _signalled(descriptor: int, number: int) -> bool:

@@ -21,6 +21,8 @@ from pcont.values import ID_LIST, Ids
 CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
 FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
+_AT_ONCE = 1 << 16  # bytes
+
 
 class Proc:
     """A mounted /proc, or a copy of its files at `root`."""
@@ -228,6 +230,17 @@ def read_text(file: str) -> str:
     """
     with open(file, "rb", buffering=0) as stream:
         return stream.read().decode("utf-8", "surrogateescape")
+
+
+def read_all(descriptor: int) -> str:
+    """Return what can be read from an open file, as `read_text` does.
+
+    A file of the kernel may give less than was asked for before its end.
+    """
+    found = os.read(descriptor, _AT_ONCE)
+    while more := os.read(descriptor, _AT_ONCE):
+        found += more
+    return found.decode("utf-8", "surrogateescape")
 
 
 def is_on(point: str, device: str) -> bool:

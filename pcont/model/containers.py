@@ -94,6 +94,11 @@ class ModelContainers:
         if len(os.fsencode(shown)) >= PATH_MAX:
             refuse(ENAMETOOLONG, shown)
 
+    def has(self, place: Place) -> bool:
+        """Return True. Raises OSError if there is no such container."""
+        self._hierarchies.node(place)
+        return True
+
     def children(self, place: Place) -> list[str]:
         """Return the names of the children, sorted."""
         return sorted(self._hierarchies.node(place).nodes)

@@ -41,10 +41,11 @@ from pcont.ops.umount import (
 )
 from pcont.records import Unbound
 from pcont.session import Session, checks_first
-from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.mirror import Join, Leave, Pair
 from pcont.steps.mounts import UmountTree
+from pcont.steps.removal import RemoveContainer
 from pcont.steps.write import Setting, WriteFiles
+from pcont.steps.xattr import SetXattr
 from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles

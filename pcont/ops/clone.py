@@ -21,9 +21,9 @@ from pcont.ops.listing import locate
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
 from pcont.session import Session, checks_first
-from pcont.steps.containers import SetXattr
 from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, Pin, option_word
 from pcont.steps.tasks import where_process_is
+from pcont.steps.xattr import SetXattr
 from pcont.transaction.step import Step
 
 PIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")

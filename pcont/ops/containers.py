@@ -12,7 +12,7 @@ from functools import partial
 from pcont import signals, subsys
 from pcont.errors import Busy, Denied, UsageProblem
 from pcont.hierarchy import keys
-from pcont.hierarchy.container import Container
+from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers, exists
@@ -21,15 +21,19 @@ from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
 from pcont.session import Session, checks_first
 from pcont.steps import explain
-from pcont.steps.containers import CreateContainer, removals
+from pcont.steps.creation import CreateContainer
 from pcont.steps.kill import Kill
 from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.removal import removals
 from pcont.steps.tasks import live_task, processes_in, tasks_in
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
+
+# The containers to remove, children before their parents, and the places where each exists.
+Doomed = dict[Container, list[Place]]
 
 
 @checks_first
@@ -80,7 +84,7 @@ class Planner:
     """Plans creations one after another; each takes the earlier ones into account.
 
     `cpus_follow`: each container gets the parent's CPUs, as it does if memset is bound and cpuset
-    is not.
+    is not. What containers of one parent, or of one hierarchy, have in common is looked up once.
     """
 
     def __init__(
@@ -90,55 +94,72 @@ class Planner:
         cpus_follow: bool = False,
     ) -> None:
         self.backend, self.inherit, self.cpus_follow = backend, inherit, cpus_follow
+        self.files = ControlFiles(backend)
         self.steps: list[Step] = []
         self.made: set[Place] = set()
         self.texts: dict[tuple[Place, str], str] = {}
         self.wanted: list[Setting] = []
         self.names: dict[Place, frozenset[str]] = {}
+        self._seen: set[str] = set()
+        self._parents: dict[Place, bool] = {}
+        self._passed_on: dict[Place, list[tuple[str, str]]] = {}
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
+
+    def _is_parent_there(self, parent: Place) -> bool:
+        if parent not in self._parents:
+            self._parents[parent] = exists(self.backend, parent)
+        return self._parents[parent] or parent in self.made
+
+    def _need_seen(self, hierarchy: Hierarchy) -> None:
+        if hierarchy.name not in self._seen:
+            check_seen(self.backend, hierarchy)
+            self._seen.add(hierarchy.name)
 
     def create(
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
     ) -> None:
         """Plan the missing places of a container, and its settings."""
-        check_seen(self.backend, container.hierarchy)
-        action = f"create {container.name}"
+        self._need_seen(container.hierarchy)
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
+            action = f"create {container.name}"
             raise explain.make_refusal(self.backend, _first(container), err, action)
         if not parents:
-            self._need_parent(container, action)
+            self._need_parent(container)
         for level in container.lineage()[:-1] if parents else ():
-            self._write(level, self._make(level))
-        inherited = self._make(container)
+            lacking = [place for place in level.places if not self._is_parent_there(place)]
+            self._add(level, lacking, self._make(level, lacking))
+        inherited = self._make(container, missing)
         wanted = self._wanted(container, pairs)
         self.wanted += wanted
         given = {(one.place, one.file) for one in wanted}
         rest = [one for one in inherited if (one.place, one.file) not in given]
-        self._write(container, rest + wanted)
+        self._add(container, missing, rest + wanted)
 
-    def _need_parent(self, container: Container, action: str) -> None:
+    def _need_parent(self, container: Container) -> None:
         for place in container.places:
-            if not self._there(place.parent):
+            if not self._is_parent_there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
+                action = f"create {container.name}"
                 raise explain.make_refusal(self.backend, place, err, action)
 
-    def _make(self, container: Container) -> list[Setting]:
-        """Plan to create a container in the trees where it is missing, with the settings that it
+    def _make(self, container: Container, missing: Sequence[Place]) -> list[Setting]:
+        """Plan to create a container in the trees where it is missing; returns the settings that it
         inherits there.
         """
-        made = [place for place in container.places if not self._there(place)]
-        for place in made:
+        found = []
+        for place in missing:
+            parent = place.parent
             # A dry run is refused what the kernel would refuse.
-            if place.name in self._control_files(place.parent):
+            if place.name in self._control_files(parent):
                 err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(place))
                 raise explain.make_refusal(self.backend, place, err, f"create {container.name}")
-        self.steps += [CreateContainer(place, f"create {container.name}") for place in made]
-        self.made.update(made)
-        return [one for place in made for one in self._inherited(place)]
+            found += [Setting(place, file, text) for file, text in self._inherited(parent, place)]
+        self.made.update(missing)
+        return found
 
     def _control_files(self, place: Place) -> frozenset[str]:
         if place not in self.names:
@@ -147,18 +168,21 @@ class Planner:
             self.names[place] = above or keys.control_files(self.backend, place)
         return self.names[place]
 
-    def _inherited(self, place: Place) -> list[Setting]:
-        found = []
-        for row in subsys.rows(place.controllers):
-            text = self._read(place.parent, row) if self._is_inherited(place, row) else ""
-            if text and text != row.type.show(row.default):
-                found.append(Setting(place, row.name, text))
-        return found
+    def _inherited(self, parent: Place, place: Place) -> list[tuple[str, str]]:
+        """Return what a new container inherits of its parent, as pairs of file and text."""
+        if parent not in self._passed_on:
+            found = []
+            for row in subsys.rows(place.controllers):
+                text = self._read(parent, row) if self._is_inherited(parent, row) else ""
+                if text and text != row.type.show(row.default):
+                    found.append((row.name, text))
+            self._passed_on[parent] = found
+        return self._passed_on[parent]
 
-    def _is_inherited(self, place: Place, row: ControlFile) -> bool:
+    def _is_inherited(self, parent: Place, row: ControlFile) -> bool:
         if self.inherit or row.name != cpuset.CPUS:
             return self.inherit and row.creation.inherit
-        return self.cpus_follow or cpuset_memset.cpus_follow(self.backend, place.parent)
+        return self.cpus_follow or cpuset_memset.cpus_follow(self.backend, parent)
 
     def _read(self, place: Place, row: ControlFile) -> str:
         """Return the text of a file after the plan; a new container has the table's defaults."""
@@ -167,7 +191,7 @@ class Planner:
             return planned
         if place in self.made:
             return row.type.show(row.default)
-        return ControlFiles(self.backend).stored(place, row.name).rstrip("\n")
+        return self.files.stored(place, row.name).rstrip("\n")
 
     def _wanted(self, container: Container, pairs: Sequence[tuple[str, str]]) -> list[Setting]:
         found: list[Setting] = []
@@ -196,14 +220,26 @@ class Planner:
         found: list[str] = []
         for place in there or container.hierarchy.container("/").places:
             with contextlib.suppress(OSError):  # in a dry run of bind the tree is not mounted
-                found += ControlFiles(self.backend).names(place)
+                found += self.files.names(place)
         return found
 
-    def _write(self, container: Container, settings: list[Setting]) -> None:
+    def _add(
+        self, container: Container, missing: Sequence[Place], settings: Sequence[Setting]
+    ) -> None:
+        """Add the steps that make the missing places and write the settings of a container."""
+        then = None
         if settings:
-            created = all(one.place in self.made for one in settings)
-            self.steps.append(WriteFiles(settings, f"set {container.name}", created))
-            self.texts.update({(one.place, one.file): one.text for one in settings})
+            created = {one.place for one in settings} <= self.made
+            then = WriteFiles(settings, f"set {container.name}", created)
+            for one in settings:
+                self.texts[one.place, one.file] = one.text
+                self._passed_on.pop(one.place, None)
+        action = f"create {container.name}" if missing else ""
+        for place in missing:
+            last = place is missing[-1]
+            self.steps.append(CreateContainer(place, action, then if last else None))
+        if then and not missing:
+            self.steps.append(then)
 
 
 def _first(container: Container) -> Place:
@@ -242,7 +278,8 @@ def remove(
         doomed = _doomed(session, registry, places, recursive, missing_ok)
         steps: list[Step] = []
         words = shlex.join(["-r"] * recursive + ["--evict"] * evict + ["--kill"] * kill + [*places])
-        _need_childless(session.backend, doomed, words)
+        if not recursive:
+            _need_childless(session.backend, doomed, words)
         evictions = _evictions(session, doomed) if evict else []
         if evict:
             steps += [step for step, _ in evictions]
@@ -250,7 +287,7 @@ def remove(
             steps.append(_killing(session, doomed))
         else:
             _need_empty(session, doomed, words)
-        session.carry_out([*steps, *removals(session.backend, doomed, session.force)])
+        session.carry_out([*steps, *removals(doomed, session.force)])
         for container in doomed:
             note_partial(session, registry, container, removed=True)
         for step, refuge in evictions:
@@ -264,9 +301,9 @@ def _doomed(
     places: Sequence[str],
     recursive: bool,
     missing_ok: bool,
-) -> list[Container]:
-    """Return the containers to remove, children before their parents."""
-    found: dict[Container, None] = {}
+) -> Doomed:
+    """Return the containers to remove, children before their parents, and where each exists."""
+    found: Doomed = {}
     for text in places:
         container = registry.place(text)
         if container.is_root:
@@ -274,53 +311,56 @@ def _doomed(
                 f"{container.name} is a root container, and cannot be removed",
                 hint=f"unmount the hierarchy: pcont umount {shlex.quote(container.hierarchy.name)}",
             )
-        if missing_ok and not _seen(session.backend, container):
-            continue
-        at_least_partial(session.backend, container)
-        found.update(dict.fromkeys(beneath(session.backend, container) if recursive else ()))
-        found[container] = None
-    return list(found)
+        if missing_ok:
+            check_seen(session.backend, container.hierarchy)
+            if not present(session.backend, container):
+                continue
+        there = at_least_partial(session.backend, container)
+        found.update(beneath(session.backend, container, there) if recursive else ())
+        found[container] = there
+    return found
 
 
-def _seen(backend: MountedContainers, container: Container) -> list[Place]:
-    """Return the existing places of a container; NotFound if one of its trees is not mounted."""
-    check_seen(backend, container.hierarchy)
-    return present(backend, container)
+def beneath(
+    backend: MountedContainers, top: Container, there: Sequence[Place]
+) -> list[tuple[Container, list[Place]]]:
+    """Return every container below, children before their parents, and where each exists.
 
-
-def beneath(backend: MountedContainers, top: Container) -> list[Container]:
-    """Return every container below, in any of the trees, children before their parents."""
-    found: list[Container] = []
-    waiting = [top]
+    `there`: the places of `top` that exist.
+    """
+    found: list[tuple[Container, list[Place]]] = []
+    waiting: list[tuple[Container, Sequence[Place]]] = [(top, there)]
     while waiting:
         signals.beat()
-        container = waiting.pop()
-        places = present(backend, container)
-        names = {name for place in places for name in backend.children(place)}
-        children = [container.child(name) for name in sorted(names)]
+        container, places = waiting.pop()
+        below: dict[str, list[Place]] = {}
+        for place in places:
+            for name in backend.children(place):
+                below.setdefault(name, []).append(place.child(name))
+        children = [(container.child(name), below[name]) for name in sorted(below)]
         found += children
         waiting += children
     return found[::-1]
 
 
-def _need_childless(backend: MountedContainers, doomed: Iterable[Container], words: str) -> None:
+def _need_childless(backend: MountedContainers, doomed: Doomed, words: str) -> None:
     """Raise what would be refused half-way, before any task is killed or moved."""
-    going = set(doomed)
-    for container in going:
-        for place in present(backend, container):
-            names = [name for name in backend.children(place) if container.child(name) not in going]
-            if names:
+    for container, places in doomed.items():
+        for place in places:
+            found = backend.children(place)
+            if names := [name for name in found if container.child(name) not in doomed]:
                 raise _in_use(backend, container, place, explain.children_inside(names, words))
 
 
-def _need_empty(session: Session, doomed: Iterable[Container], words: str) -> None:
+def _need_empty(session: Session, doomed: Doomed, words: str) -> None:
     backend = session.backend
-    for container in doomed:
-        for place in present(backend, container):
+    files = ControlFiles(backend)
+    for container, places in doomed.items():
+        for place in places:
             tasks = backend.read(place, "tasks").split()
             why = explain.tasks_inside(tasks, words) if tasks else ("", "")
             if not (tasks or session.force):
-                why = explain.held_back(backend, place)
+                why = explain.held_back(files, place)
             if any(why):
                 raise _in_use(backend, container, place, why)
 
@@ -333,7 +373,7 @@ def _in_use(
     return Busy(message, path=backend.show(place), hint=hint)
 
 
-def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
+def _refuge(container: Container, doomed: Doomed) -> Container:
     """Return the nearest container above that is not removed."""
     parent = container.parent
     while parent in doomed:
@@ -341,19 +381,18 @@ def _refuge(container: Container, doomed: Sequence[Container]) -> Container:
     return parent
 
 
-def _evictions(session: Session, doomed: Sequence[Container]) -> list[tuple[MoveAll, Container]]:
+def _evictions(session: Session, doomed: Doomed) -> list[tuple[MoveAll, Container]]:
     """Return the step that empties each container, and where its tasks go."""
     targets = [(one, _refuge(one, doomed)) for one in doomed]
-    return [(_eviction(session, one, refuge), refuge) for one, refuge in targets]
+    return [(_eviction(session, one, doomed[one], refuge), refuge) for one, refuge in targets]
 
 
-def _eviction(session: Session, container: Container, refuge: Container) -> MoveAll:
+def _eviction(
+    session: Session, container: Container, there: Sequence[Place], refuge: Container
+) -> MoveAll:
     """Return the step that empties a container, in each tree in which it exists."""
-    routes = [
-        Move(place, target)
-        for place, target in zip(container.places, refuge.places, strict=True)
-        if exists(session.backend, place)
-    ]
+    pairs = zip(container.places, refuge.places, strict=True)
+    routes = [Move(place, target) for place, target in pairs if place in there]
     return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
 
 
@@ -370,10 +409,10 @@ def drain(session: Session, routes: Sequence[Move], action: str, movable: bool =
     return MoveAll(routes, action, freeze, movable)
 
 
-def _killing(session: Session, doomed: Sequence[Container]) -> Step:
-    places = [place for one in doomed for place in present(session.backend, one)]
+def _killing(session: Session, doomed: Doomed) -> Step:
+    places = [place for there in doomed.values() for place in there]
     guards.check_kill(session, processes_in(session.backend, places))
-    guards.check_frozen_above(session, doomed)
+    guards.check_frozen_above(session, [*doomed])
     names = ", ".join(one.name for one in doomed)
     freeze = not guards.would_freeze_itself(session, places)
     return Kill(places, f"kill all in {names}", partial(guards.check_kill, session), freeze)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pcont.errors import Denied, NotFound
 from pcont.hierarchy.container import Hierarchy
-from pcont.hierarchy.presence import check_seen
+from pcont.hierarchy.presence import check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs, exists
 from pcont.kernel.refusals import vanishing
@@ -14,8 +14,8 @@ from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset, hotplug, trusted
 from pcont.records import Collected
 from pcont.session import Session, checks_first
-from pcont.steps.containers import removals
 from pcont.steps.reap import attend, flags, repairs
+from pcont.steps.removal import removals
 from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
@@ -149,7 +149,8 @@ def _dry_run_lines(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> I
     for path in doomed:
         if agent and auto_delete.notifies(backend, Place.at(tree, path)):
             yield f"{agent} {path}"
-        steps: list[Step] = removals(backend, [one.container(path)])
+        container = one.container(path)
+        steps: list[Step] = [*removals({container: present(backend, container)})]
         yield from (line for step in steps for line in step.dry_run_lines(backend))
 
 

@@ -21,8 +21,8 @@ from pcont.records import Started
 from pcont.session import Session
 from pcont.steps import explain
 from pcont.steps.attach import Attach
-from pcont.steps.containers import removals
 from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
+from pcont.steps.removal import removals
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete
 
@@ -168,10 +168,12 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
     try:
         _wait_until_gone(session, container)
         with session.exclusive():
-            doomed = [*(beneath(session.backend, container) if below else ()), container]
-            reason = _in_use(session, doomed, below)
+            there = present(session.backend, container)
+            doomed = dict(beneath(session.backend, container, there) if below else ())
+            doomed[container] = there
+            reason = _in_use(session, [*doomed], below)
             if not reason:
-                session.carry_out(removals(session.backend, doomed))
+                session.carry_out(removals(doomed))
                 return
             session.warn(f"{container.name} is kept: {reason}")
     except (PcontError, OSError) as err:

@@ -25,10 +25,10 @@ from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops.cpuset_memset import CpusetMemset
 from pcont.session import Session
-from pcont.steps.containers import SetXattr
 from pcont.steps.enforcement import StartEnforcement
 from pcont.steps.mounts import MakeDirectory, MountTree
 from pcont.steps.write import Setting, WriteFiles
+from pcont.steps.xattr import SetXattr
 from pcont.subsys import memset
 from pcont.subsys.cpuset import CPUSET
 from pcont.subsys.memset import MEMSET

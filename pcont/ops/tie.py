@@ -22,7 +22,8 @@ from pcont.ops.mount_request import (
 )
 from pcont.records import Mounted
 from pcont.session import Session
-from pcont.steps.containers import CreateContainer, SetXattr
+from pcont.steps.creation import CreateContainer
+from pcont.steps.xattr import SetXattr
 
 
 def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mounted:

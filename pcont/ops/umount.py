@@ -18,10 +18,11 @@ from pcont.kernel.paths import below
 from pcont.kernel.types import Mount, Place, Tree
 from pcont.ops.listing import count_containers
 from pcont.session import Session, checks_first
-from pcont.steps.containers import RemoveContainer, SetXattr
 from pcont.steps.enforcement import StopEnforcement
 from pcont.steps.mounts import RemoveDirectory, UmountTree
+from pcont.steps.removal import RemoveContainer
 from pcont.steps.write import Setting, WriteFiles
+from pcont.steps.xattr import SetXattr
 from pcont.tables.control_file import Subsystem
 from pcont.transaction.step import Step
 from pcont.virtual.bindings import (

@@ -124,14 +124,18 @@ def in_use(backend: CgroupState, place: Place) -> tuple[str, str]:
     tasks, children = backend.read(place, "tasks").split(), backend.children(place)
     if tasks:
         return tasks_inside(tasks, place.word)
-    return children_inside(children, place.word) if children else held_back(backend, place)
+    return (
+        children_inside(children, place.word)
+        if children
+        else held_back(ControlFiles(backend), place)
+    )
 
 
-def held_back(backend: CgroupState, place: Place) -> tuple[str, str]:
+def held_back(files: ControlFiles, place: Place) -> tuple[str, str]:
     """Return the reason why a controller refuses the removal of a container, and a hint; empty
     texts if none does.
     """
-    files = ControlFiles(backend)
+    backend = files.backend
     roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
     for name, root in roots.items():
         table, site = backend.table(name), LiveSite(files, place, root, name)

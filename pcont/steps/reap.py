@@ -20,8 +20,9 @@ from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.containers import SetXattr, removals
+from pcont.steps.removal import removals
 from pcont.steps.write import RestoreValue
+from pcont.steps.xattr import SetXattr
 from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
 from pcont.transaction.step import Done, Step
 from pcont.transaction.undo_log import UndoLog
@@ -148,7 +149,7 @@ def _remove(worker: Worker, container: Container) -> None:
     trees.
     """
     try:
-        worker.carry_out(removals(worker.backend, [container]))
+        worker.carry_out(removals({container: present(worker.backend, container)}))
     except Busy:
         pass
     except PcontError as err:

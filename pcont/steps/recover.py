@@ -9,7 +9,7 @@ from pcont.kernel.interfaces import Backend, Host
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach import AttachUndo, Origin
-from pcont.steps.containers import RecreateRemoved, RemoveCreated, RestoreXattr
+from pcont.steps.creation import RemoveAllCreated, RemoveCreated
 from pcont.steps.enforcement import RestartStopped, StopStarted
 from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
 from pcont.steps.mounts import (
@@ -20,7 +20,10 @@ from pcont.steps.mounts import (
 )
 from pcont.steps.move_all import Move, MoveAllUndo
 from pcont.steps.namespaces import UnpinPinned
+from pcont.steps.removal import RecreateAllRemoved, RecreateRemoved
+from pcont.steps.snapshot import Facts
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
+from pcont.steps.xattr import RestoreXattr
 from pcont.tags import FORMATS, attributes_of
 from pcont.transaction.journal import (
     OTHER_SHAPE,
@@ -34,7 +37,9 @@ from pcont.transaction.undo_log import UndoRecord, restore_record
 FACTS = (
     *(
         RemoveCreated,
+        RemoveAllCreated,
         RecreateRemoved,
+        RecreateAllRemoved,
         RestoreXattr,
         RestoreValue,
         WriteAgain,
@@ -54,7 +59,7 @@ FACTS = (
         UnpinPinned,
     ),
 )
-PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting)
+PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting, Facts)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
 RECORD_CLASSES: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 

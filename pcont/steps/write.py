@@ -16,8 +16,10 @@ from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Conta
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.containers import RemoveCreated, RestoreXattr, write_back
+from pcont.steps.creation import RemoveCreated
+from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
+from pcont.steps.xattr import RestoreXattr
 from pcont.subsys import devices
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
@@ -207,14 +209,18 @@ class WriteFiles(Step):
         return lines
 
     def rehearse(self, backend: CgroupState) -> None:
-        self._write(backend, UndoLog(), tried=True)
+        self._write(ControlFiles(backend), UndoLog(), tried=True)
 
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
-        self._write(backend, undo_log, tried=self.created)
+        self.write_all(ControlFiles(backend), undo_log)
 
-    def _write(self, backend: CgroupState, undo_log: UndoLog, tried: bool) -> None:
+    def write_all(self, files: ControlFiles, undo_log: UndoLog) -> None:
+        """Carry out the step with the control files of its operation."""
+        self._write(files, undo_log, tried=self.created)
+
+    def _write(self, files: ControlFiles, undo_log: UndoLog, tried: bool) -> None:
         """Write everything. `tried`: skip the trial of device entries in a temporary container."""
-        files = ControlFiles(backend)
+        backend = files.backend
         waiting = [one for one in self.settings if not subsys.lasting(one.file)]
         while waiting:
             refused = [(one, err) for one in waiting if (err := self._try(files, undo_log, one))]

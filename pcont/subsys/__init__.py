@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterable
 from errno import EINVAL
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
@@ -219,6 +219,7 @@ def about(table: Subsystem | None) -> str:
     return table.help if table else ""
 
 
+@lru_cache(maxsize=1024)
 def row(file: str) -> ControlFile | None:
     """Return the row of a KEY such as `cpuset.cpus`, or None if no table has it."""
     if known := core_table().by_name.get(file):

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from pcont import subsys
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.refusals import refuse, refuse_text, unreadable
 from pcont.kernel.types import Place, TreeRequest
 from pcont.subsys import cpuset, freezer
@@ -124,7 +124,7 @@ class Rehearsal:
             self._made.add(place)
             return
         where, above = self._kernel.show(place), place.parent
-        if place.name in self.children(above) or place.name in self.files(above):
+        if exists(self._self, place) or place.name in self.files(above):
             refuse(errno.EEXIST, where)
         if len(os.fsencode(place.name)) > NAME_MAX:
             refuse(errno.ENAMETOOLONG, where)
@@ -160,6 +160,11 @@ class Rehearsal:
             self._check_access(self._kernel.show(place.parent), self._kernel.show(place))
         self._made.discard(place)
         self._removed.add(place)
+
+    def has(self, place: Place) -> bool:
+        if place in self._made or place in self._removed or not self._in_a_tree(place):
+            return place not in self._removed
+        return self._kernel.has(place)
 
     def children(self, place: Place) -> list[str]:
         if place in self._removed:
@@ -325,7 +330,7 @@ class Rehearsal:
 # Methods that change something and that no step rehearses.
 NOT_REHEARSED = (
     *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "exclusive"),
-    *("remove_directory", "simulated"),
+    *("remove_directory", "simulated", "snapshot"),
 )
 
 

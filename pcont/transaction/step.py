@@ -5,7 +5,9 @@ or none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import ClassVar
 
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
@@ -20,6 +22,7 @@ class Step(ABC):
     """
 
     action: str
+    longest_run: ClassVar[int] = 1
 
     @abstractmethod
     def dry_run_lines(self, backend: Backend) -> list[str]:
@@ -30,6 +33,15 @@ class Step(ABC):
         """Carry out the step. Raises OSError for a refusal of the backend, or PcontError.
 
         Before each change, it records in `undo_log` how to undo that change.
+        """
+
+    @classmethod  # noqa: B027
+    def record_run(cls, backend: Backend, undo_log: UndoLog, run: Sequence[Step]) -> None:
+        """Record how to undo several steps of this class, before the first of them is carried out.
+
+        `run`: up to `longest_run` steps that follow each other. Called only for a class in which
+        that is more than 1. One entry of the journal for many steps costs little more than one for
+        a single step. Raises OSError or PcontError.
         """
 
     def rehearse(self, backend: Backend) -> None:  # noqa: B027
@@ -108,17 +120,29 @@ def carry_out(
     done = Done(backend, UndoLog() if undo_log is None else undo_log)
     with signals.held():
         try:
-            for number, step in enumerate(steps):
-                progress(number, len(steps))
-                signals.check()
-                done.steps.append(step)
-                try:
-                    step.do(backend, done.undo_log)
-                except OSError as err:
-                    raise step.refusal(backend, err) from err
+            for run in _runs(steps):
+                if run[0].longest_run > 1:
+                    type(run[0]).record_run(backend, done.undo_log, run)
+                for step in run:
+                    progress(len(done.steps), len(steps))
+                    signals.check()
+                    done.steps.append(step)
+                    try:
+                        step.do(backend, done.undo_log)
+                    except OSError as err:
+                        raise step.refusal(backend, err) from err
             if steps and not steps[-1].final:
                 signals.check()
         except BaseException as err:
             done.undo_for(err)
             raise
     return done
+
+
+def _runs(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """Yield the steps in runs of one class, each no longer than the class permits."""
+    for _, found in groupby(steps, type):
+        same = list(found)
+        longest = same[0].longest_run
+        for start in range(0, len(same), longest):
+            yield same[start : start + longest]

@@ -169,8 +169,9 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
 ) -> None:
     """The second of two steps fails behind the check that comes before: through the library."""
     from pcont.errors import Busy
+    from pcont.hierarchy.presence import present
     from pcont.hierarchy.registry import Registry
-    from pcont.steps.containers import removals
+    from pcont.steps.removal import removals
     from pcont.transaction.step import carry_out
 
     jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"), "-s", "cpus=1")
@@ -182,7 +183,7 @@ def test_a_removal_that_fails_half_way_brings_back_settings(
         registry = Registry(backend)
         doomed = [registry.place(jobs.at("/a")), registry.place(jobs.at("/b"))]
         with pytest.raises(Busy):
-            carry_out(backend, removals(backend, doomed))
+            carry_out(backend, removals({one: present(backend, one) for one in doomed}))
     assert there(jobs) == ["/", "/a", "/b"]
     assert jobs.pcont.ok("get", jobs.at("/a")) == before
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pcont.steps.containers import RemoveContainer
+from pcont.steps.removal import RemoveContainer
 from pcont.transaction.step import carry_out
 from tests.contract.conftest import Jobs, Pcont, Top, eventually, only_kernel
 

@@ -235,8 +235,9 @@ def test_a_removal_that_is_undone_gives_no_more_rights_than_before(
     host: Host, plain: Pcont
 ) -> None:
     from pcont.errors import Busy
+    from pcont.hierarchy.presence import present
     from pcont.hierarchy.registry import Registry
-    from pcont.steps.containers import removals
+    from pcont.steps.removal import removals
     from pcont.transaction.step import carry_out
 
     point = host.mount("devices", "-t", "cgroup", "-o", "devices", "cgroup")
@@ -252,7 +253,7 @@ def test_a_removal_that_is_undone_gives_no_more_rights_than_before(
         registry = Registry(backend)
         doomed = [registry.place("devices:/a"), registry.place("devices:/b")]
         with pytest.raises(Busy) as caught:
-            carry_out(backend, removals(backend, doomed))
+            carry_out(backend, removals({one: present(backend, one) for one in doomed}))
     assert caught.value.left == []
     assert plain.get("devices:/a", "devices.list") == "c 1:3 rwm"
     found = os.stat(f"{point}/a")

@@ -620,7 +620,7 @@ def test_limits_of_an_rdma_device(own: Callable[[str], Top]) -> None:
 
 def test_a_removed_container_comes_back_with_its_limits(own: Callable[[str], Top]) -> None:
     """What a failed command had removed, it makes again as it was."""
-    from pcont.steps.containers import RemoveContainer
+    from pcont.steps.removal import RemoveContainer
     from pcont.transaction.step import carry_out
 
     top = own("memory")

@@ -20,14 +20,7 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task, TreeRequest
 from pcont.signals import Interrupted
 from pcont.steps.attach import Attach, AttachUndo
-from pcont.steps.containers import (
-    CreateContainer,
-    RecreateRemoved,
-    RemoveContainer,
-    RemoveCreated,
-    RestoreXattr,
-    SetXattr,
-)
+from pcont.steps.creation import CreateContainer, RemoveCreated
 from pcont.steps.mirror import JoinUndo
 from pcont.steps.mounts import (
     MakeDirectory,
@@ -41,7 +34,10 @@ from pcont.steps.mounts import (
     find_tree,
 )
 from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.removal import RecreateRemoved, RemoveContainer
+from pcont.steps.snapshot import SettingsReader
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteFiles
+from pcont.steps.xattr import RestoreXattr, SetXattr
 from pcont.tables.rules import Machine
 from pcont.transaction.step import Step, carry_out
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
@@ -764,8 +760,9 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
     before = model.children(ROOT), read(model, A, "cpus"), model.trees()
     facts = [
         RemoveCreated(B),
-        RecreateRemoved.of(model, A),
+        RecreateRemoved(A, *SettingsReader(model).facts(A)),
         RestoreXattr(A, "k", None),
+        RestoreXattr(B.child("removed"), "k", None),
         RemoveMadeDirectory("/m"),
         RemakeDirectory("/cg"),
         UnmountMounted(TreeRequest((), "n"), "/cg", new=True),

@@ -79,7 +79,16 @@ def recorded(run: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> list
         for words in COMMANDS:
             assert run(words) == 0, words
     kinds = {word for text in found for word in text.decode().split('"')}
-    assert {"Absent", "Present", "Written", "Value", "Entered", "Drained", "Mounted"} <= kinds
+    assert {
+        "AllAbsent",
+        "AllPresent",
+        "Facts",
+        "Written",
+        "Value",
+        "Entered",
+        "Drained",
+        "Mounted",
+    } <= kinds
     return found
 
 

@@ -16,9 +16,10 @@ from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.records import Recovered
 from pcont.session import Session
 from pcont.steps.attach import AttachUndo, Origin
-from pcont.steps.containers import CreateContainer, RemoveCreated, RestoreXattr
+from pcont.steps.creation import CreateContainer, RemoveCreated
 from pcont.steps.recover import RECORD_CLASSES, pending_lines, roll_back
 from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
+from pcont.steps.xattr import RestoreXattr
 from pcont.transaction.journal import Journal, abandoned, decode, encode
 from pcont.transaction.journal_files import set_aside
 from pcont.transaction.undo_log import UndoLog
@@ -262,9 +263,9 @@ def damaged(journal: Path, how: str) -> None:
         "an unknown number": text + b'{"forget": 5}\n',
         "something learnt of nothing": text
         + b'{"learn": 5, "more": {"is": "dict", "items": []}}\n',
-        "another type": text.replace(b'"/a"', b"5"),
-        "another path": text.replace(b'"/a"', b'"../a"'),
-        "a field too many": text.replace(b'"force"', b'"farce"'),
+        "another type": text.replace(b'"name=n:/a"', b"5"),
+        "another path": text.replace(b":/a", b":../a"),
+        "a field too many": text.replace(b'"made"', b'"mode"'),
         "an unknown entry": text + b'{"well": "done"}\n',
         "deep": head + b"\n" + b"[" * 100_000 + b"\n",
         "a command that is no text": text.replace(b'"create it"', b"[]"),

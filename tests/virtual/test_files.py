@@ -14,7 +14,8 @@ from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
-from pcont.steps.containers import CreateContainer, RemoveContainer
+from pcont.steps.creation import CreateContainer
+from pcont.steps.removal import RemoveContainer
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys.numtasks import INTERVAL, RATE, SHARES, STATS, TOTAL
 from pcont.transaction.step import carry_out

@@ -1,0 +1,197 @@
+"""The step that removes a container, and its undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from shlex import quote
+
+from pcont.errors import PcontError
+from pcont.hierarchy.container import Container
+from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, exists
+from pcont.kernel.types import Owner, Place
+from pcont.steps import explain
+from pcont.steps.creation import RemoveCreated
+from pcont.steps.snapshot import Facts, SettingsReader, place_of, text_of, write_back_all
+from pcont.tags import on_disk
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+from pcont.virtual.files import ControlFiles
+
+
+@on_disk("Present", "place", "settings", "attributes", "owners", "force")
+class RecreateRemoved(UndoRecord):
+    """Undo record of a removal: the container existed, with these settings, attributes and owners.
+
+    `settings`: pairs of control file and text, in the order of writing. `attributes`: pcont's
+    extended attributes by name. `owners`: uid, gid and mode by file name. `force`: open files may
+    have been charged to it.
+    """
+
+    place: Place
+    settings: list[tuple[str, str]]
+    attributes: dict[str, str]
+    owners: dict[str, Owner]
+    force: bool
+
+    def __init__(
+        self,
+        place: Place,
+        settings: list[tuple[str, str]],
+        attributes: dict[str, str],
+        owners: dict[str, Owner],
+        force: bool = False,
+    ) -> None:
+        self.place, self.settings, self.attributes = place, settings, attributes
+        self.owners, self.force = owners, force
+
+    @property
+    def label(self) -> str:
+        return f"{self.place.path} of {self.place.tree}"
+
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
+        if not exists(backend, self.place):
+            yield lambda: backend.make(self.place)
+        elif self.force:
+            yield lambda: backend.enforcer.hold(self.place)
+        yield lambda: write_back_all(backend, self.place, self.settings)
+        for name, text in self.attributes.items():
+            yield partial(backend.set_attribute, self.place, name, text)
+        yield lambda: backend.set_owners(self.place, self.owners)
+
+
+@on_disk("AllPresent", "facts", "places", "force", "removed")
+class RecreateAllRemoved(UndoRecord):
+    """Undo record of several removals: these containers existed.
+
+    `facts`: what they were like; most containers are like many others. `places`: TREE:PATH of each
+    and the number of its facts, in the order of removal. `force`: as of RecreateRemoved. `removed`:
+    how many were removed; None until one is refused: then any of them may still exist.
+
+    Raises BadWord for a path that no container can have.
+    """
+
+    facts: list[Facts]
+    places: list[tuple[str, int]]
+    force: bool
+    removed: int | None
+
+    def __init__(
+        self,
+        facts: list[Facts],
+        places: list[tuple[str, int]],
+        force: bool = False,
+        removed: int | None = None,
+    ) -> None:
+        self.facts, self.places, self.force, self.removed = facts, places, force, removed
+        for text, _ in places:
+            place_of(text)
+
+    @property
+    def label(self) -> str:
+        return f"{len(self.places)} removed containers"
+
+    def extend(self, **more: int) -> None:
+        self.removed = more["removed"]
+
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
+        for text, number in reversed(self.places[: self.removed]):
+            place = place_of(text)
+            yield from RecreateRemoved(place, *self.facts[number], self.force).restore(backend)
+
+
+class RemoveContainer(Step):
+    """Remove a container in one tree with rmdir(2). `action` names the operation in messages.
+
+    `last`: it is the last change of the operation, which is never undone. `force`: remove it even
+    if open files are charged to it; those files are charged to no container afterwards.
+    `discarded`: what `force` overrode, for the message.
+    """
+
+    longest_run = 100
+
+    def __init__(
+        self,
+        place: Place,
+        action: str,
+        last: bool = False,
+        force: bool = False,
+    ) -> None:
+        self.place, self.action, self.last, self.force = place, action, last, force
+        self.discarded: str = ""
+        self._recorded: tuple[RecreateAllRemoved, int] | None = None
+
+    @classmethod
+    def record_run(cls, backend: Backend, undo_log: UndoLog, run: Sequence[Step]) -> None:
+        steps = [step for step in run if isinstance(step, RemoveContainer) and not step.last]
+        facts: list[Facts] = []
+        places: list[tuple[str, int]] = []
+        reader = SettingsReader(backend)
+        for step in steps:
+            try:
+                found = reader.facts(step.place)
+            except OSError as err:
+                raise step.refusal(backend, err) from err
+            if found not in facts:
+                facts.append(found)
+            places.append((text_of(step.place), facts.index(found)))
+        if steps:
+            record = RecreateAllRemoved(facts, places, any(step.force for step in steps))
+            undo_log.record(record)
+            for number, step in enumerate(steps):
+                step._recorded = record, number
+
+    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
+        return [f"rmdir {quote(backend.show(self.place))}"]
+
+    def do(self, backend: Backend, undo_log: UndoLog) -> None:
+        if self.last:
+            undo_log.set_final(RemoveCreated(self.place, self.force))
+            backend.remove(self.place, self.force)
+            return
+        if not self._recorded:
+            self.record_run(backend, undo_log, [self])
+        assert self._recorded
+        record, number = self._recorded
+        held = explain.held_back(ControlFiles(backend), self.place)[0] if self.force else ""
+        try:
+            backend.remove(self.place, self.force)
+        except OSError:
+            if number:
+                undo_log.extend(record, removed=number)
+            else:
+                undo_log.drop(record)
+            raise
+        self.discarded = held
+
+    def irreversible(self) -> list[str]:
+        return [f"{self.place.path}: {self.discarded}"] if self.discarded else []
+
+    @property
+    def final(self) -> bool:
+        return self.last
+
+    def rehearse(self, backend: Containers) -> None:
+        backend.remove(self.place, self.force)
+
+    def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        return explain.remove_refusal(backend, self.place, err, self.action)
+
+
+def removals(
+    doomed: Mapping[Container, Sequence[Place]], force: bool = False
+) -> list[RemoveContainer]:
+    """Return the steps that remove each container from its places, its home last.
+
+    `doomed`: the places where each container exists (`presence.present`). The home comes last
+    because pcont finds a container by its home. `force`: remove containers that open files are
+    charged to.
+    """
+    steps = [
+        RemoveContainer(place, f"remove {container.name}", force=force)
+        for container, places in doomed.items()
+        for place in reversed(places)
+    ]
+    for last in steps[-1:]:
+        last.last = True
+    return steps

@@ -1,0 +1,119 @@
+"""What undo restores of a container: read it before a change, and write it back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pcont import subsys
+from pcont.kernel.interfaces import CgroupState, Subsystems
+from pcont.kernel.types import Owner, Place
+from pcont.tags import on_disk
+from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import row_of
+
+
+@on_disk("Facts", "settings", "attributes", "owners")
+class Facts(NamedTuple):
+    """What undo restores of a removed container, as RecreateRemoved has it."""
+
+    settings: list[tuple[str, str]]
+    attributes: dict[str, str]
+    owners: dict[str, Owner]
+
+
+class SettingsReader:
+    """Reads what undo restores of containers. It keeps what containers of one tree have in
+    common, so create one for each operation.
+    """
+
+    def __init__(self, backend: CgroupState) -> None:
+        self._backend = backend
+        self._files = ControlFiles(backend)
+        self._names: dict[tuple[str, bool], list[str]] = {}
+
+    def facts(self, place: Place) -> Facts:
+        """Snapshot an existing container. Raises OSError."""
+        names = self._kernel_names(place)
+        found = self._backend.snapshot(place, names)
+        settings = [(file, found.texts[file]) for file in names if file in found.texts]
+        if self._files.roots(place):
+            settings = sorted([*settings, *self._virtual(place)], key=_in_order)
+        return Facts(settings, found.attributes, found.owners)
+
+    def _kernel_names(self, place: Place) -> list[str]:
+        """Return the kernel's files with settings, in the order of writing."""
+        key = (place.tree, place.is_root)
+        if key not in self._names:
+            found = self._backend.files(place).items()
+            names = [file for file, writable in found if self._is_setting(place, file, writable)]
+            self._names[key] = sorted(names, key=subsys.order)
+        return self._names[key]
+
+    def _is_setting(self, place: Place, file: str, writable: bool) -> bool:
+        # A row tells more than the mode of the file, which others may have changed.
+        row = row_of(self._backend, file)
+        can_be_set = row.access.writable if row else writable
+        return subsys.is_setting(file, can_be_set) and not _is_attribute(self._backend, place, file)
+
+    def _virtual(self, place: Place) -> Iterator[tuple[str, str]]:
+        """Yield the settings that pcont provides and stores in no attribute."""
+        for file, writable in self._files.stored_names(place).items():
+            if file not in self._kernel_names(place) and self._is_setting(place, file, writable):
+                with contextlib.suppress(OSError):
+                    yield file, self._files.stored(place, file)
+
+
+def _in_order(pair: tuple[str, str]) -> int:
+    return subsys.order(pair[0])
+
+
+def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
+    """Return whether the value of a file is stored in an attribute of the container, so that
+    restoring the attributes restores it.
+    """
+    row = row_of(backend, file)
+    if row and row.virtual.everywhere:
+        return True
+    return subsys.is_virtual_file(file, place.controllers) and not (row and row.virtual.enforced)
+
+
+def write_back(backend: CgroupState, place: Place, file: str, text: str) -> None:
+    """Write to a control file until it reads `text` again; does nothing if it already does. Raises
+    OSError.
+    """
+    files = ControlFiles(backend)
+    if (now := files.stored(place, file)) != text:
+        for target, line in subsys.writes_back(file, text, now):
+            files.store(place, target, line)
+
+
+def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[str, str]]) -> None:
+    """Write back several pairs of control file and text. A refused one is tried again after the
+    others.
+
+    Raises the OSError of the first one if all that are left are refused.
+    """
+    waiting = list(settings)
+    while waiting:
+        refused: list[tuple[tuple[str, str], OSError]] = []
+        for file, text in waiting:
+            try:
+                write_back(backend, place, file, text)
+            except OSError as err:
+                refused.append(((file, text), err))
+        if len(refused) == len(waiting):
+            raise refused[0][1]
+        waiting = [one for one, _ in refused]
+
+
+def text_of(place: Place) -> str:
+    """Return a place as TREE:PATH."""
+    return f"{place.tree}:{place.path}"
+
+
+def place_of(text: str) -> Place:
+    """Return the place that `text_of` was given. Raises BadWord for a path that none has."""
+    tree, _, path = text.partition(":")
+    return Place(tree, path)
