@@ -29,6 +29,7 @@ class Proc:
 
     def __init__(self, root: str = "/proc") -> None:
         self.root = root
+        self._process_of: dict[int, int] = {}
 
     def text(self, file: str) -> str:
         """Return the content of a file below /proc."""
@@ -79,13 +80,23 @@ class Proc:
         return mount_lines(self.text("self/mountinfo"))
 
     def task(self, task: int) -> Task:
-        """Return what /proc reports of a task."""
+        """Return what /proc reports of a task.
+
+        In the directory of its process, the file of a thread does not sum up all the threads. That
+        directory, once known, also shows that the thread still belongs to that process.
+        """
+        if (pid := self._process_of.get(task)) is not None:
+            try:
+                return procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
         try:
-            status = read_text(f"{self.root}/{task}/status")
-            stat = read_text(f"{self.root}/{task}/stat")
+            pid = procfs.process(read_text(f"{self.root}/{task}/status"))
+            stat = read_text(f"{self.root}/{pid}/task/{task}/stat")
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
-        return procfs.task(stat, procfs.process(status))
+        self._process_of[task] = pid
+        return procfs.task(stat, pid)
 
     def timed(self, task: int, pid: int) -> tuple[Task, procfs.CpuTime]:
         """Return what /proc reports of a thread of the process `pid`, and its CPU time in

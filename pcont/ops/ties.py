@@ -54,7 +54,7 @@ class MovedTasks:
 
     def was(self, task: int, now: Paths) -> Paths:
         """Return where a task was, by tree."""
-        return self.before.get(task) or {**now, **self.origin}
+        return {**now, **self.before.get(task, self.origin)}
 
     @property
     def target(self) -> dict[str, str]:

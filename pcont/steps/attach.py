@@ -45,6 +45,7 @@ from pcont.virtual.files import ControlFiles
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
 ATTACH_PATIENCE = 30.0
+RUN = 16  # tasks whose origins are recorded at once, right before they are moved
 FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
 
 STOP_OR_FREEZE = (
@@ -58,7 +59,8 @@ TasksByPlace = dict[Place, set[int]]
 
 @on_disk("Origin", "paths", "affinity", "start")
 class Origin(NamedTuple):
-    """Where a thread was: the path of its container by tree, and its CPU affinity.
+    """Where a thread was: the path of its container in each tree of the targets, and its CPU
+    affinity.
 
     `start`: its start time in clock ticks since boot, which distinguishes it from a later task with
     the same id.
@@ -69,8 +71,8 @@ class Origin(NamedTuple):
     start: int
 
     @classmethod
-    def of(cls, backend: Tasks, task: int) -> Origin:
-        """Return where a thread is now.
+    def of(cls, backend: Tasks, task: int, trees: Iterable[str]) -> Origin:
+        """Return where a thread is now in these trees.
 
         Raises ProcessLookupError if it has exited or is exiting: the kernel then shows it in the
         root containers.
@@ -79,7 +81,7 @@ class Origin(NamedTuple):
         known = backend.task(task)
         if known.exited:
             raise ProcessLookupError(ESRCH, strerror(ESRCH), str(task))
-        return cls(paths, affinity, known.start)
+        return cls({tree: paths[tree] for tree in trees if tree in paths}, affinity, known.start)
 
 
 @on_disk("Entered", "places", "leader", "before", "origins")
@@ -384,13 +386,17 @@ class Attach(Step):
     ) -> None:
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
-        for place, task in until_stable(find, self.action, patience, STOP_OR_FREEZE):
-            known = self._found(backend, task)
-            if known is None:
-                self._has_ended(task)
-            elif not self._stays(backend, place, known):
-                self._record(backend, undo_log, entered, known)
-                self._write(backend, place, task)
+        for some in until_stable(find, self.action, patience, STOP_OR_FREEZE):
+            self._record(backend, undo_log, entered, dict.fromkeys(task for _, task in some))
+            for place, task in some:
+                if self._is_to_move(backend, place, task):
+                    self._write(backend, place, task)
+
+    def _is_to_move(self, backend: Tasks, place: Place, task: int) -> bool:
+        known = self._found(backend, task)
+        if known is None:
+            self._has_ended(task)
+        return known is not None and not self._stays(backend, place, known)
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
         """Return the task; None if it has exited, or the id now belongs to another task.
@@ -420,8 +426,13 @@ class Attach(Step):
             self.skipped.add(known.id)
         return self.movable
 
-    def _round(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
-        """List the writes of this round: all in the first round, then what is still outside."""
+    def _round(
+        self, backend: TasksInside, entered: AttachUndo, movers: Movers
+    ) -> list[list[Lacking]]:
+        """List the writes of this round: all in the first round, then what is still outside.
+
+        Those of RUN tasks are together, because their origins are recorded together.
+        """
         if not self.outcome.rounds:
             lacking = self._all(movers(False))
             self._first = {task for _, task in lacking}
@@ -431,7 +442,8 @@ class Attach(Step):
             lacking = self._left(backend, entered, movers)
             self._late |= {task for _, task in lacking} - self._first
         self.outcome.rounds += bool(lacking)
-        return lacking
+        size = RUN if self.tree else RUN * len(self.places)
+        return [lacking[start : start + size] for start in range(0, len(lacking), size)]
 
     def _all(self, tasks: Sequence[int]) -> list[Lacking]:
         """List a write for each task and place, in the order of writing.
@@ -464,21 +476,35 @@ class Attach(Step):
                     return lacking
         return []
 
-    def _record(self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, known: Task) -> None:
-        """Record the origins of the live threads of a task that have none recorded."""
-        task, recorded = known.id, entered.origins.get(known.id)
-        if recorded and recorded.start == known.start and not known.exited:
-            return
+    def _record(
+        self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, tasks: Iterable[int]
+    ) -> None:
+        """Record the origins of the live threads of tasks that have none recorded."""
         found = {}
-        for one in self._threads(backend, task):
-            with contextlib.suppress(ProcessLookupError):
-                if not entered.knows(backend, one):
-                    found[one] = self._origin(backend, entered, one)
+        for task in tasks:
+            if self._is_recorded(backend, entered, task):
+                continue
+            for one in self._threads(backend, task):
+                with contextlib.suppress(ProcessLookupError):
+                    if not entered.knows(backend, one):
+                        found[one] = self._origin(backend, entered, one)
         if found:
             undo_log.extend(entered, origins=found)
 
+    @staticmethod
+    def _is_recorded(backend: Tasks, entered: AttachUndo, task: int) -> bool:
+        """Return whether the origin of a task is recorded, and so those of its threads.
+
+        A thread may have been started since by one that has another origin.
+        """
+        if task not in entered.origins:
+            return False
+        known = live_task(backend, task)
+        return known is not None and entered.origins[task].start == known.start
+
     def _origin(self, backend: Tasks, entered: AttachUndo, task: int) -> Origin:
-        origin, leader = Origin.of(backend, task), self._leaders.get(task)
+        trees = [place.tree for place in self.places]
+        origin, leader = Origin.of(backend, task, trees), self._leaders.get(task)
         return origin if leader is None else entered.before_entry(task, origin, leader)
 
     def _threads(self, backend: Tasks, task: int) -> list[int]:
