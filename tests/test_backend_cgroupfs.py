@@ -320,7 +320,7 @@ def test_membership_leaves_v2_out_and_knows_removed_containers(host: Host) -> No
     host.proc("7/cgroup", "3:cpuset:/a:b\n2:cpuacct:/\n0::/user.slice\n")
     host.proc("7/status", "Name:\tx\nTgid:\t7\n")
     for flags, path in (("0", "/a:b"), ("4", "/")):  # PF_EXITING
-        host.proc("7/stat", f"7 (x) S 1 0 0 0 -1 {flags}{' 0' * 43}\n")
+        host.proc("7/task/7/stat", f"7 (x) S 1 0 0 0 -1 {flags}{' 0' * 43}\n")
         assert host.backend().membership(7) == {"cpuset": path, "cpuacct": "/"}
     with pytest.raises(ProcessLookupError) as caught:
         host.backend().membership(8)

@@ -183,7 +183,10 @@ STAT = "{id} (x) S 1 0 0 0 -1 0 0 0 0 0 {user} {system} 0 0 20 0 1 0 {start} {re
 
 def alive(root: Path, task: int, start: int = 1, user: int = 0, system: int = 0) -> None:
     """A process as /proc shows it, having used so many ticks of CPU 1."""
-    (root / f"{task}/task/{task}").mkdir(parents=True, exist_ok=True)
+    (root / f"{task}/task").mkdir(parents=True, exist_ok=True)
+    thread = root / f"{task}/task/{task}"
+    if not thread.is_symlink():
+        thread.symlink_to(root / str(task))
     (root / f"{task}/status").write_text(f"Name:\tx\nTgid:\t{task}\n")
     rest = " ".join(["0"] * 16 + ["1", "0", "0"])
     text = STAT.format(id=task, user=user, system=system, start=start, rest=rest)

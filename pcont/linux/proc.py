@@ -239,8 +239,11 @@ def read_text(file: str) -> str:
     """Return the content of a file unchanged: line breaks, and bytes that are not UTF-8
     (surrogateescape).
     """
-    with open(file, "rb", buffering=0) as stream:
-        return stream.read().decode("utf-8", "surrogateescape")
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_all(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_all(descriptor: int) -> str:

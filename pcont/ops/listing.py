@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pcont import signals, subsys
 from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
-from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.container import Container, Hierarchy, Member
 from pcont.hierarchy.presence import (
     at_least_partial,
     present,
@@ -17,7 +17,7 @@ from pcont.hierarchy.presence import (
     with_evidence,
 )
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs, exists
+from pcont.kernel.interfaces import Backend, ContainerReader, Programs, exists
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
 from pcont.ops import task_owners
@@ -36,7 +36,7 @@ from pcont.records import (
 from pcont.session import Session
 from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
-from pcont.tables.control_file import Listed
+from pcont.tables.control_file import ControlFile, Listed
 from pcont.virtual.files import ControlFiles
 
 
@@ -137,7 +137,9 @@ def tree(session: Session, place: str = "") -> list[ContainerNode]:
 def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]:
     """Return a container with those below it; note one that was not named and cannot be seen."""
     try:
-        return [_node(session.backend, top)._replace(name=top.canonical)]
+        there = present(session.backend, top)
+        found = _NodeReader(session.backend, top.hierarchy).node(top, there)
+        return [found._replace(name=top.canonical)]
     except (NotFound, Unseen) as err:
         if named:
             raise
@@ -212,43 +214,55 @@ def _interesting(registry: Registry) -> list[Hierarchy]:
     return ours or mounted
 
 
-def _node(backend: Backend, container: Container) -> ContainerNode:
-    signals.beat()
-    there = present(backend, container)
-    names: set[str] = set()
-    inside: set[str] = set()
-    # Another program may remove the container at any time.
-    with vanishing():
-        for place in there:
-            names.update(backend.children(place))
-        for place in with_evidence(container, there):
-            inside.update(backend.read(place, "tasks").split())
-    return ContainerNode(
-        name=container.path.rpartition("/")[2],
-        path=container.path,
-        tasks=len(inside),
-        settings=_shown(backend, container, there),
-        missing=tuple(place.tree for place in container.places if place not in there),
-        children=tuple(_node(backend, container.child(name)) for name in sorted(names)),
-        place=container.canonical,
-    )
+class _NodeReader:
+    """Reads the containers of one hierarchy for `tree`. What they have in common is found once."""
+
+    def __init__(self, backend: Backend, hierarchy: Hierarchy) -> None:
+        self._backend = backend
+        self._files = ControlFiles(backend)
+        self._rows = [list(_listed_rows(backend, member)) for member in hierarchy.members]
+
+    def node(self, container: Container, there: Sequence[Place]) -> ContainerNode:
+        """Return a container with those below it. `there`: the places where it exists."""
+        signals.beat()
+        below: dict[str, list[Place]] = {}
+        inside: set[str] = set()
+        # Another program may remove the container at any time.
+        with vanishing():
+            for place in there:
+                for name in self._backend.children(place):
+                    below.setdefault(name, []).append(place.child(name))
+            for place in with_evidence(container, there):
+                inside.update(self._backend.read(place, "tasks").split())
+        return ContainerNode(
+            name=container.path.rpartition("/")[2],
+            path=container.path,
+            tasks=len(inside),
+            settings=self._shown(container, there),
+            missing=tuple(place.tree for place in container.places if place not in there),
+            children=tuple(self.node(container.child(name), below[name]) for name in sorted(below)),
+            place=container.canonical,
+        )
+
+    def _shown(self, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
+        """Return the settings that listings show, and the limits that are set."""
+        found: dict[str, Scalar] = {}
+        for rows, place in zip(self._rows, container.places, strict=True):
+            for row in rows if place in there else ():
+                with contextlib.suppress(OSError):
+                    text = self._files.stored(place, row.name)
+                    listed = row.listed is Listed.ALWAYS
+                    if listed or not subsys.is_as_new(row.name, text, place.is_root):
+                        name = self._backend.spelled(place, row.name)
+                        found[name] = subsys.typed(row.name, text)
+        return found
 
 
-def _shown(backend: CgroupState, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
-    """Return the settings that listings show, and the limits that are set."""
-    found: dict[str, Scalar] = {}
-    files = ControlFiles(backend)
-    for member, place in zip(container.hierarchy.members, container.places, strict=True):
-        tables = [backend.table(name) for name in member.subsystems if place in there]
-        rows = [row for table in tables if table for row in table.files]
-        for row in (row for row in rows if row.listed is not Listed.NEVER):
-            with contextlib.suppress(OSError):
-                text = files.stored(place, row.name)
-                listed = row.listed is Listed.ALWAYS
-                if listed or not subsys.is_as_new(row.name, text, place.is_root):
-                    name = backend.spelled(place, row.name)
-                    found[name] = subsys.typed(row.name, text)
-    return found
+def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
+    """Yield the rows of the files in one tree that listings may show."""
+    for name in member.subsystems:
+        if table := backend.table(name):
+            yield from (row for row in table.files if row.listed is not Listed.NEVER)
 
 
 def ps(session: Session, place: str) -> list[TaskRow]:

@@ -272,6 +272,7 @@ class Attach(Step):
         self.vanished: set[int] = set()
         self.adopted: set[int] = set()
         self._files: ControlFiles
+        self._trees: list[str] = []
         self._first: set[int] = set()
         self._late: set[int] = set()
         self._starts: dict[int, int] = {}
@@ -348,6 +349,7 @@ class Attach(Step):
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.places = self._ordered(backend)
+        self._trees = [place.tree for place in self.places]
         with self._movers(backend) as movers:
             before = {place: all_tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
@@ -387,7 +389,7 @@ class Attach(Step):
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
         for some in until_stable(find, self.action, patience, STOP_OR_FREEZE):
-            self._record(backend, undo_log, entered, dict.fromkeys(task for _, task in some))
+            self._record(backend, undo_log, entered, [task for _, task in some])
             for place, task in some:
                 if self._is_to_move(backend, place, task):
                     self._write(backend, place, task)
@@ -481,30 +483,20 @@ class Attach(Step):
     ) -> None:
         """Record the origins of the live threads of tasks that have none recorded."""
         found = {}
-        for task in tasks:
-            if self._is_recorded(backend, entered, task):
+        for task in dict.fromkeys(tasks):
+            if task in entered.origins and entered.knows(backend, task):
                 continue
             for one in self._threads(backend, task):
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     if not entered.knows(backend, one):
                         found[one] = self._origin(backend, entered, one)
+                except ProcessLookupError:
+                    pass
         if found:
             undo_log.extend(entered, origins=found)
 
-    @staticmethod
-    def _is_recorded(backend: Tasks, entered: AttachUndo, task: int) -> bool:
-        """Return whether the origin of a task is recorded, and so those of its threads.
-
-        A thread may have been started since by one that has another origin.
-        """
-        if task not in entered.origins:
-            return False
-        known = live_task(backend, task)
-        return known is not None and entered.origins[task].start == known.start
-
     def _origin(self, backend: Tasks, entered: AttachUndo, task: int) -> Origin:
-        trees = [place.tree for place in self.places]
-        origin, leader = Origin.of(backend, task, trees), self._leaders.get(task)
+        origin, leader = Origin.of(backend, task, self._trees), self._leaders.get(task)
         return origin if leader is None else entered.before_entry(task, origin, leader)
 
     def _threads(self, backend: Tasks, task: int) -> list[int]:
