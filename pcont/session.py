@@ -82,7 +82,12 @@ class Session:
         self.warn, self.progress = warn, progress
         self.planned: list[str] = []
         self._undo_log: UndoLog | None = None
+        self._earlier: Done | None = None
+        self._all_or_none = False
         self._depth = 0
+        self._keeps_registry = False
+        self._kept: Registry | None = None
+        self._planned_before: Backend | None = None
         self._check: Callable[[], object] | None = None
         self._noted: set[str] = set()
 
@@ -95,7 +100,30 @@ class Session:
         if not self._depth and self._has_reports():
             with self.exclusive() as registry:
                 return registry
-        return Registry(self.backend)
+        if not self._keeps_registry:
+            return Registry(self.backend)
+        if self._kept is None:
+            self._kept = Registry(self.backend)
+        return self._kept
+
+    @contextlib.contextmanager
+    def keeping_registry(self, keeps: bool) -> Iterator[None]:
+        """In the block, use one registry for all operations, also that of an earlier block.
+
+        With `keeps` false, each operation of the block reads the hierarchies anew, as it does
+        without such a block, and the registry of earlier blocks is dropped.
+        """
+        if not keeps:
+            self._kept = None
+        before, self._keeps_registry = self._keeps_registry, keeps
+        try:
+            yield
+        finally:
+            self._keeps_registry = before
+
+    def drop_registry(self) -> None:
+        """Read the hierarchies anew for the next operation."""
+        self._kept = None
 
     def _has_reports(self) -> bool:
         releases = self.backend.releases
@@ -116,18 +144,26 @@ class Session:
                 stack.enter_context(signals.held())
                 stack.enter_context(self.backend.exclusive(self.waiting()))
                 self._check = None  # for the first wait only
-                self._recover()
+                if not self._depth:
+                    self._recover()
             outermost = not self._depth
             self._depth += 1
             try:
-                if outermost and self._has_reports():
-                    from pcont.steps.reap import attend
-
-                    for tree in self.backend.releases.reported():
-                        attend(self, tree)
+                if outermost:
+                    self.remove_released()
                 yield self.registry()
             finally:
                 self._depth -= 1
+
+    def remove_released(self) -> None:
+        """Remove containers with auto_delete that became empty, unless a release agent process does
+        this. Call it in a block of `exclusive`.
+        """
+        if self._has_reports():
+            from pcont.steps.reap import attend
+
+            for tree in self.backend.releases.reported():
+                attend(self, tree)
 
     def waiting(self) -> Waiting:
         """Return how this session waits for the lock, for the backend."""
@@ -200,17 +236,55 @@ class Session:
     def staged(self, steps: Sequence[Step]) -> Iterator[None]:
         """Carry out the steps, then run the block, as one operation. If either fails, undo the
         steps.
+
+        Within another such block, they are a part of the operation of that block.
         """
         done = self.begin(steps)
-        self._undo_log = done.undo_log
+        outer = self._undo_log, self._earlier
+        if outer == (None, None):
+            self._undo_log, self._earlier = done.undo_log, done
         try:
             yield
-            done.undo_log.commit()
+            if outer == (None, None):
+                done.undo_log.commit()
         except BaseException as err:
             self.take_back(done, err)
             raise
         finally:
-            self._undo_log = None
+            self._undo_log, self._earlier = outer
+
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Make one operation of all operations in the block: if the block raises, all are undone.
+
+        Call it in a block of `exclusive`. An operation that fails is undone at once. One that pcont
+        could not undo later raises UsageProblem.
+        """
+        before, self._all_or_none = self._all_or_none, True
+        try:
+            with self.staged([]):
+                yield
+        finally:
+            self._all_or_none = before
+
+    def plan_ahead(self) -> None:
+        """In a dry run, let each operation plan on what the operations before it would leave."""
+        self.backend = self._rehearsal
+
+    @contextlib.contextmanager
+    def planning(self) -> Iterator[None]:
+        """In the block, plan one operation after `plan_ahead`: if it raises, later ones plan as if
+        it had not been there.
+        """
+        from pcont.transaction import rehearsal
+
+        with rehearsal.undone_on_failure(self.backend) as self._planned_before:
+            yield
+
+    @property
+    def before(self) -> Backend:
+        """In a dry run, the state before the operation. `backend` may have the state after it."""
+        return self._planned_before or self.backend
 
     def take_back(self, done: Done, err: BaseException) -> None:
         """Undo steps that were carried out, because of a later error, which then lists what could
@@ -276,6 +350,8 @@ class Session:
         """
         from pcont.transaction.step import Done, carry_out
 
+        if self._all_or_none:
+            self._make_reversible(steps)
         if self.dry_run:
             self._plan_recovery()
             for step in steps:
@@ -285,6 +361,21 @@ class Session:
         # Within `staged`, later steps belong to the same operation and use the same journal.
         undo_log = self._new_undo_log() if self._undo_log is None else self._undo_log
         done = carry_out(self.backend, steps, self.progress, undo_log)
+        if self._earlier is not None:
+            self._earlier.steps += done.steps
         for note in dict.fromkeys(note for step in steps for note in step.notes()):
             self.warn(note)
         return done
+
+    @staticmethod
+    def _make_reversible(steps: Sequence[Step]) -> None:
+        """Let each step record how to undo it, because more operations follow. Raises UsageProblem
+        for a step that cannot be undone.
+        """
+        for step in steps:
+            step.expect_more()
+            if not step.is_reversible:
+                raise UsageProblem(
+                    f"cannot {step.action} in an atomic batch: pcont cannot undo it",
+                    hint="leave out --atomic, or do it after the batch",
+                )

@@ -71,7 +71,7 @@ def note_entered(session: Session, container: Container, steps: Iterable[Attach]
     }
     for task in [one for step in steps for one in step.tasks] if session.dry_run else ():
         with contextlib.suppress(ProcessLookupError):
-            before[task] = where_process_is(session.backend, task)
+            before[task] = where_process_is(session.before, task)
             tasks.append(task)
     origin = next(iter(before.values()), {})
     return MovedTasks(container, tasks, origin, before)
@@ -84,7 +84,7 @@ def note_left(session: Session, container: Container, step: MoveAll) -> MovedTas
     sources = [route.source for route in step.routes]
     tasks = set(step.moved)
     for source in sources if session.dry_run else ():
-        tasks |= tasks_in(session.backend, source)
+        tasks |= tasks_in(session.before, source)
     return MovedTasks(container, sorted(tasks), {place.tree: place.path for place in sources}, {})
 
 

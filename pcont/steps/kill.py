@@ -134,6 +134,10 @@ class Kill(Step):
         for place, members in together.items():
             self.killed.update(backend.kill(place, members, signal.SIGKILL))
 
+    @property
+    def is_reversible(self) -> bool:
+        return False
+
     def irreversible(self) -> list[str]:
         return [f"{len(self.killed)} killed"] if self.killed else []
 

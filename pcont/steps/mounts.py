@@ -100,6 +100,9 @@ class RemoveDirectory(Step):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         return [f"rmdir {quote(self.directory)}"]
 
+    def rehearse(self, backend: Mounts) -> None:
+        backend.remove_directory(self.directory)
+
     def do(self, backend: Mounts, undo_log: UndoLog) -> None:
         with undo_log.of(RemakeDirectory(self.directory)), contextlib.suppress(OSError):
             backend.remove_directory(self.directory)

@@ -75,5 +75,8 @@ class SetXattr(Step):
                 raise
             self.missed = True
 
+    def rehearse(self, backend: Containers) -> None:
+        backend.set_attribute(self.place, self.name, self.text)
+
     def notes(self) -> list[str]:
         return [self.without] if self.missed else []

@@ -15,9 +15,11 @@ from functools import cached_property
 from typing import Any, cast
 
 from pcont import subsys
+from pcont.errors import Unseen
+from pcont.kernel.busy import MOUNTED_THERE
 from pcont.kernel.interfaces import Backend, exists
 from pcont.kernel.refusals import refuse, refuse_text, unreadable
-from pcont.kernel.types import Place, TreeRequest
+from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
@@ -45,6 +47,21 @@ def notes_of(backend: Backend) -> list[str]:
     return found
 
 
+@contextlib.contextmanager
+def undone_on_failure(backend: Backend) -> Iterator[Backend]:
+    """In the block, plan one operation of several: if it raises, its changes are dropped.
+
+    Yields a backend for the state before the block.
+    """
+    assert isinstance(backend, Rehearsal)
+    before = backend.copy()
+    try:
+        yield cast(Backend, before)
+    except BaseException:
+        vars(backend).update(vars(before.copy()), enforcer=backend.enforcer)
+        raise
+
+
 class Rehearsal:
     """The backend of a dry run. What was not changed in it, it reads from the kernel."""
 
@@ -58,6 +75,9 @@ class Rehearsal:
         self._attributes: dict[Place, dict[str, str | None]] = {}
         self._moved: dict[tuple[int, str], str] = {}
         self._directories: set[str] = set()
+        self._gone: set[str] = set()  # directories that are removed
+        self._trees: tuple[Tree, ...] | None = None  # None: those of the kernel
+        self._unmounted: set[str] = set()
         self.enforcer = _Enforcer(self)
 
     def __getattr__(self, verb: str) -> Any:
@@ -68,6 +88,17 @@ class Rehearsal:
     @property
     def _self(self) -> Backend:
         return cast(Backend, self)
+
+    def copy(self) -> Rehearsal:
+        """Return another backend with the same planned changes."""
+        other = Rehearsal(self._kernel)
+        other.notes = list(self.notes)
+        other._made, other._removed = set(self._made), set(self._removed)
+        other._values, other._moved = dict(self._values), dict(self._moved)
+        other._attributes = {place: dict(one) for place, one in self._attributes.items()}
+        other._directories, other._gone = set(self._directories), set(self._gone)
+        other._trees, other._unmounted = self._trees, set(self._unmounted)
+        return other
 
     def is_planned(self, place: Place) -> bool:
         """Return whether the container was created in this dry run only."""
@@ -87,8 +118,36 @@ class Rehearsal:
 
     # Directories and mounts
 
+    def trees(self) -> tuple[Tree, ...]:
+        """Return the hierarchies, with those that are planned."""
+        return self._kernel.trees() if self._trees is None else self._trees
+
+    def _planned_tree(self, place: Place) -> Tree | None:
+        """Return the hierarchy of a place, if it was mounted in this dry run only."""
+        if self._trees is None or self._in_a_tree(place):
+            return None
+        return next((tree for tree in self._trees if tree.id == place.tree), None)
+
+    def show(self, place: Place, file: str = "") -> str:
+        tree = self._planned_tree(place)
+        if tree is None or not tree.mounted:
+            return self._kernel.show(place, file)
+        return os.path.join(tree.mounts[0].point, place.path.strip("/"), file).rstrip("/")
+
+    def spelled(self, place: Place, file: str) -> str:
+        return file if self._planned_tree(place) else self._kernel.spelled(place, file)
+
+    def occupied(self, directory: str, entries: bool) -> str:
+        """Return why nothing can be mounted there; the planned mounts are in the way, too."""
+        if any(mount.point == directory for tree in self.trees() for mount in tree.mounts):
+            return MOUNTED_THERE
+        planned = directory in self._directories or directory in self._unmounted
+        return "" if planned else self._kernel.occupied(directory, entries)
+
     def missing(self, directory: str) -> list[str]:
-        return [one for one in self._kernel.missing(directory) if one not in self._directories]
+        found = self._kernel.missing(directory)
+        there = [one for one in _with_parents(directory) if one in self._gone and one not in found]
+        return [one for one in (*there, *found) if one not in self._directories]
 
     def make_directory(self, directory: str) -> None:
         above = os.path.dirname(directory)
@@ -96,11 +155,43 @@ class Rehearsal:
             self._check_access(above, directory)
         self._directories.add(directory)
 
+    def remove_directory(self, directory: str) -> None:
+        self._directories.discard(directory)
+        self._gone.add(directory)
+
     def mount(self, request: TreeRequest, point: str, source: str) -> None:
         self._check_privilege(point)
+        trees, mount = list(self.trees()), Mount(point, source=source)
+        for number, tree in enumerate(trees):
+            if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
+                trees[number] = tree._replace(mounts=(*tree.mounts, mount))
+                break
+        else:
+            trees.append(self._new_tree(request, mount))
+        self._trees = tuple(trees)
+
+    def _new_tree(self, request: TreeRequest, mount: Mount) -> Tree:
+        known = [one.name for one in self._kernel.controllers()]
+        controllers = tuple(name for name in known if name in request.controllers)
+        words = [*controllers, f"name={request.name}"] if request.name else controllers
+        number = 1 + max((tree.number for tree in self.trees()), default=0)
+        return Tree(",".join(words), number, controllers, request.name, (mount,))
 
     def umount(self, point: str) -> None:
         self._check_privilege(point)
+        left = [
+            tree._replace(mounts=tuple(one for one in tree.mounts if one.point != point))
+            for tree in self.trees()
+        ]
+        self._trees = tuple(tree for tree in left if tree.mounts or self._is_kept(tree))
+        self._unmounted.add(point)
+
+    def _is_kept(self, tree: Tree) -> bool:
+        """Return whether a hierarchy without a mount stays active: it has containers."""
+        if tree in self._kernel.trees():
+            return True  # it had no mount before
+        root = Place.at(tree)
+        return bool(self.children(root))
 
     def _check_privilege(self, point: str) -> None:
         if self._kernel.may_mount():
@@ -122,6 +213,7 @@ class Rehearsal:
     def make(self, place: Place) -> None:
         if not self._in_a_tree(place):
             self._made.add(place)
+            self._removed.discard(place)
             return
         where, above = self._kernel.show(place), place.parent
         if exists(self._self, place) or place.name in self.files(above):
@@ -160,18 +252,37 @@ class Rehearsal:
             self._check_access(self._kernel.show(place.parent), self._kernel.show(place))
         self._made.discard(place)
         self._removed.add(place)
+        self._attributes.pop(place, None)
+        for key in [one for one in self._values if one[0] == place]:
+            del self._values[key]
 
     def has(self, place: Place) -> bool:
-        if place in self._made or place in self._removed or not self._in_a_tree(place):
+        self._check_mounted(place)
+        if place in self._made or place in self._removed:
             return place not in self._removed
-        return self._kernel.has(place)
+        if self._planned_tree(place):
+            return place.is_root
+        return not self._in_a_tree(place) or self._kernel.has(place)
 
     def children(self, place: Place) -> list[str]:
         if place in self._removed:
             refuse(errno.ENOENT, self._kernel.show(place))
+        self._check_mounted(place)
+        if self._planned_tree(place) and not (place.is_root or place in self._made):
+            refuse(errno.ENOENT, self.show(place))
         there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
         return sorted(names | {one.name for one in self._made if one.parent == place})
+
+    def _check_mounted(self, place: Place) -> None:
+        """Raise what the kernel raises for a hierarchy that is unmounted in the plan."""
+        if self._trees is None:
+            return
+        tree = next((one for one in self._trees if one.id == place.tree), None)
+        if tree is None and place not in self._made:
+            refuse(errno.ENOENT, self._kernel.show(place))
+        if tree and not tree.mounted:
+            raise Unseen(self._kernel.show(place))
 
     def _rows(self, place: Place) -> Iterator[ControlFile]:
         for name in ("", *place.controllers):
@@ -179,13 +290,14 @@ class Rehearsal:
                 yield from table.files
 
     def files(self, place: Place) -> dict[str, bool]:
-        if place not in self._made:
+        planned = self._planned_tree(place) is not None
+        if not (planned or place in self._made):
             return self._kernel.files(place)
         like = place
         while like in self._made and not like.is_root:
             like = like.parent
         # In a planned hierarchy even the root is planned: its files are those of the tables.
-        found = {} if like in self._made else dict(self._kernel.files(like))
+        found = {} if planned or like in self._made else dict(self._kernel.files(like))
         if not like.is_root:
             return found
         for row in self._rows(place):
@@ -279,7 +391,8 @@ class Rehearsal:
     # Tasks
 
     def membership(self, task: int) -> dict[str, str]:
-        found = self._kernel.membership(task)
+        planned = {} if self._trees is None else {one.id: "/" for one in self._trees}
+        found = {**planned, **self._kernel.membership(task)}
         return {tree: self._moved.get((task, tree), path) for tree, path in found.items()}
 
     def _attach(self, place: Place, file: str, text: str) -> None:
@@ -330,8 +443,16 @@ class Rehearsal:
 # Methods that change something and that no step rehearses.
 NOT_REHEARSED = (
     *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "exclusive"),
-    *("remove_directory", "simulated", "snapshot"),
+    *("simulated", "snapshot"),
 )
+
+
+def _with_parents(directory: str) -> Iterator[str]:
+    """Yield a directory and those above it, the topmost first."""
+    above = os.path.dirname(directory)
+    if above != directory:
+        yield from _with_parents(above)
+    yield directory
 
 
 class _Enforcer:

@@ -65,6 +65,16 @@ class Step(ABC):
         """
         return False
 
+    @property
+    def is_reversible(self) -> bool:
+        """Whether undo can revert the step after later operations, too."""
+        return not self.final
+
+    def expect_more(self) -> None:  # noqa: B027
+        """Prepare the step for operations that follow it in one transaction: record how to undo it,
+        also where it would otherwise be the last change, which is never undone.
+        """
+
     def irreversible(self) -> list[str]:
         """Return lines on what the step has done that undo cannot revert, for the message of a
         failure.
@@ -77,24 +87,28 @@ class Step(ABC):
 
 
 class Done:
-    """Steps that have been carried out, and can still be undone."""
+    """Steps that have been carried out, and can still be undone.
+
+    What the undo log had before them stays: it belongs to earlier parts of the operation.
+    """
 
     def __init__(self, backend: Backend, undo_log: UndoLog | None = None) -> None:
         self.backend = backend
         self.undo_log = UndoLog() if undo_log is None else undo_log
         self.steps: list[Step] = []
+        self._since = self.undo_log.size
 
     def undo(self) -> list[str]:
-        """Undo everything, the last change first; returns a line for each change that could not be
+        """Undo the steps, the last change first; returns a line for each change that could not be
         undone.
         """
-        return self.undo_log.undo(self.backend)
+        return self.undo_log.undo(self.backend, self._since)
 
     def undo_for(self, err: BaseException) -> None:
-        """Undo everything because of an error, and note in the error what was undone and what was
+        """Undo the steps because of an error, and note in the error what was undone and what was
         not.
         """
-        touched = bool(self.undo_log)
+        touched = self.undo_log.size > self._since
         left = [line for step in self.steps for line in step.irreversible()] + self.undo()
         if isinstance(err, (PcontError, signals.Interrupted)):
             err.undone = err.undone or touched

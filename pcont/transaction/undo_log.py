@@ -123,20 +123,31 @@ class UndoLog:
         if self._journal:
             self._journal.append(entry)
 
-    def undo(self, backend: Backend) -> list[str]:
+    @property
+    def size(self) -> int:
+        """The number of records."""
+        return len(self._records)
+
+    def undo(self, backend: Backend, since: int = 0) -> list[str]:
         """Restore every record, the last first; returns a line for each thing that could not be
         restored.
+
+        `since`: leave so many of the first records, which belong to earlier parts of the operation.
         """
         left: list[str] = []
         with signals.shielded():
             # A journal that cannot be written keeps nothing from being undone.
             with contextlib.suppress(OSError, PcontError):
                 self.drop_final()
-            while self._records:
-                _, record = self._records.pop()
+            while len(self._records) > since:
+                number, record = self._records.pop()
                 left += restore_record(backend, record)
-            with contextlib.suppress(OSError, PcontError):
-                self.commit()
+                if since:
+                    with contextlib.suppress(OSError, PcontError):
+                        self._note({"forget": number})
+            if not since:
+                with contextlib.suppress(OSError, PcontError):
+                    self.commit()
         return left
 
     def commit(self) -> None:
