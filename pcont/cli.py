@@ -14,11 +14,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pcont.commands import plain
-from pcont.commands.common import App, json_option
+from pcont.commands.common import App, json_option, problem_of
 from pcont.commands.declare import DeclaredCommand, group, option
 from pcont.commands.kinds import Choice
 from pcont.commands.table import Row
-from pcont.errors import FAILURES, PcontError, UsageProblem, from_failure, from_oserror
+from pcont.errors import FAILURES, PcontError, UsageProblem, from_oserror
 from pcont.output.streams import Output
 from pcont.signals import Interrupted
 
@@ -67,6 +67,7 @@ COMMANDS = {
     "doctor": Row("upkeep", "Report what this host can do, and what to change.", UPKEEP),
     "gc": Row("upkeep", "Remove what auto_delete missed, and forged attributes.", UPKEEP),
     "recover": Row("upkeep", "Roll back or complete commands that were killed part-way.", UPKEEP),
+    "batch": Row("batch", "Carry out many commands, one on each line of a file.", UPKEEP, hot=True),
     "sim": Row("sim", "Simulate tasks and machines on the model.", SIMULATION),
 }
 
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, show its errors, and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
-    app, output = App(words), Output()
+    app, output = App(words, COMMANDS), Output()
     with output.guarded():
         status = _run(app)
         output.flush()
@@ -227,11 +228,7 @@ def _unwritten(failure: OSError, status: int, app: App) -> int:
 
 def _problem(err: Exception, words: Sequence[str]) -> PcontError:
     """Translate an exception into a PcontError."""
-    if isinstance(err, PcontError):
-        return err
-    assert isinstance(err, FAILURES)
-    action = next((word for word in words if word in COMMANDS), "run")
-    return from_failure(err, action, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
+    return problem_of(err, next((word for word in words if word in COMMANDS), "run"))
 
 
 def _refuse(err: PcontError, app: App) -> int:

@@ -25,7 +25,7 @@ class PcontError(Exception):
 
     `what`: what was attempted, and the reason. `path`: the file or directory. `errno`: the kernel's
     error number; None if the kernel did not refuse. `hint`: what to do about it. `undone`: changes
-    were made and undone. `left`: what could not be undone.
+    were made and undone. `left`: what could not be undone. `line`: the line of a batch that failed.
     """
 
     code = "failed"
@@ -41,6 +41,7 @@ class PcontError(Exception):
         self.hint = hint
         self.undone = False
         self.left: list[str] = []
+        self.line: int | None = None
 
     @property
     def message(self) -> str:
@@ -65,6 +66,7 @@ class PcontError(Exception):
             "message": self.message,
             "path": self.path,
             "hint": self.hint,
+            **({} if self.line is None else {"line": self.line}),
         }
 
 

@@ -30,7 +30,7 @@ from tests.command_tree import commands_of
 COMMANDS = commands_of(cli())
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
-    *("bind", "unbind", "recover", "unpin", "gc"),
+    *("bind", "unbind", "recover", "unpin", "gc", "batch"),
 }
 LOOKING = {
     *("subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"),
@@ -87,6 +87,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "bind": ("jobs", "pids"),
     "unbind": ("jobs", "freezer", "--yes"),
     "recover": (),
+    "batch": (str(Path(__file__).with_name("one.batch")),),
     "gc": ("jobs",),
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
@@ -294,7 +295,11 @@ def test_json_is_accepted_before_and_after_the_name(pcont: Run, name: str) -> No
         assert answer.status == 0, answer.err
         assert answer.out.count("\n") == 1
         parsed = json.loads(answer.out)
-        assert list(parsed) == ["backend", "would" if name in CHANGING else "result"]
+        of_a_line = ["line", "command"] if name == "batch" else []
+        assert list(parsed) == [
+            *("backend", *of_a_line),
+            "would" if name in CHANGING else "result",
+        ]
         assert parsed["backend"] == "model"
     assert set(json.loads(answers[0].out)) == set(json.loads(answers[-1].out))
 

@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "commands.clicks": {"click"},
     "commands.common": {"click"},
     "commands.hints": {"click"},
+    "commands.lines": {"click"},
     "commands.kinds": {"click"},
     "commands.launch": {"click"},
     "commands.mounts": {"click"},
@@ -67,12 +68,15 @@ AT_THE_START = {
         *("commands.common", "commands.declare", "commands.kinds", "commands.plain"),
         *("commands.table", "errors", "output.streams", "signals"),
     },
-    **{f"commands.{name}": DECLARED for name in ("containers", "mounts", "tasks", "upkeep")},
+    **{
+        f"commands.{name}": DECLARED
+        for name in ("batch", "containers", "mounts", "tasks", "upkeep")
+    },
     **{
         f"commands.{name}": DECLARED | {"commands.kinds"}
         for name in ("launch", "settings", "show", "sim")
     },
-    "commands.common": {"commands.declare", "commands.kinds", "signals"},
+    "commands.common": {"commands.declare", "commands.kinds", "errors", "signals"},
     "commands.declare": set[str](),
     "commands.kinds": {"commands.declare"},
     "commands.plain": {"commands.common", "commands.declare", "commands.table"},

@@ -128,6 +128,30 @@ def test_get_imports_no_module_of_other_commands(tmp_path: Path) -> None:
     } & names == set()
 
 
+OF_BATCH = {
+    *("pcont.commands.batch", "pcont.commands.lines", "pcont.commands.line_groups"),
+    *("pcont.commands.line_runner", "pcont.ops.batch"),
+}
+
+
+def test_no_other_command_imports_what_batch_needs(tmp_path: Path) -> None:
+    model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
+    loaded(*model, "mount", "-o", "pids", "--name", "jobs")
+    for words in (("create", "jobs:/a"), ("set", "jobs:/a", "pids.max=5"), ("rm", "jobs:/a")):
+        assert OF_BATCH & loaded(*model, *words)[0] == set(), words
+
+
+def test_a_batch_imports_click_only_for_lines_that_need_it(tmp_path: Path) -> None:
+    model = ("--backend", "model", "--state", str(tmp_path / "model.json"))
+    file = tmp_path / "lines"
+    file.write_text("mount -o pids --name jobs\n")
+    assert "click" in loaded(*model, "batch", str(file))[0], "mount is not hot"
+    file.write_text("create jobs:/a -s pids.max=5 # five\nset 'jobs:/a' pids.max=6\nrm jobs:/a\n")
+    names, _ = loaded(*model, "batch", str(file))
+    assert names >= OF_BATCH
+    assert {"click", "dataclasses", "pcont.transaction.rehearsal"} & names == set()
+
+
 def test_each_backend_is_imported_without_the_other(tmp_path: Path) -> None:
     state = str(tmp_path / "model.json")
     model, _ = loaded("--backend", "model", "--state", state, "subsys")

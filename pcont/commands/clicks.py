@@ -136,7 +136,7 @@ def _checked(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Return a callback that refuses options of the model for another backend."""
 
     def run(**values: Any) -> Any:
-        for name in OF_THE_MODEL:
+        for name in filter(values.__contains__, OF_THE_MODEL):
             source = click.get_current_context().get_parameter_source(name)
             if values["backend"] != "model" and source is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--{name} needs --backend model")
@@ -163,7 +163,10 @@ def click_command(declared: declare.DeclaredCommand | declare.DeclaredGroup) -> 
 
 def _callback(declared: declare.DeclaredCommand | declare.DeclaredGroup) -> Callable[..., Any]:
     def run(**values: Any) -> Any:
-        return declared.run(click.get_current_context().ensure_object(App), values)
+        app = click.get_current_context().ensure_object(App)
+        if isinstance(declared, declare.DeclaredGroup):
+            return declared.run(app, values)
+        return app.carry_out(declared, values)
 
     return run
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcont import signals
 from pcont.commands.declare import DeclaredCommand, Function, argument, option
 from pcont.commands.kinds import Seconds
+from pcont.errors import FAILURES, PcontError, from_failure
 
 if TYPE_CHECKING:
+    from pcont.commands.table import Row
     from pcont.ops.task_ids import TaskIds
 
 
@@ -24,10 +26,12 @@ class App:
     `words` are the arguments of the process. `acts` is true for a command that changes something:
     pcont reports success even if the result cannot be printed. `passes_status` is true for run and
     clone, which exit with the status of the command that they start; `command` has its words.
+    `table` has the commands, for a command that reads the command lines of others.
     """
 
-    def __init__(self, words: Sequence[str] = ()) -> None:
+    def __init__(self, words: Sequence[str] = (), table: Mapping[str, Row] | None = None) -> None:
         self.words = words
+        self.table: Mapping[str, Row] = {} if table is None else table
         self.backend = "cgroupfs"
         self.chosen = False  # --backend was given
         self.state: str | None = None
@@ -40,6 +44,10 @@ class App:
         self.command: tuple[str, ...] = ()
         self.announced: Any = None
         self.progress: Any = None
+
+    def carry_out(self, command: DeclaredCommand, values: dict[str, Any]) -> Any:
+        """Run a command with these values of its parameters; returns the exit status."""
+        return command.run(self, values)
 
     def session(self, dry_run: bool = False, force: bool = False, acts: bool = False) -> Any:
         """Open the backend. Pass `acts` for a command that changes something without --dry-run."""
@@ -54,7 +62,7 @@ class App:
             chosen=self.chosen,
             timeout=self.timeout,
             command=shlex.join(self.words),
-            warn=self._warn,
+            warn=self.warn,
         )
         if sys.stderr.isatty() and not self.json:
             from pcont.output.progress import ProgressBar
@@ -63,7 +71,8 @@ class App:
             signals.at_each_check(self.progress.beat)
         return session
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Print a note on standard error."""
         from pcont.output import messages
 
         self.wipe_progress()
@@ -195,6 +204,14 @@ movable_option = option(
     is_flag=True,
     help="Skip kernel threads that cannot be moved, and report how many.",
 )
+
+
+def problem_of(err: Exception, action: str) -> PcontError:
+    """Return what an operation has raised as a PcontError. `action`: what was attempted."""
+    if isinstance(err, PcontError):
+        return err
+    assert isinstance(err, FAILURES)
+    return from_failure(err, action, encoding="use a UTF-8 locale: LC_ALL=C.UTF-8 pcont ...")
 
 
 def changing(function: Function) -> Function:

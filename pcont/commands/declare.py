@@ -37,7 +37,7 @@ class Parameter:
     value; without it, the function gets it.
     """
 
-    __slots__ = ("is_option", "kind", "names", "read", "sets", "settings")
+    __slots__ = ("_name", "is_option", "kind", "names", "read", "sets", "settings")
 
     def __init__(
         self,
@@ -50,13 +50,16 @@ class Parameter:
     ) -> None:
         self.is_option, self.names, self.settings = is_option, names, settings
         self.kind, self.read, self.sets = kind, read, sets
+        self._name = ""
 
     @property
     def name(self) -> str:
         """The name of the function's parameter, as click finds it."""
-        plain = [one for one in self.names if not one.startswith("-")]
-        long = [one for one in self.names if one.startswith("--")]
-        return (plain or long or [*self.names])[0].strip("-").replace("-", "_")
+        if not self._name:
+            plain = [one for one in self.names if not one.startswith("-")]
+            long = [one for one in self.names if one.startswith("--")]
+            self._name = (plain or long or [*self.names])[0].strip("-").replace("-", "_")
+        return self._name
 
     @property
     def is_flag(self) -> bool:

@@ -52,8 +52,9 @@ def _parsed(
     if not isinstance(command, DeclaredCommand) or not all(map(_is_known, command.parameters)):
         raise NotPlain
     started = _take_out_started(words, command)
-    given, arguments = _split([*words[:place], *words[place + 1 :]], [command, top])
-    values = _values(command, given, arguments)
+    own = [*words[:place], *words[place + 1 :]]
+    given, arguments = split_options(own, options_of([command, top]))
+    values = values_of(command, given, arguments)
     of_top = _values_of_top(top, given)
     for one in command.parameters:
         if one.sets:
@@ -92,11 +93,9 @@ def _take_out_started(words: list[str], command: DeclaredCommand) -> list[str]:
     return started
 
 
-def _split(
-    words: Sequence[str], declared: Sequence[DeclaredCommand | DeclaredGroup]
-) -> tuple[dict[Parameter, list[str]], list[str]]:
-    """Return the options, each with the words of its values, and the other words."""
-    known = {
+def options_of(declared: Sequence[DeclaredCommand | DeclaredGroup]) -> dict[str, Parameter]:
+    """Return the options by the words that name them, such as `-p` and `--force`."""
+    return {
         name: one
         for each in declared
         for one in each.parameters
@@ -104,6 +103,15 @@ def _split(
         for name in one.names
         if name.startswith("-")
     }
+
+
+def split_options(
+    words: Sequence[str], known: Mapping[str, Parameter]
+) -> tuple[dict[Parameter, list[str]], list[str]]:
+    """Return the options, each with the words of its values, and the other words.
+
+    Raises NotPlain for a word that only click reads.
+    """
     given: dict[Parameter, list[str]] = {}
     arguments: list[str] = []
     waiting = iter(words)
@@ -128,16 +136,24 @@ def _value_behind(words: Iterator[str]) -> str:
     return value
 
 
-def _values(
+def values_of(
     command: DeclaredCommand, given: Mapping[Parameter, list[str]], arguments: list[str]
 ) -> dict[str, Any]:
-    """Return the values of a command's parameters by name."""
-    values: dict[str, Any] = {}
-    for one in command.parameters:
-        if one.is_option:
-            values[one.name] = _option_value(one, given.get(one, []))
-    values.update(_argument_values(command, arguments))
+    """Return the values of a command's parameters by name. Raises NotPlain, and ValueError for a
+    value that is not valid.
+    """
+    values = option_values(command, given)
+    values.update(argument_values(command, arguments))
     return values
+
+
+def option_values(command: DeclaredCommand, given: Mapping[Parameter, list[str]]) -> dict[str, Any]:
+    """Return the values of the options of a command by name; raises as `values_of`."""
+    return {
+        one.name: _option_value(one, given.get(one, []))
+        for one in command.parameters
+        if one.is_option
+    }
 
 
 def _option_value(one: Parameter, words: Sequence[str]) -> Any:
@@ -148,8 +164,10 @@ def _option_value(one: Parameter, words: Sequence[str]) -> Any:
     return tuple(_read(one, word) for word in words) if one.takes_many else _read(one, words[-1])
 
 
-def _argument_values(command: DeclaredCommand, words: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments by name. Only the last one may take any number of words."""
+def argument_values(command: DeclaredCommand, words: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments by name; raises as `values_of`. Only the last one may take any number of
+    words.
+    """
     waiting = list(words)
     for one in command.parameters:
         if one.is_option:

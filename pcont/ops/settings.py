@@ -32,7 +32,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
     Raises NotFound for an unknown key, BadValue with the broken rule for a refused value.
     """
     words = list(assignments)
-    meant = _with_equals(words)
+    meant = with_equals(words)
     pairs = keys.split_assignments(
         words, f"pcont set {shlex.quote(place)} {meant}" if meant else ""
     )
@@ -62,7 +62,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         return files
 
 
-def _with_equals(words: Sequence[str]) -> str:
+def with_equals(words: Sequence[str]) -> str:
     """Return KEY VALUE words as KEY=VALUE, for a hint."""
     found: list[str] = []
     for word in words:

@@ -14,6 +14,11 @@ def answer(backend: str, key: str, value: Any) -> None:
     print(_dump({"backend": backend, key: value}))
 
 
+def line_answer(backend: str, line: int, command: str, key: str, value: Any) -> None:
+    """Print such an object for a line of a batch: with its number, and the words of its command."""
+    print(_dump({"backend": backend, "line": line, "command": command, key: value}))
+
+
 def event(backend: str, key: str, value: Any) -> None:
     """Print such an object on standard error, while standard output belongs to a command."""
     message({"backend": backend, key: value})

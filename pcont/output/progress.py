@@ -18,6 +18,7 @@ class ProgressBar:
     PAUSE = 0.2  # seconds between two lines
 
     def __init__(self) -> None:
+        self.unit = "step"
         self._since = time.monotonic()
         self._next = self._since + self.PATIENCE
         self._text = "working"
@@ -25,7 +26,7 @@ class ProgressBar:
         self._owner = os.getpid()  # a forked child shows nothing
 
     def __call__(self, done: int, of: int) -> None:
-        self._text = f"step {done + 1} of {of}"
+        self._text = f"{self.unit} {done + 1} of {of}"
         self.beat()
 
     def beat(self) -> None:

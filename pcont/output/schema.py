@@ -21,6 +21,7 @@ Places = Annotated[list[str], "the containers as HIERARCHY:/path"]
 _Ids = Annotated[list[int], "the ids"]
 Values = Annotated[dict[str, records.Scalar], "the values by KEY"]
 Nothing = Annotated[None, "nothing: standard output is the command's"]
+_EachLine = Annotated[None, "for each line of FILE that succeeds: that of its command"]
 
 # What `result` is, by command.
 RESULTS: dict[str, Any] = {
@@ -35,6 +36,7 @@ RESULTS: dict[str, Any] = {
     "bind": Annotated[list[str], "all subsystems of the hierarchy"],
     "unbind": records.Unbound,
     "recover": list[records.Recovered],
+    "batch": _EachLine,
     "gc": list[records.Collected],
     "clone": Annotated[str, "with --pid: the new container as HIERARCHY:/path"],
     "run": Nothing,
@@ -66,9 +68,11 @@ RESULTS: dict[str, Any] = {
 WITH_DRY_RUN = frozenset(
     (
         *("mount", "umount", "create", "rm", "attach", "move", "bind", "unbind", "recover", "gc"),
-        *("clone", "run", "unpin", "set"),
+        *("clone", "run", "unpin", "set", "batch"),
     )
 )
+
+NOT_IN_A_BATCH = ("run", "clone", "recover", "batch")
 
 # The files of the core and of these have a schema; a file of any other is a number or a text.
 SUBSYSTEMS = ("", *subsys.NAMES, *subsys.VIRTUAL)
@@ -94,6 +98,7 @@ def document() -> Schema:
         "description": (
             "What pcont prints with --json. Standard output is one line: "
             "#/$defs/COMMAND, with a dash for each blank in COMMAND. "
+            "batch prints one such line for each command that it carries out. "
             "Each line of standard error is #/$defs/stderr. "
             "Fields may be added; those that are here keep their names and types."
         ),
@@ -121,15 +126,38 @@ _BACKEND = {"enum": ["cgroupfs", "model"], "description": "the backend that answ
 
 def _stdout(name: str, found: dict[str, type]) -> Schema:
     """Return the schema of the line that a command prints on standard output."""
+    if name == "batch":
+        return _line_of_batch(found)
     kinds: list[Schema] = []
     if RESULTS[name] is not Nothing:
         kinds.append(_object({"backend": _BACKEND, "result": record_schema(RESULTS[name], found)}))
     if name in WITH_DRY_RUN:
-        lines = "with --dry-run: the changes as shell commands"
-        kinds.append(
-            _object({"backend": _BACKEND, "would": _described(record_schema(list[str], {}), lines)})
-        )
+        kinds.append(_object({"backend": _BACKEND, "would": _would()}))
     return kinds[0] if len(kinds) == 1 else {"oneOf": kinds}
+
+
+def _would() -> Schema:
+    lines = "with --dry-run: the changes as shell commands"
+    return _described(record_schema(list[str], {}), lines)
+
+
+def _line_of_batch(found: dict[str, type]) -> Schema:
+    """Return the schema of what a batch prints for one of its lines."""
+    number = _described({"type": "integer"}, "the number of the line in FILE")
+    names = [name for name in RESULTS if name not in NOT_IN_A_BATCH]
+    kinds = [
+        _object(
+            {
+                "backend": _BACKEND,
+                "line": number,
+                "command": {"const": name},
+                "result": record_schema(RESULTS[name], found),
+            }
+        )
+        for name in names
+    ]
+    would = {"backend": _BACKEND, "line": number, "command": {"enum": names}, "would": _would()}
+    return {"oneOf": [*kinds, _object(would)]}
 
 
 def _stderr(found: dict[str, type]) -> Schema:
@@ -153,7 +181,8 @@ def error_schema() -> Schema:
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
     errors_of = [one for one in kinds if issubclass(one, errors.PcontError)]
     codes = list(dict.fromkeys(one.code for one in errors_of))
-    return _object(
+    line = {"type": "integer", "description": "batch: the number of the line that failed"}
+    schema = _object(
         {
             "code": {"enum": [*codes, "interrupted"], "description": "the kind of failure"},
             "errno": {
@@ -165,6 +194,8 @@ def error_schema() -> Schema:
             "hint": {"type": "string", "description": "what to do; may be empty"},
         }
     )
+    schema["properties"]["line"] = line
+    return schema
 
 
 def _records(found: dict[str, type]) -> Schema:

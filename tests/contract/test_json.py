@@ -162,6 +162,10 @@ def test_each_line_of_each_command_fits_the_schema(
     change(run, "rm", "--kill", "-r", jobs.at("/b"))
     change(run, "umount", f"{name}-other")
     run("recover", "--dry-run")
+    lines = tmp_path / "lines"
+    lines.write_text(f"create -i {jobs.at('/lines')}\n")
+    change(run, "batch", str(lines))
+    assert run("batch", str(lines), status=5)["line"] == 1
     fail(run)
     for command in COMMANDS:
         wanted = {"error"} | ({"would"} if command in schema.WITH_DRY_RUN else set())

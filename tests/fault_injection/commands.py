@@ -227,6 +227,20 @@ def unrated(workspace: Workspace) -> None:
     workspace.ok("mount -o pids {dir}/pids")
 
 
+def lines(workspace: Workspace) -> None:
+    """Containers and tasks as of `scattered`, and a file with the lines of a batch."""
+    scattered(workspace)
+    (workspace.base / "more").mkdir()
+    text = (
+        "create {t}:/new {t}:/new/x\ncreate -i {t}:/y -s {limit}\n"
+        "set {t}:/a/b/c cpuset.cpus=1 notify_on_release=1\nattach {t}:/d {pids[1]}\n"
+        "move {t}:/a/b {t}:/d\nrm {t}:/new/x\nset {t}:/d {limit}\n"
+        "mount -o none --name {t}-more {dir}/more\ncreate {t}-more:/a\nrm {t}-more:/a\n"
+        "umount {t}-more\nrm {t}:/a/b/e\n"
+    )
+    (workspace.scratch / "lines").write_text(workspace.filled(text))
+
+
 ROWS = (
     Row("move", scattered, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", scattered, "attach --tree {t}:/d {pids[0]}"),
@@ -241,6 +255,7 @@ ROWS = (
         "create -p -i {t}:/a/x/y -s cpuset.cpus=0 -s notify_on_release=1 -s {limit}",
     ),
     Row("create what exists -p -s", settled, "create -p {t}:/a/b -s cpuset.cpus=0 -s {limit}"),
+    Row("batch --atomic", lines, "batch --atomic {scratch}/lines"),
     Row("rm -r", settled, "rm -r {t}:/a {t}:/d"),
     Row("rm -r --evict", scattered, "rm -r --evict {t}:/a"),
     Row("rm -r --kill", scattered, "rm -r --kill {t}:/a", kills=True),

@@ -74,17 +74,20 @@ class Workspace:
 
     def words(self, line: str) -> list[str]:
         """A command line with the names of this workspace in it."""
-        return shlex.split(
-            line.format(
-                t=self.name,
-                dir=self.base,
-                subsystems="cpuset,cpuacct" if self.on_model else "cpuset,cpuacct,pids",
-                inside="" if self.on_model else "/d",  # of which every process is in the root
-                limit="cgroup.clone_children=1" if self.on_model else "pids.max=70",
-                self=os.getpid(),
-                pids=[process.pid for process in self.processes],
-                tasks=[threads_of(process.pid) for process in self.processes],
-            )
+        return shlex.split(self.filled(line))
+
+    def filled(self, text: str) -> str:
+        """A text with the names of this workspace in it."""
+        return text.format(
+            t=self.name,
+            dir=self.base,
+            scratch=self.scratch,
+            subsystems="cpuset,cpuacct" if self.on_model else "cpuset,cpuacct,pids",
+            inside="" if self.on_model else "/d",  # of which every process is in the root
+            limit="cgroup.clone_children=1" if self.on_model else "pids.max=70",
+            self=os.getpid(),
+            pids=[process.pid for process in self.processes],
+            tasks=[threads_of(process.pid) for process in self.processes],
         )
 
     def ok(self, line: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pcont import records
 from pcont.cli import cli
+from pcont.ops.batch import REFUSED
 from pcont.output import schema
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, LIMIT, TEXT, UNSIGNED
@@ -33,6 +34,15 @@ def test_every_command_has_a_schema() -> None:
         if any("--dry-run" in one.opts for one in command.params)
     }
     assert changing == schema.WITH_DRY_RUN
+
+
+def test_a_line_of_a_batch_has_the_result_of_its_command() -> None:
+    assert set(schema.NOT_IN_A_BATCH) == set(REFUSED)
+    compare = validator("batch")
+    line = {"backend": "model", "line": 3, "command": "create", "result": ["jobs:/a"]}
+    assert list(compare.iter_errors(line)) == []
+    assert list(compare.iter_errors({**line, "command": "ps"}))
+    assert list(compare.iter_errors({**line, "command": "run"}))
 
 
 @pytest.mark.parametrize("kind", ROWS, ids=lambda kind: kind.__name__)
