@@ -9,7 +9,9 @@ import contextlib
 import os
 import re
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -40,6 +42,7 @@ from pcont.signals import Interrupted as Interrupted
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
+    from pcont.ops.batch import Batch
     from pcont.ops.task_ids import TaskIds
     from pcont.session import Session
 
@@ -125,6 +128,22 @@ class Source:
         self.dialect = dialect
         self.closed = False
         self._in_memory: Backend | None = None
+        self._batch: OpenBatch | None = None
+
+    @property
+    def batch(self) -> OpenBatch | None:
+        """The batch of this thread that is open; other threads wait for its end, as programs do."""
+        found = self._batch
+        return found if found and found.thread == threading.get_ident() else None
+
+    @contextlib.contextmanager
+    def in_batch(self, batch: OpenBatch) -> Iterator[None]:
+        """In the block, the verbs of this thread are operations of the batch."""
+        self._batch = batch
+        try:
+            yield
+        finally:
+            self._batch = None
 
     def check(self) -> None:
         """Raise UsageProblem for words that do not fit, PcontError for an unreadable state."""
@@ -171,6 +190,28 @@ class Options:
     progress: Callable[..., None] = _drop
 
 
+class OpenBatch:
+    """A batch that `Pcont.batch` has begun. `backend`: that of its verbs."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.thread = threading.get_ident()
+        self.backend, self.dry_run = batch.session.backend, batch.session.dry_run
+        self.atomic = batch.atomic
+
+    @contextlib.contextmanager
+    def operation(self, verb: str, options: Options) -> Iterator[Session]:
+        """Give the session of a verb. Raises UsageProblem for a verb that the batch cannot have."""
+        from pcont.ops.batch import check_verb
+
+        check_verb(verb, self._batch.atomic, changes=False)
+        session = self._batch.session
+        session.force, session.warn = options.force, options.warn
+        session.progress = options.progress
+        with self._batch.operation(verb):
+            yield session
+
+
 class Caller:
     """What `Pcont` and `Sim` share: each verb is one call of an operation with a new session."""
 
@@ -185,24 +226,36 @@ class Caller:
 
         The words are for notes of other pcont commands, and for the journal.
         """
-        from pcont.session import Session
-
-        options = self._options
-        with _translated(verb):
-            session = Session(
-                self._source.backend(),
-                dry_run=options.dry_run,
-                force=options.force,
-                chosen=options.chosen,
-                timeout=options.timeout,
-                command=shlex.join([verb, *map(str, words)]),
-                warn=options.warn,
-                progress=options.progress,
-            )
+        with _translated(verb), self._opened(verb, words) as session:
+            begun = len(session.planned)
             try:
                 yield session
             finally:
-                self._planned += session.planned
+                self._planned += session.planned[begun:]
+
+    def _opened(self, verb: str, words: Sequence[object]) -> AbstractContextManager[Session]:
+        """Return the session of the open batch, if the verb belongs to it, or else a new one."""
+        found, dry_run = self._source.batch, self._options.dry_run
+        if found and found.dry_run == dry_run and not (dry_run and verb.startswith("sim ")):
+            return found.operation(verb, self._options)
+        return contextlib.nullcontext(self._session(shlex.join([verb, *map(str, words)])))
+
+    def _session(self, command: str) -> Session:
+        from pcont.session import Session
+
+        options, found = self._options, self._source.batch
+        # The lock of a batch that is open keeps other objects of the backend out.
+        shared = found.backend if found and not found.dry_run else None
+        return Session(
+            shared or self._source.backend(),
+            dry_run=options.dry_run,
+            force=options.force,
+            chosen=options.chosen,
+            timeout=options.timeout,
+            command=command,
+            warn=options.warn,
+            progress=options.progress,
+        )
 
 
 @contextlib.contextmanager
@@ -307,6 +360,39 @@ class Pcont(Caller):
     def sim(self) -> Sim:
         """The verbs below `pcont sim`: simulated tasks and machines, on a model only."""
         return Sim(self._source, self._options, self._planned)
+
+    def batch(self, *, atomic: bool = False) -> AbstractContextManager[Pcont]:
+        """Make many calls of verbs cheap in a `with` block, or make them one operation.
+
+        atomic: all verbs of the block are carried out, or none. If the block raises, everything
+            that they changed is undone. pcont does the same if the program is killed: the next
+            pcont command undoes it.
+
+        In the block, the verbs of this object, and of those that `using`, `place` and `sim` make of
+        it, take pcont's lock once, and read the hierarchies once. A verb sees what the verbs before
+        it have changed. A verb that fails changes nothing; the program may catch the error, and go
+        on.
+
+        Other pcont commands wait until the end of the block; without `atomic`, they get the lock
+        between two verbs about every half second in which verbs are called. `run`, `clone` and
+        `recover` raise UsageProblem in the block; with `atomic`, so does what pcont cannot undo.
+        """
+        return self._in_batch(atomic)
+
+    @contextlib.contextmanager
+    def _in_batch(self, atomic: bool) -> Iterator[Pcont]:
+        from pcont.ops.batch import Batch
+
+        if self._source.batch:
+            raise UsageProblem("a batch is open already: a batch has no batch in it")
+        with contextlib.ExitStack() as stack:
+            with _translated("batch"):
+                session = self._session("batch --atomic" if atomic else "batch")
+                batch = stack.enter_context(Batch(session, atomic=atomic))
+            with self._source.in_batch(OpenBatch(batch)):
+                yield self
+            with _translated("batch"):
+                stack.close()
 
     def place(self, place: PlaceLike) -> PlaceRef:
         """Return an object for a place, which has the verbs that a place can have.
@@ -928,6 +1014,10 @@ class Sim(Caller):
         """As `_calling`, for a verb that changes something."""
         if self._options.dry_run:
             raise UsageProblem(f"{verb} has no dry run", hint="using(dry_run=False)")
+        if self._source.batch and self._source.batch.atomic:
+            from pcont.ops.batch import check_verb
+
+            check_verb(verb, atomic=True)
         return self._calling(verb, *words)
 
     def fork(
