@@ -117,9 +117,12 @@ class Proc:
     def threads(self, pid: int) -> list[int]:
         """Return the thread ids of the process that the task belongs to."""
         try:
-            return sorted(int(name) for name in os.listdir(f"{self.root}/{pid}/task"))
+            found = sorted(map(int, os.listdir(f"{self.root}/{pid}/task")))
         except FileNotFoundError as err:
             raise no_task(pid) from err
+        if self._process_of.get(pid) == pid:
+            self._process_of.update(dict.fromkeys(found, pid))
+        return found
 
     def processes(self) -> list[int]:
         """Return the ids of all visible processes."""
