@@ -7,7 +7,10 @@ from pcont.errors import BadWord
 
 def join(base: str, path: str) -> str:
     """Return the path of the container `path` below the container `base`."""
-    return "/" + "/".join(filter(None, f"{base}/{path}".split("/")))
+    joined = f"{'' if base == '/' else base}/{path}"
+    if joined.startswith("/") and "//" not in joined and not joined.endswith("/"):
+        return joined
+    return "/" + "/".join(filter(None, joined.split("/")))
 
 
 def below(path: str, base: str) -> str | None:

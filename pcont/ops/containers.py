@@ -103,6 +103,7 @@ class Planner:
         self._seen: set[str] = set()
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
+        self._meant: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -195,7 +196,7 @@ class Planner:
 
     def _wanted(self, container: Container, pairs: Sequence[tuple[str, str]]) -> list[Setting]:
         found: list[Setting] = []
-        files = keys.files_of(container.hierarchy, pairs)
+        files = self._files_of(container.hierarchy, tuple(pairs))
         for file, (key, text) in zip(files, pairs, strict=True):
             if file in subsys.TASK_FILES:
                 raise UsageProblem(
@@ -213,6 +214,11 @@ class Planner:
                 hint=f"pcont set {container.word} {old[0].file}={shlex.quote(old[0].text)}",
             )
         return found
+
+    def _files_of(self, hierarchy: Hierarchy, pairs: tuple[tuple[str, str], ...]) -> list[str]:
+        if (hierarchy.name, pairs) not in self._meant:
+            self._meant[hierarchy.name, pairs] = keys.files_of(hierarchy, pairs)
+        return self._meant[hierarchy.name, pairs]
 
     def _files(self, container: Container) -> list[str]:
         """Return the files of the container, or of its hierarchy's root if it does not exist."""
