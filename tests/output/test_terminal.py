@@ -196,6 +196,15 @@ progress.close()
     assert text.endswith("\r\x1b[K")
 
 
+def test_a_batch_shows_how_many_lines_are_done(model: list[str], tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text("get jobs:/ notify_on_release\nstat jobs:/ --window 1.6\ntree jobs:/\n")
+    text = on_terminal([*model, "batch", str(lines)])
+    assert re.search(r"\r\x1b\[Kline 2 of 3: 1 s", text)
+    assert text.startswith("0\r\n"), "a result is printed at once"
+    assert "line" not in text.rpartition("\r\x1b[K")[2]
+
+
 @pytest.mark.slow
 def test_a_command_that_is_quick_shows_no_progress(model: list[str]) -> None:
     script = "from pcont.output.progress import ProgressBar; ProgressBar()(0, 9)"
