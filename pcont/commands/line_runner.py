@@ -106,8 +106,7 @@ class _Runner:
         except (PcontError, *FAILURES) as err:
             if getattr(err, "left", None):
                 raise self._failure(err, self._group[0]) from err
-            self._notes, self._results = [], []
-            return False
+            return False  # without the notes and results
         finally:
             notes, self._notes = self._notes, None
             results, self._results = self._results, outer

@@ -166,6 +166,29 @@ def test_an_atomic_batch_of_random_lines_does_all_or_nothing(seed: int, tmp_path
     assert without_counts(state(other)) == without_counts(after)
 
 
+def test_a_dry_run_reports_the_tasks_that_would_leave_a_tie_as_a_single_one_does(
+    tmp_path: Path,
+) -> None:
+    lines = ["mount --tie --name tied -o pids", "create -i jobs:/a/x", "attach jobs:/b 5000000"]
+    one, other = model(tmp_path, "single"), model(tmp_path, "batch")
+    wanted = single(one, lines, False, dry=True)
+    assert "task 5000000 would be outside of tied" in wanted.err
+    assert batch(other, tmp_path, lines, "--dry-run").err == wanted.err
+
+
+def test_lines_that_kill_are_commands_of_their_own(tmp_path: Path) -> None:
+    """Together, the first one would kill, and could not be undone after the second one failed."""
+    pcont = model(tmp_path, "batch")
+    pcont.ok("create", "jobs:/a/x")
+    pcont.ok("attach", "jobs:/b", "5000000")
+    lines = ["rm --kill jobs:/b", "rm --kill jobs:/a", "rm --kill jobs:/a/x"]
+    found = batch(pcont, tmp_path, lines)
+    assert found.status == 5
+    assert found.err.startswith("pcont: lines:2: cannot remove jobs:/a: ")
+    assert "NOT RESTORED" not in found.err
+    assert pcont.children("jobs:/") == ["a"]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_dry_run_of_random_lines_takes_earlier_lines_into_account(
     seed: int, tmp_path: Path
