@@ -68,13 +68,10 @@ AT_THE_START = {
         *("commands.common", "commands.declare", "commands.kinds", "commands.plain"),
         *("commands.table", "errors", "output.streams", "signals"),
     },
-    **{
-        f"commands.{name}": DECLARED
-        for name in ("batch", "containers", "mounts", "tasks", "upkeep")
-    },
+    **{f"commands.{name}": DECLARED for name in ("containers", "mounts", "tasks", "upkeep")},
     **{
         f"commands.{name}": DECLARED | {"commands.kinds"}
-        for name in ("launch", "settings", "show", "sim")
+        for name in ("batch", "launch", "settings", "show", "sim")
     },
     "commands.common": {"commands.declare", "commands.kinds", "errors", "signals"},
     "commands.declare": set[str](),

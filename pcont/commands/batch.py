@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pcont.commands.common import App, changing, verb
 from pcont.commands.declare import argument, option
+from pcont.commands.kinds import FileName
 
 
 @verb(
@@ -11,7 +12,7 @@ from pcont.commands.declare import argument, option
     "pcont batch --atomic --dry-run jobs.pcont",
     "pgrep make | sed 's|^|attach jobs:/batch |' | pcont batch --keep-going",
 )
-@argument("file", metavar="[FILE|-]", default="-")
+@argument("file", kind=FileName(), metavar="[FILE|-]", default="-")
 @option("--keep-going", is_flag=True, help="Carry out the other lines after a line has failed.")
 @option("--atomic", is_flag=True, help="Carry out all lines or none: undo them if one fails.")
 @changing

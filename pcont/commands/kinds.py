@@ -36,6 +36,18 @@ class Choice(PlainKind):
         return click.Choice(self.words)
 
 
+class FileName(PlainKind):
+    """The name of a file, or - for standard input. The shell completes it."""
+
+    def parse(self, word: str) -> str:
+        return word
+
+    def click_type(self) -> Any:
+        import click
+
+        return click.Path(allow_dash=True)
+
+
 class Whole(Kind):
     """A whole number from `least` to `most` (None: any)."""
 

@@ -352,7 +352,7 @@ def test_many_lines_of_an_atomic_batch_that_fail_name_their_line(crowd: Top, bat
     assert "F:23: cannot set pids.max" in found.err
     assert "; everything before it was undone" in found.err
     assert names(crowd) == ["old"]
-    # The first three can be one command, which the kernel refuses half-way: /a is not empty.
+    # The first two can be one command, which is refused: /a is not empty.
     lines[20:] = [f"create {crowd.at('/a')} {crowd.at('/a/b')}"]
     lines += [f"rm {crowd.at(path)}" for path in ("/3", "/a", "/a/b", "/4")]
     found = batch("\n".join(lines), "--atomic")
