@@ -8,6 +8,10 @@ import sys
 def start() -> None:
     """Run the command line and exit with its status, or by the signal that ended the command."""
     _use_utf8()
+    if {"move", "--tree", "--kill"} & {*sys.argv}:
+        from pcont.linux.priority import raise_early
+
+        raise_early(sys.argv[1:])
     from pcont import signals
     from pcont.cli import main
 

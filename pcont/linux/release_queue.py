@@ -19,6 +19,7 @@ from shlex import quote, split
 from pcont import errors
 from pcont.errors import Busy, Denied
 from pcont.kernel.retry import Retry
+from pcont.linux import priority
 from pcont.trust import ownership
 
 # A directory from which programs can be executed (/run may be noexec), and writable by root only.
@@ -130,6 +131,7 @@ class KernelQueue:
                 umask=0o022,
                 timeout=USER_AGENT_PATIENCE,
                 check=False,
+                preexec_fn=priority.for_others(),
             )
 
     def _works(self, tree: str) -> bool:

@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 from pcont import signals
 from pcont.errors import LimitReached
 from pcont.kernel.retry import Retry
+from pcont.linux.priority import HIGHEST_PRIORITY
 
 Found = TypeVar("Found")
 _Where = TypeVar("_Where")
 
-HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
 # Seconds in which no machine starts so many tasks that a task id is reused.
 FRESH = 0.02
 PATIENCE_BACK = 60.0
