@@ -40,8 +40,7 @@ class Tie(NamedTuple):
     @property
     def made(self) -> list[Place]:
         """The containers that pcont created for the tie, parents first."""
-        pairs = [text.partition(":") for text in self.made_at]
-        return [Place(tree, path) for tree, _, path in pairs]
+        return [Place.parse(text) for text in self.made_at]
 
     def dump(self) -> str:
         """Return the text of the attribute, as JSON."""
@@ -65,7 +64,7 @@ class Tie(NamedTuple):
 
 def as_made_at(places: Iterable[Place]) -> tuple[str, ...]:
     """Return places in the format of `Tie.made_at`, TREE:PATH."""
-    return tuple(f"{place.tree}:{place.path}" for place in places)
+    return tuple(place.text for place in places)
 
 
 def _words(found: object) -> tuple[str, ...]:

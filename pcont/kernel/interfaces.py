@@ -245,9 +245,9 @@ class ContainerReader(Protocol):
     """What can be read of a container: all that a rule or an explanation needs."""
 
     def has(self, place: Place) -> bool:
-        """Return whether the container exists. Raises OSError if that cannot be found out.
+        """Return True if the container exists. Raises FileNotFoundError if it does not.
 
-        Use `exists`, which treats what no container can be as missing.
+        Call `exists`, which returns False then.
         """
 
     def children(self, place: Place) -> list[str]:
@@ -296,8 +296,7 @@ class Containers(ContainerReader, Protocol):
     def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
         """Return the texts of control files, the attributes and the owners of the container.
 
-        Files that cannot be read are left out. The owners of files that only show something may be
-        left out if no owner or mode in the container is another than that of a new container.
+        Files that cannot be read are left out of the texts.
         """
 
     def owners(self, place: Place) -> dict[str, Owner]:

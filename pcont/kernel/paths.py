@@ -7,7 +7,7 @@ from pcont.errors import BadWord
 
 def join(base: str, path: str) -> str:
     """Return the path of the container `path` below the container `base`."""
-    joined = f"{'' if base == '/' else base}/{path}"
+    joined = ("" if base == "/" else base) + (path if path.startswith("/") else f"/{path}")
     if joined.startswith("/") and "//" not in joined and not joined.endswith("/"):
         return joined
     return "/" + "/".join(filter(None, joined.split("/")))

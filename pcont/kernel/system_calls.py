@@ -66,12 +66,9 @@ class CgroupFiles(Protocol):
     def mend(self, directory: str) -> None:
         """Remove stray attributes, and update the copies of attributes for other users."""
 
-    def snapshot(
-        self, directory: str, names: Mapping[str, str]
-    ) -> tuple[dict[str, str], dict[str, Owner]]:
-        """Return the texts of files, given the name of each in a directory, and the owners.
-
-        Both as of `Containers.snapshot`.
+    def texts(self, directory: str, names: Mapping[str, str]) -> dict[str, str]:
+        """Return the texts of files in a directory, given the name of each. Those that cannot be
+        read are left out.
         """
 
     def owners(self, directory: str) -> dict[str, Owner]:

@@ -218,6 +218,17 @@ class Place:
         """Return the container at a path of a tree."""
         return cls(tree.id, path, spelling, tree)
 
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the place of a text TREE:PATH. Raises BadWord for a path that no container has."""
+        tree, _, path = text.partition(":")
+        return cls(tree, path)
+
+    @property
+    def text(self) -> str:
+        """The place as TREE:PATH, for files."""
+        return f"{self.tree}:{self.path}"
+
     @property
     def is_root(self) -> bool:
         return self.path == "/"

@@ -65,7 +65,7 @@ class V1Driver:
         return found
 
     def _shown_as_a_whole(self, found: Iterable[Tree]) -> Iterator[tuple[str, tuple[str, Mount]]]:
-        """Yield the trees whose preferred mount shows all of it: nothing is mounted inside."""
+        """Yield the trees whose preferred mount shows the whole tree: no other mount is inside."""
         for tree in found:
             mount = min(tree.mounts, key=_preference, default=None)
             if mount and mount.root == "/":
@@ -160,8 +160,9 @@ class V1Driver:
     def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
         directory, mount = self._reach(place)
         names = {file: self._bare(place.tree, mount, file) for file in files}
-        texts, owners = self._files.snapshot(directory, names)
-        return Snapshot(texts, self._files.attributes(directory), owners)
+        calls = self._files
+        texts = calls.texts(directory, names)
+        return Snapshot(texts, calls.attributes(directory), calls.owners(directory))
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return self._files.owners(self.path(place))

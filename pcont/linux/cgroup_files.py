@@ -16,7 +16,6 @@ from pcont.kernel.types import Owner
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
-_TASK_FILES = ("tasks", "cgroup.procs")
 _MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
@@ -111,27 +110,17 @@ class KernelFiles:
     def mend(self, directory: str) -> None:
         xattrs.mend_xattrs(directory)
 
-    def snapshot(
-        self, directory: str, names: Mapping[str, str]
-    ) -> tuple[dict[str, str], dict[str, Owner]]:
-        texts: dict[str, str] = {}
-        owners: dict[str, Owner] = {}
+    def texts(self, directory: str, names: Mapping[str, str]) -> dict[str, str]:
+        found: dict[str, str] = {}
         top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            owners[""] = _owner(os.fstat(top))
             for file, name in names.items():
                 # Some files can only be written, or are switched off on this kernel.
                 with contextlib.suppress(OSError):
-                    owners[name] = _read_at(top, name, texts, file)
-            for name in _TASK_FILES:
-                with contextlib.suppress(FileNotFoundError):
-                    owners[name] = _owner(os.stat(name, dir_fd=top))
+                    found[file] = _read_at(top, name)
         finally:
             os.close(top)
-        own = os.geteuid(), os.getegid()
-        if any((one.uid, one.gid) != own for one in owners.values()):
-            owners = self.owners(directory)
-        return texts, owners
+        return found
 
     def owners(self, directory: str) -> dict[str, Owner]:
         with os.scandir(directory) as entries:
@@ -172,13 +161,11 @@ def _owner(status: os.stat_result) -> Owner:
     return Owner(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
 
 
-def _read_at(directory: int, name: str, texts: dict[str, str], file: str) -> Owner:
-    """Read the file `name` of an open directory into `texts[file]`; return its owner."""
+def _read_at(directory: int, name: str) -> str:
+    """Return the text of the file `name` in an open directory."""
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        owner = _owner(os.fstat(descriptor))
-        texts[file] = proc.read_all(descriptor)
-        return owner
+        return proc.read_all(descriptor)
     finally:
         os.close(descriptor)
 

@@ -29,7 +29,7 @@ class Proc:
 
     def __init__(self, root: str = "/proc") -> None:
         self.root = root
-        self._process_of: dict[int, int] = {}
+        self._process_of: dict[int, tuple[int, int]] = {}  # the process, and the start time
 
     def text(self, file: str) -> str:
         """Return the content of a file below /proc."""
@@ -82,21 +82,26 @@ class Proc:
     def task(self, task: int) -> Task:
         """Return what /proc reports of a task.
 
-        In the directory of its process, the file of a thread does not sum up all the threads. That
-        directory, once known, also shows that the thread still belongs to that process.
+        The file in the directory of its process does not sum up all threads, as /proc/TID/stat
+        does. The process of a task is looked up once: its start time tells whether the id is still
+        that task's.
         """
-        if (pid := self._process_of.get(task)) is not None:
+        pid, start = self._process_of.get(task, (0, -1))
+        if pid:
             try:
-                return procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
+                known = procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
             except (FileNotFoundError, ProcessLookupError):
                 pass
+            else:
+                if known.start == start:
+                    return known
         try:
             pid = procfs.process(read_text(f"{self.root}/{task}/status"))
-            stat = read_text(f"{self.root}/{pid}/task/{task}/stat")
+            known = procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
-        self._process_of[task] = pid
-        return procfs.task(stat, pid)
+        self._process_of[task] = (pid, known.start)
+        return known
 
     def timed(self, task: int, pid: int) -> tuple[Task, procfs.CpuTime]:
         """Return what /proc reports of a thread of the process `pid`, and its CPU time in
@@ -117,12 +122,9 @@ class Proc:
     def threads(self, pid: int) -> list[int]:
         """Return the thread ids of the process that the task belongs to."""
         try:
-            found = sorted(map(int, os.listdir(f"{self.root}/{pid}/task")))
+            return sorted(map(int, os.listdir(f"{self.root}/{pid}/task")))
         except FileNotFoundError as err:
             raise no_task(pid) from err
-        if self._process_of.get(pid) == pid:
-            self._process_of.update(dict.fromkeys(found, pid))
-        return found
 
     def processes(self) -> list[int]:
         """Return the ids of all visible processes."""
@@ -252,12 +254,12 @@ def read_text(file: str) -> str:
 def read_all(descriptor: int) -> str:
     """Return what can be read from an open file, as `read_text` does.
 
-    A file of the kernel may give less than was asked for before its end.
+    The kernel may return fewer bytes than requested before the end of the file.
     """
-    found = os.read(descriptor, _AT_ONCE)
+    found = [os.read(descriptor, _AT_ONCE)]
     while more := os.read(descriptor, _AT_ONCE):
-        found += more
-    return found.decode("utf-8", "surrogateescape")
+        found.append(more)
+    return b"".join(found).decode("utf-8", "surrogateescape")
 
 
 def is_on(point: str, device: str) -> bool:

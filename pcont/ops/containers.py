@@ -16,6 +16,7 @@ from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers, exists
+from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
@@ -100,10 +101,10 @@ class Planner:
         self.texts: dict[tuple[Place, str], str] = {}
         self.wanted: list[Setting] = []
         self.names: dict[Place, frozenset[str]] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[int, Hierarchy] = {}
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
-        self._meant: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+        self._meant: dict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = {}
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -114,9 +115,9 @@ class Planner:
         return self._parents[parent] or parent in self.made
 
     def _need_seen(self, hierarchy: Hierarchy) -> None:
-        if hierarchy.name not in self._seen:
+        if id(hierarchy) not in self._seen:
             check_seen(self.backend, hierarchy)
-            self._seen.add(hierarchy.name)
+            self._seen[id(hierarchy)] = hierarchy  # kept, so that no other one gets its id
 
     def create(
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
@@ -216,9 +217,10 @@ class Planner:
         return found
 
     def _files_of(self, hierarchy: Hierarchy, pairs: tuple[tuple[str, str], ...]) -> list[str]:
-        if (hierarchy.name, pairs) not in self._meant:
-            self._meant[hierarchy.name, pairs] = keys.files_of(hierarchy, pairs)
-        return self._meant[hierarchy.name, pairs]
+        key = (id(hierarchy), pairs)  # a hierarchy in `_seen`
+        if key not in self._meant:
+            self._meant[key] = keys.files_of(hierarchy, pairs)
+        return self._meant[key]
 
     def _files(self, container: Container) -> list[str]:
         """Return the files of the container, or of its hierarchy's root if it does not exist."""
@@ -233,19 +235,22 @@ class Planner:
         self, container: Container, missing: Sequence[Place], settings: Sequence[Setting]
     ) -> None:
         """Add the steps that make the missing places and write the settings of a container."""
-        then = None
-        if settings:
-            created = {one.place for one in settings} <= self.made
-            then = WriteFiles(settings, f"set {container.name}", created)
-            for one in settings:
-                self.texts[one.place, one.file] = one.text
-                self._passed_on.pop(one.place, None)
-        action = f"create {container.name}" if missing else ""
+        new = [one for one in settings if one.place in self.made]
+        old = [one for one in settings if one.place not in self.made]
+        action = f"set {container.name}"
+        then = WriteFiles(new, action, created=True) if new else None
         for place in missing:
             last = place is missing[-1]
-            self.steps.append(CreateContainer(place, action, then if last else None))
+            self.steps.append(
+                CreateContainer(place, f"create {container.name}", then if last else None)
+            )
         if then and not missing:
             self.steps.append(then)
+        if old:
+            self.steps.append(WriteFiles(old, action))
+        for one in settings:
+            self.texts[one.place, one.file] = one.text
+            self._passed_on.pop(one.place, None)
 
 
 def _first(container: Container) -> Place:
@@ -341,8 +346,9 @@ def beneath(
         container, places = waiting.pop()
         below: dict[str, list[Place]] = {}
         for place in places:
-            for name in backend.children(place):
-                below.setdefault(name, []).append(place.child(name))
+            with vanishing():
+                for name in backend.children(place):
+                    below.setdefault(name, []).append(place.child(name))
         children = [(container.child(name), below[name]) for name in sorted(below)]
         found += children
         waiting += children
@@ -350,20 +356,31 @@ def beneath(
 
 
 def _need_childless(backend: MountedContainers, doomed: Doomed, words: str) -> None:
-    """Raise what would be refused half-way, before any task is killed or moved."""
+    """Raise what would be refused half-way, before any task is killed or moved. For `rm` without
+    -r: with it, children are removed as well.
+    """
     for container, places in doomed.items():
         for place in places:
-            found = backend.children(place)
+            found: list[str] = []
+            with vanishing():
+                found = backend.children(place)
             if names := [name for name in found if container.child(name) not in doomed]:
                 raise _in_use(backend, container, place, explain.children_inside(names, words))
 
 
 def _need_empty(session: Session, doomed: Doomed, words: str) -> None:
+    """Raise Busy if a container is in use. Leave out a place where another program has removed it
+    since.
+    """
     backend = session.backend
     files = ControlFiles(backend)
     for container, places in doomed.items():
-        for place in places:
-            tasks = backend.read(place, "tasks").split()
+        for place in list(places):
+            try:
+                tasks = backend.read(place, "tasks").split()
+            except FileNotFoundError:
+                places.remove(place)
+                continue
             why = explain.tasks_inside(tasks, words) if tasks else ("", "")
             if not (tasks or session.force):
                 why = explain.held_back(files, place)

@@ -227,19 +227,21 @@ class _NodeReader:
         signals.beat()
         below: dict[str, list[Place]] = {}
         inside: set[str] = set()
-        # Another program may remove the container at any time.
-        with vanishing():
-            for place in there:
+        seen: list[Place] = []
+        for place in there:
+            with vanishing():  # another program may remove the container at any time
                 for name in self._backend.children(place):
                     below.setdefault(name, []).append(place.child(name))
-            for place in with_evidence(container, there):
+                seen.append(place)
+        for place in with_evidence(container, seen):
+            with vanishing():
                 inside.update(self._backend.read(place, "tasks").split())
         return ContainerNode(
             name=container.path.rpartition("/")[2],
             path=container.path,
             tasks=len(inside),
-            settings=self._shown(container, there),
-            missing=tuple(place.tree for place in container.places if place not in there),
+            settings=self._shown(container, seen),
+            missing=tuple(place.tree for place in container.places if place not in seen),
             children=tuple(self.node(container.child(name), below[name]) for name in sorted(below)),
             place=container.canonical,
         )

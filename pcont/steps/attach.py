@@ -45,8 +45,8 @@ from pcont.virtual.files import ControlFiles
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
 ATTACH_PATIENCE = 30.0
-RUN = 16  # tasks whose origins are recorded at once, right before they are moved
 FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
+TASKS_AT_ONCE = 16  # whose origins are recorded at once, right before they are moved
 
 STOP_OR_FREEZE = (
     "stop it first (kill -STOP), or give it a container with the freezer, and move that"
@@ -389,16 +389,27 @@ class Attach(Step):
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
         for some in until_stable(find, self.action, patience, STOP_OR_FREEZE):
-            self._record(backend, undo_log, entered, [task for _, task in some])
-            for place, task in some:
-                if self._is_to_move(backend, place, task):
+            moving = self._to_move(backend, some)
+            self._record(backend, undo_log, entered, [task for _, task in moving])
+            for number, (place, task) in enumerate(moving):
+                # Since the first write, the task may have ended, and another may have its id.
+                if number and not self._found(backend, task):
+                    self._has_ended(task)
+                else:
                     self._write(backend, place, task)
 
-    def _is_to_move(self, backend: Tasks, place: Place, task: int) -> bool:
-        known = self._found(backend, task)
-        if known is None:
-            self._has_ended(task)
-        return known is not None and not self._stays(backend, place, known)
+    def _to_move(self, backend: Tasks, some: Iterable[Lacking]) -> list[Lacking]:
+        """Return those of the writes whose tasks are alive and do not stay where they are."""
+        tasks = dict.fromkeys(task for _, task in some)
+        found = {task: self._found(backend, task) for task in tasks}
+        for task, known in found.items():
+            if known is None:
+                self._has_ended(task)
+        return [
+            (place, task)
+            for place, task in some
+            if (known := found[task]) and not self._stays(backend, place, known)
+        ]
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
         """Return the task; None if it has exited, or the id now belongs to another task.
@@ -433,7 +444,7 @@ class Attach(Step):
     ) -> list[list[Lacking]]:
         """List the writes of this round: all in the first round, then what is still outside.
 
-        Those of RUN tasks are together, because their origins are recorded together.
+        Those of TASKS_AT_ONCE tasks are together, because their origins are recorded together.
         """
         if not self.outcome.rounds:
             lacking = self._all(movers(False))
@@ -444,7 +455,7 @@ class Attach(Step):
             lacking = self._left(backend, entered, movers)
             self._late |= {task for _, task in lacking} - self._first
         self.outcome.rounds += bool(lacking)
-        size = RUN if self.tree else RUN * len(self.places)
+        size = TASKS_AT_ONCE if self.tree else TASKS_AT_ONCE * len(self.places)
         return [lacking[start : start + size] for start in range(0, len(lacking), size)]
 
     def _all(self, tasks: Sequence[int]) -> list[Lacking]:

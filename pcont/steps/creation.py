@@ -1,101 +1,30 @@
-"""The step that creates a container, and its undo."""
+"""The step that creates a container, with its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from shlex import quote
-from typing import Protocol
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import CgroupState, Containers, exists
+from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.snapshot import place_of, text_of
-from pcont.tags import on_disk
+from pcont.steps.created import RemoveAllCreated
+from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+from pcont.transaction.undo_log import UndoLog
 from pcont.virtual.files import ControlFiles
-
-
-class Writer(Protocol):
-    """The step that writes the settings of a new container (steps.write.WriteFiles)."""
-
-    def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        """As of Step."""
-
-    def rehearse(self, backend: CgroupState) -> None:
-        """As of Step."""
-
-    def write_all(self, files: ControlFiles, undo_log: UndoLog) -> None:
-        """Write the settings. Raises OSError."""
-
-    def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
-        """As of Step."""
-
-    def notes(self) -> list[str]:
-        """As of Step."""
-
-
-@on_disk("Absent", "place", "force")
-class RemoveCreated(UndoRecord):
-    """Undo record of a creation: the container did not exist.
-
-    `force`: remove it even if open files are charged to it.
-    """
-
-    place: Place
-    force: bool
-
-    def __init__(self, place: Place, force: bool = False) -> None:
-        self.place, self.force = place, force
-
-    @property
-    def label(self) -> str:
-        return f"{self.place.path} of {self.place.tree}"
-
-    def restore(self, backend: Containers) -> Iterator[Action]:
-        if exists(backend, self.place):
-            yield lambda: backend.remove(self.place, self.force)
-
-
-@on_disk("AllAbsent", "places", "made")
-class RemoveAllCreated(UndoRecord):
-    """Undo record of several creations: these containers did not exist.
-
-    `places`: TREE:PATH of each, in the order of creation. `made`: how many were made; None until
-    one is refused: then any of them may exist. Raises BadWord for a path that no container can
-    have.
-    """
-
-    places: list[str]
-    made: int | None
-
-    def __init__(self, places: list[str], made: int | None = None) -> None:
-        self.places, self.made = places, made
-        for text in places:
-            place_of(text)
-
-    @property
-    def label(self) -> str:
-        return f"{len(self.places)} new containers"
-
-    def extend(self, **more: int) -> None:
-        self.made = more["made"]
-
-    def restore(self, backend: Containers) -> Iterator[Action]:
-        for text in reversed(self.places[: self.made]):
-            yield from RemoveCreated(place_of(text)).restore(backend)
 
 
 class CreateContainer(Step):
     """Create a container in one tree with mkdir(2). `action` names the operation in messages.
 
-    `then`: the step that writes the settings of the container, in all trees, right after that.
+    `then`: the step that writes the settings of the container, in every tree, after the mkdir.
     """
 
-    longest_run = 100
+    longest_run = 100  # an entry of the journal for them has some KiB
 
-    def __init__(self, place: Place, action: str, then: Writer | None = None) -> None:
+    def __init__(self, place: Place, action: str, then: WriteFiles | None = None) -> None:
         self.place, self.action, self.then = place, action, then
         self._recorded: tuple[RemoveAllCreated, int] | None = None
         self._files: ControlFiles
@@ -104,8 +33,9 @@ class CreateContainer(Step):
     @classmethod
     def record_run(cls, backend: CgroupState, undo_log: UndoLog, run: Sequence[Step]) -> None:
         steps = [step for step in run if isinstance(step, CreateContainer)]
-        record = RemoveAllCreated([text_of(step.place) for step in steps])
+        record = RemoveAllCreated([step.place.text for step in steps])
         undo_log.record(record)
+        record.made = 0  # in the journal any of them may exist, in case this process is killed
         files = ControlFiles(backend)
         for number, step in enumerate(steps):
             step._files, step._recorded = files, (record, number)
@@ -119,6 +49,7 @@ class CreateContainer(Step):
             self.record_run(backend, undo_log, [self])
         assert self._recorded
         record, number = self._recorded
+        record.made = number + 1
         try:
             self._files.make(self.place)
         except OSError:
@@ -141,6 +72,10 @@ class CreateContainer(Step):
         if self.then and self._is_made:
             return self.then.refusal(backend, err)
         return explain.make_refusal(backend, self.place, err, self.action)
+
+    @property
+    def final(self) -> bool:
+        return bool(self.then and self.then.final)
 
     def notes(self) -> list[str]:
         return self.then.notes() if self.then else []

@@ -16,7 +16,7 @@ from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.kernel.interfaces import Backend, Mounts, Trees
 from pcont.kernel.retry import Retry, wait_until
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
-from pcont.steps.snapshot import SettingsReader, write_back
+from pcont.steps.snapshot import StateReader, write_back
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
@@ -248,7 +248,7 @@ class UmountTree(Step):
         if dissolves:
             before.attributes, before.settings = (
                 backend.attributes(root),
-                SettingsReader(backend).facts(root).settings,
+                StateReader(backend).state(root).settings,
             )
         with undo_log.of(before):
             backend.umount(self.mount.point)

@@ -9,7 +9,7 @@ from pcont.kernel.interfaces import Backend, Host
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach import AttachUndo, Origin
-from pcont.steps.creation import RemoveAllCreated, RemoveCreated
+from pcont.steps.created import RemoveAllCreated, RemoveCreated
 from pcont.steps.enforcement import RestartStopped, StopStarted
 from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
 from pcont.steps.mounts import (
@@ -21,7 +21,7 @@ from pcont.steps.mounts import (
 from pcont.steps.move_all import Move, MoveAllUndo
 from pcont.steps.namespaces import UnpinPinned
 from pcont.steps.removal import RecreateAllRemoved, RecreateRemoved
-from pcont.steps.snapshot import Facts
+from pcont.steps.snapshot import ContainerState
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
 from pcont.steps.xattr import RestoreXattr
 from pcont.tags import FORMATS, attributes_of
@@ -59,7 +59,7 @@ FACTS = (
         UnpinPinned,
     ),
 )
-PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting, Facts)
+PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting, ContainerState)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
 RECORD_CLASSES: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 

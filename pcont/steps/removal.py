@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from shlex import quote
 
@@ -11,8 +11,8 @@ from pcont.hierarchy.container import Container
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, exists
 from pcont.kernel.types import Owner, Place
 from pcont.steps import explain
-from pcont.steps.creation import RemoveCreated
-from pcont.steps.snapshot import Facts, SettingsReader, place_of, text_of, write_back_all
+from pcont.steps.created import RemoveCreated, checked_count
+from pcont.steps.snapshot import ContainerState, StateReader, write_back_all
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
@@ -60,44 +60,49 @@ class RecreateRemoved(UndoRecord):
         yield lambda: backend.set_owners(self.place, self.owners)
 
 
-@on_disk("AllPresent", "facts", "places", "force", "removed")
+@on_disk("AllPresent", "states", "places", "force", "removed")
 class RecreateAllRemoved(UndoRecord):
     """Undo record of several removals: these containers existed.
 
-    `facts`: what they were like; most containers are like many others. `places`: TREE:PATH of each
-    and the number of its facts, in the order of removal. `force`: as of RecreateRemoved. `removed`:
-    how many were removed; None until one is refused: then any of them may still exist.
-
-    Raises BadWord for a path that no container can have.
+    `states`: what they were like; most containers are like many others. `places`: pairs of
+    TREE:PATH and an index into `states`, in the order of removal. `force`: as of RecreateRemoved.
+    `removed`: only the first `removed` of them may be missing; None: any of them may. Raises
+    BadWord for a path that no container has, and ValueError for another index or number.
     """
 
-    facts: list[Facts]
+    states: list[ContainerState]
     places: list[tuple[str, int]]
     force: bool
     removed: int | None
 
     def __init__(
         self,
-        facts: list[Facts],
+        states: list[ContainerState],
         places: list[tuple[str, int]],
         force: bool = False,
         removed: int | None = None,
     ) -> None:
-        self.facts, self.places, self.force, self.removed = facts, places, force, removed
-        for text, _ in places:
-            place_of(text)
+        self.states, self.places, self.force = states, places, force
+        if not all(0 <= index < len(states) for _, index in places):
+            raise ValueError(f"a place has none of the {len(states)} states")
+        self._parts = [
+            RecreateRemoved(Place.parse(text), *states[index], force) for text, index in places
+        ]
+        self.extend(removed=removed)
 
     @property
     def label(self) -> str:
         return f"{len(self.places)} removed containers"
 
-    def extend(self, **more: int) -> None:
-        self.removed = more["removed"]
+    def extend(self, **more: int | None) -> None:
+        self.removed = checked_count(more["removed"], self.places)
+
+    def parts(self) -> Iterable[UndoRecord]:
+        return reversed(self._parts[: self.removed])
 
     def restore(self, backend: CgroupState) -> Iterator[Action]:
-        for text, number in reversed(self.places[: self.removed]):
-            place = place_of(text)
-            yield from RecreateRemoved(place, *self.facts[number], self.force).restore(backend)
+        for part in self._parts[: self.removed][::-1]:
+            yield from part.restore(backend)
 
 
 class RemoveContainer(Step):
@@ -108,7 +113,7 @@ class RemoveContainer(Step):
     `discarded`: what `force` overrode, for the message.
     """
 
-    longest_run = 100
+    longest_run = 100  # an entry of the journal for them has some KiB
 
     def __init__(
         self,
@@ -120,26 +125,29 @@ class RemoveContainer(Step):
         self.place, self.action, self.last, self.force = place, action, last, force
         self.discarded: str = ""
         self._recorded: tuple[RecreateAllRemoved, int] | None = None
+        self._files: ControlFiles
 
     @classmethod
     def record_run(cls, backend: Backend, undo_log: UndoLog, run: Sequence[Step]) -> None:
         steps = [step for step in run if isinstance(step, RemoveContainer) and not step.last]
-        facts: list[Facts] = []
+        states: dict[str, tuple[int, ContainerState]] = {}
         places: list[tuple[str, int]] = []
-        reader = SettingsReader(backend)
+        reader = StateReader(backend)
         for step in steps:
             try:
-                found = reader.facts(step.place)
+                found = reader.state(step.place)
             except OSError as err:
                 raise step.refusal(backend, err) from err
-            if found not in facts:
-                facts.append(found)
-            places.append((text_of(step.place), facts.index(found)))
+            index, _ = states.setdefault(repr(found), (len(states), found))
+            places.append((step.place.text, index))
         if steps:
-            record = RecreateAllRemoved(facts, places, any(step.force for step in steps))
+            force = any(step.force for step in steps)
+            record = RecreateAllRemoved([one for _, one in states.values()], places, force)
             undo_log.record(record)
+            record.removed = 0  # in the journal any may be missing, in case this process is killed
+            files = ControlFiles(backend)
             for number, step in enumerate(steps):
-                step._recorded = record, number
+                step._files, step._recorded = files, (record, number)
 
     def dry_run_lines(self, backend: ContainerReader) -> list[str]:
         return [f"rmdir {quote(backend.show(self.place))}"]
@@ -153,7 +161,8 @@ class RemoveContainer(Step):
             self.record_run(backend, undo_log, [self])
         assert self._recorded
         record, number = self._recorded
-        held = explain.held_back(ControlFiles(backend), self.place)[0] if self.force else ""
+        held = explain.held_back(self._files, self.place)[0] if self.force else ""
+        record.removed = number + 1
         try:
             backend.remove(self.place, self.force)
         except OSError:

@@ -14,8 +14,8 @@ from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import row_of
 
 
-@on_disk("Facts", "settings", "attributes", "owners")
-class Facts(NamedTuple):
+@on_disk("State", "settings", "attributes", "owners")
+class ContainerState(NamedTuple):
     """What undo restores of a removed container, as RecreateRemoved has it."""
 
     settings: list[tuple[str, str]]
@@ -23,7 +23,7 @@ class Facts(NamedTuple):
     owners: dict[str, Owner]
 
 
-class SettingsReader:
+class StateReader:
     """Reads what undo restores of containers. It keeps what containers of one tree have in
     common, so create one for each operation.
     """
@@ -33,14 +33,14 @@ class SettingsReader:
         self._files = ControlFiles(backend)
         self._names: dict[tuple[str, bool], list[str]] = {}
 
-    def facts(self, place: Place) -> Facts:
+    def state(self, place: Place) -> ContainerState:
         """Snapshot an existing container. Raises OSError."""
         names = self._kernel_names(place)
         found = self._backend.snapshot(place, names)
         settings = [(file, found.texts[file]) for file in names if file in found.texts]
         if self._files.roots(place):
             settings = sorted([*settings, *self._virtual(place)], key=_in_order)
-        return Facts(settings, found.attributes, found.owners)
+        return ContainerState(settings, found.attributes, found.owners)
 
     def _kernel_names(self, place: Place) -> list[str]:
         """Return the kernel's files with settings, in the order of writing."""
@@ -52,7 +52,7 @@ class SettingsReader:
         return self._names[key]
 
     def _is_setting(self, place: Place, file: str, writable: bool) -> bool:
-        # A row tells more than the mode of the file, which others may have changed.
+        # chmod(2) changes the mode, not what the kernel accepts: prefer the row.
         row = row_of(self._backend, file)
         can_be_set = row.access.writable if row else writable
         return subsys.is_setting(file, can_be_set) and not _is_attribute(self._backend, place, file)
@@ -106,14 +106,3 @@ def write_back_all(backend: CgroupState, place: Place, settings: Iterable[tuple[
         if len(refused) == len(waiting):
             raise refused[0][1]
         waiting = [one for one, _ in refused]
-
-
-def text_of(place: Place) -> str:
-    """Return a place as TREE:PATH."""
-    return f"{place.tree}:{place.path}"
-
-
-def place_of(text: str) -> Place:
-    """Return the place that `text_of` was given. Raises BadWord for a path that none has."""
-    tree, _, path = text.partition(":")
-    return Place(tree, path)

@@ -16,7 +16,7 @@ from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Conta
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
-from pcont.steps.creation import RemoveCreated
+from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
 from pcont.steps.xattr import RestoreXattr

@@ -31,7 +31,7 @@ class RestoreXattr(UndoRecord):
         return f"{xattrs.TRUSTED}{self.name} of {self.place.path}"
 
     def restore(self, backend: Containers) -> Iterator[Action]:
-        # The process that cleans up for a killed pcont may have removed the container.
+        # If pcont run or clone is killed, its watchdog process removes the container.
         if not exists(backend, self.place):
             return
         if backend.attributes(self.place).get(self.name) != self.text:

@@ -37,11 +37,10 @@ class Step(ABC):
 
     @classmethod  # noqa: B027
     def record_run(cls, backend: Backend, undo_log: UndoLog, run: Sequence[Step]) -> None:
-        """Record how to undo several steps of this class, before the first of them is carried out.
+        """Record the undo of several steps in one entry of the journal, before the first of them.
 
-        `run`: up to `longest_run` steps that follow each other. Called only for a class in which
-        that is more than 1. One entry of the journal for many steps costs little more than one for
-        a single step. Raises OSError or PcontError.
+        Override it together with `longest_run`: `run` has up to so many steps that follow each
+        other. Raises PcontError.
         """
 
     def rehearse(self, backend: Backend) -> None:  # noqa: B027

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import ESRCH
 from typing import Any
 
@@ -49,6 +49,13 @@ class UndoRecord(ABC):
         The caller runs every action, also after one that raised OSError or PcontError.
         """
 
+    def parts(self) -> Iterable[UndoRecord]:
+        """Return the records that make up this one, in the order of restoring: usually itself.
+
+        One that cannot be restored keeps no other from being restored.
+        """
+        return (self,)
+
     def extend(self, **more: Any) -> None:
         """Add what was found out after the record was made. Raises TypeError for a record that
         takes no additions.
@@ -78,7 +85,7 @@ class UndoLog:
 
     def drop(self, record: UndoRecord) -> None:
         """Remove a record: the change did not happen, or was reverted."""
-        for entry in [entry for entry in self._records if entry[1] is record]:
+        for entry in [entry for entry in reversed(self._records) if entry[1] is record][:1]:
             self._note({"forget": entry[0]})
             self._records.remove(entry)
 
@@ -98,7 +105,7 @@ class UndoLog:
         """Add values that were found out after a record was made (such as more tasks) to the record
         and to the journal.
         """
-        number = next(number for number, one in self._records if one is record)
+        number = next(number for number, one in reversed(self._records) if one is record)
         self._note(
             {"learn": number, "more": encode(names_of(type(record), more))} if self._journal else {}
         )
@@ -162,6 +169,10 @@ def restore_record(backend: Backend, record: UndoRecord) -> list[str]:
 
     ESRCH is no failure: the task has exited.
     """
+    return [line for part in record.parts() for line in _restore_part(backend, part)]
+
+
+def _restore_part(backend: Backend, record: UndoRecord) -> list[str]:
     left: list[str] = []
     try:
         for action in record.restore(backend):

@@ -17,7 +17,7 @@ from pcont import subsys
 from pcont.kernel.proc_text import unescape
 from pcont.kernel.types import Place
 from pcont.linux.proc import Proc
-from pcont.steps.creation import RemoveCreated
+from pcont.steps.created import RemoveCreated
 from pcont.transaction.undo_log import restore_record
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont, eventually, starts_empty

@@ -1,4 +1,4 @@
-"""Which commands raise their priority before they import anything, and for whom it is put back."""
+"""Commands that raise their priority before their imports, and programs that do not get it."""
 
 from __future__ import annotations
 

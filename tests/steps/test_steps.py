@@ -20,7 +20,8 @@ from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task, TreeRequest
 from pcont.signals import Interrupted
 from pcont.steps.attach import Attach, AttachUndo
-from pcont.steps.creation import CreateContainer, RemoveCreated
+from pcont.steps.created import RemoveCreated
+from pcont.steps.creation import CreateContainer
 from pcont.steps.mirror import JoinUndo
 from pcont.steps.mounts import (
     MakeDirectory,
@@ -35,7 +36,7 @@ from pcont.steps.mounts import (
 )
 from pcont.steps.move_all import Move, MoveAll
 from pcont.steps.removal import RecreateRemoved, RemoveContainer
-from pcont.steps.snapshot import SettingsReader
+from pcont.steps.snapshot import StateReader
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteFiles
 from pcont.steps.xattr import RestoreXattr, SetXattr
 from pcont.tables.rules import Machine
@@ -760,7 +761,7 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
     before = model.children(ROOT), read(model, A, "cpus"), model.trees()
     facts = [
         RemoveCreated(B),
-        RecreateRemoved(A, *SettingsReader(model).facts(A)),
+        RecreateRemoved(A, *StateReader(model).state(A)),
         RestoreXattr(A, "k", None),
         RestoreXattr(B.child("removed"), "k", None),
         RemoveMadeDirectory("/m"),

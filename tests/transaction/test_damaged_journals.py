@@ -82,7 +82,7 @@ def recorded(run: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> list
     assert {
         "AllAbsent",
         "AllPresent",
-        "Facts",
+        "State",
         "Written",
         "Value",
         "Entered",

@@ -16,7 +16,8 @@ from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.records import Recovered
 from pcont.session import Session
 from pcont.steps.attach import AttachUndo, Origin
-from pcont.steps.creation import CreateContainer, RemoveCreated
+from pcont.steps.created import RemoveCreated
+from pcont.steps.creation import CreateContainer
 from pcont.steps.recover import RECORD_CLASSES, pending_lines, roll_back
 from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
 from pcont.steps.xattr import RestoreXattr
