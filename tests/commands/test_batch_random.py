@@ -11,10 +11,10 @@ import pytest
 
 from tests.contract.conftest import Pcont, Result, command_line
 
-# The seed of a failure may be given as SEED.
+# A failure prints PCONT_SEED: set it, and run the same test again.
 SEEDS = (
-    [int(os.environ["SEED"])]
-    if "SEED" in os.environ
+    [int(os.environ["PCONT_SEED"])]
+    if "PCONT_SEED" in os.environ
     else [*range(8), *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(8, 80))]
 )
 LINES = 40
@@ -145,7 +145,7 @@ def at_the_mount(text: str) -> str:
 def test_random_lines_do_what_the_single_commands_do(
     seed: int, keep_going: bool, tmp_path: Path
 ) -> None:
-    print(f"SEED={seed}")
+    print(f"PCONT_SEED={seed}")
     lines = lines_of(seed)
     one, other = model(tmp_path, "single"), model(tmp_path, "batch")
     wanted = single(one, lines, keep_going)
@@ -159,7 +159,7 @@ def test_random_lines_do_what_the_single_commands_do(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_atomic_batch_of_random_lines_does_all_or_nothing(seed: int, tmp_path: Path) -> None:
-    print(f"SEED={seed}")
+    print(f"PCONT_SEED={seed}")
     lines = [line for line in lines_of(seed) if not line.startswith("sim") and "kill" not in line]
     lines = lines[: random.Random(seed).randint(2, 14)]
     one, other = model(tmp_path, "single"), model(tmp_path, "batch")
@@ -185,7 +185,7 @@ def test_a_dry_run_reports_the_tasks_that_would_leave_a_tie_as_a_single_one_does
 def test_a_dry_run_of_random_lines_takes_earlier_lines_into_account(
     seed: int, tmp_path: Path
 ) -> None:
-    print(f"SEED={seed}")
+    print(f"PCONT_SEED={seed}")
     # A dry run does not know which containers auto_delete removes.
     lines = [line for line in lines_of(seed) if not re.match("sim|.*auto_delete", line)]
     one, other = model(tmp_path, "single"), model(tmp_path, "batch")

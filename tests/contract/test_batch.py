@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pcont.errors import BadValue, Busy, PcontError, UsageProblem
+from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, Top, only_kernel, starts_empty
 
@@ -281,6 +282,8 @@ def test_a_dry_run_takes_the_lines_before_into_account(
 def test_a_dry_run_checks_the_rules_with_the_values_of_earlier_lines(
     jobs: Jobs, tmp_path: Path
 ) -> None:
+    if "cpuset" not in jobs.controllers:
+        elsewhere("it has no cpuset on v1")
     batch = Lines(jobs.pcont, tmp_path)
     found = batch(
         f"create {jobs.at('/a')}\ncreate {jobs.at('/a/b')}\nset {jobs.at('/a/b')} cpuset.cpus=0\n",
