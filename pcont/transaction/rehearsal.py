@@ -290,6 +290,8 @@ class Rehearsal:
                 yield from table.files
 
     def files(self, place: Place) -> dict[str, bool]:
+        if place in self._removed:
+            refuse(errno.ENOENT, self._kernel.show(place))
         planned = self._planned_tree(place) is not None
         if not (planned or place in self._made):
             return self._kernel.files(place)
