@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pcont.kernel.types import Task
+from pcont.kernel.types import PID_MAX_LIMIT, Task
 
 
 class TaskOwner(NamedTuple):
@@ -16,6 +16,8 @@ class TaskOwner(NamedTuple):
 
 def owner_of(task: Task) -> TaskOwner:
     """Return user and command line; of an ended or simulated task, the name only."""
+    if task.id > PID_MAX_LIMIT:  # simulated: /proc has none of this id
+        return TaskOwner("", f"[{task.name}]")
     import psutil
 
     try:

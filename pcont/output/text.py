@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 def one_line(text: str) -> str:
     """Escape what could break or colour the line: the names of tasks and containers are free."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
