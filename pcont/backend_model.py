@@ -12,13 +12,12 @@ The parts are in `model/`. This module combines them into a Backend.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pcont import subsys
-from pcont.errors import PcontError, Unsupported, from_oserror
+from pcont.errors import from_oserror
 from pcont.kernel.interfaces import Birth, Enforcer, ProcessTree, ReleaseQueue, Simulator
 from pcont.kernel.types import (
     WAITING,
@@ -47,21 +46,11 @@ from pcont.model.lifetimes import Lifetimes
 from pcont.model.mounts import ModelMounts
 from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFiles
+from pcont.model.pages import ANOTHER
 from pcont.model.placement import TaskPlacement
 from pcont.model.releases import ModelReleases
 from pcont.model.simulator import ModelSimulator
-from pcont.model.store import (
-    ANOTHER,
-    NOT_OURS,
-    READABLE,
-    VERSION,
-    default_file,
-    load_state,
-    read_file,
-    save_file,
-    state_text,
-    undisturbed,
-)
+from pcont.model.store import Store, default_file
 from pcont.model.tasks import TaskTable
 from pcont.tables.control_file import Subsystem
 from pcont.tables.rules import Machine
@@ -345,13 +334,17 @@ class ModelInMemory(Model):
 
 
 class StoredModel(Model):
-    """A Model with its state in a file, which each operation locks, reads, and writes back."""
+    """A Model with its state in a file. Each operation that changes it locks the file, and saves
+    what has changed.
+    """
 
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
         super().__init__(this_machine())
-        self._asked = dialect
         # The target of a link, so that commands with different names of a file take the same lock.
         self.file = os.path.realpath(file or default_file())
+        self._store = Store(
+            self.file, dialect, lambda name: Model(this_machine(), dialect=DIALECTS[name])
+        )
         self._depth = 0
         self._load()
 
@@ -363,7 +356,7 @@ class StoredModel(Model):
         if self._depth:
             yield
             return
-        # The lock is a file of its own: the state's is another one after every change.
+        # The lock is a file of its own: another file may replace that of the state.
         with contextlib.ExitStack() as stack:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
@@ -377,49 +370,7 @@ class StoredModel(Model):
             finally:
                 self._depth = 0
                 # Also after a failure: what could not be undone remains, as in a kernel.
-                text = state_text(self)
-                if text != self._saved:
-                    save_file(self.file, text)
+                self._store.save()
 
     def _load(self) -> None:
-        try:
-            text = read_file(self.file)
-        except FileNotFoundError:
-            new = Model(this_machine(), dialect=DIALECTS[self._asked or V1.name])
-            text = state_text(new)
-        except OSError as err:
-            raise from_oserror(err, "read the model's state", hint=ANOTHER) from err
-        try:
-            with undisturbed():
-                state = json.loads(text)
-            version = state["version"]
-        except NOT_OURS as err:
-            raise self._corrupt(err) from err
-        if version not in READABLE:
-            raise Unsupported(
-                f"the model's state has version {version!r}, and this pcont knows {VERSION}",
-                path=self.file,
-                hint="use the pcont that wrote it, or another --state FILE",
-            )
-        self._check_dialect(str(state.get("dialect", V1.name)))
-        try:
-            with undisturbed():
-                load_state(self, state)
-        except NOT_OURS as err:
-            raise self._corrupt(err) from err
-        self._saved = text
-
-    def _check_dialect(self, name: str) -> None:
-        if name not in DIALECTS or name != (self._asked or name):
-            raise Unsupported(
-                f"the model's state has dialect {name}, not {self._asked or ' or '.join(DIALECTS)}",
-                path=self.file,
-                hint=f"leave out --dialect, or {ANOTHER}",
-            )
-
-    def _corrupt(self, err: Exception) -> PcontError:
-        return PcontError(
-            f"the model's state cannot be read: {type(err).__name__}: {err}",
-            path=self.file,
-            hint="rename the file to start with a new model, or use another --state FILE",
-        )
+        self._store.load(self)

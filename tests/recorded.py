@@ -24,9 +24,10 @@ from pcont.backend_model import StoredModel
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Owner, Place, TreeRequest
 from pcont.linux.proc import Proc
-from pcont.model.store import save_file, state_text
+from pcont.model.rows import all_rows
 from pcont.steps.recover import roll_back
 from pcont.transaction.journal import Journal
+from tests.model_states import rows_in, write_rows
 
 DATA = Path(__file__).parent / "data"
 RECOVER = "recover the model"
@@ -136,7 +137,7 @@ class Watch:
     def happens(self, event: str) -> None:
         """Kill this process before the event of that number; the kernel keeps its state, too."""
         if len(self.events) == self.kill_at:
-            save_file(self.model.file, state_text(self.model))
+            self.model._store.save()
             os.kill(os.getpid(), signal.SIGKILL)
         self.events.append(event)
 
@@ -221,8 +222,7 @@ def record(directory: Path, name: str, words: str, target: Path) -> None:
 
 def state_in(directory: Path) -> dict[str, Any]:
     """The state of the model in a directory."""
-    found: dict[str, Any] = json.loads((directory / "model.json").read_text(encoding="utf-8"))
-    return found
+    return rows_in(directory / "model.json")
 
 
 def recovered(backend: Backend) -> list[list[object]]:
@@ -409,8 +409,8 @@ def record_states(target: Path) -> None:
         for name, (commands, reads) in STATES.items():
             with tempfile.TemporaryDirectory() as directory:
                 shutil.copytree(target / "proc", Path(directory, "proc"))
-                record_state(Path(directory), target / f"{name}.json", commands.format_map(pids))
-            record_shown(target / f"{name}.json", target, reads.format_map(pids))
+                record_state(Path(directory), target / f"{name}.state", commands.format_map(pids))
+            record_shown(target / f"{name}.state", target, reads.format_map(pids))
 
 
 def copy_process(pid: int, proc: Path) -> None:
@@ -425,7 +425,7 @@ def record_state(directory: Path, file: Path, commands: str) -> None:
     for words in lines_of(commands):
         if words.startswith("--dialect"):
             new = opened(directory, words.split()[1])
-            save_file(new.file, state_text(new))
+            write_rows(new.file, all_rows(new))
         else:
             run(directory, words)
     if file.stem == "v1":
@@ -470,10 +470,10 @@ def lines_of(text: str) -> list[str]:
 
 def main(target: Path) -> None:
     """Record everything."""
-    for name in ("journals", "states"):
+    for name in ("journals", "states4"):
         (target / name).mkdir(parents=True, exist_ok=True)
     record_journals(target / "journals")
-    record_states(target / "states")
+    record_states(target / "states4")
 
 
 if __name__ == "__main__":

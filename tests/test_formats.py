@@ -13,15 +13,18 @@ import pytest
 
 from pcont import cli
 from pcont.kernel.types import Place
-from pcont.model.store import READABLE, VERSION, state_text
+from pcont.model.old_states import READABLE
+from pcont.model.rows import HEAD, all_rows
 from pcont.steps.recover import FACTS, RECORD_CLASSES
 from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
 from pcont.transaction.journal import decode, encode
 from pcont.transaction.undo_log import UndoLog, UndoRecord
+from tests.model_states import rows_in, write_rows
 from tests.recorded import DATA, Recorded, opened, recovered
 
 JOURNALS = sorted((DATA / "journals").glob("*.json"))
-STATES = sorted((DATA / "states").glob("*.json"))
+OLD_STATES = sorted((DATA / "states").glob("*.json"))
+STATES = sorted((DATA / "states4").glob("*.state"))
 
 
 def names(path: Path) -> str:
@@ -142,11 +145,13 @@ def test_the_recorded_journals_have_every_tag() -> None:
 
 def without_zero_times(model: Recorded) -> dict[str, Any]:
     """The state of a model without CPU times of zero, which only earlier versions wrote."""
-    state: dict[str, Any] = json.loads(state_text(model))
-    for tree in state["trees"]:
-        for one in tree["containers"]:
-            one["times"] = {cpu: times for cpu, times in one["times"].items() if any(times)}
-    return state
+    rows: dict[str, Any] = all_rows(model)
+    for row in rows.values():
+        if isinstance(row, dict) and "times" in row:
+            row["times"] = {cpu: times for cpu, times in row["times"].items() if any(times)}
+            if not row["times"]:
+                del row["times"]
+    return rows
 
 
 @pytest.mark.parametrize("path", JOURNALS, ids=names)
@@ -170,9 +175,12 @@ def test_a_journal_of_an_earlier_version_is_recovered(
 
 
 def placed(directory: Path, state: dict[str, Any]) -> Recorded:
-    """The model of a state, in a directory."""
+    """The model of a state, in a directory: of an earlier version, or rows."""
     directory.mkdir(exist_ok=True)
-    (directory / "model.json").write_text(json.dumps(state), encoding="utf-8")
+    if HEAD in state:
+        write_rows(directory / "model.json", state)
+    else:
+        (directory / "model.json").write_text(json.dumps(state), encoding="utf-8")
     return opened(directory)
 
 
@@ -188,7 +196,7 @@ def test_records_are_written_as_an_earlier_version_wrote_them(path: Path) -> Non
 # States of the model
 
 
-@pytest.mark.parametrize("path", STATES, ids=names)
+@pytest.mark.parametrize("path", [*OLD_STATES, *STATES], ids=names)
 def test_a_state_of_an_earlier_version_shows_what_it_showed(
     path: Path,
     tmp_path: Path,
@@ -208,18 +216,39 @@ def test_a_state_of_an_earlier_version_shows_what_it_showed(
 
 @pytest.mark.parametrize("path", STATES, ids=names)
 def test_a_state_of_this_version_is_written_as_it_was_read(path: Path, tmp_path: Path) -> None:
-    """Another text needs another VERSION: then record new files, and keep these."""
-    state = json.loads(path.read_text(encoding="utf-8"))
-    assert state["version"] in READABLE
-    if state["version"] == VERSION:
-        shutil.copytree(path.parent / "proc", tmp_path / "proc")
-        model = placed(tmp_path, state)
-        assert json.loads(state_text(model)) == state
+    """Other rows need another VERSION: then record new files, and keep these."""
+    shutil.copytree(path.parent / "proc", tmp_path / "proc")
+    shutil.copy(path, tmp_path / "model.json")
+    model = opened(tmp_path)
+    assert all_rows(model) == rows_in(path)
+    assert model._store._loader is not None
+    assert model._store._loader.changes() == {}
+
+
+@pytest.mark.parametrize("path", OLD_STATES, ids=names)
+def test_a_state_of_an_earlier_version_is_converted_at_the_first_change(
+    path: Path, tmp_path: Path
+) -> None:
+    """Until then it stays as it is. After that, it has the same rows as the model that was read."""
+    assert json.loads(path.read_text(encoding="utf-8"))["version"] in READABLE
+    shutil.copytree(path.parent / "proc", tmp_path / "proc")
+    file = tmp_path / "model.json"
+    shutil.copy(path, file)
+    model = opened(tmp_path)
+    with model.exclusive():
+        model.children(Place(model.trees()[0].id))
+    assert file.read_bytes() == path.read_bytes()
+    before = all_rows(model)
+    with model.exclusive():
+        model.make_directory("/dev/made")
+    after = rows_in(file)
+    before[HEAD]["directories"] = sorted([*before[HEAD]["directories"], "/dev/made"])
+    assert after == before == all_rows(opened(tmp_path))
 
 
 def test_the_recorded_states_have_a_value_for_every_key() -> None:
     found: dict[str, bool] = {}
-    for path in STATES:
+    for path in OLD_STATES:
         state = json.loads(path.read_text(encoding="utf-8"))
         parts = {"": [state], **{name: state[name] for name in ("trees", "tasks", "files")}}
         parts["containers"] = [one for tree in state["trees"] for one in tree["containers"]]
@@ -248,6 +277,19 @@ def test_the_page_has_every_tag_with_its_fields(tag: str) -> None:
 
 
 @pytest.mark.parametrize("path", STATES, ids=names)
+def test_the_page_has_every_key_of_a_row(path: Path) -> None:
+    rows = rows_in(path)
+    page = PAGE.read_text(encoding="utf-8").partition("## State of the model")[2]
+    page = page.partition("### Version 3")[0]
+    containers = [row for key, row in rows.items() if key.startswith("container:")]
+    records = [rows[HEAD], *rows[HEAD]["trees"], *containers]
+    assert {key for one in records for key in one if f"`{key}`" not in page} == set()
+    assert {key.partition(":")[0] for key in rows if f"`{key.partition(':')[0]}" not in page} == (
+        set()
+    )
+
+
+@pytest.mark.parametrize("path", OLD_STATES, ids=names)
 def test_the_page_has_every_key_of_a_state(path: Path) -> None:
     state = json.loads(path.read_text(encoding="utf-8"))
     containers = [one for tree in state["trees"] for one in tree["containers"]]
@@ -257,7 +299,7 @@ def test_the_page_has_every_key_of_a_state(path: Path) -> None:
 
 
 def test_the_page_has_every_attribute() -> None:
-    states = [json.loads(path.read_text(encoding="utf-8")) for path in STATES]
+    states = [json.loads(path.read_text(encoding="utf-8")) for path in OLD_STATES]
     trees = [tree for state in states for tree in state["trees"]]
     found = {key for tree in trees for one in tree["containers"] for key in one["attributes"]}
     assert found > {"tie", "kept", "auto_delete"}

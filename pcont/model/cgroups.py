@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableSet
 from functools import lru_cache
 from shlex import quote
 from typing import Any, Protocol
@@ -87,7 +87,7 @@ class Node:
         self.values: dict[str, Any] = {}
         self.attributes: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
-        self.tasks: set[int] = set()
+        self.tasks: MutableSet[int] = set()
         self.count = self.most = self.zombies = self.refused = 0
         self.times: dict[int, tuple[int, int]] = {}
         self.charges = Charges()
@@ -213,9 +213,16 @@ class Node:
     def run_agent(self) -> None:
         self.tree.notify(self.path)
 
+    def add(self, name: str) -> Node:
+        """Add an empty container below this one, and return it."""
+        node = self.nodes[name] = Node(self.tree, name, self)
+        self.tree.size += 1
+        return node
+
     def vanish(self) -> None:
         assert self.parent
         del self.parent.nodes[self.name]
+        self.tree.size -= 1
         self.parent.check_release()
 
     def to_zombie(self, task: int) -> None:
@@ -251,7 +258,7 @@ class ModelTree:
     """A hierarchy of the model.
 
     `id`: as /proc/PID/cgroup has it. `bare`: its files have names without the prefix. `emptied`:
-    the containers that have been reported as empty.
+    the containers that have been reported as empty. `size`: the number of its containers.
     """
 
     def __init__(
@@ -270,6 +277,7 @@ class ModelTree:
         self.bare = config.dialect.bare
         self._load_tables(config.dialect)
         self.root = Node(self, "", None)
+        self.size = 1
 
     def _load_tables(self, dialect: Dialect) -> None:
         """Look up the files and the behaviours of the controllers."""
@@ -315,7 +323,7 @@ class ModelTree:
         if agent.strip() == agent_program(self.id):
             self.emptied.append(path)
         elif agent and not agent.endswith("\n"):
-            self.config.notified.append((agent, path))
+            self.config.notify(agent, path)
 
     def root_value(self, row: ControlFile) -> Any:
         """Return the value of a file in the root container if nothing was written."""

@@ -15,7 +15,7 @@ class ModelConfig:
 
     `clock`: returns seconds. `uid`: the user id of this process in the model. `parameters`: the
     values of the files below /sys/module, by name. `notified`: the release agents that a kernel
-    would have run, each with its argument.
+    would have run, each with its argument, by number.
     """
 
     __slots__ = ("clock", "dialect", "machine", "notified", "parameters", "uid")
@@ -24,7 +24,11 @@ class ModelConfig:
         self.dialect, self.machine, self.clock = dialect, machine, clock
         self.uid = os.geteuid()
         self.parameters: dict[str, int] = {}
-        self.notified: list[tuple[str, str]] = []
+        self.notified: dict[int, tuple[str, str]] = {}
+
+    def notify(self, agent: str, path: str) -> None:
+        """Record that a kernel would have run a release agent."""
+        self.notified[len(self.notified)] = (agent, path)
 
     def privileged(self) -> bool:
         """Return whether this process counts as root."""

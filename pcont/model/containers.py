@@ -55,11 +55,10 @@ class ModelContainers:
         for rule in (rule for table in parent.tree.tables for rule in table.making):
             if violation := rule(parent, mover):
                 refuse(violation.errno, where)
-        node = Node(parent.tree, name, parent)
+        node = parent.add(name)
         for row in parent.tree.rows.values():
             if row.creation.passed_on and parent.has(row.name):
                 node.values[row.name] = parent.value(row.name)
-        parent.nodes[name] = node
         return node
 
     @staticmethod
@@ -78,9 +77,9 @@ class ModelContainers:
         held = node.charges.held and not (force and self._files.are_enforced())
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             refuse(EBUSY, self._hierarchies.show(place))
-        del node.parent.nodes[node.name]
-        self._files.forget(node.charges)
-        node.parent.check_release()
+        if node.charges.held:
+            self._files.forget(node.charges)
+        node.vanish()
 
     def _is_mount_point(self, place: Place) -> bool:
         """Return whether something is mounted on the container's directory, in any mount of its

@@ -27,10 +27,14 @@ class OpenFile:
 
 
 class OpenFiles:
-    """The open files of all processes, by number."""
+    """The open files of all processes, by number.
+
+    `held`: the numbers of the files that a process holds, by process.
+    """
 
     def __init__(self) -> None:
         self.by_number: dict[int, OpenFile] = {}
+        self.held: dict[int, set[int]] = {}
         self.next_number = 1
 
     def open(self, task: int, charged: Charges | None, admin: bool) -> int:
@@ -41,12 +45,14 @@ class OpenFiles:
             refuse(ENFILE, str(task))
         number = self.next_number
         self.next_number += 1
-        self.by_number[number] = OpenFile({task}, charged)
+        self.by_number[number] = OpenFile(set(), charged)
+        self.share(number, task)
         return number
 
     def share(self, number: int, task: int) -> None:
         """Let another process hold an open file, as after a fork."""
         self._file(number).holders.add(task)
+        self.held.setdefault(task, set()).add(number)
 
     def close(self, number: int, task: int) -> Charges | None:
         """Close a file in a process. The last close returns the charges of the file. Raises OSError
@@ -56,6 +62,9 @@ class OpenFiles:
         if task not in file.holders:
             refuse(EBADF, str(number))
         file.holders.remove(task)
+        self.held[task].remove(number)
+        if not self.held[task]:
+            del self.held[task]
         if file.holders:
             return None
         del self.by_number[number]
@@ -65,7 +74,7 @@ class OpenFiles:
 
     def held_by(self, task: int) -> list[int]:
         """Return the numbers of the files that a process holds."""
-        return [number for number, file in self.by_number.items() if task in file.holders]
+        return sorted(self.held.get(task, ()))
 
     def forget(self, charges: Charges | None = None) -> None:
         """Stop charging files: those of one container, or all."""

@@ -99,7 +99,8 @@ class TaskPlacement:
 
     def nodes_of(self, task: int) -> dict[int, Node]:
         """Return the containers that a task was attached to, by the number of the tree."""
-        return self.known[task].nodes if task in self.known else {}
+        known = self.known.get(task)
+        return known.nodes if known else {}
 
     def path_of(self, task: int, tree: ModelTree) -> str:
         """Return the path of a task's container in a tree."""
@@ -114,7 +115,7 @@ class TaskPlacement:
 
     def inside(self, node: Node) -> set[int]:
         """Return the ids of the tasks in a container itself that have not exited."""
-        return node.tasks | self._elsewhere(node.tree) if node.parent is None else set(node.tasks)
+        return {*node.tasks, *(() if node.parent else self._elsewhere(node.tree))}
 
     def _elsewhere(self, tree: ModelTree) -> set[int]:
         """Return the tasks that were never moved in a tree, and so are in its root."""
@@ -132,7 +133,7 @@ class TaskPlacement:
 
     def live_in(self, node: Node) -> list[PlacedTask]:
         """Return the real tasks in a container itself."""
-        return [self.live[task] for task in self.live.keys() & node.tasks]
+        return [self.live[task] for task in node.tasks & self.live.keys()]
 
     def live_below(self, node: Node) -> Iterable[PlacedTask]:
         """Return the real tasks that a container counts; for a root, also those that were never

@@ -64,7 +64,7 @@ class ProcFiles:
                 found.setdefault(number, Slot(number, (), "", 1, 0, None))
         return [found[number] for number in sorted(found)]
 
-    @staticmethod
-    def _slot(tree: ModelTree) -> Slot:
-        containers, inside = sum(1 for _ in tree.root.all()), tree.root.inside()
-        return Slot(tree.number, tree.controllers, tree.name, containers, inside, len(tree.mounts))
+    def _slot(self, tree: ModelTree) -> Slot:
+        # Only kernels with slots show it, and it takes a look at every task.
+        inside = tree.root.inside() if self._config.dialect.slots else 0
+        return Slot(tree.number, tree.controllers, tree.name, tree.size, inside, len(tree.mounts))

@@ -57,4 +57,4 @@ class ModelReleases:
 
     def notify(self, program: str, path: str) -> None:
         with self._exclusive():
-            self._config.notified.append((program, path))
+            self._config.notify(program, path)

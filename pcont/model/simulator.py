@@ -50,7 +50,7 @@ class ModelSimulator:
 
     @property
     def notified(self) -> Sequence[tuple[str, str]]:
-        return self._config.notified
+        return list(self._config.notified.values())
 
     @property
     def parameters(self) -> Mapping[str, int]:

@@ -66,11 +66,13 @@ class TaskTable:
         return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)
 
     def _lives(self, pid: int) -> bool:
-        return pid in self.threads_of or (pid in self.simulated and not self.simulated[pid].zombie)
+        one = self.simulated.get(pid)
+        return (one is not None and not one.zombie) or pid in self.threads_of
 
     def is_zombie(self, task: int) -> bool:
         """Return whether a task is a simulated zombie."""
-        return task in self.simulated and self.simulated[task].zombie
+        one = self.simulated.get(task)
+        return one is not None and one.zombie
 
     def has_ended(self, task: int) -> bool:
         """Return whether a simulated or real task is a zombie.
@@ -133,13 +135,6 @@ class TaskTable:
         task = self._add(SimulatedTask(one.pid, one.parent, one.name, one.uid))
         self.threads_of.setdefault(one.pid, {one.pid}).add(task)
         return task
-
-    def restore(self, simulated: dict[int, SimulatedTask]) -> None:
-        """Replace all simulated tasks."""
-        self.simulated, self.threads_of = simulated, {}
-        for id, one in simulated.items():
-            if id != one.pid:
-                self.threads_of.setdefault(one.pid, {one.pid}).add(id)
 
     def _add(self, one: SimulatedTask) -> int:
         if len(self.simulated) >= PID_MAX_LIMIT:

@@ -147,6 +147,8 @@ def _stood_in_for(session: Session, container: Container, pid: int, tidy: Tidy) 
 
     def act() -> None:
         watchdog.readable([command])
+        with contextlib.suppress(PcontError, OSError), session.exclusive():
+            pass  # the backend looks again: this process has closed the files of pcont
         tidy(container)
 
     try:

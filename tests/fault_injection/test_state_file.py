@@ -14,17 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pcont.cli import main
+from pcont.model.pages import PageFile
+from pcont.model.rows import HEAD
 from tests.conftest import MUST
 from tests.contract.conftest import Pcont
 from tests.fault_injection import strace
 from tests.fault_injection.conftest import cases
+from tests.model_states import rows_in
 
 KILLS = 500
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
+MOUNT = ("mount", "-o", "cpuset,pids", "--name", "jobs")
 MADE = ("create", "-p", "jobs:/a/b", "jobs:/c", "-s", "notify_on_release=1")
 REMOVED = ("rm", "-r", "jobs:/a", "jobs:/c")
 obstacle = cache(strace.obstacle)
@@ -40,23 +45,36 @@ class State:
     def pcont(self) -> Pcont:
         return Pcont(("--backend", "model", "--state", str(self.file)))
 
-    def text(self) -> str:
+    def rows(self) -> dict[str, Any]:
         """All that it says; empty where there is none."""
-        return self.file.read_text() if self.file.exists() else ""
+        return rows_in(self.file)
 
-    def restore(self, text: str) -> None:
+    def content(self) -> bytes:
+        """The file as it is; empty where there is none."""
+        return self.file.read_bytes() if self.file.exists() else b""
+
+    def restore(self, content: bytes) -> None:
         """As it was before any command, or after some."""
         for one in self.file.parent.glob("*") if self.file.parent.exists() else ():
             one.unlink()
-        if text:
-            self.file.write_text(text)
+        if content:
+            self.file.write_bytes(content)
         elif self.file.parent.exists():
             self.file.parent.rmdir()
 
-    def after(self, *words: str) -> str:
+    def after(self, *words: str) -> dict[str, Any]:
         """What it says after a command."""
         self.pcont.ok(*words)
-        return self.text()
+        return self.rows()
+
+    def fill(self) -> None:
+        """Write the same again until one more change replaces the file by a smaller one."""
+        before = b""
+        while len(before) <= self.file.stat().st_size:
+            before = self.content()
+            pages = PageFile(str(self.file), os.open(self.file, os.O_RDONLY))
+            pages.commit({HEAD: pages.get(HEAD)})
+        self.file.write_bytes(before)
 
     def start(self, *commands: Sequence[str]) -> int:
         """Commands one after the other, in a process of their own."""
@@ -83,32 +101,42 @@ def jobs(state: State) -> State:
 
 
 @pytest.mark.parametrize("fault", [strace.DEATH, strace.ERROR])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["first", "later", "replacing"])
 @pytest.mark.slow
 def test_at_each_system_call_that_writes(
-    state: State, tmp_path: Path, fault: str, first: bool
+    state: State, tmp_path: Path, fault: str, kind: str
 ) -> None:
-    """Also of the first command of all, which makes the directory."""
+    """Also of the first command of all, which makes the directory, and of one that replaces the
+    file by a smaller one.
+    """
     if why := obstacle():
         pytest.fail(why) if MUST else pytest.skip(why)
-    command: tuple[str, ...] = ("mount", "-o", "cpuset,pids", "--name", "jobs")
-    old = "" if first else state.after(*command)
-    command, log = command if first else MADE, tmp_path / "calls"
+    commands = {"first": MOUNT, "later": MADE, "replacing": REMOVED}
+    if kind != "first":
+        state.pcont.ok(*MOUNT)
+    if kind == "replacing":
+        state.pcont.ok(*MADE)
+        state.fill()
+    old, before = state.rows(), state.content()
+    command, log = commands[kind], tmp_path / "calls"
     words = [*state.pcont.words, *command]
     assert strace.traced(words, log, names=strace.DURABLE).status == 0
-    new = state.text()
+    new = state.rows()
     assert new != old
     calls = strace.calls(log, strace.DURABLE)
-    assert {"openat", "write", "fsync", "rename"} <= {call.name for call in calls}
+    names = {call.name for call in calls}
+    assert {"openat", "pwrite64"} <= names
+    assert ("rename" in names, "fsync" in names) == ((kind != "later",) * 2)
+    assert ("fdatasync" in names) == (kind != "first")
     for call in calls:
-        state.restore(old)
+        state.restore(before)
         result = strace.traced(words, log, call, fault, strace.DURABLE)
         case = f"{command[0]}, {call.name} {call.at}: {call.words}"
         if strace.struck(log, call, strace.DURABLE):
             cases.append(case)
         assert "Traceback" not in result.err, f"{case}\n{result.err}"
-        assert state.text() in (old, new), case
-        if state.text() == old:
+        assert state.rows() in (old, new), case
+        if state.rows() == old:
             assert state.after(*command) == new, case
 
 
@@ -117,7 +145,7 @@ def test_at_any_moment(jobs: State) -> None:
     """One command makes containers, and another one takes them away, and so on."""
     print(f"seed {SEED}")
     chance, commands = random.Random(SEED), (MADE, REMOVED)
-    states = [jobs.text(), jobs.after(*MADE)]
+    states = [jobs.rows(), jobs.after(*MADE)]
     assert jobs.after(*REMOVED) == states[0]
     longest = 1.2 * statistics.median(_seconds(jobs, (MADE, REMOVED)) / 2 for _ in range(5))
     found, now = Counter[str](), 0
@@ -126,9 +154,9 @@ def test_at_any_moment(jobs: State) -> None:
         time.sleep(chance.uniform(0, longest))
         os.kill(pid, signal.SIGKILL)
         killed = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-        text = jobs.text()
-        assert text in states, f"seed {SEED}, kill {number}"
-        after = states.index(text)
+        rows = jobs.rows()
+        assert rows in states, f"seed {SEED}, kill {number}"
+        after = states.index(rows)
         found[f"{'killed' if killed else 'ended'}, {'old' if after == now else 'new'}"] += 1
         now = after
     print(dict(found))
@@ -164,9 +192,9 @@ def test_twenty_at_once_lose_nothing(jobs: State) -> None:
 
 
 def test_a_disk_without_room_keeps_the_old_state_and_says_so(jobs: State) -> None:
-    old = jobs.text()
+    old, size = jobs.rows(), jobs.file.stat().st_size
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(old) // 2, limit[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
     try:
         said = jobs.pcont("create", "jobs:/a")
     finally:
@@ -174,6 +202,6 @@ def test_a_disk_without_room_keeps_the_old_state_and_says_so(jobs: State) -> Non
     assert said.status == 1
     assert "cannot keep the model's state" in said.err
     assert "EFBIG" in said.err
-    assert jobs.text() == old
+    assert jobs.rows() == old
     assert {one.name for one in jobs.file.parent.iterdir()} == {"model.json", "model.json.lock"}
     jobs.pcont.ok("create", "jobs:/a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +21,13 @@ from pcont.backend_model import StoredModel
 from pcont.cli import main
 from pcont.errors import PcontError, Unsupported
 from pcont.kernel.types import Place, TreeRequest
+from pcont.linux.proc import Proc
+from pcont.model.pages import create_file
+from pcont.model.rows import all_rows
 from pcont.model.store import VERSION, default_file
 from pcont.ops import containers
 from pcont.session import Session
+from tests.model_states import rows_in
 
 TREE = "cpuset,cpuacct"
 ROOT = Place(TREE)
@@ -43,6 +48,38 @@ def file(tmp_path: Path) -> Path:
         model.set_attribute(ROOT, "tie", "x")
         model.hierarchies.active[0].root.add_time(0, 10, 20)
     return path
+
+
+def old_state(version: int = 3) -> dict[str, Any]:
+    """The same model as an earlier version wrote it.
+
+    Version 1 had neither freezer nor pids, counted no tasks, and nested its containers.
+    """
+    start, charged = Proc().task(os.getpid()).start, {"user": 0, "system": 0, "cpu": 0}
+    root: dict[str, Any] = {
+        **{"path": "/", "values": {}, "attributes": {"tie": "x"}, "refused": 0, "facts": {}},
+        **{"times": {"0": [10, 20]}, "most": 1, "charges": {"held": 0, "limit": 512}},
+    }
+    a = {**root, "path": "/a", "attributes": {}, "times": {}}
+    a["values"] = {"cpuset.cpus": "0", "cpuset.mems": "0", "notify_on_release": "0"}
+    tree: dict[str, Any] = {
+        **{"number": 1, "controllers": ["cpuset", "cpuacct"], "name": "", "emptied": []},
+        **{"mounts": [{"point": "/cg", "source": "pcont:1:/cg"}], "containers": [root, a]},
+    }
+    task = {"id": os.getpid(), "pid": os.getpid(), "start": start, "charged": charged}
+    state: dict[str, Any] = {
+        **{"version": version, "dialect": "v1", "next_number": 2, "directories": ["/cg"]},
+        **{"machine": {"cpus": "0-1", "nodes": "0", "cpu_limit": 2}, "stacks": {"/cg": [1]}},
+        **{"trees": [tree], "tasks": [{**task, "cpus": "0", "paths": {"1": "/a"}}], "ended": {}},
+        **{"played": {"5000000": [5000000, 1, "x", 0, False]}, "notified": [["agent", "/a"]]},
+        **{"files": [{"number": 1, "holders": [5000000], "charged": None}]},
+    }
+    if version == 1:
+        for container in (root, a):
+            del container["path"], container["most"]
+        del tree["containers"], state["stacks"], state["played"], state["files"]
+        tree["root"] = {**root, "children": {"a": {**a, "children": {}}}}
+    return state
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -117,20 +154,17 @@ def test_what_is_mounted_above_what_is_kept(tmp_path: Path) -> None:
         assert [tree.id for tree in model.trees()] == left
 
 
-def test_a_state_of_version_1_is_read_and_written_anew(file: Path) -> None:
-    """It had neither freezer nor pids, counted no tasks, and nested its containers."""
-    old = {**json.loads(file.read_text(encoding="utf-8")), "version": 1}
-    del old["stacks"]
-    root, a = old["trees"][0].pop("containers")
-    for container in (root, a):
-        del container["path"], container["most"]
-    old["trees"][0]["root"] = {**root, "children": {"a": {**a, "children": {}}}}
-    file.write_text(json.dumps(old), encoding="utf-8")
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_state_of_an_earlier_version_is_read_and_written_anew(file: Path, version: int) -> None:
+    old = json.dumps(old_state(version))
+    file.write_text(old, encoding="utf-8")
     model = StoredModel(str(file))
     assert model.membership(os.getpid()) == {TREE: "/a"}
+    assert model.node(Place(TREE, "/a")).count == 1
+    assert file.read_text(encoding="utf-8") == old
     with model.exclusive():
         model.make(Place(TREE, "/b"))
-    assert json.loads(file.read_text(encoding="utf-8"))["version"] == VERSION
+    assert rows_in(file)["head"]["trees"][0]["size"] == 3
     model = StoredModel(str(file))
     assert model.children(ROOT) == ["a", "b"]
     with model.exclusive():
@@ -150,6 +184,43 @@ def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
     again = StoredModel(str(file))
     assert again.read(place, "notify_on_release") == "1\n"
     assert again.children(place) == []
+
+
+def threads_apart(model: StoredModel) -> None:
+    """A simulated process with its first thread in one container, and another one beside it."""
+    for name in ("x", "y"):
+        place = Place(TREE, f"/a/{name}")
+        model.make(place)
+        model.write(place, "cpuset.cpus", "0")
+        model.write(place, "cpuset.mems", "0")
+    first = model.simulator.spawn()
+    model.write(Place(TREE, "/a/x"), "tasks", str(first))
+    model.write(Place(TREE, "/a/y"), "tasks", str(model.simulator.thread(first)))
+
+
+@pytest.mark.parametrize("commands", [1, 3])
+def test_a_zombie_outlives_its_container(file: Path, commands: int) -> None:
+    """It counts in the parents until the last thread of its process ends."""
+    steps: list[Callable[[StoredModel], object]] = [
+        threads_apart,
+        lambda model: model.simulator.exit(5_000_000, thread=True),
+        lambda model: model.remove(Place(TREE, "/a/x")),
+    ]
+    each = len(steps) // commands
+    for number in range(commands):
+        model = StoredModel(str(file))
+        with model.exclusive():
+            for step in steps[number * each : (number + 1) * each]:
+                step(model)
+    model = StoredModel(str(file))
+    a = model.node(Place(TREE, "/a"))
+    assert (a.count, a.zombies) == (3, 1)  # this process, the zombie and its thread
+    assert model.membership(5_000_000) == {TREE: "/"}
+    with model.exclusive():
+        model.simulator.exit(5_000_001)
+    a = StoredModel(str(file)).node(Place(TREE, "/a"))
+    assert (a.count, a.zombies) == (1, 0)
+    assert {key for key in rows_in(file) if "500000" in key} == set()
 
 
 def test_a_link_leads_to_the_same_state(file: Path, tmp_path: Path) -> None:
@@ -269,19 +340,26 @@ def test_what_is_no_state_is_refused(file: Path, text: str) -> None:
 
 
 def test_a_truncated_state_is_refused_wherever_it_ends(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    for end in range(0, len(text) - 1, 7):
-        file.write_text(text[:end], encoding="utf-8")
-        with pytest.raises(PcontError, match="cannot be read"):
-            StoredModel(str(file))
-    refused(file, text[:-1])
+    for text in (json.dumps(old_state()), file.read_text(encoding="utf-8")):
+        for end in range(0, len(text) - 1, 7):
+            file.write_text(text[:end], encoding="utf-8")
+            with pytest.raises(PcontError, match="cannot be read"):
+                StoredModel(str(file))
+        refused(file, text[:-1])
 
 
-@pytest.mark.parametrize("version", [VERSION + 1, 0, "1", None])
+@pytest.mark.parametrize("version", [VERSION, 0, "1", None])
 def test_a_state_of_another_version_is_refused(file: Path, version: object) -> None:
-    state = json.loads(file.read_text(encoding="utf-8"))
-    err = refused(file, json.dumps({**state, "version": version}), Unsupported)
+    err = refused(file, json.dumps({**old_state(), "version": version}), Unsupported)
     assert f"version {version!r}" in err.message
+
+
+def test_a_state_of_a_newer_version_is_refused_whatever_it_has(file: Path) -> None:
+    create_file(str(file), str(VERSION + 1), rows_in(file))
+    text = file.read_text(encoding="utf-8")
+    err = refused(file, text, Unsupported)
+    assert err.message == "the model's state has version 5, and this pcont knows 4"
+    refused(file, "pcont model 5, and nothing that this version knows", Unsupported)
 
 
 def mutants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -301,17 +379,121 @@ def mutants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_whatever_part_of_a_state_is_wrong_there_is_no_traceback(file: Path) -> None:
-    state = json.loads(file.read_text(encoding="utf-8"))
     raised: dict[str, str] = {}
-    for what, mutant in mutants(state):
-        file.write_text(json.dumps(mutant), encoding="utf-8")
+    for version in (1, 3):
+        for what, mutant in mutants(old_state(version)):
+            file.write_text(json.dumps(mutant), encoding="utf-8")
+            try:
+                StoredModel(str(file))
+            except PcontError:
+                pass
+            except Exception as err:
+                raised[what] = repr(err)
+    assert raised == {}
+
+
+def test_whatever_row_is_wrong_there_is_no_traceback(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a program other than pcont writes such rows, as the checksums are right."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    rows, raised, kept = rows_in(file), dict[str, str](), 0
+    for what, mutant in mutants(rows):
+        if not isinstance(mutant, dict):
+            continue
+        create_file(str(file), str(VERSION), mutant)
         try:
-            StoredModel(str(file))
+            all_rows(StoredModel(str(file)))
+            kept += 1
         except PcontError:
             pass
         except Exception as err:
             raised[what] = repr(err)
     assert raised == {}
+    assert kept
+
+
+def test_a_damaged_state_is_refused_by_the_command_that_needs_it(file: Path) -> None:
+    text = bytearray(file.read_bytes())
+    text[-2] ^= 1
+    file.write_bytes(text)
+    for words in (["get", f"{TREE}:/a"], ["create", f"{TREE}:/b"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pcont", "--backend", "model", "--state", str(file), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("pcont: the model's state cannot be read: ")
+        assert f"at: {file}\n" in done.stderr
+        assert "rename the file" in done.stderr
+    assert file.read_bytes() == text
+
+
+# What a command reads and writes
+
+
+def counted(
+    file: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[StoredModel], object]
+) -> int:
+    """How many bytes a command reads and writes."""
+    moved, read, write = [0], os.pread, os.pwrite
+
+    def reading(descriptor: int, length: int, offset: int) -> bytes:
+        moved[0] += length
+        return read(descriptor, length, offset)
+
+    def writing(descriptor: int, data: memoryview, offset: int) -> int:
+        moved[0] += len(data)
+        return write(descriptor, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.pread", reading)
+        patched.setattr("os.pwrite", writing)
+        work(StoredModel(str(file)))
+    return moved[0]
+
+
+@pytest.mark.parametrize("words", ["get", "set", "create", "attach", "rm", "fork", "children"])
+def test_a_command_reads_and_writes_what_it_needs_and_no_more(
+    file: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """However many containers and tasks are elsewhere."""
+    place, first = Place(TREE, "/a/b"), 5_000_000
+
+    def changing(act: Callable[[StoredModel], object]) -> Callable[[StoredModel], None]:
+        def work(model: StoredModel) -> None:
+            with model.exclusive():
+                act(model)
+
+        return work
+
+    commands: dict[str, Callable[[StoredModel], object]] = {
+        "get": lambda model: model.read(place, "cpuset.cpus"),
+        "set": changing(lambda model: model.write(place, "notify_on_release", "1")),
+        "create": changing(lambda model: model.make(Place(TREE, "/a/c"))),
+        "attach": changing(lambda model: model.write(place, "tasks", str(first))),
+        "rm": changing(lambda model: model.remove(place)),
+        "fork": changing(lambda model: model.simulator.fork(first)),
+        "children": lambda model: model.children(Place(TREE, "/a")),
+    }
+    costs = []
+    for size in (20, 2000):
+        model = StoredModel(str(file))
+        with model.exclusive():
+            if not model.hierarchies.exists(place):
+                model.make(place)
+                for file_name in ("cpuset.cpus", "cpuset.mems"):
+                    model.write(place, file_name, "0")
+                model.simulator.spawn()
+            for number in range(size):
+                model.make(Place(TREE, f"/x{size}-{number}"))
+                model.simulator.fork(first) if size < 2000 else model.simulator.spawn()
+        copy = file.with_name("copy")
+        shutil.copy(file, copy)
+        costs.append(counted(copy, monkeypatch, commands[words]))
+    assert costs[1] < costs[0] + 60_000  # some pages more on the way
 
 
 def test_a_state_that_nests_too_deep_is_refused(file: Path) -> None:
