@@ -182,6 +182,7 @@ def test_no_hot_command_imports_what_takes_long_on_the_model(tmp_path: Path) -> 
     ):
         names, _ = loaded(*model, *words)
         assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set(), words
+        assert {"socket", "selectors", "pcont.linux.proc_events"} & names == set(), words
 
 
 def test_a_read_imports_no_step_no_journal_and_no_recovery() -> None:

@@ -8,7 +8,6 @@ from errno import EAGAIN
 from pcont.kernel.interfaces import ProcessTree
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Task
-from pcont.linux import proc_events
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
 
@@ -119,6 +118,8 @@ class TaskTable:
         """Track a process and its descendants while the context is open."""
         if self.is_simulated(pid):
             return contextlib.nullcontext(SimulatedTree(self, pid))
+        from pcont.linux import proc_events
+
         return contextlib.closing(proc_events.EventedTree(self.proc, pid))
 
     # Simulated tasks
