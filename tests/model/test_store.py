@@ -186,6 +186,24 @@ def test_containers_nest_as_deep_as_a_path_is_long(file: Path) -> None:
     assert again.children(place) == []
 
 
+def test_containers_that_one_command_removes_and_makes_again_are_new(file: Path) -> None:
+    paths = ["/b", "/b/c", "/b/c/d"]
+    model = StoredModel(str(file))
+    with model.exclusive():
+        for path in paths:
+            model.make(Place(TREE, path))
+            model.write(Place(TREE, path), "notify_on_release", "1")
+    with model.exclusive():
+        for path in reversed(paths):
+            model.remove(Place(TREE, path))
+        for path in paths[:2]:
+            model.make(Place(TREE, path))
+    model = StoredModel(str(file))
+    assert model.children(Place(TREE, "/b/c")) == []
+    assert [model.read(Place(TREE, path), "notify_on_release") for path in paths[:2]] == ["0\n"] * 2
+    assert model.hierarchies.active[0].size == 4
+
+
 def threads_apart(model: StoredModel) -> None:
     """A simulated process with its first thread in one container, and another one beside it."""
     for name in ("x", "y"):
@@ -216,10 +234,16 @@ def test_a_zombie_outlives_its_container(file: Path, commands: int) -> None:
     a = model.node(Place(TREE, "/a"))
     assert (a.count, a.zombies) == (3, 1)  # this process, the zombie and its thread
     assert model.membership(5_000_000) == {TREE: "/"}
-    with model.exclusive():
-        model.simulator.exit(5_000_001)
-    a = StoredModel(str(file)).node(Place(TREE, "/a"))
-    assert (a.count, a.zombies) == (1, 0)
+    for step in (
+        lambda model: model.make(Place(TREE, "/a/x")),  # another one, in which it never was
+        lambda model: model.simulator.exit(5_000_001),
+    ):
+        model = StoredModel(str(file))
+        with model.exclusive():
+            step(model)
+    model = StoredModel(str(file))
+    a, x = model.node(Place(TREE, "/a")), model.node(Place(TREE, "/a/x"))
+    assert (a.count, a.zombies, x.count, x.zombies) == (1, 0, 0, 0)
     assert {key for key in rows_in(file) if "500000" in key} == set()
 
 
