@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pcont.errors import BadValue, Busy, PcontError, UsageProblem
+from pcont.linux.lock import LOCK_LONGEST_PAUSE
 from tests.conftest import elsewhere
 
 from .conftest import Jobs, Pcont, Result, Top, only_kernel, starts_empty
@@ -466,6 +467,35 @@ def test_a_batch_of_reads_takes_no_lock(crowd: Top, batch: Lines) -> None:
     with crowd.pcont.library().using(timeout=0).batch():
         found = batch(f"get {crowd.at()} pids.max\nps {crowd.at()}\n", "--timeout", "0")
     assert (found.status, found.out) == (0, "max\n")
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["lines", "atomic"])
+def test_other_commands_get_the_lock_between_two_lines_but_not_in_an_atomic_batch(
+    atomic: bool, crowd: Top, batch: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Result] = []
+
+    class OtherCommand:
+        """In place of the pause for other commands: one that does not wait for the lock."""
+
+        def __init__(self, pause: float) -> None:
+            assert pause > LOCK_LONGEST_PAUSE, "a command that waits tries in this time"
+
+        def wait(self) -> None:
+            others.append(crowd.pcont.forked(["create", crowd.at("/other"), "--timeout", "0"]))
+
+    monkeypatch.setattr("pcont.ops.batch.HOLD", 0.0)
+    monkeypatch.setattr("pcont.ops.batch.Retry", OtherCommand)
+    found = batch(
+        f"create {crowd.at('/a')}\nget {crowd.at('/a')} pids.max\ncreate {crowd.at('/other')}\n",
+        *["--atomic"] * atomic,
+    )
+    if atomic:
+        assert (found.status, others) == (0, [])
+    else:
+        assert found.status == 5
+        assert others[0].status == 0, others[0].err
+        assert f"F:3: cannot create {crowd.at('/other')}: it exists already" in found.err
 
 
 # From Python
