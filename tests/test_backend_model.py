@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pcont.backend_model import Model
+from pcont.errors import Unseen
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, TreeRequest
 from pcont.linux.proc import Proc
@@ -54,6 +55,16 @@ def refused_text(number: int, model: Model, place: Place, file: str, text: str) 
 
 def points(model: Model) -> dict[str, list[str]]:
     return {tree.id: [mount.point for mount in tree.mounts] for tree in model.trees()}
+
+
+def test_a_mount_at_a_parent_directory_hides_an_earlier_one(model: Model) -> None:
+    mount(model, "/m/a", "pids")
+    assert model.children(Place("pids")) == []
+    mount(model, "/m", name="over")
+    with pytest.raises(Unseen):
+        model.children(Place("pids"))
+    model.umount("/m")
+    assert model.children(Place("pids")) == []
 
 
 def test_a_fresh_model_has_nothing_bound() -> None:

@@ -162,6 +162,22 @@ def test_nothing_is_charged_where_nothing_counts(model: Model, task: int) -> Non
     assert account(model, A) == (0, 0, 0)
 
 
+def test_a_file_from_before_a_stop_is_never_charged_again(tmp_path: Path) -> None:
+    file = str(tmp_path / "model.json")
+    stored = StoredModel(file)
+    with stored.exclusive():
+        prepared(stored)
+        task = stored.simulated().spawn()
+        stored.write(A, "tasks", str(task))
+        opened = stored.simulated().open_one(task)
+        stored.enforcer.stop("numfiles", ROOT)
+        stored.enforcer.start("numfiles", ROOT)
+    again = StoredModel(file)
+    with again.exclusive():
+        again.simulated().close_one(task, opened)
+        assert account(again, A) == (0, 0, 0)
+
+
 def test_it_counts_in_one_tree(model: Model) -> None:
     model.make_directory("/g")
     model.mount(TreeRequest((), "g"), "/g", "pcont")

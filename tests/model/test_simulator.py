@@ -347,6 +347,16 @@ def test_the_old_file_system_of_cpusets_has_bare_names_beside_other_hierarchies(
     assert model.show(Place(CPUSET), "cpuset.cpus") == "/dev/cpuset/cpus"
 
 
+def test_the_old_file_system_shows_a_hierarchy_of_cpuset_as_it_is(tmp_path: Path) -> None:
+    model = Model(proc=Proc(str(tmp_path)))
+    mount(model, "/cg", "cpuset")
+    model.make_directory("/dev/cpuset")
+    model.simulator.mount_cpuset("/dev/cpuset")
+    model.umount("/cg")
+    assert model.show(Place("cpuset"), "cpuset.cpus") == "/dev/cpuset/cpuset.cpus"
+    assert model.read(Place("cpuset"), "release_agent") == "\n"
+
+
 def test_a_task_without_another_cpu_runs_where_the_container_allows(model: Model) -> None:
     inside, outside, nowhere, picky = (model.simulator.spawn() for _ in range(4))
     enter(model, inside, CPUSET)

@@ -331,6 +331,13 @@ def test_the_file_is_where_the_desktop_keeps_state(monkeypatch: pytest.MonkeyPat
     assert default_file() == "/h/.local/state/pcont/model.json"
 
 
+def test_a_model_without_a_file_name_is_in_the_default_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert StoredModel().file == default_file()
+
+
 def test_a_command_that_pcont_starts_finds_the_same_state(file: Path) -> None:
     assert StoredModel(str(file)).environment() == {
         "PCONT_BACKEND": "model",
