@@ -218,11 +218,9 @@ def create(tree: Tree, number: int) -> Contenders:
         "pcont create": Contender([*PCONT, "create", *tree.places(number), *values]),
     }
     if shutil.which("cgcreate"):
-        groups = [f"pids:{tree.place.partition('/')[2]}/c{one}" for one in range(number)]
-        words = [word for group in groups for word in ("-g", group)]
-        paths = " ".join(group.partition(":")[2] for group in groups)
-        both = f'cgcreate "$@" && cgset -r notify_on_release=1 -r pids.max=100 {paths}'
-        found["cgcreate and cgset"] = Contender(["sh", "-c", both, "sh", *words])
+        words = [f"-gpids:{tree.place.partition('/')[2]}/c{one}" for one in range(number)]
+        both = 'cgcreate "$@" && cgset -r notify_on_release=1 -r pids.max=100 "${@#-gpids:}"'
+        found["cgcreate and cgset"] = Contender(["bash", "-c", both, "bash", *words])
     for one in found.values():
         one.after = tree.remove
     return found
