@@ -24,8 +24,8 @@ VARIES = {"create": "places", "rm": "places", "attach": "pids"}
 def groups_of(lines: Iterable[Line], *, apart: bool) -> Iterator[list[Line]]:
     """Yield all lines in their order, those that can be one command together.
 
-    `apart`: the result of each line is shown. Then only commands are grouped whose result has a
-    part for each line.
+    `apart`: pcont shows a result for each line. It then groups only commands that return a result
+    for each of their places.
     """
     group: list[Line] = []
     seen: set[str] = set()

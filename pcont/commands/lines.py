@@ -105,8 +105,8 @@ class _LineParser(App):
 
 
 class _PlainCommand:
-    """A command whose lines `plain` reads. The values of its options are kept: most lines have the
-    options of others.
+    """Parses the lines of one command with `plain`. It keeps the values of options, because many
+    lines have the same ones.
     """
 
     MOST = 1000  # different options

@@ -65,7 +65,10 @@ class V1Driver:
         return found
 
     def _shown_as_a_whole(self, found: Iterable[Tree]) -> Iterator[tuple[str, tuple[str, Mount]]]:
-        """Yield the trees whose preferred mount shows the whole tree: no other mount is inside."""
+        """Yield each tree that one mount shows as a whole, with its directory and that mount.
+
+        Another mount inside of it would hide a part.
+        """
         for tree in found:
             mount = min(tree.mounts, key=_preference, default=None)
             if mount and mount.root == "/":

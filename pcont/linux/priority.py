@@ -12,7 +12,7 @@ HIGHEST_PRIORITY = -20  # the highest of the priorities that nice(2) sets
 
 # The commands that race, each with the option that makes it race; none for one that always does.
 RACING = {"move": "", "attach": "--tree", "rm": "--kill"}
-# The options before a command whose value is the next word.
+# Options that can stand before the command, and take the next word as their value.
 VALUED = {"--backend", "--state", "--dialect"}
 
 _before: int | None = None

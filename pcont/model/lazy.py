@@ -28,14 +28,14 @@ class Rows(Protocol):
         """Return some rows, among them that of a key if there is one."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, StoredRow]]:
-        """Yield the rows whose keys begin with a prefix, sorted."""
+        """Yield each row that has a key with this prefix, in the order of the keys."""
 
     def wrong(self, err: Exception) -> PcontError:
         """Return the error for a row of another shape. `err`: what failed."""
 
 
 class Section(Generic[K]):
-    """The rows whose keys begin with a prefix.
+    """A part of the rows: each has a key with the same prefix.
 
     `spell` and `parse` convert the rest of the key to the key of a dict, and back.
     """
@@ -73,12 +73,12 @@ class Section(Generic[K]):
 
 
 def by_name(rows: Rows, prefix: str) -> Section[str]:
-    """Return a section whose keys are names."""
+    """Return a section with names as keys."""
     return Section(rows, prefix, str, str)
 
 
 def by_number(rows: Rows, prefix: str) -> Section[int]:
-    """Return a section whose keys are numbers."""
+    """Return a section with numbers as keys."""
     return Section(rows, prefix, "{:012}".format, int)
 
 

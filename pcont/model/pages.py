@@ -153,7 +153,7 @@ class PageFile:
         return page
 
     def scan(self, prefix: str) -> Iterator[tuple[str, StoredRow]]:
-        """Yield the rows whose keys begin with a prefix, sorted."""
+        """Yield each row that has a key with this prefix, in the order of the keys."""
         for ref in self._leaves(self._slot.root, prefix):
             page = self._page(ref)
             assert isinstance(page, dict)

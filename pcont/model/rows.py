@@ -36,7 +36,7 @@ _NO_CHARGES = fields_of(Charges())
 
 
 class State(Protocol):
-    """The parts of a model whose state is saved."""
+    """The parts of a model that a state file stores."""
 
     config: ModelConfig
     tasks: TaskTable

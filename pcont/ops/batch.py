@@ -109,13 +109,15 @@ class Batch:
         return self.session.staged([]) if self.atomic else contextlib.nullcontext()
 
     def _renew(self, held: bool) -> None:
-        """Let another command have the lock, and read the hierarchies anew."""
+        """Release the lock for a moment, so that another command can take it. Then read the
+        hierarchies again.
+        """
         began = time.monotonic()
         if held:
             with self._let_in():
                 Retry(pause=LET_IN).wait()
         self._since = time.monotonic()
-        # The model writes and reads its whole state.
+        # To save and to load the state of a model takes time.
         self._hold = max(HOLD, SHARE * (self._since - began))
         self.session.drop_registry()
 

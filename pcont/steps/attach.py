@@ -495,7 +495,7 @@ class Attach(Step):
         """Record the origins of the live threads of tasks that have none recorded."""
         found = {}
         for task in dict.fromkeys(tasks):
-            if task in entered.origins and entered.knows(backend, task):
+            if entered.knows(backend, task):
                 continue
             for one in self._threads(backend, task):
                 try:

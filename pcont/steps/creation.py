@@ -35,7 +35,7 @@ class CreateContainer(Step):
         steps = [step for step in run if isinstance(step, CreateContainer)]
         record = RemoveAllCreated([step.place.text for step in steps])
         undo_log.record(record)
-        record.made = 0  # in the journal any of them may exist, in case this process is killed
+        record.done = 0  # in the journal, any of them may exist
         files = ControlFiles(backend)
         for number, step in enumerate(steps):
             step._files, step._recorded = files, (record, number)
@@ -49,14 +49,11 @@ class CreateContainer(Step):
             self.record_run(backend, undo_log, [self])
         assert self._recorded
         record, number = self._recorded
-        record.made = number + 1
+        record.done = number + 1
         try:
             self._files.make(self.place)
         except OSError:
-            if number:
-                undo_log.extend(record, made=number)
-            else:
-                undo_log.drop(record)
+            record.refused(number, undo_log)
             raise
         self._is_made = True
         if self.then:

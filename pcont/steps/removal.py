@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from shlex import quote
 
@@ -11,11 +11,11 @@ from pcont.hierarchy.container import Container
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, exists
 from pcont.kernel.types import Owner, Place
 from pcont.steps import explain
-from pcont.steps.created import RemoveCreated, checked_count
+from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import ContainerState, StateReader, write_back_all
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, UndoRun
 from pcont.virtual.files import ControlFiles
 
 
@@ -60,49 +60,38 @@ class RecreateRemoved(UndoRecord):
         yield lambda: backend.set_owners(self.place, self.owners)
 
 
-@on_disk("AllPresent", "states", "places", "force", "removed")
-class RecreateAllRemoved(UndoRecord):
+@on_disk("AllPresent", "states", "places", "force", removed="done")
+class RecreateAllRemoved(UndoRun):
     """Undo record of several removals: these containers existed.
 
     `states`: what they were like; most containers are like many others. `places`: pairs of
     TREE:PATH and an index into `states`, in the order of removal. `force`: as of RecreateRemoved.
-    `removed`: only the first `removed` of them may be missing; None: any of them may. Raises
-    BadWord for a path that no container has, and ValueError for another index or number.
+    Raises BadWord for a path that no container has, and ValueError for another index.
     """
 
     states: list[ContainerState]
     places: list[tuple[str, int]]
     force: bool
-    removed: int | None
+    done: int | None
 
     def __init__(
         self,
         states: list[ContainerState],
         places: list[tuple[str, int]],
         force: bool = False,
-        removed: int | None = None,
+        done: int | None = None,
     ) -> None:
         self.states, self.places, self.force = states, places, force
         if not all(0 <= index < len(states) for _, index in places):
             raise ValueError(f"a place has none of the {len(states)} states")
-        self._parts = [
+        records = [
             RecreateRemoved(Place.parse(text), *states[index], force) for text, index in places
         ]
-        self.extend(removed=removed)
+        super().__init__(records, done)
 
     @property
     def label(self) -> str:
         return f"{len(self.places)} removed containers"
-
-    def extend(self, **more: int | None) -> None:
-        self.removed = checked_count(more["removed"], self.places)
-
-    def parts(self) -> Iterable[UndoRecord]:
-        return reversed(self._parts[: self.removed])
-
-    def restore(self, backend: CgroupState) -> Iterator[Action]:
-        for part in self._parts[: self.removed][::-1]:
-            yield from part.restore(backend)
 
 
 class RemoveContainer(Step):
@@ -144,7 +133,7 @@ class RemoveContainer(Step):
             force = any(step.force for step in steps)
             record = RecreateAllRemoved([one for _, one in states.values()], places, force)
             undo_log.record(record)
-            record.removed = 0  # in the journal any may be missing, in case this process is killed
+            record.done = 0  # in the journal, any of them may be missing
             files = ControlFiles(backend)
             for number, step in enumerate(steps):
                 step._files, step._recorded = files, (record, number)
@@ -162,14 +151,11 @@ class RemoveContainer(Step):
         assert self._recorded
         record, number = self._recorded
         held = explain.held_back(self._files, self.place)[0] if self.force else ""
-        record.removed = number + 1
+        record.done = number + 1
         try:
             backend.remove(self.place, self.force)
         except OSError:
-            if number:
-                undo_log.extend(record, removed=number)
-            else:
-                undo_log.drop(record)
+            record.refused(number, undo_log)
             raise
         self.discarded = held
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from errno import ESRCH
 from typing import Any
 
@@ -63,6 +63,44 @@ class UndoRecord(ABC):
         raise TypeError(f"{type(self).__name__} is known as a whole")
 
 
+class UndoRun(UndoRecord):
+    """Undo record of several changes of one kind, which are made in order.
+
+    `records`: the record of each change. `done`: only the first `done` of the changes may have been
+    made; None: any of them may. A step sets it before each change, but only in memory. In the
+    journal it is None, because a command that is killed may have made any of the changes. Raises
+    ValueError for a number that is not possible.
+    """
+
+    done: int | None
+
+    def __init__(self, records: Sequence[UndoRecord], done: int | None) -> None:
+        self._records = records
+        self.extend(done=done)
+
+    def extend(self, **more: int | None) -> None:
+        done = more["done"]
+        if done is not None and not 0 <= done <= len(self._records):
+            raise ValueError(f"{done} of {len(self._records)}")
+        self.done = done
+
+    def parts(self) -> Iterable[UndoRecord]:
+        return reversed(self._records[: self.done])
+
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        for part in self.parts():
+            yield from part.restore(backend)
+
+    def refused(self, number: int, undo_log: UndoLog) -> None:
+        """Note that the change with this number, from 0, was refused: it was not made, and the
+        changes after it will not be.
+        """
+        if number:
+            undo_log.extend(self, done=number)
+        else:
+            undo_log.drop(self)
+
+
 class UndoLog:
     """The undo records of one operation; also written to `journal`, if there is one."""
 
@@ -85,7 +123,8 @@ class UndoLog:
 
     def drop(self, record: UndoRecord) -> None:
         """Remove a record: the change did not happen, or was reverted."""
-        for entry in [entry for entry in reversed(self._records) if entry[1] is record][:1]:
+        entry = next((one for one in reversed(self._records) if one[1] is record), None)
+        if entry:
             self._note({"forget": entry[0]})
             self._records.remove(entry)
 

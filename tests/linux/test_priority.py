@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pcont.cli import pcont
-from pcont.linux.priority import HIGHEST_PRIORITY, VALUED, races
+from pcont.linux.priority import HIGHEST_PRIORITY, RACING, VALUED, races
 
 # Run pcont's start, and print the first priority that is set, with the modules that are loaded.
 FIRST = """
@@ -53,10 +53,10 @@ def test_the_options_before_a_command_that_take_a_value_are_known() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority")
-def test_the_priority_is_raised_before_other_imports() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST, "move", "a:/b", "a:/c"], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("command", RACING)
+def test_the_priority_is_raised_before_other_imports(command: str) -> None:
+    words = [command, *filter(None, [RACING[command]]), "a:/b", "a:/c"]
+    done = subprocess.run([sys.executable, "-c", FIRST, *words], capture_output=True, text=True)
     word, number, *modules = done.stdout.split()
     assert (word, int(number)) == ("priority", HIGHEST_PRIORITY)
     assert set(modules) == {"pcont", "pcont.__main__", "pcont.linux", "pcont.linux.priority"}
