@@ -36,8 +36,8 @@ _HEARD = (*FORWARDED, signal.SIGCHLD)
 HEARING = 1.0  # seconds
 LOOK_PAUSE, LOOKS = 0.02, 10  # seconds, times: how often to check whether pid 1 takes a signal
 _RECORD = struct.Struct("=IiiI112x")  # signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid
-_CONTINUE = b"c"
 _ENDED = 0x80  # added to the signal number when an init reports that its command has exited
+_REPORTS = 256  # an answer names its report by one byte
 
 
 class Status(int):
@@ -153,6 +153,7 @@ class Job:
         self._doubts: dict[int, int] = {}
         self._ended_by = 0
         self._stop_by = 0
+        self._reports = 0  # the number of stops that an init has reported
         self._by_terminal: set[int] = set()
         self._to_repeat: set[int] = set()
         # Read before the command starts: later the terminal may have hung up.
@@ -263,6 +264,7 @@ class Job:
                     self._ended_by = one & ~_ENDED
                 else:
                     self._stop_by = one
+                    self._reports = (self._reports + 1) % _REPORTS
 
     # Stopping and continuing
 
@@ -293,7 +295,7 @@ class Job:
 
     def _continue(self) -> None:
         if self._has_init:
-            self._link.write(_CONTINUE)
+            self._link.write(bytes([self._reports]))
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self._stopped():
@@ -388,7 +390,8 @@ class _InitsJob(Job):
     """The command of pcont's init process, which also reaps every other process that exits.
 
     A pid 1 cannot be stopped from inside its pid namespace. So the init reports a stop to the pcont
-    outside, which sends a message when the init has to continue.
+    outside, which answers with the number of the report when the command has to continue. An answer
+    to an earlier report must not continue a command that has stopped again since.
     """
 
     def __init__(self, pid: int, link: Link) -> None:
@@ -410,12 +413,14 @@ class _InitsJob(Job):
         number = self._stopped()
         if number and not self._reported:
             self._had_terminal = _foreground()
+            self._reports = (self._reports + 1) % _REPORTS
             self._link.write(bytes([number]))
         self._reported = bool(number)
 
     def _hear_link(self) -> None:
         while readable(self._link_to_hear(), 0):
-            if self._link.read():
+            answers = self._link.read()
+            if answers and self._reported and answers[-1] == self._reports:
                 self._take_terminal_back(self._had_terminal)
                 self._continue()
                 self._reported = False
