@@ -67,6 +67,28 @@ def test_a_mount_at_a_parent_directory_hides_an_earlier_one(model: Model) -> Non
     assert model.children(Place("pids")) == []
 
 
+def test_a_mount_hides_an_earlier_one_below_it_whatever_was_mounted_between(model: Model) -> None:
+    for point, name in (("/x/y", "below"), ("/z", "beside"), ("/x", "over")):
+        mount(model, point, name=name)
+    with pytest.raises(Unseen):
+        model.children(Place("name=below"))
+    assert model.children(Place("name=beside")) == []
+
+
+def test_a_mount_on_top_of_a_hidden_one_is_seen(model: Model) -> None:
+    for point, name in (("/x/y", "below"), ("/x", "over"), ("/x/y", "again")):
+        mount(model, point, name=name)
+    assert model.show(Place("name=again"), "tasks") == "/x/y/tasks"
+
+
+def test_a_directory_that_has_another_is_not_removed(model: Model) -> None:
+    for directory in ("/d", "/d/e"):
+        model.make_directory(directory)
+    refused(errno.ENOTEMPTY, lambda: model.remove_directory("/d"))
+    for directory in ("/d/e", "/d"):
+        model.remove_directory(directory)
+
+
 def test_a_fresh_model_has_nothing_bound() -> None:
     model = Model()
     assert model.trees() == ()

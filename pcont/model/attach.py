@@ -91,7 +91,7 @@ class Attaching:
         except (ValueError, OverflowError, ProcessLookupError) as err:
             number = ESRCH if isinstance(err, ProcessLookupError) else dialect.no_number
             refuse_text(number, where, err)
-        if known.fixed and dialect.fixed:
+        if known.fixed:
             refuse_text(EINVAL, where)
         return task, known, movers
 
@@ -101,7 +101,7 @@ class Attaching:
 
         See cgroup_migrate_add_task() in kernel/cgroup/cgroup.c.
         """
-        if len(tasks) < 2:
+        if len(tasks) < 3:
             return tasks
         groups: dict[tuple[Node, ...], list[int]] = {}
         for task in tasks:

@@ -146,11 +146,9 @@ class Hierarchies:
         return node
 
     def exists(self, place: Place) -> bool:
-        """Return whether a container exists. Raises Unseen if no mount shows it."""
+        """Return whether a container exists and a mount shows it."""
         try:
             self.node(place)
-        except Unseen:
-            raise
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True

@@ -69,6 +69,16 @@ def test_outside_the_parent_names_the_cpus_that_it_lacks(jobs: Jobs) -> None:
     assert "EACCES" in said
 
 
+def test_outside_the_parent_proposes_what_the_parent_has(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-p", "-i", jobs.at("/a/b"), "-s", "cpus=0")
+    jobs.pcont.ok("set", jobs.at("/a"), "cpus=0")
+    said = jobs.pcont.fails(7, "set", jobs.at("/a/b"), "cpus=0-1")
+    assert said.endswith(f" set {jobs.at('/a/b')} cpuset.cpus=0\n")
+    said = jobs.pcont.fails(7, "set", jobs.at("/a/b"), "cpus=1")
+    assert "hint: set cpuset.cpus of /" in said
+    assert said.endswith("/a first\n")
+
+
 def test_what_the_machine_does_not_have_is_refused(jobs: Jobs) -> None:
     jobs.pcont.ok("create", "-i", jobs.at("/a"))
     said = jobs.pcont.fails(7, "set", jobs.at("/a"), "cpus=5000")

@@ -60,6 +60,13 @@ def refused(number: int, call: object, *words: object) -> None:
     assert caught.value.errno == number
 
 
+def test_files_stay_charged_when_another_subsystem_stops(model: Model, task: int) -> None:
+    model.enforcer.start("numtasks", ROOT)
+    open_file(model, task)
+    model.enforcer.stop("numtasks", ROOT)
+    assert account(model, A) == (1, 1, 0)
+
+
 def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
     files = [open_file(model, task) for _ in range(3)]
     assert account(model, A) == (3, 3, 0)

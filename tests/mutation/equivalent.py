@@ -87,4 +87,10 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "ore task and no child', FLAG, default=0, access=Access(writable=True), ",
         "ore task and no child', FLAG, access=Access(writable=True), ",
     ): FLAG,
+    (
+        "pcont.subsys.v1.cpuset",
+        "TABLE.'cpuset.memory_pressure_enabled'",
+        "asure memory_pressure', FLAG, default=0, access=Access(writable=True, w",
+        "asure memory_pressure', FLAG, access=Access(writable=True, w",
+    ): FLAG,
 }

@@ -36,9 +36,9 @@ OWN = (
 LOADED_BEFORE = "ignore::pytest.PytestAssertRewriteWarning"  # what every process would load
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-W", LOADED_BEFORE)
 MEMORY = 2 << 30
-LONGEST = 60  # seconds, for a test: the signal then ends them all
+LONGEST = 30  # seconds, for a test: the signal then ends them all
 # Their many commands take most of the time, and ask nothing of the rules that others do not.
-LEFT_OUT = ("two_shells", "umount_at_once", "nested_as_deep", "demo", "example")
+LEFT_OUT = ("job_control", "two_shells", "umount_at_once", "nested_as_deep", "demo", "example")
 HERE = ("-m", "not kernel and not guest", "-k", f"not ({' or '.join(LEFT_OUT)})")
 WORDS = (*QUIET, *HERE, CONTRACT, *OWN)
 # Then the model walks beside the kernel of this machine, if it may.

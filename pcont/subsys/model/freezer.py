@@ -8,16 +8,13 @@ from pcont.tables.interface import Interface
 from pcont.tables.rules import ModelCgroup
 
 
-def frozen(site: ModelCgroup) -> bool:
-    """Return whether the tasks of a container are frozen, by itself or by an ancestor."""
-    here: ModelCgroup | None = site
-    while here and here.written(STATE) != FROZEN:
-        here = here.parent
-    return here is not None
-
-
-def _frozen_above(site: ModelCgroup) -> bool:
-    return site.parent is not None and frozen(site.parent)
+def frozen(site: ModelCgroup | None) -> bool:
+    """Return whether the tasks of a container are frozen, by itself or by an ancestor. Without a
+    container: False.
+    """
+    while site and site.written(STATE) != FROZEN:
+        site = site.parent
+    return site is not None
 
 
 BEHAVIOURS = {
@@ -26,7 +23,7 @@ BEHAVIOURS = {
         files={
             STATE: FileBehaviour(derived=lambda site: FROZEN if frozen(site) else THAWED),
             SELF: FileBehaviour(derived=lambda site: int(site.written(STATE) == FROZEN)),
-            PARENT: FileBehaviour(derived=lambda site: int(_frozen_above(site))),
+            PARENT: FileBehaviour(derived=lambda site: int(frozen(site.parent))),
         },
     )
 }
