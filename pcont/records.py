@@ -7,7 +7,9 @@ a tuple lists the words that it can be. `pcont.output.schema` makes the schema o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeGuard
+from typing import Annotated, Any, TypeGuard
+
+from pcont.bases import NamedTuple
 
 # The value of a control file: a number where the file holds one, else the kernel's text.
 Scalar = int | float | str

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
@@ -19,12 +19,14 @@ from pcont.records import Progress
 from pcont.transaction.journal_files import journals_in
 
 if TYPE_CHECKING:
+    from typing import Concatenate, ParamSpec, TypeVar
+
     from pcont.transaction.step import Done, Step
     from pcont.transaction.undo_log import UndoLog
 
-P = ParamSpec("P")
-_T = TypeVar("_T")
-Operation = Callable[Concatenate["Session", P], _T]
+    P = ParamSpec("P")
+    _T = TypeVar("_T")
+    Operation = Callable[Concatenate["Session", P], _T]
 
 
 def checks_first(operation: Operation[P, _T]) -> Operation[P, _T]:

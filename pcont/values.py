@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
+
+from pcont.bases import Protocol
 
 Ids = frozenset[int]
 

@@ -20,8 +20,9 @@ PACKAGE = Path(pcont.__file__).parent
 # What each room may import: rooms of floors below its own, and itself. A room is a folder, or a
 # module at the top. HACKING.md has the same table, with what lives in each room.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "records", "signals", "tags", "values"),
-    ("tables", "trust"),
+    ("bases", "errors", "signals"),
+    ("records", "tags", "trust", "values"),
+    ("tables",),
     ("kernel", "plugin", "subsys"),
     ("bpf", "linux", "output", "virtual"),
     ("backend_cgroupfs", "hierarchy", "model", "transaction"),
@@ -32,8 +33,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("", "cli"),
     ("__main__",),
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-MOST_ROOMS, MOST_FLOORS = 28, 11
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MOST_ROOMS, MOST_FLOORS = 29, 12
 
 # The rooms from `hierarchy` up work on any backend, and name none; `ops` starts processes.
 BACKENDS = {"backend_cgroupfs", "backend_model"}

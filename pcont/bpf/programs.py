@@ -7,8 +7,8 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.bpf import libbpf
 from pcont.kernel.retry import wait_until
 from pcont.kernel.types import Place

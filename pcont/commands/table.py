@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.commands.declare import DeclaredCommand, DeclaredGroup
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from shlex import quote
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import BadValue
 from pcont.kernel.paths import below, check_path, is_outside, join
 from pcont.kernel.types import Place, Spelling, Tree

@@ -6,9 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.errors import (
     BadValue,
     BadWord,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
+from pcont.bases import Protocol
 from pcont.errors import Unseen
 from pcont.kernel.types import (
     WAITING,

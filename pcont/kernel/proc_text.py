@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.kernel.types import Controller
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")

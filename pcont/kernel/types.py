@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from shlex import quote
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.kernel.paths import below, check_path, join
 from pcont.tags import on_disk
 

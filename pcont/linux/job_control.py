@@ -15,9 +15,9 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from pcont import signals
+from pcont.bases import NamedTuple
 from pcont.kernel.retry import wait_until
 from pcont.linux.proc import Proc
 from pcont.linux.watchdog import readable

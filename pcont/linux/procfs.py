@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.kernel.proc_text import MountLine, lines
 from pcont.kernel.types import Task
 from pcont.tags import on_disk

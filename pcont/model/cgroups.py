@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, MutableSet
 from functools import lru_cache
 from shlex import quote
-from typing import Any, Protocol
+from typing import Any
 
 from pcont import subsys
+from pcont.bases import Protocol
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from errno import EINVAL, EIO, ENOENT
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.subsys.model import load_behaviour
 from pcont.subsys.v2006.values import first_number
 from pcont.tables.behaviour import Behaviour

@@ -20,8 +20,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from errno import EACCES, EISDIR
 from itertools import islice
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from pcont.bases import NamedTuple
 from pcont.errors import PcontError, from_oserror
 
 NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from errno import EINVAL, ENOENT
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.kernel.refusals import refuse, refuse_text
 from pcont.model.cgroups import Node
 from pcont.model.config import ModelConfig

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from pcont.bases import NamedTuple, Protocol
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.cgroups import ModelTree, Node, PlacedTask, shared

@@ -6,8 +6,8 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import attributes_as_namespace_root, check_seen, required

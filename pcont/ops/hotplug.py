@@ -9,8 +9,8 @@ container; `copied_as` in the file's row names the attribute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import NotFound, shortened
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.interfaces import CgroupState, ContainerReader

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.errors import (
     BadValue,
     BadWord,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import shortened
 
 IDS_SHOWN = 8  # ids in a message

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pcont.bases import NamedTuple
 from pcont.kernel.types import PID_MAX_LIMIT, Task
 
 

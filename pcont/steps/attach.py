@@ -10,8 +10,8 @@ from errno import EINVAL, ESRCH
 from functools import partial
 from os import strerror
 from shlex import quote
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
     CgroupState,

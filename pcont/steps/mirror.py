@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from shlex import quote
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
     Backend,

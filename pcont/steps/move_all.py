@@ -9,9 +9,9 @@ from errno import EINVAL
 from functools import partial
 from os import strerror
 from shlex import quote
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import (
     Backend,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from errno import EACCES, EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS
 from functools import partial
 from shlex import quote
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import (
     BY_ERRNO,
     LimitReached,

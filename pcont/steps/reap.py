@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from shlex import quote
-from typing import Protocol
 
+from pcont.bases import Protocol
 from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.kernel.interfaces import CgroupState, Subsystems
 from pcont.kernel.types import Owner, Place
 from pcont.tags import on_disk

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL
 from functools import partial
 from shlex import quote
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing

@@ -16,8 +16,8 @@ import re
 import stat
 from collections.abc import Iterator
 from errno import EINVAL, EPERM
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import Codec
 

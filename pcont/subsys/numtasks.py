@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from errno import EINVAL
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.subsys import pids
 from pcont.tables.rules import Counted, Follows, Site, Violation
 from pcont.values import integer

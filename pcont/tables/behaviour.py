@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from pcont.bases import NamedTuple
 from pcont.tables.charges import Charges
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Machine, ModelCgroup, Violation

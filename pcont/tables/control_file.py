@@ -10,8 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from errno import EINVAL
-from typing import Any, NamedTuple
+from typing import Any
 
+from pcont.bases import NamedTuple
 from pcont.tables.face import Face
 from pcont.tables.rules import (
     Counted,

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from pcont.bases import NamedTuple, Protocol
 from pcont.tables.charges import Charges
 from pcont.values import TEXT, Codec, Ids
 

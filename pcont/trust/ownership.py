@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import Denied
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH

@@ -12,8 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 from errno import EDQUOT, ENOSPC, ENOTDIR, EROFS
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.errors import Denied, PcontError, from_oserror
 from pcont.trust import ownership
 

@@ -9,9 +9,9 @@ them, so that one read finds them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from pcont import subsys
+from pcont.bases import NamedTuple
 from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place

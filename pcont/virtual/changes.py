@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pcont.bases import NamedTuple
 from pcont.kernel.interfaces import Containers, Programs
 from pcont.kernel.types import Place
 

@@ -16,9 +16,10 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL, ENOENT
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from pcont import subsys
+from pcont.bases import Protocol
 from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.refusals import refuse, refuse_text
 from pcont.kernel.types import Place

@@ -6,9 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from pcont import subsys
+from pcont.bases import NamedTuple, Protocol
 from pcont.kernel.interfaces import CgroupState, Subsystems
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EAGAIN, EINVAL, ENOSPC
 from itertools import pairwise
-from typing import NamedTuple
 
+from pcont.bases import NamedTuple
 from pcont.subsys.numtasks import (
     DONT_CARE,
     INTERVAL,
