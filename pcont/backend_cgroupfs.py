@@ -15,7 +15,6 @@ from pcont import subsys
 from pcont.kernel import proc_text, v1
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
 from pcont.kernel.by_tree import DriverByTree
-from pcont.kernel.interfaces import Birth, ProcessTree, Simulator
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import (
     WAITING,
@@ -34,11 +33,12 @@ from pcont.tables.control_file import Subsystem
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine
 from pcont.trust import ownership, workplace
-from pcont.trust.workplace import Workplace
 from pcont.values import Ids
 
 if TYPE_CHECKING:
     from pcont.bpf.enforcer import BpfEnforcer
+    from pcont.kernel.interfaces import Birth, ProcessTree, Simulator
+    from pcont.trust.workplace import Workplace
 
 PINS = "ns"
 ELSEWHERE = "/run/cgroup"

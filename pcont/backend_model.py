@@ -15,10 +15,10 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import from_oserror
-from pcont.kernel.interfaces import Birth, Enforcer, ProcessTree, ReleaseQueue, Simulator
 from pcont.kernel.types import (
     WAITING,
     Controller,
@@ -54,8 +54,11 @@ from pcont.model.store import Store, default_file
 from pcont.model.tasks import TaskTable
 from pcont.tables.control_file import Subsystem
 from pcont.tables.rules import Machine
-from pcont.trust.workplace import Workplace
 from pcont.values import Ids
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Birth, Enforcer, ProcessTree, ReleaseQueue, Simulator
+    from pcont.trust.workplace import Workplace
 
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
@@ -151,6 +154,8 @@ class Model:
         return ""
 
     def workplace(self) -> Workplace:
+        from pcont.trust.workplace import Workplace
+
         directory = self.journals()
         return Workplace(directory, (directory,) if directory else (), needed=bool(directory))
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pcont import signals
 from pcont.errors import BadWord, PcontError, UnknownName, UsageProblem
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend
 from pcont.kernel.open import open_backend
 from pcont.kernel.types import Waiting
 from pcont.records import Progress
@@ -21,6 +20,7 @@ from pcont.transaction.journal_files import journals_in
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec, TypeVar
 
+    from pcont.kernel.interfaces import Backend
     from pcont.transaction.step import Done, Step
     from pcont.transaction.undo_log import UndoLog
 

@@ -78,7 +78,7 @@ AT_THE_START = {
     "commands.declare": set[str](),
     "commands.kinds": {"commands.declare"},
     "commands.plain": {"commands.common", "commands.declare", "commands.table"},
-    "commands.table": {"commands.declare"},
+    "commands.table": {"bases", "commands.declare"},
     "__main__": set[str](),
 }
 # Backends by name; the modules of commands; tables by name, those of other packages among them.
@@ -209,6 +209,13 @@ def test_every_floor_is_as_low_as_it_can_be() -> None:
         for one in rooms:
             used = {room(name) for module in FILES if room(module) == one for name in ours(module)}
             assert used & below, f"{one} fits on a lower floor"
+
+
+def test_interfaces_are_imported_for_type_checkers_only() -> None:
+    """No command needs them to run, and their import takes as long as that of a whole room."""
+    deriving = {"kernel.system_calls", "transaction.rehearsal"}
+    importing = {name for name in FILES if "kernel.interfaces" in ours(name, at_top(name))}
+    assert importing == deriving
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

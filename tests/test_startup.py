@@ -15,7 +15,7 @@ from pcont.cli import COMMANDS
 
 # What every command imports. A command also imports its own module, and what it works with.
 FIRST = {
-    *("pcont", "pcont.__main__", "pcont.cli", "pcont.errors", "pcont.signals"),
+    *("pcont", "pcont.__main__", "pcont.bases", "pcont.cli", "pcont.errors", "pcont.signals"),
     *("pcont.commands", "pcont.commands.common", "pcont.commands.declare", "pcont.commands.kinds"),
     *("pcont.commands.plain", "pcont.commands.table", "pcont.output", "pcont.output.streams"),
 }

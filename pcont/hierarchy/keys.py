@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import (
@@ -15,12 +16,15 @@ from pcont.errors import (
     similar_words,
 )
 from pcont.hierarchy.container import Container, Hierarchy
-from pcont.kernel.interfaces import ContainerReader, exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.tables.face import Face
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader
 
 # The places that have a file, each with its text; None if that was not read.
 Texts = dict[Place, "str | None"]

@@ -6,20 +6,23 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import NotFound, similar_words
 from pcont.hierarchy.container import TIE, Container, Hierarchy
-from pcont.kernel.interfaces import (
-    Backend,
-    CgroupState,
-    ContainerReader,
-    MountedContainers,
-    Mounts,
-    exists,
-)
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place, Tree, words_of
 from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import (
+        Backend,
+        CgroupState,
+        ContainerReader,
+        MountedContainers,
+        Mounts,
+    )
 
 
 def attributes_as_namespace_root(

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
@@ -22,10 +23,12 @@ from pcont.errors import (
 )
 from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
 from pcont.hierarchy.presence import how_to_mount, inactive
-from pcont.kernel.interfaces import Backend
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.types import Controller, Place, Spelling, Tree
 from pcont.virtual.bindings import Binding, parsed_bindings
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
 
 ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
 

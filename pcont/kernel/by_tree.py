@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from pcont.kernel.system_calls import MountedDriver
 from pcont.kernel.types import Owner, Place, Snapshot, Tree
+
+if TYPE_CHECKING:
+    from pcont.kernel.system_calls import MountedDriver
 
 
 class DriverByTree:

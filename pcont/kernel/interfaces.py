@@ -9,12 +9,11 @@ whole cannot be used.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from pcont.bases import Protocol
-from pcont.errors import Unseen
 from pcont.kernel.types import (
     WAITING,
     Controller,
@@ -29,8 +28,10 @@ from pcont.kernel.types import (
 )
 from pcont.tables.control_file import Subsystem
 from pcont.tables.rules import Machine
-from pcont.trust.workplace import Workplace
 from pcont.values import Ids
+
+if TYPE_CHECKING:
+    from pcont.trust.workplace import Workplace
 
 
 class ProcessTree(Protocol):
@@ -528,17 +529,3 @@ class Backend(CgroupState, Mounts, Namespaces, Protocol):
 
     def simulated(self) -> Simulator:
         """Return the simulator of a model. Raises OSError (EOPNOTSUPP) on a real kernel."""
-
-
-def exists(cgroups: ContainerReader, place: Place) -> bool:
-    """Return whether the container exists. Raises Unseen if no mount could show it."""
-    try:
-        return cgroups.has(place)
-    except Unseen:
-        raise
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as err:
-        if err.errno != errno.ENAMETOOLONG:
-            raise
-        return False

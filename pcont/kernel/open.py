@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-from pcont.kernel.interfaces import Backend
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
 
 BACKENDS = {
     "cgroupfs": "pcont.backend_cgroupfs:Cgroupfs",

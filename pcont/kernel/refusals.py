@@ -1,4 +1,4 @@
-"""The errors with which a backend refuses, and context managers that ignore vanished containers."""
+"""The errors with which a backend refuses, and how to read containers that may have vanished."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pcont.errors import Unseen
 from pcont.values import TooLong
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader
+    from pcont.kernel.types import Place
 
 
 def refuse(number: int, where: str) -> NoReturn:
@@ -59,3 +63,17 @@ def within_reach() -> Iterator[None]:
     except OSError as err:
         if err.errno != errno.ENAMETOOLONG:
             raise
+
+
+def exists(cgroups: ContainerReader, place: Place) -> bool:
+    """Return whether the container exists. Raises Unseen if no mount could show it."""
+    try:
+        return cgroups.has(place)
+    except Unseen:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        if err.errno != errno.ENAMETOOLONG:
+            raise
+        return False

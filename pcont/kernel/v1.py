@@ -13,14 +13,17 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from pcont.errors import Unseen
-from pcont.kernel.interfaces import exists
 from pcont.kernel.paths import below, is_outside, join
 from pcont.kernel.proc_text import MountLine, controllers, memberships, mount_lines
+from pcont.kernel.refusals import exists
 from pcont.kernel.retry import Retry
-from pcont.kernel.system_calls import CgroupFiles, ProcReader
 from pcont.kernel.types import Mount, Owner, Place, Snapshot, Tree, words_of
+
+if TYPE_CHECKING:
+    from pcont.kernel.system_calls import CgroupFiles, ProcReader
 
 FILESYSTEM = "cgroup"
 REMOVED = " (deleted)"

@@ -22,13 +22,15 @@ from errno import (
     errorcode,
 )
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pcont import signals
 from pcont.errors import CommandNotFound, NotExecutable, PcontError
-from pcont.kernel.interfaces import Birth
 from pcont.linux import job_control
 from pcont.linux.job_control import Job, Link, Status, be_init
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Birth
 
 _GO = b"g"
 _SETTLED = b"+"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from errno import EEXIST, ENOENT
+from typing import TYPE_CHECKING
 
-from pcont.kernel.interfaces import Birth
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import NAMESPACES, NamespaceSpec
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Birth
 
 
 class ModelNamespaces:

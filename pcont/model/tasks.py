@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from errno import EAGAIN
+from typing import TYPE_CHECKING
 
-from pcont.kernel.interfaces import ProcessTree
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Task
 from pcont.linux.proc import Proc, no_task
 from pcont.linux.procfs import CpuTime
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ProcessTree
 
 FIRST_SIMULATED_ID = 5_000_000  # no real task has such an id: it is above PID_MAX_LIMIT
 INIT = 1  # the parent of orphans

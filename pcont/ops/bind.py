@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
@@ -17,9 +18,8 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
 from pcont.hierarchy.presence import check_seen, reachable
 from pcont.hierarchy.registry import OptionString, Registry
-from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import join
-from pcont.kernel.refusals import vanishing
+from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import Planner
@@ -49,6 +49,9 @@ from pcont.steps.xattr import SetXattr
 from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader
 
 Pairs = dict[str, list[tuple[str, str]]]
 

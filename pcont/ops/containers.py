@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from errno import EEXIST, ENOENT
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
 from pcont.errors import Busy, Denied, UsageProblem
@@ -15,8 +16,7 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers, exists
-from pcont.kernel.refusals import vanishing
+from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
@@ -32,6 +32,9 @@ from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
 from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers
 
 # The containers to remove, children before their parents, and the places where each exists.
 Doomed = dict[Container, list[Place]]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import Busy
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.registry import OptionString, Registry
-from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
@@ -24,6 +24,9 @@ from pcont.subsys.memset import CPUS_FOLLOW, MEMSET
 from pcont.virtual.bindings import virtual_roots
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState
 
 ONE = f"{CPUSET} and {MEMSET} are one controller of the kernel"
 

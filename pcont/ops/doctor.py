@@ -6,18 +6,21 @@ import contextlib
 import os
 from collections.abc import Iterator
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import NotFound, Unseen, Unsupported, shortened
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, how_to_mount
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Driver
 from pcont.kernel.types import Place
 from pcont.ops import hotplug, recover, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
 from pcont.session import Session
 from pcont.subsys import numfiles, numtasks
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Driver
 
 
 def examine(session: Session) -> list[Finding]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pcont.errors import Denied, NotFound
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, present
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs, exists
-from pcont.kernel.refusals import vanishing
+from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset, hotplug, trusted
 from pcont.records import Collected
@@ -19,6 +19,9 @@ from pcont.steps.removal import removals
 from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
 from pcont.virtual import auto_delete
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Programs
 
 
 @checks_first

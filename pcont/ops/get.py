@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import from_oserror
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place
 from pcont.ops import stat
 from pcont.records import Value
 from pcont.session import Session
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState
 
 
 def get(

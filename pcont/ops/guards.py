@@ -10,8 +10,8 @@ from shlex import quote
 from pcont import subsys
 from pcont.errors import FORCE, Busy, Denied
 from pcont.hierarchy.container import Container
-from pcont.kernel.interfaces import exists
 from pcont.kernel.paths import below
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.session import Session
 from pcont.steps import explain

@@ -9,11 +9,11 @@ container; `copied_as` in the file's row names the attribute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import NotFound, shortened
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import CgroupState, ContainerReader
 from pcont.kernel.refusals import within_reach
 from pcont.kernel.types import Place, Tree
 from pcont.ops import cpuset_memset
@@ -24,6 +24,9 @@ from pcont.subsys import cpuset
 from pcont.subsys.v1.cpuset import TABLE
 from pcont.tables.control_file import ControlFile
 from pcont.values import ID_LIST, Ids
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader
 
 ROWS = tuple(row for row in TABLE.files if row.undo.copied_as)
 

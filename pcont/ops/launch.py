@@ -7,12 +7,12 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present
-from pcont.kernel.interfaces import Birth
 from pcont.kernel.retry import Retry
 from pcont.linux import watchdog
 from pcont.linux.spawn import PLAIN, Child, find_program
@@ -25,6 +25,9 @@ from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
 from pcont.steps.removal import removals
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Birth
 
 # The release agent starts at once; on a machine that has much else to do it may take a while.
 AGENT_PATIENCE = 10.0

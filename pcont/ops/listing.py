@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
 from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
@@ -17,8 +18,7 @@ from pcont.hierarchy.presence import (
     with_evidence,
 )
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, ContainerReader, Programs, exists
-from pcont.kernel.refusals import vanishing
+from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
 from pcont.ops import task_owners
 from pcont.ops.named import ended
@@ -38,6 +38,9 @@ from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
 from pcont.tables.control_file import ControlFile, Listed
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, ContainerReader, Programs
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
@@ -20,7 +21,6 @@ from pcont.errors import (
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.registry import ONLY_V2, REHEARSE, OptionString, Registry
 from pcont.kernel.busy import NOT_EMPTY
-from pcont.kernel.interfaces import ContainerReader, Subsystems
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops.cpuset_memset import CpusetMemset
@@ -34,6 +34,9 @@ from pcont.subsys.cpuset import CPUSET
 from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
 from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in, with_holder
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader, Subsystems
 
 # kernel/cgroup/cgroup-v1.c, cgroup1_parse_param(); not like a word for a directory or an option.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import Busy, Denied
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import is_active
-from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
@@ -27,6 +27,9 @@ from pcont.session import Session
 from pcont.subsys.cpuset import CPUSET
 from pcont.subsys.memset import MEMSET
 from pcont.transaction.step import Step
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState
 
 
 def complete(

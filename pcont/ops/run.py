@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pcont import signals
 from pcont.errors import NotFound, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.kernel.interfaces import Birth, CgroupState
 from pcont.linux.spawn import PLAIN, exec_refusal, execute
 from pcont.ops import guards
 from pcont.ops.containers import create_steps
@@ -23,6 +22,9 @@ from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import AUTO_DELETE
 from pcont.transaction.step import Done, Step
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Birth, CgroupState
 
 
 @checks_first

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EAGAIN, EMFILE, EOPNOTSUPP
+from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.errors import BadValue, LimitReached, PcontError, Unsupported, UsageProblem, from_oserror
-from pcont.kernel.interfaces import Simulator
 from pcont.kernel.types import PID_MAX_LIMIT, Task
 from pcont.ops import numbers
 from pcont.ops.mount_request import mountpoint
@@ -20,6 +20,9 @@ from pcont.session import Session
 from pcont.steps import explain
 from pcont.steps.tasks import live_thread
 from pcont.values import ID_LIST, Ids
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Simulator
 
 SECOND = 1_000_000_000
 LONGEST = (1 << 64) // SECOND  # seconds: the kernel counts nanoseconds in 64 bits

@@ -7,15 +7,18 @@ one CPU that is used in a window of time.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.errors import NotFound, from_oserror
 from pcont.hierarchy.presence import required, where_to_find
-from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.types import Place
 from pcont.ops import numbers
 from pcont.records import CpuRow, Value
 from pcont.session import Session
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader
 
 CPUACCT_LOAD = "cpuacct.load"
 WINDOW = 10.0  # seconds

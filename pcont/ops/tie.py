@@ -6,7 +6,7 @@ from pcont import subsys
 from pcont.hierarchy.container import TIE, Tie, as_made_at
 from pcont.hierarchy.presence import reachable
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import create_steps

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import Denied
 from pcont.hierarchy.container import TIE, Tie
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, Host
 from pcont.kernel.refusals import within_reach
 from pcont.kernel.types import Place, Tree
 from pcont.records import Collected, Finding
@@ -24,6 +24,9 @@ from pcont.transaction.undo_log import UndoLog
 from pcont.trust import ownership
 from pcont.trust.xattrs import COPY, OLD
 from pcont.virtual import auto_delete
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, Host
 
 _PLACES_SHOWN = 5
 SUBSYSTEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

@@ -7,14 +7,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import brings_back, check_seen
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
 from pcont.kernel.paths import below
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Mount, Place, Tree
 from pcont.ops.listing import count_containers
 from pcont.session import Session, checks_first
@@ -35,6 +36,9 @@ from pcont.virtual.bindings import (
 )
 from pcont.virtual.files import ControlFiles, following
 from pcont.virtual.site import LiveSite
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader
 
 
 @checks_first

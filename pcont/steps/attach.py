@@ -10,17 +10,11 @@ from errno import EINVAL, ESRCH
 from functools import partial
 from os import strerror
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import (
-    CgroupState,
-    PopulatedContainers,
-    Tasks,
-    TasksInside,
-    exists,
-)
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import WriteRefused, exists
 from pcont.kernel.types import Place, Task
 from pcont.records import Outcome
 from pcont.steps import explain
@@ -41,6 +35,9 @@ from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, PopulatedContainers, Tasks, TasksInside
 
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from pcont.kernel.interfaces import Containers, exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.undo_log import Action, UndoRecord, UndoRun
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Containers
 
 
 @on_disk("Absent", "place", "force")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import CgroupState
 from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.created import RemoveAllCreated
@@ -14,6 +14,9 @@ from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState
 
 
 class CreateContainer(Step):

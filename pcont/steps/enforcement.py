@@ -7,15 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from errno import EBUSY
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import PcontError, Unsupported, from_oserror
-from pcont.kernel.interfaces import Backend, Programs
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, Programs
 
 
 @on_disk("Stopped", "subsystem", "root")

@@ -25,7 +25,7 @@ from errno import (
     ESRCH,
 )
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcont import subsys
 from pcont.errors import (
@@ -41,24 +41,25 @@ from pcont.errors import (
     shortened,
 )
 from pcont.hierarchy import keys
-from pcont.kernel.interfaces import (
-    Backend,
-    CgroupState,
-    ContainerReader,
-    Driver,
-    Host,
-    MountedContainers,
-    Programs,
-    Tasks,
-    exists,
-)
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import WriteRefused, exists
 from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, row_of
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import (
+        Backend,
+        CgroupState,
+        ContainerReader,
+        Driver,
+        Host,
+        MountedContainers,
+        Programs,
+        Tasks,
+    )
 
 
 def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) -> PcontError:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import signals
-from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps.write import RestoreValue
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
 
 FREEZE_PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
 FREEZE_AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped

@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
 from pcont.errors import LimitReached
-from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, TasksInside
 from pcont.kernel.paths import below
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
@@ -21,6 +21,9 @@ from pcont.steps.write import RestoreValue
 from pcont.subsys import freezer, pids
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Driver, TasksInside
 
 KILL_PATIENCE = 10.0
 KILL_PAUSE = 0.01

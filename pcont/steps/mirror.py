@@ -10,17 +10,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import (
-    Backend,
-    CgroupState,
-    ContainerReader,
-    PopulatedContainers,
-    Tasks,
-    TasksInside,
-)
 from pcont.kernel.types import Place
 from pcont.steps import explain
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
@@ -40,6 +33,16 @@ from pcont.steps.write import RestoreAffinities
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import (
+        Backend,
+        CgroupState,
+        ContainerReader,
+        PopulatedContainers,
+        Tasks,
+        TasksInside,
+    )
 
 MIRROR_PATIENCE = 60.0
 

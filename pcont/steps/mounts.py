@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from errno import EBUSY, EINVAL, ENOENT, ENOSPC
 from functools import partial
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
-from pcont.kernel.interfaces import Backend, Mounts, Trees
 from pcont.kernel.retry import Retry, wait_until
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
 from pcont.steps.snapshot import StateReader, write_back
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, Mounts, Trees
 
 # The kernel keeps a removed container for a moment (RCU, and references of exiting tasks).
 # A hierarchy that is unmounted in that moment stays active without a mount. To remove it, pcont

@@ -9,16 +9,11 @@ from errno import EINVAL
 from functools import partial
 from os import strerror
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import (
-    Backend,
-    CgroupState,
-    PopulatedContainers,
-    TasksInside,
-)
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.records import Outcome
@@ -48,6 +43,14 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import (
+        Backend,
+        CgroupState,
+        PopulatedContainers,
+        TasksInside,
+    )
 
 MOVE_PATIENCE = 20.0  # for one tree
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from errno import EACCES, EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS
 from functools import partial
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import (
@@ -17,10 +18,12 @@ from pcont.errors import (
     Unsupported,
     from_oserror,
 )
-from pcont.kernel.interfaces import Backend, Namespaces
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, Namespaces
 
 # The errors of unshare(2), clone(2) and setns(2) for namespaces.
 _ERROR_CLASSES = {**BY_ERRNO, ENOSPC: LimitReached, EUSERS: LimitReached, EINVAL: Unsupported}

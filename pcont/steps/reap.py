@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.bases import Protocol
 from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, exists
-from pcont.kernel.refusals import vanishing, within_reach
+from pcont.kernel.refusals import exists, vanishing, within_reach
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps import explain
@@ -28,6 +28,9 @@ from pcont.transaction.step import Done, Step
 from pcont.transaction.undo_log import UndoLog
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, FileWrite
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader
 
 # Seconds: another program moves a task out of the tied trees one tree at a time.
 TIES_PATIENCE = 10.0

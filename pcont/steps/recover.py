@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend, Host
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach import AttachUndo, Origin
@@ -33,6 +33,9 @@ from pcont.transaction.journal import (
     decode,
 )
 from pcont.transaction.undo_log import UndoRecord, restore_record
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, Host
 
 FACTS = (
     *(

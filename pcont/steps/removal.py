@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
-from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Owner, Place
 from pcont.steps import explain
 from pcont.steps.created import RemoveCreated
@@ -17,6 +18,9 @@ from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, UndoRun
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers
 
 
 @on_disk("Present", "place", "settings", "attributes", "owners", "force")

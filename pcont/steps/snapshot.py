@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
-from pcont.kernel.interfaces import CgroupState, Subsystems
 from pcont.kernel.types import Owner, Place
 from pcont.tags import on_disk
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import row_of
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, Subsystems
 
 
 @on_disk("State", "settings", "attributes", "owners")

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from pcont.errors import Unseen
-from pcont.kernel.interfaces import (
-    CgroupState,
-    ContainerReader,
-    Containers,
-    Tasks,
-    TasksInside,
-)
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place, Task
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import (
+        CgroupState,
+        ContainerReader,
+        Containers,
+        Tasks,
+        TasksInside,
+    )
 
 PROCESSES = "cgroup.procs"  # kernels before 3.0 do not have this file
 

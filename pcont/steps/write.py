@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL
 from functools import partial
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
-from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
@@ -28,6 +28,9 @@ from pcont.values import Ids
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 
 # The present text of files, where the caller has just read it; None for a file without one.
 Known = dict[tuple[Place, str], "str | None"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from shlex import quote
+from typing import TYPE_CHECKING
 
-from pcont.kernel.interfaces import ContainerReader, Containers, exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.trust import xattrs
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader, Containers
 
 
 @on_disk("Attribute", "place", "name", "text")

@@ -17,8 +17,8 @@ from typing import Any, cast
 from pcont import subsys
 from pcont.errors import Unseen
 from pcont.kernel.busy import MOUNTED_THERE
-from pcont.kernel.interfaces import Backend, exists
-from pcont.kernel.refusals import refuse, refuse_text, unreadable
+from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import exists, refuse, refuse_text, unreadable
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile

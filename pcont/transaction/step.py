@@ -7,13 +7,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
-from pcont.kernel.interfaces import Backend
 from pcont.records import Progress
 from pcont.transaction.undo_log import UndoLog
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
 
 
 class Step(ABC):

@@ -11,13 +11,15 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from errno import ESRCH
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcont import signals
 from pcont.errors import PcontError, from_oserror
-from pcont.kernel.interfaces import Backend
 from pcont.tags import fields_of, names_of
 from pcont.transaction.journal import Journal, encode
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
 
 Action = Callable[[], object]
 

@@ -18,9 +18,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from errno import EINVAL, ENOENT
+from typing import TYPE_CHECKING
 
 from pcont.errors import BadValue
-from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
 from pcont.kernel.refusals import refuse, refuse_text
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import AGENT, AUTO_DELETE, NOTIFY
@@ -28,6 +28,9 @@ from pcont.trust import ownership
 from pcont.values import FLAG
 from pcont.virtual.changes import AttributeChange, Change, FileWrite
 from pcont.virtual.site import row_of
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Subsystems
 
 FILES = (AUTO_DELETE, NOTIFY, AGENT)
 

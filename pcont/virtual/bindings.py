@@ -9,12 +9,15 @@ them, so that one read finds them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
-from pcont.kernel.interfaces import ContainerReader
 from pcont.kernel.paths import below
 from pcont.kernel.types import Place
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader
 
 BINDINGS = "kept"  # the attribute: `NAME HOLDER,HOLDER PATH` in each line
 

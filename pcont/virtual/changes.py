@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pcont.bases import NamedTuple
-from pcont.kernel.interfaces import Containers, Programs
 from pcont.kernel.types import Place
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Containers, Programs
 
 
 class FileWrite(NamedTuple):

@@ -16,12 +16,11 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL, ENOENT
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pcont import subsys
 from pcont.bases import Protocol
-from pcont.kernel.interfaces import CgroupState, ContainerReader, exists
-from pcont.kernel.refusals import refuse, refuse_text
+from pcont.kernel.refusals import exists, refuse, refuse_text
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.rules import EntryRule, Proposed, Violation
@@ -30,6 +29,9 @@ from pcont.virtual.auto_delete import AutoDeleteFile
 from pcont.virtual.bindings import Binding, bindings_in, nearest_roots
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.site import LiveSite, entry_of, mover_in
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, ContainerReader
 
 ATTEMPTS = 10
 

@@ -6,15 +6,17 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcont import subsys
 from pcont.bases import NamedTuple, Protocol
-from pcont.kernel.interfaces import CgroupState, Subsystems
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Entry, Machine, Mover
 from pcont.virtual.bindings import Binding
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import CgroupState, Subsystems
 
 NOTHING_WANTED: Mapping[tuple[Place, str], Any] = MappingProxyType({})
 

@@ -13,8 +13,8 @@ from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProbl
 from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
 from pcont.hierarchy.presence import present, reachable, required
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.interfaces import exists
 from pcont.kernel.paths import check_path, join
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Controller, Place, Tree, TreeRequest, source
 from pcont.transaction.journal import encode
 

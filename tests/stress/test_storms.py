@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from pcont.kernel.interfaces import exists
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.steps import converge, move_all
 from pcont.steps import mirror as step_mirror
