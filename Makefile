@@ -5,7 +5,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: demo test test-rest test-kernel test-vm test-all nightly shell clean
+.PHONY: demo test test-rest test-kernel test-vm test-all nightly bench shell clean
 
 demo: $(VENV)/demo
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; export PATH; demo/main-job.sh && demo/limits.sh
@@ -29,6 +29,11 @@ test-all: $(VENV)/test
 nightly: $(VENV)/test
 	@$(PYTHON) -m tests nightly
 
+# Writes docs/benchmarks.md: about 20 minutes, and nothing else may run. QUICK=1: about three minutes, which
+# measures smaller sizes and writes into build/bench.
+bench: $(VENV)/bench
+	@$(PYTHON) -m benchmarks $(if $(QUICK),--sizes quick --output build/bench)
+
 shell: $(VENV)/test
 	@$(PYTHON) -m tests.vm --shell
 
@@ -45,6 +50,11 @@ $(VENV)/test: pyproject.toml | $(VENV)/pip
 	@echo "installing pcont and its test tools into $(VENV)"
 	@$(PIP) '.[test]'
 	@touch $@ $(VENV)/demo
+
+$(VENV)/bench: pyproject.toml | $(VENV)/test
+	@echo "installing what the benchmarks need into $(VENV)"
+	@$(PIP) '.[test,bench]'
+	@touch $@ $(VENV)/test $(VENV)/demo
 
 # Debian keeps venv in a package of its own.
 $(VENV)/pip:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks import bound, median, ok, prepare, print_table, statuses, tell
+from benchmarks import kernel
+from benchmarks.kernel import bound, ok
+from benchmarks.measure import in_turns, median, tell
+from benchmarks.tables import print_table, statuses
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import Place
 from tests.stress import Beats, running
@@ -53,26 +57,36 @@ def hierarchy(containers: int) -> Iterator[str]:
 
 def spread(load: Beats, name: str, containers: int) -> None:
     """Start the lineages, the same number in each container."""
-    kernel = Cgroupfs()
+    cgroupfs = Cgroupfs()
     with load.held():
         load.go()
         for number, pid in enumerate(load.pids()):
             path = f"/{number % containers}"
             for place in (Place(f"name={name}", path), Place(HOME, f"/{name}{path}")):
-                Path(kernel.show(place, "cgroup.procs")).write_text(str(pid))
+                Path(cgroupfs.show(place, "cgroup.procs")).write_text(str(pid))
 
 
-def measured(name: str, load: Beats, times: int) -> Iterator[tuple[str, Trial]]:
+def measured(name: str, load: Beats, times: int) -> dict[str, list[Trial]]:
+    """Bind and unbind in turns; after each of them, the same time without pcont."""
     commands = {
         "bind": ["bind", name, ",".join(BOUND), "-i"],
         "unbind": ["unbind", name, ",".join(BOUND), "--yes"],
     }
-    for number in range(times):
-        for verb, words in commands.items():
-            done = trial(load, [*PCONT, *words])
-            yield f"pcont {verb}", done
-            yield f"sleep, as long as {verb}", trial(load, ["sleep", f"{done.seconds:f}"])
-        tell(f"{number + 1} of {times}")
+    last = [0.0]
+
+    def run(words: Sequence[str]) -> Trial:
+        done = trial(load, [*PCONT, *words])
+        last[:] = [done.seconds]
+        return done
+
+    def rest() -> Trial:
+        return trial(load, ["sleep", f"{last[0]:f}"])
+
+    trials: dict[str, Callable[[], Trial]] = {}
+    for verb, words in commands.items():
+        trials[f"pcont {verb}"] = partial(run, words)
+        trials[f"sleep, as long as {verb}"] = rest
+    return in_turns(trials, times, "bind and unbind", rotate=False)
 
 
 def trial(load: Beats, words: Sequence[str]) -> Trial:
@@ -99,15 +113,13 @@ def main() -> None:
     parser.add_argument("--containers", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=2000)
     options = parser.parse_args()
-    prepare()
-    trials: dict[str, list[Trial]] = {}
+    kernel.begin()
     with (
         hierarchy(options.containers) as name,
         running(Beats(options.tasks, TURN_MS, TURNS)) as load,
     ):
         spread(load, name, options.containers)
-        for command, done in measured(name, load, options.times):
-            trials.setdefault(command, []).append(done)
+        trials = measured(name, load, options.times)
     rows = [row(*item, options.containers, options.tasks) for item in trials.items()]
     print_table(
         f"Binding {', '.join(BOUND)} to a hierarchy in use, tasks wake every {TURN_MS} ms",

@@ -11,8 +11,13 @@ import argparse
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
-from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
+from benchmarks import peers
+from benchmarks.kernel import shown, trees
+from benchmarks.measure import in_turns, tell
+from benchmarks.tables import print_table, seconds, statuses
 from tests.conftest import IN_GUEST
 from tests.stress.measure import Explosion, Start, explosion, forked, load_all, rm_kill, started
 from tests.stress.trees import SeparateTrees
@@ -53,16 +58,19 @@ def measured(
     place: SeparateTrees, bombs: int, tasks: int, killers: Mapping[str, Killer]
 ) -> Iterator[list[object]]:
     """The rows of one load."""
-    trials: dict[str, list[Explosion]] = {name: [] for name in killers}
-    for number in range(bombs):
-        for order, (name, killer) in enumerate(killers.items()):
-            path = f"/{number}-{order}"
-            bang = explosion(place, path, tasks, killer.words, killer.start)
-            trials[name].append(bang)
-            tell(f"{shown(place)}, {number + 1} of {bombs}, {name}: {bang}")
-    beside = list(trials.values())[-1]
-    for name, found in trials.items():
-        yield [shown(place), tasks, name, *row(found, beside)]
+    paths = (f"/{number}" for number in count())
+
+    def trial(name: str) -> Explosion:
+        killer = killers[name]
+        bang = explosion(place, next(paths), tasks, killer.words, killer.start)
+        tell(f"{name}: {bang}")
+        return bang
+
+    trials = {name: partial(trial, name) for name in killers}
+    found = in_turns(trials, bombs, shown(place))
+    beside = list(found.values())[-1]
+    for name, own in found.items():
+        yield [shown(place), tasks, name, *row(own, beside)]
 
 
 def rows(bombs: int, tasks: int, alone: bool) -> Iterator[list[object]]:
@@ -90,7 +98,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2000 if IN_GUEST else 300)
     parser.add_argument("--alone", action="store_true", help="pcont's rows only")
     options = parser.parse_args()
-    prepare()
+    peers.begin()
     print_table("Killing a fork bomb", HEAD, rows(options.bombs, options.tasks, options.alone))
 
 

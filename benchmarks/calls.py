@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pcont
+from benchmarks.tables import lines
 from pcont.backend_model import Model
 from pcont.ops import attach, containers, mount, settings
 from pcont.session import Session
@@ -173,22 +174,33 @@ COMMANDS: dict[str, Callable[[str], Counts]] = {
 TIES = {"2 trees": "cpuset", "3 trees": "cpuset,cpuacct"}
 
 
+HEAD = ("command", "tie of", "calls", "outside of the model", "changes of module", *READS)
+
+
+def counts() -> tuple[Sequence[str], Iterator[Sequence[object]]]:
+    """The table: its head, and one row for each command on each tie."""
+    return HEAD, (
+        (name, trees, *_numbers(count(subsystems)))
+        for name, count in COMMANDS.items()
+        for trees, subsystems in TIES.items()
+    )
+
+
+def _numbers(found: Counts) -> list[int]:
+    return [found.calls, found.outside, found.modules, *(found.reads[verb] for verb in READS)]
+
+
 def main() -> None:
-    """Print one row for each command on each tie."""
+    """Print the table, or the functions that each command calls most."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--functions", type=int, default=0, help="print the N most called")
     most = parser.parse_args().functions
-    head = ("command", "tie of", "calls", "outside of the model", "changes of module", *READS)
-    print(f"| {' | '.join(head)} |")
-    print(f"| {' | '.join(['---'] * len(head))} |")
-    for name, count in COMMANDS.items():
-        for trees, subsystems in TIES.items():
-            found = count(subsystems)
-            numbers = (found.calls, found.outside, found.modules)
-            row = (name, trees, *numbers, *(found.reads[verb] for verb in READS))
-            print(f"| {' | '.join(map(str, row))} |")
-            for line, number in found.functions.most_common(most):
-                print(f"    {number:5} {line}", file=sys.stderr)
+    if not most:
+        print("\n".join(lines(*counts())))
+    for name, count in COMMANDS.items() if most else ():
+        print(name)
+        for line, number in count("cpuset").functions.most_common(most):
+            print(f"    {number:5} {line}")
 
 
 if __name__ == "__main__":

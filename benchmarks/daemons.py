@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
 
-from benchmarks import prepare, print_table, seconds, shown, statuses, tell, trees
+from benchmarks import peers
+from benchmarks.kernel import shown, trees
+from benchmarks.measure import in_turns
+from benchmarks.tables import print_table, seconds, statuses
 from tests.stress.measure import Adoption, adoption, attach_tree
 from tests.stress.trees import SeparateTrees
 
+Command = Callable[[SeparateTrees, str, int], list[str]]
 TREES: Sequence[tuple[Sequence[str], int]] = ((("freezer", "cpuacct"), 1), (("cpuacct",), 2))
 HEAD = (
     *("trees", "children end", "command", "servers", "exit status", "had to come"),
@@ -31,7 +37,7 @@ def cgclassify(place: SeparateTrees, path: str, pid: int) -> list[str]:
     return ["sh", "-c", f"exec cgclassify {' '.join(groups)} $({listed})"]
 
 
-COMMANDS: dict[str, Callable[[SeparateTrees, str, int], list[str]]] = {
+COMMANDS: dict[str, Command] = {
     "pcont attach --tree": attach_tree,
     "cgclassify": cgclassify,
 }
@@ -39,15 +45,16 @@ COMMANDS: dict[str, Callable[[SeparateTrees, str, int], list[str]]] = {
 
 def measured(place: SeparateTrees, held: bool, servers: int, rate: int) -> Iterator[list[object]]:
     """The rows of one load."""
-    trials: dict[str, list[Adoption]] = {name: [] for name in COMMANDS}
-    for number in range(servers):
-        for order, (name, command) in enumerate(COMMANDS.items()):
-            path = f"/{'held' if held else 'free'}{number}-{order}"
-            trials[name].append(adoption(place, path, command, rate=rate, held=held))
-        tell(f"{shown(place)}: {number + 1} of {servers}")
+    paths = (f"/{'held' if held else 'free'}{number}" for number in count())
+
+    def trial(command: Command) -> Adoption:
+        return adoption(place, next(paths), command, rate=rate, held=held)
+
+    trials = {name: partial(trial, command) for name, command in COMMANDS.items()}
+    found = in_turns(trials, servers, shown(place))
     when = "once one has moved" if held else "at any time"
-    for name, found in trials.items():
-        yield [shown(place), when, name, *row(found, trials["cgclassify"])]
+    for name, own in found.items():
+        yield [shown(place), when, name, *row(own, found["cgclassify"])]
 
 
 def row(found: Sequence[Adoption], beside: Sequence[Adoption]) -> list[object]:
@@ -67,7 +74,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, default=100)
     parser.add_argument("--rate", type=int, default=500)
     options = parser.parse_args()
-    prepare()
+    peers.begin()
     title = f"Attaching a server with {options.rate} daemons a second"
     print_table(title, HEAD, all_rows(options))
 

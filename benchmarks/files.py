@@ -15,9 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from benchmarks import begin, median, print_table, tell
+from benchmarks.kernel import begin
+from benchmarks.measure import in_turns, spread, tell
+from benchmarks.tables import print_table
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import Place
 from pcont.subsys import numfiles
@@ -171,21 +174,26 @@ def costs(rounds: int) -> Iterator[list[object]]:
 
 def compared(made: Hierarchy, load: Laps, rounds: int) -> Iterator[list[object]]:
     """The rows of one load."""
-    found: dict[Setting, list[float]] = {setting: [] for setting in SETTINGS}
-    for number in range(rounds):
-        first = number % len(SETTINGS)
-        for setting in SETTINGS[first:] + SETTINGS[:first]:
-            with loaded(made, setting.loaded):
-                made.enter(setting.path, load.pids)
-                load.step()
-                made.enter("/", load.pids)
-            found[setting].append(sum(load.nanoseconds()) / LAPS / 1000)
-        tell(f"{load.width}, {number + 1} of {rounds}: {[each[-1] for each in found.values()]}")
-    usual = median(found[SETTINGS[0]])
+
+    def cost(setting: Setting) -> float:
+        with loaded(made, setting.loaded):
+            made.enter(setting.path, load.pids)
+            load.step()
+            made.enter("/", load.pids)
+        return sum(load.nanoseconds()) / LAPS / 1000
+
+    trials = {setting: partial(cost, setting) for setting in SETTINGS}
+    found = in_turns(trials, rounds, f"{load.width} tasks")
+    usual = spread(found[SETTINGS[0]]).median
     for setting, each in found.items():
-        own = median(each)
-        spread = f"{min(each):.1f} … {max(each):.1f} µs"
-        yield [setting.title, load.width, f"{own:.1f} µs (× {own / usual:.2f})", spread]
+        own = spread(each)
+        limits = f"{own.least:.1f} … {own.most:.1f} µs"
+        yield [
+            setting.title,
+            load.width,
+            f"{own.median:.1f} µs (× {own.median / usual:.2f})",
+            limits,
+        ]
 
 
 @contextmanager

@@ -1,32 +1,27 @@
-"""python -m benchmarks.scale: what the verbs of the model cost while it grows.
+"""What the verbs of the model in memory cost while it grows.
 
-Models of several sizes stand side by side in one process, and take turns: rows are medians of
-several rounds. The tasks are played ones. No root is needed.
+Models of several sizes are in one process, and take turns. The tasks are simulated.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import multiprocessing
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 
-from benchmarks import print_table, tell
+from benchmarks.measure import Cost
+from benchmarks.results import Bench, Row, row
 from pcont.backend_model import Model
 from pcont.kernel.types import Place, TreeRequest
-from pcont.linux.proc import Proc
 from pcont.model.tasks import FIRST_SIMULATED_ID
 from pcont.tables.rules import Machine
 
+TABLE = "model in memory"
 ALL = ("cpuset", "cpuacct", "freezer", "pids")
 MACHINE = Machine(frozenset(range(512)), frozenset(range(8)), cpu_limit=512)
-SIZES = (1_000, 10_000, 100_000)
 CHILDREN = 10  # of each container, in a tree; in a broad one all are below one
 
 Paths = Callable[[int], str]
@@ -111,25 +106,26 @@ class ScaledModel:
         ]
 
 
-def timed(calls: Sequence[Callable[[], object]]) -> float:
-    """Microseconds of the CPU for one of these calls, on the average."""
-    began = time.thread_time()
+def timed(calls: Sequence[Callable[[], object]]) -> Cost:
+    """What one of these calls costs, on the average."""
+    cpu, wall = time.thread_time(), time.perf_counter()
     for call in calls:
         call()
-    return (time.thread_time() - began) / len(calls) * 1e6
+    cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
+    return Cost(cpu / len(calls) * 1e6, wall / len(calls) * 1e6, 0.0)
 
 
-def verbs(scaled: ScaledModel) -> Iterator[tuple[str, float]]:
+def verbs(scaled: ScaledModel) -> Iterator[tuple[str, Cost]]:
     """Each verb, and what it costs now; what one makes the next takes away."""
     model, bound, places = scaled.model, scaled.shape.controllers, scaled.places()
     new = [place.child(f"new{number}") for number, place in enumerate(places)]
     if scaled.shape.path is broad:
         new = [scaled.at(1).child(f"new{number}") for number in range(len(places))]
 
-    def write(file: str, text: str, places: Sequence[Place] = places) -> float:
+    def write(file: str, text: str, places: Sequence[Place] = places) -> Cost:
         return timed([partial(model.write, place, file, text) for place in places])
 
-    def read(file: str, places: Sequence[Place] = places) -> float:
+    def read(file: str, places: Sequence[Place] = places) -> Cost:
         return timed([partial(model.read, place, file) for place in places])
 
     yield "make a container", timed([partial(model.make, place) for place in new])
@@ -149,7 +145,7 @@ def verbs(scaled: ScaledModel) -> Iterator[tuple[str, float]]:
 
 def _with_tasks(
     model: Model, places: Sequence[Place], tasks: Sequence[int]
-) -> Iterator[tuple[str, float]]:
+) -> Iterator[tuple[str, Cost]]:
     forked: list[int] = []
     yield "read tasks", timed([partial(model.read, place, "tasks") for place in places])
     yield "find the container of a task", timed([partial(model.membership, task) for task in tasks])
@@ -162,46 +158,21 @@ def _with_tasks(
     yield "exit", timed([partial(model.simulator.exit, task) for task in forked])
 
 
-def rows(all_scaled: Sequence[ScaledModel], rounds: int) -> Iterator[list[object]]:
-    """The median of each verb in each model, and how many times that of the first model it is."""
-    found: dict[str, list[list[float]]] = {}
-    for number in range(rounds):
-        for order, scaled in enumerate(all_scaled):
-            for verb, cost in verbs(scaled):
-                found.setdefault(verb, [[] for _ in all_scaled])[order].append(cost)
-        tell(f"{number + 1} of {rounds}")
-    for verb, costs in found.items():
-        medians = [statistics.median(one) for one in costs]
-        yield [verb, *(f"{one:.0f} µs (× {one / medians[0]:.1f})" for one in medians)]
+def measured(scaled: ScaledModel) -> dict[str, Cost]:
+    """Each verb, and what it costs now."""
+    return dict(verbs(scaled))
 
 
-def built(shape: Shape, size: int) -> tuple[float, float]:
-    """Seconds and MiB that a process takes to build a model, itself included."""
-    began = time.thread_time()
-    ScaledModel(shape, size)
-    lines = Proc().text("self/status").splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return time.thread_time() - began, peak / 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="containers")
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
+def rows(bench: Bench) -> Iterator[Row]:
+    """The verbs of models of each shape; the models take turns."""
     for shape in SHAPES:
-        head = [f"{size:,} containers, {size * shape.tasks:,} tasks" for size in options.sizes]
-        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            costs = [pool.apply(built, (shape, size)) for size in options.sizes]
-        first: list[object] = ["build the model"]
-        first += [f"{time:.1f} s, {peak:.0f} MiB" for time, peak in costs]
-        all_scaled = [ScaledModel(shape, size) for size in options.sizes]
-        gc.freeze()  # nothing of it is garbage, and looking for some takes its time now and then
-        table = chain([first], rows(all_scaled, options.rounds))
-        print_table(f"The model while it grows: {shape.name}", ["", *head], table)
-        del all_scaled
+        table = f"{TABLE}: {shape.name}"
+        models = {size: ScaledModel(shape, size) for size in bench.sizes.model}
+        gc.freeze()  # the models are no garbage: looking for some in them takes time
+        trials = {size: partial(measured, scaled) for size, scaled in models.items()}
+        found = bench.in_turns(table, trials, bench.sizes.rounds)
+        for verb in found[next(iter(found))][0]:
+            for size, costs in found.items():
+                yield row(table, verb, size, "model", [one[verb] for one in costs], each=True)
+        del models, trials
         gc.unfreeze()
-
-
-if __name__ == "__main__":
-    main()

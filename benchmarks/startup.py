@@ -1,93 +1,129 @@
-"""Measure how long one command takes, beside bare Python and `import click`.
+"""What it costs to start one command, beside bare Python, `import click`, and other tools.
 
-Each round runs every command line once, so that all meet the same load. The table has medians of
-CPU time (user and system), and their ratios to `import click` in the same run. `set` writes the
-value that is there; `create and rm` and `run` leave the model as it was.
+The commands run on the kernel and on a model in a file. What they change is restored between them.
 """
 
 from __future__ import annotations
 
-import argparse
+import compileall
 import os
-import py_compile
-import resource
-import statistics
+import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pcont
+from benchmarks.kernel import Tree, containers, remove_directory, sleepers
+from benchmarks.measure import Contender
+from benchmarks.results import Bench, Row
 
-PACKAGE = Path(pcont.__file__).parent
-PYTHON = [sys.executable]
+KERNEL, MODEL = "start-up on the kernel", "start-up on the model"
 PCONT = [str(Path(sys.executable).parent / "pcont")]
-MODEL = [*PCONT, "--backend", "model", "--state"]
+REFERENCES = {
+    "python -c pass": Contender([sys.executable, "-c", "pass"]),
+    "import click": Contender([sys.executable, "-c", "import click"]),
+}
+# Of these, the shell asks for a word: `pcont get pids:/ pids.m` and the tabulator.
+COMPLETION = {
+    "_PCONT_COMPLETE": "bash_complete",
+    "COMP_WORDS": "pcont hier",
+    "COMP_CWORD": "1",
+}
+WITHOUT_WORK = {
+    **REFERENCES,
+    "get --help": Contender([*PCONT, "get", "--help"]),
+    "completion of a word": Contender(PCONT, environment=COMPLETION),
+}
 
 
-def command_lines(state: str) -> dict[str, list[str]]:
-    """The command lines by their names in the table; all work on a new model in a file."""
-    model = [*MODEL, state]
+def compile_modules() -> None:
+    """Compile the package, as an installation does."""
+    compileall.compile_dir(Path(pcont.__file__).parent, quiet=2)
+
+
+def on_the_kernel(bench: Bench) -> Iterator[Row]:
+    """Commands on a container of pids, and the tools of libcgroup and cset that do the same."""
+    compile_modules()
+    with containers("pids") as (tree,), sleepers(1) as (pid,):
+        os.mkdir(f"{tree.directory}/a")
+        found = {**WITHOUT_WORK, **commands_of_pcont(tree, pid), **commands_of_others(tree, pid)}
+        yield from bench.whole(KERNEL, found)
+
+
+def commands_of_pcont(tree: Tree, pid: int) -> dict[str, Contender]:
+    """The commands by their names in the table."""
+    place, new = f"{tree.place}/a", f"{tree.directory}/new"
+
+    def command(*words: str) -> Contender:
+        return Contender([*PCONT, *words])
+
     return {
-        "python -c pass": [*PYTHON, "-c", "pass"],
-        "import click": [*PYTHON, "-c", "import click"],
-        "get --help": [*PCONT, "get", "--help"],
-        "get": [*model, "get", "jobs:/", "cpuset.cpus"],
-        "get, by a subsystem": [*model, "get", "cpuset:/", "cpuset.cpus"],
-        "set": [*model, "set", "jobs:/", "notify_on_release=0"],
-        "hierarchies": [*model, "hierarchies"],
-        "tree": [*model, "tree", "jobs:/"],
-        "ps": [*model, "ps", "jobs:/a"],
-        "where": [*model, "where", str(os.getpid())],
-        "create and rm": ["sh", "-c", '"$@" create jobs:/b && "$@" rm jobs:/b', "sh", *model],
-        "run": [*model, "run", "jobs:/a", "--", "true"],
+        "get": command("get", place, "pids.max"),
+        "get of a container": command("get", place),
+        "set": command("set", place, "pids.max=100"),
+        "create": Contender(
+            [*PCONT, "create", f"{tree.place}/new"], after=partial(remove_directory, new)
+        ),
+        "rm": Contender([*PCONT, "rm", f"{tree.place}/new"], before=partial(os.mkdir, new)),
+        "attach": Contender([*PCONT, "attach", place, str(pid)], before=partial(away, tree, pid)),
+        "run -- true": command("run", place, "--", "true"),
+        "where": command("where", str(pid)),
+        "ps": command("ps", place),
+        "tree": command("tree", tree.place),
+        "hierarchies": command("hierarchies"),
     }
 
 
-def cpu_time() -> float:
-    """The CPU time of all processes that have ended, in milliseconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (used.ru_utime + used.ru_stime) * 1000
+def commands_of_others(tree: Tree, pid: int) -> dict[str, Contender]:
+    """What other tools have for the same, as far as they are installed."""
+    group, new = f"pids:{tree.path}/a", f"{tree.directory}/new"
+    found = {
+        "cgget": Contender(["cgget", "-r", "pids.max", f"{tree.path}/a"]),
+        "cgset": Contender(["cgset", "-r", "pids.max=100", f"{tree.path}/a"]),
+        "cgcreate": Contender(
+            ["cgcreate", "-g", f"pids:{tree.path}/new"], after=partial(remove_directory, new)
+        ),
+        "cgclassify": Contender(
+            ["cgclassify", "-g", group, str(pid)], before=partial(away, tree, pid)
+        ),
+        "cgexec true": Contender(["cgexec", "-g", group, "true"]),
+        "lscgroup": Contender(["lscgroup", group]),
+        "cset set --list": Contender(["cset", "set", "--list"]),
+    }
+    return {name: one for name, one in found.items() if shutil.which(one.words[0])}
 
 
-def measured(words: list[str]) -> float:
-    """Run a command line; its CPU time in milliseconds."""
-    before = cpu_time()
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return cpu_time() - before
+def away(tree: Tree, pid: int) -> None:
+    """Put a process back into the root container."""
+    Path(tree.root, "cgroup.procs").write_text(str(pid))
 
 
-def prepared(state: str) -> None:
-    """Compile the package, as an installation does, and make a model with two containers."""
-    for file in PACKAGE.rglob("*.py"):
-        py_compile.compile(str(file), doraise=True)
-    model = [*MODEL, state]
-    subprocess.run(
-        [*model, "mount", "-o", "cpuset,cpuacct", "--name", "jobs"], check=True, capture_output=True
+def on_the_model(bench: Bench) -> Iterator[Row]:
+    """Commands on a small model in a file."""
+    compile_modules()
+    state = str(Path(bench.folder, "start.json"))
+    model = [*PCONT, "--backend", "model", "--state", state]
+
+    def run(*words: str) -> None:
+        subprocess.run([*model, *words], check=True, capture_output=True)
+
+    run("mount", "-o", "cpuset,cpuacct", "--name", "jobs")
+    run("create", "-i", "jobs:/a")
+    lines = {
+        "get": "get jobs:/ cpuset.cpus",
+        "get, by a subsystem": "get cpuset:/ cpuset.cpus",
+        "set": "set jobs:/ notify_on_release=0",
+        "attach": f"attach jobs:/a {os.getpid()}",
+        "run -- true": "run jobs:/a -- true",
+        "where": f"where {os.getpid()}",
+        "ps": "ps jobs:/a",
+        "tree": "tree jobs:/",
+        "hierarchies": "hierarchies",
+    }
+    found = {name: Contender([*model, *line.split()]) for name, line in lines.items()}
+    found["create"] = Contender(
+        [*model, "create", "jobs:/new"], after=partial(run, "rm", "jobs:/new")
     )
-    subprocess.run([*model, "create", "-i", "jobs:/a"], check=True)
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="(%(default)s)")
-    rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as folder:
-        state = str(Path(folder, "model.json"))
-        prepared(state)
-        lines = command_lines(state)
-        times: dict[str, list[float]] = {name: [] for name in lines}
-        for _ in range(rounds):
-            for name, words in lines.items():
-                times[name].append(measured(words))
-    click = statistics.median(times["import click"])
-    print("| command | CPU ms, median | fastest | times `import click` |")
-    print("| --- | --- | --- | --- |")
-    for name, found in times.items():
-        middle = statistics.median(found)
-        print(f"| {name} | {middle:.0f} | {min(found):.0f} | {middle / click:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
+    yield from bench.whole(MODEL, {**REFERENCES, **found})

@@ -1,27 +1,26 @@
-"""python -m benchmarks.state: what a command costs on a model in a file, while the model grows.
+"""What a command costs on a model in a file, while the model grows, and ps of simulated tasks.
 
 The states have different numbers of containers, and beside them the same small part, which the
-commands use. The commands take turns. `ps` lists played tasks. No root is needed.
+commands use.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
-import statistics
-import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from benchmarks import print_table, tell
+from benchmarks.many import PYTHON, C, Contenders
+from benchmarks.measure import Contender, c_loop, cost, python_loop, tell
+from benchmarks.results import Bench, Row, row
 from benchmarks.scale import deep
-from benchmarks.startup import MODEL, PYTHON
+from benchmarks.startup import PCONT
 from pcont.backend_model import StoredModel
 from pcont.kernel.types import Place, TreeRequest
 
-SIZES = (100, 100_000)
+TABLE, PS = "model in a file", "many simulated tasks"
 CONTROLLERS = ("cpuset", "cpuacct", "freezer", "pids")
 COMMANDS = {
     "get": "get jobs:/part/a",
@@ -32,13 +31,11 @@ COMMANDS = {
     "rm": "rm jobs:/part/new",
     "tree of a part with 4": "tree jobs:/part",
 }
-PS = "ps jobs:/crowd"
-Cost = tuple[float, float]  # milliseconds of CPU, MiB
 
 
-def build(file: Path, size: int, tasks: int = 0) -> None:
+def build(file: str, size: int, tasks: int = 0) -> None:
     """Write a state with so many containers, and the small part."""
-    model = StoredModel(str(file))
+    model = StoredModel(file)
     with model.exclusive():
         model.make_directory("/cg")
         model.mount(TreeRequest(CONTROLLERS, "jobs"), "/cg", "pcont:1:/cg")
@@ -60,70 +57,49 @@ def _make(model: StoredModel, place: Place) -> None:
     model.write(place, "cpuset.mems", "0")
 
 
-def build_apart(file: Path, size: int, tasks: int = 0) -> None:
-    """The same in a process of its own: a command begins with the memory of its parent."""
-    process = multiprocessing.get_context("spawn").Process(target=build, args=(file, size, tasks))
-    process.start()
-    process.join()
+def built(bench: Bench, size: int, tasks: int = 0) -> list[str]:
+    """The words of a command on such a state, which is built in a process of its own."""
+    file = str(Path(bench.folder, f"{size}-{tasks}.json"))
+    if not os.path.exists(file):
+        tell(f"building a model with {size:,} containers and {tasks:,} tasks")
+        spawn = multiprocessing.get_context("spawn")
+        process = spawn.Process(target=build, args=(file, size, tasks))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"building {file}: exit {process.exitcode}")
+    return [*PCONT, "--backend", "model", "--state", file]
 
 
-def cost(words: Sequence[str]) -> Cost:
-    """Run a command line; what it took."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}")
-    return (used.ru_utime + used.ru_stime) * 1000, used.ru_maxrss / 1024
-
-
-def middle(costs: Sequence[Cost]) -> Cost:
-    """The medians of several runs."""
-    return statistics.median(cpu for cpu, _ in costs), statistics.median(peak for _, peak in costs)
-
-
-def rows(files: Sequence[Path], rounds: int) -> Iterator[list[str]]:
-    """Each command: what it costs with each state, and how many times that of the first."""
+def rows(bench: Bench) -> Iterator[Row]:
+    """Each command with each state; the states take turns."""
+    models = {size: built(bench, size) for size in bench.sizes.states}
     lines = {name: words.format(pid=os.getpid()).split() for name, words in COMMANDS.items()}
-    found: dict[str, list[list[Cost]]] = {name: [[] for _ in files] for name in lines}
-    plain = [cost([*PYTHON, "-c", "pass"]) for _ in range(rounds)]
-    for number in range(rounds):
-        for name, words in lines.items():
-            for order, file in enumerate(files):
-                found[name][order].append(cost([*MODEL, str(file), *words]))
-        tell(f"{number + 1} of {rounds}")
-    yield ["python -c pass", *[_shown(middle(plain))] * len(files), ""]
-    for name, costs in found.items():
-        medians = [middle(one) for one in costs]
-        yield [name, *map(_shown, medians), f"× {medians[-1][0] / medians[0][0]:.2f}"]
+    trials = {
+        (name, size): partial(cost, Contender([*model, *words]))
+        for name, words in lines.items()
+        for size, model in models.items()
+    }
+    found = bench.in_turns(TABLE, trials, bench.sizes.rounds, rotate=False)
+    for name in lines:
+        for size in models:
+            yield row(TABLE, name, size, "pcont", found[name, size], each=False)
 
 
-def _shown(found: Cost) -> str:
-    return f"{found[0]:.0f} ms, {found[1]:.0f} MiB"
+def ps_rows(bench: Bench) -> Iterator[Row]:
+    """`ps` of so many simulated tasks, beside loops that print as many lines."""
+    for items in bench.sizes.simulated:
+        make = partial(listings, bench)
+        yield from bench.beyond_the_first(PS, "ps of simulated tasks", items, make)
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="containers")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--tasks", type=int, nargs="+", default=(1_000, 10_000, 100_000))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder, f"{size}.json") for size in options.sizes]
-        for file, size in zip(files, options.sizes, strict=True):
-            build_apart(file, size)
-        head = [f"{size:,} containers" for size in options.sizes]
-        print_table("A model in a file", ["", *head, ""], rows(files, options.rounds))
-        listed = []
-        for tasks in options.tasks:
-            build_apart(Path(folder, "tasks.json"), 10, tasks)
-            words = [*MODEL, str(Path(folder, "tasks.json")), *PS.split()]
-            took = middle([cost(words) for _ in range(3)])
-            listed.append([f"{tasks:,}", _shown(took), f"{took[0] / tasks * 1000:.0f} µs"])
-            os.unlink(Path(folder, "tasks.json"))
-        print_table("ps of played tasks", ["tasks", "", "for each"], listed)
-
-
-if __name__ == "__main__":
-    main()
+def listings(bench: Bench, number: int) -> Contenders:
+    """List so many tasks, or print so many lines with as many words."""
+    text = "\n".join(
+        f"{1 << 22 | one} {1 << 22 | one} simulated task-{one}" for one in range(number)
+    )
+    return {
+        C: Contender(c_loop("lines"), text),
+        PYTHON: Contender(python_loop("lines"), text),
+        "pcont": Contender([*built(bench, 10, number), "ps", "jobs:/crowd"]),
+    }

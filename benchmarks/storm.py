@@ -12,8 +12,12 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from benchmarks import median, prepare, print_table, seconds, shown, statuses, tell, trees
+from benchmarks import peers
+from benchmarks.kernel import shown, trees
+from benchmarks.measure import in_turns, median
+from benchmarks.tables import print_table, seconds, statuses
 from tests.stress import Storm
 from tests.stress.measure import PCONT, Outcome, nothing, watched
 from tests.stress.trees import Census, SeparateTrees
@@ -61,13 +65,13 @@ def trial(place: SeparateTrees, width: int, nice: int, command: Sequence[str]) -
 
 def measured(place: SeparateTrees, width: int, moves: int, nice: int) -> Iterator[list[object]]:
     """The rows of one load."""
-    trials: dict[str, list[Trial]] = {name: [] for name in COMMANDS}
-    for number in range(moves):
-        for name, command in COMMANDS.items():
-            trials[name].append(trial(place, width, nice, command(place)))
-        tell(f"{shown(place)}, {width} lineages: {number + 1} of {moves}")
-    for name, found in trials.items():
-        yield [shown(place), width, name, *row(found, width, trials["cgclassify"])]
+    trials = {
+        name: partial(trial, place, width, nice, command(place))
+        for name, command in COMMANDS.items()
+    }
+    found = in_turns(trials, moves, f"{shown(place)}, {width} lineages")
+    for name, own in found.items():
+        yield [shown(place), width, name, *row(own, width, found["cgclassify"])]
 
 
 def row(found: Sequence[Trial], width: int, beside: Sequence[Trial]) -> list[object]:
@@ -97,7 +101,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, action="append", help="40 and 400")
     parser.add_argument("--nice", type=int, default=0, help="of the commands (%(default)s)")
     options = parser.parse_args()
-    prepare()
+    peers.begin()
     print_table("Moving a fork storm", HEAD, all_rows(options))
 
 

@@ -123,13 +123,16 @@ NIGHTLY = [
     *(
         Job(
             f"benchmark {name}",
-            [sys.executable, "-m", f"benchmarks.{name}"],
+            [sys.executable, "-m", *words],
             no_kernel,
             cpus=CPUS,
             host=True,
             junit="",
         )
-        for name in ("storm", "daemons", "bomb", "binding", "scale")
+        for name, words in (
+            *((name, [f"benchmarks.{name}"]) for name in ("storm", "daemons", "bomb", "binding")),
+            ("quick", ["benchmarks", "--sizes", "quick", "--output", "build/bench"]),
+        )
     ),
 ]
 PARTS: dict[str, list[Job]] = {

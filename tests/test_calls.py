@@ -1,4 +1,4 @@
-"""How many Python calls a command makes: the table of benchmarks/RESULTS.md, with a little room."""
+"""How many Python calls a command makes: the table of docs/benchmarks.md, with a little room."""
 
 from __future__ import annotations
 
