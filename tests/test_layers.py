@@ -90,7 +90,7 @@ PRINTS = {"output", "commands", "cli"}  # rooms
 
 # The public names that several modules define, each for a reason. All others are in one module.
 SHARED_NAMES = {
-    "TABLE": "subsys loads the table of each module in subsys/v1 and subsys/v2006 by this name",
+    "TABLE": "subsys loads the tables of subsys/v1, subsys/v2 and subsys/v2006 by this name",
     "BEHAVIOURS": "subsys.model loads the behaviours of each module by this name",
     "main": "of cli; scripts on disk that earlier versions wrote call that of agent",
 }

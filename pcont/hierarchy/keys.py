@@ -18,7 +18,7 @@ from pcont.errors import (
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.tables.face import Face
+from pcont.tables.face import Face, KeyFace
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual.files import ControlFiles
@@ -86,24 +86,25 @@ def file_of(hierarchy: Hierarchy, key: str) -> str:
     return meant[0] if meant else key
 
 
-def face_of(key: str, interface: Interface) -> Face:
-    """Return in which file, field and unit an interface has the value of a KEY: by default the file
-    of that name.
-    """
-    table = subsys.load(subsys.of(key), interface)
-    return (table.faces.get(key) if table else None) or Face(key)
+def face_of(key: str, interface: Interface) -> KeyFace:
+    """Return where an interface has the value of a KEY: by default in the file of that name."""
+    return subsys.face(key, interface) or Face(key)
 
 
 def other_names(subsystems: Iterable[str]) -> list[tuple[str, str]]:
     """Return the names that other cgroup interfaces have for the files of these controllers: pairs
     of name and KEY.
 
-    A name is left out if it is only a field of a file, or has another unit.
+    A name is left out if it is the full name of a file, only a field of one, or has another unit.
     """
     found = [(name, interface) for name in subsystems for interface in Interface]
     tables = [table for name, interface in found if (table := subsys.load(name, interface))]
     faces = [pair for table in tables for pair in table.faces.items()]
-    return [(face.file, key) for key, face in faces if face == Face(face.file)]
+    return [
+        (face.file, key)
+        for key, face in faces
+        if isinstance(face, Face) and face == Face(face.file) and "." not in face.file
+    ]
 
 
 def owners(container: Container, file: str) -> list[Place]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pcont.errors import Unsupported
 from pcont.tables.control_file import Access, ControlFile, Subsystem, Undo
+from pcont.tables.face import KeyFace
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Violation
 from pcont.values import BYTES, NO_LIMIT, is_unlimited
@@ -48,8 +49,15 @@ NAMES_2006 = ("numtasks", "cpuacct", "cpuset", "bc")
 # Which subsystems have a module in the directory of an interface; each directory also has `core`.
 WITH_TABLES = {
     Interface.V1: (*NAMES, *VIRTUAL),
+    Interface.V2: (
+        *("cpuset", "cpu", "cpuacct", "io", "memory", "perf_event"),
+        *("hugetlb", "pids", "rdma", "misc", "pressure"),
+    ),
     Interface.V2006: (*NAMES_2006, "ns"),
 }
+
+# The table that has the files and faces whose names begin with another word.
+_PRESSURE = "pressure"
 
 # Other words for a subsystem: the patch's, with which its files begin.
 _ALIASES = {"bc": "numfiles"}
@@ -227,7 +235,42 @@ def row(file: str) -> ControlFile | None:
     if file == EVENT_CONTROL.name:
         return EVENT_CONTROL
     table = by_key(of(file))
-    return table.by_name.get(file) if table else None
+    return (table.by_name.get(file) if table else None) or _row_of_v2(file)
+
+
+def _row_of_v2(file: str) -> ControlFile | None:
+    """Return the row of a file that only cgroup v2 has."""
+    name = _PRESSURE if file.endswith(f".{_PRESSURE}") else of(file)
+    for table in (load("", Interface.V2), load(name, Interface.V2)):
+        if table and file in table.by_name:
+            return table.by_name[file]
+    return None
+
+
+# The subsystems whose tables have the faces of KEYs, by interface and the KEY's first word; by
+# default, the subsystem of that word.
+_WITH_FACES: dict[Interface, dict[str, tuple[str, ...]]] = {
+    Interface.V1: {"io": ("blkio",), "cgroup": ("", FREEZER)},
+    Interface.V2: {"blkio": ("io",)},
+}
+
+
+def with_face(key: str, interface: Interface) -> tuple[str, ...]:
+    """Return the subsystems whose tables may have the face of a KEY; empty for the core."""
+    word = key.partition(".")[0]
+    return _WITH_FACES.get(interface, {}).get(word) or (of(key),)
+
+
+@lru_cache(maxsize=1024)
+def face(key: str, interface: Interface) -> KeyFace | None:
+    """Return where an interface has the value of a KEY; None if it is in the file of that name, or
+    nowhere.
+    """
+    for name in with_face(key, interface):
+        table = load(name, interface)
+        if table and key in table.faces:
+            return table.faces[key]
+    return None
 
 
 def typed(file: str, text: str) -> int | str:

@@ -19,7 +19,7 @@ from pcont.values import Codec, size_meant
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
 CLASS, RESET = "blkio.prio.class", "blkio.reset_stats"
 _LEAST, _MOST = 1, 1000
-_CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
+CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
 
 _LINE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s+([0-9]{1,20})\s*", re.ASCII)
 _DEVICE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s", re.ASCII)
@@ -70,6 +70,15 @@ class _Weights:
         return value
 
 
+# What is counted for each device, by the policies `throttle` and `bfq`.
+COUNTERS = {
+    "io_service_bytes": "bytes of I/O by device and kind",
+    "io_serviced": "operations of I/O by device and kind",
+    "io_service_time": "nanoseconds of service by device and kind",
+    "io_wait_time": "nanoseconds in the queue by device and kind",
+    "io_merged": "requests that were merged by device and kind",
+    "io_queued": "requests in the queue by device and kind",
+}
 RATES: Codec = _Rates()
 WEIGHTS_BY_DEVICE: Codec = _Weights()
 
@@ -136,9 +145,9 @@ def with_bfq(now: Site, wanted: Site) -> Violation | None:
 
 def a_class(now: Site, wanted: Site) -> Violation | None:
     """Check that the I/O priority policy is one of the kernel's names."""
-    if wanted.value(CLASS).strip() in _CLASSES:
+    if wanted.value(CLASS).strip() in CLASSES:
         return None
-    return Violation(EINVAL, f"a policy is one of {', '.join(_CLASSES)}")
+    return Violation(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
 
 
 def rate_meant(site: Site, text: str) -> str:

@@ -13,7 +13,7 @@ from errno import EINVAL
 from typing import Any
 
 from pcont.bases import NamedTuple
-from pcont.tables.face import Face
+from pcont.tables.face import KeyFace
 from pcont.tables.rules import (
     Counted,
     EntryRule,
@@ -51,6 +51,7 @@ class Access(NamedTuple):
     `merge`: returns the value to store, given the present value and the written one, if a write
     may leave a part of the value unchanged.
     `end`: the text after the value when the file is read.
+    `always`: on cgroup v2, the file exists whether or not the subsystem is enabled.
     """
 
     writable: bool = False
@@ -61,6 +62,7 @@ class Access(NamedTuple):
     longest: Callable[[Machine], int] = a_page
     merge: Callable[[Any, Any], Any] | None = None
     end: str = "\n"
+    always: bool = False
 
 
 class Creation(NamedTuple):
@@ -202,6 +204,7 @@ class Subsystem:
     always true with rules in `entry`.
     `faces`: for each KEY whose value is not in a file of that name, where this interface has it.
     `virtual`: what pcont does for a subsystem that the kernel does not have.
+    `threads`: on cgroup v2, it can be enabled for threaded containers.
     """
 
     def __init__(
@@ -213,14 +216,15 @@ class Subsystem:
         making: tuple[MakingRule, ...] = (),
         removal: tuple[RemovalRule, ...] = (),
         may_refuse: bool = False,
-        faces: Mapping[str, Face] | None = None,
+        faces: Mapping[str, KeyFace] | None = None,
         virtual: VirtualSubsystem = NOT_VIRTUAL,
+        threads: bool = False,
     ) -> None:
         self.name, self.help, self.files = name, help, files
         self.entry, self.making, self.removal = entry, making, removal
         self.may_refuse = may_refuse or bool(entry)
-        self.faces: Mapping[str, Face] = faces or {}
-        self.virtual = virtual
+        self.faces: Mapping[str, KeyFace] = faces or {}
+        self.virtual, self.threads = virtual, threads
         self.by_name = {row.name: row for row in files}
 
     @property

@@ -1,8 +1,16 @@
-"""Faces: in which file an interface has the value of a KEY, and in which unit."""
+"""Faces: where an interface has the value of a KEY that another interface has in a file of that
+name.
+
+A `Face` is a file, or a field of a file, in some unit. A `Translation` computes the value from one
+or more files, and says what to write into them. A `NotServed` says why there is no such value.
+"""
 
 from __future__ import annotations
 
-from pcont.bases import NamedTuple
+from collections.abc import Callable
+
+from pcont.bases import NamedTuple, Protocol
+from pcont.tables.rules import Rule
 
 
 class Face(NamedTuple):
@@ -45,3 +53,48 @@ class Face(NamedTuple):
         if rest:
             raise ValueError(f"{text.strip()} is no multiple of {self.unit}")
         return f"{number}\n"
+
+
+class FaceSource(Protocol):
+    """A container as a Translation reads it."""
+
+    def text(self, file: str) -> str:
+        """Return the text of a control file. Raises OSError."""
+
+    def attribute(self, name: str) -> str:
+        """Return what pcont has stored with the container; empty if nothing is."""
+
+    def populated(self) -> bool:
+        """Return whether a task is in this container or in a descendant."""
+
+
+class Translation(NamedTuple):
+    """How one interface of a kernel has the value that users name by a KEY, in another format.
+
+    `file`: the control file with the value; the container has the KEY if it has this file.
+    `show`: returns the KEY's text. `write`: returns the writes for a KEY's text, as pairs of file
+    and text, in their order; it raises ValueError for a text that has no meaning here. Without it,
+    the KEY can only be read, and `read_only` says why. `rules`: the checks of a value, as in
+    ControlFile, if they hold on this interface too. `kept_as`: the attribute in which pcont stores
+    the written text, because several texts have the same meaning here.
+    """
+
+    file: str
+    show: Callable[[FaceSource], str]
+    write: Callable[[str, FaceSource], list[tuple[str, str]]] | None = None
+    read_only: str = ""
+    rules: tuple[Rule, ...] = ()
+    kept_as: str = ""
+
+
+class NotServed(NamedTuple):
+    """Why one interface of a kernel has nothing that means the same as a KEY.
+
+    `reason`: a sentence. `hint`: what can be used in place of it.
+    """
+
+    reason: str
+    hint: str = ""
+
+
+KeyFace = Face | Translation | NotServed

@@ -9,4 +9,5 @@ class Interface(enum.Enum):
     """One set of control files; the value is the name of the directory with its tables."""
 
     V1 = "v1"  # cgroup v1
+    V2 = "v2"  # cgroup v2
     V2006 = "v2006"  # the patch set of December 2006

@@ -19,6 +19,7 @@ from pcont.model.dialects import V1
 from pcont.subsys import blkio, cpu, devices, misc, net_cls, net_prio, rdma
 from pcont.subsys.model import load_behaviour
 from pcont.subsys.numtasks import Shares
+from pcont.subsys.v2.cpu import CPU_MAX, Bandwidth
 from pcont.tables.behaviour import NO_BEHAVIOUR, FileBehaviour
 from pcont.tables.control_file import ControlFile, Listed, Subsystem
 from pcont.tables.interface import Interface
@@ -471,8 +472,8 @@ EVERY_ROW = [
 class Period:
     """A container whose files all have the value 100,000."""
 
-    def value(self, file: str) -> int:
-        return 100_000
+    def value(self, file: str) -> object:
+        return Bandwidth(None, 100_000) if file == CPU_MAX else 100_000
 
 
 def _refusal(row: ControlFile, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pcont.subsys.blkio import (
     CLASS,
+    COUNTERS,
     RATES,
     RESET,
     WEIGHT,
@@ -52,18 +53,10 @@ def _rate(name: str, help: str) -> ControlFile:
 
 
 def _counters() -> tuple[ControlFile, ...]:
-    words = {
-        "io_service_bytes": "bytes of I/O by device and kind",
-        "io_serviced": "operations of I/O by device and kind",
-        "io_service_time": "nanoseconds of service by device and kind",
-        "io_wait_time": "nanoseconds in the queue by device and kind",
-        "io_merged": "requests that were merged by device and kind",
-        "io_queued": "requests in the queue by device and kind",
-    }
     return tuple(
         ControlFile(f"blkio.{policy}.{word}{below}", f"{help}{', with those below' * bool(below)}")
         for policy in ("throttle", "bfq")
-        for word, help in words.items()
+        for word, help in COUNTERS.items()
         for below in ("", "_recursive")
     )
 

@@ -1,0 +1,299 @@
+"""The control files that every container of cgroup v2 has.
+
+Source: the kernel's admin-guide/cgroup-v2.rst, and what Linux 6.12 and 6.18 were seen to answer.
+The patch set of 2006 had nothing like it.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ERANGE
+
+from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.rules import Entry, Fix, Mover, Rule, Site, Violation, Where
+from pcont.values import INTEGER, LIMIT, TEXT, WORD
+
+TYPE, CONTROL, OFFERED = "cgroup.type", "cgroup.subtree_control", "cgroup.controllers"
+MAX_DEPTH, MAX_DESCENDANTS, STAT = "cgroup.max.depth", "cgroup.max.descendants", "cgroup.stat"
+FREEZE, KILL, PRESSURE = "cgroup.freeze", "cgroup.kill", "cgroup.pressure"
+THREADED, INVALID = "threaded", "domain invalid"
+
+INT_MAX = (1 << 31) - 1
+
+# The controllers that single threads can have; every other one needs whole processes.
+FOR_THREADS = ("cpu", "cpuset", "perf_event", "pids")
+
+
+def enabled(text: str, now: str) -> list[tuple[str, str]]:
+    """Return the write that enables for the children what `text` lists, instead of what `now`
+    lists; none if they are equal.
+    """
+    wanted, there = text.split(), now.split()
+    words = [f"+{name}" for name in wanted if name not in there]
+    words += [f"-{name}" for name in there if name not in wanted]
+    return [(CONTROL, " ".join(words))] if words else []
+
+
+def _kind(site: Site) -> str:
+    """Return the type of a container; that of the root is empty."""
+    return "" if site.parent is None else str(site.value(TYPE)).strip()
+
+
+def _tasks(site: Site) -> int:
+    return len(site.value("tasks").split())
+
+
+def takes_tasks(entry: Entry) -> Violation | None:
+    """Check that tasks can be in the container at all."""
+    site = entry.site
+    kind = _kind(site)
+    if kind == INVALID:
+        fix = Fix(site.path, ((TYPE, THREADED),))
+        reason = f"{site.shown} was made by mkdir below a threaded container, and is not threaded"
+        return Violation(EOPNOTSUPP, reason, fixes=(fix,))
+    names = site.value(CONTROL).split()
+    if kind != "domain" or not names:
+        return None
+    return Violation(
+        EBUSY,
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} enabled for the children of "
+        f"{site.shown}, so tasks must be in a child",
+        f"pcont create {site.word.rstrip('/')}/NAME",
+    )
+
+
+def has_room(site: Site, mover: Mover) -> Violation | None:
+    """Check the limits of containers below each container, for a new child of `site`."""
+    above: Site | None = site
+    level = 1
+    while above is not None:
+        most, depth = above.value(MAX_DESCENDANTS), above.value(MAX_DEPTH)
+        there = dict(line.split() for line in above.value(STAT).splitlines())
+        if most is not None and int(there["nr_descendants"]) >= most:
+            reason = f"the limit of {most} containers below {above.shown} is reached"
+            fix = Fix(above.path, ((MAX_DESCENDANTS, str(most + 1)),))
+            return Violation(EAGAIN, reason, fixes=(fix,))
+        if depth is not None and level > depth:
+            reason = f"the limit of {depth} levels below {above.shown} is reached"
+            return Violation(EAGAIN, reason, fixes=(Fix(above.path, ((MAX_DEPTH, str(level)),)),))
+        above, level = above.parent, level + 1
+    return None
+
+
+def is_switch(file: str, *, only_on: bool = False) -> Rule:
+    """Return the rule of a file that takes 0 or 1; `only_on`: nothing but 1."""
+
+    def check(now: Site, wanted: Site) -> Violation | None:
+        value = wanted.value(file)
+        if value == 1 or (value == 0 and not only_on):
+            return None
+        return Violation(ERANGE, f"it takes {'1' if only_on else '0 or 1'}, not {value}")
+
+    return check
+
+
+def is_a_limit(file: str) -> Rule:
+    """Return the rule of a file that takes a number of containers or levels."""
+
+    def check(now: Site, wanted: Site) -> Violation | None:
+        value = wanted.value(file)
+        if value is None or 0 <= value <= INT_MAX:
+            return None
+        return Violation(ERANGE, f"it takes 0 to {INT_MAX}, or max")
+
+    return check
+
+
+def is_threaded(now: Site, wanted: Site) -> Violation | None:
+    """Check a new type: a container can only become threaded."""
+    kind, old = wanted.value(TYPE), _kind(now)
+    if kind == THREADED:
+        return None
+    if old == THREADED:
+        return Violation(
+            EINVAL, "a threaded container cannot become a domain again: remove it, and create it"
+        )
+    return Violation(EINVAL, f"the file takes {THREADED}")
+
+
+def can_be_threaded(now: Site, wanted: Site) -> Violation | None:
+    """Check whether a container can become threaded."""
+    above = now.parent
+    if _kind(now) == THREADED or above is None:
+        return None
+    if _kind(above) == INVALID:
+        reason = f"{above.shown} is not threaded itself"
+        return Violation(EOPNOTSUPP, reason, fixes=(Fix(above.path, ((TYPE, THREADED),)),))
+    for site in (now, above) if above.parent else (now,):
+        names = [one for one in site.value(CONTROL).split() if one not in FOR_THREADS]
+        if names:
+            reason = f"{', '.join(names)} of {site.shown} does not support threads"
+            return Violation(EOPNOTSUPP, reason)
+    if now.populated():
+        reason = "tasks are in it or below it: a container becomes threaded while it is empty"
+        return Violation(EOPNOTSUPP, reason, sure=False)
+    return None
+
+
+def _added(wanted: Site, sign: str) -> list[str]:
+    return [word[1:] for word in wanted.value(CONTROL).split() if word.startswith(sign)]
+
+
+def are_offered(now: Site, wanted: Site) -> Violation | None:
+    """Check that the controllers to enable are available in the container."""
+    offered = now.value(OFFERED).split()
+    for name in _added(wanted, "+"):
+        if name == "perf_event":
+            return Violation(ENOENT, "perf_event is always enabled, in every container")
+        if name not in offered:
+            above = now.parent
+            if above is None:
+                return Violation(ENOENT, f"cgroup v2 does not have {name} here: see pcont subsys")
+            fix = Fix(above.path, ((CONTROL, f"+{name}"),))
+            reason = f"{name} is not enabled for the children of {above.shown}"
+            return Violation(ENOENT, reason, fixes=(fix,))
+    return None
+
+
+def have_signs(now: Site, wanted: Site) -> Violation | None:
+    """Check that each word is a controller with a sign."""
+    if all(word[:1] in ("+", "-") for word in wanted.value(CONTROL).split()):
+        return None
+    return Violation(
+        EINVAL, "write +NAME to enable a controller for the children, -NAME to end that"
+    )
+
+
+def suit_threads(now: Site, wanted: Site) -> Violation | None:
+    """Check that the controllers to enable can be in a threaded container."""
+    kind = _kind(now)
+    names = [name for name in _added(wanted, "+") if name not in FOR_THREADS]
+    if kind == INVALID and _added(wanted, "+"):
+        return Violation(
+            EOPNOTSUPP,
+            f"{now.shown} is not threaded yet",
+            fixes=(Fix(now.path, ((TYPE, THREADED),)),),
+        )
+    if names and kind in (THREADED, "domain threaded"):
+        reason = f"{now.shown} is {kind}, and {', '.join(names)} does not support threads"
+        return Violation(EOPNOTSUPP, reason)
+    return None
+
+
+def find_no_tasks(now: Site, wanted: Site) -> Violation | None:
+    """Check that no task is in a container that is about to hand out controllers."""
+    if now.parent is None or _kind(now) != "domain":
+        return None
+    names = [name for name in _added(wanted, "+") if name not in now.value(CONTROL).split()]
+    below = any(child.populated() for child in now.children())
+    if not names or not (there := _tasks(now)) or (set(names) <= {*FOR_THREADS} and not below):
+        return None
+    noun = "task is" if there == 1 else "tasks are"
+    reason = f"{there} {noun} in {now.shown} itself: they must be in a child first"
+    child = f"{now.word.rstrip('/')}/NAME"
+    return Violation(EBUSY, reason, f"pcont create {child}; pcont move {now.word} {child}")
+
+
+def are_not_passed_on(now: Site, wanted: Site) -> Violation | None:
+    """Check that no child hands out a controller that is to be disabled."""
+    for child in now.children():
+        names = [name for name in _added(wanted, "-") if name in child.value(CONTROL).split()]
+        if names:
+            return Violation(
+                EBUSY,
+                f"{', '.join(names)} is enabled for the children of {child.shown}",
+                fixes=(Fix(child.path, ((CONTROL, " ".join(f"-{one}" for one in names)),)),),
+            )
+    return None
+
+
+_BELOW = Access(writable=True, where=Where.NOT_ON_ROOT)
+
+TABLE = Subsystem(
+    name="",
+    help="every container",
+    files=(
+        ControlFile(OFFERED, "the controllers that can be enabled for the children"),
+        ControlFile(
+            "cgroup.events",
+            "populated: tasks are in it or below; frozen: all of them are frozen",
+            access=Access(where=Where.NOT_ON_ROOT),
+        ),
+        ControlFile(
+            FREEZE,
+            "1 freezes the tasks here and below, 0 thaws them",
+            INTEGER,
+            default=0,
+            rules=(is_switch(FREEZE),),
+            order=90,  # every limit holds before the tasks go on
+            listed=Listed.IF_SET,
+            access=_BELOW,
+        ),
+        ControlFile(
+            KILL,
+            "1 kills all processes here and below",
+            INTEGER,
+            rules=(is_switch(KILL, only_on=True),),
+            access=_BELOW,
+            undo=Undo(lasting=True),
+        ),
+        ControlFile(
+            MAX_DEPTH,
+            "the most levels of containers below it, or max",
+            LIMIT,
+            default=None,
+            rules=(is_a_limit(MAX_DEPTH),),
+            listed=Listed.IF_SET,
+            access=Access(writable=True),
+        ),
+        ControlFile(
+            MAX_DESCENDANTS,
+            "the most containers below it, or max",
+            LIMIT,
+            default=None,
+            rules=(is_a_limit(MAX_DESCENDANTS),),
+            listed=Listed.IF_SET,
+            access=Access(writable=True),
+        ),
+        ControlFile(
+            PRESSURE,
+            "1: the kernel measures pressure; 0 removes the pressure files",
+            INTEGER,
+            default=1,
+            rules=(is_switch(PRESSURE),),
+            access=Access(writable=True),
+        ),
+        ControlFile(
+            "cgroup.procs", "the processes in the container, by pid", access=Access(writable=True)
+        ),
+        ControlFile(STAT, "how many containers are below it, and how many were removed"),
+        ControlFile(
+            CONTROL,
+            "the controllers that are enabled for the children: write +NAME or -NAME",
+            TEXT,
+            rules=(have_signs, are_offered, suit_threads, find_no_tasks, are_not_passed_on),
+            order=10,
+            listed=Listed.IF_SET,
+            access=Access(writable=True),
+            undo=Undo(write_back=enabled, many=True),
+        ),
+        ControlFile(
+            "cgroup.threads", "the threads in the container, by id", access=Access(writable=True)
+        ),
+        ControlFile(
+            TYPE,
+            "domain, threaded, domain threaded or domain invalid",
+            WORD,
+            default="domain",
+            rules=(is_threaded, can_be_threaded),
+            order=0,
+            listed=Listed.IF_SET,
+            access=_BELOW,
+            undo=Undo(
+                lasting=True,
+                write_back=lambda text, now: [(TYPE, THREADED)] if text.strip() == THREADED else [],
+            ),
+        ),
+    ),
+    entry=(takes_tasks,),
+    making=(has_room,),
+)

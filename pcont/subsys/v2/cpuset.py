@@ -1,0 +1,241 @@
+"""cpuset on cgroup v2: its control files.
+
+The kernel's admin-guide/cgroup-v2.rst, section Cpuset (kernel/cgroup/cpuset.c). The rules of cgroup
+v1 for parents, children and siblings do not hold: an empty list means the parent's, and what the
+parent lacks is left out of the effective list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EINVAL, ENOSPC, ERANGE
+
+from pcont.subsys.cpuset import CPUS, MEMS, no_so_large
+from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.face import Face, FaceSource, NotServed, Translation
+from pcont.tables.rules import Machine, Rule, Site, Violation, Where
+from pcont.values import FLAG, ID_LIST, WORD, Codec, id_list
+
+CPUS_EFFECTIVE, MEMS_EFFECTIVE = "cpuset.cpus.effective", "cpuset.mems.effective"
+EXCLUSIVE, PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
+PARTITIONS = ("member", "root", "isolated")
+_BELOW = Access(where=Where.NOT_ON_ROOT)
+_SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
+
+
+def invalid_partition(text: str) -> str:
+    """Return why a partition is invalid, given what cpuset.cpus.partition reads; empty if it is
+    valid.
+
+    The kernel accepts the write of a partition that it cannot make, and shows the reason then.
+
+    >>> invalid_partition("root invalid (Cpu list in cpuset.cpus not exclusive)")
+    'Cpu list in cpuset.cpus not exclusive'
+    """
+    kind, invalid, reason = text.strip().partition(" invalid")
+    if not invalid:
+        return ""
+    return reason.strip(" ()") or f"a partition {kind} is not possible here"
+
+
+def _possible_cpus(file: str) -> Rule:
+    """Return the rule that a list has no CPU that the machine cannot have. One that is offline is
+    accepted.
+    """
+
+    def rule(now: Site, wanted: Site) -> Violation | None:
+        machine = now.machine
+        missing = {number for number in wanted.value(file) if number >= machine.cpu_limit}
+        if not missing:
+            return None
+        there = ID_LIST.show(machine.cpus)
+        reason = f"this machine has no CPUs {ID_LIST.show(missing)}; online: {there}"
+        return Violation(ERANGE, reason)
+
+    return rule
+
+
+def _possible_nodes(now: Site, wanted: Site) -> Violation | None:
+    """Check that the list has no memory node that the machine cannot have."""
+    machine = now.machine
+    missing = wanted.value(MEMS) - machine.nodes
+    if not missing:
+        return None
+    there = ID_LIST.show(machine.nodes)
+    reason = f"this machine has no memory nodes {ID_LIST.show(missing)}; online: {there}"
+    # A node that may come online is accepted.
+    return Violation(EINVAL, reason, sure=max(missing) >= machine.node_limit)
+
+
+def _tasks_keep_a_list(file: str, effective: str) -> Rule:
+    """Return the rule that a list is not emptied while tasks are in the container or below it."""
+
+    def rule(now: Site, wanted: Site) -> Violation | None:
+        if wanted.value(file) or not now.value(file) or not now.populated():
+            return None
+        above = now.parent
+        inherited = ID_LIST.show(above.value(effective)) if above else "all"
+        return Violation(
+            ENOSPC,
+            f"{file} cannot be emptied while tasks are in {now.shown} or below it; without a value "
+            f"it would inherit {inherited}",
+            f"pcont set {now.word} {file}={inherited}",
+        )
+
+    return rule
+
+
+def _apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
+    """Check that the exclusive list does not overlap with a sibling's."""
+    for sibling in now.parent.children() if now.parent else ():
+        shared = wanted.value(EXCLUSIVE) & sibling.value(EXCLUSIVE)
+        if shared and sibling.path != now.path:
+            return Violation(
+                EINVAL,
+                f"the sibling {sibling.shown} has the CPUs {ID_LIST.show(shared)} in {EXCLUSIVE}",
+                f"take the CPUs {ID_LIST.show(shared)} from one of them",
+            )
+    return None
+
+
+def _a_partition(now: Site, wanted: Site) -> Violation | None:
+    """Check that the partition is one of the kernel's words."""
+    if wanted.value(PARTITION) in PARTITIONS:
+        return None
+    return Violation(EINVAL, f"a partition is one of {', '.join(PARTITIONS)}")
+
+
+def _first_word(text: str, now: str) -> list[tuple[str, str]]:
+    return [(PARTITION, text.split()[0])]
+
+
+def _list(
+    file: str,
+    help: str,
+    order: int,
+    *rules: Rule,
+    read_as: Callable[[Machine], Codec],
+    larger: Callable[[Machine], str],
+) -> ControlFile:
+    return ControlFile(
+        file,
+        help,
+        ID_LIST,
+        default=frozenset(),
+        rules=rules,
+        order=order,
+        listed=Listed.IF_SET,
+        access=_SETTING._replace(
+            read_as=read_as, longest=lambda machine: 100 + 6 * machine.most_cpus
+        ),
+        undo=Undo(moves_affinity=file == CPUS),
+        advice=Advice(larger=larger),
+    )
+
+
+def _cpus(machine: Machine) -> Codec:
+    return id_list(machine.cpu_limit)
+
+
+def _no_cpu(machine: Machine) -> str:
+    return no_so_large("CPU", machine.cpus)
+
+
+_EXCLUSIVE = NotServed(
+    "an exclusive cpuset of cgroup v1 is neither a partition of cgroup v2, which changes the "
+    f"parent's CPUs and the scheduling domains, nor {EXCLUSIVE}, which alone excludes no sibling",
+    f"{PARTITION} and {EXCLUSIVE} are the files of cgroup v2",
+)
+_NO_SPREADING = NotServed(
+    "cgroup v2 spreads no memory over nodes", "numactl --interleave does it for a command"
+)
+_NO_PRESSURE = NotServed("cgroup v2 counts no reclaims by cpuset", "memory.pressure is the file")
+_NO_DOMAINS = NotServed(
+    "cgroup v2 changes scheduling domains only for partitions",
+    f"{PARTITION}=isolated takes the CPUs out of load balancing",
+)
+
+
+def _always_migrates(text: str, source: FaceSource) -> list[tuple[str, str]]:
+    if FLAG.parse(text) != 1:
+        raise ValueError("cgroup v2 always moves the pages when cpuset.mems changes")
+    return []
+
+
+TABLE = Subsystem(
+    name="cpuset",
+    help="CPUs and memory nodes",
+    threads=True,
+    faces={
+        "cpuset.effective_cpus": Face(CPUS_EFFECTIVE),
+        "cpuset.effective_mems": Face(MEMS_EFFECTIVE),
+        "cpuset.cpu_exclusive": _EXCLUSIVE,
+        "cpuset.mem_exclusive": NotServed("cgroup v2 has no exclusive memory nodes"),
+        "cpuset.mem_hardwall": NotServed("cgroup v2 has no hardwall of memory nodes"),
+        "cpuset.memory_migrate": Translation(MEMS, lambda source: "1\n", _always_migrates),
+        "cpuset.memory_pressure": _NO_PRESSURE,
+        "cpuset.memory_pressure_enabled": _NO_PRESSURE,
+        "cpuset.memory_spread_page": _NO_SPREADING,
+        "cpuset.memory_spread_slab": _NO_SPREADING,
+        "cpuset.sched_load_balance": _NO_DOMAINS,
+        "cpuset.sched_relax_domain_level": _NO_DOMAINS,
+    },
+    files=(
+        _list(
+            MEMS,
+            "memory nodes that the tasks may use; empty: those of the parent",
+            10,
+            _possible_nodes,
+            _tasks_keep_a_list(MEMS, MEMS_EFFECTIVE),
+            read_as=lambda machine: id_list(machine.node_limit),
+            larger=lambda machine: no_so_large("memory node", machine.nodes),
+        ),
+        _list(
+            CPUS,
+            "CPUs that the tasks may use; empty: those of the parent",
+            20,
+            _possible_cpus(CPUS),
+            _tasks_keep_a_list(CPUS, CPUS_EFFECTIVE),
+            read_as=_cpus,
+            larger=_no_cpu,
+        ),
+        _list(
+            EXCLUSIVE,
+            "CPUs that only this container may have for a partition",
+            30,
+            _possible_cpus(EXCLUSIVE),
+            _apart_from_siblings,
+            read_as=_cpus,
+            larger=_no_cpu,
+        ),
+        ControlFile(
+            PARTITION,
+            "member, or root or isolated: the CPUs are its own",
+            WORD,
+            default="member",
+            rules=(_a_partition,),
+            order=60,  # after the lists that it needs
+            listed=Listed.IF_SET,
+            access=_SETTING,
+            undo=Undo(write_back=_first_word),
+        ),
+        ControlFile(
+            CPUS_EFFECTIVE, "CPUs in force: those of the list that the parent has", ID_LIST
+        ),
+        ControlFile(
+            MEMS_EFFECTIVE, "memory nodes in force: those of the list that the parent has", ID_LIST
+        ),
+        ControlFile(
+            "cpuset.cpus.exclusive.effective",
+            "exclusive CPUs in force, of which partitions are made",
+            ID_LIST,
+            access=_BELOW,
+        ),
+        ControlFile(
+            "cpuset.cpus.isolated",
+            "CPUs of all isolated partitions",
+            ID_LIST,
+            access=Access(where=Where.ROOT),
+        ),
+    ),
+)
