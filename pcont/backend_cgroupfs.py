@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.kernel import proc_text, v1
+from pcont.kernel import proc_text, v1, v2
 from pcont.kernel.busy import MOUNTED_THERE, NOT_EMPTY, mounts_inside, processes_inside
 from pcont.kernel.by_tree import DriverByTree
 from pcont.kernel.refusals import refuse
@@ -56,7 +56,11 @@ class Cgroupfs(DriverByTree):
         self.sys = sys
         self.releases = release_queue.KernelQueue()
         files = KernelFiles(self.may_mount)
-        super().__init__(v1.V1Driver(files, self.proc, _is_core, self.releases.follow))
+        super().__init__(
+            self.proc,
+            v1.V1Driver(files, self.proc, _is_core, self.releases.follow),
+            v2.V2Driver(files, self.proc),
+        )
 
     @cached_property
     def enforcer(self) -> BpfEnforcer:

@@ -93,4 +93,5 @@ def no_kernel() -> str:
 
 
 def _bound() -> set[str]:
-    return {name for tree in Cgroupfs().trees() for name in tree.controllers}
+    trees = [tree for tree in Cgroupfs().trees() if not tree.is_unified]
+    return {name for tree in trees for name in tree.controllers}

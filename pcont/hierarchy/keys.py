@@ -114,6 +114,8 @@ def owners(container: Container, file: str) -> list[Place]:
         return [places[0]]
     if file in subsys.core_table().by_name:
         return list(places)
+    if file.startswith("cgroup."):
+        return [place for place in places if place.is_unified]
     name = subsys.of(file)
     members = zip(hierarchy.members, places, strict=True)
     return [place for member, place in members if name in member.subsystems]
@@ -191,6 +193,8 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     """Return the error for a KEY that the container does not have, with a hint: similar keys, or
     where it is. `known`: the keys that the container has.
     """
+    if any(place.is_unified for place in container.places):
+        return _unknown_on_v2(container, key, list(known))
     if key == subsys.AUTO_DELETE:
         return no_auto_delete(container.name)
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
@@ -207,6 +211,49 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
         root = container.hierarchy.container("/").name
         hint = "only containers below the root have it" if container.is_root else f"{root} has it"
     return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
+
+
+def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontError:
+    """Return the error for a KEY that a container of cgroup v2 does not have."""
+    if key in (subsys.AUTO_DELETE, subsys.NOTIFY, subsys.AGENT):
+        return Unsupported(f"{container.name} cannot have {key}: cgroup v2 has no release agent")
+    name = subsys.of(key)
+    table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
+    is_v2s = table is not None and key in table.by_name
+    if not is_v2s and v1_table and key in v1_table.by_name:
+        what = f"{container.name} cannot have {key}: it is a file of cgroup v1"
+        return Unsupported(what, hint=_INSTEAD.get(key, near(key, known)))
+    offered = [one for one in container.hierarchy.controllers if one == name]
+    if offered and not container.is_root and not any(_needs(file, name) for file in known):
+        parent = container.parent
+        return UnknownName(
+            f"{container.name} has no file {key!r}: {name} is not enabled for the children of "
+            f"{parent.name}",
+            hint=f"pcont set {parent.word} cgroup.subtree_control=+{name}",
+        )
+    hint = near(key, known) or f"pcont get {container.word}"
+    return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
+
+
+def _needs(file: str, controller: str) -> bool:
+    """Return whether a container of cgroup v2 has the file only if the controller is enabled."""
+    return subsys.of(file) == controller and not file.endswith((".pressure", ".stat"))
+
+
+# What cgroup v2 has instead of files of cgroup v1.
+_INSTEAD = {
+    "freezer.state": "cgroup v2 has cgroup.freeze, which takes 1 and 0",
+    "freezer.self_freezing": "cgroup v2 has cgroup.freeze",
+    "freezer.parent_freezing": "cgroup v2 has cgroup.events, with the line frozen",
+    "cpu.shares": "cgroup v2 has cpu.weight",
+    "cpu.cfs_quota_us": "cgroup v2 has cpu.max",
+    "cpu.cfs_period_us": "cgroup v2 has cpu.max",
+    "cpuacct.usage": "cgroup v2 has cpu.stat, with the line usage_usec",
+    "memory.limit_in_bytes": "cgroup v2 has memory.max",
+    "memory.usage_in_bytes": "cgroup v2 has memory.current",
+    "memory.max_usage_in_bytes": "cgroup v2 has memory.peak",
+    "blkio.weight": "cgroup v2 has io.weight",
+}
 
 
 def no_auto_delete(name: str) -> Unsupported:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pcont.errors import NotFound, similar_words
+from pcont.errors import NotFound, Unsupported, similar_words
 from pcont.hierarchy.container import TIE, Container, Hierarchy
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place, Tree, words_of
@@ -114,7 +114,13 @@ def inactive(id: str) -> Tree:
 
 def is_active(tree: Tree) -> bool:
     """Return whether the kernel has the hierarchy, mounted or not."""
-    return tree.number > 0
+    return tree.number > 0 or tree.is_unified
+
+
+def refuse_unified_tree(one: Hierarchy, action: str) -> None:
+    """Raise Unsupported if the hierarchy is that of cgroup v2. `action`: what was attempted."""
+    if any(member.tree.is_unified for member in one.members):
+        raise Unsupported(f"cannot {action} {one.name}: pcont does not do this on cgroup v2")
 
 
 def where_to_find(one: Hierarchy, subsystem: str) -> str:

@@ -24,22 +24,25 @@ from pcont.errors import (
 from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
 from pcont.hierarchy.presence import how_to_mount, inactive
 from pcont.kernel.paths import check_path, join
-from pcont.kernel.types import Controller, Place, Spelling, Tree
+from pcont.kernel.types import UNIFIED, Controller, Place, Spelling, Tree
 from pcont.virtual.bindings import Binding, parsed_bindings
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
 
-ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not drive v2 trees yet"
+ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not bind controllers of cgroup v2 yet"
 
 
+ITS_CONTAINERS = "the containers of cgroup v2: pcont tree unified:/"
 REHEARSE = "--backend cgroupfs takes it for v1 when mounting; --backend model rehearses"
 
 
 def selector_of(tree: Tree, ours: bool) -> str:
     """Return the selector of a single tree: its name if pcont mounted it (`ours`), its controllers,
-    or `name=NAME`.
+    or `name=NAME`; for cgroup v2, its id.
     """
+    if tree.is_unified:
+        return tree.id
     if tree.name and ours:
         return tree.name
     if tree.controllers:
@@ -148,9 +151,14 @@ class Registry:
         return bool(tree.name and TIE in self._attributes(tree) and self._hierarchy(tree).tie)
 
     @property
+    def v1_trees(self) -> list[Tree]:
+        """The trees without that of cgroup v2."""
+        return [tree for tree in self.trees if not tree.is_unified]
+
+    @property
     def names(self) -> list[str]:
         """Every word that selects a hierarchy, for messages."""
-        bound = [name for tree in self.trees for name in tree.controllers]
+        bound = [name for tree in self.v1_trees for name in tree.controllers]
         return [*(one.name for one in self.hierarchies if one.name not in bound), *bound]
 
     def find(self, selector: str) -> Hierarchy:
@@ -186,6 +194,8 @@ class Registry:
                 one = self._hierarchy(tree)
                 if one.name == word and (one.tie or word not in one.subsystems):
                     return one
+        if word == UNIFIED and UNIFIED in self.by_id:
+            return self._single(self.by_id[UNIFIED])
         for tree in self.holders([word]):
             # A virtual subsystem belongs to the whole hierarchy, also if that is a tie.
             return self._hierarchy(tree) if subsys.is_virtual(word) else self._single(tree)
@@ -203,7 +213,7 @@ class Registry:
                 hint=how_to_mount(self.backend, unmounted),
             )
         if any(one.unified and one.name == word for one in self.controllers):
-            return Unsupported(f"{word}: {ONLY_V2}", hint=REHEARSE)
+            return Unsupported(f"{word}: {ONLY_V2}", hint=ITS_CONTAINERS)
         holders = [one.name for one in self.ties if word in one.subsystems]
         if subsys.is_virtual(word) and holders:
             return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
@@ -362,12 +372,12 @@ class Registry:
         return OptionString(options, tuple(map(self.called, options.split(","))))
 
     def holders(self, names: Iterable[str]) -> list[Tree]:
-        """Return the trees that have one of these controllers at their roots."""
+        """Return the v1 trees that have one of these controllers at their roots."""
         wanted = set(names)
         virtual = set(self.virtual_in(wanted))
         return [
             tree
-            for tree in self.trees
+            for tree in self.v1_trees
             if wanted & set(tree.controllers)
             or (virtual and virtual & set(self._member(tree).virtual))
         ]

@@ -6,21 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from pcont.kernel.mounted import MountTexts
+from pcont.kernel.proc_text import memberships
 from pcont.kernel.types import Owner, Place, Snapshot, Tree
 
 if TYPE_CHECKING:
-    from pcont.kernel.system_calls import MountedDriver
+    from pcont.kernel.system_calls import MountedDriver, ProcReader
 
 
 class DriverByTree:
     """The driver (MountedDriver) of a kernel that has cgroups of several kinds."""
 
-    def __init__(self, *drivers: MountedDriver) -> None:
-        self.drivers = drivers
+    def __init__(self, proc: ProcReader, *drivers: MountedDriver) -> None:
+        self._proc_reader, self.drivers = proc, drivers
         self._by_tree: dict[str, tuple[Tree, MountedDriver]] = {}
 
     def trees(self) -> tuple[Tree, ...]:
-        found = [(tree, driver) for driver in self.drivers for tree in driver.trees()]
+        table = MountTexts(self._proc_reader)  # read once for all drivers
+        found = [(tree, driver) for driver in self.drivers for tree in driver.trees_in(table)]
         self._by_tree = {tree.id: (tree, driver) for tree, driver in found}
         return tuple(tree for tree, _ in found)
 
@@ -48,9 +51,10 @@ class DriverByTree:
         return self._by_tree.get(tree)
 
     def membership(self, task: int) -> dict[str, str]:
+        rows = memberships(self._proc_reader.of(task, "cgroup"))
         found: dict[str, str] = {}
         for driver in self.drivers:
-            found |= driver.membership(task)
+            found |= driver.paths_in(task, rows)
         return found
 
     def path(self, place: Place, file: str = "") -> str:

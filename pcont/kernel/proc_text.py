@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pcont.bases import NamedTuple
 from pcont.kernel.types import Controller
 
+# The hierarchy number, the id of the tree and the path in a line of /proc/PID/cgroup.
+Membership = tuple[int, str, str]
+
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -79,7 +82,7 @@ def mount_point_of(mounts: Iterable[MountLine], type: str, point: str = "") -> s
     )
 
 
-def memberships(text: str) -> list[tuple[int, str, str]]:
+def memberships(text: str) -> list[Membership]:
     """Parse /proc/PID/cgroup: tuples of hierarchy number, tree id and path. The line of v2 is
     `0::/path`.
     """

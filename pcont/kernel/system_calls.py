@@ -9,7 +9,20 @@ from contextlib import AbstractContextManager
 
 from pcont.bases import Protocol
 from pcont.kernel.interfaces import Driver
-from pcont.kernel.types import Owner, Place, Task
+from pcont.kernel.proc_text import Membership, MountLine
+from pcont.kernel.types import Owner, Place, Task, Tree
+
+
+class MountTable(Protocol):
+    """The mounts and the hierarchies of this process, read once for all drivers."""
+
+    @property
+    def lines(self) -> list[MountLine]:
+        """The lines of /proc/self/mountinfo."""
+
+    @property
+    def own(self) -> str:
+        """The text of /proc/self/cgroup."""
 
 
 class CgroupFiles(Protocol):
@@ -122,6 +135,14 @@ class MountedDriver(Driver, Protocol):
     def points_in(self, mountinfo: str, tree: str) -> list[str]:
         """Return the directories at which a process, given its mountinfo, has the hierarchy
         mounted.
+        """
+
+    def trees_in(self, table: MountTable) -> tuple[Tree, ...]:
+        """Return the trees of this driver, given the mounts and the hierarchies of this process."""
+
+    def paths_in(self, task: int, rows: Iterable[Membership]) -> dict[str, str]:
+        """Return the path of a task's container in the trees of this driver, given the lines of its
+        /proc/PID/cgroup.
         """
 
     def forget(self) -> None:

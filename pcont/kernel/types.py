@@ -19,6 +19,10 @@ PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this 
 _COUNT = re.compile("[0-9]{1,4}")  # directories in a path: PATH_MAX is 4096
 
 
+UNIFIED = "unified"  # the id of the tree of cgroup v2
+FREEZER = "freezer"
+
+
 class Waiting(NamedTuple):
     """How a command waits for the lock.
 
@@ -91,8 +95,8 @@ def source(point: str, made: int) -> str:
 
 @on_disk("Tree", "id", "number", "controllers", "name", "mounts")
 class Tree(NamedTuple):
-    """One hierarchy of the kernel. `id`: its middle field in /proc/PID/cgroup. `number`: its
-    hierarchy number, 0 if it is not active.
+    """One hierarchy of the kernel. `id`: its middle field in /proc/PID/cgroup; UNIFIED for cgroup
+    v2. `number`: its hierarchy number; 0 for cgroup v2, and for v1 if it is not active.
     """
 
     id: str
@@ -106,6 +110,11 @@ class Tree(NamedTuple):
         """Whether the hierarchy is mounted. An active hierarchy need not be."""
         return bool(self.mounts)
 
+    @property
+    def is_unified(self) -> bool:
+        """Whether it is the hierarchy of cgroup v2."""
+        return self.id == UNIFIED
+
 
 @on_disk("TreeRequest", "controllers", "name", "more")
 class TreeRequest(NamedTuple):
@@ -117,6 +126,11 @@ class TreeRequest(NamedTuple):
     controllers: tuple[str, ...] = ()
     name: str = ""
     more: tuple[str, ...] = ()
+
+    def is_met_by(self, tree: Tree) -> bool:
+        """Return whether a v1 hierarchy has exactly these controllers and this name."""
+        wanted = set(self.controllers), self.name
+        return not tree.is_unified and (set(tree.controllers), tree.name) == wanted
 
     @property
     def options(self) -> str:
@@ -169,8 +183,11 @@ class Spelling(NamedTuple):
 
 @lru_cache(maxsize=256)
 def words_of(id: str) -> tuple[tuple[str, ...], str]:
-    """Return the controllers and the name in the id of a v1 hierarchy, as in /proc/PID/cgroup."""
-    words = id.split(",")
+    """Return the controllers and the name in the id of a v1 hierarchy, as in /proc/PID/cgroup.
+
+    The id of cgroup v2 contains none.
+    """
+    words = [] if id == UNIFIED else id.split(",")
     name = next((word[5:] for word in words if word.startswith("name=")), "")
     return tuple(word for word in words if word and not word.startswith("name=")), name
 
@@ -262,6 +279,16 @@ class Place:
     def controllers(self) -> tuple[str, ...]:
         """The controllers of its tree."""
         return self.whole.controllers if self.whole else words_of(self.tree)[0]
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether it is a container of cgroup v2."""
+        return self.tree == UNIFIED
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether its tree can freeze containers: that of v1's freezer, and that of cgroup v2."""
+        return self.is_unified or FREEZER in self.controllers
 
     def child(self, name: str) -> Place:
         return self.elsewhere(join(self.path, name))

@@ -16,7 +16,7 @@ from pcont import subsys
 from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
-from pcont.hierarchy.presence import check_seen, reachable
+from pcont.hierarchy.presence import check_seen, reachable, refuse_unified_tree
 from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import exists, vanishing
@@ -204,6 +204,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
     home = one.members[0].tree
     if not one.tie and len(one.members) > 1:
         raise UsageProblem(f"{selector} is several hierarchies: bind and unbind take one")
+    refuse_unified_tree(one, "change what is bound to")
     reachable(registry.backend, home)
     if not home.name or not any(mount.ours for mount in home.mounts):
         raise Unsupported(

@@ -10,7 +10,12 @@ from collections.abc import Callable, Sequence
 from pcont.bases import NamedTuple
 from pcont.errors import BadValue, Busy, Unsupported, UsageProblem
 from pcont.hierarchy.container import Container
-from pcont.hierarchy.presence import attributes_as_namespace_root, check_seen, required
+from pcont.hierarchy.presence import (
+    attributes_as_namespace_root,
+    check_seen,
+    refuse_unified_tree,
+    required,
+)
 from pcont.kernel.types import NAMESPACES, IdRange, NamespaceSpec
 from pcont.linux.spawn import PLAIN
 from pcont.ops import cpuset_memset, guards
@@ -109,6 +114,7 @@ def _clone_process(session: Session, where: str, pid: int) -> str:
 def _parent(session: Session, where: str, task: int, words: Sequence[str] = ()) -> Container:
     """Return the container below which a clone of a task is made."""
     container = session.registry().place(where)
+    refuse_unified_tree(container.hierarchy, "clone in")
     check_seen(session.backend, container.hierarchy)
     if container.is_root:
         container = _location(session, container, task, words)

@@ -177,7 +177,8 @@ class Planner:
         """Return what a new container inherits of its parent, as pairs of file and text."""
         if parent not in self._passed_on:
             found = []
-            for row in subsys.rows(place.controllers):
+            # On cgroup v2, a container without a value of its own uses that of its parent.
+            for row in subsys.rows(() if place.is_unified else place.controllers):
                 text = self._read(parent, row) if self._is_inherited(parent, row) else ""
                 if text and text != row.type.show(row.default):
                     found.append((row.name, text))

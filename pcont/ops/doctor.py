@@ -81,7 +81,7 @@ def _delegated(backend: Driver, root: Place) -> Iterator[Place]:
 
 def _controllers(registry: Registry) -> Iterator[Finding]:
     enabled = [one for one in registry.controllers if one.enabled]
-    bound = [name for tree in registry.trees for name in tree.controllers]
+    bound = [name for tree in registry.v1_trees for name in tree.controllers]
     free = [one.name for one in enabled if one.name not in bound and not one.unified]
     unified = [one.name for one in enabled if one.unified]
     off = [one.name for one in registry.controllers if not one.enabled]

@@ -70,7 +70,7 @@ def check_thaw(session: Session, source: Container, target: Container) -> None:
 def _frozen(session: Session, container: Container) -> Place | None:
     """Return the place that is frozen, by itself or by a container above it."""
     for place in container.places:
-        if subsys.FREEZER in place.controllers:
+        if place.can_freeze:
             with contextlib.suppress(FileNotFoundError):
                 there = _there(session, place)
                 flags = [session.backend.read(there, file) for file in (SELF, PARENT)]
@@ -95,7 +95,9 @@ def _how(session: Session, container: Container, place: Place) -> str:
 def _thaw(session: Session, container: Container, place: Place) -> str:
     """Return the commands that thaw a container: one for each container that freezes it."""
     found = explain.frozen_by(session.backend, place)
-    words = [f"pcont set {quote(_name(container, one))} {STATE}={THAWED}" for one in found]
+    words = [
+        f"pcont set {quote(_name(container, one))} {explain.thawing_setting(one)}" for one in found
+    ]
     return " && ".join(words)
 
 
@@ -110,17 +112,27 @@ def _name(container: Container, place: Place) -> str:
     return f"{subsys.FREEZER}:{place.path}"
 
 
+# The values that freeze or kill all tasks of a container, and what they do.
+_ON_ALL_TASKS = {
+    (STATE, FROZEN): "freeze",
+    ("cgroup.freeze", "1"): "freeze",
+    ("cgroup.kill", "1"): "kill all in",
+}
+
+
 def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
-    """Raise Denied if pcont would freeze itself, or without --force one of its ancestors."""
-    freezing = file == STATE and text.strip() == FROZEN
-    for place in places if freezing else ():
+    """Raise Denied if pcont would freeze or kill itself, or without --force one of its
+    ancestors.
+    """
+    action = _ON_ALL_TASKS.get((file, text.strip()))
+    for place in places if action else ():
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
                 path = where_process_is(session.backend, pid).get(place.tree, "/")
                 inside = below(path, place.path) is not None
                 if inside and (pid == os.getpid() or not session.force):
                     raise Denied(
-                        f"refusing to freeze {place.shown}: it has PID {pid}, which pcont needs",
+                        f"refusing to {action} {place.shown}: it has PID {pid}, which pcont needs",
                         path=session.backend.show(place),
                         hint="" if pid == os.getpid() else FORCE,
                     )
@@ -130,8 +142,7 @@ def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
     """Return whether this process is in or below one of the places."""
     own = session.backend.membership(os.getpid())
     return any(
-        subsys.FREEZER in place.controllers
-        and below(own.get(place.tree, "/"), place.path) is not None
+        place.can_freeze and below(own.get(place.tree, "/"), place.path) is not None
         for place in places
     )
 
@@ -141,7 +152,9 @@ def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:
     going = {place for one in doomed for place in one.places}
     for container in doomed:
         for place in container.places:
-            if subsys.FREEZER in place.controllers and place.parent not in going:
+            # On cgroup v2, SIGKILL ends frozen tasks, too.
+            kept = place.can_freeze and not place.is_unified
+            if kept and place.parent not in going:
                 _check_parent(session, container, place)
 
 
@@ -163,10 +176,10 @@ def _freezing_above(session: Session, place: Place) -> list[Place]:
 
 def note_still_frozen(session: Session, container: Container, file: str, text: str) -> None:
     """Warn if a container was thawed that one above it keeps frozen."""
-    if file != STATE or text.strip() != THAWED:
+    if (file, text.strip()) not in ((STATE, THAWED), ("cgroup.freeze", "0")):
         return
     for place in container.places:
-        if subsys.FREEZER in place.controllers and (above := _freezing_above(session, place)):
+        if place.can_freeze and (above := _freezing_above(session, place)):
             names = " and ".join(_name(container, one) for one in above)
             commands = _thaw(session, container, place.parent)
             session.warn(f"{container.name} stays frozen by {names}: {commands}")

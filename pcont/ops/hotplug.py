@@ -95,7 +95,7 @@ def _follows(backend: CgroupState, place: Place, row: ControlFile) -> bool:
 
 def hotplug_findings(session: Session, registry: Registry) -> Iterator[Finding]:
     """Yield, for `doctor`, the containers that gc --cpus can restore."""
-    found = [one for one in lost_values(session.backend, registry.trees) if one.online]
+    found = [one for one in lost_values(session.backend, registry.v1_trees) if one.online]
     if found:
         some = shortened([one.said for one in found])
         text = f"{len(found)} lists lack CPUs or memory nodes that are online again: {some}"
@@ -127,7 +127,7 @@ def restore_lost_values(
 
 def _trees(registry: Registry, selectors: Sequence[str]) -> list[Tree]:
     """The trees of these hierarchies that have cpuset; all trees without any."""
-    found = {tree.id: tree for tree in registry.trees} if not selectors else {}
+    found = {tree.id: tree for tree in registry.v1_trees} if not selectors else {}
     for selector in selectors:
         one = registry.find(selector)
         trees = [member.tree for member in one.members]

@@ -38,6 +38,7 @@ from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
 from pcont.tables.control_file import ControlFile, Listed
 from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import table_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, ContainerReader, Programs
@@ -265,8 +266,9 @@ class _NodeReader:
 
 def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
     """Yield the rows of the files in one tree that listings may show."""
-    for name in member.subsystems:
-        if table := backend.table(name):
+    core = [""] if member.tree.is_unified else []
+    for name in (*core, *member.subsystems):
+        if table := table_of(backend, member.tree.id, name):
             yield from (row for row in table.files if row.listed is not Listed.NEVER)
 
 

@@ -104,5 +104,5 @@ def _entry(session: Session, container: Container, file: str, text: str) -> Atta
             f"{file}={text} means the process that writes it, which is pcont itself",
             hint=f"pcont attach {container.word} $$",
         )
-    thread = file == "tasks"
+    thread = file != "cgroup.procs"
     return entry(session, container, alive(session, int(text), thread), thread=thread)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pcont import subsys
 from pcont.errors import Busy, Denied, NotFound, UsageProblem
 from pcont.hierarchy.container import Hierarchy, Member
-from pcont.hierarchy.presence import brings_back, check_seen
+from pcont.hierarchy.presence import brings_back, check_seen, refuse_unified_tree
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
@@ -57,6 +57,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
             mounts = list(one.members[0].tree.mounts)
             if not one.tie and len(one.members) > 1:
                 raise UsageProblem(f"{target} is several hierarchies: umount takes one")
+        refuse_unified_tree(one, "unmount")
         tree = one.members[0].tree
         if not mounts:
             raise NotFound(f"{one.name} is not mounted")

@@ -27,6 +27,7 @@ from pcont.steps.tasks import (
     is_same_task,
     live_task,
     live_threads,
+    put_back_tasks,
     start_time,
     tasks_in,
 )
@@ -147,7 +148,7 @@ class AttachUndo(UndoRecord):
         path = self._origin(straggler).paths[place.tree]
         there = is_same_task(backend, straggler.task, straggler.start)
         if there and backend.membership(straggler.task).get(place.tree) != path:
-            backend.write(place.elsewhere(path), "tasks", str(straggler.task))
+            put_back_tasks(backend, place.elsewhere(path), [straggler.task])
 
     def _put_back_affinity(self, backend: Tasks, straggler: Straggler[int]) -> None:
         affinity = self._origin(straggler).affinity

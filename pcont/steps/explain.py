@@ -41,13 +41,14 @@ from pcont.errors import (
     shortened,
 )
 from pcont.hierarchy import keys
+from pcont.kernel.paths import below
 from pcont.kernel.refusals import WriteRefused, exists
 from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, row_of
+from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
@@ -70,8 +71,9 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) 
     """
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
-        if (violation := ControlFiles(backend).making(place)) and violation.errno == err.errno:
-            reason, hint = violation.reason, violation.hint
+        violation = _no_room(backend, place) or ControlFiles(backend).making(place)
+        if violation and violation.errno == err.errno:
+            reason, hint = violation.reason, _help(violation, place)
     if err.errno == EEXIST:
         reason, hint = _occupied(backend, place)
     elif err.errno == ENOENT:
@@ -81,6 +83,14 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) 
     elif err.errno == ENAMETOOLONG:
         reason = "the directory's path is too long, the kernel takes up to 4095 bytes"
     return from_oserror(err, action, reason, hint)
+
+
+def _no_room(backend: CgroupState, place: Place) -> Violation | None:
+    """Return the limit that keeps a container of cgroup v2 from having one more child."""
+    table = table_of(backend, place.tree, "") if place.is_unified else None
+    site, mover = ControlFiles(backend).site(place.parent, ""), mover_in(backend, place.tree)
+    found = (rule(site, mover) for rule in (table.making if table else ()))
+    return next(filter(None, found), None)
 
 
 def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
@@ -139,7 +149,7 @@ def held_back(files: ControlFiles, place: Place) -> tuple[str, str]:
     backend = files.backend
     roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
     for name, root in roots.items():
-        table, site = backend.table(name), LiveSite(files, place, root, name)
+        table, site = table_of(backend, place.tree, name), LiveSite(files, place, root, name)
         for rule in table.removal if table else ():
             if violation := rule(site):
                 return violation.reason, violation.hint
@@ -174,7 +184,7 @@ def write_refusal(
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
         now = ControlFiles(backend).read(place, file).rstrip("\n").replace("\n", "; ")
-    row = row_of(backend, file)
+    row = row_of(backend, file, place.tree)
     change = f"to {wanted!r}" if row and row.undo.many else f"from {now!r} to {wanted!r}"
     action = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.virtual.enforced:
@@ -229,7 +239,7 @@ def _no_file(backend: CgroupState, place: Place, file: str, err: OSError) -> Pco
 def _broken_rule(
     backend: CgroupState, place: Place, file: str, wanted: str, errno: int
 ) -> Violation | None:
-    row = row_of(backend, file)
+    row = row_of(backend, file, place.tree)
     if row is None:
         return None
     if row.virtual.stands_for:
@@ -311,9 +321,11 @@ def enter_refusal(
     """
     if not isinstance(err, WriteRefused):
         return from_oserror(err, action)
-    violation = _no_entry(backend, place, task, err.errno or 0) or _refuses(
-        backend, task, err.errno or 0
-    )
+    number = err.errno or 0
+    violation = _no_entry(backend, place, task, number)
+    if place.is_unified:
+        violation = violation or _not_into_v2(backend, place, task, number)
+    violation = violation or _refuses(backend, task, number)
     reason, hint = (violation.reason, _help(violation, place)) if violation else ("", "")
     kinds = {**BY_WRITTEN, EACCES: Denied}
     return from_oserror(err, action, reason, hint, kinds=kinds)
@@ -332,12 +344,34 @@ def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
 def _no_entry(backend: CgroupState, place: Place, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError, ValueError):
         files = ControlFiles(backend)
-        for name in (*place.controllers, *files.roots(place)):
-            table, site = backend.table(name), files.site(place, name)
+        core = ("",) if place.is_unified else ()
+        for name in (*core, *place.controllers, *files.roots(place)):
+            table, site = table_of(backend, place.tree, name), files.site(place, name)
             for rule in table.entry if table else ():
                 violation = rule(entry_of(backend, site, task))
                 if violation and violation.errno == errno:
                     return violation
+    return None
+
+
+def _not_into_v2(backend: CgroupState, place: Place, task: int, errno: int) -> Violation | None:
+    """Return why a task cannot enter a container of cgroup v2; None if that is not known."""
+    if errno == EOPNOTSUPP:
+        reason = "cgroup v2 moves a thread without its process only within a threaded container"
+        return Violation(errno, reason, f"pcont attach {place.word} {task}")
+    if errno != EACCES:
+        return None
+    with contextlib.suppress(OSError):
+        there = place.elsewhere(backend.membership(task).get(place.tree, "/"))
+        above = place
+        while below(there.path, above.path) is None:
+            above = above.parent
+        if backend.may_change(place) and not backend.may_change(above):
+            reason = (
+                f"you may move tasks into {place.shown}, but not out of {above.shown}, the nearest "
+                f"common parent of {place.shown} and {there.shown}, where task {task} is"
+            )
+            return Violation(errno, reason, f"start it there: pcont run {place.word} -- COMMAND")
     return None
 
 
@@ -390,6 +424,11 @@ def frozen_by(backend: ContainerReader, place: Place) -> list[Place]:
     return found
 
 
+def thawing_setting(place: Place) -> str:
+    """Return the KEY=VALUE that thaws a container."""
+    return "cgroup.freeze=0" if place.is_unified else f"{freezer.STATE}={freezer.THAWED}"
+
+
 def _places_of(backend: Driver, task: int) -> list[Place]:
     """Return the containers that a task is in, one for each tree."""
     paths = backend.membership(task)
@@ -400,9 +439,9 @@ def _thaw(backend: Driver, task: int) -> str:
     """Return the commands that thaw a task."""
     with contextlib.suppress(OSError):
         for place in _places_of(backend, task):
-            if subsys.FREEZER in place.controllers:
-                frozen = [one.word for one in frozen_by(backend, place)]
-                return " && ".join(f"pcont set {word} freezer.state=THAWED" for word in frozen)
+            if place.can_freeze:
+                frozen = frozen_by(backend, place)
+                return " && ".join(f"pcont set {one.word} {thawing_setting(one)}" for one in frozen)
     return ""
 
 
@@ -419,7 +458,7 @@ def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
     """Return reason and hint of the pids limit that the task's containers have reached; None if
     none has.
     """
-    for place in _places_of(backend, task):
+    for place in (one for one in _places_of(backend, task) if not one.is_unified):
         while pids.PIDS_MAX.partition(".")[0] in place.controllers and not place.is_root:
             limit, there = (
                 backend.read(place, file).strip() for file in (pids.PIDS_MAX, pids.PIDS_CURRENT)

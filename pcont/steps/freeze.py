@@ -55,7 +55,8 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
     if backend.read(place, STATE).strip() != THAWED:
         return [*lines]
     file = quote(backend.show(place, STATE))
-    return [f"echo {FROZEN} > {file}", *lines, f"echo {THAWED} > {file}"]
+    frozen, thawed = ("1", "0") if place.is_unified else (FROZEN, THAWED)
+    return [f"echo {frozen} > {file}", *lines, f"echo {thawed} > {file}"]
 
 
 def _wait_until_frozen(backend: Containers, place: Place, write_again: bool = False) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pcont import signals, subsys
+from pcont import signals
 from pcont.errors import LimitReached
 from pcont.kernel.paths import below
 from pcont.kernel.retry import Retry
@@ -59,13 +59,13 @@ class Kill(Step):
             lines = is_set_frozen(backend, place, lines)
         others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
         lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
-        held = [backend.show(place, pids.PIDS_MAX) for place in self._tops(pids.PIDS)]
+        held = [backend.show(place, pids.PIDS_MAX) for place in self._tops(_counts_tasks)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if not processes_in(backend, self.places):
             return
-        for place in self._tops(pids.PIDS):
+        for place in self._tops(_counts_tasks):
             _set(backend, undo_log, place, pids.PIDS_MAX, "0")
         with raised_priority():
             self._kill(backend, undo_log)
@@ -76,7 +76,7 @@ class Kill(Step):
                 stack.enter_context(kept_frozen(backend, undo_log, place))
             self._signal(backend, processes_in(backend, self.places))
         # A SIGKILL takes effect on a task frozen by another program only after the thaw.
-        for place in self._tops(subsys.FREEZER):
+        for place in self._tops(_can_freeze):
             _set(backend, undo_log, place, freezer.STATE, freezer.THAWED)
         self._until_empty(backend)
 
@@ -107,26 +107,22 @@ class Kill(Step):
         """List the containers to freeze: none if pids.max stops every fork, because frozen tasks
         exit only after a thaw.
         """
-        held = processes_in(backend, [one for one in self.places if pids.PIDS in one.controllers])
+        held = processes_in(backend, filter(_counts_tasks, self.places))
         free = processes_in(backend, self.places).keys() - held.keys()
-        return self._tops(subsys.FREEZER) if self.freeze and free else []
+        return self._tops(_can_freeze) if self.freeze and free else []
 
     def _frozen_by_others(self, backend: ContainerReader) -> list[Place]:
         """List the containers that are frozen before pcont does anything."""
         return [
             place
-            for place in self._tops(subsys.FREEZER)
+            for place in self._tops(_can_freeze)
             if backend.read(place, freezer.STATE).strip() != freezer.THAWED
         ]
 
-    def _tops(self, controller: str) -> list[Place]:
-        """List the topmost of the containers, in the tree that has the controller."""
-        places = [one for one in self.places if controller in one.controllers]
-        return [
-            place
-            for place in places
-            if not any(one != place and below(place.path, one.path) for one in places)
-        ]
+    def _tops(self, suits: Callable[[Place], bool]) -> list[Place]:
+        """List the topmost of the containers that suit."""
+        places = [one for one in self.places if suits(one)]
+        return [place for place in places if not any(_is_below(place, one) for one in places)]
 
     def _signal(self, backend: Driver, inside: dict[int, Place]) -> None:
         """Send one SIGKILL to each process, the highest id of a container first."""
@@ -143,6 +139,19 @@ class Kill(Step):
 
     def irreversible(self) -> list[str]:
         return [f"{len(self.killed)} killed"] if self.killed else []
+
+
+def _can_freeze(place: Place) -> bool:
+    return place.can_freeze
+
+
+def _counts_tasks(place: Place) -> bool:
+    """Return whether pids.max of a container can stop forks: on cgroup v2 it may lack the file."""
+    return pids.PIDS in place.controllers and not place.is_unified
+
+
+def _is_below(place: Place, top: Place) -> bool:
+    return place != top and place.tree == top.tree and below(place.path, top.path) is not None
 
 
 def _set(backend: CgroupState, undo_log: UndoLog, place: Place, file: str, text: str) -> None:

@@ -293,7 +293,7 @@ def find_tree(backend: Trees, request: TreeRequest) -> Tree | None:
     none has.
     """
     for tree in backend.trees():
-        if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
+        if request.is_met_by(tree):
             return tree
     return None
 

@@ -31,6 +31,8 @@ from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
     descendants,
+    entry_file,
+    entry_ids,
     is_same_task,
     live_task,
     put_back_tasks,
@@ -159,9 +161,11 @@ class MoveAll(Step):
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         moves = [
-            f"echo {task} > {quote(backend.show(route.target, 'tasks'))}"
+            f"echo {task} > {quote(backend.show(route.target, entry_file(route.target)))}"
             for route in self._ordered(backend)
-            for task in reversed(self._movable(backend, route.source))
+            for task in entry_ids(
+                backend, route.target, reversed(self._movable(backend, route.source))
+            )
             if self._may_go(backend, route.target, task)
         ]
         self.outcome.skipped = len(self.skipped)
@@ -218,7 +222,7 @@ class MoveAll(Step):
         """Return the container to freeze; None if no tree has the freezer, or the source is its
         root.
         """
-        places = [one.source for one in self.routes if subsys.FREEZER in one.source.controllers]
+        places = [one.source for one in self.routes if one.source.can_freeze]
         return places[0] if places and not places[0].is_root else None
 
     def _keep_affinities(self, backend: TasksInside, undo_log: UndoLog) -> None:
@@ -241,8 +245,8 @@ class MoveAll(Step):
 
         # Frozen tasks cannot fork, but a task of another tree may not be frozen.
         patience = MOVE_PATIENCE * (3 if self.still else 1)
-        has = [name for one in self.routes for name in one.source.controllers]
-        hint = STOP_THEM if subsys.FREEZER in has else INCLUDE_THE_FREEZER
+        can_freeze = any(one.source.can_freeze for one in self.routes)
+        hint = STOP_THEM if can_freeze else INCLUDE_THE_FREEZER
         for number, left in enumerate(until_stable(batch, self.action, patience, hint), start=1):
             if not drained.alone:
                 undo_log.extend(drained, starts=start_times(backend, left))

@@ -56,7 +56,7 @@ class StateReader:
 
     def _is_setting(self, place: Place, file: str, writable: bool) -> bool:
         # chmod(2) changes the mode, not what the kernel accepts: prefer the row.
-        row = row_of(self._backend, file)
+        row = row_of(self._backend, file, place.tree)
         can_be_set = row.access.writable if row else writable
         return subsys.is_setting(file, can_be_set) and not _is_attribute(self._backend, place, file)
 
@@ -76,7 +76,7 @@ def _is_attribute(backend: Subsystems, place: Place, file: str) -> bool:
     """Return whether the value of a file is stored in an attribute of the container, so that
     restoring the attributes restores it.
     """
-    row = row_of(backend, file)
+    row = row_of(backend, file, place.tree)
     if row and row.virtual.everywhere:
         return True
     return subsys.is_virtual_file(file, place.controllers) and not (row and row.virtual.enforced)

@@ -138,6 +138,22 @@ def attach_all(backend: CgroupState, place: Place, tasks: Iterable[int]) -> None
         pass
 
 
+def entry_file(place: Place) -> str:
+    """Return the file of a container that takes tasks one by one; on cgroup v2, processes."""
+    return PROCESSES if place.is_unified else "tasks"
+
+
+def entry_ids(backend: Tasks, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+    """Yield the ids to write into the entry file: on cgroup v2, each process once."""
+    seen: set[int] = set()
+    for task in tasks:
+        known = live_task(backend, task) if place.is_unified else None
+        id = known.pid if known else task
+        if id not in seen:
+            seen.add(id)
+            yield id
+
+
 def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
     """Write task ids into a container for undo, without checking those rules.
 

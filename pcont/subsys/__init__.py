@@ -63,9 +63,11 @@ _PRESSURE = "pressure"
 _ALIASES = {"bc": "numfiles"}
 
 FREEZER = "freezer"
+LAST_TO_ENTER = 2  # see entry_order
 
-# Words that no hierarchy may be called by: options of mount, and subsystems with other names.
-RESERVED = ("all", "none", *_ALIASES)
+# Words that no hierarchy may be called by: options of mount, subsystems with other names, and the
+# hierarchy of cgroup v2.
+RESERVED = ("all", "none", "unified", *_ALIASES)
 
 # An entry without a limit, as rdma.max and misc.max have one for each device or resource.
 _NO_LIMITS = re.compile(r"\S+( (\S+=)?max)+ *")
@@ -85,19 +87,22 @@ EVENT_CONTROL = ControlFile(
 )
 
 # The core's files that list tasks, and those that only the home of a hierarchy needs.
-TASK_FILES = ("tasks", "cgroup.procs")
+TASK_FILES = ("tasks", "cgroup.procs", "cgroup.threads")
 AUTO_DELETE, NOTIFY, AGENT = "auto_delete", "notify_on_release", "release_agent"
 CLONE_CHILDREN = "cgroup.clone_children"
 HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there
-# cannot be undone (kernel documentation, admin-guide/cgroup-v1).
+# cannot be undone (kernel documentation, admin-guide/cgroup-v1 and cgroup-v2.rst).
 _LASTING_SUFFIXES = (
     ".failcnt",
     ".force_empty",
     ".max_usage_in_bytes",
     ".reset_stats",
     ".event_control",
+    ".pressure",
+    ".reclaim",
+    ".peak",
 )
 
 
@@ -399,7 +404,7 @@ def entry_order(controllers: Iterable[str]) -> int:
     """
     names = set(controllers)
     if FREEZER in names:
-        return 2
+        return LAST_TO_ENTER
     refusing = [name for name in names if (one := by_key(name)) and one.may_refuse]
     if any(map(is_virtual, refusing)):
         return -1

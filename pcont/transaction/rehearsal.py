@@ -17,14 +17,14 @@ from typing import Any, cast
 from pcont import subsys
 from pcont.errors import Unseen
 from pcont.kernel.busy import MOUNTED_THERE
-from pcont.kernel.interfaces import Backend
+from pcont.kernel.interfaces import Backend, ContainerReader
 from pcont.kernel.refusals import exists, refuse, refuse_text, unreadable
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, row_of
+from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
@@ -163,7 +163,7 @@ class Rehearsal:
         self._check_privilege(point)
         trees, mount = list(self.trees()), Mount(point, source=source)
         for number, tree in enumerate(trees):
-            if (set(tree.controllers), tree.name) == (set(request.controllers), request.name):
+            if request.is_met_by(tree):
                 trees[number] = tree._replace(mounts=(*tree.mounts, mount))
                 break
         else:
@@ -222,16 +222,26 @@ class Rehearsal:
             refuse(errno.ENAMETOOLONG, where)
         if above not in self._made:
             self._check_access(self._kernel.show(above), where)
+        self._check_room(place, where)
         self._made.add(place)
         self._removed.discard(place)
         self._inherit(place)
+
+    def _check_room(self, place: Place, where: str) -> None:
+        """Refuse a child of a container of cgroup v2 that has as many as it may have."""
+        table = table_of(self._kernel, place.tree, "") if place.is_unified else None
+        site = ControlFiles(self._self).site(place.parent, "")
+        for rule in table.making if table else ():
+            if violation := rule(site, mover_in(self._self, place.tree)):
+                refuse(violation.errno, where)
 
     def _inherit(self, place: Place) -> None:
         """Copy the values that the kernel gives a new container from its parent."""
         for row in self._rows(place):
             if row.creation.passed_on and row.access.where.holds(place.parent.is_root):
                 self._values[place, row.name] = self.read(place.parent, row.name)
-        cloning = "cpuset" in place.controllers and self._flag(place.parent, "clone_children")
+        has_cpuset = "cpuset" in place.controllers and not place.is_unified
+        cloning = has_cpuset and self._flag(place.parent, "clone_children")
         if cloning and not self._has_exclusive_sibling(place):
             for file in (cpuset.CPUS, cpuset.MEMS):
                 self._values[place, file] = self.read(place.parent, file)
@@ -285,8 +295,10 @@ class Rehearsal:
             raise Unseen(self._kernel.show(place))
 
     def _rows(self, place: Place) -> Iterator[ControlFile]:
-        for name in ("", *place.controllers):
-            if table := self._kernel.table(name):
+        # On cgroup v2, a new container has the controllers that its parent enables for it.
+        controllers = () if place.is_unified else place.controllers
+        for name in ("", *controllers):
+            if table := table_of(self._kernel, place.tree, name):
                 yield from table.files
 
     def files(self, place: Place) -> dict[str, bool]:
@@ -316,9 +328,11 @@ class Rehearsal:
             refuse(errno.ENOENT, self._kernel.show(place, file))
         if file in subsys.TASK_FILES:
             return self._tasks(place, file)
+        if place.is_unified and place in self._made and file in UNFROZEN:
+            return UNFROZEN[file]
         if self._is_seen(place):
             return self._kernel.read(place, file)
-        row = row_of(self._self, file)
+        row = row_of(self._self, file, place.tree)
         if row is None or (self._in_a_tree(place) and file not in self.files(place)):
             refuse(errno.ENOENT, self._kernel.show(place, file))
         return row.type.show(row.begins(place.is_root)) + row.access.end
@@ -337,14 +351,14 @@ class Rehearsal:
         if not self._in_a_tree(place):
             return
         where = self._kernel.show(place, file)
-        if file not in self.files(place):
+        if file not in self.files(place) and not self._has_other_name(place, file):
             refuse(errno.ENOENT, where)
         if place not in self._made:
             self._check_access(where)
         if file in subsys.TASK_FILES:
             self._attach(place, file, text)
             return
-        row = row_of(self._self, file)
+        row = row_of(self._self, file, place.tree)
         if row is None:
             self.notes.append(
                 f"# not checked: whether the kernel takes {_shown(place, file, text)}"
@@ -352,6 +366,10 @@ class Rehearsal:
             self._values[place, file] = f"{text.rstrip()}\n"
             return
         self._assign(place, row, text, where)
+
+    def _has_other_name(self, place: Place, file: str) -> bool:
+        """Return whether cgroup v2 has the file under another name."""
+        return place.is_unified and (file == "tasks" or (file in UNFROZEN and not place.is_root))
 
     def _assign(self, place: Place, row: ControlFile, text: str, where: str) -> None:
         machine = self._kernel.machine()
@@ -402,9 +420,17 @@ class Rehearsal:
             task = int(text) or os.getpid()
         except ValueError as err:
             refuse_text(errno.EINVAL, self._kernel.show(place, file), err)
-        whole = file != "tasks"
+        whole = file == "cgroup.procs"
+        if place.is_unified and not whole:
+            self._check_thread(place, task)
         for one in self._kernel.threads(task) if whole else [task]:
             self._enter(place, one)
+
+    def _check_thread(self, place: Place, task: int) -> None:
+        """Refuse a single thread that would leave its threaded subtree of cgroup v2."""
+        there = place.elsewhere(self.membership(task).get(place.tree, "/"))
+        if there != place and not any(_is_threaded(self._self, one) for one in (there, place)):
+            refuse_text(errno.EOPNOTSUPP, self._kernel.show(place, "tasks"))
 
     def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
         for task in tasks:
@@ -422,8 +448,9 @@ class Rehearsal:
         if not self._kernel.may_move(task):
             refuse_text(errno.EACCES, where)
         files = ControlFiles(self._self)
-        for name in place.controllers:
-            table = self._kernel.table(name)
+        core = ("",) if place.is_unified else ()
+        for name in (*core, *place.controllers):
+            table = table_of(self._kernel, place.tree, name)
             for rule in table.entry if table else ():
                 if violation := rule(entry_of(self._self, files.site(place, name), task)):
                     refuse_text(violation.errno, where)
@@ -447,6 +474,14 @@ NOT_REHEARSED = (
     *("set_owners", "mend", "pin", "unpin", "kill", "set_affinity", "thawing", "exclusive"),
     *("simulated", "snapshot"),
 )
+
+
+# What a new container of cgroup v2 answers for the files of v1's freezer.
+UNFROZEN = {freezer.STATE: f"{freezer.THAWED}\n", freezer.SELF: "0\n", freezer.PARENT: "0\n"}
+
+
+def _is_threaded(cgroups: ContainerReader, place: Place) -> bool:
+    return not place.is_root and cgroups.read(place, "cgroup.type").strip() == "threaded"
 
 
 def _with_parents(directory: str) -> Iterator[str]:

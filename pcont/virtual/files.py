@@ -193,6 +193,8 @@ class ControlFiles:
         """Return when a task enters this tree, compared to other trees: lower numbers come
         first.
         """
+        if place.is_unified:
+            return subsys.LAST_TO_ENTER  # a frozen task thaws when it enters, as in the freezer
         return subsys.entry_order((*place.controllers, *self.roots(place)))
 
     def attach(self, place: Place, file: str, task: int) -> None:

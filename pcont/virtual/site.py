@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pcont import subsys
 from pcont.bases import NamedTuple, Protocol
-from pcont.kernel.types import Place
-from pcont.tables.control_file import ControlFile
+from pcont.kernel.types import UNIFIED, Place
+from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Entry, Machine, Mover
 from pcont.virtual.bindings import Binding
 
@@ -35,10 +36,19 @@ class Readable(Protocol):
         """Return the text of a control file of the kernel or of pcont. Raises OSError."""
 
 
-def row_of(backend: Subsystems, file: str) -> ControlFile | None:
-    """Return the row of a control file in the tables of this kernel; None if no table has it."""
+def table_of(backend: Subsystems, tree: str, name: str) -> Subsystem | None:
+    """Return the table of a subsystem (of the core for "") for the containers of a tree; None if
+    there is none.
+    """
+    return subsys.load(name, Interface.V2) if tree == UNIFIED else backend.table(name)
+
+
+def row_of(backend: Subsystems, file: str, tree: str = "") -> ControlFile | None:
+    """Return the row of a control file in the tables for a tree (default: of cgroup v1); None if no
+    table has it.
+    """
     for name in ("", file.partition(".")[0], subsys.of(file)):
-        table = backend.table(name)
+        table = table_of(backend, tree, name)
         if table and file in table.by_name:
             return table.by_name[file]
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
@@ -108,7 +118,7 @@ class LiveSite(NamedTuple):
     def value(self, file: str) -> Any:
         if (self.place, file) in self.wanted:
             return self.wanted[self.place, file]
-        row = row_of(self.backend, file)
+        row = row_of(self.backend, file, self.place.tree)
         text = self.files.stored(self.place, file)
         return row.type.parse(text.removesuffix(row.access.end)) if row else text
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from pcont.kernel.by_tree import DriverByTree
-from pcont.kernel.system_calls import MountedDriver
+from pcont.kernel.proc_text import Membership
+from pcont.kernel.system_calls import MountedDriver, MountTable
 from pcont.kernel.types import Place, Tree
 
 
@@ -15,12 +18,12 @@ class Kind:
     def __init__(self, *ids: str) -> None:
         self.ids, self.asked = list(ids), list[object]()
 
-    def trees(self) -> tuple[Tree, ...]:
+    def trees_in(self, table: MountTable) -> tuple[Tree, ...]:
         self.asked.append("trees")
         return tuple(Tree(id, number, ()) for number, id in enumerate(self.ids, 1))
 
-    def membership(self, task: int) -> dict[str, str]:
-        return {id: f"/{id}/{task}" for id in self.ids}
+    def paths_in(self, task: int, rows: Iterable[Membership]) -> dict[str, str]:
+        return {id: f"/{id}/{task}{path}" for id in self.ids for _, _, path in rows}
 
     def read(self, place: Place, file: str) -> str:
         if place.tree not in self.ids:
@@ -32,6 +35,17 @@ class Kind:
         self.asked.append("forget")
 
 
+class OneLine:
+    """A /proc in which each task has one line, and that counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def of(self, task: int, file: str) -> str:
+        self.read += 1
+        return "1:freezer:/a\n"
+
+
 @pytest.fixture
 def kinds() -> tuple[Kind, Kind]:
     return Kind("freezer", "name=jobs"), Kind("unified")
@@ -40,7 +54,7 @@ def kinds() -> tuple[Kind, Kind]:
 @pytest.fixture
 def both(kinds: tuple[Kind, Kind]) -> DriverByTree:
     drivers: list[MountedDriver] = [*kinds]  # type: ignore[list-item]
-    return DriverByTree(*drivers)
+    return DriverByTree(OneLine(), *drivers)  # type: ignore[arg-type]
 
 
 def test_a_container_is_read_by_the_driver_of_its_tree(
@@ -67,9 +81,9 @@ def test_the_number_of_a_tree_is_read_again_only_after_a_mount(
 
 def test_a_task_is_in_trees_of_every_kind(both: DriverByTree) -> None:
     assert both.membership(7) == {
-        "freezer": "/freezer/7",
-        "name=jobs": "/name=jobs/7",
-        "unified": "/unified/7",
+        "freezer": "/freezer/7/a",
+        "name=jobs": "/name=jobs/7/a",
+        "unified": "/unified/7/a",
     }
     assert [tree.id for tree in both.trees()] == ["freezer", "name=jobs", "unified"]
 
