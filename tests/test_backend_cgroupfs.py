@@ -135,7 +135,7 @@ def test_a_container_may_have_a_name_that_looks_like_the_end_of_a_line(
     host.proc("self/cgroup", f"3:cpuset:/a{sign}b\n0::/\n")
     host.proc("7/cgroup", f"3:cpuset:/a{sign}b\n0::/\n")
     assert [one.id for one in host.backend().trees()] == ["cpuset"]
-    assert host.backend().membership(7) == {"cpuset": f"/a{sign}b"}
+    assert host.backend().membership(7) == {"cpuset": f"/a{sign}b", "unified": "/"}
 
 
 def test_controllers_say_what_v2_has(host: Host) -> None:
@@ -151,14 +151,15 @@ def test_a_v2_mount_whose_list_cannot_be_read_offers_nothing(host: Host) -> None
     assert not any(one.unified for one in host.backend().controllers())
 
 
-def test_a_host_of_v2_only_is_unsupported_and_says_so(host: Host) -> None:
+def test_on_a_host_of_v2_only_a_controller_does_not_select_a_hierarchy(host: Host) -> None:
     host.proc("cgroups", f"{HEAD}cpuset\t0\t1\t1\n")
     host.proc("self/cgroup", "0::/\n")
     host.mounts(host.line("v2", "nsdelegate", type="cgroup2"))
     (host.point("v2") / "cgroup.controllers").write_text("cpuset\n")
-    assert host.backend().trees() == ()
+    assert [one.id for one in host.backend().trees()] == ["unified"]
     with pytest.raises(Unsupported, match="cpuset: cgroup v2 is mounted and has it"):
         Registry(host.backend()).find("cpuset")
+    assert Registry(host.backend()).find("unified").subsystems == ("cpuset",)
 
 
 @pytest.mark.parametrize("ask", ["controllers", "trees"])
@@ -310,18 +311,19 @@ def test_a_hierarchy_that_is_unmounted_during_a_command_is_looked_for_again(host
 
 def test_a_removed_container_differs_from_one_whose_name_says_deleted(host: Host) -> None:
     host.mounts(host.line("cpuset", "cpuset"))
-    host.proc("7/cgroup", "3:cpuset:/a:b (deleted)\n0::/\n")
+    host.proc("7/cgroup", "3:cpuset:/a:b (deleted)\n")
     assert host.backend().membership(7) == {"cpuset": "/a:b"}
     (host.point("cpuset") / "a:b (deleted)").mkdir()
     assert host.backend().membership(7) == {"cpuset": "/a:b (deleted)"}
 
 
-def test_membership_leaves_v2_out_and_knows_removed_containers(host: Host) -> None:
+def test_an_exiting_task_is_in_the_roots_of_v1_and_in_its_container_of_v2(host: Host) -> None:
     host.proc("7/cgroup", "3:cpuset:/a:b\n2:cpuacct:/\n0::/user.slice\n")
     host.proc("7/status", "Name:\tx\nTgid:\t7\n")
     for flags, path in (("0", "/a:b"), ("4", "/")):  # PF_EXITING
         host.proc("7/task/7/stat", f"7 (x) S 1 0 0 0 -1 {flags}{' 0' * 43}\n")
-        assert host.backend().membership(7) == {"cpuset": path, "cpuacct": "/"}
+        found = host.backend().membership(7)
+        assert found == {"cpuset": path, "cpuacct": "/", "unified": "/user.slice"}
     with pytest.raises(ProcessLookupError) as caught:
         host.backend().membership(8)
     assert (caught.value.errno, caught.value.filename) == (errno.ESRCH, "8")
@@ -349,3 +351,76 @@ def test_threads_of_an_unknown_process_are_no_such_task(host: Host) -> None:
     (host.root / "proc/7/task/7").mkdir(parents=True)
     (host.root / "proc/7/task/12").mkdir()
     assert host.backend().threads(7) == [7, 12]
+
+
+# cgroup v2
+
+
+@pytest.fixture
+def unified(host: Host) -> Path:
+    """The directory of a cgroup2 mount, with two threaded containers of files."""
+    host.mounts(host.line("cpuset", "cpuset"), host.line("v2", "rw", type="cgroup2"))
+    top = host.point("v2")
+    for path, kind in (("a", "domain threaded"), ("a/b", "threaded")):
+        (top / path).mkdir()
+        (top / path / "cgroup.type").write_text(f"{kind}\n")
+        (top / path / "cgroup.freeze").write_text("0\n")
+        (top / path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+        (top / path / "cgroup.threads").write_text("7\n8\n")
+    return top
+
+
+def test_v2_is_the_last_tree_and_its_controllers_are_read_when_asked_for(
+    host: Host, unified: Path
+) -> None:
+    trees = host.backend().trees()
+    assert [(one.id, one.number, one.mounted) for one in trees[-2:]] == [
+        ("cpuset", 3, True),
+        ("unified", 0, True),
+    ]
+    (unified / "cgroup.controllers").write_text("pids memory\n")
+    assert trees[-1].controllers == ("pids", "memory")
+    assert trees[-1]._replace(mounts=()).controllers == ("pids", "memory")
+    assert not any(mount.ours for mount in trees[-1].mounts), "pcont never mounts cgroup2"
+
+
+def test_a_v2_mount_that_shows_no_known_path_is_no_tree(host: Host) -> None:
+    host.mounts(host.line("v2", "rw", root="/../..", type="cgroup2"))
+    assert "unified" not in [one.id for one in host.backend().trees()]
+
+
+def test_a_removed_container_of_v2_has_no_mark(host: Host, unified: Path) -> None:
+    host.proc("7/cgroup", "0::/a (deleted)\n")
+    assert host.backend().membership(7) == {"unified": "/a"}
+    (unified / "a (deleted)").mkdir()
+    assert host.backend().membership(7) == {"unified": "/a (deleted)"}
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "frozen", "found"),
+    [
+        (0, 0, 0, ("THAWED", "0", "0")),
+        (1, 0, 0, ("FREEZING", "1", "0")),
+        (1, 0, 1, ("FROZEN", "1", "0")),
+        (0, 1, 1, ("FROZEN", "0", "1")),
+        (1, 1, 1, ("FROZEN", "1", "1")),
+    ],
+)
+def test_v2_answers_as_the_freezer_of_v1(
+    host: Host, unified: Path, own: int, above: int, frozen: int, found: tuple[str, ...]
+) -> None:
+    (unified / "a/cgroup.freeze").write_text(f"{above}\n")
+    (unified / "a/b/cgroup.freeze").write_text(f"{own}\n")
+    (unified / "a/b/cgroup.events").write_text(f"populated 1\nfrozen {frozen}\n")
+    place, backend = Place("unified", "/a/b"), host.backend()
+    files = ("state", "self_freezing", "parent_freezing")
+    assert tuple(backend.read(place, f"freezer.{file}").strip() for file in files) == found
+    backend.write(place, "freezer.state", "FROZEN")
+    assert (unified / "a/b/cgroup.freeze").read_text().startswith("1")
+    for file, text in (("state", "1"), ("self_freezing", "1"), ("parent_freezing", "0")):
+        with pytest.raises(WriteRefused) as caught:
+            backend.write(place, f"freezer.{file}", text)
+        assert caught.value.errno == errno.EINVAL
+    assert backend.show(place, "tasks") == f"{unified}/a/b/cgroup.threads"
+    with pytest.raises(FileNotFoundError):
+        backend.read(place.root, "freezer.state")

@@ -220,7 +220,8 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     name = subsys.of(key)
     table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
     is_v2s = table is not None and key in table.by_name
-    if not is_v2s and v1_table and key in v1_table.by_name:
+    is_v1s = key in subsys.core_table().by_name or (v1_table and key in v1_table.by_name)
+    if is_v1s and not is_v2s:
         what = f"{container.name} cannot have {key}: it is a file of cgroup v1"
         return Unsupported(what, hint=_INSTEAD.get(key, near(key, known)))
     offered = [one for one in container.hierarchy.controllers if one == name]

@@ -20,7 +20,7 @@ _COUNT = re.compile("[0-9]{1,4}")  # directories in a path: PATH_MAX is 4096
 
 
 UNIFIED = "unified"  # the id of the tree of cgroup v2
-FREEZER = "freezer"
+_FREEZER = "freezer"
 
 
 class Waiting(NamedTuple):
@@ -288,7 +288,7 @@ class Place:
     @property
     def can_freeze(self) -> bool:
         """Whether its tree can freeze containers: that of v1's freezer, and that of cgroup v2."""
-        return self.is_unified or FREEZER in self.controllers
+        return self.is_unified or _FREEZER in self.controllers
 
     def child(self, name: str) -> Place:
         return self.elsewhere(join(self.path, name))

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from pcont.kernel.proc_text import Membership, MountLine
     from pcont.kernel.system_calls import MountTable
 
-FILESYSTEM = "cgroup2"
-CONTROLLERS, TYPE, FREEZE, EVENTS = (
+_FILESYSTEM = "cgroup2"
+_CONTROLLERS, _TYPE, _FREEZE, _EVENTS = (
     *("cgroup.controllers", "cgroup.type", "cgroup.freeze", "cgroup.events"),
 )
-PROCESSES, THREADS = "cgroup.procs", "cgroup.threads"
+_PROCESSES, _THREADS = "cgroup.procs", "cgroup.threads"
 _TASKS = "tasks"
 _STATE, _SELF, _PARENT = "freezer.state", "freezer.self_freezing", "freezer.parent_freezing"
 # The kernel's file for each of the other names.
-_FILES = {_TASKS: THREADS, _STATE: FREEZE, _SELF: FREEZE, _PARENT: FREEZE}
+_FILES = {_TASKS: _THREADS, _STATE: _FREEZE, _SELF: _FREEZE, _PARENT: _FREEZE}
 _WANTED = {"THAWED": "0", "FROZEN": "1"}
 
 
@@ -59,7 +59,7 @@ def _unified(mounts: tuple[Mount, ...], offered: Callable[[], tuple[str, ...]]) 
 class V2Driver(MountedTrees):
     """The driver (MountedDriver) of cgroup v2."""
 
-    filesystem = FILESYSTEM
+    filesystem = _FILESYSTEM
 
     # The hierarchy
 
@@ -67,7 +67,7 @@ class V2Driver(MountedTrees):
         self._offered: tuple[str, ...] | None = None
         # What is rooted above the root of a cgroup namespace shows no path that is known in here.
         mounts = {
-            line.point: Mount(line.point, line.root, True, line.source, "ro" not in line.flags)
+            line.point: Mount(line.point, line.root, writable="ro" not in line.flags)
             for line in seen
             if not is_outside(line.root)
         }
@@ -78,12 +78,12 @@ class V2Driver(MountedTrees):
         if self._offered is None:
             self._offered = ()
             with contextlib.suppress(OSError):
-                self._offered = tuple(self.read(Place(UNIFIED), CONTROLLERS).split())
+                self._offered = tuple(self.read(Place(UNIFIED), _CONTROLLERS).split())
         return self._offered
 
     def points_in(self, mountinfo: str, tree: str) -> list[str]:
         """Return the directories at which a process, given its mountinfo, has cgroup v2 mounted."""
-        return [line.point for line in mount_lines(mountinfo) if line.type == FILESYSTEM]
+        return [line.point for line in mount_lines(mountinfo) if line.type == _FILESYSTEM]
 
     # Containers
 
@@ -94,36 +94,48 @@ class V2Driver(MountedTrees):
             return super().read(place, file)
         except OSError as err:
             # The kernel lists the processes of a threaded container in the root of its subtree.
-            if file != PROCESSES or err.errno != errno.EOPNOTSUPP:
+            if file != _PROCESSES or err.errno != errno.EOPNOTSUPP:
                 raise
         return self._leaders(place)
 
     def _leaders(self, place: Place) -> str:
         """Return the processes of the threads in a container, as cgroup.procs lists them."""
         found = set()
-        for thread in self.read(place, THREADS).split():
+        for thread in self.read(place, _THREADS).split():
             with contextlib.suppress(ProcessLookupError):
                 found.add(self._proc.task(int(thread)).pid)
         return "".join(f"{pid}\n" for pid in sorted(found))
 
     def _freezer(self, place: Place, file: str) -> str:
         """Return what the freezer of v1 would show."""
-        wanted = super().read(place, FREEZE).strip()
+        wanted = super().read(place, _FREEZE).strip()
         if file == _SELF:
             return f"{wanted}\n"
         if file == _PARENT:
             return f"{int(self._is_frozen_above(place))}\n"
-        if "frozen 1" in super().read(place, EVENTS).splitlines():
+        if "frozen 1" in super().read(place, _EVENTS).splitlines():
             return "FROZEN\n"
         return "FREEZING\n" if wanted == "1" else "THAWED\n"
 
     def _is_frozen_above(self, place: Place) -> bool:
         above = place.parent
         while not above.is_root:
-            if super().read(above, FREEZE).strip() == "1":
+            if super().read(above, _FREEZE).strip() == "1":
                 return True
             above = above.parent
         return False
+
+    def _in_use(self, place: Place) -> bool:
+        # cgroup.threads lists the last thread of a process while it exits, cgroup.procs does not.
+        return bool(place.is_root or self.children(place)) or any(
+            map(self._is_alive, map(int, self.read(place, _THREADS).split()))
+        )
+
+    def _is_alive(self, task: int) -> bool:
+        try:
+            return not self._proc.task(task).exited
+        except ProcessLookupError:
+            return False
 
     def write(self, place: Place, file: str, text: str) -> None:
         if file == _STATE:
@@ -140,23 +152,23 @@ class V2Driver(MountedTrees):
         The kernel moves single threads inside of a threaded subtree only. From elsewhere, the whole
         process of a thread moves.
         """
-        file = THREADS if self._takes_threads(place) else PROCESSES
+        file = _THREADS if self._takes_threads(place) else _PROCESSES
         for task in tasks:
             try:
                 yield from self._files.write_tasks(self.path(place, file), [task])
             except WriteRefused as err:
-                if file == PROCESSES or err.errno != errno.EOPNOTSUPP:
+                if file == _PROCESSES or err.errno != errno.EOPNOTSUPP:
                     raise
-                yield from self._files.write_tasks(self.path(place, PROCESSES), [task])
+                yield from self._files.write_tasks(self.path(place, _PROCESSES), [task])
 
     def _takes_threads(self, place: Place) -> bool:
         try:
-            return super().read(place, TYPE).strip() != "domain"
+            return super().read(place, _TYPE).strip() != "domain"
         except FileNotFoundError:
             return place.is_root  # it has no cgroup.type
 
     def thawing(self, place: Place) -> AbstractContextManager[None]:
-        return self._files.write_if_killed(self.path(place, FREEZE), b"0")
+        return self._files.write_if_killed(self.path(place, _FREEZE), b"0")
 
     # Tasks
 

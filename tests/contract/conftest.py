@@ -327,12 +327,23 @@ class Top:
 WITH_V2 = [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)]
 
 
+@pytest.fixture
+def cgroup2(tmp_path: Path) -> Iterator[None]:
+    """A mount of cgroup2: that of the machine, or in a guest one for the test."""
+    if UNIFIED in (tree.id for tree in Cgroupfs().trees()):
+        yield
+        return
+    if not IN_GUEST:
+        elsewhere("no cgroup2 is mounted")
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(tmp_path)], check=True)
+    yield
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.fixture(params=WITH_V2)
-def v2(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Top]:
+def v2(request: pytest.FixtureRequest, cgroup2: None, name: str, tmp_path: Path) -> Iterator[Top]:
     """A container of cgroup v2. A test that starts tasks asks for it last: it kills them."""
     pcont = command_line(request.param, tmp_path)
-    if UNIFIED not in pcont.trees():
-        elsewhere("no cgroup2 is mounted")
     top = Top(pcont, UNIFIED, f"/{name}")
     pcont.ok("create", top.at())
     yield top

@@ -63,7 +63,8 @@ GUESTS = (
         tests=(
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
             *ATTACKS,
-            *(FAULTS, "-k", "numfiles or forkrate or attacker or attributes"),
+            *("tests/contract/test_v2.py", FAULTS),
+            *("-k", "numfiles or forkrate or attacker or attributes or test_v2"),
         ),
     ),
 )
