@@ -121,7 +121,8 @@ def test_a_parent_that_pcont_has_not_set_is_named(machine: Pcont) -> None:
     pcont.ok("create", "-p", "-i", "jobs:/a/b")
     off_and_on(pcont, "jobs:/a")
     backend = pcont.backend()
-    (tree,) = [one.id for one in backend.trees() if "cpuset" in one.controllers]
+    trees = [one for one in backend.trees() if not one.is_unified]
+    (tree,) = [one.id for one in trees if "cpuset" in one.controllers]
     with backend.exclusive():
         backend.set_attribute(Place(tree, "/a"), "cpus", None)  # as if mkdir and echo had made it
     said = pcont("gc", "--cpus")

@@ -79,7 +79,7 @@ def test_a_task_that_was_there_at_the_first_look_is_not_late(
 ) -> None:
     """However many rounds it takes: here each round moves one task."""
     monkeypatch.setattr("pcont.steps.converge.FRESH", 0.0)
-    monkeypatch.setattr("pcont.steps.move_all.subsys.FREEZER", "none")
+    monkeypatch.setattr("pcont.kernel.types._FREEZER", "none")
     pid = start(threads=12)
     pair.pcont.ok("attach", pair.at("/a"), str(pid))
     result = pair.pcont("move", "--json", pair.at("/a"), pair.at("/b"))

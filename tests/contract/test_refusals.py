@@ -154,7 +154,8 @@ def own(kernel: Pcont, name: str) -> Iterator[Callable[[str], Top]]:
             known = {one.name: one for one in kernel.backend().controllers()}
             if controller not in known or not known[controller].enabled:
                 elsewhere(f"it has no {controller}")
-            bound = any(controller in tree.controllers for tree in kernel.backend().trees())
+            trees = [tree for tree in kernel.backend().trees() if not tree.is_unified]
+            bound = any(controller in tree.controllers for tree in trees)
             top = new_top if bound else _mounted_top
             return stack.enter_context(top(kernel, controller, name))
 
