@@ -43,12 +43,12 @@ from pcont.errors import (
 from pcont.hierarchy import keys
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import WriteRefused, exists
-from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Place
+from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, UNIFIED, Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
+from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of, table_of_v2
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
@@ -147,9 +147,10 @@ def held_back(files: ControlFiles, place: Place) -> tuple[str, str]:
     texts if none does.
     """
     backend = files.backend
+    find = table_of_v2 if place.tree == UNIFIED else backend.table
     roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
     for name, root in roots.items():
-        table, site = table_of(backend, place.tree, name), LiveSite(files, place, root, name)
+        table, site = find(name), LiveSite(files, place, root, name)
         for rule in table.removal if table else ():
             if violation := rule(site):
                 return violation.reason, violation.hint

@@ -92,7 +92,7 @@ def test_what_is_planned_is_read_again_and_the_kernel_is_as_before(model: Model)
 def test_a_file_without_rules_is_said_to_be_unchecked(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "row_of", lambda backend, file: None)
+    monkeypatch.setattr(rehearsal, "row_of", lambda backend, file, tree: None)
     session = Session(model, dry_run=True)
     settings.assign(session, "pids:/a", ["pids.max=5"])
     assert session.planned == [
@@ -107,7 +107,7 @@ def test_a_refusal_that_depends_on_more_than_the_rules_is_said_to_be_possible(
 ) -> None:
     """The kernel may be able to free memory, say, before it refuses a limit."""
     row = TABLE.by_name[pids.PIDS_MAX]._replace(rules=(lambda *_: Violation(number, "it is full"),))
-    monkeypatch.setattr(rehearsal, "row_of", lambda backend, file: row)
+    monkeypatch.setattr(rehearsal, "row_of", lambda backend, file, tree: row)
     monkeypatch.setattr(rehearsal, "EXACT", ("pids",) if exact else ())
     dry = rehearsing(model)
     if exact or number == EINVAL:
