@@ -287,7 +287,8 @@ def ps(session: Session, place: str) -> list[TaskRow]:
             # The trees are not read at one moment; the membership of one task is.
             paths = session.backend.membership(task)
             missing = tuple(one.tree for one in inside if paths.get(one.tree) != one.path)
-            if len(missing) < len(inside):
+            # v1 shows an exiting task in the root, v2 where it was.
+            if len(missing) < len(inside) and (container.is_root or not known.exited):
                 person = task_owners.owner_of(known)
                 row = (task, known.pid, known.name, known.state, person.user, person.command)
                 found.append(TaskRow(*row, missing))

@@ -268,6 +268,7 @@ def test_a_zombie_is_in_no_container(v2: Top) -> None:
     os.kill(task, signal.SIGKILL)
     assert eventually(lambda: v2.pcont.backend().task(task).exited)
     assert v2.pcont.ok("ps", v2.at("/a")) == ""
+    assert eventually(lambda: v2.pcont.backend().task(task).state == "Z")
     v2.pcont.ok("rm", v2.at("/a"))
     assert is_in(v2, task) == "/a", "without the mark of a removed container"
     v2.pcont.fails(3, "attach", v2.at(), str(task))
