@@ -155,6 +155,35 @@ def remove_many(number: int) -> Counts:
     return counted(lambda: containers.remove(Session(model), ["pids:/top"], recursive=True))
 
 
+def attach_many(number: int) -> Counts:
+    """`pcont attach pids:/a PID …` of so many processes, which are in one container."""
+    model, pids = populated(number)
+    return counted(lambda: attach.attach(Session(model), "pids:/a", pids))
+
+
+def attach_threads(number: int) -> Counts:
+    """`pcont attach pids:/a PID` of a process with so many threads."""
+    model, (pid,) = populated(1)
+    for _ in range(number - 1):
+        model.simulated().thread(pid)
+    return counted(lambda: attach.attach(Session(model), "pids:/a", [pid]))
+
+
+def move_many(number: int) -> Counts:
+    """`pcont move pids:/b pids:/a` of so many processes."""
+    model, _ = populated(number)
+    return counted(lambda: attach.move(Session(model), "pids:/b", "pids:/a"))
+
+
+def populated(number: int) -> tuple[Model, list[int]]:
+    """A model with so many processes in the container /b, and an empty one."""
+    model = mounted("pids")
+    containers.create(Session(model), ["pids:/a", "pids:/b"])
+    pids = [model.simulated().spawn() for _ in range(number)]
+    attach.attach(Session(model), "pids:/b", pids)
+    return model, pids
+
+
 @contextmanager
 def a_sleeper() -> Iterator[int]:
     """A process with one thread, which runs during the block."""

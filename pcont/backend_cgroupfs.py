@@ -18,6 +18,7 @@ from pcont.kernel.by_tree import DriverByTree
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import (
     WAITING,
+    AssignedIds,
     Controller,
     Mount,
     NamespaceSpec,
@@ -257,6 +258,9 @@ class Cgroupfs(DriverByTree):
         own = self.pin_path(name)
         there = {os.path.dirname(file) for file in self.pins().get(name, {}).values()}
         namespaces.unpin_namespaces(next(iter(there), own))
+
+    def assigned_ids(self) -> AssignedIds | None:
+        return self.proc.assigned_ids()
 
     def affinity(self, task: int) -> Ids:
         return frozenset(os.sched_getaffinity(task))

@@ -21,6 +21,7 @@ from pcont import subsys
 from pcont.errors import from_oserror
 from pcont.kernel.types import (
     WAITING,
+    AssignedIds,
     Controller,
     NamespaceSpec,
     Owner,
@@ -286,6 +287,9 @@ class Model:
     def family(self, pid: int) -> contextlib.AbstractContextManager[ProcessTree]:
         return self.tasks.family(pid)
 
+    def assigned_ids(self) -> AssignedIds | None:
+        return self.tasks.proc.assigned_ids()
+
     def affinity(self, task: int) -> Ids:
         return self.affinities.affinity(task)
 
@@ -295,8 +299,8 @@ class Model:
     def may_move(self, task: int) -> bool:
         return self.attaching.may_move(task)
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        return self.attaching.enter(place, tasks)
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        return self.attaching.enter(place, tasks, file)
 
     def thawing(self, place: Place) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

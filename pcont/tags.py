@@ -15,11 +15,15 @@ _T = TypeVar("_T")
 
 
 class Format(NamedTuple):
-    """The tag of a class on disk, and the attributes of the class by their names on disk."""
+    """The tag of a class on disk, and the attributes of the class by their names on disk.
+
+    `added`: the names that are left out while their value is empty.
+    """
 
     tag: str
     attributes: Mapping[str, str]
     values: Callable[[Any], tuple[Any, ...]]
+    added: frozenset[str] = frozenset()
 
 
 FORMATS: dict[type, Format] = {}
@@ -29,12 +33,14 @@ def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[_T]], type
     """Decorate a class whose objects are written to a file.
 
     `tag` and `fields` are names on disk. Never change them: to rename a field in the class only,
-    replace `"old"` by `old="new"`.
+    replace `"old"` by `old="new"`. Add a field with a `?` at its end: it is not written while its
+    value is empty, so that other records stay as earlier versions wrote them.
     """
-    attributes = {**{name: name for name in fields}, **renamed}
+    added = frozenset(name[:-1] for name in fields if name.endswith("?"))
+    attributes = {**{name.rstrip("?"): name.rstrip("?") for name in fields}, **renamed}
 
     def decorated(kind: type[_T]) -> type[_T]:
-        FORMATS[kind] = Format(tag, attributes, _getter(list(attributes.values())))
+        FORMATS[kind] = Format(tag, attributes, _getter(list(attributes.values())), added)
         return kind
 
     return decorated
@@ -53,7 +59,11 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 def fields_of(value: object) -> dict[str, Any]:
     """Return the values of a record's fields by their names on disk. The class must have a tag."""
     found = FORMATS[type(value)]
-    return dict(zip(found.attributes, found.values(value), strict=True))
+    named = dict(zip(found.attributes, found.values(value), strict=True))
+    for name in found.added:
+        if not named[name]:
+            del named[name]
+    return named
 
 
 def made(kind: type[_T], fields: Mapping[str, Any]) -> _T:

@@ -54,6 +54,7 @@ COMMANDS = (
     ("set", "set jobs:/a/below cpuset.cpus=0-1 cpuset.mems=0"),
     ("reset", "set jobs:/a/below cpuset.cpus=1 cpuacct.usage=0"),
     ("attach", "attach tied:/b 5000000"),
+    ("attach-processes", "attach tied:/b 5000001 5000002"),
     ("", "sim fork 5000000"),
     ("move", "move tied:/b tied:/a"),
     ("move-with-affinities", "move jobs:/a/below jobs:/b"),

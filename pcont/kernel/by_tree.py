@@ -84,8 +84,8 @@ class DriverByTree:
     def write(self, place: Place, file: str, text: str) -> None:
         self.driver(place.tree).write(place, file, text)
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        yield from self.driver(place.tree).enter(place, tasks)
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        return self.driver(place.tree).enter(place, tasks, file)
 
     def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
         yield from self.driver(place.tree).kill(place, pids, number)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pcont.bases import Protocol
 from pcont.kernel.types import (
     WAITING,
+    AssignedIds,
     Controller,
     NamespaceSpec,
     Owner,
@@ -284,11 +285,13 @@ class Containers(ContainerReader, Protocol):
     def write(self, place: Place, file: str, text: str) -> None:
         """One write(2); WriteRefused where the file could be opened and the text was refused."""
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
         """Write task ids into a container one right after the other; yields those that have
         entered.
 
-        A task that has exited is left out. Raises WriteRefused at the first refusal.
+        `file`: `tasks` or `cgroup.procs`. By default each task moves alone if it can; on cgroup v2,
+        the process of a thread that cannot. A task that has exited is left out. Raises WriteRefused
+        at the first refusal.
         """
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
@@ -412,6 +415,9 @@ class Tasks(Protocol):
 
     def family(self, pid: int) -> AbstractContextManager[ProcessTree]:
         """Track a process and its descendants while the context is open."""
+
+    def assigned_ids(self) -> AssignedIds | None:
+        """Return which task ids the kernel has assigned; None if it does not report that."""
 
     def affinity(self, task: int) -> Ids:
         """sched_getaffinity(2) of one thread."""

@@ -342,6 +342,16 @@ class Snapshot(NamedTuple):
     owners: dict[str, Owner]
 
 
+class AssignedIds(NamedTuple):
+    """What the kernel has assigned until now: the `last` task id, and how many tasks were `started`
+    since boot. `most`: ids are below this number.
+    """
+
+    last: int
+    started: int
+    most: int
+
+
 ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for
 
 
@@ -353,7 +363,7 @@ class Task(NamedTuple):
     other task ever has the same id and start time. `ending`: it is exiting, which may take seconds
     on a busy machine. An exiting task is still in its containers, and cannot fork. The kernel
     accepts a write that moves it, but does not move it (cgroup_migrate_add_task(),
-    kernel/cgroup/cgroup.c).
+    kernel/cgroup/cgroup.c). `threads`: the number of threads of its process; 0 if it is unknown.
     """
 
     id: int
@@ -365,6 +375,7 @@ class Task(NamedTuple):
     fixed: bool
     start: int
     ending: bool = False
+    threads: int = 0
 
     @property
     def exited(self) -> bool:

@@ -76,8 +76,8 @@ class V1Driver(MountedTrees):
         follow = (lambda: self._follow(place.tree, text)) if file == "release_agent" else None
         self._files.write(self.path(place, file), text, follow)
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        yield from self._files.write_tasks(self.path(place, "tasks"), tasks)
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        return self._files.write_tasks(self.path(place, file or "tasks"), tasks)
 
     def thawing(self, place: Place) -> AbstractContextManager[None]:
         return self._files.write_if_killed(self.path(place, "freezer.state"), _THAWED)

@@ -146,12 +146,15 @@ class V2Driver(MountedTrees):
             refuse_text(errno.EINVAL, self.path(place, file))
         self._files.write(self.path(place, file), text)
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
         """Write task ids into a container; yields those that have entered.
 
         The kernel moves single threads inside of a threaded subtree only. From elsewhere, the whole
         process of a thread moves.
         """
+        if file:
+            yield from self._files.write_tasks(self.path(place, file), tasks)
+            return
         file = _THREADS if self._takes_threads(place) else _PROCESSES
         for task in tasks:
             try:

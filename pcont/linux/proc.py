@@ -13,7 +13,7 @@ from functools import cached_property
 
 from pcont.errors import Unsupported
 from pcont.kernel.proc_text import MountLine, lines, mount_lines, on_point
-from pcont.kernel.types import Task
+from pcont.kernel.types import AssignedIds, Task
 from pcont.linux import procfs
 from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Ids
@@ -22,6 +22,7 @@ CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
 FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 _AT_ONCE = 1 << 16  # bytes
+_RECORD = 1 << 12  # bytes: more than seq_file has for a record of /proc, as a rule
 
 
 class Proc:
@@ -29,7 +30,8 @@ class Proc:
 
     def __init__(self, root: str = "/proc") -> None:
         self.root = root
-        self._process_of: dict[int, tuple[int, int]] = {}  # the process, and the start time
+        # Of threads that are not the first one: the process, and the start time.
+        self._process_of: dict[int, tuple[int, int]] = {}
 
     def text(self, file: str) -> str:
         """Return the content of a file below /proc."""
@@ -82,25 +84,30 @@ class Proc:
     def task(self, task: int) -> Task:
         """Return what /proc reports of a task.
 
-        The file in the directory of its process does not sum up all threads, as /proc/TID/stat
-        does. The process of a task is looked up once: its start time tells whether the id is still
-        that task's.
+        The file in a `task` directory does not sum up all threads, as /proc/TID/stat does. The
+        process of a thread that is not the first one is looked up once: its start time tells
+        whether the id is still that thread's.
         """
-        pid, start = self._process_of.get(task, (0, -1))
-        if pid:
-            try:
-                known = procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-            else:
-                if known.start == start:
-                    return known
+        pid, start = self._process_of.get(task, (task, -1))
+        try:
+            stat = read_record(f"{self.root}/{pid}/task/{task}/stat")
+        except (FileNotFoundError, ProcessLookupError) as err:
+            if pid == task:
+                raise no_task(task) from err
+        else:
+            known = procfs.first_thread(stat) if pid == task else procfs.task(stat, pid)
+            if known and (pid == task or known.start == start):
+                return known
+        return self._thread(task)
+
+    def _thread(self, task: int) -> Task:
         try:
             pid = procfs.process(read_text(f"{self.root}/{task}/status"))
-            known = procfs.task(read_text(f"{self.root}/{pid}/task/{task}/stat"), pid)
+            known = procfs.task(read_record(f"{self.root}/{pid}/task/{task}/stat"), pid)
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
-        self._process_of[task] = (pid, known.start)
+        if pid != task:
+            self._process_of[task] = (pid, known.start)
         return known
 
     def timed(self, task: int, pid: int) -> tuple[Task, procfs.CpuTime]:
@@ -160,6 +167,15 @@ class Proc:
             return int(self.text("sys/kernel/ns_last_pid"))
         except FileNotFoundError:
             return 0
+
+    def assigned_ids(self) -> AssignedIds | None:
+        """Return which task ids the kernel has assigned; None if it does not report that."""
+        try:
+            last, most = self.last_pid(), int(self.text("sys/kernel/pid_max"))
+            started = procfs.started(self.text("stat"))
+        except FileNotFoundError:
+            return None
+        return AssignedIds(last, started, most) if last and started else None
 
     def may_administer(self) -> bool:
         """Return whether this process has CAP_SYS_ADMIN."""
@@ -247,6 +263,20 @@ def read_text(file: str) -> str:
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return read_all(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_record(file: str) -> str:
+    """Return the content of a file of one record, as `read_text` does: a short read has all of
+    it.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.read(descriptor, _RECORD)
+        if len(found) < _RECORD:
+            return found.decode("utf-8", "surrogateescape")
+        return found.decode("utf-8", "surrogateescape") + read_all(descriptor)
     finally:
         os.close(descriptor)
 

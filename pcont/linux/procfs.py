@@ -43,12 +43,19 @@ def _stat(stat: str) -> tuple[int, str, list[str]]:
     id, _, rest = stat.partition(" (")
     # The name in parentheses may contain any character, even parentheses.
     name, _, rest = rest.rpartition(") ")
-    return int(id), name, rest.split()
+    return int(id), name, rest.split(" ", 37)
 
 
 def process(status: str) -> int:
     """Return the id of a task's process, from the text of /proc/TID/status."""
     return int(status.partition("\nTgid:")[2].partition("\n")[0])
+
+
+def started(stat: str) -> int:
+    """Return how many tasks were started since boot, from the text of /proc/stat; 0 if it does not
+    say that.
+    """
+    return int(stat.partition("\nprocesses ")[2].partition("\n")[0] or 0)
 
 
 def capabilities(status: str) -> int:
@@ -97,6 +104,16 @@ def task(stat: str, pid: int) -> Task:
     return _task(*_stat(stat), pid)
 
 
+def first_thread(stat: str) -> Task | None:
+    """Return a task from the text of /proc/TID/stat; None if it is not the first thread of its
+    process.
+
+    Any other thread has the exit signal -1 (thread_group_leader(), include/linux/sched/signal.h).
+    """
+    id, name, fields = _stat(stat)
+    return None if fields[35].startswith("-") else _task(id, name, fields, id)
+
+
 def timed(stat: str, pid: int, ticks: int) -> tuple[Task, CpuTime]:
     """Return a task and its CPU time from the text of /proc/TID/stat, as `task` and `cpu_time`
     do.
@@ -119,4 +136,5 @@ def _task(id: int, name: str, fields: list[str], pid: int) -> Task:
         fixed=bool(flags & _PF_NO_SETAFFINITY) or (id == _KTHREADD and bool(flags & _PF_KTHREAD)),
         start=int(fields[19]),
         ending=bool(flags & _PF_EXITING),
+        threads=int(fields[17]),
     )

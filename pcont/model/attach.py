@@ -36,17 +36,18 @@ class Attaching:
         self._placement, self._lifetimes = placement, lifetimes
         self._tasks = placement.tasks
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write task ids into `tasks` of a container, one by one; yields those that have entered.
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        """Write task ids into a file of a container, one by one; yields those that have entered.
 
-        Tasks that have exited are left out. Raises WriteRefused at the first refusal.
+        `file`: `tasks` (the default) or `cgroup.procs`. Tasks that have exited are left
+        out. Raises WriteRefused at the first refusal.
         """
-        node, where = self._hierarchies.node(place), self._hierarchies.show(place, "tasks")
+        node, where = self._hierarchies.node(place), self._hierarchies.show(place, file or "tasks")
         self._lifetimes.remove_exited()
         with self._hierarchies.opened(node.tree):
             for task in tasks:
                 try:
-                    self.write(node, str(task), False, where)
+                    self.write(node, str(task), file == "cgroup.procs", where)
                     yield task
                 except WriteRefused as err:
                     if err.errno != ESRCH:

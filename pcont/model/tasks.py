@@ -65,7 +65,8 @@ class TaskTable:
             raise no_task(task)
         parent = one.parent if self._lives(one.parent) else INIT
         state = "Z" if one.zombie else "S"
-        return Task(task, one.pid, parent, one.name, state, kernel=False, fixed=False, start=0)
+        threads = len(self.threads_of.get(one.pid, (one.pid,)))
+        return Task(task, one.pid, parent, one.name, state, False, False, 0, False, threads)
 
     def _lives(self, pid: int) -> bool:
         one = self.simulated.get(pid)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from pcont.errors import FORCE, Denied, UsageProblem
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required, with_evidence
-from pcont.kernel.types import Task
+from pcont.kernel.types import AssignedIds, Task
 from pcont.ops import guards
 from pcont.ops.containers import drain
 from pcont.ops.named import named
@@ -15,8 +16,9 @@ from pcont.ops.task_ids import TaskIds
 from pcont.ops.ties import note_entered, note_left, note_split
 from pcont.records import Outcome
 from pcont.session import Session, checks_first
-from pcont.steps.attach import Attach
+from pcont.steps.attach import Attach, Seen
 from pcont.steps.move_all import Move
+from pcont.steps.reuse import assigned_ids
 
 
 @checks_first
@@ -42,9 +44,11 @@ def attach(
         raise UsageProblem("--thread and --tree cannot be combined")
     with session.exclusive() as registry:
         container = required(session.backend, registry.place(place))
-        found = named(session, TaskIds.of(tasks), thread)
+        ids = TaskIds.of(tasks)
+        assigned = None if tree else assigned_ids(session.backend, ids.given + ids.listed)
+        found = named(session, ids, thread)
         steps = [
-            entry(session, container, *some, thread=thread, tree=tree, movable=movable)
+            entry(session, container, some, assigned, thread=thread, tree=tree, movable=movable)
             for some in ([[one] for one in found] if tree else [found])
         ]
         session.carry_out(steps)
@@ -74,27 +78,53 @@ def _note_skipped(session: Session, outcome: Outcome) -> None:
         session.warn(f"{outcome.skipped} kernel threads cannot be moved, and stay where they are")
 
 
+class _Actions(Mapping[int, str]):
+    """What an error says of each task: made when it is needed."""
+
+    def __init__(self, tasks: Mapping[int, Task], kind: str, place: str) -> None:
+        self._tasks, self._kind, self._place = tasks, kind, place
+
+    def __getitem__(self, id: int) -> str:
+        known = self._tasks[id]
+        return f"attach {self._kind} {known.id} ({known.name}) to {self._place}"
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
 def entry(
     session: Session,
     container: Container,
-    *tasks: Task,
+    tasks: Sequence[Task],
+    assigned: AssignedIds | None = None,
+    *,
     thread: bool = False,
     tree: bool = False,
     movable: bool = False,
 ) -> Attach:
     """Return the step that moves tasks, which must be alive and may be moved.
 
-    A step takes several tasks, but with `tree` a single one.
+    A step takes several tasks, but with `tree` a single one. `assigned`: the ids that the kernel
+    had assigned before the tasks were looked up.
     """
-    kind = "task" if thread else "process"
-    actions = {}
-    for known in tasks:
-        guards.check_move(session, known.pid)
-        guards.check_entering(session, container, known.pid, with_descendants=tree)
-        mover = known.id if thread else known.pid
-        actions[mover] = f"attach {kind} {known.id} ({known.name}) to {container.name}"
-    (first, said), *more = actions.items()
-    return Attach(first, container.places, said, thread, tree, movable, dict(more))
+    pids = [known.pid for known in tasks]
+    guards.check_move(session, *pids)
+    guards.check_entering(session, container, pids, with_descendants=tree)
+    (first, known), *more = {(one.id if thread else one.pid): one for one in tasks}.items()
+    actions = partial(_Actions, kind="task" if thread else "process", place=container.name)
+    return Attach(
+        first,
+        container.places,
+        actions({first: known})[first],
+        thread,
+        tree,
+        movable,
+        actions(dict(more)),
+        Seen({one.id: one for one in tasks if thread or one.id == one.pid}, assigned),
+    )
 
 
 @checks_first

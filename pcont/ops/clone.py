@@ -105,7 +105,7 @@ def _clone_process(session: Session, where: str, pid: int) -> str:
         guards.check_move(session, known.pid)
         container = _parent(session, where, known.pid).child(f"node_{known.pid}")
         steps = create_steps(session.backend, container, parents=False)
-        step = entry(session, container, known)
+        step = entry(session, container, [known])
         session.carry_out([*steps, step])
         note_split(session, registry, note_entered(session, container, [step]))
         return container.canonical

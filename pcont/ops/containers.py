@@ -26,7 +26,7 @@ from pcont.steps.creation import CreateContainer
 from pcont.steps.kill import Kill
 from pcont.steps.move_all import Move, MoveAll
 from pcont.steps.removal import removals
-from pcont.steps.tasks import live_task, processes_in, tasks_in
+from pcont.steps.tasks import processes_in, tasks_in
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
@@ -429,9 +429,7 @@ def drain(session: Session, routes: Sequence[Move], action: str, movable: bool =
     """
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
-    guards.check_move(
-        session, *(known.pid for task in inside if (known := live_task(backend, task)))
-    )
+    guards.check_move_of(session, inside)
     freeze = not guards.would_freeze_itself(session, [route.source for route in routes])
     return MoveAll(routes, action, freeze, movable)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Container as Collection
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
@@ -15,7 +16,7 @@ from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.session import Session
 from pcont.steps import explain
-from pcont.steps.tasks import where_process_is
+from pcont.steps.tasks import live_threads, where_process_is
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
@@ -24,6 +25,13 @@ def check_move(session: Session, *pids: int) -> None:
     protected = _protected(session)
     for pid in pids:
         if pid in protected:
+            raise _denied(pid, "move")
+
+
+def check_move_of(session: Session, tasks: Collection[int]) -> None:
+    """Raise Denied if one of the tasks is a thread of a process that `check_move` refuses."""
+    for pid in sorted(_protected(session)):
+        if any(thread.id in tasks for thread in live_threads(session.backend, pid)):
             raise _denied(pid, "move")
 
 
@@ -48,10 +56,11 @@ def check_frozen(session: Session, container: Container) -> None:
 
 
 def check_entering(
-    session: Session, container: Container, pid: int, with_descendants: bool = False
+    session: Session, container: Container, pids: Sequence[int], with_descendants: bool = False
 ) -> None:
     """Raise Busy if pcont, or with `with_descendants` an ancestor of it, would be frozen."""
-    if pid in (_lineage(session) if with_descendants else [os.getpid()]):
+    own = _lineage(session) if with_descendants else [os.getpid()]
+    if any(pid in own for pid in pids):
         check_frozen(session, container)
 
 

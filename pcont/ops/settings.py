@@ -105,4 +105,4 @@ def _entry(session: Session, container: Container, file: str, text: str) -> Atta
             hint=f"pcont attach {container.word} $$",
         )
     thread = file != "cgroup.procs"
-    return entry(session, container, alive(session, int(text), thread), thread=thread)
+    return entry(session, container, [alive(session, int(text), thread)], thread=thread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pcont.errors import shortened
@@ -44,17 +44,21 @@ def note_partial(
 class MovedTasks:
     """Tasks that a command has moved, or a dry run would move, to a container.
 
-    `before`: where each known task was; the others were in `origin`.
+    `before`: returns where a task was, if that is known; the others were in `origin`.
     """
 
     def __init__(
-        self, container: Container, tasks: Sequence[int], origin: Paths, before: Mapping[int, Paths]
+        self,
+        container: Container,
+        tasks: Collection[int],
+        origin: Paths,
+        before: Callable[[int], Paths | None],
     ) -> None:
         self.container, self.tasks, self.origin, self.before = container, tasks, origin, before
 
     def was(self, task: int, now: Paths) -> Paths:
         """Return where a task was, by tree."""
-        return {**now, **self.before.get(task, self.origin)}
+        return {**now, **(self.before(task) or self.origin)}
 
     @property
     def target(self) -> dict[str, str]:
@@ -65,16 +69,20 @@ class MovedTasks:
 def note_entered(session: Session, container: Container, steps: Iterable[Attach]) -> MovedTasks:
     """Return what steps have attached to a container; in a dry run, the tasks that they name."""
     steps = list(steps)
+    if session.dry_run:
+        found: dict[int, Paths] = {}
+        for task in [one for step in steps for one in step.tasks]:
+            with contextlib.suppress(ProcessLookupError):
+                found[task] = where_process_is(session.before, task)
+        return MovedTasks(container, list(found), next(iter(found.values()), {}), found.get)
     tasks = [task for step in steps for task in sorted(step.moved)]
-    before: dict[int, Paths] = {
-        task: origin.paths for step in steps for task, origin in step.origins.items()
-    }
-    for task in [one for step in steps for one in step.tasks] if session.dry_run else ():
-        with contextlib.suppress(ProcessLookupError):
-            before[task] = where_process_is(session.before, task)
-            tasks.append(task)
-    origin = next(iter(before.values()), {})
-    return MovedTasks(container, tasks, origin, before)
+    entered = [step.entered for step in steps if step.entered]
+    origin = next((one.any_origin for one in entered if one.any_origin), None)
+
+    def before(task: int) -> Paths | None:
+        return next((paths for step in steps if (paths := step.was(task)) is not None), None)
+
+    return MovedTasks(container, tasks, origin.paths if origin else {}, before)
 
 
 def note_left(session: Session, container: Container, step: MoveAll) -> MovedTasks:
@@ -85,7 +93,8 @@ def note_left(session: Session, container: Container, step: MoveAll) -> MovedTas
     tasks = set(step.moved)
     for source in sources if session.dry_run else ():
         tasks |= tasks_in(session.before, source)
-    return MovedTasks(container, sorted(tasks), {place.tree: place.path for place in sources}, {})
+    origin = {place.tree: place.path for place in sources}
+    return MovedTasks(container, tasks, origin, lambda task: None)
 
 
 def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
@@ -100,7 +109,7 @@ def note_split(session: Session, registry: Registry, moved: MovedTasks) -> None:
     for tie in registry.ties:
         shared = trees & {member.tree.id for member in tie.members}
         if shared and tie.name != moved.container.hierarchy.name:
-            tasks = dict.fromkeys(moved.tasks)
+            tasks = sorted(moved.tasks)
             found = {task: row for task in tasks if (row := _split_row(session, tie, moved, task))}
             if found:
                 session.warn(_split_note(tie, found, session.dry_run))

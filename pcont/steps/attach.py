@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from errno import EINVAL, ESRCH
+from errno import EINVAL
 from functools import partial
 from os import strerror
 from shlex import quote
@@ -15,36 +15,35 @@ from typing import TYPE_CHECKING
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.refusals import WriteRefused, exists
-from pcont.kernel.types import Place, Task
+from pcont.kernel.types import AssignedIds, Place, Task
 from pcont.records import Outcome
 from pcont.steps import explain
-from pcont.steps.converge import Straggler, raised_priority, return_all, until_stable
+from pcont.steps.attach_undo import AttachUndo, TasksByPlace
+from pcont.steps.converge import FRESH, raised_priority, until_stable
+from pcont.steps.origins import OriginReader
+from pcont.steps.reuse import may_be_reused
 from pcont.steps.tasks import (
     PROCESSES,
     all_tasks_in,
-    descendants,
     is_alive,
-    is_same_task,
     live_task,
     live_threads,
-    put_back_tasks,
-    start_time,
     tasks_in,
 )
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
-from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
-from pcont.values import Ids
+from pcont.transaction.undo_log import UndoLog
 from pcont.virtual.files import ControlFiles
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import CgroupState, PopulatedContainers, Tasks, TasksInside
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Tasks, TasksInside
 
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
 ATTACH_PATIENCE = 30.0
 FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
-TASKS_AT_ONCE = 16  # whose origins are recorded at once, right before they are moved
+# So many tasks are looked up and recorded at once, right before they are moved: with `tree`, they
+# may start others all the while.
+TASKS_AT_ONCE, OF_A_TREE = 64, 16
 
 STOP_OR_FREEZE = (
     "stop it first (kill -STOP), or give it a container with the freezer, and move that"
@@ -52,198 +51,35 @@ STOP_OR_FREEZE = (
 
 Movers = Callable[[bool], list[int]]
 Lacking = tuple[Place, int]
-TasksByPlace = dict[Place, set[int]]
 
 
-@on_disk("Origin", "paths", "affinity", "start")
-class Origin(NamedTuple):
-    """Where a thread was: the path of its container in each tree of the targets, and its CPU
-    affinity.
-
-    `start`: its start time in clock ticks since boot, which distinguishes it from a later task with
-    the same id.
+class Seen(NamedTuple):
+    """Tasks that were looked up, by id; `assigned`: the ids that the kernel had assigned before the
+    first of them was looked up.
     """
 
-    paths: dict[str, str]
-    affinity: Ids
-    start: int
-
-    @classmethod
-    def of(cls, backend: Tasks, task: int, trees: Iterable[str]) -> Origin:
-        """Return where a thread is now in these trees.
-
-        Raises ProcessLookupError if it has exited or is exiting: the kernel then shows it in the
-        root containers.
-        """
-        paths, affinity = backend.membership(task), backend.affinity(task)
-        known = backend.task(task)
-        if known.exited:
-            raise ProcessLookupError(ESRCH, strerror(ESRCH), str(task))
-        return cls({tree: paths[tree] for tree in trees if tree in paths}, affinity, known.start)
+    tasks: Mapping[int, Task]
+    assigned: AssignedIds | None
 
 
-@on_disk("Entered", "places", "leader", "before", "origins")
-class AttachUndo(UndoRecord):
-    """Undo record of Attach: where the tasks were, and which tasks were in the target containers
-    before.
+NOT_SEEN = Seen({}, None)
 
-    `places`: the targets. `leader`: the task that was named first. `before`: the tasks in each
-    target. `origins`: where each moved thread was. A task that is started during the move has the
-    origin of the moved task that it descends from; if that is unknown, the origin of the leader.
-    """
 
-    places: list[Place]
-    leader: int
-    before: dict[Place, set[int]]
-    origins: dict[int, Origin]
+class Writes(NamedTuple):
+    """Tasks to write into each of the places, one task after the other."""
 
-    def __init__(
-        self,
-        places: list[Place],
-        leader: int,
-        before: dict[Place, set[int]],
-        origins: dict[int, Origin] | None = None,
-    ) -> None:
-        self.places, self.leader, self.before = places, leader, before
-        self.origins: dict[int, Origin] = {} if origins is None else origins
-
-    @property
-    def label(self) -> str:
-        return f"task {self.leader}"
-
-    def extend(self, **more: dict[int, Origin]) -> None:
-        self.origins.update(more["origins"])
-
-    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        action = f"put back all that {self.label} has started"
-        for straggler in return_all(partial(self._stragglers, backend), action):
-            for place in reversed(self.places):
-                yield partial(self._put_back, backend, straggler, place)
-            yield partial(self._put_back_affinity, backend, straggler)
-
-    def _stragglers(self, backend: TasksInside) -> Iterator[Straggler[int]]:
-        """Yield the moved tasks, then the tasks that they have started; `where` is the task whose
-        origin applies.
-
-        In that order a moved task is back before its children are looked up, so that no new ones
-        appear in the targets. Last come exiting tasks in containers that were empty before: they
-        must have exited before the container can be removed, whatever they descend from.
-        """
-        for task in sorted(self.origins):
-            if self.knows(backend, task):
-                yield Straggler(task, task, self.origins[task].start)
-        inside = {place: tasks_in(backend, place) for place in self.places if self.origins}
-        started = self.started(backend, inside) if self.origins else {}
-        for task, leader in sorted(started.items()):
-            yield Straggler(leader, task, start_time(backend, task))
-        alone = [place for place in self.places if not (place.is_root or self.before[place])]
-        for task in sorted(set().union(*(tasks_in(backend, place) for place in alone))):
-            if not is_alive(backend, task):
-                yield Straggler(self.leader, task, None)
-
-    def _put_back(
-        self, backend: PopulatedContainers, straggler: Straggler[int], place: Place
-    ) -> None:
-        # Thread by thread: moving the process would put threads of several containers into one.
-        path = self._origin(straggler).paths[place.tree]
-        there = is_same_task(backend, straggler.task, straggler.start)
-        if there and backend.membership(straggler.task).get(place.tree) != path:
-            put_back_tasks(backend, place.elsewhere(path), [straggler.task])
-
-    def _put_back_affinity(self, backend: Tasks, straggler: Straggler[int]) -> None:
-        affinity = self._origin(straggler).affinity
-        there = is_same_task(backend, straggler.task, straggler.start)
-        if there and backend.affinity(straggler.task) != affinity:
-            backend.set_affinity(straggler.task, affinity)
-
-    def _origin(self, straggler: Straggler[int]) -> Origin:
-        origin = self.origins.get(straggler.task)
-        return (
-            origin if origin and origin.start == straggler.start else self._shared(straggler.where)
-        )
-
-    def knows(self, backend: Tasks, task: int) -> bool:
-        """Return whether the id belongs to a task with a recorded origin, and has not been
-        reused.
-        """
-        origin = self.origins.get(task)
-        return origin is not None and is_same_task(backend, task, origin.start)
-
-    def started(self, backend: Tasks, inside: TasksByPlace) -> dict[int, int]:
-        """Return the tasks that moved tasks have started in the targets, each with the task whose
-        origin applies.
-
-        Other tasks may start tasks in the targets at the same time; those are left out. `inside`:
-        the tasks in each target now.
-        """
-        known = {one for one in self.origins if self.knows(backend, one)}
-        arrived = set().union(*inside.values()) - known.union(*self.before.values())
-        found = descendants(backend, arrived, sorted(known))
-        return {**found, **dict(self._orphans(backend, arrived - found.keys(), inside))}
-
-    def _distinct(self) -> list[int]:
-        """Return one task for each distinct origin, the leader first."""
-        found: dict[tuple[str, ...], int] = {}
-        for task in sorted(self.origins, key=lambda task: (task != self.leader, task)):
-            paths = self.origins[task].paths
-            found.setdefault(tuple(paths[place.tree] for place in self.places), task)
-        return list(found.values())
-
-    def _orphans(
-        self, backend: Tasks, arrived: set[int], inside: dict[Place, set[int]]
-    ) -> Iterator[tuple[int, int]]:
-        """Yield tasks whose parent exited during the move, each with the task whose origin applies.
-
-        Such a task is in some of the targets and elsewhere in the other trees, as only a moved
-        parent was. If other tasks were in only some of the targets before, it may be a child of
-        those: none is yielded.
-        """
-        differing = [
-            place for place in self.places if self.before[place] != self.before[self.places[0]]
-        ]
-        leaders = self._distinct() if arrived and not differing else []
-        for task in arrived if leaders else ():
-            outside = [place for place in self.places if task not in inside[place]]
-            with contextlib.suppress(ProcessLookupError):
-                paths = backend.membership(task) if outside else {}
-                for leader in leaders if outside else ():
-                    if all(self._is_where(leader, paths, place) for place in outside):
-                        yield task, leader
-                        break
-
-    def _is_where(self, leader: int, paths: dict[str, str], place: Place) -> bool:
-        """Return whether the path in the tree of `place` equals the recorded path of the leader."""
-        return paths.get(place.tree) == self.origins[leader].paths[place.tree]
-
-    def before_entry(self, task: int, found: Origin, leader: int) -> Origin:
-        """Return the origin of a task that a moved task has started between two trees.
-
-        It was in some of the targets from its start; in those trees the origin of the `leader`
-        applies.
-        """
-        shared = self._shared(leader)
-        from_leader = {
-            place.tree: shared.paths[place.tree]
-            for place in self.places
-            if found.paths.get(place.tree) == place.path and task not in self.before[place]
-        }
-        return found._replace(paths={**found.paths, **from_leader})
-
-    def _shared(self, leader: int) -> Origin:
-        """Return the recorded origin of a task; if it exited before it moved, that of another moved
-        task.
-        """
-        known = self.origins.get(leader) or self.origins.get(self.leader)
-        return known or next(iter(self.origins.values()))
+    places: Sequence[Place]
+    tasks: Sequence[int]
 
 
 class Attach(Step):
     """Attach processes with all their threads to the container `places`, one place for each tree.
 
     `task`: the id of the first process. `also`: further ids, each with the operation that an error
-    names. `thread`: the ids are those of threads, and only these are attached. `tree`: attach all
-    descendants of `task`, including those that daemonize during the move. `movable`: leave tasks
-    that the kernel refuses to move (`Task.fixed`), and count them.
+    names. `seen`: what is known of the ids already. `thread`: the ids are those of threads, and
+    only these are attached. `tree`: attach all descendants of `task`, including those that
+    daemonize during the move. `movable`: leave tasks that the kernel refuses to move
+    (`Task.fixed`), and count them.
 
     A fixed task that is in its container already is not written, because the kernel would refuse
     the write. `outcome` receives the counts. `action` names the operation in messages. `do` raises
@@ -259,21 +95,25 @@ class Attach(Step):
         tree: bool = False,
         movable: bool = False,
         also: Mapping[int, str] | None = None,
+        seen: Seen = NOT_SEEN,
     ) -> None:
         self.task, self.places, self.action, self.thread = task, places, action, thread
         self.tree, self.movable = tree, movable
         self.also: Mapping[int, str] = {} if also is None else also
+        self.entered: AttachUndo | None = None
         self.outcome = Outcome()
         self.moved: set[int] = set()
         self.skipped: set[int] = set()
-        self.origins: dict[int, Origin] = {}
         self.vanished: set[int] = set()
         self.adopted: set[int] = set()
         self._files: ControlFiles
-        self._trees: list[str] = []
+        self._origins: OriginReader
+        self._by_threads: set[Place] = set()
+        self._others: set[int] = set()
         self._first: set[int] = set()
         self._late: set[int] = set()
-        self._starts: dict[int, int] = {}
+        self._seen = seen
+        self._starts = {task: known.start for task, known in seen.tasks.items()}
         self._leaders: dict[int, int] = {}
         self.at: tuple[Place, int] | None = None
         self.missed = False
@@ -347,11 +187,12 @@ class Attach(Step):
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.places = self._ordered(backend)
-        self._trees = [place.tree for place in self.places]
+        self._origins = OriginReader(backend, self.places)
         with self._movers(backend) as movers:
             before = {place: all_tasks_in(backend, place) for place in self.places}
+            self._look_at_targets(backend)
             leader = next(iter(movers(False)), self.task)
-            entered = AttachUndo(list(self.places), leader, before, self.origins)
+            entered = self.entered = AttachUndo(list(self.places), leader, before)
             undo_log.record(entered)
             try:
                 with raised_priority():
@@ -364,6 +205,17 @@ class Attach(Step):
         self.outcome.stragglers = len(self._late)
         self.outcome.skipped = len(self.skipped)
         self.outcome.seconds = time.monotonic() - began
+
+    def _look_at_targets(self, backend: TasksInside) -> None:
+        """Note which targets take a process thread by thread only (kernels before 3.0), and which
+        processes are in a target.
+        """
+        for place in () if self.thread else self.places:
+            try:
+                self._others.update(map(int, backend.read(place, PROCESSES).split()))
+            except FileNotFoundError:
+                if exists(backend, place):
+                    self._by_threads.add(place)
 
     @contextlib.contextmanager
     def _movers(self, backend: Tasks) -> Iterator[Movers]:
@@ -387,27 +239,40 @@ class Attach(Step):
         find = partial(self._round, backend, entered, movers)
         patience = ATTACH_PATIENCE + len(self.also) * FOR_EACH
         for some in until_stable(find, self.action, patience, STOP_OR_FREEZE):
-            moving = self._to_move(backend, some)
-            self._record(backend, undo_log, entered, [task for _, task in moving])
-            for number, (place, task) in enumerate(moving):
-                # Since the first write, the task may have ended, and another may have its id.
-                if number and not self._found(backend, task):
-                    self._has_ended(task)
-                else:
-                    self._write(backend, place, task)
+            looked = time.monotonic()
+            found = self._look(backend, some.tasks)
+            self._record(backend, undo_log, entered, found)
+            for batch in self._batches(backend, some.places, found):
+                self._write(backend, batch, looked)
 
-    def _to_move(self, backend: Tasks, some: Iterable[Lacking]) -> list[Lacking]:
-        """Return those of the writes whose tasks are alive and do not stay where they are."""
-        tasks = dict.fromkeys(task for _, task in some)
-        found = {task: self._found(backend, task) for task in tasks}
-        for task, known in found.items():
-            if known is None:
+    def _look(self, backend: Tasks, tasks: Iterable[int]) -> list[Task]:
+        """Return those of the tasks that have not ended. What was seen of them before is still true
+        if their ids cannot belong to other tasks.
+        """
+        before, seen = self._seen.assigned, self._seen.tasks
+        is_uncertain = may_be_reused(before, backend.assigned_ids() if before else None)
+        found = []
+        for task in tasks:
+            known = seen.get(task)
+            if known is None or known.exited or is_uncertain(task):
+                known = self._found(backend, task)
+            if known:
+                found.append(known)
+            else:
                 self._has_ended(task)
-        return [
-            (place, task)
-            for place, task in some
-            if (known := found[task]) and not self._stays(backend, place, known)
-        ]
+        return found
+
+    def _batches(
+        self, backend: Tasks, places: Sequence[Place], found: Sequence[Task]
+    ) -> Iterator[Writes]:
+        """Yield what is to be written: fixed tasks only where they do not stay, and first."""
+        for known in found:
+            if known.fixed:
+                yield Writes(
+                    [place for place in places if not self._stays(backend, place, known)],
+                    [known.id],
+                )
+        yield Writes(places, [known.id for known in found if not known.fixed])
 
     def _found(self, backend: Tasks, task: int) -> Task | None:
         """Return the task; None if it has exited, or the id now belongs to another task.
@@ -437,26 +302,21 @@ class Attach(Step):
             self.skipped.add(known.id)
         return self.movable
 
-    def _round(
-        self, backend: TasksInside, entered: AttachUndo, movers: Movers
-    ) -> list[list[Lacking]]:
-        """List the writes of this round: all in the first round, then what is still outside.
-
-        Those of TASKS_AT_ONCE tasks are together, because their origins are recorded together.
-        """
+    def _round(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Writes]:
+        """List the writes of this round: all in the first round, then what is still outside."""
         if not self.outcome.rounds:
-            lacking = self._all(movers(False))
-            self._first = {task for _, task in lacking}
+            batches = self._all(movers(False))
+            self._first = {task for batch in batches for task in batch.tasks}
         elif len(self.places) == 1 and not self.tree:
             return []  # within one tree the kernel moves a process and its forks as one
         else:
             lacking = self._left(backend, entered, movers)
             self._late |= {task for _, task in lacking} - self._first
-        self.outcome.rounds += bool(lacking)
-        size = TASKS_AT_ONCE if self.tree else TASKS_AT_ONCE * len(self.places)
-        return [lacking[start : start + size] for start in range(0, len(lacking), size)]
+            batches = _lacking_batches(lacking)
+        self.outcome.rounds += bool(batches)
+        return batches
 
-    def _all(self, tasks: Sequence[int]) -> list[Lacking]:
+    def _all(self, tasks: Sequence[int]) -> list[Writes]:
         """List a write for each task and place, in the order of writing.
 
         With `tree`, one tree is finished before the next, so that a child starts where its parent
@@ -464,49 +324,65 @@ class Attach(Step):
         trees only briefly.
         """
         if self.tree:
-            return [(place, task) for place in self.places for task in tasks]
-        return [(place, task) for task in tasks for place in self.places]
+            return [batch for place in self.places for batch in _in_batches([place], tasks)]
+        return _in_batches(self.places, tasks, TASKS_AT_ONCE)
 
     def _left(self, backend: TasksInside, entered: AttachUndo, movers: Movers) -> list[Lacking]:
         """List the tasks that are outside of a target: found by a quick search, otherwise by a
         thorough one.
 
-        Both searches use the same task lists, unless `tree` is set. A task that is missing from a
-        list is looked up again, because it may have started after the list was read.
+        Both searches use the same lists, unless `tree` is set. A task that is missing from a list
+        is looked up again, because it may have started after the list was read. Where the kernel
+        moves a process as a whole, a thorough search finds no more threads.
         """
+        self._origins = OriginReader(backend, self.places)
         inside: TasksByPlace = {}
-        for thorough in (False, True):
+        for thorough in (False, True) if self.tree or not self._is_whole else (False,):
             if self.tree or not inside:
-                inside = {place: tasks_in(backend, place) for place in self.places}
-                self._leaders = entered.started(backend, inside)
+                inside = self._inside(backend)
+                everywhere = set.intersection(*inside.values())
+                self._leaders = entered.started(backend, inside, everywhere, self._others)
             found = [*movers(thorough), *self._leaders]
             tasks = [task for task in found if task not in self.skipped]
             if any(self._lacking(backend, tasks, thorough, inside)):
-                inside = {place: tasks_in(backend, place) for place in self.places}
+                inside = self._inside(backend)
                 if lacking := list(self._lacking(backend, tasks, thorough, inside)):
                     return lacking
         return []
 
-    def _record(
-        self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, tasks: Iterable[int]
-    ) -> None:
-        """Record the origins of the live threads of tasks that have none recorded."""
-        found = {}
-        for task in dict.fromkeys(tasks):
-            if entered.knows(backend, task):
-                continue
-            for one in self._threads(backend, task):
-                try:
-                    if not entered.knows(backend, one):
-                        found[one] = self._origin(backend, entered, one)
-                except ProcessLookupError:
-                    pass
-        if found:
-            undo_log.extend(entered, origins=found)
+    @property
+    def _is_whole(self) -> bool:
+        """Whether each write moves a process with all its threads."""
+        return not (self.thread or self._by_threads)
 
-    def _origin(self, backend: Tasks, entered: AttachUndo, task: int) -> Origin:
-        origin, leader = Origin.of(backend, task, self._trees), self._leaders.get(task)
-        return origin if leader is None else entered.before_entry(task, origin, leader)
+    def _inside(self, backend: ContainerReader) -> TasksByPlace:
+        """Return the ids of the processes in each target; those of the tasks if not `_is_whole`."""
+        if not self._is_whole:
+            return {place: tasks_in(backend, place) for place in self.places}
+        found: TasksByPlace = {}
+        for place in self.places:
+            found[place] = set()
+            with contextlib.suppress(FileNotFoundError):
+                found[place].update(map(int, backend.read(place, PROCESSES).split()))
+        return found
+
+    def _record(
+        self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, found: Iterable[Task]
+    ) -> None:
+        """Record the origins of tasks that have none recorded."""
+        new = [known for known in found if not entered.is_recorded(known)]
+        whole = [known for known in new if self._is_whole and known.id not in self._leaders]
+        apart = [known.id for known in new if not self._is_whole or known.id in self._leaders]
+        origins = self._origins.read(whole)
+        for task in apart:
+            for one, origin in self._origins.threads(self._threads(backend, task)):
+                leader = self._leaders.get(one)
+                if leader is not None:
+                    origin = entered.before_entry(one, origin, leader)
+                origins.threads[one] = origin
+        more = {"origins": origins.threads, "processes": origins.processes}
+        if any(more.values()):
+            undo_log.extend(entered, **{name: value for name, value in more.items() if value})
 
     def _threads(self, backend: Tasks, task: int) -> list[int]:
         try:
@@ -519,14 +395,55 @@ class Attach(Step):
         known = [live_task(backend, task)] if self.thread else live_threads(backend, task)
         return (one for one in known if one)
 
-    def _write(self, backend: TasksInside, place: Place, task: int) -> None:
-        self.at = (place, task)
-        try:
-            self._enter(backend, place, task)
+    def _write(self, backend: TasksInside, batch: Writes, looked: float) -> None:
+        """Write each task into each place. `looked`: when the first of the tasks was looked up."""
+        entering: Iterator[int] = iter(batch.tasks)
+        for place in batch.places:
+            entering = self._entering(backend, place, entering, looked + FRESH)
+        entered = set(entering)
+        for task in batch.tasks if len(entered) < len(batch.tasks) else ():
+            if task not in entered:
+                self._write_again(backend, batch.places, task)
+
+    def _entering(
+        self, backend: TasksInside, place: Place, tasks: Iterable[int], limit: float
+    ) -> Iterator[int]:
+        """Write tasks into a place; yields those that have entered. After the time `limit`, look
+        each one up right before: its id may belong to another task.
+        """
+
+        def valid() -> Iterator[int]:
+            for task in tasks:
+                if time.monotonic() < limit or self._found(backend, task):
+                    self.at = (place, task)
+                    yield task
+
+        if place in self._by_threads:
+            entered = self._enter_by_threads(backend, place, valid())
+        else:
+            entered = self._files.enter(place, valid(), self._file)
+        for task in entered:
             self.moved.add(task)
-        except OSError as err:
-            if err.errno != ESRCH or self._found(backend, task):
-                raise
+            yield task
+
+    def _enter_by_threads(
+        self, backend: TasksInside, place: Place, tasks: Iterable[int]
+    ) -> Iterator[int]:
+        for task in tasks:
+            threads = [one.id for one in live_threads(backend, task)]
+            if [*self._files.enter(place, threads)]:
+                yield task
+
+    def _write_again(self, backend: Tasks, places: Iterable[Place], task: int) -> None:
+        """Note that a task has ended that did not enter; otherwise raise the kernel's refusal."""
+        if self._found(backend, task):
+            for place in places:
+                self.at = (place, task)
+                self._files.attach(
+                    place, "tasks" if place in self._by_threads else self._file, task
+                )
+            self.moved.add(task)
+        else:
             self._has_ended(task)
 
     def _has_ended(self, task: int) -> None:
@@ -534,29 +451,31 @@ class Attach(Step):
         if task == self.task or (task in self._first and not self.tree):
             self.vanished.add(task)
 
-    def _enter(self, backend: TasksInside, place: Place, task: int) -> None:
-        files = self._files
-        try:
-            files.attach(place, self._file, task)
-        except FileNotFoundError:
-            if self.thread or not exists(backend, place):
-                raise
-            # A kernel without cgroup.procs (before 3.0) takes a process thread by thread.
-            for one in live_threads(backend, task):
-                with contextlib.suppress(*[ProcessLookupError] * (one.id != task)):
-                    files.attach(place, "tasks", one.id)
-
     def _lacking(
-        self, backend: Tasks, tasks: Iterable[int], thorough: bool, inside: TasksByPlace
+        self, backend: TasksInside, tasks: Iterable[int], thorough: bool, inside: TasksByPlace
     ) -> Iterator[Lacking]:
         """Yield tasks and the targets that they are outside of; `thorough`: check every thread."""
         for task in dict.fromkeys(tasks):
-            threads = self._threads(backend, task) if thorough else [task]
+            threads = {*self._threads(backend, task)} if thorough and not self._is_whole else {task}
             for place in self.places:
-                outside = {*threads} - inside[place]
-                alive = any(is_alive(backend, one) for one in outside) if outside else False
+                outside = threads - inside[place]
+                alive = bool(outside) and self._is_outside(backend, place, outside)
                 if alive and self._found(backend, task):
                     yield place, task
+
+    def _is_outside(self, backend: TasksInside, place: Place, tasks: set[int]) -> bool:
+        """Return whether one of the tasks, which are not listed in a target, is alive. If they are
+        processes, each of their threads is looked up in the list of tasks.
+        """
+        if self._is_whole:
+            threads = {one for task in tasks for one in self._threads(backend, task)}
+            tasks = threads - tasks_in(backend, place)
+        return any(is_alive(backend, one) for one in tasks)
+
+    def was(self, task: int) -> Mapping[str, str] | None:
+        """Return where a task was before this step moved it, by tree; None if that is not known."""
+        origin = self.entered.origin(task) if self.entered else None
+        return origin.paths if origin else None
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
         place, task = self.at or (self.places[0], self.task)
@@ -575,3 +494,22 @@ class Attach(Step):
                 f"{', '.join(map(str, adopted))}"
             )
         return found
+
+
+def _in_batches(
+    places: Sequence[Place], tasks: Sequence[int], size: int = OF_A_TREE
+) -> list[Writes]:
+    return [Writes(places, tasks[at : at + size]) for at in range(0, len(tasks), size)]
+
+
+def _lacking_batches(lacking: Iterable[Lacking]) -> list[Writes]:
+    """Return the writes for tasks that are outside of some targets, those of the same ones
+    together.
+    """
+    places: dict[int, tuple[Place, ...]] = {}
+    for place, task in lacking:
+        places[task] = (*places.get(task, ()), place)
+    tasks: dict[tuple[Place, ...], list[int]] = {}
+    for task, some in places.items():
+        tasks.setdefault(some, []).append(task)
+    return [batch for some, found in tasks.items() for batch in _in_batches(some, found)]

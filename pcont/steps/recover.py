@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pcont.errors import PcontError
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
-from pcont.steps.attach import AttachUndo, Origin
+from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveAllCreated, RemoveCreated
 from pcont.steps.enforcement import RestartStopped, StopStarted
 from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
@@ -20,6 +20,7 @@ from pcont.steps.mounts import (
 )
 from pcont.steps.move_all import Move, MoveAllUndo
 from pcont.steps.namespaces import UnpinPinned
+from pcont.steps.origins import Origin, Processes
 from pcont.steps.removal import RecreateAllRemoved, RecreateRemoved
 from pcont.steps.snapshot import ContainerState
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
@@ -62,7 +63,10 @@ FACTS = (
         UnpinPinned,
     ),
 )
-PARTS = (Place, Mount, Owner, Tree, TreeRequest, Origin, Pair, Move, Setting, ContainerState)
+PARTS = (
+    *(Place, Mount, Owner, Tree, TreeRequest),
+    *(Origin, Processes, Pair, Move, Setting, ContainerState),
+)
 UNUSABLE = (*OTHER_SHAPE, PcontError)
 RECORD_CLASSES: dict[str, type] = {FORMATS[kind].tag: kind for kind in (*FACTS, *PARTS)}
 

@@ -8,7 +8,8 @@ so a process is where its live threads are.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unseen
@@ -34,7 +35,7 @@ def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
     Raises Unseen if no mount shows the container.
     """
     try:
-        return {int(task) for task in backend.read(place, "tasks").split()}
+        return set(map(int, backend.read(place, "tasks").split()))
     except Unseen:
         raise
     except FileNotFoundError:
@@ -169,18 +170,44 @@ def descendants(backend: Tasks, tasks: Iterable[int], of: Iterable[int]) -> dict
     Each parent between a task and its ancestor must be one of `tasks`, too. A thread descends from
     its process.
     """
-    waiting = [one for task in sorted({*tasks}) if (one := live_task(backend, task))]
     ancestors: dict[int, int] = {}
+    waiting = _live(backend, tasks)
     for task in of if waiting else ():
         if one := live_task(backend, task):
             ancestors.setdefault(one.pid, one.id)
+    return _followers(waiting, ancestors.get)
+
+
+def followers(
+    backend: Tasks, tasks: Iterable[int], ancestor: Callable[[int], int | None]
+) -> dict[int, int]:
+    """Return those of `tasks` that descend from a process for which `ancestor` returns a task, each
+    with that task. It is the same as `descendants`, and asks only for parents of `tasks`.
+    """
+    return _followers(_live(backend, tasks), cache(ancestor))
+
+
+def _live(backend: Tasks, tasks: Iterable[int]) -> list[Task]:
+    return [one for task in sorted({*tasks}) if (one := live_task(backend, task))]
+
+
+def _followers(waiting: list[Task], ancestor: Callable[[int], int | None]) -> dict[int, int]:
     found: dict[int, int] = {}
+    by_process: dict[int, int] = {}
+
+    def leader(pid: int) -> int | None:
+        return by_process[pid] if pid in by_process else ancestor(pid)
+
     growing = True
     while growing:
-        new = [one for one in waiting if {one.pid, one.parent} & ancestors.keys()]
-        for one in new:
-            pid = one.pid if one.pid in ancestors else one.parent
-            found[one.id] = ancestors.setdefault(one.pid, ancestors[pid])
+        new = [(one, first) for one in waiting if (first := _either(leader, one)) is not None]
+        for one, first in new:
+            found[one.id] = by_process.setdefault(one.pid, first)
         waiting = [one for one in waiting if one.id not in found]
         growing = bool(new)
     return found
+
+
+def _either(leader: Callable[[int], int | None], one: Task) -> int | None:
+    own = leader(one.pid)
+    return leader(one.parent) if own is None else own

@@ -252,6 +252,8 @@ def encode(value: Any) -> Any:
 
     Raises TypeError for a class that has no tag (see pcont.tags).
     """
+    if type(value) in _PLAIN:
+        return value
     if type(value) in FORMATS:
         named = {name: encode(one) for name, one in fields_of(value).items()}
         return {"is": FORMATS[type(value)].tag, **named}
@@ -259,11 +261,10 @@ def encode(value: Any) -> Any:
         return {"is": "dict", "items": [[encode(key), encode(one)] for key, one in value.items()]}
     if type(value) in LISTS:
         return {"is": LISTS[type(value)], "items": [encode(one) for one in value]}
-    if value is not None and not isinstance(value, (str, int, float)):
-        raise TypeError(f"{type(value).__name__} has no tag")
-    return value
+    raise TypeError(f"{type(value).__name__} has no tag")
 
 
+_PLAIN = frozenset({int, str, bool, float, type(None)})
 LISTS: dict[type, str] = {frozenset: "frozenset", set: "set", tuple: "tuple", list: "list"}
 
 

@@ -432,10 +432,12 @@ class Rehearsal:
         if there != place and not any(_is_threaded(self._self, one) for one in (there, place)):
             refuse_text(errno.EOPNOTSUPP, self._kernel.show(place, "tasks"))
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):
-                if self._in_a_tree(place):
+                if file and self._in_a_tree(place):
+                    self._attach(place, file, str(task))
+                elif self._in_a_tree(place):
                     self._enter(place, task)
                 yield task
 

@@ -205,17 +205,17 @@ class ControlFiles:
             self._check_entry(place, rules, self._tasks_in(file, task))
         self.backend.write(place, file, str(task))
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
-        """Write task ids into a container; yields each one that has entered. Raises OSError at the
-        first refusal.
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        """Write task ids into `tasks` or `cgroup.procs` of a container; yields each one that has
+        entered. Raises OSError at the first refusal.
         """
         rules = self._entry_rules(place)
         if not rules:
-            yield from self.backend.enter(place, tasks)
+            yield from self.backend.enter(place, tasks, file)
             return
         for task in tasks:
-            self._check_entry(place, rules, [task])
-            yield from self.backend.enter(place, [task])
+            self._check_entry(place, rules, self._tasks_in(file, task))
+            yield from self.backend.enter(place, [task], file)
 
     def _entry_rules(self, place: Place) -> list[tuple[LiveSite, Sequence[EntryRule]]]:
         """Return the entry rules that apply to a container, with the container as they see it."""

@@ -265,6 +265,43 @@ def test_a_second_process_that_is_refused_brings_the_first_one_back(
     assert after == before
 
 
+def test_many_processes_of_several_containers_go_back_each_to_its_own(
+    jobs: Jobs, start: Callable[..., int]
+) -> None:
+    """So many that pcont reads the lists of the containers. Threads of one process are apart."""
+    from pcont.errors import NotFound
+    from pcont.hierarchy.registry import Registry
+    from pcont.steps.attach import Attach
+    from pcont.transaction.step import carry_out
+
+    jobs.pcont.ok("create", "-i", *(jobs.at(path) for path in ("/a", "/b", "/c")))
+    some, others = ([start() for _ in range(45)] for _ in range(2))
+    apart, together = start(threads=5), start(threads=80)
+    jobs.pcont.ok("attach", jobs.at("/a"), *map(str, some), str(apart), str(together))
+    jobs.pcont.ok("attach", jobs.at("/b"), *map(str, others))
+    jobs.pcont.ok("attach", "--thread", jobs.at("/b"), str(threads_of(apart)[2]))
+    pids = [*some, *others, apart, together]
+    tasks = [task for pid in pids for task in threads_of(pid)]
+    backend = jobs.pcont.backend()
+    with backend.exclusive():
+        for task in (others[3], threads_of(together)[7]):
+            backend.set_affinity(task, frozenset({1}))
+    before = {task: (jobs.pcont.paths(task), jobs.pcont.affinity(task)) for task in tasks}
+
+    backend = jobs.pcont.backend()
+    places = Registry(backend).place(jobs.at("/c")).places
+    step = Attach(pids[0], places, "x", also=dict.fromkeys(pids[1:], "x"))
+    lost = Attach(pids[0], [place.parent.child("none") for place in places], "y")
+    with backend.exclusive(), pytest.raises(NotFound):
+        carry_out(backend, [step, lost])
+    after = {task: (jobs.pcont.paths(task), jobs.pcont.affinity(task)) for task in tasks}
+    assert after == before
+
+    jobs.pcont.ok("attach", jobs.at("/c"), *map(str, pids))
+    assert {inside(jobs, task) for task in tasks[:3] + tasks[-3:]} == {"/c"}
+    assert len(jobs.pcont.get(jobs.at("/c"), "tasks").split()) == len(tasks)
+
+
 FORKING = "while :; do for i in 1 2 3 4 5 6 7 8; do sleep 0.05 & done; wait; done"
 
 

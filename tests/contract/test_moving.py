@@ -307,7 +307,7 @@ def test_no_task_stays_frozen_when_a_mover_dies(jobs: Jobs, start: Callable[...,
 MOVER = """
 import sys, time
 from pcont.backend_cgroupfs import Cgroupfs
-def enter(self, place, tasks):
+def enter(self, place, tasks, file):
     print("frozen", flush=True)
     time.sleep(600)
 Cgroupfs.enter = enter

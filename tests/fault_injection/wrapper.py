@@ -82,7 +82,7 @@ LOOKING = {
         "membership",
         "threads",
     ),
-    *("affinity", "family", "thawing", "in_the_way", "copies"),
+    *("affinity", "assigned_ids", "family", "thawing", "in_the_way", "copies"),
     *("journals", "releases", "enforcer", "virtual_subsystems", "table", "spelled", "simulated"),
 }
 ERRNOS = {**CHANGING, **METERING}
@@ -208,15 +208,15 @@ class FaultyBackend:
                 return text.replace(line, "", 1)
         return text
 
-    def enter(self, place: Place, tasks: Iterable[int]) -> Iterator[int]:
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
         """Each task is a change of its own."""
         for task in tasks:
-            one = partial(self._enter, place)
+            one = partial(self._enter, place, file)
             if self._change("enter", one, task):
                 yield task
 
-    def _enter(self, place: Place, task: int) -> bool:
-        return bool(list(self.backend.enter(place, [task])))
+    def _enter(self, place: Place, file: str, task: int) -> bool:
+        return bool(list(self.backend.enter(place, [task], file)))
 
     def kill(self, place: Place, pids: Iterable[int], number: int) -> Iterator[int]:
         """Each process is a change of its own."""

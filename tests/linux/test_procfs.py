@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import pytest
 
 from pcont.kernel.proc_text import (
@@ -13,7 +16,18 @@ from pcont.kernel.proc_text import (
 )
 from pcont.kernel.types import Controller, Mount, Tree, source
 from pcont.kernel.v1 import selecting, trees
-from pcont.linux.procfs import CpuTime, capabilities, cpu_time, namespace_pins, signals, task, timed
+from pcont.linux.proc import Proc
+from pcont.linux.procfs import (
+    CpuTime,
+    capabilities,
+    cpu_time,
+    first_thread,
+    namespace_pins,
+    signals,
+    started,
+    task,
+    timed,
+)
 
 CGROUPS = """\
 #subsys_name\thierarchy\tnum_cgroups\tenabled
@@ -370,6 +384,50 @@ def test_a_task_that_is_ending_is_known_by_a_flag() -> None:
     assert found.ending
     assert found.exited
     assert not task(stat("x", "D"), 1).ending
+
+
+def test_the_first_thread_of_a_process_is_known_by_its_exit_signal() -> None:
+    found = first_thread(stat("x"))
+    assert found
+    assert (found.id, found.pid, found.threads) == (4711, 4711, 1)
+    assert first_thread(stat("x").replace(" 17 3 0 0\n", " -1 3 0 0\n")) is None
+
+
+def test_the_number_of_tasks_that_were_started_is_read_where_it_is() -> None:
+    assert started("cpu 1 2\nctxt 9\nprocesses 4711\nprocs_running 2\n") == 4711
+    assert started("cpu 1 2\n") == 0
+
+
+def test_one_file_tells_what_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_file = os.open
+
+    def opened(file: str, flags: int) -> int:
+        read.append(file)
+        return read_file(file, flags)
+
+    begun, end = threading.Event(), threading.Event()
+
+    def running() -> None:
+        begun.set()
+        end.wait()
+
+    thread = threading.Thread(target=running)
+    thread.start()
+    begun.wait()
+    assert thread.native_id
+    own, found = Proc(), os.getpid()
+    monkeypatch.setattr(os, "open", opened)
+    try:
+        assert (own.task(found).id, own.task(found).pid) == (found, found)
+        assert read == [f"/proc/{found}/task/{found}/stat"] * 2
+        assert own.task(thread.native_id).pid == found
+        read.clear()
+        assert own.task(thread.native_id).pid == found
+        assert read == [f"/proc/{found}/task/{thread.native_id}/stat"]
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_cpu_time_is_in_nanoseconds_whatever_the_tick_is() -> None:

@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,7 +19,9 @@ from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place, Task, TreeRequest
 from pcont.signals import Interrupted
-from pcont.steps.attach import Attach, AttachUndo
+from pcont.steps import attach as attach_step
+from pcont.steps.attach import Attach
+from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveCreated
 from pcont.steps.creation import CreateContainer
 from pcont.steps.mirror import JoinUndo
@@ -554,6 +556,18 @@ class Busily(Model):
         if self.refuses and text == str(self.child) and place.path == "/a":
             raise WriteRefused(errno.EAGAIN, "no", place.path)
         super().write(place, file, text)
+        self.written(place, text)
+
+    def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
+        for task in tasks:
+            if self.refuses and task == self.child and place.path == "/a":
+                raise WriteRefused(errno.EAGAIN, "no", place.path)
+            for one in super().enter(place, [task], file):
+                self.written(place, str(one))
+                yield one
+
+    def written(self, place: Place, text: str) -> None:
+        """A task has been moved."""
         if self.act:
             act, self.act = self.act, None
             act(self)
@@ -606,6 +620,28 @@ def several(model: Busily) -> tuple[Attach, dict[int, str]]:
 
     model.after_each = fork_once
     return step, said
+
+
+def test_a_process_goes_back_with_all_its_threads_though_its_first_one_has_ended(
+    log: list[str],
+) -> None:
+    model = Busily(lambda model: None)
+    model.refuses = False
+    thread = model.simulator.thread(model.task_id)
+    steps = [
+        Attach(model.task_id, TWO, "attach"),
+        Note("x", log, fails=OSError(errno.EBUSY, "")),
+    ]
+
+    def ends(model: Busily, task: int) -> None:
+        if model.membership(thread)["name=m"] == "/a":
+            model.simulator.exit(task, thread=True)
+
+    model.after_each = ends
+    with pytest.raises(Busy):
+        carry_out(model, steps)
+    assert model.task(model.task_id).exited
+    assert model.membership(thread) == {"name=n": "/", "name=m": "/"}
 
 
 def test_several_tasks_of_a_step_go_back_each_to_its_own_container() -> None:
@@ -666,7 +702,8 @@ def test_a_child_goes_back_to_where_the_live_threads_of_its_parent_were() -> Non
 
 
 def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The id was used again between two trees."""
+    """The id was used again between two trees, after the time in which pcont trusts a look."""
+    monkeypatch.setattr(attach_step, "FRESH", 0.0)
     model = Busily(lambda model: monkeypatch.setattr(model.placement, "task", reused))
     task = model.placement.task
 

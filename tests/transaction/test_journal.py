@@ -15,9 +15,10 @@ from pcont.errors import PcontError
 from pcont.kernel.types import Mount, Place, TreeRequest
 from pcont.records import Recovered
 from pcont.session import Session
-from pcont.steps.attach import AttachUndo, Origin
+from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveCreated
 from pcont.steps.creation import CreateContainer
+from pcont.steps.origins import Origin
 from pcont.steps.recover import RECORD_CLASSES, pending_lines, roll_back
 from pcont.steps.write import RestoreAffinities, Setting, WriteAgain
 from pcont.steps.xattr import RestoreXattr

@@ -43,6 +43,7 @@ LOOKING = {
         "pins",
         "pin_path",
         "affinity",
+        "assigned_ids",
         "may_mount",
         "may_join",
         "may_change",
