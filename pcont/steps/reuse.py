@@ -33,4 +33,4 @@ def may_be_reused(before: AssignedIds | None, now: AssignedIds | None) -> Callab
         return lambda id: True
     width = (now.last - before.last) % most + SOON
     first = before.last + 1
-    return lambda id: (id - first) % most < width
+    return lambda id: id < most and (id - first) % most < width

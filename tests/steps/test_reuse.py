@@ -38,6 +38,10 @@ def test_after_the_highest_id_the_lowest_is_next(id: int, reused: bool) -> None:
     assert may_be_reused(now(32_700, 0), now(500, 270))(id) is reused
 
 
+def test_an_id_above_those_of_the_kernel_is_never_assigned() -> None:
+    assert not may_be_reused(AT_FIRST, now(6000, 1000))(MOST * 100 + 5500)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
