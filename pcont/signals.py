@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -128,7 +128,8 @@ def handle(handler: Handler) -> dict[signal.Signals, Any]:
 
 
 def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    threading = sys.modules.get("threading")  # without this module, there is only one thread
+    return threading is None or threading.current_thread() is threading.main_thread()
 
 
 def restore_handlers(before: dict[signal.Signals, Any]) -> None:

@@ -15,14 +15,14 @@ _MOST = 1 << 16  # more CPUs than any kernel is built for
 _BLANKS = " \t\n\v\f\r\xa0"  # isspace() of the kernel, which reads bytes
 _PLAIN_BLANKS = _BLANKS[:-1]
 _DIGITS = 21  # more than 64 bits take
-_INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(\n?)")
+_INTEGER = r"([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(\n?)"
 
 
 PAGE = 4096
 NO_LIMIT = ((1 << 63) - 1) // PAGE * PAGE  # PAGE_COUNTER_MAX in bytes
 _UNLIMITED = 1 << 62  # hugetlb rounds NO_LIMIT down to its own pages
 _UNITS = " KMGTPE"
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([KMGTPEkmgtpe]?)")
+_SIZE = r"(0[xX][0-9a-fA-F]+|[0-9]+)([KMGTPEkmgtpe]?)"
 _NO_LIMIT = ("max", "unlimited", "infinity", "inf", "none", "no limit")
 
 
@@ -189,7 +189,19 @@ def integer(text: str, low: int, high: int = 1 << 64) -> int:
     accepted, blanks are not. Raises ValueError for other text, OverflowError for a number out of
     range.
     """
-    found = _INTEGER.match(text)
+    plain = text.removesuffix("\n")
+    is_plain = plain.isascii() and plain.isdigit() and not plain.startswith("0")
+    number = int(plain) if is_plain and len(plain) < _DIGITS else _any_integer(text, low)
+    if not low <= number < high:
+        raise OverflowError(f"{text.strip()} takes more than 64 bits")
+    return number
+
+
+def _any_integer(text: str, low: int) -> int:
+    """Parse a number with a sign, or in another base than 10, as `integer` does."""
+    if text in ("0", "0\n"):
+        return 0
+    found = re.match(_INTEGER, text)
     if not found or (found[1] == "-" and low == 0):
         raise ValueError(f"{text!r} is no number")
     digits = found[2].lower()
@@ -197,10 +209,7 @@ def integer(text: str, low: int, high: int = 1 << 64) -> int:
     number = int(digits, base) if len(digits) < _DIGITS or base != 10 else 1 << 64
     if number < 1 << 64 and found.end() < len(text):
         raise ValueError(f"{text!r} is no number")
-    number = -number if found[1] == "-" else number
-    if not low <= number < high:
-        raise OverflowError(f"{text.strip()} takes more than 64 bits")
-    return number
+    return -number if found[1] == "-" else number
 
 
 def modulo(digits: str, bits: int = 64, base: int = 10) -> int:
@@ -258,7 +267,7 @@ class _Bytes:
         plain = strip(text)
         if plain == "-1":
             return NO_LIMIT
-        found = _SIZE.fullmatch(plain)
+        found = re.fullmatch(_SIZE, plain)
         if not found:
             raise ValueError(f"the kernel reads {text!r} as 0" if not plain else "")
         number = integer(found[1], 0) << 10 * (_UNITS.index(found[2].upper()) if found[2] else 0)

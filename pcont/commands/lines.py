@@ -19,7 +19,7 @@ from pcont.hierarchy.keys import split_assignments
 from pcont.kernel.paths import check_path
 from pcont.ops.batch import check_verb
 from pcont.ops.settings import with_equals
-from pcont.ops.stat import CPUACCT_LOAD
+from pcont.subsys import CPUACCT_LOAD
 
 if TYPE_CHECKING:
     from pcont.commands.clicks import Top

@@ -11,7 +11,7 @@ from pcont.kernel.types import Controller
 # The hierarchy number, the id of the tree and the path in a line of /proc/PID/cgroup.
 Membership = tuple[int, str, str]
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OCTAL = rb"\\([0-7]{3})"
 
 
 class MountLine(NamedTuple):
@@ -39,8 +39,10 @@ def unescape(text: str) -> str:
     r"""Replace the octal escapes of mountinfo by the bytes that they stand for: `\040` is a
     blank.
     """
+    if "\\" not in text:
+        return text
     raw = text.encode("utf-8", "surrogateescape")
-    plain = _OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), raw)
+    plain = re.sub(_OCTAL, lambda found: bytes([int(found[1], 8) & 0xFF]), raw)
     return plain.decode("utf-8", "surrogateescape")
 
 

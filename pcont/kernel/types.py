@@ -5,7 +5,6 @@ namespaces.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from shlex import quote
@@ -16,7 +15,7 @@ from pcont.tags import on_disk
 
 PID_MAX = "/proc/sys/kernel/pid_max"
 PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this file takes
-_COUNT = re.compile("[0-9]{1,4}")  # directories in a path: PATH_MAX is 4096
+_MOST = 4  # digits of the number of directories in a path: PATH_MAX is 4096
 
 
 UNIFIED = "unified"  # the id of the tree of cgroup v2
@@ -79,10 +78,14 @@ class Mount(NamedTuple):
         """The directories of the mount point's path that pcont created, innermost first."""
         count = self.source.split(":")[1] if self.ours else ""
         found, point = [], self.point
-        for _ in range(int(count) if _COUNT.fullmatch(count) else 0):
+        for _ in range(int(count) if _is_count(count) else 0):
             found.append(point)
             point = os.path.dirname(point)
         return found
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST
 
 
 def source(point: str, made: int) -> str:

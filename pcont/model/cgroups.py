@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, MutableSet
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from shlex import quote
 from typing import Any
 
@@ -13,7 +13,6 @@ from pcont.bases import Protocol
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
-from pcont.model.dialects import Dialect
 from pcont.subsys import AGENT
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.charges import Charges
@@ -276,31 +275,50 @@ class ModelTree:
         self.mounts: list[Mount] = []
         self.emptied: list[str] = []
         self.bare = config.dialect.bare
-        self._load_tables(config.dialect)
         self.root = Node(self, "", None)
         self.size = 1
 
-    def _load_tables(self, dialect: Dialect) -> None:
-        """Look up the files and the behaviours of the controllers."""
-        found = (dialect.table(name) for name in ("", *self.controllers))
-        self.tables: list[Subsystem] = [table for table in found if table]
+    # The tables and behaviours of the controllers are loaded when they are first used.
+
+    @cached_property
+    def tables(self) -> list[Subsystem]:
+        found = map(self.config.dialect.table, ("", *self.controllers))
+        return [table for table in found if table]
+
+    @cached_property
+    def rows(self) -> dict[str, ControlFile]:
+        """The rows of its control files, by name."""
         files = [row for table in self.tables for row in table.files]
-        self.rows: dict[str, ControlFile] = {
-            row.name: row for row in files if not row.virtual.everywhere
-        }
-        self.core: Behaviour = dialect.behaviour("")
-        self.behaviours: list[Behaviour] = [dialect.behaviour(name) for name in self.controllers]
-        self.file_behaviours: dict[str, FileBehaviour] = {
-            file: how for behaviour in self.behaviours for file, how in behaviour.files.items()
-        }
-        self.frozen: Callable[[ModelCgroup], bool] | None = next(
-            (one.frozen for one in self.behaviours if one.frozen), None
-        )
-        self.cpus: Callable[[ModelCgroup], Ids] | None = next(
-            (one.cpus for one in self.behaviours if one.cpus), None
-        )
+        return {row.name: row for row in files if not row.virtual.everywhere}
+
+    @cached_property
+    def core(self) -> Behaviour:
+        return self.config.dialect.behaviour("")
+
+    @cached_property
+    def behaviours(self) -> list[Behaviour]:
+        """What the model does for each controller."""
+        return list(map(self.config.dialect.behaviour, self.controllers))
+
+    @cached_property
+    def file_behaviours(self) -> dict[str, FileBehaviour]:
+        return {file: how for one in self.behaviours for file, how in one.files.items()}
+
+    @cached_property
+    def frozen(self) -> Callable[[ModelCgroup], bool] | None:
+        """Returns whether the tasks of a container are frozen."""
+        return next((one.frozen for one in self.behaviours if one.frozen), None)
+
+    @cached_property
+    def cpus(self) -> Callable[[ModelCgroup], Ids] | None:
+        """Returns the CPUs on which the tasks of a container may run."""
+        return next((one.cpus for one in self.behaviours if one.cpus), None)
+
+    @cached_property
+    def prefix(self) -> str:
+        """What the full names of files begin with, if their names in the directory lack it."""
         named = zip(self.controllers, self.behaviours, strict=True)
-        self.prefix = next((f"{name}." for name, one in named if one.legacy_agent), "")
+        return next((f"{name}." for name, one in named if one.legacy_agent), "")
 
     def called(self, file: str) -> str:
         """Return the full name of a control file, given its full or its bare name."""

@@ -12,7 +12,7 @@ from pcont.model.dialects import Slot
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.placement import TaskPlacement
 
-TASK = re.compile(r"[0-9]{1,10}")  # the name of its directory
+TASK = r"[0-9]{1,10}"  # the name of its directory
 
 
 class ProcFiles:
@@ -32,7 +32,7 @@ class ProcFiles:
             return show_all(self._slots(), dialect.controllers)
         membership, show = dialect.membership
         legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
-        if not TASK.fullmatch(task) or name not in (membership, *legacy):
+        if not re.fullmatch(TASK, task) or name not in (membership, *legacy):
             refuse(ENOENT, f"/proc/{file}")
         paths = self._paths(int(task))
         if name == membership:

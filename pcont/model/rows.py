@@ -108,8 +108,8 @@ def container_row(node: Node) -> dict[str, StoredRow]:
 
 def fill_container(rows: Rows, node: Node, path: str, row: dict[str, Any]) -> None:
     """Give a container what its row has; its children and its tasks are loaded later."""
-    types = node.tree.rows
     if values := row.get("values"):
+        types = node.tree.rows
         node.values = {file: _parsed(types[file].type, text) for file, text in values.items()}
     node.attributes = dict(row.get("attributes", ()))
     node.times = {int(cpu): (one[0], one[1]) for cpu, one in row.get("times", {}).items()}

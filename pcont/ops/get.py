@@ -12,7 +12,6 @@ from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
 from pcont.kernel.types import Place
-from pcont.ops import stat
 from pcont.records import Value
 from pcont.session import Session
 from pcont.virtual.files import ControlFiles
@@ -20,9 +19,11 @@ from pcont.virtual.files import ControlFiles
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState
 
+WINDOW = 10.0  # seconds in which cpuacct.load is measured
+
 
 def get(
-    session: Session, place: str, names: Iterable[str] = (), *, window: float = stat.WINDOW
+    session: Session, place: str, names: Iterable[str] = (), *, window: float = WINDOW
 ) -> list[Value]:
     """Return the values of control files; without keys, of all readable ones except the tasks.
 
@@ -35,7 +36,9 @@ def get(
         return _all(session.backend, container)
     found, control = [], ControlFiles(session.backend)
     for key in wanted:
-        if key == stat.CPUACCT_LOAD:
+        if key == subsys.CPUACCT_LOAD:
+            from pcont.ops import stat
+
             found.append(stat.cpu_load(session, place, window))
             continue
         file, places = keys.find_files(control, container, key)

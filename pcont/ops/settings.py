@@ -13,7 +13,7 @@ from pcont.errors import Denied, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.ops import guards, stat
+from pcont.ops import guards
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
 from pcont.session import Session, checks_first
@@ -46,7 +46,7 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         settings: list[Setting] = []
         entries: list[Attach] = []
         for file, (key, text) in zip(files, pairs, strict=True):
-            if key == stat.CPUACCT_LOAD:
+            if key == subsys.CPUACCT_LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
             places = keys.find_places(control, container, file, key)
             if file in subsys.TASK_FILES:

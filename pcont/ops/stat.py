@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pcont import signals
+from pcont import signals, subsys
 from pcont.errors import NotFound, from_oserror
 from pcont.hierarchy.presence import required, where_to_find
 from pcont.kernel.types import Place
@@ -20,8 +20,6 @@ from pcont.session import Session
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import ContainerReader
 
-CPUACCT_LOAD = "cpuacct.load"
-WINDOW = 10.0  # seconds
 _BEAT = 0.1  # seconds between two calls of signals.beat
 
 # By CPU: nanoseconds in user space, and in the kernel.
@@ -59,7 +57,7 @@ def _wait(seconds: float) -> None:
         time.sleep(min(_BEAT, rest))
 
 
-def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
+def cpu_load(session: Session, place: str, window: float) -> Value:
     """Measure the key cpuacct.load for the next `window` seconds.
 
     Returns "unknown" if another program resets the counter in that time. Raises NotFound like
@@ -67,7 +65,7 @@ def cpu_load(session: Session, place: str, window: float = WINDOW) -> Value:
     """
     window = numbers.seconds(window, "window", above_zero=True)
     found = stat(session, place, window)[0].load
-    return Value(CPUACCT_LOAD, "unknown" if found is None else found)
+    return Value(subsys.CPUACCT_LOAD, "unknown" if found is None else found)
 
 
 def _sample(backend: ContainerReader, place: Place) -> Sample:

@@ -11,7 +11,6 @@ import codecs
 import contextlib
 import io
 import os
-import select
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -34,6 +33,8 @@ class _Raw(io.RawIOBase):
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
+                import select  # few streams are such
+
                 select.select([], [self._descriptor], [])
             except OSError as err:
                 self.failure = err

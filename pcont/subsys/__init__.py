@@ -70,7 +70,7 @@ LAST_TO_ENTER = 2  # see entry_order
 RESERVED = ("all", "none", "unified", *_ALIASES)
 
 # An entry without a limit, as rdma.max and misc.max have one for each device or resource.
-_NO_LIMITS = re.compile(r"\S+( (\S+=)?max)+ *")
+_NO_LIMITS = r"\S+( (\S+=)?max)+ *"
 
 _TWO_DESCRIPTORS = (
     "it takes two descriptors and a control file's argument: the first one, of eventfd(2), reports "
@@ -90,6 +90,7 @@ EVENT_CONTROL = ControlFile(
 TASK_FILES = ("tasks", "cgroup.procs", "cgroup.threads")
 AUTO_DELETE, NOTIFY, AGENT = "auto_delete", "notify_on_release", "release_agent"
 CLONE_CHILDREN = "cgroup.clone_children"
+CPUACCT_LOAD = "cpuacct.load"  # no kernel has this file: pcont measures it
 HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 
 # Files of controllers without a table that reset or trigger something when written: a write there
@@ -106,7 +107,7 @@ _LASTING_SUFFIXES = (
 )
 
 
-_NUMBER = re.compile("0|-?[1-9][0-9]{0,19}")
+_NUMBER = "0|-?[1-9][0-9]{0,19}"
 
 
 @cache
@@ -286,7 +287,7 @@ def typed(file: str, text: str) -> int | str:
     """
     known, plain = row(file), text.rstrip("\n")
     if not known:
-        return int(plain) if _NUMBER.fullmatch(plain) else plain
+        return int(plain) if re.fullmatch(_NUMBER, plain) else plain
     with contextlib.suppress(ValueError, OverflowError):
         value = known.type.parse(plain)
         return value if isinstance(value, int) else plain
@@ -348,7 +349,9 @@ def is_as_new(file: str, text: str, is_root: bool) -> bool:
         return text.strip() in ("", "0", "max", str(NO_LIMIT))
     new = known.begins(is_root)
     if known.undo.many:
-        text = "".join(f"{line}\n" for line in text.splitlines() if not _NO_LIMITS.fullmatch(line))
+        text = "".join(
+            f"{line}\n" for line in text.splitlines() if not re.fullmatch(_NO_LIMITS, line)
+        )
     if write_back := known.undo.write_back:  # some of the text may change by itself
         return write_back(text, "") == write_back(known.type.show(new), "")
     try:

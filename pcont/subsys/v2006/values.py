@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pcont.tables.rules import Machine
 from pcont.values import ID_LIST, Codec, Ids, modulo
 
-_LIST = re.compile(r"([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?\n?")
+_LIST = r"([0-9]+(-[0-9]+)?,)*[0-9]+(-[0-9]+)?,?\n?"
 
 
 class _LenientFlag:
@@ -52,7 +52,7 @@ class OnlineList:
         """Return the online numbers of a list. Raises ValueError for another text, OverflowError
         for a number that is too high.
         """
-        if not _LIST.fullmatch(text):
+        if not re.fullmatch(_LIST, text):
             raise ValueError(f"{text!r} is no list of numbers")
         found: Ids = ID_LIST.parse(text)
         if max(found) >= self.limit:
