@@ -15,6 +15,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pcont import subsys
@@ -32,25 +33,17 @@ from pcont.kernel.types import (
     TreeRequest,
     Waiting,
 )
-from pcont.linux import lock
 from pcont.linux.proc import Proc, this_machine
-from pcont.model.affinity import Affinity
-from pcont.model.attach import Attaching
 from pcont.model.cgroups import ModelTree, Node
 from pcont.model.config import ModelConfig
 from pcont.model.containers import ModelContainers
 from pcont.model.control_files import ModelControlFiles
 from pcont.model.dialects import DIALECTS, V1, Dialect
-from pcont.model.enforcer import ModelEnforcer
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
-from pcont.model.mounts import ModelMounts
-from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFiles
 from pcont.model.pages import ANOTHER
 from pcont.model.placement import TaskPlacement
-from pcont.model.releases import ModelReleases
-from pcont.model.simulator import ModelSimulator
 from pcont.model.store import Store, default_file
 from pcont.model.tasks import TaskTable
 from pcont.tables.control_file import Subsystem
@@ -59,6 +52,12 @@ from pcont.values import Ids
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Birth, Enforcer, ProcessTree, ReleaseQueue, Simulator
+    from pcont.model.affinity import Affinity
+    from pcont.model.attach import Attaching
+    from pcont.model.enforcer import ModelEnforcer
+    from pcont.model.mounts import ModelMounts
+    from pcont.model.namespaces import ModelNamespaces
+    from pcont.model.simulator import ModelSimulator
     from pcont.trust.workplace import Workplace
 
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
@@ -84,43 +83,78 @@ class Model:
         self.tasks = TaskTable(proc or Proc())
         self.placement = placement = TaskPlacement(config, self.tasks)
         self.hierarchies = hierarchies = Hierarchies(config, placement)
-        self._build_tasks(config, placement, hierarchies)
-        self._build_directories(config, placement, hierarchies)
-        self._build_machine(config, placement, hierarchies)
-
-    def _build_tasks(
-        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
-    ) -> None:
         self.open_files = OpenFiles()
         self.file_accounts = FileAccounts(hierarchies, self.open_files)
         self.lifetimes = Lifetimes(config, placement, hierarchies, self.file_accounts)
-        self.affinities = Affinity(config, placement, self.lifetimes)
-        self.attaching = Attaching(config, hierarchies, placement, self.lifetimes, self.affinities)
-
-    def _build_directories(
-        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
-    ) -> None:
         self.containers = ModelContainers(
             hierarchies, placement, self.lifetimes, self.file_accounts
         )
         self.control_files = ModelControlFiles(
-            config, hierarchies, placement, self.lifetimes, self.attaching, self.affinities
-        )
-        self.mounts = ModelMounts(config, hierarchies, self.containers, self._tree_ended)
-
-    def _build_machine(
-        self, config: ModelConfig, placement: TaskPlacement, hierarchies: Hierarchies
-    ) -> None:
-        self.namespace_pins = ModelNamespaces()
-        self._enforcer = ModelEnforcer(config, hierarchies, self.lifetimes, self.file_accounts)
-        self.enforcer: Enforcer = self._enforcer
-        self.releases: ReleaseQueue = ModelReleases(
-            config, hierarchies, self.lifetimes.remove_exited, lambda: self.exclusive()
-        )
-        self.simulator = ModelSimulator(
             config,
             hierarchies,
             placement,
+            self.lifetimes,
+            lambda: self.attaching,
+            lambda: self.affinities,
+        )
+
+    # The parts that most commands do not use: each is imported when it is first used.
+
+    @cached_property
+    def affinities(self) -> Affinity:
+        from pcont.model.affinity import Affinity
+
+        return Affinity(self.config, self.placement, self.lifetimes)
+
+    @cached_property
+    def attaching(self) -> Attaching:
+        from pcont.model.attach import Attaching
+
+        return Attaching(
+            self.config, self.hierarchies, self.placement, self.lifetimes, self.affinities
+        )
+
+    @cached_property
+    def mounts(self) -> ModelMounts:
+        from pcont.model.mounts import ModelMounts
+
+        return ModelMounts(self.config, self.hierarchies, self.containers, self._tree_ended)
+
+    @cached_property
+    def namespace_pins(self) -> ModelNamespaces:
+        from pcont.model.namespaces import ModelNamespaces
+
+        return ModelNamespaces(self.config)
+
+    @property
+    def enforcer(self) -> Enforcer:
+        return self._enforcer
+
+    @cached_property
+    def _enforcer(self) -> ModelEnforcer:
+        from pcont.model.enforcer import ModelEnforcer
+
+        return ModelEnforcer(self.config, self.hierarchies, self.lifetimes, self.file_accounts)
+
+    @cached_property
+    def releases(self) -> ReleaseQueue:
+        from pcont.model.releases import ModelReleases
+
+        return ModelReleases(
+            self.config,
+            self.hierarchies,
+            self.lifetimes.remove_exited,
+            lambda: self.exclusive(),
+        )
+
+    @cached_property
+    def simulator(self) -> ModelSimulator:
+        from pcont.model.simulator import ModelSimulator
+
+        return ModelSimulator(
+            self.config,
+            self.hierarchies,
+            self.placement,
             self.lifetimes,
             self.attaching,
             self.containers,
@@ -369,6 +403,8 @@ class StoredModel(Model):
         with contextlib.ExitStack() as stack:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
+                from pcont.linux import lock
+
                 stack.enter_context(lock.locked(f"{self.file}.lock", waiting))
             except OSError as err:
                 raise from_oserror(err, "keep the model's state", hint=ANOTHER) from err

@@ -142,7 +142,7 @@ class Node:
         return len(self.tree.residents.inside(self))
 
     def parameter(self, name: str) -> int:
-        return self.tree.config.parameters[name]
+        return self.tree.config.parameter(name)
 
     def now(self) -> int:
         return int(self.tree.config.clock() * 1000)

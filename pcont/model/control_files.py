@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import E2BIG, EACCES, EISDIR, ENOENT
+from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.kernel.refusals import refuse, refuse_text, unreadable
 from pcont.kernel.types import Place
-from pcont.model.affinity import Affinity
-from pcont.model.attach import Attaching
 from pcont.model.cgroups import Node, shared
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
@@ -17,9 +17,16 @@ from pcont.model.placement import TaskPlacement
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 
+if TYPE_CHECKING:
+    from pcont.model.affinity import Affinity
+    from pcont.model.attach import Attaching
+
 
 class ModelControlFiles:
-    """Reads and writes control files."""
+    """Reads and writes control files.
+
+    `attaching`, `affinity`: return what only writes need.
+    """
 
     def __init__(
         self,
@@ -27,8 +34,8 @@ class ModelControlFiles:
         hierarchies: Hierarchies,
         placement: TaskPlacement,
         lifetimes: Lifetimes,
-        attaching: Attaching,
-        affinity: Affinity,
+        attaching: Callable[[], Attaching],
+        affinity: Callable[[], Affinity],
     ) -> None:
         self._config, self._hierarchies, self._affinity = config, hierarchies, affinity
         self._placement, self._lifetimes = placement, lifetimes
@@ -70,7 +77,7 @@ class ModelControlFiles:
             refuse_text(row.access.read_only, where)
         if file in subsys.TASK_FILES:
             self._lifetimes.remove_exited()
-            self._attaching.write(node, text, file == "cgroup.procs", where)
+            self._attaching().write(node, text, file == "cgroup.procs", where)
         else:
             self._assign(node, row, text, where)
 
@@ -97,7 +104,7 @@ class ModelControlFiles:
         node.values[row.name] = wanted
         node.run_effect(row.name)
         if moves:
-            self._affinity.changed(node, wanted)
+            self._affinity().changed(node, wanted)
 
     @staticmethod
     def _parsed(node: Node, row: ControlFile, text: str, where: str) -> object:

@@ -12,7 +12,6 @@ from errno import EINVAL, EIO, ENOENT
 from pcont import subsys
 from pcont.bases import NamedTuple
 from pcont.subsys.model import load_behaviour
-from pcont.subsys.v2006.values import first_number
 from pcont.tables.behaviour import Behaviour
 from pcont.tables.control_file import Subsystem
 from pcont.tables.interface import Interface
@@ -127,6 +126,13 @@ def _id(slot: Slot) -> str:
     return ",".join([*slot.subsystems, f"name={slot.name}"] if slot.name else slot.subsystems)
 
 
+def _v6_number(text: str) -> int:
+    """Parse a task id as the patch set does."""
+    from pcont.subsys.v2006.values import first_number
+
+    return first_number(text)
+
+
 def _v6_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
     """Return the text of /proc/containers (patch semantics, 1.5): every slot, and every subsystem
     by its id.
@@ -190,7 +196,7 @@ V6 = Dialect(
     nothing=None,
     named=False,
     slots=3,  # CONFIG_MAX_CONTAINER_HIERARCHIES is 4, and one is where the unbound ones are
-    number=first_number,
+    number=_v6_number,
     no_number=EIO,
     fixed=False,
     zombies=False,

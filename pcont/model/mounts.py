@@ -46,7 +46,6 @@ class ModelMounts:
     ) -> None:
         self._config, self._hierarchies = config, hierarchies
         self._containers, self._ended = containers, ended
-        self.directories: set[str] = set()
 
     # mount(2)
 
@@ -168,7 +167,7 @@ class ModelMounts:
     def _is_directory(self, path: str) -> bool:
         if place := self._container_at(path):
             return self._hierarchies.exists(place)
-        if path == DEFAULT or path in self.directories:
+        if path == DEFAULT or path in self._config.directories:
             return True
         return not _is_default(path) and os.path.isdir(path)
 
@@ -211,7 +210,7 @@ class ModelMounts:
 
     def _has_inside(self, directory: str) -> bool:
         """Return whether the model has a directory or a mount below a directory."""
-        made = (*self.directories, *self._hierarchies.stacks)
+        made = (*self._config.directories, *self._hierarchies.stacks)
         return any(one.startswith(f"{directory}/") for one in made)
 
     def missing(self, directory: str) -> list[str]:
@@ -229,7 +228,7 @@ class ModelMounts:
         if place := self._container_at(directory):
             self._containers.make(place)
         else:
-            self.directories.add(directory)
+            self._config.directories.add(directory)
 
     def remove_directory(self, directory: str) -> None:
         """Remove a directory of the model. Raises OSError (ENOTEMPTY, EBUSY)."""
@@ -240,7 +239,7 @@ class ModelMounts:
             refuse(ENOTEMPTY, directory)
         if directory in self._hierarchies.stacks:
             refuse(EBUSY, directory)
-        self.directories.discard(directory)
+        self._config.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:
         """Return the directory where a hierarchy of this name is mounted by default."""

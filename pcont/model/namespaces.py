@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import NAMESPACES, NamespaceSpec
+from pcont.model.config import ModelConfig
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Birth
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class ModelNamespaces:
     """Stores the names of pins. Commands run in the namespaces of their caller."""
 
-    def __init__(self) -> None:
-        self.pinned: dict[str, tuple[str, ...]] = {}
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
 
     def namespaces(self) -> tuple[str, ...]:
         """Return the kinds of namespaces that a pin can have."""
@@ -34,7 +35,7 @@ class ModelNamespaces:
         """Return how to start a process in pinned namespaces: with a plain fork. Raises
         FileNotFoundError for an unknown pin.
         """
-        if name not in self.pinned:
+        if name not in self._config.pinned:
             refuse(ENOENT, name)
         from pcont.linux.spawn import Plain
 
@@ -44,7 +45,7 @@ class ModelNamespaces:
         """Return the pinned namespaces by name and kind."""
         return {
             name: {kind: self.pin_path(name, kind) for kind in sorted(kinds)}
-            for name, kinds in sorted(self.pinned.items())
+            for name, kinds in sorted(self._config.pinned.items())
         }
 
     def may_join(self, files: Mapping[str, str]) -> bool:
@@ -57,11 +58,11 @@ class ModelNamespaces:
 
     def pin(self, name: str, task: int, kinds: Iterable[str]) -> None:
         """Store the name of a pin. Raises FileExistsError if it exists."""
-        if name in self.pinned:
+        if name in self._config.pinned:
             refuse(EEXIST, name)
-        self.pinned[name] = tuple(kinds)
+        self._config.pinned[name] = tuple(kinds)
 
     def unpin(self, name: str) -> None:
         """Remove the name of a pin. Raises FileNotFoundError if there is none."""
-        if self.pinned.pop(name, None) is None:
+        if self._config.pinned.pop(name, None) is None:
             refuse(ENOENT, name)

@@ -58,7 +58,7 @@ class Parameters:
         self, config: ModelConfig, hierarchies: Hierarchies, placement: TaskPlacement
     ) -> None:
         self._config, self._hierarchies, self._placement = config, hierarchies, placement
-        config.parameters.update({row.name: row.default for row in self._rows()})
+        config.parameters = {row.name: row.default for row in self._rows()} | config.parameters
 
     def _rows(self) -> Iterable[ControlFile]:
         return (row for one in self._hierarchies.unbound.behaviours for row in one.parameters)

@@ -19,8 +19,6 @@ from pcont.model.config import ModelConfig
 from pcont.model.dialects import DIALECTS
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lazy import LazyDict, LazySet, Rows, by_name, by_number
-from pcont.model.mounts import ModelMounts
-from pcont.model.namespaces import ModelNamespaces
 from pcont.model.open_files import FileAccounts, OpenFile, OpenFiles
 from pcont.model.pages import StoredRow
 from pcont.model.placement import TaskPlacement
@@ -43,8 +41,6 @@ class State(Protocol):
     tasks: TaskTable
     placement: TaskPlacement
     hierarchies: Hierarchies
-    mounts: ModelMounts
-    namespace_pins: ModelNamespaces
     open_files: OpenFiles
     file_accounts: FileAccounts
 
@@ -214,10 +210,8 @@ class Loader:
             lambda _, row: (str(row[0]), str(row[1])),
             self._size("notified"),
         )
-        self._model.mounts.directories = set(head["directories"])
-        self._model.namespace_pins.pinned = {
-            name: tuple(kinds) for name, kinds in head["pinned"].items()
-        }
+        config.directories = set(head["directories"])
+        config.pinned = {name: tuple(kinds) for name, kinds in head["pinned"].items()}
 
     def _load_hierarchies(self) -> None:
         head, hierarchies = self._head, self._model.hierarchies
@@ -409,7 +403,7 @@ def head_row(model: State) -> dict[str, StoredRow]:
             "cpu_limit": machine.cpu_limit,
         },
         "next_number": hierarchies.next_number,
-        "directories": sorted(model.mounts.directories),
+        "directories": sorted(config.directories),
         "stacks": [  # in the order of the uppermost mounts
             [point, [tree.number for tree in trees]] for point, trees in hierarchies.stacks.items()
         ],
@@ -418,7 +412,7 @@ def head_row(model: State) -> dict[str, StoredRow]:
         "notified": len(config.notified),
         "ended": len(placement.ended),
         "threads": len(model.tasks.threads_of),
-        "pinned": {name: [*kinds] for name, kinds in model.namespace_pins.pinned.items()},
+        "pinned": {name: [*kinds] for name, kinds in config.pinned.items()},
         "played": len(model.tasks.simulated),
         "next_id": model.tasks.next_id,
         "dying": sorted(placement.dying),

@@ -153,7 +153,7 @@ def with_directory(after: State, before: State, path: str) -> State:
 def _directories(workspace: Workspace, backend: Backend) -> Iterator[str]:
     """What there is to mount on: below the test's directory, and where mounts go by default."""
     if workspace.on_model:
-        yield from cast(Model, backend).mounts.directories
+        yield from cast(Model, backend).config.directories
         return
     usual = os.path.dirname(backend.default_directory(workspace.name))
     for base in (usual, str(workspace.scratch)):

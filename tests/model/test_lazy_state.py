@@ -118,7 +118,7 @@ def test_a_stored_model_is_as_one_in_memory_after_every_step(
         with model.exclusive():
             for name in ("/m/", *(f"/m/{name}" for name in NAMES)):
                 model.make_directory(name)
-            model.mounts.directories.add("/m")
+            model.config.directories.add("/m")
     kinds: set[str] = set()
     for _ in range(commands):
         stored = StoredModel(str(file))
