@@ -17,10 +17,10 @@ from pcont.backend_model import Model
 from pcont.errors import BadValue, Busy, PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place, Task, TreeRequest
+from pcont.kernel.types import AssignedIds, Place, Task, TreeRequest
 from pcont.signals import Interrupted
 from pcont.steps import attach as attach_step
-from pcont.steps.attach import Attach
+from pcont.steps.attach import Attach, Seen
 from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveCreated
 from pcont.steps.creation import CreateContainer
@@ -37,7 +37,9 @@ from pcont.steps.mounts import (
     find_tree,
 )
 from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.origins import Processes
 from pcont.steps.removal import RecreateRemoved, RemoveContainer
+from pcont.steps.reuse import SOON
 from pcont.steps.snapshot import StateReader
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteFiles
 from pcont.steps.xattr import RestoreXattr, SetXattr
@@ -714,6 +716,49 @@ def test_another_task_with_the_same_id_is_not_moved(monkeypatch: pytest.MonkeyPa
     carry_out(model, [step])
     assert model.membership(model.task_id)["name=m"] == "/"
     assert step.notes() == [f"task {model.task_id} ended while it was being moved"]
+
+
+@pytest.mark.parametrize("assigned", [0, 1000])
+def test_a_process_is_looked_up_again_if_its_id_may_have_been_assigned_since(
+    monkeypatch: pytest.MonkeyPatch, assigned: int
+) -> None:
+    """It was seen with another start time."""
+    model = Busily(lambda model: None)
+    task, look = model.task_id, model.placement.task
+    before = AssignedIds(last=task - 500 - SOON, started=0, most=1 << 23)
+    now = before._replace(last=before.last + assigned, started=assigned)
+    monkeypatch.setattr(model, "assigned_ids", lambda: now)
+    seen = Seen({task: look(task)._replace(start=7)}, before)
+    step = Attach(task, TWO[:1], "attach", seen=seen)
+    carry_out(model, [step])
+    moved = assigned == 0
+    assert model.membership(task)["name=n"] == ("/a" if moved else "/")
+    assert step.notes() == ([] if moved else [f"task {task} ended while it was being moved"])
+
+
+def test_a_child_that_has_a_thread_in_the_target_already_stays_where_it_is() -> None:
+    model = Busily(lambda model: None)
+    model.refuses = False
+    child = model.simulator.fork(model.task_id)
+    thread = model.simulator.thread(child)
+    model.write(TWO[0], "tasks", str(thread))
+    step = Attach(model.task_id, TWO, "attach")
+    carry_out(model, [step])
+    assert step.moved == {model.task_id}
+    assert set(model.membership(child).values()) == {"/"}
+    assert model.membership(thread) == {"name=n": "/a", "name=m": "/"}
+
+
+def test_a_child_with_the_id_of_a_moved_process_goes_with_its_parent() -> None:
+    """The process has ended, and its id was used again between two trees."""
+    model = Busily(lambda model: None)
+    child = model.simulator.fork(model.task_id)
+    starts = {model.task_id: model.task(model.task_id).start, child: 7}
+    undo = AttachUndo(TWO, model.task_id, {place: set() for place in TWO})
+    undo.extend(processes=[Processes({"name=n": "/", "name=m": "/"}, None, starts)])
+    inside = {TWO[0]: {model.task_id, child}, TWO[1]: {model.task_id}}
+    assert undo.started(model, inside, settled={model.task_id}) == {child: model.task_id}
+    assert undo.started(model, inside, settled={model.task_id, child}) == {}
 
 
 @pytest.mark.parametrize("movable", [False, True])
