@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         if options.peers:
             peers.install()
-        rows, noise = run(chosen, options.sizes)
+        rows, noise = run(chosen, options)
     except (NoCompiler, NotPrepared) as err:
         sys.exit(str(err))
     if options.group and not options.output:
@@ -82,6 +82,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         "group", nargs="*", choices=[*GROUPS, []], metavar="GROUP", help=", ".join(GROUPS)
     )
     parser.add_argument("--sizes", choices=SIZES, default="full", help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, help="few items have twice as many rounds")
     parser.add_argument(
         "--output", type=Path, metavar="DIRECTORY", help="write there, not to docs/"
     )
@@ -91,11 +92,14 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def run(chosen: dict[str, Group], sizes: str) -> tuple[list[Row], NoiseFacts]:
+def run(chosen: dict[str, Group], options: argparse.Namespace) -> tuple[list[Row], NoiseFacts]:
     """The rows of the groups, and how steady the machine was."""
     rows: list[Row] = []
+    sizes = SIZES[options.sizes]
+    if options.rounds:
+        sizes = sizes._replace(rounds=options.rounds)
     with tempfile.TemporaryDirectory(prefix=kernel.NAME) as folder:
-        bench = Bench(SIZES[sizes], Noise(), folder)
+        bench = Bench(sizes, Noise(), folder)
         for name, group in chosen.items():
             begun = time.monotonic()
             rows += group.rows(bench)

@@ -40,6 +40,7 @@ class Goal(NamedTuple):
 class Judged(NamedTuple):
     """A goal, and what was measured: None if the times are too small for a ratio."""
 
+    table: str
     what: str
     items: int
     other: str
@@ -121,13 +122,14 @@ def judged(rows: Rows) -> Iterator[Judged]:
         yield Judged(*_names(own, other), ratio(own, other), goal.limit)
 
 
-def _names(own: Row, other: Row) -> tuple[str, int, str]:
+def _names(own: Row, other: Row) -> tuple[str, str, int, str]:
     """What is compared with what, in words."""
+    found = f"the same with {other.items:,}"
     if own.contender != other.contender:
-        return own.what, own.items, other.contender
-    if own.what != other.what:
-        return own.what, own.items, other.what
-    return own.what, own.items, f"the same with {other.items:,}"
+        found = other.contender
+    elif own.what != other.what:
+        found = other.what
+    return own.table, own.what, own.items, found
 
 
 def memory(rows: Rows) -> Iterator[tuple[str, int, float]]:

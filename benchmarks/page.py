@@ -162,8 +162,9 @@ SECTIONS = (
         "Many tasks",
         f"{EACH} The three trees are pids, freezer and devices. The loops write each process to "
         "`cgroup.procs` (a process of many threads is one write, which moves all of them), and "
-        "for a move each task to `tasks`. cset does the same in cpuset. × behind another tool is "
-        "in times of the Python loop.",
+        "for a move each task to `tasks`. cset does the same in cpuset, with at most 1,000 "
+        "threads: its time grows with their square. × behind another tool is in times of the "
+        "Python loop.",
         contenders((C, PYTHON), "pcont"),
     ),
     Section(
@@ -245,7 +246,9 @@ def _goals(rows: Rows) -> Iterator[str]:
         return
     yield "## What pcont shall reach, and what it does"
     yield "CPU time, medians: of each item beyond the first, or of whole commands."
-    yield table((("what", "items", "in times of", "measured", "goal", ""), map(_goal, found)))
+    yield table(
+        (("table", "what", "items", "in times of", "measured", "goal", ""), map(_goal, found))
+    )
     memory = [(what, f"{items:,}", f"{peak:.2f}") for what, items, peak in goals.memory(rows)]
     if memory:
         yield f"Memory for each task, where the goal is {goals.ONE_KIB:.0f} KiB:"
@@ -254,7 +257,8 @@ def _goals(rows: Rows) -> Iterator[str]:
 
 def _goal(one: goals.Judged) -> list[str]:
     mark = {True: "reached", False: "**not reached**", None: "not known"}[one.reached]
-    return [one.what, f"{one.items:,}", one.other, times(one.found), f"≤ {one.limit:g}", mark]
+    named = [one.table, one.what, f"{one.items:,}", one.other]
+    return [*named, times(one.found), f"≤ {one.limit:g}", mark]
 
 
 def steadiness(noise: NoiseFacts) -> str:

@@ -111,14 +111,12 @@ class Bench:
         """Run the trials in turns, and the fixed loop after each round."""
         return in_turns(trials, rounds, title, between=self.noise.calibrate, rotate=rotate)
 
-    def whole(
-        self, table: str, contenders: Mapping[str, Contender], *, items: int = 1
-    ) -> Iterator[Row]:
+    def whole(self, table: str, contenders: Mapping[str, Contender]) -> Iterator[Row]:
         """The costs of whole commands; the names of the contenders are what they do."""
         trials = {name: partial(cost, one) for name, one in contenders.items()}
-        found = self.in_turns(table, trials, self.sizes.rounds)
+        found = self.in_turns(table, trials, self.sizes.rounds * 3)
         for name, costs in found.items():
-            yield row(table, name, items, "pcont", costs, each=False)
+            yield row(table, name, 1, "pcont", costs, each=False)
 
     def beyond_the_first(
         self, table: str, what: str, items: int, make: Callable[[int], Mapping[str, Contender]]

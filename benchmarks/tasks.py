@@ -43,7 +43,7 @@ def measured(
     """What is measured with these processes; `one` is the process of the first item."""
 
     def attached(used: Sequence[Tree], number: int) -> Contenders:
-        return attach(used, cpuset, one if number == 1 else pids)
+        return attach(used, cpuset, one if number == 1 else pids, number)
 
     def moved(number: int) -> Contenders:
         return move(trees[0], cpuset, one if number == 1 else pids)
@@ -55,8 +55,8 @@ def measured(
     }
 
 
-def attach(trees: Sequence[Tree], cpuset: Tree, pids: Sequence[int]) -> Contenders:
-    """Attach processes to a container in each hierarchy, from the root containers."""
+def attach(trees: Sequence[Tree], cpuset: Tree, pids: Sequence[int], number: int) -> Contenders:
+    """Attach processes with so many tasks to a container in each hierarchy, from the roots."""
     words = list(map(str, pids))
     files = [f"{tree.directory}/cgroup.procs" for tree in trees]
     selector = ",".join(tree.controller for tree in trees)
@@ -64,7 +64,7 @@ def attach(trees: Sequence[Tree], cpuset: Tree, pids: Sequence[int]) -> Contende
         C: Contender(c_loop("attach", *files), "\n".join(words)),
         PYTHON: Contender(python_loop("attach", *files), "\n".join(words)),
         "pcont": Contender([*PCONT, "attach", f"{selector}:{trees[0].path}", *words]),
-        **peers.attach(trees, cpuset, pids),
+        **peers.attach(trees, cpuset, pids, number),
     }
     return around(found, before=partial(peers.put, [tree.root for tree in trees], pids))
 
