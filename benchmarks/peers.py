@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import metadata, util
 from pathlib import Path
@@ -102,17 +103,21 @@ def _cset_create(cpuset: Tree, number: int) -> Contender:
 
 def remove(tree: Tree, cpuset: Tree, number: int) -> Contenders:
     """Remove the container `top` with so many others below it."""
-    few = min(number, SLOW)
-    names = [f"c{one}" for one in range(number)]
-    return {
+    some, few = min(number, QUADRATIC), min(number, SLOW)
+    names = [f"c{one}" for one in range(some)]
+    found = {
         **_if_installed(
             "cgdelete",
             "cgdelete -r",
             Contender(["cgdelete", "-r", "-g", f"{tree.controller}:{tree.path}/top"]),
         ),
-        **_cgroupspy("remove", names, *_node(tree)),
+        **_cgroupspy("remove", names, *_node(tree), items=some),
         **_if_installed("cset", "cset set --destroy", _cset_remove(cpuset, few)),
     }
+    if LIBRARY in found:
+        before = partial(make_below, f"{tree.directory}/top", some)
+        found[LIBRARY] = replace(found[LIBRARY], before=before)
+    return found
 
 
 def _cset_remove(cpuset: Tree, number: int) -> Contender:
