@@ -58,7 +58,6 @@ THIRD_PARTY = {
     "output.columns": {"rich"},
     "output.terminal": {"rich"},
     "output.tree": {"rich"},
-    "ops.task_owners": {"psutil"},
     "linux.namespaces": {"pyroute2"},
 }
 

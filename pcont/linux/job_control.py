@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from pcont import signals
@@ -35,7 +34,7 @@ _HEARD = (*FORWARDED, signal.SIGCHLD)
 
 HEARING = 1.0  # seconds
 LOOK_PAUSE, LOOKS = 0.02, 10  # seconds, times: how often to check whether pid 1 takes a signal
-_RECORD = struct.Struct("=IiiI112x")  # signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid
+_RECORD = "=IiiI112x"  # signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid
 _ENDED = 0x80  # added to the signal number when an init reports that its command has exited
 _REPORTS = 256  # an answer names its report by one byte
 
@@ -87,10 +86,12 @@ class _Inbox:
 
     def take(self) -> Iterator[Arrived]:
         """Yield the signals that are pending now."""
+        import struct
+
         with contextlib.suppress(BlockingIOError):
             while True:
-                found = os.read(self.descriptor, _RECORD.size)
-                number, _, code, _ = _RECORD.unpack(found)
+                found = os.read(self.descriptor, struct.calcsize(_RECORD))
+                number, _, code, _ = struct.unpack(_RECORD, found)
                 yield Arrived(number, code <= 0)
 
     def close(self) -> None:

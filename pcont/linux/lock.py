@@ -13,7 +13,7 @@ import fcntl
 import math
 import os
 import stat
-import threading
+from _thread import get_ident  # of `threading`, whose import takes a millisecond
 from collections.abc import Iterator
 
 from pcont import signals
@@ -28,13 +28,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST = 4096  # bytes of a lock file: the holder's pid, and its command
 
 
-class _Held(threading.local):
-    """How many times this thread has entered `taken`."""
-
-    depth = 0
-
-
-_held = _Held()
+_holders: set[int] = set()  # the ids of the threads that are in `taken`
 
 
 @contextlib.contextmanager
@@ -44,7 +38,8 @@ def taken(waiting: Waiting) -> Iterator[None]:
     Raises Busy at the time-out of `waiting`, and PcontError if root's lock file cannot be used. If
     the user has no safe directory for the lock, prints a note and continues without it.
     """
-    if _held.depth:
+    thread = get_ident()
+    if thread in _holders:
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -53,11 +48,11 @@ def taken(waiting: Waiting) -> Iterator[None]:
         except PcontError:
             waiting.before_wait()  # errors in the arguments are reported first
             raise
-        _held.depth += 1
+        _holders.add(thread)
         try:
             yield
         finally:
-            _held.depth -= 1
+            _holders.remove(thread)
 
 
 def _take_all(stack: contextlib.ExitStack, waiting: Waiting) -> None:

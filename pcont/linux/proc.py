@@ -122,9 +122,16 @@ class Proc:
 
     def owners(self, task: int) -> set[int]:
         """Return the real and the saved user id of a task."""
+        real, _, saved, _ = self._users(task)
+        return {real, saved}
+
+    def real_user(self, task: int) -> int:
+        """Return the real user id of a task."""
+        return self._users(task)[0]
+
+    def _users(self, task: int) -> list[int]:
         status = lines(self.of(task, "status"))
-        real, _, saved, _ = next(line.split()[1:] for line in status if line.startswith("Uid:"))
-        return {int(real), int(saved)}
+        return next([*map(int, line.split()[1:])] for line in status if line.startswith("Uid:"))
 
     def threads(self, pid: int) -> list[int]:
         """Return the thread ids of the process that the task belongs to."""

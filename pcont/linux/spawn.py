@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from errno import (
@@ -58,7 +57,7 @@ PLAIN = Plain()
 
 def find_program(name: str) -> str:
     """Return the path of a command, searched in PATH. Raises CommandNotFound or NotExecutable."""
-    found = shutil.which(name)
+    found = _which(name)
     if found:
         return os.path.abspath(found)
     if "/" in name and os.path.exists(name):
@@ -66,6 +65,16 @@ def find_program(name: str) -> str:
     raise CommandNotFound(
         f"there is no command {name}", hint="check PATH, or give the path of the program"
     )
+
+
+def _which(name: str) -> str | None:
+    """Return what shutil.which does, whose module imports four packages to compress files."""
+    path = os.environ.get("PATH") if "PATH" in os.environ else os.confstr("CS_PATH")
+    for directory in [""] if "/" in name else path.split(":") if path else []:
+        file = os.path.join(directory, name)
+        if os.access(file, os.X_OK) and not os.path.isdir(file):
+            return file
+    return None
 
 
 REASONS = {

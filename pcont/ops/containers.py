@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
-from pcont.errors import Busy, Denied, UsageProblem
+from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
@@ -21,11 +21,7 @@ from pcont.kernel.types import Place
 from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
 from pcont.session import Session, checks_first
-from pcont.steps import explain
 from pcont.steps.creation import CreateContainer
-from pcont.steps.kill import Kill
-from pcont.steps.move_all import Move, MoveAll
-from pcont.steps.removal import removals
 from pcont.steps.tasks import processes_in, tasks_in
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
@@ -35,6 +31,7 @@ from pcont.virtual.files import ControlFiles
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers
+    from pcont.steps.move_all import Move, MoveAll
 
 # The containers to remove, children before their parents, and the places where each exists.
 Doomed = dict[Container, list[Place]]
@@ -75,6 +72,8 @@ def _note_settings(session: Session, planner: Planner, container: Container) -> 
     """Warn if `pcont create -i` copied nothing because the container exists, or if no task can
     enter the container.
     """
+    from pcont.steps import explain
+
     if not planner.made & set(container.places):
         session.warn(f"{container.name} exists: it keeps its settings (pcont set)")
         return
@@ -82,6 +81,13 @@ def _note_settings(session: Session, planner: Planner, container: Container) -> 
         reason, hint = explain.closed(session.backend, container.places)
         if reason:
             session.warn(f"{reason}: {hint}")
+
+
+def _refused(backend: Backend, place: Place, err: OSError, action: str) -> PcontError:
+    """Return the error for a container that cannot be created."""
+    from pcont.steps import explain  # only mistakes need it
+
+    return explain.make_refusal(backend, place, err, action)
 
 
 class Planner:
@@ -131,7 +137,7 @@ class Planner:
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
             action = f"create {container.name}"
-            raise explain.make_refusal(self.backend, _first(container), err, action)
+            raise _refused(self.backend, _first(container), err, action)
         if not parents:
             self._need_parent(container)
         for level in container.lineage()[:-1] if parents else ():
@@ -149,7 +155,7 @@ class Planner:
             if not self._is_parent_there(place.parent):
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
                 action = f"create {container.name}"
-                raise explain.make_refusal(self.backend, place, err, action)
+                raise _refused(self.backend, place, err, action)
 
     def _make(self, container: Container, missing: Sequence[Place]) -> list[Setting]:
         """Plan to create a container in the trees where it is missing; returns the settings that it
@@ -161,7 +167,7 @@ class Planner:
             # A dry run is refused what the kernel would refuse.
             if place.name in self._control_files(parent):
                 err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(place))
-                raise explain.make_refusal(self.backend, place, err, f"create {container.name}")
+                raise _refused(self.backend, place, err, f"create {container.name}")
             found += [Setting(place, file, text) for file, text in self._inherited(parent, place)]
         self.made.update(missing)
         return found
@@ -287,6 +293,8 @@ def remove(
     files are charged to it (unless it is forced), LimitReached if the tasks fork faster than they
     die.
     """
+    from pcont.steps.removal import removals
+
     if kill and evict:
         raise UsageProblem("--kill and --evict cannot be combined")
     with session.exclusive() as registry:
@@ -363,6 +371,8 @@ def _need_childless(backend: MountedContainers, doomed: Doomed, words: str) -> N
     """Raise what would be refused half-way, before any task is killed or moved. For `rm` without
     -r: with it, children are removed as well.
     """
+    from pcont.steps import explain
+
     for container, places in doomed.items():
         for place in places:
             found: list[str] = []
@@ -376,6 +386,8 @@ def _need_empty(session: Session, doomed: Doomed, words: str) -> None:
     """Raise Busy if a container is in use. Leave out a place where another program has removed it
     since.
     """
+    from pcont.steps import explain
+
     backend = session.backend
     files = ControlFiles(backend)
     for container, places in doomed.items():
@@ -418,6 +430,8 @@ def _eviction(
     session: Session, container: Container, there: Sequence[Place], refuge: Container
 ) -> MoveAll:
     """Return the step that empties a container, in each tree in which it exists."""
+    from pcont.steps.move_all import Move
+
     pairs = zip(container.places, refuge.places, strict=True)
     routes = [Move(place, target) for place, target in pairs if place in there]
     return drain(session, routes, f"move the tasks of {container.name} to {refuge.name}")
@@ -427,6 +441,8 @@ def drain(session: Session, routes: Sequence[Move], action: str, movable: bool =
     """Return the step that moves all tasks along the routes. Raises Denied if a source contains a
     protected task.
     """
+    from pcont.steps.move_all import MoveAll
+
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
     guards.check_move_of(session, inside)
@@ -435,6 +451,8 @@ def drain(session: Session, routes: Sequence[Move], action: str, movable: bool =
 
 
 def _killing(session: Session, doomed: Doomed) -> Step:
+    from pcont.steps.kill import Kill
+
     places = [place for there in doomed.values() for place in there]
     guards.check_kill(session, processes_in(session.backend, places))
     guards.check_frozen_above(session, [*doomed])

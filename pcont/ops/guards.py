@@ -15,7 +15,6 @@ from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.session import Session
-from pcont.steps import explain
 from pcont.steps.tasks import live_threads, where_process_is
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
@@ -103,6 +102,8 @@ def _how(session: Session, container: Container, place: Place) -> str:
 
 def _thaw(session: Session, container: Container, place: Place) -> str:
     """Return the commands that thaw a container: one for each container that freezes it."""
+    from pcont.steps import explain
+
     found = explain.frozen_by(session.backend, place)
     words = [
         f"pcont set {quote(_name(container, one))} {explain.thawing_setting(one)}" for one in found
@@ -180,6 +181,8 @@ def _check_parent(session: Session, container: Container, place: Place) -> None:
 
 
 def _freezing_above(session: Session, place: Place) -> list[Place]:
+    from pcont.steps import explain
+
     return [one for one in explain.frozen_by(session.backend, place) if one != place]
 
 

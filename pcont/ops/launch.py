@@ -19,7 +19,6 @@ from pcont.linux.spawn import PLAIN, Child, find_program
 from pcont.ops.containers import beneath
 from pcont.records import Started
 from pcont.session import Session
-from pcont.steps import explain
 from pcont.steps.attach import Attach
 from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
 from pcont.steps.removal import removals
@@ -187,6 +186,8 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
 
 def _wait_until_gone(session: Session, container: Container) -> None:
     """Wait until pcont's release agent has removed an empty container with auto_delete."""
+    from pcont.steps import explain
+
     backend, home = session.backend, container.places[0]
     retry = Retry(AGENT_PATIENCE, AGENT_PAUSE, AGENT_LONGEST_PAUSE)
     with contextlib.suppress(FileNotFoundError):
@@ -198,6 +199,8 @@ def _wait_until_gone(session: Session, container: Container) -> None:
 
 
 def _in_use(session: Session, doomed: Sequence[Container], below: bool) -> str:
+    from pcont.steps import explain
+
     for place in (place for one in doomed for place in present(session.backend, one)):
         if tasks := session.backend.read(place, "tasks").split():
             return explain.tasks_inside(tasks, place.word)[0]

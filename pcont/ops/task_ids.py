@@ -12,8 +12,8 @@ IDS_SHOWN = 8  # ids in a message
 
 STDIN = "-"
 WIDEST = 100_000  # most ids in a range: pcont looks up each one
-_SEPARATOR = re.compile(r"[\s,]+")
-_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+_SEPARATOR = r"[\s,]+"
+_RANGE = r"([0-9]+)-([0-9]+)"
 
 
 class TaskIds(NamedTuple):
@@ -54,9 +54,9 @@ def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
     listed: list[int | range] = []
     for word in dict.fromkeys(words):
         if word == STDIN:
-            listed += map(_one, filter(None, _SEPARATOR.split(stdin())))
+            listed += map(_one, filter(None, re.split(_SEPARATOR, stdin())))
         else:
-            given += map(_one, _SEPARATOR.split(word.strip() or word))
+            given += map(_one, re.split(_SEPARATOR, word.strip() or word))
     return TaskIds(
         given=tuple(one for one in given if isinstance(one, int)),
         listed=tuple(one for one in listed if isinstance(one, int)),
@@ -66,7 +66,7 @@ def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
 
 def _one(word: str) -> int | range:
     """Return the id or the range in a word."""
-    if found := _RANGE.fullmatch(word):
+    if found := re.fullmatch(_RANGE, word):
         first, last = number(found[1]), number(found[2])
         if not first <= last < first + WIDEST:
             problem = "ends before it begins" if last < first else f"has more than {WIDEST} ids"

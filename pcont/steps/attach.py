@@ -17,7 +17,6 @@ from pcont.errors import PcontError
 from pcont.kernel.refusals import WriteRefused, exists
 from pcont.kernel.types import AssignedIds, Place, Task
 from pcont.records import Outcome
-from pcont.steps import explain
 from pcont.steps.attach_undo import AttachUndo, TasksByPlace
 from pcont.steps.converge import FRESH, raised_priority, until_stable
 from pcont.steps.origins import OriginReader
@@ -478,6 +477,8 @@ class Attach(Step):
         return origin.paths if origin else None
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         place, task = self.at or (self.places[0], self.task)
         return explain.enter_refusal(backend, place, task, err, self.also.get(task, self.action))
 

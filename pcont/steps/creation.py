@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pcont.errors import PcontError
 from pcont.kernel.types import Place
-from pcont.steps import explain
 from pcont.steps.created import RemoveAllCreated
 from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
@@ -69,6 +68,8 @@ class CreateContainer(Step):
             self.then.rehearse(backend)
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         if self.then and self._is_made:
             return self.then.refusal(backend, err)
         return explain.make_refusal(backend, self.place, err, self.action)

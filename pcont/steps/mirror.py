@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.types import Place
-from pcont.steps import explain
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
 from pcont.steps.tasks import (
     all_tasks_in,
@@ -160,6 +159,8 @@ class Join(Step):
             yield task
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         if self.at is None:
             return super().refusal(backend, err)
         mirror, task = self.at
@@ -244,6 +245,8 @@ class Leave(Step):
                 yield tasks
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         return explain.enter_refusal(backend, self.refuge, 0, err, self.action)
 
 

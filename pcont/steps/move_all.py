@@ -17,7 +17,6 @@ from pcont.errors import PcontError
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.records import Outcome
-from pcont.steps import explain
 from pcont.steps.converge import (
     STOP_THEM,
     Straggler,
@@ -275,6 +274,8 @@ class MoveAll(Step):
             yield task
 
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         if self.at is None:
             return super().refusal(backend, err)
         place, task = self.at

@@ -11,7 +11,6 @@ from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Owner, Place
-from pcont.steps import explain
 from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import ContainerState, StateReader, write_back_all
 from pcont.tags import on_disk
@@ -154,7 +153,7 @@ class RemoveContainer(Step):
             self.record_run(backend, undo_log, [self])
         assert self._recorded
         record, number = self._recorded
-        held = explain.held_back(self._files, self.place)[0] if self.force else ""
+        held = self._held_back() if self.force else ""
         record.done = number + 1
         try:
             backend.remove(self.place, self.force)
@@ -176,7 +175,14 @@ class RemoveContainer(Step):
     def rehearse(self, backend: Containers) -> None:
         backend.remove(self.place, self.force)
 
+    def _held_back(self) -> str:
+        from pcont.steps import explain
+
+        return explain.held_back(self._files, self.place)[0]
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         return explain.remove_refusal(backend, self.place, err, self.action)
 
 

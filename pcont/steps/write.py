@@ -15,7 +15,6 @@ from pcont.bases import NamedTuple
 from pcont.errors import PcontError
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import Place
-from pcont.steps import explain
 from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
@@ -345,6 +344,8 @@ class WriteFiles(Step):
         return not self.created and any(subsys.lasting(one.file) for one in self.settings)
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
+        from pcont.steps import explain
+
         one = self.refused or self.settings[0]
         return explain.write_refusal(backend, one.place, one.file, one.written, err)
 

@@ -24,8 +24,8 @@ from pcont.values import Codec
 ALLOW, DENY, LIST = "devices.allow", "devices.deny", "devices.list"
 EVERYTHING = "a *:* rwm"
 
-_READ = re.compile(r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})", re.ASCII)
-_RULE = re.compile(rf"{_READ.pattern}\s*", re.ASCII)
+_READ = r"([bc])\s(\*|[0-9]{1,11}):(\*|[0-9]{1,11})\s([rwm]{1,3})"
+_RULE = rf"{_READ}\s*"
 
 
 class _Devices(NamedTuple):
@@ -56,7 +56,7 @@ class _Rule:
     def parse(self, text: str) -> _Devices:
         if text.strip() in ("a", "all", EVERYTHING):
             return _Devices("a")
-        found = _RULE.fullmatch(text.lstrip())
+        found = re.fullmatch(_RULE, text.lstrip(), re.ASCII)
         if not found:
             raise ValueError(_as_read(text))
         major, minor = (None if word == "*" else int(word) for word in found.group(2, 3))
@@ -72,7 +72,7 @@ def _as_read(text: str) -> str:
     """Return how the kernel reads a line that is followed by other characters, which it ignores."""
     if text.lstrip().startswith("a"):
         return f"the kernel reads {text!r} as {EVERYTHING}"
-    found = _READ.match(text.strip())
+    found = re.match(_READ, text.strip(), re.ASCII)
     return f"the kernel reads {text!r} as {found[0]}" if found else ""
 
 

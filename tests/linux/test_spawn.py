@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -371,3 +372,25 @@ assert init.wait() == 7
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "acted").exists()
+
+
+@pytest.mark.parametrize("name", ["mine", "./mine", "plain", "folder", "nope", "", "sub/mine"])
+@pytest.mark.parametrize("path", ["", ":/usr/bin", "{}", "/nope:{}:/usr/bin", "{}/sub", None])
+def test_a_command_is_found_as_shutil_finds_it(
+    name: str, path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "folder").mkdir()
+    for file, mode in (("mine", 0o755), ("sub/mine", 0o755), ("plain", 0o644)):
+        (tmp_path / file).touch(mode)
+    monkeypatch.chdir(tmp_path)
+    if path is None:
+        monkeypatch.delenv("PATH")
+    else:
+        monkeypatch.setenv("PATH", path.format(tmp_path))
+    expected = shutil.which(name)
+    if expected:
+        assert find_program(name) == os.path.abspath(expected)
+    else:
+        with pytest.raises((CommandNotFound, NotExecutable)):
+            find_program(name)
