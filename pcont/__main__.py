@@ -18,10 +18,9 @@ def start() -> None:
 
         raise_early(sys.argv[1:])
     from pcont import signals
-    from pcont.cli import main
 
     signals.is_command_line = True
-    status = main()
+    status = _run()
     if number := getattr(status, "terminal_signal", 0):
         # A shell ends a loop or a script by ^C only where what it has started ends by it.
         from pcont.linux.job_control import die_by
@@ -32,6 +31,18 @@ def start() -> None:
     # Python frees every object before it exits, which takes longer than many commands.
     atexit._run_exitfuncs()
     os._exit(status)
+
+
+def _run() -> int:
+    """Run the command line; returns the exit status."""
+    from pcont.cli import main
+
+    try:
+        return main()
+    except SystemExit as err:  # click's, after it has printed completions
+        if not isinstance(err.code, int):
+            raise
+        return err.code
 
 
 def _use_utf8() -> None:

@@ -382,7 +382,7 @@ class StoredModel(Model):
     """
 
     def __init__(self, file: str | None = None, dialect: str | None = None) -> None:
-        super().__init__(this_machine())
+        super().__init__()  # the state has the machine
         # The target of a link, so that commands with different names of a file take the same lock.
         self.file = os.path.realpath(file or default_file())
         self._store = Store(
