@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pcont.backend_cgroupfs import Cgroupfs
-from pcont.errors import Unsupported
+from pcont.errors import UnknownName, Unsupported
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
@@ -151,15 +151,17 @@ def test_a_v2_mount_whose_list_cannot_be_read_offers_nothing(host: Host) -> None
     assert not any(one.unified for one in host.backend().controllers())
 
 
-def test_on_a_host_of_v2_only_a_controller_does_not_select_a_hierarchy(host: Host) -> None:
-    host.proc("cgroups", f"{HEAD}cpuset\t0\t1\t1\n")
+def test_a_controller_that_only_v2_has_selects_v2(host: Host) -> None:
+    host.proc("cgroups", f"{HEAD}cpuset\t0\t1\t1\ncpuacct\t0\t1\t1\n")
     host.proc("self/cgroup", "0::/\n")
     host.mounts(host.line("v2", "nsdelegate", type="cgroup2"))
     (host.point("v2") / "cgroup.controllers").write_text("cpuset\n")
     assert [one.id for one in host.backend().trees()] == ["unified"]
-    with pytest.raises(Unsupported, match="cpuset: cgroup v2 is mounted and has it"):
-        Registry(host.backend()).find("cpuset")
-    assert Registry(host.backend()).find("unified").subsystems == ("cpuset",)
+    whole, one = (Registry(host.backend()).find(word) for word in ("unified", "cpuset"))
+    assert (whole.name, whole.subsystems, whole.needed) == ("unified", ("cpuset",), ())
+    assert one == whole._replace(needed=("cpuset",))
+    with pytest.raises(UnknownName, match="cpuacct is bound to no hierarchy"):
+        Registry(host.backend()).find("cpuacct")
 
 
 @pytest.mark.parametrize("ask", ["controllers", "trees"])

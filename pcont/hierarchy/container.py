@@ -111,13 +111,15 @@ class Hierarchy(NamedTuple):
     """One or more trees with the same containers at the same paths.
 
     `name`: what selects it on the command line. `subsystems`: the controllers that the user asked
-    for. `members`: its trees; if `tie` is set, the first one is the home.
+    for. `members`: its trees; if `tie` is set, the first one is the home. `needed`: the controllers
+    by which the user selected cgroup v2; its containers are to have them.
     """
 
     name: str
     subsystems: tuple[str, ...]
     members: tuple[Member, ...]
     tie: Tie | None = None
+    needed: tuple[str, ...] = ()
 
     @property
     def mounted(self) -> bool:

@@ -181,12 +181,13 @@ class Registry:
         if len(found) == 1:
             return found[0]
         members = tuple(dict.fromkeys(member for one in found for member in one.members))
+        needed = tuple(dict.fromkeys(name for one in found for name in one.needed))
         if all(one.members == members for one in found):
-            return found[0]
+            return found[0]._replace(needed=needed)
         if len({member.tree.id for member in members}) < len(members):
             raise BadValue(f"{selector!r} names one tree twice, at different containers")
         subsystems = dict.fromkeys(name for one in found for name in one.subsystems)
-        return Hierarchy(",".join(words), tuple(subsystems), members)
+        return Hierarchy(",".join(words), tuple(subsystems), members, needed=needed)
 
     def _word(self, word: str) -> Hierarchy:
         for tree in self.trees:
@@ -194,16 +195,25 @@ class Registry:
                 one = self._hierarchy(tree)
                 if one.name == word and (one.tie or word not in one.subsystems):
                     return one
-        if word == UNIFIED and UNIFIED in self.by_id:
-            return self._single(self.by_id[UNIFIED])
         for tree in self.holders([word]):
             # A virtual subsystem belongs to the whole hierarchy, also if that is a tie.
             return self._hierarchy(tree) if subsys.is_virtual(word) else self._single(tree)
+        if found := self._of_v2(word):
+            return found
         for tree in self.trees:
             # Also for hierarchies of other programs: the kernel has each name only once.
             if tree.name and (word == f"name={tree.name}" or (word == tree.name and tree.mounted)):
                 return self._single(tree)
         raise self._unknown(word)
+
+    def _of_v2(self, word: str) -> Hierarchy | None:
+        """Return the hierarchy of cgroup v2, if a word means it or one of its controllers."""
+        tree = self.by_id.get(UNIFIED)
+        if tree and word == UNIFIED:
+            return self._single(tree)
+        if tree and word in tree.controllers:
+            return self._single(tree)._replace(needed=(word,))
+        return None
 
     def _unknown(self, word: str) -> PcontError:
         unmounted = next((tree for tree in self.trees if tree.name == word), None)

@@ -31,6 +31,7 @@ from pcont.virtual.files import ControlFiles
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, ContainerReader, MountedContainers
+    from pcont.ops.enabling import Enabling
     from pcont.steps.move_all import Move, MoveAll
 
 # The containers to remove, children before their parents, and the places where each exists.
@@ -114,6 +115,7 @@ class Planner:
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
         self._meant: dict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = {}
+        self._enabling: Enabling | None = None
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -146,9 +148,18 @@ class Planner:
         inherited = self._make(container, missing)
         wanted = self._wanted(container, pairs)
         self.wanted += wanted
+        if container.places[-1].is_unified:
+            self.steps += self._enable(container, [one.file for one in wanted])
         given = {(one.place, one.file) for one in wanted}
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._add(container, missing, rest + wanted)
+
+    def _enable(self, container: Container, files: Iterable[str]) -> list[Step]:
+        """Return the steps that give a container of cgroup v2 the files that it needs."""
+        from pcont.ops.enabling import Enabling  # only cgroup v2 needs it
+
+        self._enabling = self._enabling or Enabling(self.backend, self.made)
+        return self._enabling.steps(container, files)
 
     def _need_parent(self, container: Container) -> None:
         for place in container.places:

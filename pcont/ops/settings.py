@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.errors import Denied, UsageProblem
+from pcont.errors import Denied, NotFound, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
@@ -22,7 +22,10 @@ from pcont.transaction.step import Step
 from pcont.virtual.files import ControlFiles
 
 if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
     from pcont.steps.attach import Attach
+
+PENDING = ""  # in place of the text of a file that is not there yet
 
 
 @checks_first
@@ -43,23 +46,52 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         files = keys.files_of(container.hierarchy, pairs)
         control = ControlFiles(session.backend)
         known: Known = {}
+        first = enabling_steps(session.backend, container, files)
         settings: list[Setting] = []
         entries: list[Attach] = []
         for file, (key, text) in zip(files, pairs, strict=True):
             if key == subsys.CPUACCT_LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
-            places = keys.find_places(control, container, file, key)
+            places = _places(control, container, file, key, bool(first))
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
-                known.update({(one, file): now for one, now in places.items()})
+                known.update(
+                    {(one, file): now for one, now in places.items() if now is not PENDING}
+                )
             guards.check_freezing(session, places, file, text)
-        session.carry_out(_in_order(control, container, settings, entries, known))
+        pending = {one.file for one in settings if (one.place, one.file) not in known}
+        steps = _in_order(control, container, settings, entries, known, pending)
+        session.carry_out([*first, *steps])
         note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
         return files
+
+
+def enabling_steps(backend: Backend, container: Container, files: Iterable[str]) -> list[Step]:
+    """Return the steps that give a container of cgroup v2 these files; none if it has them."""
+    if not any(place.is_unified for place in container.places):
+        return []
+    from pcont.ops.enabling import Enabling  # only cgroup v2 needs it
+
+    return Enabling(backend, set()).steps(container, files)
+
+
+def _places(
+    control: ControlFiles, container: Container, file: str, key: str, enabling: bool
+) -> keys.Texts:
+    """Return the places that have a file. `enabling`: the command is about to enable controllers
+    of cgroup v2, and the file may not be there yet.
+    """
+    try:
+        return keys.find_places(control, container, file, key)
+    except NotFound:
+        found = keys.owners(container, file) if enabling else []
+        if not found:
+            raise
+        return dict.fromkeys(found, PENDING)
 
 
 def with_equals(words: Sequence[str]) -> str:
@@ -77,9 +109,16 @@ def _in_order(
     settings: list[Setting],
     entries: Sequence[Step],
     known: Known,
+    pending: Collection[str] = (),
 ) -> list[Step]:
-    """Order the steps: what can be undone, then attaches, then what cannot be undone."""
-    final = [one for one in settings if is_lasting(control, one, known)]
+    """Order the steps: what can be undone, then attaches, then what cannot be undone. `pending`:
+    files that the command is about to bring.
+    """
+    final = [
+        one
+        for one in settings
+        if (subsys.lasting(one.file) if one.file in pending else is_lasting(control, one, known))
+    ]
     if len(final) > 1 and not can_rehearse(final):
         raise UsageProblem(
             f"{' and '.join(dict.fromkeys(one.file for one in final))} cannot be undone once "

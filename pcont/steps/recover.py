@@ -10,6 +10,7 @@ from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveAllCreated, RemoveCreated
+from pcont.steps.enable import DisableEnabled
 from pcont.steps.enforcement import RestartStopped, StopStarted
 from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
 from pcont.steps.mounts import (
@@ -44,6 +45,7 @@ FACTS = (
         RemoveAllCreated,
         RecreateRemoved,
         RecreateAllRemoved,
+        DisableEnabled,
         RestoreXattr,
         RestoreValue,
         WriteAgain,

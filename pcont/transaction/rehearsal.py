@@ -30,6 +30,7 @@ KERNEL = "cgroupfs"
 NAME_MAX = 255
 ONLY_THE_KERNEL = "only the kernel can tell"
 # The controllers whose rules are complete. For others a refusal may depend on more.
+_CONTROL = "cgroup.subtree_control"
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
 
@@ -296,23 +297,27 @@ class Rehearsal:
 
     def _rows(self, place: Place) -> Iterator[ControlFile]:
         # On cgroup v2, a new container has the controllers that its parent enables for it.
-        controllers = () if place.is_unified else place.controllers
+        controllers = self._enabled(place) if place.is_unified else place.controllers
         for name in ("", *controllers):
             if table := table_of(self._kernel, place.tree, name):
                 yield from table.files
+
+    def _enabled(self, place: Place) -> list[str]:
+        """Return the controllers that a container of cgroup v2 has."""
+        return [] if place.is_root else self.read(place.parent, _CONTROL).split()
 
     def files(self, place: Place) -> dict[str, bool]:
         if place in self._removed:
             refuse(errno.ENOENT, self._kernel.show(place))
         planned = self._planned_tree(place) is not None
         if not (planned or place in self._made):
-            return self._kernel.files(place)
+            return self._with_planned(place, self._kernel.files(place))
         like = place
         while like in self._made and not like.is_root:
             like = like.parent
         # In a planned hierarchy even the root is planned: its files are those of the tables.
         found = {} if planned or like in self._made else dict(self._kernel.files(like))
-        if not like.is_root:
+        if not (like.is_root or place.is_unified):
             return found
         for row in self._rows(place):
             if row.access.where.holds(place.is_root):
@@ -320,6 +325,13 @@ class Rehearsal:
             else:
                 found.pop(row.name, None)
         return dict(sorted(found.items()))
+
+    def _with_planned(self, place: Place, found: dict[str, bool]) -> dict[str, bool]:
+        """Add the files of controllers that are enabled in this dry run only."""
+        if not place.is_unified or (place.parent, _CONTROL) not in self._values or place.is_root:
+            return found
+        rows = {row.name: row.access.writable for row in self._rows(place)}
+        return {**rows, **found}
 
     def read(self, place: Place, file: str) -> str:
         if (place, file) in self._values:
@@ -386,10 +398,19 @@ class Rehearsal:
         except (ValueError, OverflowError) as err:
             refuse_text(unreadable(err), where, err)
         self._check_rules(site, row, value, text, where)
-        if not row.undo.many and not row.undo.lasting:
+        if row.name == _CONTROL:
+            self._enable(place, text)
+        elif not row.undo.many and not row.undo.lasting:
             self._values[place, row.name] = row.type.show(value) + row.access.end
         if row.name == freezer.STATE:
             self._values[place, freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
+
+    def _enable(self, place: Place, text: str) -> None:
+        """Enable controllers of cgroup v2, or disable them."""
+        there = self.read(place, _CONTROL).split()
+        for word in text.split():
+            there = [one for one in there if one != word[1:]] + [word[1:]] * (word[0] == "+")
+        self._values[place, _CONTROL] = f"{' '.join(there)}\n"
 
     def _check_rules(
         self, site: LiveSite, row: ControlFile, value: Any, text: str, where: str
@@ -479,6 +500,7 @@ NOT_REHEARSED = (
 
 
 # What a new container of cgroup v2 answers for the files of v1's freezer.
+_CONTROL = "cgroup.subtree_control"
 UNFROZEN = {freezer.STATE: f"{freezer.THAWED}\n", freezer.SELF: "0\n", freezer.PARENT: "0\n"}
 
 

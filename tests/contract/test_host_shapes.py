@@ -143,7 +143,10 @@ def test_what_v2_has_is_not_taken_unasked(host: Host, plain: Pcont) -> None:
     said = plain.fails(6, "mount", "-o", "cpuset")
     assert "cgroup v2" in said
     assert "--backend model" in said
-    assert "cgroup v2" in plain.fails(6, "create", "cpuset:/a")
+    plain.ok("create", "cpuset:/a", "-s", "cpuset.cpus=1")
+    assert plain.get("unified:/a", "cpuset.cpus") == "1"
+    plain.ok("rm", "cpuset:/a")
+    plain.ok("set", "unified:/", "cgroup.subtree_control=-cpuset")
     assert "in use by v2: cpuset" in plain.ok("doctor")
     assert {row["bound"] for row in json.loads(plain.ok("subsys", "--json"))["result"]} == {None}
     assert [line.split("\t")[0] for line in plain.ok("hierarchies").splitlines()] == ["unified"]

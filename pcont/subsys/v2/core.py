@@ -179,13 +179,21 @@ def suit_threads(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-def find_no_tasks(now: Site, wanted: Site) -> Violation | None:
-    """Check that no task is in a container that is about to hand out controllers."""
+def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | None:
+    """Check that no task is in a container that is about to hand out controllers.
+
+    The kernel accepts controllers for threads if no task is below: the container then becomes the
+    root of a threaded subtree, and its other children take no tasks. `strict` refuses these, too.
+    """
     if now.parent is None or _kind(now) != "domain":
         return None
     names = [name for name in _added(wanted, "+") if name not in now.value(CONTROL).split()]
     below = any(child.populated() for child in now.children())
-    if not names or not (there := _tasks(now)) or (set(names) <= {*FOR_THREADS} and not below):
+    if (
+        not names
+        or not (there := _tasks(now))
+        or (not strict and set(names) <= {*FOR_THREADS} and not below)
+    ):
         return None
     noun = "task is" if there == 1 else "tasks are"
     reason = f"{there} {noun} in {now.shown} itself: they must be in a child first"

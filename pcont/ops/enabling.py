@@ -1,0 +1,101 @@
+"""Enable the controllers of cgroup v2 that the settings of a container need.
+
+A container has the files of a controller if each container above it enables the controller for its
+children. systemd disables controllers in the root that no unit needs, unless a child of the root
+enables them for its own children: for that, pcont makes the container UMBRELLA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pcont import subsys
+from pcont.errors import Denied
+from pcont.hierarchy.container import Container
+from pcont.kernel.refusals import exists
+from pcont.kernel.types import Place
+from pcont.linux import systemd
+from pcont.steps.creation import CreateContainer
+from pcont.steps.enable import EnableControllers
+from pcont.subsys.v2.core import CONTROL
+from pcont.transaction.step import Step
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import Backend
+
+UMBRELLA = "/pcont"
+
+
+class Enabling:
+    """Plans which controllers to enable where, for the containers of one command.
+
+    `made`: the containers that are yet to be created; the caller adds to them.
+    """
+
+    def __init__(self, backend: Backend, made: set[Place]) -> None:
+        self.backend, self.made = backend, made
+        self._there: dict[Place, set[str]] = {}
+
+    def steps(self, container: Container, files: Iterable[str]) -> list[Step]:
+        """Return the steps that give a container these files; none on cgroup v1."""
+        found: list[Step] = []
+        # The kernel measures pressure without a controller.
+        asked = {subsys.of(file) for file in files if not file.endswith(".pressure")}
+        asked.update(container.hierarchy.needed)
+        for place in container.places:
+            if place.is_unified and not place.is_root:
+                names = [name for name in place.controllers if name in asked]
+                found += self._of(place, names, f"enable {', '.join(names)} for {container.name}")
+        return found
+
+    def _of(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
+        found: list[Step] = []
+        for above in _lineage(place) if names else ():
+            missing = [name for name in names if name not in self._enabled(above)]
+            if missing:
+                _refuse_unit(above, missing)
+                found.append(EnableControllers(above, missing, action))
+                self._enabled(above).update(missing)
+        pin = place.elsewhere(UMBRELLA)
+        if names and place != pin and systemd.is_init():
+            found += self._pinning(pin, names, action)
+        return found
+
+    def _pinning(self, pin: Place, names: Sequence[str], action: str) -> list[Step]:
+        """Return the steps that keep systemd from disabling controllers in the root."""
+        found: list[Step] = []
+        if pin not in self.made and not exists(self.backend, pin):
+            found.append(CreateContainer(pin, action))
+            self.made.add(pin)
+        missing = [name for name in names if name not in self._enabled(pin)]
+        if missing:
+            found.append(EnableControllers(pin, missing, action))
+            self._enabled(pin).update(missing)
+        return found
+
+    def _enabled(self, place: Place) -> set[str]:
+        """Return what a container enables for its children, after the steps so far."""
+        if place not in self._there:
+            text = "" if place in self.made else self.backend.read(place, CONTROL)
+            self._there[place] = {*text.split()}
+        return self._there[place]
+
+
+def _lineage(place: Place) -> list[Place]:
+    """Return the containers above a container, the root first."""
+    found = [place.parent]
+    while not found[0].is_root:
+        found.insert(0, found[0].parent)
+    return found
+
+
+def _refuse_unit(place: Place, names: Sequence[str]) -> None:
+    """Raise Denied for a container of systemd: systemd decides what its units enable."""
+    if unit := systemd.unit_in(place.path):
+        raise Denied(
+            f"cannot enable {', '.join(names)} for the children of {place.shown}: "
+            f"{place.elsewhere(unit).shown} belongs to systemd",
+            hint=f"make a container beside it, or, if the unit has Delegate=yes: "
+            f"pcont set {place.word} {CONTROL}=+{names[0]}",
+        )

@@ -1,0 +1,269 @@
+"""Controllers of cgroup v2: enabled for the children of a container, and what then is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pcont.backend_cgroupfs import Cgroupfs
+from tests.conftest import elsewhere
+from tests.contract.conftest import Top
+from tests.contract.test_v2 import directory, is_in
+
+# It needs a machine on which v1 has bound nothing, and whose root may be changed.
+pytestmark = pytest.mark.guest
+
+Start = Callable[..., int]
+NEEDED = ("cpu", "cpuset", "memory", "pids")
+
+
+@pytest.fixture
+def top(v2: Top) -> Iterator[Top]:
+    """A container of cgroup v2 for whose children these controllers can be enabled."""
+    root = directory(v2).parent
+    if lacking := {*NEEDED} - {*(root / "cgroup.controllers").read_text().split()}:
+        elsewhere(f"v2 has no {', '.join(lacking)}")
+    enabled = (root / "cgroup.subtree_control").read_text().split()
+    new = [name for name in NEEDED if name not in enabled]
+    v2.pcont.ok("set", "unified:/", *(f"cgroup.subtree_control=+{name}" for name in new))
+    yield v2
+    for child in v2.pcont.children(v2.at()):
+        v2.pcont.ok("rm", "-r", "--kill", v2.at(f"/{child}"))
+    if words := (directory(v2) / "cgroup.subtree_control").read_text().split():
+        v2.pcont.ok("set", v2.at(), f"cgroup.subtree_control=-{' -'.join(words)}")
+    v2.pcont.ok("set", "unified:/", *(f"cgroup.subtree_control=-{name}" for name in new))
+
+
+def enabled(top: Top, path: str = "") -> set[str]:
+    return {*top.pcont.get(top.at(path), "cgroup.subtree_control").split()}
+
+
+def test_a_controller_brings_its_files(top: Top) -> None:
+    top.pcont.ok("create", top.at("/a"))
+    said = top.pcont.fails(3, "get", top.at("/a"), "memory.max")
+    assert f"memory is not enabled for the children of {top.at()}" in said
+    assert f"pcont set {top.at()} cgroup.subtree_control=+memory" in said
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+memory +pids")
+    top.pcont.ok("set", top.at("/a"), "memory.max=64M", "pids.max=7")
+    assert top.pcont.get(top.at("/a"), "memory.max") == str(64 << 20)
+    assert {"pids.max=7", "memory.current=0"} <= {*top.pcont.ok("get", top.at("/a")).splitlines()}
+    top.pcont.ok("create", top.at("/b"), "-s", "memory.max=1G", "-s", "pids.max=5")
+    assert top.pcont.get(top.at("/b"), "pids.max") == "5"
+
+
+def test_controllers_are_enabled_all_or_none(top: Top) -> None:
+    said = top.pcont.fails(3, "set", top.at(), "cgroup.subtree_control=+pids +hugetlb")
+    assert "hugetlb" in said
+    assert enabled(top) == set()
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpu")
+    top.pcont.fails(7, "set", top.at(), "cgroup.subtree_control=-cpu +pids", "cgroup.freeze=2")
+    assert enabled(top) == {"cpu"}
+
+
+def test_a_container_that_hands_out_controllers_takes_no_tasks(top: Top, start: Start) -> None:
+    task = start()
+    top.pcont.ok("create", top.at("/a"))
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+memory")
+    for words in (("--dry-run", "attach"), ("attach",)):
+        said = top.pcont.fails(5, *words, top.at(), str(task))
+        assert f"memory is enabled for the children of {top.at()}, so tasks must be" in said
+    top.pcont.ok("attach", top.at("/a"), str(task))
+    assert is_in(top, task) == "/a"
+    said = top.pcont.fails(5, "rm", "--evict", top.at("/a"))
+    assert f"memory is enabled for the children of {top.at()}" in said
+    assert is_in(top, task) == "/a"
+    top.pcont.ok("rm", "--kill", top.at("/a"))
+
+
+def test_a_controller_is_not_enabled_over_tasks(top: Top, start: Start) -> None:
+    top.pcont.ok("create", "-p", top.at("/a/b"))
+    top.pcont.ok("attach", top.at(), str(start()))
+    for words in (("--dry-run", "set"), ("set",)):
+        said = top.pcont.fails(5, *words, top.at(), "cgroup.subtree_control=+memory")
+        assert f"1 task is in {top.at()} itself" in said
+    assert enabled(top) == set()
+
+
+def test_a_controller_that_a_child_hands_out_is_not_disabled(top: Top) -> None:
+    top.pcont.ok("create", top.at("/a"))
+    for path in ("", "/a"):
+        top.pcont.ok("set", top.at(path), "cgroup.subtree_control=+pids")
+    for words in (("--dry-run", "set"), ("set",)):
+        said = top.pcont.fails(5, *words, top.at(), "cgroup.subtree_control=-pids")
+        assert f"pids is enabled for the children of {top.at('/a')}" in said
+        assert f"pcont set {top.at('/a')} cgroup.subtree_control=-pids" in said
+
+
+def test_removals_are_undone_with_what_was_enabled(top: Top, tmp_path: Path) -> None:
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+memory +pids")
+    top.pcont.ok("create", top.at("/a"), "-s", "cgroup.subtree_control=+pids")
+    top.pcont.ok("create", top.at("/a/b"), "-s", "pids.max=7")
+    file = tmp_path / "lines"
+    file.write_text(f"rm -r {top.at('/a')}\ncreate {top.at('/c')}\nrm {top.at('/none')}\n")
+    top.pcont.fails(3, "batch", "--atomic", str(file))
+    assert top.pcont.children(top.at()) == ["a"]
+    assert enabled(top, "/a") == {"pids"}
+    assert top.pcont.get(top.at("/a/b"), "pids.max") == "7"
+
+
+def test_threaded_containers_have_controllers_for_threads_only(top: Top, start: Start) -> None:
+    top.pcont.ok("create", top.at("/a"), "-s", "cgroup.type=threaded")
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset +pids")
+    said = top.pcont.fails(6, "set", top.at(), "cgroup.subtree_control=+memory")
+    assert "memory does not support threads" in said
+    task = start(threads=2)
+    top.pcont.ok("set", top.at("/a"), "cpuset.cpus=1", "pids.max=5")
+    top.pcont.ok("attach", top.at("/a"), str(task))
+    assert top.pcont.affinity(task) == "1"
+    assert top.pcont.get(top.at("/a"), "pids.current") == "2"
+    top.pcont.ok("attach", top.at(), str(task))
+    assert is_in(top, task) == "", "a threaded root has tasks of its own"
+
+
+def test_a_domain_controller_keeps_children_from_becoming_threaded(top: Top) -> None:
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+memory")
+    top.pcont.ok("create", top.at("/a"))
+    for words in (("--dry-run", "set"), ("set",)):
+        said = top.pcont.fails(6, *words, top.at("/a"), "cgroup.type=threaded")
+        assert f"memory of {top.at()} does not support threads" in said
+
+
+def test_the_affinity_of_tasks_is_restored(top: Top, start: Start) -> None:
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset")
+    top.pcont.ok("create", top.at("/a"), top.at("/b"), "-s", "cpuset.cpus=1-2")
+    task = start()
+    top.pcont.ok("attach", top.at("/a"), str(task))
+    subprocess.run(["taskset", "-pc", "2", str(task)], check=True, capture_output=True)
+    top.pcont.ok("set", top.at("/b"), "cpuset.cpus=1")
+    top.pcont.fails(7, "attach", top.at("/b"), str(task), "2")
+    assert (is_in(top, task), top.pcont.affinity(task)) == ("/a", "2")
+
+
+# What pcont enables itself
+
+
+@pytest.fixture
+def bare(v2: Top) -> Iterator[Top]:
+    """A container of cgroup v2 where nothing is enabled, not even in the root."""
+    root = directory(v2).parent
+    if lacking := {*NEEDED} - {*(root / "cgroup.controllers").read_text().split()}:
+        elsewhere(f"v2 has no {', '.join(lacking)}")
+    assert (root / "cgroup.subtree_control").read_text() == "\n"
+    yield v2
+    tops = v2.pcont.children("unified:/")
+    for path in (*(f"/{name}" for name in tops), ""):
+        disable(root, path)
+    if (root / "pcont").exists():
+        (root / "pcont").rmdir()
+
+
+def disable(root: Path, path: str) -> None:
+    """Disable everything in a container and below it."""
+    for child in (root / path.strip("/")).iterdir():
+        if child.is_dir() and path:
+            disable(root, str(child.relative_to(root)))
+    file = root / path.strip("/") / "cgroup.subtree_control"
+    if words := file.read_text().split():
+        file.write_text(f"-{' -'.join(words)}")
+
+
+def all_enabled(top: Top, *paths: str) -> list[set[str]]:
+    root = directory(top).parent
+    files = [root / path.strip("/") / "cgroup.subtree_control" for path in paths]
+    return [{*file.read_text().split()} for file in files]
+
+
+def test_settings_enable_their_controllers_above(bare: Top) -> None:
+    place = bare.at("/a/b")
+    planned = bare.pcont.ok("--dry-run", "create", "-p", place, "-s", "memory.max=64M").splitlines()
+    there = directory(bare)
+    assert planned == [
+        f"mkdir {there}/a",
+        f"echo +memory > {there.parent}/cgroup.subtree_control",
+        f"echo +memory > {there}/cgroup.subtree_control",
+        f"echo +memory > {there}/a/cgroup.subtree_control",
+        f"mkdir {there}/a/b",
+        f"echo 64M > {there}/a/b/memory.max",
+    ]
+    bare.pcont.ok("create", "-p", place, "-s", "memory.max=64M")
+    paths = ("/", bare.path, f"{bare.path}/a", f"{bare.path}/a/b")
+    assert all_enabled(bare, *paths) == [{"memory"}] * 3 + [set()]
+    bare.pcont.ok("set", place, "pids.max=5", "memory.max=32M")
+    assert all_enabled(bare, *paths) == [{"memory", "pids"}] * 3 + [set()]
+    assert bare.pcont.get(place, "pids.max") == "5"
+    bare.pcont.ok("set", bare.at("/a"), "memory.pressure=some 150000 2000000")
+    assert all_enabled(bare, "/") == [{"memory", "pids"}]
+
+
+@pytest.mark.parametrize("words", ["create -p {}/a/b -s memory.max=x", "set {} memory.max=x"])
+def test_what_was_enabled_is_disabled_after_a_failure(bare: Top, words: str) -> None:
+    said = bare.pcont.fails(7, *words.format(bare.at()).split())
+    assert "memory.max" in said
+    assert "NOT RESTORED" not in said
+    assert all_enabled(bare, "/", bare.path) == [set(), set()]
+    assert bare.pcont.children(bare.at()) == []
+
+
+def test_values_are_restored_before_their_controller_is_disabled(bare: Top) -> None:
+    for words in ("pids.max=5 cgroup.freeze=2", "pids.max=5 memory.max=64M pids.max2=1"):
+        said = bare.pcont("set", bare.at(), *words.split()).err
+        assert "NOT RESTORED" not in said
+        assert all_enabled(bare, "/") == [set()]
+
+
+def test_what_another_program_has_set_stays(bare: Top, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour that got a value between the enabling and the failure."""
+    bare.pcont.ok("create", bare.at("/a"), bare.at("/b"))
+    neighbour = directory(bare, "/b") / "pids.max"
+    write = Cgroupfs.write
+
+    def interfering(self: Cgroupfs, place: object, file: str, text: str) -> None:
+        if file == "pids.max":
+            neighbour.write_text("7")
+        write(self, place, file, text)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Cgroupfs, "write", interfering)
+    said = bare.pcont.fails(7, "set", bare.at("/a"), "pids.max=x")
+    assert "NOT RESTORED" in said
+    assert "pids.max is set" in said
+    assert neighbour.read_text() == "7\n"
+
+
+def test_a_controller_selects_v2_and_is_enabled(bare: Top) -> None:
+    name = bare.path
+    bare.pcont.ok("create", f"memory:{name}/a")
+    assert all_enabled(bare, "/", name) == [{"memory"}, {"memory"}]
+    bare.pcont.ok("create", f"cpuset,pids:{name}/b", "-s", "pids.max=5")
+    assert all_enabled(bare, "/", name) == [{"memory", "cpuset", "pids"}] * 2
+    limit = ("--", "cat", f"{directory(bare, '/a')}/memory.max")
+    assert bare.pcont.ok("run", f"memory:{name}/a", *limit) == "max\n"
+    assert f"memory:{name}/a" in bare.pcont.fails(5, "create", f"memory:{name}/a")
+
+
+def test_nothing_is_enabled_over_tasks(bare: Top, start: Start) -> None:
+    """Not even what the kernel would accept: then no other child could have tasks."""
+    bare.pcont.ok("attach", bare.at(), str(start()))
+    for setting in ("memory.max=64M", "pids.max=5"):
+        for words in (("--dry-run", "create"), ("create",)):
+            said = bare.pcont.fails(5, *words, bare.at("/a"), "-s", setting)
+            assert f"1 task is in {bare.at()} itself" in said
+            assert f"pcont create {bare.at('/NAME')}" in said
+    assert all_enabled(bare, "/", bare.path) == [set(), set()]
+    assert bare.pcont.children(bare.at()) == []
+
+
+def test_beside_systemd_the_controllers_are_pinned(
+    bare: Top, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/")
+    bare.pcont.ok("create", bare.at("/a"), "-s", "pids.max=5")
+    assert all_enabled(bare, "/", "/pcont") == [{"pids"}, {"pids"}]
+    bare.pcont.ok("set", bare.at("/a"), "cpuset.cpus=0", "pids.max=6")
+    assert all_enabled(bare, "/", "/pcont") == [{"pids", "cpuset"}] * 2
+    bare.pcont.ok("create", bare.at("/x.slice"))
+    for words in (("--dry-run", "create"), ("create",)):
+        said = bare.pcont.fails(4, *words, bare.at("/x.slice/a"), "-s", "pids.max=5")
+        assert f"{bare.at('/x.slice')} belongs to systemd" in said
