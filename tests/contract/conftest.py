@@ -328,16 +328,17 @@ WITH_V2 = [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)]
 
 
 @pytest.fixture
-def cgroup2(tmp_path: Path) -> Iterator[None]:
+def cgroup2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A mount of cgroup2: that of the machine, or in a guest one for the test."""
     if UNIFIED in (tree.id for tree in Cgroupfs().trees()):
         yield
         return
     if not IN_GUEST:
         elsewhere("no cgroup2 is mounted")
-    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(tmp_path)], check=True)
+    point = str(tmp_path_factory.mktemp("unified"))
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", point], check=True)
     yield
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture(params=WITH_V2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pcont.kernel.types import Owner, Place
 from tests.fault_injection.workspace import Workspace
@@ -16,8 +16,9 @@ class Row:
     """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
-    is bound. `between`: what a command that runs another one has done by then, as a command: killed
-    later, it need not get back behind that.
+    is bound. `v2`: it is about cgroup v2, which the model does not have yet. `between`: what
+    a command that runs another one has done by then, as a command: killed later, it need not get
+    back behind that.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Row:
     words: str
     kills: bool = False
     bare: bool = False
+    v2: bool = False
     between: str = ""
 
     def __str__(self) -> str:
@@ -241,7 +243,60 @@ def lines(workspace: Workspace) -> None:
     (workspace.scratch / "lines").write_text(workspace.filled(text))
 
 
+def unified(workspace: Workspace) -> None:
+    """Containers of cgroup v2 that are not like new ones."""
+    workspace.ok("create -p unified:/{t}/a/b unified:/{t}/d -s cgroup.max.depth=7")
+    workspace.ok("create unified:/{t}/a/c -s cgroup.freeze=1")
+    backend, place = workspace.pcont.backend(), Place("unified", f"/{workspace.name}/a/b")
+    backend.set_attribute(place, "note", "kept")
+    backend.set_owners(place, {"": Owner(65534, 65534, 0o700)})
+
+
+def scattered_on_v2(workspace: Workspace) -> None:
+    """Processes in two containers of cgroup v2."""
+    unified(workspace)
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach unified:/{t}/a/b {pids[0]}")
+    workspace.ok("attach unified:/{t}/a {pids[1]}")
+
+
+def threaded(workspace: Workspace) -> None:
+    """Threads of a process in two threaded containers, and one process outside."""
+    unified(workspace)
+    workspace.ok("create unified:/{t}/d/x unified:/{t}/d/y -s cgroup.type=threaded")
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach unified:/{t}/d/x {pids[0]}")
+    workspace.ok("attach --thread unified:/{t}/d/y {tasks[0][1]}")
+
+
+ON_V2 = (
+    Row("v2: create", unified, "create -p unified:/{t}/x/y unified:/{t}/z -s cgroup.max.depth=3"),
+    Row("v2: create what exists", unified, "create -p unified:/{t}/a/x -s cgroup.type=threaded"),
+    Row("v2: rm -r", unified, "rm -r unified:/{t}/a unified:/{t}/d"),
+    Row("v2: rm -r --evict", scattered_on_v2, "rm -r --evict unified:/{t}/a"),
+    Row("v2: rm -r --kill", scattered_on_v2, "rm -r --kill unified:/{t}/a", kills=True),
+    Row("v2: set", unified, "set unified:/{t}/a cgroup.max.depth=4 cgroup.freeze=1"),
+    Row("v2: attach several", scattered_on_v2, "attach unified:/{t}/d {pids[0]} {pids[1]}"),
+    Row("v2: attach --tree", scattered_on_v2, "attach --tree unified:/{t}/d {pids[0]}"),
+    Row("v2: move", scattered_on_v2, "move unified:/{t}/a/b unified:/{t}/d"),
+    Row("v2: run --create", unified, "run --create unified:/{t}/x/y -- true"),
+    Row("v2: attach to a threaded one", threaded, "attach unified:/{t}/d/y {pids[0]} {pids[1]}"),
+    Row("v2: move threads", threaded, "move unified:/{t}/d/x unified:/{t}/d/y"),
+    Row("v2: rm -r threaded", threaded, "rm -r --evict unified:/{t}/d/y"),
+    Row(
+        "v2: create and enable",
+        unified,
+        "create -p unified:/{t}/x/y unified:/{t}/z -s pids.max=7 -s memory.max=64M",
+        bare=True,
+    ),
+    Row("v2: set and enable", unified, "set unified:/{t}/a pids.max=7 memory.max=64M", bare=True),
+    Row("v2: attach and enable", unified, "create memory:/{t}/d/x pids:/{t}/a/x", bare=True),
+)
+
 ROWS = (
+    *(replace(row, v2=True) for row in ON_V2),
     Row("move", scattered, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", scattered, "attach --tree {t}:/d {pids[0]}"),
     Row("bind", named, "bind {t} cpuset,freezer -i -s /{t}/c:cpuset.cpus=1"),

@@ -27,7 +27,8 @@ PINNED = Path("/sys/fs/bpf/pcont")
 
 # Files that show what tasks did or do, not what was set.
 MOVING = re.compile(
-    r"cpuacct\..*|pids\.(current|peak|events.*)|numtasks\.stats|cpuset\.memory_pressure|tasks|cgroup\.procs"
+    r".*\.pressure|cgroup\.(stat.*|events|threads)|cpu\.stat\..*|memory\.(current|peak|events.*|.*stat)"
+    r"|cpuacct\..*|pids\.(current|peak|events.*)|numtasks\.stats|cpuset\.memory_pressure|tasks|cgroup\.procs"
     r"|.*\.(.*usage.*|stat|failcnt)|bc\.numfiles\.(max)?held"
 )
 
@@ -50,6 +51,7 @@ def observe(workspace: Workspace, *, tasks: bool = True) -> State:
             state[f"{tree.id} keeps"] = "; ".join(line for line in kept if workspace.name in line)
         for place in _containers(workspace, backend, tree):
             state.update(_container(workspace, backend, place, tasks))
+    state.update(_enabled(workspace, backend, trees))
     state.update(_enforced(workspace, backend))
     pins = backend.pins().get(workspace.name, {})
     state.update({f"{workspace.name} pins {kind}": "" for kind in pins})
@@ -58,6 +60,15 @@ def observe(workspace: Workspace, *, tasks: bool = True) -> State:
         for label, task in workspace.threads():
             state.update(_task(backend, {tree.id for tree in trees}, label, task))
     return {without_pids(key): without_pids(value) for key, value in state.items()}
+
+
+def _enabled(workspace: Workspace, backend: Backend, trees: Sequence[Tree]) -> State:
+    """What the root of cgroup v2 enables, on a machine where no other program uses it."""
+    return {
+        f"{tree.id} enables": backend.read(Place(tree.id), "cgroup.subtree_control")
+        for tree in trees
+        if tree.is_unified and workspace.alone
+    }
 
 
 def _containers(workspace: Workspace, backend: Backend, tree: Tree) -> Iterator[Place]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pcont.backend_model import StoredModel
 from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.types import Place, TreeRequest
+from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.steps.mounts import dissolve
 from pcont.subsys.v1.numtasks import TABLE
 from pcont.virtual.bindings import BINDINGS
@@ -170,11 +170,19 @@ class Workspace:
                 tops = [root.child(name) for name in backend.children(root) if self.owns(name)]
                 for top in tops:
                     _remove(backend, top)
+                self._disable(backend, tree)
         for tree in backend.trees():
             if self.owns(tree.id):
                 self._unmount(backend, TreeRequest(tree.controllers, tree.name))
         for tree_id in filter(self.owns, backend.releases.programs()):
             backend.releases.forget(tree_id)
+
+    def _disable(self, backend: Backend, tree: Tree) -> None:
+        """Disable everything in the root of cgroup v2, if no other program uses it."""
+        if tree.is_unified and self.alone:
+            root = Place(tree.id)
+            for name in backend.read(root, "cgroup.subtree_control").split():
+                backend.write(root, "cgroup.subtree_control", f"-{name}")
 
     def _forget(self, backend: Backend, root: Place) -> None:
         """What pcont keeps in a tree of others for this test."""

@@ -64,7 +64,7 @@ GUESTS = (
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
             *ATTACKS,
             *("tests/contract/test_v2.py", "tests/contract/test_v2_controllers.py", FAULTS),
-            *("-k", "numfiles or forkrate or attacker or attributes or test_v2"),
+            *("-k", "numfiles or forkrate or attacker or attributes or v2"),
         ),
     ),
 )
