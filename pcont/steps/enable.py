@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from errno import EBUSY
-from os import strerror
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.errors import BY_WRITTEN, from_oserror
+from pcont.errors import BY_WRITTEN, Busy, from_oserror
 from pcont.kernel.refusals import exists, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.steps import explain
@@ -52,8 +51,7 @@ class DisableEnabled(UndoRecord):
     def _disable(self, backend: CgroupState, name: str) -> None:
         for child in map(self.place.child, backend.children(self.place)):
             if file := _setting(backend, child, name):
-                where = backend.show(child, file)
-                raise OSError(EBUSY, f"{strerror(EBUSY)}: {file} is set", where)
+                raise Busy(f"{name} stays enabled, because {file} of {child.shown} is set")
         backend.write(self.place, core.CONTROL, f"-{name}")
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
-from pcont.errors import PcontError
+from pcont.errors import BadValue, PcontError
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
@@ -27,6 +27,7 @@ from pcont.values import Ids
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import row_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
@@ -230,6 +231,7 @@ class WriteFiles(Step):
                 self.refused, err = refused[0]
                 raise err
             waiting = [one for one, _ in refused]
+        _check_met(files, [one for one in self.settings if one.place.tree == UNIFIED])
         last = [one for one in self.settings if subsys.lasting(one.file)]
         for one in last:
             self.refused = one
@@ -374,6 +376,18 @@ def _check(backend: ContainerReader, one: Setting) -> None:
             row.type.parse(one.text)
         except (ValueError, OverflowError) as err:
             refuse_text(EINVAL, backend.show(one.place, one.file), err)
+
+
+def _check_met(files: ControlFiles, settings: Iterable[Setting]) -> None:
+    """Raise BadValue for a value that the kernel has accepted, and does not do."""
+    for one in settings:
+        row = row_of(files.backend, one.file, one.place.tree)
+        unmet = row.advice.unmet if row else None
+        if unmet and (reason := unmet(files.stored(one.place, one.file))):
+            raise BadValue(
+                f"cannot set {one.file} of {one.place.shown} to {one.text!r}: {reason}",
+                path=files.backend.show(one.place, one.file),
+            )
 
 
 def can_rehearse(final: Sequence[Setting]) -> bool:

@@ -129,11 +129,14 @@ class Advice(NamedTuple):
     before it asks the kernel.
     `mend`: returns the text that a refused one most likely means, empty if that is not known.
     `larger`: returns the reason to give for a number above all that the machine has.
+    `unmet`: returns why the kernel does not do what it accepted, given what the file reads after
+    the write; empty if it does.
     """
 
     strict: bool = False
     mend: Callable[[Site, str], str] | None = None
     larger: Callable[[Machine], str] | None = None
+    unmet: Callable[[str], str] | None = None
 
 
 class ControlFile(NamedTuple):

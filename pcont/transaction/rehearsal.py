@@ -30,6 +30,7 @@ KERNEL = "cgroupfs"
 NAME_MAX = 255
 ONLY_THE_KERNEL = "only the kernel can tell"
 # The controllers whose rules are complete. For others a refusal may depend on more.
+_OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
@@ -340,14 +341,20 @@ class Rehearsal:
             refuse(errno.ENOENT, self._kernel.show(place, file))
         if file in subsys.TASK_FILES:
             return self._tasks(place, file)
-        if place.is_unified and place in self._made and file in UNFROZEN:
-            return UNFROZEN[file]
+        if place.is_unified and (planned := self._read_v2(place, file)) is not None:
+            return planned
         if self._is_seen(place):
             return self._kernel.read(place, file)
         row = row_of(self._self, file, place.tree)
         if row is None or (self._in_a_tree(place) and file not in self.files(place)):
             refuse(errno.ENOENT, self._kernel.show(place, file))
         return row.type.show(row.begins(place.is_root)) + row.access.end
+
+    def _read_v2(self, place: Place, file: str) -> str | None:
+        """Return the text of a file of cgroup v2 that follows from the plan; None for the others."""
+        if file == _OFFERED and not place.is_root:
+            return f"{' '.join(self._enabled(place))}\n"
+        return UNFROZEN.get(file) if place in self._made else None
 
     def _tasks(self, place: Place, file: str) -> str:
         there = self._kernel.read(place, file) if self._is_seen(place) else ""
@@ -500,6 +507,7 @@ NOT_REHEARSED = (
 
 
 # What a new container of cgroup v2 answers for the files of v1's freezer.
+_OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
 UNFROZEN = {freezer.STATE: f"{freezer.THAWED}\n", freezer.SELF: "0\n", freezer.PARENT: "0\n"}
 

@@ -142,6 +142,18 @@ def test_the_affinity_of_tasks_is_restored(top: Top, start: Start) -> None:
     assert (is_in(top, task), top.pcont.affinity(task)) == ("/a", "2")
 
 
+def test_a_partition_that_the_kernel_does_not_make_is_refused(top: Top) -> None:
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset")
+    top.pcont.ok("create", top.at("/a"), top.at("/b"), "-s", "cpuset.cpus=1")
+    for words in ("set {}", "create -p {}/c -s"):
+        before = top.pcont.get(top.at("/a"), "cpuset.cpus.partition")
+        said = top.pcont.fails(7, *words.format(top.at("/a")).split(), "cpuset.cpus.partition=root")
+        assert f"cannot set cpuset.cpus.partition of {top.at('/a')}" in said
+        assert "cpuset.cpus" in said.partition(":")[2]
+        assert top.pcont.get(top.at("/a"), "cpuset.cpus.partition") == before == "member"
+    assert top.pcont.children(top.at("/a")) == []
+
+
 # What pcont enables itself
 
 
@@ -228,7 +240,7 @@ def test_what_another_program_has_set_stays(bare: Top, monkeypatch: pytest.Monke
     monkeypatch.setattr(Cgroupfs, "write", interfering)
     said = bare.pcont.fails(7, "set", bare.at("/a"), "pids.max=x")
     assert "NOT RESTORED" in said
-    assert "pids.max is set" in said
+    assert f"pids stays enabled, because pids.max of unified:{bare.path}/b is set" in said
     assert neighbour.read_text() == "7\n"
 
 

@@ -62,8 +62,13 @@ def none_was_lost(place: SeparateTrees, storm: Storm, source: str, target: str) 
 
 
 @pytest.mark.parametrize("width", [40, pytest.param(400, marks=pytest.mark.nightly)])
-def test_a_storm_moves_frozen_and_goes_on(kernel: Pcont, trees: MakeTrees, width: int) -> None:
-    with trees("freezer", "cpuacct", named=1) as place, place.load(Storm(width), "/a") as storm:
+@pytest.mark.parametrize(
+    ("controllers", "named"), [(["freezer", "cpuacct"], 1), (["unified"], 0), (["unified"], 1)]
+)
+def test_a_storm_moves_frozen_and_goes_on(
+    kernel: Pcont, trees: MakeTrees, controllers: list[str], named: int, width: int
+) -> None:
+    with trees(*controllers, named=named) as place, place.load(Storm(width), "/a") as storm:
         source, target = "/a", "/b"
         for _ in range(MOVES):
             result = kernel("move", place.at(source), place.at(target), "--json")
@@ -187,3 +192,11 @@ def test_a_bomb_does_not_begin_where_nothing_holds_it(trees: MakeTrees) -> None:
         place.ok("attach", place.at("/a"), str(bomb.root))
         bomb.go()
         assert bomb.end() == 1
+
+
+@pytest.mark.parametrize("width", [40, pytest.param(400, marks=pytest.mark.nightly)])
+def test_a_storm_is_killed_on_v2(kernel: Pcont, trees: MakeTrees, width: int) -> None:
+    with trees("unified", named=0) as place, place.load(Storm(width), "/a"):
+        kernel.ok("rm", "--kill", place.at("/a"))
+        assert not place.folder("unified", "/a").exists()
+        assert kernel.ok("ps", place.at("")) == ""

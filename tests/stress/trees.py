@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcont.backend_cgroupfs import Cgroupfs
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from tests.stress import AnyLoad, Paths, running
 
 
@@ -58,7 +58,7 @@ class SeparateTrees:
         """The tasks in a container, tree by tree."""
         folders = {tree: self.folder(tree, path) for tree in self.trees}
         return {
-            tree: [int(task) for task in (folder / "tasks").read_text().split()]
+            tree: [int(task) for task in (folder / _list_of(tree)).read_text().split()]
             for tree, folder in folders.items()
         }
 
@@ -90,9 +90,17 @@ class SeparateTrees:
         try:
             yield
         finally:
-            if "freezer" in self.controllers:
-                for folder in _below(self.folder("freezer", "")):
-                    (folder / "freezer.state").write_text("THAWED")
+            for tree, (file, text) in THAWED.items():
+                for folder in _below(self.folder(tree, "")) if tree in self.controllers else ():
+                    (folder / file).write_text(text)
+
+
+# How containers are thawed in the trees that can freeze them.
+THAWED = {"freezer": ("freezer.state", "THAWED"), UNIFIED: ("cgroup.freeze", "0")}
+
+
+def _list_of(tree: str) -> str:
+    return "cgroup.threads" if tree == UNIFIED else "tasks"
 
 
 def _below(top: Path) -> list[Path]:

@@ -218,6 +218,7 @@ TABLE = Subsystem(
             listed=Listed.IF_SET,
             access=_SETTING,
             undo=Undo(write_back=_first_word),
+            advice=Advice(unmet=invalid_partition),
         ),
         ControlFile(
             CPUS_EFFECTIVE, "CPUs in force: those of the list that the parent has", ID_LIST
