@@ -351,7 +351,7 @@ class Rehearsal:
         return row.type.show(row.begins(place.is_root)) + row.access.end
 
     def _read_v2(self, place: Place, file: str) -> str | None:
-        """Return the text of a file of cgroup v2 that follows from the plan; None for the others."""
+        """Return the text of a file of cgroup v2 that follows from the plan; None for others."""
         if file == _OFFERED and not place.is_root:
             return f"{' '.join(self._enabled(place))}\n"
         return UNFROZEN.get(file) if place in self._made else None

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import psutil
 
+from pcont.kernel.types import UNIFIED
 from tests.waiting import eventually, until
 
 SOURCES = Path(__file__).parent
@@ -316,4 +317,4 @@ def paths_of(pid: int) -> Paths | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     lines = [line.split(":", 2) for line in text.splitlines()]
-    return {tree: path for _, tree, path in lines}
+    return {tree or UNIFIED: path for _, tree, path in lines}
