@@ -147,12 +147,14 @@ def test_a_process_is_attached_with_its_threads(v2: Top, start: Start) -> None:
     assert [child["tasks"] for child in node["children"]] == [3]
 
 
-def test_tasks_are_attached_all_or_none(v2: Top, start: Start) -> None:
+def test_tasks_are_attached_all_or_none(v2: Top, start: Start, tmp_path: Path) -> None:
     first, second = start(threads=2), start()
     v2.pcont.ok("create", v2.at("/a"), v2.at("/b"))
     v2.pcont.ok("attach", v2.at("/a"), str(first))
-    said = v2.pcont.fails(7, "attach", v2.at("/b"), str(first), str(second), "2")
-    assert "everything before it was undone" in said
+    v2.pcont.fails(7, "attach", v2.at("/b"), str(first), str(second), "2")
+    file = tmp_path / "lines"
+    file.write_text(f"attach {v2.at('/b')} {first} {second}\nrm {v2.at('/none')}\n")
+    assert "everything before it was undone" in v2.pcont.fails(3, "batch", "--atomic", str(file))
     assert {is_in(v2, one) for one in threads_of(first)} == {"/a"}
     assert v2.pcont.paths(second)[UNIFIED] == "/"
 
@@ -344,12 +346,14 @@ def test_threads_are_apart_in_a_threaded_subtree(threaded: Top, start: Start) ->
     assert {is_in(threaded, one) for one in threads_of(task)} == {"/b"}
 
 
-def test_threads_return_to_where_they_were(threaded: Top, start: Start) -> None:
+def test_threads_return_to_where_they_were(threaded: Top, start: Start, tmp_path: Path) -> None:
     task = start(threads=2)
     first, second = threads_of(task)
     threaded.pcont.ok("attach", threaded.at("/a"), str(task))
     threaded.pcont.ok("attach", "--thread", threaded.at("/b"), str(second))
-    threaded.pcont.fails(7, "attach", threaded.at(), str(task), "2")
+    file = tmp_path / "lines"
+    file.write_text(f"attach {threaded.at()} {task}\nrm {threaded.at('/none')}\n")
+    threaded.pcont.fails(3, "batch", "--atomic", str(file))
     assert [is_in(threaded, one) for one in (first, second)] == ["/a", "/b"]
 
 

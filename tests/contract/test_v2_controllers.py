@@ -131,14 +131,16 @@ def test_a_domain_controller_keeps_children_from_becoming_threaded(top: Top) -> 
         assert f"memory of {top.at()} does not support threads" in said
 
 
-def test_the_affinity_of_tasks_is_restored(top: Top, start: Start) -> None:
+def test_the_affinity_of_tasks_is_restored(top: Top, start: Start, tmp_path: Path) -> None:
     top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset")
     top.pcont.ok("create", top.at("/a"), top.at("/b"), "-s", "cpuset.cpus=1-2")
     task = start()
     top.pcont.ok("attach", top.at("/a"), str(task))
     subprocess.run(["taskset", "-pc", "2", str(task)], check=True, capture_output=True)
     top.pcont.ok("set", top.at("/b"), "cpuset.cpus=1")
-    top.pcont.fails(7, "attach", top.at("/b"), str(task), "2")
+    file = tmp_path / "lines"
+    file.write_text(f"attach {top.at('/b')} {task}\nrm {top.at('/none')}\n")
+    top.pcont.fails(3, "batch", "--atomic", str(file))
     assert (is_in(top, task), top.pcont.affinity(task)) == ("/a", "2")
 
 
