@@ -172,7 +172,7 @@ class Workspace:
                     _remove(backend, top)
                 self._disable(backend, tree)
         for tree in backend.trees():
-            if self.owns(tree.id):
+            if self.owns(tree.id) and not tree.is_unified:
                 self._unmount(backend, TreeRequest(tree.controllers, tree.name))
         for tree_id in filter(self.owns, backend.releases.programs()):
             backend.releases.forget(tree_id)
