@@ -12,7 +12,7 @@ from pcont.errors import NotFound, Unseen, Unsupported, shortened
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, how_to_mount
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from pcont.ops import hotplug, recover, trusted
 from pcont.ops.listing import tree, uncounted
 from pcont.records import ContainerNode, Finding
@@ -105,7 +105,10 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
         )
     if not bound and not free:
         advice = "boot with systemd.unified_cgroup_hierarchy=0"
-        yield Finding("problem", "cgroup v1", "no controller is bound or free", advice)
+        level = "problem"
+        if UNIFIED in registry.by_id:
+            level, advice = "note", f"list the containers of v2: pcont tree unified:/; or {advice}"
+        yield Finding(level, "cgroup v1", "no controller is bound or free", advice)
 
 
 def _unmounted(registry: Registry) -> Iterator[Finding]:
