@@ -233,6 +233,8 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
             hint=f"pcont set {parent.word} cgroup.subtree_control=+{name}",
         )
     hint = near(key, known) or f"pcont get {container.word}"
+    if table and not offered:
+        hint = f"cgroup v2 does not have {name} on this machine: pcont subsys"
     return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pcont.kernel.types import UNIFIED
+from tests.conftest import elsewhere
 from tests.contract.conftest import Top, threads_of
 from tests.waiting import eventually
 
@@ -295,6 +296,13 @@ def test_a_key_of_v1_is_refused_with_the_reason(v2: Top, key: str, instead: str)
         assert f"cannot have {key}" in said
         assert "cgroup v" in said
         assert instead in said
+
+
+def test_a_controller_that_v1_has_is_not_in_v2(v2: Top) -> None:
+    if "memory" in (directory(v2).parent / "cgroup.controllers").read_text().split():
+        elsewhere("v2 has memory")
+    for words in (("get", v2.at(), "memory.max"), ("set", v2.at(), "memory.max=64M")):
+        assert "cgroup v2 does not have memory on this machine" in v2.pcont.fails(3, *words)
 
 
 @pytest.mark.parametrize(
