@@ -11,7 +11,6 @@ from pcont import subsys
 from pcont.errors import BY_WRITTEN, Busy, from_oserror
 from pcont.kernel.refusals import exists, refuse_text, vanishing
 from pcont.kernel.types import Place
-from pcont.steps import explain
 from pcont.subsys.v2 import core
 from pcont.tables.rules import Proposed, Violation
 from pcont.tags import on_disk
@@ -106,6 +105,8 @@ class EnableControllers(Step):
                 refuse_text(EBUSY, backend.show(self.place, core.CONTROL))
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
+        from pcont.steps import explain  # only a refusal needs it
+
         if self.violation:
             reason, hint = self.violation.reason, self.violation.hint
             return from_oserror(err, self.action, reason, hint, BY_WRITTEN)
