@@ -191,14 +191,16 @@ SECTIONS = (
         "CPU time of each container, and the memory of the process for each container at that "
         "time. Verbs *of all* are one call; the others are calls for single containers, in a "
         "batch. With 100,000 containers and more, there is one round. Ten containers are below "
-        "each container.",
+        "each container. `hierarchies` counts all containers. Python's garbage collector looks at "
+        "all objects again now and then: that is most of what grows.",
         growth("containers"),
     ),
     *(
         Section(
             f"{scale.TABLE}: {shape.name}",
             f"The model without pcont: {shape.name}",
-            f"CPU time of one call of the model, with {shape.tasks} tasks in each container.",
+            f"CPU time of one call of the model, with {shape.tasks} tasks in each container. "
+            f"{shape.note}",
             growth("containers", peaks=False),
         )
         for shape in scale.SHAPES
@@ -237,7 +239,7 @@ def page(facts: Mapping[str, Any], noise: NoiseFacts, rows: Rows) -> str:
 def _section(section: Section, rows: Rows) -> list[str]:
     if not rows.all:
         return []
-    return [f"## {section.title}", section.text, table(section.layout(rows))]
+    return [f"## {section.title}", section.text.strip(), table(section.layout(rows))]
 
 
 def _goals(rows: Rows) -> Iterator[str]:
