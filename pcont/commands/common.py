@@ -124,21 +124,23 @@ class App:
 
     def started(self, session: Any, started: Any, line: str = "") -> None:
         """Report on standard error that a command starts: as JSON, or as `line` if it is given."""
-        from pcont.output import json_lines, messages
-
         self.close_progress()  # the command uses the terminal from now on
         self.announced = started
         if self.json:
+            from pcont.output import json_lines
+
             json_lines.event(session.backend.name, "started", started)
         elif line:
+            from pcont.output import messages
+
             messages.line(line)
 
     def ended(self, session: Any, status: int) -> None:
         """Report on standard error the exit status of the command that was started (JSON only)."""
-        from pcont import records
-        from pcont.output import json_lines
-
         if self.json:
+            from pcont import records
+            from pcont.output import json_lines
+
             place, pid = self.announced.place, self.announced.pid
             json_lines.event(session.backend.name, "ended", records.Ended(place, pid, status))
 

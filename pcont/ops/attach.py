@@ -10,14 +10,12 @@ from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required, with_evidence
 from pcont.kernel.types import AssignedIds, Task
 from pcont.ops import guards
-from pcont.ops.containers import drain
 from pcont.ops.named import named
 from pcont.ops.task_ids import TaskIds
 from pcont.ops.ties import note_entered, note_left, note_split
 from pcont.records import Outcome
 from pcont.session import Session, checks_first
 from pcont.steps.attach import Attach, Seen
-from pcont.steps.move_all import Move
 from pcont.steps.reuse import assigned_ids
 
 
@@ -137,6 +135,9 @@ def move(session: Session, source: str, target: str, *, movable: bool = False) -
     tasks fork faster than pcont can move them, Busy for a container that another program has
     frozen, BadValue if the rules of the target forbid a task.
     """
+    from pcont.ops.containers import drain
+    from pcont.steps.move_all import Move
+
     with session.exclusive() as registry:
         leave, enter = (
             required(session.backend, registry.place(text)) for text in (source, target)

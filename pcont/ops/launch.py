@@ -16,12 +16,10 @@ from pcont.hierarchy.presence import present
 from pcont.kernel.retry import Retry
 from pcont.linux import watchdog
 from pcont.linux.spawn import PLAIN, Child, find_program
-from pcont.ops.containers import beneath
 from pcont.records import Started
 from pcont.session import Session
 from pcont.steps.attach import Attach
 from pcont.steps.namespaces import NONE, NamespaceRequest, namespace_refusal
-from pcont.steps.removal import removals
 from pcont.transaction.step import Done, Step
 from pcont.virtual import auto_delete
 
@@ -169,6 +167,9 @@ def tidying(session: Session, below: bool) -> Tidy:
 
 
 def _tidy(session: Session, below: bool, container: Container) -> None:
+    from pcont.ops.containers import beneath
+    from pcont.steps.removal import removals
+
     try:
         _wait_until_gone(session, container)
         with session.exclusive():

@@ -13,12 +13,10 @@ from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
 from pcont.linux.spawn import PLAIN, exec_refusal, execute
 from pcont.ops import guards
-from pcont.ops.containers import create_steps
 from pcont.ops.launch import Announce, Command, Planned, enter_step, quietly, spawn, tidying
 from pcont.records import Started
 from pcont.session import Session, checks_first
 from pcont.steps.namespaces import EnterNamespaces, NamespaceRequest, option_word
-from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import AUTO_DELETE
 from pcont.transaction.step import Done, Step
 from pcont.virtual.files import ControlFiles
@@ -106,6 +104,8 @@ def _become(session: Session, command: Command) -> NoReturn:
 def _entering(session: Session, container: Container, create: bool) -> list[Step]:
     guards.check_frozen(session, container)
     if create:
+        from pcont.ops.containers import create_steps
+
         return create_steps(session.backend, container)
     required(session.backend, container)
     return []
@@ -115,6 +115,8 @@ def _flagging(backend: CgroupState, container: Container, auto_delete: bool) -> 
     """Return the step that sets auto_delete, if the kernel reports to pcont in this hierarchy."""
     if not auto_delete:
         return []
+    from pcont.steps.write import Setting, WriteFiles
+
     if container.is_root:
         raise UsageProblem(f"{container.name} is a root container, and cannot be removed")
     settings = [
