@@ -266,7 +266,7 @@ class Model:
     def has(self, place: Place) -> bool:
         return self.containers.has(place)
 
-    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+    def snapshot(self, place: Place, files: Iterable[str], others: Iterable[str]) -> Snapshot:
         texts = {}
         for file in files:
             with contextlib.suppress(OSError):

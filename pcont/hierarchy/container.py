@@ -153,7 +153,7 @@ class Container:
         return self.path == other.path and self.hierarchy == other.hierarchy
 
     def __hash__(self) -> int:
-        return hash((self.hierarchy, self.path))
+        return hash(self.path)  # to hash the hierarchy takes long, and most have the same one
 
     def __repr__(self) -> str:
         return f"Container(hierarchy={self.hierarchy!r}, path={self.path!r})"

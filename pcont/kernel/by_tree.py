@@ -105,8 +105,8 @@ class DriverByTree:
     def mend(self, place: Place) -> None:
         self.driver(place.tree).mend(place)
 
-    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
-        return self.driver(place.tree).snapshot(place, files)
+    def snapshot(self, place: Place, files: Iterable[str], others: Iterable[str]) -> Snapshot:
+        return self.driver(place.tree).snapshot(place, files, others)
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return self.driver(place.tree).owners(place)

@@ -297,10 +297,11 @@ class Containers(ContainerReader, Protocol):
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         """Set an attribute that pcont stores on a container; None removes it."""
 
-    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+    def snapshot(self, place: Place, files: Iterable[str], others: Iterable[str]) -> Snapshot:
         """Return the texts of control files, the attributes and the owners of the container.
 
-        Files that cannot be read are left out of the texts.
+        `others`: all its other control files, of which only the owners are needed. Files that
+        cannot be read are left out of the texts.
         """
 
     def owners(self, place: Place) -> dict[str, Owner]:

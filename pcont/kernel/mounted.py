@@ -109,13 +109,13 @@ class MountedTrees:
         """Remove a container with rmdir(2). Retries EBUSY for a while if it has no tasks and no
         children: the kernel counts exiting tasks.
         """
-        path = self.path(place)
-        retry = Retry(RMDIR_PATIENCE, RMDIR_PAUSE, longest=math.inf)
+        path, retry = self.path(place), None
         while True:
             try:
                 self._files.rmdir(path)
                 return
             except OSError as err:
+                retry = retry or Retry(RMDIR_PATIENCE, RMDIR_PAUSE, longest=math.inf)
                 if err.errno != errno.EBUSY or retry.is_over or self._in_use(place):
                     raise
             retry.wait()
@@ -153,12 +153,11 @@ class MountedTrees:
     def mend(self, place: Place) -> None:
         self._files.mend(self.path(place))
 
-    def snapshot(self, place: Place, files: Iterable[str]) -> Snapshot:
+    def snapshot(self, place: Place, files: Iterable[str], others: Iterable[str]) -> Snapshot:
         directory, mount = self._reach(place)
         names = {file: self._bare(place.tree, mount, file) for file in files}
-        calls = self._files
-        texts = calls.texts(directory, names)
-        return Snapshot(texts, calls.attributes(directory), calls.owners(directory))
+        bare = [self._bare(place.tree, mount, file) for file in others]
+        return self._files.snapshot(directory, names, bare)
 
     def owners(self, place: Place) -> dict[str, Owner]:
         return self._files.owners(self.path(place))

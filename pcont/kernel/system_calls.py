@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pcont.bases import Protocol
 from pcont.kernel.interfaces import Driver
 from pcont.kernel.proc_text import Membership, MountLine
-from pcont.kernel.types import Owner, Place, Task, Tree
+from pcont.kernel.types import Owner, Place, Snapshot, Task, Tree
 
 
 class MountTable(Protocol):
@@ -79,9 +79,12 @@ class CgroupFiles(Protocol):
     def mend(self, directory: str) -> None:
         """Remove stray attributes, and update the copies of attributes for other users."""
 
-    def texts(self, directory: str, names: Mapping[str, str]) -> dict[str, str]:
-        """Return the texts of files in a directory, given the name of each. Those that cannot be
-        read are left out.
+    def snapshot(self, directory: str, names: Mapping[str, str], others: Iterable[str]) -> Snapshot:
+        """Return the texts of files in a directory, given the name of each, and the attributes and
+        owners.
+
+        Files that cannot be read are left out of the texts. `others`: the names of the other files,
+        of which only the owners are needed.
         """
 
     def owners(self, directory: str) -> dict[str, Owner]:

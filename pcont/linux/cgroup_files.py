@@ -9,13 +9,15 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Owner
+from pcont.kernel.types import Owner, Snapshot
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
+_AT_ONCE = 1 << 12  # bytes that one read(2) asks for
+_SHORT = 1 << 10
 _MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
@@ -110,17 +112,22 @@ class KernelFiles:
     def mend(self, directory: str) -> None:
         xattrs.mend_xattrs(directory)
 
-    def texts(self, directory: str, names: Mapping[str, str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def snapshot(self, directory: str, names: Mapping[str, str], others: Iterable[str]) -> Snapshot:
+        top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            texts: dict[str, str] = {}
+            owners = {"": _owner(os.fstat(top))}
             for file, name in names.items():
                 # Some files can only be written, or are switched off on this kernel.
-                with contextlib.suppress(OSError):
-                    found[file] = _read_at(top, name)
+                try:
+                    texts[file], owners[name] = _looked_at(top, name)
+                except OSError:
+                    owners[name] = _owner(os.stat(name, dir_fd=top))
+            for name in others:
+                owners[name] = _owner(os.stat(name, dir_fd=top))
+            return Snapshot(texts, xattrs.read_xattrs(top, self._administers()), owners)
         finally:
             os.close(top)
-        return found
 
     def owners(self, directory: str) -> dict[str, Owner]:
         with os.scandir(directory) as entries:
@@ -158,16 +165,33 @@ class KernelFiles:
 
 
 def _owner(status: os.stat_result) -> Owner:
-    return Owner(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+    return _owner_of(status.st_uid, status.st_gid, status.st_mode)
 
 
-def _read_at(directory: int, name: str) -> str:
-    """Return the text of the file `name` in an open directory."""
+@lru_cache(maxsize=64)
+def _owner_of(uid: int, gid: int, mode: int) -> Owner:
+    return Owner(uid, gid, stat.S_IMODE(mode))
+
+
+def _looked_at(directory: int, name: str) -> tuple[str, Owner]:
+    """Return the text and the owner of the file `name` in an open directory."""
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return proc.read_all(descriptor)
+        return _text(descriptor), _owner(os.fstat(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _text(descriptor: int) -> str:
+    """Return the content of an open control file.
+
+    One read(2) is enough for a short text: the kernel returns everything that fits, and less than
+    that only before a line of more than a page.
+    """
+    found = os.read(descriptor, _AT_ONCE)
+    while len(found) > _SHORT and (more := os.read(descriptor, _AT_ONCE)):
+        found += more
+    return found.decode("utf-8", "surrogateescape")
 
 
 def _signalled(descriptor: int, number: int) -> bool:

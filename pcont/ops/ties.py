@@ -30,7 +30,7 @@ def note_partial(
     The caller has created the container in one tree, or removed it with `removed` true. In a dry
     run it would have.
     """
-    for inside in registry.seen_in_ties(container):
+    for inside in registry.seen_in_ties(container) if registry.ties else ():
         there = set(present(session.backend, inside))
         there = there - set(container.places) if removed else there | set(container.places)
         lacking = [place.tree for place in inside.places if place not in there]

@@ -43,12 +43,12 @@ from pcont.errors import (
 from pcont.hierarchy import keys
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import WriteRefused, exists
-from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, UNIFIED, Place
+from pcont.kernel.types import PID_MAX, PID_MAX_LIMIT, Place
 from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of, table_of_v2
+from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
@@ -146,15 +146,8 @@ def held_back(files: ControlFiles, place: Place) -> tuple[str, str]:
     """Return the reason why a controller refuses the removal of a container, and a hint; empty
     texts if none does.
     """
-    backend = files.backend
-    find = table_of_v2 if place.tree == UNIFIED else backend.table
-    roots = {**dict.fromkeys(place.controllers, place.root), **files.roots(place)}
-    for name, root in roots.items():
-        table, site = find(name), LiveSite(files, place, root, name)
-        for rule in table.removal if table else ():
-            if violation := rule(site):
-                return violation.reason, violation.hint
-    return "", ""
+    violation = files.removing(place)
+    return (violation.reason, violation.hint) if violation else ("", "")
 
 
 def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:

@@ -124,13 +124,14 @@ class RemoveContainer(Step):
         steps = [step for step in run if isinstance(step, RemoveContainer) and not step.last]
         states: dict[str, tuple[int, ContainerState]] = {}
         places: list[tuple[str, int]] = []
-        reader = StateReader(backend)
+        reader, last, index = StateReader(backend), None, 0
         for step in steps:
             try:
                 found = reader.state(step.place)
             except OSError as err:
                 raise step.refusal(backend, err) from err
-            index, _ = states.setdefault(repr(found), (len(states), found))
+            if found is not last:
+                index, last = states.setdefault(repr(found), (len(states), found))[0], found
             places.append((step.place.text, index))
         if steps:
             force = any(step.force for step in steps)

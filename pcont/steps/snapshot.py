@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import NamedTuple
-from pcont.kernel.types import Owner, Place
+from pcont.kernel.types import Owner, Place, Snapshot
 from pcont.tags import on_disk
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import row_of
@@ -34,24 +34,40 @@ class StateReader:
     def __init__(self, backend: CgroupState) -> None:
         self._backend = backend
         self._files = ControlFiles(backend)
-        self._names: dict[tuple[str, bool], list[str]] = {}
+        self._names: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+        self._last: tuple[Snapshot, ContainerState] | None = None
 
     def state(self, place: Place) -> ContainerState:
-        """Snapshot an existing container. Raises OSError."""
-        names = self._kernel_names(place)
-        found = self._backend.snapshot(place, names)
-        settings = [(file, found.texts[file]) for file in names if file in found.texts]
+        """Snapshot an existing container. Raises OSError.
+
+        Returns the same object again for a container that is like the one before.
+        """
+        names, others = self._kernel_names(place)
+        found = self._backend.snapshot(place, names, others)
+        if self._files.bindings(place.tree):
+            return self._with_virtual(place, found)
+        if self._last and self._last[0] == found:
+            return self._last[1]
+        self._last = found, ContainerState(_settings(found), found.attributes, found.owners)
+        return self._last[1]
+
+    def _with_virtual(self, place: Place, found: Snapshot) -> ContainerState:
+        settings = _settings(found)
         if self._files.roots(place):
             settings = sorted([*settings, *self._virtual(place)], key=_in_order)
         return ContainerState(settings, found.attributes, found.owners)
 
-    def _kernel_names(self, place: Place) -> list[str]:
-        """Return the kernel's files with settings, in the order of writing."""
-        key = (place.tree, place.is_root)
+    def _kernel_names(self, place: Place) -> tuple[list[str], list[str]]:
+        """Return the kernel's files with settings, in the order of writing, and its other files.
+
+        All containers of a tree of cgroup v1 have the same files, but for the root.
+        """
+        key = place.tree, place.path if place.is_unified or place.is_root else ""
         if key not in self._names:
-            found = self._backend.files(place).items()
-            names = [file for file, writable in found if self._is_setting(place, file, writable)]
-            self._names[key] = sorted(names, key=subsys.order)
+            found = self._backend.files(place)
+            names = [file for file in found if self._is_setting(place, file, found[file])]
+            others = [file for file in found if file not in names]
+            self._names[key] = sorted(names, key=subsys.order), others
         return self._names[key]
 
     def _is_setting(self, place: Place, file: str, writable: bool) -> bool:
@@ -63,9 +79,13 @@ class StateReader:
     def _virtual(self, place: Place) -> Iterator[tuple[str, str]]:
         """Yield the settings that pcont provides and stores in no attribute."""
         for file, writable in self._files.stored_names(place).items():
-            if file not in self._kernel_names(place) and self._is_setting(place, file, writable):
+            if file not in self._kernel_names(place)[0] and self._is_setting(place, file, writable):
                 with contextlib.suppress(OSError):
                     yield file, self._files.stored(place, file)
+
+
+def _settings(found: Snapshot) -> list[tuple[str, str]]:
+    return list(found.texts.items())
 
 
 def _in_order(pair: tuple[str, str]) -> int:

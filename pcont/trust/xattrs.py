@@ -25,10 +25,11 @@ from pcont.trust import ownership
 TRUSTED, COPY, OLD = "trusted.pcont.", "user.pcont.", "security.pcont."
 
 
-def read_xattrs(directory: str, privileged: bool) -> dict[str, str]:
+def read_xattrs(directory: str | int, privileged: bool) -> dict[str, str]:
     """Return the trusted attributes of a container directory, text by name.
 
-    `privileged`: the reader has CAP_SYS_ADMIN in the first user namespace.
+    `directory`: its path, or a descriptor. `privileged`: the reader has CAP_SYS_ADMIN in the first
+    user namespace.
     """
     prefix = TRUSTED if privileged else COPY
     names = _names(directory, prefix)
@@ -84,13 +85,13 @@ def _copy(directory: str, name: str, text: str | None) -> None:
         os.removexattr(directory, COPY + name)
 
 
-def _names(directory: str, prefix: str) -> list[str]:
+def _names(directory: str | int, prefix: str) -> list[str]:
     found = os.listxattr(directory)
     return [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
 
 
 def _texts(
-    directory: str, prefix: str, names: list[str] | None = None
+    directory: str | int, prefix: str, names: list[str] | None = None
 ) -> Iterator[tuple[str, str]]:
     for name in _names(directory, prefix) if names is None else names:
         with _ignoring_vanished():

@@ -28,7 +28,7 @@ from pcont.virtual import auto_delete
 from pcont.virtual.auto_delete import AutoDeleteFile
 from pcont.virtual.bindings import Binding, bindings_in, nearest_roots
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
-from pcont.virtual.site import LiveSite, entry_of, mover_in
+from pcont.virtual.site import LiveSite, entry_of, mover_in, table_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState, ContainerReader
@@ -59,6 +59,7 @@ class ControlFiles:
         self.backend = backend
         self._ours: set[str] | None = None
         self._bindings: dict[str, Sequence[Binding]] = {}
+        self._removal_rules: dict[str, list[str]] = {}
 
     # Bindings and lists of files
 
@@ -180,6 +181,28 @@ class ControlFiles:
                 if violation := rule(site, mover_in(self.backend, place.tree)):
                     return violation
         return None
+
+    def removing(self, place: Place) -> Violation | None:
+        """Return the first violation of a rule by removing the container; None if there is none."""
+        for name in self._with_removal_rules(place):
+            root = place.root if name in place.controllers else self.roots(place).get(name)
+            table = table_of(self.backend, place.tree, name)
+            if root is None or table is None:
+                continue
+            for rule in table.removal:
+                if violation := rule(LiveSite(self, place, root, name)):
+                    return violation
+        return None
+
+    def _with_removal_rules(self, place: Place) -> list[str]:
+        """Return the controllers of a tree that have rules for removals."""
+        if place.tree not in self._removal_rules:
+            names = [*place.controllers, *(one.name for one in self.bindings(place.tree))]
+            tables = {name: table_of(self.backend, place.tree, name) for name in names}
+            self._removal_rules[place.tree] = [
+                name for name, table in tables.items() if table and table.removal
+            ]
+        return self._removal_rules[place.tree]
 
     def make(self, place: Place) -> None:
         """Make a container with mkdir(2). Raises OSError if a rule of pcont or the kernel
