@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -256,6 +256,9 @@ class Model:
 
     def children(self, place: Place) -> list[str]:
         return self.containers.children(place)
+
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self.containers.existing(place, names)
 
     def attributes(self, place: Place) -> dict[str, str]:
         return self.containers.attributes(place)

@@ -9,7 +9,6 @@ an attribute what is tied. pcont keeps no other record of hierarchies.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from shlex import quote
 
 from pcont.bases import NamedTuple
@@ -104,7 +103,9 @@ class Member(NamedTuple):
         """
         if spelling and spelling.at != self.at:
             spelling = spelling._replace(at=self.at)
-        return Place.at(self.tree, join(self.at, path), spelling)
+        if self.at != "/":
+            path = join(self.at, path)
+        return Place(self.tree.id, path, spelling, self.tree)
 
 
 class Hierarchy(NamedTuple):
@@ -146,6 +147,7 @@ class Container:
 
     def __init__(self, hierarchy: Hierarchy, path: str, spelling: Spelling | None = None) -> None:
         self.hierarchy, self.path, self.spelling = hierarchy, path, spelling
+        self._places: tuple[Place, ...] | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Container):
@@ -177,10 +179,13 @@ class Container:
     def is_root(self) -> bool:
         return self.path == "/"
 
-    @cached_property
+    @property
     def places(self) -> tuple[Place, ...]:
         """The place in each tree, that in the home first."""
-        return tuple(member.place(self.path, self.spelling) for member in self.hierarchy.members)
+        if self._places is None:
+            members, path, spelling = self.hierarchy.members, self.path, self.spelling
+            self._places = tuple([member.place(path, spelling) for member in members])
+        return self._places
 
     @property
     def parent(self) -> Container:

@@ -276,7 +276,7 @@ class Registry:
 
     def _spelled(self, text: str, selector: str, path: str) -> Container:
         path = join("/", path)
-        return self.find(selector).container(path, Spelling(text, path, selector))
+        return self.find(selector).container(path, Spelling(text, path, selector, "", "/", "", "/"))
 
     def _bare(self, text: str, selector: str) -> Container:
         """Return the root of a hierarchy, or else the container of a directory in the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ class DriverByTree:
         """Return the driver of a tree; for an unknown tree any driver, which then raises
         FileNotFoundError.
         """
-        found = self._found(tree)
+        found = self._by_tree.get(tree) or self._found(tree)
         return found[1] if found else self.drivers[0]
 
     def number(self, tree: str) -> int:
@@ -74,6 +74,9 @@ class DriverByTree:
 
     def children(self, place: Place) -> list[str]:
         return self.driver(place.tree).children(place)
+
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self.driver(place.tree).existing(place, names)
 
     def files(self, place: Place) -> dict[str, bool]:
         return self.driver(place.tree).files(place)

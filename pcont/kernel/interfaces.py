@@ -255,6 +255,9 @@ class ContainerReader(Protocol):
     def children(self, place: Place) -> list[str]:
         """Return the names of the containers directly below, sorted."""
 
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        """Return those of the names that containers directly below have."""
+
     def files(self, place: Place) -> dict[str, bool]:
         """Return the control files by their prefixed names, and whether each is ever writable."""
 

@@ -129,6 +129,9 @@ class MountedTrees:
     def children(self, place: Place) -> list[str]:
         return self._files.directories(self.path(place))
 
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self._files.existing(self.path(place), names)
+
     def files(self, place: Place) -> dict[str, bool]:
         return dict(sorted(self._files.modes(self.path(place)).items()))
 
@@ -198,7 +201,7 @@ class MountedTrees:
         directory, mount = self._reach(place)
         if not file:
             return directory
-        return os.path.join(directory, self._bare(place.tree, mount, file))
+        return f"{directory}/{self._bare(place.tree, mount, file)}"
 
     def _bare(self, tree: str, mount: Mount, file: str) -> str:
         """Return the name that a control file has below this mount."""

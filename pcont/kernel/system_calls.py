@@ -4,7 +4,7 @@ what a driver offers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from pcont.bases import Protocol
@@ -42,6 +42,9 @@ class CgroupFiles(Protocol):
 
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
+
+    def existing(self, directory: str, names: Sequence[str]) -> set[str]:
+        """Return those of the names that directories in a directory have."""
 
     def modes(self, directory: str) -> dict[str, bool]:
         """Return the names of the files in a directory, with whether each can be written."""

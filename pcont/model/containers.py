@@ -5,6 +5,7 @@ attributes.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from errno import EBUSY, EEXIST, ENAMETOOLONG, ENODATA
 
 from pcont.kernel.paths import join
@@ -101,6 +102,11 @@ class ModelContainers:
     def children(self, place: Place) -> list[str]:
         """Return the names of the children, sorted."""
         return sorted(self._hierarchies.node(place).nodes)
+
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        """Return those of the names that children have."""
+        nodes = self._hierarchies.node(place).nodes
+        return {name for name in names if name in nodes}
 
     def attributes(self, place: Place) -> dict[str, str]:
         """Return the extended attributes of a container, text by name."""

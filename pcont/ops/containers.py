@@ -22,6 +22,7 @@ from pcont.ops import cpuset_memset, guards
 from pcont.ops.ties import note_left, note_partial, note_split
 from pcont.session import Session, checks_first
 from pcont.steps.creation import CreateContainer
+from pcont.steps.new_settings import NewSettings, SettingsPattern
 from pcont.steps.tasks import processes_in, tasks_in
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
@@ -57,9 +58,11 @@ def create(
     with session.exclusive() as registry:
         planner = Planner(session.backend, inherit)
         containers = [registry.place(text) for text in places]
+        if not (inherit or parents):
+            planner.expect(containers)
         for container in containers:
             planner.create(container, parents, pairs)
-        for one in planner.wanted:
+        for one in planner.guarded:
             guards.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
         for container in containers:
@@ -91,6 +94,15 @@ def _refused(backend: Backend, place: Place, err: OSError, action: str) -> Pcont
     return explain.make_refusal(backend, place, err, action)
 
 
+class _Siblings:
+    """The children of one container: the names of those that exist or are planned, among the
+    expected ones; and of the control files, which no child can have.
+    """
+
+    def __init__(self, files: frozenset[str], names: set[str]) -> None:
+        self.files, self.names = files, names
+
+
 class Planner:
     """Plans creations one after another; each takes the earlier ones into account.
 
@@ -109,13 +121,25 @@ class Planner:
         self.steps: list[Step] = []
         self.made: set[Place] = set()
         self.texts: dict[tuple[Place, str], str] = {}
-        self.wanted: list[Setting] = []
+        self.guarded: list[Setting] = []
         self.names: dict[Place, frozenset[str]] = {}
         self._seen: dict[int, Hierarchy] = {}
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
         self._meant: dict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = {}
         self._enabling: Enabling | None = None
+        self._patterns: dict[tuple[int, tuple[tuple[str, str], ...]], SettingsPattern] = {}
+        self._expected: dict[tuple[str, str], list[str]] = {}
+        self._siblings: dict[tuple[str, str], _Siblings] = {}
+
+    def expect(self, containers: Iterable[Container]) -> None:
+        """Announce all containers of a plan in which none inherits settings, so that what those
+        below one parent have in common is read once.
+        """
+        for container in containers:
+            for place in container.places:
+                above, _, name = place.path.rpartition("/")
+                self._expected.setdefault((place.tree, above), []).append(name)
 
     def _there(self, place: Place) -> bool:
         return place in self.made or exists(self.backend, place)
@@ -135,6 +159,64 @@ class Planner:
     ) -> None:
         """Plan the missing places of a container, and its settings."""
         self._need_seen(container.hierarchy)
+        alike = self._expected and not container.places[-1].is_unified
+        if alike and all(map(self._is_new, container.places)):
+            self._create_new(container, tuple(pairs))
+        else:
+            self._create_missing(container, parents, pairs)
+
+    def _pattern(self, container: Container, pairs: tuple[tuple[str, str], ...]) -> SettingsPattern:
+        """Return what each new container of a hierarchy gets."""
+        key = (id(container.hierarchy), pairs)  # a hierarchy in `_seen`
+        if key not in self._patterns:
+            found, places = self._wanted(container, pairs), container.places
+            lines = [(places.index(one.place), one.file, one.text) for one in found]
+            guarded = any(guards.acts_on_all(one.file, one.text) for one in found)
+            self._patterns[key] = SettingsPattern(lines, guarded)
+        return self._patterns[key]
+
+    def _is_new(self, place: Place) -> bool:
+        """Return whether a container is missing, below a parent from which it inherits nothing."""
+        above, _, name = place.path.rpartition("/")
+        siblings = self._siblings.get((place.tree, above)) or self._siblings_of(place, above)
+        return siblings is not None and not (name in siblings.files or name in siblings.names)
+
+    def _siblings_of(self, place: Place, above: str) -> _Siblings | None:
+        """Read what the siblings of a new container have in common; None if there is no such
+        parent, or a new container inherits from it.
+        """
+        parent = place.parent
+        if place.is_root or not self._is_parent_there(parent) or self._inherited(parent, place):
+            return None
+        expected = self._expected[place.tree, above]
+        names = self.backend.existing(parent, expected) if parent not in self.made else set()
+        found = _Siblings(self._control_files(parent), names)
+        self._siblings[place.tree, above] = found
+        return found
+
+    def _create_new(self, container: Container, pairs: tuple[tuple[str, str], ...]) -> None:
+        """Plan a container that is missing in each tree, and inherits nothing."""
+        places = container.places
+        self.made.update(places)
+        for place in places:
+            above, _, name = place.path.rpartition("/")
+            self._siblings[place.tree, above].names.add(name)
+        pattern = self._pattern(container, pairs)
+        if cpuset.CPUS in pattern.files:  # a child may inherit them
+            self._add(container, places, pattern.settings(places))
+            return
+        then = NewSettings(places, pattern, f"set {container.name}") if pattern.lines else None
+        if pattern.guarded:
+            settings = pattern.settings(places)
+            self.guarded += [one for one in settings if guards.acts_on_all(one.file, one.text)]
+        action = f"create {container.name}"
+        for place in places:
+            last = place is places[-1]
+            self.steps.append(CreateContainer(place, action, then if last else None))
+
+    def _create_missing(
+        self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]]
+    ) -> None:
         missing = [place for place in container.places if not self._there(place)]
         if not missing and not parents:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
@@ -147,9 +229,9 @@ class Planner:
             self._add(level, lacking, self._make(level, lacking))
         inherited = self._make(container, missing)
         wanted = self._wanted(container, pairs)
-        self.wanted += wanted
         if container.places[-1].is_unified:
             self.steps += self._enable(container, [one.file for one in wanted])
+        self.guarded += [one for one in wanted if guards.acts_on_all(one.file, one.text)]
         given = {(one.place, one.file) for one in wanted}
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._add(container, missing, rest + wanted)

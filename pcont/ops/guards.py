@@ -130,6 +130,11 @@ _ON_ALL_TASKS = {
 }
 
 
+def acts_on_all(file: str, text: str) -> bool:
+    """Return whether to write the text to the file freezes or kills all tasks inside."""
+    return (file, text.strip()) in _ON_ALL_TASKS
+
+
 def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
     """Raise Denied if pcont would freeze or kill itself, or without --force one of its
     ancestors.

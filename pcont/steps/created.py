@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pcont.kernel.refusals import exists
@@ -47,9 +47,20 @@ class RemoveAllCreated(UndoRun):
     places: list[str]
     done: int | None
 
-    def __init__(self, places: list[str], done: int | None = None) -> None:
+    def __init__(
+        self, places: list[str], done: int | None = None, parsed: Sequence[Place] | None = None
+    ) -> None:
         self.places = places
-        super().__init__([RemoveCreated(Place.parse(text)) for text in places], done)
+        self._parsed = [Place.parse(text) for text in places] if parsed is None else parsed
+        super().__init__(len(places), done)
+
+    @classmethod
+    def of(cls, places: Sequence[Place]) -> RemoveAllCreated:
+        """Return the record for creations that are about to begin."""
+        return cls([place.text for place in places], None, places)
+
+    def record_of(self, number: int) -> RemoveCreated:
+        return RemoveCreated(self._parsed[number])
 
     @property
     def label(self) -> str:

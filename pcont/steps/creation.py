@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pcont.errors import PcontError
 from pcont.kernel.types import Place
 from pcont.steps.created import RemoveAllCreated
+from pcont.steps.new_settings import NewSettings
 from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
@@ -26,7 +27,9 @@ class CreateContainer(Step):
 
     longest_run = 100  # an entry of the journal for them has some KiB
 
-    def __init__(self, place: Place, action: str, then: WriteFiles | None = None) -> None:
+    def __init__(
+        self, place: Place, action: str, then: WriteFiles | NewSettings | None = None
+    ) -> None:
         self.place, self.action, self.then = place, action, then
         self._recorded: tuple[RemoveAllCreated, int] | None = None
         self._files: ControlFiles
@@ -35,7 +38,7 @@ class CreateContainer(Step):
     @classmethod
     def record_run(cls, backend: CgroupState, undo_log: UndoLog, run: Sequence[Step]) -> None:
         steps = [step for step in run if isinstance(step, CreateContainer)]
-        record = RemoveAllCreated([step.place.text for step in steps])
+        record = RemoveAllCreated.of([step.place for step in steps])
         undo_log.record(record)
         record.done = 0  # in the journal, any of them may exist
         files = ControlFiles(backend)

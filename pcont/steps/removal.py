@@ -87,10 +87,12 @@ class RecreateAllRemoved(UndoRun):
         self.states, self.places, self.force = states, places, force
         if not all(0 <= index < len(states) for _, index in places):
             raise ValueError(f"a place has none of the {len(states)} states")
-        records = [
-            RecreateRemoved(Place.parse(text), *states[index], force) for text, index in places
-        ]
-        super().__init__(records, done)
+        self._parsed = [Place.parse(text) for text, _ in places]
+        super().__init__(len(places), done)
+
+    def record_of(self, number: int) -> RecreateRemoved:
+        place, (_, index) = self._parsed[number], self.places[number]
+        return RecreateRemoved(place, *self.states[index], self.force)
 
     @property
     def label(self) -> str:

@@ -390,6 +390,22 @@ def _check_met(files: ControlFiles, settings: Iterable[Setting]) -> None:
             )
 
 
+def is_one_write(files: ControlFiles, one: Setting) -> bool:
+    """Return whether a setting of a new container is written by one write(2), and by nothing else.
+
+    False also for a text that pcont refuses.
+    """
+    row = subsys.row(one.file)
+    if subsys.lasting(one.file) or (row and row.undo.copied_as) or subsys.stands_for(one.file):
+        return False
+    try:
+        _check(files.backend, one)
+        changes = files.resolve(one.place, one.file).plan_write(one.written)
+    except (OSError, PcontError):
+        return False
+    return len(changes) == 1 and _is_direct(one, changes[0])
+
+
 def can_rehearse(final: Sequence[Setting]) -> bool:
     """Return whether pcont can try several values that cannot be undone before it writes them.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -285,6 +285,9 @@ class Rehearsal:
         there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
         return sorted(names | {one.name for one in self._made if one.parent == place})
+
+    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
+        return {name for name in names if exists(self._self, place.child(name))}
 
     def _check_mounted(self, place: Place) -> None:
         """Raise what the kernel raises for a hierarchy that is unmounted in the plan."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from errno import ESRCH
 from typing import TYPE_CHECKING, Any
 
@@ -68,26 +68,31 @@ class UndoRecord(ABC):
 class UndoRun(UndoRecord):
     """Undo record of several changes of one kind, which are made in order.
 
-    `records`: the record of each change. `done`: only the first `done` of the changes may have been
-    made; None: any of them may. A step sets it before each change, but only in memory. In the
-    journal it is None, because a command that is killed may have made any of the changes. Raises
-    ValueError for a number that is not possible.
+    `number`: how many changes there are. A subclass returns the record of each. `done`: only the
+    first `done` of the changes may have been made; None: any of them may. A step sets it before
+    each change, but only in memory. In the journal it is None, because a command that is killed may
+    have made any of the changes. Raises ValueError for a number that is not possible.
     """
 
     done: int | None
 
-    def __init__(self, records: Sequence[UndoRecord], done: int | None) -> None:
-        self._records = records
+    def __init__(self, number: int, done: int | None) -> None:
+        self._number = number
         self.extend(done=done)
+
+    @abstractmethod
+    def record_of(self, number: int) -> UndoRecord:
+        """Return the undo record of the change with this number, from 0."""
 
     def extend(self, **more: int | None) -> None:
         done = more["done"]
-        if done is not None and not 0 <= done <= len(self._records):
-            raise ValueError(f"{done} of {len(self._records)}")
+        if done is not None and not 0 <= done <= self._number:
+            raise ValueError(f"{done} of {self._number}")
         self.done = done
 
     def parts(self) -> Iterable[UndoRecord]:
-        return reversed(self._records[: self.done])
+        done = self._number if self.done is None else self.done
+        return [self.record_of(number) for number in reversed(range(done))]
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         for part in self.parts():

@@ -174,6 +174,8 @@ class ControlFiles:
 
     def making(self, place: Place) -> Violation | None:
         """Return the first violation of a rule by making the container; None if there is none."""
+        if not self.bindings(place.tree):
+            return None
         above = place.parent
         for name, root in self.roots(above).items():
             site = LiveSite(self, above, root, name)

@@ -72,6 +72,7 @@ LOOKING = {
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *(
         "workplace",
+        "existing",
         "stray",
         "relied_on",
         "owners",
