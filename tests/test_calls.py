@@ -48,8 +48,8 @@ def test_a_real_process_costs_no_more_calls_outside_of_the_model() -> None:
 
 # The most calls outside of the model for one more container, and the reads of the model for it.
 EACH: dict[Callable[[int], calls.Counts], tuple[int, dict[str, int]]] = {
-    calls.create_many: (142, {"has": 1}),
-    calls.remove_many: (62, {"children": 1, "read": 1}),
+    calls.create_many: (43, {}),
+    calls.remove_many: (42, {"children": 1, "read": 1}),
 }
 
 
