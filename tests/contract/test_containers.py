@@ -56,6 +56,57 @@ def test_several_are_made_or_none(jobs: Jobs) -> None:
     assert there(jobs) == ["/", "/old"]
 
 
+@pytest.mark.parametrize(("others", "new"), [(0, 30), (40, 2)], ids=["many", "few"])
+def test_one_that_exists_among_new_ones_is_named_before_anything(
+    jobs: Jobs, others: int, new: int
+) -> None:
+    existing = [jobs.at(f"/old{number}") for number in range(others)] + [jobs.at("/c1")]
+    jobs.pcont.ok("create", *existing)
+    before = there(jobs)
+    said = jobs.pcont.fails(5, "create", *(jobs.at(f"/c{number}") for number in range(new)))
+    assert f"create {jobs.at('/c1')}" in said
+    assert "EEXIST" in said
+    assert "undone" not in said
+    assert there(jobs) == before
+
+
+def test_one_that_is_named_twice_is_busy_and_not_made(jobs: Jobs) -> None:
+    assert "EEXIST" in jobs.pcont.fails(5, "create", *map(jobs.at, ("/a", "/b", "/a")))
+    assert there(jobs) == ["/"]
+
+
+def test_a_parent_and_its_children_are_made_in_one_command(jobs: Jobs) -> None:
+    places = [jobs.at(path) for path in ("/a", "/a/b", "/c", "/a/b/d")]
+    jobs.pcont.ok("create", *places, "-s", "memory_migrate=1", "-s", "notify_on_release=1")
+    for place in places:
+        assert jobs.pcont.get(place, "cpuset.memory_migrate") == "1"
+        assert jobs.pcont.get(place, "notify_on_release") == "1"
+
+
+def test_a_refused_setting_of_new_containers_is_that_of_the_first(jobs: Jobs) -> None:
+    said = jobs.pcont.fails(
+        7, "create", *map(jobs.at, ("/a", "/b")), "-s", "memory_spread_page=1", "-s", "cpus=999"
+    )
+    assert jobs.at("/a") in said
+    assert "cpuset.cpus" in said
+    assert there(jobs) == ["/"]
+    said = jobs.pcont.fails(7, "create", *map(jobs.at, ("/a", "/b")), "-s", "memory_migrate=x")
+    assert jobs.at("/a") in said
+    assert "cpuset.memory_migrate" in said
+    assert there(jobs) == ["/"]
+
+
+def test_auto_delete_of_a_new_parent_holds_for_its_new_child(jobs: Jobs) -> None:
+    given = ["-s", "auto_delete=1", "-s", "notify_on_release=1"]
+    answer = jobs.pcont("create", *map(jobs.at, ("/a", "/a/b")), *given)
+    if answer.status:  # pcont did not mount the hierarchy
+        assert there(jobs) == ["/"]
+        return
+    for path in ("/a", "/a/b"):
+        assert jobs.pcont.get(jobs.at(path), "auto_delete") == "1"
+        assert jobs.pcont.get(jobs.at(path), "notify_on_release") == "1"
+
+
 def test_a_refused_setting_takes_the_new_containers_away_again(jobs: Jobs) -> None:
     said = jobs.pcont.fails(
         7, "create", "-p", "-i", jobs.at("/a"), jobs.at("/b/c"), "-s", "cpuset.cpus=nonsense"

@@ -51,7 +51,9 @@ def settled(workspace: Workspace) -> None:
     for tree, path in (("cpuset", f"/{workspace.name}/a"), (f"name={workspace.name}", "/a/b")):
         place = Place(tree, path)
         backend.set_attribute(place, "note", "kept")
-        backend.set_owners(place, {"": Owner(65534, 65534, 0o700), "tasks": Owner(0, 65534, 0o664)})
+        owners = {"": Owner(65534, 65534, 0o700), "tasks": Owner(0, 65534, 0o664)}
+        owners |= {"cgroup.procs": Owner(0, 0, 0), "notify_on_release": Owner(65534, 0, 0o440)}
+        backend.set_owners(place, owners)
 
 
 def scattered(workspace: Workspace) -> None:
