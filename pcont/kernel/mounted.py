@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
