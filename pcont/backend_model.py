@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import from_oserror
+from pcont.kernel.survey import look_at_each
 from pcont.kernel.types import (
     WAITING,
     AssignedIds,
@@ -28,6 +29,7 @@ from pcont.kernel.types import (
     Owner,
     Place,
     Snapshot,
+    Surveyed,
     Task,
     Tree,
     TreeRequest,
@@ -256,6 +258,9 @@ class Model:
 
     def children(self, place: Place) -> list[str]:
         return self.containers.children(place)
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        return look_at_each(self, place, files)
 
     def existing(self, place: Place, names: Sequence[str]) -> set[str]:
         return self.containers.existing(place, names)

@@ -12,6 +12,7 @@ from pcont.kernel.types import Owner, Place, Snapshot, Tree
 
 if TYPE_CHECKING:
     from pcont.kernel.system_calls import MountedDriver, ProcReader
+    from pcont.kernel.types import Surveyed
 
 
 class DriverByTree:
@@ -77,6 +78,9 @@ class DriverByTree:
 
     def existing(self, place: Place, names: Sequence[str]) -> set[str]:
         return self.driver(place.tree).existing(place, names)
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        return self.driver(place.tree).survey(place, files)
 
     def files(self, place: Place) -> dict[str, bool]:
         return self.driver(place.tree).files(place)

@@ -32,6 +32,7 @@ from pcont.tables.rules import Machine
 from pcont.values import Ids
 
 if TYPE_CHECKING:
+    from pcont.kernel.types import Surveyed
     from pcont.trust.workplace import Workplace
 
 
@@ -257,6 +258,9 @@ class ContainerReader(Protocol):
 
     def existing(self, place: Place, names: Sequence[str]) -> set[str]:
         """Return those of the names that containers directly below have."""
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        """Return the containers directly below, sorted, each with the texts of these files."""
 
     def files(self, place: Place) -> dict[str, bool]:
         """Return the control files by their prefixed names, and whether each is ever writable."""

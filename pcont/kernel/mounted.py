@@ -16,7 +16,8 @@ from pcont.kernel.paths import below, join
 from pcont.kernel.proc_text import MountLine, mount_lines
 from pcont.kernel.refusals import exists
 from pcont.kernel.retry import Retry
-from pcont.kernel.types import Mount, Owner, Place, Snapshot, Tree
+from pcont.kernel.survey import look_at_each
+from pcont.kernel.types import Mount, Owner, Place, Snapshot, Surveyed, Tree
 
 if TYPE_CHECKING:
     from pcont.kernel.system_calls import CgroupFiles, MountTable, ProcReader
@@ -130,6 +131,9 @@ class MountedTrees:
 
     def existing(self, place: Place, names: Sequence[str]) -> set[str]:
         return self._files.existing(self.path(place), names)
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        return look_at_each(self, place, files)
 
     def files(self, place: Place) -> dict[str, bool]:
         return dict(sorted(self._files.modes(self.path(place)).items()))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pcont.bases import Protocol
 from pcont.kernel.interfaces import Driver
 from pcont.kernel.proc_text import Membership, MountLine
-from pcont.kernel.types import Owner, Place, Snapshot, Task, Tree
+from pcont.kernel.types import Owner, Place, Snapshot, Surveyed, Task, Tree
 
 
 class MountTable(Protocol):
@@ -45,6 +45,9 @@ class CgroupFiles(Protocol):
 
     def existing(self, directory: str, names: Sequence[str]) -> set[str]:
         """Return those of the names that directories in a directory have."""
+
+    def survey(self, directory: str, files: Sequence[str]) -> list[Surveyed]:
+        """Return the directories in a directory, sorted, each with the texts of these files."""
 
     def modes(self, directory: str) -> dict[str, bool]:
         """Return the names of the files in a directory, with whether each can be written."""

@@ -5,7 +5,7 @@ namespaces.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from shlex import quote
 
@@ -353,6 +353,16 @@ class AssignedIds(NamedTuple):
     last: int
     started: int
     most: int
+
+
+class Surveyed(NamedTuple):
+    """A container below another one. `texts`: of each file that was asked for, or why it could not
+    be read.
+    """
+
+    name: str
+    has_children: bool
+    texts: Sequence[str | OSError]
 
 
 ZOMBIE = "ZX"  # the states of a task that has ended and was not waited for

@@ -19,6 +19,7 @@ from pcont.kernel.types import Mount, Place, Tree, words_of
 if TYPE_CHECKING:
     from pcont.kernel.proc_text import Membership
     from pcont.kernel.system_calls import CgroupFiles, MountTable, ProcReader
+    from pcont.kernel.types import Surveyed
 
 FILESYSTEM = "cgroup"
 _THAWED = b"THAWED"
@@ -64,6 +65,14 @@ class V1Driver(MountedTrees):
         return [one.name for one in controllers(self._proc.cgroups())]
 
     # Containers
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        directory, mount = self._reach(place)
+        if place.tree not in self._direct:  # another mount may cover a child
+            return super().survey(place, files)
+        return self._files.survey(
+            directory, [self._bare(place.tree, mount, file) for file in files]
+        )
 
     def files(self, place: Place) -> dict[str, bool]:
         directory, mount = self._reach(place)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Owner, Snapshot
+from pcont.kernel.types import Owner, Snapshot, Surveyed
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
 _AT_ONCE = 1 << 12  # bytes that one read(2) asks for
 _SHORT = 1 << 10
 _LISTED = 8  # names of a list that can be read in the time that it takes to look for one
+_LEAF = 2  # links of a directory without directories in it
 _MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
 
 
@@ -43,8 +44,21 @@ class KernelFiles:
     def directories(self, directory: str) -> list[str]:
         if not _count(directory):
             return []
-        with os.scandir(directory) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        return _directories(directory)
+
+    def survey(self, directory: str, files: Sequence[str]) -> list[Surveyed]:
+        top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        found = []
+        try:
+            # Paths from an open directory are shorter for the kernel, too.
+            for name in _directories(top):
+                with contextlib.suppress(FileNotFoundError):
+                    has_children = os.stat(name, dir_fd=top).st_nlink > _LEAF
+                    texts = [_text_or_error(top, f"{name}/{file}") for file in files]
+                    found.append(Surveyed(name, has_children, texts))
+        finally:
+            os.close(top)
+        return found
 
     def existing(self, directory: str, names: Sequence[str]) -> set[str]:
         # To look for a name takes longer than to read it in a list.
@@ -62,11 +76,13 @@ class KernelFiles:
 
     def read(self, file: str) -> str:
         try:
-            return proc.read_text(file)
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _text(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as err:
-            # The container was removed between open(2) and read(2).
-            number = errno.ENOENT if err.errno == errno.ENODEV else err.errno or 0
-            raise OSError(number, os.strerror(number), file) from err
+            raise _read_error(err, file) from err
 
     def write(self, file: str, text: str, opened: Callable[[], object] | None = None) -> None:
         # Without O_CREAT: pcont never creates a control file, and a missing one is ENOENT.
@@ -173,9 +189,9 @@ class KernelFiles:
 def _count(directory: str) -> int:
     """Return how many containers a container has directly below.
 
-    In cgroupfs each of them adds a link to the two that a directory has.
+    In cgroupfs each of them adds a link to those that a directory has.
     """
-    return os.stat(directory).st_nlink - 2
+    return os.stat(directory).st_nlink - _LEAF
 
 
 def _owner(status: os.stat_result) -> Owner:
@@ -194,6 +210,33 @@ def _looked_at(directory: int, name: str) -> tuple[str, Owner]:
         return _text(descriptor), _owner(os.fstat(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _directories(directory: str | int) -> list[str]:
+    """Return the names of the directories in a directory (a path or a descriptor), sorted."""
+    with os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _read_error(err: OSError, file: str) -> OSError:
+    """Return the error for a control file that could not be read.
+
+    ENODEV: the container was removed between open(2) and read(2).
+    """
+    number = errno.ENOENT if err.errno == errno.ENODEV else err.errno or 0
+    return OSError(number, os.strerror(number), file)
+
+
+def _text_or_error(directory: int, file: str) -> str | OSError:
+    """Return the text of a file below an open directory, or why it cannot be read."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            return _text(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as err:
+        return _read_error(err, file)
 
 
 def _text(descriptor: int) -> str:

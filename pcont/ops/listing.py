@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
 from pcont.errors import NotFound, Unseen, Unsupported, from_oserror
-from pcont.hierarchy.container import Container, Hierarchy, Member
+from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import (
     at_least_partial,
     present,
@@ -22,12 +22,12 @@ from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
 from pcont.ops import task_owners
 from pcont.ops.named import ended
+from pcont.ops.nodes import NodeReader
 from pcont.records import (
     BeanRow,
     ContainerNode,
     Finding,
     HierarchyRow,
-    Scalar,
     SubsystemRow,
     TaskRow,
     TreeRow,
@@ -36,12 +36,9 @@ from pcont.records import (
 from pcont.session import Session
 from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
-from pcont.tables.control_file import ControlFile, Listed
-from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import table_of
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import Backend, ContainerReader, Programs
+    from pcont.kernel.interfaces import ContainerReader, Programs
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:
@@ -142,7 +139,7 @@ def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]
     """Return a container with those below it; note one that was not named and cannot be seen."""
     try:
         there = present(session.backend, top)
-        found = _NodeReader(session.backend, top.hierarchy).node(top, there)
+        found = NodeReader(session.backend, top.hierarchy).top(top, there)
         return [found._replace(name=top.canonical)]
     except (NotFound, Unseen) as err:
         if named:
@@ -216,60 +213,6 @@ def _interesting(registry: Registry) -> list[Hierarchy]:
     mounted = [one for one in registry.hierarchies if one.members[0].tree.mounted]
     ours = [one for one in mounted if any(m.ours for m in one.members[0].tree.mounts)]
     return ours or mounted
-
-
-class _NodeReader:
-    """Reads the containers of one hierarchy for `tree`. What they have in common is found once."""
-
-    def __init__(self, backend: Backend, hierarchy: Hierarchy) -> None:
-        self._backend = backend
-        self._files = ControlFiles(backend)
-        self._rows = [list(_listed_rows(backend, member)) for member in hierarchy.members]
-
-    def node(self, container: Container, there: Sequence[Place]) -> ContainerNode:
-        """Return a container with those below it. `there`: the places where it exists."""
-        signals.beat()
-        below: dict[str, list[Place]] = {}
-        inside: set[str] = set()
-        seen: list[Place] = []
-        for place in there:
-            with vanishing():  # another program may remove the container at any time
-                for name in self._backend.children(place):
-                    below.setdefault(name, []).append(place.child(name))
-                seen.append(place)
-        for place in with_evidence(container, seen):
-            with vanishing():
-                inside.update(self._backend.read(place, "tasks").split())
-        return ContainerNode(
-            name=container.path.rpartition("/")[2],
-            path=container.path,
-            tasks=len(inside),
-            settings=self._shown(container, seen),
-            missing=tuple(place.tree for place in container.places if place not in seen),
-            children=tuple(self.node(container.child(name), below[name]) for name in sorted(below)),
-            place=container.canonical,
-        )
-
-    def _shown(self, container: Container, there: Sequence[Place]) -> dict[str, Scalar]:
-        """Return the settings that listings show, and the limits that are set."""
-        found: dict[str, Scalar] = {}
-        for rows, place in zip(self._rows, container.places, strict=True):
-            for row in rows if place in there else ():
-                with contextlib.suppress(OSError):
-                    text = self._files.stored(place, row.name)
-                    listed = row.listed is Listed.ALWAYS
-                    if listed or not subsys.is_as_new(row.name, text, place.is_root):
-                        name = self._backend.spelled(place, row.name)
-                        found[name] = subsys.typed(row.name, text)
-        return found
-
-
-def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
-    """Yield the rows of the files in one tree that listings may show."""
-    core = [""] if member.tree.is_unified else []
-    for name in (*core, *member.subsystems):
-        if table := table_of(backend, member.tree.id, name):
-            yield from (row for row in table.files if row.listed is not Listed.NEVER)
 
 
 def ps(session: Session, place: str) -> list[TaskRow]:

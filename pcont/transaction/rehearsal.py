@@ -19,7 +19,8 @@ from pcont.errors import Unseen
 from pcont.kernel.busy import MOUNTED_THERE
 from pcont.kernel.interfaces import Backend, ContainerReader
 from pcont.kernel.refusals import exists, refuse, refuse_text, unreadable
-from pcont.kernel.types import Mount, Place, Tree, TreeRequest
+from pcont.kernel.survey import look_at_each
+from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
@@ -285,6 +286,9 @@ class Rehearsal:
         there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
         return sorted(names | {one.name for one in self._made if one.parent == place})
+
+    def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
+        return look_at_each(self._self, place, files)
 
     def existing(self, place: Place, names: Sequence[str]) -> set[str]:
         return {name for name in names if exists(self._self, place.child(name))}

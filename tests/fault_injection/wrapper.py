@@ -73,6 +73,7 @@ LOOKING = {
     *(
         "workplace",
         "existing",
+        "survey",
         "stray",
         "relied_on",
         "owners",
