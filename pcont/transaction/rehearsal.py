@@ -24,6 +24,7 @@ from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
+from pcont.transaction.planned import ChangeLog, Nested, Planned
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 
@@ -57,11 +58,13 @@ def undone_on_failure(backend: Backend) -> Iterator[Backend]:
     Yields a backend for the state before the block.
     """
     assert isinstance(backend, Rehearsal)
-    before = backend.copy()
+    backend.begin()
+    before = backend.notes[:], backend._trees
     try:
-        yield cast(Backend, before)
+        yield cast("Backend", backend.earlier())
     except BaseException:
-        vars(backend).update(vars(before.copy()), enforcer=backend.enforcer)
+        backend.revert()
+        backend.notes, backend._trees = before
         raise
 
 
@@ -72,15 +75,17 @@ class Rehearsal:
         self._kernel = kernel
         self._real = kernel.name == KERNEL
         self.notes: list[str] = []
-        self._made: set[Place] = set()
-        self._removed: set[Place] = set()
-        self._values: dict[tuple[Place, str], str] = {}
-        self._attributes: dict[Place, dict[str, str | None]] = {}
-        self._moved: dict[tuple[int, str], str] = {}
-        self._directories: set[str] = set()
-        self._gone: set[str] = set()  # directories that are removed
+        self._log = log = ChangeLog()
+        self._made: Planned[Place, None] = Planned(log)
+        self._made_below: Nested[Place] = Nested(log)  # the names of those, by their parent
+        self._removed: Planned[Place, None] = Planned(log)
+        self._values: Nested[Place] = Nested(log)  # texts by file
+        self._attributes: Nested[Place] = Nested(log)  # texts by name; None: removed
+        self._moved: Planned[tuple[int, str], str] = Planned(log)
+        self._directories: Planned[str, None] = Planned(log)
+        self._gone: Planned[str, None] = Planned(log)  # directories that are removed
         self._trees: tuple[Tree, ...] | None = None  # None: those of the kernel
-        self._unmounted: set[str] = set()
+        self._unmounted: Planned[str, None] = Planned(log)
         self.enforcer = _Enforcer(self)
 
     def __getattr__(self, verb: str) -> Any:
@@ -92,15 +97,20 @@ class Rehearsal:
     def _self(self) -> Backend:
         return cast(Backend, self)
 
-    def copy(self) -> Rehearsal:
-        """Return another backend with the same planned changes."""
+    def begin(self) -> None:
+        """Begin an operation: `earlier` and `revert` are about what it changes from now on."""
+        self._log.clear()
+
+    def revert(self) -> None:
+        """Drop what was planned since `begin`."""
+        self._log.revert()
+
+    def earlier(self) -> Rehearsal:
+        """Return a backend for the state at `begin`. It can only be read."""
         other = Rehearsal(self._kernel)
-        other.notes = list(self.notes)
-        other._made, other._removed = set(self._made), set(self._removed)
-        other._values, other._moved = dict(self._values), dict(self._moved)
-        other._attributes = {place: dict(one) for place, one in self._attributes.items()}
-        other._directories, other._gone = set(self._directories), set(self._gone)
-        other._trees, other._unmounted = self._trees, set(self._unmounted)
+        views = {name: part for name, part in vars(self).items() if hasattr(part, "earlier")}
+        vars(other).update({name: part.earlier() for name, part in views.items()})
+        other._trees = self._trees
         return other
 
     def is_planned(self, place: Place) -> bool:
@@ -215,8 +225,7 @@ class Rehearsal:
 
     def make(self, place: Place) -> None:
         if not self._in_a_tree(place):
-            self._made.add(place)
-            self._removed.discard(place)
+            self._add(place)
             return
         where, above = self._kernel.show(place), place.parent
         if exists(self._self, place) or place.name in self.files(above):
@@ -226,9 +235,13 @@ class Rehearsal:
         if above not in self._made:
             self._check_access(self._kernel.show(above), where)
         self._check_room(place, where)
-        self._made.add(place)
-        self._removed.discard(place)
+        self._add(place)
         self._inherit(place)
+
+    def _add(self, place: Place) -> None:
+        self._made.add(place)
+        self._made_below[place.parent].add(place.name)
+        self._removed.discard(place)
 
     def _check_room(self, place: Place, where: str) -> None:
         """Refuse a child of a container of cgroup v2 that has as many as it may have."""
@@ -242,12 +255,12 @@ class Rehearsal:
         """Copy the values that the kernel gives a new container from its parent."""
         for row in self._rows(place):
             if row.creation.passed_on and row.access.where.holds(place.parent.is_root):
-                self._values[place, row.name] = self.read(place.parent, row.name)
+                self._values[place][row.name] = self.read(place.parent, row.name)
         has_cpuset = "cpuset" in place.controllers and not place.is_unified
         cloning = has_cpuset and self._flag(place.parent, "clone_children")
         if cloning and not self._has_exclusive_sibling(place):
             for file in (cpuset.CPUS, cpuset.MEMS):
-                self._values[place, file] = self.read(place.parent, file)
+                self._values[place][file] = self.read(place.parent, file)
 
     def _flag(self, place: Place, name: str) -> bool:
         return self.read(place, f"cgroup.{name}").strip() == "1"
@@ -265,9 +278,10 @@ class Rehearsal:
             self._check_access(self._kernel.show(place.parent), self._kernel.show(place))
         self._made.discard(place)
         self._removed.add(place)
-        self._attributes.pop(place, None)
-        for key in [one for one in self._values if one[0] == place]:
-            del self._values[key]
+        self._made_below[place.parent].discard(place.name)
+        for planned in (self._attributes, self._values):
+            for name in list(planned.of(place)):
+                planned[place].discard(name)
 
     def has(self, place: Place) -> bool:
         self._check_mounted(place)
@@ -285,7 +299,7 @@ class Rehearsal:
             refuse(errno.ENOENT, self.show(place))
         there = self._kernel.children(place) if self._is_seen(place) else []
         names = {name for name in there if place.child(name) not in self._removed}
-        return sorted(names | {one.name for one in self._made if one.parent == place})
+        return sorted(names | set(self._made_below.of(place)))
 
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self._self, place, files)
@@ -342,8 +356,9 @@ class Rehearsal:
         return {**rows, **found}
 
     def read(self, place: Place, file: str) -> str:
-        if (place, file) in self._values:
-            return self._values[place, file]
+        planned: str | None = self._values.of(place).get(file)
+        if planned is not None:
+            return planned
         if place in self._removed:
             refuse(errno.ENOENT, self._kernel.show(place, file))
         if file in subsys.TASK_FILES:
@@ -389,7 +404,7 @@ class Rehearsal:
             self.notes.append(
                 f"# not checked: whether the kernel takes {_shown(place, file, text)}"
             )
-            self._values[place, file] = f"{text.rstrip()}\n"
+            self._values[place][file] = f"{text.rstrip()}\n"
             return
         self._assign(place, row, text, where)
 
@@ -415,16 +430,16 @@ class Rehearsal:
         if row.name == _CONTROL:
             self._enable(place, text)
         elif not row.undo.many and not row.undo.lasting:
-            self._values[place, row.name] = row.type.show(value) + row.access.end
+            self._values[place][row.name] = row.type.show(value) + row.access.end
         if row.name == freezer.STATE:
-            self._values[place, freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
+            self._values[place][freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
 
     def _enable(self, place: Place, text: str) -> None:
         """Enable controllers of cgroup v2, or disable them."""
         there = self.read(place, _CONTROL).split()
         for word in text.split():
             there = [one for one in there if one != word[1:]] + [word[1:]] * (word[0] == "+")
-        self._values[place, _CONTROL] = f"{' '.join(there)}\n"
+        self._values[place][_CONTROL] = f"{' '.join(there)}\n"
 
     def _check_rules(
         self, site: LiveSite, row: ControlFile, value: Any, text: str, where: str
@@ -499,11 +514,11 @@ class Rehearsal:
 
     def attributes(self, place: Place) -> dict[str, str]:
         there = self._kernel.attributes(place) if self._is_seen(place) else {}
-        found = {**there, **self._attributes.get(place, {})}
+        found = {**there, **self._attributes.of(place)}
         return {name: text for name, text in found.items() if text is not None}
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
-        self._attributes.setdefault(place, {})[name] = text
+        self._attributes[place][name] = text
 
 
 # Methods that change something and that no step rehearses.
