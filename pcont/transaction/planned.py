@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-K = TypeVar("K")
-V = TypeVar("V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 _ABSENT: Any = object()
 
 
 class ChangeLog:
-    """The changes of all `Planned` that use it, since the last `clear`."""
+    """The changes of all `PlannedDict` that use it, since the last `clear`."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[Planned[Any, Any], Any, Any]] = []
+        self.entries: list[tuple[PlannedDict[Any, Any], Any, Any]] = []
 
     def clear(self) -> None:
         """Keep all changes; the next operation begins."""
@@ -31,7 +31,7 @@ class ChangeLog:
             planned.restore(key, before)
 
 
-class Planned(dict[K, V]):
+class PlannedDict(dict[_K, _V]):
     """A dict that logs its changes. As a set, its values are None.
 
     Change it by item assignment, `add`, `discard` and `pop` only.
@@ -41,48 +41,48 @@ class Planned(dict[K, V]):
         super().__init__()
         self._log = log
 
-    def __setitem__(self, key: K, value: V) -> None:
+    def __setitem__(self, key: _K, value: _V) -> None:
         self._note(key)
         super().__setitem__(key, value)
 
-    def add(self, key: K) -> None:
+    def add(self, key: _K) -> None:
         """Add an element to the set."""
         if key not in self:
             self[key] = None  # type: ignore[assignment]
 
-    def discard(self, key: K) -> None:
+    def discard(self, key: _K) -> None:
         """Remove a key, if it is there."""
         if key in self:
             self._note(key)
             del self[key]
 
-    def _note(self, key: K) -> None:
+    def _note(self, key: _K) -> None:
         self._log.entries.append((self, key, self.get(key, _ABSENT)))
 
-    def restore(self, key: K, before: Any) -> None:
+    def restore(self, key: _K, before: Any) -> None:
         """Set a key to its earlier value, without an entry in the log."""
         if before is _ABSENT:
             self.pop(key, None)
         else:
             super().__setitem__(key, before)
 
-    def earlier(self) -> Mapping[K, V]:
+    def earlier(self) -> Mapping[_K, _V]:
         """Return a view of the dict before the changes in the log."""
         return _Earlier(self, self._log)
 
 
-class _Earlier(Mapping[K, V]):
-    """A `Planned` as it was before the changes in its log. Later changes do not show either.
+class _Earlier(Mapping[_K, _V]):
+    """A `PlannedDict` as it was before the changes in its log. Later changes do not show either.
 
     Use it until the log is cleared.
     """
 
-    def __init__(self, now: Planned[K, V], log: ChangeLog) -> None:
+    def __init__(self, now: PlannedDict[_K, _V], log: ChangeLog) -> None:
         self._now, self._log = now, log
-        self._changed: dict[K, Any] = {}
+        self._changed: dict[_K, Any] = {}
         self._read = 0
 
-    def _before(self) -> dict[K, Any]:
+    def _before(self) -> dict[_K, Any]:
         """Return the earlier value of each key that has changed."""
         entries = self._log.entries
         while self._read < len(entries):
@@ -92,14 +92,14 @@ class _Earlier(Mapping[K, V]):
             self._read += 1
         return self._changed
 
-    def __getitem__(self, key: K) -> V:
+    def __getitem__(self, key: _K) -> _V:
         before = self._before()
-        value: V = before[key] if key in before else self._now[key]
+        value: _V = before[key] if key in before else self._now[key]
         if value is _ABSENT:
             raise KeyError(key)
         return value
 
-    def __iter__(self) -> Iterator[K]:
+    def __iter__(self) -> Iterator[_K]:
         before = self._before()
         yield from (key for key in self._now if key not in before)
         yield from (key for key, value in before.items() if value is not _ABSENT)
@@ -108,41 +108,41 @@ class _Earlier(Mapping[K, V]):
         return sum(1 for _ in self)
 
 
-class Nested(dict[K, "Planned[Any, Any]"]):
-    """A dict of `Planned`, each of which is made when it is first used."""
+class Nested(dict[_K, "PlannedDict[Any, Any]"]):
+    """A dict of `PlannedDict`, each of which is made when it is first used."""
 
     def __init__(self, log: ChangeLog) -> None:
         super().__init__()
         self._log = log
 
-    def __missing__(self, key: K) -> Planned[Any, Any]:
-        found = self[key] = Planned[Any, Any](self._log)
+    def __missing__(self, key: _K) -> PlannedDict[Any, Any]:
+        found = self[key] = PlannedDict[Any, Any](self._log)
         return found
 
-    def of(self, key: K) -> Mapping[Any, Any]:
+    def of(self, key: _K) -> Mapping[Any, Any]:
         """Return what is planned for a key, without making it."""
         return self.get(key, {})
 
-    def earlier(self) -> EarlierNested[K]:
+    def earlier(self) -> EarlierNested[_K]:
         """Return a view before the changes in the log."""
         return EarlierNested(self)
 
 
-class EarlierNested(Mapping[K, Mapping[Any, Any]]):
+class EarlierNested(Mapping[_K, Mapping[Any, Any]]):
     """A `Nested` as it was before the changes in its log."""
 
-    def __init__(self, now: Nested[K]) -> None:
+    def __init__(self, now: Nested[_K]) -> None:
         self._now = now
 
-    def __getitem__(self, key: K) -> Mapping[Any, Any]:
+    def __getitem__(self, key: _K) -> Mapping[Any, Any]:
         return self._now[key].earlier()
 
-    def __iter__(self) -> Iterator[K]:
+    def __iter__(self) -> Iterator[_K]:
         return iter(self._now)
 
     def __len__(self) -> int:
         return len(self._now)
 
-    def of(self, key: K) -> Mapping[Any, Any]:
+    def of(self, key: _K) -> Mapping[Any, Any]:
         """Return what was planned for a key."""
         return self._now[key].earlier() if key in self._now else {}

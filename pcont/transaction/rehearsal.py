@@ -24,7 +24,7 @@ from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
-from pcont.transaction.planned import ChangeLog, Nested, Planned
+from pcont.transaction.planned import ChangeLog, Nested, PlannedDict
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 
@@ -76,16 +76,16 @@ class Rehearsal:
         self._real = kernel.name == KERNEL
         self.notes: list[str] = []
         self._log = log = ChangeLog()
-        self._made: Planned[Place, None] = Planned(log)
+        self._made: PlannedDict[Place, None] = PlannedDict(log)
         self._made_below: Nested[Place] = Nested(log)  # the names of those, by their parent
-        self._removed: Planned[Place, None] = Planned(log)
+        self._removed: PlannedDict[Place, None] = PlannedDict(log)
         self._values: Nested[Place] = Nested(log)  # texts by file
         self._attributes: Nested[Place] = Nested(log)  # texts by name; None: removed
-        self._moved: Planned[tuple[int, str], str] = Planned(log)
-        self._directories: Planned[str, None] = Planned(log)
-        self._gone: Planned[str, None] = Planned(log)  # directories that are removed
+        self._moved: PlannedDict[tuple[int, str], str] = PlannedDict(log)
+        self._directories: PlannedDict[str, None] = PlannedDict(log)
+        self._gone: PlannedDict[str, None] = PlannedDict(log)  # directories that are removed
         self._trees: tuple[Tree, ...] | None = None  # None: those of the kernel
-        self._unmounted: Planned[str, None] = Planned(log)
+        self._unmounted: PlannedDict[str, None] = PlannedDict(log)
         self.enforcer = _Enforcer(self)
 
     def __getattr__(self, verb: str) -> Any:

@@ -6,10 +6,12 @@ import random
 
 import pytest
 
-from pcont.transaction.planned import ChangeLog, Nested, Planned
+from pcont.transaction.planned import ChangeLog, Nested, PlannedDict
 
 
-def _change(dice: random.Random, numbers: Planned[str, int], names: Planned[str, None]) -> None:
+def _change(
+    dice: random.Random, numbers: PlannedDict[str, int], names: PlannedDict[str, None]
+) -> None:
     key, kind = dice.choice("abcde"), dice.randrange(4)
     if kind == 0:
         numbers[key] = dice.randrange(9)
@@ -24,8 +26,8 @@ def _change(dice: random.Random, numbers: Planned[str, int], names: Planned[str,
 @pytest.mark.parametrize("seed", range(30))
 def test_an_operation_is_taken_back_and_the_state_before_it_is_seen(seed: int) -> None:
     dice, log = random.Random(seed), ChangeLog()
-    numbers: Planned[str, int] = Planned(log)
-    names: Planned[str, None] = Planned(log)
+    numbers: PlannedDict[str, int] = PlannedDict(log)
+    names: PlannedDict[str, None] = PlannedDict(log)
     for _ in range(20):
         log.clear()
         before = dict(numbers), set(names)
