@@ -350,7 +350,7 @@ class Rehearsal:
 
     def _with_planned(self, place: Place, found: dict[str, bool]) -> dict[str, bool]:
         """Add the files of controllers that are enabled in this dry run only."""
-        if not place.is_unified or (place.parent, _CONTROL) not in self._values or place.is_root:
+        if not place.is_unified or _CONTROL not in self._values.of(place.parent) or place.is_root:
             return found
         rows = {row.name: row.access.writable for row in self._rows(place)}
         return {**rows, **found}
