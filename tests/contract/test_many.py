@@ -175,6 +175,8 @@ def test_an_ordinary_user_reads_and_is_refused_with_a_hint(
 def test_the_host_has_what_pcont_says_it_has(kernel: Pcont) -> None:
     with open("/proc/self/cgroup") as stream:
         trees = {line.split(":")[1] for line in stream if not line.startswith("0:")}
+    with open("/proc/self/mountinfo") as stream:
+        trees |= {"unified" for line in stream if " - cgroup2 " in line}
     found = json.loads(kernel.ok("hierarchies", "--json"))["result"]
     assert {row["trees"][0]["id"] for row in found} == trees
     with open("/proc/cgroups") as stream:
