@@ -1,7 +1,8 @@
 """python -m benchmarks.first_act: how soon a command that races with a fork storm begins to act.
 
 From the start of the process to its first write to a file of a container: the freezer's state
-changes, the target has a task, or processes of the source end. 400 lineages leave little of the
+changes, the target has a task, or processes of the source end. `attach --tree` moves a process
+beside the storm. 400 lineages leave little of the
 CPUs for the start of a command that has the usual priority. The program that looks on has the
 highest one; the command is started with the usual one.
 """
@@ -33,17 +34,18 @@ GONE = 0.75  # of the processes of the source: fewer are alive once a command ha
 
 Command = Callable[[SeparateTrees, int], Sequence[str]]
 COMMANDS: Mapping[str, Command] = {
-    "pcont move": lambda place, root: pcont_move(place),
-    "pcont attach --tree": lambda place, root: attach_tree(place, TARGET, root),
-    "pcont rm --kill": lambda place, root: rm_kill(place, SOURCE),
-    "cgclassify": lambda place, root: cgclassify(place),
+    "pcont move": lambda place, pid: pcont_move(place),
+    "pcont attach --tree": lambda place, pid: attach_tree(place, TARGET, pid),
+    "pcont rm --kill": lambda place, pid: rm_kill(place, SOURCE),
+    "cgclassify": lambda place, pid: cgclassify(place),
 }
 
 
 def first_act(place: SeparateTrees, width: int, command: Command) -> float:
     """Seconds from the start of a command to its first act."""
-    with place.load(Storm(width), SOURCE) as storm:
-        words = command(place, storm.root)
+    beside = subprocess.Popen(["sleep", "600"])
+    with beside, place.load(Storm(width), SOURCE) as storm:
+        words = command(place, beside.pid)
         with at_priority(HIGHEST):
             began = time.monotonic()
             usual = ["nice", "-n", str(USUAL - HIGHEST), *words]
@@ -55,6 +57,7 @@ def first_act(place: SeparateTrees, width: int, command: Command) -> float:
             seconds = time.monotonic() - began
         storm.end()
         process.wait()
+        beside.kill()
     place.ok("create", "-p", *map(place.at, (SOURCE, TARGET)))
     return seconds
 
