@@ -164,6 +164,7 @@ def test_no_hot_command_imports_what_takes_long_on_the_kernel() -> None:
     for words in (("hierarchies",), ("where", str(os.getpid())), ("tree",)):
         names, _ = loaded("--backend", "cgroupfs", *words)
         assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set(), words
+        assert {"psutil", "shutil", "threading", "pcont.kernel.interfaces"} & names == set(), words
     operations = "attach, containers, get, listing, run, settings"
     names, _ = imported("-c", f"import pcont.backend_cgroupfs; from pcont.ops import {operations}")
     assert {"click", "dataclasses", "inspect", "importlib.metadata"} & names == set()
