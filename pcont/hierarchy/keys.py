@@ -18,10 +18,11 @@ from pcont.errors import (
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.tables.face import Face, KeyFace
+from pcont.tables.face import Face, KeyFace, Translation
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import interface_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import ContainerReader
@@ -114,11 +115,22 @@ def owners(container: Container, file: str) -> list[Place]:
         return [places[0]]
     if file in subsys.core_table().by_name:
         return list(places)
-    if file.startswith("cgroup."):
+    if file.startswith("cgroup.") and any(place.is_unified for place in places):
         return [place for place in places if place.is_unified]
-    name = subsys.of(file)
-    members = zip(hierarchy.members, places, strict=True)
-    return [place for member, place in members if name in member.subsystems]
+    members = list(zip(hierarchy.members, places, strict=True))
+    found = [place for member, place in members if _serves(place, file, set(member.subsystems))]
+    # What every container of cgroup v1 has without a file of that name, one tree can tell.
+    everywhere = file.startswith("cgroup.") and subsys.face(file, Interface.V1)
+    return found or (list(places[:1]) if everywhere else [])
+
+
+def _serves(place: Place, file: str, subsystems: set[str]) -> bool:
+    """Return whether a tree with these subsystems may have the value of a KEY."""
+    if place.is_unified and subsys.face(file, Interface.V2):
+        return True  # such as CPU time, which needs no controller there
+    interface = interface_of(place)
+    others = subsys.with_face(file, interface) if subsys.face(file, interface) else ()
+    return bool({subsys.of(file), *others} & subsystems)
 
 
 def find_files(control: ControlFiles, container: Container, key: str) -> tuple[str, Texts]:
@@ -200,7 +212,8 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
     hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
     elsewhere = {*subsys.NAMES, *subsys.virtual_names()} - set(container.hierarchy.controllers)
-    if "." in key and (name := subsys.of(key)) in elsewhere:
+    name = subsys.with_face(key, Interface.V1)[-1] if subsys.row(key) else subsys.of(key)
+    if "." in key and name in elsewhere:
         hint = f"this hierarchy does not have {name}: pcont get {name}:/"
     row = subsys.row(file_of(container.hierarchy, key))
     if (
@@ -220,6 +233,9 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     name = subsys.of(key)
     table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
     is_v2s = table is not None and key in table.by_name
+    face = subsys.face(key, Interface.V2)
+    if isinstance(face, Face | Translation):
+        return _unknown_on_v2(container, face.file, known)
     is_v1s = key in subsys.core_table().by_name or (v1_table and key in v1_table.by_name)
     if is_v1s and not is_v2s:
         what = f"{container.name} cannot have {key}: it is a file of cgroup v1"

@@ -49,6 +49,7 @@ from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
+from pcont.virtual.translated import TranslatedFile
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
@@ -178,7 +179,7 @@ def write_refusal(
     wanted, now = text.rstrip("\n"), "unreadable"
     with contextlib.suppress(OSError):
         now = ControlFiles(backend).read(place, file).rstrip("\n").replace("\n", "; ")
-    row = row_of(backend, file, place.tree)
+    row = row_of(backend, file, place.tree) or subsys.row(file)
     change = f"to {wanted!r}" if row and row.undo.many else f"from {now!r} to {wanted!r}"
     action = f"set {file} of {place.shown} {change}"
     if err.errno == EOPNOTSUPP and row and row.virtual.enforced:
@@ -233,6 +234,9 @@ def _no_file(backend: CgroupState, place: Place, file: str, err: OSError) -> Pco
 def _broken_rule(
     backend: CgroupState, place: Place, file: str, wanted: str, errno: int
 ) -> Violation | None:
+    files = ControlFiles(backend)
+    if isinstance(found := files.resolve(place, file), TranslatedFile):
+        return _broken_there(backend, files.site(place, file), found, wanted, errno)
     row = row_of(backend, file, place.tree)
     if row is None:
         return None
@@ -242,10 +246,25 @@ def _broken_rule(
         return Violation(errno, f"it can only be read: {row.help}")
     if row.access.root_fixed and place.is_root:
         return Violation(errno, row.access.root_fixed)
-    site = ControlFiles(backend).site(place, file)
+    site = files.site(place, file)
     if row.undo.many and not wanted.strip():
         return _unreadable(backend, site, row, wanted, errno, ValueError())
     return _against(backend, site, row, wanted, errno)
+
+
+def _broken_there(
+    backend: CgroupState, site: LiveSite, file: TranslatedFile, wanted: str, errno: int
+) -> Violation | None:
+    """Return the violation of a text for a KEY whose value is elsewhere: by the KEY's rules, or by
+    those of the files that have the value.
+    """
+    row = file.row
+    if row and not row.access.writable:
+        return Violation(errno, f"it can only be read: {row.help}")
+    violation = _against(backend, site, row, wanted, errno) if row else None
+    for write in () if violation else file.writes(wanted):
+        violation = violation or _broken_rule(backend, site.place, write.file, write.text, errno)
+    return violation
 
 
 def _against(

@@ -27,7 +27,7 @@ from pcont.values import Ids
 from pcont.virtual import auto_delete
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import row_of
+from pcont.virtual.site import key_face, row_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
@@ -202,7 +202,9 @@ class WriteFiles(Step):
             lines = [f"# keep {one.file}={one.text} with {backend.show(one.place)}"]
         # A planned container, or a value that is refused, cannot be resolved.
         with contextlib.suppress(OSError):
-            changes = ControlFiles(backend).resolve(one.place, one.file).plan_write(one.written)
+            found = ControlFiles(backend).resolve(one.place, one.file)
+            changes = found.plan_write(one.written)
+            lines = [] if key_face(backend, one.place, one.file) else lines
             kept = [change for change in changes if isinstance(change, AttributeChange)]
             lines = [_attribute_line(backend, one, change) for change in kept] or lines
             for change in changes:
@@ -298,6 +300,9 @@ class WriteFiles(Step):
                 with self._known(files.backend, undo_log, one):
                     changes[0].apply(files.backend)
                 self._keep_list(files.backend, undo_log, one)
+                return None
+            if len(changes) == 1 and isinstance(changes[0], FileWrite):  # a KEY of another file
+                _apply(files.backend, undo_log, changes[0])
                 return None
         except WriteRefused as err:
             return err

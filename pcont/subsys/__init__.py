@@ -46,23 +46,24 @@ VIRTUAL = ("numtasks", "memset", "numfiles", "ns")
 # Those of the patch set of 2006. /proc/PID/container lists them by descending id: newest first.
 NAMES_2006 = ("numtasks", "cpuacct", "cpuset", "bc")
 
+FREEZER = "freezer"
+
 # Which subsystems have a module in the directory of an interface; each directory also has `core`.
 WITH_TABLES = {
     Interface.V1: (*NAMES, *VIRTUAL),
     Interface.V2: (
         *("cpuset", "cpu", "cpuacct", "io", "memory", "perf_event"),
-        *("hugetlb", "pids", "rdma", "misc", "pressure"),
+        *("hugetlb", "pids", "rdma", "misc", "pressure", FREEZER),
     ),
     Interface.V2006: (*NAMES_2006, "ns"),
 }
 
-# The table that has the files and faces whose names begin with another word.
-_PRESSURE = "pressure"
+# The table of the files NAME.pressure.
+OF_PRESSURE = "pressure"
 
 # Other words for a subsystem: the patch's, with which its files begin.
 _ALIASES = {"bc": "numfiles"}
 
-FREEZER = "freezer"
 LAST_TO_ENTER = 2  # see entry_order
 
 # Words that no hierarchy may be called by: options of mount, subsystems with other names, and the
@@ -246,7 +247,7 @@ def row(file: str) -> ControlFile | None:
 
 def _row_of_v2(file: str) -> ControlFile | None:
     """Return the row of a file that only cgroup v2 has."""
-    name = _PRESSURE if file.endswith(f".{_PRESSURE}") else of(file)
+    name = OF_PRESSURE if file.endswith(f".{OF_PRESSURE}") else of(file)
     for table in (load("", Interface.V2), load(name, Interface.V2)):
         if table and file in table.by_name:
             return table.by_name[file]
@@ -256,7 +257,7 @@ def _row_of_v2(file: str) -> ControlFile | None:
 # The subsystems whose tables have the faces of KEYs, by interface and the KEY's first word; by
 # default, the subsystem of that word.
 _WITH_FACES: dict[Interface, dict[str, tuple[str, ...]]] = {
-    Interface.V1: {"io": ("blkio",), "cgroup": ("", FREEZER)},
+    Interface.V1: {"io": ("blkio",), "irq": ("cpu",), "cgroup": ("", FREEZER)},
     Interface.V2: {"blkio": ("io",)},
 }
 
@@ -267,16 +268,17 @@ def with_face(key: str, interface: Interface) -> tuple[str, ...]:
     return _WITH_FACES.get(interface, {}).get(word) or (of(key),)
 
 
-@lru_cache(maxsize=1024)
 def face(key: str, interface: Interface) -> KeyFace | None:
     """Return where an interface has the value of a KEY; None if it is in the file of that name, or
     nowhere.
     """
-    for name in with_face(key, interface):
-        table = load(name, interface)
-        if table and key in table.faces:
-            return table.faces[key]
-    return None
+    found = {name: table for name in with_face(key, interface) if (table := load(name, interface))}
+    faces = [table.faces for table in found.values()]
+    if interface is Interface.V1 and not any(key in table.by_name for table in found.values()):
+        from pcont.subsys.v1 import of_v2  # for KEYs of cgroup v2 only
+
+        faces = [of_v2.FACES.get(name, {}) for name in found]
+    return next((one[key] for one in faces if key in one), None)
 
 
 def typed(file: str, text: str) -> int | str:

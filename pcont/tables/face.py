@@ -76,7 +76,8 @@ class Translation(NamedTuple):
     and text, in their order; it raises ValueError for a text that has no meaning here. Without it,
     the KEY can only be read, and `read_only` says why. `rules`: the checks of a value, as in
     ControlFile, if they hold on this interface too. `kept_as`: the attribute in which pcont stores
-    the written text, because several texts have the same meaning here.
+    what was written, because several texts have the same meaning here; `write` returns its text
+    under this name.
     """
 
     file: str

@@ -28,7 +28,7 @@ from pcont.virtual import auto_delete
 from pcont.virtual.auto_delete import AutoDeleteFile
 from pcont.virtual.bindings import Binding, bindings_in, nearest_roots
 from pcont.virtual.changes import AttributeChange, Change, EnforcedValue, FileWrite
-from pcont.virtual.site import LiveSite, entry_of, mover_in, table_of
+from pcont.virtual.site import LiveSite, entry_of, key_face, mover_in, table_of
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState, ContainerReader
@@ -117,6 +117,10 @@ class ControlFiles:
         """Return the file that undo reads and writes: notify_on_release and release_agent of the
         kernel, not those that the user sees.
         """
+        if face := key_face(self.backend, place, file):
+            from pcont.virtual.translated import TranslatedFile  # few commands need it
+
+            return TranslatedFile(self.site(place, file), file, face)
         if not subsys.is_virtual_file(file, place.controllers):
             return KernelFile(self.backend, place, file)
         name = subsys.of(file)

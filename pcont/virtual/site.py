@@ -12,6 +12,7 @@ from pcont import subsys
 from pcont.bases import NamedTuple, Protocol
 from pcont.kernel.types import UNIFIED, Place
 from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.face import KeyFace
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Entry, Machine, Mover
 from pcont.virtual.bindings import Binding
@@ -53,11 +54,31 @@ def row_of(backend: Subsystems, file: str, tree: str = "") -> ControlFile | None
     table has it.
     """
     find = table_of_v2 if tree == UNIFIED else backend.table
-    for name in ("", file.partition(".")[0], subsys.of(file)):
+    names = ("", file.partition(".")[0], subsys.of(file))
+    for name in (*names, subsys.OF_PRESSURE) if tree == UNIFIED else names:
         table = find(name)
         if table and file in table.by_name:
             return table.by_name[file]
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
+
+
+def key_face(backend: CgroupState, place: Place, key: str) -> KeyFace | None:
+    """Return where a container has the value of a KEY; None if it is in the file of that name, or
+    nowhere.
+    """
+    if key in subsys.core_table().by_name:
+        return None
+    found = subsys.face(key, interface_of(place))
+    if found and interface_of(place) is Interface.V1:
+        # The model of 2006 has other tables, and names of its own.
+        core = subsys.load("", Interface.V1)
+        return found if backend.table("") is core else None
+    return found
+
+
+def interface_of(place: Place) -> Interface:
+    """Return the interface of the kernel by which a container is driven."""
+    return Interface.V2 if place.is_unified else Interface.V1
 
 
 def entry_of(backend: CgroupState, site: LiveSite, task: int) -> Entry:
@@ -124,7 +145,8 @@ class LiveSite(NamedTuple):
     def value(self, file: str) -> Any:
         if (self.place, file) in self.wanted:
             return self.wanted[self.place, file]
-        row = row_of(self.backend, file, self.place.tree)
+        # A KEY of another interface is read in the format of that interface.
+        row = row_of(self.backend, file, self.place.tree) or subsys.row(file)
         text = self.files.stored(self.place, file)
         return row.type.parse(text.removesuffix(row.access.end)) if row else text
 

@@ -281,9 +281,6 @@ def test_a_zombie_is_in_no_container(v2: Top) -> None:
 @pytest.mark.parametrize(
     ("key", "instead"),
     [
-        ("freezer.state", "cgroup.freeze"),
-        ("cpu.shares", "cpu.weight"),
-        ("memory.limit_in_bytes", "memory.max"),
         ("notify_on_release", "release agent"),
         ("auto_delete", "release agent"),
         ("release_agent", "release agent"),

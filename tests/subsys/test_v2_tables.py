@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ from pcont.subsys.v2.values import IO_RATES
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine, Proposed, Site
+from tests.conftest import elsewhere
 
 RECORD = Path(__file__).parent.parent / "data" / "v2" / "6.12.json"
 SCRIPT = Path(__file__).parent / "v2_record.py"
@@ -221,3 +224,25 @@ def shown(row: ControlFile, value: Any) -> str:
     if row.name.startswith("hugetlb") and value:
         return row.type.show(value // (2 << 20) * (2 << 20))
     return row.type.show(value)
+
+
+@pytest.mark.guest
+def test_this_kernel_has_the_files_of_the_tables() -> None:
+    """In a guest with cgroup v2, on which nothing else works."""
+    mount = Path("/sys/fs/cgroup")
+    if not (mount / "cgroup.controllers").exists():
+        elsewhere("cgroup v2 is not mounted there")
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT), str(mount), DEVICE], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    for kind, found in document["containers"].items():
+        lacking = set(DOCUMENT["containers"][kind]) - set(found)
+        assert lacking <= {"io.bfq.weight"}, "a module that may not be loaded"
+        check_listing(kind, found | {name: DOCUMENT["containers"][kind][name] for name in lacking})
+    for section in ("writes", "with a task", "threaded"):
+        new = {str([row[:2] for row in one]): one for one in document[section]}
+        old = {str([row[:2] for row in one]): one for one in DOCUMENT[section]}
+        both = old.keys() & new.keys()
+        assert {key: new[key] for key in both} == {key: old[key] for key in both}

@@ -127,10 +127,7 @@ def bandwidth_meant(site: Site, text: str) -> str:
     return ""
 
 
-A_WEIGHT: tuple[Rule, ...] = (
-    _range(CPU_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT, f"{USUAL_WEIGHT} is the default"),
-    _not_idle,
-)
+a_weight_in_range = _range(CPU_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT, f"{USUAL_WEIGHT} is the default")
 BANDWIDTH_OF_V2: tuple[Rule, ...] = (a_bandwidth, a_burst)
 
 _SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
@@ -146,7 +143,8 @@ def _shares(source: FaceSource) -> str:
 
 
 def _to_weight(text: str, source: FaceSource) -> list[tuple[str, str]]:
-    return [(CPU_WEIGHT, str(weight_of(limited_shares(UNSIGNED.parse(text)))))]
+    shares = limited_shares(UNSIGNED.parse(text))
+    return [(CPU_WEIGHT, str(weight_of(shares))), ("cpu.shares", str(shares))]
 
 
 def _now(source: FaceSource) -> Bandwidth:
@@ -214,7 +212,7 @@ TABLE = Subsystem(
             "weight against siblings, 1 to 10000; 100 is the default",
             UNSIGNED,
             default=USUAL_WEIGHT,
-            rules=A_WEIGHT,
+            rules=(a_weight_in_range, _not_idle),
             listed=Listed.IF_SET,
             access=_SETTING,
         ),

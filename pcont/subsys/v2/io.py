@@ -11,7 +11,7 @@ from collections.abc import Callable
 from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 
 from pcont.subsys import blkio
-from pcont.subsys.v2.values import IO_RATES, LATENCIES
+from pcont.subsys.v2.values import IO_RATES, LATENCIES, Devices
 from pcont.tables.control_file import (
     Access,
     Advice,
@@ -20,7 +20,7 @@ from pcont.tables.control_file import (
     Subsystem,
     Undo,
 )
-from pcont.tables.face import FaceSource, NotServed, Translation
+from pcont.tables.face import Face, FaceSource, NotServed, Translation
 from pcont.tables.rules import Rule, Site, Violation, Where
 from pcont.values import TEXT, Codec
 
@@ -120,9 +120,6 @@ def rates_meant(site: Site, text: str) -> str:
     return f"{device} {' '.join(line)}"
 
 
-Devices = dict[str, dict[str, "int | None"]]
-
-
 def _devices_again(file: str, codec: Codec, words: tuple[str, ...]) -> Undo:
     """Return the Undo of a file with a line for each device: the old lines, and `max` for devices
     that had none.
@@ -208,7 +205,7 @@ TABLE = Subsystem(
         **{file: Translation(IO_MAX, *_rate_of(word)) for word, file in THROTTLED.items()},
         blkio.WEIGHT: _NO_WEIGHT,
         blkio.WEIGHTS: _NO_WEIGHT,
-        blkio.CLASS: NotServed("cgroup v2 has it as io.prio.class", f"{IO_CLASS} is the file"),
+        blkio.CLASS: Face(IO_CLASS),
         blkio.RESET: NotServed("cgroup v2 cannot reset the statistics of I/O"),
         **{
             f"blkio.{policy}.{word}{below}": _COUNTERS

@@ -14,6 +14,10 @@ _NUMBER = re.compile("max|[0-9]{1,20}")
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([KMGTPEkmgtpe]?)")
 
 
+# Numbers by device and word; None is no limit.
+Devices = dict[str, dict[str, "int | None"]]
+
+
 class _ByteLimit:
     """The codec of a size in bytes, with an optional unit, rounded down to pages; None for `max`.
 
@@ -62,8 +66,8 @@ class _Devices:
     def __init__(self, takes: str, *names: str) -> None:
         self.takes, self.names = takes, names
 
-    def parse(self, text: str) -> dict[str, dict[str, int | None]]:
-        found = {}
+    def parse(self, text: str) -> Devices:
+        found: Devices = {}
         for words in filter(None, map(str.split, text.splitlines())):
             if not _DEVICE.fullmatch(words[0]):
                 raise ValueError(f"{words[0]!r} is not MAJOR:MINOR of a disk")
@@ -81,7 +85,7 @@ class _Devices:
             found[name] = None if number == "max" else int(number)
         return found
 
-    def show(self, value: dict[str, dict[str, int | None]]) -> str:
+    def show(self, value: Devices) -> str:
         return "\n".join(f"{device} {_words(pairs)}" for device, pairs in value.items())
 
 

@@ -1,0 +1,316 @@
+"""Names of cgroup v2 on v1, and of v1 on v2: served where they mean the same, refused elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pcont.kernel.types import UNIFIED
+from tests.conftest import elsewhere
+from tests.contract.conftest import Jobs, Pcont, Top
+from tests.contract.test_refusals import own  # noqa: F401  a fixture
+
+Own = Callable[[str], Top]
+
+
+# v2's names on v1
+
+
+def test_cgroup_freeze_is_the_state_of_the_freezer(icebox: Top) -> None:
+    at = icebox.at()
+    assert icebox.pcont.get(at, "cgroup.freeze") == "0"
+    icebox.pcont.ok("create", icebox.at("/b"))
+    icebox.pcont.ok("set", at, "cgroup.freeze=1")
+    assert icebox.pcont.get(at, "cgroup.freeze") == "1"
+    assert icebox.pcont.get(at, "freezer.state") == "FROZEN"
+    assert icebox.pcont.get(icebox.at("/b"), "cgroup.freeze") == "0"
+    assert icebox.pcont.get(icebox.at("/b"), "cgroup.events") == "populated 0\nfrozen 1"
+    icebox.pcont.ok("set", at, "cgroup.freeze=0")
+    assert icebox.pcont.get(at, "freezer.state") == "THAWED"
+
+
+@pytest.mark.parametrize(
+    ("text", "errno", "reason"),
+    [("2", "ERANGE", "0 or 1"), ("x", "EINVAL", "a number"), ("", "EINVAL", "a number")],
+)
+def test_cgroup_freeze_takes_0_and_1_as_on_v2(
+    icebox: Top, text: str, errno: str, reason: str
+) -> None:
+    said = icebox.pcont.fails(7, "set", icebox.at(), f"cgroup.freeze={text}")
+    assert f"({errno})" in said
+    assert reason in said
+    assert icebox.pcont.get(icebox.at(), "freezer.state") == "THAWED"
+
+
+def test_a_dry_run_shows_the_file_of_v1(icebox: Top) -> None:
+    lines = icebox.pcont.ok("set", "-n", icebox.at(), "cgroup.freeze=1").splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("echo FROZEN > ")
+    assert lines[0].endswith("/freezer.state")
+    assert icebox.pcont.get(icebox.at(), "freezer.state") == "THAWED"
+
+
+def test_a_refusal_restores_what_a_name_of_v2_has_set(icebox: Top) -> None:
+    said = icebox.pcont.fails(7, "set", icebox.at(), "cgroup.freeze=1", "freezer.state=WARM")
+    assert "WARM" in said
+    assert icebox.pcont.get(icebox.at(), "freezer.state") == "THAWED"
+
+
+def test_a_container_is_created_with_a_name_of_v2(icebox: Top) -> None:
+    icebox.pcont.ok("create", icebox.at("/cold"), "-s", "cgroup.freeze=1")
+    assert icebox.pcont.get(icebox.at("/cold"), "freezer.state") == "FROZEN"
+    said = icebox.pcont.fails(6, "create", icebox.at("/odd"), "-s", "cgroup.type=threaded")
+    assert "cgroup v1 has no types of containers" in said
+    assert icebox.pcont.children(icebox.at()) == ["cold"]
+
+
+def test_the_root_has_no_name_that_v2_has_below_it_only(icebox: Top) -> None:
+    said = icebox.pcont.fails(3, "get", "freezer:/", "cgroup.freeze")
+    assert "only containers below the root have it" in said
+
+
+def test_populated_counts_tasks_below(jobs: Jobs, start: Callable[..., int]) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/a/b"))
+    assert jobs.pcont.get(jobs.at("/a"), "cgroup.events").startswith("populated 0\n")
+    is_model = "model" in jobs.pcont.words
+    task = jobs.pcont.ok("sim", "fork").split()[0] if is_model else str(start())
+    jobs.pcont.ok("attach", jobs.at("/a/b"), task)
+    for path in ("/a", "/a/b"):
+        assert jobs.pcont.get(jobs.at(path), "cgroup.events").startswith("populated 1\n")
+    assert jobs.pcont.get(jobs.at("/a/b"), "cgroup.threads").split() == [task]
+
+
+def test_the_effective_lists_have_the_names_of_v2(jobs: Jobs) -> None:
+    if "cpuset" not in jobs.controllers:
+        elsewhere("v1 has no cpuset")
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    for word in ("cpus", "mems"):
+        v1_key, v2_key = f"cpuset.effective_{word}", f"cpuset.{word}.effective"
+        assert jobs.pcont.get(jobs.at("/a"), v2_key) == jobs.pcont.get(jobs.at("/a"), v1_key)
+    said = jobs.pcont.fails(7, "set", jobs.at("/a"), "cpuset.cpus.effective=0")
+    assert "it can only be read" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("cpuset.cpus.partition", "cgroup v1 has no partitions"),
+        ("cgroup.subtree_control", "the controllers of its hierarchy"),
+        ("cgroup.kill", "rm --kill"),
+        ("cgroup.max.depth", "no limits of the number of containers"),
+    ],
+)
+def test_a_name_of_v2_without_a_meaning_is_refused(jobs: Jobs, key: str, reason: str) -> None:
+    if key.startswith("cpuset") and "cpuset" not in jobs.controllers:
+        elsewhere("v1 has no cpuset")
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    for words in (("get", jobs.at("/a"), key), ("set", jobs.at("/a"), f"{key}=1")):
+        assert reason in jobs.pcont.fails(6, *words)
+
+
+def test_a_name_of_a_controller_that_is_elsewhere_names_it(jobs: Jobs) -> None:
+    jobs.pcont.ok("create", "-i", jobs.at("/a"))
+    assert "does not have blkio" in jobs.pcont.fails(3, "get", jobs.at("/a"), "io.max")
+    assert "does not have memory" in jobs.pcont.fails(3, "get", jobs.at("/a"), "memory.max")
+
+
+@pytest.mark.kernel
+def test_cpu_weight_and_cpu_max_on_v1(own: Own) -> None:  # noqa: F811
+    top = own("cpu")
+    get, at = top.pcont.get, top.at()
+    assert get(at, "cpu.weight") == "100"
+    assert get(at, "cpu.max") == "max 100000"
+    top.pcont.ok("set", at, "cpu.weight=174", "cpu.max=50000 200000")
+    assert (get(at, "cpu.weight"), get(at, "cpu.shares")) == ("174", "2059")
+    assert (get(at, "cpu.cfs_quota_us"), get(at, "cpu.cfs_period_us")) == ("50000", "200000")
+    assert get(at, "cpu.max") == "50000 200000"
+    top.pcont.ok("set", at, "cpu.max=60000")
+    assert get(at, "cpu.max") == "60000 200000"
+    top.pcont.ok("set", at, "cpu.max=max")
+    assert get(at, "cpu.max") == "max 200000"
+    assert "(ERANGE)" in top.pcont.fails(7, "set", at, "cpu.weight=0")
+    assert "cpu.max=max" in top.pcont.fails(7, "set", at, "cpu.max=-1")
+    said = top.pcont.fails(7, "set", at, "cpu.max=30000 100000", "cpu.weight=10001")
+    assert "everything before it was undone" in said
+    assert (get(at, "cpu.max"), get(at, "cpu.weight")) == ("max 200000", "174")
+
+
+@pytest.mark.kernel
+def test_quota_and_period_change_together_below_a_quota(own: Own) -> None:  # noqa: F811
+    top = own("cpu")
+    top.pcont.ok("create", top.at("/b"))
+    top.pcont.ok("set", top.at(), "cpu.max=50000 100000")
+    top.pcont.ok("set", top.at("/b"), "cpu.max=50000")
+    for text in ("100000 200000", "25000 50000", "80000 100000", "50000 100000"):
+        top.pcont.ok("set", top.at(), f"cpu.max={text}")
+        assert top.pcont.get(top.at(), "cpu.max") == text
+    said = top.pcont.fails(7, "set", top.at(), "cpu.max=40000 200000")
+    assert "less than" in said
+    assert top.pcont.get(top.at(), "cpu.max") == "50000 100000"
+
+
+@pytest.mark.kernel
+def test_memory_max_on_v1(own: Own, kernel: Pcont) -> None:  # noqa: F811
+    known = {one.name: one for one in kernel.library().subsys()}
+    if known["memory"].unified and known["memory"].bound is None:
+        elsewhere("its memory may be in cgroup v2 only")
+    top = own("memory")
+    get, at = top.pcont.get, top.at()
+    assert get(at, "memory.max") == "max"
+    top.pcont.ok("set", at, "memory.max=64M")
+    assert get(at, "memory.limit_in_bytes") == get(at, "memory.max") == str(64 << 20)
+    top.pcont.ok("set", at, "memory.max=max")
+    assert get(at, "memory.max") == "max"
+    assert get(at, "memory.current") == get(at, "memory.usage_in_bytes")
+    assert get(at, "memory.peak") == get(at, "memory.max_usage_in_bytes")
+    assert "memory.max=max" in top.pcont.fails(7, "set", at, "memory.max=-1")
+    assert "can be reset" in top.pcont.fails(6, "set", at, "memory.peak=0")
+    for key in ("memory.high", "memory.low", "memory.swap.max", "memory.events"):
+        assert "cgroup v1" in top.pcont.fails(6, "get", at, key)
+
+
+@pytest.mark.kernel
+def test_io_max_on_v1(own: Own) -> None:  # noqa: F811
+    top = own("blkio")
+    get, at = top.pcont.get, top.at()
+    disk = _a_disk()
+    top.pcont.ok("set", at, f"io.max={disk} rbps=1048576 wiops=100")
+    assert get(at, "io.max") == f"{disk} rbps=1048576 wbps=max riops=max wiops=100"
+    assert get(at, "blkio.throttle.read_bps_device") == f"{disk} 1048576"
+    top.pcont.ok("set", at, f"io.max={disk} rbps=max")
+    assert get(at, "io.max") == f"{disk} rbps=max wbps=max riops=max wiops=100"
+    assert "(ERANGE)" in top.pcont.fails(7, "set", at, f"io.max={disk} rbps=0")
+    assert "no block device" in top.pcont.fails(3, "set", at, "io.max=99:99 rbps=10")
+    top.pcont.ok("set", at, f"io.max={disk} wiops=max")
+    assert get(at, "io.max") == ""
+
+
+def _a_disk() -> str:
+    """MAJOR:MINOR of a disk of this machine."""
+    found = sorted(Path("/sys/block").glob("*/dev"))
+    if not found:
+        elsewhere("it has no disk")
+    return found[0].read_text().strip()
+
+
+# v1's names on v2
+
+
+@pytest.fixture
+def with_all(v2: Top) -> Top:
+    """A container of v2 with all controllers of the machine."""
+    words = v2.pcont.get("unified:/", "cgroup.controllers").split()
+    if not {"cpu", "memory", "cpuset"} <= set(words):
+        elsewhere("v2 does not have all controllers")
+    enable = " ".join(f"+{word}" for word in words)
+    v2.pcont.ok("set", f"{UNIFIED}:/", f"cgroup.subtree_control={enable}")
+    return v2
+
+
+@pytest.mark.guest
+def test_cpu_shares_on_v2(with_all: Top) -> None:
+    get, at = with_all.pcont.get, with_all.at()
+    assert get(at, "cpu.shares") == "1024"
+    for shares, weight in (("1012", "100"), ("2048", "174"), ("512", "59"), ("10240", "639")):
+        with_all.pcont.ok("set", at, f"cpu.shares={shares}")
+        assert (get(at, "cpu.shares"), get(at, "cpu.weight")) == (shares, weight)
+    with_all.pcont.ok("set", at, "cpu.weight=100")
+    assert get(at, "cpu.shares") == "1024", "the top of the range"
+    with_all.pcont.ok("set", at, "cpu.shares=1")
+    assert (get(at, "cpu.shares"), get(at, "cpu.weight")) == ("2", "1")
+
+
+@pytest.mark.guest
+def test_quota_and_period_of_v1_are_the_words_of_cpu_max(with_all: Top) -> None:
+    get, at = with_all.pcont.get, with_all.at()
+    assert (get(at, "cpu.cfs_quota_us"), get(at, "cpu.cfs_period_us")) == ("-1", "100000")
+    with_all.pcont.ok("set", at, "cpu.cfs_quota_us=50000")
+    assert get(at, "cpu.max") == "50000 100000"
+    with_all.pcont.ok("set", at, "cpu.cfs_period_us=200000")
+    assert get(at, "cpu.max") == "50000 200000"
+    with_all.pcont.ok("set", at, "cpu.cfs_quota_us=-1")
+    assert get(at, "cpu.max") == "max 200000"
+    said = with_all.pcont.fails(7, "set", at, "cpu.cfs_quota_us=60000", "cpu.cfs_period_us=999")
+    assert "between 1000 and 1000000" in said
+    assert get(at, "cpu.max") == "max 200000"
+
+
+@pytest.mark.guest
+def test_memory_and_time_of_v1_on_v2(with_all: Top) -> None:
+    get, at = with_all.pcont.get, with_all.at()
+    assert get(at, "memory.limit_in_bytes") == "9223372036854771712"
+    with_all.pcont.ok("set", at, "memory.limit_in_bytes=64M")
+    assert get(at, "memory.max") == str(64 << 20)
+    with_all.pcont.ok("set", at, "memory.limit_in_bytes=-1")
+    assert get(at, "memory.max") == "max"
+    assert get(at, "memory.failcnt") == "0"
+    micro = int(get(at, "cpu.stat").split()[1])
+    assert int(get(at, "cpuacct.usage")) == micro * 1000
+    assert get(at, "cpuacct.stat").startswith("user 0\nsystem ")
+    assert get(at, "cpuset.effective_cpus") == get(at, "cpuset.cpus.effective")
+    assert get(at, "cpuset.memory_migrate") == "1"
+    with_all.pcont.ok("set", at, "cpuset.memory_migrate=1")
+    with_all.pcont.ok("set", at, "freezer.state=FROZEN")
+    assert get(at, "cgroup.freeze") == "1"
+    with_all.pcont.ok("set", at, "freezer.state=THAWED")
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("cpuacct.usage=0", "cannot reset CPU time"),
+        ("cpuset.cpu_exclusive=1", "partition"),
+        ("memory.memsw.limit_in_bytes=1G", "memory.swap.max"),
+        ("memory.soft_limit_in_bytes=1G", "memory.high"),
+        ("memory.oom_control=1", "memory.oom.group"),
+        ("cpu.rt_runtime_us=1000", "real-time"),
+        ("blkio.bfq.weight=100", "io.weight"),
+        ("memory.failcnt=0", "cannot reset"),
+    ],
+)
+def test_a_name_of_v1_without_a_meaning_is_refused(
+    with_all: Top, setting: str, reason: str
+) -> None:
+    assert reason in with_all.pcont.fails(6, "set", with_all.at(), setting)
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize(
+    ("setting", "errno", "reason"),
+    [
+        ("cpu.weight=0", "ERANGE", "goes from 1 to 10000"),
+        ("cpu.max=999", "EINVAL", "between 1000"),
+        ("pids.max=4194305", "EINVAL", "4194304"),
+        ("cpuset.cpus=9999", "ERANGE", "no CPUs 9999; online: 0-3"),
+        ("cpuset.mems=9", "EINVAL", "no memory nodes 9"),
+        ("memory.max=64MB", "EINVAL", "memory.max=64M"),
+        ("memory.oom.group=2", "EINVAL", "0 or 1"),
+        ("io.weight=0", "EINVAL", "between 1 and 10000"),
+        ("cpuset.cpus.partition=x", "EINVAL", "member, root, isolated"),
+    ],
+)
+def test_a_refused_value_has_its_reason(
+    with_all: Top, setting: str, errno: str, reason: str
+) -> None:
+    said = with_all.pcont.fails(7, "set", with_all.at(), setting)
+    assert f"({errno})" in said
+    assert reason in said
+
+
+@pytest.mark.guest
+def test_a_list_with_tasks_is_not_emptied(with_all: Top, start: Callable[..., int]) -> None:
+    with_all.pcont.ok("set", with_all.at(), "cpuset.cpus=0-1")
+    with_all.pcont.ok("attach", with_all.at(), str(start()))
+    said = with_all.pcont.fails(7, "set", with_all.at(), "cpuset.cpus=")
+    assert "(ENOSPC)" in said
+    assert "it would inherit 0-3" in said
+    assert with_all.pcont.get(with_all.at(), "cpuset.cpus") == "0-1"
+
+
+@pytest.mark.guest
+def test_less_than_asked_is_reclaimed(with_all: Top) -> None:
+    said = with_all.pcont.fails(8, "set", with_all.at(), "memory.reclaim=1G")
+    assert "only a part could be reclaimed" in said
