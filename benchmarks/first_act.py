@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.kernel import begin, shown, trees
+from benchmarks.kernel import begin, shown, sleepers, trees
 from benchmarks.measure import in_turns, spread, tell
 from benchmarks.storm import SOURCE, TARGET, cgclassify, pcont_move
 from benchmarks.tables import print_table
@@ -43,9 +43,8 @@ COMMANDS: Mapping[str, Command] = {
 
 def first_act(place: SeparateTrees, width: int, command: Command) -> float:
     """Seconds from the start of a command to its first act."""
-    beside = subprocess.Popen(["sleep", "600"])
-    with beside, place.load(Storm(width), SOURCE) as storm:
-        words = command(place, beside.pid)
+    with sleepers(1) as (beside,), place.load(Storm(width), SOURCE) as storm:
+        words = command(place, beside)
         with at_priority(HIGHEST):
             began = time.monotonic()
             usual = ["nice", "-n", str(USUAL - HIGHEST), *words]
@@ -57,7 +56,6 @@ def first_act(place: SeparateTrees, width: int, command: Command) -> float:
             seconds = time.monotonic() - began
         storm.end()
         process.wait()
-        beside.kill()
     place.ok("create", "-p", *map(place.at, (SOURCE, TARGET)))
     return seconds
 
