@@ -70,7 +70,7 @@ def remove(places: Pair, number: int) -> Contenders:
         "pcont": Contender([*PCONT, "rm", "-r", f"{tree.place}/top"]),
         **peers.remove(*places, number),
     }
-    return around(found, before=partial(peers.make_below, top, number))
+    return around(found, before=partial(peers.make_below, top, number), after=tree.clear)
 
 
 def show(places: Pair, number: int) -> Contenders:

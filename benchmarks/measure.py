@@ -74,7 +74,8 @@ class Failed(Exception):
 class Contender:
     """A command line with its input. `before` and `after` run outside of the measurement.
 
-    `items`: how many it does, if these are not as many as the others do.
+    `items`: how many it does, if these are not as many as the others do. `tries`: how often it runs
+    until it succeeds; cset fails if another program removes a cpuset at the same time.
     """
 
     words: Sequence[str]
@@ -83,6 +84,7 @@ class Contender:
     before: Step = nothing
     after: Step = nothing
     items: int | None = None
+    tries: int = 1
 
 
 def median(values: Iterable[float]) -> float:
@@ -112,8 +114,21 @@ def python_loop(name: str, *words: object, packages: bool = False) -> list[str]:
 
 
 def cost(contender: Contender) -> Cost:
-    """Run a contender, and return what it has used. Raises Failed if it fails."""
-    contender.before()
+    """Run a contender, and return what it has used. Raises Failed if it fails at each try."""
+    for more in reversed(range(contender.tries)):
+        contender.before()
+        try:
+            return _cost(contender)
+        except Failed as err:
+            if not more:
+                raise
+            tell(str(err))
+        finally:
+            contender.after()
+    raise ValueError("a contender runs at least once")
+
+
+def _cost(contender: Contender) -> Cost:
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as errors:
         given.write(contender.given)
         given.seek(0)
@@ -122,7 +137,6 @@ def cost(contender: Contender) -> Cost:
             errors.seek(0)
             shown = " ".join(contender.words)[:200]
             raise Failed(f"{shown}: exit {status}\n{errors.read()[-2000:]}")
-    contender.after()
     return Cost(cpu, wall / 1000, peak)
 
 

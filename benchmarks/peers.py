@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks import kernel
 from benchmarks.kernel import Tree
 from benchmarks.measure import Contender, python_loop
+from benchmarks.startup import TRIES
 from tests.vm.prepare import NotPrepared, missing
 from tests.vm.prepare import install as install_packages
 
@@ -67,7 +68,7 @@ def versions() -> dict[str, str]:
 
 def _if_installed(tool: str, name: str, contender: Contender) -> Contenders:
     there = util.find_spec(LIBRARY) if tool == LIBRARY else shutil.which(tool)
-    return {name: contender} if there else {}
+    return {name: replace(contender, tries=TRIES)} if there else {}
 
 
 def _cgroupspy(
@@ -116,7 +117,7 @@ def remove(tree: Tree, cpuset: Tree, number: int) -> Contenders:
     }
     if LIBRARY in found:
         before = partial(make_below, f"{tree.directory}/top", some)
-        found[LIBRARY] = replace(found[LIBRARY], before=before)
+        found[LIBRARY] = replace(found[LIBRARY], before=before, after=tree.clear)
     return found
 
 
@@ -124,7 +125,7 @@ def _cset_remove(cpuset: Tree, number: int) -> Contender:
     top = f"{cpuset.path}/top"
     words = ["cset", "set", "--destroy", "--recurse", "--force", f"--set={top}"]
     before = partial(make_below, f"{cpuset.directory}/top", number)
-    return Contender(words, before=before, items=number)
+    return Contender(words, before=before, after=cpuset.clear, items=number)
 
 
 def make_below(top: str, number: int) -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from benchmarks.results import Bench, Row
 
 KERNEL, MODEL = "start-up on the kernel", "start-up on the model"
 PCONT = [str(Path(sys.executable).parent / "pcont")]
+TRIES = 5  # of other tools
 REFERENCES = {
     "python -c pass": Contender([sys.executable, "-c", "pass"]),
     "import click": Contender([sys.executable, "-c", "import click"]),
@@ -92,7 +94,9 @@ def commands_of_others(tree: Tree, pid: int) -> dict[str, Contender]:
         "lscgroup": Contender(["lscgroup", group]),
         "cset set --list": Contender(["cset", "set", "--list"]),
     }
-    return {name: one for name, one in found.items() if shutil.which(one.words[0])}
+    return {
+        name: replace(one, tries=TRIES) for name, one in found.items() if shutil.which(one.words[0])
+    }
 
 
 def away(tree: Tree, pid: int) -> None:

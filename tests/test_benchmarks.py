@@ -87,6 +87,13 @@ def test_a_contender_that_fails_ends_the_benchmark_with_what_it_printed() -> Non
         cost(Contender(["sh", "-c", "echo no such group >&2; exit 3"]))
 
 
+def test_another_tool_may_fail_once_and_is_cleaned_up_after(tmp_path: Path) -> None:
+    mark, cleaned = tmp_path / "mark", []
+    words = ["sh", "-c", '[ -e "$1" ] || { touch "$1"; exit 1; }', "sh", str(mark)]
+    cost(Contender(words, tries=2, after=lambda: cleaned.append(1)))
+    assert cleaned == [1, 1]
+
+
 def test_a_cost_below_zero_is_no_reference() -> None:
     below, above = measured("tree", "Python loop", -1.0), measured("tree", "pcont", 5.0)
     assert ratio(above, below) is None
