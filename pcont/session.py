@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     Operation = Callable[Concatenate["Session", P], _T]
 
 
+# The steps that a command rehearses before it waits for another one: steps of one command have the
+# same keys, and it reads the arguments of all in any case.
+MOST_CHECKED = 100
+
+
 def checks_first(operation: Operation[P, _T]) -> Operation[P, _T]:
     """Decorate an operation so that it reports errors in its arguments before it waits for the
     lock.
@@ -92,6 +97,7 @@ class Session:
         self._planned_before: Backend | None = None
         self._check: Callable[[], object] | None = None
         self._noted: set[str] = set()
+        self._most_rehearsed: int | None = None  # steps; None: all
 
     def registry(self) -> Registry:
         """Return a registry of the hierarchies that exist now.
@@ -197,7 +203,9 @@ class Session:
 
     def silent_rehearsal(self) -> Session:
         """Return a dry-run session on the same backend that prints nothing."""
-        return Session(self.backend, dry_run=True, force=self.force, chosen=self.chosen)
+        found = Session(self.backend, dry_run=True, force=self.force, chosen=self.chosen)
+        found._most_rehearsed = MOST_CHECKED
+        return found
 
     def _note(self, text: str) -> None:
         """Print a warning, but each text only once."""
@@ -356,7 +364,7 @@ class Session:
             self._make_reversible(steps)
         if self.dry_run:
             self._plan_recovery()
-            for step in steps:
+            for step in steps[: self._most_rehearsed]:
                 self.planned += step.dry_run_lines(self.backend)
                 self._rehearse(step)
             return Done(self.backend)
