@@ -10,7 +10,7 @@ from cgroupspy.trees import Tree
 
 verb, root, hierarchy, path, *settings = sys.argv[1:]
 lines = sys.stdin.read().splitlines()
-tree = Tree(root_path=root, groups=[hierarchy])
+tree = Tree(root_path=root, groups=[hierarchy], sub_groups=[path.strip("/")])
 node = tree.get_node_by_path(f"/{hierarchy}{path}".encode())
 values = [word.split("=", 1) for word in settings]
 
