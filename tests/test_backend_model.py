@@ -89,6 +89,15 @@ def test_a_directory_that_has_another_is_not_removed(model: Model) -> None:
         model.remove_directory(directory)
 
 
+def test_a_directory_below_which_something_is_mounted_is_not_removed(
+    model: Model, tmp_path: Path
+) -> None:
+    point = tmp_path / "below"
+    point.mkdir()
+    model.mount(TreeRequest((), "below"), str(point), "pcont")
+    refused(errno.ENOTEMPTY, lambda: model.remove_directory(str(tmp_path)))
+
+
 def test_a_fresh_model_has_nothing_bound() -> None:
     model = Model()
     assert model.trees() == ()

@@ -93,4 +93,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "asure memory_pressure', FLAG, default=0, access=Access(writable=True, w",
         "asure memory_pressure', FLAG, access=Access(writable=True, w",
     ): FLAG,
+    (
+        *("pcont.model.attach", "Attaching._must_move", "False", "True"),
+    ): "no rule of cgroup v1 refuses a task that is in the container already",
 }
