@@ -43,14 +43,14 @@ start()
 # SELECTOR. A command opens the state file of the model, and the file of the process that the model
 # knows; one that changes something opens the lock and the state again.
 MOST = {
-    "get {at}:/a cpuset.cpus": (83, 2),
-    "get {at}:/a": (83, 2),
-    "set {at}:/a notify_on_release=0": (103, 4),
-    "create {at}:/b": (105, 5),
-    "attach {at}:/a {pid}": (105, 16),
-    "run {at}:/a -- true": (107, 14),
-    "ps {at}:/c": (90, 7),
-    "where {pid}": (87, 5),
+    "get {at}:/a cpuset.cpus": (84, 2),
+    "get {at}:/a": (84, 2),
+    "set {at}:/a notify_on_release=0": (104, 4),
+    "create {at}:/b": (107, 5),
+    "attach {at}:/a {pid}": (106, 16),
+    "run {at}:/a -- true": (108, 14),
+    "ps {at}:/c": (92, 7),
+    "where {pid}": (89, 5),
     "get --help": (20, 0),
 }
 # What no plain command line needs. The import of each takes a millisecond or more.
