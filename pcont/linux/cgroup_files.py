@@ -76,11 +76,7 @@ class KernelFiles:
 
     def read(self, file: str) -> str:
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return _text(descriptor)
-            finally:
-                os.close(descriptor)
+            return read_file(file)
         except OSError as err:
             raise _read_error(err, file) from err
 
@@ -230,13 +226,18 @@ def _read_error(err: OSError, file: str) -> OSError:
 def _text_or_error(directory: int, file: str) -> str | OSError:
     """Return the text of a file below an open directory, or why it cannot be read."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            return _text(descriptor)
-        finally:
-            os.close(descriptor)
+        return read_file(file, directory)
     except OSError as err:
         return _read_error(err, file)
+
+
+def read_file(file: str, directory: int | None = None) -> str:
+    """Return the content of a control file: a path, or one below an open directory."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return _text(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _text(descriptor: int) -> str:

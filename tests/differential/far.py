@@ -254,7 +254,10 @@ class Far:
         with contextlib.ExitStack() as stack:
             for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
-            stack.enter_context(patch.object(proc, "read_text", self.read_text))
+            for module, name in (
+                *((proc, "read_text"), (proc, "read_record"), (cgroup_files, "read_file")),
+            ):
+                stack.enter_context(patch.object(module, name, self.read_text))
             stack.enter_context(patch.object(syscalls, "sys_mount", self.mount))
             stack.enter_context(patch.object(syscalls, "sys_umount", self.umount))
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)
