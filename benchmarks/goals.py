@@ -1,4 +1,4 @@
-"""What pcont shall reach: the cost of one thing in times of another one."""
+"""The goals: the cost of one thing as a multiple of the cost of another."""
 
 from __future__ import annotations
 

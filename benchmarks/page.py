@@ -246,7 +246,7 @@ def _goals(rows: Rows) -> Iterator[str]:
     found = list(goals.judged(rows))
     if not found:
         return
-    yield "## What pcont shall reach, and what it does"
+    yield "## Goals and results"
     yield "CPU time, medians: of each item beyond the first, or of whole commands."
     yield table(
         (("table", "what", "items", "in times of", "measured", "goal", ""), map(_goal, found))
