@@ -163,7 +163,7 @@ SECTIONS = (
         f"{EACH} The three trees are pids, freezer and devices. The loops write each process to "
         "`cgroup.procs` (a process of many threads is one write, which moves all of them), and "
         "for a move each task to `tasks`. cset does the same in cpuset, with at most 1,000 "
-        "threads: its time grows with their square. × behind another tool is in times of the "
+        "threads: its time grows with their square. × behind another tool is relative to the "
         "Python loop.",
         contenders((C, PYTHON), "pcont"),
     ),
@@ -249,7 +249,7 @@ def _goals(rows: Rows) -> Iterator[str]:
     yield "## Goals and results"
     yield "CPU time, medians: of each item beyond the first, or of whole commands."
     yield table(
-        (("table", "what", "items", "in times of", "measured", "goal", ""), map(_goal, found))
+        (("table", "what", "items", "compared with", "measured", "goal", ""), map(_goal, found))
     )
     memory = [(what, f"{items:,}", f"{peak:.2f}") for what, items, peak in goals.memory(rows)]
     if memory:

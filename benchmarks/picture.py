@@ -67,7 +67,7 @@ def draw(rows: Rows, file: Path) -> None:
 
 
 def bars(rows: Rows) -> Iterator[Bar]:
-    """Every contender with the most items, in times of the Python loop."""
+    """Every contender with the most items, relative to the Python loop."""
     for table in (many.TABLE, tasks.TABLE, state.PS):
         own = rows.of(table)
         for what in own.whats():
@@ -103,7 +103,7 @@ def _bars(axes: Any, found: Sequence[Bar]) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.5)
-    axes.set_title("CPU time of one item, in times of the Python loop")
+    axes.set_title("CPU time of one item, relative to the Python loop")
     axes.legend(fontsize=7)
 
 
