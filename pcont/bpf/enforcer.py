@@ -104,7 +104,8 @@ class BpfEnforcer:
         longer exists.
         """
         there = [one for one in self._pinned.values() if one.is_there]
-        ids = {tree.number: tree.id for tree in self._trees()} if there else {}
+        trees = [tree for tree in self._trees() if tree.number] if there else []
+        ids = {tree.number: tree.id for tree in trees}
         return {one.name: ids.get(one.hierarchy(), "") for one in there}
 
     def is_bound(self, subsystem: str, root: Place) -> bool:

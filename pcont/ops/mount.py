@@ -127,11 +127,14 @@ def _asked_for(
 
 
 def _same(registry: Registry, request: MountRequest, tie: bool) -> Tree | None:
-    """Return the hierarchy with exactly these subsystems; raises Busy if its name differs."""
+    """Return the hierarchy with exactly these subsystems; raises Busy if its name differs.
+
+    The tree of cgroup v2 is no such hierarchy, even if it has no other controllers.
+    """
     for one in registry.hierarchies:
-        if not has_the_set(registry.backend, one, request, tie):
-            continue
         tree = one.members[0].tree
+        if tree.is_unified or not has_the_set(registry.backend, one, request, tie):
+            continue
         if request.name in ("", tree.name):
             return tree
         held = f"{', '.join(request.subsystems)} are already one hierarchy"

@@ -102,6 +102,7 @@ def command(
     words = ("--state", str(scratch / "model.json")) if backend == "model" else ()
     name = f"pct{os.getpid()}-{scratch.name}-"
     workspace = Workspace(Pcont(("--backend", backend, *words)), name, scratch, row.bare)
+    workspace.disable_controllers()  # tests before this one may have enabled some
     found = observe(workspace)
     try:
         yield FaultyCommand(workspace, row)

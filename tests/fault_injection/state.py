@@ -14,6 +14,7 @@ from pcont.backend_model import Model
 from pcont.bpf.enforcer import BpfEnforcer
 from pcont.bpf.numfiles import LIMITS_MAP
 from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import Place, Tree
 from pcont.subsys import AUTO_DELETE, numfiles
 from pcont.values import ID_LIST
@@ -83,10 +84,21 @@ def _containers(workspace: Workspace, backend: Backend, tree: Tree) -> Iterator[
     while waiting:
         place = waiting.pop()
         yield place
-        waiting += [place.child(name) for name in backend.children(place)]
+        with vanishing():
+            waiting += [place.child(name) for name in backend.children(place)]
 
 
 def _container(workspace: Workspace, backend: Backend, place: Place, tasks: bool) -> State:
+    """What a container has; nothing of one that auto_delete removes at the same time."""
+    try:
+        return _content(workspace, backend, place, tasks)
+    except FileNotFoundError:
+        if exists(backend, place):
+            raise
+    return {}
+
+
+def _content(workspace: Workspace, backend: Backend, place: Place, tasks: bool) -> State:
     where = f"{place.tree}:{place.path}"
     state = {where: ""}
     files = ControlFiles(backend)

@@ -17,7 +17,7 @@ from pathlib import Path
 from pcont.backend_model import StoredModel
 from pcont.bpf.enforcer import BpfEnforcer
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.types import Place, Tree, TreeRequest
+from pcont.kernel.types import Place, TreeRequest
 from pcont.steps.mounts import dissolve
 from pcont.subsys.v1.numtasks import TABLE
 from pcont.virtual.bindings import BINDINGS
@@ -170,17 +170,20 @@ class Workspace:
                 tops = [root.child(name) for name in backend.children(root) if self.owns(name)]
                 for top in tops:
                     _remove(backend, top)
-                self._disable(backend, tree)
+        self.disable_controllers()
         for tree in backend.trees():
             if self.owns(tree.id) and not tree.is_unified:
                 self._unmount(backend, TreeRequest(tree.controllers, tree.name))
         for tree_id in filter(self.owns, backend.releases.programs()):
             backend.releases.forget(tree_id)
 
-    def _disable(self, backend: Backend, tree: Tree) -> None:
+    def disable_controllers(self) -> None:
         """Disable everything in the root of cgroup v2, if no other program uses it."""
-        if tree.is_unified and self.alone:
+        backend = self.pcont.backend()
+        for tree in backend.trees() if self.alone else ():
             root = Place(tree.id)
+            if not tree.is_unified:
+                continue
             for name in backend.read(root, "cgroup.subtree_control").split():
                 backend.write(root, "cgroup.subtree_control", f"-{name}")
 
