@@ -92,6 +92,15 @@ def try_again(job: Job, before: Outcome, folder: Path, must: bool) -> Outcome:
     return Outcome(f"{before.line}; tried again: {second.line}", False, before.failed)
 
 
+def words(job: Job, report: Path) -> list[str]:
+    """Return the command of a job with the option for its report, before any "--"."""
+    found = list(job.command)
+    if job.junit:
+        end = found.index("--") if "--" in found else len(found)
+        found.insert(end, f"{job.junit}={report}")
+    return found
+
+
 def run(job: Job, folder: Path, must: bool) -> Outcome:
     """Run one job, and print each line of its output with its name."""
     why = job.obstacle()
@@ -100,7 +109,7 @@ def run(job: Job, folder: Path, must: bool) -> Outcome:
     report, began = folder / f"{job.name.replace('/', ' of ')}.xml", time.monotonic()
     print(f"{job.name}: started", flush=True)
     with subprocess.Popen(
-        [*job.command, *([f"{job.junit}={report}"] if job.junit else [])],
+        words(job, report),
         cwd=CHECKOUT,
         env={**os.environ, **job.environment},
         stdin=subprocess.DEVNULL,

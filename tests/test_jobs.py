@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.__main__ import KERNEL, NIGHTLY, PARTS, QUICK, REST
-from tests.jobs import FEW, Job, Outcome, judge, run_all, startable, try_again
+from tests.jobs import FEW, Job, Outcome, judge, run_all, startable, try_again, words
 from tests.vm.guests import GUESTS
 from tests.vm.report import Counts
 
@@ -46,6 +46,13 @@ def test_all_run_and_are_reported_in_their_order(tmp_path: Path) -> None:
     assert [one.good for one in done] == [True, False]
     assert done[0].line.startswith("a: ")
     assert done[1].line.endswith(" (exit 3)")
+
+
+def test_the_option_for_the_report_is_before_the_tests(tmp_path: Path) -> None:
+    guest = Job("a", ["vm", "--guest", "x", "--", "tests/a.py"], lambda: "", junit="--junit")
+    assert words(guest, tmp_path) == [
+        *("vm", "--guest", "x", f"--junit={tmp_path}", "--", "tests/a.py"),
+    ]
 
 
 def test_what_cannot_run_here_says_why_and_fails_where_it_must_run(tmp_path: Path) -> None:
