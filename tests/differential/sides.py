@@ -17,7 +17,7 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import SMALL, Model
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import Place, Task, Tree, TreeRequest
+from pcont.kernel.types import UNIFIED, Place, Task, Tree, TreeRequest
 from pcont.linux.proc import Proc, no_task, this_machine
 from pcont.linux.procfs import CpuTime
 from pcont.model.dialects import V1, Dialect, like
@@ -65,7 +65,9 @@ class Ground:
         return [f"pct{os.getpid()}-{letter}" for letter in "xy"]
 
     def has(self, tree: str) -> bool:
-        """Whether a tree is any of the walk's business."""
+        """Whether a tree is any of the walk's business: the dialects have no cgroup v2."""
+        if tree == UNIFIED:
+            return False
         mine = [f"name={name}" for name in self.names]
         return not self.bases or tree in self.bases or bool(set(tree.split(",")) & set(mine))
 
