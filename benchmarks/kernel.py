@@ -173,7 +173,8 @@ class NamedHierarchies:
         point = f"{self.folder}/{self.made}"
         os.mkdir(point)
         self.mounted.append(point)
-        self._mount_at(point)
+        options = f"none,name={NAME}-{self.made}"
+        subprocess.run(["mount", "-t", "cgroup", "-o", options, "cgroup", point], check=True)
         os.mkdir(f"{point}/c")
 
     def _unmount(self) -> None:
@@ -181,23 +182,8 @@ class NamedHierarchies:
         if os.path.ismount(point):
             remove_directory(f"{point}/c")
             subprocess.run(["umount", point], check=True)
-            # A container that the kernel is still freeing keeps its hierarchy without a mount.
-            assert until(lambda: self._is_removed(point))
         os.rmdir(point)
         self.mounted.pop()
-
-    @staticmethod
-    def _mount_at(point: str) -> None:
-        options = f"none,name={NAME}-{os.path.basename(point)}"
-        subprocess.run(["mount", "-t", "cgroup", "-o", options, "cgroup", point], check=True)
-
-    def _is_removed(self, point: str) -> bool:
-        """Return whether the kernel has removed an unmounted hierarchy; ask it once more if not."""
-        if f":name={NAME}-{os.path.basename(point)}:" not in Path("/proc/self/cgroup").read_text():
-            return True
-        self._mount_at(point)
-        subprocess.run(["umount", point], check=True)
-        return False
 
 
 @contextmanager
