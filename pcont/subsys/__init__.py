@@ -48,18 +48,18 @@ NAMES_2006 = ("numtasks", "cpuacct", "cpuset", "bc")
 
 FREEZER = "freezer"
 
+# The table of the files NAME.pressure.
+_PRESSURE = "pressure"
+
 # Which subsystems have a module in the directory of an interface; each directory also has `core`.
 WITH_TABLES = {
     Interface.V1: (*NAMES, *VIRTUAL),
     Interface.V2: (
         *("cpuset", "cpu", "cpuacct", "io", "memory", "perf_event"),
-        *("hugetlb", "pids", "rdma", "misc", "pressure", FREEZER),
+        *("hugetlb", "pids", "rdma", "misc", _PRESSURE, FREEZER),
     ),
     Interface.V2006: (*NAMES_2006, "ns"),
 }
-
-# The table of the files NAME.pressure.
-OF_PRESSURE = "pressure"
 
 # Other words for a subsystem: the patch's, with which its files begin.
 _ALIASES = {"bc": "numfiles"}
@@ -242,16 +242,17 @@ def row(file: str) -> ControlFile | None:
     if file == EVENT_CONTROL.name:
         return EVENT_CONTROL
     table = by_key(of(file))
-    return (table.by_name.get(file) if table else None) or _row_of_v2(file)
+    return (table.by_name.get(file) if table else None) or row_of_v2(file)
 
 
-def _row_of_v2(file: str) -> ControlFile | None:
-    """Return the row of a file that only cgroup v2 has."""
-    name = OF_PRESSURE if file.endswith(f".{OF_PRESSURE}") else of(file)
-    for table in (load("", Interface.V2), load(name, Interface.V2)):
-        if table and file in table.by_name:
-            return table.by_name[file]
-    return None
+def row_of_v2(file: str) -> ControlFile | None:
+    """Return the row of a file of cgroup v2, or None if no table has it."""
+    if file.startswith("cgroup."):
+        name = ""
+    else:
+        name = _PRESSURE if file.endswith(f".{_PRESSURE}") else of(file)
+    table = load(name, Interface.V2)
+    return table.by_name.get(file) if table else None
 
 
 # The subsystems whose tables have the faces of KEYs, by interface and the KEY's first word; by

@@ -37,26 +37,21 @@ class Readable(Protocol):
         """Return the text of a control file of the kernel or of pcont. Raises OSError."""
 
 
-def table_of_v2(name: str) -> Subsystem | None:
-    """Return the table of a subsystem (of the core for "") of cgroup v2; None if there is none."""
-    return subsys.load(name, Interface.V2)
-
-
 def table_of(backend: Subsystems, tree: str, name: str) -> Subsystem | None:
     """Return the table of a subsystem (of the core for "") for the containers of a tree; None if
     there is none.
     """
-    return table_of_v2(name) if tree == UNIFIED else backend.table(name)
+    return subsys.load(name, Interface.V2) if tree == UNIFIED else backend.table(name)
 
 
 def row_of(backend: Subsystems, file: str, tree: str = "") -> ControlFile | None:
     """Return the row of a control file in the tables for a tree (default: of cgroup v1); None if no
     table has it.
     """
-    find = table_of_v2 if tree == UNIFIED else backend.table
-    names = ("", file.partition(".")[0], subsys.of(file))
-    for name in (*names, subsys.OF_PRESSURE) if tree == UNIFIED else names:
-        table = find(name)
+    if tree == UNIFIED:
+        return subsys.row_of_v2(file)
+    for name in ("", file.partition(".")[0], subsys.of(file)):
+        table = backend.table(name)
         if table and file in table.by_name:
             return table.by_name[file]
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None

@@ -87,6 +87,12 @@ def check_listing(kind: str, found: Listing) -> None:
         assert bool(int(mode, 8) & 0o200) is rows[name].access.writable, name
 
 
+def test_every_row_is_found_by_its_name() -> None:
+    assert {name: subsys.row_of_v2(name) for name in ROWS} == ROWS
+    assert subsys.row_of_v2("cpuset.nonsense") is None
+    assert subsys.row_of_v2("cpu.shares") is None
+
+
 KINDS = ("root", "domain", "plain", "threadedroot", "threaded", "invalid")
 
 
@@ -100,7 +106,7 @@ def test_the_text_of_a_new_container_is_the_default_of_its_row(name: str) -> Non
     row, (_mode, text) = ROWS[name], DOCUMENT["containers"]["domain"][name]
     if text.startswith("[") or "N" in text or not row.access.writable:
         return  # it cannot be read, counts something, or shows something else than a setting
-    if name in (*subsys.TASK_FILES, "cgroup.threads", "cgroup.subtree_control"):
+    if name in (*subsys.TASK_FILES, "cgroup.subtree_control"):
         return
     assert row.type.parse(text.rstrip("\n")) == row.default
     assert f"{row.type.show(row.default)}\n".lstrip("\n") == text.lstrip("\n")
