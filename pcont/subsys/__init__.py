@@ -269,13 +269,15 @@ def with_face(key: str, interface: Interface) -> tuple[str, ...]:
     return _WITH_FACES.get(interface, {}).get(word) or (of(key),)
 
 
+@lru_cache(maxsize=1024)
 def face(key: str, interface: Interface) -> KeyFace | None:
     """Return where an interface has the value of a KEY; None if it is in the file of that name, or
     nowhere.
     """
     found = {name: table for name in with_face(key, interface) if (table := load(name, interface))}
     faces = [table.faces for table in found.values()]
-    if interface is Interface.V1 and not any(key in table.by_name for table in found.values()):
+    has_file = any(key in table.by_name for table in found.values())
+    if interface is Interface.V1 and not has_file and row_of_v2(key):
         from pcont.subsys.v1 import of_v2  # for KEYs of cgroup v2 only
 
         faces = [of_v2.FACES.get(name, {}) for name in found]

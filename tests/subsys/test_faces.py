@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from pcont import subsys
@@ -59,7 +61,7 @@ def test_a_field_can_only_be_read() -> None:
 
 
 @pytest.fixture
-def other(monkeypatch: pytest.MonkeyPatch) -> None:
+def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The interface V2006 has this other table of cpuacct."""
     load = subsys.load
 
@@ -68,6 +70,9 @@ def other(monkeypatch: pytest.MonkeyPatch) -> None:
         return OTHER if is_other else load(name, interface)
 
     monkeypatch.setattr(subsys, "load", loaded)
+    subsys.face.cache_clear()
+    yield
+    subsys.face.cache_clear()
 
 
 @pytest.mark.usefixtures("other")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from pcont import subsys
@@ -195,6 +198,20 @@ def test_every_name_of_v1_is_on_v2_or_has_a_reason(row: ControlFile) -> None:
     if name in OF_THE_HOME or name.startswith(NOT_OF_V2):
         return
     assert name in {one.name for one in V2_ROWS} or subsys.face(name, V2)
+
+
+def test_the_faces_on_v1_are_of_names_of_v2() -> None:
+    assert {key for one in of_v2.FACES.values() for key in one} <= {row.name for row in V2_ROWS}
+
+
+def test_a_name_that_no_interface_has_needs_no_faces_of_v2() -> None:
+    code = (
+        "import sys; from pcont import subsys; from pcont.tables.interface import Interface\n"
+        "for key in ('cgroup.event_control', 'debug.taskcount', 'memory.nonsense'):\n"
+        "    assert subsys.face(key, Interface.V1) is None\n"
+        "assert 'pcont.subsys.v1.of_v2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_reason_is_a_sentence_without_a_full_stop() -> None:
