@@ -230,16 +230,15 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     """Return the error for a KEY that a container of cgroup v2 does not have."""
     if key in (subsys.AUTO_DELETE, subsys.NOTIFY, subsys.AGENT):
         return Unsupported(f"{container.name} cannot have {key}: cgroup v2 has no release agent")
+    if isinstance(face := subsys.face(key, Interface.V2), Face | Translation):
+        return _unknown_on_v2(container, face.file, known)
     name = subsys.of(key)
     table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
     is_v2s = table is not None and key in table.by_name
-    face = subsys.face(key, Interface.V2)
-    if isinstance(face, Face | Translation):
-        return _unknown_on_v2(container, face.file, known)
     is_v1s = key in subsys.core_table().by_name or (v1_table and key in v1_table.by_name)
     if is_v1s and not is_v2s:
         what = f"{container.name} cannot have {key}: it is a file of cgroup v1"
-        return Unsupported(what, hint=_INSTEAD.get(key, near(key, known)))
+        return Unsupported(what, hint=near(key, known))
     offered = [one for one in container.hierarchy.controllers if one == name]
     if offered and not container.is_root and not any(_needs(file, name) for file in known):
         parent = container.parent
@@ -257,22 +256,6 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
 def _needs(file: str, controller: str) -> bool:
     """Return whether a container of cgroup v2 has the file only if the controller is enabled."""
     return subsys.of(file) == controller and not file.endswith((".pressure", ".stat"))
-
-
-# What cgroup v2 has instead of files of cgroup v1.
-_INSTEAD = {
-    "freezer.state": "cgroup v2 has cgroup.freeze, which takes 1 and 0",
-    "freezer.self_freezing": "cgroup v2 has cgroup.freeze",
-    "freezer.parent_freezing": "cgroup v2 has cgroup.events, with the line frozen",
-    "cpu.shares": "cgroup v2 has cpu.weight",
-    "cpu.cfs_quota_us": "cgroup v2 has cpu.max",
-    "cpu.cfs_period_us": "cgroup v2 has cpu.max",
-    "cpuacct.usage": "cgroup v2 has cpu.stat, with the line usage_usec",
-    "memory.limit_in_bytes": "cgroup v2 has memory.max",
-    "memory.usage_in_bytes": "cgroup v2 has memory.current",
-    "memory.max_usage_in_bytes": "cgroup v2 has memory.peak",
-    "blkio.weight": "cgroup v2 has io.weight",
-}
 
 
 def no_auto_delete(name: str) -> Unsupported:
