@@ -128,9 +128,12 @@ def _serves(place: Place, file: str, subsystems: set[str]) -> bool:
     """Return whether a tree with these subsystems may have the value of a KEY."""
     if place.is_unified and subsys.face(file, Interface.V2):
         return True  # such as CPU time, which needs no controller there
-    interface = interface_of(place)
-    others = subsys.with_face(file, interface) if subsys.face(file, interface) else ()
-    return bool({subsys.of(file), *others} & subsystems)
+    return not subsystems.isdisjoint(_holders(file, interface_of(place)))
+
+
+def _holders(key: str, interface: Interface) -> tuple[str, ...]:
+    """Return the subsystems of which a tree needs one to have the value of a KEY."""
+    return subsys.with_face(key, interface) if subsys.face(key, interface) else (subsys.of(key),)
 
 
 def find_files(control: ControlFiles, container: Container, key: str) -> tuple[str, Texts]:
@@ -212,7 +215,7 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     bare = [name for name, _ in other_names(container.hierarchy.controllers)]
     hint = near(key, {*known, *bare}) or f"pcont get {container.word}"
     elsewhere = {*subsys.NAMES, *subsys.virtual_names()} - set(container.hierarchy.controllers)
-    name = subsys.with_face(key, Interface.V1)[-1] if subsys.row(key) else subsys.of(key)
+    name = _holders(key, Interface.V1)[-1]
     if "." in key and name in elsewhere:
         hint = f"this hierarchy does not have {name}: pcont get {name}:/"
     row = subsys.row(file_of(container.hierarchy, key))

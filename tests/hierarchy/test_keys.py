@@ -205,6 +205,13 @@ def test_a_key_of_a_subsystem_that_is_elsewhere_says_so(model: Model) -> None:
         assert f"does not have {prefix}" in caught.value.hint
 
 
+def test_only_a_key_that_the_freezer_serves_is_said_to_be_there(model: Model) -> None:
+    container = place(model, "cpuset:/a")
+    files = ["cgroup.procs", "tasks"]
+    assert "does not have freezer" in unknown(container, "cgroup.freeze", files).hint
+    assert unknown(container, "cgroup.event_control", files).hint == "near: cgroup.procs"
+
+
 def test_a_key_like_no_other_gets_a_hint_with_the_list(model: Model) -> None:
     assert unknown(place(model), "zzzzqqq", ["tasks"]).hint == "pcont get jobs:/a"
 
