@@ -242,8 +242,9 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     if is_v1s and not is_v2s:
         what = f"{container.name} cannot have {key}: it is a file of cgroup v1"
         return Unsupported(what, hint=near(key, known))
-    offered = [one for one in container.hierarchy.controllers if one == name]
-    if offered and not container.is_root and not any(_needs(file, name) for file in known):
+    offered = name in container.hierarchy.controllers
+    enabled = any(subsys.of(file) == name and not subsys.is_always_on_v2(file) for file in known)
+    if offered and not container.is_root and not enabled:
         parent = container.parent
         return UnknownName(
             f"{container.name} has no file {key!r}: {name} is not enabled for the children of "
@@ -254,11 +255,6 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     if table and not offered:
         hint = f"cgroup v2 does not have {name} on this machine: pcont subsys"
     return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
-
-
-def _needs(file: str, controller: str) -> bool:
-    """Return whether a container of cgroup v2 has the file only if the controller is enabled."""
-    return subsys.of(file) == controller and not file.endswith((".pressure", ".stat"))
 
 
 def no_auto_delete(name: str) -> Unsupported:

@@ -40,8 +40,7 @@ class Enabling:
     def steps(self, container: Container, files: Iterable[str]) -> list[Step]:
         """Return the steps that give a container these files; none on cgroup v1."""
         found: list[Step] = []
-        # The kernel measures pressure without a controller.
-        asked = {subsys.of(file) for file in files if not file.endswith(".pressure")}
+        asked = {subsys.of(file) for file in files if not subsys.is_always_on_v2(file)}
         asked.update(container.hierarchy.needed)
         for place in container.places:
             if place.is_unified and not place.is_root:

@@ -255,8 +255,14 @@ def row_of_v2(file: str) -> ControlFile | None:
     return table.by_name.get(file) if table else None
 
 
-# The subsystems whose tables have the faces of KEYs, by interface and the KEY's first word; by
-# default, the subsystem of that word.
+def is_always_on_v2(file: str) -> bool:
+    """Return whether cgroup v2 has a file of a controller also where this is not enabled."""
+    known = row_of_v2(file)
+    return bool(known and known.access.always)
+
+
+# Where the faces of KEYs are: for each interface, and for the first word of a KEY, the names of the
+# tables that may have its face. For any other word, it is the table of that name.
 _WITH_FACES: dict[Interface, dict[str, tuple[str, ...]]] = {
     Interface.V1: {"io": ("blkio",), "irq": ("cpu",), "cgroup": ("", FREEZER)},
     Interface.V2: {"blkio": ("io",)},

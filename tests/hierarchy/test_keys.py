@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, UsageProblem
 from pcont.hierarchy.container import TIE, Container, Tie
@@ -21,6 +25,8 @@ from pcont.kernel.types import Place, TreeRequest
 from pcont.ops import settings
 from pcont.session import Session
 from pcont.virtual.files import ControlFiles
+from tests.subsys.test_v2_tables import RECORD
+from tests.test_backend_cgroupfs import Host
 
 
 @pytest.fixture
@@ -210,6 +216,32 @@ def test_only_a_key_that_the_freezer_serves_is_said_to_be_there(model: Model) ->
     files = ["cgroup.procs", "tasks"]
     assert "does not have freezer" in unknown(container, "cgroup.freeze", files).hint
     assert unknown(container, "cgroup.event_control", files).hint == "near: cgroup.procs"
+
+
+@pytest.fixture
+def bare_v2(tmp_path: Path) -> Cgroupfs:
+    """cgroup v2 made of files: its one container has the files of one without a controller."""
+    host = Host(tmp_path)
+    host.mounts(host.line("v2", "rw", type="cgroup2"))
+    top = host.point("v2")
+    (top / "cgroup.controllers").write_text("cpu memory\n")
+    (top / "a").mkdir()
+    for name in json.loads(RECORD.read_text())["containers"]["plain"]:
+        (top / "a" / name).write_text("")
+    return host.backend()
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("cpu.max", "cpu"), ("cpu.cfs_quota_us", "cpu"), ("memory.max", "memory")]
+)
+def test_a_key_of_a_controller_that_is_not_enabled_says_so(
+    bare_v2: Cgroupfs, key: str, name: str
+) -> None:
+    """A container always has some files of cpu and memory, such as cpu.stat.local."""
+    with pytest.raises(NotFound) as caught:
+        find_files(ControlFiles(bare_v2), Registry(bare_v2).place("unified:/a"), key)
+    assert f"{name} is not enabled for the children of unified:/" in caught.value.what
+    assert caught.value.hint == f"pcont set unified:/ cgroup.subtree_control=+{name}"
 
 
 def test_a_key_like_no_other_gets_a_hint_with_the_list(model: Model) -> None:
