@@ -270,7 +270,7 @@ _WITH_FACES: dict[Interface, dict[str, tuple[str, ...]]] = {
 
 
 def with_face(key: str, interface: Interface) -> tuple[str, ...]:
-    """Return the subsystems whose tables may have the face of a KEY; empty for the core."""
+    """Return the names of the tables that may have the face of a KEY. The core's name is empty."""
     word = key.partition(".")[0]
     return _WITH_FACES.get(interface, {}).get(word) or (of(key),)
 
