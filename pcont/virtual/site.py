@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcont import subsys
 from pcont.bases import NamedTuple, Protocol
+from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import UNIFIED, Place
 from pcont.tables.control_file import ControlFile, Subsystem
 from pcont.tables.face import KeyFace
@@ -63,12 +64,9 @@ def key_face(backend: CgroupState, place: Place, key: str) -> KeyFace | None:
     """
     if key in subsys.core_table().by_name:
         return None
-    found = subsys.face(key, interface_of(place))
-    if found and interface_of(place) is Interface.V1:
-        # The model of 2006 has other tables, and names of its own.
-        core = subsys.load("", Interface.V1)
-        return found if backend.table("") is core else None
-    return found
+    if not place.is_unified and backend.table("") is not subsys.core_table():
+        return None  # the model of 2006 has other tables, and names of its own
+    return subsys.face(key, interface_of(place))
 
 
 def interface_of(place: Place) -> Interface:
@@ -159,5 +157,13 @@ class LiveSite(NamedTuple):
         return bool(set(files) & {*has, *self.backend.attributes(self.place)})
 
     def populated(self) -> bool:
-        inside = self.backend.read(self.place, "tasks").strip()
-        return bool(inside) or any(child.populated() for child in self.children())
+        """Return whether a task is in this container or in a descendant. A descendant that is
+        removed at the same time has none.
+        """
+        if self.backend.read(self.place, "tasks").strip():
+            return True
+        for child in self.children():
+            with vanishing():
+                if child.populated():
+                    return True
+        return False

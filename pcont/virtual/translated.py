@@ -8,47 +8,32 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL, ENOENT
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from pcont import subsys
 from pcont.errors import Unsupported
-from pcont.kernel.refusals import refuse, refuse_text, unreadable, vanishing
-from pcont.kernel.types import Place
+from pcont.kernel.refusals import refuse, refuse_text, unreadable
 from pcont.tables.control_file import ControlFile
 from pcont.tables.face import Face, KeyFace, NotServed, Translation
 from pcont.tables.rules import Proposed
 from pcont.virtual.changes import AttributeChange, Change, FileWrite
 from pcont.virtual.site import LiveSite
 
-if TYPE_CHECKING:
-    from pcont.kernel.interfaces import CgroupState, ContainerReader
-
 
 class _Texts:
     """A container as faces read it (tables.face.FaceSource)."""
 
-    def __init__(self, backend: CgroupState, place: Place) -> None:
-        self._backend, self._place = backend, place
+    def __init__(self, site: LiveSite) -> None:
+        self._site = site
 
     def text(self, file: str) -> str:
-        return self._backend.read(self._place, file)
+        return self._site.backend.read(self._site.place, file)
 
     def attribute(self, name: str) -> str:
-        return self._backend.attributes(self._place).get(name, "")
+        return self._site.backend.attributes(self._site.place).get(name, "")
 
     def populated(self) -> bool:
-        return _is_populated(self._backend, self._place)
-
-
-def _is_populated(backend: ContainerReader, place: Place) -> bool:
-    """Return whether a task is in a container or in a descendant. Those that vanish are empty."""
-    if backend.read(place, "tasks").strip():
-        return True
-    for name in backend.children(place):
-        with vanishing():
-            if _is_populated(backend, place.child(name)):
-                return True
-    return False
+        return self._site.populated()
 
 
 class TranslatedFile:
@@ -56,8 +41,8 @@ class TranslatedFile:
 
     def __init__(self, site: LiveSite, key: str, face: KeyFace) -> None:
         self._site, self._key, self._face = site, key, face
-        self._backend, self._place = backend, place = site.backend, site.place
-        self._texts = _Texts(backend, place)
+        self._backend, self._place = site.backend, site.place
+        self._texts = _Texts(site)
 
     @property
     def row(self) -> ControlFile | None:

@@ -163,6 +163,23 @@ def test_nothing_is_above_its_root(model: Failing, files: ControlFiles) -> None:
     assert virtual_roots(model, Place("pids", "/y")) == {}
 
 
+def test_a_child_that_vanishes_has_no_tasks(model: Failing) -> None:
+    """The kernel removes it after pcont has listed the children."""
+
+    class Kernel(Failing):
+        def children(self, place: Place) -> list[str]:
+            return ["gone", *super().children(place)]
+
+    other = Kernel()
+    vars(other).update(vars(model))
+    files = ControlFiles(other)
+    assert not files.site(A, "pids.max").populated()
+    assert files.read(A, "cgroup.events") == "populated 0\nfrozen 0\n"
+    model.write(C, "tasks", str(model.simulator.spawn()))
+    assert files.site(A, "pids.max").populated()
+    assert files.read(A, "cgroup.events") == "populated 1\nfrozen 0\n"
+
+
 @pytest.mark.parametrize("text", ["x", "max_shares=101", "min_shares=2,max_shares=1"])
 def test_a_refusal_has_the_errno_and_keeps_all(files: ControlFiles, text: str) -> None:
     before = files.stored(B, SHARES)
