@@ -207,7 +207,6 @@ class Subsystem:
     always true with rules in `entry`.
     `faces`: for each KEY whose value is not in a file of that name, where this interface has it.
     `virtual`: what pcont does for a subsystem that the kernel does not have.
-    `threads`: on cgroup v2, it can be enabled for threaded containers.
     """
 
     def __init__(
@@ -221,13 +220,12 @@ class Subsystem:
         may_refuse: bool = False,
         faces: Mapping[str, KeyFace] | None = None,
         virtual: VirtualSubsystem = NOT_VIRTUAL,
-        threads: bool = False,
     ) -> None:
         self.name, self.help, self.files = name, help, files
         self.entry, self.making, self.removal = entry, making, removal
         self.may_refuse = may_refuse or bool(entry)
         self.faces: Mapping[str, KeyFace] = faces or {}
-        self.virtual, self.threads = virtual, threads
+        self.virtual = virtual
         self.by_name = {row.name: row for row in files}
 
     @property

@@ -19,6 +19,7 @@ import pytest
 from pcont import subsys
 from pcont.kernel.refusals import unreadable
 from pcont.subsys import hugetlb
+from pcont.subsys.v2.core import FOR_THREADS
 from pcont.subsys.v2.cpuset import invalid_partition
 from pcont.subsys.v2.values import IO_RATES
 from pcont.tables.control_file import ControlFile, Subsystem
@@ -68,7 +69,7 @@ def expected(kind: str, words: Iterable[str] = NAMES) -> dict[str, ControlFile]:
         and (
             TABLE_OF[name].name in ("", "pressure")
             or row.access.always
-            or (kind != "plain" and (TABLE_OF[name].threads or not threaded))
+            or (kind != "plain" and (TABLE_OF[name].name in FOR_THREADS or not threaded))
         )
     }
 

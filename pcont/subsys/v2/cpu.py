@@ -185,7 +185,6 @@ _NO_REAL_TIME = NotServed(
 TABLE = Subsystem(
     name="cpu",
     help="weights and quotas of CPU time",
-    threads=True,
     faces={
         "cpu.shares": Translation(CPU_WEIGHT, _shares, _to_weight, kept_as="cpu.shares"),
         "cpu.cfs_quota_us": Translation(CPU_MAX, _quota, _to_quota),

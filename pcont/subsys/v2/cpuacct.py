@@ -32,7 +32,6 @@ def _ticks(source: FaceSource) -> str:
 TABLE = Subsystem(
     name="cpuacct",
     help="CPU time used, in nanoseconds",
-    threads=True,
     files=(),
     faces={
         "cpuacct.usage": _time("usage_usec"),

@@ -165,7 +165,6 @@ def _always_migrates(text: str, source: FaceSource) -> list[tuple[str, str]]:
 TABLE = Subsystem(
     name="cpuset",
     help="CPUs and memory nodes",
-    threads=True,
     faces={
         "cpuset.effective_cpus": Face(CPUS_EFFECTIVE),
         "cpuset.effective_mems": Face(MEMS_EFFECTIVE),

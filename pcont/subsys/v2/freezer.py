@@ -23,7 +23,6 @@ def _to_freeze(text: str, source: FaceSource) -> list[tuple[str, str]]:
 TABLE = Subsystem(
     name="freezer",
     help="stops and continues all tasks",
-    threads=True,
     files=(),
     faces={
         STATE: Translation(FREEZE, lambda at: at.text(STATE), _to_freeze),

@@ -4,6 +4,4 @@ from __future__ import annotations
 
 from pcont.tables.control_file import Subsystem
 
-TABLE = Subsystem(
-    name="perf_event", help="performance counters by container", files=(), threads=True
-)
+TABLE = Subsystem(name="perf_event", help="performance counters by container", files=())

@@ -13,7 +13,6 @@ from pcont.tables.rules import Where
 TABLE = Subsystem(
     name=pids.TABLE.name,
     help=pids.TABLE.help,
-    threads=True,
     files=(
         *pids.TABLE.files,
         ControlFile(

@@ -49,7 +49,6 @@ def _waiting(name: str, help: str) -> ControlFile:
 TABLE = Subsystem(
     name="pressure",
     help="how long tasks waited",
-    threads=True,
     files=(
         _waiting("cpu", "percent of the time in which tasks waited for a CPU"),
         _waiting("memory", "percent of the time in which tasks waited for memory"),
