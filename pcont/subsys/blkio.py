@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable
 from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
 
 from pcont.tables.rules import Rule, Site, Violation
@@ -18,8 +19,7 @@ from pcont.values import Codec, size_meant
 
 WEIGHT, WEIGHTS = "blkio.bfq.weight", "blkio.bfq.weight_device"
 CLASS, RESET = "blkio.prio.class", "blkio.reset_stats"
-_LEAST, _MOST = 1, 1000
-CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
+_CLASSES = ("no-change", "promote-to-rt", "restrict-to-be", "idle", "none-to-rt")
 
 _LINE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s+([0-9]{1,20})\s*", re.ASCII)
 _DEVICE = re.compile(r"\s*([0-9]{1,9}:[0-9]{1,9})\s", re.ASCII)
@@ -92,7 +92,7 @@ def on_a_disk(file: str) -> Rule:
     """Return the rule that a limit names an existing whole disk, not a partition."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
-        for device in _devices(wanted.value(file)):
+        for device in devices_in(wanted.value(file)):
             if not os.path.exists(f"/sys/dev/block/{device}"):
                 reason = f"there is no block device {device}"
             elif os.path.exists(f"/sys/dev/block/{device}/partition"):
@@ -106,7 +106,10 @@ def on_a_disk(file: str) -> Rule:
     return rule
 
 
-def _devices(value: _Numbers | str) -> list[str]:
+def devices_in(value: Iterable[str] | str) -> list[str]:
+    """Return the devices that a value names: a text of lines that begin with one, or a mapping by
+    device.
+    """
     if isinstance(value, str):
         return [device for one in value.splitlines() if (device := _device_of(one))]
     return list(value)
@@ -120,22 +123,22 @@ def _read(path: str) -> str:
         return "which has another number"
 
 
-def a_weight(file: str) -> Rule:
-    """Return the rule that a weight is between 1 and 1000."""
+def a_weight(file: str, most: int = 1000, refused: int = ERANGE) -> Rule:
+    """Return the rule that a weight is between 1 and `most`. `refused`: the kernel's errno."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         value = wanted.value(file)
         words = [str(value)] if isinstance(value, int) else re.findall(r"\S+$", value, re.MULTILINE)
-        if all(word == "default" or _LEAST <= int(word) <= _MOST for word in words):
+        if all(word == "default" or 1 <= int(word) <= most for word in words):
             return None
-        return Violation(ERANGE, f"a weight is between {_LEAST} and {_MOST}; 100 is the default")
+        return Violation(refused, f"a weight is between 1 and {most}; 100 is the default")
 
     return rule
 
 
 def with_bfq(now: Site, wanted: Site) -> Violation | None:
     """Check that the scheduler of each named disk is bfq: no other scheduler has weights."""
-    for device in _devices(wanted.value(WEIGHTS)):
+    for device in devices_in(wanted.value(WEIGHTS)):
         scheduler = f"/sys/dev/block/{device}/queue/scheduler"
         if "[bfq]" not in _read(scheduler):
             reason = f"the scheduler of {device} is not bfq, and only bfq has weights"
@@ -143,11 +146,15 @@ def with_bfq(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-def a_class(now: Site, wanted: Site) -> Violation | None:
-    """Check that the I/O priority policy is one of the kernel's names."""
-    if wanted.value(CLASS).strip() in CLASSES:
-        return None
-    return Violation(EINVAL, f"a policy is one of {', '.join(CLASSES)}")
+def a_class(file: str) -> Rule:
+    """Return the rule that the I/O priority policy is one of the kernel's names."""
+
+    def rule(now: Site, wanted: Site) -> Violation | None:
+        if wanted.value(file).strip() in _CLASSES:
+            return None
+        return Violation(EINVAL, f"a policy is one of {', '.join(_CLASSES)}")
+
+    return rule
 
 
 def rate_meant(site: Site, text: str) -> str:

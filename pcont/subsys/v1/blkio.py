@@ -94,7 +94,7 @@ TABLE = Subsystem(
             "how the kernel changes the I/O priorities that tasks ask for",
             TEXT,
             default="no-change",
-            rules=(a_class,),
+            rules=(a_class(CLASS),),
             listed=Listed.IF_SET,
             access=Access(writable=True, where=Where.NOT_ON_ROOT),
         ),

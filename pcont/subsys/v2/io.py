@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from errno import EINVAL, ENODEV, EOPNOTSUPP, ERANGE
+from errno import EINVAL, EOPNOTSUPP, ERANGE
 
 from pcont.subsys import blkio
 from pcont.subsys.v2.values import IO_RATES, LATENCIES, Devices
@@ -19,6 +19,7 @@ from pcont.tables.control_file import (
     Listed,
     Subsystem,
     Undo,
+    line_by_line,
 )
 from pcont.tables.face import Face, FaceSource, NotServed, Translation
 from pcont.tables.rules import Rule, Site, Violation, Where
@@ -29,7 +30,7 @@ IO_CLASS, LATENCY = "io.prio.class", "io.latency"
 _LEAST = 2  # the kernel refuses 1, as it does 0
 _BELOW = Access(where=Where.NOT_ON_ROOT)
 _SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
-_MEANT = re.compile(r"(rbps|wbps|riops|wiops)=(\S+)")
+_MEANT = re.compile(rf"({'|'.join(IO_RATES.names)})=(\S+)")
 
 # The files of cgroup v1 for each word of io.max.
 THROTTLED = {
@@ -59,49 +60,17 @@ def has_numbers(file: str) -> Rule:
     return rule
 
 
-def _a_weight(file: str, most: int, refused: int) -> Rule:
-    """Return the rule that each weight is between 1 and `most`."""
-
-    def rule(now: Site, wanted: Site) -> Violation | None:
-        words = re.findall(r"\S+$", wanted.value(file), re.MULTILINE)
-        numbers = [int(word) for word in words if word.isdecimal()]
-        if all(1 <= number <= most for number in numbers):
-            return None
-        return Violation(refused, f"a weight is between 1 and {most}; 100 is the default")
-
-    return rule
-
-
 def _has_weights(file: str, schedulers: str, hint: str) -> Rule:
     """Return the rule that each named disk has weights. Other disks refuse them."""
 
     def rule(now: Site, wanted: Site) -> Violation | None:
-        found = re.findall(r"^\s*([0-9]+:[0-9]+)\s", wanted.value(file), re.MULTILINE)
+        found = blkio.devices_in(wanted.value(file))
         if not found:
             return None
-        device = found[0]
-        reason = f"{device} has no weights of {file}: {schedulers}"
-        return Violation(EOPNOTSUPP, reason, hint.format(device=device), sure=False)
+        reason = f"{found[0]} has no weights of {file}: {schedulers}"
+        return Violation(EOPNOTSUPP, reason, hint.format(device=found[0]), sure=False)
 
     return rule
-
-
-def _is_a_disk(file: str) -> Rule:
-    """Return the rule that each line names an existing whole disk."""
-    on_a_disk = blkio.on_a_disk(file)
-
-    def rule(now: Site, wanted: Site) -> Violation | None:
-        violation = on_a_disk(now, wanted)
-        return violation if violation and violation.errno == ENODEV else None
-
-    return rule
-
-
-def _a_class(now: Site, wanted: Site) -> Violation | None:
-    """Check that the I/O priority policy is one of the kernel's names."""
-    if wanted.value(IO_CLASS).strip() in blkio.CLASSES:
-        return None
-    return Violation(EINVAL, f"a policy is one of {', '.join(blkio.CLASSES)}")
 
 
 def rates_meant(site: Site, text: str) -> str:
@@ -153,7 +122,7 @@ def _weight(file: str, help: str, *rules: Rule) -> ControlFile:
         help,
         blkio.WEIGHTS_BY_DEVICE,
         default="default 100",
-        rules=(_is_a_disk(file), *rules),
+        rules=(blkio.on_a_disk(file), *rules),
         listed=Listed.IF_SET,
         access=_SETTING,
         undo=_weights_again(file),
@@ -167,9 +136,7 @@ def _of_root(word: str, help: str) -> ControlFile:
         file,
         help,
         access=Access(writable=True, where=Where.ROOT),
-        undo=Undo(
-            write_back=lambda text, now: [(file, line) for line in text.splitlines()], many=True
-        ),
+        undo=line_by_line(file),
     )
 
 
@@ -220,7 +187,7 @@ TABLE = Subsystem(
             "maximum of bytes and operations per second, for a disk",
             IO_RATES,
             default={},
-            rules=(_is_a_disk(IO_MAX), has_numbers(IO_MAX)),
+            rules=(blkio.on_a_disk(IO_MAX), has_numbers(IO_MAX)),
             listed=Listed.IF_SET,
             access=_SETTING,
             undo=_devices_again(IO_MAX, IO_RATES, IO_RATES.names),
@@ -230,7 +197,7 @@ TABLE = Subsystem(
             IO_WEIGHT,
             "weight of I/O, 1 to 10000, where io.cost is on",
             _has_weights(IO_WEIGHT, "io.cost is not on for it", "see io.cost.qos of the root"),
-            _a_weight(IO_WEIGHT, 10_000, EINVAL),
+            blkio.a_weight(IO_WEIGHT, 10_000, EINVAL),
         ),
         _weight(
             BFQ_WEIGHT,
@@ -240,14 +207,14 @@ TABLE = Subsystem(
                 "its scheduler is not bfq",
                 "modprobe bfq; echo bfq > /sys/dev/block/{device}/queue/scheduler",
             ),
-            _a_weight(BFQ_WEIGHT, 1_000, ERANGE),
+            blkio.a_weight(BFQ_WEIGHT, 1_000, ERANGE),
         ),
         ControlFile(
             LATENCY,
             "target of the latency of I/O in microseconds, for a disk",
             LATENCIES,
             default={},
-            rules=(_is_a_disk(LATENCY),),
+            rules=(blkio.on_a_disk(LATENCY),),
             listed=Listed.IF_SET,
             access=_SETTING,
             undo=_devices_again(LATENCY, LATENCIES, LATENCIES.names),
@@ -257,7 +224,7 @@ TABLE = Subsystem(
             "how the kernel changes the I/O priorities that tasks ask for",
             TEXT,
             default="no-change",
-            rules=(_a_class,),
+            rules=(blkio.a_class(IO_CLASS),),
             listed=Listed.IF_SET,
             access=_SETTING,
         ),
