@@ -10,7 +10,7 @@ The table explains what a kernel refuses; the model does not have the controller
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EBUSY, EINVAL
 
 from pcont.tables.rules import Fix, Rule, Site, Violation
@@ -21,8 +21,9 @@ RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 
 _PERCENT = re.compile(r"([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})%")
 _SHORTEST, _LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
-_MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
+MOST_QUOTA = (1 << 44) - 1  # microseconds: max_cfs_runtime
 NO_QUOTA = -1
+_NO_QUOTA = (str(NO_QUOTA), "max", "unlimited", "infinity", "none")
 ROOT_HAS_ALL_TIME = "the root container has all CPU time: set it below"
 
 
@@ -47,7 +48,12 @@ def on_or_off(now: Site, wanted: Site) -> Violation | None:
 
 def _a_period(now: Site, wanted: Site) -> Violation | None:
     """Check that the period is between a millisecond and a second."""
-    if _SHORTEST <= wanted.value(PERIOD) <= _LONGEST:
+    return breach_of_period(wanted.value(PERIOD))
+
+
+def breach_of_period(period: int) -> Violation | None:
+    """Return the violation of a period in microseconds that is too short or too long."""
+    if _SHORTEST <= period <= _LONGEST:
         return None
     return Violation(EINVAL, f"a period is between {_SHORTEST} and {_LONGEST} microseconds")
 
@@ -55,19 +61,24 @@ def _a_period(now: Site, wanted: Site) -> Violation | None:
 def _a_quota(now: Site, wanted: Site) -> Violation | None:
     """Check that the quota is at least a millisecond in each period."""
     quota = wanted.value(QUOTA)
-    if quota < 0 or _SHORTEST <= quota <= _MOST:
+    if quota < 0:
         return None
-    return Violation(
-        EINVAL,
-        f"a quota is between {_SHORTEST} and {_MOST} microseconds in each period of "
-        f"{wanted.value(PERIOD)}; -1 takes it away",
-    )
+    return breach_of_quota(quota, f" in each period of {wanted.value(PERIOD)}; -1 takes it away")
+
+
+def breach_of_quota(quota: int, more: str) -> Violation | None:
+    """Return the violation of a quota in microseconds that is too small or too large. `more`: what
+    its reason also says.
+    """
+    if _SHORTEST <= quota <= MOST_QUOTA:
+        return None
+    return Violation(EINVAL, f"a quota is between {_SHORTEST} and {MOST_QUOTA} microseconds{more}")
 
 
 def _a_burst(now: Site, wanted: Site) -> Violation | None:
     """Check that the burst is not above the quota."""
     quota, burst = wanted.value(QUOTA), wanted.value(BURST)
-    if quota < 0 or (burst <= quota and burst + quota <= _MOST):
+    if quota < 0 or (burst <= quota and burst + quota <= MOST_QUOTA):
         return None
     return Violation(
         EINVAL,
@@ -208,9 +219,16 @@ REAL_TIME: tuple[Rule, ...] = (
 
 def quota_meant(site: Site, text: str) -> str:
     """Return a quota in microseconds: `50%` of the period, -1 for `max`; empty if unclear."""
+    return microseconds_meant(text, str(NO_QUOTA), lambda: int(site.value(PERIOD)))
+
+
+def microseconds_meant(text: str, no_quota: str, period: Callable[[], int]) -> str:
+    """Return a quota in microseconds: `50%` of the period, `no_quota` for a word that means the
+    same; empty if unclear.
+    """
     plain = text.strip().lower()
-    if plain in ("max", "unlimited", "infinity", "none"):
-        return str(NO_QUOTA)
+    if plain in _NO_QUOTA and plain != no_quota:
+        return no_quota
     if found := _PERCENT.fullmatch(plain):
-        return str(int(float(found[1]) / 100 * site.value(PERIOD)))
+        return str(int(float(found[1]) / 100 * period()))
     return ""

@@ -10,7 +10,14 @@ import re
 from errno import EINVAL, ERANGE
 
 from pcont.bases import NamedTuple
-from pcont.subsys.cpu import CPU_IDLE, on_or_off
+from pcont.subsys.cpu import (
+    CPU_IDLE,
+    MOST_QUOTA,
+    breach_of_period,
+    breach_of_quota,
+    microseconds_meant,
+    on_or_off,
+)
 from pcont.subsys.cpu_weight import (
     LEAST_WEIGHT,
     MOST_WEIGHT,
@@ -27,11 +34,8 @@ from pcont.values import SIGNED, TEXT, UNSIGNED, Codec, strip
 
 CPU_WEIGHT, WEIGHT_NICE = "cpu.weight", "cpu.weight.nice"
 CPU_MAX, MAX_BURST = "cpu.max", "cpu.max.burst"
-_SHORTEST, _LONGEST = 1_000, 1_000_000  # microseconds: min_cfs_quota_period, max_cfs_quota_period
-_MOST = (1 << 44) - 1  # microseconds: max_cfs_runtime
 _USUAL_PERIOD = 100_000
 _MAX = re.compile(r"(max|[0-9]{1,20})(?:\s+([0-9]{1,20}))?", re.ASCII)
-_PERCENT = re.compile(r"([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})%")
 
 
 class Bandwidth(NamedTuple):
@@ -96,19 +100,15 @@ def _not_idle(now: Site, wanted: Site) -> Violation | None:
 def a_bandwidth(now: Site, wanted: Site) -> Violation | None:
     """Check the range of the quota and of the period of cpu.max."""
     quota, period = wanted.value(CPU_MAX)
-    if period and not _SHORTEST <= period <= _LONGEST:
-        return Violation(EINVAL, f"a period is between {_SHORTEST} and {_LONGEST} microseconds")
-    if quota is None or _SHORTEST <= quota <= _MOST:
-        return None
-    return Violation(
-        EINVAL, f"a quota is between {_SHORTEST} and {_MOST} microseconds; max is no limit"
-    )
+    if period and (violation := breach_of_period(period)):
+        return violation
+    return None if quota is None else breach_of_quota(quota, "; max is no limit")
 
 
 def a_burst(now: Site, wanted: Site) -> Violation | None:
     """Check that the burst is not above the quota."""
     quota, burst = wanted.value(CPU_MAX).quota, wanted.value(MAX_BURST)
-    if quota is None or (burst <= quota and burst + quota <= _MOST):
+    if quota is None or (burst <= quota and burst + quota <= MOST_QUOTA):
         return None
     return Violation(
         EINVAL,
@@ -119,12 +119,7 @@ def a_burst(now: Site, wanted: Site) -> Violation | None:
 
 def bandwidth_meant(site: Site, text: str) -> str:
     """Return a quota in microseconds: `50%` of the period, max for `-1`; empty if unclear."""
-    plain = text.strip().lower()
-    if plain in ("-1", "unlimited", "infinity", "none"):
-        return "max"
-    if found := _PERCENT.fullmatch(plain):
-        return str(int(float(found[1]) / 100 * site.value(CPU_MAX).period))
-    return ""
+    return microseconds_meant(text, "max", lambda: int(site.value(CPU_MAX).period))
 
 
 a_weight_in_range = _range(CPU_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT, f"{USUAL_WEIGHT} is the default")
