@@ -16,7 +16,6 @@ from pcont.subsys.cpu import (
     breach_of_period,
     breach_of_quota,
     microseconds_meant,
-    on_or_off,
 )
 from pcont.subsys.cpu_weight import (
     LEAST_WEIGHT,
@@ -26,11 +25,12 @@ from pcont.subsys.cpu_weight import (
     most_shares,
     weight_of,
 )
+from pcont.subsys.v1 import cpu as v1_cpu
 from pcont.subsys.v2.values import KEYED
 from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
 from pcont.tables.face import Face, FaceSource, NotServed, Translation
 from pcont.tables.rules import Fix, Rule, Site, Violation, Where
-from pcont.values import SIGNED, TEXT, UNSIGNED, Codec, strip
+from pcont.values import SIGNED, UNSIGNED, Codec, strip
 
 CPU_WEIGHT, WEIGHT_NICE = "cpu.weight", "cpu.weight.nice"
 CPU_MAX, MAX_BURST = "cpu.max", "cpu.max.burst"
@@ -177,6 +177,12 @@ _NO_REAL_TIME = NotServed(
     "cgroup v2 has no real-time budgets by container: real-time tasks run as sched(7) says"
 )
 
+
+def _as_on_v1(file: str) -> ControlFile:
+    """Return the row of cgroup v1 for a file that no root of cgroup v2 has."""
+    return v1_cpu.TABLE.by_name[file]._replace(access=_SETTING)
+
+
 TABLE = Subsystem(
     name="cpu",
     help="weights and quotas of CPU time",
@@ -191,16 +197,7 @@ TABLE = Subsystem(
         "cpu.rt_runtime_us": _NO_REAL_TIME,
     },
     files=(
-        ControlFile(
-            CPU_IDLE,
-            "1: the tasks run only when no other task wants the CPU",
-            SIGNED,
-            default=0,
-            rules=(on_or_off,),
-            order=40,
-            listed=Listed.IF_SET,
-            access=_SETTING,
-        ),
+        _as_on_v1(CPU_IDLE),
         ControlFile(
             CPU_WEIGHT,
             "weight against siblings, 1 to 10000; 100 is the default",
@@ -239,22 +236,8 @@ TABLE = Subsystem(
             listed=Listed.IF_SET,
             access=_SETTING,
         ),
-        ControlFile(
-            "cpu.uclamp.min",
-            "minimum CPU frequency for the tasks, in percent",
-            TEXT,
-            default="0.00",
-            listed=Listed.IF_SET,
-            access=_SETTING,
-        ),
-        ControlFile(
-            "cpu.uclamp.max",
-            "maximum CPU frequency for the tasks, in percent, or max",
-            TEXT,
-            default="max",
-            listed=Listed.IF_SET,
-            access=_SETTING,
-        ),
+        _as_on_v1("cpu.uclamp.min"),
+        _as_on_v1("cpu.uclamp.max"),
         ControlFile(
             "cpu.stat",
             "CPU time used in microseconds, and how often tasks were throttled",
