@@ -253,27 +253,29 @@ class _Limit:
         return "max" if value is None else str(value)
 
 
-class _Bytes:
-    """The codec of a size in bytes, with an optional unit, as memparse(9) reads it; rounded down to
-    pages.
+def whole_pages(text: str) -> int:
+    """Parse a size in bytes, with an optional unit, as memparse(9) reads it; rounded down to pages.
 
     The kernel reads a number of 2^64 or more modulo 2^64, and an empty text as 0. Both are probably
-    mistakes, so this codec raises ValueError.
+    mistakes, so this function raises ValueError.
     """
+    plain = strip(text)
+    found = re.fullmatch(_SIZE, plain)
+    if not found:
+        raise ValueError(f"the kernel reads {text!r} as 0" if not plain else "")
+    number = integer(found[1], 0) << 10 * (_UNITS.index(found[2].upper()) if found[2] else 0)
+    if number >= 1 << 64:
+        raise ValueError(f"the kernel reads {plain} as {number % (1 << 64)}")
+    return number // PAGE * PAGE
+
+
+class _Bytes:
+    """The codec of a size in bytes, rounded down to pages; -1 is NO_LIMIT."""
 
     takes = "a size, as in 512M or 1G, or bytes; -1 for no limit"
 
     def parse(self, text: str) -> int:
-        plain = strip(text)
-        if plain == "-1":
-            return NO_LIMIT
-        found = re.fullmatch(_SIZE, plain)
-        if not found:
-            raise ValueError(f"the kernel reads {text!r} as 0" if not plain else "")
-        number = integer(found[1], 0) << 10 * (_UNITS.index(found[2].upper()) if found[2] else 0)
-        if number >= 1 << 64:
-            raise ValueError(f"the kernel reads {plain} as {number % (1 << 64)}")
-        return min(number // PAGE * PAGE, NO_LIMIT)
+        return NO_LIMIT if strip(text) == "-1" else min(whole_pages(text), NO_LIMIT)
 
     def show(self, value: int) -> str:
         return str(value)

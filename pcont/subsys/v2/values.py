@@ -5,39 +5,26 @@ from __future__ import annotations
 import re
 
 from pcont.tables.rules import Site
-from pcont.values import NO_LIMIT, PAGE, Codec, integer, size_meant, strip
+from pcont.values import NO_LIMIT, Codec, size_meant, strip, whole_pages
 
-_UNITS = " KMGTPE"
 _PAIR = re.compile(r"(\S+) ([0-9]{1,20})", re.ASCII)
 _DEVICE = re.compile("[0-9]{1,9}:[0-9]{1,9}")
 _NUMBER = re.compile("max|[0-9]{1,20}")
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)([KMGTPEkmgtpe]?)")
-
 
 # Numbers by device and word; None is no limit.
 Devices = dict[str, dict[str, "int | None"]]
 
 
 class _ByteLimit:
-    """The codec of a size in bytes, with an optional unit, rounded down to pages; None for `max`.
-
-    The kernel reads a number of 2^64 or more modulo 2^64, and an empty text as 0. Both are probably
-    mistakes, so this codec raises ValueError.
-    """
+    """The codec of a size in bytes, rounded down to pages; None for `max`."""
 
     takes = "a number of bytes with or without K, M, G or T, or max"
 
     def parse(self, text: str) -> int | None:
-        plain = strip(text)
-        if plain == "max":
+        if strip(text) == "max":
             return None
-        found = _SIZE.fullmatch(plain)
-        if not found:
-            raise ValueError(f"the kernel reads {text!r} as 0" if not plain else "")
-        number = integer(found[1], 0) << 10 * (_UNITS.index(found[2].upper()) if found[2] else 0)
-        if number >= 1 << 64:
-            raise ValueError(f"the kernel reads {plain} as {number % (1 << 64)}")
-        return number // PAGE * PAGE if number < NO_LIMIT else None
+        number = whole_pages(text)
+        return number if number < NO_LIMIT else None
 
     def show(self, value: int | None) -> str:
         return "max" if value is None else str(value)
