@@ -65,6 +65,11 @@ class Access(NamedTuple):
     always: bool = False
 
 
+# Of a file that every container has but the root.
+BELOW_ROOT = Access(where=Where.NOT_ON_ROOT)
+SETTING_BELOW_ROOT = Access(writable=True, where=Where.NOT_ON_ROOT)
+
+
 class Creation(NamedTuple):
     """The value in a new container.
 

@@ -88,6 +88,11 @@ class Translation(NamedTuple):
     kept_as: str = ""
 
 
+def read_only_face(face: Face, why: str = "") -> Translation:
+    """Return a face of which the KEY can only be read. `why`: as `Translation.read_only`."""
+    return Translation(face.file, lambda source: face.read(source.text(face.file)), read_only=why)
+
+
 class NotServed(NamedTuple):
     """Why one interface of a kernel has nothing that means the same as a KEY.
 

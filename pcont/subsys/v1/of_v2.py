@@ -15,7 +15,7 @@ from pcont.subsys.v2.core import FREEZE, is_switch
 from pcont.subsys.v2.cpu import BANDWIDTHS, CPU_MAX, Bandwidth, a_bandwidth, a_weight_in_range
 from pcont.subsys.v2.io import IO_MAX, THROTTLED, has_numbers
 from pcont.subsys.v2.values import BYTE_LIMIT, IO_RATES, Devices
-from pcont.tables.face import Face, FaceSource, KeyFace, NotServed, Translation
+from pcont.tables.face import Face, FaceSource, KeyFace, NotServed, Translation, read_only_face
 from pcont.values import BYTES, is_unlimited
 
 _Writes = list[tuple[str, str]]
@@ -75,7 +75,7 @@ def _limit(file: str) -> Translation:
 def _counter(file: str, reset: str = "") -> Translation:
     """Return the face of a counter. `reset`: the file of cgroup v1 that can be reset."""
     why = f"on cgroup v1, it is {reset} that can be reset" if reset else ""
-    return Translation(file, lambda source: source.text(file), read_only=why)
+    return read_only_face(Face(file), why)
 
 
 def _huge(page: str) -> dict[str, KeyFace]:

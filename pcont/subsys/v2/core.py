@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from errno import EAGAIN, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ERANGE
 
-from pcont.tables.control_file import Access, ControlFile, Listed, Subsystem, Undo
-from pcont.tables.rules import Entry, Fix, Mover, Rule, Site, Violation, Where
+from pcont.tables.control_file import (
+    BELOW_ROOT,
+    SETTING_BELOW_ROOT,
+    Access,
+    ControlFile,
+    Listed,
+    Subsystem,
+    Undo,
+)
+from pcont.tables.rules import Entry, Fix, Mover, Rule, Site, Violation
 from pcont.values import INTEGER, LIMIT, TEXT, WORD
 
 TYPE, CONTROL, OFFERED = "cgroup.type", "cgroup.subtree_control", "cgroup.controllers"
@@ -214,8 +222,6 @@ def are_not_passed_on(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-_BELOW = Access(writable=True, where=Where.NOT_ON_ROOT)
-
 TABLE = Subsystem(
     name="",
     help="every container",
@@ -224,7 +230,7 @@ TABLE = Subsystem(
         ControlFile(
             "cgroup.events",
             "populated: tasks are in it or below; frozen: all of them are frozen",
-            access=Access(where=Where.NOT_ON_ROOT),
+            access=BELOW_ROOT,
         ),
         ControlFile(
             FREEZE,
@@ -234,14 +240,14 @@ TABLE = Subsystem(
             rules=(is_switch(FREEZE),),
             order=90,  # every limit holds before the tasks go on
             listed=Listed.IF_SET,
-            access=_BELOW,
+            access=SETTING_BELOW_ROOT,
         ),
         ControlFile(
             KILL,
             "1 kills all processes here and below",
             INTEGER,
             rules=(is_switch(KILL, only_on=True),),
-            access=_BELOW,
+            access=SETTING_BELOW_ROOT,
             undo=Undo(lasting=True),
         ),
         ControlFile(
@@ -295,7 +301,7 @@ TABLE = Subsystem(
             rules=(is_threaded, can_be_threaded),
             order=0,
             listed=Listed.IF_SET,
-            access=_BELOW,
+            access=SETTING_BELOW_ROOT,
             undo=Undo(
                 lasting=True,
                 write_back=lambda text, now: [(TYPE, THREADED)] if text.strip() == THREADED else [],

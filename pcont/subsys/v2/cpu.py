@@ -27,9 +27,17 @@ from pcont.subsys.cpu_weight import (
 )
 from pcont.subsys.v1 import cpu as v1_cpu
 from pcont.subsys.v2.values import KEYED
-from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.control_file import (
+    SETTING_BELOW_ROOT,
+    Access,
+    Advice,
+    ControlFile,
+    Listed,
+    Subsystem,
+    Undo,
+)
 from pcont.tables.face import Face, FaceSource, NotServed, Translation
-from pcont.tables.rules import Fix, Rule, Site, Violation, Where
+from pcont.tables.rules import Fix, Rule, Site, Violation
 from pcont.values import SIGNED, UNSIGNED, Codec, strip
 
 CPU_WEIGHT, WEIGHT_NICE = "cpu.weight", "cpu.weight.nice"
@@ -125,8 +133,6 @@ def bandwidth_meant(site: Site, text: str) -> str:
 a_weight_in_range = _range(CPU_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT, f"{USUAL_WEIGHT} is the default")
 BANDWIDTH_OF_V2: tuple[Rule, ...] = (a_bandwidth, a_burst)
 
-_SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
-
 
 # The KEYs of cgroup v1
 
@@ -180,7 +186,7 @@ _NO_REAL_TIME = NotServed(
 
 def _as_on_v1(file: str) -> ControlFile:
     """Return the row of cgroup v1 for a file that no root of cgroup v2 has."""
-    return v1_cpu.TABLE.by_name[file]._replace(access=_SETTING)
+    return v1_cpu.TABLE.by_name[file]._replace(access=SETTING_BELOW_ROOT)
 
 
 TABLE = Subsystem(
@@ -205,7 +211,7 @@ TABLE = Subsystem(
             default=USUAL_WEIGHT,
             rules=(a_weight_in_range, _not_idle),
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
         ),
         ControlFile(
             WEIGHT_NICE,
@@ -213,7 +219,7 @@ TABLE = Subsystem(
             SIGNED,
             default=0,
             rules=(_range(WEIGHT_NICE, -20, 19, "0 is the default"), _not_idle),
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
             # The nice value is only the nearest one.
             undo=Undo(written_to=CPU_WEIGHT),
         ),
@@ -224,7 +230,7 @@ TABLE = Subsystem(
             default=Bandwidth(None, _USUAL_PERIOD),
             rules=BANDWIDTH_OF_V2,
             listed=Listed.IF_SET,
-            access=_SETTING._replace(merge=lambda now, written: written.over(now)),
+            access=SETTING_BELOW_ROOT._replace(merge=lambda now, written: written.over(now)),
             advice=Advice(strict=True, mend=bandwidth_meant),
         ),
         ControlFile(
@@ -234,7 +240,7 @@ TABLE = Subsystem(
             default=0,
             rules=(a_burst,),
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
         ),
         _as_on_v1("cpu.uclamp.min"),
         _as_on_v1("cpu.uclamp.max"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pcont.subsys.v2.values import KEYED
 from pcont.tables.control_file import Subsystem
-from pcont.tables.face import Face, FaceSource, NotServed, Translation
+from pcont.tables.face import Face, FaceSource, NotServed, Translation, read_only_face
 
 _TICK = 10_000  # microseconds, of the unit in which /proc counts
 _BY_CPU = NotServed(
@@ -19,8 +19,7 @@ _NO_RESET = "cgroup v2 cannot reset CPU time"
 
 def _time(field: str) -> Translation:
     """Return a counter in nanoseconds."""
-    face = Face("cpu.stat", field, 1000)
-    return Translation("cpu.stat", lambda at: face.read(at.text("cpu.stat")), read_only=_NO_RESET)
+    return read_only_face(Face("cpu.stat", field, 1000), _NO_RESET)
 
 
 def _ticks(source: FaceSource) -> str:

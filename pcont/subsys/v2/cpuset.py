@@ -11,7 +11,16 @@ from collections.abc import Callable
 from errno import EINVAL, ENOSPC, ERANGE
 
 from pcont.subsys.cpuset import CPUS, MEMS, no_so_large
-from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
+from pcont.tables.control_file import (
+    BELOW_ROOT,
+    SETTING_BELOW_ROOT,
+    Access,
+    Advice,
+    ControlFile,
+    Listed,
+    Subsystem,
+    Undo,
+)
 from pcont.tables.face import Face, FaceSource, NotServed, Translation
 from pcont.tables.rules import Machine, Rule, Site, Violation, Where
 from pcont.values import FLAG, ID_LIST, WORD, Codec, id_list
@@ -19,8 +28,6 @@ from pcont.values import FLAG, ID_LIST, WORD, Codec, id_list
 CPUS_EFFECTIVE, MEMS_EFFECTIVE = "cpuset.cpus.effective", "cpuset.mems.effective"
 EXCLUSIVE, PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
 PARTITIONS = ("member", "root", "isolated")
-_BELOW = Access(where=Where.NOT_ON_ROOT)
-_SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
 
 
 def invalid_partition(text: str) -> str:
@@ -125,7 +132,7 @@ def _list(
         rules=rules,
         order=order,
         listed=Listed.IF_SET,
-        access=_SETTING._replace(
+        access=SETTING_BELOW_ROOT._replace(
             read_as=read_as, longest=lambda machine: 100 + 6 * machine.most_cpus
         ),
         undo=Undo(moves_affinity=file == CPUS),
@@ -215,7 +222,7 @@ TABLE = Subsystem(
             rules=(_a_partition,),
             order=60,  # after the lists that it needs
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
             undo=Undo(write_back=_first_word),
             advice=Advice(unmet=invalid_partition),
         ),
@@ -229,7 +236,7 @@ TABLE = Subsystem(
             "cpuset.cpus.exclusive.effective",
             "exclusive CPUs in force, of which partitions are made",
             ID_LIST,
-            access=_BELOW,
+            access=BELOW_ROOT,
         ),
         ControlFile(
             "cpuset.cpus.isolated",

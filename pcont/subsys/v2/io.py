@@ -13,6 +13,7 @@ from errno import EINVAL, EOPNOTSUPP, ERANGE
 from pcont.subsys import blkio
 from pcont.subsys.v2.values import IO_RATES, LATENCIES, Devices
 from pcont.tables.control_file import (
+    SETTING_BELOW_ROOT,
     Access,
     Advice,
     ControlFile,
@@ -28,8 +29,6 @@ from pcont.values import TEXT, Codec
 IO_MAX, IO_WEIGHT, BFQ_WEIGHT = "io.max", "io.weight", "io.bfq.weight"
 IO_CLASS, LATENCY = "io.prio.class", "io.latency"
 _LEAST = 2  # the kernel refuses 1, as it does 0
-_BELOW = Access(where=Where.NOT_ON_ROOT)
-_SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
 _MEANT = re.compile(rf"({'|'.join(IO_RATES.names)})=(\S+)")
 
 # The files of cgroup v1 for each word of io.max.
@@ -124,7 +123,7 @@ def _weight(file: str, help: str, *rules: Rule) -> ControlFile:
         default="default 100",
         rules=(blkio.on_a_disk(file), *rules),
         listed=Listed.IF_SET,
-        access=_SETTING,
+        access=SETTING_BELOW_ROOT,
         undo=_weights_again(file),
     )
 
@@ -189,7 +188,7 @@ TABLE = Subsystem(
             default={},
             rules=(blkio.on_a_disk(IO_MAX), has_numbers(IO_MAX)),
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
             undo=_devices_again(IO_MAX, IO_RATES, IO_RATES.names),
             advice=Advice(mend=rates_meant),
         ),
@@ -216,7 +215,7 @@ TABLE = Subsystem(
             default={},
             rules=(blkio.on_a_disk(LATENCY),),
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
             undo=_devices_again(LATENCY, LATENCIES, LATENCIES.names),
         ),
         ControlFile(
@@ -226,7 +225,7 @@ TABLE = Subsystem(
             default="no-change",
             rules=(blkio.a_class(IO_CLASS),),
             listed=Listed.IF_SET,
-            access=_SETTING,
+            access=SETTING_BELOW_ROOT,
         ),
         ControlFile("io.stat", "bytes and operations of I/O by device"),
         _of_root("qos", "quality of service of the cost model, by device"),

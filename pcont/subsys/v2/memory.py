@@ -8,11 +8,20 @@ from __future__ import annotations
 import re
 from errno import EAGAIN, EINVAL
 
-from pcont.subsys.v2.values import BYTE_LIMIT, KEYED, bytes_meant
-from pcont.tables.control_file import Access, Advice, ControlFile, Listed, Subsystem, Undo
+from pcont.subsys.v2.rows import NO_RESET, counter, limit_in_bytes, max_bytes
+from pcont.subsys.v2.values import KEYED
+from pcont.tables.control_file import (
+    BELOW_ROOT,
+    SETTING_BELOW_ROOT,
+    Access,
+    ControlFile,
+    Listed,
+    Subsystem,
+    Undo,
+)
 from pcont.tables.face import FaceSource, NotServed, Translation
-from pcont.tables.rules import Rule, Site, Violation, Where, any_text
-from pcont.values import BYTES, INTEGER, NO_LIMIT, SIGNED
+from pcont.tables.rules import Rule, Site, Violation, any_text
+from pcont.values import INTEGER, SIGNED
 
 MEM_MAX, MEM_CURRENT, MEM_PEAK = "memory.max", "memory.current", "memory.peak"
 MEM_EVENTS, SWAP_CURRENT = "memory.events", "memory.swap.current"
@@ -20,24 +29,9 @@ RECLAIM, OOM_GROUP = "memory.reclaim", "memory.oom.group"
 _TO_RECLAIM = re.compile(
     r"(0[xX][0-9a-fA-F]+|[0-9]+)[KMGTPEkmgtpe]?(\s+swappiness=(1?[0-9]?[0-9]|200|max))?"
 )
-_BELOW = Access(where=Where.NOT_ON_ROOT)
-_SETTING = Access(writable=True, where=Where.NOT_ON_ROOT)
 
 
-def _limit(word: str, help: str, default: int | None = None, order: int = 50) -> ControlFile:
-    return ControlFile(
-        f"memory.{word}",
-        help,
-        BYTE_LIMIT,
-        default=default,
-        order=order,
-        listed=Listed.IF_SET,
-        access=_SETTING,
-        advice=Advice(strict=True, mend=bytes_meant),
-    )
-
-
-def _switch(word: str, help: str, default: int, access: Access = _SETTING) -> ControlFile:
+def _switch(word: str, help: str, default: int, access: Access = SETTING_BELOW_ROOT) -> ControlFile:
     file = f"memory.{word}"
     return ControlFile(
         file,
@@ -67,7 +61,7 @@ def _peak(word: str, help: str) -> ControlFile:
         f"memory.{word}",
         help,
         INTEGER,
-        access=_SETTING._replace(read_as=any_text),
+        access=SETTING_BELOW_ROOT._replace(read_as=any_text),
         undo=Undo(lasting=True),
     )
 
@@ -87,41 +81,20 @@ def _amount(now: Site, wanted: Site) -> Violation | None:
 
 
 def _events(word: str, help: str) -> ControlFile:
-    return ControlFile(f"memory.{word}", help, KEYED, access=_BELOW)
+    return ControlFile(f"memory.{word}", help, KEYED, access=BELOW_ROOT)
 
 
 def _number(word: str, help: str) -> ControlFile:
-    return ControlFile(f"memory.{word}", help, INTEGER, access=_BELOW)
+    return ControlFile(f"memory.{word}", help, INTEGER, access=BELOW_ROOT)
 
 
 # The KEYs of cgroup v1
 
 
-def _limit_of_v1(source: FaceSource) -> str:
-    text = source.text(MEM_MAX).strip()
-    return f"{NO_LIMIT if text == 'max' else text}\n"
-
-
-def _to_max(text: str, source: FaceSource) -> list[tuple[str, str]]:
-    limit: int = BYTES.parse(text)
-    return [(MEM_MAX, "max" if limit >= NO_LIMIT else str(limit))]
-
-
-_NO_RESET = "cgroup v2 cannot reset it"
 _NO_SUM = NotServed(
     "cgroup v2 limits swap apart from memory, and not the sum of both", "memory.swap.max limits it"
 )
 _NO_KERNEL = NotServed("cgroup v2 counts kernel memory in memory.current, with one limit for all")
-
-
-def _of(file: str, field: str = "") -> Translation:
-    """Return the face of a counter of cgroup v1, which can be reset there."""
-
-    def show(source: FaceSource) -> str:
-        text = source.text(file)
-        return f"{KEYED.parse(text)[field]}\n" if field else text
-
-    return Translation(file, show, read_only=_NO_RESET)
 
 
 def _both(source: FaceSource) -> str:
@@ -132,14 +105,14 @@ TABLE = Subsystem(
     name="memory",
     help="limits of memory",
     faces={
-        "memory.limit_in_bytes": Translation(MEM_MAX, _limit_of_v1, _to_max),
-        "memory.usage_in_bytes": _of(MEM_CURRENT),
-        "memory.max_usage_in_bytes": _of(MEM_PEAK),
-        "memory.failcnt": _of(MEM_EVENTS, "max"),
+        "memory.limit_in_bytes": limit_in_bytes(MEM_MAX),
+        "memory.usage_in_bytes": counter(MEM_CURRENT),
+        "memory.max_usage_in_bytes": counter(MEM_PEAK),
+        "memory.failcnt": counter(MEM_EVENTS, "max"),
         "memory.soft_limit_in_bytes": NotServed(
             "cgroup v2 has no soft limit", "memory.high slows down, memory.low protects"
         ),
-        "memory.memsw.usage_in_bytes": Translation(SWAP_CURRENT, _both, read_only=_NO_RESET),
+        "memory.memsw.usage_in_bytes": Translation(SWAP_CURRENT, _both, read_only=NO_RESET),
         "memory.memsw.limit_in_bytes": _NO_SUM,
         "memory.memsw.max_usage_in_bytes": _NO_SUM,
         "memory.memsw.failcnt": _NO_SUM,
@@ -172,13 +145,15 @@ TABLE = Subsystem(
     },
     files=(
         # Protections first: a limit may kill at once.
-        _limit("min", "bytes that the kernel never reclaims", 0, order=30),
-        _limit("low", "bytes that the kernel reclaims last", 0, order=30),
-        _limit("high", "bytes above which tasks are slowed down and memory is reclaimed"),
-        _limit("max", "maximum of bytes here and below; above it tasks are killed", order=60),
-        _limit("swap.high", "bytes of swap above which tasks are slowed down"),
-        _limit("swap.max", "maximum of bytes of swap here and below"),
-        _limit("zswap.max", "maximum of bytes of compressed swap in memory"),
+        max_bytes("memory.min", "bytes that the kernel never reclaims", 0, order=30),
+        max_bytes("memory.low", "bytes that the kernel reclaims last", 0, order=30),
+        max_bytes("memory.high", "bytes above which tasks are slowed down and memory is reclaimed"),
+        max_bytes(
+            "memory.max", "maximum of bytes here and below; above it tasks are killed", order=60
+        ),
+        max_bytes("memory.swap.high", "bytes of swap above which tasks are slowed down"),
+        max_bytes("memory.swap.max", "maximum of bytes of swap here and below"),
+        max_bytes("memory.zswap.max", "maximum of bytes of compressed swap in memory"),
         _switch(
             "zswap.writeback",
             "1: compressed swap may be written to the swap device",

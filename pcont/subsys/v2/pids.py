@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pcont.subsys.v1 import pids
 from pcont.subsys.v2.values import KEYED
-from pcont.tables.control_file import Access, ControlFile, Subsystem
-from pcont.tables.rules import Where
+from pcont.tables.control_file import BELOW_ROOT, ControlFile, Subsystem
 
 TABLE = Subsystem(
     name=pids.TABLE.name,
@@ -19,7 +18,7 @@ TABLE = Subsystem(
             "pids.events.local",
             "max N: forks were refused N times by the limit of this container itself",
             KEYED,
-            access=Access(where=Where.NOT_ON_ROOT),
+            access=BELOW_ROOT,
         ),
     ),
 )
