@@ -39,13 +39,6 @@ def idle_has_no_shares(now: Site, wanted: Site) -> Violation | None:
     return Violation(EINVAL, reason, fixes=_fix(now, idle=0, shares=wanted.value(CPU_SHARES)))
 
 
-def on_or_off(now: Site, wanted: Site) -> Violation | None:
-    """Check that cpu.idle is 0 or 1."""
-    return (
-        None if wanted.value(CPU_IDLE) in (0, 1) else Violation(EINVAL, f"{CPU_IDLE} takes 0 or 1")
-    )
-
-
 def _a_period(now: Site, wanted: Site) -> Violation | None:
     """Check that the period is between a millisecond and a second."""
     return breach_of_period(wanted.value(PERIOD))

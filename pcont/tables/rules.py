@@ -1,11 +1,12 @@
 """The types that rules work with: containers, tasks and the machine as a rule sees them, and its
-answer.
+answer. And the rule that several subsystems have.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
+from errno import EINVAL
 from typing import Any
 
 from pcont.bases import NamedTuple, Protocol
@@ -249,6 +250,15 @@ class Entry(NamedTuple):
 # The model asks the rules before a write, in the order of the table, as the kernel does. On a real
 # kernel pcont asks them only after a refusal, to explain it.
 Rule = Callable[[Site, Site], "Violation | None"]
+
+
+def on_or_off(file: str) -> Rule:
+    """Return the rule that the value of a file is 0 or 1."""
+
+    def rule(now: Site, wanted: Site) -> Violation | None:
+        return None if wanted.value(file) in (0, 1) else Violation(EINVAL, f"{file} takes 0 or 1")
+
+    return rule
 
 
 EntryRule = Callable[[Entry], "Violation | None"]

@@ -15,10 +15,10 @@ from pcont.subsys.cpu import (
     RT_PERIOD,
     RT_RUNTIME,
     idle_has_no_shares,
-    on_or_off,
     quota_meant,
 )
 from pcont.tables.control_file import Access, Advice, ControlFile, Creation, Listed, Subsystem
+from pcont.tables.rules import on_or_off
 from pcont.values import SIGNED, TEXT, UNSIGNED
 
 TABLE = Subsystem(
@@ -31,7 +31,7 @@ TABLE = Subsystem(
             "1: the tasks run only when no other task wants the CPU",
             SIGNED,
             default=0,
-            rules=(on_or_off,),
+            rules=(on_or_off(CPU_IDLE),),
             order=40,
             listed=Listed.IF_SET,
             access=Access(writable=True, root_fixed=ROOT_HAS_ALL_TIME),

@@ -20,7 +20,7 @@ from pcont.tables.control_file import (
     Undo,
 )
 from pcont.tables.face import FaceSource, NotServed, Translation
-from pcont.tables.rules import Rule, Site, Violation, any_text
+from pcont.tables.rules import Site, Violation, any_text, on_or_off
 from pcont.values import INTEGER, SIGNED
 
 MEM_MAX, MEM_CURRENT, MEM_PEAK = "memory.max", "memory.current", "memory.peak"
@@ -38,21 +38,10 @@ def _switch(word: str, help: str, default: int, access: Access = SETTING_BELOW_R
         help,
         SIGNED,
         default=default,
-        rules=(_on_or_off(file),),
+        rules=(on_or_off(file),),
         listed=Listed.IF_SET,
         access=access,
     )
-
-
-def _on_or_off(file: str) -> Rule:
-    """Return the rule that the value is 0 or 1."""
-
-    def rule(now: Site, wanted: Site) -> Violation | None:
-        if wanted.value(file) in (0, 1):
-            return None
-        return Violation(EINVAL, f"{file} takes 0 or 1")
-
-    return rule
 
 
 def _peak(word: str, help: str) -> ControlFile:
