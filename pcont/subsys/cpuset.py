@@ -31,6 +31,13 @@ def no_so_large(noun: str, there: Ids) -> str:
     return f"this machine has no {noun} with so large a number; online: {_list(there)}"
 
 
+def no_such(noun: str, ids: Ids, there: Ids) -> str:
+    """Return the reason to give for numbers that the machine does not have. `there`: those that are
+    online.
+    """
+    return f"this machine has no {noun} {_list(ids)}; online: {_list(there)}"
+
+
 def online(file: str, noun: str) -> Rule:
     """Return the rule that a list only has CPUs or nodes that are online."""
 
@@ -41,10 +48,8 @@ def online(file: str, noun: str) -> Rule:
         missing = wanted.value(file) - there
         if not missing:
             return None
-        return Violation(
-            ERANGE if max(missing) >= limit else EINVAL,
-            f"this machine has no {noun} {_list(missing)}; online: {_list(there)}",
-        )
+        errno = ERANGE if max(missing) >= limit else EINVAL
+        return Violation(errno, no_such(noun, missing, there))
 
     return rule
 

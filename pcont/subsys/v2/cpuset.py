@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import EINVAL, ENOSPC, ERANGE
 
-from pcont.subsys.cpuset import CPUS, MEMS, no_so_large
+from pcont.subsys.cpuset import CPUS, MEMS, no_so_large, no_such
 from pcont.tables.control_file import (
     BELOW_ROOT,
     SETTING_BELOW_ROOT,
@@ -52,12 +52,8 @@ def _possible_cpus(file: str) -> Rule:
 
     def rule(now: Site, wanted: Site) -> Violation | None:
         machine = now.machine
-        missing = {number for number in wanted.value(file) if number >= machine.cpu_limit}
-        if not missing:
-            return None
-        there = ID_LIST.show(machine.cpus)
-        reason = f"this machine has no CPUs {ID_LIST.show(missing)}; online: {there}"
-        return Violation(ERANGE, reason)
+        missing = frozenset(one for one in wanted.value(file) if one >= machine.cpu_limit)
+        return Violation(ERANGE, no_such("CPUs", missing, machine.cpus)) if missing else None
 
     return rule
 
@@ -68,8 +64,7 @@ def _possible_nodes(now: Site, wanted: Site) -> Violation | None:
     missing = wanted.value(MEMS) - machine.nodes
     if not missing:
         return None
-    there = ID_LIST.show(machine.nodes)
-    reason = f"this machine has no memory nodes {ID_LIST.show(missing)}; online: {there}"
+    reason = no_such("memory nodes", missing, machine.nodes)
     # A node that may come online is accepted.
     return Violation(EINVAL, reason, sure=max(missing) >= machine.node_limit)
 
