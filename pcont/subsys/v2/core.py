@@ -222,6 +222,19 @@ def are_not_passed_on(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
+def _limit(file: str, help: str) -> ControlFile:
+    """Return the row of a limit of containers or levels."""
+    return ControlFile(
+        file,
+        help,
+        LIMIT,
+        default=None,
+        rules=(is_a_limit(file),),
+        listed=Listed.IF_SET,
+        access=Access(writable=True),
+    )
+
+
 TABLE = Subsystem(
     name="",
     help="every container",
@@ -250,24 +263,8 @@ TABLE = Subsystem(
             access=SETTING_BELOW_ROOT,
             undo=Undo(lasting=True),
         ),
-        ControlFile(
-            MAX_DEPTH,
-            "the most levels of containers below it, or max",
-            LIMIT,
-            default=None,
-            rules=(is_a_limit(MAX_DEPTH),),
-            listed=Listed.IF_SET,
-            access=Access(writable=True),
-        ),
-        ControlFile(
-            MAX_DESCENDANTS,
-            "the most containers below it, or max",
-            LIMIT,
-            default=None,
-            rules=(is_a_limit(MAX_DESCENDANTS),),
-            listed=Listed.IF_SET,
-            access=Access(writable=True),
-        ),
+        _limit(MAX_DEPTH, "the most levels of containers below it, or max"),
+        _limit(MAX_DESCENDANTS, "the most containers below it, or max"),
         ControlFile(
             PRESSURE,
             "1: the kernel measures pressure; 0 removes the pressure files",
