@@ -19,7 +19,7 @@ import pytest
 from pcont import subsys
 from pcont.kernel.refusals import unreadable
 from pcont.subsys import hugetlb
-from pcont.subsys.v2.core import FOR_THREADS
+from pcont.subsys.v2 import core
 from pcont.subsys.v2.cpuset import invalid_partition
 from pcont.subsys.v2.values import IO_RATES
 from pcont.tables.control_file import ControlFile, Subsystem
@@ -69,7 +69,7 @@ def expected(kind: str, words: Iterable[str] = NAMES) -> dict[str, ControlFile]:
         and (
             TABLE_OF[name].name in ("", "pressure")
             or row.access.always
-            or (kind != "plain" and (TABLE_OF[name].name in FOR_THREADS or not threaded))
+            or (kind != "plain" and (TABLE_OF[name].name in core.FOR_THREADS or not threaded))
         )
     }
 
@@ -231,6 +231,36 @@ def shown(row: ControlFile, value: Any) -> str:
     if row.name.startswith("hugetlb") and value:
         return row.type.show(value // (2 << 20) * (2 << 20))
     return row.type.show(value)
+
+
+class Handing(Recorded):
+    """A container that is to enable controllers for its children; `path` says what is below."""
+
+    def children(self) -> Iterator[Site]:
+        assert self.path != "/x/unseen", "all containers below are looked at"
+        return iter([Recorded({}, tasks=self.path == "/x/over-tasks")])
+
+
+@pytest.mark.parametrize(
+    ("path", "tasks", "text", "strict", "refused"),
+    [
+        ("/x/unseen", "", "+memory", False, False),
+        ("/x/unseen", "", "+pids", True, False),
+        ("/x/unseen", "7\n", "+cpu", True, False),
+        ("/x/unseen", "7\n", "+memory", False, True),
+        ("/x/unseen", "7\n", "+pids", True, True),
+        ("/x/over-none", "7\n", "+pids", False, False),
+        ("/x/over-tasks", "7\n", "+pids", False, True),
+    ],
+)
+def test_no_controller_is_enabled_over_tasks(
+    path: str, tasks: str, text: str, strict: bool, refused: bool
+) -> None:
+    texts = {core.TYPE: "domain\n", core.CONTROL: "cpu\n", "tasks": tasks}
+    site = Handing(texts, bool(tasks), path)
+    violation = core.find_no_tasks(site, Proposed(site, core.CONTROL, text), strict)
+    assert (violation is not None) is refused
+    assert violation is None or "1 task is in unified:/" in violation.reason
 
 
 @pytest.mark.guest

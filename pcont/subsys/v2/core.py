@@ -142,14 +142,15 @@ def can_be_threaded(now: Site, wanted: Site) -> Violation | None:
     return None
 
 
-def _added(wanted: Site, sign: str) -> list[str]:
+def _signed(wanted: Site, sign: str) -> list[str]:
+    """Return the controllers that a write enables (sign +) or disables (-)."""
     return [word[1:] for word in wanted.value(CONTROL).split() if word.startswith(sign)]
 
 
 def are_offered(now: Site, wanted: Site) -> Violation | None:
     """Check that the controllers to enable are available in the container."""
     offered = now.value(OFFERED).split()
-    for name in _added(wanted, "+"):
+    for name in _signed(wanted, "+"):
         if name == "perf_event":
             return Violation(ENOENT, "perf_event is always enabled, in every container")
         if name not in offered:
@@ -174,8 +175,8 @@ def have_signs(now: Site, wanted: Site) -> Violation | None:
 def suit_threads(now: Site, wanted: Site) -> Violation | None:
     """Check that the controllers to enable can be in a threaded container."""
     kind = _kind(now)
-    names = [name for name in _added(wanted, "+") if name not in FOR_THREADS]
-    if kind == INVALID and _added(wanted, "+"):
+    names = [name for name in _signed(wanted, "+") if name not in FOR_THREADS]
+    if kind == INVALID and _signed(wanted, "+"):
         return Violation(
             EOPNOTSUPP,
             f"{now.shown} is not threaded yet",
@@ -195,13 +196,12 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
     """
     if now.parent is None or _kind(now) != "domain":
         return None
-    names = [name for name in _added(wanted, "+") if name not in now.value(CONTROL).split()]
-    below = any(child.populated() for child in now.children())
-    if (
-        not names
-        or not (there := _tasks(now))
-        or (not strict and set(names) <= {*FOR_THREADS} and not below)
-    ):
+    enabled = now.value(CONTROL).split()
+    names = [name for name in _signed(wanted, "+") if name not in enabled]
+    if not names or not (there := _tasks(now)):
+        return None
+    accepts = not strict and set(names) <= {*FOR_THREADS}
+    if accepts and not any(child.populated() for child in now.children()):
         return None
     noun = "task is" if there == 1 else "tasks are"
     reason = f"{there} {noun} in {now.shown} itself: they must be in a child first"
@@ -211,8 +211,10 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
 
 def are_not_passed_on(now: Site, wanted: Site) -> Violation | None:
     """Check that no child hands out a controller that is to be disabled."""
-    for child in now.children():
-        names = [name for name in _added(wanted, "-") if name in child.value(CONTROL).split()]
+    disabled = _signed(wanted, "-")
+    for child in now.children() if disabled else ():
+        passed_on = child.value(CONTROL).split()
+        names = [name for name in disabled if name in passed_on]
         if names:
             return Violation(
                 EBUSY,
