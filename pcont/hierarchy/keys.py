@@ -119,7 +119,7 @@ def owners(container: Container, file: str) -> list[Place]:
         return [place for place in places if place.is_unified]
     members = list(zip(hierarchy.members, places, strict=True))
     found = [place for member, place in members if _serves(place, file, set(member.subsystems))]
-    # What every container of cgroup v1 has without a file of that name, one tree can tell.
+    # Every container of cgroup v1 has the value of such a KEY: it is enough to ask one tree.
     everywhere = file.startswith("cgroup.") and subsys.face(file, Interface.V1)
     return found or (list(places[:1]) if everywhere else [])
 

@@ -255,8 +255,8 @@ def _broken_rule(
 def _broken_there(
     backend: CgroupState, site: LiveSite, file: TranslatedFile, wanted: str, errno: int
 ) -> Violation | None:
-    """Return the violation of a text for a KEY whose value is elsewhere: by the KEY's rules, or by
-    those of the files that have the value.
+    """Return the violation of a text for a KEY that has its value in other files; None if there is
+    none. It asks the rules of the KEY first, then those of the other files.
     """
     row = file.row
     if row and not row.access.writable:

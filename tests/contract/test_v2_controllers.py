@@ -13,7 +13,8 @@ from tests.conftest import elsewhere
 from tests.contract.conftest import Top
 from tests.contract.test_v2 import directory, is_in
 
-# It needs a machine on which v1 has bound nothing, and whose root may be changed.
+# The tests enable controllers in the root of cgroup v2, so no other program may use it, and v1 may
+# have none of the controllers.
 pytestmark = pytest.mark.guest
 
 Start = Callable[..., int]
@@ -22,7 +23,7 @@ NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 @pytest.fixture
 def top(v2: Top) -> Iterator[Top]:
-    """A container of cgroup v2 for whose children these controllers can be enabled."""
+    """A container of cgroup v2. The root enables the controllers NEEDED for it."""
     root = directory(v2).parent
     if lacking := {*NEEDED} - {*(root / "cgroup.controllers").read_text().split()}:
         elsewhere(f"v2 has no {', '.join(lacking)}")

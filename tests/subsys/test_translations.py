@@ -21,7 +21,7 @@ V2_ROWS = [
     for row in t.files
 ]
 OF_THE_HOME = {"auto_delete", "notify_on_release", "release_agent"}
-# Names of v1 whose whole subsystem v2 does not have, or that are the driver's.
+# Names of v1 without a face on v2: v2 lacks the subsystem, or the driver answers to the name.
 NOT_OF_V2 = ("devices.", "net_cls.", "net_prio.", "tasks", "cgroup.")
 
 

@@ -36,7 +36,7 @@ Listing = dict[str, list[str]]
 NAMES = ("", *subsys.WITH_TABLES[Interface.V2])
 # What of the tables no container of the guest has, because of the kernel's configuration.
 NOT_BUILT = {"cpu.uclamp.min", "cpu.uclamp.max", "irq.pressure", "io.latency", "io.prio.class"}
-# The core's files whose rules are about other containers: tests of the driver try these.
+# The rules of the core's files are about other containers: tests of the driver try these files.
 OF_THE_CORE = "cgroup."
 # What the kernel takes, and reads as something else: pcont refuses it before it asks the kernel.
 MISREAD = [

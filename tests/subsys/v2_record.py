@@ -21,7 +21,7 @@ from typing import Any
 
 NAME = "pcont-record"
 THREADED = ("cpu", "cpuset", "pids")
-# Files whose texts are counters, by their last word: only the names are recorded.
+# The last words of files that have counters: the record has N in place of each number.
 _COUNTED = ("stat", "pressure", "current", "peak", "numa_stat", "procs", "threads", "local")
 _COUNTERS = re.compile(r"(?<![\w.])[0-9]+(\.[0-9]+)?(?![\w.])")
 
