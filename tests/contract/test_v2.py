@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,7 +118,7 @@ def test_the_limits_of_containers_are_explained(v2: Top, key: str, value: str, l
 )
 def test_a_refused_value_is_explained(v2: Top, key: str, value: str, reason: str) -> None:
     before = v2.pcont.get(v2.at(), key) if key != "cgroup.kill" else ""
-    (other,) = [one for one in LIMITS[:2] if one != key][:1]
+    other = next(one for one in LIMITS if one != key)
     assert reason in v2.pcont.fails(7, "set", v2.at(), f"{other}=5", f"{key}={value}")
     assert key == "cgroup.kill" or v2.pcont.get(v2.at(), key) == before
     assert v2.pcont.get(v2.at(), other) == "max"
@@ -226,16 +225,15 @@ def test_tasks_are_killed(v2: Top, start: Start, frozen: bool) -> None:
     v2.pcont.ok("set", v2.at(), "cgroup.freeze=0")
 
 
-def test_removals_are_undone_with_settings(v2: Top) -> None:
+def test_removals_are_undone_with_settings(v2: Top, tmp_path: Path) -> None:
     v2.pcont.ok("create", v2.at("/a"), v2.at("/b"), "-s", "cgroup.max.depth=2")
     (directory(v2, "/b") / "in").mkdir()
     said = v2.pcont.fails(5, "rm", v2.at("/a"), v2.at("/b"))
     assert "containers are in it: in" in said
     lines = [f"rm {v2.at('/a')}", f"create {v2.at('/c')}", f"rm {v2.at('/b')}"]
-    file = subprocess.run(["mktemp"], capture_output=True, text=True, check=True).stdout.strip()
-    Path(file).write_text("".join(f"{line}\n" for line in lines))
-    v2.pcont.fails(5, "batch", "--atomic", file)
-    os.unlink(file)
+    file = tmp_path / "lines"
+    file.write_text("".join(f"{line}\n" for line in lines))
+    v2.pcont.fails(5, "batch", "--atomic", str(file))
     assert v2.pcont.children(v2.at()) == ["a", "b"]
     assert v2.pcont.get(v2.at("/a"), "cgroup.max.depth") == "2"
 

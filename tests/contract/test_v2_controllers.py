@@ -22,11 +22,17 @@ NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 
 @pytest.fixture
-def top(v2: Top) -> Iterator[Top]:
-    """A container of cgroup v2. The root enables the controllers NEEDED for it."""
-    root = directory(v2).parent
-    if lacking := {*NEEDED} - {*(root / "cgroup.controllers").read_text().split()}:
+def root(v2: Top) -> Path:
+    """The directory of the root of cgroup v2, which has the controllers NEEDED."""
+    found = directory(v2).parent
+    if lacking := {*NEEDED} - {*(found / "cgroup.controllers").read_text().split()}:
         elsewhere(f"v2 has no {', '.join(lacking)}")
+    return found
+
+
+@pytest.fixture
+def top(v2: Top, root: Path) -> Iterator[Top]:
+    """A container of cgroup v2. The root enables the controllers NEEDED for it."""
     enabled = (root / "cgroup.subtree_control").read_text().split()
     new = [name for name in NEEDED if name not in enabled]
     v2.pcont.ok("set", "unified:/", *(f"cgroup.subtree_control=+{name}" for name in new))
@@ -161,11 +167,8 @@ def test_a_partition_that_the_kernel_does_not_make_is_refused(top: Top) -> None:
 
 
 @pytest.fixture
-def bare(v2: Top) -> Iterator[Top]:
+def bare(v2: Top, root: Path) -> Iterator[Top]:
     """A container of cgroup v2 where nothing is enabled, not even in the root."""
-    root = directory(v2).parent
-    if lacking := {*NEEDED} - {*(root / "cgroup.controllers").read_text().split()}:
-        elsewhere(f"v2 has no {', '.join(lacking)}")
     assert (root / "cgroup.subtree_control").read_text().split() == []
     yield v2
     tops = v2.pcont.children("unified:/")
