@@ -44,6 +44,7 @@ start()
 # knows; one that changes something opens the lock and the state again.
 MOST = {
     "get {at}:/a cpuset.cpus": (84, 2),
+    "get {at}:/a cpus": (88, 2),
     "get {at}:/a": (84, 2),
     "set {at}:/a notify_on_release=0": (104, 4),
     "create {at}:/b": (107, 5),

@@ -98,7 +98,9 @@ def other_names(subsystems: Iterable[str]) -> list[tuple[str, str]]:
 
     A name is left out if it is the full name of a file, only a field of one, or has another unit.
     """
-    found = [(name, interface) for name in subsystems for interface in Interface]
+    # Each file of cgroup v2 has a dot in its name.
+    interfaces = (Interface.V1, Interface.V2006)
+    found = [(name, interface) for name in subsystems for interface in interfaces]
     tables = [table for name, interface in found if (table := subsys.load(name, interface))]
     faces = [pair for table in tables for pair in table.faces.items()]
     return [
