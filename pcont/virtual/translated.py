@@ -21,13 +21,16 @@ from pcont.virtual.site import LiveSite
 
 
 class _Texts:
-    """A container as faces read it (tables.face.FaceSource)."""
+    """A container as faces read it (tables.face.FaceSource). Each file is read once."""
 
     def __init__(self, site: LiveSite) -> None:
         self._site = site
+        self._texts: dict[str, str] = {}
 
     def text(self, file: str) -> str:
-        return self._site.backend.read(self._site.place, file)
+        if file not in self._texts:
+            self._texts[file] = self._site.backend.read(self._site.place, file)
+        return self._texts[file]
 
     def attribute(self, name: str) -> str:
         return self._site.backend.attributes(self._site.place).get(name, "")
@@ -42,7 +45,6 @@ class TranslatedFile:
     def __init__(self, site: LiveSite, key: str, face: KeyFace) -> None:
         self._site, self._key, self._face = site, key, face
         self._backend, self._place = site.backend, site.place
-        self._texts = _Texts(site)
 
     @property
     def row(self) -> ControlFile | None:
@@ -53,11 +55,9 @@ class TranslatedFile:
 
     def read(self) -> str:
         """Return the whole text. Raises OSError; Unsupported if there is no such value here."""
-        face = self._served()
-        if isinstance(face, Face):
-            return face.read(self._texts.text(face.file))
-        self._texts.text(face.file)  # the container has the KEY if it has this file
-        return face.show(self._texts)
+        face, texts = self._served(), _Texts(self._site)
+        text = texts.text(face.file)  # the container has the KEY if it has this file
+        return face.read(text) if isinstance(face, Face) else face.show(texts)
 
     def plan_write(self, text: str) -> tuple[Change, ...]:
         """Return the writes of the kernel's files, and the change of an attribute.
@@ -95,7 +95,7 @@ class TranslatedFile:
             elif face.write is None:
                 self._read_only(face)
             else:
-                found = face.write(text, self._texts)
+                found = face.write(text, _Texts(self._site))
         except ValueError as err:
             refuse_text(EINVAL, self._where, err)
         return [one for name, word in found for one in self._change(name, word)]

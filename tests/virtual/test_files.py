@@ -163,6 +163,21 @@ def test_nothing_is_above_its_root(model: Failing, files: ControlFiles) -> None:
     assert virtual_roots(model, Place("pids", "/y")) == {}
 
 
+def test_a_name_of_the_other_interface_reads_each_file_once() -> None:
+    class Kernel(Model):
+        def read(self, place: Place, file: str) -> str:
+            asked.append(file)
+            return super().read(place, file)
+
+    asked: list[str] = []
+    model = Kernel()
+    model.make_directory("/f")
+    model.mount(TreeRequest(("freezer",)), "/f", "pcont")
+    model.make(Place("freezer", "/a"))
+    assert ControlFiles(model).read(Place("freezer", "/a"), "cgroup.freeze") == "0\n"
+    assert asked == ["freezer.self_freezing"]
+
+
 def test_a_child_that_vanishes_has_no_tasks(model: Failing) -> None:
     """The kernel removes it after pcont has listed the children."""
 
