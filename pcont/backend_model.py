@@ -262,8 +262,8 @@ class Model:
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self, place, files)
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        return self.containers.existing(place, names)
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self.containers.names_in_use(place, names)
 
     def attributes(self, place: Place) -> dict[str, str]:
         return self.containers.attributes(place)

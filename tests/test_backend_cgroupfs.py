@@ -277,6 +277,17 @@ def test_children_are_directories_and_not_links_to_them(host: Host) -> None:
     assert host.backend().children(Place("cpuset")) == ["a", "b", "c"]
 
 
+def test_names_in_use_are_those_of_containers_and_of_control_files(host: Host) -> None:
+    host.mounts(host.line("cpuset", "cpuset"))
+    top, backend = host.point("cpuset"), host.backend()
+    (top / "tasks").write_text("")
+    for number in range(3):
+        (top / f"{number}").mkdir()
+    names = ["0", "2", "tasks", "new"]
+    assert backend.names_in_use(Place("cpuset"), names) == {"0", "2", "tasks"}
+    assert [one for one in names if backend.names_in_use(Place("cpuset"), [one])] == names[:3]
+
+
 def test_a_control_file_is_never_made(host: Host) -> None:
     host.mounts(host.line("cpuset", "cpuset"))
     with pytest.raises(FileNotFoundError) as caught:

@@ -46,6 +46,12 @@ def test_a_real_process_costs_no_more_calls_outside_of_the_model() -> None:
     assert real.calls <= 976
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_create_lists_no_files_and_no_children(number: int) -> None:
+    found = calls.create_many(number).reads
+    assert (found["files"], found["children"]) == (0, 0)
+
+
 # The most calls outside of the model for one more container, and the reads of the model for it.
 EACH: dict[Callable[[int], calls.Counts], tuple[int, dict[str, int]]] = {
     calls.create_many: (43, {}),

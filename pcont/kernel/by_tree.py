@@ -76,8 +76,8 @@ class DriverByTree:
     def children(self, place: Place) -> list[str]:
         return self.driver(place.tree).children(place)
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        return self.driver(place.tree).existing(place, names)
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self.driver(place.tree).names_in_use(place, names)
 
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return self.driver(place.tree).survey(place, files)

@@ -256,8 +256,10 @@ class ContainerReader(Protocol):
     def children(self, place: Place) -> list[str]:
         """Return the names of the containers directly below, sorted."""
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        """Return those of the names that containers directly below have."""
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        """Return those of the names that no new container directly below can have: containers or
+        control files have them.
+        """
 
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         """Return the containers directly below, sorted, each with the texts of these files."""

@@ -129,8 +129,8 @@ class MountedTrees:
     def children(self, place: Place) -> list[str]:
         return self._files.directories(self.path(place))
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        return self._files.existing(self.path(place), names)
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        return self._files.names_in_use(self.path(place), names)
 
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self, place, files)

@@ -43,8 +43,8 @@ class CgroupFiles(Protocol):
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
 
-    def existing(self, directory: str, names: Sequence[str]) -> set[str]:
-        """Return those of the names that directories in a directory have."""
+    def names_in_use(self, directory: str, names: Sequence[str]) -> set[str]:
+        """Return those of the names that files or directories in a directory have."""
 
     def survey(self, directory: str, files: Sequence[str]) -> list[Surveyed]:
         """Return the directories in a directory, sorted, each with the texts of these files."""

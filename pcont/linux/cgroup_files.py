@@ -60,11 +60,11 @@ class KernelFiles:
             os.close(top)
         return found
 
-    def existing(self, directory: str, names: Sequence[str]) -> set[str]:
+    def names_in_use(self, directory: str, names: Sequence[str]) -> set[str]:
         # To look for a name takes longer than to read it in a list.
         if len(names) > 1 and _count(directory) <= _LISTED * len(names):
-            return set(names).intersection(self.directories(directory))
-        return {name for name in names if os.path.isdir(f"{directory}/{name}")}
+            return set(names).intersection(os.listdir(directory))
+        return {name for name in names if os.path.lexists(f"{directory}/{name}")}
 
     def modes(self, directory: str) -> dict[str, bool]:
         with os.scandir(directory) as entries:

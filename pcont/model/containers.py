@@ -103,10 +103,10 @@ class ModelContainers:
         """Return the names of the children, sorted."""
         return sorted(self._hierarchies.node(place).nodes)
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        """Return those of the names that children have."""
-        nodes = self._hierarchies.node(place).nodes
-        return {name for name in names if name in nodes}
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        """Return those of the names that children or control files have."""
+        node = self._hierarchies.node(place)
+        return {name for name in names if name in node.nodes or node.has(name)}
 
     def attributes(self, place: Place) -> dict[str, str]:
         """Return the extended attributes of a container, text by name."""

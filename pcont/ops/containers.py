@@ -94,15 +94,6 @@ def _refused(backend: Backend, place: Place, err: OSError, action: str) -> Pcont
     return explain.make_refusal(backend, place, err, action)
 
 
-class _Siblings:
-    """The children of one container: the names of those that exist or are planned, among the
-    expected ones; and of the control files, which no child can have.
-    """
-
-    def __init__(self, files: frozenset[str], names: set[str]) -> None:
-        self.files, self.names = files, names
-
-
 class Planner:
     """Plans creations one after another; each takes the earlier ones into account.
 
@@ -130,7 +121,7 @@ class Planner:
         self._enabling: Enabling | None = None
         self._patterns: dict[tuple[int, tuple[tuple[str, str], ...]], SettingsPattern] = {}
         self._expected: dict[tuple[str, str], list[str]] = {}
-        self._siblings: dict[tuple[str, str], _Siblings] = {}
+        self._in_use: dict[tuple[str, str], set[str]] = {}
 
     def expect(self, containers: Iterable[Container]) -> None:
         """Announce all containers of a plan in which none inherits settings, so that what those
@@ -178,20 +169,24 @@ class Planner:
     def _is_new(self, place: Place) -> bool:
         """Return whether a container is missing, below a parent from which it inherits nothing."""
         above, _, name = place.path.rpartition("/")
-        siblings = self._siblings.get((place.tree, above)) or self._siblings_of(place, above)
-        return siblings is not None and not (name in siblings.files or name in siblings.names)
+        in_use = self._in_use.get((place.tree, above))
+        if in_use is None:
+            in_use = self._names_in_use(place, above)
+        return in_use is not None and name not in in_use
 
-    def _siblings_of(self, place: Place, above: str) -> _Siblings | None:
-        """Read what the siblings of a new container have in common; None if there is no such
-        parent, or a new container inherits from it.
+    def _names_in_use(self, place: Place, above: str) -> set[str] | None:
+        """Return the expected names that no new container below the same parent can have: control
+        files or containers have them. None if the parent does not exist, or a new container
+        inherits from it.
         """
         parent = place.parent
         if place.is_root or not self._is_parent_there(parent) or self._inherited(parent, place):
             return None
-        expected = self._expected[place.tree, above]
-        names = self.backend.existing(parent, expected) if parent not in self.made else set()
-        found = _Siblings(self._control_files(parent), names)
-        self._siblings[place.tree, above] = found
+        if parent in self.made:
+            found = {*self._control_files(parent)}
+        else:
+            found = self.backend.names_in_use(parent, self._expected[place.tree, above])
+        self._in_use[place.tree, above] = found
         return found
 
     def _create_new(self, container: Container, pairs: tuple[tuple[str, str], ...]) -> None:
@@ -200,7 +195,7 @@ class Planner:
         self.made.update(places)
         for place in places:
             above, _, name = place.path.rpartition("/")
-            self._siblings[place.tree, above].names.add(name)
+            self._in_use[place.tree, above].add(name)
         pattern = self._pattern(container, pairs)
         if cpuset.CPUS in pattern.files:  # a child may inherit them
             self._add(container, places, pattern.settings(places))

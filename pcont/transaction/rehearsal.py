@@ -304,8 +304,9 @@ class Rehearsal:
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self._self, place, files)
 
-    def existing(self, place: Place, names: Sequence[str]) -> set[str]:
-        return {name for name in names if exists(self._self, place.child(name))}
+    def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
+        files = {self.spelled(place, file) for file in self.files(place)}
+        return {name for name in names if name in files or exists(self._self, place.child(name))}
 
     def _check_mounted(self, place: Place) -> None:
         """Raise what the kernel raises for a hierarchy that is unmounted in the plan."""

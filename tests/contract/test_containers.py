@@ -358,6 +358,15 @@ def test_nor_can_one_that_has_yet_to_be_made_above_it(jobs: Jobs, options: tuple
     assert "control file 'tasks'" in jobs.pcont.fails(3, "create", jobs.at("/tasks/b"))
 
 
+@pytest.mark.parametrize("option", [(), ("-n",)])
+@pytest.mark.parametrize("above", ["", "/new"])
+def test_nor_can_one_of_several_containers(jobs: Jobs, above: str, option: tuple[str, ...]) -> None:
+    paths = [above, f"{above}/a", f"{above}/tasks"] if above else ["/a", "/tasks"]
+    said = jobs.pcont.fails(5, "create", *option, *map(jobs.at, paths))
+    assert "the kernel has a control file 'tasks' in" in said
+    assert jobs.pcont.ok("tree", jobs.at("/")).count("\n") == 1
+
+
 def test_nor_in_one_tree_of_several(jobs: Jobs) -> None:
     if "cpuset" not in jobs.controllers:
         elsewhere("it has no cpuset on v1")

@@ -72,7 +72,7 @@ LOOKING = {
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *(
         "workplace",
-        "existing",
+        "names_in_use",
         "survey",
         "stray",
         "relied_on",
