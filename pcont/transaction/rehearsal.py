@@ -31,9 +31,10 @@ from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
 KERNEL = "cgroupfs"
 NAME_MAX = 255
 ONLY_THE_KERNEL = "only the kernel can tell"
-# The controllers whose rules are complete. For others a refusal may depend on more.
+# Files of cgroup v2. Their table is not loaded here: a dry run on cgroup v1 does not need it.
 _OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
+# The controllers whose rules are complete. For others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
 
@@ -530,8 +531,6 @@ NOT_REHEARSED = (
 
 
 # What a new container of cgroup v2 answers for the files of v1's freezer.
-_OFFERED = "cgroup.controllers"
-_CONTROL = "cgroup.subtree_control"
 UNFROZEN = {freezer.STATE: f"{freezer.THAWED}\n", freezer.SELF: "0\n", freezer.PARENT: "0\n"}
 
 
