@@ -17,7 +17,9 @@ from pcont.errors import UnknownName, Unsupported
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
+from pcont.steps import explain
 from pcont.tables.rules import Machine
+from pcont.transaction.rehearsal import rehearsing
 
 HEAD = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
 
@@ -437,3 +439,25 @@ def test_v2_answers_as_the_freezer_of_v1(
     assert backend.show(place, "tasks") == f"{unified}/a/b/cgroup.threads"
     with pytest.raises(FileNotFoundError):
         backend.read(place.root, "freezer.state")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_limit_of_containers_of_v2_is_found_before_a_new_one_and_explained(
+    host: Host, unified: Path, dry_run: bool
+) -> None:
+    for path, most in ((".", "max"), ("a", "1")):
+        (unified / path / "cgroup.max.descendants").write_text(f"{most}\n")
+        (unified / path / "cgroup.max.depth").write_text("max\n")
+        (unified / path / "cgroup.stat").write_text("nr_descendants 1\nnr_dying_descendants 0\n")
+    host.proc(f"{os.getpid()}/cgroup", "0::/\n")
+    host.proc("self/status", Path("/proc/self/status").read_text())
+    place, backend = Place("unified", "/a/c"), host.backend()
+    if dry_run:
+        with pytest.raises(OSError, match="unavailable") as caught:
+            rehearsing(backend).make(place)
+        assert caught.value.errno == errno.EAGAIN
+        return
+    refused = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(unified / "a/c"))
+    said = explain.make_refusal(backend, place, refused, "create it")
+    assert "the limit of 1 containers below" in said.message
+    assert "cgroup.max.descendants=2" in said.hint

@@ -168,7 +168,6 @@ def _task_count(found: Iterable[Surveyed]) -> int:
 
 def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
     """Yield the rows of the files in one tree that listings may show."""
-    core = [""] if member.tree.is_unified else []
-    for name in (*core, *member.subsystems):
+    for name in ("", *member.subsystems):
         if table := table_of(backend, member.tree.id, name):
             yield from (row for row in table.files if row.listed is not Listed.NEVER)

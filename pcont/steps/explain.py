@@ -48,7 +48,7 @@ from pcont.subsys import cpuset, freezer, pids
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Fix, Proposed, Violation
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
+from pcont.virtual.site import LiveSite, entry_of, row_of, table_of
 from pcont.virtual.translated import TranslatedFile
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) 
     """
     reason, hint = "", ""
     with contextlib.suppress(OSError, ValueError):
-        violation = _no_room(backend, place) or ControlFiles(backend).making(place)
+        files = ControlFiles(backend)
+        violation = files.crowded(place) or files.making(place)
         if violation and violation.errno == err.errno:
             reason, hint = violation.reason, _help(violation, place)
     if err.errno == EEXIST:
@@ -84,14 +85,6 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) 
     elif err.errno == ENAMETOOLONG:
         reason = "the directory's path is too long, the kernel takes up to 4095 bytes"
     return from_oserror(err, action, reason, hint)
-
-
-def _no_room(backend: CgroupState, place: Place) -> Violation | None:
-    """Return the limit that keeps a container of cgroup v2 from having one more child."""
-    table = table_of(backend, place.tree, "") if place.is_unified else None
-    site, mover = ControlFiles(backend).site(place.parent, ""), mover_in(backend, place.tree)
-    found = (rule(site, mover) for rule in (table.making if table else ()))
-    return next(filter(None, found), None)
 
 
 def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
@@ -357,8 +350,7 @@ def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
 def _no_entry(backend: CgroupState, place: Place, task: int, errno: int) -> Violation | None:
     with contextlib.suppress(OSError, ValueError):
         files = ControlFiles(backend)
-        core = ("",) if place.is_unified else ()
-        for name in (*core, *place.controllers, *files.roots(place)):
+        for name in ("", *place.controllers, *files.roots(place)):
             table, site = table_of(backend, place.tree, name), files.site(place, name)
             for rule in table.entry if table else ():
                 violation = rule(entry_of(backend, site, task))

@@ -26,7 +26,7 @@ from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 from pcont.transaction.planned import ChangeLog, Nested, PlannedDict
 from pcont.virtual.files import ControlFiles
-from pcont.virtual.site import LiveSite, entry_of, mover_in, row_of, table_of
+from pcont.virtual.site import LiveSite, entry_of, row_of, table_of
 
 KERNEL = "cgroupfs"
 NAME_MAX = 255
@@ -235,7 +235,8 @@ class Rehearsal:
             refuse(errno.ENAMETOOLONG, where)
         if above not in self._made:
             self._check_access(self._kernel.show(above), where)
-        self._check_room(place, where)
+        if violation := ControlFiles(self._self).crowded(place):
+            refuse(violation.errno, where)
         self._add(place)
         self._inherit(place)
 
@@ -243,14 +244,6 @@ class Rehearsal:
         self._made.add(place)
         self._made_below[place.parent].add(place.name)
         self._removed.discard(place)
-
-    def _check_room(self, place: Place, where: str) -> None:
-        """Refuse a child of a container of cgroup v2 that has as many as it may have."""
-        table = table_of(self._kernel, place.tree, "") if place.is_unified else None
-        site = ControlFiles(self._self).site(place.parent, "")
-        for rule in table.making if table else ():
-            if violation := rule(site, mover_in(self._self, place.tree)):
-                refuse(violation.errno, where)
 
     def _inherit(self, place: Place) -> None:
         """Copy the values that the kernel gives a new container from its parent."""
@@ -502,8 +495,7 @@ class Rehearsal:
         if not self._kernel.may_move(task):
             refuse_text(errno.EACCES, where)
         files = ControlFiles(self._self)
-        core = ("",) if place.is_unified else ()
-        for name in (*core, *place.controllers):
+        for name in ("", *place.controllers):
             table = table_of(self._kernel, place.tree, name)
             for rule in table.entry if table else ():
                 if violation := rule(entry_of(self._self, files.site(place, name), task)):

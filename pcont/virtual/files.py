@@ -188,6 +188,18 @@ class ControlFiles:
                     return violation
         return None
 
+    def crowded(self, place: Place) -> Violation | None:
+        """Return the limit of the kernel that keeps the parent from having this child; None if
+        there is none.
+
+        For a dry run, and to explain a refusal of the kernel.
+        """
+        table, site = table_of(self.backend, place.tree, ""), self.site(place.parent, "")
+        for rule in table.making if table else ():
+            if violation := rule(site, mover_in(self.backend, place.tree)):
+                return violation
+        return None
+
     def removing(self, place: Place) -> Violation | None:
         """Return the first violation of a rule by removing the container; None if there is none."""
         for name in self._with_removal_rules(place):
