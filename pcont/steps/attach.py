@@ -28,6 +28,7 @@ from pcont.steps.tasks import (
     live_task,
     live_threads,
     tasks_in,
+    threads_of,
 )
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
@@ -356,14 +357,8 @@ class Attach(Step):
 
     def _inside(self, backend: ContainerReader) -> TasksByPlace:
         """Return the ids of the processes in each target; those of the tasks if not `_is_whole`."""
-        if not self._is_whole:
-            return {place: tasks_in(backend, place) for place in self.places}
-        found: TasksByPlace = {}
-        for place in self.places:
-            found[place] = set()
-            with contextlib.suppress(FileNotFoundError):
-                found[place].update(map(int, backend.read(place, PROCESSES).split()))
-        return found
+        file = PROCESSES if self._is_whole else "tasks"
+        return {place: tasks_in(backend, place, file) for place in self.places}
 
     def _record(
         self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, found: Iterable[Task]
@@ -384,10 +379,7 @@ class Attach(Step):
             undo_log.extend(entered, **{name: value for name, value in more.items() if value})
 
     def _threads(self, backend: Tasks, task: int) -> list[int]:
-        try:
-            return [task] if self.thread else backend.threads(task)
-        except ProcessLookupError:
-            return []
+        return [task] if self.thread else threads_of(backend, task)
 
     def _live_threads(self, backend: Tasks, task: int) -> Iterator[Task]:
         """Yield the threads that move with a task and have not exited."""

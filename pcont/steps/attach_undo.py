@@ -20,6 +20,7 @@ from pcont.steps.tasks import (
     put_back_tasks,
     start_time,
     tasks_in,
+    threads_of,
     where_process_is,
 )
 from pcont.tags import on_disk
@@ -200,10 +201,8 @@ class AttachUndo(UndoRecord):
         """Return a moved task of the process `pid`: the one with the lowest id."""
         if self._is_whole(backend, pid):
             return pid
-        with contextlib.suppress(ProcessLookupError):
-            threads = backend.threads(pid) if self.origins else ()
-            return next((one for one in threads if self.knows(backend, one)), None)
-        return None
+        threads = threads_of(backend, pid) if self.origins else ()
+        return next((one for one in threads if self.knows(backend, one)), None)
 
     def _distinct(self) -> list[int]:
         """Return one task for each distinct origin, the leader first."""

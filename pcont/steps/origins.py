@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pcont import subsys
 from pcont.bases import NamedTuple
 from pcont.kernel.types import Place, Task
-from pcont.steps.tasks import tasks_in
+from pcont.steps.tasks import tasks_in, threads_of
 from pcont.tags import on_disk
 from pcont.values import Ids
 
@@ -103,7 +103,7 @@ class OriginReader:
                     groups[key] = Processes(paths, affinity, {})
                 groups[key].starts[one.id] = one.start
             else:
-                apart.update(self.threads(self._threads(one)))
+                apart.update(self.threads(threads_of(self._backend, one.id)))
         return Origins(list(groups.values()), apart)
 
     def threads(self, tasks: Iterable[int]) -> Iterator[tuple[int, Origin]]:
@@ -166,20 +166,16 @@ class OriginReader:
         """
         if one.exited or one.threads == 1:
             return not one.exited
-        threads = set(self._threads(one))
+        threads = set(threads_of(self._backend, one.id))
         outside = set().union(*(threads - some for some in lists)) if lists else threads
         return all(self._paths(task) in (None, paths) for task in outside)
 
     def _affinities(self, one: Task) -> set[Ids | None]:
         """Return the CPU affinities of a process's threads; only None if the move changes none."""
-        found: set[Ids | None] = set() if self._affine else {None}
-        for task in (self._threads(one) if one.threads != 1 else [one.id]) if self._affine else ():
+        if not self._affine:
+            return {None}
+        found: set[Ids | None] = set()
+        for task in threads_of(self._backend, one.id) if one.threads != 1 else [one.id]:
             with contextlib.suppress(ProcessLookupError):
                 found.add(self._backend.affinity(task))
         return found
-
-    def _threads(self, one: Task) -> list[int]:
-        try:
-            return self._backend.threads(one.id)
-        except ProcessLookupError:
-            return []

@@ -7,7 +7,6 @@ so a process is where its live threads are.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -29,13 +28,14 @@ if TYPE_CHECKING:
 PROCESSES = "cgroup.procs"  # kernels before 3.0 do not have this file
 
 
-def tasks_in(backend: ContainerReader, place: Place) -> set[int]:
+def tasks_in(backend: ContainerReader, place: Place, file: str = "tasks") -> set[int]:
     """Return the ids of the tasks (threads) in a container; an empty set if it does not exist.
 
-    Raises Unseen if no mount shows the container.
+    `file`: the list to read; PROCESSES has the ids of processes. Raises Unseen if no mount shows
+    the container.
     """
     try:
-        return set(map(int, backend.read(place, "tasks").split()))
+        return set(map(int, backend.read(place, file).split()))
     except Unseen:
         raise
     except FileNotFoundError:
@@ -86,12 +86,21 @@ def is_alive(backend: Tasks, task: int) -> bool:
     return live_task(backend, task) is not None
 
 
+def threads_of(backend: Tasks, task: int) -> list[int]:
+    """Return the ids of the threads of the process that a task belongs to; none if no such task
+    exists.
+    """
+    try:
+        return backend.threads(task)
+    except ProcessLookupError:
+        return []
+
+
 def live_threads(backend: Tasks, task: int) -> Iterator[Task]:
     """Yield the threads that have not ended, of the process that a task belongs to."""
-    with contextlib.suppress(ProcessLookupError):
-        for thread in backend.threads(task):
-            if known := live_task(backend, thread):
-                yield known
+    for thread in threads_of(backend, task):
+        if known := live_task(backend, thread):
+            yield known
 
 
 def live_thread(backend: Tasks, task: int) -> Task | None:
