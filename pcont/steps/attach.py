@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 # is between two trees only once, so one round is enough unless tasks are started all the time.
 ATTACH_PATIENCE = 30.0
 FOR_EACH = 0.1  # more seconds for each further task: the first round may take that long
-# So many tasks are looked up and recorded at once, right before they are moved: with `tree`, they
-# may start others all the while.
+# pcont looks up and records this many tasks at a time, right before it moves them. With `tree` it
+# takes fewer, because the tasks can start others in that time.
 TASKS_AT_ONCE, OF_A_TREE = 64, 16
 
 STOP_OR_FREEZE = (

@@ -102,12 +102,13 @@ class AttachUndo(UndoRecord):
             yield partial(self._put_back_affinity, backend, straggler)
 
     def _stragglers(self, backend: TasksInside) -> Iterator[Straggler[int]]:
-        """Yield the moved tasks, then the tasks that they have started; `where` is the task whose
-        origin applies.
+        """Yield the moved tasks, then the tasks that they have started. `where` is a moved task:
+        the straggler goes back to where that task was.
 
-        In that order a moved task is back before its children are looked up, so that no new ones
-        appear in the targets. Last come exiting tasks in containers that were empty before: they
-        must have exited before the container can be removed, whatever they descend from.
+        Undo puts a moved task back before it looks for its children: after that, the task starts
+        no more of them in the targets. The last stragglers are exiting tasks in containers that
+        were empty before, no matter which task has started them. The kernel does not remove such a
+        container until they have exited.
         """
         for task in sorted(self._recorded):
             origin = self.origin(task)
@@ -178,13 +179,12 @@ class AttachUndo(UndoRecord):
         settled: Container[int] = (),
         others: Container[int] = (),
     ) -> dict[int, int]:
-        """Return the tasks that moved tasks have started in the targets, each with the task whose
-        origin applies.
+        """Return the tasks that moved tasks have started in the targets. Each has a moved task as
+        its value: it goes back to where that task was.
 
-        Other tasks may start tasks in the targets at the same time; those are left out. `inside`:
-        the tasks or processes in each target now. `settled`: those of them that are in every
-        target: if their ids are recorded, they are not looked up. `others`: more that were in a
-        target before.
+        Other tasks can start tasks in the targets at the same time; these are left out. `inside`:
+        the tasks or processes in each target now. `settled`: the tasks that are in every target; a
+        recorded one of them is not looked up. `others`: further tasks that were in a target before.
         """
         recorded = self._recorded
         before = set().union(*self.before.values())
@@ -216,11 +216,12 @@ class AttachUndo(UndoRecord):
     def _orphans(
         self, backend: Tasks, arrived: set[int], inside: dict[Place, set[int]]
     ) -> Iterator[tuple[int, int]]:
-        """Yield tasks whose parent exited during the move, each with the task whose origin applies.
+        """Yield the tasks that have lost their parent during the move, because it exited. Each
+        comes with a moved task: it goes back to where that task was.
 
-        Such a task is in some of the targets and elsewhere in the other trees, as only a moved
-        parent was. If other tasks were in only some of the targets before, it may be a child of
-        those: none is yielded.
+        Such a task is in some of the targets. In the other trees it is where a moved task was: only
+        a parent that was moved can have started it there. If other tasks were in only some of the
+        targets before, one of these can be the parent. Then no task is yielded.
         """
         differing = [
             place for place in self.places if self.before[place] != self.before[self.places[0]]

@@ -18,10 +18,11 @@ from pcont.values import Ids
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Tasks, TasksInside
 
-# A container is listed if that may tell where so many threads are. A list of twenty tasks costs as
-# much as a look at one thread, and a container has any number of tasks.
+# pcont lists a container only if it has to find this many threads or more. A list of twenty tasks
+# costs as much as a look at one thread, and a container has any number of tasks.
 LISTED_FROM = 64
-USEFUL = 8  # a list that tells it of fewer threads, while many processes wait, is the last one
+# After a list with fewer of the threads, pcont reads no more lists, unless few processes are left.
+USEFUL = 8
 
 PathByTree = dict[str, str]
 _Lists = Sequence[set[int]]  # the tasks in the container of each tree
@@ -79,7 +80,7 @@ class OriginReader:
     """Reads where processes are, in the trees of `places`. It keeps the lists of tasks that it has
     read, so create one for each move.
 
-    A list may leave a task out: where that task is, pcont looks up by itself.
+    A list may leave a task out: then the reader looks up where that task is.
     """
 
     def __init__(self, backend: TasksInside, places: Sequence[Place]) -> None:
@@ -155,8 +156,8 @@ class OriginReader:
             places = [self._places[tree].elsewhere(path) for tree, path in paths.items()]
             self._lists[key] = [tasks_in(self._backend, place) for place in places]
             here = set(waiting).intersection(*self._lists[key])
-            told = sum(waiting[id].threads or 1 for id in here)
-            self._useful = told >= USEFUL or len(waiting) < LISTED_FROM
+            located = sum(waiting[id].threads or 1 for id in here)
+            self._useful = located >= USEFUL or len(waiting) < LISTED_FROM
         self._latest = paths, self._lists[key]
         return self._lists[key]
 

@@ -34,7 +34,7 @@ class ChangeLog:
 class PlannedDict(dict[_K, _V]):
     """A dict that logs its changes. As a set, its values are None.
 
-    Change it by item assignment, `add`, `discard` and `pop` only.
+    Change it by item assignment, `add` and `discard` only: the log has no other changes.
     """
 
     def __init__(self, log: ChangeLog) -> None:

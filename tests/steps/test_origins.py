@@ -16,7 +16,9 @@ TARGETS = [Place(tree, "/new") for tree in TREES]
 
 
 class Lists(Model):
-    """A model that counts looks, and whose lists leave out one task."""
+    """A model that counts how often it reads lists, and how often it looks up where a task is. Its
+    lists leave out the task `left_out`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
