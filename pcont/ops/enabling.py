@@ -51,11 +51,7 @@ class Enabling:
     def _of(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
         found: list[Step] = []
         for above in _lineage(place) if names else ():
-            missing = [name for name in names if name not in self._enabled(above)]
-            if missing:
-                _refuse_unit(above, missing)
-                found.append(EnableControllers(above, missing, action))
-                self._enabled(above).update(missing)
+            found += self._at(above, names, action)
         pin = place.elsewhere(UMBRELLA)
         if names and place != pin and systemd.is_init():
             found += self._pinning(pin, names, action)
@@ -67,11 +63,18 @@ class Enabling:
         if pin not in self.made and not exists(self.backend, pin):
             found.append(CreateContainer(pin, action))
             self.made.add(pin)
-        missing = [name for name in names if name not in self._enabled(pin)]
-        if missing:
-            found.append(EnableControllers(pin, missing, action))
-            self._enabled(pin).update(missing)
-        return found
+        return found + self._at(pin, names, action)
+
+    def _at(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
+        """Return the step that enables controllers for the children of one container; none if it
+        enables them already.
+        """
+        missing = [name for name in names if name not in self._enabled(place)]
+        if not missing:
+            return []
+        _refuse_unit(place, missing)
+        self._enabled(place).update(missing)
+        return [EnableControllers(place, missing, action)]
 
     def _enabled(self, place: Place) -> set[str]:
         """Return what a container enables for its children, after the steps so far."""
