@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
     from pcont.steps.attach import Attach
 
-PENDING = ""  # in place of the text of a file that is not there yet
-
 
 @checks_first
 def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str]:
@@ -52,14 +50,13 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         for file, (key, text) in zip(files, pairs, strict=True):
             if key == subsys.CPUACCT_LOAD:
                 raise Denied(f"{key} is measured, and can only be read")
-            places = _places(control, container, file, key, bool(first))
+            texts = _texts(control, container, file, key, bool(first))
+            places = keys.owners(container, file) if texts is None else [*texts]
             if file in subsys.TASK_FILES:
                 entries.append(_entry(session, container, file, text))
             else:
                 settings += [Setting(one, file, text) for one in places]
-                known.update(
-                    {(one, file): now for one, now in places.items() if now is not PENDING}
-                )
+                known.update({(one, file): now for one, now in (texts or {}).items()})
             guards.check_freezing(session, places, file, text)
         pending = {one.file for one in settings if (one.place, one.file) not in known}
         steps = _in_order(control, container, settings, entries, known, pending)
@@ -79,19 +76,19 @@ def enabling_steps(backend: Backend, container: Container, files: Iterable[str])
     return Enabling(backend, set()).steps(container, files)
 
 
-def _places(
+def _texts(
     control: ControlFiles, container: Container, file: str, key: str, enabling: bool
-) -> keys.Texts:
-    """Return the places that have a file. `enabling`: the command is about to enable controllers
-    of cgroup v2, and the file may not be there yet.
+) -> keys.Texts | None:
+    """Return the places that have a file, each with its text; None if the file is not there yet.
+
+    `enabling`: the command is about to enable controllers of cgroup v2, which can bring the file.
     """
     try:
         return keys.find_places(control, container, file, key)
     except NotFound:
-        found = keys.owners(container, file) if enabling else []
-        if not found:
+        if not (enabling and keys.owners(container, file)):
             raise
-        return dict.fromkeys(found, PENDING)
+        return None
 
 
 def with_equals(words: Sequence[str]) -> str:
