@@ -6,7 +6,7 @@ The cost of that depends on what the operation has planned, and not on all that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -128,20 +128,11 @@ class Nested(dict[_K, "PlannedDict[Any, Any]"]):
         return EarlierNested(self)
 
 
-class EarlierNested(Mapping[_K, Mapping[Any, Any]]):
+class EarlierNested(Generic[_K]):
     """A `Nested` as it was before the changes in its log."""
 
     def __init__(self, now: Nested[_K]) -> None:
         self._now = now
-
-    def __getitem__(self, key: _K) -> Mapping[Any, Any]:
-        return self._now[key].earlier()
-
-    def __iter__(self) -> Iterator[_K]:
-        return iter(self._now)
-
-    def __len__(self) -> int:
-        return len(self._now)
 
     def of(self, key: _K) -> Mapping[Any, Any]:
         """Return what was planned for a key."""
