@@ -18,6 +18,7 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.steps import explain
+from pcont.steps.kill import Kill
 from pcont.tables.rules import Machine
 from pcont.transaction.rehearsal import rehearsing
 
@@ -461,3 +462,25 @@ def test_a_limit_of_containers_of_v2_is_found_before_a_new_one_and_explained(
     said = explain.make_refusal(backend, place, refused, "create it")
     assert "the limit of 1 containers below" in said.message
     assert "cgroup.max.descendants=2" in said.hint
+
+
+def test_a_dry_run_of_a_kill_thaws_a_frozen_container_of_v2_with_its_own_words(
+    host: Host, unified: Path
+) -> None:
+    for kind in ("cpu", "node"):
+        for file in ("online", "possible"):
+            host.sys(f"devices/system/{kind}/{file}", "0\n")
+    top = unified / "a"
+    (top / "cgroup.freeze").write_text("1\n")
+    (top / "cgroup.procs").write_text("7\n")
+    step = Kill([Place("unified", "/a")], "kill all", lambda pids: None)
+    assert step.dry_run_lines(host.backend()) == [
+        "kill -KILL 7",
+        f"echo 0 > {top}/cgroup.freeze",
+    ]
+    (top / "cgroup.freeze").write_text("0\n")
+    assert step.dry_run_lines(host.backend()) == [
+        f"echo 1 > {top}/cgroup.freeze",
+        "kill -KILL 7",
+        f"echo 0 > {top}/cgroup.freeze",
+    ]

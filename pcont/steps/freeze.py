@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import signals
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
-from pcont.steps.write import RestoreValue
+from pcont.steps.write import RestoreValue, Setting, WriteFiles
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
+    from pcont.kernel.interfaces import CgroupState, Containers
 
 FREEZE_PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
 FREEZE_AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
@@ -46,7 +45,14 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
         yield False
 
 
-def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) -> list[str]:
+def state_lines(backend: CgroupState, place: Place, state: str) -> list[str]:
+    """Return shell commands that write FROZEN or THAWED, for a dry run."""
+    return WriteFiles([Setting(place, STATE, state)], f"freeze {place.shown}").dry_run_lines(
+        backend
+    )
+
+
+def is_set_frozen(backend: CgroupState, place: Place, lines: Sequence[str]) -> list[str]:
     """Return shell commands with those that freeze and thaw the container around them, for a dry
     run.
 
@@ -54,9 +60,11 @@ def is_set_frozen(backend: ContainerReader, place: Place, lines: Sequence[str]) 
     """
     if backend.read(place, STATE).strip() != THAWED:
         return [*lines]
-    file = quote(backend.show(place, STATE))
-    frozen, thawed = ("1", "0") if place.is_unified else (FROZEN, THAWED)
-    return [f"echo {frozen} > {file}", *lines, f"echo {thawed} > {file}"]
+    return [
+        *state_lines(backend, place, FROZEN),
+        *lines,
+        *state_lines(backend, place, THAWED),
+    ]
 
 
 def _wait_until_frozen(backend: Containers, place: Place, write_again: bool = False) -> bool:

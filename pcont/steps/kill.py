@@ -15,7 +15,7 @@ from pcont.kernel.paths import below
 from pcont.kernel.retry import Retry
 from pcont.kernel.types import Place
 from pcont.steps.converge import raised_priority
-from pcont.steps.freeze import is_set_frozen, kept_frozen
+from pcont.steps.freeze import is_set_frozen, kept_frozen, state_lines
 from pcont.steps.tasks import processes_in
 from pcont.steps.write import RestoreValue
 from pcont.subsys import freezer, pids
@@ -51,14 +51,14 @@ class Kill(Step):
         self.places, self.action, self.allowed, self.freeze = places, action, allowed, freeze
         self.killed: set[int] = set()
 
-    def dry_run_lines(self, backend: TasksInside) -> list[str]:
+    def dry_run_lines(self, backend: CgroupState) -> list[str]:
         lines = [f"kill -KILL {pid}" for pid in sorted(processes_in(backend, self.places))]
         if not lines:
             return []
         for place in self._freezing(backend):
             lines = is_set_frozen(backend, place, lines)
-        others = [backend.show(place, freezer.STATE) for place in self._frozen_by_others(backend)]
-        lines += [f"echo {freezer.THAWED} > {quote(file)}" for file in others]
+        for place in self._frozen_by_others(backend):
+            lines += state_lines(backend, place, freezer.THAWED)
         held = [backend.show(place, pids.PIDS_MAX) for place in self._tops(_counts_tasks)]
         return [*(f"echo 0 > {quote(file)}" for file in held), *lines]
 
