@@ -124,10 +124,8 @@ class Attach(Step):
         return [self.task, *self.also]
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        pids = self.tasks
-        if self.tree:
-            with backend.family(self.task) as family:
-                pids = sorted(family(True), key=lambda pid: (pid != self.task, pid))
+        with self._movers(backend) as movers:
+            pids = movers(True)
         lines = [
             f"echo {one} > {quote(backend.show(place, file))}"
             for place in self._ordered(backend)
