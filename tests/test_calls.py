@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
 
 from benchmarks import calls
+from pcont.ops import attach
+from pcont.session import Session
 
 ROOM = 1.05
 
@@ -50,6 +53,16 @@ def test_a_real_process_costs_no_more_calls_outside_of_the_model() -> None:
 def test_create_lists_no_files_and_no_children(number: int) -> None:
     found = calls.create_many(number).reads
     assert (found["files"], found["children"]) == (0, 0)
+
+
+def test_a_dry_run_of_attach_lists_the_files_of_a_container_once_and_for_each_write() -> None:
+    found = []
+    for number in (1, 50):
+        model, pids = calls.populated(number)
+        session = Session(model, dry_run=True)
+        run = functools.partial(attach.attach, session, "pids:/a", pids)
+        found.append(calls.counted(run).reads["files"])
+    assert found == [2 + 1, 2 + 50], "for the lines, for the rehearsal, and for each write"
 
 
 # The most calls outside of the model for one more container, and the reads of the model for it.

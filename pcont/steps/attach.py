@@ -128,22 +128,22 @@ class Attach(Step):
             pids = movers(True)
         lines = [
             f"echo {one} > {quote(backend.show(place, file))}"
-            for place in self._ordered(backend)
+            for place, by_threads in self._targets(backend)
             for pid in pids
             if self._would_move(backend, place, pid)
-            for file, one in self._writes(backend, place, pid)
+            for file, one in self._writes(backend, pid, by_threads)
         ]
         self.outcome.skipped = len(self.skipped)
         return lines
 
     def rehearse(self, backend: CgroupState) -> None:
-        for place in self._ordered(backend):
+        for place, by_threads in self._targets(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
                 if not is_alive(backend, pid):
                     pid = os.getpid()  # `run` and `clone`: the command is not there yet
                 if self._would_move(backend, place, pid):
-                    for file, one in self._writes(backend, place, pid):
+                    for file, one in self._writes(backend, pid, by_threads):
                         self._files.attach(place, file, one)
 
     def _would_move(self, backend: CgroupState, place: Place, pid: int) -> bool:
@@ -163,13 +163,18 @@ class Attach(Step):
             raise self.refusal(backend, refused)
         return True
 
-    def _writes(self, backend: TasksInside, place: Place, pid: int) -> list[tuple[str, int]]:
+    def _targets(self, backend: CgroupState) -> Iterator[tuple[Place, bool]]:
+        """Yield the targets of a dry run, each with whether it takes a process thread by thread."""
+        for place in self._ordered(backend):
+            by_threads = False
+            with contextlib.suppress(OSError):  # it may be a container that is yet to be made
+                by_threads = not self.thread and PROCESSES not in backend.files(place)
+            yield place, by_threads
+
+    def _writes(self, backend: Tasks, pid: int, by_threads: bool) -> list[tuple[str, int]]:
         """Return pairs of file and id to write for a process: one for the process, or one for each
         thread.
         """
-        by_threads = False
-        with contextlib.suppress(OSError):  # it may be a container that is yet to be made
-            by_threads = not self.thread and PROCESSES not in backend.files(place)
         if by_threads:
             return [("tasks", one.id) for one in self._live_threads(backend, pid)]
         return [(self._file, pid)]

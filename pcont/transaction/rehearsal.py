@@ -500,7 +500,7 @@ class Rehearsal:
             for rule in table.entry if table else ():
                 if violation := rule(entry_of(self._self, files.site(place, name), task)):
                     refuse_text(violation.errno, where)
-        if "cpu.rt_runtime_us" in self.files(place) and _is_real_time(task):
+        if _is_real_time(task) and "cpu.rt_runtime_us" in self.files(place):
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
         self._moved[task, place.tree] = place.path
 
