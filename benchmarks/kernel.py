@@ -18,6 +18,9 @@ from types import FrameType
 
 import pcont
 from benchmarks.measure import c_loop
+from pcont.backend_cgroupfs import Cgroupfs
+from pcont.kernel.types import TreeRequest
+from pcont.steps.mounts import dissolve
 from tests.stress.measure import PCONT
 from tests.stress.trees import SeparateTrees, separate_trees
 from tests.waiting import until
@@ -173,15 +176,21 @@ class NamedHierarchies:
         point = f"{self.folder}/{self.made}"
         os.mkdir(point)
         self.mounted.append(point)
-        options = f"none,name={NAME}-{self.made}"
+        options = f"none,name={self._name(point)}"
         subprocess.run(["mount", "-t", "cgroup", "-o", options, "cgroup", point], check=True)
         os.mkdir(f"{point}/c")
+
+    @staticmethod
+    def _name(point: str) -> str:
+        return f"{NAME}-{os.path.basename(point)}"
 
     def _unmount(self) -> None:
         point = self.mounted[-1]
         if os.path.ismount(point):
             remove_directory(f"{point}/c")
             subprocess.run(["umount", point], check=True)
+            # A container that the kernel is still freeing keeps its hierarchy without a mount.
+            dissolve(Cgroupfs(), TreeRequest((), self._name(point)), point, "cgroup")
         os.rmdir(point)
         self.mounted.pop()
 
