@@ -127,14 +127,11 @@ def _asked_for(
 
 
 def _same(registry: Registry, request: MountRequest, tie: bool) -> Tree | None:
-    """Return the hierarchy with exactly these subsystems; raises Busy if its name differs.
-
-    The tree of cgroup v2 is no such hierarchy, even if it has no other controllers.
-    """
+    """Return the hierarchy with exactly these subsystems; raises Busy if its name differs."""
     for one in registry.hierarchies:
-        tree = one.members[0].tree
-        if tree.is_unified or not has_the_set(registry.backend, one, request, tie):
+        if not has_the_set(registry.backend, one, request, tie):
             continue
+        tree = one.members[0].tree
         if request.name in ("", tree.name):
             return tree
         held = f"{', '.join(request.subsystems)} are already one hierarchy"

@@ -106,7 +106,9 @@ def _is_asked_for(
 
 
 def has_the_set(backend: CgroupState, one: Hierarchy, request: MountRequest, tie: bool) -> bool:
-    """Return whether a hierarchy has the subsystems and the root of the request."""
+    """Return whether a v1 hierarchy has the subsystems and the root of the request."""
+    if one.members[0].tree.is_unified:
+        return False
     if cpuset_memset.bound(backend, one) != request.cpuset_memset:
         return False
     if tie or one.tie:
