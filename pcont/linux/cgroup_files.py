@@ -16,8 +16,6 @@ from pcont.kernel.types import Owner, Snapshot, Surveyed
 from pcont.linux import proc, watchdog
 from pcont.trust import xattrs
 
-_AT_ONCE = 1 << 12  # bytes that one read(2) asks for
-_SHORT = 1 << 10
 _LISTED = 8  # names of a list that can be read in the time that it takes to look for one
 _LEAF = 2  # links of a directory without directories in it
 _MOST_PIDFDS = 256  # process descriptors open at a time: the usual limit is 1,024 open files
@@ -76,7 +74,7 @@ class KernelFiles:
 
     def read(self, file: str) -> str:
         try:
-            return read_file(file)
+            return proc.read_short(file)
         except OSError as err:
             raise _read_error(err, file) from err
 
@@ -203,7 +201,7 @@ def _looked_at(directory: int, name: str) -> tuple[str, Owner]:
     """Return the text and the owner of the file `name` in an open directory."""
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return _text(descriptor), _owner(os.fstat(descriptor))
+        return proc.short_text(descriptor), _owner(os.fstat(descriptor))
     finally:
         os.close(descriptor)
 
@@ -226,30 +224,9 @@ def _read_error(err: OSError, file: str) -> OSError:
 def _text_or_error(directory: int, file: str) -> str | OSError:
     """Return the text of a file below an open directory, or why it cannot be read."""
     try:
-        return read_file(file, directory)
+        return proc.read_short(file, directory)
     except OSError as err:
         return _read_error(err, file)
-
-
-def read_file(file: str, directory: int | None = None) -> str:
-    """Return the content of a control file: a path, or one below an open directory."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return _text(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _text(descriptor: int) -> str:
-    """Return the content of an open control file.
-
-    One read(2) is enough for a short text: the kernel returns everything that fits, and less than
-    that only before a line of more than a page.
-    """
-    found = os.read(descriptor, _AT_ONCE)
-    while len(found) > _SHORT and (more := os.read(descriptor, _AT_ONCE)):
-        found += more
-    return found.decode("utf-8", "surrogateescape")
 
 
 def _signalled(descriptor: int, number: int) -> bool:

@@ -22,7 +22,7 @@ CAP_SETGID, CAP_SYS_ADMIN = 6, 21  # linux/capability.h
 FIRST_USERS = "user:[4026531837]"  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 
 _AT_ONCE = 1 << 16  # bytes
-_RECORD = 1 << 12  # bytes: more than seq_file has for a record of /proc, as a rule
+_PAGE, _SHORT = 1 << 12, 1 << 10  # bytes
 
 
 class Proc:
@@ -90,7 +90,7 @@ class Proc:
         """
         pid, start = self._process_of.get(task, (task, -1))
         try:
-            stat = read_record(f"{self.root}/{pid}/task/{task}/stat")
+            stat = read_short(f"{self.root}/{pid}/task/{task}/stat")
         except (FileNotFoundError, ProcessLookupError) as err:
             if pid == task:
                 raise no_task(task) from err
@@ -103,7 +103,7 @@ class Proc:
     def _thread(self, task: int) -> Task:
         try:
             pid = procfs.process(read_text(f"{self.root}/{task}/status"))
-            known = procfs.task(read_record(f"{self.root}/{pid}/task/{task}/stat"), pid)
+            known = procfs.task(read_short(f"{self.root}/{pid}/task/{task}/stat"), pid)
         except (FileNotFoundError, ProcessLookupError) as err:
             raise no_task(task) from err
         if pid != task:
@@ -274,18 +274,27 @@ def read_text(file: str) -> str:
         os.close(descriptor)
 
 
-def read_record(file: str) -> str:
-    """Return the content of a file of one record, as `read_text` does: a short read has all of
-    it.
+def read_short(file: str, directory: int | None = None) -> str:
+    """Return the content of a file as `read_text` does, with one read(2) if it is short. `file`: a
+    path, or one below an open directory.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        found = os.read(descriptor, _RECORD)
-        if len(found) < _RECORD:
-            return found.decode("utf-8", "surrogateescape")
-        return found.decode("utf-8", "surrogateescape") + read_all(descriptor)
+        return short_text(descriptor)
     finally:
         os.close(descriptor)
+
+
+def short_text(descriptor: int) -> str:
+    """Return what can be read from an open file, with one read(2) if that is short.
+
+    The kernel returns everything that fits, and less than that only before a line of more than a
+    page.
+    """
+    found = os.read(descriptor, _PAGE)
+    while len(found) > _SHORT and (more := os.read(descriptor, _PAGE)):
+        found += more
+    return found.decode("utf-8", "surrogateescape")
 
 
 def read_all(descriptor: int) -> str:

@@ -254,10 +254,8 @@ class Far:
         with contextlib.ExitStack() as stack:
             for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
-            for module, name in (
-                *((proc, "read_text"), (proc, "read_record"), (cgroup_files, "read_file")),
-            ):
-                stack.enter_context(patch.object(module, name, self.read_text))
+            for name in ("read_text", "read_short"):
+                stack.enter_context(patch.object(proc, name, self.read_text))
             stack.enter_context(patch.object(syscalls, "sys_mount", self.mount))
             stack.enter_context(patch.object(syscalls, "sys_umount", self.umount))
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)

@@ -402,7 +402,7 @@ def test_one_file_tells_what_a_process_is(monkeypatch: pytest.MonkeyPatch) -> No
     read: list[str] = []
     read_file = os.open
 
-    def opened(file: str, flags: int) -> int:
+    def opened(file: str, flags: int, **more: int | None) -> int:
         read.append(file)
         return read_file(file, flags)
 
