@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from pcont.errors import FORCE, Denied, UsageProblem
 from pcont.hierarchy.container import Container
@@ -76,23 +75,6 @@ def _note_skipped(session: Session, outcome: Outcome) -> None:
         session.warn(f"{outcome.skipped} kernel threads cannot be moved, and stay where they are")
 
 
-class _Actions(Mapping[int, str]):
-    """What an error says of each task: made when it is needed."""
-
-    def __init__(self, tasks: Mapping[int, Task], kind: str, place: str) -> None:
-        self._tasks, self._kind, self._place = tasks, kind, place
-
-    def __getitem__(self, id: int) -> str:
-        known = self._tasks[id]
-        return f"attach {self._kind} {known.id} ({known.name}) to {self._place}"
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-
 def entry(
     session: Session,
     container: Container,
@@ -111,16 +93,20 @@ def entry(
     pids = [known.pid for known in tasks]
     guards.check_move(session, *pids)
     guards.check_entering(session, container, pids, with_descendants=tree)
-    (first, known), *more = {(one.id if thread else one.pid): one for one in tasks}.items()
-    actions = partial(_Actions, kind="task" if thread else "process", place=container.name)
+    kind = "task" if thread else "process"
+    actions = {
+        one.id if thread else one.pid: f"attach {kind} {one.id} ({one.name}) to {container.name}"
+        for one in tasks
+    }
+    first = next(iter(actions))
     return Attach(
         first,
         container.places,
-        actions({first: known})[first],
+        actions.pop(first),
         thread,
         tree,
         movable,
-        actions(dict(more)),
+        actions,
         Seen({one.id: one for one in tasks if thread or one.id == one.pid}, assigned),
     )
 

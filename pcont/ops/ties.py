@@ -77,7 +77,7 @@ def note_entered(session: Session, container: Container, steps: Iterable[Attach]
         return MovedTasks(container, list(found), next(iter(found.values()), {}), found.get)
     tasks = [task for step in steps for task in sorted(step.moved)]
     entered = [step.entered for step in steps if step.entered]
-    origin = next((one.any_origin for one in entered if one.any_origin), None)
+    origin = next(filter(None, (one.any_origin for one in entered)), None)
 
     def before(task: int) -> Paths | None:
         return next((paths for step in steps if (paths := step.was(task)) is not None), None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import PcontError
-from pcont.kernel.refusals import WriteRefused, exists
+from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import AssignedIds, Place, Task
 from pcont.records import Outcome
 from pcont.steps.attach_undo import AttachUndo, TasksByPlace
@@ -33,9 +33,15 @@ from pcont.steps.tasks import (
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import UndoLog
 from pcont.virtual.files import ControlFiles
+from pcont.virtual.site import table_of
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import CgroupState, ContainerReader, Tasks, TasksInside
+    from pcont.kernel.interfaces import (
+        CgroupState,
+        ContainerReader,
+        Tasks,
+        TasksInside,
+    )
 
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
@@ -108,8 +114,7 @@ class Attach(Step):
         self.adopted: set[int] = set()
         self._files: ControlFiles
         self._origins: OriginReader
-        self._by_threads: set[Place] = set()
-        self._others: set[int] = set()
+        self._by_threads = False
         self._first: set[int] = set()
         self._late: set[int] = set()
         self._seen = seen
@@ -128,22 +133,22 @@ class Attach(Step):
             pids = movers(True)
         lines = [
             f"echo {one} > {quote(backend.show(place, file))}"
-            for place, by_threads in self._targets(backend)
+            for place in self._ordered(backend)
             for pid in pids
             if self._would_move(backend, place, pid)
-            for file, one in self._writes(backend, pid, by_threads)
+            for file, one in self._writes(backend, pid)
         ]
         self.outcome.skipped = len(self.skipped)
         return lines
 
     def rehearse(self, backend: CgroupState) -> None:
-        for place, by_threads in self._targets(backend):
+        for place in self._ordered(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
                 if not is_alive(backend, pid):
                     pid = os.getpid()  # `run` and `clone`: the command is not there yet
                 if self._would_move(backend, place, pid):
-                    for file, one in self._writes(backend, pid, by_threads):
+                    for file, one in self._writes(backend, pid):
                         self._files.attach(place, file, one)
 
     def _would_move(self, backend: CgroupState, place: Place, pid: int) -> bool:
@@ -163,24 +168,19 @@ class Attach(Step):
             raise self.refusal(backend, refused)
         return True
 
-    def _targets(self, backend: CgroupState) -> Iterator[tuple[Place, bool]]:
-        """Yield the targets of a dry run, each with whether it takes a process thread by thread."""
-        for place in self._ordered(backend):
-            by_threads = False
-            with contextlib.suppress(OSError):  # it may be a container that is yet to be made
-                by_threads = not self.thread and PROCESSES not in backend.files(place)
-            yield place, by_threads
-
-    def _writes(self, backend: Tasks, pid: int, by_threads: bool) -> list[tuple[str, int]]:
+    def _writes(self, backend: Tasks, pid: int) -> list[tuple[str, int]]:
         """Return pairs of file and id to write for a process: one for the process, or one for each
         thread.
         """
-        if by_threads:
+        if self._by_threads:
             return [("tasks", one.id) for one in self._live_threads(backend, pid)]
         return [(self._file, pid)]
 
     def _ordered(self, backend: CgroupState) -> list[Place]:
         self._files = ControlFiles(backend)
+        # In the patch set of 2006, a process moves thread by thread.
+        core = table_of(backend, self.places[0].tree, "")
+        self._by_threads = not self.thread and core is not None and PROCESSES not in core.by_name
         return sorted(self.places, key=self._files.entry_order)
 
     @property
@@ -193,7 +193,6 @@ class Attach(Step):
         self._origins = OriginReader(backend, self.places)
         with self._movers(backend) as movers:
             before = {place: all_tasks_in(backend, place) for place in self.places}
-            self._look_at_targets(backend)
             leader = next(iter(movers(False)), self.task)
             entered = self.entered = AttachUndo(list(self.places), leader, before)
             undo_log.record(entered)
@@ -208,17 +207,6 @@ class Attach(Step):
         self.outcome.stragglers = len(self._late)
         self.outcome.skipped = len(self.skipped)
         self.outcome.seconds = time.monotonic() - began
-
-    def _look_at_targets(self, backend: TasksInside) -> None:
-        """Note which targets take a process thread by thread only (kernels before 3.0), and which
-        processes are in a target.
-        """
-        for place in () if self.thread else self.places:
-            try:
-                self._others.update(map(int, backend.read(place, PROCESSES).split()))
-            except FileNotFoundError:
-                if exists(backend, place):
-                    self._by_threads.add(place)
 
     @contextlib.contextmanager
     def _movers(self, backend: Tasks) -> Iterator[Movers]:
@@ -338,20 +326,28 @@ class Attach(Step):
         is looked up again, because it may have started after the list was read. Where the kernel
         moves a process as a whole, a thorough search finds no more threads.
         """
-        self._origins = OriginReader(backend, self.places)
         inside: TasksByPlace = {}
         for thorough in (False, True) if self.tree or not self._is_whole else (False,):
             if self.tree or not inside:
                 inside = self._inside(backend)
                 everywhere = set.intersection(*inside.values())
-                self._leaders = entered.started(backend, inside, everywhere, self._others)
+                was_there = partial(self._was_there, backend, entered)
+                self._leaders = entered.started(backend, inside, everywhere, was_there)
             found = [*movers(thorough), *self._leaders]
             tasks = [task for task in found if task not in self.skipped]
             if any(self._lacking(backend, tasks, thorough, inside)):
                 inside = self._inside(backend)
                 if lacking := list(self._lacking(backend, tasks, thorough, inside)):
+                    self._origins = OriginReader(backend, self.places)
                     return lacking
         return []
+
+    def _was_there(self, backend: Tasks, entered: AttachUndo, pid: int) -> bool:
+        """Return whether a thread of a process was in a target before; False if threads move one by
+        one.
+        """
+        threads = self._threads(backend, pid) if self._is_whole else []
+        return any(not tasks.isdisjoint(threads) for tasks in entered.before.values())
 
     @property
     def _is_whole(self) -> bool:
@@ -412,7 +408,7 @@ class Attach(Step):
                     self.at = (place, task)
                     yield task
 
-        if place in self._by_threads:
+        if self._by_threads:
             entered = self._enter_by_threads(backend, place, valid())
         else:
             entered = self._files.enter(place, valid(), self._file)
@@ -433,9 +429,7 @@ class Attach(Step):
         if self._found(backend, task):
             for place in places:
                 self.at = (place, task)
-                self._files.attach(
-                    place, "tasks" if place in self._by_threads else self._file, task
-                )
+                self._files.attach(place, "tasks" if self._by_threads else self._file, task)
             self.moved.add(task)
         else:
             self._has_ended(task)

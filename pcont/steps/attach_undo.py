@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -177,23 +177,26 @@ class AttachUndo(UndoRecord):
         backend: Tasks,
         inside: TasksByPlace,
         settled: Container[int] = (),
-        others: Container[int] = (),
+        was_there: Callable[[int], bool] = lambda one: False,
     ) -> dict[int, int]:
         """Return the tasks that moved tasks have started in the targets. Each has a moved task as
         its value: it goes back to where that task was.
 
         Other tasks can start tasks in the targets at the same time; these are left out. `inside`:
         the tasks or processes in each target now. `settled`: the tasks that are in every target; a
-        recorded one of them is not looked up. `others`: further tasks that were in a target before.
+        recorded one of them is not looked up. `was_there`: returns whether a process was in a
+        target before, though `before` does not list it.
         """
         recorded = self._recorded
         before = set().union(*self.before.values())
         arrived = {
             one
             for one in set().union(*inside.values()) - before
-            if one not in others
-            and not (one in recorded and (one in settled or self.knows(backend, one)))
+            if not (one in recorded and (one in settled or self.knows(backend, one)))
+            and not was_there(one)
         }
+        if not arrived:
+            return {}
         found = followers(backend, arrived, partial(self._ancestor, backend))
         return {**found, **dict(self._orphans(backend, arrived - found.keys(), inside))}
 

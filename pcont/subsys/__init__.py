@@ -379,7 +379,8 @@ def moves_affinity(file: str) -> bool:
     return bool(known and known.undo.moves_affinity)
 
 
-def sets_affinity(controllers: Iterable[str]) -> bool:
+@cache
+def sets_affinity(controllers: tuple[str, ...]) -> bool:
     """Return whether a task that enters or leaves a container may get another CPU affinity."""
     return any(row.undo.moves_affinity for row in rows(controllers))
 
