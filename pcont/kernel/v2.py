@@ -1,4 +1,4 @@
-"""The driver of cgroup v2: one tree, whose containers are directories below a cgroup2 mount.
+"""The driver of cgroup v2: one tree. Its containers are directories below a cgroup2 mount.
 
 It answers to the names by which the rest of pcont reads tasks and freezes containers (`tasks`,
 `freezer.state`), which v2 has in other files. It makes system calls through

@@ -13,7 +13,7 @@ import fcntl
 import math
 import os
 import stat
-from _thread import get_ident  # of `threading`, whose import takes a millisecond
+from _thread import get_ident  # to import `threading` takes a millisecond
 from collections.abc import Iterator
 
 from pcont import signals

@@ -68,7 +68,7 @@ def find_program(name: str) -> str:
 
 
 def _which(name: str) -> str | None:
-    """Return what shutil.which does, whose module imports four packages to compress files."""
+    """Return what shutil.which returns. The import of shutil loads four packages for archives."""
     path = os.environ.get("PATH") if "PATH" in os.environ else os.confstr("CS_PATH")
     for directory in [""] if "/" in name else path.split(":") if path else []:
         file = os.path.join(directory, name)
