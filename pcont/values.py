@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
-
-from pcont.bases import Protocol
+from typing import Any, Protocol
 
 Ids = frozenset[int]
 

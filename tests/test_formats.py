@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from pcont import cli
+from pcont.bases import FORMATS, attributes_of, made, names_of, on_disk
 from pcont.kernel.types import Place
 from pcont.model.old_states import READABLE
 from pcont.model.rows import HEAD, all_rows
 from pcont.steps.recover import FACTS, RECORD_CLASSES
-from pcont.tags import FORMATS, attributes_of, made, names_of, on_disk
 from pcont.transaction.journal import decode, encode
 from pcont.transaction.undo_log import UndoLog, UndoRecord
 from tests.model_states import rows_in, write_rows
@@ -37,7 +37,7 @@ def names(path: Path) -> str:
 
 
 def test_the_tags_and_fields_on_disk_are_those_that_were_written_down() -> None:
-    """A rename of a class or a field must not change them: see pcont.tags.on_disk."""
+    """A rename of a class or a field must not change them: see pcont.bases.on_disk."""
     ours = [found for kind, found in FORMATS.items() if kind.__module__.startswith("pcont.")]
     written = json.loads((DATA / "tags.json").read_text(encoding="utf-8"))
     assert {one.tag: set(one.attributes) for one in ours} == {

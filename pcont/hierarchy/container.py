@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from shlex import quote
 
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, fields_of, made, on_disk
 from pcont.errors import BadValue
 from pcont.kernel.paths import below, check_path, is_outside, join
 from pcont.kernel.types import Place, Spelling, Tree
-from pcont.tags import fields_of, made, on_disk
 
 TIE = "tie"
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
-from pcont.bases import Protocol
 from pcont.kernel.interfaces import Driver
 from pcont.kernel.proc_text import Membership, MountLine
 from pcont.kernel.types import Owner, Place, Snapshot, Surveyed, Task, Tree

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from shlex import quote
 
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.kernel.paths import below, check_path, join
-from pcont.tags import on_disk
 
 PID_MAX = "/proc/sys/kernel/pid_max"
 PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h: the highest value that this file takes

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.kernel.proc_text import MountLine, lines
 from pcont.kernel.types import Task
-from pcont.tags import on_disk
 
 # include/linux/sched.h. cgroup_procs_write_start() defines which threads cannot be moved.
 _PF_EXITING = 0x00000004

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, MutableSet
 from functools import cached_property, lru_cache
 from shlex import quote
-from typing import Any
+from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.bases import Protocol
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
-from pcont.bases import Protocol
 from pcont.errors import PcontError
 from pcont.model.pages import NOT_OURS, StoredRow
 

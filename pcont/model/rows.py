@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
-from pcont.bases import NamedTuple, Protocol
+from pcont.bases import NamedTuple, fields_of, made
 from pcont.kernel.types import Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.cgroups import ModelTree, Node, PlacedTask, shared
@@ -25,7 +25,6 @@ from pcont.model.placement import TaskPlacement
 from pcont.model.tasks import SimulatedTask, TaskTable
 from pcont.tables.charges import Charges
 from pcont.tables.rules import Machine
-from pcont.tags import fields_of, made
 from pcont.values import ID_LIST, Codec
 
 HEAD = "head"

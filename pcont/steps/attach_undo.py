@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pcont.bases import on_disk
 from pcont.kernel.types import Place, Task
 from pcont.steps.converge import Straggler, return_all
 from pcont.steps.origins import Origin, Processes
@@ -23,7 +24,6 @@ from pcont.steps.tasks import (
     threads_of,
     where_process_is,
 )
-from pcont.tags import on_disk
 from pcont.transaction.undo_log import Action, UndoRecord
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pcont.bases import on_disk
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.tags import on_disk
 from pcont.transaction.undo_log import Action, UndoRecord, UndoRun
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
+from pcont.bases import on_disk
 from pcont.errors import BY_WRITTEN, Busy, from_oserror
 from pcont.kernel.refusals import exists, refuse_text, vanishing
 from pcont.kernel.types import Place
 from pcont.subsys.v2 import core
 from pcont.tables.rules import Proposed, Violation
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.virtual.files import ControlFiles

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pcont import subsys
+from pcont.bases import on_disk
 from pcont.errors import PcontError, Unsupported, from_oserror
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
 

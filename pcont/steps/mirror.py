@@ -12,7 +12,7 @@ from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.errors import PcontError
 from pcont.kernel.types import Place
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
@@ -29,7 +29,6 @@ from pcont.steps.tasks import (
     tasks_in,
 )
 from pcont.steps.write import RestoreAffinities
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 

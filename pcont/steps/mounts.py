@@ -13,11 +13,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import signals
+from pcont.bases import on_disk
 from pcont.errors import BY_ERRNO, Busy, LimitReached, PcontError, from_oserror
 from pcont.kernel.retry import Retry, wait_until
 from pcont.kernel.types import Mount, Place, Tree, TreeRequest, source
 from pcont.steps.snapshot import StateReader, write_back
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.errors import PcontError
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
@@ -40,7 +40,6 @@ from pcont.steps.tasks import (
     tasks_in,
 )
 from pcont.steps.write import RestoreAffinities
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.virtual.files import ControlFiles

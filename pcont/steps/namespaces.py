@@ -9,7 +9,7 @@ from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.errors import (
     BY_ERRNO,
     LimitReached,
@@ -18,7 +18,6 @@ from pcont.errors import (
     Unsupported,
     from_oserror,
 )
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 

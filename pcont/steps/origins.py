@@ -9,10 +9,9 @@ from os import strerror
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.kernel.types import Place, Task
 from pcont.steps.tasks import tasks_in, threads_of
-from pcont.tags import on_disk
 from pcont.values import Ids
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from pcont.bases import Protocol
 from pcont.errors import BadValue, Busy, PcontError, Unseen
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import present

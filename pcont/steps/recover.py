@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pcont.bases import FORMATS, attributes_of
 from pcont.errors import PcontError
 from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
@@ -26,7 +27,6 @@ from pcont.steps.removal import RecreateAllRemoved, RecreateRemoved
 from pcont.steps.snapshot import ContainerState
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
 from pcont.steps.xattr import RestoreXattr
-from pcont.tags import FORMATS, attributes_of
 from pcont.transaction.journal import (
     OTHER_SHAPE,
     AbandonedJournal,

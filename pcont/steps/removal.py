@@ -7,13 +7,13 @@ from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from pcont.bases import on_disk
 from pcont.errors import PcontError
 from pcont.hierarchy.container import Container
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Owner, Place
 from pcont.steps.created import RemoveCreated
 from pcont.steps.snapshot import ContainerState, StateReader, write_back_all
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, UndoRun
 from pcont.virtual.files import ControlFiles

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.kernel.types import Owner, Place, Snapshot
-from pcont.tags import on_disk
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import row_of
 

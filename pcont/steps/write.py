@@ -11,7 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.bases import NamedTuple
+from pcont.bases import NamedTuple, on_disk
 from pcont.errors import BadValue, PcontError
 from pcont.kernel.refusals import WriteRefused, refuse_text, vanishing
 from pcont.kernel.types import UNIFIED, Place
@@ -20,7 +20,6 @@ from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
 from pcont.steps.xattr import RestoreXattr
 from pcont.subsys import devices
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from pcont.bases import on_disk
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.tags import on_disk
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.trust import xattrs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcont.tags import on_disk
+from pcont.bases import on_disk
 
 NEW_BARRIER, NEW_LIMIT = 256, 512  # of a new container
 

@@ -8,8 +8,9 @@ or more files, and says what to write into them. A `NotServed` says why there is
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from pcont.bases import NamedTuple, Protocol
+from pcont.bases import NamedTuple
 from pcont.tables.rules import Rule
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from errno import EINVAL
-from typing import Any
+from typing import Any, Protocol
 
-from pcont.bases import NamedTuple, Protocol
+from pcont.bases import NamedTuple
 from pcont.tables.charges import Charges
 from pcont.values import TEXT, Codec, Ids
 

@@ -18,8 +18,8 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from pcont.bases import FORMATS, fields_of, made
 from pcont.errors import Denied
-from pcont.tags import FORMATS, fields_of, made
 from pcont.transaction.journal_files import ASIDE, SUFFIX, journals_in
 from pcont.trust import ownership
 from pcont.trust.workplace import refusal
@@ -250,7 +250,7 @@ def encode(value: Any) -> Any:
     """Return a value as JSON types: a record as an object with its tag, and dict, set, tuple and
     list as tagged objects.
 
-    Raises TypeError for a class that has no tag (see pcont.tags).
+    Raises TypeError for a class that has no tag (see pcont.bases).
     """
     if type(value) in _PLAIN:
         return value

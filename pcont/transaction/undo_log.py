@@ -14,8 +14,8 @@ from errno import ESRCH
 from typing import TYPE_CHECKING, Any
 
 from pcont import signals
+from pcont.bases import fields_of, names_of
 from pcont.errors import PcontError, from_oserror
-from pcont.tags import fields_of, names_of
 from pcont.transaction.journal import Journal, encode
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL, ENOENT
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from pcont import subsys
-from pcont.bases import Protocol
 from pcont.kernel.refusals import exists, refuse, refuse_text
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem

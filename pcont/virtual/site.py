@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pcont import subsys
-from pcont.bases import NamedTuple, Protocol
+from pcont.bases import NamedTuple
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import UNIFIED, Place
 from pcont.tables.control_file import ControlFile, Subsystem
