@@ -128,9 +128,10 @@ def owners(container: Container, file: str) -> list[Place]:
 
 def _serves(place: Place, file: str, subsystems: set[str]) -> bool:
     """Return whether a tree with these subsystems may have the value of a KEY."""
-    if place.is_unified and subsys.face(file, Interface.V2):
+    interface = interface_of(place)
+    if interface is Interface.V2 and subsys.face(file, interface):
         return True  # such as CPU time, which needs no controller there
-    return not subsystems.isdisjoint(_holders(file, interface_of(place)))
+    return not subsystems.isdisjoint(_holders(file, interface))
 
 
 def _holders(key: str, interface: Interface) -> tuple[str, ...]:

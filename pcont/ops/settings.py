@@ -61,7 +61,8 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
         pending = {one.file for one in settings if (one.place, one.file) not in known}
         steps = _in_order(control, container, settings, entries, known, pending)
         session.carry_out([*first, *steps])
-        note_split(session, registry, note_entered(session, container, entries))
+        if entries:
+            note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
         return files

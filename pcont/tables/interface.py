@@ -11,3 +11,6 @@ class Interface(enum.Enum):
     V1 = "v1"  # cgroup v1
     V2 = "v2"  # cgroup v2
     V2006 = "v2006"  # the patch set of December 2006
+
+    # An interface is a key of many caches, and the hash of an Enum is a function in Python.
+    __hash__ = object.__hash__

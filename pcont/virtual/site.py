@@ -64,9 +64,10 @@ def key_face(backend: CgroupState, place: Place, key: str) -> KeyFace | None:
     """
     if key in subsys.core_table().by_name:
         return None
-    if not place.is_unified and backend.table("") is not subsys.core_table():
+    found = subsys.face(key, interface_of(place))
+    if found and not place.is_unified and backend.table("") is not subsys.core_table():
         return None  # the model of 2006 has other tables, and names of its own
-    return subsys.face(key, interface_of(place))
+    return found
 
 
 def interface_of(place: Place) -> Interface:

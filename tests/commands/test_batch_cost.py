@@ -17,8 +17,8 @@ from pcont.ops import batch
 
 FEW, MANY = 200, 400
 OF_ONE_COMMAND = 1.5  # lines cost at most this many times what one command with all places costs
-# Calls of a line that sets one value, measured as 439; 72 of them load and save its container.
-MOST_OF_SET = 445
+# Calls of a line that sets one value, measured as 399; 72 of them load and save its container.
+MOST_OF_SET = 405
 
 
 @pytest.fixture(autouse=True)
