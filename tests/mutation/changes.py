@@ -84,12 +84,14 @@ ERRNOS = ("EINVAL", "EBUSY", "EACCES", "ENOSPC", "ERANGE", "ENOENT", "ESRCH", "E
 class Change:
     """One part of a module, by its number among all the parts that can be changed.
 
-    `where`: the function or the class around it, or the name that is assigned.
+    `where`: the function or the class around it, or the name that is assigned. `at_import`: it
+    takes effect when the module is loaded, not when a test executes its line.
     """
 
     module: str
     number: int
     line: int
+    at_import: bool
     where: str
     before: str
     after: str
@@ -128,10 +130,10 @@ def _parsed(module: str) -> ast.Module:
 
 def _changes(module: str, tree: ast.Module) -> Iterator[tuple[Change, Callable[[], None]]]:
     number = 0
-    for place in _places(tree, ""):
+    for place in _places(tree):
         for old, new in _variants(place.node):
             change = Change(
-                *(module, number, place.node.lineno, place.where),
+                *(module, number, place.node.lineno, place.at_import, place.where),
                 *_apart(_short(old), _short(new)),
             )
             yield change, _replacing(place, new)
@@ -159,13 +161,17 @@ def _alike(old: str, new: str) -> int:
 
 @dataclass(frozen=True)
 class _Place:
-    """A statement or an expression, and where it hangs."""
+    """A statement or an expression, and where it hangs.
+
+    `at_import`: it is outside all functions.
+    """
 
     node: ast.stmt | ast.expr
     parent: ast.AST
     field: str
     index: int | None
     where: str
+    at_import: bool
 
 
 def _replacing(place: _Place, new: ast.AST) -> Callable[[], None]:
@@ -178,18 +184,21 @@ def _replacing(place: _Place, new: ast.AST) -> Callable[[], None]:
     return apply
 
 
-def _places(parent: ast.AST, where: str) -> Iterator[_Place]:
+def _places(parent: ast.AST, where: str = "", at_import: bool = True) -> Iterator[_Place]:
     """All parts that may be changed, in the order of the source."""
     for field, value in ast.iter_fields(parent):
         if _told(parent, field):
             continue
+        loaded = at_import and not (
+            isinstance(parent, (ast.FunctionDef, ast.Lambda)) and field == "body"
+        )
         for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if not isinstance(node, ast.AST) or _spared(parent, field, index, node):
                 continue
             inside = _name(node, where)
             if isinstance(node, (ast.stmt, ast.expr)):
-                yield _Place(node, parent, field, index, inside)
-            yield from _places(node, inside)
+                yield _Place(node, parent, field, index, inside, loaded)
+            yield from _places(node, inside, loaded)
 
 
 def _name(node: ast.AST, where: str) -> str:

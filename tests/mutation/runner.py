@@ -60,12 +60,23 @@ class Known:
         """The tests that execute the line of a change, or all if none does; the contract's first.
 
         Before others come those that noticed changes of the same module, then the quick ones.
+        For a change that takes effect when the module is loaded, all tests: only the first test
+        that loads the module executes its line. Those that execute another line of it come first.
         """
-        line = (file_of(change.module), change.line)
+        file = file_of(change.module)
         tests = [name for name, time in self.seconds.items() if time <= longest]
-        # What is done when a module is loaded, or in a process that a test starts, is not seen.
-        tests = [name for name in tests if line in self.lines[name]] or tests
-        return sorted(tests, key=lambda one: (one.startswith(OWN), -found[one], self.seconds[one]))
+        if change.at_import:
+            near = {name for name in tests if any(file == one for one, _ in self.lines[name])}
+        else:
+            # What is done in a process that a test starts is not seen.
+            line = (file, change.line)
+            tests = [name for name in tests if line in self.lines[name]] or tests
+            near = set()
+
+        def rank(one: str) -> tuple[bool, int, bool, float]:
+            return one.startswith(OWN), -found[one], one not in near, self.seconds[one]
+
+        return sorted(tests, key=rank)
 
 
 @dataclass(frozen=True)

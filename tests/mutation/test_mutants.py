@@ -36,7 +36,7 @@ def test_what_is_explained_is_there() -> None:
 
 
 def test_the_contract_comes_first_then_what_found_the_like_then_what_is_quick() -> None:
-    (change,) = drawn(1, 1)
+    change = next(one for one in drawn(50, 1) if not one.at_import)
     line = (file_of(change.module), change.line)
     quick, slow, like = (f"tests/contract/test_x.py::test_{name}" for name in "abc")
     own, other = "tests/test_backend_model.py::test_own", "tests/contract/test_x.py::test_elsewhere"
@@ -44,3 +44,12 @@ def test_the_contract_comes_first_then_what_found_the_like_then_what_is_quick() 
     known = Known(seconds, {name: {line} for name in (own, slow, quick, like)} | {other: set()})
     assert known.order(change, Counter({like: 1}), longest=2) == [like, quick, slow, own]
     assert known.order(change, Counter(), longest=0.3) == [quick, own]
+
+
+def test_a_change_when_the_module_is_loaded_is_for_all_tests_those_of_the_module_first() -> None:
+    change = next(one for one in drawn(50, 1) if one.at_import)
+    file = file_of(change.module)
+    loader, user, other = (f"tests/contract/test_x.py::test_{name}" for name in "abc")
+    lines = {loader: {(file, change.line)}, user: {(file, change.line + 1)}, other: set()}
+    known = Known({loader: 0.3, user: 0.2, other: 0.1}, lines)
+    assert known.order(change, Counter(), longest=2) == [user, loader, other]
