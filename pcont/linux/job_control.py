@@ -205,6 +205,10 @@ class Job:
         # With a time limit: in a program with threads, another thread may take SIGCHLD.
         readable(sources, LOOK_PAUSE if self._look_again() else HEARING)
         self._hear_link()
+        self._take_signals()
+
+    def _take_signals(self) -> None:
+        """Handle the signals that have arrived."""
         # The kernel may give a signal to another thread of this program, where it is deferred.
         deferred = [Arrived(number, sent=True) for number in signals.take_arrived()]
         for arrived in (*self._inbox.take(), *deferred):
@@ -412,6 +416,11 @@ class _InitsJob(Job):
 
     def _follow(self) -> None:
         number = self._stopped()
+        if number and not self._reported:
+            # The terminal has sent this init the same signal. If it were still pending when the
+            # command continues, `_continue` would take it for a second one.
+            self._take_signals()
+            number = self._stopped()
         if number and not self._reported:
             self._had_terminal = _foreground()
             self._reports = (self._reports + 1) % _REPORTS
