@@ -73,6 +73,7 @@ def test_a_file_is_charged_until_it_is_closed(model: Model, task: int) -> None:
     close_file(model, files[1], task)
     assert account(model, A) == (2, 3, 0)
     refused(EBADF, close_file, model, files[1], task)
+    refused(EBADF, share_file, model, files[1], task)
     refused(EBADF, close_file, model, 99, task)
 
 

@@ -639,6 +639,17 @@ def test_writing_an_id_again_renews_the_cpus(model: Machine2006) -> None:
     assert tasks(model, a) == [task]
 
 
+def test_the_cpus_come_from_cpuset_wherever_it_stands_among_the_subsystems(
+    model: Machine2006,
+) -> None:
+    """The order is numtasks, cpuacct, cpuset, bc."""
+    model.mount_options("numtasks,cpuset,bc", "/m")
+    (tree,) = model.trees()
+    a, task = make(model, Place(tree.id, "/a"), "1,3"), model.simulator.spawn()
+    enter(model, a, task)
+    assert model.affinity(task) == {1, 3}
+
+
 # auto_delete (6.4)
 
 
@@ -696,6 +707,18 @@ def test_auto_delete_waits_for_the_last_open_file(model: Machine2006) -> None:
     assert model.children(Place("bc")) == ["a"]
     model.simulator.close_one(task, file)
     assert model.children(Place("bc")) == []
+
+
+def test_auto_delete_keeps_a_container_with_tasks_when_its_last_file_is_closed(
+    model: Machine2006,
+) -> None:
+    model.mount_options("bc")
+    a, task = Place("bc", "/a"), model.simulator.spawn()
+    model.make(a)
+    model.write(a, "auto_delete", "1")
+    enter(model, a, task)
+    model.simulator.close_one(task, model.simulator.open_one(task))
+    assert tasks(model, a) == [task]
 
 
 def test_auto_delete_takes_no_other_container_than_the_one_that_is_free_of_files(

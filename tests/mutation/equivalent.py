@@ -22,6 +22,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.subsys.v1.freezer", "TABLE.PARENT", "0", "1"),
     ): "what is read is derived from the states above",
     (
+        "pcont.subsys.v1.freezer",
+        "TABLE.PARENT",
+        " in a container above', FLAG, default=0, access=Access(where=Where.NOT_",
+        " in a container above', FLAG, access=Access(where=Where.NOT_",
+    ): "what is read is derived from the states above",
+    (
         *("pcont.subsys.v1.freezer", "TABLE.SELF", "0", "1"),
     ): "what is read is derived from the state",
     (
