@@ -115,6 +115,7 @@ def test_exclusive_under_one_that_is_not_is_refused(jobs: Jobs) -> None:
     said = jobs.pcont.fails(7, "set", jobs.at("/a/b"), "cpu_exclusive=1")
     assert "/a is not exclusive itself" in said
     assert "EACCES" in said
+    assert f"pcont set {jobs.at('/a')} cpuset.cpu_exclusive=1" in said
 
 
 def test_shrinking_below_a_child_is_busy_and_names_it(jobs: Jobs) -> None:

@@ -290,6 +290,24 @@ def test_point_12_the_fork_rate(model: Machine2006) -> None:
     model.simulator.fork(one)
 
 
+def test_a_new_rate_starts_a_new_period_in_the_root_of_the_hierarchy_alone(
+    model: Machine2006,
+) -> None:
+    """4.7: the patch misses the periods of other containers."""
+    model.mount_options("numtasks")
+    a, inside, outside = Place("numtasks", "/a"), model.simulator.spawn(), model.simulator.spawn()
+    model.make(a)
+    enter(model, a, inside)
+    model.simulator.module("numtasks.forkrate_interval", "10")
+    for again in range(2):
+        model.simulator.module("numtasks.forkrate", "1")
+        model.simulator.fork(outside)
+        refused(errno.ENOSPC, model.simulator.fork, outside)
+        if not again:
+            model.simulator.fork(inside)
+        refused(errno.ENOSPC, model.simulator.fork, inside)
+
+
 def test_point_13_open_files(model: Machine2006) -> None:
     model.mount_options("bc")
     a = Place("bc", "/a")

@@ -55,6 +55,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         *("pcont.subsys.cpuset", "_HIGHEST_LEVEL", "5", "6"),
     ): "how many levels there are depends on the machine; tests/subsys/test_cpuset.py holds the 5",
     (
+        *("pcont.backend_model", "Model.may_change", "True", "False"),
+    ): "doctor and refusals of cgroup v2 ask, and not of a model with cgroup v1",
+    (
+        *("pcont.subsys.v1.cpuset", "TABLE.'cpuset.sched_load_balance'", "1", "2"),
+    ): "the file shows 1 for every number but 0",
+    (
         "pcont.model.placement",
         "TaskPlacement.live_below",
         "at and node in at.upwards()",
