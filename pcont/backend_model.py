@@ -262,6 +262,9 @@ class Model:
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self, place, files)
 
+    def count_children(self, place: Place) -> int:
+        return self.containers.count_children(place)
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         return self.containers.names_in_use(place, names)
 

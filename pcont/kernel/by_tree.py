@@ -76,6 +76,9 @@ class DriverByTree:
     def children(self, place: Place) -> list[str]:
         return self.driver(place.tree).children(place)
 
+    def count_children(self, place: Place) -> int:
+        return self.driver(place.tree).count_children(place)
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         return self.driver(place.tree).names_in_use(place, names)
 

@@ -255,6 +255,11 @@ class ContainerReader(Protocol):
     def children(self, place: Place) -> list[str]:
         """Return the names of the containers directly below, sorted."""
 
+    def count_children(self, place: Place) -> int:
+        """Return how many containers are directly below, at a cost that does not depend on the
+        number.
+        """
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         """Return those of the names that no new container directly below can have: containers or
         control files have them.

@@ -129,6 +129,9 @@ class MountedTrees:
     def children(self, place: Place) -> list[str]:
         return self._files.directories(self.path(place))
 
+    def count_children(self, place: Place) -> int:
+        return self._files.count_directories(self.path(place))
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         return self._files.names_in_use(self.path(place), names)
 

@@ -102,6 +102,6 @@ def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...
     rows = [line.split() for line in lines(text) if line and not line.startswith("#")]
     offered = set(unified)
     return tuple(
-        Controller(name, int(number), enabled == "1", name in offered)
-        for name, number, _count, enabled in rows
+        Controller(name, int(number), enabled == "1", name in offered, int(count))
+        for name, number, count, enabled in rows
     )

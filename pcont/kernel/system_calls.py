@@ -43,6 +43,9 @@ class CgroupFiles(Protocol):
     def directories(self, directory: str) -> list[str]:
         """Return the names of the directories in a directory, sorted."""
 
+    def count_directories(self, directory: str) -> int:
+        """Return the number of the directories in a directory."""
+
     def names_in_use(self, directory: str, names: Sequence[str]) -> set[str]:
         """Return those of the names that files or directories in a directory have."""
 

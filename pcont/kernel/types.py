@@ -40,13 +40,15 @@ WAITING = Waiting()
 
 class Controller(NamedTuple):
     """A line of /proc/cgroups. `number`: the v1 hierarchy that it is bound to, 0 for none.
-    `unified`: cgroup v2 offers it.
+    `unified`: cgroup v2 offers it. `containers`: the number of containers in its v1 hierarchy,
+    with those that were removed and that the kernel has not freed yet, as it does for memory.
     """
 
     name: str
     number: int
     enabled: bool
     unified: bool = False
+    containers: int = 0
 
 
 @on_disk("Mount", "point", "root", "prefixed", "source", "writable")

@@ -39,6 +39,9 @@ class KernelFiles:
     def is_directory(self, path: str) -> bool:
         return stat.S_ISDIR(os.stat(path).st_mode)
 
+    def count_directories(self, directory: str) -> int:
+        return _count(directory)
+
     def directories(self, directory: str) -> list[str]:
         if not _count(directory):
             return []

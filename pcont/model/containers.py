@@ -103,6 +103,10 @@ class ModelContainers:
         """Return the names of the children, sorted."""
         return sorted(self._hierarchies.node(place).nodes)
 
+    def count_children(self, place: Place) -> int:
+        """Return the number of the children."""
+        return len(self._hierarchies.node(place).nodes)
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         """Return those of the names that children or control files have."""
         node = self._hierarchies.node(place)

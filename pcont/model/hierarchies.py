@@ -56,10 +56,16 @@ class Hierarchies:
         )
 
     def controllers(self) -> tuple[Controller, ...]:
-        """Return every controller of the dialect, with the number of its hierarchy."""
-        numbers = {name: tree.number for tree in self.active for name in tree.controllers}
-        names = self._config.dialect.controllers
-        return tuple(Controller(name, numbers.get(name, 0), True) for name in names)
+        """Return every controller of the dialect, with its hierarchy's number and number of
+        containers.
+        """
+        trees = {name: tree for tree in self.active for name in tree.controllers}
+        return tuple(
+            Controller(name, trees[name].number, True, containers=trees[name].size)
+            if name in trees
+            else Controller(name, 0, True, containers=1)
+            for name in self._config.dialect.controllers
+        )
 
     def holding(self, name: str) -> ModelTree:
         """Return the tree that a controller is bound to, or the tree of the unbound controllers."""

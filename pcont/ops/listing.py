@@ -78,12 +78,13 @@ def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -
 
 def hierarchies(session: Session) -> list[HierarchyRow]:
     """Return every active hierarchy, mounted or not, no matter which program mounted it."""
-    return [_hierarchy_row(session.backend, one) for one in session.registry().hierarchies]
+    registry = session.registry()
+    return [_hierarchy_row(registry, one) for one in registry.hierarchies]
 
 
-def _hierarchy_row(backend: ContainerReader, one: Hierarchy) -> HierarchyRow:
+def _hierarchy_row(registry: Registry, one: Hierarchy) -> HierarchyRow:
     first = one.members[0].tree
-    count = count_containers(backend, Place.at(first)) if first.mounted else None
+    count = count_containers(registry, Place.at(first)) if first.mounted else None
     return HierarchyRow(
         name=one.name,
         subsystems=one.subsystems,
@@ -103,15 +104,21 @@ def _hierarchy_row(backend: ContainerReader, one: Hierarchy) -> HierarchyRow:
     )
 
 
-def count_containers(backend: ContainerReader, top: Place) -> int | None:
-    """Return the number of containers of a tree; None if no mount shows it."""
-    count, waiting = 0, [top]
-    while waiting:
+def count_containers(registry: Registry, root: Place) -> int | None:
+    """Return the number of containers of a tree; None if no mount shows it.
+
+    The kernel has a number for the hierarchy of a controller. It may contain removed containers, so
+    it is only used to end the count: when as many were found, there are no more.
+    """
+    backend, most = registry.backend, _most_containers(registry, root)
+    count, waiting = 1, [root]
+    while waiting and count != most:
         signals.beat()
         place = waiting.pop()
-        count += 1
         try:
-            waiting += [place.child(name) for name in backend.children(place)]
+            if below := backend.count_children(place):
+                count += below
+                waiting += _children(backend, place) if count != most else ()
         except Unseen:
             return None
         except FileNotFoundError:
@@ -119,6 +126,16 @@ def count_containers(backend: ContainerReader, top: Place) -> int | None:
         except OSError:
             return None
     return count
+
+
+def _children(backend: ContainerReader, place: Place) -> list[Place]:
+    return [place.child(name) for name in backend.children(place)]
+
+
+def _most_containers(registry: Registry, root: Place) -> int | None:
+    """Return the number that the kernel has for a hierarchy; None if it has none."""
+    numbers = {one.name: one.containers for one in registry.controllers}
+    return next((numbers[name] for name in root.controllers if numbers.get(name)), None)
 
 
 def tree(session: Session, place: str = "") -> list[ContainerNode]:

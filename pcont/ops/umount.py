@@ -65,7 +65,7 @@ def umount(session: Session, target: str, *, foreign: bool = False) -> None:
         last = len(mounts) == len(tree.mounts)
         if last and not one.tie:
             _need_untied(registry, tree)
-        count = count_containers(session.backend, Place.at(tree))
+        count = count_containers(registry, Place.at(tree))
         children = count != 1
         removes_tree = last and not children
         if removes_tree:
@@ -124,7 +124,7 @@ def _tie_steps(session: Session, registry: Registry, one: Hierarchy, stays: bool
         umounts = member_steps(session, registry, one, member)
         steps += umounts
         tree = member.tree
-        if umounts and stays and count_containers(session.backend, Place.at(tree)) != 1:
+        if umounts and stays and count_containers(registry, Place.at(tree)) != 1:
             session.warn(f"{tree.id} stays active; mount it again: {brings_back(tree)}")
     return steps
 

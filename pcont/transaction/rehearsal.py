@@ -298,6 +298,9 @@ class Rehearsal:
     def survey(self, place: Place, files: Sequence[str]) -> list[Surveyed]:
         return look_at_each(self._self, place, files)
 
+    def count_children(self, place: Place) -> int:
+        return len(self.children(place))
+
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         files = {self.spelled(place, file) for file in self.files(place)}
         return {name for name in names if name in files or exists(self._self, place.child(name))}

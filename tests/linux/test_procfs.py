@@ -183,11 +183,11 @@ def test_only_a_newline_ends_a_membership(sign: str) -> None:
 
 def test_controllers_have_their_hierarchy_and_whether_they_are_switched_on() -> None:
     assert controllers(CGROUPS, ["memory"]) == (
-        Controller("cpuset", 3, True),
-        Controller("cpu", 2, True),
-        Controller("cpuacct", 2, True),
-        Controller("memory", 0, True, unified=True),
-        Controller("freezer", 0, False),
+        Controller("cpuset", 3, True, containers=1),
+        Controller("cpu", 2, True, containers=5),
+        Controller("cpuacct", 2, True, containers=5),
+        Controller("memory", 0, True, unified=True, containers=40),
+        Controller("freezer", 0, False, containers=40),
     )
 
 
