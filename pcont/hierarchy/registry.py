@@ -24,7 +24,7 @@ from pcont.errors import (
 from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
 from pcont.hierarchy.presence import how_to_mount, inactive
 from pcont.kernel.paths import check_path, join
-from pcont.kernel.types import UNIFIED, Controller, Place, Spelling, Tree
+from pcont.kernel.types import LEAF_NAME, UNIFIED, Controller, Place, Spelling, Tree
 from pcont.virtual.bindings import Binding, parsed_bindings
 
 if TYPE_CHECKING:
@@ -253,7 +253,8 @@ class Registry:
 
         A PLACE is SELECTOR:/path, a SELECTOR for the root, or a directory below a mount, absolute
         or relative. A SELECTOR takes precedence over a directory of the same name. Raises
-        UsageProblem for any other form, and NotFound for a directory below no mounted hierarchy.
+        UsageProblem for any other form and for the leaf of a container, and NotFound for a
+        directory below no mounted hierarchy.
         """
         if text.startswith("/"):
             check_path(text)
@@ -276,7 +277,11 @@ class Registry:
 
     def _spelled(self, text: str, selector: str, path: str) -> Container:
         path = join("/", path)
-        return self.find(selector).container(path, Spelling(text, path, selector, "", "/", "", "/"))
+        spelling = Spelling(text, path, selector, "", "/", "", "/")
+        found = self.find(selector).container(path, spelling)
+        if LEAF_NAME in path:
+            _refuse_leaf(found)
+        return found
 
     def _bare(self, text: str, selector: str) -> Container:
         """Return the root of a hierarchy, or else the container of a directory in the
@@ -330,7 +335,10 @@ class Registry:
             start=start and os.path.realpath(start),
         )
         # A directory of the home selects the tie, one of a member only that tree.
-        return self._hierarchy(tree).container(path, spelling)
+        chosen = self._hierarchy(tree).container(path, spelling)
+        if LEAF_NAME in path:
+            _refuse_leaf(chosen)
+        return chosen
 
     def seen_in_ties(self, container: Container) -> Iterator[Container]:
         """Yield, for a container of a single tree, the same container in each tie that the tree is
@@ -391,3 +399,15 @@ class Registry:
             if wanted & set(tree.controllers)
             or (virtual and virtual & set(self._member(tree).virtual))
         ]
+
+
+def _refuse_leaf(container: Container) -> None:
+    """Raise UsageProblem for the leaf of a container of cgroup v2, or what is below one."""
+    above = container
+    while container.places[-1].is_unified and not above.is_root:
+        if above.places[-1].is_leaf:
+            raise UsageProblem(
+                f"{above.name} has the tasks of {above.parent.name}, and is no container itself",
+                hint=f"name {above.parent.name}",
+            )
+        above = above.parent

@@ -18,6 +18,7 @@ _MOST = 4  # digits of the number of directories in a path: PATH_MAX is 4096
 
 
 UNIFIED = "unified"  # the id of the tree of cgroup v2
+LEAF_NAME = "pcont.tasks"
 _FREEZER = "freezer"
 
 
@@ -294,12 +295,31 @@ class Place:
         """Whether its tree can freeze containers: that of v1's freezer, and that of cgroup v2."""
         return self.is_unified or _FREEZER in self.controllers
 
+    @property
+    def leaf(self) -> Place:
+        """The child that has the tasks of a container of cgroup v2 which enables controllers for
+        its children (`steps.leaf`).
+        """
+        return self.child(LEAF_NAME)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is the leaf of its parent."""
+        return self.is_unified and self.name == LEAF_NAME
+
     def child(self, name: str) -> Place:
         return self.elsewhere(join(self.path, name))
 
     def elsewhere(self, path: str) -> Place:
         """Return the container at another path of the same tree, with the same spelling."""
         return Place(self.tree, path, self.spelling, self.whole)
+
+
+def without_leaf(tree: str, path: str) -> str:
+    """Return the path of a task's container, given the path of the directory that has the task: a
+    container of cgroup v2, or its leaf.
+    """
+    return path.removesuffix(f"/{LEAF_NAME}") or "/" if tree == UNIFIED else path
 
 
 # namespaces(7), as `clone --ns` and /proc/PID/ns call them.

@@ -3,6 +3,9 @@
 It answers to the names by which the rest of pcont reads tasks and freezes containers (`tasks`,
 `freezer.state`), which v2 has in other files. It makes system calls through
 kernel.system_calls.CgroupFiles.
+
+The kernel accepts no task in a container that enables controllers for its children. The tasks of
+such a container are in its leaf (`Place.leaf`), which the driver shows as a part of the container.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pcont.kernel.mounted import MountedTrees
 from pcont.kernel.paths import is_outside
 from pcont.kernel.proc_text import memberships, mount_lines
-from pcont.kernel.refusals import WriteRefused, refuse_text
-from pcont.kernel.types import UNIFIED, Mount, Place, Tree
+from pcont.kernel.refusals import WriteRefused, exists, refuse_text
+from pcont.kernel.types import LEAF_NAME, UNIFIED, Mount, Place, Tree, without_leaf
 
 if TYPE_CHECKING:
     from pcont.kernel.proc_text import Membership, MountLine
@@ -33,6 +37,7 @@ _STATE, _SELF, _PARENT = "freezer.state", "freezer.self_freezing", "freezer.pare
 # The kernel's file for each of the other names.
 _FILES = {_TASKS: _THREADS, _STATE: _FREEZE, _SELF: _FREEZE, _PARENT: _FREEZE}
 _WANTED = {"THAWED": "0", "FROZEN": "1"}
+_ABSENT = (errno.ENOENT, errno.ENODEV)  # ENODEV: it was removed while it was open
 
 
 class UnifiedTree(Tree):
@@ -90,13 +95,27 @@ class V2Driver(MountedTrees):
     def read(self, place: Place, file: str) -> str:
         if file in (_STATE, _SELF, _PARENT):
             return self._freezer(place, file)
+        if file in (_TASKS, _PROCESSES):
+            return self._list(place, file)
+        return super().read(place, file)
+
+    def _list(self, place: Place, file: str) -> str:
+        """Return the tasks or processes of a container, with those in its leaf."""
         try:
-            return super().read(place, file)
+            found = super().read(place, file)
         except OSError as err:
             # The kernel lists the processes of a threaded container in the root of its subtree.
             if file != _PROCESSES or err.errno != errno.EOPNOTSUPP:
                 raise
-        return self._leaders(place)
+            return self._leaders(place)
+        if place.is_root or place.is_leaf:
+            return found
+        try:
+            return found + super().read(place.leaf, file)
+        except OSError as err:
+            if err.errno not in _ABSENT:
+                raise
+            return found
 
     def _leaders(self, place: Place) -> str:
         """Return the processes of the threads in a container, as cgroup.procs lists them."""
@@ -125,9 +144,21 @@ class V2Driver(MountedTrees):
             above = above.parent
         return False
 
+    def children(self, place: Place) -> list[str]:
+        return [name for name in super().children(place) if name != LEAF_NAME]
+
+    def remove(self, place: Place, force: bool = False) -> None:
+        try:
+            super().remove(place, force)
+        except OSError as err:
+            if err.errno != errno.EBUSY or super().children(place) != [LEAF_NAME]:
+                raise
+            super().remove(place.leaf)
+            super().remove(place, force)
+
     def _in_use(self, place: Place) -> bool:
         # cgroup.threads lists the last thread of a process while it exits, cgroup.procs does not.
-        return bool(place.is_root or self.children(place)) or any(
+        return bool(place.is_root or super().children(place)) or any(
             map(self._is_alive, map(int, self.read(place, _THREADS).split()))
         )
 
@@ -144,25 +175,49 @@ class V2Driver(MountedTrees):
             text = _WANTED[text.strip()]
         elif file in (_SELF, _PARENT):
             refuse_text(errno.EINVAL, self.path(place, file))
-        self._files.write(self.path(place, file), text)
+        try:
+            self._files.write(self.path(place, file), text)
+        except WriteRefused as err:
+            if file not in (_TASKS, _PROCESSES) or not self._is_for_leaf(place, err):
+                raise
+            self._files.write(self.path(place.leaf, file), text)
 
     def enter(self, place: Place, tasks: Iterable[int], file: str = "") -> Iterator[int]:
         """Write task ids into a container; yields those that have entered.
 
         The kernel moves single threads inside of a threaded subtree only. From elsewhere, the whole
-        process of a thread moves.
+        process of a thread moves. If the kernel refuses tasks because the container enables
+        controllers for its children, they enter its leaf, if it has one.
         """
-        if file:
-            yield from self._files.write_tasks(self.path(place, file), tasks)
+        if file or not self._takes_threads(place):
+            yield from self._enter_whole(place, iter(tasks), file or _PROCESSES)
             return
-        file = _THREADS if self._takes_threads(place) else _PROCESSES
         for task in tasks:
             try:
-                yield from self._files.write_tasks(self.path(place, file), [task])
+                yield from self._files.write_tasks(self.path(place, _THREADS), [task])
             except WriteRefused as err:
-                if file == _PROCESSES or err.errno != errno.EOPNOTSUPP:
+                if err.errno != errno.EOPNOTSUPP:
                     raise
                 yield from self._files.write_tasks(self.path(place, _PROCESSES), [task])
+
+    def _enter_whole(self, place: Place, tasks: Iterator[int], file: str) -> Iterator[int]:
+        last: list[int] = []
+
+        def noted() -> Iterator[int]:
+            for task in tasks:
+                last[:] = [task]
+                yield task
+
+        try:
+            yield from self._files.write_tasks(self.path(place, file), noted())
+        except WriteRefused as err:
+            if not self._is_for_leaf(place, err):
+                raise
+            yield from self._files.write_tasks(self.path(place.leaf, file), chain(last, tasks))
+
+    def _is_for_leaf(self, place: Place, err: WriteRefused) -> bool:
+        """Return whether a task that the kernel refused can enter the leaf instead."""
+        return err.errno == errno.EBUSY and not place.is_leaf and exists(self, place.leaf)
 
     def _takes_threads(self, place: Place) -> bool:
         try:
@@ -184,7 +239,9 @@ class V2Driver(MountedTrees):
         The kernel shows an exiting task in the container that it was in.
         """
         path = next((path for number, _, path in rows if not number), None)
-        return {} if path is None else {UNIFIED: self._without_mark(UNIFIED, path)}
+        if path is None:
+            return {}
+        return {UNIFIED: without_leaf(UNIFIED, self._without_mark(UNIFIED, path))}
 
     # Paths
 

@@ -18,6 +18,8 @@ from pcont.kernel.types import Place
 from pcont.linux import systemd
 from pcont.steps.creation import CreateContainer
 from pcont.steps.enable import EnableControllers
+from pcont.steps.leaf import is_made
+from pcont.steps.spill import Spill
 from pcont.subsys.v2.core import CONTROL
 from pcont.transaction.step import Step
 
@@ -74,7 +76,16 @@ class Enabling:
             return []
         _refuse_unit(place, missing)
         self._enabled(place).update(missing)
-        return [EnableControllers(place, missing, action)]
+        return [*self._spilling(place, action), EnableControllers(place, missing, action)]
+
+    def _spilling(self, place: Place, action: str) -> list[Step]:
+        """Return the step that moves the tasks of a container out of the way of its controllers.
+
+        Only a container that pcont has created gets a leaf for them.
+        """
+        if place.is_root or place in self.made or not is_made(self.backend, place):
+            return []
+        return [Spill(place, action)]
 
     def _enabled(self, place: Place) -> set[str]:
         """Return what a container enables for its children, after the steps so far."""

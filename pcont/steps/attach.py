@@ -19,6 +19,7 @@ from pcont.kernel.types import AssignedIds, Place, Task
 from pcont.records import Outcome
 from pcont.steps.attach_undo import AttachUndo, TasksByPlace
 from pcont.steps.converge import FRESH, raised_priority, until_stable
+from pcont.steps.leaf import leaf_lines, make_leaves, rehearse_leaves
 from pcont.steps.origins import OriginReader
 from pcont.steps.reuse import may_be_reused
 from pcont.steps.tasks import (
@@ -131,7 +132,8 @@ class Attach(Step):
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
         with self._movers(backend) as movers:
             pids = movers(True)
-        lines = [
+        lines = leaf_lines(backend, self.places)
+        lines += [
             f"echo {one} > {quote(backend.show(place, file))}"
             for place in self._ordered(backend)
             for pid in pids
@@ -142,6 +144,7 @@ class Attach(Step):
         return lines
 
     def rehearse(self, backend: CgroupState) -> None:
+        rehearse_leaves(backend, self.places)
         for place in self._ordered(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
@@ -192,6 +195,7 @@ class Attach(Step):
         self.places = self._ordered(backend)
         self._origins = OriginReader(backend, self.places)
         with self._movers(backend) as movers:
+            make_leaves(backend, undo_log, self.places)
             before = {place: all_tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
             entered = self.entered = AttachUndo(list(self.places), leader, before)

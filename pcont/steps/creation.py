@@ -7,8 +7,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont.errors import PcontError
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from pcont.steps.created import RemoveAllCreated
+from pcont.steps.leaf import mark_made
 from pcont.steps.new_settings import NewSettings
 from pcont.steps.write import WriteFiles
 from pcont.transaction.step import Step
@@ -61,12 +62,16 @@ class CreateContainer(Step):
             record.refused(number, undo_log)
             raise
         self._is_made = True
+        if self.place.tree == UNIFIED:
+            mark_made(backend, self.place)
         if self.then:
             self.then.write_all(self._files, undo_log)
 
     def rehearse(self, backend: CgroupState) -> None:
         ControlFiles(backend).make(self.place)
         self._is_made = True
+        if self.place.tree == UNIFIED:
+            mark_made(backend, self.place)
         if self.then:
             self.then.rehearse(backend)
 

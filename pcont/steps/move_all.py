@@ -26,6 +26,7 @@ from pcont.steps.converge import (
     until_stable,
 )
 from pcont.steps.freeze import is_set_frozen, kept_frozen
+from pcont.steps.leaf import leaf_lines, make_leaves, rehearse_leaves
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
@@ -63,6 +64,13 @@ class Move(NamedTuple):
 
     source: Place
     target: Place
+
+    @property
+    def left_in(self) -> str:
+        """The file that lists the tasks still to be moved. On cgroup v2, `tasks` of a container
+        lists those in its leaf, too.
+        """
+        return "cgroup.threads" if self.target.is_leaf else "tasks"
 
 
 @on_disk("Drained", "routes", "before", "starts")
@@ -158,12 +166,11 @@ class MoveAll(Step):
         self.still = False
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        moves = [
+        moves = leaf_lines(backend, [route.target for route in self.routes])
+        moves += [
             f"echo {task} > {quote(backend.show(route.target, entry_file(route.target)))}"
             for route in self._ordered(backend)
-            for task in entry_ids(
-                backend, route.target, reversed(self._movable(backend, route.source))
-            )
+            for task in entry_ids(backend, route.target, reversed(self._movable(backend, route)))
             if self._may_go(backend, route.target, task)
         ]
         self.outcome.skipped = len(self.skipped)
@@ -171,8 +178,9 @@ class MoveAll(Step):
         return is_set_frozen(backend, freezer, moves) if freezer else moves
 
     def rehearse(self, backend: CgroupState) -> None:
+        rehearse_leaves(backend, [route.target for route in self.routes])
         for route in self._ordered(backend):
-            for task in self._movable(backend, route.source):
+            for task in self._movable(backend, route):
                 self.at = (route.target, task)
                 attach_all(backend, route.target, [task])
 
@@ -193,6 +201,7 @@ class MoveAll(Step):
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.routes = self._ordered(backend)
+        make_leaves(backend, undo_log, [route.target for route in self.routes])
         drained = MoveAllUndo(
             list(self.routes), {r.target: all_tasks_in(backend, r.target) for r in self.routes}
         )
@@ -238,7 +247,7 @@ class MoveAll(Step):
         self, backend: CgroupState, undo_log: UndoLog, drained: MoveAllUndo, route: Move
     ) -> None:
         def batch() -> list[list[int]]:
-            left = self._movable(backend, route.source)
+            left = self._movable(backend, route)
             return [left] if left else []
 
         # Frozen tasks cannot fork, but a task of another tree may not be frozen.
@@ -253,12 +262,12 @@ class MoveAll(Step):
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
 
-    def _movable(self, backend: TasksInside, source: Place) -> list[int]:
+    def _movable(self, backend: TasksInside, route: Move) -> list[int]:
         """Return the tasks to move, the highest id first. Many of those have exited before their
         write.
         """
-        tasks = sorted(tasks_in(backend, source), reverse=True)
-        if not (source.is_root or self.movable):
+        tasks = sorted(tasks_in(backend, route.source, route.left_in), reverse=True)
+        if not (route.source.is_root or self.movable):
             return tasks
         found = [known for one in tasks if (known := live_task(backend, one))]
         self.skipped |= {known.id for known in found if known.fixed}

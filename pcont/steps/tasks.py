@@ -8,11 +8,12 @@ so a process is where its live threads are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from errno import EBUSY
 from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unseen
-from pcont.kernel.refusals import vanishing
+from pcont.kernel.refusals import WriteRefused, vanishing
 from pcont.kernel.types import Place, Task
 from pcont.virtual.files import ControlFiles
 
@@ -169,6 +170,18 @@ def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> N
 
     Raises OSError if the kernel refuses.
     """
+    ids = list(tasks)
+    try:
+        _enter(backend, place, ids)
+    except WriteRefused as err:
+        from pcont.steps import leaf  # only cgroup v2 needs it
+
+        if err.errno != EBUSY or not leaf.make_again(backend, place):
+            raise
+        _enter(backend, place, ids)
+
+
+def _enter(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
     for _ in backend.enter(place, tasks):
         pass
 

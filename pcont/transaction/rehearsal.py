@@ -20,7 +20,7 @@ from pcont.kernel.busy import MOUNTED_THERE
 from pcont.kernel.interfaces import Backend, ContainerReader
 from pcont.kernel.refusals import exists, refuse, refuse_text, unreadable
 from pcont.kernel.survey import look_at_each
-from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest
+from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest, without_leaf
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
@@ -34,6 +34,7 @@ ONLY_THE_KERNEL = "only the kernel can tell"
 # Files of cgroup v2. Their table is not loaded here: a dry run on cgroup v1 does not need it.
 _OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
+_THREADS = "cgroup.threads"
 # The controllers whose rules are complete. For others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
@@ -379,9 +380,11 @@ class Rehearsal:
     def _tasks(self, place: Place, file: str) -> str:
         there = self._kernel.read(place, file) if self._is_seen(place) else ""
         inside = {int(one) for one in there.split()}
+        # A container of cgroup v2 lists the tasks of its leaf as well, but not in cgroup.threads.
+        paths = {place.path} if file == _THREADS else {place.path, place.leaf.path}
         moved = {task: path for (task, tree), path in self._moved.items() if tree == place.tree}
-        inside = {task for task in inside if moved.get(task, place.path) == place.path}
-        inside |= {task for task, path in moved.items() if path == place.path}
+        inside = {task for task in inside if moved.get(task, place.path) in paths}
+        inside |= {task for task, path in moved.items() if path in paths}
         return "".join(f"{task}\n" for task in sorted(inside))
 
     # Settings
@@ -461,7 +464,9 @@ class Rehearsal:
     def membership(self, task: int) -> dict[str, str]:
         planned = {} if self._trees is None else {one.id: "/" for one in self._trees}
         found = {**planned, **self._kernel.membership(task)}
-        return {tree: self._moved.get((task, tree), path) for tree, path in found.items()}
+        for tree, path in found.items():
+            found[tree] = without_leaf(tree, self._moved.get((task, tree), path))
+        return found
 
     def _attach(self, place: Place, file: str, text: str) -> None:
         try:
@@ -498,14 +503,15 @@ class Rehearsal:
         if not self._kernel.may_move(task):
             refuse_text(errno.EACCES, where)
         files = ControlFiles(self._self)
+        holder = place.leaf if place.is_unified and exists(self._self, place.leaf) else place
         for name in ("", *place.controllers):
             table = table_of(self._kernel, place.tree, name)
             for rule in table.entry if table else ():
-                if violation := rule(entry_of(self._self, files.site(place, name), task)):
+                if violation := rule(entry_of(self._self, files.site(holder, name), task)):
                     refuse_text(violation.errno, where)
         if _is_real_time(task) and "cpu.rt_runtime_us" in self.files(place):
             self.notes.append(f"# not known: whether {place.shown} takes the real-time task {task}")
-        self._moved[task, place.tree] = place.path
+        self._moved[task, place.tree] = holder.path
 
     # Attributes that pcont stores
 

@@ -71,18 +71,21 @@ def test_controllers_are_enabled_all_or_none(top: Top) -> None:
 
 
 def test_a_container_that_hands_out_controllers_takes_no_tasks(top: Top, start: Start) -> None:
-    task = start()
-    top.pcont.ok("create", top.at("/a"))
+    """It gets no leaf, because another program has made it."""
+    task, foreign = start(), top.at("/foreign")
+    directory(top, "/foreign").mkdir()
+    top.pcont.ok("create", top.at("/foreign/a"))
     top.pcont.ok("set", top.at(), "cgroup.subtree_control=+memory")
+    top.pcont.ok("set", foreign, "cgroup.subtree_control=+memory")
     for words in (("--dry-run", "attach"), ("attach",)):
-        said = top.pcont.fails(5, *words, top.at(), str(task))
-        assert f"memory is enabled for the children of {top.at()}, so tasks must be" in said
-    top.pcont.ok("attach", top.at("/a"), str(task))
-    assert is_in(top, task) == "/a"
-    said = top.pcont.fails(5, "rm", "--evict", top.at("/a"))
-    assert f"memory is enabled for the children of {top.at()}" in said
-    assert is_in(top, task) == "/a"
-    top.pcont.ok("rm", "--kill", top.at("/a"))
+        said = top.pcont.fails(5, *words, foreign, str(task))
+        assert f"memory is enabled for the children of {foreign}, so tasks must be" in said
+    top.pcont.ok("attach", top.at("/foreign/a"), str(task))
+    assert is_in(top, task) == "/foreign/a"
+    said = top.pcont.fails(5, "rm", "--evict", top.at("/foreign/a"))
+    assert f"memory is enabled for the children of {foreign}" in said
+    assert is_in(top, task) == "/foreign/a"
+    top.pcont.ok("rm", "--kill", top.at("/foreign/a"))
 
 
 def test_a_controller_is_not_enabled_over_tasks(top: Top, start: Start) -> None:
@@ -262,15 +265,19 @@ def test_a_controller_selects_v2_and_is_enabled(bare: Top) -> None:
 
 
 def test_nothing_is_enabled_over_tasks(bare: Top, start: Start) -> None:
-    """Not even what the kernel would accept: then no other child could have tasks."""
-    bare.pcont.ok("attach", bare.at(), str(start()))
+    """Not even what the kernel would accept: then no other child could have tasks. The tasks do not
+    make way, because another program has made the container.
+    """
+    foreign = bare.at("/foreign")
+    directory(bare, "/foreign").mkdir()
+    bare.pcont.ok("attach", foreign, str(start()))
     for setting in ("memory.max=64M", "pids.max=5"):
         for words in (("--dry-run", "create"), ("create",)):
-            said = bare.pcont.fails(5, *words, bare.at("/a"), "-s", setting)
-            assert f"1 task is in {bare.at()} itself" in said
-            assert f"pcont create {bare.at('/NAME')}" in said
-    assert all_enabled(bare, "/", bare.path) == [set(), set()]
-    assert bare.pcont.children(bare.at()) == []
+            said = bare.pcont.fails(5, *words, bare.at("/foreign/a"), "-s", setting)
+            assert f"1 task is in {foreign} itself" in said
+            assert f"pcont create {bare.at('/foreign/NAME')}" in said
+    assert all_enabled(bare, "/", bare.path, f"{bare.path}/foreign") == [set()] * 3
+    assert bare.pcont.children(foreign) == []
 
 
 def test_beside_systemd_the_controllers_are_pinned(

@@ -47,7 +47,8 @@ def _kind(site: Site) -> str:
 
 
 def _tasks(site: Site) -> int:
-    return len(site.value("tasks").split())
+    """Return how many tasks are in the container itself, not in its leaf."""
+    return len(site.value("cgroup.threads").split())
 
 
 def takes_tasks(entry: Entry) -> Violation | None:

@@ -1,0 +1,95 @@
+"""The leaf of a container of cgroup v2 (`Place.leaf`), which has the tasks of a container that
+enables controllers for its children.
+
+The kernel accepts no task in such a container itself. pcont makes the leaf when the first task is
+to enter, and only in a container that pcont has created: in another one, it could be in the way of
+the program that did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from pcont.kernel.refusals import exists
+from pcont.kernel.types import Place
+from pcont.steps.created import RemoveCreated
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader, Containers
+    from pcont.transaction.undo_log import UndoLog
+
+MADE_BY_US = "made"  # the attribute of a container of cgroup v2 that pcont has created
+# Files of cgroup v2. Their table is not loaded here: commands on cgroup v1 do not need it.
+_TYPE, _CONTROL = "cgroup.type", "cgroup.subtree_control"
+_TO_ENTER = ("", "cgroup.procs", "cgroup.threads")  # what the owner of a container may be given
+
+
+def is_made(backend: ContainerReader, place: Place) -> bool:
+    """Return whether pcont has created a container of cgroup v2."""
+    return MADE_BY_US in backend.attributes(place)
+
+
+def mark_made(backend: Containers, place: Place) -> None:
+    """Mark a new container of cgroup v2 as created by pcont, if the kernel permits the attribute:
+    it does not for root of a user namespace.
+    """
+    with contextlib.suppress(PermissionError):
+        backend.set_attribute(place, MADE_BY_US, "1")
+
+
+def lacks_leaf(backend: ContainerReader, place: Place) -> bool:
+    """Return whether a container needs a leaf to take tasks, can have one, and has none."""
+    if not place.is_unified or place.is_root or place.is_leaf or not exists(backend, place):
+        return False
+    return bool(
+        backend.read(place, _CONTROL).strip()
+        and backend.read(place, _TYPE).strip() == "domain"
+        and is_made(backend, place)
+        and not exists(backend, place.leaf)
+    )
+
+
+def make_leaves(backend: Containers, undo_log: UndoLog, places: Iterable[Place]) -> None:
+    """Make the leaves that tasks need to enter the containers. Raises OSError."""
+    for place in places:
+        if lacks_leaf(backend, place):
+            make_leaf(backend, undo_log, place)
+
+
+def make_leaf(backend: Containers, undo_log: UndoLog, place: Place) -> None:
+    """Make the leaf of a container; undo removes it. Raises OSError."""
+    with undo_log.of(RemoveCreated(place.leaf)):
+        _make(backend, place)
+
+
+def leaf_lines(backend: ContainerReader, places: Iterable[Place]) -> list[str]:
+    """Return the shell commands of `make_leaves`, for a dry run."""
+    needing = [place for place in places if lacks_leaf(backend, place)]
+    return [f"mkdir {quote(backend.show(place.leaf))}" for place in needing]
+
+
+def rehearse_leaves(backend: Containers, places: Iterable[Place]) -> None:
+    """Make the leaves in the plan of a dry run."""
+    for place in places:
+        if lacks_leaf(backend, place):
+            backend.make(place.leaf)
+
+
+def make_again(backend: Containers, place: Place) -> bool:
+    """Make the leaf that a container had before, for undo. Returns whether it was missing."""
+    missing = lacks_leaf(backend, place)
+    if missing:
+        _make(backend, place)
+    return missing
+
+
+def _make(backend: Containers, place: Place) -> None:
+    """Make the leaf, with the owners of the container."""
+    backend.make(place.leaf)
+    above, own = backend.owners(place), backend.owners(place.leaf)
+    wanted = {name: above[name] for name in _TO_ENTER if above[name] != own[name]}
+    if wanted:
+        backend.set_owners(place.leaf, wanted)
