@@ -1,0 +1,62 @@
+"""Controllers are enabled in a container of cgroup v2 whose tasks fork all the time.
+
+`PCONT_SPILLS=40x100`: a hundred times with 40 lineages; a guest of CI does less.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pcont.kernel.types import LEAF_NAME, UNIFIED
+from tests.conftest import MUST
+from tests.contract.conftest import Top
+from tests.contract.test_v2 import directory
+from tests.contract.test_v2_controllers import bare, root  # noqa: F401
+from tests.stress import SOURCES, NoCompiler, Storm, built, running
+
+pytestmark = pytest.mark.guest
+
+WIDTH, TIMES = map(int, os.environ.get("PCONT_SPILLS", "20x2").split("x"))
+
+
+@pytest.fixture
+def compiler() -> None:
+    try:
+        built(SOURCES / "storm.c")
+    except NoCompiler as err:
+        if MUST:
+            raise
+        pytest.skip(str(err))
+
+
+@pytest.mark.parametrize("time", range(TIMES))
+def test_a_spill_loses_no_task_of_a_storm(compiler: None, bare: Top, time: int) -> None:  # noqa: F811
+    """All lineages are in the leaf, at once and after more forks, and none is frozen."""
+    storm = Storm(WIDTH)
+    with running(storm):
+        bare.pcont.ok("attach", bare.at(), str(storm.root))
+        storm.go()
+        bare.pcont.ok("create", bare.at("/a"), "-s", "memory.max=64M")
+        in_leaf = f"{bare.path}/{LEAF_NAME}"
+        own = directory(bare) / "cgroup.procs"
+        for _ in range(2):
+            assert own.read_text() == ""
+            assert [one and one[UNIFIED] for one in storm.paths()] == [in_leaf] * WIDTH
+            assert storm.goes_on()
+        assert bare.pcont.get(bare.at(), "cgroup.freeze") == "0"
+        bare.pcont.ok("rm", "-r", "--kill", bare.at("/a"))
+
+
+@pytest.mark.parametrize("time", range(TIMES))
+def test_a_failed_spill_returns_a_storm(compiler: None, bare: Top, time: int) -> None:  # noqa: F811
+    storm = Storm(WIDTH)
+    with running(storm):
+        bare.pcont.ok("attach", bare.at(), str(storm.root))
+        storm.go()
+        said = bare.pcont.fails(7, "create", bare.at("/a"), "-s", "memory.max=x")
+        assert "NOT RESTORED" not in said
+        assert [one and one[UNIFIED] for one in storm.paths()] == [bare.path] * WIDTH
+        assert storm.goes_on()
+        assert not (directory(bare) / LEAF_NAME).exists()
