@@ -15,7 +15,7 @@ from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.session import Session
-from pcont.steps.tasks import live_threads, where_process_is
+from pcont.steps.tasks import contains_this_process, live_threads, where_process_is
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
@@ -155,10 +155,8 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
 
 def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
     """Return whether this process is in or below one of the places."""
-    own = session.backend.membership(os.getpid())
     return any(
-        place.can_freeze and below(own.get(place.tree, "/"), place.path) is not None
-        for place in places
+        place.can_freeze and contains_this_process(session.backend, place) for place in places
     )
 
 

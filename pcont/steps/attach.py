@@ -19,7 +19,6 @@ from pcont.kernel.types import AssignedIds, Place, Task
 from pcont.records import Outcome
 from pcont.steps.attach_undo import AttachUndo, TasksByPlace
 from pcont.steps.converge import FRESH, raised_priority, until_stable
-from pcont.steps.leaf import leaf_lines, make_leaves, rehearse_leaves
 from pcont.steps.origins import OriginReader
 from pcont.steps.reuse import may_be_reused
 from pcont.steps.tasks import (
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         Tasks,
         TasksInside,
     )
+    from pcont.steps.leaf import Leaves
 
 # How long to look for tasks that were started while their parent was between two trees. A process
 # is between two trees only once, so one round is enough unless tasks are started all the time.
@@ -132,7 +132,7 @@ class Attach(Step):
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
         with self._movers(backend) as movers:
             pids = movers(True)
-        lines = leaf_lines(backend, self.places)
+        lines = self._leaves.lines(backend) if self.places[-1].is_unified else []
         lines += [
             f"echo {one} > {quote(backend.show(place, file))}"
             for place in self._ordered(backend)
@@ -144,7 +144,8 @@ class Attach(Step):
         return lines
 
     def rehearse(self, backend: CgroupState) -> None:
-        rehearse_leaves(backend, self.places)
+        if self.places[-1].is_unified:
+            self._leaves.rehearse(backend)
         for place in self._ordered(backend):
             for pid in self.tasks:
                 self.at = (place, pid)
@@ -187,6 +188,13 @@ class Attach(Step):
         return sorted(self.places, key=self._files.entry_order)
 
     @property
+    def _leaves(self) -> Leaves:
+        """The leaves of the places; only cgroup v2 has any."""
+        from pcont.steps.leaf import Leaves  # commands on cgroup v1 do not need it
+
+        return Leaves(self.places)
+
+    @property
     def _file(self) -> str:
         return "tasks" if self.thread else PROCESSES
 
@@ -195,7 +203,8 @@ class Attach(Step):
         self.places = self._ordered(backend)
         self._origins = OriginReader(backend, self.places)
         with self._movers(backend) as movers:
-            make_leaves(backend, undo_log, self.places)
+            if self.places[-1].is_unified:
+                self._leaves.make(backend, undo_log)
             before = {place: all_tasks_in(backend, place) for place in self.places}
             leader = next(iter(movers(False)), self.task)
             entered = self.entered = AttachUndo(list(self.places), leader, before)

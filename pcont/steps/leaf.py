@@ -9,7 +9,7 @@ the program that did.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -52,30 +52,34 @@ def lacks_leaf(backend: ContainerReader, place: Place) -> bool:
     )
 
 
-def make_leaves(backend: Containers, undo_log: UndoLog, places: Iterable[Place]) -> None:
-    """Make the leaves that tasks need to enter the containers. Raises OSError."""
-    for place in places:
-        if lacks_leaf(backend, place):
+class Leaves:
+    """The leaves that tasks need to enter some containers, as far as these lack them."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self.places = places
+
+    def _lacking(self, backend: ContainerReader) -> Iterator[Place]:
+        return (place for place in self.places if lacks_leaf(backend, place))
+
+    def make(self, backend: Containers, undo_log: UndoLog) -> None:
+        """Make the leaves; undo removes them. Raises OSError."""
+        for place in self._lacking(backend):
             make_leaf(backend, undo_log, place)
+
+    def lines(self, backend: ContainerReader) -> list[str]:
+        """Return the shell commands of `make`, for a dry run."""
+        return [f"mkdir {quote(backend.show(place.leaf))}" for place in self._lacking(backend)]
+
+    def rehearse(self, backend: Containers) -> None:
+        """Make the leaves in the plan of a dry run."""
+        for place in self._lacking(backend):
+            backend.make(place.leaf)
 
 
 def make_leaf(backend: Containers, undo_log: UndoLog, place: Place) -> None:
     """Make the leaf of a container; undo removes it. Raises OSError."""
     with undo_log.of(RemoveCreated(place.leaf)):
         _make(backend, place)
-
-
-def leaf_lines(backend: ContainerReader, places: Iterable[Place]) -> list[str]:
-    """Return the shell commands of `make_leaves`, for a dry run."""
-    needing = [place for place in places if lacks_leaf(backend, place)]
-    return [f"mkdir {quote(backend.show(place.leaf))}" for place in needing]
-
-
-def rehearse_leaves(backend: Containers, places: Iterable[Place]) -> None:
-    """Make the leaves in the plan of a dry run."""
-    for place in places:
-        if lacks_leaf(backend, place):
-            backend.make(place.leaf)
 
 
 def make_again(backend: Containers, place: Place) -> bool:

@@ -26,7 +26,7 @@ from pcont.steps.converge import (
     until_stable,
 )
 from pcont.steps.freeze import is_set_frozen, kept_frozen
-from pcont.steps.leaf import leaf_lines, make_leaves, rehearse_leaves
+from pcont.steps.leaf import Leaves
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
@@ -166,7 +166,7 @@ class MoveAll(Step):
         self.still = False
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        moves = leaf_lines(backend, [route.target for route in self.routes])
+        moves = self._leaves.lines(backend)
         moves += [
             f"echo {task} > {quote(backend.show(route.target, entry_file(route.target)))}"
             for route in self._ordered(backend)
@@ -178,7 +178,7 @@ class MoveAll(Step):
         return is_set_frozen(backend, freezer, moves) if freezer else moves
 
     def rehearse(self, backend: CgroupState) -> None:
-        rehearse_leaves(backend, [route.target for route in self.routes])
+        self._leaves.rehearse(backend)
         for route in self._ordered(backend):
             for task in self._movable(backend, route):
                 self.at = (route.target, task)
@@ -201,7 +201,7 @@ class MoveAll(Step):
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         began = time.monotonic()
         self.routes = self._ordered(backend)
-        make_leaves(backend, undo_log, [route.target for route in self.routes])
+        self._leaves.make(backend, undo_log)
         drained = MoveAllUndo(
             list(self.routes), {r.target: all_tasks_in(backend, r.target) for r in self.routes}
         )
@@ -224,6 +224,10 @@ class MoveAll(Step):
         self.outcome.stragglers = len(self.moved - first)
         self.outcome.skipped = len(self.skipped)
         self.outcome.seconds = time.monotonic() - began
+
+    @property
+    def _leaves(self) -> Leaves:
+        return Leaves([route.target for route in self.routes])
 
     def _freezer(self) -> Place | None:
         """Return the container to freeze; None if no tree has the freezer, or the source is its

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.steps.leaf import make_leaf
 from pcont.steps.move_all import Move, MoveAll
-from pcont.steps.tasks import tasks_in
+from pcont.steps.tasks import contains_this_process, tasks_in
 from pcont.subsys.v2.core import TYPE
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ class Spill(MoveAll):
     def dry_run_lines(self, backend: Backend) -> list[str]:
         if not self._is_needed(backend):
             return []
-        self.freeze = not self._would_freeze_itself(backend)
+        self.freeze = not contains_this_process(backend, self.place)
         return [f"mkdir {backend.show(self.place.leaf)}", *super().dry_run_lines(backend)]
 
     def rehearse(self, backend: CgroupState) -> None:
@@ -52,11 +50,7 @@ class Spill(MoveAll):
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if not self._is_needed(backend):
             return
-        self.freeze = not self._would_freeze_itself(backend)
+        self.freeze = not contains_this_process(backend, self.place)
         if not exists(backend, self.place.leaf):
             make_leaf(backend, undo_log, self.place)
         super().do(backend, undo_log)
-
-    def _would_freeze_itself(self, backend: CgroupState) -> bool:
-        own = backend.membership(os.getpid()).get(self.place.tree, "/")
-        return below(own, self.place.path) is not None

@@ -7,12 +7,14 @@ so a process is where its live threads are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from errno import EBUSY
 from functools import cache
 from typing import TYPE_CHECKING
 
 from pcont.errors import Unseen
+from pcont.kernel.paths import below
 from pcont.kernel.refusals import WriteRefused, vanishing
 from pcont.kernel.types import Place, Task
 from pcont.virtual.files import ControlFiles
@@ -163,6 +165,12 @@ def entry_ids(backend: Tasks, place: Place, tasks: Iterable[int]) -> Iterator[in
         if id not in seen:
             seen.add(id)
             yield id
+
+
+def contains_this_process(backend: Tasks, place: Place) -> bool:
+    """Return whether this process is in or below a container: it would freeze itself with it."""
+    own = backend.membership(os.getpid()).get(place.tree, "/")
+    return below(own, place.path) is not None
 
 
 def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:

@@ -20,6 +20,7 @@ from pcont.steps.snapshot import write_back
 from pcont.steps.tasks import is_same_task
 from pcont.steps.xattr import RestoreXattr
 from pcont.subsys import devices
+from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 from pcont.values import Ids
@@ -139,7 +140,12 @@ class RestoreValue(UndoRecord):
         return f"{self.file} of {self.place.path}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        yield lambda: write_back(backend, self.place, self.file, self.text)
+        if self.place.is_unified and self.file in (CPUS, MEMS) and not self.text.strip():
+            from pcont.steps.emptied import empty_again  # only undo on cgroup v2 needs it
+
+            yield lambda: empty_again(backend, self.place, self.file, self.text)
+        else:
+            yield lambda: write_back(backend, self.place, self.file, self.text)
         yield from self.affinities.restore(backend)
 
 

@@ -154,6 +154,41 @@ def test_the_affinity_of_tasks_is_restored(top: Top, start: Start, tmp_path: Pat
     assert (is_in(top, task), top.pcont.affinity(task)) == ("/a", "2")
 
 
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize("frozen", ["0", "1"])
+def test_a_list_that_was_empty_is_empty_again(
+    top: Top, start: Start, threaded: bool, frozen: str
+) -> None:
+    """K1 of what was seen: the kernel empties no list while tasks are inside."""
+    kind = ("-s", "cgroup.type=threaded") if threaded else ()
+    top.pcont.ok("create", top.at("/a"), *kind)
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset")
+    task = start(threads=3)
+    top.pcont.ok("attach", top.at("/a"), str(task))
+    before = top.pcont.affinity(task)
+    top.pcont.ok("set", top.at("/a"), f"cgroup.freeze={frozen}")
+    said = top.pcont.fails(
+        7, "set", top.at("/a"), "cpuset.cpus=1", "cpuset.mems=0", "cgroup.max.depth=x"
+    )
+    assert "NOT RESTORED" not in said
+    assert [top.pcont.get(top.at("/a"), f"cpuset.{one}") for one in ("cpus", "mems")] == ["", ""]
+    assert (is_in(top, task), top.pcont.affinity(task)) == ("/a", before)
+    assert len(top.pcont.get(top.at("/a"), "tasks").split()) == 3
+    assert top.pcont.get(top.at("/a"), "cgroup.freeze") == frozen
+    assert top.pcont.children(top.at()) == ["a"]
+    top.pcont.ok("set", top.at("/a"), "cgroup.freeze=0")
+
+
+def test_a_list_that_cannot_be_emptied_is_what_it_stands_for(top: Top, start: Start) -> None:
+    top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset", "cpuset.cpus=0-1")
+    top.pcont.ok("create", "-p", top.at("/a/b"))
+    top.pcont.ok("attach", top.at("/a/b"), str(start()))
+    said = top.pcont.fails(7, "set", top.at("/a"), "cpuset.cpus=1", "cgroup.max.depth=x")
+    assert "NOT RESTORED" in said
+    assert f"cpuset.cpus of {top.at('/a')} was empty and is now 0-1" in said
+    assert top.pcont.get(top.at("/a"), "cpuset.cpus") == "0-1"
+
+
 def test_a_partition_that_the_kernel_does_not_make_is_refused(top: Top) -> None:
     top.pcont.ok("set", top.at(), "cgroup.subtree_control=+cpuset")
     top.pcont.ok("create", top.at("/a"), top.at("/b"), "-s", "cpuset.cpus=1")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import kernel, name, nothing_is_left
+from tests.contract.conftest import cgroup2, kernel, name, nothing_is_left, v2
 
-__all__ = ("kernel", "name", "nothing_is_left")
+__all__ = ("cgroup2", "kernel", "name", "nothing_is_left", "v2")

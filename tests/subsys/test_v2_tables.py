@@ -256,7 +256,7 @@ class Handing(Recorded):
 def test_no_controller_is_enabled_over_tasks(
     path: str, tasks: str, text: str, strict: bool, refused: bool
 ) -> None:
-    texts = {core.TYPE: "domain\n", core.CONTROL: "cpu\n", "tasks": tasks}
+    texts = {core.TYPE: "domain\n", core.CONTROL: "cpu\n", "cgroup.threads": tasks}
     site = Handing(texts, bool(tasks), path)
     violation = core.find_no_tasks(site, Proposed(site, core.CONTROL, text), strict)
     assert (violation is not None) is refused
