@@ -273,6 +273,21 @@ def threaded(workspace: Workspace) -> None:
     workspace.ok("attach --thread unified:/{t}/d/y {tasks[0][1]}")
 
 
+def enabling(workspace: Workspace) -> None:
+    """A container of cgroup v2 that enables memory for a child, and one with two processes."""
+    unified(workspace)
+    workspace.ok("create unified:/{t}/a/x -s memory.max=64M")
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach unified:/{t}/d {pids[0]} {pids[1]}")
+
+
+def in_a_leaf(workspace: Workspace) -> None:
+    """A process in the container that enables memory."""
+    enabling(workspace)
+    workspace.ok("attach unified:/{t}/a {pids[0]}")
+
+
 ON_V2 = (
     Row("v2: create", unified, "create -p unified:/{t}/x/y unified:/{t}/z -s cgroup.max.depth=3"),
     Row("v2: create what exists", unified, "create -p unified:/{t}/a/x -s cgroup.type=threaded"),
@@ -295,6 +310,26 @@ ON_V2 = (
     ),
     Row("v2: set and enable", unified, "set unified:/{t}/a pids.max=7 memory.max=64M", bare=True),
     Row("v2: attach and enable", unified, "create memory:/{t}/d/x pids:/{t}/a/x", bare=True),
+    Row(
+        "v2: attach into a leaf",
+        enabling,
+        "attach unified:/{t}/a {pids[0]} {pids[1]}",
+        bare=True,
+    ),
+    Row("v2: move into a leaf", enabling, "move unified:/{t}/d unified:/{t}/a", bare=True),
+    Row(
+        "v2: create a leaf for the tasks above",
+        enabling,
+        "create unified:/{t}/d/x -s memory.max=64M -s pids.max=7",
+        bare=True,
+    ),
+    Row("v2: rm -r --evict of a leaf", in_a_leaf, "rm -r --evict unified:/{t}/a", bare=True),
+    Row(
+        "v2: set empty lists",
+        enabling,
+        "set unified:/{t}/d cpuset.cpus=0 cpuset.mems=0 cgroup.max.depth=4",
+        bare=True,
+    ),
 )
 
 ROWS = (

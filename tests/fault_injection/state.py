@@ -101,6 +101,8 @@ def _container(workspace: Workspace, backend: Backend, place: Place, tasks: bool
 def _content(workspace: Workspace, backend: Backend, place: Place, tasks: bool) -> State:
     where = f"{place.tree}:{place.path}"
     state = {where: ""}
+    if place.is_unified and exists(backend, place.leaf):
+        state[f"{where} leaf"] = ""
     files = ControlFiles(backend)
     for file in files.names(place):
         if not MOVING.fullmatch(file):
