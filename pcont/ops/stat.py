@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pcont import signals, subsys
 from pcont.errors import NotFound, from_oserror
 from pcont.hierarchy.presence import required, where_to_find
-from pcont.kernel.types import Place
+from pcont.kernel.types import Place, Tree
 from pcont.ops import numbers
 from pcont.records import CpuRow, Value
 from pcont.session import Session
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _BEAT = 0.1  # seconds between two calls of signals.beat
 
-# By CPU: nanoseconds in user space, and in the kernel.
-Sample = dict[int, tuple[int, int]]
+# By CPU: nanoseconds in user space, and in the kernel. cgroup v2 has the sum alone, under None.
+Sample = dict["int | None", tuple[int, int]]
 
 
 def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
-    """Return the CPU time used by a container and those below it: in all, and by CPU.
+    """Return the CPU time used by a container and those below it: in all and, on cgroup v1, by CPU.
 
     With a `window` of some seconds it waits for that time, and measures the load in it; without, it
     returns at once, and the load is None. Raises NotFound if the hierarchy has no cpuacct.
@@ -35,7 +35,7 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     window = numbers.seconds(window, "window")
     container = required(session.backend, session.registry().place(place))
     members = zip(container.hierarchy.members, container.places, strict=True)
-    there = next((place for one, place in members if "cpuacct" in one.tree.controllers), None)
+    there = next((place for one, place in members if _has_time(one.tree)), None)
     if there is None:
         one = container.hierarchy
         raise NotFound(f"{one.name} has no cpuacct", hint=where_to_find(one, "cpuacct"))
@@ -46,8 +46,16 @@ def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow]:
     except OSError as err:
         raise from_oserror(err, f"read the usage of {container.name}") from err
     nanoseconds = passed * 1e9 if window else 0.0
-    rows = [_row(cpu, before[cpu], after[cpu], nanoseconds) for cpu in sorted(after)]
+    cpus = sorted(cpu for cpu in after if cpu is not None)
+    rows = [_row(cpu, before[cpu], after[cpu], nanoseconds) for cpu in cpus]
     return [_row(None, _sum(before), _sum(after), nanoseconds), *rows]
+
+
+def _has_time(tree: Tree) -> bool:
+    """Return whether the containers of a tree have the CPU time that was used in them: on cgroup
+    v2, each has it in `cpu.stat`.
+    """
+    return tree.is_unified or "cpuacct" in tree.controllers
 
 
 def _wait(seconds: float) -> None:
@@ -69,6 +77,10 @@ def cpu_load(session: Session, place: str, window: float) -> Value:
 
 
 def _sample(backend: ContainerReader, place: Place) -> Sample:
+    if place.is_unified:
+        lines = backend.read(place, "cpu.stat").splitlines()
+        found = {name: int(number) for name, number in map(str.split, lines)}
+        return {None: (found["user_usec"] * 1000, found["system_usec"] * 1000)}
     lines = backend.read(place, "cpuacct.usage_all").splitlines()[1:]
     rows = [list(map(int, line.split())) for line in lines]
     return {cpu: (user, system) for cpu, user, system in rows}

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,6 +259,28 @@ def test_pcont_does_not_freeze_or_kill_itself(v2: Top) -> None:
     finally:
         v2.pcont.ok("attach", "unified:/", str(os.getpid()))
     assert v2.pcont.get(v2.at(), "cgroup.freeze") == "0"
+
+
+def test_the_time_of_a_container_is_shown_in_one_row(v2: Top) -> None:
+    v2.pcont.ok("create", v2.at("/a"), v2.at("/b"))
+    busy = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    try:
+        v2.pcont.ok("attach", v2.at("/a"), str(busy.pid))
+        words = ("get", v2.at("/a"), "cpuacct.load", "--window", "0.5")
+        assert eventually(lambda: _stat(v2, "")[0]["load"] > 0)
+        assert eventually(lambda: float(v2.pcont.ok(*words)) > 0)
+    finally:
+        busy.kill()
+        busy.wait()
+    (row,) = _stat(v2, "/a")
+    assert (row["cpu"], row["used"]) == (None, row["user"] + row["system"])
+    assert row["user"] > row["system"]
+    assert [(row["cpu"], row["used"]) for row in _stat(v2, "/b")] == [(None, 0)]
+
+
+def _stat(top: Top, path: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = top.pcont("stat", top.at(path), "--window", "0.2", "--json").json
+    return rows
 
 
 def test_a_zombie_is_in_no_container(v2: Top) -> None:
