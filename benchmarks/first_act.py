@@ -2,9 +2,9 @@
 
 From the start of the process to its first write to a file of a container: the freezer's state
 changes, the target has a task, or processes of the source end. `attach --tree` moves a process
-beside the storm. 400 lineages leave little of the
-CPUs for the start of a command that has the usual priority. The program that looks on has the
-highest one; the command is started with the usual one.
+beside the storm. 400 lineages leave little of the CPUs for the start of a command that has the
+usual priority. The program that looks on has the highest one; the command is started with the usual
+one, except for `nice pcont move`, which begins with `nice -n -20`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ GONE = 0.75  # of the processes of the source: fewer are alive once a command ha
 Command = Callable[[SeparateTrees, int], Sequence[str]]
 COMMANDS: Mapping[str, Command] = {
     "pcont move": lambda place, pid: pcont_move(place),
+    "nice pcont move": lambda place, pid: ["nice", "-n", str(HIGHEST), *pcont_move(place)],
     "pcont attach --tree": lambda place, pid: attach_tree(place, TARGET, pid),
     "pcont rm --kill": lambda place, pid: rm_kill(place, SOURCE),
     "cgclassify": lambda place, pid: cgclassify(place),
