@@ -440,11 +440,12 @@ class Pcont(Caller):
         release_agent: the program to run when a container with notify_on_release becomes empty.
         notify_on_release: set that in the root; new containers inherit it.
         tie: make one hierarchy over several of the kernel's, which are bound already. `at` is the
-            container of each that is the root; without `freezer`, the freezer is left out.
+            container of each that is the root; without `freezer`, the freezer is left out. One
+            with subsystems of cgroup v2 is always a tie, and needs a name.
 
         Raises UsageProblem if nothing says what to mount, NotFound for an unknown subsystem or
         name, Busy for a subsystem that is bound elsewhere and for a directory in use, Unsupported
-        for a subsystem that cgroup v2 has.
+        for a subsystem of cgroup v2 without a name.
         """
         from pcont.ops import mount as ops_mount
 

@@ -36,7 +36,7 @@ from pcont.commands.declare import argument, option
     "--at",
     default="",
     metavar="PATH",
-    help="With --tie: use this container of each hierarchy as the root.",
+    help="For a tie, or in cgroup v2: use this container of each hierarchy as the root.",
 )
 @option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
 @option(
@@ -62,6 +62,7 @@ def mount_command(
     Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts those
     parts of an existing hierarchy that are not mounted: its own tree, and each tree of a tie.
     MOUNTPOINT is an absolute directory, or starts with ./; pcont creates it if it does not exist.
+    A hierarchy of subsystems that cgroup v2 has needs a name, and is a tie.
     """
     from pcont.ops import mount as ops_mount
     from pcont.ops import mount_request

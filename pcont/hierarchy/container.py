@@ -14,12 +14,17 @@ from shlex import quote
 from pcont.bases import NamedTuple, fields_of, made, on_disk
 from pcont.errors import BadValue
 from pcont.kernel.paths import below, check_path, is_outside, join
-from pcont.kernel.types import Place, Spelling, Tree
+from pcont.kernel.types import UNIFIED, Place, Spelling, Tree
 
 TIE = "tie"
 
+MODE_THREADED, MODE_DOMAIN = (
+    "threaded",
+    "domain",
+)  # what the containers of a member of cgroup v2 are
 
-@on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted")
+
+@on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted", "unified_at?", "mode?")
 class Tie(NamedTuple):
     """The content of the attribute `tie` on the root of a home: the requested controllers, and the
     member trees.
@@ -27,6 +32,8 @@ class Tie(NamedTuple):
     `subsystems`: the requested controllers. `trees`: the ids of the members. `at`: the path of the
     container in each member that is the hierarchy's root. `made_at`: TREE:PATH of the containers
     that pcont created for that. `mounted`: the ids of the members that pcont mounted.
+    `unified_at`: the path of that container in cgroup v2, if it is another one. `mode`: what the
+    containers of cgroup v2 are (MODE_THREADED, MODE_DOMAIN); empty if cgroup v2 is no member.
     """
 
     subsystems: tuple[str, ...]
@@ -34,6 +41,12 @@ class Tie(NamedTuple):
     at: str = "/"
     made_at: tuple[str, ...] = ()
     mounted: tuple[str, ...] = ()
+    unified_at: str = ""
+    mode: str = ""
+
+    def root_in(self, tree: str) -> str:
+        """Return the path of the container in a member that is the root of the hierarchy."""
+        return (tree == UNIFIED and self.unified_at) or self.at
 
     @property
     def made(self) -> list[Place]:
@@ -53,11 +66,19 @@ class Tie(NamedTuple):
             import json
 
             facts = json.loads(text)
-            lists = {name: _words(facts[name]) for name in facts if name != "at"}
+            lists = {name: _words(facts[name]) for name in facts if name not in _TEXTS}
+            texts = {name: facts[name] for name in _TEXTS if name in facts}
             check_path(facts["at"])
-            return made(cls, {"at": join("/", facts["at"]), **lists})
+            check_path(texts.get("unified_at", "/"))
+            modes = (MODE_THREADED, MODE_DOMAIN) if UNIFIED in lists["trees"] else ("",)
+            if texts.get("mode", "") not in modes:
+                return None
+            return made(cls, {**texts, "at": join("/", facts["at"]), **lists})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadValue):
             return None
+
+
+_TEXTS = ("at", "unified_at", "mode")  # the fields of a tie that are no lists
 
 
 def as_made_at(places: Iterable[Place]) -> tuple[str, ...]:
@@ -76,12 +97,14 @@ class Member(NamedTuple):
     """One tree of a hierarchy.
 
     `at`: the path of the container in it that is the hierarchy's root. `virtual`: the subsystems
-    that pcont provides in this tree, in addition to the controllers of the kernel.
+    that pcont provides in this tree, in addition to the controllers of the kernel. `mode`: what the
+    containers of cgroup v2 are, MODE_THREADED or MODE_DOMAIN; empty for v1, and outside of ties.
     """
 
     tree: Tree
     at: str = "/"
     virtual: tuple[str, ...] = ()
+    mode: str = ""
 
     @property
     def subsystems(self) -> tuple[str, ...]:
@@ -128,7 +151,16 @@ class Hierarchy(NamedTuple):
     @property
     def controllers(self) -> tuple[str, ...]:
         """The controllers of all members, including those that were not asked for."""
-        return tuple(name for member in self.members for name in member.subsystems)
+        found = [name for member in self.members for name in member.subsystems]
+        if self.unified_member:
+            # cgroup v2 counts CPU time and freezes without a controller.
+            found += [name for name in self.subsystems if name not in found]
+        return tuple(found)
+
+    @property
+    def unified_member(self) -> Member | None:
+        """The member of cgroup v2, if this is a tie that has one."""
+        return next((one for one in self.members if one.mode), None)
 
     def container(self, path: str, spelling: Spelling | None = None) -> Container:
         """Return the container at a path of the hierarchy, which need not exist. `spelling`: how

@@ -16,6 +16,7 @@ from pcont.errors import (
     similar_words,
 )
 from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.presence import where_to_find
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.tables.face import Face, KeyFace, Translation
@@ -116,7 +117,7 @@ def owners(container: Container, file: str) -> list[Place]:
     if file in subsys.HOME_FILES and hierarchy.tie:
         return [places[0]]
     if file in subsys.core_table().by_name:
-        return list(places)
+        return [one for one in places if not one.is_unified or _is_everywhere(file)] or [*places]
     if file.startswith("cgroup.") and any(place.is_unified for place in places):
         return [place for place in places if place.is_unified]
     members = list(zip(hierarchy.members, places, strict=True))
@@ -124,6 +125,11 @@ def owners(container: Container, file: str) -> list[Place]:
     # Every container of cgroup v1 has the value of such a KEY: it is enough to ask one tree.
     everywhere = file.startswith("cgroup.") and subsys.face(file, Interface.V1)
     return found or (list(places[:1]) if everywhere else [])
+
+
+def _is_everywhere(file: str) -> bool:
+    """Return whether containers of v1 and of cgroup v2 have a file of the core."""
+    return file in subsys.TASK_FILES
 
 
 def _serves(place: Place, file: str, subsystems: set[str]) -> bool:
@@ -245,6 +251,12 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     if is_v1s and not is_v2s:
         what = f"{container.name} cannot have {key}: it is a file of cgroup v1"
         return Unsupported(what, hint=near(key, known))
+    if table and container.hierarchy.unified_member and name not in container.hierarchy.controllers:
+        has = f"{container.hierarchy.name} has no {name}"
+        return UnknownName(
+            f"{container.name} has no file {key!r}: {has}",
+            hint=where_to_find(container.hierarchy, name),
+        )
     offered = name in container.hierarchy.controllers
     enabled = any(subsys.of(file) == name and not subsys.is_always_on_v2(file) for file in known)
     if offered and not container.is_root and not enabled:

@@ -37,7 +37,11 @@ def attributes_as_namespace_root(
         if text := binding_lines(bindings_from(backend, place)):
             yield place, BINDINGS, text
     if tie := container.hierarchy.tie:
-        yield container.places[0], TIE, tie._replace(at="/", made_at=(), mounted=()).dump()
+        yield (
+            container.places[0],
+            TIE,
+            tie._replace(at="/", unified_at="", made_at=(), mounted=()).dump(),
+        )
 
 
 def present(backend: MountedContainers, container: Container) -> list[Place]:
@@ -118,8 +122,10 @@ def is_active(tree: Tree) -> bool:
 
 
 def refuse_unified_tree(one: Hierarchy, action: str) -> None:
-    """Raise Unsupported if the hierarchy is that of cgroup v2. `action`: what was attempted."""
-    if any(member.tree.is_unified for member in one.members):
+    """Raise Unsupported if the hierarchy is that of cgroup v2, and no tie. `action`: what was
+    attempted.
+    """
+    if not one.tie and any(member.tree.is_unified for member in one.members):
         raise Unsupported(f"cannot {action} {one.name}: pcont does not do this on cgroup v2")
 
 

@@ -30,7 +30,7 @@ from pcont.virtual.bindings import Binding, parsed_bindings
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
 
-ONLY_V2 = "cgroup v2 is mounted and has it, and pcont does not bind controllers of cgroup v2 yet"
+ONLY_V2 = "cgroup v2 is mounted and has it"
 
 
 ITS_CONTAINERS = "the containers of cgroup v2: pcont tree unified:/"
@@ -113,9 +113,21 @@ class Registry:
         if tie is None:
             return self._single(tree)
         members = [self._member(tree)]
-        for id in tie.trees:
-            members.append(self._member(self.by_id.get(id) or inactive(id), tie.at))
-        return Hierarchy(tree.name, tie.subsystems, tuple(members), tie)
+        for id in sorted(tie.trees, key=UNIFIED.__eq__):
+            if id == UNIFIED:
+                members.append(self.unified_member(tie))
+            else:
+                members.append(self._member(self.by_id.get(id) or inactive(id), tie.at))
+        needed = members[-1].tree.controllers if tie.mode else ()
+        return Hierarchy(tree.name, tie.subsystems, tuple(members), tie, needed)
+
+    def unified_member(self, tie: Tie) -> Member:
+        """Return the member of a tie in cgroup v2. Its tree has the controllers of the tie only."""
+        tree = self.by_id.get(UNIFIED) or inactive(UNIFIED)
+        at = tie.root_in(UNIFIED)
+        names = tuple(name for name in tree.controllers if name in tie.subsystems)
+        narrow = Tree(UNIFIED, 0, names, "", tree.mounts)
+        return self._member(tree, at)._replace(tree=narrow, mode=tie.mode)
 
     def _single(self, tree: Tree) -> Hierarchy:
         ours = any(mount.ours for mount in tree.mounts)
@@ -222,8 +234,8 @@ class Registry:
                 f"the hierarchy {word} is active but not mounted",
                 hint=how_to_mount(self.backend, unmounted),
             )
-        if any(one.unified and one.name == word for one in self.controllers):
-            return Unsupported(f"{word}: {ONLY_V2}", hint=ITS_CONTAINERS)
+        if refused := self._only_on_v2(word):
+            return refused
         holders = [one.name for one in self.ties if word in one.subsystems]
         if subsys.is_virtual(word) and holders:
             return NotFound(f"{word} is a part of {', '.join(holders)}", hint=f"{holders[0]}:/")
@@ -239,6 +251,14 @@ class Registry:
         else:
             hint = f"known: {', '.join(self.names)}"
         return UnknownName(f"there is no hierarchy {word!r}", hint=hint)
+
+    def _only_on_v2(self, word: str) -> PcontError | None:
+        """Return the error for a controller that v1 cannot have because cgroup v2 has it."""
+        if word == "blkio" and "io" in self.v2_controllers:
+            return NotFound("cgroup v2 calls blkio io", hint="write io:/PATH")
+        if any(one.unified and one.name == word for one in self.controllers):
+            return Unsupported(f"{word}: {ONLY_V2}", hint=ITS_CONTAINERS)
+        return None
 
     @property
     def example(self) -> str:
@@ -366,7 +386,16 @@ class Registry:
         that pcont provides.
         """
         has = [one.name for one in self.controllers if one.enabled]
+        has += [name for name in self.v2_controllers if name not in has]
         return [*has, *(name for name in self.backend.virtual_subsystems() if _usable(name, has))]
+
+    @property
+    def v2_controllers(self) -> tuple[str, ...]:
+        """Return the controllers of cgroup v2; /proc/cgroups does not list io, which v1 calls
+        blkio.
+        """
+        tree = self.by_id.get(UNIFIED)
+        return tree.controllers if tree else ()
 
     def virtual_in(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names that are controllers which pcont provides."""

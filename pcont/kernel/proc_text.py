@@ -98,9 +98,13 @@ def memberships(text: str) -> list[Membership]:
 
 
 def controllers(text: str, unified: Iterable[str] = ()) -> tuple[Controller, ...]:
-    """Parse /proc/cgroups. `unified`: the controllers that a mounted v2 tree offers."""
+    """Parse /proc/cgroups, which has the names of v1. `unified`: the controllers that a mounted v2
+    tree offers, which calls blkio io.
+    """
     rows = [line.split() for line in lines(text) if line and not line.startswith("#")]
     offered = set(unified)
+    if "io" in offered:
+        offered.add("blkio")
     return tuple(
         Controller(name, int(number), enabled == "1", name in offered, int(count))
         for name, number, count, enabled in rows

@@ -20,17 +20,17 @@ from pcont.hierarchy.presence import check_seen, reachable, refuse_unified_tree
 from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import exists, vanishing
-from pcont.kernel.types import Mount, Place, Tree, TreeRequest
-from pcont.ops import cpuset_memset
+from pcont.kernel.types import UNIFIED, Mount, Place, Tree, TreeRequest
+from pcont.ops import cpuset_memset, unified
 from pcont.ops.containers import Planner
 from pcont.ops.mount_request import (
+    lineage,
     mount_steps,
     refuse_unified,
     requested_subsystems,
     split_virtual,
     virtual_bind_steps,
 )
-from pcont.ops.tie import lineage
 from pcont.ops.umount import (
     member_steps,
     needed,
@@ -94,15 +94,20 @@ def bind(
             )
         follow = had | asked == {MEMSET}
         given, later = _split(_given(settings), virtual, controllers)
-        there = [tree for tree in registry.holders(controllers) if tree not in _trees(one)]
+        share = unified.to_bind(session, registry, one, controllers)
+        unified.refuse_virtual(virtual, unified.served_in(one, share))
+        rest = [name for name in controllers if name not in share.names]
+        there = [tree for tree in registry.holders(rest) if tree not in _trees(one)]
         for tree in there:
             reachable(session.backend, tree)
         held = {name for tree in (*there, *_trees(one)) for name in tree.controllers}
-        free = [name for name in controllers if name not in held]
+        free = [name for name in rest if name not in held]
         refuse_unified(session, registry, free)
         mounts = [step for name in free for step in mount_steps(session, _alone(name))]
         ids = [*(tree.id for tree in there), *free]
         tie = _extended(session.backend, one, names, ids, free)
+        if share.names and not one.unified_member:
+            tie = unified.with_share(session, registry, tie, share)
         with session.staged(mounts):
             if session.dry_run:
                 # As if they were mounted; what their containers would inherit is not known.
@@ -111,12 +116,13 @@ def bind(
             else:
                 there = [tree for tree in session.registry().trees if tree.id in ids]
             members = [Member(tree, tie.at) for tree in there]
+            members += [registry.unified_member(tie)] if share.names else []
             roots = [member.place("/") for member in (*one.members, *members)]
             planner = Planner(session.backend, inherit, follow)
             steps = _mirroring(planner, one, members, given)
             steps += virtual_bind_steps(session.backend, virtual, roots, one.name, had | asked)
             steps += _virtual_settings(session.backend, one, roots, later)
-            if ids or one.tie:
+            if tie.trees or one.tie:
                 home = Place.at(one.members[0].tree)
                 steps.append(SetXattr(home, TIE, tie.dump(), f"bind {', '.join(names)}"))
             session.carry_out(steps)
@@ -249,10 +255,14 @@ def _mirroring(
     """
     backend = planner.backend
     home = Place.at(one.members[0].tree)
-    mirror = one._replace(members=tuple(members), tie=None)
+    needed = members[-1].tree.controllers if members and members[-1].mode else ()
+    mirror = one._replace(members=tuple(members), tie=None, needed=needed)
     for member in members:
-        roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
-        planner.create(roots.container(member.at), parents=True)
+        if member.mode:
+            unified.plan_root(planner, member)
+        else:
+            roots = Hierarchy(member.tree.id, (), (Member(member.tree),))
+            planner.create(roots.container(member.at), parents=True)
     paths = list(_below(backend, home))
     _check_paths(one, given, paths)
     pairs: list[Pair] = []
@@ -293,7 +303,7 @@ def unbind(
     one, names, going = _to_unbind(session.registry(), selector, words)
     ceasing = (
         *virtual_values(session.backend, one, names),
-        *_ceasing(session.backend, one, going),
+        *_ceasing(session.backend, one, unified.members_changed(one, going), names),
     )
     # Other commands need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):
@@ -303,6 +313,8 @@ def unbind(
         steps = virtual_unbind_steps(session, one, names)
         if one.tie:
             steps += _dissolving(session, registry, one, names, going)
+            if not any(member.mode for member in going):
+                steps += unified.disabling(session, one, names)
         with session.staged(steps):
             trees = [member.tree.id for member in going]
             last = root_steps(session, registry, one, trees) if trees else []
@@ -347,20 +359,25 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
             hint=f"pcont unbind {one.name} {','.join((*names, *dependent))}",
         )
     going = [member for member in others if set(names) & set(member.tree.controllers)]
+    rest = [name for name in one.subsystems if name not in names]
     for member in going:
-        rest = [name for name in one.subsystems if name not in names]
+        if member.mode:
+            continue
         shared = [name for name in rest if name in member.tree.controllers]
         if shared:
             raise Busy(
                 f"{member.tree.id} is one hierarchy of the kernel: unbind {', '.join(shared)}, too",
                 hint=f"pcont unbind {one.name} {','.join(member.tree.controllers)}",
             )
-    return going
+    going = [member for member in going if not member.mode]
+    return [*going, *unified.member_going(one, names)]
 
 
-def _ceasing(backend: CgroupState, one: Hierarchy, going: Iterable[Member]) -> Iterator[str]:
+def _ceasing(
+    backend: CgroupState, one: Hierarchy, going: Iterable[Member], names: Sequence[str]
+) -> Iterator[str]:
     """List the settings in these trees that will be lost: those that differ from the root and from
-    a new container.
+    a new container. In cgroup v2, these are settings of the subsystems `names`.
     """
     for member in going:
         for path in _below(backend, Place.at(one.members[0].tree)):
@@ -370,6 +387,7 @@ def _ceasing(backend: CgroupState, one: Hierarchy, going: Iterable[Member]) -> I
                     if (
                         subsys.is_setting(file, writable)
                         and file not in subsys.core_table().by_name
+                        and (not member.mode or subsys.of(file) in names)
                     ):
                         yield from _set(backend, one, place, path, file)
 
@@ -414,7 +432,8 @@ def _dissolving(
         way = [root, *lineage(root, member.at)]
         made = [place for place in way if place in one.tie.made]
         others = [place for place in made if not needed(registry, one, place)]
-        refuge = [place for place in way if place not in made][-1]
+        # In cgroup v2, tasks can always be in the root.
+        refuge = root if member.mode else [place for place in way if place not in made][-1]
         steps.append(Leave(pairs, others, refuge, action, affinity))
         steps += [RemoveContainer(place, action) for _, place in reversed(mirrors)]
     return steps
@@ -430,4 +449,6 @@ def _reduced(one: Hierarchy, names: Sequence[str], going: Sequence[Member]) -> s
         made_at=as_made_at(place for place in one.tie.made if place.tree not in removed),
         mounted=tuple(id for id in one.tie.mounted if id not in removed),
     )
+    if UNIFIED in removed:
+        tie = tie._replace(unified_at="", mode="")
     return tie.dump() if tie.trees else None

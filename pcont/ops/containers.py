@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pcont import signals, subsys
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import keys
-from pcont.hierarchy.container import Container, Hierarchy
+from pcont.hierarchy.container import MODE_THREADED, Container, Hierarchy
 from pcont.hierarchy.presence import at_least_partial, check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import exists, vanishing
@@ -221,13 +221,14 @@ class Planner:
             self._need_parent(container)
         for level in container.lineage()[:-1] if parents else ():
             lacking = [place for place in level.places if not self._is_parent_there(place)]
-            self._add(level, lacking, self._make(level, lacking))
+            self._add(level, lacking, self._make(level, lacking) + self._threaded(level, lacking))
         inherited = self._make(container, missing)
         wanted = self._wanted(container, pairs)
         if container.places[-1].is_unified:
             self.steps += self._enable(container, [one.file for one in wanted])
         self.guarded += [one for one in wanted if guards.acts_on_all(one.file, one.text)]
         given = {(one.place, one.file) for one in wanted}
+        inherited += self._threaded(container, missing)
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._add(container, missing, rest + wanted)
 
@@ -237,6 +238,15 @@ class Planner:
 
         self._enabling = self._enabling or Enabling(self.backend, self.made)
         return self._enabling.steps(container, files)
+
+    def enable_for_children(self, container: Container) -> None:
+        """Plan to enable the controllers of a hierarchy for the children of a container of cgroup
+        v2.
+        """
+        from pcont.ops.enabling import Enabling
+
+        self._enabling = self._enabling or Enabling(self.backend, self.made)
+        self.steps += self._enabling.for_children(container)
 
     def _need_parent(self, container: Container) -> None:
         for place in container.places:
@@ -259,6 +269,23 @@ class Planner:
             found += [Setting(place, file, text) for file, text in self._inherited(parent, place)]
         self.made.update(missing)
         return found
+
+    def _threaded(self, container: Container, missing: Sequence[Place]) -> list[Setting]:
+        """Return the setting that makes a new container of a threaded hierarchy threaded, and plan
+        to make one threaded that another program has made with mkdir.
+        """
+        member = container.hierarchy.members[-1]
+        if member.mode != MODE_THREADED or container.is_root:
+            return []
+        from pcont.steps.threaded import MakeThreaded, is_domain  # only cgroup v2 needs it
+        from pcont.subsys.v2 import core
+
+        place = container.places[-1]
+        if place in missing:
+            return [Setting(place, core.TYPE, core.THREADED)]
+        if place not in self.made and is_domain(self.backend, place):
+            self.steps.append(MakeThreaded(place, f"make {container.name} threaded"))
+        return []
 
     def _control_files(self, place: Place) -> frozenset[str]:
         if place not in self.names:

@@ -94,7 +94,7 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
             "note",
             "cgroup v2",
             f"in use by v2: {', '.join(unified)}",
-            "v1 would take these away from v2: only with --backend cgroupfs",
+            "mount -o with --name uses these; v1 takes them only with --backend cgroupfs",
         )
     if off:
         yield Finding(

@@ -50,6 +50,19 @@ class Enabling:
                 found += self._of(place, names, f"enable {', '.join(names)} for {container.name}")
         return found
 
+    def for_children(self, container: Container) -> list[Step]:
+        """Return the steps that enable the controllers of a hierarchy for the children of a
+        container of cgroup v2.
+        """
+        found: list[Step] = []
+        for place in container.places:
+            if place.is_unified:
+                names = [one for one in place.controllers if one in container.hierarchy.needed]
+                action = f"enable {', '.join(names)} for the children of {container.name}"
+                for above in [*_lineage(place), place]:
+                    found += self._at(above, names, action)
+        return found
+
     def _of(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
         found: list[Step] = []
         for above in _lineage(place) if names else ():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from pcont.errors import Busy, NotFound, PcontError, UsageProblem
+from pcont.errors import Busy, NotFound, PcontError, Unsupported, UsageProblem
 from pcont.hierarchy.presence import how_to_mount
-from pcont.hierarchy.registry import OptionString, Registry
+from pcont.hierarchy.registry import REHEARSE, OptionString, Registry
 from pcont.kernel.paths import check_path, join
-from pcont.kernel.types import Place, Tree, TreeRequest
+from pcont.kernel.types import UNIFIED, Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
     MountRequest,
@@ -59,10 +59,9 @@ def mount(
     `release_agent`: the program that is run for containers with notify_on_release=1 that become
     empty; `notify_on_release`: new ones have that. Raises Busy for a subsystem that is bound
     elsewhere and for a directory in use, NotFound for an unknown subsystem or name, BadValue for an
-    empty word or an agent that others could replace, Unsupported for what cgroup v2 has.
+    empty word or an agent that others could replace, Unsupported for what cgroup v2 has if there is
+    no name. With a name, what cgroup v2 has is a tie with a member there (ops/unified.py).
     """
-    if (at or not freezer) and not tie:
-        raise UsageProblem("--at and --no-freezer need --tie")
     check_path(at or "/")
     auto_delete.check_agent(release_agent)
     point = mountpoint(session.backend, [point] if point else [], options)
@@ -74,10 +73,18 @@ def mount(
             (), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release
         )
         if options is None and name:
+            _check_tie_options(request, tie)
             return _by_name(session, registry, there, request, tie)
         given = registry.parsed("all" if options is None else options)
         names = _asked_for(registry, None if options is None else given, point, name, tie)
         controllers, virtual = split_virtual(registry, names)
+        if _is_on_v2(session, registry, there, controllers, tie):
+            tie, name = True, name or os.path.basename(point)
+            if not name:
+                raise _unnamed(controllers)
+            there = there or next((one for one in registry.trees if one.name == name), None)
+            request = request._replace(name=name)
+        _check_tie_options(request, tie)
         asked = cpuset_memset.asked_for(given, names)
         request = request._replace(
             controllers=controllers, virtual=virtual, at=join("/", at), cpuset_memset=asked
@@ -90,6 +97,39 @@ def mount(
             (lent,) = request.virtual
             request = request._replace(name=lent)
         return (mount_tie if tie else _mount_fresh)(session, registry, request)
+
+
+def _check_tie_options(request: MountRequest, tie: bool) -> None:
+    """Raise UsageProblem for options that only a tie has."""
+    if (request.at or not request.freezer) and not tie:
+        raise UsageProblem("--at and --no-freezer need --tie")
+
+
+def _is_on_v2(
+    session: Session,
+    registry: Registry,
+    there: Tree | None,
+    controllers: Sequence[str],
+    tie: bool,
+) -> bool:
+    """Return whether a hierarchy has a part in cgroup v2, or a new one is to have it."""
+    if UNIFIED not in registry.by_id:
+        return False
+    from pcont.ops import unified  # only cgroup v2 needs it
+
+    one = registry.rooted_in(there.id) if there else None
+    return bool(one and one.unified_member) or bool(
+        unified.served(session, registry, controllers, tie)
+    )
+
+
+def _unnamed(controllers: Sequence[str]) -> Unsupported:
+    """Return the error for a hierarchy with subsystems of cgroup v2 that has no name."""
+    words = ",".join(controllers)
+    return Unsupported(
+        f"cgroup v2 has {words}, and a hierarchy of cgroup v2 needs a name",
+        hint=f"pcont mount -o {words} --name jobs; {REHEARSE}",
+    )
 
 
 def _by_name(

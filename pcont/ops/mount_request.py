@@ -89,9 +89,10 @@ def requested_subsystems(registry: Registry, options: OptionString) -> tuple[str
     for word in virtual:
         if subsys.is_enforced(word) and not subsys.requires(word):
             registry.backend.enforcer.check(word)
-    return tuple(
-        one for one in known if one in asked or ("all" in words and not registry.virtual_in([one]))
-    )
+    if "all" in words:
+        asked |= {one for one in known if not registry.virtual_in([one])}
+        asked -= {"blkio"} if "io" in asked else set()
+    return tuple(one for one in known if one in asked)
 
 
 def split_virtual(
@@ -101,6 +102,12 @@ def split_virtual(
     all_names = list(names)
     virtual = registry.virtual_in(all_names)
     return tuple(name for name in all_names if name not in virtual), virtual
+
+
+def lineage(root: Place, path: str) -> list[Place]:
+    """Return the containers on the path, itself the last; none for the root."""
+    words = path.strip("/").split("/") if path != "/" else []
+    return [root.elsewhere("/" + "/".join(words[: end + 1])) for end in range(len(words))]
 
 
 def virtual_bind_steps(
@@ -151,6 +158,7 @@ def check_name(registry: Registry, name: str, lent: bool = False) -> None:
             "underscores; the first must not be a dot or a dash"
         )
     taken_words = (
+        *registry.v2_controllers,
         *(one.name for one in registry.controllers),
         *subsys.virtual_names(),
         *subsys.RESERVED,

@@ -170,4 +170,13 @@ def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
     """Yield the rows of the files in one tree that listings may show."""
     for name in ("", *member.subsystems):
         if table := table_of(backend, member.tree.id, name):
-            yield from (row for row in table.files if row.listed is not Listed.NEVER)
+            yield from (row for row in table.files if _is_shown(row, member))
+
+
+def _is_shown(row: ControlFile, member: Member) -> bool:
+    """Return whether listings may show a file. All containers of a hierarchy that pcont makes in
+    cgroup v2 have the type of that hierarchy, and enable its controllers.
+    """
+    if row.listed is Listed.NEVER:
+        return False
+    return not (member.mode and row.name in ("cgroup.type", "cgroup.subtree_control"))

@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.errors import Busy, Denied
+from pcont.errors import Busy, Denied, NotFound
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import is_active
 from pcont.kernel.types import Place, Tree, TreeRequest
@@ -16,12 +16,13 @@ from pcont.ops.mount_request import (
     MountRequest,
     agent_steps,
     check_apart,
+    lineage,
     mount_steps,
     point_of,
     refuse_unified,
     virtual_bind_steps,
 )
-from pcont.ops.tie import lineage, make_roots
+from pcont.ops.tie import make_roots
 from pcont.records import Mounted
 from pcont.session import Session
 from pcont.subsys.cpuset import CPUSET
@@ -80,13 +81,20 @@ def _checked(
     if _is_asked_for(session.backend, one, request, known, tie):
         return one
     has = f"-o {','.join(one.subsystems) or 'none'}"
-    has += f" --tie --at {one.tie.at}" if one.tie else ""
+    has += _place_options(one)
     if tree.mounted:
         state, hint = "exists", "show where it is mounted"
     else:
         state, hint = "was unmounted with containers in it", "mount it as it is"
     hint += f": pcont mount --name {quote(one.name)}"
     raise Busy(f"{one.name} {state}, and has {has}", hint=hint)
+
+
+def _place_options(one: Hierarchy) -> str:
+    """Return the options of mount that tell where a tie has its root."""
+    if one.tie is None or (one.unified_member and one.tie.at == "/"):
+        return ""
+    return f" --tie --at {one.tie.at}"
 
 
 def _as_settings(request: MountRequest) -> list[str]:
@@ -128,6 +136,11 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
     A member that the kernel has removed is created again, with the container of --at.
     """
     missing = [member for member in one.members[1:] if not member.tree.mounted]
+    if any(member.mode for member in missing):
+        raise NotFound(
+            f"a part of {one.name} is in cgroup v2, which is not mounted",
+            hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        )
     inactive = [member for member in missing if not is_active(member.tree)]
     names = [name for member in inactive for name in member.tree.controllers]
     refuse_unified(session, session.registry(), names)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pcont import subsys
 from pcont.hierarchy.container import TIE, Tie, as_made_at
 from pcont.hierarchy.presence import reachable
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import exists
-from pcont.kernel.types import Place, TreeRequest
+from pcont.kernel.types import UNIFIED, Place, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.containers import create_steps
 from pcont.ops.mount_request import (
@@ -15,6 +17,7 @@ from pcont.ops.mount_request import (
     agent_steps,
     check_apart,
     check_name,
+    lineage,
     mount_steps,
     point_of,
     refuse_unified,
@@ -25,6 +28,9 @@ from pcont.session import Session
 from pcont.steps.creation import CreateContainer
 from pcont.steps.xattr import SetXattr
 
+if TYPE_CHECKING:
+    from pcont.ops.unified import Share
+
 
 def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mounted:
     """Mount a home tree of pcont, and take kernel hierarchies with the subsystems as members."""
@@ -32,11 +38,13 @@ def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mo
     home = TreeRequest((), request.name)
     check_name(registry, request.name)
     cpuset_memset.refuse_beside(registry, request.cpuset_memset, request.at, request.name)
-    holders = registry.holders(_members_wanted(registry, request))
+    share = _share(session, registry, request)
+    wanted = _members_wanted(registry, request, share)
+    holders = registry.holders(wanted)
     for tree in holders:
         reachable(backend, tree)
     bound = {name for tree in holders for name in tree.controllers}
-    free = [name for name in _members_wanted(registry, request) if name not in bound]
+    free = [name for name in wanted if name not in bound]
     refuse_unified(session, registry, free)
     steps = mount_steps(session, home, request.point)
     point = point_of(steps)
@@ -57,30 +65,43 @@ def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mo
         as_made_at(made),
         tuple(free),
     )
+    if share:
+        from pcont.ops import unified
+
+        tie = unified.with_share(session, registry, tie, share)
     home_place = Place(f"name={request.name}")
     steps.append(SetXattr(home_place, TIE, tie.dump(), f"tie {request.name}"))
     with session.staged(steps + agent_steps(request, home_place.tree)):
         make_roots(session, made)
-        roots = [home_place, *(Place(id, request.at) for id in tie.trees)]
+        if share:
+            session.carry_out(unified.share_steps(session, registry, tie))
+        roots = [home_place, *(Place(id, request.at) for id in tie.trees if id != UNIFIED)]
         session.carry_out(
             virtual_bind_steps(backend, request.virtual, roots, request.name, request.cpuset_memset)
         )
     return Mounted(request.name, point)
 
 
-def _members_wanted(registry: Registry, request: MountRequest) -> list[str]:
-    """Return the requested subsystems, and the freezer if the host has it for v1."""
+def _share(session: Session, registry: Registry, request: MountRequest) -> Share | None:
+    """Return what the tie has in cgroup v2; None if it has nothing there."""
+    if UNIFIED not in registry.by_id:
+        return None
+    from pcont.ops import unified  # only cgroup v2 needs it
+
+    return unified.share_of(session, registry, request)
+
+
+def _members_wanted(registry: Registry, request: MountRequest, share: Share | None) -> list[str]:
+    """Return the requested subsystems that v1 has, and the freezer if the host has it for v1.
+    cgroup v2 freezes by itself.
+    """
+    if share:
+        return [name for name in request.controllers if name not in share.names]
     names = list(request.controllers)
     has = {one.name for one in registry.controllers if one.enabled and not one.unified}
     if request.freezer and subsys.FREEZER in has and subsys.FREEZER not in names:
         names.append(subsys.FREEZER)
     return names
-
-
-def lineage(root: Place, path: str) -> list[Place]:
-    """Return the containers on the path, itself the last; none for the root."""
-    words = path.strip("/").split("/") if path != "/" else []
-    return [root.elsewhere("/" + "/".join(words[: end + 1])) for end in range(len(words))]
 
 
 def make_roots(session: Session, made: list[Place]) -> None:

@@ -16,7 +16,7 @@ from pcont.hierarchy.presence import brings_back, check_seen, refuse_unified_tre
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
-from pcont.kernel.types import Mount, Place, Tree
+from pcont.kernel.types import UNIFIED, Mount, Place, Tree
 from pcont.ops.listing import count_containers
 from pcont.session import Session, checks_first
 from pcont.steps.enforcement import StopEnforcement
@@ -138,11 +138,17 @@ def root_steps(
     """
     assert one.tie
     steps: list[Step] = []
+    trees = [*trees]
     for place in reversed(one.tie.made):
         going = {step.place for step in steps if isinstance(step, RemoveContainer)}
         mine = place.tree in trees and not needed(registry, one, place)
         if mine and _can_go(session, place, going):
             steps.append(RemoveContainer(place, f"remove {place.tree}:{place.path}"))
+    if UNIFIED in trees:
+        removed = [step.place for step in steps if isinstance(step, RemoveContainer)]
+        from pcont.ops.unified import umbrella_steps  # only cgroup v2 needs it
+
+        steps += umbrella_steps(session, one, removed)
     return steps
 
 

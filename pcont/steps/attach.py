@@ -27,6 +27,7 @@ from pcont.steps.tasks import (
     is_alive,
     live_task,
     live_threads,
+    processes_listed,
     tasks_in,
     threads_of,
 )
@@ -38,7 +39,6 @@ from pcont.virtual.site import table_of
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
         CgroupState,
-        ContainerReader,
         Tasks,
         TasksInside,
     )
@@ -367,10 +367,10 @@ class Attach(Step):
         """Whether each write moves a process with all its threads."""
         return not (self.thread or self._by_threads)
 
-    def _inside(self, backend: ContainerReader) -> TasksByPlace:
+    def _inside(self, backend: TasksInside) -> TasksByPlace:
         """Return the ids of the processes in each target; those of the tasks if not `_is_whole`."""
-        file = PROCESSES if self._is_whole else "tasks"
-        return {place: tasks_in(backend, place, file) for place in self.places}
+        listed = processes_listed if self._is_whole else tasks_in
+        return {place: listed(backend, place) for place in self.places}
 
     def _record(
         self, backend: Tasks, undo_log: UndoLog, entered: AttachUndo, found: Iterable[Task]

@@ -24,6 +24,7 @@ class CreateContainer(Step):
     """Create a container in one tree with mkdir(2). `action` names the operation in messages.
 
     `then`: the step that writes the settings of the container, in every tree, after the mkdir.
+    `takes_leaf`: in cgroup v2, the container gets a leaf for its tasks when it needs one.
     """
 
     longest_run = 100  # an entry of the journal for them has some KiB
@@ -32,6 +33,7 @@ class CreateContainer(Step):
         self, place: Place, action: str, then: WriteFiles | NewSettings | None = None
     ) -> None:
         self.place, self.action, self.then = place, action, then
+        self.takes_leaf = True
         self._recorded: tuple[RemoveAllCreated, int] | None = None
         self._files: ControlFiles
         self._is_made = False
@@ -62,7 +64,7 @@ class CreateContainer(Step):
             record.refused(number, undo_log)
             raise
         self._is_made = True
-        if self.place.tree == UNIFIED:
+        if self.place.tree == UNIFIED and self.takes_leaf:
             mark_made(backend, self.place)
         if self.then:
             self.then.write_all(self._files, undo_log)
@@ -70,7 +72,7 @@ class CreateContainer(Step):
     def rehearse(self, backend: CgroupState) -> None:
         ControlFiles(backend).make(self.place)
         self._is_made = True
-        if self.place.tree == UNIFIED:
+        if self.place.tree == UNIFIED and self.takes_leaf:
             mark_made(backend, self.place)
         if self.then:
             self.then.rehearse(backend)

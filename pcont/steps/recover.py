@@ -11,6 +11,7 @@ from pcont.kernel.types import Mount, Owner, Place, Tree, TreeRequest
 from pcont.records import Recovered
 from pcont.steps.attach_undo import AttachUndo
 from pcont.steps.created import RemoveAllCreated, RemoveCreated
+from pcont.steps.disable import EnableDisabled
 from pcont.steps.enable import DisableEnabled
 from pcont.steps.enforcement import RestartStopped, StopStarted
 from pcont.steps.mirror import JoinUndo, LeaveUndo, Pair
@@ -46,6 +47,7 @@ FACTS = (
         RecreateRemoved,
         RecreateAllRemoved,
         DisableEnabled,
+        EnableDisabled,
         RestoreXattr,
         RestoreValue,
         WriteAgain,

@@ -75,6 +75,25 @@ def _processes(backend: TasksInside, place: Place) -> set[int]:
         return {known.pid for task in tasks if (known := live_task(backend, task))}
 
 
+def processes_listed(backend: TasksInside, place: Place) -> set[int]:
+    """Return the ids of the processes in a container; an empty set if it does not exist.
+
+    The kernel lists all processes of a threaded subtree of cgroup v2 in its root: of those, it
+    returns the ones that have a thread in the root itself.
+    """
+    if place.is_unified and not place.is_root and _is_threaded_root(backend, place):
+        tasks = tasks_in(backend, place)
+        return {known.pid for task in tasks if (known := live_task(backend, task))}
+    return tasks_in(backend, place, PROCESSES)
+
+
+def _is_threaded_root(backend: ContainerReader, place: Place) -> bool:
+    try:
+        return backend.read(place, "cgroup.type").strip() == "domain threaded"
+    except FileNotFoundError:
+        return False
+
+
 def live_task(backend: Tasks, task: int) -> Task | None:
     """Return what /proc reports of a task (thread); None if this thread has exited."""
     try:

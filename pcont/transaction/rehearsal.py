@@ -35,6 +35,7 @@ ONLY_THE_KERNEL = "only the kernel can tell"
 _OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
 _THREADS = "cgroup.threads"
+_TYPE = "cgroup.type"
 # The controllers whose rules are complete. For others a refusal may depend on more.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
@@ -430,7 +431,7 @@ class Rehearsal:
         self._check_rules(site, row, value, text, where)
         if row.name == _CONTROL:
             self._enable(place, text)
-        elif not row.undo.many and not row.undo.lasting:
+        elif row.name == _TYPE or not (row.undo.many or row.undo.lasting):
             self._values[place][row.name] = row.type.show(value) + row.access.end
         if row.name == freezer.STATE:
             self._values[place][freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"

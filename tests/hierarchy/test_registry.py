@@ -10,12 +10,20 @@ import pytest
 
 from pcont.backend_model import Model
 from pcont.errors import BadValue, NotFound, PcontError, Unsupported, UsageProblem
-from pcont.hierarchy.container import TIE, Container, Hierarchy, Member, Tie
+from pcont.hierarchy.container import (
+    MODE_DOMAIN,
+    MODE_THREADED,
+    TIE,
+    Container,
+    Hierarchy,
+    Member,
+    Tie,
+)
 from pcont.hierarchy.presence import present, reachable, required
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import check_path, join
 from pcont.kernel.refusals import exists
-from pcont.kernel.types import Controller, Place, Tree, TreeRequest, source
+from pcont.kernel.types import UNIFIED, Controller, Mount, Place, Tree, TreeRequest, source
 from pcont.transaction.journal import encode
 
 
@@ -439,6 +447,53 @@ def test_a_member_knows_what_is_inside_of_it(path: str, inside: str | None) -> N
 def test_a_tie_is_remembered_as_it_was() -> None:
     made = Tie(("cpuset",), ("cpuset", "freezer"), "/jobs", ("cpuset:/jobs",), ("freezer",))
     assert Tie.load(made.dump()) == made
+    assert "mode" not in made.dump(), "earlier versions read it"
+
+
+@pytest.mark.parametrize(
+    ("at", "unified_at", "root"), [("/", "/pcont/jobs", "/pcont/jobs"), ("/jobs", "", "/jobs")]
+)
+def test_a_tie_has_a_root_of_its_own_in_cgroup_v2(at: str, unified_at: str, root: str) -> None:
+    trees = ("devices", UNIFIED)
+    made = Tie(("cpuset",), trees, at, unified_at=unified_at, mode=MODE_THREADED)
+    assert Tie.load(made.dump()) == made
+    assert [made.root_in(tree) for tree in trees] == [at, root]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Tie(("cpuset",), (UNIFIED,)),
+        Tie(("cpuset",), ("cpuset",), mode=MODE_DOMAIN),
+        Tie(("cpuset",), (UNIFIED,), mode="other"),
+        Tie(("cpuset",), (UNIFIED,), unified_at="a/../..", mode=MODE_DOMAIN),
+    ],
+)
+def test_a_tie_with_a_part_of_cgroup_v2_is_whole_or_no_tie(made: Tie) -> None:
+    assert Tie.load(made.dump()) is None
+
+
+class Offered(Model):
+    """The model, with a cgroup v2 that has some controllers."""
+
+    def trees(self) -> tuple[Tree, ...]:
+        names = ("cpuset", "memory", "pids")
+        return (*super().trees(), Tree(UNIFIED, 0, names, "", (Mount("/cg/unified"),)))
+
+
+def test_the_part_in_cgroup_v2_is_last_and_has_the_subsystems_of_the_tie() -> None:
+    model = Offered()
+    mount(model, "/cg/jobs", name="jobs")
+    subsystems, trees = ("cpuset", "cpuacct", "pids"), (UNIFIED, "name=late")
+    made = Tie(subsystems, trees, unified_at="/pcont/jobs", mode=MODE_THREADED)
+    model.set_attribute(Place("name=jobs"), TIE, made.dump())
+    jobs = Registry(model).find("jobs")
+    assert [member.tree.id for member in jobs.members] == ["name=jobs", "name=late", UNIFIED]
+    assert jobs.unified_member == jobs.members[-1]
+    assert jobs.needed == jobs.members[-1].tree.controllers == ("cpuset", "pids")
+    assert set(jobs.controllers) == set(subsystems), "CPU time needs no controller"
+    assert jobs.container("/a").places[-1] == Place(UNIFIED, "/pcont/jobs/a")
+    assert Registry(model).find(UNIFIED).unified_member is None
 
 
 @pytest.mark.parametrize(

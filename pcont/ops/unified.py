@@ -1,0 +1,275 @@
+"""The part of a hierarchy that is in cgroup v2: its subsystems, its root, and how that is made.
+
+A hierarchy of cgroup v2 is a tie. Its home is a named tree of v1, as that of every tie. Its member
+is the tree of cgroup v2, by default from the container UMBRELLA/NAME downwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pcont import subsys
+from pcont.bases import NamedTuple
+from pcont.errors import Busy, Unsupported
+from pcont.hierarchy.container import MODE_DOMAIN, MODE_THREADED, Hierarchy, Member, Tie, as_made_at
+from pcont.hierarchy.registry import Registry
+from pcont.kernel.paths import below, join
+from pcont.kernel.refusals import exists, vanishing
+from pcont.kernel.types import UNIFIED, Place
+from pcont.linux import systemd
+from pcont.ops.containers import Planner
+from pcont.ops.enabling import UMBRELLA
+from pcont.ops.mount_request import MountRequest, lineage
+from pcont.session import Session
+from pcont.steps.creation import CreateContainer
+from pcont.steps.disable import DisableControllers, ResetSettings
+from pcont.steps.leaf import is_made
+from pcont.steps.removal import RemoveContainer
+from pcont.subsys.v2.core import FOR_THREADS
+from pcont.transaction.step import Step
+
+if TYPE_CHECKING:
+    from pcont.kernel.interfaces import ContainerReader
+
+# Subsystems that every container of cgroup v2 has: cpu.stat counts, cgroup.freeze freezes.
+IMPLICIT = ("cpuacct", subsys.FREEZER)
+
+
+class Share(NamedTuple):
+    """What a new hierarchy has in cgroup v2: `names` of subsystems, its root `at`, and its `mode`,
+    MODE_THREADED or MODE_DOMAIN.
+    """
+
+    names: tuple[str, ...]
+    at: str
+    mode: str
+
+
+def served(
+    session: Session, registry: Registry, names: Iterable[str], tie: bool
+) -> tuple[str, ...]:
+    """Return those of the subsystems that a new hierarchy has in cgroup v2.
+
+    These are the controllers of cgroup v2, and with any of them those that it has without a
+    controller, if v1 has not bound them. None if the caller named the backend and did not ask for
+    a `tie`, which takes them for v1.
+    """
+    tree = registry.by_id.get(UNIFIED)
+    wanted = tuple(names)
+    if tree is None or not any(name in tree.controllers for name in wanted):
+        return ()
+    if session.chosen and not tie:
+        return ()
+    bound = {name for one in registry.v1_trees for name in one.controllers}
+    return tuple(
+        name
+        for name in wanted
+        if name in tree.controllers or (name in IMPLICIT and name not in bound)
+    )
+
+
+def mode_of(names: Iterable[str]) -> str:
+    """Return MODE_THREADED if single threads can have all of these subsystems, otherwise
+    MODE_DOMAIN.
+    """
+    return MODE_THREADED if {*names} <= {*FOR_THREADS, *IMPLICIT} else MODE_DOMAIN
+
+
+def share_of(session: Session, registry: Registry, request: MountRequest) -> Share | None:
+    """Return what a new hierarchy has in cgroup v2; None if it has nothing there.
+
+    Raises Busy if another hierarchy has the same tasks there.
+    """
+    names = served(session, registry, request.controllers, tie=True)
+    if not names:
+        return None
+    refuse_virtual(request.virtual, names)
+    words = f"mount -o {','.join(request.subsystems)} --name {request.name} --at /PATH"
+    return _new_share(registry, names, request.at, request.name, words)
+
+
+def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
+    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only."""
+    lent = [name for name in virtual if subsys.requires(name) in names]
+    if lent:
+        raise Unsupported(
+            f"pcont does not provide {', '.join(lent)} over cgroup v2",
+            hint="leave out " + ", ".join(lent),
+        )
+
+
+def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, words: str) -> Share:
+    """Return what the hierarchy `name` gets in cgroup v2. Raises Busy if another hierarchy has the
+    same tasks there. `words`: the command that chooses another place.
+    """
+    there = at if at != "/" else join(UMBRELLA, name)
+    for one in registry.ties:
+        member = one.unified_member
+        same = one.tie is not None and at == one.tie.at == "/"
+        if member and one.name != name and (same or _overlap(there, member.at)):
+            raise _in_use(one, names, words)
+    return Share(names, there, mode_of(names))
+
+
+def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterable[str]) -> Share:
+    """Return what `bind` adds to a hierarchy in cgroup v2; its names are empty if that is nothing.
+
+    Raises Unsupported for a subsystem that a threaded hierarchy cannot have, and Busy if another
+    hierarchy has the same tasks there.
+    """
+    at, member = one.tie.at if one.tie else "/", one.unified_member
+    if member is None:
+        found = served(session, registry, names, tie=False)
+        words = f"mount -o {','.join(found)} --name NAME --at /PATH"
+        return _new_share(registry, found, at, one.name, words) if found else Share((), "", "")
+    bound = {name for tree in registry.v1_trees for name in tree.controllers}
+    offered = (*registry.by_id[UNIFIED].controllers, *IMPLICIT)
+    found = tuple(name for name in names if name in offered and name not in bound)
+    if member.mode == MODE_THREADED and mode_of(found) == MODE_DOMAIN:
+        whole = [name for name in found if mode_of([name]) == MODE_DOMAIN]
+        raise Unsupported(
+            f"{one.name} is threaded, and {', '.join(whole)} does not support threads: a hierarchy "
+            f"has {', '.join(whole)} from the start, or never",
+            hint=f"pcont umount {one.name}; pcont mount --name {one.name} "
+            f"-o {','.join((*one.subsystems, *whole))}",
+        )
+    return Share(found, member.at, member.mode)
+
+
+def served_in(one: Hierarchy, share: Share) -> tuple[str, ...]:
+    """Return the subsystems that a hierarchy has in cgroup v2 after `share` was added."""
+    member = one.unified_member
+    return (*share.names, *(member.tree.controllers if member else ()))
+
+
+def with_share(session: Session, registry: Registry, tie: Tie, share: Share) -> Tie:
+    """Return a tie with cgroup v2 as one more member."""
+    found = tie._replace(
+        trees=(*tie.trees, UNIFIED),
+        unified_at=share.at if share.at != tie.at else "",
+        mode=share.mode,
+    )
+    root = registry.unified_member(found).place("/")
+    way = lineage(root.root, root.path)
+    # The containers above the root belong to the tie only if it is at a place of its own.
+    made = [one for one in way if not exists(session.backend, one)] if tie.at != "/" else [root]
+    return found._replace(made_at=(*tie.made_at, *as_made_at(made)))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return below(one, other) is not None or below(other, one) is not None
+
+
+def _in_use(one: Hierarchy, names: Sequence[str], words: str) -> Busy:
+    """Return the error for a hierarchy with the tasks of another one in cgroup v2."""
+    member = one.unified_member
+    assert member
+    elsewhere = f"choose another place, whose tasks are then not in {one.name}: pcont {words}"
+    new = [name for name in names if name not in one.subsystems]
+    suits = new and (member.mode == MODE_DOMAIN or mode_of(new) == MODE_THREADED)
+    bind = f"pcont bind {one.name} {','.join(new)}; or " if suits else ""
+    has = [name for name in one.subsystems if name in (*member.tree.controllers, *IMPLICIT)]
+    return Busy(
+        f"a task is in one container of cgroup v2, and {one.name} uses it for {', '.join(has)}",
+        hint=f"{bind}{elsewhere}",
+    )
+
+
+def share_steps(session: Session, registry: Registry, tie: Tie) -> list[Step]:
+    """Return the steps that make the root of a hierarchy in cgroup v2, and enable its controllers
+    from the root of the tree downwards.
+    """
+    planner = Planner(session.backend, inherit=False)
+    plan_root(planner, registry.unified_member(tie))
+    return planner.steps
+
+
+def plan_root(planner: Planner, member: Member) -> None:
+    """Plan the root of a hierarchy in cgroup v2, with its controllers.
+
+    Those of a threaded hierarchy are enabled for the children at once: tasks may enter the root
+    all the same.
+    """
+    tree = member._replace(at="/", mode="")
+    root = Hierarchy(UNIFIED, (), (tree,), needed=member.tree.controllers).container(member.at)
+    planner.create(root, parents=True)
+    if member.mode == MODE_THREADED:
+        for step in planner.steps:
+            if isinstance(step, CreateContainer) and step.place == root.places[0]:
+                step.takes_leaf = False
+        planner.enable_for_children(root)
+
+
+def _words(one: Hierarchy) -> list[str]:
+    """Return the subsystems that a hierarchy has in cgroup v2."""
+    others = [name for member in one.members if not member.mode for name in member.subsystems]
+    return [name for name in one.subsystems if name not in others and not subsys.is_virtual(name)]
+
+
+def member_going(one: Hierarchy, names: Iterable[str]) -> list[Member]:
+    """Return the member of cgroup v2, if a hierarchy without these subsystems has nothing there."""
+    member = one.unified_member
+    return [member] if member and {*_words(one)} <= {*names} else []
+
+
+def members_changed(one: Hierarchy, going: Sequence[Member]) -> list[Member]:
+    """Return the members `going`, and the one of cgroup v2."""
+    member = one.unified_member
+    return [*going, *([member] if member and member not in going else [])]
+
+
+def disabling(session: Session, one: Hierarchy, names: Sequence[str]) -> list[Step]:
+    """Return the steps that end the limits of subsystems in the part of a hierarchy that is in
+    cgroup v2, the deepest containers first.
+    """
+    member = one.unified_member
+    mine = [name for name in member.tree.controllers if name in names] if member else []
+    if not (member and mine):
+        return []
+    root, backend = member.place("/"), session.backend
+    action = f"unbind {', '.join(mine)} from {one.name}"
+    above = root.parent
+    # Nothing else relies on what UMBRELLA enables.
+    alone = above.path == UMBRELLA and backend.children(above) == [root.name]
+    tops = [above] if alone and not _is_pin(backend, root.root) else []
+    places = [*_deepest_first(backend, root), *tops]
+    steps: list[Step] = [DisableControllers(place, mine, action) for place in places]
+    return steps if tops else [*steps, ResetSettings(root, mine, action)]
+
+
+def _deepest_first(backend: ContainerReader, top: Place) -> list[Place]:
+    found, waiting = list[Place](), [top]
+    while waiting:
+        place = waiting.pop()
+        found.append(place)
+        with vanishing():
+            waiting += map(place.child, backend.children(place))
+    return found[::-1]
+
+
+def umbrella_steps(session: Session, one: Hierarchy, removed: Iterable[Place]) -> list[Step]:
+    """Return the step that removes UMBRELLA after these containers of the hierarchy, if nothing
+    else needs it.
+    """
+    member, backend = one.unified_member, session.backend
+    if member is None or below(member.at, UMBRELLA) is None:
+        return []
+    place = member.place("/").elsewhere(UMBRELLA)
+    gone = {*removed}
+    if not exists(backend, place) or _is_pin(backend, place.root):
+        return []
+    left = [name for name in backend.children(place) if place.child(name) not in gone]
+    if left or backend.read(place, "tasks").strip():
+        return []
+    return [RemoveContainer(place, f"remove {place.shown}")]
+
+
+def _is_pin(backend: ContainerReader, root: Place) -> bool:
+    """Return whether containers that pcont has made beside UMBRELLA may rely on it: it keeps
+    systemd from disabling controllers in the root.
+    """
+    if not systemd.is_init():
+        return False
+    beside = [root.child(name) for name in backend.children(root) if f"/{name}" != UMBRELLA]
+    return any(is_made(backend, place) for place in beside)
