@@ -332,7 +332,38 @@ ON_V2 = (
     ),
 )
 
+
+def on_v2(workspace: Workspace) -> None:
+    """A hierarchy with a part in cgroup v2, a process in two of its containers, and one outside."""
+    workspace.ok("mount --tie --name {t} -o cpuset,pids {dir}/home")
+    workspace.ok("create -p {t}:/a/b {t}:/c -s cpuset.cpus=1 -s pids.max=70")
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach {t}:/a/b {pids[0]}")
+    workspace.ok("attach --thread {t}:/c {tasks[0][1]}")
+
+
+def empty_on_v2(workspace: Workspace) -> None:
+    """The same without containers."""
+    workspace.ok("mount --tie --name {t} -o cpuset,pids {dir}/home")
+
+
+HIERARCHIES_ON_V2 = (
+    Row("v2: mount", nothing, "mount --tie --name {t} -o cpuset,cpuacct,pids {dir}/home"),
+    Row("v2: mount --at", nothing, "mount --tie --name {t} -o memory --at /{t}/x {dir}/home"),
+    Row("v2: umount", empty_on_v2, "umount {t}"),
+    Row("v2: create in a hierarchy", on_v2, "create -p {t}:/a/b/d {t}:/x -s cpuset.cpus=0"),
+    Row("v2: rm -r in a hierarchy", on_v2, "rm -r --evict {t}:/a"),
+    Row("v2: attach to a hierarchy", on_v2, "attach {t}:/a {pids[0]} {pids[1]}"),
+    Row("v2: move in a hierarchy", on_v2, "move {t}:/a/b {t}:/c"),
+    Row("v2: bind to a hierarchy", on_v2, "bind {t} cpu -s /a/b:cpu.weight=50"),
+    Row("v2: unbind from a hierarchy", on_v2, "unbind {t} pids --yes"),
+    Row("v2: unbind the last", on_v2, "unbind {t} cpuset,pids --yes"),
+    Row("v2: bind the first", named, "bind {t} cpuset,pids -s pids.max=7"),
+)
+
 ROWS = (
+    *(replace(row, v2=True, bare=True) for row in HIERARCHIES_ON_V2),
     *(replace(row, v2=True) for row in ON_V2),
     Row("move", scattered, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", scattered, "attach --tree {t}:/d {pids[0]}"),
