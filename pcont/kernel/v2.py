@@ -147,6 +147,11 @@ class V2Driver(MountedTrees):
     def children(self, place: Place) -> list[str]:
         return [name for name in super().children(place) if name != LEAF_NAME]
 
+    def count_children(self, place: Place) -> int:
+        found = super().count_children(place)
+        hidden = found and not place.is_leaf and exists(self, place.leaf)
+        return found - bool(hidden)
+
     def remove(self, place: Place, force: bool = False) -> None:
         try:
             super().remove(place, force)

@@ -94,6 +94,6 @@ def _make(backend: Containers, place: Place) -> None:
     """Make the leaf, with the owners of the container."""
     backend.make(place.leaf)
     above, own = backend.owners(place), backend.owners(place.leaf)
-    wanted = {name: above[name] for name in _TO_ENTER if above[name] != own[name]}
+    wanted = {name: above[name] for name in _TO_ENTER if above.get(name) != own.get(name)}
     if wanted:
         backend.set_owners(place.leaf, wanted)

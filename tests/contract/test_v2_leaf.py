@@ -68,6 +68,9 @@ def test_the_leaf_is_no_container(parent: Top, start: Start) -> None:
     parent.pcont.ok("attach", parent.at(), str(start()))
     assert parent.pcont.children(parent.at()) == ["a"]
     assert parent.below() == [parent.at(), parent.at("/a")]
+    rows = json.loads(parent.pcont.ok("hierarchies", "--json"))["result"]
+    (count,) = [row["containers"] for row in rows if row["name"] == "unified"]
+    assert count == len(parent.pcont.ok("tree", "unified:/").splitlines())
     for words in ("create {}", "rm {}", "get {}", "create -p {}/x"):
         said = parent.pcont.fails(2, *words.format(parent.at(f"/{LEAF_NAME}")).split())
         assert f"the tasks of {parent.at()}" in said
