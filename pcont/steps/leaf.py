@@ -8,7 +8,6 @@ the program that did.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from pcont.kernel.types import Place
 from pcont.steps.created import RemoveCreated
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import ContainerReader, Containers
+    from pcont.kernel.interfaces import CgroupState, ContainerReader, Containers
     from pcont.transaction.undo_log import UndoLog
 
 MADE_BY_US = "made"  # the attribute of a container of cgroup v2 that pcont has created
@@ -32,12 +31,15 @@ def is_made(backend: ContainerReader, place: Place) -> bool:
     return MADE_BY_US in backend.attributes(place)
 
 
-def mark_made(backend: Containers, place: Place) -> None:
-    """Mark a new container of cgroup v2 as created by pcont, if the kernel permits the attribute:
-    it does not for root of a user namespace.
+def mark_made(backend: CgroupState, place: Place) -> None:
+    """Mark a new container of cgroup v2 as created by pcont. Only a privileged process may do so;
+    containers of another one are not marked.
     """
-    with contextlib.suppress(PermissionError):
+    try:
         backend.set_attribute(place, MADE_BY_US, "1")
+    except PermissionError:
+        if backend.privileged():
+            raise
 
 
 def lacks_leaf(backend: ContainerReader, place: Place) -> bool:
