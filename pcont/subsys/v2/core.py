@@ -6,6 +6,7 @@ The patch set of 2006 had nothing like it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from errno import EAGAIN, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ERANGE
 
 from pcont.tables.control_file import (
@@ -26,6 +27,9 @@ FREEZE, KILL, PRESSURE = "cgroup.freeze", "cgroup.kill", "cgroup.pressure"
 THREADED, INVALID = "threaded", "domain invalid"
 
 INT_MAX = (1 << 31) - 1
+
+# The controllers of cgroup v2, in the kernel's order.
+CONTROLLERS = (*("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids", "rdma", "misc"),)
 
 # The controllers that single threads can have; every other one needs whole processes.
 FOR_THREADS = ("cpu", "cpuset", "perf_event", "pids")
@@ -53,7 +57,15 @@ def _tasks(site: Site) -> int:
 
 def takes_tasks(entry: Entry) -> Violation | None:
     """Check that tasks can be in the container at all."""
-    site = entry.site
+    return no_tasks(entry.site)
+
+
+def no_tasks(site: Site) -> Violation | None:
+    """Return why no task can be in a container; None if tasks can.
+
+    If no task is in its children, and only controllers for threads are enabled for them, the kernel
+    accepts tasks: the container becomes the root of a threaded subtree.
+    """
     kind = _kind(site)
     if kind == INVALID:
         fix = Fix(site.path, ((TYPE, THREADED),))
@@ -61,6 +73,8 @@ def takes_tasks(entry: Entry) -> Violation | None:
         return Violation(EOPNOTSUPP, reason, fixes=(fix,))
     names = site.value(CONTROL).split()
     if kind != "domain" or not names:
+        return None
+    if {*names} <= {*FOR_THREADS} and not any(child.populated() for child in site.children()):
         return None
     return Violation(
         EBUSY,
@@ -76,8 +90,7 @@ def has_room(site: Site, mover: Mover) -> Violation | None:
     level = 1
     while above is not None:
         most, depth = above.value(MAX_DESCENDANTS), above.value(MAX_DEPTH)
-        there = dict(line.split() for line in above.value(STAT).splitlines())
-        if most is not None and int(there["nr_descendants"]) >= most:
+        if most is not None and _descendants(above) >= most:
             reason = f"the limit of {most} containers below {above.shown} is reached"
             fix = Fix(above.path, ((MAX_DESCENDANTS, str(most + 1)),))
             return Violation(EAGAIN, reason, fixes=(fix,))
@@ -86,6 +99,11 @@ def has_room(site: Site, mover: Mover) -> Violation | None:
             return Violation(EAGAIN, reason, fixes=(Fix(above.path, ((MAX_DEPTH, str(level)),)),))
         above, level = above.parent, level + 1
     return None
+
+
+def _descendants(site: Site) -> int:
+    there = dict(line.split() for line in site.value(STAT).splitlines())
+    return int(there["nr_descendants"])
 
 
 def is_switch(file: str, *, only_on: bool = False) -> Rule:
@@ -98,6 +116,17 @@ def is_switch(file: str, *, only_on: bool = False) -> Rule:
         return Violation(ERANGE, f"it takes {'1' if only_on else '0 or 1'}, not {value}")
 
     return check
+
+
+def is_no_threaded_one(now: Site, wanted: Site) -> Violation | None:
+    """Check that the container is not threaded: its processes are those of another container."""
+    if _kind(now) != THREADED:
+        return None
+    return Violation(
+        EOPNOTSUPP,
+        f"{now.shown} is threaded, and the kernel kills whole processes",
+        f"pcont rm --kill {now.word}",
+    )
 
 
 def is_a_limit(file: str) -> Rule:
@@ -137,47 +166,96 @@ def can_be_threaded(now: Site, wanted: Site) -> Violation | None:
         if names:
             reason = f"{', '.join(names)} of {site.shown} does not support threads"
             return Violation(EOPNOTSUPP, reason)
+    return _tasks_around(now, above)
+
+
+def _tasks_around(now: Site, above: Site) -> Violation | None:
+    """Check that no task is in the container, and none in a sibling that is not threaded."""
     if now.populated():
         reason = "tasks are in it or below it: a container becomes threaded while it is empty"
         return Violation(EOPNOTSUPP, reason, sure=False)
+    for child in above.children() if above.parent and _kind(above) == "domain" else ():
+        if child.populated():
+            reason = f"tasks are in {child.shown}, which is not threaded"
+            return Violation(EOPNOTSUPP, reason)
     return None
 
 
-def _signed(wanted: Site, sign: str) -> list[str]:
-    """Return the controllers that a write enables (sign +) or disables (-)."""
-    return [word[1:] for word in wanted.value(CONTROL).split() if word.startswith(sign)]
+def _words(wanted: Site) -> list[str]:
+    """Return the words of a write: the kernel takes blanks between them, but no tabs."""
+    return list(filter(None, wanted.value(CONTROL).strip().split(" ")))
 
 
-def are_offered(now: Site, wanted: Site) -> Violation | None:
-    """Check that the controllers to enable are available in the container."""
+def changes(words: Iterable[str], before: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the controllers that a write enables, and those that it disables, given those that
+    were enabled before. The last word about a controller counts.
+    """
+    signs = {word[1:]: word[:1] for word in words}
+    on = [name for name, sign in signs.items() if sign == "+" and name not in before]
+    return on, [name for name, sign in signs.items() if sign == "-" and name in before]
+
+
+def _changes(now: Site, wanted: Site) -> tuple[list[str], list[str]]:
+    """Return what a write enables and disables, in the kernel's order."""
+    known = dict.fromkeys((*CONTROLLERS, *now.value(OFFERED).split()))
+    on, off = changes(_words(wanted), now.value(CONTROL).split())
+    return [one for one in known if one in on], [one for one in known if one in off]
+
+
+def can_change(now: Site, wanted: Site) -> Violation | None:
+    """Check each controller to enable or to disable, in the kernel's order."""
+    on, off = _changes(now, wanted)
     offered = now.value(OFFERED).split()
-    for name in _signed(wanted, "+"):
-        if name == "perf_event":
-            return Violation(ENOENT, "perf_event is always enabled, in every container")
-        if name not in offered:
-            above = now.parent
-            if above is None:
-                return Violation(ENOENT, f"cgroup v2 does not have {name} here: see pcont subsys")
-            fix = Fix(above.path, ((CONTROL, f"+{name}"),))
-            reason = f"{name} is not enabled for the children of {above.shown}"
-            return Violation(ENOENT, reason, fixes=(fix,))
+    for name in dict.fromkeys((*CONTROLLERS, *offered)):
+        violation = None
+        if name in on and name not in offered:
+            violation = _not_offered(now, name)
+        elif name in off:
+            violation = _passed_on(now, name)
+        if violation:
+            return violation
+    return None
+
+
+def _not_offered(now: Site, name: str) -> Violation:
+    if name == "perf_event":
+        return Violation(ENOENT, "perf_event is always enabled, in every container")
+    above = now.parent
+    if above is None:
+        return Violation(ENOENT, f"cgroup v2 does not have {name} here: see pcont subsys")
+    fix = Fix(above.path, ((CONTROL, f"+{name}"),))
+    reason = f"{name} is not enabled for the children of {above.shown}"
+    return Violation(ENOENT, reason, fixes=(fix,))
+
+
+def _passed_on(now: Site, name: str) -> Violation | None:
+    """Check that no child enables a controller that is to be disabled."""
+    for child in now.children():
+        if name in child.value(CONTROL).split():
+            reason = f"{name} is enabled for the children of {child.shown}"
+            fix = Fix(child.path, ((CONTROL, f"-{name}"),))
+            return Violation(EBUSY, reason, fixes=(fix,))
     return None
 
 
 def have_signs(now: Site, wanted: Site) -> Violation | None:
     """Check that each word is a controller with a sign."""
-    if all(word[:1] in ("+", "-") for word in wanted.value(CONTROL).split()):
-        return None
-    return Violation(
-        EINVAL, "write +NAME to enable a controller for the children, -NAME to end that"
-    )
+    known = (*CONTROLLERS, *now.value(OFFERED).split())
+    for word in _words(wanted):
+        if word[0] not in "+-":
+            return Violation(
+                EINVAL, "write +NAME to enable a controller for the children, -NAME to end that"
+            )
+        if word[1:] not in known:
+            return Violation(EINVAL, f"{word[1:] or 'no name'} is no controller of cgroup v2")
+    return None
 
 
 def suit_threads(now: Site, wanted: Site) -> Violation | None:
     """Check that the controllers to enable can be in a threaded container."""
-    kind = _kind(now)
-    names = [name for name in _signed(wanted, "+") if name not in FOR_THREADS]
-    if kind == INVALID and _signed(wanted, "+"):
+    kind, on = _kind(now), _changes(now, wanted)[0]
+    names = [name for name in on if name not in FOR_THREADS]
+    if kind == INVALID and on:
         return Violation(
             EOPNOTSUPP,
             f"{now.shown} is not threaded yet",
@@ -197,8 +275,7 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
     """
     if now.parent is None or _kind(now) != "domain":
         return None
-    enabled = now.value(CONTROL).split()
-    names = [name for name in _signed(wanted, "+") if name not in enabled]
+    names = _changes(now, wanted)[0]
     if not names or not (there := _tasks(now)):
         return None
     accepts = not strict and set(names) <= {*FOR_THREADS}
@@ -208,21 +285,6 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
     reason = f"{there} {noun} in {now.shown} itself: they must be in a child first"
     child = f"{now.word.rstrip('/')}/NAME"
     return Violation(EBUSY, reason, f"pcont create {child}; pcont move {now.word} {child}")
-
-
-def are_not_passed_on(now: Site, wanted: Site) -> Violation | None:
-    """Check that no child hands out a controller that is to be disabled."""
-    disabled = _signed(wanted, "-")
-    for child in now.children() if disabled else ():
-        passed_on = child.value(CONTROL).split()
-        names = [name for name in disabled if name in passed_on]
-        if names:
-            return Violation(
-                EBUSY,
-                f"{', '.join(names)} is enabled for the children of {child.shown}",
-                fixes=(Fix(child.path, ((CONTROL, " ".join(f"-{one}" for one in names)),)),),
-            )
-    return None
 
 
 def _limit(file: str, help: str) -> ControlFile:
@@ -262,7 +324,7 @@ TABLE = Subsystem(
             KILL,
             "1 kills all processes here and below",
             INTEGER,
-            rules=(is_switch(KILL, only_on=True),),
+            rules=(is_switch(KILL, only_on=True), is_no_threaded_one),
             access=SETTING_BELOW_ROOT,
             undo=Undo(lasting=True),
         ),
@@ -284,7 +346,7 @@ TABLE = Subsystem(
             CONTROL,
             "the controllers that are enabled for the children: write +NAME or -NAME",
             TEXT,
-            rules=(have_signs, are_offered, suit_threads, find_no_tasks, are_not_passed_on),
+            rules=(have_signs, can_change, suit_threads, find_no_tasks),
             order=10,
             listed=Listed.IF_SET,
             access=Access(writable=True),

@@ -21,7 +21,7 @@ from pcont.tables.control_file import (
 )
 from pcont.tables.face import FaceSource, NotServed, Translation
 from pcont.tables.rules import Site, Violation, any_text, on_or_off
-from pcont.values import INTEGER, SIGNED
+from pcont.values import INTEGER, SIGNED, whole_pages
 
 MEM_MAX, MEM_CURRENT, MEM_PEAK = "memory.max", "memory.current", "memory.peak"
 MEM_EVENTS, SWAP_CURRENT = "memory.events", "memory.swap.current"
@@ -57,6 +57,8 @@ def _peak(word: str, help: str) -> ControlFile:
 
 def _as_much_as_asked(now: Site, wanted: Site) -> Violation | None:
     """Explain that not all of the memory to reclaim could be reclaimed."""
+    if not whole_pages(wanted.value(RECLAIM).split()[0]):
+        return None
     reason = f"only a part could be reclaimed; {MEM_CURRENT} is {now.value(MEM_CURRENT)}"
     return Violation(EAGAIN, reason, sure=False)
 
