@@ -4,6 +4,8 @@ permits.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from errno import EINVAL
 
 from pcont.kernel.refusals import refuse
@@ -52,8 +54,21 @@ class Affinity:
         if node.tree.cpus:
             self._confine(task, node.tree.cpus(node))
 
+    @contextlib.contextmanager
+    def kept(self, node: Node) -> Iterator[None]:
+        """After the block, give the tasks in a container and below it the CPUs that it has changed
+        for their containers.
+        """
+        allowed = node.tree.cpus
+        before = {one: allowed(one) for one in node.all() if one.tasks} if allowed else {}
+        yield
+        for one, cpus in before.items():
+            now = allowed(one) if allowed else cpus
+            if now != cpus:
+                self.changed(one, now)
+
     def changed(self, node: Node, cpus: Ids) -> None:
-        """Give the tasks of a container the CPUs that were written to cpuset.cpus."""
+        """Give the tasks of a container the CPUs that it has now."""
         for task in node.tasks:
             self._confine(self._placement.known[task], cpus)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from errno import EACCES, EINVAL, ENODEV, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENODEV, EOPNOTSUPP, ESRCH
 
 from pcont.kernel.refusals import WriteRefused, refuse_text
 from pcont.kernel.types import Place, Task
@@ -47,11 +47,41 @@ class Attaching:
         with self._hierarchies.opened(node.tree):
             for task in tasks:
                 try:
-                    self.write(node, str(task), file == "cgroup.procs", where)
+                    self._write_one(node, str(task), file, where)
                     yield task
                 except WriteRefused as err:
                     if err.errno != ESRCH:
                         raise
+
+    def _write_one(self, node: Node, text: str, file: str, where: str) -> None:
+        """Write a task id into a file of a container; without a file, as the driver of the
+        interface does.
+        """
+        takes_threads = node.tree.kind.takes_threads
+        if file or takes_threads is None:
+            self.put(node, text, file, where)
+            return
+        if takes_threads(node):
+            try:
+                self.write(node, text, False, where)
+                return
+            except WriteRefused as err:
+                if err.errno != EOPNOTSUPP:
+                    raise
+        self.put(node, text, "cgroup.procs", where)
+
+    def put(self, node: Node, text: str, file: str, where: str) -> None:
+        """Write a text into `tasks` or another such file of a container, or, if the container has
+        no tasks itself, into that of its leaf.
+        """
+        whole = file == "cgroup.procs"
+        try:
+            self.write(node, text, whole, where)
+        except WriteRefused as err:
+            leaf = node.leaf if file != "cgroup.threads" else None
+            if leaf is None or err.errno != EBUSY:
+                raise
+            self.write(leaf, text, whole, where)
 
     def may_move(self, task: int) -> bool:
         """Return whether this process may move a task."""
@@ -69,6 +99,11 @@ class Attaching:
         task, known, movers = self._named(text, whole, where)
         if task and not self.may_move(task):
             refuse_text(EACCES, where)
+        if vet := node.tree.kind.vet:
+            sources = self._placement.nodes_of(known.pid if whole else known.id)
+            source = sources.get(node.tree.number, node.tree.root).remaining()
+            if violation := vet(source, node, whole):
+                refuse_text(violation.errno, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
         if not self._config.dialect.again:
             movers = [one for one in movers if self._must_move(one, node, known)]

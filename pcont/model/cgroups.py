@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, MutableSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
 from functools import cached_property, lru_cache
 from shlex import quote
 from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.kernel.types import Mount
+from pcont.kernel.types import LEAF_NAME, UNIFIED, Mount
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
 from pcont.subsys import AGENT
-from pcont.tables.behaviour import Behaviour, FileBehaviour
+from pcont.subsys.model import load_behaviour
+from pcont.tables.behaviour import (
+    KIND_OF_V1,
+    Alias,
+    Behaviour,
+    ContainerKind,
+    FileBehaviour,
+)
 from pcont.tables.charges import Charges
 from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Machine, ModelCgroup
 from pcont.values import Ids
+
+# The number of cgroup v2's hierarchy is 0 in the kernel. In the model, 0 is the tree of the
+# controllers that are bound to no hierarchy.
+NUMBER_OF_V2 = -1
 
 
 @lru_cache(maxsize=256, typed=True)
 def shared(value: Any) -> Any:
     """Return an equal value that all nodes share, to save memory: a list of 512 CPUs takes
-    32 KiB.
+    32 KiB. A dict cannot be shared.
     """
     return value
 
@@ -115,6 +127,10 @@ class Node:
     def machine(self) -> Machine:
         return self.tree.machine
 
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        return self.tree.controllers
+
     def children(self) -> Iterable[Node]:
         return self.nodes.values()
 
@@ -132,7 +148,7 @@ class Node:
         return self.tree.root_value(row) if self.parent is None else row.default
 
     def store(self, file: str, value: Any) -> None:
-        self.values[file] = shared(value)
+        self.values[file] = value if isinstance(value, dict) else shared(value)
 
     def populated(self) -> bool:
         return self.count > self.zombies
@@ -160,15 +176,35 @@ class Node:
 
     def has(self, file: str) -> bool:
         """Return whether the container has a file."""
-        row = self.tree.rows.get(self.tree.called(file))
-        return row is not None and row.access.where.holds(self.parent is None)
+        row, shows = self.tree.rows.get(self.tree.called(file)), self.tree.shows
+        if row is None or not row.access.where.holds(self.parent is None):
+            return False
+        return shows is None or shows(self, row)
 
     def row(self, file: str) -> ControlFile:
-        """Return the row of a file. Raises KeyError if the container has no such file."""
-        row = self.tree.rows[self.tree.called(file)]
-        if not row.access.where.holds(self.parent is None):
+        """Return the row of a file, or of another name of a file. Raises KeyError if the container
+        has no such file.
+        """
+        row, shows = self.tree.rows.get(self.tree.called(file)), self.tree.shows
+        if row is None:
+            row, shows = self.tree.aliases[file].row, None
+        if not row.access.where.holds(self.parent is None) or (shows and not shows(self, row)):
             raise KeyError(file)
         return row
+
+    def enable(self, controller: str) -> None:
+        """Begin to have a controller of cgroup v2."""
+        on_enabled = self.tree.behaviour(controller).on_enabled
+        if on_enabled:
+            on_enabled(self)
+
+    def disable(self, controller: str) -> None:
+        """Lose a controller of cgroup v2, with its settings and counts."""
+        table = self.tree.table(controller)
+        for file in table.by_name if table else ():
+            self.values.pop(file, None)
+        for fact in [one for one in self.facts if one.startswith(f"{controller}.")]:
+            del self.facts[fact]
 
     def add_time(self, cpu: int, user: int, system: int) -> None:
         before = self.times.get(cpu, (0, 0))
@@ -222,6 +258,8 @@ class Node:
         assert self.parent
         del self.parent.nodes[self.name]
         self.tree.size -= 1
+        if on_removed := self.tree.kind.on_removed:
+            on_removed(self)
         self.parent.check_release()
 
     def to_zombie(self, task: int) -> None:
@@ -236,6 +274,26 @@ class Node:
         for node in self.upwards():
             node.count -= 1
             node.zombies -= 1
+
+    @property
+    def leaf(self) -> Node | None:
+        """The child that the driver of the interface shows as a part of this container; None
+        without it.
+        """
+        name = self.tree.leaf_name
+        return self.nodes.get(name) if name and self.name != name and self.parent else None
+
+    def remaining(self) -> Node:
+        """Return the container itself, or the nearest parent that was not removed.
+
+        A zombie counts in the parents of its container, which may be removed before it. The state
+        of a model has no removed containers.
+        """
+        there = self
+        for node in self.upwards():
+            if node.parent and node.parent.nodes.get(node.name) is not node:
+                there = node.parent
+        return there
 
     def all(self) -> Iterator[Node]:
         """Yield the container and its descendants, parents first."""
@@ -254,10 +312,12 @@ class Node:
 
 
 class ModelTree:
-    """A hierarchy of the model.
+    """A hierarchy of the model: one of the dialect's interface, or that of cgroup v2.
 
-    `id`: as /proc/PID/cgroup has it. `bare`: its files have names without the prefix. `emptied`:
-    the containers that have been reported as empty. `size`: the number of its containers.
+    `id`: as /proc/PID/cgroup has it; UNIFIED for that of cgroup v2. `bare`: its files have names
+    without the prefix. `emptied`: the containers that have been reported as empty. `size`: the
+    number of its containers. `leaf_name`: the name of the children that are leaves; empty if none
+    is.
     """
 
     def __init__(
@@ -270,7 +330,11 @@ class ModelTree:
     ) -> None:
         self.config, self.residents = config, residents
         self.number, self.controllers, self.name = number, controllers, name
-        self.id = ",".join([*controllers, f"name={name}"] if name else controllers)
+        self.is_unified = number == NUMBER_OF_V2
+        self.interface = Interface.V2 if self.is_unified else config.dialect.interface
+        words = [*controllers, f"name={name}"] if name else controllers
+        self.id = UNIFIED if self.is_unified else ",".join(words)
+        self.leaf_name = LEAF_NAME if self.is_unified else ""
         self.mounts: list[Mount] = []
         self.emptied: list[str] = []
         self.bare = config.dialect.bare
@@ -279,34 +343,78 @@ class ModelTree:
 
     # The tables and behaviours of the controllers are loaded when they are first used.
 
+    def table(self, name: str) -> Subsystem | None:
+        """Return the table of a controller; None if there is none. The empty name is the core."""
+        return subsys.load(name, self.interface)
+
+    def behaviour(self, name: str) -> Behaviour:
+        """Return what the model does for a controller, beside storing what is written."""
+        return load_behaviour(name, self.interface)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its tables, beside that of the core."""
+        always = subsys.ALWAYS_ON_V2 if self.is_unified else ()
+        return (*self.controllers, *(name for name in always if name not in self.controllers))
+
     @cached_property
     def tables(self) -> list[Subsystem]:
-        found = map(self.config.dialect.table, ("", *self.controllers))
-        return [table for table in found if table]
+        return [table for table in map(self.table, ("", *self.parts)) if table]
 
     @cached_property
     def rows(self) -> dict[str, ControlFile]:
         """The rows of its control files, by name."""
         files = [row for table in self.tables for row in table.files]
-        return {row.name: row for row in files if not row.virtual.everywhere}
+        lacking = self._not_built
+        return {
+            row.name: row
+            for row in files
+            if not (row.virtual.everywhere or row.name.startswith(lacking))
+        }
+
+    @property
+    def _not_built(self) -> tuple[str, ...]:
+        """What the names of files begin with that the kernel is built without: only cgroup v2."""
+        behaviours = self.behaviours if self.is_unified else ()
+        return tuple(word for one in behaviours for word in one.not_built)
 
     @cached_property
     def core(self) -> Behaviour:
-        return self.config.dialect.behaviour("")
+        return self.behaviour("")
+
+    @cached_property
+    def shows(self) -> Callable[[ModelCgroup, ControlFile], bool] | None:
+        """Returns whether a container has a file of the tables; None if `Access` decides alone."""
+        return self.kind.shows
+
+    @cached_property
+    def aliases(self) -> Mapping[str, Alias]:
+        """Other names of files, which the driver of the interface accepts."""
+        return self.kind.aliases
+
+    @cached_property
+    def kind(self) -> ContainerKind:
+        """How the containers differ from those of cgroup v1."""
+        return self.core.kind if self.is_unified else KIND_OF_V1
 
     @cached_property
     def behaviours(self) -> list[Behaviour]:
         """What the model does for each controller."""
-        return list(map(self.config.dialect.behaviour, self.controllers))
+        return list(map(self.behaviour, self.parts))
 
     @cached_property
     def file_behaviours(self) -> dict[str, FileBehaviour]:
-        return {file: how for one in self.behaviours for file, how in one.files.items()}
+        return {file: how for one in self._with_core for file, how in one.files.items()}
+
+    @property
+    def _with_core(self) -> list[Behaviour]:
+        """What the model does for each controller, and on cgroup v2 for the core."""
+        return [self.core, *self.behaviours] if self.is_unified else self.behaviours
 
     @cached_property
     def frozen(self) -> Callable[[ModelCgroup], bool] | None:
         """Returns whether the tasks of a container are frozen."""
-        return next((one.frozen for one in self.behaviours if one.frozen), None)
+        return next((one.frozen for one in self._with_core if one.frozen), None)
 
     @cached_property
     def cpus(self) -> Callable[[ModelCgroup], Ids] | None:
@@ -316,7 +424,7 @@ class ModelTree:
     @cached_property
     def prefix(self) -> str:
         """What the full names of files begin with, if their names in the directory lack it."""
-        named = zip(self.controllers, self.behaviours, strict=True)
+        named = zip(self.parts, self.behaviours, strict=True)
         return next((f"{name}." for name, one in named if one.legacy_agent), "")
 
     def called(self, file: str) -> str:
@@ -325,6 +433,8 @@ class ModelTree:
 
     def spelled(self, file: str) -> str:
         """Return the name of a control file in the directory of a container."""
+        if file in self.aliases:
+            return self.aliases[file].file
         return file.removeprefix(self.prefix) if self.bare and file in self.rows else file
 
     @property

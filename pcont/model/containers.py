@@ -75,6 +75,8 @@ class ModelContainers:
         """
         node = self._hierarchies.node(place)
         self._lifetimes.remove_exited_of(self._placement.live_in(node))
+        if len(node.nodes) == 1 and node.leaf:
+            self.remove(place.leaf)
         held = node.charges.held and not (force and self._files.are_enforced())
         if node.parent is None or node.tasks or node.nodes or held or self._is_mount_point(place):
             refuse(EBUSY, self._hierarchies.show(place))
@@ -100,8 +102,9 @@ class ModelContainers:
         return True
 
     def children(self, place: Place) -> list[str]:
-        """Return the names of the children, sorted."""
-        return sorted(self._hierarchies.node(place).nodes)
+        """Return the names of the children, sorted; the leaf is none."""
+        node = self._hierarchies.node(place)
+        return sorted(name for name in node.nodes if name != node.tree.leaf_name)
 
     def count_children(self, place: Place) -> int:
         """Return the number of the children."""

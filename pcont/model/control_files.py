@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import E2BIG, EACCES, EISDIR, ENOENT
-from typing import TYPE_CHECKING
+from errno import E2BIG, EACCES, EINVAL, EISDIR, ENOENT
+from typing import TYPE_CHECKING, Any
 
 from pcont import subsys
 from pcont.kernel.refusals import refuse, refuse_text, unreadable
@@ -14,12 +14,18 @@ from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
 from pcont.model.placement import TaskPlacement
+from pcont.tables.behaviour import FileBehaviour
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
 
 if TYPE_CHECKING:
     from pcont.model.affinity import Affinity
     from pcont.model.attach import Attaching
+
+
+# What a driver reads and writes of a container and its leaf together.
+_WITH_LEAF = ("tasks", "cgroup.procs")
+STORED = FileBehaviour()  # of a file without a behaviour: a write is stored
 
 
 class ModelControlFiles:
@@ -49,7 +55,7 @@ class ModelControlFiles:
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         node = self._hierarchies.node(place)
-        if file in node.nodes:
+        if file in node.nodes and file not in node.tree.aliases:
             refuse(EISDIR, self._hierarchies.show(place, file))
         try:
             return node, node.row(file)
@@ -60,11 +66,16 @@ class ModelControlFiles:
         """Return the text of a control file. Raises OSError."""
         node, row = self._row(place, file)
         how = node.tree.file_behaviours.get(file)
+        if how and how.hidden:
+            refuse(EINVAL, self._hierarchies.show(place, file))
         if file in subsys.TASK_FILES or (how and how.derived):
             self._lifetimes.remove_exited_of(self._placement.live_below(node))
         if file in subsys.TASK_FILES:
-            return self._placement.listed(node, file)
-        return row.type.show(node.value(file)) + row.access.end
+            with_leaf = node.leaf if file in _WITH_LEAF else None
+            of_leaf = self._placement.listed(with_leaf, file) if with_leaf else ""
+            return self._placement.listed(node, file) + of_leaf
+        text = row.type.show(node.value(file))
+        return "" if how and how.lines and not text else text + row.access.end
 
     def write(self, place: Place, file: str, text: str) -> None:
         """Write a control file. Raises WriteRefused if the kernel would refuse the text."""
@@ -77,7 +88,7 @@ class ModelControlFiles:
             refuse_text(row.access.read_only, where)
         if file in subsys.TASK_FILES:
             self._lifetimes.remove_exited()
-            self._attaching().write(node, text, file == "cgroup.procs", where)
+            self._attaching().put(node, text, file, where)
         else:
             self._assign(node, row, text, where)
 
@@ -94,15 +105,34 @@ class ModelControlFiles:
     def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
         if row.access.root_fixed and node.parent is None:
             refuse_text(EACCES, where)
-        wanted = shared(self._parsed(node, row, text, where))
+        wanted = self._parsed(node, row, text, where)
+        if not isinstance(wanted, dict):
+            wanted = shared(wanted)
         self._lifetimes.remove_exited_of(self._placement.live_below(node))
         for rule in row.rules:
             if violation := rule(node, Proposed(node, row.name, wanted)):
                 refuse_text(violation.errno, where)
+        how = node.tree.file_behaviours.get(row.name, STORED)
+        if how.refuses and (number := how.refuses(node, wanted)):
+            refuse_text(number, where)
+        if how.confines:
+            with self._affinity().kept(node):
+                self._carry_out(node, row, wanted, how)
+        else:
+            self._carry_out(node, row, wanted, how)
+
+    def _carry_out(self, node: Node, row: ControlFile, wanted: Any, how: FileBehaviour) -> None:
+        """Change what a write changes: no rule refuses it."""
+        if how.kills:
+            self._lifetimes.kill_below(node)
+        if how.write:
+            how.write(node, wanted)
+            return
         # The kernel does nothing for an unchanged list (cpuset.c, update_cpumask()).
-        moves = row.undo.moves_affinity and wanted != node.value(row.name)
+        moves = row.undo.moves_affinity and not how.confines and wanted != node.value(row.name)
         node.values[row.name] = wanted
-        node.run_effect(row.name)
+        if how.effect:
+            how.effect(node)
         if moves:
             self._affinity().changed(node, wanted)
 

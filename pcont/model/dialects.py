@@ -43,6 +43,8 @@ class Dialect(NamedTuple):
     behaviours. `has_virtual`: pcont adds virtual subsystems. `bare`: the files of cpuset have
     names without the prefix.
 
+    `v2`: the controllers that cgroup v2 has; `v2_point`: where it is mounted, empty if it is not.
+
     Mounting: `unknown`: the errno for an option that is no controller. `nothing`: the errno for an
     empty option; None if that means all controllers. `named`: hierarchies can have names. `slots`:
     the number of hierarchies that are possible (ENOSPC above it); 0 for any number.
@@ -83,6 +85,15 @@ class Dialect(NamedTuple):
     keeps_requested: bool
     listing: tuple[str, Callable[[Iterable[Slot], tuple[str, ...]], str]]
     membership: tuple[str, Callable[[Iterable[tuple[Slot, str]]], str]]
+    v2: tuple[str, ...] = ()
+    v2_point: str = ""
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The controllers of v1 and v2, as /proc/cgroups lists them."""
+        if not self.v2:
+            return self.controllers
+        return tuple(name for name in subsys.NAMES if name in (*self.controllers, *self.v2))
 
     @property
     def slot_numbers(self) -> range:
@@ -110,8 +121,9 @@ def _v1_listing(slots: Iterable[Slot], controllers: tuple[str, ...]) -> str:
     """Return the text of /proc/cgroups (kernel/cgroup/cgroup-v1.c, proc_cgroupstats_show())."""
     bound = {name: slot for slot in slots for name in slot.subsystems}
     rows = ["#subsys_name\thierarchy\tnum_cgroups\tenabled"]
+    v2 = next((slot for slot in slots if not slot.number), None)
     for name in controllers:
-        slot = bound.get(name)
+        slot = bound.get(name, v2)
         rows.append(f"{name}\t{slot.number if slot else 0}\t{slot.containers if slot else 1}\t1")
     return "".join(f"{row}\n" for row in rows)
 

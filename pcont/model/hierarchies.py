@@ -11,7 +11,7 @@ from pcont.errors import Unseen
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Controller, Mount, Place, Tree
-from pcont.model.cgroups import ModelTree, Node, Residents
+from pcont.model.cgroups import NUMBER_OF_V2, ModelTree, Node, Residents
 from pcont.model.config import ModelConfig
 from pcont.tables.behaviour import Behaviour
 from pcont.tables.rules import ModelCgroup
@@ -37,34 +37,62 @@ class Hierarchies:
         self.next_number = 1
         self.enforced: dict[str, ModelTree] = {}
         self.unbound = self.unbound_tree()
+        if config.dialect.v2_point:
+            self._mount_v2(config.dialect.v2_point)
 
     # Hierarchies
+
+    def _mount_v2(self, point: str) -> None:
+        """Begin with the tree of cgroup v2, which exists from boot, and mount it."""
+        tree = self.new_tree(NUMBER_OF_V2, self._config.dialect.v2)
+        tree.mounts.append(Mount(point, source="cgroup2"))
+        self.active.append(tree)
+        self.stacks[point] = [tree]
 
     def unbound_tree(self) -> ModelTree:
         """Return a new tree with all controllers of the dialect."""
         return self.new_tree(0, self._config.dialect.controllers)
 
     def new_tree(self, number: int, controllers: tuple[str, ...], name: str = "") -> ModelTree:
-        """Return a new tree, which the caller adds to `active`."""
+        """Return a new tree, which the caller adds."""
         return ModelTree(self._config, self._residents, number, controllers, name)
 
+    def add(self, tree: ModelTree) -> None:
+        """Add a new tree to `active`. That of cgroup v2 stays the last one."""
+        self.active.insert(len(self.v1_trees), tree)
+
+    @property
+    def v1_trees(self) -> list[ModelTree]:
+        """The active hierarchies but that of cgroup v2."""
+        return [one for one in self.active if not one.is_unified]
+
+    @property
+    def unified(self) -> ModelTree | None:
+        """The hierarchy of cgroup v2; None if the dialect has none."""
+        return next((one for one in self.active if one.is_unified), None)
+
     def trees(self) -> tuple[Tree, ...]:
-        """Return every active hierarchy."""
+        """Return every active hierarchy; that of cgroup v2 if it is mounted."""
         return tuple(
-            Tree(one.id, one.number, one.controllers, one.name, tuple(self.uncovered(one)))
+            Tree(
+                *(one.id, max(one.number, 0), one.controllers, one.name),
+                tuple(self.uncovered(one)),
+            )
             for one in self.active
+            if one.mounts or not one.is_unified
         )
 
     def controllers(self) -> tuple[Controller, ...]:
         """Return every controller of the dialect, with its hierarchy's number and number of
         containers.
         """
-        trees = {name: tree for tree in self.active for name in tree.controllers}
+        dialect, free = self._config.dialect, self.unified.size if self.unified else 1
+        trees = {name: tree for tree in self.v1_trees for name in tree.controllers}
         return tuple(
             Controller(name, trees[name].number, True, containers=trees[name].size)
             if name in trees
-            else Controller(name, 0, True, containers=1)
-            for name in self._config.dialect.controllers
+            else Controller(name, 0, True, name in dialect.v2, free)
+            for name in dialect.listed
         )
 
     def holding(self, name: str) -> ModelTree:
@@ -72,14 +100,22 @@ class Hierarchies:
         return next((tree for tree in self.active if name in tree.controllers), self.unbound)
 
     def kernels(self) -> Iterator[tuple[str, Behaviour]]:
-        """Yield the controllers of the dialect, and what the model does for each."""
+        """Yield the controllers of v1 in the dialect, and what the model does for each."""
         return zip(self.unbound.controllers, self.unbound.behaviours, strict=True)
+
+    def counting(self) -> Iterator[tuple[Behaviour, ModelTree]]:
+        """Yield what the model does for each controller of v1 and v2, with the tree that has it."""
+        for name, behaviour in self.kernels():
+            yield behaviour, self.holding(name)
+        if tree := self.unified:
+            for behaviour in (tree.core, *tree.behaviours):
+                yield behaviour, tree
 
     def counting_time(self) -> Iterator[tuple[OnRun, ModelTree]]:
         """Yield the hooks that count CPU time, each with its tree."""
-        for name, behaviour in self.kernels():
+        for behaviour, tree in self.counting():
             if behaviour.on_run:
-                yield behaviour.on_run, self.holding(name)
+                yield behaviour.on_run, tree
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
         """Return the behaviours that replace pcont's eBPF programs, each with its tree."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place, without_leaf
 from pcont.linux.procfs import CpuTime
-from pcont.model.cgroups import PlacedTask
+from pcont.model.cgroups import Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.open_files import FileAccounts
@@ -74,7 +74,7 @@ class Lifetimes:
     def remove_exited_of(self, tasks: Iterable[PlacedTask]) -> None:
         """Charge CPU time of these live tasks, and remove those that have exited."""
         placement = self._placement
-        for one in [one for one in placement.dying if not placement.is_frozen(one)]:
+        for one in [one for one in placement.dying if not placement.is_kept_alive(one)]:
             self._end(one)
         for task in list(tasks):
             if self._has_gone(task):
@@ -112,6 +112,12 @@ class Lifetimes:
                 self._kill(tasks)
                 yield pid
 
+    def kill_below(self, node: Node) -> None:
+        """Kill all processes in a container and below it, as a write of cgroup.kill."""
+        known = self._placement.known
+        for pid in {known[task].pid for one in node.all() for task in one.tasks}:
+            self._kill(self._placement.threads_of(pid))
+
     def _kill(self, tasks: Iterable[int]) -> None:
         placement = self._placement
         for task in tasks:
@@ -128,11 +134,14 @@ class Lifetimes:
             self.remove_exited_of([placement.live[task]])
         if task not in placement.live:
             placement.task(task)
-        return {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}
+        found = {tree.id: placement.path_of(task, tree) for tree in self._hierarchies.active}
+        if UNIFIED in found:
+            found[UNIFIED] = without_leaf(UNIFIED, found[UNIFIED])
+        return found
 
     def die(self, task: int) -> None:
-        """End a simulated task. A frozen task ends when it is thawed."""
-        if self._placement.is_frozen(task):
+        """End a simulated task. A task that v1's freezer has frozen ends when it is thawed."""
+        if self._placement.is_kept_alive(task):
             self._placement.dying.add(task)
         elif not self._tasks.is_zombie(task):
             self._end(task)

@@ -19,7 +19,7 @@ from pcont.model.containers import ModelContainers
 from pcont.model.hierarchies import Hierarchies
 from pcont.subsys import AGENT, CLONE_CHILDREN
 
-DEFAULT = "/sys/fs/cgroup"
+DEFAULT, BESIDE_V2 = "/sys/fs/cgroup", "/run/cgroup"
 # Mount options that set files of the root of a new hierarchy.
 AS_MOUNTED = {"clone_children": CLONE_CHILDREN, "release_agent": AGENT}
 
@@ -58,7 +58,7 @@ class ModelMounts:
         request = self._understood(request, point)
         wanted = set(request.controllers)
         tree = self._reused(request, point)
-        if tree is None and any(set(one.controllers) & wanted for one in hierarchies.active):
+        if tree is None and any(set(one.controllers) & wanted for one in hierarchies.v1_trees):
             refuse(EBUSY, point)
         if not is_directory:
             refuse(ENOTDIR, point)
@@ -90,7 +90,7 @@ class ModelMounts:
 
     def _reused(self, request: TreeRequest, point: str) -> ModelTree | None:
         """Return the active hierarchy that matches a request; None if there is none."""
-        for tree in self._hierarchies.active:
+        for tree in self._hierarchies.v1_trees:
             if request.name and tree.name != request.name:
                 continue
             if set(tree.controllers) == set(request.controllers):
@@ -103,7 +103,7 @@ class ModelMounts:
         hierarchies = self._hierarchies
         tree = hierarchies.new_tree(self._number(point), request.controllers, request.name)
         carry(hierarchies.unbound.root, tree.root, tree)
-        hierarchies.active.append(tree)
+        hierarchies.add(tree)
         for word, _, text in (word.partition("=") for word in request.more):
             if file := AS_MOUNTED.get(word):
                 tree.root.values[file] = tree.rows[file].type.parse(text or "1")
@@ -148,7 +148,7 @@ class ModelMounts:
             hierarchies.stacks[point] = below
         tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
         hierarchies.remounted()
-        if not tree.mounts and not tree.root.nodes:
+        if not (tree.mounts or tree.root.nodes or tree.is_unified):
             hierarchies.active.remove(tree)
             carry(tree.root, hierarchies.unbound.root, tree)
             self._ended(tree)
@@ -242,8 +242,11 @@ class ModelMounts:
         self._config.directories.discard(directory)
 
     def default_directory(self, name: str) -> str:
-        """Return the directory where a hierarchy of this name is mounted by default."""
-        return os.path.join(DEFAULT, name)
+        """Return the directory where a hierarchy of this name is mounted by default.
+
+        If cgroup v2 is mounted there, a directory would be a container.
+        """
+        return os.path.join(BESIDE_V2 if DEFAULT in self._hierarchies.stacks else DEFAULT, name)
 
     def resolve(self, directory: str) -> str:
         """Return the path without `..` and doubled slashes."""

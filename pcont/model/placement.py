@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 from pcont.kernel.types import Task
 from pcont.linux.proc import no_task
@@ -54,16 +55,23 @@ class TaskPlacement:
 
     def _check_ended(self, found: Task) -> None:
         """Raise ProcessLookupError if the model has killed a real task, and it is not frozen."""
-        if self.ended[found.id] == found.start and not self.is_frozen(found.id):
+        if self.ended[found.id] == found.start and not self.is_kept_alive(found.id):
             raise no_task(found.id)
 
     def is_frozen(self, task: int) -> bool:
-        """Return whether a task is frozen. A frozen task does not exit before it is thawed."""
+        """Return whether a task is frozen."""
+        return any(self._freezing(task))
+
+    def is_kept_alive(self, task: int) -> bool:
+        """Return whether a task is frozen so that it cannot exit before it is thawed."""
+        return any(not node.tree.kind.kills_frozen for node in self._freezing(task))
+
+    def _freezing(self, task: int) -> Iterator[Node]:
+        """Yield the containers of a task that are frozen."""
         for node in self.nodes_of(task).values():
             frozen = node.tree.frozen
             if frozen and task in node.tasks and frozen(node):
-                return True
-        return False
+                yield node
 
     def threads(self, pid: int) -> list[int]:
         """Return the thread ids of the task's process. Raises ProcessLookupError if there
@@ -104,9 +112,13 @@ class TaskPlacement:
 
     def path_of(self, task: int, tree: ModelTree) -> str:
         """Return the path of a task's container in a tree."""
-        # A zombie is shown in the roots (kernel/cgroup/cgroup.c, proc_cgroup_show()).
-        node = None if self.tasks.is_zombie(task) else self.nodes_of(task).get(tree.number)
-        return node.path if node else "/"
+        node = self.nodes_of(task).get(tree.number)
+        if node is None:
+            return "/"
+        if not self.tasks.is_zombie(task):
+            return node.path
+        # v1 shows a zombie in the roots (kernel/cgroup/cgroup.c, proc_cgroup_show()).
+        return node.remaining().path if tree.kind.keeps_zombies else "/"
 
     def mover(self, tree: ModelTree) -> Mover:
         """Return this process as a rule sees it when it moves a task or creates a container."""
@@ -124,9 +136,13 @@ class TaskPlacement:
 
     def listed(self, node: Node, file: str) -> str:
         """Return the text of a file that lists tasks."""
-        tasks = self.inside(node)
-        if file == "cgroup.procs":
-            tasks = {self.known[task].pid if task in self.known else task for task in tasks}
+        if file != "cgroup.procs":
+            tasks = self.inside(node)
+        else:
+            processes = node.tree.kind.processes
+            nodes = cast("Iterable[Node]", processes(node)) if processes else (node,)
+            found = (task for one in nodes for task in self.inside(one))
+            tasks = {self.known[task].pid if task in self.known else task for task in found}
         return "".join(f"{task}\n" for task in sorted(tasks))
 
     # Live tasks, which may have ended or used CPU time since the model last looked

@@ -29,7 +29,7 @@ class ProcFiles:
         task, _, name = file.partition("/")
         listing, show_all = dialect.listing
         if file == listing:
-            return show_all(self._slots(), dialect.controllers)
+            return show_all(self._slots(), dialect.listed)
         membership, show = dialect.membership
         legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
         if not re.fullmatch(TASK, task) or name not in (membership, *legacy):
@@ -67,4 +67,6 @@ class ProcFiles:
     def _slot(self, tree: ModelTree) -> Slot:
         # Only kernels with slots show it, and it takes a look at every task.
         inside = tree.root.inside() if self._config.dialect.slots else 0
+        if tree.is_unified:
+            return Slot(0, (), "", tree.size, inside, len(tree.mounts))
         return Slot(tree.number, tree.controllers, tree.name, tree.size, inside, len(tree.mounts))

@@ -72,7 +72,8 @@ def inside_prefix(tree: int, path: str) -> str:
 # Many containers and tasks have equal lists.
 @lru_cache(maxsize=256)
 def _parsed(type: Codec, text: str) -> Any:
-    return shared(type.parse(text))
+    value = type.parse(text)
+    return value if isinstance(value, dict) else shared(value)
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -88,7 +89,12 @@ def container_row(node: Node) -> dict[str, StoredRow]:
     rows = node.tree.rows
     charges = fields_of(node.charges)
     found = {
-        "values": {file: _shown(rows[file].type, value) for file, value in node.values.items()},
+        "values": {
+            file: rows[file].type.show(value)
+            if isinstance(value, dict)
+            else _shown(rows[file].type, value)
+            for file, value in node.values.items()
+        },
         "attributes": dict(node.attributes),
         "times": {str(cpu): [*times] for cpu, times in node.times.items()},
         "count": node.count,
@@ -152,22 +158,10 @@ class PlacedRow(NamedTuple):
 
 def placed_row(task: PlacedTask) -> StoredRow:
     """Return the row of a task that the model knows."""
-    paths = {str(number): _path(node) for number, node in task.nodes.items()}
+    paths = {str(number): node.remaining().path for number, node in task.nodes.items()}
     requested = None if task.requested is None else _shown(ID_LIST, task.requested)
     cpus = _shown(ID_LIST, task.cpus)
     return [*PlacedRow(task.pid, task.start, cpus, [*task.charged], paths, requested)]
-
-
-def _path(node: Node) -> str:
-    """Return the path of a container; of one that was removed, that of the nearest parent.
-
-    A zombie counts in the parents of its container, which may be removed before it.
-    """
-    there = node
-    for one in node.upwards():
-        if one.parent and one.parent.nodes.get(one.name) is not one:
-            there = one.parent
-    return there.path
 
 
 def played_row(task: SimulatedTask) -> StoredRow:

@@ -83,9 +83,8 @@ class ModelSimulator:
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
-        kernels = [(name, one) for name, one in self._hierarchies.kernels() if one.fork]
-        asked = [(one, self._hierarchies.holding(name)) for name, one in kernels]
-        for behaviour, tree in [*self._hierarchies.enforcing(), *asked]:
+        hierarchies = self._hierarchies
+        for behaviour, tree in [*hierarchies.enforcing(), *hierarchies.counting()]:
             for rule in behaviour.fork:
                 if violation := rule(parent.nodes.get(tree.number, tree.root)):
                     refuse(violation.errno, str(task))

@@ -51,6 +51,9 @@ FREEZER = "freezer"
 # The table of the files NAME.pressure.
 _PRESSURE = "pressure"
 
+# The tables with files that every container of cgroup v2 has, whatever is enabled.
+ALWAYS_ON_V2 = ("cpu", _PRESSURE)
+
 # Which subsystems have a module in the directory of an interface; each directory also has `core`.
 WITH_TABLES = {
     Interface.V1: (*NAMES, *VIRTUAL),

@@ -7,7 +7,7 @@ A kernel does all this itself. The tables of `subsys` describe files and rules f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -27,11 +27,24 @@ class FileBehaviour(NamedTuple):
     `derived` returns the value that a read shows; without it, a read shows what was written.
     `effect` runs after a write has stored its value.
     `root_value` returns the value of the root container, if the machine decides it.
+    `write` carries out a write; without it, the value is stored.
+    `confines`: a write may change the CPUs of the tasks in the container and below it.
+    `kills`: a write kills all processes in the container and below it.
+    `lines`: the text has any number of lines; without one, it is empty and has no newline.
+    `hidden`: the file cannot be read (EINVAL), only written.
+    `refuses` returns the errno of a write that no rule of the table refuses, given the container
+    and the value; 0 if it is accepted.
     """
 
     derived: Callable[[ModelCgroup], Any] | None = None
     effect: Callable[[ModelCgroup], None] | None = None
     root_value: Callable[[Machine], Any] | None = None
+    write: Callable[[ModelCgroup, Any], None] | None = None
+    confines: bool = False
+    kills: bool = False
+    lines: bool = False
+    hidden: bool = False
+    refuses: Callable[[ModelCgroup, Any], int] | None = None
 
 
 class Enforcement(NamedTuple):
@@ -54,6 +67,44 @@ class Enforcement(NamedTuple):
 
 
 NO_ENFORCEMENT = Enforcement()
+
+
+class Alias(NamedTuple):
+    """Another name by which a driver reads and writes a file, although no directory has it.
+
+    `file`: the file of the kernel. `row`: how the text of the other name is read and written.
+    """
+
+    file: str
+    row: ControlFile
+
+
+class ContainerKind(NamedTuple):
+    """How the containers of an interface differ from those of cgroup v1, whatever is bound.
+
+    `shows`: returns whether a container has a file of the tables; without it, `Access` decides.
+    `aliases`: other names of files, which the driver of the interface accepts.
+    `vet`: asked once for each write of a task id, also if the task is in the container already.
+    It gets the container that the task is in, the target, and whether the whole process moves.
+    `takes_threads`: returns whether the driver tries to move a single thread into a container
+    before it moves the whole process. Without it, a write of `tasks` moves one task.
+    `processes`: returns the containers whose tasks a container's cgroup.procs lists.
+    `on_removed`: called with a container that was removed.
+    `kills_frozen`: SIGKILL ends a frozen task at once; otherwise when it is thawed.
+    `keeps_zombies`: a zombie is shown in the container that it was in; otherwise in the root.
+    """
+
+    shows: Callable[[ModelCgroup, ControlFile], bool] | None = None
+    aliases: Mapping[str, Alias] = MappingProxyType({})
+    vet: Callable[[ModelCgroup, ModelCgroup, bool], Violation | None] | None = None
+    takes_threads: Callable[[ModelCgroup], bool] | None = None
+    processes: Callable[[ModelCgroup], Iterable[ModelCgroup]] | None = None
+    on_removed: Callable[[ModelCgroup], None] | None = None
+    kills_frozen: bool = False
+    keeps_zombies: bool = False
+
+
+KIND_OF_V1 = ContainerKind()
 
 
 class Behaviour(NamedTuple):
@@ -79,7 +130,10 @@ class Behaviour(NamedTuple):
     `on_rebind`: called with the root in which the subsystem was, and the root that it has now.
     `on_hotplug`: called with each container but the root, parents first, when CPUs or memory nodes
     went offline or online; returns the container to which its tasks move, None if they stay.
+    `on_enabled`: called with a container for which cgroup v2 has enabled the controller.
 
+    `kind`: of the core only: how containers differ from those of cgroup v1.
+    `not_built`: what the names of files begin with that the simulated kernel is built without.
     `legacy_agent`: set if the subsystem was a file system of its own before cgroups. Its mount has
     bare file names and this release agent, and /proc/PID/NAME shows a task's container.
     """
@@ -100,6 +154,9 @@ class Behaviour(NamedTuple):
     on_closed: Callable[[ModelCgroup], None] | None = None
     on_rebind: Callable[[ModelCgroup, ModelCgroup], None] | None = None
     on_hotplug: Callable[[ModelCgroup], ModelCgroup | None] | None = None
+    on_enabled: Callable[[ModelCgroup], None] | None = None
+    kind: ContainerKind = KIND_OF_V1
+    not_built: tuple[str, ...] = ()
     legacy_agent: str = ""
 
 

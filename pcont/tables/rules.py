@@ -105,9 +105,11 @@ class ModelCgroup(Counted, Protocol):
     def count(self) -> int:
         """The number of tasks in this container and in its descendants."""
 
+    most: int  # the highest `count` so far
+
     @property
-    def most(self) -> int:
-        """The highest `count` so far."""
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers of the hierarchy, in the kernel's order."""
 
     @property
     def refused(self) -> int:
@@ -138,8 +140,20 @@ class ModelCgroup(Counted, Protocol):
     def store(self, file: str, value: Any) -> None:
         """Store a value as if it had been written, without rules and effects."""
 
+    def has(self, file: str) -> bool:
+        """Return whether the container has a file."""
+
+    def enable(self, controller: str) -> None:
+        """Begin to have a controller of cgroup v2."""
+
+    def disable(self, controller: str) -> None:
+        """Lose a controller of cgroup v2, with its settings and counts."""
+
     def upwards(self) -> Iterable[ModelCgroup]:
         """Yield the container itself and its ancestors."""
+
+    def all(self) -> Iterable[ModelCgroup]:
+        """Yield the container itself and its descendants, parents first."""
 
     # CPU time
 
