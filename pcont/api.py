@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pcont.session import Session
 
 BACKEND_NAMES = ("cgroupfs", "model")
-DIALECT_NAMES = ("v1", "v6", "v6-ns")
+DIALECT_NAMES = ("v1", "v2", "v6", "v6-ns")
 FORCE_HERE = "using(force=True) does it"
 _COMMAND = re.compile(r"(^|[:;&(] ?)pcont [a-z-]")
 _OPTION = re.compile(r"--([a-z][a-z-]+)(?: ([A-Z]+|model)\b)?")
@@ -80,8 +80,8 @@ def open(
         `mount` and `bind` take controllers from cgroup v2; by default they refuse that.
     state: the file that holds the model between programs. Without it, the model is in memory, and
         ends with the returned object.
-    dialect: what a new model simulates: "v1" (the default) is cgroup v1; "v6" and "v6-ns" are the
-        patch set of 2006.
+    dialect: what a new model simulates: "v1" (the default) is cgroup v1, "v2" is cgroup v2, and
+        "v6" and "v6-ns" are the patch set of 2006.
     dry_run: change nothing, and write what each verb would do into `Pcont.planned`.
     force: also act on what pcont protects: PID 1, the leader of your login session, root
         containers as the source of `move`, mount points that are not empty, containers that open
@@ -104,7 +104,7 @@ def open(
         dry_run=dry_run,
         force=force,
         timeout=_timeout(timeout),
-        chosen=backend is not None,
+        chosen=backend == "cgroupfs",
         warn=warn or _drop,
         progress=progress or _drop,
     )
@@ -180,7 +180,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `open` that every verb uses; `chosen`: the caller named the backend."""
+    """The arguments of `open` that every verb uses; `chosen`: the caller named cgroupfs."""
 
     dry_run: bool = False
     force: bool = False

@@ -89,10 +89,10 @@ COMMANDS = {
 )
 @option(
     "--dialect",
-    kind=Choice("v1", "v6", "v6-ns"),
+    kind=Choice("v1", "v2", "v6", "v6-ns"),
     envvar="PCONT_DIALECT",
     show_envvar=True,
-    help="What a new model simulates: cgroup v1 (default), or the patch set of 2006.",
+    help="What a new model simulates: cgroup v1 (default), v2, or the patch set of 2006.",
 )
 @json_option
 def pcont(app: App, backend: str | None, state: str | None, dialect: str | None) -> None:
@@ -125,7 +125,7 @@ def pcont(app: App, backend: str | None, state: str | None, dialect: str | None)
       pcont create jobs:/batch -s cpuset.cpus=0-1 -s cpuset.mems=0
       pcont attach jobs:/batch 4711
     """
-    app.chosen = backend is not None
+    app.chosen = backend == "cgroupfs"
     app.backend = backend or app.backend
     app.state, app.dialect = state, dialect
 

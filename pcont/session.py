@@ -66,10 +66,10 @@ class Session:
     """The options and the state of one command on one backend.
 
     `dry_run`: change nothing, and collect in `planned` what would be done. `force`: also change
-    what pcont protects. `chosen`: the caller named the backend, so pcont does not check whether it
-    suits. `timeout`: seconds to wait for the lock (None: no limit). `command`: the command line,
-    for the journal and the lock file. `warn` and `progress` are called with warnings and with the
-    number of finished steps and their total.
+    what pcont protects. `chosen`: the caller named the backend cgroupfs, so pcont does not check
+    whether it suits. `timeout`: seconds to wait for the lock (None: no limit). `command`: the
+    command line, for the journal and the lock file. `warn` and `progress` are called with warnings
+    and with the number of finished steps and their total.
     """
 
     def __init__(

@@ -72,6 +72,31 @@ COMMANDS = (
 )
 
 
+SETUP_OF_V2 = """
+sim machine --cpus 0-3 --nodes 0-1
+create unified:/jobs
+create -p pids:/jobs/a -s pids.max=20
+create unified:/threads
+create unified:/threads/a unified:/threads/b -s cgroup.type=threaded
+sim fork --name shell --uid 1000
+sim fork 5000000 --count 2
+sim thread 5000000
+attach unified:/jobs/a 5000001
+attach unified:/threads/a 5000000
+"""
+
+COMMANDS_OF_V2 = (
+    ("enable", "create -p memory:/jobs/c/d -s memory.max=64M -s cpuset.cpus=1"),
+    ("attach-threads", "attach --thread unified:/threads/b 5000003"),
+    ("move-processes", "move unified:/threads/a unified:/jobs/a"),
+    ("", "mount -o cpuset,pids --name cold /dev/cold"),
+    ("", "create cold:/x -s pids.max=7"),
+    ("unbind-of-v2", "unbind cold pids --yes"),
+    ("", "rm cold:/x"),
+    ("umount-of-v2", "umount cold"),
+)
+
+
 class Recorded(StoredModel):
     """A model in a file that has journals, and where the only real task is the command itself."""
 
@@ -234,18 +259,58 @@ def recovered(backend: Backend) -> list[list[object]]:
 
 def record_journals(target: Path) -> None:
     """Record all cases of journals."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        for words in SETUP.strip().splitlines():
-            run(directory, words)
-        for case, words in COMMANDS:
-            if case:
-                record(directory, case, words, target)
-            run(directory, words)
+    for dialect, setup, commands in (("v1", SETUP, COMMANDS), ("v2", SETUP_OF_V2, COMMANDS_OF_V2)):
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            begin(directory, dialect)
+            for words in setup.strip().splitlines():
+                run(directory, words)
+            for case, words in commands:
+                if case:
+                    record(directory, case, words, target)
+                run(directory, words)
+
+
+def begin(directory: Path, dialect: str) -> None:
+    """Write the state of a new model."""
+    new = opened(directory, dialect)
+    write_rows(new.file, all_rows(new))
 
 
 # The commands that make the state of each dialect, and those that show it.
 STATES = {
+    "v2": (
+        """
+        --dialect v2
+        sim machine --cpus 0-3 --nodes 0-1
+        create unified:/jobs
+        create -p memory,pids:/jobs/a -s memory.max=64M -s pids.max=5 -s cpu.weight=7
+        set memory:/jobs/a cpuset.cpus=1-2 cgroup.max.depth=3
+        create unified:/threads
+        create unified:/threads/a unified:/threads/b -s cgroup.type=threaded
+        mount -o none --name named
+        create named:/x -s notify_on_release=1
+        sim fork --name shell --uid 1000
+        sim fork 5000000 --count 2
+        sim thread 5000000
+        attach unified:/jobs/a 5000001
+        attach unified:/threads/a 5000000
+        attach --thread unified:/threads/b 5000003
+        attach named:/x 5000002
+        sim work 5000001 2.5 --system 0.5
+        set unified:/threads cgroup.freeze=1
+        """,
+        """
+        hierarchies
+        subsys
+        tree unified
+        get memory:/jobs/a
+        ps unified:/threads/b
+        where 5000003
+        where 5000002
+        sim proc 5000003/cgroup
+        """,
+    ),
     "v1": (
         """
         sim machine --cpus 0-3 --nodes 0-1
@@ -425,8 +490,7 @@ def record_state(directory: Path, file: Path, commands: str) -> None:
     """Write the state that some commands make."""
     for words in lines_of(commands):
         if words.startswith("--dialect"):
-            new = opened(directory, words.split()[1])
-            write_rows(new.file, all_rows(new))
+            begin(directory, words.split()[1])
         else:
             run(directory, words)
     if file.stem == "v1":

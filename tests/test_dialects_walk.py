@@ -1,4 +1,4 @@
-"""docs/dialects.md: what it shows is what a person sees after typing it."""
+"""docs/dialects.md and docs/v2.md: what they show is what you see after typing it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-TEXT = Path(__file__).parents[1].joinpath("docs", "dialects.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def steps() -> Iterator[tuple[str, str]]:
+def steps(page: str) -> Iterator[tuple[str, str]]:
     """Each command of the walk, and what the page says that it answers."""
-    blocks = re.findall(r"^```console\n(.*?)^```", TEXT, re.M | re.S)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)
     for step in re.split(r"^\$ ", "".join(blocks), flags=re.M)[1:]:
         command, _, answer = step.partition("\n")
         yield command, answer
@@ -31,14 +32,21 @@ def pattern(answer: str) -> str:
     return "".join(lines)
 
 
-@pytest.mark.slow
-def test_the_walk_is_as_the_page_has_it(tmp_path: Path) -> None:
-    own = {"PCONT_BACKEND": "model", "PCONT_STATE": str(tmp_path / "2006.json")}
+@pytest.mark.parametrize(
+    ("page", "start", "least"),
+    [
+        pytest.param("dialects.md", "PCONT_STATE=/tmp/2006.json", 30, marks=pytest.mark.slow),
+        ("v2.md", "PCONT_DIALECT=v2 PCONT_STATE=/tmp/v2.json", 4),
+    ],
+)
+def test_the_walk_is_as_the_page_has_it(tmp_path: Path, page: str, start: str, least: int) -> None:
+    own = dict(word.split("=") for word in f"PCONT_BACKEND=model {start}".split())
+    own["PCONT_STATE"] = str(tmp_path / "state.json")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **own, "PATH": path}
-    (first, _), *rest = steps()
-    assert first == "export PCONT_BACKEND=model PCONT_STATE=/tmp/2006.json"
-    assert len(rest) > 30
+    (first, _), *rest = steps(page)
+    assert first == f"export PCONT_BACKEND=model {start}"
+    assert len(rest) > least
     for command, answer in rest:
         run = subprocess.run(
             ["sh", "-c", f'{command} 2>&1; status=$?; [ $status = 0 ] || echo "(exit $status)"'],

@@ -90,6 +90,7 @@ PRINTS = {"output", "commands", "cli"}  # rooms
 SHARED_NAMES = {
     "TABLE": "subsys loads the tables of subsys/v1, subsys/v2 and subsys/v2006 by this name",
     "BEHAVIOURS": "subsys.model loads the behaviours of each module by this name",
+    "BEHAVIOUR": "the same, of cgroup v2",
     "main": "of cli; scripts on disk that earlier versions wrote call that of agent",
 }
 

@@ -33,7 +33,7 @@ class App:
         self.words = words
         self.table: Mapping[str, Row] = {} if table is None else table
         self.backend = "cgroupfs"
-        self.chosen = False  # --backend was given
+        self.chosen = False  # --backend cgroupfs was given
         self.state: str | None = None
         self.dialect: str | None = None
         self.json = False

@@ -44,24 +44,28 @@ class Attaching:
         """
         node, where = self._hierarchies.node(place), self._hierarchies.show(place, file or "tasks")
         self._lifetimes.remove_exited()
+        whole, by_kind = file == "cgroup.procs", node.tree.is_unified
         with self._hierarchies.opened(node.tree):
             for task in tasks:
                 try:
-                    self._write_one(node, str(task), file, where)
+                    if by_kind:
+                        self._write_one(node, str(task), file, where)
+                    else:
+                        self.write(node, str(task), whole, where)
                     yield task
                 except WriteRefused as err:
                     if err.errno != ESRCH:
                         raise
 
     def _write_one(self, node: Node, text: str, file: str, where: str) -> None:
-        """Write a task id into a file of a container; without a file, as the driver of the
-        interface does.
+        """Write a task id into a file of a container; without a file, as the driver of cgroup v2
+        chooses it.
         """
         takes_threads = node.tree.kind.takes_threads
-        if file or takes_threads is None:
+        if file:
             self.put(node, text, file, where)
             return
-        if takes_threads(node):
+        if takes_threads and takes_threads(node):
             try:
                 self.write(node, text, False, where)
                 return

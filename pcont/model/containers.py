@@ -107,8 +107,9 @@ class ModelContainers:
         return sorted(name for name in node.nodes if name != node.tree.leaf_name)
 
     def count_children(self, place: Place) -> int:
-        """Return the number of the children."""
-        return len(self._hierarchies.node(place).nodes)
+        """Return the number of the children; the leaf is none."""
+        node = self._hierarchies.node(place)
+        return len(node.nodes) - (node.tree.leaf_name in node.nodes)
 
     def names_in_use(self, place: Place, names: Sequence[str]) -> set[str]:
         """Return those of the names that children or control files have."""

@@ -71,9 +71,10 @@ class ModelControlFiles:
         if file in subsys.TASK_FILES or (how and how.derived):
             self._lifetimes.remove_exited_of(self._placement.live_below(node))
         if file in subsys.TASK_FILES:
-            with_leaf = node.leaf if file in _WITH_LEAF else None
-            of_leaf = self._placement.listed(with_leaf, file) if with_leaf else ""
-            return self._placement.listed(node, file) + of_leaf
+            text = self._placement.listed(node, file)
+            if node.tree.leaf_name and file in _WITH_LEAF and (leaf := node.leaf):
+                text += self._placement.listed(leaf, file)
+            return text
         text = row.type.show(node.value(file))
         return "" if how and how.lines and not text else text + row.access.end
 

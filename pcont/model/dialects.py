@@ -224,7 +224,17 @@ V6 = Dialect(
 # With the announced namespace subsystem, as in Linux 2.6.24.
 V6_NS = V6._replace(name="v6-ns", controllers=("ns", *V6.controllers))
 
-DIALECTS = {one.name: one for one in (V1, V6, V6_NS)}
+# Linux 6.12 as Debian builds it, booted with cgroup v2 only. The controllers that v2 does not have
+# can be mounted as v1 beside it.
+V2 = V1._replace(
+    name="v2",
+    controllers=("cpuacct", "freezer"),
+    v2=("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"),
+    v2_point="/sys/fs/cgroup",
+    keeps_requested=True,
+)
+
+DIALECTS = {one.name: one for one in (V1, V2, V6, V6_NS)}
 
 
 def like(release: str) -> Dialect:

@@ -74,7 +74,9 @@ class Lifetimes:
     def remove_exited_of(self, tasks: Iterable[PlacedTask]) -> None:
         """Charge CPU time of these live tasks, and remove those that have exited."""
         placement = self._placement
-        for one in [one for one in placement.dying if not placement.is_kept_alive(one)]:
+        for one in [
+            one for one in placement.dying if not placement.is_frozen(one, when_killed=True)
+        ]:
             self._end(one)
         for task in list(tasks):
             if self._has_gone(task):
@@ -141,7 +143,7 @@ class Lifetimes:
 
     def die(self, task: int) -> None:
         """End a simulated task. A task that v1's freezer has frozen ends when it is thawed."""
-        if self._placement.is_kept_alive(task):
+        if self._placement.is_frozen(task, when_killed=True):
             self._placement.dying.add(task)
         elif not self._tasks.is_zombie(task):
             self._end(task)

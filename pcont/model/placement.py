@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 from pcont.kernel.types import Task
@@ -55,23 +55,19 @@ class TaskPlacement:
 
     def _check_ended(self, found: Task) -> None:
         """Raise ProcessLookupError if the model has killed a real task, and it is not frozen."""
-        if self.ended[found.id] == found.start and not self.is_kept_alive(found.id):
+        if self.ended[found.id] == found.start and not self.is_frozen(found.id, when_killed=True):
             raise no_task(found.id)
 
-    def is_frozen(self, task: int) -> bool:
-        """Return whether a task is frozen."""
-        return any(self._freezing(task))
-
-    def is_kept_alive(self, task: int) -> bool:
-        """Return whether a task is frozen so that it cannot exit before it is thawed."""
-        return any(not node.tree.kind.kills_frozen for node in self._freezing(task))
-
-    def _freezing(self, task: int) -> Iterator[Node]:
-        """Yield the containers of a task that are frozen."""
+    def is_frozen(self, task: int, when_killed: bool = False) -> bool:
+        """Return whether a task is frozen. `when_killed`: in a way that it cannot exit before it is
+        thawed.
+        """
         for node in self.nodes_of(task).values():
             frozen = node.tree.frozen
-            if frozen and task in node.tasks and frozen(node):
-                yield node
+            ends = when_killed and node.tree.kind.kills_frozen
+            if frozen and task in node.tasks and not ends and frozen(node):
+                return True
+        return False
 
     def threads(self, pid: int) -> list[int]:
         """Return the thread ids of the task's process. Raises ProcessLookupError if there

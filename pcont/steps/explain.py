@@ -463,13 +463,14 @@ def _limited(backend: Driver, task: int) -> tuple[str, str] | None:
     """Return reason and hint of the pids limit that the task's containers have reached; None if
     none has.
     """
-    for place in (one for one in _places_of(backend, task) if not one.is_unified):
-        while pids.PIDS_MAX.partition(".")[0] in place.controllers and not place.is_root:
-            limit, there = (
-                backend.read(place, file).strip() for file in (pids.PIDS_MAX, pids.PIDS_CURRENT)
-            )
-            if limit != "max" and int(there) >= int(limit):
-                hint = f"pcont set {place.word} {pids.PIDS_MAX}={int(there) + 1}"
-                return f"{place.shown} has {there} tasks, and {pids.PIDS_MAX} is {limit}", hint
+    for place in (one for one in _places_of(backend, task) if pids.PIDS in one.controllers):
+        while not place.is_root:
+            with contextlib.suppress(FileNotFoundError):  # on cgroup v2, pids may not be enabled
+                limit, there = (
+                    backend.read(place, file).strip() for file in (pids.PIDS_MAX, pids.PIDS_CURRENT)
+                )
+                if limit != "max" and int(there) >= int(limit):
+                    hint = f"pcont set {place.word} {pids.PIDS_MAX}={int(there) + 1}"
+                    return f"{place.shown} has {there} tasks, and {pids.PIDS_MAX} is {limit}", hint
             place = place.parent
     return None

@@ -26,6 +26,7 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.cli import main
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.open import open_backend
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import UNIFIED, Place
 from pcont.linux import syscalls
 from pcont.linux.proc import Proc
@@ -149,7 +150,7 @@ class Pcont:
 
     def library(self) -> library.Pcont:
         """The verbs in Python, over the same backend."""
-        return library.open(self.words[1], *self.words[3:])
+        return library.open(self.words[1], *self.words[3:4])
 
     def trees(self) -> set[str]:
         """The ids of the trees of all hierarchies, also of those that a tie has lost."""
@@ -178,9 +179,9 @@ def pcont(request: pytest.FixtureRequest, tmp_path: Path) -> Pcont:
     return command_line(request.param, tmp_path)
 
 
-def command_line(backend: str, folder: Path) -> Pcont:
-    """The one over a backend, the state of a model in a folder."""
-    state = ("--state", str(folder / "model.json")) if backend == "model" else ()
+def command_line(backend: str, folder: Path, *more: str) -> Pcont:
+    """The one over a backend, the state of a model in a folder. `more`: options of a model."""
+    state = ("--state", str(folder / "model.json"), *more) if backend == "model" else ()
     return Pcont(("--backend", backend, *state))
 
 
@@ -322,9 +323,60 @@ class Top:
         lines = self.pcont.ok("tree", self.at()).splitlines()
         return [line.partition("\t")[0] for line in lines]
 
+    # What another program would do, below the container or, with `of_root`, in the root.
 
-# The backends that have cgroup v2. The model has no dialect of it yet: it belongs here then.
-WITH_V2 = [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)]
+    def text(self, path: str, file: str, of_root: bool = False) -> str:
+        """The text of a control file."""
+        place = Place(self.controller, path or "/") if of_root else self.place(path)
+        return self.pcont.backend().read(place, file)
+
+    def write(self, path: str, file: str, text: str, of_root: bool = False) -> None:
+        place = Place(self.controller, path or "/") if of_root else self.place(path)
+        backend = self.pcont.backend()
+        with backend.exclusive():
+            backend.write(place, file, text)
+
+    def mkdir(self, path: str) -> None:
+        backend = self.pcont.backend()
+        with backend.exclusive():
+            backend.make(self.place(path))
+
+    def set_affinity(self, task: int, cpus: set[int]) -> None:
+        backend = self.pcont.backend()
+        with backend.exclusive():
+            backend.set_affinity(task, frozenset(cpus))
+
+    def exists(self, path: str) -> bool:
+        return exists(self.pcont.backend(), self.place(path))
+
+    @property
+    def is_model(self) -> bool:
+        return "model" in self.pcont.words
+
+    def is_killed(self, task: int) -> bool:
+        """Whether a child of this process was killed. The model kills no process of the machine."""
+        if not self.is_model:
+            return os.waitpid(task, 0)[1] == signal.SIGKILL
+        try:
+            self.pcont.backend().task(task)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+# The backends that have cgroup v2, and those on which no other program uses it.
+WITH_V2 = [
+    pytest.param("model", id="model"),
+    pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel),
+]
+KERNEL_ALONE = pytest.param("cgroupfs", id="kernel", marks=(pytest.mark.kernel, pytest.mark.guest))
+V2_ALONE = [
+    pytest.param("model", id="model"),
+    KERNEL_ALONE,
+]
+
+# For tests with the fixture v2_alone of what only the kernel does.
+only_kernel_alone = pytest.mark.parametrize("v2_alone", [KERNEL_ALONE], indirect=True)
 
 
 @pytest.fixture
@@ -342,10 +394,24 @@ def cgroup2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(params=WITH_V2)
-def v2(request: pytest.FixtureRequest, cgroup2: None, name: str, tmp_path: Path) -> Iterator[Top]:
+def v2(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Top]:
     """A container of cgroup v2. A test that starts tasks asks for it last: it kills them."""
-    pcont = command_line(request.param, tmp_path)
+    yield from of_v2(request, name, tmp_path)
+
+
+@pytest.fixture(params=V2_ALONE)
+def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Top]:
+    """The same, on a machine where no other program uses cgroup v2."""
+    yield from of_v2(request, name, tmp_path)
+
+
+def of_v2(request: pytest.FixtureRequest, name: str, folder: Path) -> Iterator[Top]:
+    if request.param != "model":
+        request.getfixturevalue("cgroup2")
+    pcont = command_line(request.param, folder, "--dialect", "v2")
     top = Top(pcont, UNIFIED, f"/{name}")
+    if top.is_model:  # as the guest
+        pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")
     pcont.ok("create", top.at())
     yield top
     assert eventually(lambda: pcont("rm", "-r", "--kill", top.at()).status == 0)

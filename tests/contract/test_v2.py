@@ -38,7 +38,7 @@ def test_the_hierarchy_is_one_more_row(v2: Top) -> None:
     mount = str(directory(v2).parent)
     assert row["mountpoint"] == mount
     assert row["trees"] == [{"id": UNIFIED, "at": "/", "mounts": [mount], "ours": False}]
-    offered = (directory(v2).parent / "cgroup.controllers").read_text().split()
+    offered = v2.text("", "cgroup.controllers", of_root=True).split()
     assert row["subsystems"] == offered
     assert row["containers"] >= 2
     assert rows[-1] == row, "v1 comes first"
@@ -56,6 +56,8 @@ def test_a_directory_below_the_mount_is_a_place(v2: Top, monkeypatch: pytest.Mon
     there = directory(v2)
     v2.pcont.ok("create", f"{there}/a")
     assert v2.pcont.children(v2.at()) == ["a"]
+    if v2.is_model:
+        return  # its directories are not those of the machine
     monkeypatch.chdir(there)
     assert v2.pcont.get("./a", "cgroup.type") == "domain"
     said = v2.pcont.fails(5, "create", "./a")
@@ -65,8 +67,8 @@ def test_a_directory_below_the_mount_is_a_place(v2: Top, monkeypatch: pytest.Mon
 def test_get_prints_the_files_of_the_kernel(v2: Top) -> None:
     lines = v2.pcont.ok("get", v2.at()).splitlines()
     found = {line.partition("=")[0] for line in lines}
-    there = {path.name for path in directory(v2).iterdir() if path.stat().st_mode & 0o400}
-    assert found == there - {"cgroup.procs", "cgroup.threads"}
+    there = set(v2.pcont.backend().files(v2.place()))
+    assert found == there - {"cgroup.procs", "cgroup.threads", "cgroup.kill", "memory.reclaim"}
     assert {"cgroup.type=domain", "cgroup.freeze=0", "cgroup.max.depth=max"} <= set(lines)
 
 
@@ -129,9 +131,8 @@ def test_a_refused_value_is_explained(v2: Top, key: str, value: str, reason: str
 def test_a_controller_that_the_parent_does_not_enable_is_explained(v2: Top) -> None:
     said = v2.pcont.fails(3, "set", v2.at(), "cgroup.subtree_control=+perf_event")
     assert "perf_event is always enabled" in said
-    there = directory(v2).parent
-    offered = (there / "cgroup.controllers").read_text().split()
-    enabled = (there / "cgroup.subtree_control").read_text().split()
+    offered = v2.text("", "cgroup.controllers", of_root=True).split()
+    enabled = v2.text("", "cgroup.subtree_control", of_root=True).split()
     for name in sorted({*offered} - {*enabled})[:1]:
         said = v2.pcont.fails(3, "set", v2.at(), f"cgroup.subtree_control=+{name}")
         assert f"{name} is not enabled for the children of unified:/" in said
@@ -222,14 +223,14 @@ def test_tasks_are_killed(v2: Top, start: Start, frozen: bool) -> None:
     if frozen:
         v2.pcont.ok("set", v2.at(), "cgroup.freeze=1")
     v2.pcont.ok("rm", "-r", "--kill", v2.at("/a"))
-    assert os.waitpid(inside, 0)[1] == signal.SIGKILL
+    assert v2.is_killed(inside)
     assert is_in(v2, above) == ""
     v2.pcont.ok("set", v2.at(), "cgroup.freeze=0")
 
 
 def test_removals_are_undone_with_settings(v2: Top, tmp_path: Path) -> None:
     v2.pcont.ok("create", v2.at("/a"), v2.at("/b"), "-s", "cgroup.max.depth=2")
-    (directory(v2, "/b") / "in").mkdir()
+    v2.mkdir("/b/in")
     said = v2.pcont.fails(5, "rm", v2.at("/a"), v2.at("/b"))
     assert "containers are in it: in" in said
     lines = [f"rm {v2.at('/a')}", f"create {v2.at('/c')}", f"rm {v2.at('/b')}"]
@@ -244,7 +245,8 @@ def test_a_command_runs_in_a_container(v2: Top) -> None:
     show = ("--", "cat", "/proc/self/cgroup")
     for words in (("run", v2.at()), ("run", "--create", v2.at("/a/b"))):
         path = v2.path + words[-1].removeprefix(v2.at())
-        assert f"0::{path}\n" in v2.pcont.ok(*words, *show)
+        assert v2.is_model or f"0::{path}\n" in v2.pcont.ok(*words, *show)
+        assert not v2.is_model or v2.pcont.ok(*words, "--", "true") == ""
     v2.pcont.ok("run", "--create", "--auto-delete", v2.at("/c"), "--", "true")
     assert v2.pcont.children(v2.at()) == ["a"]
 
@@ -269,10 +271,10 @@ def test_the_time_of_a_container_is_shown_in_one_row(v2: Top) -> None:
         words = ("get", v2.at("/a"), "cpuacct.load", "--window", "0.5")
         assert eventually(lambda: _stat(v2, "")[0]["load"] > 0)
         assert eventually(lambda: float(v2.pcont.ok(*words)) > 0)
+        (row,) = _stat(v2, "/a")
     finally:
         busy.kill()
         busy.wait()
-    (row,) = _stat(v2, "/a")
     assert (row["cpu"], row["used"]) == (None, row["user"] + row["system"])
     assert row["user"] > row["system"]
     assert [(row["cpu"], row["used"]) for row in _stat(v2, "/b")] == [(None, 0)]
@@ -295,7 +297,8 @@ def test_a_zombie_is_in_no_container(v2: Top) -> None:
     assert v2.pcont.ok("ps", v2.at("/a")) == ""
     assert eventually(lambda: v2.pcont.backend().task(task).state == "Z")
     v2.pcont.ok("rm", v2.at("/a"))
-    assert is_in(v2, task) == "/a", "without the mark of a removed container"
+    # The model forgets a process of the machine when it ends.
+    assert v2.is_model or is_in(v2, task) == "/a", "without the mark of a removed container"
     v2.pcont.fails(3, "attach", v2.at(), str(task))
     os.waitpid(task, 0)
 
@@ -318,7 +321,7 @@ def test_a_key_of_v1_is_refused_with_the_reason(v2: Top, key: str, instead: str)
 
 
 def test_a_controller_that_v1_has_is_not_in_v2(v2: Top) -> None:
-    if "memory" in (directory(v2).parent / "cgroup.controllers").read_text().split():
+    if "memory" in v2.text("", "cgroup.controllers", of_root=True).split():
         elsewhere("v2 has memory")
     for words in (("get", v2.at(), "memory.max"), ("set", v2.at(), "memory.max=64M")):
         assert "cgroup v2 does not have memory on this machine" in v2.pcont.fails(3, *words)
@@ -331,11 +334,11 @@ def test_a_controller_that_v1_has_is_not_in_v2(v2: Top) -> None:
         "umount --foreign unified",
         "bind unified pids",
         "unbind --yes unified pids",
-        f"clone unified:/ --pid {os.getpid()}",
+        "clone unified:/ --pid {own}",
     ],
 )
 def test_what_is_not_done_on_v2_is_refused(v2: Top, words: str) -> None:
-    assert "cgroup v2" in v2.pcont.fails(6, *words.split())
+    assert "cgroup v2" in v2.pcont.fails(6, *words.format(own=os.getpid()).split())
 
 
 def test_the_name_of_the_hierarchy_is_reserved(v2: Top) -> None:
@@ -388,7 +391,7 @@ def test_the_processes_of_threaded_containers_are_killed(threaded: Top, start: S
     task = start(threads=2)
     threaded.pcont.ok("attach", threaded.at("/a"), str(task))
     threaded.pcont.ok("rm", "--kill", threaded.at("/a"))
-    assert os.waitpid(task, 0)[1] == signal.SIGKILL
+    assert threaded.is_killed(task)
 
 
 def test_a_plain_child_of_a_threaded_container_takes_no_tasks(threaded: Top, start: Start) -> None:

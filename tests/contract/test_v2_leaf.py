@@ -13,26 +13,24 @@ from pathlib import Path
 import pytest
 
 from pcont.kernel.types import LEAF_NAME
-from tests.contract.conftest import Top, threads_of
+from tests.contract.conftest import Top, only_kernel_alone, threads_of
 from tests.contract.test_v2 import directory, is_in
-from tests.contract.test_v2_controllers import all_enabled, bare, root  # noqa: F401
+from tests.contract.test_v2_controllers import all_enabled, bare, controlled  # noqa: F401
 from tests.waiting import eventually
-
-# The tests enable controllers in the root of cgroup v2, so no other program may use it.
-pytestmark = pytest.mark.guest
 
 Start = Callable[..., int]
 
 
 def in_leaf(top: Top, path: str = "") -> set[int]:
     """The processes in the leaf of a container; none without a leaf."""
-    file = directory(top, path) / LEAF_NAME / "cgroup.procs"
-    return {int(task) for task in file.read_text().split()} if file.exists() else set()
+    leaf = f"{path}/{LEAF_NAME}"
+    return itself(top, leaf) if top.exists(leaf) else set()
 
 
 def itself(top: Top, path: str = "") -> set[int]:
     """The processes in the directory of a container."""
-    return {int(task) for task in (directory(top, path) / "cgroup.procs").read_text().split()}
+    backend = top.pcont.backend()
+    return {backend.task(int(task)).pid for task in top.text(path, "cgroup.threads").split()}
 
 
 def processes(top: Top, path: str = "") -> set[int]:
@@ -79,14 +77,13 @@ def test_the_leaf_is_no_container(parent: Top, start: Start) -> None:
 
 
 def test_a_container_of_another_program_gets_no_leaf(parent: Top, start: Start) -> None:
-    foreign = directory(parent, "/foreign")
-    foreign.mkdir()
-    (foreign / "cgroup.subtree_control").write_text("+memory")
+    parent.mkdir("/foreign")
+    parent.write("/foreign", "cgroup.subtree_control", "+memory")
     task = start()
     for words in (("--dry-run", "attach"), ("attach",)):
         said = parent.pcont.fails(5, *words, parent.at("/foreign"), str(task))
         assert f"memory is enabled for the children of {parent.at('/foreign')}, so tasks" in said
-    assert not (foreign / LEAF_NAME).exists()
+    assert not parent.exists(f"/foreign/{LEAF_NAME}")
 
 
 def test_a_refused_attach_leaves_no_leaf(parent: Top, start: Start, tmp_path: Path) -> None:
@@ -96,9 +93,10 @@ def test_a_refused_attach_leaves_no_leaf(parent: Top, start: Start, tmp_path: Pa
     file.write_text(f"attach {parent.at()} {task}\nrm {parent.at('/none')}\n")
     parent.pcont.fails(3, "batch", "--atomic", str(file))
     assert parent.pcont.paths(task) == before
-    assert not (directory(parent) / LEAF_NAME).exists()
+    assert not parent.exists(f"/{LEAF_NAME}")
 
 
+@only_kernel_alone
 def test_a_command_runs_in_the_leaf(parent: Top) -> None:
     script = ("--", "cat", "/proc/self/cgroup")
     assert f"0::{parent.path}/{LEAF_NAME}\n" in parent.pcont.ok("run", parent.at(), *script)
@@ -147,9 +145,10 @@ def test_a_removal_is_undone_with_the_tasks_of_the_leaf(
     assert parent.pcont.children(parent.at()) == ["a", "b"]
     assert in_leaf(parent, "/b") == {task}
     assert parent.pcont.get(parent.at("/b/c"), "memory.max") == str(64 << 20)
-    assert not (directory(parent) / LEAF_NAME).exists()
+    assert not parent.exists(f"/{LEAF_NAME}")
 
 
+@only_kernel_alone
 def test_the_owner_of_a_container_may_move_the_tasks_of_its_leaf(parent: Top, start: Start) -> None:
     for name in ("", "cgroup.procs", "cgroup.threads"):
         os.chown(directory(parent) / name, 1000, 1000)
@@ -192,7 +191,7 @@ def test_a_spill_is_undone(bare: Top, start: Start, setting: str) -> None:  # no
     said = bare.pcont.fails(7, "create", bare.at("/a"), "-s", setting)
     assert "NOT RESTORED" not in said
     assert itself(bare) == {task}
-    assert not (directory(bare) / LEAF_NAME).exists()
+    assert not bare.exists(f"/{LEAF_NAME}")
     assert all_enabled(bare, "/", bare.path) == [set(), set()]
     assert bare.pcont.children(bare.at()) == []
 
@@ -213,9 +212,10 @@ def test_pcont_spills_itself(bare: Top) -> None:  # noqa: F811
     command = [sys.executable, "-m", "pcont", *words]
     bare.pcont.ok("run", bare.at(), "--", *command)
     assert bare.pcont.get(bare.at("/a"), "memory.max") == str(64 << 20)
-    assert (directory(bare) / LEAF_NAME).is_dir()
+    assert bare.exists(f"/{LEAF_NAME}")
 
 
+@only_kernel_alone
 def test_the_limits_of_a_container_hold_for_its_leaf(parent: Top) -> None:
     """D2 of what was seen: nothing is counted twice, and the events are those of the container."""
     parent.pcont.ok("set", parent.at(), "memory.max=32M", "memory.swap.max=0")
@@ -223,7 +223,7 @@ def test_the_limits_of_a_container_hold_for_its_leaf(parent: Top) -> None:
     assert parent.pcont("run", parent.at(), "--", *hog).status == -signal.SIGKILL
     events = parent.pcont.get(parent.at(), "memory.events").split()
     assert int(events[events.index("oom") + 1]) >= 1
-    assert (directory(parent) / LEAF_NAME).is_dir()
+    assert parent.exists(f"/{LEAF_NAME}")
 
 
 FORKING = """
@@ -238,6 +238,7 @@ while True:
 """
 
 
+@only_kernel_alone
 def test_a_spill_loses_no_task_of_lineages_that_fork(bare: Top) -> None:  # noqa: F811
     words = [
         "-m",

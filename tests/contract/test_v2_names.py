@@ -199,8 +199,9 @@ def _a_disk() -> str:
 
 
 @pytest.fixture
-def with_all(v2: Top) -> Top:
+def with_all(v2_alone: Top) -> Top:
     """A container of v2 with all controllers of the machine."""
+    v2 = v2_alone
     words = v2.pcont.get("unified:/", "cgroup.controllers").split()
     if not {"cpu", "memory", "cpuset"} <= set(words):
         elsewhere("v2 does not have all controllers")
@@ -209,7 +210,6 @@ def with_all(v2: Top) -> Top:
     return v2
 
 
-@pytest.mark.guest
 def test_cpu_shares_on_v2(with_all: Top) -> None:
     get, at = with_all.pcont.get, with_all.at()
     assert get(at, "cpu.shares") == "1024"
@@ -222,7 +222,6 @@ def test_cpu_shares_on_v2(with_all: Top) -> None:
     assert (get(at, "cpu.shares"), get(at, "cpu.weight")) == ("2", "1")
 
 
-@pytest.mark.guest
 def test_quota_and_period_of_v1_are_the_words_of_cpu_max(with_all: Top) -> None:
     get, at = with_all.pcont.get, with_all.at()
     assert (get(at, "cpu.cfs_quota_us"), get(at, "cpu.cfs_period_us")) == ("-1", "100000")
@@ -237,7 +236,6 @@ def test_quota_and_period_of_v1_are_the_words_of_cpu_max(with_all: Top) -> None:
     assert get(at, "cpu.max") == "max 200000"
 
 
-@pytest.mark.guest
 def test_memory_and_time_of_v1_on_v2(with_all: Top) -> None:
     get, at = with_all.pcont.get, with_all.at()
     assert get(at, "memory.limit_in_bytes") == "9223372036854771712"
@@ -257,7 +255,6 @@ def test_memory_and_time_of_v1_on_v2(with_all: Top) -> None:
     with_all.pcont.ok("set", at, "freezer.state=THAWED")
 
 
-@pytest.mark.guest
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
@@ -277,7 +274,6 @@ def test_a_name_of_v1_without_a_meaning_is_refused(
     assert reason in with_all.pcont.fails(6, "set", with_all.at(), setting)
 
 
-@pytest.mark.guest
 @pytest.mark.parametrize(
     ("setting", "errno", "reason"),
     [
@@ -300,7 +296,6 @@ def test_a_refused_value_has_its_reason(
     assert reason in said
 
 
-@pytest.mark.guest
 def test_a_list_with_tasks_is_not_emptied(with_all: Top, start: Callable[..., int]) -> None:
     with_all.pcont.ok("set", with_all.at(), "cpuset.cpus=0-1")
     with_all.pcont.ok("attach", with_all.at(), str(start()))
@@ -310,7 +305,6 @@ def test_a_list_with_tasks_is_not_emptied(with_all: Top, start: Callable[..., in
     assert with_all.pcont.get(with_all.at(), "cpuset.cpus") == "0-1"
 
 
-@pytest.mark.guest
 def test_less_than_asked_is_reclaimed(with_all: Top) -> None:
     said = with_all.pcont.fails(8, "set", with_all.at(), "memory.reclaim=1G")
     assert "only a part could be reclaimed" in said

@@ -18,6 +18,13 @@ from tests.model_states import rows_in
 
 SEED = int(os.environ.get("PCONT_SEED", random.SystemRandom().randrange(1 << 32)))
 NAMES = ("a", "b", "ä")
+WRITES_OF_V2 = (
+    *[("cgroup.subtree_control", text) for text in ("+pids", "+cpuset +memory", "-pids", "+io")],
+    *[("cgroup.type", "threaded")] * 2,
+    *[("cgroup.threads", "5000000"), ("cgroup.freeze", "1"), ("cgroup.kill", "1")],
+    *[("cgroup.max.depth", "3"), ("cgroup.max.descendants", "max"), ("cgroup.pressure", "0")],
+    *[("cpuset.cpus", "1"), ("cpu.weight", "7"), ("io.max", "7:0 rbps=9"), ("memory.max", "1M")],
+)
 Step = Callable[[Model], object]
 
 
@@ -64,6 +71,8 @@ class Walk:
         child = place.child(chance.choice(NAMES))
         file = chance.choice(("notify_on_release", "auto_delete", "pids.max", "freezer.state"))
         text = chance.choice(("0", "1", "2", "FROZEN", "THAWED"))
+        if place.is_unified and chance.random() < 0.8:
+            file, text = chance.choice(WRITES_OF_V2)
         uses = model.open_files.by_number if chance.random() < 0.9 else ()
         number = chance.choice([*uses, 1])
         steps: tuple[Step, ...] = (
@@ -71,7 +80,7 @@ class Walk:
             *[lambda model: model.remove(place)] * 3,
             lambda model: [change(place) for change in (model.remove, model.make)],
             lambda model: list(map(model.remove, (place, place.parent))),
-            lambda model: model.write(place, file, text),
+            *[lambda model: model.write(place, file, text)] * (12 if place.is_unified else 1),
             lambda model: model.write(place, "release_agent", text),
             lambda model: model.set_attribute(place, "tie", text),
             *[lambda model: model.write(place, "tasks", str(task))] * 5,

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import cgroup2, kernel, name, nothing_is_left, v2
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.conftest import Top, cgroup2, kernel, name, nothing_is_left, of_v2, v2
 
 __all__ = ("cgroup2", "kernel", "name", "nothing_is_left", "v2")
+
+
+@pytest.fixture(params=["cgroupfs"])
+def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Top]:
+    """That of the kernel only."""
+    yield from of_v2(request, name, tmp_path)

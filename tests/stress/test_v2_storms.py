@@ -13,7 +13,7 @@ from pcont.kernel.types import LEAF_NAME, UNIFIED
 from tests.conftest import MUST
 from tests.contract.conftest import Top
 from tests.contract.test_v2 import directory
-from tests.contract.test_v2_controllers import bare, root  # noqa: F401
+from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
 from tests.stress import SOURCES, NoCompiler, Storm, built, running
 
 pytestmark = pytest.mark.guest

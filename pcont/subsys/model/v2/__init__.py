@@ -1,0 +1,1 @@
+"""What the model does for each controller of cgroup v2: one module each, with its BEHAVIOUR."""
