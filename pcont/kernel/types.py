@@ -42,7 +42,8 @@ WAITING = Waiting()
 class Controller(NamedTuple):
     """A line of /proc/cgroups. `number`: the v1 hierarchy that it is bound to, 0 for none.
     `unified`: cgroup v2 offers it. `containers`: the number of containers in its v1 hierarchy,
-    with those that were removed and that the kernel has not freed yet, as it does for memory.
+    with those that were removed and that the kernel has not freed yet, as it does for memory; 0 if
+    that is unknown.
     """
 
     name: str

@@ -20,7 +20,7 @@ from pcont.kernel.busy import MOUNTED_THERE
 from pcont.kernel.interfaces import Backend, ContainerReader
 from pcont.kernel.refusals import exists, refuse, refuse_text, unreadable
 from pcont.kernel.survey import look_at_each
-from pcont.kernel.types import Mount, Place, Surveyed, Tree, TreeRequest, without_leaf
+from pcont.kernel.types import Controller, Mount, Place, Surveyed, Tree, TreeRequest, without_leaf
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed
@@ -137,6 +137,12 @@ class Rehearsal:
     def trees(self) -> tuple[Tree, ...]:
         """Return the hierarchies, with those that are planned."""
         return self._kernel.trees() if self._trees is None else self._trees
+
+    def controllers(self) -> tuple[Controller, ...]:
+        """Return every controller. The kernel's numbers of containers lack those that are planned,
+        so they are left out.
+        """
+        return tuple(one._replace(containers=0) for one in self._kernel.controllers())
 
     def _planned_tree(self, place: Place) -> Tree | None:
         """Return the hierarchy of a place, if it was mounted in this dry run only."""

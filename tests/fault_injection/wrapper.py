@@ -73,6 +73,7 @@ LOOKING = {
     *(
         "workplace",
         "names_in_use",
+        "count_children",
         "survey",
         "stray",
         "relied_on",
