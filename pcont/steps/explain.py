@@ -340,7 +340,8 @@ def enter_refusal(
 def closed(backend: CgroupState, places: Iterable[Place]) -> tuple[str, str]:
     """Return why no task at all can enter the containers, and a hint; empty texts if tasks can."""
     for place in places:
-        if cpuset.CPUSET in place.controllers:
+        # On cgroup v2, an empty list means that of the parent.
+        if cpuset.CPUSET in place.controllers and not place.is_unified:
             violation = cpuset.lacks_cpus_or_nodes(ControlFiles(backend).site(place, cpuset.CPUS))
             if violation:
                 return violation.reason, _help(violation, place)
