@@ -90,10 +90,15 @@ class Dialect(NamedTuple):
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """The controllers of v1 and v2, as /proc/cgroups lists them."""
+        """The controllers of v1 and v2, by the names of v1, as /proc/cgroups lists them."""
         if not self.v2:
             return self.controllers
-        return tuple(name for name in subsys.NAMES if name in (*self.controllers, *self.v2))
+        return tuple(name for name in subsys.NAMES if name in {*self.controllers, *self.offered})
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The controllers of v2, by the names of v1 as well."""
+        return frozenset((*self.v2, "blkio") if "io" in self.v2 else self.v2)
 
     @property
     def slot_numbers(self) -> range:

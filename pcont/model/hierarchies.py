@@ -91,7 +91,7 @@ class Hierarchies:
         return tuple(
             Controller(name, trees[name].number, True, containers=trees[name].size)
             if name in trees
-            else Controller(name, 0, True, name in dialect.v2, free)
+            else Controller(name, 0, True, name in dialect.offered, free)
             for name in dialect.listed
         )
 
