@@ -206,6 +206,13 @@ def test_new_containers_are_threaded_and_have_the_controllers(jobs: Jobs) -> Non
     assert jobs.pcont.children(jobs.at("/a")) == ["b", "c"]
 
 
+def test_a_container_without_lists_takes_tasks(jobs: Jobs, start: Start) -> None:
+    """It uses those of its parent, so that nothing is to be said about it."""
+    made = jobs.pcont("create", "-p", jobs.at("/a/b"), "-s", "pids.max=9")
+    assert (made.status, made.out, made.err) == (0, "", "")
+    jobs.pcont.ok("attach", jobs.at("/a/b"), str(start()))
+
+
 def test_a_container_made_by_mkdir_is_completed(jobs: Jobs, start: Start) -> None:
     jobs.pcont.ok("create", jobs.at("/a"))
     made = on_v2(jobs, "/x")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,15 +199,21 @@ def _a_disk() -> str:
 
 
 @pytest.fixture
-def with_all(v2_alone: Top) -> Top:
+def with_all(v2_alone: Top) -> Iterator[Top]:
     """A container of v2 with all controllers of the machine."""
-    v2 = v2_alone
-    words = v2.pcont.get("unified:/", "cgroup.controllers").split()
+    words = v2_alone.text("", "cgroup.controllers", of_root=True).split()
     if not {"cpu", "memory", "cpuset"} <= set(words):
         elsewhere("v2 does not have all controllers")
-    enable = " ".join(f"+{word}" for word in words)
-    v2.pcont.ok("set", f"{UNIFIED}:/", f"cgroup.subtree_control={enable}")
-    return v2
+    before = v2_alone.text("", "cgroup.subtree_control", of_root=True).split()
+    new = [word for word in words if word not in before]
+
+    def change(sign: str) -> None:
+        text = " ".join(f"{sign}{word}" for word in new)
+        v2_alone.pcont.ok("set", f"{UNIFIED}:/", f"cgroup.subtree_control={text}")
+
+    change("+")
+    yield v2_alone
+    change("-")
 
 
 def test_cpu_shares_on_v2(with_all: Top) -> None:
