@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from . import durations
+from . import durations, systemd
 from .boot import JUNIT, SHARED, Boot, Lost, new_results, run, shell
 from .guests import GUESTS, QUICK, Guest
 from .prepare import NotPrepared, kvm_works, prepare
@@ -39,7 +39,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGHUP, stop)
     try:
         guests = chosen(options)
-        kernels = prepare(guests[:1] if options.shell else guests)
+        guests = guests[:1] if options.shell else guests
+        kernels = prepare(guests)
+        systemd.prepare(guests, kernels)
         if options.prepare:
             return 0
         boots = planned(options, guests, kernels)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from . import systemd
 from .guests import Guest
 from .prepare import NotPrepared, cache_folder
 
@@ -85,8 +86,35 @@ def new_results(guest: Guest, where: Path | None = None) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{stamp}-{guest.name}-", dir=runs.resolve()))
 
 
-def vng_argv(boot: Boot) -> list[str]:
+def argv(boot: Boot) -> list[str]:
     """The command line that boots a guest."""
+    return qemu_argv(boot) if boot.guest.release else [vng(), *vng_argv(boot)]
+
+
+def qemu_argv(boot: Boot) -> list[str]:
+    """The command line for a guest with a root file system of its own."""
+    guest = boot.guest
+    memory, cpus = guest.memory // guest.nodes, guest.cpus // guest.nodes
+    nodes = []
+    for node in range(guest.nodes):
+        nodes += ["-object", f"memory-backend-ram,id=m{node},size={memory}M"]
+        first = node * cpus
+        nodes += ["-numa", f"node,nodeid={node},memdev=m{node},cpus={first}-{first + cpus - 1}"]
+    emulated = EMULATED if boot.threads else f"{EMULATED} {ONE_THREAD}"
+    how = "-accel kvm -cpu host" if boot.kvm else emulated
+    machine = ["-machine", "q35", "-smp", str(guest.cpus), *nodes, *how.split()]
+    return systemd.argv(
+        boot.kernel,
+        guest.release,
+        boot.results,
+        memory=guest.memory,
+        append=guest.append,
+        machine=machine,
+    )
+
+
+def vng_argv(boot: Boot) -> list[str]:
+    """The words for virtme-ng, which boots the root of this machine."""
     guest = boot.guest
     root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
     opts = f"-no-reboot -virtfs {root}"
@@ -130,10 +158,12 @@ def guest_env(boot: Boot) -> str:
     }
     if os.environ.get("PCONT_MUST"):
         environment["PCONT_MUST"] = os.environ["PCONT_MUST"]
+    own = boot.guest.release
+    folders = own_folders() if own else cached_folders(shell=not boot.command)
     lines = [
         f"LAYOUT={boot.guest.layout}",
         f"CHECKOUT={shlex.quote(str(CHECKOUT))}",
-        f"CACHED=({shlex.join(cached_folders(shell=not boot.command))})",
+        f"CACHED=({shlex.join(folders)})",
         f"COMMAND={shlex.quote(boot.command)}",
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
     ]
@@ -146,6 +176,12 @@ def cached_folders(shell: bool) -> list[str]:
     folders += [sys.prefix, sysconfig.get_path("stdlib"), "/usr/bin"]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     return [*folders, f"/usr/lib/{multiarch}"]
+
+
+def own_folders() -> list[str]:
+    """Folders of this machine that a guest with a root of its own has, too: it has its own /usr."""
+    folders = dict.fromkeys((sys.base_prefix, sys.prefix, str(CHECKOUT)))
+    return [folder for folder in folders if folder != "/usr"]
 
 
 def vng() -> str:
@@ -209,7 +245,7 @@ def run(boot: Boot, timeout: float, stopping: threading.Event) -> int:
     # The guest's output and the kernel's console arrive on two pipes. QEMU opens them by name and
     # would truncate a file.
     process = subprocess.Popen(
-        [vng(), *vng_argv(boot)],
+        argv(boot),
         cwd=CHECKOUT,
         env=host_env(boot),
         stdin=subprocess.DEVNULL,
@@ -268,9 +304,7 @@ def shell(boot: Boot) -> int:
     if not sys.stdin.isatty():
         raise NotPrepared("a shell needs a terminal: --run runs a command without one")
     lay_out(boot)
-    process = subprocess.Popen(
-        [vng(), *vng_argv(boot)], cwd=CHECKOUT, env=host_env(boot), preexec_fn=os.setpgrp
-    )
+    process = subprocess.Popen(argv(boot), cwd=CHECKOUT, env=host_env(boot), preexec_fn=os.setpgrp)
     try:
         with foreground(process.pid):
             process.wait()

@@ -14,7 +14,7 @@ cache_folders() {
     mount -t 9p -o ro,version=9p2000.L,trans=virtio,cache=loose,msize=512000 cached /run/cached || return
     local folder
     for folder in "${CACHED[@]}"; do
-        if [ -d "/run/cached$folder" ]; then mount --bind "/run/cached$folder" "$folder"; fi
+        if [ -d "/run/cached$folder" ]; then mkdir -p "$folder" && mount --bind "/run/cached$folder" "$folder"; fi
     done
 }
 
@@ -25,6 +25,7 @@ lay_out() {
             umount /sys/fs/cgroup || return
             mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup || return
             ;;
+        systemd) return ;; # systemd has mounted all of it
     esac
     mount -t bpf bpf /sys/fs/bpf || return
     if [ "$LAYOUT" = hybrid ]; then
@@ -50,5 +51,10 @@ if [ -n "$COMMAND" ]; then
     bash -c "$COMMAND" < /dev/null
     leave $?
 fi
-PS1="$PCONT_GUEST:\w# " bash --norc -i
+export PS1="$PCONT_GUEST:\w# "
+if [ "$LAYOUT" = systemd ]; then
+    setsid --ctty --wait bash --norc -i < /dev/ttyS0 # a unit has no terminal
+else
+    bash --norc -i
+fi
 leave $?

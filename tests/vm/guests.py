@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Layout = Literal["v1", "hybrid", "v2"]
+Layout = Literal["v1", "hybrid", "v2", "systemd"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Guest:
 
     name: str
     kernel: str  # matches the whole name of a Debian package; the newest match is booted
-    layout: Layout  # what guest.sh leaves at /sys/fs/cgroup
+    layout: Layout  # what guest.sh leaves at /sys/fs/cgroup; systemd leaves it to systemd
     cpus: int = 4
     nodes: int = 2
     memory: int = 1024  # MiB
@@ -22,6 +22,7 @@ class Guest:
     marks: str = "(guest or (kernel and not host)) and not nightly"
     machines: int = 1  # that share the tests; as many at a time as this machine has CPUs
     append: str = "lsm=landlock,lockdown,yama,integrity,bpf"  # to the kernel's command line
+    release: str = ""  # of Debian, of which the guest has a root and systemd; else this machine's
 
 
 ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
@@ -35,6 +36,7 @@ QUICK_TESTS = (
     *("tests/contract/test_numfiles.py", "tests/contract/test_settings.py"),
 )
 
+NEWER = r"linux-image-6\.12\.\d+\+deb12-amd64"
 # The newer kernel is there for what hangs on the kernel's own structures: BPF programs.
 GUESTS = (
     Guest(
@@ -58,7 +60,7 @@ GUESTS = (
     ),
     Guest(
         "6.12-v2",
-        kernel=r"linux-image-6\.12\.\d+\+deb12-amd64",
+        kernel=NEWER,
         layout="v2",
         tests=(
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
@@ -73,6 +75,13 @@ GUESTS = (
             *("tests/subsys/test_v2_tables.py", FAULTS),
             *("-k", "numfiles or forkrate or attacker or attributes or v2"),
         ),
+    ),
+    Guest(
+        "systemd-252",
+        kernel=NEWER,
+        layout="systemd",
+        tests=("tests/systemd",),
+        release="bookworm",
     ),
 )
 QUICK = replace(

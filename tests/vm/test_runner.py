@@ -16,8 +16,18 @@ import pytest
 from tests.fault_injection.commands import ROWS
 
 from . import __main__ as runner
-from . import durations, prepare
-from .boot import CHECKOUT, Boot, cached_folders, guest_env, kill, vng_argv, wait
+from . import durations, prepare, systemd
+from .boot import (
+    CHECKOUT,
+    Boot,
+    cached_folders,
+    guest_env,
+    kill,
+    own_folders,
+    vng_argv,
+    wait,
+)
+from .boot import argv as boot_argv
 from .guests import FAULTS, GUESTS, Guest
 from .prepare import NotPrepared, install, newest
 from .report import ELSEWHERE, Counts, Report, read_junit
@@ -38,7 +48,10 @@ def boot(guest: Guest = GUESTS[0], kvm: bool = False, command: str = "true") -> 
     return Boot(guest, Path("/k/vmlinuz"), Path("/results"), kvm, command)
 
 
-@pytest.mark.parametrize("guest", GUESTS, ids=lambda guest: guest.name)
+OF_THIS_ROOT = [guest for guest in GUESTS if not guest.release]
+
+
+@pytest.mark.parametrize("guest", OF_THIS_ROOT, ids=lambda guest: guest.name)
 def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
     argv = vng_argv(boot(guest))
     assert argv[argv.index("--cpus") + 1] == str(guest.cpus)
@@ -46,6 +59,28 @@ def test_a_guest_boots_what_its_row_says(guest: Guest) -> None:
     assert argv.count("--numa") == guest.nodes
     assert f"LAYOUT={guest.layout}\n" in guest_env(boot(guest))
     assert argv[argv.index(guest.append) - 1] == "--append"
+
+
+def test_a_guest_with_systemd_boots_a_root_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (guest,) = [guest for guest in GUESTS if guest.release]
+    monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(systemd, "image", lambda release: tmp_path / release)
+    monkeypatch.setattr(systemd, "initramfs", lambda kernel: tmp_path / "initramfs")
+    argv = boot_argv(boot(guest))
+    line = argv[argv.index("-append") + 1]
+    assert line.endswith(guest.append)
+    assert "console=ttyS1 " in line, "ttyS0 has the output of the command"
+    drive = argv[argv.index("-drive") + 1]
+    assert drive.startswith(f"file={tmp_path}/{guest.release},")
+    assert "snapshot=on" in drive, "no run changes the image"
+    assert [word for word in argv if word.startswith("node,")] == [
+        "node,nodeid=0,memdev=m0,cpus=0-1",
+        "node,nodeid=1,memdev=m1,cpus=2-3",
+    ]
+    assert "/usr" not in own_folders(), "that is the guest's"
+    assert f"CACHED=({shlex.join(own_folders())})\n" in guest_env(boot(guest))
 
 
 @pytest.mark.parametrize("guest", GUESTS, ids=lambda guest: guest.name)
@@ -80,7 +115,13 @@ def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ([], ["6.1-v1-1", "6.1-v1-2", "6.1-v1-3", "6.1-without-bpf", "6.12-v2"]),
+        (
+            [],
+            [
+                *("6.1-v1-1", "6.1-v1-2", "6.1-v1-3", "6.1-without-bpf", "6.12-v2"),
+                "systemd-252",
+            ],
+        ),
         (["--guest", "6.1-v1", "--share", "2"], ["6.1-v1-2"]),
         (["--quick"], ["6.1-v1-quick"]),
     ],
