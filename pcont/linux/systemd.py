@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 
+from pcont.trust import ownership
+
 _RUNNING = "/run/systemd/system"  # sd_booted(3)
 _SUFFIXES = (".slice", ".service", ".scope")
+# Attributes of the directory of a unit, systemd.exec(5) and cgroup(7) of systemd: what a program
+# may ask for, and which start of the unit it belongs to.
+DELEGATE, INVOCATION = "delegate", "invocation_id"
 
 
 def is_init() -> bool:
@@ -13,13 +18,23 @@ def is_init() -> bool:
     return os.path.isdir(_RUNNING)
 
 
-def unit_in(path: str) -> str:
-    """Return the path of the first container on a path that has the name of a unit; empty if none
-    has.
+def is_unit(name: str) -> bool:
+    """Return whether a container has the name of a unit that has containers."""
+    return name.endswith(_SUFFIXES)
+
+
+def attribute(directory: str, name: str, privileged: bool) -> str:
+    """Return an attribute that systemd has set on a directory; empty if there is none.
+
+    `privileged`: the reader has CAP_SYS_ADMIN in the first user namespace. It trusts what needs
+    that capability to be written. Any other reader trusts the copy for users, if no other user can
+    write to the directory.
     """
-    above = ""
-    for name in path.strip("/").split("/"):
-        above = f"{above}/{name}"
-        if name.endswith(_SUFFIXES):
-            return above
+    try:
+        if privileged:
+            return os.fsdecode(os.getxattr(directory, f"trusted.{name}"))
+        if ownership.is_safe(os.stat(directory), os.geteuid()):
+            return os.fsdecode(os.getxattr(directory, f"user.{name}"))
+    except OSError:
+        pass
     return ""

@@ -49,6 +49,7 @@ def attach(
             for some in ([[one] for one in found] if tree else [found])
         ]
         session.carry_out(steps)
+        guards.note_in_unit(session, container)
         note_split(session, registry, note_entered(session, container, steps))
         outcome = _together([one.outcome for one in steps])
         _note_skipped(session, outcome)
@@ -129,11 +130,13 @@ def move(session: Session, source: str, target: str, *, movable: bool = False) -
             required(session.backend, registry.place(text)) for text in (source, target)
         )
         _check_pair(session, leave, enter)
+        guards.check_units(session, leave.places, "move all tasks out of")
         guards.check_thaw(session, leave, enter)
         places = {place.tree: place for place in enter.places}
         routes = [Move(place, places[place.tree]) for place in with_evidence(leave, leave.places)]
         step = drain(session, routes, f"move all of {leave.name} to {enter.name}", movable)
         session.carry_out([step])
+        guards.note_in_unit(session, enter)
         note_split(session, registry, note_left(session, enter, step))
         _note_skipped(session, step.outcome)
         return step.outcome

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from errno import EEXIST, ENOENT
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
@@ -118,7 +118,6 @@ class Planner:
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
         self._meant: dict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = {}
-        self._enabling: Enabling | None = None
         self._patterns: dict[tuple[int, tuple[tuple[str, str], ...]], SettingsPattern] = {}
         self._expected: dict[tuple[str, str], list[str]] = {}
         self._in_use: dict[tuple[str, str], set[str]] = {}
@@ -234,10 +233,13 @@ class Planner:
 
     def _enable(self, container: Container, files: Iterable[str]) -> list[Step]:
         """Return the steps that give a container of cgroup v2 the files that it needs."""
+        return self._enabling.steps(container, files)
+
+    @cached_property
+    def _enabling(self) -> Enabling:
         from pcont.ops.enabling import Enabling  # only cgroup v2 needs it
 
-        self._enabling = self._enabling or Enabling(self.backend, self.made)
-        return self._enabling.steps(container, files)
+        return Enabling(self.backend, self.made)
 
     def enable_for_children(self, container: Container) -> None:
         """Plan to enable the controllers of a hierarchy for the children of a container of cgroup
@@ -266,6 +268,8 @@ class Planner:
             if place.name in self._control_files(parent):
                 err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(place))
                 raise _refused(self.backend, place, err, f"create {container.name}")
+            if place.is_unified:
+                self._enabling.check_making(place, f"create {container.name}")
             found += [Setting(place, file, text) for file, text in self._inherited(parent, place)]
         self.made.update(missing)
         return found
@@ -414,6 +418,7 @@ def remove(
         raise UsageProblem("--kill and --evict cannot be combined")
     with session.exclusive() as registry:
         doomed = _doomed(session, registry, places, recursive, missing_ok)
+        guards.check_removal(session, [place for there in doomed.values() for place in there])
         steps: list[Step] = []
         words = shlex.join(["-r"] * recursive + ["--evict"] * evict + ["--kill"] * kill + [*places])
         if not recursive:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import subsys
-from pcont.errors import Denied
 from pcont.hierarchy.container import Container
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.linux import systemd
+from pcont.ops.units import Units, check_inside
 from pcont.steps.creation import CreateContainer
 from pcont.steps.enable import EnableControllers
 from pcont.steps.leaf import is_made
@@ -37,7 +37,12 @@ class Enabling:
 
     def __init__(self, backend: Backend, made: set[Place]) -> None:
         self.backend, self.made = backend, made
+        self._units = Units(backend)
         self._there: dict[Place, set[str]] = {}
+
+    def check_making(self, place: Place, action: str) -> None:
+        """Raise Denied for a new container below one of systemd."""
+        check_inside(self._units, place, place.parent, action)
 
     def steps(self, container: Container, files: Iterable[str]) -> list[Step]:
         """Return the steps that give a container these files; none on cgroup v1."""
@@ -60,15 +65,16 @@ class Enabling:
                 names = [one for one in place.controllers if one in container.hierarchy.needed]
                 action = f"enable {', '.join(names)} for the children of {container.name}"
                 for above in [*_lineage(place), place]:
-                    found += self._at(above, names, action)
+                    found += self._at(above, names, action, place)
         return found
 
     def _of(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
         found: list[Step] = []
         for above in _lineage(place) if names else ():
-            found += self._at(above, names, action)
+            found += self._at(above, names, action, place)
         pin = place.elsewhere(UMBRELLA)
-        if names and place != pin and systemd.is_init():
+        # systemd enables what a delegated unit may use.
+        if names and place != pin and systemd.is_init() and self._units.of(place) is None:
             found += self._pinning(pin, names, action)
         return found
 
@@ -78,16 +84,17 @@ class Enabling:
         if pin not in self.made and not exists(self.backend, pin):
             found.append(CreateContainer(pin, action))
             self.made.add(pin)
-        return found + self._at(pin, names, action)
+        return found + self._at(pin, names, action, pin)
 
-    def _at(self, place: Place, names: Sequence[str], action: str) -> list[Step]:
+    def _at(self, place: Place, names: Sequence[str], action: str, target: Place) -> list[Step]:
         """Return the step that enables controllers for the children of one container; none if it
-        enables them already.
+        enables them already. `target`: the container that needs them.
         """
         missing = [name for name in names if name not in self._enabled(place)]
         if not missing:
             return []
-        _refuse_unit(place, missing)
+        doing = f"enable {', '.join(missing)} for the children of {place.shown}"
+        check_inside(self._units, target, place, doing)
         self._enabled(place).update(missing)
         return [*self._spilling(place, action), EnableControllers(place, missing, action)]
 
@@ -114,14 +121,3 @@ def _lineage(place: Place) -> list[Place]:
     while not found[0].is_root:
         found.insert(0, found[0].parent)
     return found
-
-
-def _refuse_unit(place: Place, names: Sequence[str]) -> None:
-    """Raise Denied for a container of systemd: systemd decides what its units enable."""
-    if unit := systemd.unit_in(place.path):
-        raise Denied(
-            f"cannot enable {', '.join(names)} for the children of {place.shown}: "
-            f"{place.elsewhere(unit).shown} belongs to systemd",
-            hint=f"make a container beside it, or, if the unit has Delegate=yes: "
-            f"pcont set {place.word} {CONTROL}=+{names[0]}",
-        )

@@ -1,11 +1,13 @@
-"""Refuse to kill, move or freeze PID 1 and the leader of the login session without --force."""
+"""Refuse to kill, move or freeze PID 1, the leader of the login session, and what belongs to
+systemd, without --force.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container as Collection
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container as Membership
 from shlex import quote
 
 from pcont import subsys
@@ -27,7 +29,7 @@ def check_move(session: Session, *pids: int) -> None:
             raise _denied(pid, "move")
 
 
-def check_move_of(session: Session, tasks: Collection[int]) -> None:
+def check_move_of(session: Session, tasks: Membership[int]) -> None:
     """Raise Denied if one of the tasks is a thread of a process that `check_move` refuses."""
     for pid in sorted(_protected(session)):
         if any(thread.id in tasks for thread in live_threads(session.backend, pid)):
@@ -130,17 +132,22 @@ _ON_ALL_TASKS = {
 }
 
 
+_CONTROL = "cgroup.subtree_control"
+
+
 def acts_on_all(file: str, text: str) -> bool:
     """Return whether to write the text to the file freezes or kills all tasks inside."""
     return (file, text.strip()) in _ON_ALL_TASKS
 
 
-def check_freezing(session: Session, places: Iterable[Place], file: str, text: str) -> None:
+def check_freezing(session: Session, places: Collection[Place], file: str, text: str) -> None:
     """Raise Denied if pcont would freeze or kill itself, or without --force one of its
     ancestors.
     """
     action = _ON_ALL_TASKS.get((file, text.strip()))
-    for place in places if action else ():
+    if action is None:
+        return
+    for place in places:
         for pid in [*_lineage(session), 1, *_login_session()]:
             with contextlib.suppress(ProcessLookupError):
                 path = where_process_is(session.backend, pid).get(place.tree, "/")
@@ -151,6 +158,49 @@ def check_freezing(session: Session, places: Iterable[Place], file: str, text: s
                         path=session.backend.show(place),
                         hint="" if pid == os.getpid() else FORCE,
                     )
+    check_units(session, places, action)
+
+
+def check_units(session: Session, places: Iterable[Place], action: str) -> None:
+    """Raise Denied, without --force, if a container belongs to systemd. `action`: what it says
+    about the container.
+    """
+    if unified := [place for place in places if place.is_unified]:
+        from pcont.ops import units  # only cgroup v2 needs it
+
+        units.check_untouched(session, unified, action)
+
+
+def check_enabling(session: Session, container: Container, file: str) -> None:
+    """Raise Denied if the file enables controllers for the children of a container of systemd."""
+    if file == _CONTROL:
+        from pcont.ops import units
+
+        units.check_control(session, container)
+
+
+def note_set(session: Session, container: Container, settings: Iterable[tuple[str, str]]) -> None:
+    """Warn about values, pairs of file and text, that systemd undoes."""
+    if unified := [place for place in container.places if place.is_unified]:
+        from pcont.ops import units  # only cgroup v2 needs it
+
+        units.warn_set(session, unified, [*settings])
+
+
+def check_removal(session: Session, places: Iterable[Place]) -> None:
+    """Raise Denied, without --force, if a container to remove belongs to systemd."""
+    if unified := [place for place in places if place.is_unified]:
+        from pcont.ops import units  # only cgroup v2 needs it
+
+        units.check_kept(session, unified)
+
+
+def note_in_unit(session: Session, container: Container) -> None:
+    """Warn about tasks that enter a container of systemd."""
+    if unified := [place for place in container.places if place.is_unified]:
+        from pcont.ops import units  # only cgroup v2 needs it
+
+        units.warn_entered(session, unified)
 
 
 def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:

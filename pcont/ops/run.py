@@ -103,6 +103,7 @@ def _become(session: Session, command: Command) -> NoReturn:
 
 def _entering(session: Session, container: Container, create: bool) -> list[Step]:
     guards.check_frozen(session, container)
+    guards.note_in_unit(session, container)
     if create:
         from pcont.ops.containers import create_steps
 

@@ -58,10 +58,13 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
                 settings += [Setting(one, file, text) for one in places]
                 known.update({(one, file): now for one, now in (texts or {}).items()})
             guards.check_freezing(session, places, file, text)
+            guards.check_enabling(session, container, file)
         pending = {one.file for one in settings if (one.place, one.file) not in known}
         steps = _in_order(control, container, settings, entries, known, pending)
         session.carry_out([*first, *steps])
+        guards.note_set(session, container, [(one.file, one.text) for one in settings])
         if entries:
+            guards.note_in_unit(session, container)
             note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
