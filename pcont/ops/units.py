@@ -141,7 +141,14 @@ def warn_entered(session: Session, places: Iterable[Place]) -> None:
             session.warn(f"{unit.owned}: it ends the tasks there when {unit.name} stops")
 
 
-# What `systemctl set-property` calls the value of a file.
+# The files that systemd 252 writes again on daemon-reload.
+_RESTORED = {
+    *("cpu.weight", "cpu.weight.nice", "cpu.idle", "cpu.max", "io.weight", "memory.oom.group"),
+    *("memory.min", "memory.low", "memory.high", "memory.max", "memory.swap.max", "pids.max"),
+    *("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.limit_in_bytes"),
+}
+# What `systemctl set-property` calls the value of a file. Those of cpuset are lost when systemd
+# disables the controller, or gets a value for the unit.
 _PROPERTIES = {
     "cpu.weight": "CPUWeight",
     "cpuset.cpus": "AllowedCPUs",
@@ -153,7 +160,6 @@ _PROPERTIES = {
     "memory.swap.max": "MemorySwapMax",
     "pids.max": "TasksMax",
 }
-_AS_SYSTEMD = "[0-9][0-9,-]*[KMGT]?"
 
 
 def warn_set(
@@ -161,20 +167,26 @@ def warn_set(
 ) -> None:
     """Warn about values, pairs of file and text, in the container of a unit."""
     units = Units(session.backend)
-    undone = [(file, text) for file, text in settings if file in _PROPERTIES]
+    undone = [(file, text) for file, text in settings if file in _RESTORED or file in _PROPERTIES]
+    sure = any(file in _RESTORED for file, _ in undone)
+    how = "`systemctl daemon-reload` undoes this" if sure else "systemd can undo this"
     for place in places if undone else ():
         if unit := units.at(place):
-            session.warn(
-                f"{unit.owned}, and `systemctl daemon-reload` undoes this; to keep it: "
-                f"{_set_property(unit, undone)}"
-            )
+            session.warn(f"{unit.owned}, and {how}; {_keeping(unit, undone)}")
 
 
-def _set_property(unit: Unit, settings: Iterable[tuple[str, str]]) -> str:
-    """Return the command by which systemd has the same values."""
-    words = [
-        f"{_PROPERTIES[file]}={'infinity' if text.strip() == 'max' else text.strip()}"
-        for file, text in settings
-        if file in _PROPERTIES and re.fullmatch(f"max|{_AS_SYSTEMD}", text.strip())
-    ]
-    return f"systemctl set-property {quote(unit.name)} {' '.join(words)}".rstrip()
+def _keeping(unit: Unit, settings: Iterable[tuple[str, str]]) -> str:
+    """Return how systemd itself has the values: the command, where pcont knows it."""
+    words = [word for file, text in settings if (word := _assignment(file, text.strip()))]
+    if not words:
+        return "values of `systemctl set-property` last"
+    return f"to keep it: systemctl set-property {quote(unit.name)} {' '.join(words)}"
+
+
+def _assignment(file: str, text: str) -> str:
+    """Return the property of systemd that has a value, as NAME=VALUE; empty if it is not known."""
+    if file == "cpu.max" and (quota := re.fullmatch("([0-9]+)( 100000)?", text)):
+        return f"CPUQuota={int(quota[1]) / 1000:g}%"
+    if file not in _PROPERTIES or not re.fullmatch("max|[0-9][0-9,-]*[KMGT]?", text):
+        return ""
+    return f"{_PROPERTIES[file]}={'infinity' if text == 'max' else text}"

@@ -25,7 +25,10 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.guest
 
 
-@pytest.mark.parametrize("place", ["unified:/system.slice", "memory:/init.scope"])
+# The container of a mount has no name that pcont knows, but the attribute of a unit.
+@pytest.mark.parametrize(
+    "place", ["unified:/system.slice", "memory:/init.scope", "unified:/dev-hugepages.mount"]
+)
 def test_no_container_is_created_in_what_systemd_made(pcont: Pcont, place: str) -> None:
     said = pcont.fails(4, "create", f"{place}/a")
     assert f"{place} belongs to systemd" in said
@@ -77,21 +80,25 @@ def test_below_a_delegated_unit_containers_have_limits(
 def test_a_value_of_a_unit_is_set_with_a_note_that_says_how_to_keep_it(
     pcont: Pcont, unit: Unit
 ) -> None:
-    there = directory_of(unit("MemoryMax=100M", "TasksMax=20", "CPUWeight=50"))
-    said = pcont("set", place_of(there), "memory.max=64M", "pids.max=max", "cpu.weight=77")
+    there = directory_of(unit("MemoryMax=100M", "TasksMax=20", "CPUQuota=50%"))
+    said = pcont("set", place_of(there), "memory.max=64M", "pids.max=max", "cpu.max=30000")
     assert said.status == 0
-    command = f"systemctl set-property {there.name} MemoryMax=64M TasksMax=infinity CPUWeight=77"
+    command = f"systemctl set-property {there.name} MemoryMax=64M TasksMax=infinity CPUQuota=30%"
     assert "`systemctl daemon-reload` undoes this" in said.err
     assert command in said.err
-    files = ("memory.max", "pids.max", "cpu.weight")
+    files = ("memory.max", "pids.max", "cpu.max")
     wanted = [(there / file).read_text() for file in files]
-    assert wanted == [f"{64 << 20}\n", "max\n", "77\n"]
+    assert wanted == [f"{64 << 20}\n", "max\n", "30000 100000\n"]
     systemctl("daemon-reload")
-    assert eventually(lambda: (there / "cpu.weight").read_text() == "50\n")
+    assert eventually(lambda: (there / "cpu.max").read_text() == "50000 100000\n")
     assert [(there / file).read_text() for file in files] != wanted
     subprocess.run(shlex.split(command), check=True)
     systemctl("daemon-reload")
     assert eventually(lambda: [(there / file).read_text() for file in files] == wanted)
+    said = pcont("set", place_of(there), "memory.oom.group=1")
+    assert "values of `systemctl set-property` last" in said.err
+    said = pcont("set", place_of(there), "cgroup.max.depth=5")
+    assert (said.status, said.err) == (0, "")
 
 
 def test_a_task_enters_a_unit_with_a_note(pcont: Pcont, unit: Unit, process: int) -> None:
