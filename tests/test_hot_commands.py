@@ -58,6 +58,7 @@ MOST = {
 HEAVY = {
     *("click", "dataclasses", "importlib.metadata", "inspect", "psutil", "rich", "shutil"),
     *("subprocess", "threading", "pcont.steps.explain", "pcont.kernel.interfaces"),
+    *("pcont.ops.units", "pcont.linux.systemd", "pcont.ops.enabling"),  # of cgroup v2
 }
 
 

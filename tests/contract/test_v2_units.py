@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.contract.conftest import Top
 from tests.contract.test_v2 import directory, is_in
 
 Start = Callable[..., int]
+USER = 4321
 
 only_kernel = pytest.mark.parametrize(
     "v2", [pytest.param("cgroupfs", id="kernel", marks=pytest.mark.kernel)], indirect=True
@@ -123,6 +125,19 @@ def test_root_trusts_the_attribute_that_only_root_can_set(v2: Top) -> None:
     v2.pcont.ok("create", v2.at("/plain/a"))
     os.setxattr(directory(v2, "/plain"), "trusted.invocation_id", b"1")
     v2.pcont.fails(4, "create", v2.at("/plain/b"))
+
+
+@only_kernel
+def test_a_user_trusts_the_copy_where_no_other_user_can_write(v2: Top) -> None:
+    v2.pcont.ok("create", v2.at("/x.service"))
+    there = directory(v2, "/x.service")
+    os.chown(there, USER, USER)
+    os.setxattr(there, "user.delegate", b"1")
+    theirs = replace(v2.pcont, uid=USER)
+    theirs.ok("create", v2.at("/x.service/a"))
+    there.chmod(0o777)
+    theirs.fails(4, "create", v2.at("/x.service/b"))
+    assert v2.pcont.children(v2.at("/x.service")) == ["a"]
 
 
 def test_where_systemd_is_not_init_a_name_means_nothing(
