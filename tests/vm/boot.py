@@ -181,6 +181,7 @@ def cached_folders(shell: bool) -> list[str]:
 def own_folders() -> list[str]:
     """Folders of this machine that a guest with a root of its own has, too: it has its own /usr."""
     folders = dict.fromkeys((sys.base_prefix, sys.prefix, str(CHECKOUT)))
+    # A Python in /usr must be the version that the guest has there.
     return [folder for folder in folders if folder != "/usr"]
 
 

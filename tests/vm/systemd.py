@@ -96,11 +96,21 @@ def _build(release: str, target: Path) -> None:
     print(f"building {target.name}", flush=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as scratch:
         root, new = Path(scratch) / "root", Path(scratch) / "image"
-        include = f"--include={','.join(INCLUDE)}"
-        run("mmdebstrap", "--variant=essential", "--mode=root", include, release, str(root))
+        _bootstrap(release, root)
         _settle(root)
         run("mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-d", str(root), str(new), SIZE)
         new.rename(target)
+
+
+def _bootstrap(release: str, root: Path) -> None:
+    """Install the packages; once more where that fails, as a download may."""
+    include = f"--include={','.join(INCLUDE)}"
+    command = ("mmdebstrap", "--variant=essential", "--mode=root", include, release, str(root))
+    try:
+        run(*command)
+    except NotPrepared:
+        shutil.rmtree(root, ignore_errors=True)
+        run(*command)
 
 
 def _settle(root: Path) -> None:
