@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ BUILDERS = ("mmdebstrap", "e2fsprogs", "busybox-static")
 # for pcont.
 INCLUDE = ("systemd", "systemd-sysv", "dbus", "kmod", "procps", "python3", "libbpf1")
 SIZE = "900M"
+KEPT_FOR = 7 * 86400.0  # seconds; an image that is removed is built again
 # The root, the folders of this machine, and what ext4 needs for its checksums.
 MODULES = ("virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p")
 CONSOLE = "/dev/ttyS1"  # the kernel's and systemd's; ttyS0 has the output of the command
@@ -85,8 +87,8 @@ def image(release: str) -> Path:
                 "building a root file system needs root: python -m tests.vm --prepare"
             )
         _build(release, images / name)
-        for old in images.glob(f"{release}-*"):
-            if old.name != name:
+        for old in images.glob("*-*"):  # those that another checkout may be using stay
+            if old.stat().st_mtime < time.time() - KEPT_FOR:
                 old.unlink()
     return images / name
 
