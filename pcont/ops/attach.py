@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pcont.errors import FORCE, Denied, UsageProblem
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required, with_evidence
-from pcont.kernel.types import AssignedIds, Task
+from pcont.kernel.types import UNIFIED, AssignedIds, Task
 from pcont.ops import guards
 from pcont.ops.named import named
 from pcont.ops.task_ids import TaskIds
@@ -49,7 +49,8 @@ def attach(
             for some in ([[one] for one in found] if tree else [found])
         ]
         session.carry_out(steps)
-        guards.note_in_unit(session, container)
+        if container.places[-1].tree == UNIFIED:
+            guards.note_in_unit(session, container)
         note_split(session, registry, note_entered(session, container, steps))
         outcome = _together([one.outcome for one in steps])
         _note_skipped(session, outcome)

@@ -65,6 +65,8 @@ def create(
         for one in planner.guarded:
             guards.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
+        for container, changed in planner.changed:
+            guards.note_set(session, container, [(one.file, one.text) for one in changed])
         for container in containers:
             if inherit:
                 _note_settings(session, planner, container)
@@ -113,6 +115,7 @@ class Planner:
         self.made: set[Place] = set()
         self.texts: dict[tuple[Place, str], str] = {}
         self.guarded: list[Setting] = []
+        self.changed: list[tuple[Container, list[Setting]]] = []  # of containers that exist
         self.names: dict[Place, frozenset[str]] = {}
         self._seen: dict[int, Hierarchy] = {}
         self._parents: dict[Place, bool] = {}
@@ -231,7 +234,7 @@ class Planner:
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._add(container, missing, rest + wanted)
 
-    def _enable(self, container: Container, files: Iterable[str]) -> list[Step]:
+    def _enable(self, container: Container, files: Sequence[str]) -> list[Step]:
         """Return the steps that give a container of cgroup v2 the files that it needs."""
         return self._enabling.steps(container, files)
 
@@ -377,6 +380,7 @@ class Planner:
             self.steps.append(then)
         if old:
             self.steps.append(WriteFiles(old, action))
+            self.changed.append((container, old))
         for one in settings:
             self.texts[one.place, one.file] = one.text
             self._passed_on.pop(one.place, None)

@@ -7,7 +7,7 @@ enables them for its own children: for that, pcont makes the container UMBRELLA.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import subsys
@@ -44,12 +44,14 @@ class Enabling:
         """Raise Denied for a new container below one of systemd."""
         check_inside(self._units, place, place.parent, action)
 
-    def steps(self, container: Container, files: Iterable[str]) -> list[Step]:
+    def steps(self, container: Container, files: Collection[str]) -> list[Step]:
         """Return the steps that give a container these files; none on cgroup v1."""
         found: list[Step] = []
         asked = {subsys.of(file) for file in files if not subsys.is_always_on_v2(file)}
         asked.update(container.hierarchy.needed)
         for place in container.places:
+            if CONTROL in files:
+                check_inside(self._units, place, place, f"set {CONTROL} of {container.name}")
             if place.is_unified and not place.is_root:
                 names = [name for name in place.controllers if name in asked]
                 found += self._of(place, names, f"enable {', '.join(names)} for {container.name}")

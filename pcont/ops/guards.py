@@ -132,9 +132,6 @@ _ON_ALL_TASKS = {
 }
 
 
-_CONTROL = "cgroup.subtree_control"
-
-
 def acts_on_all(file: str, text: str) -> bool:
     """Return whether to write the text to the file freezes or kills all tasks inside."""
     return (file, text.strip()) in _ON_ALL_TASKS
@@ -169,14 +166,6 @@ def check_units(session: Session, places: Iterable[Place], action: str) -> None:
         from pcont.ops import units  # only cgroup v2 needs it
 
         units.check_untouched(session, unified, action)
-
-
-def check_enabling(session: Session, container: Container, file: str) -> None:
-    """Raise Denied if the file enables controllers for the children of a container of systemd."""
-    if file == _CONTROL:
-        from pcont.ops import units
-
-        units.check_control(session, container)
 
 
 def note_set(session: Session, container: Container, settings: Iterable[tuple[str, str]]) -> None:

@@ -13,6 +13,7 @@ from pcont.errors import Denied, NotFound, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
+from pcont.kernel.types import UNIFIED
 from pcont.ops import guards
 from pcont.ops.named import alive
 from pcont.ops.ties import note_entered, note_split
@@ -58,20 +59,29 @@ def assign(session: Session, place: str, assignments: Iterable[str]) -> list[str
                 settings += [Setting(one, file, text) for one in places]
                 known.update({(one, file): now for one, now in (texts or {}).items()})
             guards.check_freezing(session, places, file, text)
-            guards.check_enabling(session, container, file)
         pending = {one.file for one in settings if (one.place, one.file) not in known}
         steps = _in_order(control, container, settings, entries, known, pending)
         session.carry_out([*first, *steps])
-        guards.note_set(session, container, [(one.file, one.text) for one in settings])
+        _note_systemd(session, container, settings, entries)
         if entries:
-            guards.note_in_unit(session, container)
             note_split(session, registry, note_entered(session, container, entries))
         for one in settings:
             guards.note_still_frozen(session, container, one.file, one.text)
         return files
 
 
-def enabling_steps(backend: Backend, container: Container, files: Iterable[str]) -> list[Step]:
+def _note_systemd(
+    session: Session, container: Container, settings: Iterable[Setting], entries: Sequence[Attach]
+) -> None:
+    """Warn about what was set or attached in a container of systemd."""
+    if container.places[-1].tree != UNIFIED:
+        return
+    guards.note_set(session, container, [(one.file, one.text) for one in settings])
+    if entries:
+        guards.note_in_unit(session, container)
+
+
+def enabling_steps(backend: Backend, container: Container, files: Collection[str]) -> list[Step]:
     """Return the steps that give a container of cgroup v2 these files; none if it has them."""
     if not any(place.is_unified for place in container.places):
         return []

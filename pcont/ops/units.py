@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple
 from pcont.errors import FORCE, Denied
-from pcont.hierarchy.container import Container
 from pcont.kernel.types import Place
 from pcont.linux import systemd
 from pcont.session import Session
-from pcont.subsys.v2.core import CONTROL
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
@@ -98,13 +96,6 @@ def _elsewhere(units: Units, place: Place, unit: Unit) -> str:
         return delegating
     beside = f"pcont create {place.elsewhere(f'/{place.name}').word}"
     return f"{delegating}, or: {beside}" if delegating else beside
-
-
-def check_control(session: Session, container: Container) -> None:
-    """Raise Denied if a container of systemd is to enable or disable controllers."""
-    units = Units(session.backend)
-    for place in container.places:
-        check_inside(units, place, place, f"set {CONTROL} of {container.name}")
 
 
 def check_untouched(session: Session, places: Iterable[Place], action: str) -> None:

@@ -97,6 +97,8 @@ def test_a_value_of_a_unit_is_set_with_a_note_that_says_how_to_keep_it(
     assert eventually(lambda: [(there / file).read_text() for file in files] == wanted)
     said = pcont("set", place_of(there), "memory.oom.group=1")
     assert "values of `systemctl set-property` last" in said.err
+    said = pcont("create", "-p", place_of(there), "-s", "memory.high=50M")
+    assert f"systemctl set-property {there.name} MemoryHigh=50M" in said.err
     said = pcont("set", place_of(there), "cgroup.max.depth=5")
     assert (said.status, said.err) == (0, "")
 
