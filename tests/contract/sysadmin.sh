@@ -33,6 +33,7 @@ say get $NAME:/web/blue pids.maximum
 say get $NAME:/web pids.max
 sleep 600 </dev/null >/dev/null 2>&1 &
 job=$!
+disown
 say attach $NAME:/web/blue $job
 say attach $NAME:/nowhere $job
 say ps $NAME:/web/blue
