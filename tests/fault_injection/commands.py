@@ -16,9 +16,8 @@ class Row:
     """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
-    is bound. `v2`: it is about cgroup v2, which the model does not have yet. `between`: what
-    a command that runs another one has done by then, as a command: killed later, it need not get
-    back behind that.
+    is bound. `v2`: it is about cgroup v2. `between`: what a command that runs another one has done
+    by then, as a command: killed later, it need not get back behind that.
     """
 
     name: str
@@ -250,8 +249,9 @@ def unified(workspace: Workspace) -> None:
     workspace.ok("create -p unified:/{t}/a/b unified:/{t}/d -s cgroup.max.depth=7")
     workspace.ok("create unified:/{t}/a/c -s cgroup.freeze=1")
     backend, place = workspace.pcont.backend(), Place("unified", f"/{workspace.name}/a/b")
-    backend.set_attribute(place, "note", "kept")
-    backend.set_owners(place, {"": Owner(65534, 65534, 0o700)})
+    with backend.exclusive():
+        backend.set_attribute(place, "note", "kept")
+        backend.set_owners(place, {"": Owner(65534, 65534, 0o700)})
 
 
 def scattered_on_v2(workspace: Workspace) -> None:
