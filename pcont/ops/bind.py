@@ -274,7 +274,9 @@ def _mirroring(
         pairs += [Pair(home.elsewhere(path), place) for place in container.places]
     action = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
-    return [*planner.steps, Join(pairs, action, affinity)]
+    # No task is in a new member yet: it can be frozen.
+    new = [] if one.unified_member else [each.place("/") for each in members if each.mode]
+    return [*planner.steps, Join(pairs, action, affinity, next(iter(new), None))]
 
 
 def _below(backend: ContainerReader, home: Place) -> Iterator[str]:
@@ -301,9 +303,10 @@ def unbind(
     one that is not unbound, NotFound for one that is not bound.
     """
     one, names, going = _to_unbind(session.registry(), selector, words)
+    kernels = [name for name in names if not subsys.is_virtual(name)]
     ceasing = (
         *virtual_values(session.backend, one, names),
-        *_ceasing(session.backend, one, unified.members_changed(one, going), names),
+        *_ceasing(session.backend, one, unified.members_changed(one, going), kernels),
     )
     # Other commands need not wait for the answer.
     if not session.dry_run and not confirm(ceasing):

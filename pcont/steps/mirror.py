@@ -7,6 +7,7 @@ The home tree is authoritative: tasks forked during the operation appear in it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from shlex import quote
@@ -16,6 +17,7 @@ from pcont.bases import NamedTuple, on_disk
 from pcont.errors import PcontError
 from pcont.kernel.types import Place
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
+from pcont.steps.freeze import kept_frozen, state_lines
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
@@ -29,6 +31,7 @@ from pcont.steps.tasks import (
     tasks_in,
 )
 from pcont.steps.write import RestoreAffinities
+from pcont.subsys.freezer import FROZEN, THAWED
 from pcont.transaction.step import Step
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
 
@@ -114,8 +117,10 @@ class Join(Step):
     during the operation.
 
     `affinity`: the other tree has cpuset, so that undo also restores the CPU affinity of the tasks.
-    `at`: the place and task of the last write, for the error. `action` names the operation in
-    messages.
+    `freezer`: a new container of cgroup v2 above the mirrors. pcont freezes it during the
+    operation: the tasks that have arrived fork no more. It is not frozen if this process is to
+    enter. `at`: the place and task of the last write, for the error. `action` names the operation
+    in messages.
     """
 
     def __init__(
@@ -123,16 +128,27 @@ class Join(Step):
         pairs: Sequence[Pair],
         action: str,
         affinity: bool,
+        freezer: Place | None = None,
     ) -> None:
         self.pairs, self.action, self.affinity = pairs, action, affinity
+        self.freezer = freezer
         self.at: tuple[Place, int] | None = None
 
-    def dry_run_lines(self, backend: ContainerReader) -> list[str]:
-        return [
+    def dry_run_lines(self, backend: CgroupState) -> list[str]:
+        lines = [
             f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
             for pair in self.pairs
             for task in sorted(tasks_in(backend, pair.home))
         ]
+        if not lines or not self.freezer or not self._freezes(backend):
+            return lines
+        frozen, thawed = (state_lines(backend, self.freezer, state) for state in (FROZEN, THAWED))
+        return [*frozen, *lines, *thawed]
+
+    def _freezes(self, backend: ContainerReader) -> bool:
+        """Return whether this process stays outside."""
+        own = os.getpid()
+        return not any(own in tasks_in(backend, pair.home) for pair in self.pairs)
 
     def rehearse(self, backend: CgroupState) -> None:
         for pair in self.pairs:
@@ -141,6 +157,12 @@ class Join(Step):
                 attach_all(backend, pair.mirror, [task])
 
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        with contextlib.ExitStack() as stack:
+            if self.freezer and self._freezes(backend):
+                stack.enter_context(kept_frozen(backend, undo_log, self.freezer))
+            self._join(backend, undo_log)
+
+    def _join(self, backend: CgroupState, undo_log: UndoLog) -> None:
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
             undo_log.record(RestoreAffinities.of(backend, set().union(*inside)))
