@@ -10,6 +10,7 @@ from pcont import subsys
 from pcont.errors import Busy, Denied, NotFound
 from pcont.hierarchy.container import Hierarchy, Member
 from pcont.hierarchy.presence import is_active
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place, Tree, TreeRequest
 from pcont.ops import cpuset_memset
 from pcont.ops.mount_request import (
@@ -151,6 +152,16 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
     session.carry_out(steps)
     for member in inactive:
         _equip(session, one, member)
+    if one.unified_member:
+        _mend_root(session, one.unified_member)
+
+
+def _mend_root(session: Session, member: Member) -> None:
+    """Make the root of a hierarchy in cgroup v2 again, if another program has removed it."""
+    if not exists(session.backend, member.place("/")):
+        from pcont.ops import unified  # only cgroup v2 needs it
+
+        session.carry_out(unified.share_steps(session, member))
 
 
 def _equip(session: Session, one: Hierarchy, member: Member) -> None:

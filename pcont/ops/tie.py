@@ -74,8 +74,9 @@ def mount_tie(session: Session, registry: Registry, request: MountRequest) -> Mo
     with session.staged(steps + agent_steps(request, home_place.tree)):
         make_roots(session, made)
         if share:
-            session.carry_out(unified.share_steps(session, registry, tie))
+            session.carry_out(unified.share_steps(session, registry.unified_member(tie)))
         roots = [home_place, *(Place(id, request.at) for id in tie.trees if id != UNIFIED)]
+        roots += [registry.unified_member(tie).place("/")] if share else []
         session.carry_out(
             virtual_bind_steps(backend, request.virtual, roots, request.name, request.cpuset_memset)
         )

@@ -26,6 +26,7 @@ from pcont.steps.creation import CreateContainer
 from pcont.steps.disable import DisableControllers, ResetSettings
 from pcont.steps.leaf import is_made
 from pcont.steps.removal import RemoveContainer
+from pcont.subsys.numtasks import NUMTASKS
 from pcont.subsys.v2.core import FOR_THREADS
 from pcont.transaction.step import Step
 
@@ -90,8 +91,11 @@ def share_of(session: Session, registry: Registry, request: MountRequest) -> Sha
 
 
 def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
-    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only."""
-    lent = [name for name in virtual if subsys.requires(name) in names]
+    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only: all but
+    numtasks.
+    """
+    others = [name for name in virtual if name != NUMTASKS]
+    lent = [name for name in others if subsys.requires(name) in names]
     if lent:
         raise Unsupported(
             f"pcont does not provide {', '.join(lent)} over cgroup v2",
@@ -176,12 +180,12 @@ def _in_use(one: Hierarchy, names: Sequence[str], words: str) -> Busy:
     )
 
 
-def share_steps(session: Session, registry: Registry, tie: Tie) -> list[Step]:
+def share_steps(session: Session, member: Member) -> list[Step]:
     """Return the steps that make the root of a hierarchy in cgroup v2, and enable its controllers
     from the root of the tree downwards.
     """
     planner = Planner(session.backend, inherit=False)
-    plan_root(planner, registry.unified_member(tie))
+    plan_root(planner, member)
     return planner.steps
 
 

@@ -144,19 +144,13 @@ class Pcont:
 
     def backend(self) -> Backend:
         """The library's view of the same."""
-        options = self._options()
-        if options.get("--backend") == "model":
-            return open_backend("model", options["--state"], options.get("--dialect"))
+        if "model" in self.words:
+            return open_backend("model", self.words[3])
         return open_backend()
-
-    def _options(self) -> dict[str, str]:
-        return dict(zip(self.words[::2], self.words[1::2], strict=True))
 
     def library(self) -> library.Pcont:
         """The verbs in Python, over the same backend."""
-        options = self._options()
-        dialect = options.get("--dialect")
-        return library.open(options["--backend"], options.get("--state"), dialect=dialect)
+        return library.open(self.words[1], *self.words[3:4])
 
     def trees(self) -> set[str]:
         """The ids of the trees of all hierarchies, also of those that a tie has lost."""

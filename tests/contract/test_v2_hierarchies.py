@@ -571,3 +571,53 @@ def test_a_member_of_each_kind_with_a_controller(plain: Pcont, name: str, start:
         plain.ok("move", jobs.at("/a/b"), jobs.at("/"))
         assert plain.paths(threads_of(task)[1])["pids"] == "/"
     umount(forced, "pids")
+
+
+def test_a_list_that_was_empty_is_emptied_again_around_threads(jobs: Jobs, start: Start) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"), jobs.at("/b"))
+    task = start(threads=3)
+    jobs.pcont.ok("attach", jobs.at("/a"), str(task))
+    jobs.pcont.ok("attach", "--thread", jobs.at("/b"), str(threads_of(task)[1]))
+    said = jobs.pcont.fails(7, "set", jobs.at("/a"), "cpuset.cpus=1", "notify_on_release=x")
+    assert "NOT RESTORED" not in said
+    assert read(jobs.pcont, on_v2(jobs, "/a"), "cpuset.cpus") == ""
+    assert [places(jobs, one)[1] for one in threads_of(task)] == ["/a", "/b", "/a"]
+    assert jobs.pcont.backend().children(Place(UNIFIED, on_v2(jobs))) == ["a", "b"]
+
+
+def test_a_mount_restores_the_root_that_another_program_has_removed(jobs: Jobs) -> None:
+    backend = jobs.pcont.backend()
+    with backend.exclusive():
+        backend.remove(Place(UNIFIED, on_v2(jobs)))
+        backend.remove(Place(UNIFIED, UMBRELLA))
+    jobs.pcont.fails(3, "create", jobs.at("/a"))
+    jobs.pcont.ok("mount", "--name", jobs.name)
+    jobs.pcont.ok("create", jobs.at("/a"), "-s", "cpuset.cpus=1")
+    assert read(jobs.pcont, on_v2(jobs, "/a"), "cgroup.type") == "threaded"
+
+
+def test_numtasks_derives_the_limits_of_v2(plain: Pcont, name: str, start: Start) -> None:
+    for jobs in mounted(plain, name, "numtasks,cpuset"):
+        plain.ok("set", jobs.at("/"), "total_numtasks=1000")
+        plain.ok("create", jobs.at("/a"), "-s", "numtasks.shares=max_shares=10")
+        plain.ok("create", jobs.at("/a/b"), "-s", "numtasks.shares=max_shares=50")
+        limits = [read(plain, on_v2(jobs, path), "pids.max") for path in ("", "/a", "/a/b")]
+        assert limits == ["1000", "100", "50"]
+        plain.ok("attach", jobs.at("/a/b"), str(start(threads=3)))
+        assert "Current usage 3" in plain.get(jobs.at("/a"), "numtasks.stats")
+        plain.fails(7, "set", jobs.at("/a"), "numtasks.shares=max_shares=200")
+        said = plain.fails(6, "set", jobs.at("/a"), "forkrate=5")
+        assert "the programs of numtasks count in hierarchies of cgroup v1" in said
+        plain.ok("set", jobs.at("/"), "total_numtasks=500")
+        assert read(plain, on_v2(jobs, "/a/b"), "pids.max") == "25"
+        plain.ok("unbind", name, "numtasks", "--yes")
+        assert read(plain, on_v2(jobs, "/a/b"), "pids.max") == "max"
+        plain.ok("bind", name, "numtasks", "-s", "/a:numtasks.shares=max_shares=20")
+        assert "max_shares=20" in plain.get(jobs.at("/a"), "numtasks.shares")
+    assert "numtasks" not in plain.backend().attributes(Place(UNIFIED)).get("kept", "")
+
+
+def test_memset_is_refused(plain: Pcont, name: str) -> None:
+    said = plain.fails(6, "mount", "-o", "memset", "--name", name)
+    assert "pcont does not provide memset over cgroup v2" in said
+    assert not has(plain, UMBRELLA)
