@@ -430,7 +430,7 @@ class Pcont(Caller):
         at: str = "",
         freezer: bool = True,
     ) -> Mounted:
-        """Mount a hierarchy, or one more view of it; return its name and mount point.
+        """Mount a hierarchy, or mount it at one more directory; return its name and mount point.
 
         subsystems: their names, "all" or "none". With `name` alone, pcont mounts what is missing of
             the hierarchy of that name.

@@ -35,7 +35,7 @@ USAGE, UPKEEP, SIMULATION = "Usage", "Upkeep", "Simulation"
 
 # A summary is the first line of the command's own help.
 COMMANDS = {
-    "mount": Row("mounts", "Mount a hierarchy, or one more view of it.", HIERARCHIES),
+    "mount": Row("mounts", "Mount a hierarchy, or mount it at one more directory.", HIERARCHIES),
     "umount": Row(
         "mounts", "Unmount a hierarchy; it stays active if it has containers.", HIERARCHIES
     ),

@@ -31,14 +31,14 @@ from pcont.commands.declare import argument, option
     is_flag=True,
     help="Set notify_on_release of the root; new containers inherit it.",
 )
-@option("--tie", is_flag=True, help="Make one hierarchy over several of the kernel's.")
+@option("--tie", is_flag=True, help="Make one hierarchy over several hierarchies of the kernel.")
 @option(
     "--at",
     default="",
     metavar="PATH",
     help="For a tie, or in cgroup v2: use this container of each hierarchy as the root.",
 )
-@option("--no-freezer", is_flag=True, help="With --tie: leave out the freezer.")
+@option("--no-freezer", is_flag=True, help="For a tie: leave out the freezer.")
 @option(
     "--force", is_flag=True, help="Mount on a directory that is not empty, and hide its contents."
 )
@@ -57,7 +57,7 @@ def mount_command(
     mountpoints: Sequence[str],
     dry_run: bool,
 ) -> None:
-    """Mount a hierarchy, or one more view of it.
+    """Mount a hierarchy, or mount it at one more directory.
 
     Prints the name and the mount point, separated by a tab. With --name alone, pcont mounts those
     parts of an existing hierarchy that are not mounted: its own tree, and each tree of a tie.

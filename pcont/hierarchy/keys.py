@@ -238,14 +238,18 @@ def unknown(container: Container, key: str, known: Iterable[str]) -> PcontError:
     return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
 
 
-def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontError:
-    """Return the error for a KEY that a container of cgroup v2 does not have."""
+def _unknown_on_v2(container: Container, key: str, known: list[str], typed: str = "") -> PcontError:
+    """Return the error for a KEY that a container of cgroup v2 does not have.
+
+    `typed`: the name of cgroup v1 that the user typed for it.
+    """
     if key in (subsys.AUTO_DELETE, subsys.NOTIFY, subsys.AGENT):
         return Unsupported(f"{container.name} cannot have {key}: cgroup v2 has no release agent")
     if isinstance(face := subsys.face(key, Interface.V2), Face | Translation):
-        return _unknown_on_v2(container, face.file, known)
+        return _unknown_on_v2(container, face.file, known, key)
     name = subsys.of(key)
     table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
+    lacks = f"{container.name} has no file {typed or key!r}"
     is_v2s = table is not None and key in table.by_name
     is_v1s = key in subsys.core_table().by_name or (v1_table and key in v1_table.by_name)
     if is_v1s and not is_v2s:
@@ -254,7 +258,7 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     if table and container.hierarchy.unified_member and name not in container.hierarchy.controllers:
         has = f"{container.hierarchy.name} has no {name}"
         return UnknownName(
-            f"{container.name} has no file {key!r}: {has}",
+            f"{lacks}: {has}",
             hint=where_to_find(container.hierarchy, name),
         )
     offered = name in container.hierarchy.controllers
@@ -262,14 +266,13 @@ def _unknown_on_v2(container: Container, key: str, known: list[str]) -> PcontErr
     if offered and not container.is_root and not enabled:
         parent = container.parent
         return UnknownName(
-            f"{container.name} has no file {key!r}: {name} is not enabled for the children of "
-            f"{parent.name}",
+            f"{lacks}: {name} is not enabled for the children of {parent.name}",
             hint=f"pcont set {parent.word} cgroup.subtree_control=+{name}",
         )
     hint = near(key, known) or f"pcont get {container.word}"
     if table and not offered:
         hint = f"cgroup v2 does not have {name} on this machine: pcont subsys"
-    return UnknownName(f"{container.name} has no file {key!r}", hint=hint)
+    return UnknownName(lacks, hint=hint)
 
 
 def no_auto_delete(name: str) -> Unsupported:

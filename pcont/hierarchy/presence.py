@@ -126,7 +126,10 @@ def refuse_unified_tree(one: Hierarchy, action: str) -> None:
     attempted.
     """
     if not one.tie and any(member.tree.is_unified for member in one.members):
-        raise Unsupported(f"cannot {action} {one.name}: pcont does not do this on cgroup v2")
+        raise Unsupported(
+            f"cannot {action} {one.name}: it is the whole tree of cgroup v2",
+            hint="make a hierarchy in it: pcont mount -o SUBSYSTEMS --name NAME",
+        )
 
 
 def where_to_find(one: Hierarchy, subsystem: str) -> str:

@@ -39,7 +39,7 @@ def ceasing(lines: Sequence[str], as_json: bool) -> None:
         _json(ceasing=list(lines))
         return
     for line in lines:
-        _print(f"ceases to hold: {one_line(line)}")
+        _print(f"no longer holds: {one_line(line)}")
 
 
 def question(text: str, as_json: bool) -> None:

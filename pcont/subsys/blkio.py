@@ -34,7 +34,7 @@ _Numbers = dict[str, int]
 class _Rates:
     """The codec of lines with a device and a number. A write has one line."""
 
-    takes = "MAJOR:MINOR of a disk and a number, as in '8:0 1048576'; 0 takes the limit away"
+    takes = "MAJOR:MINOR of a disk and a number, as in '8:0 1048576'; 0 removes the limit"
 
     def parse(self, text: str) -> _Numbers:
         found = [(_LINE.fullmatch(one), one) for one in text.splitlines()]

@@ -69,7 +69,7 @@ def no_tasks(site: Site) -> Violation | None:
     kind = _kind(site)
     if kind == INVALID:
         fix = Fix(site.path, ((TYPE, THREADED),))
-        reason = f"{site.shown} was made by mkdir below a threaded container, and is not threaded"
+        reason = f"{site.shown} is below a threaded container, and is not threaded itself"
         return Violation(EOPNOTSUPP, reason, fixes=(fix,))
     names = site.value(CONTROL).split()
     if kind != "domain" or not names:

@@ -83,7 +83,7 @@ def _number(word: str, help: str) -> ControlFile:
 
 
 _NO_SUM = NotServed(
-    "cgroup v2 limits swap apart from memory, and not the sum of both", "memory.swap.max limits it"
+    "cgroup v2 limits swap separately from memory, not the sum of both", "memory.swap.max limits it"
 )
 _NO_KERNEL = NotServed("cgroup v2 counts kernel memory in memory.current, with one limit for all")
 
