@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont.errors import NotFound, Unsupported, similar_words
-from pcont.hierarchy.container import TIE, Container, Hierarchy
+from pcont.hierarchy.container import MODE_THREADED, TIE, Container, Hierarchy
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place, Tree, words_of
 from pcont.virtual.bindings import BINDINGS, binding_lines, bindings_from
@@ -134,6 +134,12 @@ def refuse_unified_tree(one: Hierarchy, action: str) -> None:
 
 def where_to_find(one: Hierarchy, subsystem: str) -> str:
     """Return the hint for a controller that a hierarchy lacks: bind it there, if pcont can."""
+    member = one.unified_member
+    if member and member.mode == MODE_THREADED:
+        from pcont.subsys.v2.core import FOR_THREADS, IMPLICIT  # only cgroup v2 needs it
+
+        if subsystem not in (*FOR_THREADS, *IMPLICIT):
+            return f"{one.name} is threaded: pcont mount -o {subsystem} --name NAME --at /NAME"
     home = one.members[0].tree
     if home.name and any(mount.ours for mount in home.mounts):
         return f"pcont bind {quote(one.name)} {subsystem}"

@@ -27,14 +27,11 @@ from pcont.steps.disable import DisableControllers, ResetSettings
 from pcont.steps.leaf import is_made
 from pcont.steps.removal import RemoveContainer
 from pcont.subsys.numtasks import NUMTASKS
-from pcont.subsys.v2.core import FOR_THREADS
+from pcont.subsys.v2.core import FOR_THREADS, IMPLICIT
 from pcont.transaction.step import Step
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import ContainerReader
-
-# Subsystems that every container of cgroup v2 has: cpu.stat counts, cgroup.freeze freezes.
-IMPLICIT = ("cpuacct", subsys.FREEZER)
 
 
 class Share(NamedTuple):
@@ -135,8 +132,7 @@ def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterabl
         raise Unsupported(
             f"{one.name} is threaded, and {', '.join(whole)} does not support threads: a hierarchy "
             f"has {', '.join(whole)} from the start, or never",
-            hint=f"pcont umount {one.name}; pcont mount --name {one.name} "
-            f"-o {','.join((*one.subsystems, *whole))}",
+            hint=f"make another hierarchy: pcont mount -o {','.join(whole)} --name NAME --at /NAME",
         )
     return Share(found, member.at, member.mode)
 

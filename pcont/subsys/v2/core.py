@@ -33,6 +33,8 @@ CONTROLLERS = (*("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids
 
 # The controllers that single threads can have; every other one needs whole processes.
 FOR_THREADS = ("cpu", "cpuset", "perf_event", "pids")
+# Subsystems of v1 that every container of cgroup v2 has: cpu.stat counts, cgroup.freeze freezes.
+IMPLICIT = ("cpuacct", "freezer")
 
 
 def enabled(text: str, now: str) -> list[tuple[str, str]]:
