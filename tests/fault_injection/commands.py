@@ -16,7 +16,7 @@ class Row:
     """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
-    is bound. `v2`: it is about cgroup v2, which the model does not have yet. `between`: what
+    is bound. `v2`: it is about cgroup v2, which the model has in the dialect v2. `between`: what
     a command that runs another one has done by then, as a command: killed later, it need not get
     back behind that.
     """

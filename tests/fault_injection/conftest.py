@@ -75,7 +75,7 @@ def on_each_backend(
         pytest.param((backend, row), id=f"{NAMES[backend]}: {row}", marks=_marks(backend, row))
         for row in rows
         for backend in backends
-        if (row.bare or not IN_GUEST) and not (row.v2 and backend == "model")
+        if (row.bare or not IN_GUEST)
     ]
 
 
@@ -99,9 +99,11 @@ def command(
     """A command that has been tried without a fault; the machine is afterwards as it was."""
     backend, row = request.param
     scratch = tmp_path_factory.mktemp("faults")
-    words = ("--state", str(scratch / "model.json")) if backend == "model" else ()
+    words = ["--state", str(scratch / "model.json")] if backend == "model" else []
+    words += ["--dialect", "v2"] if words and row.v2 else []
     name = f"pct{os.getpid()}-{scratch.name}-"
-    workspace = Workspace(Pcont(("--backend", backend, *words)), name, scratch, row.bare)
+    bare = row.bare or (row.v2 and backend == "model")
+    workspace = Workspace(Pcont(("--backend", backend, *words)), name, scratch, bare)
     workspace.disable_controllers()  # tests before this one may have enabled some
     found = observe(workspace)
     try:

@@ -139,6 +139,8 @@ class Workspace:
         """As it was at the beginning."""
         self.clear()
         self.base.mkdir()
+        if "--dialect" in self.pcont.words:  # it is that of the state, once there is one
+            self.pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")
         if self.alone and not self.bare:
             for controller in SEPARATE[:2] if self.on_model else SEPARATE:
                 self.pcont.ok("mount", "-o", controller)
