@@ -21,6 +21,8 @@ from pcont.steps.enable import EnableControllers
 from pcont.steps.leaf import is_made
 from pcont.steps.spill import Spill
 from pcont.subsys.v2.core import CONTROL
+from pcont.tables.face import Face, Translation
+from pcont.tables.interface import Interface
 from pcont.transaction.step import Step
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Enabling:
     def steps(self, container: Container, files: Collection[str]) -> list[Step]:
         """Return the steps that give a container these files; none on cgroup v1."""
         found: list[Step] = []
-        asked = {subsys.of(file) for file in files if not subsys.is_always_on_v2(file)}
+        found_in = (_file_of(file) for file in files)
+        asked = {subsys.of(file) for file in found_in if not subsys.is_always_on_v2(file)}
         asked.update(container.hierarchy.needed)
         for place in container.places:
             if CONTROL in files:
@@ -115,6 +118,12 @@ class Enabling:
             text = "" if place in self.made else self.backend.read(place, CONTROL)
             self._there[place] = {*text.split()}
         return self._there[place]
+
+
+def _file_of(key: str) -> str:
+    """Return the file of cgroup v2 that has the value of a KEY: often itself."""
+    face = subsys.face(key, Interface.V2)
+    return face.file if isinstance(face, Face | Translation) else key
 
 
 def _lineage(place: Place) -> list[Place]:

@@ -307,7 +307,9 @@ class WriteFiles(Step):
                 self._keep_list(files.backend, undo_log, one)
                 return None
             if len(changes) == 1 and isinstance(changes[0], FileWrite):  # a KEY of another file
-                _apply(files.backend, undo_log, changes[0])
+                meant = changes[0]
+                with undo_log.of(RestoreValue.of(files.backend, meant.place, meant.file)):
+                    meant.apply(files.backend)
                 return None
         except WriteRefused as err:
             return err

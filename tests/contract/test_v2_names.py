@@ -216,6 +216,18 @@ def with_all(v2_alone: Top) -> Iterator[Top]:
     change("-")
 
 
+@pytest.mark.parametrize(
+    "key", ["hugetlb.1PB.limit_in_bytes=1", "blkio.prio.class=none-to-rt", "io.prio.class=idle"]
+)
+def test_a_name_of_v1_for_a_file_that_is_not_there(v2_alone: Top, key: str) -> None:
+    """The controller is enabled first, and disabled again."""
+    if key.startswith(("blkio", "io")) and not v2_alone.is_model:
+        elsewhere("some kernels have io.prio.class")
+    said = v2_alone.pcont.fails(3, "set", v2_alone.at(), key)
+    assert f"{v2_alone.at()} has no such file" in said
+    assert v2_alone.text("/", "cgroup.subtree_control", of_root=True).split() == []
+
+
 def test_cpu_shares_on_v2(with_all: Top) -> None:
     get, at = with_all.pcont.get, with_all.at()
     assert get(at, "cpu.shares") == "1024"
