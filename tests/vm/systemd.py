@@ -54,9 +54,9 @@ WantedBy=default.target
 """
 INIT = """\
 #!/bin/busybox sh
-/bin/busybox mkdir /dev /new
+/bin/busybox mkdir /new
 /bin/busybox mount -t devtmpfs dev /dev
-for module in /modules/*; do /bin/busybox insmod $module; done
+for module in /modules/*; do /bin/busybox insmod $module 2> /dev/null; done
 /bin/busybox mount -t ext4 /dev/vda /new
 exec /bin/busybox switch_root /new /sbin/init
 """
