@@ -84,8 +84,8 @@ def open(
         "v6" and "v6-ns" are the patch set of 2006.
     dry_run: change nothing, and write what each verb would do into `Pcont.planned`.
     force: also act on what pcont protects: PID 1, the leader of your login session, root
-        containers as the source of `move`, mount points that are not empty, containers that open
-        files are charged to.
+        containers as the source of `move`, containers of units of systemd, mount points that are
+        not empty, containers that open files are charged to.
     timeout: the seconds to wait for another pcont command, then `Busy` is raised. None: no limit.
     warn: is called with each note, a line of text without a newline. None: notes are dropped.
     progress: is called with the number of finished steps and of all steps of a verb.

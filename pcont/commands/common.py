@@ -197,7 +197,9 @@ _timeout_option = option(
     help="Wait at most this long for another pcont command, then fail (exit 5).",
 )
 force_option = option(
-    "--force", is_flag=True, help="Act on PID 1 and the leader of your login session, too."
+    "--force",
+    is_flag=True,
+    help="Act on PID 1, the leader of your login session and units of systemd, too.",
 )
 
 
