@@ -178,8 +178,16 @@ class Attaching:
         if before is not node:
             self._lifetimes.charge(task, self._tasks.cpu_time(task.id))
             # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
+            if before and node.tree.is_unified and self._stays_counted(before, node):
+                before.leave(task.id)
+                before = None
             node.enter(task.id)
             task.nodes[node.tree.number] = node
             if before:
                 before.leave(task.id)
         self._affinity.entered(task, node)
+
+    @staticmethod
+    def _stays_counted(source: Node, target: Node) -> bool:
+        stays = target.tree.kind.stays_counted
+        return stays is not None and stays(source, target)

@@ -4,7 +4,7 @@ The kernel's Documentation/scheduler/sched-design-CFS.rst, sched-bwc.rst and sch
 rules are those of tg_set_cfs_bandwidth() and tg_set_rt_bandwidth() (kernel/sched). The patch set
 of 2006 had no such subsystem.
 
-The table explains what a kernel refuses; the model does not have the controller.
+The table explains what a kernel refuses; the model has the controller on cgroup v2 only.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The kernel's admin-guide/cgroup-v1/hugetlb.rst (mm/hugetlb_cgroup.c). The patch set of 2006 had no
 such subsystem.
 
-The table explains what a kernel refuses; the model does not have the controller.
+The table explains what a kernel refuses; the model has the controller on cgroup v2 only.
 """
 
 from __future__ import annotations

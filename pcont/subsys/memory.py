@@ -3,7 +3,7 @@
 The kernel's admin-guide/cgroup-v1/memory.rst; the rules are those of mem_cgroup_resize_max()
 (mm/memcontrol-v1.c). The patch set of 2006 had no such subsystem.
 
-The table explains what a kernel refuses; the model does not have the controller.
+The table explains what a kernel refuses; the model has the controller on cgroup v2 only.
 """
 
 from __future__ import annotations

@@ -89,6 +89,8 @@ class ContainerKind(NamedTuple):
     `takes_threads`: returns whether the driver tries to move a single thread into a container
     before it moves the whole process. Without it, a write of `tasks` moves one task.
     `processes`: returns the containers whose tasks a container's cgroup.procs lists.
+    `stays_counted`: returns whether pids counts a task in the same container before and after a
+    move from one container to another. Otherwise, and without it, a moving task counts twice.
     `on_removed`: called with a container that was removed.
     `kills_frozen`: SIGKILL ends a frozen task at once; otherwise when it is thawed.
     `keeps_zombies`: a zombie is shown in the container that it was in; otherwise in the root.
@@ -99,6 +101,7 @@ class ContainerKind(NamedTuple):
     vet: Callable[[ModelCgroup, ModelCgroup, bool], Violation | None] | None = None
     takes_threads: Callable[[ModelCgroup], bool] | None = None
     processes: Callable[[ModelCgroup], Iterable[ModelCgroup]] | None = None
+    stays_counted: Callable[[ModelCgroup, ModelCgroup], bool] | None = None
     on_removed: Callable[[ModelCgroup], None] | None = None
     kills_frozen: bool = False
     keeps_zombies: bool = False

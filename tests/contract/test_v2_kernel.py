@@ -287,6 +287,18 @@ def test_a_disabled_controller_forgets_settings(machine: Machine) -> None:
     assert texts == ["max\n", "max\n", "100\n"]
 
 
+def test_a_moving_task_counts_twice_if_its_limits_differ(machine: Machine) -> None:
+    machine.enable("/", "pids")
+    machine.mkdir("/m", "/m/a", "/m/b")
+    task = machine.task("/m/a")
+    assert machine.write("/m/b", "cgroup.procs", str(task)) == "ok"
+    assert machine.read("/m", "pids.peak") == "1\n"
+    machine.enable("/m", "pids")
+    assert machine.write("/m/a", "cgroup.procs", str(task)) == "ok"
+    assert machine.read("/m", "pids.peak") == "2\n"
+    assert machine.read("/m", "pids.current") == machine.read("/m/a", "pids.peak") == "1\n"
+
+
 def test_counts_of_controllers_are_those_of_the_kernel(machine: Machine) -> None:
     machine.enable("/", "cpu", "cpuset", "memory", "pids", "io")
     machine.mkdir("/p", "/p/q")

@@ -36,7 +36,7 @@ CORE = (
 SHOWN = (
     *("cpuset.cpus", "cpuset.cpus.effective", "cpuset.mems", "cpuset.mems.effective"),
     *("cpu.weight", "cpu.weight.nice", "cpu.idle", "cpu.max", "memory.max", "memory.low"),
-    *("pids.max", "pids.current", "pids.events"),
+    *("pids.max", "pids.current", "pids.peak", "pids.events"),
 )
 WRITES = (
     *[("cgroup.type", "threaded")] * 6,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from errno import EOPNOTSUPP
 
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
+from pcont.subsys.pids import PIDS
 from pcont.subsys.v1 import core as v1_core
 from pcont.subsys.v1 import freezer as v1_freezer
 from pcont.subsys.v2.core import (
@@ -63,18 +64,13 @@ def _enabled(site: ModelCgroup) -> list[str]:
     return found
 
 
-def _for_domains(names: list[str]) -> list[str]:
-    """Return those controllers that threads cannot have."""
-    return [name for name in names if name not in FOR_THREADS]
-
-
 def _is_thread_root(site: ModelCgroup) -> bool:
     """Return whether a container is the root of a threaded subtree (cgroup_is_thread_root())."""
     if _is_threaded(site):
         return False
     if site.facts.get(_CHILDREN, 0):
         return True
-    return len(_for_domains(_enabled(site))) < len(_enabled(site)) and site.inside() > 0
+    return any(name in FOR_THREADS for name in _enabled(site)) and site.inside() > 0
 
 
 def _is_valid_domain(site: ModelCgroup) -> bool:
@@ -85,15 +81,6 @@ def _is_valid_domain(site: ModelCgroup) -> bool:
             return False
         above = above.parent
     return not _is_threaded(site)
-
-
-def _can_be_thread_root(site: ModelCgroup) -> bool:
-    """As cgroup_can_be_thread_root()."""
-    if site.parent is None:
-        return True
-    if _is_threaded(site) or _for_domains(_enabled(site)):
-        return False
-    return not any(one.populated() for one in site.children() if not _is_threaded(one))
 
 
 def _type(site: ModelCgroup) -> str:
@@ -109,21 +96,18 @@ def _become_threaded(site: ModelCgroup, wanted: object) -> None:
     assert site.parent
     if _is_threaded(site):
         return
-    had, level = _offered(site), _level(_domain(site.parent))
+    level = _level(_domain(site.parent))
     for one in site.all():
         if one is site or _is_threaded(one):
             one.facts[_DOMAIN] = level
     site.parent.facts[_CHILDREN] = site.parent.facts.get(_CHILDREN, 0) + 1
-    for name in _for_domains(had):
-        site.disable(name)
 
 
 def _no_domain(site: ModelCgroup, wanted: object) -> int:
     """Refuse to make a container threaded if its tasks would be in a domain that has none."""
     if site.parent is None or _is_threaded(site):
         return 0
-    domain = _domain(site.parent)
-    return 0 if _is_valid_domain(domain) and _can_be_thread_root(domain) else EOPNOTSUPP
+    return 0 if _is_valid_domain(_domain(site.parent)) else EOPNOTSUPP
 
 
 def _enables_nothing(site: ModelCgroup, text: str) -> int:
@@ -164,6 +148,15 @@ def _processes(site: ModelCgroup) -> Iterator[ModelCgroup]:
     if site.parent is None or _is_thread_root(site):
         threaded = [one for one in site.all() if _is_threaded(one)]
         yield from (one for one in threaded if _domain(one) is site)
+
+
+def _stay_counted(source: ModelCgroup, target: ModelCgroup) -> bool:
+    return _counting(source) is _counting(target)
+
+
+def _counting(site: ModelCgroup) -> ModelCgroup:
+    """Return the container in which pids counts the tasks of another one."""
+    return next(one for one in site.upwards() if one.parent is None or PIDS in _offered(one))
 
 
 # Controllers
@@ -256,6 +249,7 @@ BEHAVIOUR = Behaviour(
         vet=_vet,
         takes_threads=lambda site: site.parent is None or _type(site) != "domain",
         processes=_processes,
+        stays_counted=_stay_counted,
         on_removed=_forget_threaded,
         kills_frozen=True,
         keeps_zombies=True,
