@@ -115,10 +115,15 @@ class Lifetimes:
                 yield pid
 
     def kill_below(self, node: Node) -> None:
-        """Kill all processes in a container and below it, as a write of cgroup.kill."""
-        known = self._placement.known
-        for pid in {known[task].pid for one in node.all() for task in one.tasks}:
-            self._kill(self._placement.threads_of(pid))
+        """Kill all processes in a container and below it, as a write of cgroup.kill.
+
+        The kernel looks at first threads: a process whose first thread is elsewhere lives on.
+        """
+        known, number = self._placement.known, node.tree.number
+        nodes = {each for one in node.all() for each in self._placement.with_processes(one)}
+        for pid in {known[task].pid for one in nodes for task in one.tasks}:
+            if pid not in known or known[pid].nodes.get(number) in nodes:
+                self._kill(self._placement.threads_of(pid))
 
     def _kill(self, tasks: Iterable[int]) -> None:
         placement = self._placement

@@ -135,11 +135,14 @@ class TaskPlacement:
         if file != "cgroup.procs":
             tasks = self.inside(node)
         else:
-            processes = node.tree.kind.processes
-            nodes = cast("Iterable[Node]", processes(node)) if processes else (node,)
-            found = (task for one in nodes for task in self.inside(one))
+            found = (task for one in self.with_processes(node) for task in self.inside(one))
             tasks = {self.known[task].pid if task in self.known else task for task in found}
         return "".join(f"{task}\n" for task in sorted(tasks))
+
+    def with_processes(self, node: Node) -> Iterable[Node]:
+        """Return the containers whose tasks a container's cgroup.procs lists."""
+        processes = node.tree.kind.processes
+        return cast("Iterable[Node]", processes(node)) if processes else (node,)
 
     # Live tasks, which may have ended or used CPU time since the model last looked
 

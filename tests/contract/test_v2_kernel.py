@@ -220,6 +220,20 @@ def test_a_threaded_container_is_valid_below_one_that_is_not(machine: Machine) -
     assert machine.read("/d", "cgroup.procs") == f"{task}\n"
 
 
+def test_a_process_is_killed_where_its_first_thread_is(machine: Machine) -> None:
+    machine.mkdir("/d", "/d/a", "/d/a/b", "/d/a/b/c")
+    machine.write("/d/a/b/c", "cgroup.type", "threaded")
+    machine.write("/d/a", "cgroup.type", "threaded")
+    first, second = machine.process(threads=2)
+    machine.write("/d/a", "cgroup.procs", str(first))
+    assert machine.write("/d/a/b/c", "cgroup.threads", str(second)) == "ok"
+    assert machine.read("/d/a/b", "cgroup.type") == "domain invalid\n"
+    assert machine.write("/d/a/b", "cgroup.kill", "1") == "ok"
+    assert machine.where(second) == "/d/a/b/c"
+    assert machine.write("/d", "cgroup.kill", "1") == "ok"
+    assert eventually(lambda: machine.read("/d", "cgroup.events").startswith("populated 0"))
+
+
 def test_a_thread_moves_within_its_subtree_only(machine: Machine) -> None:
     machine.mkdir("/j", "/j/a", "/j/b", "/o", "/k", "/k/a")
     for path in ("/j/a", "/j/b", "/k/a"):
