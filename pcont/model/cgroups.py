@@ -200,6 +200,8 @@ class Node:
 
     def disable(self, controller: str) -> None:
         """Lose a controller of cgroup v2, with its settings and counts."""
+        if on_disabled := self.tree.behaviour(controller).on_disabled:
+            on_disabled(self)
         table = self.tree.table(controller)
         for file in table.by_name if table else ():
             self.values.pop(file, None)

@@ -133,7 +133,8 @@ class Behaviour(NamedTuple):
     `on_rebind`: called with the root in which the subsystem was, and the root that it has now.
     `on_hotplug`: called with each container but the root, parents first, when CPUs or memory nodes
     went offline or online; returns the container to which its tasks move, None if they stay.
-    `on_enabled`: called with a container for which cgroup v2 has enabled the controller.
+    `on_enabled`, `on_disabled`: called with a container for which cgroup v2 has enabled the
+    controller, or disabled it.
 
     `kind`: of the core only: how containers differ from those of cgroup v1.
     `not_built`: what the names of files begin with that the simulated kernel is built without.
@@ -158,6 +159,7 @@ class Behaviour(NamedTuple):
     on_rebind: Callable[[ModelCgroup, ModelCgroup], None] | None = None
     on_hotplug: Callable[[ModelCgroup], ModelCgroup | None] | None = None
     on_enabled: Callable[[ModelCgroup], None] | None = None
+    on_disabled: Callable[[ModelCgroup], None] | None = None
     kind: ContainerKind = KIND_OF_V1
     not_built: tuple[str, ...] = ()
     legacy_agent: str = ""

@@ -308,8 +308,8 @@ def test_a_moving_task_counts_twice_if_its_limits_differ(machine: Machine) -> No
     assert machine.write("/m/b", "cgroup.procs", str(task)) == "ok"
     assert machine.read("/m", "pids.peak") == "1\n"
     machine.enable("/m", "pids")
-    assert machine.write("/m/a", "cgroup.procs", str(task)) == "ok"
     assert machine.read("/m", "pids.peak") == "2\n"
+    assert machine.write("/m/a", "cgroup.procs", str(task)) == "ok"
     assert machine.read("/m", "pids.current") == machine.read("/m/a", "pids.peak") == "1\n"
 
 

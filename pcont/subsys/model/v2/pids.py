@@ -41,6 +41,13 @@ def _count_refusal(site: ModelCgroup) -> None:
 def _begin(site: ModelCgroup) -> None:
     """Count from now on: the highest number is the present one."""
     site.most = site.count
+    _recharge(site)
+
+
+def _recharge(site: ModelCgroup) -> None:
+    """Charge the tasks of a container anew, one by one: each counts twice above for a moment."""
+    for one in _counting(site.parent) if site.parent and site.populated() else ():
+        one.reach(one.count + 1)
 
 
 def _max(fact: str) -> FileBehaviour:
@@ -54,6 +61,7 @@ def _max_keyed(fact: str) -> FileBehaviour:
 BEHAVIOUR = Behaviour(
     fork=(_room_for_one_more,),
     on_enabled=_begin,
+    on_disabled=_recharge,
     files={
         PIDS_CURRENT: FileBehaviour(derived=lambda site: site.count),
         "pids.peak": FileBehaviour(derived=lambda site: site.most),
