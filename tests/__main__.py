@@ -17,8 +17,7 @@ from tests import stress
 from tests.bpf import test_bpf
 from tests.conftest import MUST, no_kernel
 from tests.jobs import Job, run_all
-from tests.vm.guests import GUESTS, Guest
-from tests.vm.guests import NIGHTLY as NIGHTLY_GUESTS
+from tests.vm.guests import GUESTS
 from tests.vm.prepare import NotPrepared, install, missing
 
 CPUS = os.cpu_count() or 1
@@ -70,7 +69,7 @@ def kernel(name: str, marks: str, *words: str, faults: str = "") -> Job:
     return Job(name, command, no_kernel, host=True, environment=more, again=some)
 
 
-def guests(rows: Sequence[Guest] = GUESTS) -> list[Job]:
+def guests() -> list[Job]:
     """Every machine of every guest."""
     return [
         Job(
@@ -80,7 +79,7 @@ def guests(rows: Sequence[Guest] = GUESTS) -> list[Job]:
             junit="--junit",
             again=in_guest(guest.name),
         )
-        for guest in rows
+        for guest in GUESTS
         for share in range(1, guest.machines + 1)
     ]
 
@@ -106,7 +105,6 @@ NIGHTLY = [
     Job("storms", pytest("-m", "nightly and not guest"), no_kernel, cpus=CPUS, host=True),
     kernel("all faults on the kernel", "", FAULTS, faults="all"),
     model("all faults on the model", "", FAULTS, faults="all", cpus=CPUS),
-    *guests(NIGHTLY_GUESTS),
     *(
         Job(f"walks {where}", [sys.executable, "-m", "tests.differential", *words], why, junit="")
         for where, why, words in (

@@ -84,7 +84,7 @@ def test_a_value_of_a_unit_is_set_with_a_note_that_says_how_to_keep_it(
     said = pcont("set", place_of(there), "memory.max=64M", "pids.max=max", "cpu.max=30000")
     assert said.status == 0
     command = f"systemctl set-property {there.name} MemoryMax=64M TasksMax=infinity CPUQuota=30%"
-    assert "`systemctl daemon-reload` undoes this" in said.err
+    assert "which may undo this at the next `systemctl daemon-reload`" in said.err
     assert command in said.err
     files = ("memory.max", "pids.max", "cpu.max")
     wanted = [(there / file).read_text() for file in files]

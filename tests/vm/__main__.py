@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from . import durations, systemd
 from .boot import JUNIT, SHARED, Boot, Lost, new_results, run, shell
-from .guests import GUESTS, NIGHTLY, QUICK, Guest
+from .guests import GUESTS, QUICK, Guest
 from .prepare import NotPrepared, kvm_works, prepare
 from .report import Report, merge_junit, read_junit
 
@@ -70,7 +70,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = [guest.name for guest in (*GUESTS, *NIGHTLY)]
+    names = [guest.name for guest in GUESTS]
     parser.add_argument(
         "--guest", action="append", default=[], choices=names, help="only this guest (repeatable)"
     )
@@ -142,9 +142,7 @@ def chosen(options: argparse.Namespace) -> list[Guest]:
     """The guests to boot."""
     if options.quick:
         return [QUICK]
-    if not options.guest:
-        return [*GUESTS]
-    return [guest for guest in (*GUESTS, *NIGHTLY) if guest.name in options.guest]
+    return [guest for guest in GUESTS if guest.name in options.guest or not options.guest]
 
 
 def split(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -85,9 +85,6 @@ GUESTS = (
         release="bookworm",
     ),
 )
-# The guests that boot only if they are named, as `make nightly` does. systemd 257 disables what its
-# units do not need sooner than 252.
-NIGHTLY = (replace(GUESTS[-1], name="systemd-257", release="trixie"),)
 QUICK = replace(
     GUESTS[0],
     name="6.1-v1-quick",

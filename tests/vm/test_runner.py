@@ -28,7 +28,7 @@ from .boot import (
     wait,
 )
 from .boot import argv as boot_argv
-from .guests import FAULTS, GUESTS, NIGHTLY, Guest
+from .guests import FAULTS, GUESTS, Guest
 from .prepare import NotPrepared, install, newest
 from .report import ELSEWHERE, Counts, Report, read_junit
 
@@ -65,7 +65,6 @@ def test_a_guest_with_systemd_boots_a_root_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (guest,) = [guest for guest in GUESTS if guest.release]
-    assert {guest.release, *(one.release for one in NIGHTLY)} == {"bookworm", "trixie"}
     monkeypatch.setattr(prepare, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(systemd, "image", lambda release: tmp_path / release)
     monkeypatch.setattr(systemd, "initramfs", lambda kernel: tmp_path / "initramfs")
@@ -125,7 +124,6 @@ def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
         ),
         (["--guest", "6.1-v1", "--share", "2"], ["6.1-v1-2"]),
         (["--quick"], ["6.1-v1-quick"]),
-        (["--guest", "systemd-257"], ["systemd-257"]),
     ],
 )
 def test_machines_can_be_chosen(
@@ -207,7 +205,7 @@ def test_without_a_command_the_guest_is_a_shell() -> None:
 
 
 def test_guest_names_are_unique() -> None:
-    assert len({guest.name for guest in (*GUESTS, *NIGHTLY)}) == len(GUESTS) + len(NIGHTLY)
+    assert len({guest.name for guest in GUESTS}) == len(GUESTS)
 
 
 def test_the_newest_plain_kernel_is_chosen() -> None:
