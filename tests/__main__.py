@@ -113,6 +113,12 @@ NIGHTLY = [
         )
     ),
     Job(
+        "walks of cgroup v2 in a guest",
+        vm("--guest", "6.12-v2", "--", "tests/differential/test_v2_walks.py"),
+        no_guest,
+        junit="--junit",
+    ),
+    Job(
         "mutation",
         [sys.executable, "-m", "tests.mutation", "--count", "200"],
         no_kernel,
