@@ -10,6 +10,7 @@ from pathlib import Path
 from pcont.kernel.types import UNIFIED
 from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top
+from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "sysadmin.sh"
@@ -54,7 +55,7 @@ def test_on_cgroup_v1(pcont: Pcont, name: str, tmp_path: Path) -> None:
     assert printed(pcont, name, tmp_path) == expected
 
 
-def test_on_cgroup_v2(v2_alone: Top, tmp_path: Path) -> None:
+def test_on_cgroup_v2(bare: Top, tmp_path: Path) -> None:  # noqa: F811
     """The lines that differ are those of docs/v2.md, "What a script sees"."""
     expected = (HERE / "sysadmin.v2").read_text(encoding="utf-8")
-    assert printed(v2_alone.pcont, v2_alone.path.strip("/"), tmp_path) == expected
+    assert printed(bare.pcont, bare.path.strip("/"), tmp_path) == expected
