@@ -380,17 +380,19 @@ only_kernel_alone = pytest.mark.parametrize("v2_alone", [KERNEL_ALONE], indirect
 
 
 @pytest.fixture
-def cgroup2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cgroup2() -> Iterator[None]:
     """A mount of cgroup2: that of the machine, or in a guest one for the test."""
     if UNIFIED in (tree.id for tree in Cgroupfs().trees()):
         yield
         return
     if not IN_GUEST:
         elsewhere("no cgroup2 is mounted")
-    point = str(tmp_path_factory.mktemp("unified"))
+    point = tempfile.mkdtemp(prefix="pct-unified-", dir="/run")
+    os.chmod(point, 0o755)  # other users see it, too
     subprocess.run(["mount", "-t", "cgroup2", "cgroup2", point], check=True)
     yield
     subprocess.run(["umount", point], check=True)
+    os.rmdir(point)
 
 
 @pytest.fixture(params=WITH_V2)
