@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -29,8 +30,11 @@ def in_leaf(top: Top, path: str = "") -> set[int]:
 
 def itself(top: Top, path: str = "") -> set[int]:
     """The processes in the directory of a container."""
-    backend = top.pcont.backend()
-    return {backend.task(int(task)).pid for task in top.text(path, "cgroup.threads").split()}
+    backend, found = top.pcont.backend(), set()
+    for task in top.text(path, "cgroup.threads").split():
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            found.add(backend.task(int(task)).pid)
+    return found
 
 
 def processes(top: Top, path: str = "") -> set[int]:
