@@ -21,6 +21,7 @@ from tests.vm.guests import GUESTS
 from tests.vm.prepare import NotPrepared, install, missing
 
 CPUS = os.cpu_count() or 1
+V2_WALKS, V2_STORMS = "tests/differential/test_v2_walks.py", "tests/stress/test_v2_storms.py"
 CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
 ON_THE_MODEL = "not kernel and not guest and not nightly"
 ON_THE_KERNEL = "kernel and not guest and not nightly"
@@ -113,8 +114,8 @@ NIGHTLY = [
         )
     ),
     Job(
-        "walks of cgroup v2 in a guest",
-        vm("--guest", "6.12-v2", "--", "tests/differential/test_v2_walks.py"),
+        "walks and storms of cgroup v2 in a guest",
+        vm("--guest", "6.12-v2", "--", V2_WALKS, V2_STORMS),
         no_guest,
         junit="--junit",
     ),

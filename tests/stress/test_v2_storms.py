@@ -1,6 +1,7 @@
 """Controllers are enabled in a container of cgroup v2 whose tasks fork all the time.
 
-`PCONT_SPILLS=40x100`: a hundred times with 40 lineages; a guest of CI does less.
+`make nightly` runs them in a guest: under emulation beside other work, a storm can leave pcont no
+CPU time. `PCONT_SPILLS=40x100`: a hundred times with 40 lineages.
 """
 
 from __future__ import annotations

@@ -66,11 +66,7 @@ GUESTS = (
             *("tests/contract/test_numfiles.py", "tests/contract/test_forkrate.py"),
             *ATTACKS,
             *("tests/contract/test_v2.py", "tests/contract/test_v2_controllers.py"),
-            *(
-                "tests/contract/test_v2_leaf.py",
-                "tests/stress/test_v2_storms.py",
-                "tests/contract/test_same_script.py",
-            ),
+            *("tests/contract/test_v2_leaf.py", "tests/contract/test_same_script.py"),
             *("tests/contract/test_v2_names.py", "tests/contract/test_v2_hierarchies.py"),
             "tests/contract/test_v2_kernel.py",
             *("tests/subsys/test_v2_tables.py", FAULTS),
