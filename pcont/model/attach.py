@@ -178,7 +178,8 @@ class Attaching:
         if before is not node:
             self._lifetimes.charge(task, self._tasks.cpu_time(task.id))
             # Counted in before it is counted out, in a common parent twice (pids_can_attach()).
-            if before and node.tree.is_unified and self._stays_counted(before, node):
+            stays_counted = node.tree.kind.stays_counted
+            if before and stays_counted and stays_counted(before, node):
                 before.leave(task.id)
                 before = None
             node.enter(task.id)
@@ -186,8 +187,3 @@ class Attaching:
             if before:
                 before.leave(task.id)
         self._affinity.entered(task, node)
-
-    @staticmethod
-    def _stays_counted(source: Node, target: Node) -> bool:
-        stays = target.tree.kind.stays_counted
-        return stays is not None and stays(source, target)

@@ -32,11 +32,15 @@ from pcont.values import Ids
 NUMBER_OF_V2 = -1
 
 
-@lru_cache(maxsize=256, typed=True)
 def shared(value: Any) -> Any:
     """Return an equal value that all nodes share, to save memory: a list of 512 CPUs takes
-    32 KiB. A dict cannot be shared.
+    32 KiB. A dict cannot be a key of a cache: it is returned itself.
     """
+    return value if isinstance(value, dict) else _shared(value)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _shared(value: Any) -> Any:
     return value
 
 
@@ -148,7 +152,7 @@ class Node:
         return self.tree.root_value(row) if self.parent is None else row.default
 
     def store(self, file: str, value: Any) -> None:
-        self.values[file] = value if isinstance(value, dict) else shared(value)
+        self.values[file] = shared(value)
 
     def populated(self) -> bool:
         return self.count > self.zombies
@@ -194,8 +198,7 @@ class Node:
 
     def enable(self, controller: str) -> None:
         """Begin to have a controller of cgroup v2."""
-        on_enabled = self.tree.behaviour(controller).on_enabled
-        if on_enabled:
+        if on_enabled := self.tree.behaviour(controller).on_enabled:
             on_enabled(self)
 
     def disable(self, controller: str) -> None:
@@ -401,22 +404,18 @@ class ModelTree:
 
     @cached_property
     def behaviours(self) -> list[Behaviour]:
-        """What the model does for each controller."""
-        return list(map(self.behaviour, self.parts))
+        """What the model does for each controller, and on cgroup v2 for the core."""
+        names = ("", *self.parts) if self.is_unified else self.parts
+        return list(map(self.behaviour, names))
 
     @cached_property
     def file_behaviours(self) -> dict[str, FileBehaviour]:
-        return {file: how for one in self._with_core for file, how in one.files.items()}
-
-    @property
-    def _with_core(self) -> list[Behaviour]:
-        """What the model does for each controller, and on cgroup v2 for the core."""
-        return [self.core, *self.behaviours] if self.is_unified else self.behaviours
+        return {file: how for one in self.behaviours for file, how in one.files.items()}
 
     @cached_property
     def frozen(self) -> Callable[[ModelCgroup], bool] | None:
         """Returns whether the tasks of a container are frozen."""
-        return next((one.frozen for one in self._with_core if one.frozen), None)
+        return next((one.frozen for one in self.behaviours if one.frozen), None)
 
     @cached_property
     def cpus(self) -> Callable[[ModelCgroup], Ids] | None:
@@ -426,8 +425,8 @@ class ModelTree:
     @cached_property
     def prefix(self) -> str:
         """What the full names of files begin with, if their names in the directory lack it."""
-        named = zip(self.parts, self.behaviours, strict=True)
-        return next((f"{name}." for name, one in named if one.legacy_agent), "")
+        legacy = (name for name in self.parts if self.behaviour(name).legacy_agent)
+        return next((f"{name}." for name in legacy), "")
 
     def called(self, file: str) -> str:
         """Return the full name of a control file, given its full or its bare name."""

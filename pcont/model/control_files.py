@@ -106,9 +106,7 @@ class ModelControlFiles:
     def _assign(self, node: Node, row: ControlFile, text: str, where: str) -> None:
         if row.access.root_fixed and node.parent is None:
             refuse_text(EACCES, where)
-        wanted = self._parsed(node, row, text, where)
-        if not isinstance(wanted, dict):
-            wanted = shared(wanted)
+        wanted = shared(self._parsed(node, row, text, where))
         self._lifetimes.remove_exited_of(self._placement.live_below(node))
         for rule in row.rules:
             if violation := rule(node, Proposed(node, row.name, wanted)):

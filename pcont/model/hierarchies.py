@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from errno import ENOENT, ENOTDIR
+from typing import TypeVar
 
 from pcont.errors import Unseen
 from pcont.kernel.paths import join
@@ -14,9 +15,8 @@ from pcont.kernel.types import Controller, Mount, Place, Tree
 from pcont.model.cgroups import NUMBER_OF_V2, ModelTree, Node, Residents
 from pcont.model.config import ModelConfig
 from pcont.tables.behaviour import Behaviour
-from pcont.tables.rules import ModelCgroup
 
-OnRun = Callable[[ModelCgroup, int, int, int], None]
+_Hook = TypeVar("_Hook")
 
 
 class Hierarchies:
@@ -74,10 +74,7 @@ class Hierarchies:
     def trees(self) -> tuple[Tree, ...]:
         """Return every active hierarchy; that of cgroup v2 if it is mounted."""
         return tuple(
-            Tree(
-                *(one.id, max(one.number, 0), one.controllers, one.name),
-                tuple(self.uncovered(one)),
-            )
+            Tree(one.id, max(one.number, 0), one.controllers, one.name, tuple(self.uncovered(one)))
             for one in self.active
             if one.mounts or not one.is_unified
         )
@@ -103,19 +100,15 @@ class Hierarchies:
         """Yield the controllers of v1 in the dialect, and what the model does for each."""
         return zip(self.unbound.controllers, self.unbound.behaviours, strict=True)
 
-    def counting(self) -> Iterator[tuple[Behaviour, ModelTree]]:
-        """Yield what the model does for each controller of v1 and v2, with the tree that has it."""
+    def hooks(self, hook: Callable[[Behaviour], _Hook | None]) -> Iterator[tuple[_Hook, ModelTree]]:
+        """Yield the hooks of one kind that the controllers of v1 and v2 have, each with the tree of
+        its controller. `hook`: returns that of a Behaviour.
+        """
         for name, behaviour in self.kernels():
-            yield behaviour, self.holding(name)
+            if found := hook(behaviour):
+                yield found, self.holding(name)
         if tree := self.unified:
-            for behaviour in (tree.core, *tree.behaviours):
-                yield behaviour, tree
-
-    def counting_time(self) -> Iterator[tuple[OnRun, ModelTree]]:
-        """Yield the hooks that count CPU time, each with its tree."""
-        for behaviour, tree in self.counting():
-            if behaviour.on_run:
-                yield behaviour.on_run, tree
+            yield from ((found, tree) for one in tree.behaviours if (found := hook(one)))
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
         """Return the behaviours that replace pcont's eBPF programs, each with its tree."""

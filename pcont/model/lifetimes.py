@@ -62,7 +62,7 @@ class Lifetimes:
         nanoseconds.
         """
         cpu %= self._config.machine.cpu_limit
-        for on_run, tree in self._hierarchies.counting_time():
+        for on_run, tree in self._hierarchies.hooks(lambda one: one.on_run):
             on_run(task.nodes.get(tree.number, tree.root), cpu, user, system)
 
     # Ends
@@ -117,7 +117,8 @@ class Lifetimes:
     def kill_below(self, node: Node) -> None:
         """Kill all processes in a container and below it, as a write of cgroup.kill.
 
-        The kernel looks at first threads: a process whose first thread is elsewhere lives on.
+        As in the kernel, a process is killed if its first thread is there. Where its other threads
+        are does not matter.
         """
         known, number = self._placement.known, node.tree.number
         nodes = {each for one in node.all() for each in self._placement.with_processes(one)}

@@ -72,12 +72,16 @@ def inside_prefix(tree: int, path: str) -> str:
 # Many containers and tasks have equal lists.
 @lru_cache(maxsize=256)
 def _parsed(type: Codec, text: str) -> Any:
-    value = type.parse(text)
-    return value if isinstance(value, dict) else shared(value)
+    return shared(type.parse(text))
+
+
+def _shown(type: Codec, value: Any) -> str:
+    # A dict cannot be a key of a cache.
+    return type.show(value) if isinstance(value, dict) else _shown_once(type, value)
 
 
 @lru_cache(maxsize=256, typed=True)
-def _shown(type: Codec, value: Any) -> str:
+def _shown_once(type: Codec, value: Any) -> str:
     return type.show(value)
 
 
@@ -89,12 +93,7 @@ def container_row(node: Node) -> dict[str, StoredRow]:
     rows = node.tree.rows
     charges = fields_of(node.charges)
     found = {
-        "values": {
-            file: rows[file].type.show(value)
-            if isinstance(value, dict)
-            else _shown(rows[file].type, value)
-            for file, value in node.values.items()
-        },
+        "values": {file: _shown(rows[file].type, value) for file, value in node.values.items()},
         "attributes": dict(node.attributes),
         "times": {str(cpu): [*times] for cpu, times in node.times.items()},
         "count": node.count,

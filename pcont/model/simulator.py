@@ -84,8 +84,9 @@ class ModelSimulator:
         """
         parent = self._acting(task)
         hierarchies = self._hierarchies
-        for behaviour, tree in [*hierarchies.enforcing(), *hierarchies.counting()]:
-            for rule in behaviour.fork:
+        enforced = ((one.fork, tree) for one, tree in hierarchies.enforcing())
+        for rules, tree in [*enforced, *hierarchies.hooks(lambda one: one.fork)]:
+            for rule in rules:
                 if violation := rule(parent.nodes.get(tree.number, tree.root)):
                     refuse(violation.errno, str(task))
         return parent
