@@ -8,10 +8,11 @@ from pcont.tables.rules import ModelCgroup
 
 TICK = 10_000_000  # nanoseconds in a unit of cpuacct.stat: USER_HZ is 100
 _MILLISECOND = 1_000_000
-_USER, _SYSTEM = 0, 1
+USER, SYSTEM = 0, 1
 
 
-def _total(site: ModelCgroup, *kinds: int) -> int:
+def total(site: ModelCgroup, *kinds: int) -> int:
+    """Return the CPU time of a container in nanoseconds. `kinds`: USER, SYSTEM or both."""
     return sum(times[kind] for times in site.times.values() for kind in kinds)
 
 
@@ -38,11 +39,11 @@ def _all(site: ModelCgroup) -> str:
 
 
 def _stat(site: ModelCgroup) -> str:
-    return f"user {_total(site, _USER) // TICK}\nsystem {_total(site, _SYSTEM) // TICK}"
+    return f"user {total(site, USER) // TICK}\nsystem {total(site, SYSTEM) // TICK}"
 
 
-def _run(site: ModelCgroup, cpu: int, user: int, system: int) -> None:
-    """Charge the time to a container and to its ancestors."""
+def charge(site: ModelCgroup, cpu: int, user: int, system: int) -> None:
+    """Charge CPU time to a container and to its ancestors."""
     for one in site.upwards():
         one.add_time(cpu, user, system)
 
@@ -53,20 +54,20 @@ def _rebind(source: ModelCgroup, target: ModelCgroup) -> None:
 
 BEHAVIOURS = {
     Interface.V1: Behaviour(
-        on_run=_run,
+        on_run=charge,
         on_rebind=_rebind,
         files={
             "cpuacct.stat": FileBehaviour(derived=_stat),
             "cpuacct.usage": FileBehaviour(
-                derived=lambda site: _total(site, _USER, _SYSTEM),
+                derived=lambda site: total(site, USER, SYSTEM),
                 effect=lambda site: site.times.clear(),
             ),
             "cpuacct.usage_all": FileBehaviour(derived=_all),
-            "cpuacct.usage_percpu": _by_cpu(_USER, _SYSTEM),
-            "cpuacct.usage_percpu_sys": _by_cpu(_SYSTEM),
-            "cpuacct.usage_percpu_user": _by_cpu(_USER),
-            "cpuacct.usage_sys": FileBehaviour(derived=lambda site: _total(site, _SYSTEM)),
-            "cpuacct.usage_user": FileBehaviour(derived=lambda site: _total(site, _USER)),
+            "cpuacct.usage_percpu": _by_cpu(USER, SYSTEM),
+            "cpuacct.usage_percpu_sys": _by_cpu(SYSTEM),
+            "cpuacct.usage_percpu_user": _by_cpu(USER),
+            "cpuacct.usage_sys": FileBehaviour(derived=lambda site: total(site, SYSTEM)),
+            "cpuacct.usage_user": FileBehaviour(derived=lambda site: total(site, USER)),
         },
     ),
     Interface.V2006: Behaviour(  # milliseconds, rounded down
@@ -74,7 +75,7 @@ BEHAVIOURS = {
         on_rebind=_rebind,
         files={
             "cpuacct.usage": FileBehaviour(
-                derived=lambda site: _total(site, _USER, _SYSTEM) // _MILLISECOND
+                derived=lambda site: total(site, USER, SYSTEM) // _MILLISECOND
             )
         },
     ),

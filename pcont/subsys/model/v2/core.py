@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from errno import EOPNOTSUPP
 
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
-from pcont.subsys.pids import PIDS
+from pcont.subsys.model import cpuacct
+from pcont.subsys.model.freezer import frozen_if
+from pcont.subsys.model.pids import counting
 from pcont.subsys.v1 import core as v1_core
 from pcont.subsys.v1 import freezer as v1_freezer
 from pcont.subsys.v2.core import (
@@ -139,7 +141,8 @@ def _vet(source: ModelCgroup, target: ModelCgroup, whole: bool) -> Violation | N
 
 
 def _processes(site: ModelCgroup) -> Iterator[ModelCgroup]:
-    """Yield a container, and the threaded containers whose processes are in it.
+    """Yield the containers whose processes cgroup.procs of a container lists: the container itself
+    and, if it is the root of a threaded subtree, each threaded container in that subtree.
 
     The kernel refuses to read cgroup.procs in a threaded container. The driver reads the processes
     of the threads in it.
@@ -151,12 +154,7 @@ def _processes(site: ModelCgroup) -> Iterator[ModelCgroup]:
 
 
 def _stay_counted(source: ModelCgroup, target: ModelCgroup) -> bool:
-    return _counting(source) is _counting(target)
-
-
-def _counting(site: ModelCgroup) -> ModelCgroup:
-    """Return the container in which pids counts the tasks of another one."""
-    return next(one for one in site.upwards() if one.parent is None or PIDS in _offered(one))
+    return next(counting(source), None) is next(counting(target), None)
 
 
 # Controllers
@@ -209,13 +207,7 @@ def _having(site: ModelCgroup) -> set[str]:
     return {*_offered(site), "perf_event"}
 
 
-def _frozen(site: ModelCgroup | None) -> bool:
-    """Return whether the tasks of a container are frozen, by itself or by an ancestor. Without a
-    container: False.
-    """
-    while site and site.written(FREEZE) != 1:
-        site = site.parent
-    return site is not None
+_frozen = frozen_if(FREEZE, 1)
 
 
 def _events(site: ModelCgroup) -> str:
@@ -231,15 +223,9 @@ def _limit(file: str) -> FileBehaviour:
     return FileBehaviour(write=write)
 
 
-def _run(site: ModelCgroup, cpu: int, user: int, system: int) -> None:
-    """Charge the time to a container and to its ancestors."""
-    for one in site.upwards():
-        one.add_time(cpu, user, system)
-
-
 BEHAVIOUR = Behaviour(
     frozen=_frozen,
-    on_run=_run,
+    on_run=cpuacct.charge,
     kind=ContainerKind(
         shows=_shows,
         aliases={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pcont.subsys.cpu import CPU_IDLE
+from pcont.subsys.model.cpuacct import SYSTEM, USER, total
 from pcont.subsys.v2.cpu import CPU_WEIGHT, WEIGHT_NICE
 from pcont.tables.behaviour import Behaviour, FileBehaviour
 from pcont.tables.rules import ModelCgroup
@@ -54,7 +55,7 @@ def _set_idle(site: ModelCgroup, idle: int) -> None:
 
 
 def _stat(site: ModelCgroup) -> dict[str, int]:
-    user, system = (sum(times[kind] for times in site.times.values()) for kind in (0, 1))
+    user, system = total(site, USER), total(site, SYSTEM)
     found = {
         "usage_usec": (user + system) // _MICROSECOND,
         "user_usec": user // _MICROSECOND,
