@@ -74,9 +74,7 @@ def no_tasks(site: Site) -> Violation | None:
         reason = f"{site.shown} is below a threaded container, and is not threaded itself"
         return Violation(EOPNOTSUPP, reason, fixes=(fix,))
     names = site.value(CONTROL).split()
-    if kind != "domain" or not names:
-        return None
-    if {*names} <= {*FOR_THREADS} and not any(child.populated() for child in site.children()):
+    if kind != "domain" or not names or _may_be_threaded_root(site, names):
         return None
     return Violation(
         EBUSY,
@@ -84,6 +82,11 @@ def no_tasks(site: Site) -> Violation | None:
         f"{site.shown}, so tasks must be in a child",
         f"pcont create {site.word.rstrip('/')}/NAME",
     )
+
+
+def _may_be_threaded_root(site: Site, names: Iterable[str]) -> bool:
+    """Return whether a container can have tasks, and these controllers enabled for its children."""
+    return {*names} <= {*FOR_THREADS} and not any(child.populated() for child in site.children())
 
 
 def has_room(site: Site, mover: Mover) -> Violation | None:
@@ -199,16 +202,22 @@ def changes(words: Iterable[str], before: Sequence[str]) -> tuple[list[str], lis
 
 def _changes(now: Site, wanted: Site) -> tuple[list[str], list[str]]:
     """Return what a write enables and disables, in the kernel's order."""
-    known = dict.fromkeys((*CONTROLLERS, *now.value(OFFERED).split()))
-    on, off = changes(_words(wanted), now.value(CONTROL).split())
+    known, (on, off) = _known(now), changes(_words(wanted), now.value(CONTROL).split())
     return [one for one in known if one in on], [one for one in known if one in off]
+
+
+def _known(site: Site) -> Sequence[str]:
+    """Return the controllers of cgroup v2, in the kernel's order. A later kernel may have others:
+    those that it offers come last.
+    """
+    return [*dict.fromkeys((*CONTROLLERS, *site.value(OFFERED).split()))]
 
 
 def can_change(now: Site, wanted: Site) -> Violation | None:
     """Check each controller to enable or to disable, in the kernel's order."""
     on, off = _changes(now, wanted)
     offered = now.value(OFFERED).split()
-    for name in dict.fromkeys((*CONTROLLERS, *offered)):
+    for name in _known(now):
         violation = None
         if name in on and name not in offered:
             violation = _not_offered(now, name)
@@ -242,7 +251,7 @@ def _passed_on(now: Site, name: str) -> Violation | None:
 
 def have_signs(now: Site, wanted: Site) -> Violation | None:
     """Check that each word is a controller with a sign."""
-    known = (*CONTROLLERS, *now.value(OFFERED).split())
+    known = _known(now)
     for word in _words(wanted):
         if word[0] not in "+-":
             return Violation(
@@ -270,7 +279,7 @@ def suit_threads(now: Site, wanted: Site) -> Violation | None:
 
 
 def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | None:
-    """Check that no task is in a container that is about to hand out controllers.
+    """Check that no task is in a container that is to enable controllers for its children.
 
     The kernel accepts controllers for threads if no task is below: the container then becomes the
     root of a threaded subtree, and its other children take no tasks. `strict` refuses these, too.
@@ -280,8 +289,7 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
     names = _changes(now, wanted)[0]
     if not names or not (there := _tasks(now)):
         return None
-    accepts = not strict and set(names) <= {*FOR_THREADS}
-    if accepts and not any(child.populated() for child in now.children()):
+    if not strict and _may_be_threaded_root(now, names):
         return None
     noun = "task is" if there == 1 else "tasks are"
     reason = f"{there} {noun} in {now.shown} itself: they must be in a child first"
