@@ -140,7 +140,7 @@ class TaskPlacement:
         return "".join(f"{task}\n" for task in sorted(tasks))
 
     def with_processes(self, node: Node) -> Iterable[Node]:
-        """Return the containers whose tasks a container's cgroup.procs lists."""
+        """Return the containers whose processes cgroup.procs of a container lists."""
         processes = node.tree.kind.processes
         return cast("Iterable[Node]", processes(node)) if processes else (node,)
 

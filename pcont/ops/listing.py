@@ -116,10 +116,9 @@ def count_containers(registry: Registry, root: Place) -> int | None:
         signals.beat()
         place = waiting.pop()
         try:
-            below = backend.count_children(place)
-            count += below
-            if below and count != most:
-                waiting += map(place.child, backend.children(place))
+            if below := backend.count_children(place):
+                count += below
+                waiting += _children(backend, place) if count != most else ()
         except Unseen:
             return None
         except FileNotFoundError:
@@ -127,6 +126,10 @@ def count_containers(registry: Registry, root: Place) -> int | None:
         except OSError:
             return None
     return count
+
+
+def _children(backend: ContainerReader, place: Place) -> list[Place]:
+    return [place.child(name) for name in backend.children(place)]
 
 
 def _most_containers(registry: Registry, root: Place) -> int | None:

@@ -166,7 +166,8 @@ class MoveAll(Step):
         self.still = False
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        moves = [
+        moves = self._leaves.lines(backend)
+        moves += [
             f"echo {task} > {quote(backend.show(route.target, entry_file(route.target)))}"
             for route in self._ordered(backend)
             for task in entry_ids(backend, route.target, reversed(self._movable(backend, route)))
@@ -174,8 +175,7 @@ class MoveAll(Step):
         ]
         self.outcome.skipped = len(self.skipped)
         freezer = self._freezer() if self.freeze else None
-        moves = is_set_frozen(backend, freezer, moves) if freezer else moves
-        return [*self._leaves.lines(backend), *moves]
+        return is_set_frozen(backend, freezer, moves) if freezer else moves
 
     def rehearse(self, backend: CgroupState) -> None:
         self._leaves.rehearse(backend)
