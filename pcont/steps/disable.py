@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.bases import on_disk
-from pcont.kernel.refusals import exists, vanishing
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
+from pcont.steps.enable import changed_settings
 from pcont.steps.snapshot import write_back_all
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys.v2.core import CONTROL
@@ -127,12 +128,8 @@ def _words(sign: str, names: Sequence[str]) -> str:
 
 
 def _settings(backend: CgroupState, place: Place, names: Sequence[str]) -> _Settings:
-    """Return the files of controllers that are not as in a new container, each with its text."""
-    found: _Settings = []
-    with vanishing():
-        for file, writable in backend.files(place).items():
-            if subsys.of(file) in names and subsys.is_setting(file, writable):
-                text = backend.read(place, file)
-                if not subsys.is_as_new(file, text, is_root=False):
-                    found.append((file, text))
+    """Return the files of controllers that are not as in a new container, each with its text, in
+    the order of writing.
+    """
+    found = changed_settings(backend, place, names)
     return sorted(found, key=lambda pair: subsys.order(pair[0]))

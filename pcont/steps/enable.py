@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from errno import EBUSY
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -49,20 +49,21 @@ class DisableEnabled(UndoRecord):
 
     def _disable(self, backend: CgroupState, name: str) -> None:
         for child in map(self.place.child, backend.children(self.place)):
-            if file := _setting(backend, child, name):
+            for file, _ in changed_settings(backend, child, [name]):
                 raise Busy(f"{name} stays enabled, because {file} of {child.shown} is set")
         backend.write(self.place, core.CONTROL, f"-{name}")
 
 
-def _setting(backend: CgroupState, place: Place, controller: str) -> str:
-    """Return a file of a controller that is not as in a new container; empty if there is none."""
+def changed_settings(
+    backend: CgroupState, place: Place, names: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the files of controllers that are not as in a new container, each with its text."""
     with vanishing():
         for file, writable in backend.files(place).items():
-            if subsys.of(file) == controller and subsys.is_setting(file, writable):
+            if subsys.of(file) in names and subsys.is_setting(file, writable):
                 text = backend.read(place, file)
                 if not subsys.is_as_new(file, text, is_root=False):
-                    return file
-    return ""
+                    yield file, text
 
 
 class EnableControllers(Step):
