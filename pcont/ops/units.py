@@ -7,7 +7,7 @@ is below a unit with Delegate=yes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,6 @@ from pcont.session import Session
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
-
-_KERNEL = "cgroupfs"  # the name of the backend whose directories have attributes of systemd
 
 
 class Unit(NamedTuple):
@@ -46,6 +44,8 @@ class Units:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._is_init = systemd.is_init()
+        # systemd marks the directories of its units. Containers of the model have no directories.
+        self._has_marks = backend.name == "cgroupfs"
         self._privileged = self._is_init and backend.may_mount()
         self._known: dict[str, Unit | None] = {"/": None}
 
@@ -78,7 +78,7 @@ class Units:
         return None
 
     def _attribute(self, place: Place, name: str) -> str:
-        if self._backend.name != _KERNEL:
+        if not self._has_marks:
             return ""
         return systemd.attribute(self._backend.show(place), name, self._privileged)
 
@@ -100,25 +100,28 @@ def _elsewhere(units: Units, place: Place, unit: Unit) -> str:
 
 def check_untouched(session: Session, places: Iterable[Place], action: str) -> None:
     """Raise Denied, without --force, if one of the containers belongs to systemd."""
-    units = Units(session.backend)
-    for place in places if not session.force else ():
-        if unit := units.closed(place):
-            raise Denied(
-                f"refusing to {action} {place.shown}: {unit.owned}",
-                path=session.backend.show(place),
-                hint=FORCE,
-            )
+    _refuse(session, places, action, Units.closed)
 
 
 def check_kept(session: Session, places: Iterable[Place]) -> None:
     """Raise Denied, without --force, if one of the containers to remove is that of a unit, or in
     one.
     """
+    _refuse(session, places, "remove", lambda units, place: units.at(place) or units.closed(place))
+
+
+def _refuse(
+    session: Session,
+    places: Iterable[Place],
+    action: str,
+    find: Callable[[Units, Place], Unit | None],
+) -> None:
+    """Raise Denied, without --force, if `find` finds a unit for one of the containers."""
     units = Units(session.backend)
     for place in places if not session.force else ():
-        if unit := units.at(place) or units.closed(place):
+        if unit := find(units, place):
             raise Denied(
-                f"refusing to remove {place.shown}: {unit.owned}",
+                f"refusing to {action} {place.shown}: {unit.owned}",
                 path=session.backend.show(place),
                 hint=FORCE,
             )
