@@ -18,10 +18,8 @@ from pcont.kernel.types import UNIFIED, Place, Spelling, Tree
 
 TIE = "tie"
 
-MODE_THREADED, MODE_DOMAIN = (
-    "threaded",
-    "domain",
-)  # what the containers of a member of cgroup v2 are
+# What the containers of a member of cgroup v2 are.
+MODE_THREADED, MODE_DOMAIN = "threaded", "domain"
 
 
 @on_disk("Tie", "subsystems", "trees", "at", "made_at", "mounted", "unified_at?", "mode?")

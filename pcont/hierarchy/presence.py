@@ -136,9 +136,9 @@ def where_to_find(one: Hierarchy, subsystem: str) -> str:
     """Return the hint for a controller that a hierarchy lacks: bind it there, if pcont can."""
     member = one.unified_member
     if member and member.mode == MODE_THREADED:
-        from pcont.subsys.v2.core import FOR_THREADS, IMPLICIT  # only cgroup v2 needs it
+        from pcont.subsys.v2.core import needs_processes  # only cgroup v2 needs it
 
-        if subsystem not in (*FOR_THREADS, *IMPLICIT):
+        if needs_processes([subsystem]):
             return f"{one.name} is threaded: pcont mount -o {subsystem} --name NAME --at /NAME"
     home = one.members[0].tree
     if home.name and any(mount.ours for mount in home.mounts):

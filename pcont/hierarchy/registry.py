@@ -124,10 +124,10 @@ class Registry:
     def unified_member(self, tie: Tie) -> Member:
         """Return the member of a tie in cgroup v2. Its tree has the controllers of the tie only."""
         tree = self.by_id.get(UNIFIED) or inactive(UNIFIED)
-        at = tie.root_in(UNIFIED)
         names = tuple(name for name in tree.controllers if name in tie.subsystems)
+        # Not tree._replace(): the tree of the kernel reads its controllers itself, all of them.
         narrow = Tree(UNIFIED, 0, names, "", tree.mounts)
-        return self._member(tree, at)._replace(tree=narrow, mode=tie.mode)
+        return self._member(narrow, tie.root_in(UNIFIED))._replace(mode=tie.mode)
 
     def _single(self, tree: Tree) -> Hierarchy:
         ours = any(mount.ours for mount in tree.mounts)

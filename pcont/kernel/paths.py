@@ -24,6 +24,11 @@ def below(path: str, base: str) -> str | None:
     return None
 
 
+def overlap(one: str, other: str) -> bool:
+    """Return whether one of two paths is at or below the other."""
+    return below(one, other) is not None or below(other, one) is not None
+
+
 def is_outside(path: str) -> bool:
     """Return whether a path leads out of the cgroup namespace of this process
     (cgroup_namespaces(7)).

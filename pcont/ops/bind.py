@@ -275,8 +275,8 @@ def _mirroring(
     action = f"bind {', '.join(member.tree.id for member in members)} to {one.name}"
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
     # No task is in a new member yet: it can be frozen.
-    new = [] if one.unified_member else [each.place("/") for each in members if each.mode]
-    return [*planner.steps, Join(pairs, action, affinity, next(iter(new), None))]
+    new = mirror.unified_member if not one.unified_member else None
+    return [*planner.steps, Join(pairs, action, affinity, new.place("/") if new else None)]
 
 
 def _below(backend: ContainerReader, home: Place) -> Iterator[str]:
@@ -361,18 +361,16 @@ def _going(one: Hierarchy, names: Sequence[str]) -> list[Member]:
             f"{', '.join(dependent)} requires {', '.join(map(subsys.requires, dependent))}",
             hint=f"pcont unbind {one.name} {','.join((*names, *dependent))}",
         )
-    going = [member for member in others if set(names) & set(member.tree.controllers)]
+    v1 = [member for member in others if not member.mode]
+    going = [member for member in v1 if set(names) & set(member.tree.controllers)]
     rest = [name for name in one.subsystems if name not in names]
     for member in going:
-        if member.mode:
-            continue
         shared = [name for name in rest if name in member.tree.controllers]
         if shared:
             raise Busy(
                 f"{member.tree.id} is one hierarchy of the kernel: unbind {', '.join(shared)}, too",
                 hint=f"pcont unbind {one.name} {','.join(member.tree.controllers)}",
             )
-    going = [member for member in going if not member.mode]
     return [*going, *unified.member_going(one, names)]
 
 

@@ -116,6 +116,7 @@ class Planner:
         self.texts: dict[tuple[Place, str], str] = {}
         self.guarded: list[Setting] = []
         self.changed: list[tuple[Container, list[Setting]]] = []  # of containers that exist
+        self.without_leaf: set[Place] = set()  # containers to make that never get a leaf
         self.names: dict[Place, frozenset[str]] = {}
         self._seen: dict[int, Hierarchy] = {}
         self._parents: dict[Place, bool] = {}
@@ -227,16 +228,12 @@ class Planner:
         inherited = self._make(container, missing)
         wanted = self._wanted(container, pairs)
         if container.places[-1].is_unified:
-            self.steps += self._enable(container, [one.file for one in wanted])
+            self.steps += self._enabling.steps(container, [one.file for one in wanted])
         self.guarded += [one for one in wanted if guards.acts_on_all(one.file, one.text)]
         given = {(one.place, one.file) for one in wanted}
         inherited += self._threaded(container, missing)
         rest = [one for one in inherited if (one.place, one.file) not in given]
         self._add(container, missing, rest + wanted)
-
-    def _enable(self, container: Container, files: Sequence[str]) -> list[Step]:
-        """Return the steps that give a container of cgroup v2 the files that it needs."""
-        return self._enabling.steps(container, files)
 
     @cached_property
     def _enabling(self) -> Enabling:
@@ -248,9 +245,6 @@ class Planner:
         """Plan to enable the controllers of a hierarchy for the children of a container of cgroup
         v2.
         """
-        from pcont.ops.enabling import Enabling
-
-        self._enabling = self._enabling or Enabling(self.backend, self.made)
         self.steps += self._enabling.for_children(container)
 
     def _need_parent(self, container: Container) -> None:
@@ -372,10 +366,10 @@ class Planner:
         action = f"set {container.name}"
         then = WriteFiles(new, action, created=True) if new else None
         for place in missing:
-            last = place is missing[-1]
-            self.steps.append(
-                CreateContainer(place, f"create {container.name}", then if last else None)
-            )
+            writing = then if place is missing[-1] else None
+            takes_leaf = place not in self.without_leaf
+            doing = f"create {container.name}"
+            self.steps.append(CreateContainer(place, doing, writing, takes_leaf))
         if then and not missing:
             self.steps.append(then)
         if old:

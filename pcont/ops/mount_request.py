@@ -21,7 +21,7 @@ from pcont.errors import (
 from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.registry import ONLY_V2, REHEARSE, OptionString, Registry
 from pcont.kernel.busy import NOT_EMPTY
-from pcont.kernel.paths import below
+from pcont.kernel.paths import overlap
 from pcont.kernel.types import Place, TreeRequest
 from pcont.ops.cpuset_memset import CpusetMemset
 from pcont.session import Session
@@ -255,7 +255,7 @@ def check_apart(steps: Iterable[Step]) -> None:
     points = [step.point for step in steps if isinstance(step, MountTree)]
     for number, point in enumerate(points):
         for other in points[:number]:
-            if below(point, other) is not None or below(other, point) is not None:
+            if overlap(point, other):
                 raise Busy(
                     f"cannot mount at {other}: another hierarchy of this command is mounted at "
                     f"{point}",

@@ -14,20 +14,19 @@ from pcont.bases import NamedTuple
 from pcont.errors import Busy, Unsupported
 from pcont.hierarchy.container import MODE_DOMAIN, MODE_THREADED, Hierarchy, Member, Tie, as_made_at
 from pcont.hierarchy.registry import Registry
-from pcont.kernel.paths import below, join
-from pcont.kernel.refusals import exists, vanishing
+from pcont.kernel.paths import below, join, overlap
+from pcont.kernel.refusals import exists
 from pcont.kernel.types import UNIFIED, Place
 from pcont.linux import systemd
-from pcont.ops.containers import Planner
+from pcont.ops.containers import Planner, beneath
 from pcont.ops.enabling import UMBRELLA
 from pcont.ops.mount_request import MountRequest, lineage
 from pcont.session import Session
-from pcont.steps.creation import CreateContainer
 from pcont.steps.disable import DisableControllers, ResetSettings
 from pcont.steps.leaf import is_made
 from pcont.steps.removal import RemoveContainer
 from pcont.subsys.numtasks import NUMTASKS
-from pcont.subsys.v2.core import FOR_THREADS, IMPLICIT
+from pcont.subsys.v2.core import IMPLICIT, needs_processes
 from pcont.transaction.step import Step
 
 if TYPE_CHECKING:
@@ -49,29 +48,29 @@ def served(
 ) -> tuple[str, ...]:
     """Return those of the subsystems that a new hierarchy has in cgroup v2.
 
-    These are the controllers of cgroup v2, and with any of them those that it has without a
-    controller, if v1 has not bound them. None if the caller named the backend and did not ask for
-    a `tie`, which takes them for v1.
+    It has none there if none of them is a controller of cgroup v2: v1 takes those. v1 takes all of
+    them if the caller named the backend and did not ask for a `tie`.
     """
-    tree = registry.by_id.get(UNIFIED)
-    wanted = tuple(names)
-    if tree is None or not any(name in tree.controllers for name in wanted):
+    found = _offered(registry, names)
+    if {*found} <= {*IMPLICIT} or (session.chosen and not tie):
         return ()
-    if session.chosen and not tie:
-        return ()
+    return found
+
+
+def _offered(registry: Registry, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the subsystems that cgroup v2 can give to a hierarchy: its controllers, and
+    those that it has without a controller, if v1 has not bound them.
+    """
     bound = {name for one in registry.v1_trees for name in one.controllers}
-    return tuple(
-        name
-        for name in wanted
-        if name in tree.controllers or (name in IMPLICIT and name not in bound)
-    )
+    offered = {*registry.v2_controllers, *IMPLICIT} - bound
+    return tuple(name for name in names if name in offered)
 
 
 def mode_of(names: Iterable[str]) -> str:
     """Return MODE_THREADED if single threads can have all of these subsystems, otherwise
     MODE_DOMAIN.
     """
-    return MODE_THREADED if {*names} <= {*FOR_THREADS, *IMPLICIT} else MODE_DOMAIN
+    return MODE_DOMAIN if needs_processes(names) else MODE_THREADED
 
 
 def share_of(session: Session, registry: Registry, request: MountRequest) -> Share | None:
@@ -108,7 +107,7 @@ def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, w
     for one in registry.ties:
         member = one.unified_member
         same = one.tie is not None and at == one.tie.at == "/"
-        if member and one.name != name and (same or _overlap(there, member.at)):
+        if member and one.name != name and (same or overlap(there, member.at)):
             raise _in_use(one, names, words)
     return Share(names, there, mode_of(names))
 
@@ -124,11 +123,9 @@ def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterabl
         found = served(session, registry, names, tie=False)
         words = f"mount -o {','.join(found)} --name NAME --at /PATH"
         return _new_share(registry, found, at, one.name, words) if found else Share((), "", "")
-    bound = {name for tree in registry.v1_trees for name in tree.controllers}
-    offered = (*registry.by_id[UNIFIED].controllers, *IMPLICIT)
-    found = tuple(name for name in names if name in offered and name not in bound)
-    if member.mode == MODE_THREADED and mode_of(found) == MODE_DOMAIN:
-        whole = [name for name in found if mode_of([name]) == MODE_DOMAIN]
+    found = _offered(registry, names)
+    whole = needs_processes(found) if member.mode == MODE_THREADED else []
+    if whole:
         raise Unsupported(
             f"{one.name} is threaded, and {', '.join(whole)} does not support threads: a hierarchy "
             f"has {', '.join(whole)} from the start, or never",
@@ -157,21 +154,17 @@ def with_share(session: Session, registry: Registry, tie: Tie, share: Share) -> 
     return found._replace(made_at=(*tie.made_at, *as_made_at(made)))
 
 
-def _overlap(one: str, other: str) -> bool:
-    return below(one, other) is not None or below(other, one) is not None
-
-
 def _in_use(one: Hierarchy, names: Sequence[str], words: str) -> Busy:
     """Return the error for a hierarchy with the tasks of another one in cgroup v2."""
     member = one.unified_member
     assert member
     elsewhere = f"choose another place, whose tasks are then not in {one.name}: pcont {words}"
     new = [name for name in names if name not in one.subsystems]
-    suits = new and (member.mode == MODE_DOMAIN or mode_of(new) == MODE_THREADED)
+    suits = new and not (member.mode == MODE_THREADED and needs_processes(new))
     bind = f"pcont bind {one.name} {','.join(new)}; or " if suits else ""
-    has = [name for name in one.subsystems if name in (*member.tree.controllers, *IMPLICIT)]
     return Busy(
-        f"a task is in one container of cgroup v2, and {one.name} uses it for {', '.join(has)}",
+        f"a task is in one container of cgroup v2, and {one.name} uses it for "
+        f"{', '.join(_on_v2(one))}",
         hint=f"{bind}{elsewhere}",
     )
 
@@ -193,15 +186,14 @@ def plan_root(planner: Planner, member: Member) -> None:
     """
     tree = member._replace(at="/", mode="")
     root = Hierarchy(UNIFIED, (), (tree,), needed=member.tree.controllers).container(member.at)
+    is_threaded = member.mode == MODE_THREADED
+    planner.without_leaf.update(root.places if is_threaded else ())
     planner.create(root, parents=True)
-    if member.mode == MODE_THREADED:
-        for step in planner.steps:
-            if isinstance(step, CreateContainer) and step.place == root.places[0]:
-                step.takes_leaf = False
+    if is_threaded:
         planner.enable_for_children(root)
 
 
-def _words(one: Hierarchy) -> list[str]:
+def _on_v2(one: Hierarchy) -> list[str]:
     """Return the subsystems that a hierarchy has in cgroup v2."""
     others = [name for member in one.members if not member.mode for name in member.subsystems]
     return [name for name in one.subsystems if name not in others and not subsys.is_virtual(name)]
@@ -210,7 +202,7 @@ def _words(one: Hierarchy) -> list[str]:
 def member_going(one: Hierarchy, names: Iterable[str]) -> list[Member]:
     """Return the member of cgroup v2, if a hierarchy without these subsystems has nothing there."""
     member = one.unified_member
-    return [member] if member and {*_words(one)} <= {*names} else []
+    return [member] if member and {*_on_v2(one)} <= {*names} else []
 
 
 def members_changed(one: Hierarchy, going: Sequence[Member]) -> list[Member]:
@@ -233,19 +225,12 @@ def disabling(session: Session, one: Hierarchy, names: Sequence[str]) -> list[St
     # Nothing else relies on what UMBRELLA enables.
     alone = above.path == UMBRELLA and backend.children(above) == [root.name]
     tops = [above] if alone and not _is_pin(backend, root.root) else []
-    places = [*_deepest_first(backend, root), *tops]
-    steps: list[Step] = [DisableControllers(place, mine, action) for place in places]
+    top = Hierarchy(one.name, (), (member,)).container("/")
+    inside = [place for _, found in beneath(backend, top, [root]) for place in found]
+    steps: list[Step] = [
+        DisableControllers(place, mine, action) for place in (*inside, root, *tops)
+    ]
     return steps if tops else [*steps, ResetSettings(root, mine, action)]
-
-
-def _deepest_first(backend: ContainerReader, top: Place) -> list[Place]:
-    found, waiting = list[Place](), [top]
-    while waiting:
-        place = waiting.pop()
-        found.append(place)
-        with vanishing():
-            waiting += map(place.child, backend.children(place))
-    return found[::-1]
 
 
 def umbrella_steps(session: Session, one: Hierarchy, removed: Iterable[Place]) -> list[Step]:

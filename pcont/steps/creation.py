@@ -30,10 +30,14 @@ class CreateContainer(Step):
     longest_run = 100  # an entry of the journal for them has some KiB
 
     def __init__(
-        self, place: Place, action: str, then: WriteFiles | NewSettings | None = None
+        self,
+        place: Place,
+        action: str,
+        then: WriteFiles | NewSettings | None = None,
+        takes_leaf: bool = True,
     ) -> None:
         self.place, self.action, self.then = place, action, then
-        self.takes_leaf = True
+        self.takes_leaf = takes_leaf
         self._recorded: tuple[RemoveAllCreated, int] | None = None
         self._files: ControlFiles
         self._is_made = False

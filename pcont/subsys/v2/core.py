@@ -37,6 +37,11 @@ FOR_THREADS = ("cpu", "cpuset", "perf_event", "pids")
 IMPLICIT = ("cpuacct", "freezer")
 
 
+def needs_processes(names: Iterable[str]) -> list[str]:
+    """Return those of the subsystems that single threads cannot have."""
+    return [name for name in names if name not in (*FOR_THREADS, *IMPLICIT)]
+
+
 def enabled(text: str, now: str) -> list[tuple[str, str]]:
     """Return the write that enables for the children what `text` lists, instead of what `now`
     lists; none if they are equal.
