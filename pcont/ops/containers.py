@@ -125,6 +125,7 @@ class Planner:
         self._patterns: dict[tuple[int, tuple[tuple[str, str], ...]], SettingsPattern] = {}
         self._expected: dict[tuple[str, str], list[str]] = {}
         self._in_use: dict[tuple[str, str], set[str]] = {}
+        self._types_seen: set[Place] = set()  # containers of which _threaded knows the type
 
     def expect(self, containers: Iterable[Container]) -> None:
         """Announce all containers of a plan in which none inherits settings, so that what those
@@ -284,8 +285,10 @@ class Planner:
         place = container.places[-1]
         if place in missing:
             return [Setting(place, core.TYPE, core.THREADED)]
-        if place not in self.made and is_domain(self.backend, place):
-            self.steps.append(MakeThreaded(place, f"make {container.name} threaded"))
+        if not (place in self.made or place in self._types_seen):
+            self._types_seen.add(place)
+            if is_domain(self.backend, place):
+                self.steps.append(MakeThreaded(place, f"make {container.name} threaded"))
         return []
 
     def _control_files(self, place: Place) -> frozenset[str]:
