@@ -254,7 +254,7 @@ class Registry:
 
     def _only_on_v2(self, word: str) -> PcontError | None:
         """Return the error for a controller that v1 cannot have because cgroup v2 has it."""
-        if word == "blkio" and "io" in self.v2_controllers:
+        if self.is_io_of_v2(word):
             return NotFound("cgroup v2 calls blkio io", hint="write io:/PATH")
         if any(one.unified and one.name == word for one in self.controllers):
             return Unsupported(f"{word}: {ONLY_V2}", hint=ITS_CONTAINERS)
@@ -396,6 +396,10 @@ class Registry:
         """
         tree = self.by_id.get(UNIFIED)
         return tree.controllers if tree else ()
+
+    def is_io_of_v2(self, name: str) -> bool:
+        """Return whether it is the name of v1 for the controller io of cgroup v2."""
+        return name == "blkio" and "io" in self.v2_controllers
 
     def virtual_in(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names that are controllers which pcont provides."""

@@ -179,7 +179,8 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
         return
     message = f"{', '.join(there)}: {ONLY_V2}"
     if not session.chosen:
-        raise Unsupported(message, hint=REHEARSE)
+        called = "cgroup v2 calls blkio io: name io; " * any(map(registry.is_io_of_v2, there))
+        raise Unsupported(message, hint=called + REHEARSE)
     session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of --backend cgroupfs")
 
 

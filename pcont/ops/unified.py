@@ -13,10 +13,11 @@ from pcont import subsys
 from pcont.bases import NamedTuple
 from pcont.errors import Busy, Unsupported
 from pcont.hierarchy.container import MODE_DOMAIN, MODE_THREADED, Hierarchy, Member, Tie, as_made_at
+from pcont.hierarchy.presence import how_to_mount
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import below, join, overlap
 from pcont.kernel.refusals import exists
-from pcont.kernel.types import UNIFIED, Place
+from pcont.kernel.types import UNIFIED, Place, Tree
 from pcont.linux import systemd
 from pcont.ops.containers import Planner, beneath
 from pcont.ops.enabling import UMBRELLA
@@ -82,8 +83,9 @@ def share_of(session: Session, registry: Registry, request: MountRequest) -> Sha
     if not names:
         return None
     refuse_virtual(request.virtual, names)
-    words = f"mount -o {','.join(request.subsystems)} --name {request.name} --at /PATH"
-    return _new_share(registry, names, request.at, request.name, words)
+    name = request.name
+    words = f"mount -o {','.join(request.subsystems)} --name {name} --at /{name}"
+    return _new_share(registry, names, request.at, name, words)
 
 
 def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
@@ -101,7 +103,7 @@ def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
 
 def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, words: str) -> Share:
     """Return what the hierarchy `name` gets in cgroup v2. Raises Busy if another hierarchy has the
-    same tasks there. `words`: the command that chooses another place.
+    same tasks there. `words`: the command that makes the hierarchy at a place of its own.
     """
     there = at if at != "/" else join(UMBRELLA, name)
     for one in registry.ties:
@@ -109,7 +111,23 @@ def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, w
         same = one.tie is not None and at == one.tie.at == "/"
         if member and one.name != name and (same or overlap(there, member.at)):
             raise _in_use(one, names, words)
+    for tree in registry.v1_trees:
+        if tree.name not in ("", name) and not tree.mounted:
+            _refuse_beside(registry, tree, at, there)
     return Share(names, there, mode_of(names))
+
+
+def _refuse_beside(registry: Registry, tree: Tree, at: str, there: str) -> None:
+    """Raise Busy if a new hierarchy at `there` would have the tasks of one whose home is not
+    mounted. pcont cannot read what that one has, but sees its container in UMBRELLA.
+    """
+    theirs = Place(UNIFIED, join(UMBRELLA, tree.name))
+    if (at == "/" or overlap(there, theirs.path)) and exists(registry.backend, theirs):
+        raise Busy(
+            f"a task is in one container of cgroup v2, and {tree.name}, which is active but not "
+            f"mounted, uses {theirs.shown}",
+            hint=how_to_mount(registry.backend, tree),
+        )
 
 
 def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterable[str]) -> Share:
@@ -121,7 +139,7 @@ def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterabl
     at, member = one.tie.at if one.tie else "/", one.unified_member
     if member is None:
         found = served(session, registry, names, tie=False)
-        words = f"mount -o {','.join(found)} --name NAME --at /PATH"
+        words = f"mount -o {','.join(found)} --name NAME --at /NAME"
         return _new_share(registry, found, at, one.name, words) if found else Share((), "", "")
     found = _offered(registry, names)
     whole = needs_processes(found) if member.mode == MODE_THREADED else []
@@ -158,7 +176,7 @@ def _in_use(one: Hierarchy, names: Sequence[str], words: str) -> Busy:
     """Return the error for a hierarchy with the tasks of another one in cgroup v2."""
     member = one.unified_member
     assert member
-    elsewhere = f"choose another place, whose tasks are then not in {one.name}: pcont {words}"
+    elsewhere = f"make a hierarchy for other tasks: pcont {words}"
     new = [name for name in names if name not in one.subsystems]
     suits = new and not (member.mode == MODE_THREADED and needs_processes(new))
     bind = f"pcont bind {one.name} {','.join(new)}; or " if suits else ""

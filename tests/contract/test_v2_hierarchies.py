@@ -169,7 +169,7 @@ def test_the_same_tasks_are_in_one_hierarchy_of_v2(jobs: Jobs, plain: Pcont) -> 
     said = plain.fails(5, "mount", "-o", "cpu", "--name", "more")
     assert f"a task is in one container of cgroup v2, and {jobs.name} uses it for cpuset" in said
     assert f"pcont bind {jobs.name} cpu" in said
-    assert "pcont mount -o cpu --name more --at" in said
+    assert "make a hierarchy for other tasks: pcont mount -o cpu --name more --at /more" in said
     assert "pcont bind" not in plain.fails(5, "mount", "-o", "memory", "--name", "more")
     inside = on_v2(jobs, "/x")
     plain.fails(5, "mount", "-o", "cpu", "--name", "more", "--at", inside)
@@ -220,8 +220,10 @@ def test_a_container_made_by_mkdir_is_completed(jobs: Jobs, start: Start) -> Non
         v2(jobs.pcont).mkdir(path)
     assert read(jobs.pcont, on_v2(jobs, "/x"), "cgroup.type") == "domain invalid"
     assert "is partial" in jobs.pcont.fails(3, "attach", jobs.at("/x"), str(os.getpid()))
-    lines = jobs.pcont.ok("create", "--dry-run", "-p", jobs.at("/x/y")).splitlines()
-    assert f"echo threaded > {point(jobs.pcont, made)}/cgroup.type" in lines
+    lines = jobs.pcont.ok(
+        "create", "--dry-run", "-p", jobs.at("/x/y"), jobs.at("/x/z")
+    ).splitlines()
+    assert lines.count(f"echo threaded > {point(jobs.pcont, made)}/cgroup.type") == 1
     jobs.pcont.ok("create", "-p", jobs.at("/x/y"))
     assert read(jobs.pcont, on_v2(jobs, "/x/y"), "cgroup.type") == "threaded"
     task = start()
@@ -398,6 +400,22 @@ def test_it_stays_active_with_containers(jobs: Jobs, start: Start) -> None:
     jobs.pcont.ok("rm", "--kill", jobs.at("/a"))
 
 
+def test_the_tasks_of_a_hierarchy_that_is_not_mounted_are_in_no_other_one(
+    jobs: Jobs, plain: Pcont
+) -> None:
+    jobs.pcont.ok("create", jobs.at("/a"))
+    jobs.pcont.ok("umount", jobs.name)
+    inside = ("--at", on_v2(jobs, "/x"))
+    for more in ((), inside):
+        said = plain.fails(5, "mount", "-o", "cpu", "--name", "more", *more)
+        assert f"{jobs.name}, which is active but not mounted, uses unified:{on_v2(jobs)}" in said
+        assert f"pcont mount --name {jobs.name}" in said
+    for other in mounted(plain, "more", "cpu", "--at", "/more"):
+        plain.ok("create", other.at("/b"))
+    jobs.pcont.ok("mount", "--name", jobs.name)
+    assert jobs.pcont.children(jobs.at("/")) == ["a"]
+
+
 def test_what_others_need_is_kept(plain: Pcont, name: str) -> None:
     plain.ok("mount", "-o", "cpuset", "--name", name)
     plain.ok("create", f"unified:{UMBRELLA}/kept")
@@ -536,7 +554,9 @@ def test_containers_with_whole_processes_have_children_and_tasks(
 
 
 def test_io_is_the_name_of_blkio(plain: Pcont, name: str) -> None:
-    assert "io" in plain.fails(6, "mount", "-o", "blkio", "--name", name)
+    for words in ("blkio", "blkio,cpuset"):
+        said = plain.fails(6, "mount", "-o", words, "--name", name)
+        assert "cgroup v2 calls blkio io" in said
     for jobs in mounted(plain, name, "io,memory"):
         plain.ok("create", jobs.at("/a"))
         assert {*read(plain, on_v2(jobs, "/a"), "cgroup.controllers").split()} == {"io", "memory"}
