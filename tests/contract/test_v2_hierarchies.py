@@ -557,6 +557,9 @@ def test_io_is_the_name_of_blkio(plain: Pcont, name: str) -> None:
     for words in ("blkio", "blkio,cpuset"):
         said = plain.fails(6, "mount", "-o", words, "--name", name)
         assert "cgroup v2 calls blkio io" in said
+    (row,) = [line for line in plain.ok("doctor").splitlines() if "in use by v2" in line]
+    assert "cpu, io, memory" in row, "mount -o takes these names"
+    assert "blkio" not in row
     for jobs in mounted(plain, name, "io,memory"):
         plain.ok("create", jobs.at("/a"))
         assert {*read(plain, on_v2(jobs, "/a"), "cgroup.controllers").split()} == {"io", "memory"}
