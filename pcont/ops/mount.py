@@ -68,7 +68,7 @@ def mount(
     point = point and session.backend.resolve(point)
     name = name or (os.path.basename(point) if tie else "")
     with session.exclusive() as registry:
-        there = next((one for one in registry.trees if name and one.name == name), None)
+        there = _named(registry, name)
         request = MountRequest(
             (), (), name, point, release_agent, at, freezer, frozenset(), notify_on_release
         )
@@ -82,7 +82,7 @@ def mount(
             tie, name = True, name or os.path.basename(point)
             if not name:
                 raise _unnamed(controllers)
-            there = there or next((one for one in registry.trees if one.name == name), None)
+            there = there or _named(registry, name)
             request = request._replace(name=name)
         _check_tie_options(request, tie)
         asked = cpuset_memset.asked_for(given, names)
@@ -97,6 +97,11 @@ def mount(
             (lent,) = request.virtual
             request = request._replace(name=lent)
         return (mount_tie if tie else _mount_fresh)(session, registry, request)
+
+
+def _named(registry: Registry, name: str) -> Tree | None:
+    """Return the tree with a name; None if there is none, or the name is empty."""
+    return next((one for one in registry.trees if name and one.name == name), None)
 
 
 def _check_tie_options(request: MountRequest, tie: bool) -> None:
