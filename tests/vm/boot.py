@@ -94,14 +94,11 @@ def argv(boot: Boot) -> list[str]:
 def qemu_argv(boot: Boot) -> list[str]:
     """The command line for a guest with a root file system of its own."""
     guest = boot.guest
-    memory, cpus = guest.memory // guest.nodes, guest.cpus // guest.nodes
     nodes = []
-    for node in range(guest.nodes):
-        nodes += ["-object", f"memory-backend-ram,id=m{node},size={memory}M"]
-        first = node * cpus
-        nodes += ["-numa", f"node,nodeid={node},memdev=m{node},cpus={first}-{first + cpus - 1}"]
-    emulated = EMULATED if boot.threads else f"{EMULATED} {ONE_THREAD}"
-    how = "-accel kvm -cpu host" if boot.kvm else emulated
+    for node, cpus in enumerate(node_cpus(guest)):
+        nodes += ["-object", f"memory-backend-ram,id=m{node},size={node_memory(guest)}"]
+        nodes += ["-numa", f"node,nodeid={node},memdev=m{node},cpus={cpus}"]
+    how = "-accel kvm -cpu host" if boot.kvm else emulated(boot)
     machine = ["-machine", "q35", "-smp", str(guest.cpus), *nodes, *how.split()]
     return systemd.argv(
         boot.kernel,
@@ -119,7 +116,7 @@ def vng_argv(boot: Boot) -> list[str]:
     root = "local,path=/,mount_tag=cached,security_model=none,readonly=on,multidevs=remap"
     opts = f"-no-reboot -virtfs {root}"
     if not boot.kvm:
-        opts += f" {EMULATED}" if boot.threads else f" {EMULATED} {ONE_THREAD}"
+        opts += f" {emulated(boot)}"
     if boot.port:
         opts += f" -chardev socket,id=port,path={boot.socket},server=on,wait=off"
         opts += f" -device virtserialport,chardev=port,name={boot.port}"
@@ -137,10 +134,24 @@ def vng_argv(boot: Boot) -> list[str]:
 
 
 def numa_options(guest: Guest) -> list[str]:
-    memory, cpus = guest.memory // guest.nodes, guest.cpus // guest.nodes
-    first = range(0, guest.nodes * cpus, cpus)
-    nodes = [f"{memory}M,cpus={cpu}-{cpu + cpus - 1}" for cpu in first]
+    nodes = [f"{node_memory(guest)},cpus={cpus}" for cpus in node_cpus(guest)]
     return [word for node in nodes for word in ("--numa", node)]
+
+
+def node_memory(guest: Guest) -> str:
+    """The memory of each NUMA node, for QEMU."""
+    return f"{guest.memory // guest.nodes}M"
+
+
+def node_cpus(guest: Guest) -> list[str]:
+    """The list of CPUs of each NUMA node."""
+    count = guest.cpus // guest.nodes
+    return [f"{first}-{first + count - 1}" for first in range(0, guest.nodes * count, count)]
+
+
+def emulated(boot: Boot) -> str:
+    """The words for QEMU on a machine without KVM."""
+    return EMULATED if boot.threads else f"{EMULATED} {ONE_THREAD}"
 
 
 def guest_env(boot: Boot) -> str:
