@@ -8,8 +8,8 @@ from pcont.trust import ownership
 
 _RUNNING = "/run/systemd/system"  # sd_booted(3)
 _SUFFIXES = (".slice", ".service", ".scope")
-# Attributes of the directory of a unit, systemd.exec(5) and cgroup(7) of systemd: what a program
-# may ask for, and which start of the unit it belongs to.
+# Attributes that systemd sets on the directory of a unit: 1 if the unit has Delegate=yes, and the
+# id of this start of the unit (systemd.exec(5)).
 DELEGATE, INVOCATION = "delegate", "invocation_id"
 
 

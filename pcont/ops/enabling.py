@@ -62,15 +62,14 @@ class Enabling:
 
     def for_children(self, container: Container) -> list[Step]:
         """Return the steps that enable the controllers of a hierarchy for the children of a
-        container of cgroup v2.
+        container of cgroup v2, which has them by the `steps` so far.
         """
         found: list[Step] = []
         for place in container.places:
             if place.is_unified:
                 names = [one for one in place.controllers if one in container.hierarchy.needed]
                 action = f"enable {', '.join(names)} for the children of {container.name}"
-                for above in [*_lineage(place), place]:
-                    found += self._at(above, names, action, place)
+                found += self._at(place, names, action, place)
         return found
 
     def _of(self, place: Place, names: Sequence[str], action: str) -> list[Step]:

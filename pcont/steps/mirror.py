@@ -118,7 +118,7 @@ class Join(Step):
 
     `affinity`: the other tree has cpuset, so that undo also restores the CPU affinity of the tasks.
     `freezer`: a new container of cgroup v2 above the mirrors. pcont freezes it during the
-    operation: the tasks that have arrived fork no more. It is not frozen if this process is to
+    operation, so that tasks that have arrived do not fork. It is not frozen if this process is to
     enter. `at`: the place and task of the last write, for the error. `action` names the operation
     in messages.
     """

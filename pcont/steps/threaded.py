@@ -1,4 +1,4 @@
-"""The step that makes a container of cgroup v2 threaded which another program has made."""
+"""The step that makes a container of cgroup v2 threaded, if another program has made it."""
 
 from __future__ import annotations
 
