@@ -231,15 +231,17 @@ class WriteFiles(Step):
     def _write(self, files: ControlFiles, undo_log: UndoLog, tried: bool) -> None:
         """Write everything. `tried`: skip the trial of device entries in a temporary container."""
         backend = files.backend
-        waiting = [one for one in self.settings if not subsys.lasting(one.file)]
+        waiting: list[Setting] = []
+        last: list[Setting] = []
+        for one in self.settings:
+            (last if subsys.lasting(one.file) else waiting).append(one)
         while waiting:
             refused = [(one, err) for one in waiting if (err := self._try(files, undo_log, one))]
             if len(refused) == len(waiting):
                 self.refused, err = refused[0]
                 raise err
             waiting = [one for one, _ in refused]
-        _check_met(files, [one for one in self.settings if one.place.tree == UNIFIED])
-        last = [one for one in self.settings if subsys.lasting(one.file)]
+        _check_met(files, self.settings)
         for one in last:
             self.refused = one
             _check(backend, one)
@@ -391,8 +393,10 @@ def _check(backend: ContainerReader, one: Setting) -> None:
 
 
 def _check_met(files: ControlFiles, settings: Iterable[Setting]) -> None:
-    """Raise BadValue for a value that the kernel has accepted, and does not do."""
+    """Raise BadValue for a value that cgroup v2 has accepted, and does not do."""
     for one in settings:
+        if one.place.tree != UNIFIED:
+            continue
         row = row_of(files.backend, one.file, one.place.tree)
         unmet = row.advice.unmet if row else None
         if unmet and (reason := unmet(files.stored(one.place, one.file))):

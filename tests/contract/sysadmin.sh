@@ -1,7 +1,7 @@
 # What a sysadmin does with a hierarchy. tests/contract/test_same_script.py runs it on each backend
-# and kernel, and compares what it prints. NAME, MOUNTPOINT: of the
-# hierarchy; LINES: a file to write.
+# and kernel, and compares what it prints. NAME, MOUNTPOINT: of the hierarchy; LINES: a file to write.
 job=none
+user=$(id -un)
 
 say() {
     echo "\$ pcont $*" | same
@@ -12,7 +12,7 @@ say() {
 }
 
 # The hint to an empty cpuset has the CPUs and nodes of the machine.
-same() { sed "s/cpuset.mems=[-0-9]* cpuset.cpus=[-0-9]*/cpuset.mems=ALL cpuset.cpus=ALL/; /^  at:/d; s#$LINES#lines#g; s#$MOUNTPOINT#/jobs#g; s/$NAME/jobs/g; s/\\b$job\\b/JOB/g"; }
+same() { sed "s/cpuset.mems=[-0-9]* cpuset.cpus=[-0-9]*/cpuset.mems=ALL cpuset.cpus=ALL/; /^  at:/d; s#$LINES#lines#g; s#$MOUNTPOINT#/jobs#g; s/$NAME/jobs/g; s/\\b$job\\b/JOB/g; s/\\t$user\\t/\\tUSER\\t/"; }
 
 # The order of the columns is that of the trees, and times differ.
 say_tree() {
