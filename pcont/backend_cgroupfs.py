@@ -236,6 +236,11 @@ class Cgroupfs(DriverByTree):
     def may_mount(self) -> bool:
         return self._administers
 
+    def has_systemd(self) -> bool:
+        from pcont.linux import systemd  # few commands ask
+
+        return systemd.is_init()
+
     @cached_property
     def _administers(self) -> bool:
         return self.privileged() and self.proc.is_in_first_users()

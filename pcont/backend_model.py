@@ -181,6 +181,9 @@ class Model:
     def may_mount(self) -> bool:
         return True
 
+    def has_systemd(self) -> bool:
+        return False
+
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 

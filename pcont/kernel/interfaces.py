@@ -495,6 +495,9 @@ class Host(Protocol):
     def may_mount(self) -> bool:
         """Whether this process has CAP_SYS_ADMIN in the first user namespace, as mount(2) asks."""
 
+    def has_systemd(self) -> bool:
+        """Whether systemd is the init process: it has containers of cgroup v2 for its units."""
+
     def environment(self) -> dict[str, str]:
         """Return environment variables for COMMAND: a pcont in it then uses this backend, too."""
 

@@ -14,7 +14,6 @@ from pcont import subsys
 from pcont.hierarchy.container import Container
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.linux import systemd
 from pcont.ops.units import Units, check_inside
 from pcont.steps.creation import CreateContainer
 from pcont.steps.enable import EnableControllers
@@ -78,7 +77,7 @@ class Enabling:
             found += self._at(above, names, action, place)
         pin = place.elsewhere(UMBRELLA)
         # systemd enables what a delegated unit may use.
-        if names and place != pin and systemd.is_init() and self._units.of(place) is None:
+        if names and place != pin and self._units.is_init and self._units.of(place) is None:
             found += self._pinning(pin, names, action)
         return found
 

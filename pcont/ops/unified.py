@@ -18,7 +18,6 @@ from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import below, join, overlap
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import UNIFIED, Place, Tree
-from pcont.linux import systemd
 from pcont.ops.containers import Planner, beneath
 from pcont.ops.enabling import UMBRELLA
 from pcont.ops.mount_request import MountRequest, lineage
@@ -31,7 +30,7 @@ from pcont.subsys.v2.core import IMPLICIT, needs_processes
 from pcont.transaction.step import Step
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import ContainerReader
+    from pcont.kernel.interfaces import Backend
 
 
 class Share(NamedTuple):
@@ -268,11 +267,11 @@ def umbrella_steps(session: Session, one: Hierarchy, removed: Iterable[Place]) -
     return [RemoveContainer(place, f"remove {place.shown}")]
 
 
-def _is_pin(backend: ContainerReader, root: Place) -> bool:
+def _is_pin(backend: Backend, root: Place) -> bool:
     """Return whether containers that pcont has made beside UMBRELLA may rely on it: it keeps
     systemd from disabling controllers in the root.
     """
-    if not systemd.is_init():
+    if not backend.has_systemd():
         return False
     beside = [root.child(name) for name in backend.children(root) if f"/{name}" != UMBRELLA]
     return any(is_made(backend, place) for place in beside)

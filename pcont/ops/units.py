@@ -39,19 +39,17 @@ class Unit(NamedTuple):
 
 
 class Units:
-    """Finds the unit that has a container; none if systemd is not the init process."""
+    """Finds the unit that has a container; none if systemd is not the init process (`is_init`)."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._is_init = systemd.is_init()
-        # systemd marks the directories of its units. Containers of the model have no directories.
-        self._has_marks = backend.name == "cgroupfs"
-        self._privileged = self._is_init and backend.may_mount()
+        self.is_init = backend.has_systemd()
+        self._privileged = self.is_init and backend.may_mount()
         self._known: dict[str, Unit | None] = {"/": None}
 
     def of(self, place: Place) -> Unit | None:
         """Return the nearest unit at or above a container."""
-        if not (self._is_init and place.is_unified):
+        if not (self.is_init and place.is_unified):
             return None
         lineage = [place]
         while lineage[-1].path not in self._known:
@@ -78,8 +76,6 @@ class Units:
         return None
 
     def _attribute(self, place: Place, name: str) -> str:
-        if not self._has_marks:
-            return ""
         return systemd.attribute(self._backend.show(place), name, self._privileged)
 
 

@@ -379,6 +379,12 @@ V2_ALONE = [
 only_kernel_alone = pytest.mark.parametrize("v2_alone", [KERNEL_ALONE], indirect=True)
 
 
+def beside_systemd(monkeypatch: pytest.MonkeyPatch, is_init: bool = True) -> None:
+    """Decide whether systemd is the init process of the machine and of the models."""
+    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/" if is_init else "/none")
+    monkeypatch.setattr("pcont.backend_model.Model.has_systemd", lambda self: is_init)
+
+
 @pytest.fixture
 def cgroup2() -> Iterator[None]:
     """A mount of cgroup2: that of the machine, or in a guest one for the test."""

@@ -12,7 +12,7 @@ from pcont.backend_model import StoredModel
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.types import Place
 from tests.conftest import elsewhere
-from tests.contract.conftest import Top
+from tests.contract.conftest import Top, beside_systemd
 from tests.contract.test_v2 import directory, is_in
 
 Start = Callable[..., int]
@@ -316,7 +316,7 @@ def test_nothing_is_enabled_over_tasks(bare: Top, start: Start) -> None:
 def test_beside_systemd_the_controllers_are_pinned(
     bare: Top, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/")
+    beside_systemd(monkeypatch)
     bare.pcont.ok("create", bare.at("/a"), "-s", "pids.max=5")
     assert all_enabled(bare, "/", "/pcont") == [{"pids"}, {"pids"}]
     bare.pcont.ok("set", bare.at("/a"), "cpuset.cpus=0", "pids.max=6")
@@ -325,3 +325,14 @@ def test_beside_systemd_the_controllers_are_pinned(
     for words in (("--dry-run", "create"), ("create",)):
         said = bare.pcont.fails(4, *words, bare.at("/x.slice/a"), "-s", "pids.max=5")
         assert f"{bare.at('/x.slice')} belongs to systemd" in said
+
+
+@pytest.mark.parametrize("v2_alone", [pytest.param("model", id="model")], indirect=True)
+def test_the_model_has_no_systemd_if_this_machine_has(
+    bare: Top, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/")
+    assert Cgroupfs().has_systemd()
+    bare.pcont.ok("create", "-p", bare.at("/x.slice/a"), "-s", "pids.max=5")
+    assert all_enabled(bare, "/") == [{"pids"}]
+    assert bare.pcont.children("unified:/") == [bare.path.removeprefix("/")]

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from tests import hints
-from tests.contract.conftest import Top
+from tests.contract.conftest import Top, beside_systemd
 from tests.contract.test_v2 import directory, is_in
 
 Start = Callable[..., int]
@@ -26,7 +26,7 @@ only_kernel = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def systemd_is_init(v2: Top, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/")
+    beside_systemd(monkeypatch)
 
 
 @pytest.mark.parametrize("unit", ["x.service", "x.scope", "x.slice"])
@@ -143,6 +143,6 @@ def test_a_user_trusts_the_copy_where_no_other_user_can_write(v2: Top) -> None:
 def test_where_systemd_is_not_init_a_name_means_nothing(
     v2: Top, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pcont.linux.systemd._RUNNING", "/none")
+    beside_systemd(monkeypatch, False)
     v2.pcont.ok("create", "-p", v2.at("/x.slice/a"))
     v2.pcont.ok("rm", "-r", v2.at("/x.slice"))

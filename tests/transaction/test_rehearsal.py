@@ -45,6 +45,7 @@ LOOKING = {
         "affinity",
         "assigned_ids",
         "may_mount",
+        "has_systemd",
         "may_join",
         "may_change",
         "may_move",
