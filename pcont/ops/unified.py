@@ -144,8 +144,7 @@ def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterabl
     whole = needs_processes(found) if member.mode == MODE_THREADED else []
     if whole:
         raise Unsupported(
-            f"{one.name} is threaded, and {', '.join(whole)} does not support threads: a hierarchy "
-            f"has {', '.join(whole)} from the start, or never",
+            f"{one.name} is threaded, and {', '.join(whole)} does not support threads",
             hint=f"make another hierarchy: pcont mount -o {','.join(whole)} --name NAME --at /NAME",
         )
     return Share(found, member.at, member.mode)
