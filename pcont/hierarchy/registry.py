@@ -298,7 +298,10 @@ class Registry:
     def _spelled(self, text: str, selector: str, path: str) -> Container:
         path = join("/", path)
         spelling = Spelling(text, path, selector, "", "/", "", "/")
-        return _no_leaf(self.find(selector).container(path, spelling))
+        found = self.find(selector).container(path, spelling)
+        if LEAF_NAME in path:
+            _refuse_leaf(found)
+        return found
 
     def _bare(self, text: str, selector: str) -> Container:
         """Return the root of a hierarchy, or else the container of a directory in the
@@ -352,7 +355,10 @@ class Registry:
             start=start and os.path.realpath(start),
         )
         # A directory of the home selects the tie, one of a member only that tree.
-        return _no_leaf(self._hierarchy(tree).container(path, spelling))
+        chosen = self._hierarchy(tree).container(path, spelling)
+        if LEAF_NAME in path:
+            _refuse_leaf(chosen)
+        return chosen
 
     def seen_in_ties(self, container: Container) -> Iterator[Container]:
         """Yield, for a container of a single tree, the same container in each tie that the tree is
@@ -428,14 +434,13 @@ class Registry:
         ]
 
 
-def _no_leaf(container: Container) -> Container:
-    """Return the container. Raises UsageProblem for the leaf of a container of cgroup v2, or what
-    is below one.
-    """
-    for one in container.lineage() if LEAF_NAME in container.path else ():
-        if one.places[-1].is_leaf:
+def _refuse_leaf(container: Container) -> None:
+    """Raise UsageProblem for the leaf of a container of cgroup v2, or what is below one."""
+    above = container
+    while container.places[-1].is_unified and not above.is_root:
+        if above.places[-1].is_leaf:
             raise UsageProblem(
-                f"{one.name} has the tasks of {one.parent.name}, and is no container itself",
-                hint=f"name {one.parent.name}",
+                f"{above.name} has the tasks of {above.parent.name}, and is no container itself",
+                hint=f"name {above.parent.name}",
             )
-    return container
+        above = above.parent
