@@ -184,6 +184,8 @@ def test_memory_and_time_of_v1_on_v2(with_all: Top) -> None:
     assert get(at, "cpuset.effective_cpus") == get(at, "cpuset.cpus.effective")
     assert get(at, "cpuset.memory_migrate") == "1"
     with_all.pcont.ok("set", at, "cpuset.memory_migrate=1")
+    said = with_all.pcont.fails(7, "set", at, "cpuset.memory_migrate=0")
+    assert "it is always 1 on cgroup v2: the kernel moves the pages when" in said
     with_all.pcont.ok("set", at, "freezer.state=FROZEN")
     assert get(at, "cgroup.freeze") == "1"
     with_all.pcont.ok("set", at, "freezer.state=THAWED")

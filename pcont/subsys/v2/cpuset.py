@@ -143,6 +143,8 @@ def _no_cpu(machine: Machine) -> str:
     return no_so_large("CPU", machine.cpus)
 
 
+_MIGRATE = "cpuset.memory_migrate"
+_ALWAYS = f"it is always 1 on cgroup v2: the kernel moves the pages when {MEMS} changes"
 _EXCLUSIVE = NotServed(
     "an exclusive cpuset of cgroup v1 is neither a partition of cgroup v2, which changes the "
     f"parent's CPUs and the scheduling domains, nor {EXCLUSIVE}, which alone excludes no sibling",
@@ -160,8 +162,13 @@ _NO_DOMAINS = NotServed(
 
 def _always_migrates(text: str, source: FaceSource) -> list[tuple[str, str]]:
     if FLAG.parse(text) != 1:
-        raise ValueError("cgroup v2 always moves the pages when cpuset.mems changes")
+        raise ValueError(_ALWAYS)
     return []
+
+
+def _is_migrating(now: Site, wanted: Site) -> Violation | None:
+    """Check that pages are to move when the memory nodes change."""
+    return None if wanted.value(_MIGRATE) == 1 else Violation(EINVAL, _ALWAYS)
 
 
 TABLE = Subsystem(
@@ -173,7 +180,7 @@ TABLE = Subsystem(
         "cpuset.cpu_exclusive": _EXCLUSIVE,
         "cpuset.mem_exclusive": NotServed("cgroup v2 has no exclusive memory nodes"),
         "cpuset.mem_hardwall": NotServed("cgroup v2 has no hardwall of memory nodes"),
-        "cpuset.memory_migrate": Translation(MEMS, lambda source: "1\n", _always_migrates),
+        _MIGRATE: Translation(MEMS, lambda source: "1\n", _always_migrates, rules=(_is_migrating,)),
         "cpuset.memory_pressure": _NO_PRESSURE,
         "cpuset.memory_pressure_enabled": _NO_PRESSURE,
         "cpuset.memory_spread_page": _NO_SPREADING,
