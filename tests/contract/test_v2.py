@@ -72,6 +72,13 @@ def test_get_prints_the_files_of_the_kernel(v2: Top) -> None:
     assert {"cgroup.type=domain", "cgroup.freeze=0", "cgroup.max.depth=max"} <= set(lines)
 
 
+def test_get_prints_each_key_as_it_was_typed(v2: Top) -> None:
+    lines = v2.pcont.ok("get", v2.at(), "freezer.state", "cgroup.freeze").splitlines()
+    assert lines == ["freezer.state=THAWED", "cgroup.freeze=0"]
+    rows = json.loads(v2.pcont.ok("get", "--json", v2.at(), "freezer.state"))["result"]
+    assert rows == {"freezer.state": "THAWED"}
+
+
 def test_a_container_is_created_with_its_parents_and_settings(v2: Top) -> None:
     said = v2.pcont.fails(3, "create", v2.at("/a/b"))
     assert f"pcont create -p {v2.at('/a/b')}" in said
