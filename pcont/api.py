@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pcont.session import Session
 
 BACKEND_NAMES = ("cgroupfs", "model")
-DIALECT_NAMES = ("v1", "v2", "v6", "v6-ns")
+DIALECT_NAMES = ("v1", "v2", "hybrid", "v6", "v6-ns")
 FORCE_HERE = "using(force=True) does it"
 _COMMAND = re.compile(r"(^|[:;&(] ?)pcont [a-z-]")
 _OPTION = re.compile(r"--([a-z][a-z-]+)(?: ([A-Z]+|model)\b)?")
@@ -80,12 +80,13 @@ def open(
         `mount` and `bind` take controllers from cgroup v2; by default they refuse that.
     state: the file that holds the model between programs. Without it, the model is in memory, and
         ends with the returned object.
-    dialect: what a new model simulates: "v1" (the default) is cgroup v1, "v2" is cgroup v2, and
-        "v6" and "v6-ns" are the patch set of 2006.
+    dialect: what a new model simulates: "v1" (the default) is cgroup v1, "v2" is cgroup v2,
+        "hybrid" is a machine with both, and "v6" and "v6-ns" are the patch set of 2006.
     dry_run: change nothing, and write what each verb would do into `Pcont.planned`.
     force: also act on what pcont protects: PID 1, the leader of your login session, root
         containers as the source of `move`, containers of units of systemd, mount points that are
-        not empty, containers that open files are charged to.
+        not empty, containers that open files are charged to. `mount` without a name takes
+        controllers from cgroup v2, if no container there has them.
     timeout: the seconds to wait for another pcont command, then `Busy` is raised. None: no limit.
     warn: is called with each note, a line of text without a newline. None: notes are dropped.
     progress: is called with the number of finished steps and of all steps of a verb.

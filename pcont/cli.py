@@ -89,10 +89,11 @@ COMMANDS = {
 )
 @option(
     "--dialect",
-    kind=Choice("v1", "v2", "v6", "v6-ns"),
+    kind=Choice("v1", "v2", "hybrid", "v6", "v6-ns"),
     envvar="PCONT_DIALECT",
     show_envvar=True,
-    help="What a new model simulates: cgroup v1 (default), v2, or the patch set of 2006.",
+    help="What a new model simulates: cgroup v1 (default), v2, hybrid (both), or the patches of "
+    "2006.",
 )
 @json_option
 def pcont(app: App, backend: str | None, state: str | None, dialect: str | None) -> None:

@@ -346,6 +346,17 @@ class ModelTree:
         self.root = Node(self, "", None)
         self.size = 1
 
+    def rebind(self, controllers: tuple[str, ...]) -> None:
+        """Let the tree of cgroup v2 have these controllers. Its containers below the root have none
+        of those that it loses.
+        """
+        if controllers != self.controllers:
+            self.controllers = controllers
+            for name in _OF_CONTROLLERS:
+                self.__dict__.pop(name, None)
+            if on_rebound := self.kind.on_rebound:
+                on_rebound(self.root)
+
     # The tables and behaviours of the controllers are loaded when they are first used.
 
     def table(self, name: str) -> Subsystem | None:
@@ -460,6 +471,12 @@ class ModelTree:
         if how and how.root_value:
             return how.root_value(self.machine)
         return row.begins(is_root=True)
+
+
+# What a tree computes from its controllers when it is first used.
+_OF_CONTROLLERS = (
+    *("parts", "tables", "rows", "behaviours", "file_behaviours", "frozen", "cpus", "prefix"),
+)
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:

@@ -43,7 +43,8 @@ class Dialect(NamedTuple):
     behaviours. `has_virtual`: pcont adds virtual subsystems. `bare`: the files of cpuset have
     names without the prefix.
 
-    `v2`: the controllers that cgroup v2 has; `v2_point`: where it is mounted, empty if it is not.
+    `v2`: the controllers that cgroup v2 has while v1 has not bound them; `v2_point`: where it is
+    mounted, empty if it is not.
 
     Mounting: `unknown`: the errno for an option that is no controller. `nothing`: the errno for an
     empty option; None if that means all controllers. `named`: hierarchies can have names. `slots`:
@@ -239,7 +240,11 @@ V2 = V1._replace(
     keeps_requested=True,
 )
 
-DIALECTS = {one.name: one for one in (V1, V2, V6, V6_NS)}
+# Linux 6.12 built with v1's parts of all controllers, as a host that uses both. Cgroup v2 has the
+# controllers that no hierarchy of v1 has.
+HYBRID = V2._replace(name="hybrid", controllers=V1.controllers, v2_point="/sys/fs/cgroup/unified")
+
+DIALECTS = {one.name: one for one in (V1, V2, HYBRID, V6, V6_NS)}
 
 
 def like(release: str) -> Dialect:

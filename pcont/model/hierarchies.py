@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from errno import ENOENT, ENOTDIR
 from typing import TypeVar
 
@@ -71,6 +71,27 @@ class Hierarchies:
         """The hierarchy of cgroup v2; None if the dialect has none."""
         return next((one for one in self.active if one.is_unified), None)
 
+    def is_used_in_v2(self, names: Collection[str]) -> bool:
+        """Return whether a container of cgroup v2 has one of these controllers, so that v1 cannot
+        take it (kernel/cgroup/cgroup.c, rebind_subsystems()). The root does not count.
+        """
+        tree = self.unified
+        has = tree.kind.has if tree else None
+        return tree is not None and any(
+            has and has(node, name) for node in tree.root.nodes.values() for name in names
+        )
+
+    def take_from_v2(self, names: Collection[str]) -> None:
+        """Let a hierarchy of v1 have these controllers, and cgroup v2 have them no longer."""
+        if tree := self.unified:
+            tree.rebind(tuple(name for name in tree.controllers if name not in names))
+
+    def return_to_v2(self, names: Collection[str]) -> None:
+        """Let cgroup v2 have these controllers again, of those that it can have."""
+        if tree := self.unified:
+            there = {*tree.controllers, *names}
+            tree.rebind(tuple(name for name in self._config.dialect.v2 if name in there))
+
     def trees(self) -> tuple[Tree, ...]:
         """Return every active hierarchy; that of cgroup v2 if it is mounted."""
         return tuple(
@@ -93,7 +114,7 @@ class Hierarchies:
         )
 
     def holding(self, name: str) -> ModelTree:
-        """Return the tree that a controller is bound to, or the tree of the unbound controllers."""
+        """Return the tree that has a controller, or the tree of the unbound controllers."""
         return next((tree for tree in self.active if name in tree.controllers), self.unbound)
 
     def kernels(self) -> Iterator[tuple[str, Behaviour]]:
@@ -106,9 +127,11 @@ class Hierarchies:
         """
         for name, behaviour in self.kernels():
             if found := hook(behaviour):
-                yield found, self.holding(name)
-        if tree := self.unified:
-            yield from ((found, tree) for one in tree.behaviours if (found := hook(one)))
+                tree = self.holding(name)
+                if not tree.is_unified:  # which has a behaviour of its own
+                    yield found, tree
+        if unified := self.unified:
+            yield from ((found, unified) for one in unified.behaviours if (found := hook(one)))
 
     def enforcing(self) -> list[tuple[Behaviour, ModelTree]]:
         """Return the behaviours that replace pcont's eBPF programs, each with its tree."""
@@ -189,8 +212,11 @@ class Hierarchies:
         return True
 
     def spelled(self, place: Place, file: str) -> str:
-        """Return the name of a control file in the directory of a container."""
-        return self.tree(place.tree).spelled(file)
+        """Return the name under which messages show a control file: that in the directory of a
+        container, or another name that the driver of cgroup v2 accepts.
+        """
+        tree = self.tree(place.tree)
+        return file if file in tree.aliases else tree.spelled(file)
 
     def show(self, place: Place, file: str = "") -> str:
         """Return the path of a container, or of a file of it, below a mount."""

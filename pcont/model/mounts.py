@@ -58,7 +58,7 @@ class ModelMounts:
         request = self._understood(request, point)
         wanted = set(request.controllers)
         tree = self._reused(request, point)
-        if tree is None and any(set(one.controllers) & wanted for one in hierarchies.v1_trees):
+        if tree is None and self._is_held(wanted):
             refuse(EBUSY, point)
         if not is_directory:
             refuse(ENOTDIR, point)
@@ -70,6 +70,13 @@ class ModelMounts:
         hierarchies.stacks.pop(point, None)  # points are in the order of their uppermost mounts
         hierarchies.stacks[point] = [*stack, tree]
         hierarchies.remounted()
+
+    def _is_held(self, wanted: set[str]) -> bool:
+        """Return whether a new hierarchy cannot have these controllers."""
+        hierarchies = self._hierarchies
+        if any(set(one.controllers) & wanted for one in hierarchies.v1_trees):
+            return True
+        return hierarchies.is_used_in_v2(wanted)
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
         """Return the request with the controllers that its options mean."""
@@ -103,6 +110,7 @@ class ModelMounts:
         hierarchies = self._hierarchies
         tree = hierarchies.new_tree(self._number(point), request.controllers, request.name)
         carry(hierarchies.unbound.root, tree.root, tree)
+        hierarchies.take_from_v2(tree.controllers)
         hierarchies.add(tree)
         for word, _, text in (word.partition("=") for word in request.more):
             if file := AS_MOUNTED.get(word):
@@ -151,6 +159,7 @@ class ModelMounts:
         if not (tree.mounts or tree.root.nodes or tree.is_unified):
             hierarchies.active.remove(tree)
             carry(tree.root, hierarchies.unbound.root, tree)
+            hierarchies.return_to_v2(tree.controllers)
             self._ended(tree)
 
     def in_the_way(self, point: str) -> tuple[str, str]:

@@ -34,10 +34,20 @@ class ProcFiles:
         legacy = [one for one, behaviour in self._hierarchies.kernels() if behaviour.legacy_agent]
         if not re.fullmatch(TASK, task) or name not in (membership, *legacy):
             refuse(ENOENT, f"/proc/{file}")
-        paths = self._paths(int(task))
         if name == membership:
-            return show(paths)
-        return next((path for slot, path in paths if name in slot.subsystems), "/") + "\n"
+            return show(self._paths(int(task)))
+        return self._path_with(name, int(task)) + "\n"
+
+    def _path_with(self, controller: str, task: int) -> str:
+        """Return the path of the container in which a task has a controller. In cgroup v2, that is
+        the nearest container above that has it. Raises ProcessLookupError.
+        """
+        self._placement.task(task)
+        tree = self._hierarchies.holding(controller)
+        if not tree.kind.has:
+            return self._placement.path_of(task, tree)
+        node = self._placement.nodes_of(task).get(tree.number, tree.root).remaining()
+        return next(one.path for one in node.upwards() if tree.kind.has(one, controller))
 
     def _paths(self, task: int) -> list[tuple[Slot, str]]:
         """Return every hierarchy with the path of a task's container, sorted by number. Raises

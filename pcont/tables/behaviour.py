@@ -92,7 +92,9 @@ class ContainerKind(NamedTuple):
     it, that is the container itself.
     `stays_counted`: returns whether pids counts a task in the same container before and after a
     move from one container to another. Otherwise, and without it, a moving task counts twice.
+    `has`: returns whether a container has a controller; without it, every container has all.
     `on_removed`: called with a container that was removed.
+    `on_rebound`: called with the root after the controllers of the tree have changed.
     `kills_frozen`: SIGKILL ends a frozen task at once; otherwise when it is thawed.
     `keeps_zombies`: a zombie is shown in the container that it was in; otherwise in the root.
     """
@@ -103,7 +105,9 @@ class ContainerKind(NamedTuple):
     takes_threads: Callable[[ModelCgroup], bool] | None = None
     processes: Callable[[ModelCgroup], Iterable[ModelCgroup]] | None = None
     stays_counted: Callable[[ModelCgroup, ModelCgroup], bool] | None = None
+    has: Callable[[ModelCgroup, str], bool] | None = None
     on_removed: Callable[[ModelCgroup], None] | None = None
+    on_rebound: Callable[[ModelCgroup], None] | None = None
     kills_frozen: bool = False
     keeps_zombies: bool = False
 

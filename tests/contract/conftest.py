@@ -413,10 +413,13 @@ def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Itera
     yield from of_v2(request, name, tmp_path)
 
 
-def of_v2(request: pytest.FixtureRequest, name: str, folder: Path) -> Iterator[Top]:
-    if request.param != "model":
+def of_v2(
+    request: pytest.FixtureRequest, name: str, folder: Path, dialect: str = "v2"
+) -> Iterator[Top]:
+    backend = getattr(request, "param", "model")
+    if backend != "model":
         request.getfixturevalue("cgroup2")
-    pcont = command_line(request.param, folder, "--dialect", "v2")
+    pcont = command_line(backend, folder, "--dialect", dialect)
     top = Top(pcont, UNIFIED, f"/{name}")
     if top.is_model:  # as the guest
         pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")

@@ -177,6 +177,13 @@ def _shows(site: ModelCgroup, row: ControlFile) -> bool:
     return name in _offered(site)
 
 
+def _keep_offered(site: ModelCgroup) -> None:
+    """Enable for the children only what a container has (cgroup_propagate_control())."""
+    there, offered = _enabled(site), _offered(site)
+    if not {*there} <= {*offered}:
+        site.store(CONTROL, " ".join(one for one in there if one in offered))
+
+
 def _control(site: ModelCgroup, text: str) -> None:
     """Enable controllers for the children, and disable others (cgroup_subtree_control_write())."""
     before = _enabled(site)
@@ -236,7 +243,9 @@ BEHAVIOUR = Behaviour(
         takes_threads=lambda site: site.parent is None or _type(site) != "domain",
         processes=_processes,
         stays_counted=_stay_counted,
+        has=lambda site, name: name in _offered(site),
         on_removed=_forget_threaded,
+        on_rebound=_keep_offered,
         kills_frozen=True,
         keeps_zombies=True,
     ),
