@@ -52,6 +52,7 @@ class SubsystemRow(NamedTuple):
     unified: Annotated[bool, "cgroup v2 has it in use"]
     mounts: Annotated[tuple[str, ...], "the mount points of that tree"]
     help: Annotated[str, "what the subsystem does, or why it cannot be used"]
+    hierarchies: Annotated[tuple[str, ...], "the named hierarchies that have it"] = ()
 
 
 class TreeRow(NamedTuple):

@@ -11,6 +11,7 @@ from pcont.commands.declare import argument, option
 @verb(
     "pcont mount -o cpuset,cpuacct /dev/containers",
     "pcont mount --tie --name jobs -o cpuset,cpuacct --at /jobs",
+    "pcont mount -o memory,cpu --name web  # where cgroup v2 has memory and cpu",
 )
 @option(
     "-o",
@@ -40,7 +41,10 @@ from pcont.commands.declare import argument, option
 )
 @option("--no-freezer", is_flag=True, help="For a tie: leave out the freezer.")
 @option(
-    "--force", is_flag=True, help="Mount on a directory that is not empty, and hide its contents."
+    "--force",
+    is_flag=True,
+    help="Mount on a directory that is not empty, and hide its contents. Without a name: take the "
+    "subsystems from cgroup v2 for v1.",
 )
 @argument("mountpoints", metavar="[MOUNTPOINT]", nargs=-1)
 @changing

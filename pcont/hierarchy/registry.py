@@ -34,7 +34,7 @@ ONLY_V2 = "cgroup v2 is mounted and has it"
 
 
 ITS_CONTAINERS = "the containers of cgroup v2: pcont tree unified:/"
-REHEARSE = "--backend cgroupfs binds it in v1; --backend model tries it out"
+REHEARSE = "--force binds it in v1; --backend model tries it out"
 
 
 def selector_of(tree: Tree, ours: bool) -> str:

@@ -27,6 +27,7 @@ from pcont.ops.mount_request import (
     lineage,
     mount_steps,
     refuse_unified,
+    refuse_virtual,
     requested_subsystems,
     split_virtual,
     virtual_bind_steps,
@@ -95,7 +96,7 @@ def bind(
         follow = had | asked == {MEMSET}
         given, later = _split(_given(settings), virtual, controllers)
         share = unified.to_bind(session, registry, one, controllers)
-        unified.refuse_virtual(virtual, unified.served_in(one, share))
+        refuse_virtual(virtual, unified.served_in(one, share))
         rest = [name for name in controllers if name not in share.names]
         there = [tree for tree in registry.holders(rest) if tree not in _trees(one)]
         for tree in there:

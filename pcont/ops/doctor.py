@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -95,8 +95,9 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
             "note",
             "cgroup v2",
             f"in use by v2: {', '.join(unified)}",
-            "mount -o with --name uses these; v1 takes them only with --backend cgroupfs",
+            "mount -o with --name uses these; v1 takes them only with --force",
         )
+        yield from _users(registry, on_v2)
     if off:
         yield Finding(
             "note",
@@ -110,6 +111,16 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
         if UNIFIED in registry.by_id:
             level, advice = "note", f"list the containers of v2: pcont tree unified:/; or {advice}"
         yield Finding(level, "cgroup v1", "no controller is bound or free", advice)
+
+
+def _users(registry: Registry, names: Sequence[str]) -> Iterator[Finding]:
+    """Report what uses controllers of cgroup v2, so that v1 cannot have them."""
+    from pcont.ops.users_of_v2 import users_of  # only cgroup v2 needs it
+
+    with contextlib.suppress(OSError):
+        for one in users_of(registry, names):
+            has = f"{one.name} has {', '.join(one.controllers)} there: v1 cannot take these"
+            yield Finding("note", "cgroup v2", has)
 
 
 def _unmounted(registry: Registry) -> Iterator[Finding]:

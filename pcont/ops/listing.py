@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
@@ -58,10 +58,14 @@ def _virtual_row(registry: Registry, name: str) -> SubsystemRow:
         required = subsys.requires(name)
         if not required and subsys.is_enforced(name):
             registry.backend.enforcer.check(name)
+        found = [one for one in registry.controllers if one.name == required]
+        known = found[0] if found else Controller("", 0, enabled=not required)
+        if known.unified:
+            from pcont.ops.mount_request import refuse_virtual  # only cgroup v2 needs it
+
+            refuse_virtual([name], [required])
     except Unsupported as err:
         return SubsystemRow(name, False, None, False, (), err.message)
-    found = [one for one in registry.controllers if one.name == required]
-    known = found[0] if found else Controller("", 0, enabled=not required)
     return _subsystem_row(registry, known._replace(name=name), registry.keepers(name))
 
 
@@ -73,7 +77,16 @@ def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -
         unified=one.unified,
         mounts=tuple(mount.point for tree in trees for mount in tree.mounts),
         help=subsys.about(registry.backend.table(one.name)),
+        hierarchies=tuple(_users(registry, one)),
     )
+
+
+def _users(registry: Registry, one: Controller) -> Iterator[str]:
+    """Yield the names of the hierarchies that have a subsystem: ties, and those with a name."""
+    name = "io" if registry.is_io_of_v2(one.name) and one.unified else one.name
+    for each in registry.hierarchies:
+        if name in each.subsystems and (each.tie or each.members[0].tree.name):
+            yield each.name
 
 
 def hierarchies(session: Session) -> list[HierarchyRow]:

@@ -78,11 +78,10 @@ def mount(
         given = registry.parsed("all" if options is None else options)
         names = _asked_for(registry, None if options is None else given, point, name, tie)
         controllers, virtual = split_virtual(registry, names)
-        if _is_on_v2(session, registry, there, controllers, tie):
-            tie, name = True, name or os.path.basename(point)
-            if not name:
-                raise _unnamed(controllers)
-            there = there or _named(registry, name)
+        if _is_on_v2(session, registry, there, controllers, tie) and (
+            name := name or os.path.basename(point) or _for_v1(session, registry, controllers)
+        ):
+            tie, there = True, there or _named(registry, name)
             request = request._replace(name=name)
         _check_tie_options(request, tie)
         asked = cpuset_memset.asked_for(given, names)
@@ -128,11 +127,17 @@ def _is_on_v2(
     )
 
 
-def _unnamed(controllers: Sequence[str]) -> Unsupported:
-    """Return the error for a hierarchy with subsystems of cgroup v2 that has no name."""
-    words = ",".join(controllers)
-    return Unsupported(
-        f"cgroup v2 has {words}, and a hierarchy of cgroup v2 needs a name",
+def _for_v1(session: Session, registry: Registry, controllers: Sequence[str]) -> str:
+    """Return the empty name if subsystems that cgroup v2 has are to be taken for a hierarchy of v1
+    without a name. Raises Unsupported if that is not forced.
+    """
+    if session.force:
+        return ""
+    from pcont.ops.users_of_v2 import in_use_by, users_of  # only cgroup v2 needs it
+
+    words, users = ",".join(controllers), users_of(registry, controllers)
+    raise Unsupported(
+        f"cgroup v2 has {words}{in_use_by(users)}, and a hierarchy of cgroup v2 needs a name",
         hint=f"pcont mount -o {words} --name jobs; {REHEARSE}",
     )
 

@@ -32,6 +32,7 @@ from pcont.steps.xattr import SetXattr
 from pcont.subsys import memset
 from pcont.subsys.cpuset import CPUSET
 from pcont.subsys.memset import MEMSET
+from pcont.subsys.numtasks import NUMTASKS
 from pcont.transaction.step import Step
 from pcont.virtual.bindings import BINDINGS, NO_TIE, binding_lines, bindings_in, with_holder
 
@@ -172,16 +173,39 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
     """Raise Unsupported for controllers that cgroup v2 has: taking them for v1 could break programs
     on v2.
 
-    If the caller named the backend, print a warning instead.
+    If the caller named the backend, or forces it, print a warning instead; raise Busy for a
+    controller in use.
     """
-    there = [one.name for one in registry.controllers if one.unified and one.name in set(names)]
+    wanted = {*names}
+    if "io" in wanted:
+        raise Unsupported("cgroup v1 calls io blkio", hint="name blkio")
+    there = [one.name for one in registry.controllers if one.unified and one.name in wanted]
     if not there:
         return
-    message = f"{', '.join(there)}: {ONLY_V2}"
-    if not session.chosen:
+    from pcont.ops.users_of_v2 import cannot_take, in_use_by, users_of
+
+    users = users_of(registry, there)
+    if not (session.chosen or session.force):
+        message = f"{', '.join(there)}: {ONLY_V2}{in_use_by(users)}"
         called = "cgroup v2 calls blkio io: name io; " * any(map(registry.is_io_of_v2, there))
         raise Unsupported(message, hint=called + REHEARSE)
-    session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of --backend cgroupfs")
+    if users:
+        raise cannot_take(users, there)
+    option = "--backend cgroupfs" if session.chosen else "--force"
+    session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of {option}")
+
+
+def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
+    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only: all but
+    numtasks.
+    """
+    others = [name for name in virtual if name != NUMTASKS]
+    lent = [name for name in others if subsys.requires(name) in names]
+    if lent:
+        raise Unsupported(
+            f"pcont does not provide {', '.join(lent)} over cgroup v2",
+            hint="leave out " + ", ".join(lent),
+        )
 
 
 def whereabouts(one: Hierarchy) -> str:

@@ -20,12 +20,11 @@ from pcont.kernel.refusals import exists
 from pcont.kernel.types import UNIFIED, Place, Tree
 from pcont.ops.containers import Planner, beneath
 from pcont.ops.enabling import UMBRELLA
-from pcont.ops.mount_request import MountRequest, lineage
+from pcont.ops.mount_request import MountRequest, lineage, refuse_virtual
 from pcont.session import Session
 from pcont.steps.disable import DisableControllers, ResetSettings
 from pcont.steps.leaf import is_made
 from pcont.steps.removal import RemoveContainer
-from pcont.subsys.numtasks import NUMTASKS
 from pcont.subsys.v2.core import IMPLICIT, needs_processes
 from pcont.transaction.step import Step
 
@@ -85,19 +84,6 @@ def share_of(session: Session, registry: Registry, request: MountRequest) -> Sha
     name = request.name
     words = f"mount -o {','.join(request.subsystems)} --name {name} --at /{name}"
     return _new_share(registry, names, request.at, name, words)
-
-
-def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
-    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only: all but
-    numtasks.
-    """
-    others = [name for name in virtual if name != NUMTASKS]
-    lent = [name for name in others if subsys.requires(name) in names]
-    if lent:
-        raise Unsupported(
-            f"pcont does not provide {', '.join(lent)} over cgroup v2",
-            hint="leave out " + ", ".join(lent),
-        )
 
 
 def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, words: str) -> Share:

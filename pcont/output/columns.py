@@ -30,9 +30,9 @@ def _trees(row: records.HierarchyRow) -> str:
 
 
 def _bound(row: records.SubsystemRow) -> str:
-    if row.bound:
-        return row.bound
-    return "v2" if row.unified else "free" if row.enabled else "switched off"
+    if row.unified:
+        return "v2" + f" ({listed(row.hierarchies)})" * bool(row.hierarchies)
+    return row.bound or ("free" if row.enabled else "switched off")
 
 
 def _places(row: records.WhereRow) -> str:
