@@ -28,6 +28,7 @@ class Guest:
 ATTACKS = ("tests/contract/test_attacker.py", "tests/contract/test_attributes.py")
 # The last test of a machine: emulated CPUs that went offline have hung what came afterwards.
 HOTPLUG = "tests/contract/test_hotplug.py"
+HYBRID = "tests/contract/test_hybrid.py"
 FAULTS = "tests/fault_injection/test_faults.py"
 
 # Files with tests that are marked quick, in one short guest.
@@ -43,7 +44,7 @@ GUESTS = (
         "6.1-v1",
         kernel=r"linux-image-6\.1\.0-\d+-amd64",
         layout="v1",
-        tests=("tests/contract", "tests/differential", f"--ignore={HOTPLUG}"),
+        tests=("tests/contract", "tests/differential", f"--ignore={HOTPLUG}", f"--ignore={HYBRID}"),
         machines=3,
     ),
     # Whether users may write security.* attributes hangs on the BPF security module.
@@ -72,6 +73,12 @@ GUESTS = (
             *("tests/subsys/test_v2_tables.py", FAULTS),
             *("-k", "numfiles or forkrate or attacker or attributes or v2"),
         ),
+    ),
+    Guest(
+        "6.1-hybrid",
+        kernel=r"linux-image-6\.1\.0-\d+-amd64",
+        layout="hybrid",
+        tests=(HYBRID,),
     ),
     Guest(
         "systemd-252",

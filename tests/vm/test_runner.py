@@ -119,7 +119,7 @@ def test_machines_of_a_guest_share_its_tests_by_their_durations() -> None:
             [],
             [
                 *("6.1-v1-1", "6.1-v1-2", "6.1-v1-3", "6.1-without-bpf", "6.12-v2"),
-                "systemd-252",
+                *("6.1-hybrid", "systemd-252"),
             ],
         ),
         (["--guest", "6.1-v1", "--share", "2"], ["6.1-v1-2"]),
