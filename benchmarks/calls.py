@@ -175,6 +175,22 @@ def move_many(number: int) -> Counts:
     return counted(lambda: attach.move(Session(model), "pids:/b", "pids:/a"))
 
 
+def move_beside(number: int) -> Counts:
+    """The same into a container that has a task: which ones were moved is recorded."""
+    model, _ = populated(number)
+    attach.attach(Session(model), "pids:/a", [model.simulated().spawn()])
+    return counted(lambda: attach.move(Session(model), "pids:/b", "pids:/a"))
+
+
+def move_threads_beside(number: int) -> Counts:
+    """`move_beside` of a process with so many threads."""
+    model, (pid,) = populated(1)
+    for _ in range(number - 1):
+        model.simulated().thread(pid)
+    attach.attach(Session(model), "pids:/a", [model.simulated().spawn()])
+    return counted(lambda: attach.move(Session(model), "pids:/b", "pids:/a"))
+
+
 def populated(number: int) -> tuple[Model, list[int]]:
     """A model with so many processes in the container /b, and an empty one."""
     model = mounted("pids")

@@ -365,8 +365,9 @@ class Session:
         if self.dry_run:
             self._plan_recovery()
             for step in steps[: self._most_rehearsed]:
-                self.planned += step.dry_run_lines(self.backend)
-                self._rehearse(step)
+                if self._most_rehearsed is None or step.has_words:
+                    self.planned += step.dry_run_lines(self.backend)
+                    self._rehearse(step)
             return Done(self.backend)
         # Within `staged`, later steps belong to the same operation and use the same journal.
         undo_log = self._new_undo_log() if self._undo_log is None else self._undo_log

@@ -93,13 +93,16 @@ EACH_TASK: dict[Callable[[int], calls.Counts], tuple[float, int]] = {
     calls.attach_many: (40, 1),
     calls.attach_threads: (1, 0),
     calls.move_many: (10, 0),
+    calls.move_beside: (20, 1),
+    calls.move_threads_beside: (10, 0),
 }
 
 
 @pytest.mark.parametrize("command", EACH_TASK, ids=lambda command: command.__name__)
 def test_one_more_task_costs_the_same_however_many_there_are(
-    command: Callable[[int], calls.Counts],
+    command: Callable[[int], calls.Counts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pcont.steps.converge.FRESH", 1000.0)  # one round, on a slow machine too
     command(1)
     few, more, many = command(100), command(200), command(400)
     most, looks = EACH_TASK[command]
@@ -109,3 +112,10 @@ def test_one_more_task_costs_the_same_however_many_there_are(
     # Lists are read once for all, and what the others have in common is known then.
     for verb in ("read", "membership", "threads", "has", "trees"):
         assert many.reads[verb] - more.reads[verb] <= 8, verb
+
+
+def test_a_move_of_many_rounds_looks_up_each_process_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside other tasks, where the start times are recorded. Here each round moves one task."""
+    monkeypatch.setattr("pcont.steps.converge.FRESH", 0.0)
+    more, many = calls.move_beside(50), calls.move_beside(80)
+    assert many.reads["task"] - more.reads["task"] == 30

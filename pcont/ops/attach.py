@@ -95,9 +95,9 @@ def entry(
     pids = [known.pid for known in tasks]
     guards.check_move(session, *pids)
     guards.check_entering(session, container, pids, with_descendants=tree)
-    kind = "task" if thread else "process"
+    kind, target = "task" if thread else "process", container.name
     actions = {
-        one.id if thread else one.pid: f"attach {kind} {one.id} ({one.name}) to {container.name}"
+        one.id if thread else one.pid: f"attach {kind} {one.id} ({one.name}) to {target}"
         for one in tasks
     }
     first = next(iter(actions))

@@ -53,7 +53,9 @@ def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
     given: list[int | range] = []
     listed: list[int | range] = []
     for word in dict.fromkeys(words):
-        if word == STDIN:
+        if word.isdecimal():
+            given.append(number(word))
+        elif word == STDIN:
             listed += map(_one, filter(None, re.split(_SEPARATOR, stdin())))
         else:
             given += map(_one, re.split(_SEPARATOR, word.strip() or word))
@@ -66,6 +68,8 @@ def read_ids(words: Iterable[str], stdin: Callable[[], str]) -> TaskIds:
 
 def _one(word: str) -> int | range:
     """Return the id or the range in a word."""
+    if word.isdecimal():
+        return number(word)
     if found := re.fullmatch(_RANGE, word):
         first, last = number(found[1]), number(found[2])
         if not first <= last < first + WIDEST:

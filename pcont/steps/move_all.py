@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from errno import EINVAL
 from functools import partial
+from itertools import starmap
 from os import strerror
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -27,18 +28,20 @@ from pcont.steps.converge import (
 )
 from pcont.steps.freeze import is_set_frozen, kept_frozen
 from pcont.steps.leaf import Leaves
+from pcont.steps.reuse import assigned_ids, may_be_reused
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
     descendants,
     entry_file,
     entry_ids,
-    is_same_task,
     live_task,
+    processes_listed,
     put_back_tasks,
     start_time,
     start_times,
     tasks_in,
+    threads_of,
 )
 from pcont.steps.write import RestoreAffinities
 from pcont.transaction.step import Step
@@ -50,8 +53,10 @@ if TYPE_CHECKING:
         Backend,
         CgroupState,
         PopulatedContainers,
+        Tasks,
         TasksInside,
     )
+    from pcont.kernel.types import AssignedIds
 
 MOVE_PATIENCE = 20.0  # for one tree
 
@@ -78,8 +83,9 @@ class MoveAllUndo(UndoRecord):
     """Undo record of MoveAll: which containers were emptied into which, and the tasks that were in
     the targets before.
 
-    `starts`: the moved tasks, each with its start time in clock ticks since boot. It is kept only
-    if other tasks are in a target, to distinguish the moved ones from them.
+    `starts`: the processes of the moved tasks, each with its start time in clock ticks since boot,
+    and moved tasks whose process was not found. It is kept only if other tasks are in a target, to
+    distinguish the moved ones from them.
     """
 
     routes: list[Move]
@@ -131,10 +137,23 @@ class MoveAllUndo(UndoRecord):
         """Return the moved tasks, their descendants, and the tasks that are in a target and a
         source at once.
         """
-        moved = {task for task, start in self.starts.items() if is_same_task(backend, task, start)}
+        moved = set().union(*starmap(partial(_same_process, backend), self.starts.items()))
         left = set().union(*(tasks_in(backend, route.source) for route in self.routes))
         certain = moved | (left & arrived)
         return certain | set(descendants(backend, arrived, certain))
+
+
+def _same_process(backend: Tasks, task: int, start: int) -> set[int]:
+    """Return a task with this start time, and the threads of a process with it; an empty set if the
+    id now belongs to another task.
+
+    The first thread of a process may have exited while others are alive.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        known = backend.task(task)
+        if known.start == start:
+            return {task, *(threads_of(backend, task) if known.pid == task else ())}
+    return set()
 
 
 class MoveAll(Step):
@@ -164,6 +183,8 @@ class MoveAll(Step):
         self.skipped: set[int] = set()
         self.at: tuple[Place, int] | None = None
         self.still = False
+        self._assigned: AssignedIds | None = None  # before the first start time was recorded
+        self._threaded: set[int] = set()  # processes with several threads
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
         moves = self._leaves.lines(backend)
@@ -176,6 +197,10 @@ class MoveAll(Step):
         self.outcome.skipped = len(self.skipped)
         freezer = self._freezer() if self.freeze else None
         return is_set_frozen(backend, freezer, moves) if freezer else moves
+
+    @property
+    def has_words(self) -> bool:
+        return False
 
     def rehearse(self, backend: CgroupState) -> None:
         self._leaves.rehearse(backend)
@@ -259,12 +284,35 @@ class MoveAll(Step):
         can_freeze = any(one.source.can_freeze for one in self.routes)
         hint = STOP_THEM if can_freeze else INCLUDE_THE_FREEZER
         for number, left in enumerate(until_stable(batch, self.action, patience, hint), start=1):
-            if not drained.alone:
-                undo_log.extend(drained, starts=start_times(backend, left))
+            if not drained.alone and (new := self._starts(backend, route, left, drained.starts)):
+                undo_log.extend(drained, starts=new)
             valid = self._while_valid(route, left)
             arrived = set(ControlFiles(backend).enter(route.target, valid))
             self.moved |= arrived
             self.outcome.rounds = max(self.outcome.rounds, number)
+
+    def _starts(
+        self, backend: TasksInside, route: Move, left: Collection[int], known: Collection[int]
+    ) -> dict[int, int]:
+        """Return the start times of the processes that have these tasks, and of tasks whose process
+        is not listed; not of those that have one in `known`, if their ids cannot be reused.
+        """
+        now = assigned_ids(backend, left)
+        may_differ = may_be_reused(self._assigned, now)
+        self._assigned = self._assigned or now
+        found, rest = dict[int, int](), set(left)
+        for pid in processes_listed(backend, route.source):
+            with contextlib.suppress(ProcessLookupError):
+                one = backend.task(pid) if pid not in known or may_differ(pid) else None
+                if one and one.threads != 1:
+                    self._threaded.add(pid)
+                threads = threads_of(backend, pid) if pid in self._threaded else [pid]
+                if one and not rest.isdisjoint(threads):
+                    found[pid] = one.start
+                rest.difference_update(threads)
+        return found | start_times(
+            backend, (one for one in rest if one not in known or may_differ(one))
+        )
 
     def _movable(self, backend: TasksInside, route: Move) -> list[int]:
         """Return the tasks to move, the highest id first. Many of those have exited before their

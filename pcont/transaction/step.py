@@ -53,6 +53,14 @@ class Step(ABC):
         nothing.
         """
 
+    @property
+    def has_words(self) -> bool:
+        """Whether `rehearse` can refuse a word that the user typed, such as a value of a file.
+
+        A command looks for such mistakes before it waits for another command.
+        """
+        return True
+
     def refusal(self, backend: Backend, err: OSError) -> PcontError:
         """Return the error to report for an OSError of `do`, with reason and hint. Called before
         any undo.

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,27 @@ def test_a_task_that_was_there_at_the_first_look_is_not_late(
     assert result.json["strategy"] == "converge"
     assert result.json["rounds"] == 12
     assert (result.json["moved"], result.json["stragglers"]) == (12, 0)
+
+
+def test_undo_leaves_the_tasks_that_were_in_the_target(
+    pair: Jobs, start: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also if the move took many rounds, and if only some threads of a process moved."""
+    monkeypatch.setattr("pcont.steps.converge.FRESH", 0.0)
+    monkeypatch.setattr("pcont.kernel.types._FREEZER", "none")
+    there, parted = start(threads=2), start(threads=3)
+    moved = [start(), start(threads=40)]
+    pair.pcont.ok("attach", pair.at("/b"), str(there))
+    pair.pcont.ok("attach", pair.at("/a"), *map(str, moved))
+    _first, second, third = threads_of(parted)
+    pair.pcont.ok("attach", "--thread", pair.at("/a"), str(second))
+    pair.pcont.ok("attach", "--thread", pair.at("/b"), str(third))
+    everything = [task for pid in (there, parted, *moved) for task in threads_of(pid)]
+    before = {task: pair.pcont.paths(task) for task in everything}
+    lines = tmp_path / "lines"
+    lines.write_text(f"move {pair.at('/a')} {pair.at('/b')}\nrm {pair.at('/nope')}\n")
+    pair.pcont.fails(3, "batch", "--atomic", str(lines))
+    assert {task: pair.pcont.paths(task) for task in everything} == before
 
 
 def test_what_cannot_be_moved(pair: Jobs) -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +164,19 @@ def test_a_refusal_after_it_has_moved_brings_its_threads_back(
     with backend.exclusive(), pytest.raises(NotFound):
         carry_out(backend, steps)
     assert {task: jobs.pcont.paths(task) for task in one.threads} == before
+
+
+def test_undo_of_a_move_beside_others_brings_its_threads_back(
+    jobs: Jobs, headless: Callable[..., Headless], tmp_path: Path
+) -> None:
+    one, other = headless(), headless()
+    jobs.pcont.ok("create", "-i", jobs.at("/a"), jobs.at("/b"))
+    jobs.pcont.ok("attach", jobs.at("/a"), str(one.pid))
+    jobs.pcont.ok("attach", jobs.at("/b"), str(other.pid))
+    lines = tmp_path / "lines"
+    lines.write_text(f"move {jobs.at('/a')} {jobs.at('/b')}\nrm {jobs.at('/nope')}\n")
+    jobs.pcont.fails(3, "batch", "--atomic", str(lines))
+    assert (container(jobs, one.pid), container(jobs, other.pid)) == ("/a", "/b")
 
 
 def test_a_zombie_without_threads_is_nowhere(jobs: Jobs) -> None:
