@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pcont
-from benchmarks import forks, kernel, library, many, peers, picture, scale, startup, state, tasks
+from benchmarks import (
+    forks,
+    kernel,
+    library,
+    many,
+    peers,
+    picture,
+    scale,
+    startup,
+    state,
+    tasks,
+    v2,
+)
 from benchmarks.measure import Noise, NoiseFacts, tell
 from benchmarks.page import SECTIONS, page, steadiness, table
 from benchmarks.results import FULL, QUICK, TINY, Bench, Row, Rows, as_json
@@ -37,6 +49,7 @@ class Group(NamedTuple):
 GROUPS = {
     "startup": Group(startup.on_the_kernel, True),
     "startup-model": Group(startup.on_the_model, False),
+    "v2": Group(v2.rows, True),
     "many": Group(many.rows, True),
     "batch": Group(many.batch, True),
     "tasks": Group(tasks.rows, True),

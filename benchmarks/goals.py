@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks import forks, library, many, startup, state, tasks
+from benchmarks import forks, library, many, startup, state, tasks, v2
 from benchmarks.many import PYTHON
 from benchmarks.results import Row, Rows, ratio
 
@@ -70,6 +70,11 @@ def _starts() -> Iterator[Goal]:
         yield Goal(Cell(startup.KERNEL, what), CLICK, 1.1)
 
 
+def _on_v2() -> Iterator[Goal]:
+    for what in (*HOT, "rm", "tree"):
+        yield Goal(Cell(v2.TABLE, what, v2.V2), Cell(v2.TABLE, what, v2.V1), 1.05)
+
+
 def _many() -> Iterator[Goal]:
     table = many.TABLE
     yield from _against(table, "create with two values", LAST, python=1.5, cgcreate=1.0)
@@ -110,7 +115,7 @@ def _growth() -> Iterator[Goal]:
     yield _grown(Cell(forks.TABLE, forks.WHAT, "C loop"), 1.1)
 
 
-GOALS = (*_starts(), *_many(), *_growth())
+GOALS = (*_starts(), *_on_v2(), *_many(), *_growth())
 
 
 def judged(rows: Rows) -> Iterator[Judged]:

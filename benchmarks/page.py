@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import calls, forks, goals, library, many, scale, startup, state, tasks
+from benchmarks import calls, forks, goals, library, many, scale, startup, state, tasks, v2
 from benchmarks.many import ONE_COMMAND, PYTHON, C
 from benchmarks.measure import NoiseFacts
 from benchmarks.results import Row, Rows, ratio
@@ -77,6 +77,25 @@ def _beside(
     ]
 
 
+def dialects(rows: Rows) -> Table:
+    """Whole commands: one line each, on cgroup v1 and on v2."""
+    head = ("command", f"{v2.V1} ms", "quartiles", f"{v2.V2} ms", "quartiles", "v2 ÷ v1")
+    return head, [
+        [name, *_milliseconds(found[v2.V1]), *_milliseconds(found[v2.V2]), _compared(found)]
+        for name in rows.whats()
+        if (found := rows.contenders(name, 1))
+    ]
+
+
+def _milliseconds(row: Row) -> list[str]:
+    low, high = row.cpu.low / 1000, row.cpu.high / 1000
+    return [f"{row.cpu.median / 1000:.1f}", f"{low:.1f}–{high:.1f}"]
+
+
+def _compared(found: Mapping[str, Row]) -> str:
+    return times(ratio(found[v2.V2], found[v2.V1]))
+
+
 def numbers(rows: Rows) -> Table:
     """One line for each number, and its ratio to the first."""
     head = ("number", "CPU µs", "quartiles", "× the first", "wall µs")
@@ -141,6 +160,14 @@ SECTIONS = (
         commands,
     ),
     Section(startup.MODEL, "Starting a command, on the model", "The model is in a file.", commands),
+    Section(
+        v2.TABLE,
+        "One command on cgroup v2",
+        "CPU time of whole processes. Both containers are on this machine, and the commands take "
+        f"turns. *get* and *set* use `{v2.LIMIT}` where the hierarchy has pids, or else a file "
+        "that each container has.",
+        dialects,
+    ),
     Section(
         many.TABLE,
         "Many containers",

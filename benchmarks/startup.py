@@ -54,17 +54,17 @@ def on_the_kernel(bench: Bench) -> Iterator[Row]:
         yield from bench.whole(KERNEL, found)
 
 
-def commands_of_pcont(tree: Tree, pid: int) -> dict[str, Contender]:
-    """The commands by their names in the table."""
+def commands_of_pcont(tree: Tree, pid: int, file: str = "pids.max") -> dict[str, Contender]:
+    """The commands by their names in the table. `file`: what is read and set."""
     place, new = f"{tree.place}/a", f"{tree.directory}/new"
 
     def command(*words: str) -> Contender:
         return Contender([*PCONT, *words])
 
     return {
-        "get": command("get", place, "pids.max"),
+        "get": command("get", place, file),
         "get of a container": command("get", place),
-        "set": command("set", place, "pids.max=100"),
+        "set": command("set", place, f"{file}=100"),
         "create": Contender(
             [*PCONT, "create", f"{tree.place}/new"], after=partial(remove_directory, new)
         ),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import forks, goals, library, many, peers, scale, startup, state, tasks
+from benchmarks import forks, goals, library, many, peers, scale, startup, state, tasks, v2
 from benchmarks.kernel import Tree, mount_points
 from benchmarks.measure import Contender, Cost, Failed, Noise, cost, in_turns, spread
 from benchmarks.page import SECTIONS, page
@@ -190,7 +190,8 @@ def test_a_whole_run_measures_every_row_and_leaves_nothing(tmp_path: Path) -> No
     assert rows.of(many.TABLE).whats() == list(many.CONTENDERS)
     assert len(rows.of(tasks.TABLE).whats()) == 6
     assert rows.of(forks.TABLE).sizes() == list(range(forks.MOST + 1))
-    assert set(goals.HOT) <= set(rows.of(startup.KERNEL).whats())
+    for table in (startup.KERNEL, v2.TABLE):
+        assert set(goals.HOT) <= set(rows.of(table).whats())
 
 
 @pytest.mark.kernel

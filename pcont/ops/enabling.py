@@ -15,10 +15,6 @@ from pcont.hierarchy.container import Container
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.ops.units import Units, check_inside
-from pcont.steps.creation import CreateContainer
-from pcont.steps.enable import EnableControllers
-from pcont.steps.leaf import is_made
-from pcont.steps.spill import Spill
 from pcont.subsys.v2.core import CONTROL
 from pcont.tables.face import Face, Translation
 from pcont.tables.interface import Interface
@@ -83,6 +79,8 @@ class Enabling:
 
     def _pinning(self, pin: Place, names: Sequence[str], action: str) -> list[Step]:
         """Return the steps that keep systemd from disabling controllers in the root."""
+        from pcont.steps.creation import CreateContainer  # few commands need it
+
         found: list[Step] = []
         if pin not in self.made and not exists(self.backend, pin):
             found.append(CreateContainer(pin, action))
@@ -96,6 +94,8 @@ class Enabling:
         missing = [name for name in names if name not in self._enabled(place)]
         if not missing:
             return []
+        from pcont.steps.enable import EnableControllers  # often everything is enabled
+
         doing = f"enable {', '.join(missing)} for the children of {place.shown}"
         check_inside(self._units, target, place, doing)
         self._enabled(place).update(missing)
@@ -106,7 +106,12 @@ class Enabling:
 
         Only a container that pcont has created gets a leaf for them.
         """
-        if place.is_root or place in self.made or not is_made(self.backend, place):
+        if place.is_root or place in self.made:
+            return []
+        from pcont.steps.leaf import is_made  # as EnableControllers
+        from pcont.steps.spill import Spill
+
+        if not is_made(self.backend, place):
             return []
         return [Spill(place, action)]
 

@@ -162,32 +162,38 @@ def check_units(session: Session, places: Iterable[Place], action: str) -> None:
     """Raise Denied, without --force, if a container belongs to systemd. `action`: what it says
     about the container.
     """
-    if unified := [place for place in places if place.is_unified]:
-        from pcont.ops import units  # only cgroup v2 needs it
+    if unified := _beside_systemd(session, places):
+        from pcont.ops import units  # few commands need it
 
         units.check_untouched(session, unified, action)
 
 
+def _beside_systemd(session: Session, places: Iterable[Place]) -> list[Place]:
+    """Return the containers of cgroup v2, where systemd has containers, too."""
+    unified = [place for place in places if place.is_unified]
+    return unified if unified and session.backend.has_systemd() else []
+
+
 def note_set(session: Session, container: Container, settings: Iterable[tuple[str, str]]) -> None:
     """Warn about values, pairs of file and text, that systemd undoes."""
-    if unified := [place for place in container.places if place.is_unified]:
-        from pcont.ops import units  # only cgroup v2 needs it
+    if unified := _beside_systemd(session, container.places):
+        from pcont.ops import units  # few commands need it
 
         units.warn_set(session, unified, [*settings])
 
 
 def check_removal(session: Session, places: Iterable[Place]) -> None:
     """Raise Denied, without --force, if a container to remove belongs to systemd."""
-    if unified := [place for place in places if place.is_unified]:
-        from pcont.ops import units  # only cgroup v2 needs it
+    if unified := _beside_systemd(session, places):
+        from pcont.ops import units  # few commands need it
 
         units.check_kept(session, unified)
 
 
 def note_in_unit(session: Session, container: Container) -> None:
     """Warn about tasks that enter a container of systemd."""
-    if unified := [place for place in container.places if place.is_unified]:
-        from pcont.ops import units  # only cgroup v2 needs it
+    if unified := _beside_systemd(session, container.places):
+        from pcont.ops import units  # few commands need it
 
         units.warn_entered(session, unified)
 
