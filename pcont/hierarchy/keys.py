@@ -19,7 +19,7 @@ from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.presence import where_to_find
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.tables.face import Face, KeyFace, Translation
+from pcont.tables.face import Face, KeyFace, file_of_face
 from pcont.tables.interface import Interface
 from pcont.tables.rules import Where
 from pcont.virtual.files import ControlFiles
@@ -245,10 +245,11 @@ def _unknown_on_v2(container: Container, key: str, known: list[str], typed: str 
     """
     if key in (subsys.AUTO_DELETE, subsys.NOTIFY, subsys.AGENT):
         return Unsupported(f"{container.name} cannot have {key}: cgroup v2 has no release agent")
-    if isinstance(face := subsys.face(key, Interface.V2), Face | Translation):
-        return _unknown_on_v2(container, face.file, known, key)
+    if file := file_of_face(subsys.face(key, Interface.V2)):
+        return _unknown_on_v2(container, file, known, key)
     name = subsys.of(key)
-    table, v1_table = subsys.load(name, Interface.V2), subsys.by_key(name)
+    table = subsys.load(name, Interface.V2)
+    v1_table = None if subsys.is_virtual(name) else subsys.by_key(name)
     lacks = f"{container.name} has no file {typed or key!r}"
     is_v2s = table is not None and key in table.by_name
     is_v1s = key in subsys.core_table().by_name or (v1_table and key in v1_table.by_name)

@@ -16,7 +16,7 @@ from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.ops.units import Units, check_inside
 from pcont.subsys.v2.core import CONTROL
-from pcont.tables.face import Face, Translation
+from pcont.tables.face import file_of_face
 from pcont.tables.interface import Interface
 from pcont.transaction.step import Step
 
@@ -125,8 +125,7 @@ class Enabling:
 
 def _file_of(key: str) -> str:
     """Return the file of cgroup v2 that has the value of a KEY: often itself."""
-    face = subsys.face(key, Interface.V2)
-    return face.file if isinstance(face, Face | Translation) else key
+    return file_of_face(subsys.face(key, Interface.V2)) or key
 
 
 def _lineage(place: Place) -> list[Place]:

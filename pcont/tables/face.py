@@ -105,3 +105,10 @@ class NotServed(NamedTuple):
 
 
 KeyFace = Face | Translation | NotServed
+
+
+def file_of_face(face: KeyFace | None) -> str:
+    """Return the file that has the value of a KEY; empty without a face, and if the interface has
+    no such value.
+    """
+    return face.file if isinstance(face, Face | Translation) else ""
