@@ -15,7 +15,7 @@ from pcont import subsys
 from pcont.bpf import libbpf
 from pcont.bpf.numfiles import Files
 from pcont.bpf.numtasks import Forks
-from pcont.bpf.programs import BpfHost, Pinned
+from pcont.bpf.programs import V2_NUMBER, BpfHost, Pinned
 from pcont.errors import Unsupported
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place, Tree
@@ -104,8 +104,11 @@ class BpfEnforcer:
         longer exists.
         """
         there = [one for one in self._pinned.values() if one.is_there]
-        trees = [tree for tree in self._trees() if tree.number] if there else []
-        ids = {tree.number: tree.id for tree in trees}
+        ids = {
+            V2_NUMBER if tree.is_unified else tree.number: tree.id
+            for tree in (self._trees() if there else ())
+            if tree.is_unified or tree.number
+        }
         return {one.name: ids.get(one.hierarchy(), "") for one in there}
 
     def is_bound(self, subsystem: str, root: Place) -> bool:

@@ -3,17 +3,21 @@
  *
  * Every new task counts, even a thread, for the container of its parent only: patch semantics, 4.5
  * and 4.7. A container has its own rate, or that of the nearest parent with one. The kernel calls
- * these programs before the pids controller.
+ * these programs before the pids controller. The containers are those of cgroup v2 or of a hierarchy
+ * of cgroup v1: where pids is.
  */
 #include "kernel.h"
 
 #include "container.h"
 
+/* In place of the number of a hierarchy: cgroup v2, whose number is 0. Change bpf/programs.py, too. */
+#define UNIFIED (1ULL << 32)
+#define LEAF "pcont.tasks" /* kernel/types.py */
 #define SECOND 1000000000ULL
 #define UNLIMITED 0x7fffffff /* the value of the 2006 patch */
 
 struct state {
-	__u64 hierarchy; /* the number of the hierarchy in which forks are counted */
+	__u64 hierarchy; /* the number of the hierarchy in which forks are counted, or UNIFIED */
 	__u64 no_counts; /* forks not counted because the map was full; refused if there is a rate, */
 	__u64 moving; /* or because the container could not be determined */
 };
@@ -59,6 +63,18 @@ struct {
 	__type(value, struct counts);
 } counts SEC(".maps");
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct css_set___v2 {
+	struct cgroup *dfl_cgrp; /* the container in cgroup v2 */
+};
+
+struct kernfs_node___named {
+	const char *name;
+};
+
+#pragma clang attribute pop
+
 static __always_inline struct state *the_state(void)
 {
 	__u32 zero = 0;
@@ -73,10 +89,17 @@ struct climb {
 	struct rate found;
 };
 
+static __always_inline struct cgroup *above(struct cgroup *group)
+{
+	struct cgroup_subsys_state *parent = BPF_CORE_READ(group, self.parent);
+
+	return parent ? (void *)parent - bpf_core_field_offset(struct cgroup, self) : NULL;
+}
+
 static long hear(__u32 index, struct climb *climb)
 {
 	struct cgroup *at = climb->at;
-	struct cgroup_subsys_state *above = BPF_CORE_READ(at, self.parent);
+	struct cgroup *parent = above(at);
 	struct key key = {
 		.container = BPF_CORE_READ(at, kn, id),
 		.hierarchy = climb->hierarchy,
@@ -91,9 +114,9 @@ static long hear(__u32 index, struct climb *climb)
 			climb->found.interval = said->interval;
 		climb->found.mark ^= said->mark;
 	}
-	if (climb->found.root || !above)
+	if (climb->found.root || !parent)
 		return 1;
-	climb->at = (void *)above - bpf_core_field_offset(struct cgroup, self);
+	climb->at = parent;
 	return 0;
 }
 
@@ -111,6 +134,32 @@ static __always_inline enum whereabouts rate_of(struct cgroup *group, struct key
 	return rate->root ? INSIDE : OUTSIDE;
 }
 
+static __always_inline bool is_leaf(struct cgroup *group)
+{
+	struct kernfs_node___named *node = (void *)BPF_CORE_READ(group, kn);
+	char name[sizeof(LEAF) + 1] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(node, name));
+	for (unsigned int i = 0; i < sizeof(LEAF); i++)
+		if (name[i] != LEAF[i])
+			return false;
+	return true;
+}
+
+/* The same as `look`, in cgroup v2. A leaf has the tasks of the container above it. */
+static __always_inline enum whereabouts look_in_v2(struct css_set *set, struct key *key,
+						   struct cgroup **found)
+{
+	struct cgroup *group = BPF_CORE_READ((struct css_set___v2 *)set, dfl_cgrp);
+
+	if (group && is_leaf(group))
+		group = above(group);
+	key->container = group ? BPF_CORE_READ(group, kn, id) : 0;
+	key->hierarchy = 0;
+	*found = group;
+	return group && BPF_CORE_READ(group, level) ? INSIDE : OUTSIDE;
+}
+
 /* The current task's container with its rate, both read at one consistent moment. */
 static __always_inline enum whereabouts who_forks(struct state *is, struct key *key,
 						  struct cgroup **group, struct rate *rate)
@@ -119,8 +168,12 @@ static __always_inline enum whereabouts who_forks(struct state *is, struct key *
 	*rate = (struct rate){};
 	for (int i = 0; i < ATTEMPTS; i++) {
 		struct css_set *set = current_set();
-		enum whereabouts where = look(set, is->hierarchy, key, group);
+		enum whereabouts where;
 
+		if (is->hierarchy == UNIFIED)
+			where = look_in_v2(set, key, group);
+		else
+			where = look(set, is->hierarchy, key, group);
 		if (where == INSIDE)
 			where = rate_of(*group, key, rate);
 		if (current_set() == set)

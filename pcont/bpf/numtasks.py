@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from errno import EOPNOTSUPP
 
 from pcont.bpf.libbpf import Map
-from pcont.bpf.programs import COUNTS_MAP, KEY, STATE_MAP, Pinned
+from pcont.bpf.programs import COUNTS_MAP, KEY, STATE_MAP, Pinned, key_of
 from pcont.kernel.refusals import refuse
 from pcont.kernel.types import Place
 from pcont.subsys import numtasks
@@ -118,10 +118,10 @@ class Forks(Pinned):
         """Yield the keys of a container and of its descendants, without those below another bound
         container.
         """
-        yield KEY.pack(os.stat(directory).st_ino, number)
+        yield key_of(os.stat(directory).st_ino, number)
         with os.scandir(directory) as entries:
             for one in entries:
                 if one.is_dir(follow_symlinks=False):
-                    key = KEY.pack(one.inode(), number)
+                    key = key_of(one.inode(), number)
                     if not self._is_root(key):
                         yield from self._below(one.path, number)

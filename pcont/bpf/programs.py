@@ -21,6 +21,9 @@ STATE_MAP, COUNTS_MAP = "state", "counts"  # names of maps, of every controller
 # The key type of container.h: change both together.
 KEY = struct.Struct("=QQ")
 FIRST = bytes(4)  # the only key of the map `state`
+# What the map `state` has for cgroup v2, whose number is 0: 0 means that nothing was written yet.
+# Change numtasks.bpf.c, too.
+V2_NUMBER = 1 << 32
 
 
 class BpfHost(NamedTuple):
@@ -40,7 +43,7 @@ class BpfHost(NamedTuple):
 
 
 class Pinned(ABC):
-    """The programs of one controller, which work for one hierarchy at a time.
+    """The programs of one controller, which work for one hierarchy at a time, or for cgroup v2.
 
     `layouts`: the structure of the values of each map. The map `state` comes first. Its value
     starts with the number of the hierarchy for which the programs work.
@@ -141,8 +144,10 @@ class Pinned(ABC):
             raise
 
     def number(self, place: Place) -> int:
-        """Return the number of a container's hierarchy; 0 if it does not exist."""
-        return self.host.number(place.tree)
+        """Return the number of a container's hierarchy; V2_NUMBER for cgroup v2, 0 if it does not
+        exist.
+        """
+        return V2_NUMBER if place.is_unified else self.host.number(place.tree)
 
     def counted_in(self, place: Place) -> int:
         """Return the number of a container's hierarchy if the programs work for it; otherwise 0."""
@@ -151,7 +156,7 @@ class Pinned(ABC):
 
     def key(self, place: Place, number: int) -> bytes:
         """Return the key of a container in the maps: inode number and hierarchy number."""
-        return KEY.pack(os.stat(self.host.directory(place)).st_ino, number)
+        return key_of(os.stat(self.host.directory(place)).st_ino, number)
 
     def entry(self, name: str, key: bytes) -> tuple[int, ...] | None:
         """Return the fields of the value that a map has for a key; None if it has none."""
@@ -162,6 +167,11 @@ class Pinned(ABC):
         """Return a pinned map by its name."""
         flags = libbpf.LOCKED if name in self.locked else 0
         return libbpf.Map(os.path.join(self.folder, name), self.layouts[name].size, flags)
+
+
+def key_of(inode: int, number: int) -> bytes:
+    """Return the key of a container in the maps. `number`: as `Pinned.number` returns it."""
+    return KEY.pack(inode, number % V2_NUMBER)
 
 
 def _check(folder: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from errno import EBUSY, EINVAL, ENOENT, EPERM
 
 from pcont.kernel.refusals import refuse
 from pcont.linux.proc import no_task
 from pcont.model.attach import Attaching
-from pcont.model.cgroups import ModelTree, PlacedTask
+from pcont.model.cgroups import ModelTree, Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.containers import ModelContainers
 from pcont.model.dialects import ANNOUNCED
@@ -21,6 +21,7 @@ from pcont.model.parameters import Parameters
 from pcont.model.placement import TaskPlacement
 from pcont.model.proc_files import ProcFiles
 from pcont.model.tasks import INIT, NO_CPU_TIME
+from pcont.tables.behaviour import Behaviour
 from pcont.tables.rules import Mover
 from pcont.values import Ids
 
@@ -58,7 +59,7 @@ class ModelSimulator:
 
     # Tasks
 
-    def spawn(self, name: str = "played", uid: int | None = None) -> int:
+    def spawn(self, name: str = "simulated", uid: int | None = None) -> int:
         task = self._tasks.process(INIT, name, self._config.uid if uid is None else uid)
         cpus = self._config.machine.cpus
         self._placement.known[task] = PlacedTask(task, task, 0, cpus, NO_CPU_TIME)
@@ -83,13 +84,25 @@ class ModelSimulator:
         (kernel/fork.c, copy_process()).
         """
         parent = self._acting(task)
-        hierarchies = self._hierarchies
-        enforced = ((one.fork, tree) for one, tree in hierarchies.enforcing())
-        for rules, tree in [*enforced, *hierarchies.hooks(lambda one: one.fork)]:
+        found = [(one.fork, node) for one, node in self._enforced(parent)]
+        found += [
+            (rules, parent.nodes.get(tree.number, tree.root))
+            for rules, tree in self._hierarchies.hooks(lambda one: one.fork)
+        ]
+        for rules, node in found:
             for rule in rules:
-                if violation := rule(parent.nodes.get(tree.number, tree.root)):
+                if violation := rule(node):
                     refuse(violation.errno, str(task))
         return parent
+
+    def _enforced(self, task: PlacedTask) -> Iterator[tuple[Behaviour, Node]]:
+        """Yield the behaviours that replace pcont's eBPF programs, each with the container that a
+        task counts for. A leaf has the tasks of the container above it.
+        """
+        for behaviour, tree in self._hierarchies.enforcing():
+            node = task.nodes.get(tree.number, tree.root)
+            above = node.parent if node.name == tree.leaf_name else None
+            yield behaviour, above or node
 
     def _begin(self, task: int, parent: PlacedTask) -> int:
         """Put a new task into the containers of its parent, in every hierarchy at once."""
@@ -99,9 +112,9 @@ class ModelSimulator:
         )
         for node in parent.nodes.values():
             node.enter(task)
-        for behaviour, tree in self._hierarchies.enforcing():
+        for behaviour, node in self._enforced(parent):
             if behaviour.on_fork:
-                behaviour.on_fork(parent.nodes.get(tree.number, tree.root))
+                behaviour.on_fork(node)
         return task
 
     def container_clone(self, subsystem: str, task: int) -> str:

@@ -132,8 +132,7 @@ def virtual_bind_steps(
         has = [*root.controllers, *[""] * bool(own)]
         mine = [name for name in virtual if subsys.requires(name) in has]
         action = f"bind {', '.join(mine)}"
-        # The programs of pcont know the hierarchies of v1 only.
-        enforced = [name for name in mine if subsys.is_enforced(name) and not root.is_unified]
+        enforced = [name for name in mine if subsys.is_enforced(name)]
         steps += [
             StartEnforcement(name, root, action, bool(subsys.requires(name))) for name in enforced
         ]

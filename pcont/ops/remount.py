@@ -153,28 +153,34 @@ def _mount_members(session: Session, one: Hierarchy, before: Sequence[Step]) -> 
     for member in inactive:
         _equip(session, one, member)
     if one.unified_member:
-        _mend_root(session, one.unified_member)
+        _mend_root(session, one, one.unified_member)
 
 
-def _mend_root(session: Session, member: Member) -> None:
+def _mend_root(session: Session, one: Hierarchy, member: Member) -> None:
     """Make the root of a hierarchy in cgroup v2 again, if another program has removed it."""
     if not exists(session.backend, member.place("/")):
         from pcont.ops import unified  # only cgroup v2 needs it
 
         session.carry_out(unified.share_steps(session, member))
+        _bind_virtual(session, one, member)
 
 
 def _equip(session: Session, one: Hierarchy, member: Member) -> None:
     """Give a new member what the tie has there: its root, and subsystems that pcont provides."""
-    backend, tree = session.backend, member.tree
+    tree, home = member.tree, Place.at(one.members[0].tree)
     make_roots(session, lineage(Place.at(tree), member.at))
-    virtual = [name for name in one.subsystems if subsys.is_virtual(name) and subsys.requires(name)]
-    has = frozenset({CPUSET, MEMSET} & set(one.subsystems))
-    roots = [Place.at(one.members[0].tree), member.place("/")]
-    mine = [name for name in virtual if subsys.requires(name) in tree.controllers]
-    session.carry_out(virtual_bind_steps(backend, mine, roots, one.name, has))
-    if backend.children(roots[0]):
+    _bind_virtual(session, one, member)
+    if session.backend.children(home):
         session.warn(
             f"{tree.id} was removed before: it lacks the containers of {one.name} "
             f"(pcont create completes each one)"
         )
+
+
+def _bind_virtual(session: Session, one: Hierarchy, member: Member) -> None:
+    """Bind the subsystems that pcont provides over controllers of a member, to its new root."""
+    virtual = [name for name in one.subsystems if subsys.is_virtual(name) and subsys.requires(name)]
+    has = frozenset({CPUSET, MEMSET} & set(one.subsystems))
+    roots = [Place.at(one.members[0].tree), member.place("/")]
+    mine = [name for name in virtual if subsys.requires(name) in member.tree.controllers]
+    session.carry_out(virtual_bind_steps(session.backend, mine, roots, one.name, has))

@@ -197,7 +197,7 @@ def stop_steps(
         StopEnforcement(name, member.place("/"), f"unbind {name}", empty)
         for member in one.members
         for name in names
-        if name in member.virtual and subsys.is_enforced(name) and not member.mode
+        if name in member.virtual and subsys.is_enforced(name)
         if not _is_held(_without(backend, one, member, names), name, member.place("/"))
     ]
 

@@ -209,8 +209,6 @@ def _without_programs(backend: Programs, place: Place, file: str) -> tuple[str, 
         return why.what, why.hint
     name = subsys.of(file)
     selector = place.shown.partition(":")[0]
-    if place.is_unified:
-        return f"the programs of {name} count in hierarchies of cgroup v1", ""
     return (
         f"{name} was bound without its programs",
         f"bind it again: pcont unbind --yes {selector} {name}; pcont bind {selector} {name}",

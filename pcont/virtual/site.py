@@ -49,13 +49,18 @@ def row_of(backend: Subsystems, file: str, tree: str = "") -> ControlFile | None
     """Return the row of a control file in the tables for a tree (default: of cgroup v1); None if no
     table has it.
     """
-    if tree == UNIFIED:
-        return subsys.row_of_v2(file)
+    if tree == UNIFIED and ((row := subsys.row_of_v2(file)) or not _is_virtual(file)):
+        return row
     for name in ("", file.partition(".")[0], subsys.of(file)):
         table = backend.table(name)
         if table and file in table.by_name:
             return table.by_name[file]
     return subsys.EVENT_CONTROL if file == subsys.EVENT_CONTROL.name else None
+
+
+def _is_virtual(file: str) -> bool:
+    """Return whether pcont provides the subsystem of a control file."""
+    return subsys.is_virtual(subsys.of(file))
 
 
 def key_face(backend: CgroupState, place: Place, key: str) -> KeyFace | None:

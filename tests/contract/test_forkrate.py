@@ -20,13 +20,15 @@ import pytest
 from pcont.backend_model import StoredModel
 from pcont.bpf.libbpf import Map
 from pcont.bpf.programs import KEY
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from tests.contract.conftest import Pcont, command_line
 from tests.waiting import eventually
 
 MODEL = pytest.param("model", id="model")
 KERNEL = pytest.param("cgroupfs", id="kernel", marks=pytest.mark.guest)
 only_kernel = pytest.mark.parametrize("pcont", [KERNEL], indirect=True)
+only_v1 = pytest.mark.parametrize("kind", ["v1"], indirect=True)
+only_v2 = pytest.mark.parametrize("kind", ["v2"], indirect=True)
 
 PINNED = Path("/sys/fs/bpf/pcont/numtasks")
 UNLIMITED = str((1 << 31) - 1)
@@ -63,10 +65,22 @@ for line in sys.stdin:
 """
 
 
+@pytest.fixture(params=["v1", "v2"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of cgroups that have pids."""
+    assert isinstance(request.param, str)
+    return request.param
+
+
 @pytest.fixture(params=[MODEL, KERNEL])
-def pcont(request: pytest.FixtureRequest, tmp_path: Path) -> Pcont:
+def pcont(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Pcont:
     """The command line, over the model and over the kernel of a guest."""
-    return command_line(request.param, tmp_path)
+    if kind == "v1":
+        return command_line(request.param, tmp_path)
+    if request.param == "model":
+        return command_line(request.param, tmp_path, "--dialect", "v2")
+    request.getfixturevalue("cgroup2")
+    return Pcont(())  # with --backend, pids would be taken for v1
 
 
 class Task:
@@ -144,12 +158,22 @@ class Groups:
     pcont: Pcont
     name: str
     running: list[Task]
+    kind: str = "v1"
 
     def at(self, path: str = "/") -> str:
         return f"{self.name}:{path}"
 
     def place(self, path: str = "") -> Place:
+        if self.kind == "v2":
+            return Place(UNIFIED, f"/pcont/{self.name}{path}")
         return Place("pids", f"/{self.name}{path}")
+
+    def mount(self, name: str, subsystems: str = "numtasks") -> None:
+        """Mount a hierarchy. Its root is a container of its own, in which forks are counted."""
+        more = ["--tie", "--at", f"/{name}", "--no-freezer"] if self.kind == "v1" else []
+        if self.kind == "v2" and name != self.name:
+            more = ["--at", f"/{name}"]
+        self.pcont.ok("mount", "-o", subsystems, "--name", name, *more)
 
     def create(self, *paths: str) -> None:
         self.pcont.ok("create", *map(self.at, paths))
@@ -189,16 +213,28 @@ class Groups:
 
 
 @pytest.fixture
-def groups(pcont: Pcont, name: str) -> Iterator[Groups]:
-    pcont.ok("mount", "-o", "pids")
-    words = ("-o", "numtasks", "--at", f"/{name}", "--no-freezer")
-    pcont.ok("mount", "--tie", "--name", name, *words)
-    groups = Groups(pcont, name, [])
+def groups(pcont: Pcont, kind: str, name: str) -> Iterator[Groups]:
+    if kind == "v1":
+        pcont.ok("mount", "-o", "pids")
+    groups = Groups(pcont, name, [], kind)
+    groups.mount(name)
     yield groups
     groups.clear()
-    pcont.ok("umount", name)
+    ended(groups)
+
+
+def ended(groups: Groups) -> None:
+    """Unmount the hierarchy, after which no program is loaded."""
+    pcont = groups.pcont
+    assert eventually(lambda: pcont("umount", groups.name).status == 0)
     assert pcont.backend().enforcer.trees() == {}
-    assert eventually(lambda: pcont("umount", "pids").status == 0)
+    if groups.kind == "v1":
+        assert eventually(lambda: pcont("umount", "pids").status == 0)
+        return
+    backend, root = pcont.backend(), Place(UNIFIED)
+    with backend.exclusive():
+        for name in backend.read(root, "cgroup.subtree_control").split():
+            backend.write(root, "cgroup.subtree_control", f"-{name}")
 
 
 def test_the_rate_holds_for_each_container_by_itself(groups: Groups) -> None:
@@ -303,7 +339,7 @@ def test_what_the_rate_refuses_is_not_charged_in_pids(groups: Groups) -> None:
 
 
 def test_a_task_that_is_outside_is_not_counted(groups: Groups) -> None:
-    outside = f"pids:/{groups.name}x"
+    outside = f"{'pids' if groups.kind == 'v1' else UNIFIED}:/{groups.name}x"
     groups.pcont.ok("create", outside)
     groups.rate("/", 1, 1000)
     task = groups.task()
@@ -349,8 +385,7 @@ def test_unmounted_with_containers_it_goes_on(groups: Groups) -> None:
 
 def test_two_hierarchies_have_it_in_one_tree_each_for_itself(groups: Groups, name: str) -> None:
     other = f"{name}y"
-    words = ("-o", "numtasks", "--at", f"/{other}", "--no-freezer")
-    groups.pcont.ok("mount", "--tie", "--name", other, *words)
+    groups.mount(other)
     groups.pcont.ok("create", f"{other}:/a", "-s", "forkrate_interval=1000")
     groups.pcont.ok("set", f"{other}:/", "forkrate=2")
     groups.create("/a")
@@ -367,11 +402,12 @@ def test_two_hierarchies_have_it_in_one_tree_each_for_itself(groups: Groups, nam
     assert one.forks(4) == (3, EAGAIN)
 
 
-def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> None:
-    pcont.ok("mount", "-o", "pids")
+def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, kind: str, name: str) -> None:
+    if kind == "v1":
+        pcont.ok("mount", "-o", "pids")
     pcont.ok("mount", "-o", "none", "--name", name)
     pcont.ok("create", "-p", f"{name}:/a/b")
-    groups = Groups(pcont, name, [])
+    groups = Groups(pcont, name, [], kind)
     words = ("-s", "/:forkrate=100", "-s", "/a:forkrate=2", "-s", "/a:forkrate_interval=1000")
     pcont.ok("bind", name, "numtasks", *words)
     task = groups.task("/a/b")
@@ -388,10 +424,10 @@ def test_it_is_bound_and_unbound_like_the_others(pcont: Pcont, name: str) -> Non
     assert groups.get("/a", "forkrate") == "-3"
     assert groups.counts("/a/b")["successes"] == 0
     groups.clear()
-    pcont.ok("umount", name)
-    assert eventually(lambda: pcont("umount", "pids").status == 0)
+    ended(groups)
 
 
+@only_v1
 def test_tasks_in_the_root_of_a_tree_are_not_counted(pcont: Pcont) -> None:
     pcont.ok("mount", "-o", "numtasks")
     groups = Groups(pcont, "pids", [])
@@ -405,6 +441,40 @@ def test_tasks_in_the_root_of_a_tree_are_not_counted(pcont: Pcont) -> None:
     groups.clear()
     assert eventually(lambda: pcont("umount", "pids").status == 0)
     assert pcont.backend().enforcer.trees() == {}
+
+
+@only_v2
+def test_tasks_in_a_leaf_count_for_its_container(pcont: Pcont, kind: str, name: str) -> None:
+    """A hierarchy with memory has leaves: a container with children has its tasks in one."""
+    groups = Groups(pcont, name, [], kind)
+    groups.mount(name, "numtasks,memory")
+    groups.create("/a")
+    task = groups.task("/a")
+    groups.rate("/a", 4, 1000)
+    assert task.forks(2) == (2, 0)
+    groups.create("/a/b")
+    assert pcont.paths(task.pid)[UNIFIED] == groups.place("/a").path
+    backend = pcont.backend()
+    assert str(task.pid) in backend.read(groups.place("/a").leaf, "cgroup.procs").split()
+    assert task.forks(5) == (2, EAGAIN)
+    assert groups.counts("/a")["successes"] == 4
+    assert groups.counts("/a")["forkrate failures"] == 1
+    groups.set("/a/b", "forkrate=3")
+    pcont.ok("attach", groups.at("/a/b"), str(task.pid))
+    assert task.forks(5) == (3, EAGAIN)
+    groups.clear()
+    ended(groups)
+
+
+@only_v2
+def test_a_root_that_another_program_removed_is_bound_again(groups: Groups) -> None:
+    backend = groups.pcont.backend()
+    with backend.exclusive():
+        backend.remove(groups.place())
+    groups.pcont.ok("mount", "--name", groups.name)
+    groups.create("/a")
+    groups.rate("/", 2, 1000)
+    assert groups.task("/a").forks(3) == (2, EAGAIN)
 
 
 def entries(name: str) -> int:

@@ -629,8 +629,6 @@ def test_numtasks_derives_the_limits_of_v2(plain: Pcont, name: str, start: Start
         plain.ok("attach", jobs.at("/a/b"), str(start(threads=3)))
         assert "Current usage 3" in plain.get(jobs.at("/a"), "numtasks.stats")
         plain.fails(7, "set", jobs.at("/a"), "numtasks.shares=max_shares=200")
-        said = plain.fails(6, "set", jobs.at("/a"), "forkrate=5")
-        assert "the programs of numtasks count in hierarchies of cgroup v1" in said
         plain.ok("set", jobs.at("/"), "total_numtasks=500")
         assert read(plain, on_v2(jobs, "/a/b"), "pids.max") == "25"
         plain.ok("unbind", name, "numtasks", "--yes")
