@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pcont.errors import Busy
 from pcont.hierarchy.container import Container, Hierarchy
 from pcont.hierarchy.registry import OptionString, Registry
-from pcont.kernel.paths import below
+from pcont.kernel.paths import overlap
 from pcont.kernel.refusals import vanishing, within_reach
 from pcont.kernel.types import Place
 from pcont.steps.write import Setting
@@ -81,7 +81,8 @@ def refuse_beside(registry: Registry, chosen: CpusetMemset, at: str, name: str) 
     """Raise Busy if another hierarchy has a different half, and some container would be in both.
 
     `at` and `name` are those of the hierarchy that is to have `chosen`. Kernel hierarchies without
-    a name are skipped: they are parts of ties.
+    a name are skipped: they are parts of ties. Two hierarchies of cgroup v2 have no container in
+    common (ops/unified.py).
     """
     # Name a tie rather than its members.
     for one in sorted(registry.hierarchies, key=lambda one: one.tie is None) if chosen else ():
@@ -90,12 +91,18 @@ def refuse_beside(registry: Registry, chosen: CpusetMemset, at: str, name: str) 
         if not there or there == chosen or one.name == name or not independent:
             continue
         top = one.tie.at if one.tie else "/"
-        if below(at, top) is not None or below(top, at) is not None:
+        if overlap(at, top) and not _is_on_v2(one):
             raise Busy(
                 f"{ONE}, and {one.name} has {_said(there)}, not {_said(chosen)}",
                 hint="bind both to one hierarchy, or unmount the other: "
                 f"pcont umount {quote(one.name)}",
             )
+
+
+def _is_on_v2(one: Hierarchy) -> bool:
+    """Return whether a hierarchy has cpuset in cgroup v2."""
+    member = one.unified_member
+    return member is not None and CPUSET in member.tree.controllers
 
 
 def _said(chosen: CpusetMemset) -> str:
@@ -106,12 +113,12 @@ def narrowed(backend: CgroupState, one: Hierarchy) -> Iterator[Setting]:
     """Yield the settings that give containers the CPUs of their parents again, parents first.
 
     A CPU that goes offline and comes back is missing below the root; a container made by mkdir has
-    none.
+    none. On cgroup v2, a container without a list of its own has those of its parent.
     """
     made = one.tie.made if one.tie else []
     for member in one.members:
         root = member.place("/")
-        if not cpus_follow(backend, root):
+        if root.is_unified or not cpus_follow(backend, root):
             continue
         cpus: dict[Place, str] = {}
         for place in (*(at for at in made if at.tree == root.tree), *_below(backend, root)):

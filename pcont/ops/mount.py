@@ -79,7 +79,7 @@ def mount(
         names = _asked_for(registry, None if options is None else given, point, name, tie)
         controllers, virtual = split_virtual(registry, names)
         if _is_on_v2(session, registry, there, controllers, tie) and (
-            name := name or os.path.basename(point) or _for_v1(session, registry, controllers)
+            name := name or os.path.basename(point) or _for_v1(session, registry, names)
         ):
             tie, there = True, there or _named(registry, name)
             request = request._replace(name=name)
@@ -127,18 +127,19 @@ def _is_on_v2(
     )
 
 
-def _for_v1(session: Session, registry: Registry, controllers: Sequence[str]) -> str:
+def _for_v1(session: Session, registry: Registry, names: Sequence[str]) -> str:
     """Return the empty name if subsystems that cgroup v2 has are to be taken for a hierarchy of v1
-    without a name. Raises Unsupported if that is not forced.
+    without a name, or what they require. Raises Unsupported if that is not forced.
     """
     if session.force:
         return ""
     from pcont.ops.users_of_v2 import in_use_by, users_of  # only cgroup v2 needs it
 
+    controllers, _ = split_virtual(registry, names)
     words, users = ",".join(controllers), users_of(registry, controllers)
     raise Unsupported(
         f"cgroup v2 has {words}{in_use_by(users)}, and a hierarchy of cgroup v2 needs a name",
-        hint=f"pcont mount -o {words} --name jobs; {REHEARSE}",
+        hint=f"pcont mount -o {','.join(names)} --name jobs; {REHEARSE}",
     )
 
 

@@ -195,10 +195,10 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
 
 
 def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:
-    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only: all but
-    numtasks.
+    """Raise Unsupported for subsystems that pcont provides over controllers of v1 only: those of
+    other packages.
     """
-    others = [name for name in virtual if name != NUMTASKS]
+    others = [name for name in virtual if name not in (NUMTASKS, MEMSET)]
     lent = [name for name in others if subsys.requires(name) in names]
     if lent:
         raise Unsupported(

@@ -140,10 +140,11 @@ class RestoreValue(UndoRecord):
         return f"{self.file} of {self.place.path}"
 
     def restore(self, backend: Backend) -> Iterator[Action]:
-        if self.place.is_unified and self.file in (CPUS, MEMS) and not self.text.strip():
+        file = subsys.stands_for(self.file) or self.file
+        if self.place.is_unified and file in (CPUS, MEMS) and not self.text.strip():
             from pcont.steps.emptied import empty_again  # only undo on cgroup v2 needs it
 
-            yield lambda: empty_again(backend, self.place, self.file, self.text)
+            yield lambda: empty_again(backend, self.place, file, self.text)
         else:
             yield lambda: write_back(backend, self.place, self.file, self.text)
         yield from self.affinities.restore(backend)

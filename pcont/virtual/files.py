@@ -22,6 +22,7 @@ from pcont import subsys
 from pcont.kernel.refusals import exists, refuse, refuse_text
 from pcont.kernel.types import Place
 from pcont.tables.control_file import ControlFile, Subsystem
+from pcont.tables.face import file_of_face
 from pcont.tables.rules import EntryRule, Proposed, Violation
 from pcont.virtual import auto_delete
 from pcont.virtual.auto_delete import AutoDeleteFile
@@ -99,10 +100,17 @@ class ControlFiles:
         found = self.backend.files(place)
         for name, root in self.roots(place).items():
             rows = [row for row in _table(name).files if row.access.where.holds(place == root)]
-            others = [row for row in rows if row.virtual.stands_for]
-            absent = {row.name for row in others if row.virtual.stands_for not in found}
+            meant = {row.name: self._meant(place, row) for row in rows if row.virtual.stands_for}
+            absent = {name for name, file in meant.items() if file not in found}
             found |= {row.name: row.access.writable for row in rows if row.name not in absent}
         return found
+
+    def _meant(self, place: Place, row: ControlFile) -> str:
+        """Return the file of the kernel with the value that a row is another name of; empty if the
+        interface of the place has no such value.
+        """
+        face = key_face(self.backend, place, row.virtual.stands_for)
+        return file_of_face(face) if face else row.virtual.stands_for
 
     # One file
 
@@ -128,7 +136,7 @@ class ControlFiles:
         if root is None or row is None or not row.access.where.holds(place == root):
             return MissingFile(self.backend, place, file)
         if row.virtual.stands_for:
-            return KernelFile(self.backend, place, row.virtual.stands_for)
+            return self._stored(place, row.virtual.stands_for)
         return VirtualFile(row, LiveSite(self, place, root, name))
 
     def read(self, place: Place, file: str) -> str:

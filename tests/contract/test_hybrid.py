@@ -162,16 +162,19 @@ def test_a_hierarchy_that_uses_it_is_named(hybrid: Pcont, name: str) -> None:
 
 
 def test_what_pcont_provides_is_there_with_what_it_needs(hybrid: Pcont, name: str) -> None:
-    """memset is for cpuset of v1 only."""
+    """cgroup v2 or v1 has cpuset, and memset is there."""
 
-    def rows() -> dict[str, tuple[bool, str]]:
+    def rows() -> dict[str, bool]:
         found = json.loads(hybrid.ok("subsys", "--json"))["result"]
-        return {row["name"]: (row["enabled"], row["help"]) for row in found}
+        return {row["name"]: row["enabled"] for row in found}
 
-    assert rows()["memset"] == (False, "pcont does not provide memset over cgroup v2")
-    assert rows()["numtasks"][0]
+    assert rows()["memset"]
+    assert rows()["numtasks"]
+    for jobs in mounted(hybrid, name, "memset"):
+        assert hybrid.get(jobs.at("/"), "memset.effective_mems") == "0-1"
+        assert f"memset\tv2 ({name})\t" in hybrid.ok("subsys")
     for _ in bound(hybrid, "cpuset"):
-        assert rows()["memset"][0]
+        assert rows()["memset"]
         hybrid.ok("mount", "--tie", "-o", "memset", "--name", name, "--at", f"/{name}")
         assert "memset\tcpuset\t" in hybrid.ok("subsys")
         umount(hybrid, name)

@@ -638,7 +638,76 @@ def test_numtasks_derives_the_limits_of_v2(plain: Pcont, name: str, start: Start
     assert "numtasks" not in plain.backend().attributes(Place(UNIFIED)).get("kept", "")
 
 
-def test_memset_is_refused(plain: Pcont, name: str) -> None:
-    said = plain.fails(6, "mount", "-o", "memset", "--name", name)
-    assert "pcont does not provide memset over cgroup v2" in said
-    assert not has(plain, UMBRELLA)
+def test_the_files_of_memset_are_other_names_of_those_of_cpuset(plain: Pcont, name: str) -> None:
+    for jobs in mounted(plain, name, "memset"):
+        plain.ok("create", "-p", jobs.at("/a/b"), "-s", "memset.mems=1")
+        found = [key for key in plain("get", jobs.at("/"), "--json").json if "memset." in key]
+        words = ("cpus_follow", "effective_mems", "memory_migrate", "mems")
+        assert found == [f"memset.{word}" for word in words]
+        assert read(plain, on_v2(jobs, "/a/b"), "cpuset.mems") == "1"
+        assert plain.get(jobs.at("/a"), "memset.effective_mems") == "0-1"
+        plain.ok("set", jobs.at("/a"), "mems=0")
+        assert plain.get(jobs.at("/a"), "memset.effective_mems") == "0"
+        assert plain.get(jobs.at("/a"), "memset.memory_migrate") == "1"
+        plain.ok("set", jobs.at("/a"), "memset.memory_migrate=1")
+        for setting in ("memset.memory_migrate=0", "memset.mems=999"):
+            plain.fails(7, "set", jobs.at("/a"), setting)
+        assert "this machine has no memory nodes 9" in plain.fails(
+            7, "set", jobs.at("/a"), "memset.mems=9", "memset.memory_migrate=1"
+        )
+        said = plain.fails(6, "set", jobs.at("/a"), "memset.mem_hardwall=1", "memset.mems=1")
+        assert "cgroup v2 has no hardwall of memory nodes" in said
+        assert plain.get(jobs.at("/a"), "memset.mems") == "0"
+        plain.fails(6, "get", jobs.at("/a"), "memset.memory_pressure")
+        plain.fails(3, "get", jobs.at("/a"), "memset.cpus_follow")
+
+
+def test_with_memset_alone_the_kernel_gives_the_cpus_of_the_parent(
+    plain: Pcont, name: str, start: Start
+) -> None:
+    for jobs in mounted(plain, name, "memset"):
+        plain.ok("create", jobs.at("/a"), jobs.at("/b"))
+        assert plain.get(jobs.at("/"), "memset.cpus_follow") == "1"
+        assert read(plain, on_v2(jobs, "/a"), "cpuset.cpus") == ""
+        task = start()
+        plain.ok("attach", jobs.at("/a"), str(task))
+        assert plain.affinity(task) == "0-3"
+        said = plain.fails(7, "set", jobs.at("/a"), "memset.mems=1", "notify_on_release=x")
+        assert "NOT RESTORED" not in said
+        assert read(plain, on_v2(jobs, "/a"), "cpuset.mems") == ""
+        plain.ok("set", jobs.at("/a"), "cpuset.cpus=1")
+        assert plain.affinity(task) == "1"
+        assert plain.ok("gc", "-n", name) == ""
+        said = plain.fails(5, "bind", name, "cpuset")
+        assert f"add cpuset to memset: pcont set {name}:/ memset.cpus_follow=0" in said
+
+
+def test_memset_is_bound_and_unbound_like_the_others(jobs: Jobs, start: Start) -> None:
+    pcont, name = jobs.pcont, jobs.name
+    pcont.ok("create", jobs.at("/a"))
+    pcont.ok("attach", jobs.at("/a"), str(start()))
+    pcont.ok("bind", name, "memset", "-s", "/a:memset.mems=1")  # beside its cpuset
+    assert pcont.get(jobs.at("/"), "memset.cpus_follow") == "0"
+    assert read(pcont, on_v2(jobs, "/a"), "cpuset.mems") == "1"
+    assert "memset requires cpuset" in pcont.fails(5, "unbind", name, "cpuset", "--yes")
+    said = pcont.fails(5, "mount", "-o", "memset", "--name", "other")
+    assert f"{name} uses it for cpuset, " in said
+    for other in mounted(pcont, "other", "memset", "--at", "/other"):
+        pcont.ok("create", other.at("/x"), "-s", "memset.mems=0")
+    pcont.ok("unbind", name, "memset", "--yes")
+    pcont.fails(3, "get", jobs.at("/a"), "memset.mems")
+    assert "memset" not in pcont.backend().attributes(Place(UNIFIED)).get("kept", "")
+    assert read(pcont, on_v2(jobs, "/a"), "cpuset.mems") == "1"
+
+
+def test_a_hierarchy_gets_memset_with_cpuset_later(plain: Pcont, name: str, start: Start) -> None:
+    for jobs in mounted(plain, name, "none"):
+        plain.ok("create", "-p", jobs.at("/a/b"))
+        task = start()
+        plain.ok("attach", jobs.at("/a/b"), str(task))
+        plain.ok("bind", name, "memset", "-s", "/a:memset.mems=0")
+        assert places(jobs, task) == ("/a/b", "/a/b")
+        assert plain.get(jobs.at("/a/b"), "memset.effective_mems") == "0"
+        assert plain.get(jobs.at("/"), "memset.cpus_follow") == "1"
+        plain.ok("unbind", name, "memset,cpuset", "--yes")
+        assert not has(plain, UMBRELLA)
