@@ -32,6 +32,7 @@ def examine(session: Session) -> list[Finding]:
         *_controllers(registry),
         *_unmounted(registry),
         *_freezer(registry),
+        *_kept_enabled(session, registry),
         *uncounted(session.backend),
         *trusted.trust_findings(session, registry),
         *hotplug.hotplug_findings(session, registry),
@@ -136,6 +137,14 @@ def _freezer(registry: Registry) -> Iterator[Finding]:
         yield Finding("ok", "freezer", "bound to a v1 hierarchy: ties include it")
     elif "freezer" in registry.known_subsystems():
         yield Finding("note", "freezer", "in no v1 hierarchy", "pcont mount -o freezer")
+
+
+def _kept_enabled(session: Session, registry: Registry) -> Iterator[Finding]:
+    """Report controllers of cgroup v2 that systemd may disable."""
+    if UNIFIED in registry.by_id:
+        from pcont.ops import umbrella  # only cgroup v2 needs it
+
+        yield from umbrella.umbrella_findings(session, registry)
 
 
 def _programs(session: Session) -> Iterator[Finding]:

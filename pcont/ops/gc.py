@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pcont.errors import Denied, NotFound
@@ -10,7 +10,7 @@ from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.presence import check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import exists, vanishing
-from pcont.kernel.types import Place, Tree
+from pcont.kernel.types import UNIFIED, Place, Tree
 from pcont.ops import cpuset_memset, hotplug, trusted
 from pcont.records import Collected
 from pcont.session import Session, checks_first
@@ -42,8 +42,9 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     It removes every empty container with auto_delete, and each one above that becomes empty by
     that; it runs the user's release agent first. It processes the reports of empty containers,
     installs its release agent again if that was changed, and gives containers the CPUs of their
-    parents where memset is bound alone. Raises Denied for a hierarchy that pcont did not mount,
-    NotFound for one with a tree that is not mounted.
+    parents where memset is bound alone. If systemd is the init process, it enables the controllers
+    of cgroup v2 again that systemd may disable. Raises Denied for a hierarchy that pcont did not
+    mount, NotFound for one with a tree that is not mounted.
     """
     backend = session.backend
     with session.exclusive() as registry:
@@ -53,6 +54,8 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
         session.carry_out(steps)
         found = [Collected("restored", line) for line in lines]
         found += [Collected("restored", line) for one in chosen for line in _cpus(session, one)]
+        if not selectors or any(one.unified_member for one in chosen):
+            found += _controllers(session, registry)
         found += trusted.mend_steps(session, _trees(registry, chosen if selectors else ()))
         doomed = {one.name: _doomed(backend, one) for one in chosen}
         if session.dry_run:
@@ -144,6 +147,15 @@ def _cpus(session: Session, one: Hierarchy) -> Iterator[str]:
     for setting in cpuset_memset.narrowed(session.backend, one):
         step = WriteFiles([setting], f"give {setting.place.path} the CPUs of its parent")
         yield from session.attempt(step)
+
+
+def _controllers(session: Session, registry: Registry) -> Iterable[Collected]:
+    """Enable the controllers of cgroup v2 that systemd may disable, or has disabled."""
+    if UNIFIED not in registry.by_id:
+        return ()
+    from pcont.ops import umbrella  # only cgroup v2 needs it
+
+    return umbrella.keep_enabled(session, registry)
 
 
 def _dry_run_lines(backend: Backend, one: Hierarchy, doomed: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.backend_model import StoredModel
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from tests.conftest import elsewhere
 from tests.contract.conftest import Top, beside_systemd
 from tests.contract.test_v2 import directory, is_in
@@ -325,6 +325,46 @@ def test_beside_systemd_the_controllers_are_pinned(
     for words in (("--dry-run", "create"), ("create",)):
         said = bare.pcont.fails(4, *words, bare.at("/x.slice/a"), "-s", "pids.max=5")
         assert f"{bare.at('/x.slice')} belongs to systemd" in said
+
+
+def test_beside_systemd_gc_pins_what_settings_rely_on(
+    bare: Top, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside_systemd(monkeypatch)
+    bare.pcont.ok("set", bare.at(), "pids.max=50")
+    bare.pcont.ok("create", bare.at("/a"), "-s", "cpuset.cpus=0")
+    assert bare.pcont.ok("gc") == ""
+    disable(bare, "/pcont")
+    bare.pcont.ok("rm", "unified:/pcont")
+    finding = f"systemd may disable cpuset, pids for {bare.at()}: /pcont does not keep them enabled"
+    assert finding in bare.pcont.ok("doctor")
+    lines = bare.pcont.ok("gc", "--dry-run").splitlines()
+    point = bare.pcont.backend().show(Place(UNIFIED, "/pcont"))
+    assert lines == [f"mkdir {point}", f"echo '+cpuset +pids' > {point}/cgroup.subtree_control"]
+    assert "pcont" not in bare.pcont.children("unified:/")
+    found = bare.pcont("gc", "--json").json
+    assert found == [{"done": "restored", "what": line} for line in lines]
+    assert all_enabled(bare, "/pcont") == [{"cpuset", "pids"}]
+    assert "systemd may disable" not in bare.pcont.ok("doctor")
+    assert bare.pcont.ok("gc") == ""
+
+
+def test_beside_systemd_gc_pins_again_what_was_disabled(
+    bare: Top, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The root has lost pids, as if systemd had disabled it; the container relies on cpuset."""
+    beside_systemd(monkeypatch)
+    bare.pcont.ok("set", bare.at(), "pids.max=50", "cpuset.cpus=0")
+    disable(bare, "/pcont")
+    bare.write("/", "cgroup.subtree_control", "-pids", of_root=True)
+    bare.pcont.ok("gc")
+    assert all_enabled(bare, "/", "/pcont") == [{"cpuset"}] * 2
+    bare.write("/pcont", "cgroup.subtree_control", "-cpuset", of_root=True)
+    bare.pcont.ok("create", "-p", bare.at("/x.slice"))
+    beside_systemd(monkeypatch, False)
+    assert bare.pcont.ok("gc") == "", "without systemd, the root keeps what is enabled"
+    assert "systemd may disable" not in bare.pcont.ok("doctor")
+    assert all_enabled(bare, "/pcont") == [set()]
 
 
 @pytest.mark.parametrize("v2_alone", [pytest.param("model", id="model")], indirect=True)

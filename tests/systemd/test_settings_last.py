@@ -123,6 +123,33 @@ def test_only_the_pin_keeps_a_controller(pcont: Pcont, unit: Unit) -> None:
     pcont.ok("rm", "unified:/z", "unified:/pcont")
 
 
+def test_gc_pins_again_what_containers_rely_on(pcont: Pcont, unit: Unit) -> None:
+    pcont.ok("create", "cpuset:/z", "-s", "cpuset.cpus=1")
+    pcont.ok("rm", "unified:/pcont")
+    assert "systemd may disable cpuset for unified:/z" in pcont.ok("doctor")
+    pcont.ok("gc")
+    assert {"cpuset"} <= enabled() & enabled("pcont")
+    assert "systemd may disable" not in pcont.ok("doctor")
+    systemctl("stop", unit("AllowedCPUs=0"))
+    unit()
+    assert (ROOT / "z/cpuset.cpus").read_text() == "1\n"
+    pcont.ok("rm", "unified:/z", "unified:/pcont")
+
+
+def test_gc_enables_again_what_a_hierarchy_needs(pcont: Pcont, unit: Unit) -> None:
+    """systemd has disabled it, because the hierarchy is at a place of its own."""
+    pcont.ok("mount", "-o", "io,memory", "--name", "more", "--at", "/more")
+    pcont.ok("rm", "unified:/pcont")
+    systemctl("stop", unit("IOWeight=50"))
+    unit()
+    assert eventually(lambda: "io" not in enabled())
+    assert "systemd may disable io, memory for unified:/more" in pcont.ok("doctor")
+    pcont.ok("gc")
+    assert {"io", "memory"} <= enabled() & enabled("pcont")
+    pcont.ok("umount", "more")
+    pcont.ok("rm", "unified:/pcont")
+
+
 def test_values_of_a_unit_are_the_unit_s_again_after_a_reload(unit: Unit) -> None:
     name = unit("MemoryMax=100M", "TasksMax=20")
     there = directory_of(name)
