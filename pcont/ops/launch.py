@@ -16,6 +16,7 @@ from pcont.hierarchy.presence import present
 from pcont.kernel.retry import Retry
 from pcont.linux import watchdog
 from pcont.linux.spawn import PLAIN, Child, find_program
+from pcont.ops import guards
 from pcont.records import Started
 from pcont.session import Session
 from pcont.steps.attach import Attach
@@ -178,6 +179,7 @@ def _tidy(session: Session, below: bool, container: Container) -> None:
             doomed[container] = there
             reason = _in_use(session, [*doomed], below)
             if not reason:
+                guards.check_removal(session, [one for there in doomed.values() for one in there])
                 session.carry_out(removals(doomed))
                 return
             session.warn(f"{container.name} is kept: {reason}")

@@ -140,6 +140,16 @@ def test_a_user_trusts_the_copy_where_no_other_user_can_write(v2: Top) -> None:
     assert v2.pcont.children(v2.at("/x.service")) == ["a"]
 
 
+def test_a_unit_is_not_removed_after_a_command(v2: Top) -> None:
+    place = v2.at("/x.service")
+    v2.pcont.ok("create", place)
+    said = v2.pcont("run", "--auto-delete", place, "--", "true")
+    assert said.status == 0
+    assert f"{place} is kept: refusing to remove {place}: {place} belongs to systemd" in said.err
+    assert v2.pcont.children(v2.at()) == ["x.service"]
+    v2.pcont.ok("--force", "rm", place)
+
+
 def test_where_systemd_is_not_init_a_name_means_nothing(
     v2: Top, monkeypatch: pytest.MonkeyPatch
 ) -> None:
