@@ -60,7 +60,8 @@ def move_summary(move: Outcome) -> str:
     how = "while they were frozen" if move.strategy == "freeze" else "until none was left"
     more = f", {move.stragglers} of them started during the move" if move.stragglers else ""
     more += f", {move.skipped} skipped" if move.skipped else ""
-    return f"{move.moved} moved in {move.rounds} rounds, {how}{more}: {move.seconds:.3f} s"
+    rounds = f"{move.rounds} round{'s' * (move.rounds != 1)}"
+    return f"{move.moved} moved in {rounds}, {how}{more}: {move.seconds:.3f} s"
 
 
 def _print(text: str) -> None:

@@ -162,7 +162,7 @@ def test_movable_leaves_a_thread_of_the_kernel_and_says_so(
     assert inside(group) == [pid]
     reported = group.pcont("attach", "--movable", "--thread", "-v", group.at("/a"), KTHREADD)
     assert reported.status == 0
-    assert "0 moved in 1 rounds, until none was left, 1 skipped" in reported.err
+    assert "0 moved in 1 round, until none was left, 1 skipped" in reported.err
 
 
 def test_a_dry_run_knows_what_cannot_be_moved(group: Jobs, start: Callable[..., int]) -> None:
