@@ -1027,7 +1027,7 @@ class Sim(Caller):
         pid: int | None = None,
         *,
         count: int = 1,
-        name: str = "played",
+        name: str = "simulated",
         uid: int | None = None,
     ) -> list[int]:
         """Fork a simulated task `count` times, or start new ones; return the new ids.

@@ -49,7 +49,7 @@ count_option = option("--count", kind=Whole(1), default=1, metavar="N", help="Re
 @_verb("pcont sim fork", "pcont sim fork 5000000 --count 100")
 @argument("pid", kind=PID, required=False)
 @count_option
-@option("--name", default="played", metavar="NAME", help="Without PID: name of the task.")
+@option("--name", default="simulated", metavar="NAME", help="Without PID: name of the task.")
 @option(
     "--uid",
     kind=Whole(0),

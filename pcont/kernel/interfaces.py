@@ -65,7 +65,7 @@ class Simulator(Protocol):
     def parameters(self) -> Mapping[str, int]:
         """The parameters of subsystems, which hold for the whole machine."""
 
-    def spawn(self, name: str = "played", uid: int | None = None) -> int:
+    def spawn(self, name: str = "simulated", uid: int | None = None) -> int:
         """Start a child of init in the root of every hierarchy; returns its id.
 
         `uid`: its user (default: the caller's).

@@ -35,7 +35,7 @@ def fork(
     task: int | None = None,
     *,
     count: int = 1,
-    name: str = "played",
+    name: str = "simulated",
     uid: int | None = None,
 ) -> list[int]:
     """Fork children of a simulated task, one after another; without a task, start processes.
