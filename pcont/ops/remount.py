@@ -81,8 +81,7 @@ def _checked(
         )
     if _is_asked_for(session.backend, one, request, known, tie):
         return one
-    has = f"-o {','.join(one.subsystems) or 'none'}"
-    has += _place_options(one)
+    has = f"-o {','.join(one.subsystems) or 'none'}{_root_of(one)}"
     if tree.mounted:
         state, hint = "exists", "show where it is mounted"
     else:
@@ -91,10 +90,15 @@ def _checked(
     raise Busy(f"{one.name} {state}, and has {has}", hint=hint)
 
 
-def _place_options(one: Hierarchy) -> str:
-    """Return the options of mount that tell where a tie has its root."""
-    if one.tie is None or (one.unified_member and one.tie.at == "/"):
+def _root_of(one: Hierarchy) -> str:
+    """Return where a tie has its root: as options of mount, or as the container of cgroup v2 that
+    it has without them.
+    """
+    if one.tie is None:
         return ""
+    member = one.unified_member
+    if member and one.tie.at == "/":
+        return f", with the root {member.place('/').shown}"
     return f" --tie --at {one.tie.at}"
 
 

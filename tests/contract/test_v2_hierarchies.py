@@ -150,6 +150,7 @@ def test_a_mount_makes_a_home_and_a_container_of_v2(plain: Pcont, name: str) -> 
 def test_another_set_of_that_name_is_refused(jobs: Jobs) -> None:
     said = jobs.pcont.fails(5, "mount", "-o", "cpuset", "--name", jobs.name)
     assert f"{jobs.name} exists, and has -o cpuset,cpuacct,pids" in said
+    assert f", with the root unified:{on_v2(jobs)}\n" in said
     said = jobs.pcont.fails(5, "mount", "-o", "pids,cpuset,cpuacct", "--name", "other")
     assert f"are already one hierarchy: {jobs.name}" in said
     jobs.pcont.ok("mount", "-o", "pids,cpuset,cpuacct", "--name", jobs.name)
