@@ -36,8 +36,8 @@ def note_partial(
         lacking = [place.tree for place in inside.places if place not in there]
         if there and lacking:
             session.warn(
-                f"{container.name} is one tree of {inside.hierarchy.name}: {inside.name} is "
-                f"partial now: it is missing in {', '.join(lacking)}"
+                f"{inside.name} is partial now: it is missing in {', '.join(lacking)}; "
+                f"{container.name} is its part in one tree"
             )
 
 

@@ -175,6 +175,7 @@ def test_a_partial_container_is_shown_completed_and_removed(jobs: Jobs) -> None:
     assert noted.status == 0
     lacking = [jobs.tree("cpuacct"), f"name={jobs.name}"]
     assert f"{jobs.at('/part')} is partial now" in noted.err
+    assert f"; cpuset:/{jobs.name}/part is its part in one tree" in noted.err
     assert all(tree in noted.err for tree in lacking)
     (top,) = json.loads(pcont.ok("tree", jobs.at("/"), "--json"))["result"]
     assert "cpuacct" in top["children"][0]["missing"]
