@@ -65,6 +65,8 @@ def create(
         for one in planner.guarded:
             guards.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
+        if parents and not pairs:
+            _note_roots(session, containers)
         for container, changed in planner.changed:
             guards.note_set(session, container, [(one.file, one.text) for one in changed])
         for container in containers:
@@ -72,6 +74,16 @@ def create(
                 _note_settings(session, planner, container)
             note_partial(session, registry, container)
         return [container.canonical for container in containers]
+
+
+def _note_roots(session: Session, containers: Iterable[Container]) -> None:
+    """Warn about each root of a hierarchy: it always exists, and a container was probably meant."""
+    for container in containers:
+        if container.is_root:
+            session.warn(
+                f"{container.name} is the root of a hierarchy, and always exists; to create a "
+                f"container in it: pcont create {container.child('NAME').word}"
+            )
 
 
 def _note_settings(session: Session, planner: Planner, container: Container) -> None:

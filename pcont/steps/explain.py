@@ -89,6 +89,8 @@ def make_refusal(backend: CgroupState, place: Place, err: OSError, action: str) 
 
 def _occupied(backend: ContainerReader, place: Place) -> tuple[str, str]:
     """Return reason and hint for a new container whose name is in use."""
+    if place.is_root:
+        return "it is the root of the hierarchy", f"pcont create {place.child('NAME').word}"
     if exists(backend, place):
         return "it exists already", f"pcont create -p {place.word}"
     return (

@@ -166,6 +166,19 @@ def test_a_dry_run_prints_its_steps_and_changes_nothing(jobs: Jobs) -> None:
     assert all(line.startswith("mkdir ") for line in would["would"])
 
 
+def test_the_root_always_exists(jobs: Jobs) -> None:
+    below = f"pcont create {jobs.at('/NAME')}"
+    for words in (("--dry-run", "create"), ("create",)):
+        said = jobs.pcont.fails(5, *words, jobs.name)
+        assert f"cannot create {jobs.name}: it is the root of the hierarchy" in said
+        assert f"hint: {below}\n" in said
+    done = jobs.pcont("create", "-p", jobs.name)
+    assert done.status == 0
+    assert f"{jobs.name} is the root of a hierarchy, and always exists" in done.err
+    assert done.err.endswith(f": {below}\n")
+    assert jobs.pcont("create", "-p", jobs.at("/"), "-s", "notify_on_release=0").err == ""
+
+
 def test_a_partial_container_is_shown_completed_and_removed(jobs: Jobs) -> None:
     tree = jobs.tree("cpuset")
     if tree == jobs.tree("cpuacct"):
