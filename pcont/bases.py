@@ -88,7 +88,7 @@ FORMATS: dict[type, Format] = {}
 
 
 def on_disk(tag: str, *fields: str, **renamed: str) -> Callable[[type[_T]], type[_T]]:
-    """Decorate a class whose objects are written to a file.
+    """Return a decorator for a class of which pcont writes objects to a file.
 
     `tag` and `fields` are names on disk. Never change them: to rename a field in the class only,
     replace `"old"` by `old="new"`. Add a field with a `?` at its end: it is not written while its

@@ -36,7 +36,8 @@ _OFFERED = "cgroup.controllers"
 _CONTROL = "cgroup.subtree_control"
 _THREADS = "cgroup.threads"
 _TYPE = "cgroup.type"
-# The controllers whose rules are complete. For others a refusal may depend on more.
+# The controllers whose tables have all rules of the kernel. It may refuse a write to a file of
+# another controller for a reason that no rule checks.
 EXACT = ("", "cpuset", "cpuacct", "freezer", "pids")
 
 
