@@ -102,15 +102,18 @@ class Lifetimes:
             self._files.close_all(task.id)
 
     def kill(self, place: Place, pids: Iterable[int]) -> Iterator[int]:
-        """Kill processes in a container; yields the ids of those that were in it.
+        """Kill processes that cgroup.procs of a container lists; yields the ids of those that it
+        listed.
 
         A real process is not killed: the model treats it as exited.
         """
         placement = self._placement
+        listed = placement.with_processes(self._hierarchies.node(place))
+        paths = {place.path, *(node.path for node in listed)}
         for pid in pids:
             tasks = placement.threads_of(pid)
             alive = [task for task in tasks if not self._tasks.has_ended(task)]
-            if place.path in [self.membership(task).get(place.tree) for task in alive]:
+            if any(self.membership(task).get(place.tree) in paths for task in alive):
                 self._kill(tasks)
                 yield pid
 

@@ -401,6 +401,17 @@ def test_the_processes_of_threaded_containers_are_killed(threaded: Top, start: S
     assert threaded.is_killed(task)
 
 
+def test_a_process_with_threads_in_several_containers_is_killed(
+    threaded: Top, start: Start
+) -> None:
+    task = start(threads=2)
+    threaded.pcont.ok("attach", threaded.at("/a"), str(task))
+    threaded.pcont.ok("attach", "--thread", threaded.at("/b"), str(threads_of(task)[1]))
+    threaded.pcont.ok("rm", "-r", "--kill", threaded.at())
+    assert threaded.is_killed(task)
+    threaded.pcont.ok("create", threaded.at())
+
+
 def test_a_plain_child_of_a_threaded_container_takes_no_tasks(threaded: Top, start: Start) -> None:
     threaded.pcont.ok("create", threaded.at("/a/c"))
     task = start()
