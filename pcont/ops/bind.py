@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pcont import subsys
 from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import keys
-from pcont.hierarchy.container import TIE, Hierarchy, Member, Tie, as_made_at
+from pcont.hierarchy.container import MODE_DOMAIN, TIE, Hierarchy, Member, Tie, as_made_at
 from pcont.hierarchy.presence import check_seen, reachable, refuse_unified_tree
 from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.paths import join
@@ -266,6 +266,7 @@ def _mirroring(
             planner.create(roots.container(member.at), parents=True)
     paths = list(_below(backend, home))
     _check_paths(one, given, paths)
+    unified.check_whole(backend, one, members, map(home.elsewhere, paths))
     pairs: list[Pair] = []
     for path in paths if members else ():
         container = mirror.container(path)
@@ -277,7 +278,10 @@ def _mirroring(
     affinity = any(subsys.sets_affinity(member.tree.controllers) for member in members)
     # No task is in a new member yet: it can be frozen.
     new = mirror.unified_member if not one.unified_member else None
-    return [*planner.steps, Join(pairs, action, affinity, new.place("/") if new else None)]
+    if new is None:
+        return [*planner.steps, Join(pairs, action, affinity)]
+    whole = new.mode == MODE_DOMAIN
+    return [*planner.steps, Join(pairs, action, affinity, new.place("/"), whole)]
 
 
 def _below(backend: ContainerReader, home: Place) -> Iterator[str]:

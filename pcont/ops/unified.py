@@ -7,6 +7,7 @@ is the tree of cgroup v2, by default from the container UMBRELLA/NAME downwards.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont import subsys
@@ -25,11 +26,12 @@ from pcont.session import Session
 from pcont.steps.disable import DisableControllers, ResetSettings
 from pcont.steps.leaf import is_made
 from pcont.steps.removal import RemoveContainer
+from pcont.steps.tasks import live_task, live_threads, tasks_in
 from pcont.subsys.v2.core import IMPLICIT, needs_processes
 from pcont.transaction.step import Step
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import Backend
+    from pcont.kernel.interfaces import Backend, TasksInside
 
 
 class Share(NamedTuple):
@@ -134,6 +136,35 @@ def to_bind(session: Session, registry: Registry, one: Hierarchy, names: Iterabl
             hint=f"make another hierarchy: pcont mount -o {','.join(whole)} --name NAME --at /NAME",
         )
     return Share(found, member.at, member.mode)
+
+
+def check_whole(
+    backend: TasksInside, one: Hierarchy, members: Iterable[Member], homes: Iterable[Place]
+) -> None:
+    """Raise Busy if the threads of a process are in different containers of the home (`homes`: all
+    but its root), and one of the new members moves whole processes.
+    """
+    if not any(member.mode == MODE_DOMAIN for member in members):
+        return
+    for home in homes:
+        inside = tasks_in(backend, home)
+        for pid in sorted({known.pid for task in inside if (known := live_task(backend, task))}):
+            for thread in live_threads(backend, pid):
+                if thread.id not in inside and not _is_inside(backend, home, thread.id):
+                    raise Busy(
+                        f"the threads of process {pid} are in different containers of {one.name}, "
+                        "and cgroup v2 moves whole processes",
+                        hint=f"move all of them to one container first: pcont attach "
+                        f"{quote(f'{one.name}:{home.path}')} {pid}",
+                    )
+
+
+def _is_inside(backend: TasksInside, place: Place, task: int) -> bool:
+    """Return whether a task is in a container; True if it has ended."""
+    try:
+        return backend.membership(task).get(place.tree) == place.path
+    except ProcessLookupError:
+        return True
 
 
 def served_in(one: Hierarchy, share: Share) -> tuple[str, ...]:

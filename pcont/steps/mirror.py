@@ -18,6 +18,7 @@ from pcont.errors import PcontError
 from pcont.kernel.types import Place
 from pcont.steps.converge import Straggler, recently_listed, return_all, until_stable
 from pcont.steps.freeze import kept_frozen, state_lines
+from pcont.steps.leaf import Leaves
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
@@ -119,7 +120,8 @@ class Join(Step):
     `affinity`: the other tree has cpuset, so that undo also restores the CPU affinity of the tasks.
     `freezer`: a new container of cgroup v2 above the mirrors. pcont freezes it during the
     operation, so that tasks that have arrived do not fork. It is not frozen if this process is to
-    enter. `at`: the place and task of the last write, for the error. `action` names the operation
+    enter. `whole`: it moves whole processes, so that mirrors with children have their tasks in
+    leaves. `at`: the place and task of the last write, for the error. `action` names the operation
     in messages.
     """
 
@@ -129,13 +131,15 @@ class Join(Step):
         action: str,
         affinity: bool,
         freezer: Place | None = None,
+        whole: bool = False,
     ) -> None:
         self.pairs, self.action, self.affinity = pairs, action, affinity
-        self.freezer = freezer
+        self.freezer, self.whole = freezer, whole
         self.at: tuple[Place, int] | None = None
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        lines = [
+        lines = self._leaf_lines(backend)
+        lines += [
             f"echo {task} > {quote(backend.show(pair.mirror, 'tasks'))}"
             for pair in self.pairs
             for task in sorted(tasks_in(backend, pair.home))
@@ -150,7 +154,22 @@ class Join(Step):
         own = os.getpid()
         return not any(own in tasks_in(backend, pair.home) for pair in self.pairs)
 
+    def _leaf_lines(self, backend: ContainerReader) -> list[str]:
+        """Return the shell commands that make leaves, for a dry run: the mirrors do not exist."""
+        parents = {pair.mirror.parent for pair in self.pairs} if self.whole else set()
+        return [
+            f"mkdir {quote(backend.show(pair.mirror.leaf))}"
+            for pair in self.pairs
+            if pair.mirror in parents and tasks_in(backend, pair.home)
+        ]
+
+    def _leaves(self, backend: ContainerReader) -> Leaves:
+        """Return the leaves of the mirrors that tasks are to enter."""
+        here = [pair for pair in self.pairs if pair.mirror.is_unified]
+        return Leaves([pair.mirror for pair in here if tasks_in(backend, pair.home)])
+
     def rehearse(self, backend: CgroupState) -> None:
+        self._leaves(backend).rehearse(backend)
         for pair in self.pairs:
             for task in sorted(tasks_in(backend, pair.home)):
                 self.at = (pair.mirror, task)
@@ -163,6 +182,7 @@ class Join(Step):
             self._join(backend, undo_log)
 
     def _join(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        self._leaves(backend).make(backend, undo_log)
         if self.affinity:
             inside = [tasks_in(backend, pair.home) for pair in self.pairs]
             undo_log.record(RestoreAffinities.of(backend, set().union(*inside)))
@@ -171,7 +191,7 @@ class Join(Step):
         undo_log.record(outside)
         lacking = partial(_lacking, backend, self.pairs)
         for mirror, tasks in until_stable(lacking, self.action, MIRROR_PATIENCE, confirm=True):
-            undo_log.extend(outside, origins=_origins(backend, mirror.tree, tasks))
+            undo_log.extend(outside, origins=_origins(backend, mirror, tasks, before))
             attach_all(backend, mirror, self._tracked(mirror, recently_listed(tasks)))
 
     def _tracked(self, mirror: Place, tasks: Iterable[int]) -> Iterator[int]:
@@ -284,14 +304,19 @@ def _lacking(backend: ContainerReader, pairs: Sequence[Pair]) -> Iterator[tuple[
             yield pair.mirror, sorted(lacking)
 
 
-def _origins(backend: Tasks, tree: str, tasks: Sequence[int]) -> dict[int, tuple[int, str]]:
-    """Return start time and path of those tasks that are in a container of `tree` other than its
-    root.
+def _origins(
+    backend: Tasks, mirror: Place, tasks: Sequence[int], before: dict[Place, set[int]]
+) -> dict[int, tuple[int, str]]:
+    """Return start time and path of those tasks that are in a container of the mirror's tree other
+    than its root.
+
+    A mirror is the origin of the tasks that were in it `before`, not of those that have arrived.
     """
+    others = {place.path: ids for place, ids in before.items() if place.tree == mirror.tree}
     found = {}
     for task in tasks:
         with contextlib.suppress(ProcessLookupError):
-            path = backend.membership(task).get(tree, "/")
-            if path != "/":
+            path = backend.membership(task).get(mirror.tree, "/")
+            if path != "/" and (path not in others or task in others[path]):
                 found[task] = (backend.task(task).start, path)
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pcont import api as library
-from pcont.kernel.types import UNIFIED, Place
+from pcont.kernel.types import LEAF_NAME, UNIFIED, Place
 from tests.conftest import elsewhere
 from tests.contract.conftest import (
     KERNEL_ALONE,
@@ -516,6 +516,59 @@ def test_a_hierarchy_gets_its_part_of_v2_later(plain: Pcont, name: str, start: S
         assert plain.paths(task)[UNIFIED] == "/"
         assert plain.paths(task)[f"name={name}"] == "/a"
         assert plain.children(jobs.at("/a/b")) == ["c"]
+
+
+def test_memory_is_bound_to_containers_with_children_and_tasks(
+    plain: Pcont, name: str, start: Start
+) -> None:
+    """The tasks are in the leaf of a container that enables memory for its children."""
+    for jobs in mounted(plain, name, "none"):
+        plain.ok("create", "-p", jobs.at("/a/b"))
+        task, other = start(threads=2), start()
+        plain.ok("attach", jobs.at("/a"), str(task))
+        plain.ok("attach", jobs.at("/a/b"), str(other))
+        leaf = f"{point(plain)}{on_v2(jobs, '/a')}/{LEAF_NAME}".replace("//", "/")
+        assert f"mkdir {leaf}" in plain.ok("--dry-run", "bind", name, "memory").splitlines()
+        plain.ok("bind", name, "memory", "-s", "/a/b:memory.max=64M")
+        assert [places(jobs, one) for one in (task, other)] == [("/a", "/a"), ("/a/b", "/a/b")]
+        assert read(plain, on_v2(jobs, f"/a/{LEAF_NAME}"), "cgroup.procs") == str(task)
+        plain.ok("unbind", name, "memory", "--yes")
+        assert plain.paths(task)[UNIFIED] == "/"
+
+
+def test_memory_is_not_bound_to_processes_with_threads_in_several_containers(
+    plain: Pcont, name: str, start: Start
+) -> None:
+    for jobs in mounted(plain, name, "none"):
+        plain.ok("create", jobs.at("/a"), jobs.at("/b"))
+        task = start(threads=2)
+        thread = str(threads_of(task)[1])
+        plain.ok("attach", "--thread", jobs.at("/a"), thread)
+        for words in (("--dry-run", "bind"), ("bind",)):
+            said = plain.fails(5, *words, name, "memory")
+            assert f"the threads of process {task} are in different containers" in said
+            assert f"pcont attach {name}:/a {task}" in said
+        assert not has(plain, UMBRELLA)
+        plain.ok("attach", jobs.at("/a"), str(task))
+        plain.ok("bind", name, "memory")
+        assert [places(jobs, one) for one in threads_of(task)] == [("/a", "/a")] * 2
+
+
+def test_a_bind_that_cannot_end_is_undone(
+    plain: Pcont, name: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose threads another program has put into different containers since."""
+    monkeypatch.setattr("pcont.ops.unified.check_whole", lambda *words: None)
+    monkeypatch.setattr("pcont.steps.mirror.MIRROR_PATIENCE", 0.5)
+    for jobs in mounted(plain, name, "none"):
+        plain.ok("create", jobs.at("/a"), jobs.at("/b"))
+        task = start(threads=2)
+        plain.ok("attach", jobs.at("/a"), str(task))
+        plain.ok("attach", "--thread", jobs.at("/b"), str(threads_of(task)[1]))
+        said = plain.fails(8, "bind", name, "memory")
+        assert "NOT RESTORED" not in said
+        assert plain.paths(task)[UNIFIED] == "/"
+        assert not has(plain, UMBRELLA)
 
 
 def test_a_hierarchy_with_memory_has_whole_processes(plain: Pcont, name: str, start: Start) -> None:
