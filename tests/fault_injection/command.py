@@ -178,6 +178,10 @@ def lifeline() -> Iterator[None]:
         os.close(hear)
 
 
+THAWED = {"freezer.state": "THAWED", "cgroup.freeze": "0"}
+
+
 def _frozen(state: State) -> set[str]:
-    files = [key for key in state if key.endswith(" freezer.state") and "owner of" not in key]
-    return {file for file in files if state[file] != "THAWED\n"}
+    """The files of containers that are not as they are while no task is frozen."""
+    files = [(key, THAWED.get(key.rpartition(" ")[2])) for key in state if "owner of" not in key]
+    return {key for key, wanted in files if wanted and state[key].strip() != wanted}

@@ -16,9 +16,9 @@ class Row:
     """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
-    is bound. `v2`: it is about cgroup v2, which the model has in the dialect v2. `between`: what
-    a command that runs another one has done by then, as a command: killed later, it need not get
-    back behind that.
+    is bound. `v2`: it is about cgroup v2, which the model has in the dialect v2. `plain`: without
+    --backend on the kernel, which would take controllers for v1. `between`: what a command that
+    runs another one has done by then, as a command: killed later, it need not get back behind that.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Row:
     kills: bool = False
     bare: bool = False
     v2: bool = False
+    plain: bool = False
     between: str = ""
 
     def __str__(self) -> str:
@@ -288,6 +289,37 @@ def in_a_leaf(workspace: Workspace) -> None:
     workspace.ok("attach unified:/{t}/a {pids[0]}")
 
 
+def foreign(workspace: Workspace) -> None:
+    """Containers that another program has made, with settings, one of them beside ours."""
+    unified(workspace)
+    backend, top = workspace.pcont.backend(), f"/{workspace.name}"
+    with backend.exclusive():
+        for path in (f"{top}/o", f"{top}/o/p"):
+            backend.make(Place("unified", path))
+        for path in ("/", top, f"{top}/o"):
+            backend.write(Place("unified", path), "cgroup.subtree_control", "+memory +pids")
+        for path, file, text in (
+            (f"{top}/o", "memory.max", "256M"),
+            (f"{top}/o", "cgroup.max.depth", "9"),
+            (f"{top}/o/p", "pids.max", "5"),
+            (f"{top}/o/p", "memory.max", "32M"),
+        ):
+            backend.write(Place("unified", path), file, text)
+
+
+def lines_on_v2(workspace: Workspace) -> None:
+    """Containers and tasks as of `enabling`, and a file with the lines of a batch."""
+    enabling(workspace)
+    text = (
+        "create unified:/{t}/new unified:/{t}/new/x\n"
+        "create unified:/{t}/d/y -s memory.max=64M\n"  # its processes go into a leaf
+        "set unified:/{t}/a/x memory.max=32M pids.max=9\nattach unified:/{t}/a/b {pids[1]}\n"
+        "move unified:/{t}/d unified:/{t}/a\nrm unified:/{t}/new/x\nrm -r unified:/{t}/a/c\n"
+        "set unified:/{t}/d cpuset.cpus=1 cgroup.max.depth=3\n"
+    )
+    (workspace.scratch / "lines").write_text(workspace.filled(text))
+
+
 ON_V2 = (
     Row("v2: create", unified, "create -p unified:/{t}/x/y unified:/{t}/z -s cgroup.max.depth=3"),
     Row("v2: create what exists", unified, "create -p unified:/{t}/a/x -s cgroup.type=threaded"),
@@ -302,6 +334,27 @@ ON_V2 = (
     Row("v2: attach to a threaded one", threaded, "attach unified:/{t}/d/y {pids[0]} {pids[1]}"),
     Row("v2: move threads", threaded, "move unified:/{t}/d/x unified:/{t}/d/y"),
     Row("v2: rm -r threaded", threaded, "rm -r --evict unified:/{t}/d/y"),
+    Row("v2: attach --thread", threaded, "attach --thread unified:/{t}/d/x {tasks[0][1]}"),
+    Row(
+        "v2: run --create --auto-delete",
+        unified,
+        "run --create --auto-delete unified:/{t}/x/y -- true",
+        between="create -p unified:/{t}/x/y",
+    ),
+    Row("v2: rm -r --kill threaded", threaded, "rm -r --kill unified:/{t}/d", kills=True),
+    Row(
+        "v2: create below a container of another program",
+        foreign,
+        "create -p unified:/{t}/o/n/m unified:/{t}/o/q -s pids.max=7 -s cpuset.cpus=0",
+        bare=True,
+    ),
+    Row(
+        "v2: set and enable beside another program",
+        foreign,
+        "set unified:/{t}/a memory.max=64M cpu.weight=50 cgroup.max.depth=4",
+        bare=True,
+    ),
+    Row("v2: batch --atomic", lines_on_v2, "batch --atomic {scratch}/lines", bare=True),
     Row(
         "v2: create and enable",
         unified,
@@ -355,6 +408,58 @@ def rated_on_v2(workspace: Workspace) -> None:
     workspace.ok("set {t}:/ forkrate=300 forkrate_interval=7")
 
 
+def lost_on_v2(workspace: Workspace) -> None:
+    """The same as `on_v2`, unmounted with its containers."""
+    on_v2(workspace)
+    workspace.ok("umount {t}")
+
+
+def whole_on_v2(workspace: Workspace) -> None:
+    """A hierarchy that moves whole processes: two of its containers have one each."""
+    workspace.ok("mount --tie --name {t} -o memory {dir}/home")
+    workspace.ok("create -p {t}:/a/b {t}:/c -s memory.max=64M")
+    workspace.start(threads=4)
+    workspace.start()
+    workspace.ok("attach {t}:/a/b {pids[0]}")
+    workspace.ok("attach {t}:/c {pids[1]}")
+
+
+def processes_of_a_home(workspace: Workspace) -> None:
+    """A hierarchy without a part in cgroup v2; two of its containers have a process each."""
+    workspace.ok("mount -o none --name {t} {dir}/home")
+    workspace.ok("create -p {t}:/a/b {t}:/c")
+    workspace.start(threads=3)
+    workspace.start()
+    workspace.ok("attach {t}:/a {pids[0]}")
+    workspace.ok("attach {t}:/c {pids[1]}")
+
+
+def released_on_v2(workspace: Workspace) -> None:
+    """The agent of pcont is installed, and runs that of the user."""
+    on_v2(workspace)
+    workspace.ok("set {t}:/ release_agent=/bin/true")
+    workspace.ok("create -p {t}:/b/d {t}:/b/e -s auto_delete=1 -s pids.max=9")
+
+
+def agent_on_v2(workspace: Workspace) -> None:
+    empty_on_v2(workspace)
+    workspace.ok("set {t}:/ release_agent=/bin/true auto_delete=1")
+
+
+def shares_on_v2(workspace: Workspace) -> None:
+    workspace.ok("mount --tie --name {t} -o numtasks {dir}/home")
+    workspace.ok("set {t}:/ total_numtasks=1000")
+    workspace.ok("create -p {t}:/a/b {t}:/c -s numtasks.shares=max_shares=50")
+
+
+def caller_on_v2(workspace: Workspace) -> None:
+    """This process is in a container; the model does not know of the commands that it starts."""
+    empty_on_v2(workspace)
+    if not workspace.on_model:
+        workspace.ok("create {t}:/d")
+        workspace.ok("attach {t}:/d {self}")
+
+
 HIERARCHIES_ON_V2 = (
     Row("v2: mount", nothing, "mount --tie --name {t} -o cpuset,cpuacct,pids {dir}/home"),
     Row("v2: mount --at", nothing, "mount --tie --name {t} -o memory --at /{t}/x {dir}/home"),
@@ -375,6 +480,59 @@ HIERARCHIES_ON_V2 = (
     Row("v2: unbind with a forkrate", rated_on_v2, "unbind {t} numtasks,memset --yes"),
     Row("v2: set a forkrate", rated_on_v2, "set {t}:/a forkrate=5 memset.mems=1"),
     Row("v2: rm with a forkrate", rated_on_v2, "rm -r {t}:/a {t}:/c"),
+    Row("v2: mount of whole processes", nothing, "mount --tie --name {t} -o memory,io {dir}/home"),
+    Row("v2: mount what was lost", lost_on_v2, "mount --name {t} {dir}/again/home"),
+    Row("v2: umount with containers", on_v2, "umount {t}"),
+    Row("v2: umount with auto_delete", agent_on_v2, "umount {t}"),
+    Row("v2: rm -r --kill in a hierarchy", on_v2, "rm -r --kill {t}:/a {t}:/c", kills=True),
+    Row("v2: attach --thread in a hierarchy", on_v2, "attach --thread {t}:/a {tasks[0][2]}"),
+    Row("v2: attach --tree to a hierarchy", on_v2, "attach --tree {t}:/c {pids[1]} {pids[0]}"),
+    Row(
+        "v2: set in a hierarchy",
+        on_v2,
+        "set {t}:/a/b cpuset.cpus=0 pids.max=50 cgroup.max.depth=4 notify_on_release=1",
+    ),
+    Row("v2: set empty lists in a hierarchy", on_v2, "set {t}:/c cpuset.mems=0 cpuset.cpus=0"),
+    Row("v2: clone --pid", on_v2, "clone {t} --pid {pids[0]}"),
+    Row(
+        "v2: clone -- command",
+        caller_on_v2,
+        "clone {t} -- true",
+        between="create {t}:{inside}/node_1",
+    ),
+    Row("v2: run --create in a hierarchy", on_v2, "run --create {t}:/x/y -- true"),
+    Row(
+        "v2: run --create --auto-delete in a hierarchy",
+        on_v2,
+        "run --create --auto-delete {t}:/x/y -- true",
+        between="create -p {t}:/x/y -s auto_delete=1",
+    ),
+    Row("v2: set auto_delete", on_v2, "set {t}:/a/b auto_delete=1 notify_on_release=1 pids.max=9"),
+    Row("v2: set auto_delete back", released_on_v2, "set {t}:/b/d auto_delete=0 pids.max=8"),
+    Row("v2: set release_agent", on_v2, "set {t}:/ release_agent=/bin/true notify_on_release=1"),
+    Row(
+        "v2: set release_agent with auto_delete", agent_on_v2, "set {t}:/ release_agent=/bin/false"
+    ),
+    Row(
+        "v2: bind memory", processes_of_a_home, "bind {t} memory -s /a/b:memory.max=64M", plain=True
+    ),
+    Row(
+        "v2: bind the first to threads",
+        named,
+        "bind {t} cpuset,pids -s /{t}/c:cpuset.cpus=1",
+        plain=True,
+    ),
+    Row("v2: bind to whole processes", whole_on_v2, "bind {t} pids -s /a:pids.max=50"),
+    Row("v2: unbind from whole processes", whole_on_v2, "unbind {t} memory --yes"),
+    Row("v2: create over processes", whole_on_v2, "create {t}:/c/x {t}:/a/b/y -s memory.max=9M"),
+    Row("v2: move whole processes into a leaf", whole_on_v2, "move {t}:/c {t}:/a"),
+    Row("v2: rm -r --evict into a leaf", whole_on_v2, "rm -r --evict {t}:/a/b"),
+    Row("v2: rm -r --kill of whole processes", whole_on_v2, "rm -r --kill {t}:/a", kills=True),
+    Row(
+        "v2: set shares", shares_on_v2, "set {t}:/ total_numtasks=500 numtasks.shares=max_shares=9"
+    ),
+    Row("v2: unbind numtasks", shares_on_v2, "unbind {t} numtasks --yes"),
+    Row("v2: rm -r with shares", shares_on_v2, "rm -r {t}:/a {t}:/c"),
 )
 
 ROWS = (

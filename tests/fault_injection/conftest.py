@@ -103,7 +103,8 @@ def command(
     words += ["--dialect", "v2"] if words and row.v2 else []
     name = f"pct{os.getpid()}-{scratch.name}-"
     bare = row.bare or (row.v2 and backend == "model")
-    workspace = Workspace(Pcont(("--backend", backend, *words)), name, scratch, bare)
+    chosen = () if row.plain and backend != "model" else ("--backend", backend, *words)
+    workspace = Workspace(Pcont(chosen), name, scratch, bare)
     workspace.disable_controllers()  # tests before this one may have enabled some
     found = observe(workspace)
     try:

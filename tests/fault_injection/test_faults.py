@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import psutil
 import pytest
 
 from pcont.kernel.interfaces import Backend
+from pcont.kernel.refusals import exists
+from pcont.kernel.types import UNIFIED, Place
 from tests.conftest import IN_GUEST
 from tests.contract.conftest import threads_of
 from tests.fault_injection.command import RECOVERS, FaultyCommand
 from tests.fault_injection.commands import ROWS
-from tests.fault_injection.conftest import KINDS, cases, on_each_backend, some
+from tests.fault_injection.conftest import EVERYTHING, KINDS, cases, on_each_backend, some
+from tests.fault_injection.workspace import Workspace
 from tests.fault_injection.wrapper import (
     CHANGING,
     INTERRUPTED,
@@ -56,6 +61,13 @@ VIRTUAL = {
     "set release_agent with auto_delete": [(KEEP, "release_agent")],
     "set a forkrate": [("set", "numtasks.forkrate")],
 }
+# Commands that enable controllers of cgroup v2, of which a neighbour gets the files.
+ENABLING = (
+    *("v2: create and enable", "v2: set and enable beside another program"),
+    *("v2: create below a container of another program", "v2: bind to whole processes"),
+)
+# What another program sets during them, in each container that has the file and is not new.
+OTHERS = {"pids.max": "4321", "memory.max": "67108864", "cpu.weight": "77"}
 MOVING = ("set, and enter", "attach several", "clone --pid")
 
 
@@ -149,6 +161,58 @@ def test_files_that_a_forced_removal_uncharged_are_reported(command: FaultyComma
     result = command.run(last, refusals("remove")[0])
     assert re.search(r"NOT RESTORED: /a/b: \d open file", result.err)
     command.anew_as_before()
+
+
+@pytest.mark.parametrize(
+    "command",
+    on_each_backend([row for row in ROWS if row.name in ENABLING], backends=["cgroupfs"]),
+    indirect=True,
+)
+@pytest.mark.parametrize("fatal", [False, True], ids=["refused", "killed"])
+def test_what_another_program_sets_during_a_command_is_kept(
+    command: FaultyCommand, fatal: bool
+) -> None:
+    """A controller that the command has enabled stays enabled then: the kernel would forget it."""
+    set_by_others, neighbour = command.workspace.scratch / "others", Neighbour(command.workspace)
+
+    def strike(verb: str, act: Act) -> object:
+        set_by_others.write_text(json.dumps(neighbour.sets()))
+        return (KILLED[0] if fatal else refusals(verb)[0]).strike(verb, act)
+
+    kept = 0
+    for at, fault in some(at_each_change(command, Fault("others set", strike, fatal)), 4):
+        command.anew()
+        set_by_others.write_text("[]")
+        command.run(at, fault)
+        if fatal:
+            command.workspace.pcont("recover")  # it reports what stays enabled
+        for path, file in json.loads(set_by_others.read_text()):
+            assert neighbour.read(path, file) == OTHERS[file], f"{at}: {file} of {path}"
+            kept += 1
+        cases.append(f"{command.row}, {at}, {fault}")
+    command.anew_as_before()
+    assert kept or not EVERYTHING
+
+
+@dataclass
+class Neighbour:
+    """Another program, which has a container beside those of a command."""
+
+    workspace: Workspace
+
+    def sets(self) -> list[tuple[str, str]]:
+        """Set what it can in its container; the container and the file of each setting."""
+        backend = self.workspace.pcont.backend()
+        place = Place(UNIFIED, f"/{self.workspace.name}-other")
+        if not exists(backend, place):
+            backend.make(place)
+        there = [file for file in OTHERS if file in backend.files(place)]
+        for file in there:
+            backend.write(place, file, OTHERS[file])
+        return [(place.path, file) for file in there]
+
+    def read(self, path: str, file: str) -> str:
+        return self.workspace.pcont.backend().read(Place(UNIFIED, path), file).strip()
 
 
 @pytest.mark.parametrize(

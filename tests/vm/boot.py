@@ -29,6 +29,11 @@ SHARED = Path("/run/vm")  # the result folder as the guest sees it
 JUNIT = "junit.xml"
 TAIL = 40  # lines of the console to show of a lost guest
 KEPT_RUNS = 20
+# Variables of the tests, which a guest gets from the environment of this process.
+PASSED_ON = (
+    *("PCONT_MUST", "PCONT_SEED", "PCONT_FAULTS", "PCONT_STORMS", "PCONT_SPILLS"),
+    "PCONT_V2_WALKS",
+)
 GRACE = 15.0  # seconds to power off once the status is there
 
 # Without these features of the CPU the guest loads fewer drivers and TCG emulates less.
@@ -167,8 +172,7 @@ def guest_env(boot: Boot) -> str:
         "PCONT_KERNEL_TESTS": "1",
         "PCONT_GUEST": boot.guest.name,
     }
-    if os.environ.get("PCONT_MUST"):
-        environment["PCONT_MUST"] = os.environ["PCONT_MUST"]
+    environment |= {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
     own = boot.guest.release
     folders = own_folders() if own else cached_folders(shell=not boot.command)
     lines = [
