@@ -402,10 +402,15 @@ def empty_on_v2(workspace: Workspace) -> None:
 
 
 def rated_on_v2(workspace: Workspace) -> None:
-    """The same without tasks, with rates of forks and memory nodes."""
+    """A hierarchy of cgroup v2 with a rate of forks."""
     workspace.ok("mount --tie --name {t} -o numtasks,memset {dir}/home")
-    workspace.ok("create {t}:/a {t}:/a/b {t}:/c -s forkrate=500 -s memset.mems=0")
     workspace.ok("set {t}:/ forkrate=300 forkrate_interval=7")
+
+
+def rated_below_on_v2(workspace: Workspace) -> None:
+    """The same with containers that have other rates, and memory nodes."""
+    rated_on_v2(workspace)
+    workspace.ok("create {t}:/a {t}:/a/b {t}:/c -s forkrate=500 -s memset.mems=0")
 
 
 def lost_on_v2(workspace: Workspace) -> None:
@@ -471,15 +476,18 @@ HIERARCHIES_ON_V2 = (
     Row("v2: bind to a hierarchy", on_v2, "bind {t} cpu -s /a/b:cpu.weight=50"),
     Row("v2: unbind from a hierarchy", on_v2, "unbind {t} pids --yes"),
     Row("v2: unbind the last", on_v2, "unbind {t} cpuset,pids --yes"),
-    Row("v2: mount with a forkrate", nothing, "mount --name {t} -o numtasks,memset {dir}/home"),
+    Row(
+        "v2: mount with a forkrate", nothing, "mount --tie --name {t} -o numtasks,memset {dir}/home"
+    ),
     Row(
         "v2: bind with a forkrate",
         on_v2,
         "bind {t} numtasks,memset -s /:forkrate=200 -s /a:forkrate_interval=9 -s /c:memset.mems=1",
     ),
-    Row("v2: unbind with a forkrate", rated_on_v2, "unbind {t} numtasks,memset --yes"),
-    Row("v2: set a forkrate", rated_on_v2, "set {t}:/a forkrate=5 memset.mems=1"),
-    Row("v2: rm with a forkrate", rated_on_v2, "rm -r {t}:/a {t}:/c"),
+    Row("v2: umount with a forkrate", rated_on_v2, "umount {t}"),
+    Row("v2: unbind with a forkrate", rated_below_on_v2, "unbind {t} numtasks,memset --yes"),
+    Row("v2: set a forkrate", rated_below_on_v2, "set {t}:/a forkrate=5 memset.mems=1"),
+    Row("v2: rm with a forkrate", rated_below_on_v2, "rm -r {t}:/a {t}:/c"),
     Row("v2: mount of whole processes", nothing, "mount --tie --name {t} -o memory,io {dir}/home"),
     Row("v2: mount what was lost", lost_on_v2, "mount --name {t} {dir}/again/home"),
     Row("v2: umount with containers", on_v2, "umount {t}"),
