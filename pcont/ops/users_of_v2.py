@@ -12,7 +12,6 @@ from shlex import quote
 
 from pcont.bases import NamedTuple
 from pcont.errors import Busy
-from pcont.hierarchy.container import Hierarchy
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing
@@ -36,35 +35,40 @@ def users_of(registry: Registry, names: Collection[str]) -> list[User]:
     """
     wanted = {"io" if registry.is_io_of_v2(name) else name for name in names}
     wanted |= {"io"} if "memory" in wanted else set()
-    found = []
-    for one in _users(registry) if UNIFIED in registry.by_id else ():
-        if mine := tuple(name for name in one.controllers if name in wanted):
-            found.append(one._replace(controllers=mine))
-    return found
+    tree = registry.by_id.get(UNIFIED)
+    if tree is None or not tree.mounted:
+        return []
+    root = Place.at(tree)
+    children = map(root.child, registry.backend.children(root))
+    return [one for place in children for one in _users_in(registry, place, wanted)]
 
 
-def _users(registry: Registry) -> Iterator[User]:
-    backend, root = registry.backend, Place.at(registry.by_id[UNIFIED])
-    for place in map(root.child, backend.children(root)) if registry.by_id[UNIFIED].mounted else ():
-        has: list[str] = []
-        with vanishing():
-            has = backend.read(place, OFFERED).split()
-        for one, names in _hierarchies_in(registry, place):
-            yield User(one.name, names, f"pcont unbind {one.name} {','.join(names)}")
-            has = [name for name in has if name not in names]
-        if has:
-            words = quote(" ".join(f"-{name}" for name in has))
-            yield User(place.shown, tuple(has), f"pcont set {root.word} {CONTROL}={words}")
-
-
-def _hierarchies_in(
-    registry: Registry, place: Place
-) -> Iterator[tuple[Hierarchy, tuple[str, ...]]]:
-    """Yield the hierarchies of pcont in a container of cgroup v2, with their controllers there."""
+def _users_in(registry: Registry, place: Place, wanted: Collection[str]) -> Iterator[User]:
+    """Yield what has controllers in a child of the root: hierarchies of pcont, then the child."""
+    has, passed_on = list[str](), list[str]()
+    with vanishing():
+        has = registry.backend.read(place, OFFERED).split()
+        passed_on = registry.backend.read(place, CONTROL).split()
+    rest = [name for name in has if name in wanted]
     for one in registry.ties:
         member = one.unified_member
-        if member and below(member.at, place.path) is not None and member.tree.controllers:
-            yield one, member.tree.controllers
+        if member is None or below(member.at, place.path) is None:
+            continue
+        if names := [name for name in member.tree.controllers if name in wanted]:
+            yield User(one.name, tuple(names), f"pcont unbind {one.name} {','.join(names)}")
+        rest = [name for name in rest if name not in names]
+    if rest:
+        yield User(place.shown, tuple(rest), _how_to_end(place, rest, passed_on))
+
+
+def _how_to_end(place: Place, names: Collection[str], passed_on: Collection[str]) -> str:
+    """Return the command that disables controllers in the root; what finds their users, if a child
+    enables them for its own children, so that the kernel would refuse that.
+    """
+    if {*names} & {*passed_on}:
+        return f"find what uses it: pcont tree {place.word}"
+    words = quote(" ".join(f"-{name}" for name in names))
+    return f"pcont set {place.root.word} {CONTROL}={words}"
 
 
 def in_use_by(users: Collection[User]) -> str:

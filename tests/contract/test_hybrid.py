@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from errno import EBUSY
@@ -131,15 +132,20 @@ def test_v1_cannot_take_what_a_container_of_v2_has(top: Top) -> None:
     for words in (("--dry-run", "mount"), ("mount",)):
         said = top.pcont.fails(5, *words, "-o", "pids", "--force")
         assert f"cannot take pids from cgroup v2: {top.at()} has pids there (EBUSY)" in said
-        assert "pcont set unified:/ cgroup.subtree_control=-pids" in said
+        assert f"find what uses it: pcont tree {top.at()}" in said, "it enables pids for /a"
     said = top.pcont.fails(6, "mount", "-o", "pids")
     assert f"cgroup v2 has pids (in use by {top.at()})" in said
     assert top.pcont.get(top.at("/a"), "pids.max") == "5"
     assert f"{top.at()} has pids there: v1 cannot take these" in top.pcont.ok("doctor")
+    said = top.pcont.fails(5, "mount", "-o", "pids,cpuset", "--force")
+    assert f"cannot take cpuset, pids from cgroup v2: {top.at()} has pids there" in said
     for _ in bound(top.pcont, "cpuset"):
         assert top.pcont.get(top.at("/a"), "pids.max") == "5"
-    for path in ("", "/"):
-        top.write(path, "cgroup.subtree_control", "-pids", of_root=path == "/")
+    top.write("", "cgroup.subtree_control", "-pids")
+    said = top.pcont.fails(5, "mount", "-o", "pids", "--force")
+    (hint,) = [line for line in said.splitlines() if "hint: " in line]
+    assert hint.endswith("pcont set unified:/ cgroup.subtree_control=-pids")
+    top.pcont.ok(*shlex.split(hint.partition("pcont ")[2]))
     for _ in bound(top.pcont, "pids"):
         pass
 
