@@ -109,3 +109,23 @@ def test_the_state_has_what_v1_has_taken(tmp_path: Path) -> None:
     with second.exclusive():
         second.umount(POINT)
     assert stored().read(ROOT, OFFERED) == ALL
+
+
+def test_the_cpus_of_a_task_are_those_of_the_kind_that_has_cpuset(model: Model) -> None:
+    task, a, b = model.simulator.spawn(), Place(UNIFIED, "/a"), Place("cpuset", "/b")
+    model.make(a)
+    model.write(ROOT, CONTROL, "+cpuset")
+    model.write(a, "cpuset.cpus", "2")
+    assert list(model.enter(a, [task])) == [task]
+    assert model.affinity(task) == {2}
+    model.write(ROOT, CONTROL, "-cpuset")
+    assert model.affinity(task) == {0, 1, 2, 3}
+    mount(model, "cpuset")
+    model.make(b)
+    model.write(b, "cpuset.cpus", "1")
+    model.write(b, "cpuset.mems", "0")
+    assert list(model.enter(b, [task])) == [task]
+    assert list(model.enter(ROOT, [task])) == [task]
+    assert model.affinity(task) == {1}, "a move in cgroup v2 does not change them"
+    model.set_affinity(task, frozenset({1, 2}))
+    assert model.affinity(task) == {1}
