@@ -22,6 +22,7 @@ from tests.vm.prepare import NotPrepared, install, missing
 
 CPUS = os.cpu_count() or 1
 V2_WALKS, V2_STORMS = "tests/differential/test_v2_walks.py", "tests/stress/test_v2_storms.py"
+V2_VERBS = "tests/stress/test_v2_verbs.py"
 CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
 ON_THE_MODEL = "not kernel and not guest and not nightly"
 ON_THE_KERNEL = "kernel and not guest and not nightly"
@@ -117,6 +118,22 @@ NIGHTLY = [
         "walks and storms of cgroup v2 in a guest",
         vm("--guest", "6.12-v2", "--", V2_WALKS, V2_STORMS),
         no_guest,
+        junit="--junit",
+    ),
+    Job(
+        "storms by command of cgroup v2 in a guest",
+        vm("--guest", "6.12-v2", "--run", f"python -m pytest -q -m nightly {V2_VERBS}"),
+        no_guest,
+        environment={"PCONT_STORMS": "40x100,400x25"},
+        junit="",
+    ),
+    Job(
+        "all faults of cgroup v2 in a guest",
+        vm(
+            "--guest", "6.12-v2", "--timeout", "20000", "--", f"{FAULTS}/test_faults.py", "-k", "v2"
+        ),
+        no_guest,
+        environment={"PCONT_FAULTS": "all"},
         junit="--junit",
     ),
     Job(

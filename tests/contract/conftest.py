@@ -97,13 +97,18 @@ class Pcont:
     def forked(self, words: Sequence[str]) -> Result:
         """Run one command in a process of its own."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            pid = os.fork()
-            if pid == 0:
-                self._become(words, out.fileno(), err.fileno())
+            pid = self.begin(words, out.fileno(), err.fileno())
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             out.seek(0)
             err.seek(0)
             return Result(status, out.read(), err.read())
+
+    def begin(self, words: Sequence[str], out: int, err: int) -> int:
+        """Start one command in a process of its own, with these files for its output."""
+        pid = os.fork()
+        if pid == 0:
+            self._become(words, out, err)
+        return pid
 
     def _become(self, words: Sequence[str], out: int, err: int) -> None:
         """In the child: the command, with its own output."""

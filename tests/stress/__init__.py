@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -138,6 +138,7 @@ class Load:
 
 
 AnyLoad = TypeVar("AnyLoad", bound=Load)
+Seen = TypeVar("Seen")
 
 
 @contextmanager
@@ -169,17 +170,21 @@ class Lineages(Load):
         return [self.slot(number)[1] for number in range(self.width)]
 
     def paths(self) -> list[Paths | None]:
-        """Where each lineage is, while all hold still; None for one that has ended."""
+        """Where each lineage is, while all hold still; None if it has ended."""
+        return self.seen(paths_of)
+
+    def seen(self, look: Callable[[int], Seen | None]) -> list[Seen | None]:
+        """Look at the process of each lineage, while all hold still; None if it has ended."""
         with self.held():
             limit = time.monotonic() + SETTLING
             return [
-                until(partial(self._paths, number), limit - time.monotonic())
+                until(partial(self._seen, look, number), limit - time.monotonic())
                 for number in range(self.width)
             ]
 
-    def _paths(self, number: int) -> Paths | None:
+    def _seen(self, look: Callable[[int], Seen | None], number: int) -> Seen | None:
         turn, pid, *_ = self.slot(number)
-        found = paths_of(pid) if turn and turn % 2 == 0 else None
+        found = look(pid) if turn and turn % 2 == 0 else None
         return found if self.slot(number)[0] == turn else None
 
     def goes_on(self) -> bool:
@@ -191,12 +196,14 @@ class Lineages(Load):
 
 
 class Storm(Lineages):
-    """The fork storm: `width` lineages of processes that live for so many milliseconds."""
+    """The fork storm: `width` lineages of processes that live for so many milliseconds, and have so
+    many threads each.
+    """
 
     program = "storm"
 
-    def __init__(self, width: int, life: int = 2) -> None:
-        super().__init__(width, life)
+    def __init__(self, width: int, life: int = 2, threads: int = 1) -> None:
+        super().__init__(width, life, threads)
 
 
 class Beats(Lineages):
@@ -312,8 +319,23 @@ class Daemons(Load):
 
 def paths_of(pid: int) -> Paths | None:
     """Where a process is, in all trees at one moment; None if it has ended."""
+    return paths_in(Path(f"/proc/{pid}"))
+
+
+def paths_of_threads(pid: int) -> list[Paths] | None:
+    """Where each thread of a process is; None if it has ended."""
     try:
-        text = Path(f"/proc/{pid}/cgroup").read_text()
+        tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    found = [paths_in(task) for task in tasks]
+    return [one for one in found if one] or None
+
+
+def paths_in(folder: Path) -> Paths | None:
+    """Where the task of a directory of /proc is; None if it has ended."""
+    try:
+        text = (folder / "cgroup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     lines = [line.split(":", 2) for line in text.splitlines()]

@@ -16,3 +16,17 @@ __all__ = ("cgroup2", "kernel", "name", "nothing_is_left", "v2")
 def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Top]:
     """That of the kernel only."""
     yield from of_v2(request, name, tmp_path)
+
+
+_reports: list[str] = []
+
+
+def report(line: str) -> None:
+    """Print a line now (with pytest -s), and at the end of the tests."""
+    print(line)
+    _reports.append(line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _reports:
+        terminalreporter.write_line(line)
