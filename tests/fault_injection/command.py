@@ -155,9 +155,10 @@ class FaultyCommand:
         return self.come_to([self.before, self.after, *self.between])
 
     def thaws(self, case: str) -> None:
-        """Note if a task is frozen a second after a death, and was not before."""
+        """Note if a task is frozen a second after a death that is so neither before nor after."""
+        allowed = _frozen(self.before) | _frozen(self.after)
         frozen = until(
-            lambda: _frozen(self.look()) - _frozen(self.before),
+            lambda: _frozen(self.look()) - allowed,
             STILLNESS,
             good=lambda seen: not seen,
         )

@@ -32,6 +32,7 @@ from tests.fault_injection.wrapper import (
 
 LATE = 0.02
 FORCED = "rm --force with numfiles"
+BESIDE_OTHERS = "v2: create below a container of another program"
 KEEP, WRITE = "set_attribute", "write"
 # Commands that write a virtual file, and the changes that one such write is made of, in order.
 VIRTUAL = {
@@ -64,7 +65,7 @@ VIRTUAL = {
 # Commands that enable controllers of cgroup v2, of which a neighbour gets the files.
 ENABLING = (
     *("v2: create and enable", "v2: set and enable beside another program"),
-    *("v2: create below a container of another program", "v2: bind to whole processes"),
+    *(BESIDE_OTHERS, "v2: bind to whole processes"),
 )
 # What another program sets during them, in each container that has the file and is not new.
 OTHERS = {"pids.max": "4321", "memory.max": "67108864", "cpu.weight": "77"}
@@ -192,6 +193,21 @@ def test_what_another_program_sets_during_a_command_is_kept(
         cases.append(f"{command.row}, {at}, {fault}")
     command.anew_as_before()
     assert kept or not EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "command", on_each_backend([row for row in ROWS if row.name == BESIDE_OTHERS]), indirect=True
+)
+def test_the_state_has_what_cgroup_v2_enables_and_what_others_have_set(
+    command: FaultyCommand,
+) -> None:
+    top = f"unified:/{command.workspace.name}/o"
+    state = command.look()
+    assert state["unified enables"].split() == ["memory", "pids"]
+    assert state[f"{top} cgroup.subtree_control"].split() == ["memory", "pids"]
+    assert state[f"{top}/p cgroup.type"] == "domain\n"
+    assert state[f"{top}/p pids.max"] == "5\n"
+    assert state[f"{top}/p memory.max"] == f"{32 << 20}\n"
 
 
 @dataclass
