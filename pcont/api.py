@@ -35,6 +35,7 @@ from pcont.records import (
     SubsystemRow,
     TaskRow,
     Unbound,
+    UsageRow,
     Value,
     WhereRow,
 )
@@ -849,13 +850,14 @@ class Pcont(Caller):
         with self._calling("set", text, *words) as session:
             return operations.assign(session, text, words)
 
-    def stat(self, place: PlaceLike, *, window: float = 0.0) -> list[CpuRow]:
+    def stat(self, place: PlaceLike, *, window: float = 0.0) -> list[CpuRow | UsageRow]:
         """Return the CPU time of a container and of those below it: in all, then by CPU.
 
         window: the seconds for which the load is measured; with 0, the load is None.
 
-        Times are in nanoseconds, the load is in percent of one CPU. Raises NotFound for an unknown
-        container, and where the hierarchy has no cpuacct.
+        Times are in nanoseconds, the load is in percent of one CPU. If the container has
+        memory, the first row also has what happened at limits of memory. Raises NotFound for an
+        unknown container, and where the hierarchy has neither cpuacct nor memory.
         """
         from pcont.ops import stat as ops_stat
 
@@ -974,7 +976,7 @@ class PlaceRef:
         """Return the tasks in the container."""
         return self.pcont.ps(self)
 
-    def stat(self, *, window: float = 0.0) -> list[CpuRow]:
+    def stat(self, *, window: float = 0.0) -> list[CpuRow | UsageRow]:
         """Return the CPU time of the container and of those below it."""
         return self.pcont.stat(self, window=window)
 

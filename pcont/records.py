@@ -140,6 +140,25 @@ class CpuRow(NamedTuple):
     system: Annotated[int, "nanoseconds in the kernel"]
 
 
+class UsageRow(NamedTuple):
+    """The same for all CPUs together, and what happened at limits of memory.
+
+    `stat` returns it in place of the first CpuRow if the container has memory.
+    """
+
+    cpu: Annotated[int | None, "null"]
+    load: Annotated[float | None, "as in CpuRow"]
+    used: Annotated[int | None, "as in CpuRow; null where the hierarchy has no cpuacct"]
+    user: Annotated[int | None, "as in CpuRow; null where the hierarchy has no cpuacct"]
+    system: Annotated[int | None, "as in CpuRow; null where the hierarchy has no cpuacct"]
+    memory_max: Annotated[int, "how often a limit of memory was reached"]
+    oom: Annotated[
+        int | None,
+        "how often memory ran out at a limit; null on cgroup v1, which does not count it",
+    ]
+    oom_kill: Annotated[int, "how many tasks the kernel has killed because memory ran out"]
+
+
 class PinRow(NamedTuple):
     """A pinned namespace."""
 

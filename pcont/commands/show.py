@@ -83,14 +83,25 @@ def stat_command(app: App, place: str, window: float) -> None:
     """Show the CPU time that a container uses, on every CPU.
 
     The time includes that of all containers below. With --window, pcont also shows the load: the
-    percentage of one CPU used in that time.
+    percentage of one CPU used in that time. If the container has memory, pcont shows how often
+    memory ran out at a limit, and how many tasks the kernel has killed because of that.
     """
     from pcont import records
     from pcont.ops import stat as ops_stat
 
     session = app.session()
     rows = ops_stat.stat(session, place, window)
-    app.show_table(session, rows, records.CpuRow)
+
+    def tables() -> None:
+        from pcont.output import columns
+
+        first = rows[0]
+        if first.used is not None:
+            columns.table(rows, records.CpuRow)
+        if isinstance(first, records.UsageRow):
+            columns.table([first], records.UsageRow)
+
+    app.show(session, rows, tables)
 
 
 @verb("pcont beancounters jobs:/batch")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
 
 _TASKS = "tasks"
+_MEMORY_EVENTS, _OOM_CONTROL = "memory.events", "memory.oom_control"  # of cgroup v2, and of v1
+_OOM_KILL = "oom_kill "  # the beginning of a line that both have
 
 # A place with what was read of a container: the one at the place, or a child of it.
 _Look = tuple[Place, Surveyed]
@@ -45,6 +47,10 @@ class _TreeReader:
             self.names += [] if ours else [row.name]
         self.provides = any(not index for index, _ in self._rows)
         self._spelled: dict[str, str] = {}
+        self._events = ""  # the file that counts the tasks killed because memory ran out
+        if "memory" in member.tree.controllers:
+            self._events = _MEMORY_EVENTS if member.tree.is_unified else _OOM_CONTROL
+            self.names.append(self._events)
 
     def settings(self, place: Place, child: Surveyed, is_root: bool = False) -> dict[str, Scalar]:
         """Return the settings that listings show, and the limits that are set."""
@@ -55,6 +61,9 @@ class _TreeReader:
                 value = _shown(row.name, text, row.listed is Listed.ALWAYS, is_root)
                 if value is not None:
                     found[self._name(place, row)] = value
+        text = child.texts[-1]
+        if self._events and isinstance(text, str) and (killed := _killed(text)):
+            found[self._events] = killed
         return found
 
     def _stored(self, place: Place, row: ControlFile) -> str | None:
@@ -66,6 +75,15 @@ class _TreeReader:
         if row.name not in self._spelled:
             self._spelled[row.name] = self._backend.spelled(place, row.name)
         return self._spelled[row.name]
+
+
+@lru_cache(maxsize=64)
+def _killed(text: str) -> str:
+    """Return the line with the number of tasks that were killed because memory ran out; empty if
+    there are none.
+    """
+    lines = (one for one in text.splitlines() if one.startswith(_OOM_KILL))
+    return next((one for one in lines if one != f"{_OOM_KILL}0"), "")
 
 
 @lru_cache(maxsize=512)

@@ -80,6 +80,12 @@ COLUMNS: dict[type, tuple[Column, ...]] = {
         ("USER ns", lambda row: str(row.user)),
         ("SYSTEM ns", lambda row: str(row.system)),
     ),
+    records.UsageRow: (
+        ("LIMIT", lambda row: "memory"),
+        ("REACHED", lambda row: str(row.memory_max)),
+        ("OOM", lambda row: "-" if row.oom is None else str(row.oom)),
+        ("OOM KILL", lambda row: str(row.oom_kill)),
+    ),
     records.PinRow: (
         ("NAME", lambda row: row.name),
         ("KIND", lambda row: row.kind),

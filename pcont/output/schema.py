@@ -47,7 +47,7 @@ RESULTS: dict[str, Any] = {
     "tree": list[records.ContainerNode],
     "ps": list[records.TaskRow],
     "where": list[records.WhereRow],
-    "stat": list[records.CpuRow],
+    "stat": list[records.CpuRow | records.UsageRow],
     "beancounters": list[records.BeanRow],
     "doctor": list[records.Finding],
     "sim fork": _Ids,
@@ -241,6 +241,8 @@ def _container(hint: Any, found: dict[str, type]) -> Schema | None:
         return {"$ref": "#/$defs/values"}
     if origin is dict:
         return {"type": "object", "additionalProperties": record_schema(inner[1], found)}
+    if origin in (Union, types.UnionType) and records.is_record(inner[0]):
+        return {"oneOf": [record_schema(one, found) for one in inner]}
     if origin in (Union, types.UnionType):
         return {"type": [_PLAIN[one] for one in inner]}
     return None

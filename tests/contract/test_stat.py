@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Jobs, Pcont, eventually
+from tests.conftest import elsewhere
+from tests.contract.conftest import Jobs, Pcont, eventually, new_top, only_kernel
+from tests.contract.memory_holder import Holder, holder, tree_lines  # noqa: F401
+from tests.contract.memory_holder import stat as first_row
 
 
 def stat(jobs: Jobs, path: str, window: float) -> dict[str, dict[str, Any]]:
@@ -70,3 +74,31 @@ def test_it_takes_cpuacct(pcont: Pcont, name: str) -> None:
     error = pcont.fails(3, "stat", f"{name}:/", "--json")
     assert json.loads(error)["error"]["hint"] == f"pcont bind {name} cpuacct"
     pcont.ok("umount", name)
+
+
+@pytest.mark.guest
+@only_kernel
+def test_v1_counts_kills_by_container_and_stat_adds_them_up(
+    pcont: Pcont,
+    name: str,
+    holder: Callable[[], Holder],  # noqa: F811
+) -> None:
+    (memory,) = (one for one in pcont.library().subsys() if one.name == "memory")
+    if memory.unified:
+        elsewhere("v1 has no memory")
+    with new_top(pcont, "memory", name) as top:
+        pcont.ok("create", top.at("/a"), "-s", "memory.limit_in_bytes=32M")
+        hog = holder()
+        pcont.ok("attach", top.at("/a"), str(hog.pid))
+        hog.take_too_much(64)
+        for path in ("", "/a"):
+            row = first_row(pcont, top.at(path))
+            assert (row["used"], row["oom"], row["oom_kill"]) == (None, None, 1)
+            assert row["memory_max"] >= 1
+        (line,) = pcont.ok("stat", top.at("/a")).splitlines()
+        assert line == f"memory\t{row['memory_max']}\t-\t1"
+        pcont.fails(3, "get", top.at("/a"), "cpuacct.load")
+        shown = tree_lines(pcont, top.at())
+        assert "memory.oom_control=oom_kill 1" in shown[top.at("/a")]
+        assert "oom_kill" not in " ".join(shown[top.at()])
+        pcont.ok("set", top.at("/a"), "memory.force_empty=1")

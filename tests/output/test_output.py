@@ -35,6 +35,7 @@ from pcont.records import (
     TaskRow,
     TreeRow,
     Unbound,
+    UsageRow,
     Value,
     WhereRow,
 )
@@ -56,6 +57,7 @@ HIERARCHY = HierarchyRow(
 NODE_TASK = TaskRow(7, 5, "sh", "S", "root", "sh", ())
 ROWS: dict[type, object] = {
     CpuRow: CpuRow(1, 99.5, 30, 20, 10),
+    UsageRow: UsageRow(None, 99.5, 30, 20, 10, 7, 2, 1),
     SubsystemRow: SubsystemRow("cpuset", True, "cpuset", False, ("/cg", "/d"), "CPUs"),
     HierarchyRow: HIERARCHY,
     TaskRow: TaskRow(7, 5, "sh", "S", "root", "sh -c x", ("cpuacct",)),
