@@ -89,7 +89,11 @@ class Model:
         self.file_accounts = FileAccounts(hierarchies, self.open_files)
         self.lifetimes = Lifetimes(config, placement, hierarchies, self.file_accounts)
         self.containers = ModelContainers(
-            hierarchies, placement, self.lifetimes, self.file_accounts
+            hierarchies,
+            placement,
+            self.lifetimes,
+            self.file_accounts,
+            lambda: self.affinities,
         )
         self.control_files = ModelControlFiles(
             config,

@@ -28,7 +28,7 @@ class Affinity:
         """Return the CPUs on which a task may run."""
         self._placement.task(task)
         known = self._placement.known
-        return known[task].cpus if task in known else self._config.machine.cpus
+        return known[task].cpus if task in known else self._lifetimes.root_cpus()
 
     def set_affinity(self, task: int, cpus: Ids) -> None:
         """Let a task run on these CPUs, as far as its container permits. Raises OSError (EINVAL) if
@@ -47,7 +47,7 @@ class Affinity:
         for node in task.nodes.values():
             if allowed := node.tree.cpus:
                 return next(cpus for above in node.upwards() if (cpus := allowed(above)))
-        return self._config.machine.cpus
+        return self._lifetimes.root_cpus()
 
     def entered(self, task: PlacedTask, node: Node) -> None:
         """Give a task the CPUs of a container that it has entered."""
@@ -61,7 +61,12 @@ class Affinity:
         """
         allowed = node.tree.cpus
         before = {one: allowed(one) for one in node.all() if one.tasks} if allowed else {}
+        of_root = allowed(node) if allowed and node.parent is None else None
         yield
+        if allowed and of_root is not None and (now := allowed(node)) != of_root:
+            for task in self._placement.known.values():
+                if node.tree.number not in task.nodes:  # it was never moved: it is in the root
+                    self._confine(task, now)
         for one, cpus in before.items():
             now = allowed(one) if allowed else cpus
             if now != cpus:

@@ -434,6 +434,11 @@ class ModelTree:
         return next((one.cpus for one in self.behaviours if one.cpus), None)
 
     @cached_property
+    def freed(self) -> Callable[[ModelCgroup], ModelCgroup | None] | None:
+        """Returns where tasks may have other CPUs after a container was removed."""
+        return next((one.freed for one in self.behaviours if one.freed), None)
+
+    @cached_property
     def prefix(self) -> str:
         """What the full names of files begin with, if their names in the directory lack it."""
         legacy = (name for name in self.parts if self.behaviour(name).legacy_agent)

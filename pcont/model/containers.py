@@ -5,8 +5,9 @@ attributes.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import EBUSY, EEXIST, ENAMETOOLONG, ENODATA
+from typing import TYPE_CHECKING
 
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
@@ -19,11 +20,17 @@ from pcont.model.placement import TaskPlacement
 from pcont.subsys import CLONE_CHILDREN
 from pcont.tables.rules import Mover
 
+if TYPE_CHECKING:
+    from pcont.model.affinity import Affinity
+
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
 
 
 class ModelContainers:
-    """mkdir(2) and rmdir(2) of containers, and their attributes."""
+    """mkdir(2) and rmdir(2) of containers, and their attributes.
+
+    `affinity`: returns what only the removal of some containers needs.
+    """
 
     def __init__(
         self,
@@ -31,8 +38,9 @@ class ModelContainers:
         placement: TaskPlacement,
         lifetimes: Lifetimes,
         files: FileAccounts,
+        affinity: Callable[[], Affinity],
     ) -> None:
-        self._hierarchies, self._files = hierarchies, files
+        self._hierarchies, self._files, self._affinity = hierarchies, files, affinity
         self._placement, self._lifetimes = placement, lifetimes
 
     def make(self, place: Place) -> None:
@@ -82,7 +90,12 @@ class ModelContainers:
             refuse(EBUSY, self._hierarchies.show(place))
         if node.charges.held:
             self._files.forget(node.charges)
-        node.vanish()
+        if node.tree.freed and (top := node.tree.freed(node)):
+            assert isinstance(top, Node)
+            with self._affinity().kept(top):
+                node.vanish()
+        else:
+            node.vanish()
 
     def _is_mount_point(self, place: Place) -> bool:
         """Return whether something is mounted on the container's directory, in any mount of its

@@ -115,7 +115,9 @@ class ModelControlFiles:
         if how.refuses and (number := how.refuses(node, wanted)):
             refuse_text(number, where)
         if how.confines:
-            with self._affinity().kept(node):
+            top = how.confines(node)
+            assert isinstance(top, Node)
+            with self._affinity().kept(top):
                 self._carry_out(node, row, wanted, how)
         else:
             self._carry_out(node, row, wanted, how)

@@ -13,6 +13,7 @@ from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.open_files import FileAccounts
 from pcont.model.placement import TaskPlacement
+from pcont.values import Ids
 
 
 class Lifetimes:
@@ -38,13 +39,20 @@ class Lifetimes:
         if task not in known:
             live = self._placement.task(task)
             leader = known.get(live.pid)
-            cpus = leader.cpus if leader else self._config.machine.cpus
+            cpus = leader.cpus if leader else self.root_cpus()
             one = PlacedTask(task, live.pid, live.start, cpus, self._tasks.cpu_time(task))
             known[task] = self._placement.live[task] = one
             for node in dict(leader.nodes).values() if leader else ():
                 one.nodes[node.tree.number] = node
                 node.enter(task)
         return known[task]
+
+    def root_cpus(self) -> Ids:
+        """Return the CPUs of tasks that were never moved: they are in the roots."""
+        tree = self._hierarchies.unified
+        if tree and tree.cpus and tree.root.facts:
+            return tree.cpus(tree.root)
+        return self._config.machine.cpus
 
     # CPU time
 

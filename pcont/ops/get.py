@@ -11,7 +11,7 @@ from pcont.errors import from_oserror
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import Container
 from pcont.hierarchy.presence import required
-from pcont.kernel.types import Place
+from pcont.kernel.types import UNIFIED, Place
 from pcont.records import Value
 from pcont.session import Session
 from pcont.virtual.files import ControlFiles
@@ -19,6 +19,7 @@ from pcont.virtual.files import ControlFiles
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState
 
+_PARTITION = "cpuset.cpus.partition"  # of cgroup v2: it shows what the kernel made of the value
 WINDOW = 10.0  # seconds in which cpuacct.load is measured
 
 
@@ -33,7 +34,9 @@ def get(
     container = required(session.backend, session.registry().place(place))
     wanted = list(names)
     if not wanted:
-        return _all(session.backend, container)
+        everything = _all(session.backend, container)
+        _note_invalid(session, container, everything)
+        return everything
     found, control = [], ControlFiles(session.backend)
     for key in wanted:
         if key == subsys.CPUACCT_LOAD:
@@ -54,7 +57,21 @@ def get(
             session.warn(f"{file} differs between the trees; this is {first.tree}'s")
         name = session.backend.spelled(first, file)
         found.append(Value(name, subsys.typed(file, texts[0])))
+    _note_invalid(session, container, found)
     return found
+
+
+def _note_invalid(session: Session, container: Container, found: Iterable[Value]) -> None:
+    """Warn about a partition of cgroup v2 that the kernel does not make."""
+    place = container.places[-1]
+    if place.tree != UNIFIED:
+        return
+    for one in found:
+        if one.key == _PARTITION and "invalid" in str(one.value):
+            from pcont.steps import partitions
+
+            control = ControlFiles(session.backend)
+            session.warn(partitions.note_on_invalid(control, place, str(one.value)))
 
 
 def _all(backend: CgroupState, container: Container) -> list[Value]:

@@ -19,7 +19,7 @@ from pcont.hierarchy.presence import (
 )
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import exists, vanishing
-from pcont.kernel.types import ZOMBIE, Controller, Place, Tree
+from pcont.kernel.types import UNIFIED, ZOMBIE, Controller, Place, Tree
 from pcont.ops import task_owners
 from pcont.ops.named import ended
 from pcont.ops.nodes import NodeReader
@@ -36,9 +36,13 @@ from pcont.records import (
 from pcont.session import Session
 from pcont.steps.tasks import live_thread, live_threads
 from pcont.subsys import numfiles
+from pcont.virtual.files import ControlFiles
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import ContainerReader, Programs
+
+
+_PARTITION = "cpuset.cpus.partition"  # of cgroup v2: it shows what the kernel made of the value
 
 
 def subsystems(session: Session) -> list[SubsystemRow]:
@@ -170,6 +174,8 @@ def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]
     try:
         there = present(session.backend, top)
         found = NodeReader(session.backend, top.hierarchy).top(top, there)
+        if top.places[-1].tree == UNIFIED:
+            _note_invalid(session, top, found)
         return [found._replace(name=top.canonical)]
     except (NotFound, Unseen) as err:
         if named:
@@ -177,6 +183,26 @@ def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]
         hint = f"; {err.hint}" if isinstance(err, NotFound) else ""
         session.warn(f"{err}{hint}")
         return []
+
+
+def _note_invalid(session: Session, top: Container, node: ContainerNode) -> None:
+    """Warn about partitions of cgroup v2 that the kernel does not make."""
+    waiting: list[tuple[ContainerNode, tuple[str, ...]]] = [(node, ())]
+    found: list[tuple[tuple[str, ...], str]] = []
+    while waiting:
+        one, names = waiting.pop()
+        text = str(one.settings.get(_PARTITION, ""))
+        if "invalid" in text:
+            found.append((names, text))
+        waiting += [(child, (*names, child.name)) for child in reversed(one.children)]
+    for names, text in found:
+        from pcont.steps import partitions
+
+        container = top
+        for name in names:
+            container = container.child(name)
+        control = ControlFiles(session.backend)
+        session.warn(partitions.note_on_invalid(control, container.places[-1], text))
 
 
 def beancounters(session: Session, place: str = "") -> list[BeanRow]:

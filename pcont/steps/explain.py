@@ -189,17 +189,35 @@ def write_refusal(
     return from_oserror(err, action, violation.reason, _help(violation, place), kinds)
 
 
-def _help(violation: Violation, place: Place) -> str:
-    """Return the hint for a broken rule: commands to paste, then words."""
-    commands = [
-        " ".join(
-            [
-                f"pcont set {place.elsewhere(fix.path).word}",
-                *(quote(f"{file}={value}") for file, value in fix.values),
-            ]
+def unmet(
+    files: ControlFiles, place: Place, file: str, text: str, created: bool = False
+) -> tuple[str, str]:
+    """Return why the kernel does not do what it accepted, and a hint; empty texts if it does.
+
+    `text`: what the file reads. `created`: the command created the container, and undo removes it.
+    """
+    row = row_of(files.backend, file, place.tree)
+    with contextlib.suppress(OSError, ValueError):
+        violation = (
+            row.advice.unmet(files.site(place, file), text) if row and row.advice.unmet else None
         )
-        for fix in violation.fixes
-    ]
+        return (violation.reason, _help(violation, place, created)) if violation else ("", "")
+    return text.strip(), ""  # the container changes at the same time
+
+
+def _command(place: Place, fix: Fix, created: bool) -> str:
+    target = place.elsewhere(fix.path)
+    values = [quote(f"{file}={value}") for file, value in fix.values]
+    if created and target == place:
+        return " ".join([f"pcont create {target.word}", *(f"-s {one}" for one in values)])
+    return " ".join([f"pcont set {target.word}", *values])
+
+
+def _help(violation: Violation, place: Place, created: bool = False) -> str:
+    """Return the hint for a broken rule: commands to paste, then words. `created`: the container is
+    one that the command created.
+    """
+    commands = [_command(place, fix, created) for fix in violation.fixes]
     return "; ".join(filter(None, (" && ".join(commands), violation.hint)))
 
 
@@ -367,6 +385,8 @@ def _not_into_v2(backend: CgroupState, place: Place, task: int, errno: int) -> V
     if errno == EOPNOTSUPP:
         reason = "cgroup v2 moves a thread without its process only within a threaded container"
         return Violation(errno, reason, f"pcont attach {place.word} {task}")
+    if errno == ENOSPC:
+        return _without_cpus(backend, place, task)
     if errno != EACCES:
         return None
     with contextlib.suppress(OSError):
@@ -381,6 +401,18 @@ def _not_into_v2(backend: CgroupState, place: Place, task: int, errno: int) -> V
             )
             return Violation(errno, reason, f"start it there: pcont run {place.word} -- COMMAND")
     return None
+
+
+def _without_cpus(backend: ContainerReader, place: Place, task: int) -> Violation:
+    """Explain that the kernel accepts no task in a container without a CPU: it is a partition that
+    has given its CPUs to partitions below it.
+    """
+    reason = f"{place.shown} has no CPU left: it has given them to partitions below it"
+    with contextlib.suppress(OSError):
+        for child in map(place.child, backend.children(place)):
+            if backend.read(child, "cpuset.cpus.partition").strip() in ("root", "isolated"):
+                return Violation(ENOSPC, reason, f"pcont attach {child.word} {task}")
+    return Violation(ENOSPC, reason)
 
 
 def _refuses(backend: Tasks, task: int, errno: int) -> Violation | None:

@@ -32,6 +32,10 @@ from pcont.virtual.site import key_face, row_of
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 
+# Files of cgroup v2. Their table is not loaded here: commands on cgroup v1 do not need it.
+_EXCLUSIVE, _PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
+_OF_PARTITIONS = (CPUS, _EXCLUSIVE, _PARTITION)
+
 # The present text of files, where the caller has just read it; None for a file without one.
 Known = dict[tuple[Place, str], "str | None"]
 
@@ -145,6 +149,10 @@ class RestoreValue(UndoRecord):
             from pcont.steps.emptied import empty_again  # only undo on cgroup v2 needs it
 
             yield lambda: empty_again(backend, self.place, file, self.text)
+        elif self.place.is_unified and file == _PARTITION:
+            from pcont.steps.partitions import make_partition_again
+
+            yield lambda: make_partition_again(backend, self.place, self.text)
         else:
             yield lambda: write_back(backend, self.place, self.file, self.text)
         yield from self.affinities.restore(backend)
@@ -196,6 +204,16 @@ class WriteFiles(Step):
         self.requested = requested
         self.known: Known = {} if known is None else known
         self.refused: Setting | None = None
+        self._restores = not created
+        self._notes: list[str] = []
+        self._valid: dict[Place, str] = {}  # partitions before the writes
+        self._first: list[Setting] = []
+        self._last: list[Setting] = []
+        self._of_cpus: list[Place] = []
+        for one in self.settings:
+            (self._last if subsys.lasting(one.file) else self._first).append(one)
+            if one.place.tree == UNIFIED and one.file in _OF_PARTITIONS:
+                self._of_cpus.append(one.place)
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
         return [line for one in self.settings for line in self._commands(backend, one)]
@@ -232,17 +250,16 @@ class WriteFiles(Step):
     def _write(self, files: ControlFiles, undo_log: UndoLog, tried: bool) -> None:
         """Write everything. `tried`: skip the trial of device entries in a temporary container."""
         backend = files.backend
-        waiting: list[Setting] = []
-        last: list[Setting] = []
-        for one in self.settings:
-            (last if subsys.lasting(one.file) else waiting).append(one)
+        waiting, last = self._first, self._last
+        if self._of_cpus:
+            self._record_partitions(backend, undo_log)
         while waiting:
             refused = [(one, err) for one in waiting if (err := self._try(files, undo_log, one))]
             if len(refused) == len(waiting):
                 self.refused, err = refused[0]
                 raise err
             waiting = [one for one, _ in refused]
-        _check_met(files, self.settings)
+        self._check_met(files)
         for one in last:
             self.refused = one
             _check(backend, one)
@@ -341,16 +358,45 @@ class WriteFiles(Step):
     def _known(
         self, backend: CgroupState, undo_log: UndoLog, one: Setting
     ) -> contextlib.AbstractContextManager[None]:
-        if not self.created:
+        if self._restores:
             # A file that cannot be read cannot be restored. It is written anyway.
             with contextlib.suppress(OSError):
                 now = self.known.pop((one.place, one.file), None)
                 return undo_log.of(RestoreValue.of(backend, one.place, one.file, now))
         return contextlib.nullcontext()
 
+    def _record_partitions(self, backend: CgroupState, undo_log: UndoLog) -> None:
+        """Record the partitions of cpuset that are valid now."""
+        from pcont.steps import partitions  # few commands write lists of cgroup v2
+
+        self._valid = partitions.valid_partitions(backend, self._of_cpus)
+        for one in self.settings if self._valid else ():
+            if one.file == CPUS and one.place.tree == UNIFIED:
+                partitions.check_remote(backend, one.place, one.text, self._valid)
+        # Undo removes a new container last: its lists must not be in the way before.
+        self._restores = self._restores or bool(self._valid)
+        for place, text in self._valid.items():
+            undo_log.record(RestoreValue(place, _PARTITION, text, RestoreAffinities({})))
+
+    def _check_met(self, files: ControlFiles) -> None:
+        """Raise BadValue for a value that cgroup v2 has accepted, and does not do."""
+        for one in self.settings:
+            if one.place.tree == UNIFIED:
+                _check_done(files, one, self.created)
+        if self._of_cpus:
+            self._note_partitions(files)
+
+    def _note_partitions(self, files: ControlFiles) -> None:
+        """Note what the user may not expect of partitions: some are lost, or there is none."""
+        from pcont.steps import partitions
+
+        self._notes += partitions.notes_on_lost(files, self._valid)
+        wanted = [one.place for one in self.settings if one.file == _EXCLUSIVE and one.text.strip()]
+        self._notes += partitions.notes_on_lone(files, wanted)
+
     def notes(self) -> list[str]:
         agents = [one.text.strip() for one in self.settings if one.file == subsys.AGENT]
-        return [
+        return self._notes + [
             f"the kernel would run nothing when a container becomes empty: {why}"
             for why in dict.fromkeys(map(auto_delete.runs_nothing, agents))
             if why
@@ -393,18 +439,23 @@ def _check(backend: ContainerReader, one: Setting) -> None:
             refuse_text(EINVAL, backend.show(one.place, one.file), err)
 
 
-def _check_met(files: ControlFiles, settings: Iterable[Setting]) -> None:
-    """Raise BadValue for a value that cgroup v2 has accepted, and does not do."""
-    for one in settings:
-        if one.place.tree != UNIFIED:
-            continue
-        row = row_of(files.backend, one.file, one.place.tree)
-        unmet = row.advice.unmet if row else None
-        if unmet and (reason := unmet(files.stored(one.place, one.file))):
-            raise BadValue(
-                f"cannot set {one.file} of {one.place.shown} to {one.text!r}: {reason}",
-                path=files.backend.show(one.place, one.file),
-            )
+def _check_done(files: ControlFiles, one: Setting, created: bool) -> None:
+    """Raise BadValue if cgroup v2 has accepted a value, and does not do it. `created`: the command
+    has created the container.
+    """
+    row = row_of(files.backend, one.file, one.place.tree)
+    if not (row and row.advice.unmet):
+        return
+    text = files.stored(one.place, one.file)
+    if "invalid" in text:
+        from pcont.steps import explain
+
+        reason, hint = explain.unmet(files, one.place, one.file, text, created)
+        raise BadValue(
+            f"cannot set {one.file} of {one.place.shown} to {one.text!r}: {reason}",
+            path=files.backend.show(one.place, one.file),
+            hint=hint,
+        )
 
 
 def is_one_write(files: ControlFiles, one: Setting) -> bool:

@@ -28,7 +28,7 @@ class FileBehaviour(NamedTuple):
     `effect` runs after a write has stored its value.
     `root_value` returns the value of the root container, if the machine decides it.
     `write` carries out a write; without it, the value is stored.
-    `confines`: a write may change the CPUs of the tasks in the container and below it.
+    `confines`: returns the container in and below which a write may change the CPUs of tasks.
     `kills`: a write kills all processes in the container and below it.
     `lines`: the text has any number of lines; without one, it is empty and has no newline.
     `hidden`: the file cannot be read (EINVAL), only written.
@@ -40,7 +40,7 @@ class FileBehaviour(NamedTuple):
     effect: Callable[[ModelCgroup], None] | None = None
     root_value: Callable[[Machine], Any] | None = None
     write: Callable[[ModelCgroup, Any], None] | None = None
-    confines: bool = False
+    confines: Callable[[ModelCgroup], ModelCgroup] | None = None
     kills: bool = False
     lines: bool = False
     hidden: bool = False
@@ -141,6 +141,9 @@ class Behaviour(NamedTuple):
     `on_enabled`, `on_disabled`: called with a container for which cgroup v2 has enabled the
     controller, or disabled it.
 
+    `freed`: returns the container in and below which tasks may have other CPUs after a container
+    was removed; None if they have the same.
+
     `kind`: of the core only: how containers differ from those of cgroup v1.
     `not_built`: what the names of files begin with that the simulated kernel is built without.
     `legacy_agent`: set if the subsystem was a file system of its own before cgroups. Its mount has
@@ -165,6 +168,7 @@ class Behaviour(NamedTuple):
     on_hotplug: Callable[[ModelCgroup], ModelCgroup | None] | None = None
     on_enabled: Callable[[ModelCgroup], None] | None = None
     on_disabled: Callable[[ModelCgroup], None] | None = None
+    freed: Callable[[ModelCgroup], ModelCgroup | None] | None = None
     kind: ContainerKind = KIND_OF_V1
     not_built: tuple[str, ...] = ()
     legacy_agent: str = ""

@@ -23,6 +23,7 @@ from pcont.tables.rules import (
     RemovalRule,
     Rule,
     Site,
+    Violation,
     Where,
     a_page,
 )
@@ -135,13 +136,17 @@ class Advice(NamedTuple):
     `mend`: returns the text that a refused one most likely means, empty if that is not known.
     `larger`: returns the reason to give for a number above all that the machine has.
     `unmet`: returns why the kernel does not do what it accepted, given what the file reads after
-    the write; empty if it does.
+    the write; None if it does.
+    `foreseen`: returns what files of this container and of others read after the kernel has
+    accepted a value, as far as that does not follow from what was written to them. It is asked
+    before the write, by dry runs.
     """
 
     strict: bool = False
     mend: Callable[[Site, str], str] | None = None
     larger: Callable[[Machine], str] | None = None
-    unmet: Callable[[str], str] | None = None
+    unmet: Callable[[Site, str], Violation | None] | None = None
+    foreseen: Callable[[Site, Any], Iterable[Follows]] | None = None
 
 
 class ControlFile(NamedTuple):

@@ -23,7 +23,7 @@ from pcont.kernel.survey import look_at_each
 from pcont.kernel.types import Controller, Mount, Place, Surveyed, Tree, TreeRequest, without_leaf
 from pcont.subsys import cpuset, freezer
 from pcont.tables.control_file import ControlFile
-from pcont.tables.rules import Proposed
+from pcont.tables.rules import Follows, Proposed
 from pcont.transaction.planned import ChangeLog, Nested, PlannedDict
 from pcont.virtual.files import ControlFiles
 from pcont.virtual.site import LiveSite, entry_of, row_of, table_of
@@ -372,12 +372,22 @@ class Rehearsal:
             return self._tasks(place, file)
         if place.is_unified and (planned := self._read_v2(place, file)) is not None:
             return planned
-        if self._is_seen(place):
+        if self._is_seen(place) and not self._is_brought(place, file):
             return self._kernel.read(place, file)
         row = row_of(self._self, file, place.tree)
         if row is None or (self._in_a_tree(place) and file not in self.files(place)):
             refuse(errno.ENOENT, self._kernel.show(place, file))
         return row.type.show(row.begins(place.is_root)) + row.access.end
+
+    def _is_brought(self, place: Place, file: str) -> bool:
+        """Return whether a file comes with a controller of cgroup v2 that only this dry run enables
+        for a container of the kernel.
+        """
+        if not place.is_unified or place.is_root or _CONTROL not in self._values.of(place.parent):
+            return False
+        name = subsys.of(file)
+        enabled = self._kernel.read(place.parent, _CONTROL).split()
+        return name in self._enabled(place) and name not in enabled
 
     def _read_v2(self, place: Place, file: str) -> str | None:
         """Return the text of a file of cgroup v2 that follows from the plan; None for others."""
@@ -436,12 +446,23 @@ class Rehearsal:
         except (ValueError, OverflowError) as err:
             refuse_text(unreadable(err), where, err)
         self._check_rules(site, row, value, text, where)
+        foreseen = row.advice.foreseen(site, value) if row.advice.foreseen else ()
         if row.name == _CONTROL:
             self._enable(place, text)
         elif row.name == _TYPE or not (row.undo.many or row.undo.lasting):
             self._values[place][row.name] = row.type.show(value) + row.access.end
+        self._foresee(foreseen, row.name)
         if row.name == freezer.STATE:
             self._values[place][freezer.SELF] = f"{int(text.strip() == freezer.FROZEN)}\n"
+
+    def _foresee(self, found: Iterable[Follows], written: str) -> None:
+        """Plan what files read because a file was `written`."""
+        for one in found:
+            assert isinstance(one.site, LiveSite)
+            place = one.site.place
+            self._values[place][one.file] = f"{one.text}\n"
+            if one.file != written:
+                self.notes.append(f"# {one.file} of {place.shown} becomes: {one.text}")
 
     def _enable(self, place: Place, text: str) -> None:
         """Enable controllers of cgroup v2, or disable them."""

@@ -8,9 +8,21 @@ parent lacks is left out of the effective list.
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EINVAL, ENOSPC, ERANGE
+from errno import EBUSY, EINVAL, ENOSPC, ERANGE
+from typing import Any
 
 from pcont.subsys.cpuset import CPUS, MEMS, no_so_large, no_such
+from pcont.subsys.partitions import (
+    EXCLUSIVE,
+    MEMBER,
+    PARTITION,
+    PARTITIONS,
+    ROOT_PARTITION,
+    Cpuset,
+    collides,
+    consequences,
+    reason_of,
+)
 from pcont.tables.control_file import (
     BELOW_ROOT,
     SETTING_BELOW_ROOT,
@@ -22,12 +34,11 @@ from pcont.tables.control_file import (
     Undo,
 )
 from pcont.tables.face import Face, FaceSource, NotServed, Translation
-from pcont.tables.rules import Machine, Rule, Site, Violation, Where
+from pcont.tables.rules import Fix, Follows, Machine, Rule, Site, Violation, Where
 from pcont.values import FLAG, ID_LIST, WORD, Codec, id_list
 
 CPUS_EFFECTIVE, MEMS_EFFECTIVE = "cpuset.cpus.effective", "cpuset.mems.effective"
-EXCLUSIVE, PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
-PARTITIONS = ("member", "root", "isolated")
+EXCLUSIVE_EFFECTIVE, CPUS_ISOLATED = "cpuset.cpus.exclusive.effective", "cpuset.cpus.isolated"
 
 
 def invalid_partition(text: str) -> str:
@@ -39,10 +50,22 @@ def invalid_partition(text: str) -> str:
     >>> invalid_partition("root invalid (Cpu list in cpuset.cpus not exclusive)")
     'Cpu list in cpuset.cpus not exclusive'
     """
-    kind, invalid, reason = text.strip().partition(" invalid")
-    if not invalid:
-        return ""
-    return reason.strip(" ()") or f"a partition {kind} is not possible here"
+    reason = reason_of(text)
+    return "" if reason is None else reason or "a partition is not possible here"
+
+
+def _unmet(now: Site, text: str) -> Violation | None:
+    """Explain why a partition is invalid, given what cpuset.cpus.partition reads."""
+    if reason_of(text) is None:
+        return None
+    from pcont.subsys.invalid_partitions import explain  # for invalid ones only
+
+    return explain(now, text)
+
+
+def _foreseen(file: str) -> Callable[[Site, Any], list[Follows]]:
+    """Return the function that tells how a write to a file changes partitions."""
+    return lambda now, value: consequences(now, file, value)
 
 
 def _possible_cpus(file: str) -> Rule:
@@ -87,17 +110,30 @@ def _tasks_keep_a_list(file: str, effective: str) -> Rule:
     return rule
 
 
+def _keeps_a_cpu(now: Site, wanted: Site) -> Violation | None:
+    """Check that a partition in which the kernel balances load keeps a CPU: the kernel reserves
+    some time of each CPU for deadlines.
+    """
+    if wanted.value(EXCLUSIVE) or wanted.value(CPUS) or Cpuset(now).text != ROOT_PARTITION:
+        return None
+    fix = Fix(now.path, ((PARTITION, MEMBER),))
+    return Violation(EBUSY, f"the partition {now.shown} would have no CPU", fixes=(fix,))
+
+
 def _apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
-    """Check that the exclusive list does not overlap with a sibling's."""
-    for sibling in now.parent.children() if now.parent else ():
-        shared = wanted.value(EXCLUSIVE) & sibling.value(EXCLUSIVE)
-        if shared and sibling.path != now.path:
-            return Violation(
-                EINVAL,
-                f"the sibling {sibling.shown} has the CPUs {ID_LIST.show(shared)} in {EXCLUSIVE}",
-                f"take the CPUs {ID_LIST.show(shared)} from one of them",
-            )
-    return None
+    """Check that the exclusive list leaves each sibling what it has."""
+    only = wanted.value(EXCLUSIVE)
+    other = None if only == now.value(EXCLUSIVE) else collides(now, only)
+    if other is None:
+        return None
+    one = Cpuset(other)
+    shared = ID_LIST.show(one.wanted & (only or now.value(CPUS)))
+    has = "has" if one.only or one.is_valid else "has no others than"
+    return Violation(
+        EINVAL,
+        f"the sibling {other.shown} {has} the CPUs {shared} in {one.list_file}",
+        f"take the CPUs {shared} from one of them",
+    )
 
 
 def _a_partition(now: Site, wanted: Site) -> Violation | None:
@@ -118,6 +154,7 @@ def _list(
     *rules: Rule,
     read_as: Callable[[Machine], Codec],
     larger: Callable[[Machine], str],
+    foreseen: Callable[[Site, Any], list[Follows]] | None = None,
 ) -> ControlFile:
     return ControlFile(
         file,
@@ -131,7 +168,7 @@ def _list(
             read_as=read_as, longest=lambda machine: 100 + 6 * machine.most_cpus
         ),
         undo=Undo(moves_affinity=file == CPUS),
-        advice=Advice(larger=larger),
+        advice=Advice(larger=larger, foreseen=foreseen),
     )
 
 
@@ -204,29 +241,33 @@ TABLE = Subsystem(
             20,
             _possible_cpus(CPUS),
             _tasks_keep_a_list(CPUS, CPUS_EFFECTIVE),
+            _keeps_a_cpu,
             read_as=_cpus,
             larger=_no_cpu,
+            foreseen=_foreseen(CPUS),
         ),
         _list(
             EXCLUSIVE,
-            "CPUs that only this container may have for a partition",
+            "CPUs for a partition here or below; without one, others have them, too",
             30,
             _possible_cpus(EXCLUSIVE),
+            _keeps_a_cpu,
             _apart_from_siblings,
             read_as=_cpus,
             larger=_no_cpu,
+            foreseen=_foreseen(EXCLUSIVE),
         ),
         ControlFile(
             PARTITION,
             "member, or root or isolated: the CPUs are its own",
             WORD,
-            default="member",
+            default=MEMBER,
             rules=(_a_partition,),
             order=60,  # after the lists that it needs
             listed=Listed.IF_SET,
             access=SETTING_BELOW_ROOT,
             undo=Undo(write_back=_first_word),
-            advice=Advice(unmet=invalid_partition),
+            advice=Advice(unmet=_unmet, foreseen=_foreseen(PARTITION)),
         ),
         ControlFile(
             CPUS_EFFECTIVE, "CPUs in force: those of the list that the parent has", ID_LIST
@@ -235,13 +276,13 @@ TABLE = Subsystem(
             MEMS_EFFECTIVE, "memory nodes in force: those of the list that the parent has", ID_LIST
         ),
         ControlFile(
-            "cpuset.cpus.exclusive.effective",
+            EXCLUSIVE_EFFECTIVE,
             "exclusive CPUs in force, of which partitions are made",
             ID_LIST,
             access=BELOW_ROOT,
         ),
         ControlFile(
-            "cpuset.cpus.isolated",
+            CPUS_ISOLATED,
             "CPUs of all isolated partitions",
             ID_LIST,
             access=Access(where=Where.ROOT),

@@ -13,6 +13,7 @@ from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 from pcont.subsys.model import cpuacct
 from pcont.subsys.model.freezer import frozen_if
 from pcont.subsys.model.pids import counting
+from pcont.subsys.model.v2 import cpuset
 from pcont.subsys.v1 import core as v1_core
 from pcont.subsys.v1 import freezer as v1_freezer
 from pcont.subsys.v2.core import (
@@ -136,7 +137,7 @@ def _vet(source: ModelCgroup, target: ModelCgroup, whole: bool) -> Violation | N
     if violation := no_tasks(target):
         return violation
     if whole or _domain(source) is _domain(target):
-        return None
+        return cpuset.no_cpus(source, target)
     return Violation(EOPNOTSUPP, f"{source.path} and {target.path} are not in one threaded subtree")
 
 
@@ -252,7 +253,9 @@ BEHAVIOUR = Behaviour(
     files={
         TYPE: FileBehaviour(derived=_type, write=_become_threaded, refuses=_no_domain),
         OFFERED: FileBehaviour(derived=lambda site: " ".join(_offered(site)), lines=True),
-        CONTROL: FileBehaviour(write=_control, refuses=_enables_nothing, confines=True, lines=True),
+        CONTROL: FileBehaviour(
+            write=_control, refuses=_enables_nothing, confines=cpuset.affected, lines=True
+        ),
         MAX_DEPTH: _limit(MAX_DEPTH),
         MAX_DESCENDANTS: _limit(MAX_DESCENDANTS),
         STAT: FileBehaviour(derived=_stat),

@@ -1,72 +1,131 @@
-"""cpuset on cgroup v2 in the model: effective lists, and the CPUs of tasks.
-
-A partition takes no CPUs from other containers: the model only shows what was written, and that a
-partition is invalid if it cannot have CPUs.
-"""
+"""cpuset on cgroup v2 in the model: effective lists, partitions, and the CPUs of tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ENOSPC
 
 from pcont.subsys.cpuset import CPUS, MEMS
-from pcont.subsys.v2.cpuset import CPUS_EFFECTIVE, EXCLUSIVE, MEMS_EFFECTIVE, PARTITION
+from pcont.subsys.partitions import (
+    EXCLUSIVE,
+    ISOLATED,
+    MEMBER,
+    NO_CPU,
+    PARTITION,
+    Cpuset,
+    check_hotplug,
+    consequences,
+)
+from pcont.subsys.v2.cpuset import (
+    CPUS_EFFECTIVE,
+    CPUS_ISOLATED,
+    EXCLUSIVE_EFFECTIVE,
+    MEMS_EFFECTIVE,
+)
 from pcont.tables.behaviour import Behaviour, FileBehaviour
-from pcont.tables.rules import Machine, ModelCgroup
+from pcont.tables.rules import Follows, ModelCgroup, Violation
 from pcont.values import Ids
 
-
-def _effective(file: str, online: Callable[[Machine], Ids]) -> Callable[[ModelCgroup], Ids]:
-    """Return how to find what is in force: the part of the list that the parent has. Without such
-    a part, it is the parent's.
-    """
-
-    def derived(site: ModelCgroup) -> Ids:
-        if site.parent is None:
-            return online(site.machine)
-        above = derived(site.parent)
-        return (site.written(file) & above if site.has(file) else above) or above
-
-    return derived
+# A fact of the root: exclusive CPUs or a partition were written somewhere. Before, no container
+# depends on its siblings.
+_IN_USE = "cpuset.partitions"
 
 
-_cpus = _effective(CPUS, lambda machine: machine.cpus)
-_mems = _effective(MEMS, lambda machine: machine.nodes)
+def _root(site: ModelCgroup) -> ModelCgroup:
+    return [*site.upwards()][-1]
 
 
-def _exclusive(site: ModelCgroup) -> Ids:
-    """Return the exclusive CPUs that a container has from its parent."""
-    found: Ids = site.written(EXCLUSIVE)
-    if site.parent is None or site.parent.parent is None:
-        return found
-    return found & _exclusive(site.parent)
+def _in_use(site: ModelCgroup) -> bool:
+    return _IN_USE in _root(site).facts
 
 
-def _partition(site: ModelCgroup) -> str:
-    kind: str = site.written(PARTITION)
-    reason = "" if kind == "member" else _invalid(site)
-    return f"{kind} invalid ({reason})" if reason else kind
+def _listed(site: ModelCgroup, file: str, online: Ids) -> Ids:
+    """Return the part of a list that the parent has; without such a part, it is the parent's."""
+    if site.parent is None:
+        return online
+    above = _listed(site.parent, file, online)
+    found: Ids = (site.written(file) & above if site.has(file) else above) or above
+    return found
 
 
-def _invalid(site: ModelCgroup) -> str:
-    """Return why a container cannot be a partition; empty if it can."""
-    if not (site.written(CPUS) or site.written(EXCLUSIVE)):
-        return f"{CPUS} and {EXCLUSIVE} are empty"
-    above = site.parent
-    is_top = above is None or above.parent is None
-    if is_top or _exclusive(site) or (above and _partition(above) in ("root", "isolated")):
-        return ""
-    return f"Invalid cpu list in {EXCLUSIVE}"
+def cpus(site: ModelCgroup) -> Ids:
+    """Return the CPUs in force. In a container without cpuset, they are those of the parent."""
+    if not _in_use(site):
+        return _listed(site, CPUS, site.machine.cpus)
+    return Cpuset(site).effective()
+
+
+def _mems(site: ModelCgroup) -> Ids:
+    return _listed(site, MEMS, site.machine.nodes)
+
+
+def _isolated(site: ModelCgroup) -> Ids:
+    """Return the CPUs that isolated partitions have and give to no other partition."""
+    found: Ids = NO_CPU
+    for one in map(Cpuset, site.all()) if _in_use(site) else ():
+        if one.text == ISOLATED:
+            found |= one.exclusive()
+    for one in map(Cpuset, site.all()) if found else ():
+        if one.is_valid and one.text != ISOLATED and one.parent:
+            found -= one.exclusive()
+    return found
+
+
+def _apply(found: list[Follows]) -> None:
+    for one in found:
+        one.site.store(PARTITION, one.text)  # type: ignore[attr-defined]
+
+
+def _write(file: str) -> Callable[[ModelCgroup, object], None]:
+    def write(site: ModelCgroup, wanted: object) -> None:
+        if file != CPUS and wanted != site.written(file):
+            _root(site).facts[_IN_USE] = 1
+        if _in_use(site):
+            _apply(consequences(site, file, wanted))
+        if file != PARTITION:
+            site.store(file, wanted)
+
+    return write
+
+
+def affected(site: ModelCgroup) -> ModelCgroup:
+    """Return the container in and below which the CPUs of tasks may change."""
+    return _root(site) if _in_use(site) else site
+
+
+def _hotplug(site: ModelCgroup) -> None:
+    if site.has(PARTITION) and site.written(PARTITION) != MEMBER:
+        _apply(check_hotplug(site))
+
+
+def _freed(site: ModelCgroup) -> ModelCgroup | None:
+    is_partition = site.has(PARTITION) and site.written(PARTITION) != MEMBER
+    return _root(site) if is_partition else None
+
+
+def _holder(site: ModelCgroup) -> ModelCgroup:
+    """Return the container whose CPUs a container has: itself, or the nearest one above."""
+    return next(one for one in site.upwards() if one.parent is None or one.has(CPUS))
+
+
+def no_cpus(source: ModelCgroup, target: ModelCgroup) -> Violation | None:
+    """Return why a task cannot come to a container: partitions below it have all its CPUs."""
+    if not _in_use(target) or _holder(source) is _holder(target) or cpus(target):
+        return None
+    return Violation(ENOSPC, f"{target.path} has no CPU")
 
 
 BEHAVIOUR = Behaviour(
-    cpus=_cpus,
-    on_hotplug=lambda site: None,
+    cpus=cpus,
+    on_hotplug=_hotplug,
+    freed=_freed,
     files={
-        CPUS: FileBehaviour(confines=True),
-        PARTITION: FileBehaviour(derived=_partition),
-        CPUS_EFFECTIVE: FileBehaviour(derived=_cpus),
+        CPUS: FileBehaviour(confines=affected, write=_write(CPUS)),
+        EXCLUSIVE: FileBehaviour(confines=_root, write=_write(EXCLUSIVE)),
+        PARTITION: FileBehaviour(confines=_root, write=_write(PARTITION)),
+        CPUS_EFFECTIVE: FileBehaviour(derived=cpus),
         MEMS_EFFECTIVE: FileBehaviour(derived=_mems),
-        "cpuset.cpus.exclusive.effective": FileBehaviour(derived=_exclusive),
-        "cpuset.cpus.isolated": FileBehaviour(derived=lambda site: frozenset()),
+        EXCLUSIVE_EFFECTIVE: FileBehaviour(derived=lambda site: Cpuset(site).exclusive()),
+        CPUS_ISOLATED: FileBehaviour(derived=_isolated),
     },
 )
