@@ -44,12 +44,16 @@ class Attaching:
         """
         node, where = self._hierarchies.node(place), self._hierarchies.show(place, file or "tasks")
         self._lifetimes.remove_exited()
-        whole, by_kind = file == "cgroup.procs", node.tree.is_unified
+        whole = file == "cgroup.procs"
+        takes_threads = node.tree.kind.takes_threads
+        by_thread = not file and takes_threads is not None and takes_threads(node)
         with self._hierarchies.opened(node.tree):
             for task in tasks:
                 try:
-                    if by_kind:
-                        self._write_one(node, str(task), file, where)
+                    if by_thread:
+                        self._write_thread(place, str(task), where)
+                    elif node.tree.is_unified:
+                        self._write_whole(node, str(task), file or "cgroup.procs")
                     else:
                         self.write(node, str(task), whole, where)
                     yield task
@@ -57,22 +61,21 @@ class Attaching:
                     if err.errno != ESRCH:
                         raise
 
-    def _write_one(self, node: Node, text: str, file: str, where: str) -> None:
-        """Write a task id into a file of a container; without a file, as the driver of cgroup v2
-        chooses it.
+    def _write_thread(self, place: Place, text: str, where: str) -> None:
+        """Write a task id into a container that takes threads, as the driver of cgroup v2 does: it
+        opens the file for each task, and moves the process of a task from elsewhere.
         """
-        takes_threads = node.tree.kind.takes_threads
-        if file:
-            self.put(node, text, file, where)
-            return
-        if takes_threads and takes_threads(node):
-            try:
-                self.write(node, text, False, where)
-                return
-            except WriteRefused as err:
-                if err.errno != EOPNOTSUPP:
-                    raise
-        self.put(node, text, "cgroup.procs", where)
+        node = self._hierarchies.node(place)
+        try:
+            self.write(node, text, False, where)
+        except WriteRefused as err:
+            if err.errno != EOPNOTSUPP:
+                raise
+            self._write_whole(node, text, "cgroup.procs")
+
+    def _write_whole(self, node: Node, text: str, file: str) -> None:
+        """Write a task id into a file of a container of cgroup v2, or of its leaf."""
+        self.put(node, text, file, self._hierarchies.shown_in(node.tree, node.path, file))
 
     def put(self, node: Node, text: str, file: str, where: str) -> None:
         """Write a text into `tasks` or another such file of a container, or, if the container has
@@ -98,14 +101,14 @@ class Attaching:
         Checks in the kernel's order: the number, the task, whether it may be moved at all, whether
         it may enter. Raises WriteRefused. `where`: the path for the error.
         """
-        if node.parent and node.parent.nodes.get(node.name) is not node:
+        if _is_removed(node):
             refuse_text(ENODEV, where)
         task, known, movers = self._named(text, whole, where)
         if task and not self.may_move(task):
             refuse_text(EACCES, where)
         if vet := node.tree.kind.vet:
             sources = self._placement.nodes_of(known.pid if whole else known.id)
-            source = sources.get(node.tree.number, node.tree.root).remaining()
+            source = sources.get(node.tree.number, node.tree.root)
             if violation := vet(source, node, whole):
                 refuse_text(violation.errno, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
@@ -187,3 +190,7 @@ class Attaching:
             if before:
                 before.leave(task.id)
         self._affinity.entered(task, node)
+
+
+def _is_removed(node: Node) -> bool:
+    return node.parent is not None and node.parent.nodes.get(node.name) is not node

@@ -84,6 +84,11 @@ class PlacedTask:
         self.nodes: dict[int, Node] = {} if nodes is None else nodes
 
 
+# Facts of a container of cgroup v2, each with the id of a zombie in it or below: that it is there,
+# and that it exited before pids was enabled, so that pids does not count it.
+_ZOMBIE, _UNCHARGED = "cgroup.zombie.", "pids.uncharged."
+
+
 class Node:
     """A container of the model. `values` has only what was written.
 
@@ -220,7 +225,7 @@ class Node:
         self.tasks.add(task)
         for node in self.upwards():
             node.count += 1
-            node.reach(node.count)
+            node.reach(node.charged if node.zombies else node.count)
 
     def enter(self, task: int) -> None:
         """Add a task that enters the container, and call the hooks."""
@@ -272,13 +277,25 @@ class Node:
         self.tasks.remove(task)
         for node in self.upwards():
             node.zombies += 1
+            if self.tree.is_unified:
+                node.facts[f"{_ZOMBIE}{task}"] = 1
         self._left()
 
-    def reap(self) -> None:
+    def reap(self, task: int) -> None:
         """Stop counting a zombie that its parent has waited for."""
         for node in self.upwards():
             node.count -= 1
             node.zombies -= 1
+            for fact in (_ZOMBIE, _UNCHARGED):
+                node.facts.pop(f"{fact}{task}", None)
+
+    @property
+    def charged(self) -> int:
+        return self.count - sum(fact.startswith(_UNCHARGED) for fact in self.facts)
+
+    def charge_no_zombies(self) -> None:
+        ids = [fact.removeprefix(_ZOMBIE) for fact in self.facts if fact.startswith(_ZOMBIE)]
+        self.facts.update(dict.fromkeys([f"{_UNCHARGED}{id}" for id in ids], 1))
 
     @property
     def leaf(self) -> Node | None:

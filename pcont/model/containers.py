@@ -21,6 +21,8 @@ from pcont.subsys import CLONE_CHILDREN
 from pcont.tables.rules import Mover
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pcont.model.affinity import Affinity
 
 PATH_MAX = 4096  # kernfs has no limit of its own for a name
@@ -58,17 +60,21 @@ class ModelContainers:
 
         Raises OSError (EEXIST) for a name in use, and with the errno of a controller's rule.
         """
-        where = join(parent.path, name)
         if name in parent.nodes or parent.has(name):
-            refuse(EEXIST, where)
+            self._refuse_new(EEXIST, parent, name)
         for rule in (rule for table in parent.tree.tables for rule in table.making):
             if violation := rule(parent, mover):
-                refuse(violation.errno, where)
+                self._refuse_new(violation.errno, parent, name)
         node = parent.add(name)
         for row in parent.tree.rows.values():
             if row.creation.passed_on and parent.has(row.name):
                 node.values[row.name] = parent.value(row.name)
         return node
+
+    def _refuse_new(self, number: int, parent: Node, name: str) -> NoReturn:
+        """Raise the error for a container that cannot be created."""
+        place = Place(parent.tree.id, join(parent.path, name))
+        refuse(number, self._hierarchies.show(place))
 
     @staticmethod
     def clone_values(parent: Node, node: Node) -> None:

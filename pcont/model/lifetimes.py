@@ -132,7 +132,8 @@ class Lifetimes:
         are does not matter.
         """
         known, number = self._placement.known, node.tree.number
-        nodes = {each for one in node.all() for each in self._placement.with_processes(one)}
+        with_processes = self._placement.with_processes
+        nodes = {each for one in node.all() for each in (one, *with_processes(one))}
         for pid in {known[task].pid for one in nodes for task in one.tasks}:
             if pid not in known or known[pid].nodes.get(number) in nodes:
                 self._kill(self._placement.threads_of(pid))
@@ -182,5 +183,5 @@ class Lifetimes:
     def reap(self, pid: int) -> None:
         """Remove a simulated zombie process, because its parent has waited for it."""
         for node in self._placement.known.pop(pid).nodes.values():
-            node.reap()
+            node.reap(pid)
         self._tasks.remove(pid)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from pcont.kernel.types import Task
@@ -113,8 +113,9 @@ class TaskPlacement:
             return "/"
         if not self.tasks.is_zombie(task):
             return node.path
-        # v1 shows a zombie in the roots (kernel/cgroup/cgroup.c, proc_cgroup_show()).
-        return node.remaining().path if tree.kind.keeps_zombies else "/"
+        # v1 shows a zombie in the roots, v2 where it was, even if that container was removed
+        # (kernel/cgroup/cgroup.c, proc_cgroup_show()).
+        return node.path if tree.kind.keeps_zombies else "/"
 
     def mover(self, tree: ModelTree) -> Mover:
         """Return this process as a rule sees it when it moves a task or creates a container."""
@@ -134,15 +135,34 @@ class TaskPlacement:
         """Return the text of a file that lists tasks."""
         if file != "cgroup.procs":
             tasks = self.inside(node)
+        elif nodes := [*self.with_processes(node)]:
+            tasks = {task for one in nodes for task in self._leaders_in(one)}
         else:
-            found = (task for one in self.with_processes(node) for task in self.inside(one))
-            tasks = {self.known[task].pid if task in self.known else task for task in found}
+            known = self.known
+            tasks = {known[task].pid if task in known else task for task in self.inside(node)}
         return "".join(f"{task}\n" for task in sorted(tasks))
 
+    def _leaders_in(self, node: Node) -> Iterator[int]:
+        """Yield the processes whose first thread is in a container, also one that has exited while
+        other threads live (css_task_iter_advance()).
+        """
+        known = self.known
+        yield from (
+            task for task in self.inside(node) if task not in known or known[task].pid == task
+        )
+        if node.zombies or not node.parent:
+            tree, tasks = node.tree, self.tasks
+            for task in tasks.zombies():
+                where = self.nodes_of(task).get(tree.number, tree.root)
+                if where is node and not tasks.is_over(task):
+                    yield task
+
     def with_processes(self, node: Node) -> Iterable[Node]:
-        """Return the containers whose processes cgroup.procs of a container lists."""
+        """Return the containers of whose first threads cgroup.procs of a container lists the
+        processes; none if it lists those of all threads in the container.
+        """
         processes = node.tree.kind.processes
-        return cast("Iterable[Node]", processes(node)) if processes else (node,)
+        return cast("Iterable[Node]", processes(node)) if processes else ()
 
     # Live tasks, which may have ended or used CPU time since the model last looked
 

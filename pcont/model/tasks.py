@@ -161,6 +161,10 @@ class TaskTable:
         else:
             self.threads_of[one.pid] = rest
 
+    def zombies(self) -> list[int]:
+        """Return the simulated processes whose first thread has exited."""
+        return [task for task, one in self.simulated.items() if one.zombie]
+
     def is_over(self, pid: int) -> bool:
         """Return whether all threads of a process have exited, so that it can be waited for."""
         return self.is_zombie(pid) and pid not in self.threads_of

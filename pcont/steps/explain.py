@@ -151,7 +151,7 @@ def tasks_inside(tasks: list[str], words: str) -> tuple[str, str]:
     the hint.
     """
     return (
-        f"tasks are in it: {shortened(tasks)}",
+        f"tasks are in it: {shortened(sorted(tasks, key=int))}",  # v2 lists them in any order
         f"move them to the parent: pcont rm --evict {words}; kill them: pcont rm --kill {words}",
     )
 

@@ -88,8 +88,8 @@ class ContainerKind(NamedTuple):
     It gets the container that the task is in, the target, and whether the whole process moves.
     `takes_threads`: returns whether the driver tries to move a single thread into a container
     before it moves the whole process. Without it, a write of `tasks` moves one task.
-    `processes`: returns the containers whose processes cgroup.procs of a container lists. Without
-    it, that is the container itself.
+    `processes`: returns the containers of whose first threads cgroup.procs of a container lists the
+    processes. Without it, or if it returns none, those of all threads in the container are listed.
     `stays_counted`: returns whether pids counts a task in the same container before and after a
     move from one container to another. Otherwise, and without it, a moving task counts twice.
     `has`: returns whether a container has a controller; without it, every container has all.

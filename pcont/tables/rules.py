@@ -105,7 +105,16 @@ class ModelCgroup(Counted, Protocol):
     def count(self) -> int:
         """The number of tasks in this container and in its descendants."""
 
-    most: int  # the highest `count` so far
+    most: int  # the highest `charged` so far
+
+    @property
+    def charged(self) -> int:
+        """The number of tasks that pids counts: a zombie stays charged to the containers that
+        counted it when it exited.
+        """
+
+    def charge_no_zombies(self) -> None:
+        """Do not count the zombies that are in this container and its descendants now."""
 
     @property
     def controllers(self) -> tuple[str, ...]:

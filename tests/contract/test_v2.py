@@ -292,6 +292,36 @@ def _stat(top: Top, path: str) -> list[dict[str, Any]]:
     return rows
 
 
+def test_a_refused_create_shows_the_directory(v2: Top) -> None:
+    v2.pcont.ok("set", v2.at(), "cgroup.max.depth=0")
+    said = v2.pcont.fails(8, "create", v2.at("/a"))
+    assert f"at: {v2.pcont.backend().show(v2.place('/a'))}" in said
+
+
+def test_get_prints_the_key_as_it_was_asked_for(v2: Top) -> None:
+    found = v2.pcont.ok("get", v2.at(), "freezer.state", "cgroup.freeze")
+    assert found.splitlines() == ["freezer.state=THAWED", "cgroup.freeze=0"]
+
+
+def test_a_refused_move_names_the_file_that_was_written_last(
+    v2: Top, start: Callable[..., int]
+) -> None:
+    v2.mkdir("/a")
+    v2.mkdir("/b")
+    v2.write("/b", "cgroup.type", "threaded")
+    said = v2.pcont.fails(6, "attach", v2.at("/a"), str(start()))
+    assert f"at: {v2.pcont.backend().show(v2.place('/a'), 'cgroup.procs')}" in said
+
+
+def test_rm_lists_the_tasks_by_number(v2: Top, start: Callable[..., int]) -> None:
+    tasks = sorted(start() for _ in range(3))
+    v2.pcont.ok("create", v2.at("/a"))
+    for task in reversed(tasks):
+        v2.pcont.ok("attach", v2.at("/a"), str(task))
+    said = v2.pcont.fails(5, "rm", v2.at("/a"))
+    assert f"tasks are in it: {', '.join(map(str, tasks))}\n" in said
+
+
 def test_a_zombie_is_in_no_container(v2: Top) -> None:
     v2.pcont.ok("create", v2.at("/a"))
     task = os.fork()

@@ -14,6 +14,7 @@ import pytest
 from pcont.backend_model import Model
 from pcont.kernel.types import UNIFIED, TreeRequest
 from tests.contract.test_v2_kernel import Machine, modelled, place
+from tests.model_tasks import wait_for
 from tests.subsys.v2_record import THREADED, plain
 
 RECORD = json.loads((Path(__file__).parents[1] / "data" / "v2" / "6.12.json").read_text())
@@ -167,6 +168,63 @@ def test_a_zombie_is_shown_where_it_was(machine: Played) -> None:
     assert machine.write("/", "cgroup.threads", str(task)) == "EOPNOTSUPP"
     assert machine.where(task) == "/z"
     assert machine.rmdir("/z") == "ok"
+    assert machine.where(task) == "/z"
+    assert machine.write("/", "cgroup.threads", str(task)) == "EOPNOTSUPP"
+
+
+def test_a_process_is_listed_where_its_first_thread_was_until_all_threads_end(
+    machine: Played,
+) -> None:
+    machine.mkdir("/a", "/b")
+    machine.model.tasks.waited = False
+    first, second = machine.process(threads=2)
+    assert machine.write("/a", "cgroup.procs", str(first)) == "ok"
+    machine.sim.exit(first, thread=True)
+    assert machine.write("/b", "cgroup.procs", str(second)) == "ok"
+    assert machine.read("/a", "cgroup.procs") == f"{first}\n"
+    assert machine.read("/b", "cgroup.procs") == ""
+    assert machine.read("/b", "cgroup.threads") == f"{second}\n"
+    machine.sim.exit(second)
+    assert machine.read("/a", "cgroup.procs") == ""
+    leader, other = machine.process(threads=2)
+    machine.sim.exit(leader, thread=True)
+    assert str(leader) in machine.read("/", "cgroup.procs").split()
+    machine.sim.exit(other)
+    assert str(leader) not in machine.read("/", "cgroup.procs").split()
+
+
+def test_a_zombie_is_not_counted_where_pids_is_enabled_later(machine: Played) -> None:
+    machine.enable("/", "pids")
+    machine.mkdir("/a", "/a/b")
+    machine.model.tasks.waited = False
+    tasks = [machine.task("/a/b") for _ in range(3)]
+    machine.sim.exit(tasks[0])
+    machine.enable("/a", "pids")
+    machine.sim.exit(tasks[1])
+    seen = [machine.read(path, "pids.current") for path in ("/a", "/a/b")]
+    assert seen == ["3\n", "2\n"]
+    wait_for(machine.model, tasks[1])
+    assert machine.read("/a/b", "pids.current") == "1\n"
+    assert machine.write("/a/b", "pids.max", "1") == "ok"
+    assert machine.tried(lambda: machine.sim.fork(tasks[2])) == "EAGAIN"
+    wait_for(machine.model, tasks[0])
+    seen = [machine.read(path, "pids.current") for path in ("/a", "/a/b")]
+    assert seen == ["1\n", "1\n"]
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("domain", "ENODEV"), ("threaded", "ENOENT")])
+def test_a_task_enters_no_container_after_its_removal(
+    machine: Played, kind: str, answer: str
+) -> None:
+    machine.mkdir("/a")
+    if kind != "domain":
+        machine.write("/a", "cgroup.type", kind)
+    (one,), (other,) = machine.process(), machine.process()
+    entering = machine.model.enter(place("/a"), iter([one, other]))
+    assert next(entering) == one
+    machine.write("/", "cgroup.procs", str(one))
+    machine.rmdir("/a")
+    assert machine.tried(lambda: next(entering)) == answer
 
 
 def test_cpu_time_stays_when_a_container_is_removed(machine: Played) -> None:

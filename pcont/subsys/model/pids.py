@@ -11,7 +11,7 @@ from pcont.tables.interface import Interface
 from pcont.tables.rules import ModelCgroup, Violation
 
 COUNTS = {
-    PIDS_CURRENT: FileBehaviour(derived=lambda site: site.count),
+    PIDS_CURRENT: FileBehaviour(derived=lambda site: site.charged),
     "pids.peak": FileBehaviour(derived=lambda site: site.most),
 }
 
@@ -32,12 +32,12 @@ def may_fork(count_refusal: Callable[[ModelCgroup, ModelCgroup], None]) -> ForkR
     def rule(site: ModelCgroup) -> Violation | None:
         for here in counting(site):
             limit = here.value(PIDS_MAX)
-            if limit is not None and here.count >= limit:
+            if limit is not None and here.charged >= limit:
                 count_refusal(site, here)
                 return Violation(
-                    EAGAIN, f"{here.path} has {here.count} tasks, and {PIDS_MAX} is {limit}"
+                    EAGAIN, f"{here.path} has {here.charged} tasks, and {PIDS_MAX} is {limit}"
                 )
-            here.reach(here.count + 1)
+            here.reach(here.charged + 1)
         return None
 
     return rule

@@ -146,8 +146,10 @@ def _processes(site: ModelCgroup) -> Iterator[ModelCgroup]:
     and, if it is the root of a threaded subtree, each threaded container in that subtree.
 
     The kernel refuses to read cgroup.procs in a threaded container. The driver reads the processes
-    of the threads in it.
+    of the threads in it, so this yields nothing.
     """
+    if _is_threaded(site):
+        return
     yield site
     if site.parent is None or _is_thread_root(site):
         threaded = [one for one in site.all() if _is_threaded(one)]

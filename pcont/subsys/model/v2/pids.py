@@ -18,8 +18,11 @@ def _count_refusal(site: ModelCgroup, here: ModelCgroup) -> None:
 
 
 def _begin(site: ModelCgroup) -> None:
-    """Count from now on: the highest number is the present one."""
-    site.most = site.count
+    """Count from now on: the highest number is the present one. A zombie stays charged where it was
+    when it exited (cgroup_migrate_add_task()).
+    """
+    site.charge_no_zombies()
+    site.most = site.charged
     _recharge(site)
 
 
@@ -28,7 +31,7 @@ def _recharge(site: ModelCgroup) -> None:
     the containers above count the task twice.
     """
     for one in counting(site.parent) if site.parent and site.populated() else ():
-        one.reach(one.count + 1)
+        one.reach(one.charged + 1)
 
 
 def _max(fact: str) -> FileBehaviour:
