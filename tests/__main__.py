@@ -21,8 +21,9 @@ from tests.vm.guests import GUESTS
 from tests.vm.prepare import NotPrepared, install, missing
 
 CPUS = os.cpu_count() or 1
-V2_WALKS, V2_STORMS = "tests/differential/test_v2_walks.py", "tests/stress/test_v2_storms.py"
-V2_VERBS = "tests/stress/test_v2_verbs.py"
+V2_STORMS, V2_VERBS = "tests/stress/test_v2_storms.py", "tests/stress/test_v2_verbs.py"
+# 50,000 steps from a hundred seeds.
+V2_WALKS = ("--dialect", "v2", "--guest", "6.12-v2", "--seeds", "125", "--steps", "400")
 CONTRACT, FAULTS = "tests/contract", "tests/fault_injection"
 ON_THE_MODEL = "not kernel and not guest and not nightly"
 ON_THE_KERNEL = "kernel and not guest and not nightly"
@@ -112,11 +113,12 @@ NIGHTLY = [
         for where, why, words in (
             ("on this machine", no_kernel, ("--seeds", "20")),
             ("in a guest", no_guest, ("--guest", "6.1-v1", "--seeds", "40")),
+            ("of cgroup v2 in a guest", no_guest, V2_WALKS),
         )
     ),
     Job(
-        "walks and storms of cgroup v2 in a guest",
-        vm("--guest", "6.12-v2", "--", V2_WALKS, V2_STORMS),
+        "storms of cgroup v2 in a guest",
+        vm("--guest", "6.12-v2", "--", V2_STORMS),
         no_guest,
         junit="--junit",
     ),

@@ -132,6 +132,7 @@ static int first(void)
 	int pid = failed ? -1 : fork();
 	if (pid == 0) {
 		/* Without this process there are no orders, and they end. */
+		prctl(PR_SET_NAME, "played"); /* as the model calls its tasks */
 		close(LINE);
 		close(answers[0]);
 		for (int slot = 0; slot < SLOTS; slot++)
@@ -174,16 +175,6 @@ static struct {
 	int descriptor;
 } kept[KEPT];
 
-static void let_go(void)
-{
-	for (int at = 0; at < KEPT; at++)
-		if (kept[at].path) {
-			close(kept[at].descriptor);
-			free(kept[at].path);
-			kept[at].path = NULL;
-		}
-}
-
 /* Not those of tasks, which an id that is given again would not find, and not lists of tasks, which
  * are made anew only when they are opened. */
 static int may_be_kept(const char *file)
@@ -191,16 +182,31 @@ static int may_be_kept(const char *file)
 	const char *name = strrchr(file, '/');
 
 	return name && strncmp(file, "/proc/", 6) && strcmp(name, "/tasks") &&
-	       strcmp(name, "/cgroup.procs");
+	       strcmp(name, "/cgroup.procs") && strcmp(name, "/cgroup.threads");
 }
 
-static int kept_open(const char *file)
+static unsigned slot_of(const char *file)
 {
 	unsigned at = 0;
 
 	for (const char *byte = file; *byte; byte++)
 		at = at * 31 + (unsigned char)*byte;
-	at %= KEPT;
+	return at % KEPT;
+}
+
+static void forget(unsigned at)
+{
+	if (!kept[at].path)
+		return;
+	close(kept[at].descriptor);
+	free(kept[at].path);
+	kept[at].path = NULL;
+}
+
+static int kept_open(const char *file)
+{
+	unsigned at = slot_of(file);
+
 	if (kept[at].path && !strcmp(kept[at].path, file))
 		return kept[at].descriptor;
 
@@ -208,22 +214,35 @@ static int kept_open(const char *file)
 
 	if (descriptor < 0)
 		return -1;
-	if (kept[at].path) {
-		close(kept[at].descriptor);
-		free(kept[at].path);
-	}
+	forget(at);
 	kept[at].path = strdup(file);
 	kept[at].descriptor = descriptor;
 	return descriptor;
 }
 
+/* A file that a controller had is removed with it, and there may be a new one of its name. */
+static int kept_content(const char *file)
+{
+	int descriptor = kept_open(file);
+	int got = descriptor < 0 ? -1 : pread(descriptor, found, LONGEST, 0);
+
+	if (got >= 0 || errno != ENODEV)
+		return got;
+	forget(slot_of(file));
+	descriptor = kept_open(file);
+	return descriptor < 0 ? -1 : pread(descriptor, found, LONGEST, 0);
+}
+
+static void let_go(void)
+{
+	for (int at = 0; at < KEPT; at++)
+		forget(at);
+}
+
 static int content(const char *file)
 {
-	if (may_be_kept(file)) {
-		int descriptor = kept_open(file);
-
-		return descriptor < 0 ? -1 : pread(descriptor, found, LONGEST, 0);
-	}
+	if (may_be_kept(file))
+		return kept_content(file);
 
 	int descriptor = open(file, O_RDONLY | O_CLOEXEC), length = 0, got = -1;
 
@@ -259,14 +278,14 @@ static int entries(const char *directory, int modes)
 	return length;
 }
 
-static int facts(const char *file)
+static int facts(const char *file, int flags)
 {
 	struct stat facts;
 
-	if (stat(file, &facts))
+	if (fstatat(AT_FDCWD, file, &facts, flags))
 		return -1;
-	return sprintf(found, "%u %lu %lu", facts.st_mode, (unsigned long)facts.st_nlink,
-		       (unsigned long)facts.st_dev);
+	return sprintf(found, "%u %lu %lu %u %u", facts.st_mode, (unsigned long)facts.st_nlink,
+		       (unsigned long)facts.st_dev, facts.st_uid, facts.st_gid);
 }
 
 static char *after(char *word)
@@ -296,7 +315,13 @@ static long done(const struct request *wanted, int *length)
 	case 'l':
 		return *length = entries(path, one);
 	case 's':
-		return *length = facts(path);
+		return *length = facts(path, one);
+	case 'b':
+		return *length = read(one, found, two);
+	case 'L':
+		return *length = readlink(path, found, LONGEST);
+	case 'y':
+		return faccessat(AT_FDCWD, path, one, AT_EACCESS);
 	case 'x':
 		return *length = listxattr(path, found, LONGEST);
 	case 'g':

@@ -8,15 +8,17 @@ away than this machine.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -24,7 +26,7 @@ from unittest.mock import patch
 
 from pcont import backend_cgroupfs
 from pcont.linux import cgroup_files, proc, syscalls
-from pcont.trust import xattrs
+from pcont.trust import ownership, xattrs
 from pcont.values import Ids
 from tests import stress
 from tests.vm import boot, guests, prepare
@@ -34,6 +36,7 @@ REQUEST, ANSWER, COUNT = struct.Struct("=iiiqq"), struct.Struct("=qi"), struct.S
 LONGEST = 4 * 3600.0  # seconds that a guest runs for walks without a limit
 PATIENCE = 120.0
 PORT = "pcont.walk"
+AT_SYMLINK_NOFOLLOW = 0x100  # linux/fcntl.h
 GRACE = 600.0  # for a guest to boot, and to end
 
 
@@ -68,14 +71,14 @@ class Entry(NamedTuple):
     mode: int
     directory: bool
 
-    def is_dir(self, follow_symlinks: bool) -> bool:
+    def is_dir(self, follow_symlinks: bool = True) -> bool:
         return self.directory
 
-    def is_file(self, follow_symlinks: bool) -> bool:
+    def is_file(self, follow_symlinks: bool = True) -> bool:
         return not self.directory
 
     def stat(self) -> SimpleNamespace:
-        return SimpleNamespace(st_mode=self.mode)
+        return SimpleNamespace(st_mode=self.mode, st_uid=0, st_gid=0)
 
 
 class Far:
@@ -88,6 +91,7 @@ class Far:
         self._wanted: dict[Request, None] = {}  # what the look asks for, in its order
         self._known: dict[Request, Reply] | None = None
         self._posted: list[Request] = []  # goes with the next one, and is not waited for
+        self.shows: Callable[[str], bool] = lambda file: True  # the files that a look reads
         self.pid = self._answer().result
 
     def close(self) -> None:
@@ -124,6 +128,11 @@ class Far:
         if requests:
             self._known.update(zip(requests, self._ask(requests), strict=True))
 
+    def foresee(self, paths: Iterable[str]) -> None:
+        """In a block of `at_once`: ask together for files that the look is going to read."""
+        wanted = [Request("R", os.fsencode(path)) for path in paths]
+        self._learn([one for one in wanted if one not in (self._known or {})])
+
     def call(
         self, verb: str, path: Any = "", more: bytes = b"", one: int = 0, two: int = 0
     ) -> Reply:
@@ -158,31 +167,65 @@ class Far:
                 else:
                     self.close_one(self.open(path, os.O_CREAT | os.O_RDONLY))
 
-    def open(self, path: str, flags: int) -> int:
-        return self.call("o", path, one=flags).result
+    def open(
+        self, path: str | int, flags: int, mode: int = 0o600, dir_fd: int | None = None
+    ) -> int:
+        return self.call("o", _below(path, dir_fd), one=flags).result
+
+    def read(self, descriptor: int, most: int) -> bytes:
+        return self.call("b", one=descriptor, two=most).found
 
     def write(self, descriptor: int, data: bytes) -> int:
         return self.call("w", more=data, one=descriptor).result
 
+    def put(self, path: str, text: str) -> None:
+        """Write a file."""
+        descriptor = self.open(path, os.O_WRONLY)
+        try:
+            self.write(descriptor, text.encode())
+        finally:
+            self.close_one(descriptor)
+
     def close_one(self, descriptor: int) -> None:
         self._posted.append(Request("c", one=descriptor))
 
-    def read_text(self, path: str) -> str:
-        return self.call("R", path).found.decode("utf-8", "surrogateescape")
+    def read_text(self, path: str, directory: int | None = None) -> str:
+        found = self.call("R", _below(path, directory)).found
+        return found.decode("utf-8", "surrogateescape")
 
-    def stat(self, path: str) -> SimpleNamespace:
-        mode, links, device = map(int, self.call("s", path).found.split())
-        return SimpleNamespace(st_mode=mode, st_nlink=links, st_dev=device)
+    def stat(
+        self, path: str | int, dir_fd: int | None = None, follow_symlinks: bool = True
+    ) -> SimpleNamespace:
+        flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
+        found = self.call("s", _below(path, dir_fd), one=flags).found
+        names = ("st_mode", "st_nlink", "st_dev", "st_uid", "st_gid")
+        return SimpleNamespace(**dict(zip(names, map(int, found.split()), strict=True)))
 
-    def scandir(self, path: str, modes: bool = True) -> contextlib.nullcontext[list[Entry]]:
+    def lstat(self, path: str) -> SimpleNamespace:
+        return self.stat(path, follow_symlinks=False)
+
+    def fstat(self, descriptor: int) -> SimpleNamespace:
+        return self.stat(descriptor)
+
+    def access(self, path: str, mode: int, effective_ids: bool = True) -> bool:
+        try:
+            self.call("y", path, one=mode)
+        except OSError:
+            return False
+        return True
+
+    def scandir(self, path: str | int, modes: bool = True) -> contextlib.nullcontext[list[Entry]]:
         entries = []
+        path = _below(path)
         for line in self.call("l", path, one=modes).found.split(b"\0")[:-1]:
             directory, mode, name = line.split(b" ", 2)
             entries.append(Entry(os.fsdecode(name), int(mode, 8), directory == b"1"))
         if self._known is not None:
             # After the list of a new container, the caller is going to read its files.
-            files = [f"{path}/{one.name}" for one in entries if modes and not one.directory]
-            wanted = [Request("R", os.fsencode(file)) for file in files]
+            files = [one.name for one in entries if modes and not one.directory]
+            wanted = [
+                Request("R", os.fsencode(f"{path}/{file}")) for file in files if self.shows(file)
+            ]
             self._learn([one for one in wanted if one not in self._known])
         return contextlib.nullcontext(entries)
 
@@ -192,14 +235,16 @@ class Far:
 
     def readlink(self, path: str) -> str:
         """The far end is root of its machine."""
-        assert path.endswith("/ns/user")
-        return proc.FIRST_USERS
+        if path.endswith("/ns/user"):
+            return proc.FIRST_USERS
+        return os.fsdecode(self.call("L", path).found)
 
-    def listxattr(self, path: str) -> list[str]:
-        return [os.fsdecode(name) for name in self.call("x", path).found.split(b"\0")[:-1]]
+    def listxattr(self, path: str | int) -> list[str]:
+        found = self.call("x", _below(path)).found
+        return [os.fsdecode(name) for name in found.split(b"\0")[:-1]]
 
-    def getxattr(self, path: str, name: str) -> bytes:
-        return self.call("g", path, os.fsencode(name)).found
+    def getxattr(self, path: str | int, name: str) -> bytes:
+        return self.call("g", _below(path), os.fsencode(name)).found
 
     def setxattr(self, path: str, name: str, value: bytes) -> None:
         self.call("S", path, os.fsencode(name) + b"\0" + value)
@@ -252,15 +297,23 @@ class Far:
     def in_place(self) -> Iterator[None]:
         """In the block, the other side makes the system calls of backend_cgroupfs."""
         with contextlib.ExitStack() as stack:
-            for module in (backend_cgroupfs, cgroup_files, proc, xattrs):
+            for module in (backend_cgroupfs, cgroup_files, ownership, proc, xattrs):
                 stack.enter_context(patch.object(module, "os", _Os(self)))
+            stack.enter_context(patch.object(backend_cgroupfs, "open", self.text, create=True))
             for name in ("read_text", "read_short"):
                 stack.enter_context(patch.object(proc, name, self.read_text))
             stack.enter_context(patch.object(syscalls, "sys_mount", self.mount))
             stack.enter_context(patch.object(syscalls, "sys_umount", self.umount))
             sending = SimpleNamespace(pidfd_send_signal=self.pidfd_send_signal)
             stack.enter_context(patch.object(cgroup_files, "signal", sending))
+            # A watchdog is for a pcont that is killed.
+            unwatched = SimpleNamespace(watching=lambda *_: contextlib.nullcontext())
+            stack.enter_context(patch.object(cgroup_files, "watchdog", unwatched))
             yield
+
+    def text(self, path: str) -> io.StringIO:
+        """As open() does, to read a file."""
+        return io.StringIO(self.read_text(path))
 
 
 @contextlib.contextmanager
@@ -276,14 +329,63 @@ def _unsignalled() -> Iterator[None]:
 class _Os:
     """The module os, with what is a system call done at the far end."""
 
-    PURE = ("path", "strerror", "fsencode", "fsdecode", "major", "minor", "O_WRONLY", "O_CLOEXEC")
+    PURE = ("strerror", "fsencode", "fsdecode", "major", "minor", "sysconf", "stat_result")
 
     def __init__(self, far: Far) -> None:
         self._far = far
         self.close = far.close_one
+        self.path = _Path(far)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(os if name in self.PURE else self._far, name)
+        if name in self.PURE or name.isupper():
+            return getattr(os, name)
+        return getattr(self._far, name)
+
+    def geteuid(self) -> int:
+        """The far end is root."""
+        return 0
+
+    def getpid(self) -> int:
+        return self._far.pid
+
+
+class _Path:
+    """The module os.path, for the far end."""
+
+    def __init__(self, far: Far) -> None:
+        self._far = far
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os.path, name)
+
+    def lexists(self, path: str) -> bool:
+        return self._mode(path, follow=False) is not None
+
+    def exists(self, path: str) -> bool:
+        return self._mode(path) is not None
+
+    def isdir(self, path: str) -> bool:
+        return stat.S_ISDIR(self._mode(path) or 0)
+
+    def islink(self, path: str) -> bool:
+        return stat.S_ISLNK(self._mode(path, follow=False) or 0)
+
+    def realpath(self, path: str) -> str:
+        """No directory of a walk is a symbolic link."""
+        return os.path.abspath(path)
+
+    def _mode(self, path: str, follow: bool = True) -> int | None:
+        with contextlib.suppress(OSError):
+            mode: int = self._far.stat(path, follow_symlinks=follow).st_mode
+            return mode
+        return None
+
+
+def _below(path: str | int, directory: int | None = None) -> str:
+    """The path of what an open directory has, or of an open file."""
+    if isinstance(path, int):
+        return f"/proc/self/fd/{path}"
+    return path if directory is None else f"/proc/self/fd/{directory}/{path}"
 
 
 @contextlib.contextmanager

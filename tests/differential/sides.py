@@ -4,33 +4,66 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
+import re
 import signal
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 from pcont import subsys
-from pcont.backend_cgroupfs import Cgroupfs
+from pcont.backend_cgroupfs import ELSEWHERE, Cgroupfs
 from pcont.backend_model import SMALL, Model
+from pcont.cli import main
+from pcont.kernel import open as kernel_open
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
-from pcont.kernel.types import UNIFIED, Place, Task, Tree, TreeRequest
+from pcont.kernel.types import (
+    UNIFIED,
+    WAITING,
+    AssignedIds,
+    Place,
+    Task,
+    Tree,
+    TreeRequest,
+    Waiting,
+)
 from pcont.linux.proc import Proc, no_task, this_machine
 from pcont.linux.procfs import CpuTime
-from pcont.model.dialects import V1, Dialect, like
+from pcont.model.dialects import V1, V2, Dialect, like
 from pcont.tables.rules import Machine
+from pcont.trust.workplace import Workplace
 from pcont.values import ID_LIST, Ids
 from tests.differential.actors import Actors
 from tests.differential.far import Far
-from tests.differential.steps import FILE, KTHREADD, NO_TASK, POINTS, SELF, Step
+from tests.differential.steps import FILE, KTHREADD, LABEL, NO_TASK, POINTS, SELF, Step
 from tests.model_tasks import wait_for
 from tests.waiting import eventually
 
 # Counters of time, which no two sides count alike.
 COUNTERS = ("cpuacct.", "cpuset.memory_pressure")
+# What is compared of a container of cgroup v2: no counters of time or memory.
+V2_TASKS = ("cgroup.threads", "cgroup.procs")
+V2_CORE = (
+    *("cgroup.type", "cgroup.controllers", "cgroup.subtree_control", "cgroup.events"),
+    *("cgroup.freeze", "cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"),
+)
+V2_OF_CONTROLLERS = (
+    *("cpuset.cpus", "cpuset.cpus.effective", "cpuset.mems", "cpuset.mems.effective"),
+    *("cpuset.cpus.exclusive", "cpuset.cpus.partition"),
+    *("cpu.weight", "cpu.weight.nice", "cpu.idle", "cpu.max", "cpu.max.burst"),
+    *("memory.max", "memory.high", "memory.low", "memory.min", "memory.oom.group"),
+    *("pids.max", "pids.current", "pids.peak", "pids.events"),
+)
+# What a command prints about the machine: the parent of an orphan, and all its subsystems.
+OF_THE_MACHINE = ((r"its parent \S+ has", "its parent has"), (r"hint: known: .*", "hint: known"))
+V2_FILES = (*V2_TASKS, *V2_CORE, *V2_OF_CONTROLLERS)
+_ID = r"(?<![\w-])\d{3,}(?![\w-])"
+FIRST_ID = 1_234_567  # of tasks in a guest, so that no value of a file is an id
 KTHREADD_ID = 2
 OWN = Task(os.getpid(), os.getpid(), 1, "walk", "S", kernel=False, fixed=False, start=0)
 # Where what the walk has left unmounted is mounted again: every point may be taken then.
@@ -55,6 +88,16 @@ class Ground:
     kthreadd: Task | None = None
 
     @property
+    def has_v2(self) -> bool:
+        """Whether it is a walk on cgroup v2."""
+        return UNIFIED in self.bases
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where mounts of the walk are: those of commands are where pcont makes the directory."""
+        return (f"{self.folder}/", f"{ELSEWHERE}/") if self.has_v2 else (f"{self.folder}/",)
+
+    @property
     def controllers(self) -> tuple[str, ...]:
         """What the walk may mount."""
         return () if self.bases else self.dialect.controllers
@@ -65,9 +108,9 @@ class Ground:
         return [f"pct{os.getpid()}-{letter}" for letter in "xy"]
 
     def has(self, tree: str) -> bool:
-        """Whether a tree is any of the walk's business: the dialects have no cgroup v2."""
+        """Whether a tree is any of the walk's business."""
         if tree == UNIFIED:
-            return False
+            return self.has_v2
         mine = [f"name={name}" for name in self.names]
         return not self.bases or tree in self.bases or bool(set(tree.split(",")) & set(mine))
 
@@ -101,7 +144,7 @@ class Side:
             return f"{errno.errorcode[err.errno or 0]} for the text"
         except OSError as err:
             return errno.errorcode[err.errno or 0]
-        return repr(answer)
+        return answer if step.verb == "pcont" else repr(answer)
 
     def knows(self, step: Step) -> bool:
         """Whether those that it is about are known: a walk may have lost steps."""
@@ -134,13 +177,43 @@ class Side:
 
     def read(self, place: Place, file: str) -> str:
         text = self.backend.read(place, file)
-        return self._labels(text) if file in subsys.TASK_FILES else text
+        if file in (*subsys.TASK_FILES, *V2_TASKS):
+            return self._labels(text, ordered=place.tree != UNIFIED)
+        return text
 
     def write(self, place: Place, file: str, text: str) -> None:
         self.backend.write(place, file, text)
 
     def set_attribute(self, place: Place, name: str, text: str | None) -> None:
         self.backend.set_attribute(place, name, text)
+
+    # Commands
+
+    def pcont(self, *words: str) -> str:
+        """Run a command; its exit status, and what it printed, with tasks by their labels."""
+        spelled = [LABEL.sub(lambda found: str(self.ids[found[1]]), word) for word in words]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.object(kernel_open, "open_backend", lambda *_: self.opened()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            status = main(spelled)
+        labels = {str(id): f"<{label}>" for label, id in self.ids.items()}
+        printed = re.sub(
+            _ID, lambda found: labels.get(found[0], found[0]), out.getvalue() + err.getvalue()
+        )
+        for pattern, instead in OF_THE_MACHINE:
+            printed = re.sub(pattern, instead, printed)
+        if words[0] == "ps":
+            printed = _ids_only(printed)
+        if words[0] == "get":  # cgroup v2 lists tasks in any order
+            printed = "\n".join(sorted(printed.splitlines()))
+        return f"exit {status}\n{printed}"
+
+    def opened(self) -> Backend:
+        """The backend for a command."""
+        return self.backend
 
     # Tasks
 
@@ -198,9 +271,9 @@ class Side:
     def _label(self, id: int) -> str:
         return next((label for label, one in self.ids.items() if one == id), "")
 
-    def _labels(self, text: str) -> str:
+    def _labels(self, text: str, ordered: bool = True) -> str:
         ids = [int(line) for line in text.splitlines()]
-        assert ids == sorted(set(ids)), text
+        assert ids == sorted(set(ids)) or not ordered, text
         labels = {id: label for label, id in self.ids.items()}
         return " ".join(sorted(labels[id] for id in ids if id in labels))
 
@@ -219,20 +292,37 @@ class Side:
         return sight
 
     def _points(self, mounts: Any) -> list[str]:
-        folder = f"{self.ground.folder}/"
-        return sorted(mount.point for mount in mounts if mount.point.startswith(folder))
+        folders = self.ground.folders
+        return sorted(mount.point for mount in mounts if mount.point.startswith(folders))
 
     def _look_below(self, place: Place, sight: Sight) -> None:
         at = f"{place.tree}:{place.path}"
-        files = self.backend.files(place)
-        sight[f"{at} files"] = files
         sight[f"{at} attributes"] = self.backend.attributes(place)
-        for file in files:
-            if not file.startswith(COUNTERS):
-                sight[f"{at} {file}"] = self.read(place, file)
+        if place.tree == UNIFIED:
+            self._look_at_files(place, sight)
+        else:
+            files = self.backend.files(place)
+            sight[f"{at} files"] = files
+            for file in files:
+                if not file.startswith(COUNTERS):
+                    sight[f"{at} {file}"] = self.read(place, file)
         children = sight[f"{at} children"] = self.backend.children(place)
         for name in children:
             self._look_below(place.child(name), sight)
+
+    def _look_at_files(self, place: Place, sight: Sight) -> None:
+        """Look at the files of a container of cgroup v2, and whether it has a leaf."""
+        at = f"{place.tree}:{place.path}"
+        for file in V2_FILES:
+            sight[f"{at} {file}"] = self._text_or_errno(place, file)
+        if not place.is_root:
+            sight[f"{at} leaf"] = self._text_or_errno(place.leaf, "cgroup.threads")
+
+    def _text_or_errno(self, place: Place, file: str) -> str:
+        try:
+            return self.read(place, file)
+        except OSError as err:
+            return f"[{errno.errorcode[err.errno or 0]}]"
 
     def _look_at(self, id: int) -> Any:
         try:
@@ -253,6 +343,12 @@ class Side:
         del self.ids[task]
 
 
+def _ids_only(printed: str) -> str:
+    """Task and process of each line of `ps`: the rest is about the programs that run."""
+    lines = printed.splitlines()
+    return "\n".join("\t".join(line.split("\t")[:2]) if "\t" in line else line for line in lines)
+
+
 def _as_they_come(waiting: deque[int]) -> Iterator[int]:
     while waiting:
         yield waiting.popleft()
@@ -262,6 +358,24 @@ def _next(entering: Iterator[int]) -> list[int]:
     with contextlib.suppress(StopIteration):
         return [next(entering)]
     return []
+
+
+class FarCgroupfs(Cgroupfs):
+    """The backend of a command whose system calls are made at the far end: no other pcont is there,
+    and no systemd.
+    """
+
+    def has_systemd(self) -> bool:
+        return False
+
+    def exclusive(self, waiting: Waiting = WAITING) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def journals(self) -> str:
+        return ""
+
+    def workplace(self) -> Workplace:
+        return Workplace("", (), needed=False)
 
 
 class KernelSide(Side):
@@ -274,9 +388,11 @@ class KernelSide(Side):
         super().__init__(Cgroupfs(), ground, ground.far.pid)
         self.far = ground.far
         self.actors = Actors(self.far)
-        for tree, path in ground.bases.items():
-            base = Place(tree, path)
-            self.backend.make(base)
+        if ground.has_v2:
+            self.far.shows = V2_FILES.__contains__
+        for base in map(ground.base, ground.bases):
+            if not base.is_root:
+                self.backend.make(base)
             _give_lists(self.backend, base)
 
     def close(self) -> None:
@@ -293,10 +409,19 @@ class KernelSide(Side):
         if not self.ground.bases:
             self._reset_roots()
 
+    def _disable_all(self, root: Place) -> None:
+        names = self.backend.read(root, "cgroup.subtree_control").split()
+        if names:
+            words = " ".join(f"-{name}" for name in names)
+            self.backend.write(root, "cgroup.subtree_control", words)
+
     def _dissolve(self, tree: Tree) -> None:
         base = self.ground.base(tree.id)
-        self.backend.write(Place(tree.id), "cgroup.procs", "0")
+        if tree.id != UNIFIED:
+            self.backend.write(Place(tree.id), "cgroup.procs", "0")
         self._clear(base)
+        if tree.id == UNIFIED and base.is_root:
+            self._disable_all(base)
         if not base.is_root:
             self.backend.remove(base)
         for point in self._points(tree.mounts):
@@ -332,7 +457,8 @@ class KernelSide(Side):
         return point
 
     def _thaw(self, place: Place) -> None:
-        if "freezer.state" in self.backend.files(place):
+        has_state = "freezer.state" in self.backend.files(place)
+        if has_state or (place.tree == UNIFIED and not place.is_root):
             self.backend.write(place, "freezer.state", "THAWED")
         for name in self.backend.children(place):
             self._thaw(place.child(name))
@@ -341,6 +467,28 @@ class KernelSide(Side):
         for name in self.backend.children(place):
             self._clear(place.child(name))
             self.backend.remove(place.child(name))
+
+    def opened(self) -> Backend:
+        return FarCgroupfs()
+
+    def pcont(self, *words: str) -> str:
+        before = self._trees() if words[0] in ("umount", "mount") else []
+        with patch.object(os, "getpid", lambda: self.far.pid):
+            answer = super().pcont(*words)
+        self._settle_ended(before)
+        return answer
+
+    def _settle_ended(self, before: list[Tree]) -> None:
+        """Heal a hierarchy that a command has unmounted, if no container is in it."""
+        there = {tree.id: tree for tree in self._trees()} if before else {}
+        for tree in before:
+            now = there.get(tree.id)
+            if tree.mounted and now and not now.mounted:
+                point = self._mount_again(now)
+                lingers = not self.backend.children(Place(tree.id))
+                self.backend.umount(point)
+                if lingers:
+                    self._settle(now)
 
     def umount(self, point: str) -> None:
         where = self._point(point)
@@ -383,6 +531,10 @@ class KernelSide(Side):
         with self.far.at_once():
             return super().look()
 
+    def _look_at_files(self, place: Place, sight: Sight) -> None:
+        self.far.foresee(self.backend.path(place, file) for file in V2_FILES)
+        super()._look_at_files(place, sight)
+
 
 def _give_lists(backend: Backend, place: Place) -> None:
     if "cpuset" in place.tree.split(","):
@@ -409,6 +561,9 @@ class Alone(Proc):
     def threads(self, pid: int) -> list[int]:
         return [self.task(pid).id]
 
+    def assigned_ids(self) -> AssignedIds | None:
+        return None
+
     def cpu_time(self, task: int) -> CpuTime:
         return CpuTime(0, 0, 0)
 
@@ -425,12 +580,17 @@ class ModelSide(Side):
         alone = Alone(ground.kthreadd)
         super().__init__(Model(ground.machine, alone, ground.dialect), ground, OWN.id)
         self.backend.tasks.waited = False
-        for tree, path in ground.bases.items():
-            for directory in self.backend.missing(ground.points[tree]):
-                self.backend.make_directory(directory)
-            self.backend.mount(TreeRequest((tree,)), ground.points[tree], "walk")
-            self.backend.make(Place(tree, path))
-            _give_lists(self.backend, Place(tree, path))
+        for base in map(ground.base, ground.bases):
+            if base.tree != UNIFIED:
+                self._mount_base(base.tree, ground.points[base.tree])
+            if not base.is_root:
+                self.backend.make(base)
+            _give_lists(self.backend, base)
+
+    def _mount_base(self, tree: str, point: str) -> None:
+        for directory in self.backend.missing(point):
+            self.backend.make_directory(directory)
+        self.backend.mount(TreeRequest((tree,)), point, "walk")
 
     def spawn(self, new: str) -> None:
         self.ids[new] = self.backend.simulator.spawn()
@@ -449,23 +609,43 @@ class ModelSide(Side):
 
 
 @contextlib.contextmanager
-def ground(far: Far) -> Iterator[Ground]:
-    """What a machine offers: everything where nothing is bound, else containers of our own."""
-    trees, kthreadd = Cgroupfs().trees(), None
-    bound = [tree for tree in trees if tree.id in V1.controllers and tree.mounted]
+def ground(far: Far, dialect: str = V1.name) -> Iterator[Ground]:
+    """What a machine offers to a walk of a dialect."""
+    kthreadd = None
     with contextlib.suppress(ProcessLookupError):
         kthreadd = Proc().task(KTHREADD_ID)
     with folder() as made:
         far.provide(made)
-        yield Ground(
+        found = Ground(
             folder=made,
-            bases={tree.id: f"/pct{os.getpid()}-walk" for tree in bound},
-            points={tree.id: tree.mounts[0].point for tree in bound},
             far=far,
             machine=this_machine(),
-            dialect=like(Proc().text("sys/kernel/osrelease")),
             kthreadd=kthreadd if kthreadd and kthreadd.kernel else None,
         )
+        yield replace(found, **(_with_v2(far) if dialect == V2.name else _with_v1()))
+
+
+def _with_v1() -> dict[str, Any]:
+    """Everything where nothing is bound, else containers of our own."""
+    trees = Cgroupfs().trees()
+    bound = [tree for tree in trees if tree.id in V1.controllers and tree.mounted]
+    return {
+        "bases": {tree.id: f"/pct{os.getpid()}-walk" for tree in bound},
+        "points": {tree.id: tree.mounts[0].point for tree in bound},
+        "dialect": like(Proc().text("sys/kernel/osrelease")),
+    }
+
+
+def _with_v2(far: Far) -> dict[str, Any]:
+    """All of cgroup v2 where no other program uses it, else a container of our own."""
+    backend, root = Cgroupfs(), Place(UNIFIED)
+    (tree,) = (one for one in backend.trees() if one.id == UNIFIED)
+    dialect = V2._replace(v2=tree.controllers, v2_point=tree.mounts[0].point)
+    if len(backend.trees()) > 1 or backend.children(root):
+        return {"bases": {UNIFIED: f"/pct{os.getpid()}-walk"}, "dialect": dialect}
+    far.put("/proc/sys/kernel/pid_max", str(NONE_THERE))
+    far.put("/proc/sys/kernel/ns_last_pid", str(FIRST_ID))
+    return {"bases": {UNIFIED: "/"}, "dialect": dialect}
 
 
 @contextlib.contextmanager

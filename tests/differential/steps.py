@@ -6,12 +6,14 @@ and still means something where steps before it are left out.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from pcont.kernel.types import Place, words_of
+from pcont.kernel.types import UNIFIED, Place, words_of
 from pcont.values import ID_LIST, Ids
 
 SELF, KTHREADD, NO_TASK = "self", "kthreadd", "no-task"
@@ -22,6 +24,7 @@ TRIES = 150
 KINDS = (("cpuset.cpus", "cpuset.cpu_exclusive"), ("cpuset.mems", "cpuset.mem_exclusive"))
 
 TASK_ARGUMENTS = {"attach": (2,), "kill": (0,), "hold": (2,), "go_on": (1,), "reap": (0, 1)}
+LABEL = re.compile("<([^<>]+)>")  # a task in a word of a command
 ABOUT_A_TASK = ("fork", "thread", "exit", "set_affinity", "affinity", "membership", "threads")
 
 
@@ -33,6 +36,8 @@ class Step:
     args: tuple[Any, ...]
 
     def __str__(self) -> str:
+        if self.verb == "pcont":
+            return shlex.join(["pcont", *self.args])
         return f"{self.verb}({', '.join(map(_show, self.args))})"
 
     @property
@@ -40,6 +45,8 @@ class Step:
         """The tasks that must be known."""
         if self.verb == "enter":
             return list(self.args[1])
+        if self.verb == "pcont":
+            return [label for word in self.args for label in LABEL.findall(word)]
         at = (0,) if self.verb in ABOUT_A_TASK else TASK_ARGUMENTS.get(self.verb, ())
         return [self.args[number] for number in at if self.args[number]]
 
@@ -89,6 +96,10 @@ class Seen:
 
     def may_be_frozen(self, place: Place) -> bool:
         """Whether tasks there are frozen, as far as can be seen: unknown where it is unmounted."""
+        if place.tree == UNIFIED:
+            return not place.is_root and (
+                self.text(place, "cgroup.freeze") == "1" or self.may_be_frozen(place.parent)
+            )
         has_state = "freezer" in place.controllers and not place.is_root
         return has_state and self.text(place, "freezer.state") != "THAWED"
 
@@ -130,7 +141,7 @@ class View(Seen):
     @property
     def trees(self) -> list[str]:
         """Those that can be reached."""
-        return [tree for tree in self.sight["trees"] if f"{self.base(tree)} files" in self.sight]
+        return [tree for tree in self.sight["trees"] if f"{self.base(tree)} children" in self.sight]
 
     def base(self, tree: str) -> str:
         return f"{tree}:{self.bases.get(tree, '/')}"
@@ -518,7 +529,7 @@ def _hold(view: View) -> Step | None:
     return Step("hold", (view.new("h"), place, view.random.choice(view.tasks)))
 
 
-def _go_on(view: View) -> Step | None:
+def go_on(view: View) -> Step | None:
     if not view.handles or not view.tasks:
         return None
     # Containers that were removed, or that admit no task, are rare.
@@ -527,7 +538,7 @@ def _go_on(view: View) -> Step | None:
     return Step("go_on", (view.random.choice(handles), view.random.choice(view.tasks)))
 
 
-def _let_go(view: View) -> Step | None:
+def let_go(view: View) -> Step | None:
     return Step("let_go", (view.random.choice(list(view.handles)),)) if view.handles else None
 
 
@@ -539,11 +550,11 @@ def _attribute(view: View) -> Step | None:
     return Step("set_attribute", (place, view.random.choice("kl"), text))
 
 
-def _spawn(view: View) -> Step | None:
+def spawn(view: View) -> Step | None:
     return Step("spawn", (view.new("t"),)) if len(view.tasks) < MOST_TASKS else None
 
 
-def _another(verb: str) -> Callable[[View], Step | None]:
+def another(verb: str) -> Callable[[View], Step | None]:
     def draw(view: View) -> Step | None:
         if not view.active() or len(view.tasks) >= MOST_TASKS:
             return None
@@ -552,14 +563,14 @@ def _another(verb: str) -> Callable[[View], Step | None]:
     return draw
 
 
-def _exit(view: View) -> Step | None:
+def exit_one(view: View) -> Step | None:
     active = view.active()
     if not active:
         return None
     return Step("exit", (view.random.choice(active), view.random.random() < 0.5))
 
 
-def _kill(view: View) -> Step | None:
+def kill_one(view: View) -> Step | None:
     if not view.tasks or not view.trees:
         return None
     task = view.any_task()
@@ -571,26 +582,28 @@ def _kill(view: View) -> Step | None:
     return Step("kill", (task, at)) if leads else None
 
 
-def _reap(view: View) -> Step | None:
+def reap_one(view: View) -> Step | None:
     zombies = [task for task in view.tasks if view.of(task)["state"] == "zombie"]
     whole = [task for task in zombies if view.of(task)["threads"] == [task]]
     ready = [(task, by) for task in whole for by in view.reapers(task)]
     return Step("reap", view.random.choice(ready)) if ready else None
 
 
-def _set_affinity(view: View) -> Step | None:
+def set_affinity(view: View) -> Step | None:
     if not view.tasks:
         return None
     cpus = frozenset(cpu for cpu in range(5) if view.random.random() < 0.5)
     return Step("set_affinity", (view.any_task(), cpus))
 
 
-def _ask(verb: str) -> Callable[[View], Step | None]:
+def ask(verb: str) -> Callable[[View], Step | None]:
     return lambda view: Step(verb, (view.any_task(0.25),))
 
 
+Weights = dict[Callable[[View], Step | None], float]
+
 # What is drawn how often. Mounting is rare where things are to grow on what is mounted.
-WEIGHTS: dict[Callable[[View], Step | None], float] = {
+WEIGHTS: Weights = {
     _make: 14,
     _remove: 9,
     _look_up("children"): 1,
@@ -602,19 +615,19 @@ WEIGHTS: dict[Callable[[View], Step | None], float] = {
     _attach: 18,
     _enter: 4,
     _hold: 5,
-    _go_on: 11,
-    _let_go: 0.8,
+    go_on: 11,
+    let_go: 0.8,
     _attribute: 3,
-    _spawn: 4,
-    _another("fork"): 9,
-    _another("thread"): 7,
-    _exit: 6,
-    _kill: 3,
-    _reap: 6,
-    _set_affinity: 5,
-    _ask("affinity"): 1,
-    _ask("membership"): 1.3,
-    _ask("threads"): 1,
+    spawn: 4,
+    another("fork"): 9,
+    another("thread"): 7,
+    exit_one: 6,
+    kill_one: 3,
+    reap_one: 6,
+    set_affinity: 5,
+    ask("affinity"): 1,
+    ask("membership"): 1.3,
+    ask("threads"): 1,
     _mount: 4,
     _umount: 2,
 }
@@ -623,12 +636,17 @@ FIRST = 12  # times as often where there is hardly a hierarchy yet, or hardly a 
 
 def draw(view: View) -> Step:
     """The next step."""
-    kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+    weights = dict(WEIGHTS)
     if not view.trees or (not view.bases and len(view.sight["trees"]) < 2):
-        weights[kinds.index(_mount)] *= FIRST
+        weights[_mount] *= FIRST
     if len(view.tasks) < 4:
-        weights[kinds.index(_spawn)] *= FIRST
+        weights[spawn] *= FIRST
+    return pick(view, weights)
+
+
+def pick(view: View, weights: Weights) -> Step:
+    """A step of one of these kinds that can be done now."""
     while True:
-        step = view.random.choices(kinds, weights)[0](view)
+        step = view.random.choices(list(weights), list(weights.values()))[0](view)
         if step and view.is_safe(step):
             return step

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from errno import errorcode
+from pathlib import Path
 
 from pcont import subsys
 from pcont.backend_model import Model
@@ -15,6 +17,7 @@ from pcont.model.cgroups import Node
 from pcont.model.dialects import V1
 from pcont.tables.control_file import ControlFile
 from pcont.tables.rules import Proposed, Rule
+from tests.differential import errno_table
 from tests.differential.steps import Step
 
 # What no walk can meet, with why.
@@ -36,13 +39,28 @@ def why(model: Model, step: Step) -> str:
 
 @dataclass
 class Tally:
-    """How often each verb was done, and each refusal met."""
+    """How often each verb was done, each refusal met, and each row of the errno table of v2.
+
+    `walks`: how many seeds there were.
+    """
 
     verbs: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    walks: int = 0
+    has_v2: bool = False
 
-    def count(self, step: Step, answer: str, why: str) -> None:
+    def count(
+        self, step: Step, answer: str, why: str, rows: Iterable[errno_table.Row] = ()
+    ) -> None:
         """A step that was done."""
+        self.rows.update(map(str, rows))
+        if step.verb == "pcont":
+            status = answer.partition("\n")[0]
+            self.verbs[f"pcont {step.args[0]}"] += 1
+            if status != "exit 0":
+                self.refusals[f"pcont {step.args[0]}: {status}"] += 1
+            return
         self.verbs[step.verb] += 1
         number = answer.partition(" ")[0]
         if number.isupper() and number.startswith("E"):
@@ -55,13 +73,45 @@ class Tally:
         met |= OUT_OF_REACH.keys()
         return [rule for rule in _rules() if rule not in met]
 
+    def add(self, other: Tally) -> None:
+        """Count what another one has counted."""
+        for mine, theirs in zip(self._counters(), other._counters(), strict=True):
+            mine.update(theirs)
+        self.walks += other.walks
+        self.has_v2 |= other.has_v2
+
+    def _counters(self) -> tuple[Counter[str], ...]:
+        return self.verbs, self.refusals, self.rows
+
+    def save(self, file: Path) -> None:
+        """Write it into a file, from which `load` reads it."""
+        counts = [dict(counter) for counter in self._counters()]
+        file.write_text(json.dumps([self.walks, self.has_v2, *counts], indent=1) + "\n")
+
+    @classmethod
+    def load(cls, file: Path) -> Tally:
+        """Read what `save` has written; nothing is counted if there is no file."""
+        if not file.exists():
+            return cls()
+        walks, has_v2, verbs, refusals, rows = json.loads(file.read_text())
+        return cls(Counter(verbs), Counter(refusals), Counter(rows), walks, has_v2)
+
     def __str__(self) -> str:
-        lines = [f"{self.verbs.total()} steps"]
+        lines = [f"{self.verbs.total()} steps in {self.walks} walks"]
         for counts in (self.verbs, self.refusals):
             lines += [f"{count:8} {what}" for what, count in sorted(counts.items())]
-        lines += [f"{0:8} {rule}" for rule in self.missed()]
-        lines += [f"{'-':>8} {rule}: {reason}" for rule, reason in OUT_OF_REACH.items()]
+        lines += [*self._lines_of_v2()] if self.has_v2 else [*self._lines_of_v1()]
         return "\n".join(lines)
+
+    def _lines_of_v1(self) -> Iterator[str]:
+        yield from (f"{0:8} {rule}" for rule in self.missed())
+        yield from (f"{'-':>8} {rule}: {reason}" for rule, reason in OUT_OF_REACH.items())
+
+    def _lines_of_v2(self) -> Iterator[str]:
+        yield "rows of the errno table:"
+        yield from (f"{self.rows[str(row)]:8} {row}" for row in errno_table.ROWS)
+        out = errno_table.OUT_OF_REACH.items()
+        yield from (f"{'-':>8} {row}: {reason}" for row, reason in out)
 
 
 def _without_errno(refusal: str) -> tuple[str, str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pcont.kernel.types import Place
+from pcont.backend_cgroupfs import Cgroupfs
+from pcont.kernel.types import UNIFIED, Place
+from pcont.model.dialects import V2
 from pcont.subsys import TASK_FILES
-from tests.conftest import IN_GUEST, MUST
-from tests.differential import far
+from tests.conftest import IN_GUEST, MUST, elsewhere
+from tests.differential import errno_table, far
 from tests.differential.sides import Ground, ModelSide, Side, folder, ground
 from tests.differential.steps import Step
 from tests.differential.tally import Tally
@@ -25,20 +29,39 @@ SEED = int(os.environ.get("PCONT_SEED", 1))
 
 
 @pytest.fixture
-def here() -> Iterator[Ground]:
+def here(request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """What this machine offers, for a walk of the dialect that the test asks for."""
+    dialect = getattr(request, "param", "v1")
+    if dialect == "v2" and IN_GUEST and os.uname().release.startswith("6.1."):
+        elsewhere("the model answers as Linux 6.12 does")
+    if dialect == "v2" and UNIFIED not in (tree.id for tree in Cgroupfs().trees()):
+        elsewhere("no cgroup v2 is mounted")
     try:
         built(far.SOURCE)
     except NoCompiler as err:
         if MUST:
             raise
         pytest.skip(str(err))
-    with far.near() as end, ground(end) as found:
+    with far.near() as end, ground(end, dialect) as found:
         yield found
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("number", range(WALKS))
 def test_the_model_answers_like_the_kernel(here: Ground, number: int) -> None:
+    seed, tally = SEED + number, Tally()
+    print(f"PCONT_SEED={seed}")
+    if difference := walk(here, seed, STEPS, tally):
+        pytest.fail(str(shrink(here, difference)))
+    assert tally.verbs.total() == STEPS
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("here", ["v2"], indirect=True)
+@pytest.mark.parametrize("number", range(WALKS))
+def test_commands_on_cgroup_v2_do_the_same_on_the_model_and_on_the_kernel(
+    here: Ground, number: int
+) -> None:
     seed, tally = SEED + number, Tally()
     print(f"PCONT_SEED={seed}")
     if difference := walk(here, seed, STEPS, tally):
@@ -55,6 +78,12 @@ def free() -> Iterator[Ground]:
         yield Ground(made)
 
 
+@pytest.fixture
+def free_v2(free: Ground) -> Ground:
+    """All of cgroup v2."""
+    return replace(free, bases={UNIFIED: "/"}, dialect=V2)
+
+
 def two_models(ground: Ground) -> tuple[Side, ModelSide]:
     return ModelSide(ground), ModelSide(ground)
 
@@ -68,11 +97,56 @@ def test_a_model_does_not_differ_from_itself_and_a_seed_repeats(free: Ground) ->
     assert once == again
 
 
+@pytest.mark.slow
+def test_a_walk_on_cgroup_v2_repeats_and_meets_the_errno_table(free_v2: Ground) -> None:
+    once, again = Tally(), Tally()
+    for tally in (once, again):
+        assert walk(free_v2, 1, 300, tally, two_models) is None
+    assert once == again
+    assert len(once.rows) > 10
+    assert once.verbs["pcont create"] > 10
+
+
+def test_tallies_of_several_runs_are_added(tmp_path: Path) -> None:
+    one, file = Tally(walks=2, has_v2=True), tmp_path / "tally.json"
+    one.count(Step("make", (Place(UNIFIED, "/a"),)), "EEXIST", "", [errno_table.ROWS[0]])
+    one.count(Step("pcont", ("create", "unified:/a")), "exit 5\npcont: ...", "")
+    one.save(file)
+    both = Tally.load(file)
+    both.add(one)
+    assert both.verbs == {"make": 2, "pcont create": 2}
+    assert both.refusals == {"make: EEXIST": 2, "pcont create: exit 5": 2}
+    assert both.rows == {str(errno_table.ROWS[0]): 2}
+    assert both.walks == 4
+    assert Tally.load(tmp_path / "absent") == Tally()
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "row"),
+    [
+        (Step("write", (Place(UNIFIED, "/a"), "cpuset.cpus", "9")), "ERANGE for the text", "a CPU"),
+        (Step("pcont", ("set", "x:/a", "pids.max=x")), "exit 7\npcont: no (EINVAL)", "out of"),
+        (Step("pcont", ("create", "x:/a")), "exit 8\npcont: no (EAGAIN)", "cgroup.max.depth"),
+        (
+            Step("write", (Place(UNIFIED, "/a"), "cgroup.subtree_control", "-pids")),
+            "EBUSY for the text",
+            "-: a child",
+        ),
+        (Step("attach", (Place(UNIFIED, "/a"), "cgroup.procs", "t", "{id}")), "None", "a zombie"),
+    ],
+)
+def test_an_answer_is_in_one_row_of_the_errno_table(step: Step, answer: str, row: str) -> None:
+    (found,) = errno_table.rows_of(step, answer, is_zombie=True)
+    assert found.what.startswith(row)
+
+
 class Checked(Tally):
     """What is foretold comes true."""
 
-    def count(self, step: Step, answer: str, why: str) -> None:
-        super().count(step, answer, why)
+    def count(
+        self, step: Step, answer: str, why: str, rows: Iterable[errno_table.Row] = ()
+    ) -> None:
+        super().count(step, answer, why, rows)
         if step.verb == "write" and step.args[1] not in TASK_FILES:
             refused = answer.removesuffix(" for the text") if " for" in answer else ""
             assert why.partition(" ")[0] == refused, f"{step}: {answer}, not {why}"

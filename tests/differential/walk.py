@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+from tests.differential import steps as v1_steps
+from tests.differential import unified_steps
+from tests.differential.errno_table import rows_of
 from tests.differential.sides import Ground, KernelSide, ModelSide, Side, Sight
-from tests.differential.steps import SPECIAL, Seen, Step, View, draw
+from tests.differential.steps import SPECIAL, Seen, Step, View
 from tests.differential.tally import Tally, why
 from tests.waiting import eventually
 
@@ -55,8 +58,10 @@ class Walk:
             return None
         self.done.append(step)
         reason = why(self.model.backend, step)
+        is_zombie = any(Seen(self.sight).of(task)["state"] == "zombie" for task in step.tasks)
         really, modelled = self.kernel.do(step), self.model.do(step)
-        self.tally.count(step, really, reason)
+        rows = rows_of(step, really, is_zombie) if self.ground.has_v2 else ()
+        self.tally.count(step, really, reason, rows)
         if step.verb == "write":
             self.met[step.args[1], reason] += 1
         if really != modelled:
@@ -126,7 +131,10 @@ def walk(
     ground: Ground, seed: int, steps: int, tally: Tally, sides: Sides = both
 ) -> Difference | None:
     """So many random steps."""
+    tally.walks += 1
+    tally.has_v2 |= ground.has_v2
     random, numbers = Random(seed), itertools.count()
+    draw = unified_steps.draw if ground.has_v2 else v1_steps.draw
     with walking(Walk(*sides(ground), tally, PATIENCE)) as going:
         for _ in range(steps):
             view = going.view(random, lambda kind: f"{kind}{next(numbers)}")
@@ -144,9 +152,11 @@ def replay(ground: Ground, steps: Iterable[Step], sides: Sides = both) -> Differ
     return None
 
 
-def shrink(ground: Ground, found: Difference, sides: Sides = both) -> Difference:
+def shrink(
+    ground: Ground, found: Difference, sides: Sides = both, seconds: float = SHRINKING
+) -> Difference:
     """As few of the steps as still show a difference (delta debugging, Zeller 2002)."""
-    limit, size = time.monotonic() + SHRINKING, max(1, len(found.steps) // 2)
+    limit, size = time.monotonic() + seconds, max(1, len(found.steps) // 2)
     while size:
         before = len(found.steps)
         for start in range(before - size, -1, -size):

@@ -32,7 +32,6 @@ KEPT_RUNS = 20
 # Variables of the tests, which a guest gets from the environment of this process.
 PASSED_ON = (
     *("PCONT_MUST", "PCONT_SEED", "PCONT_FAULTS", "PCONT_STORMS", "PCONT_SPILLS"),
-    "PCONT_V2_WALKS",
 )
 GRACE = 15.0  # seconds to power off once the status is there
 
