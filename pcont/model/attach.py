@@ -88,7 +88,7 @@ class Attaching:
             leaf = node.leaf if file != "cgroup.threads" else None
             if leaf is None or err.errno != EBUSY:
                 raise
-            self.write(leaf, text, whole, where)
+            self.write(leaf, text, whole, self._hierarchies.shown_in(leaf.tree, leaf.path, file))
 
     def may_move(self, task: int) -> bool:
         """Return whether this process may move a task."""

@@ -297,6 +297,16 @@ def test_controllers_are_checked_in_the_order_of_the_kernel(
     assert machine.read("/m", "cgroup.subtree_control") == then
 
 
+def test_a_container_may_have_the_name_of_a_file(machine: Machine) -> None:
+    machine.mkdir("/a", "/a/pids.max", "/a/pids.nope", "/a/cpu.pressure.x")
+    assert machine.write("/", "cgroup.subtree_control", "+memory +pids") == "EEXIST"
+    assert machine.read("/", "cgroup.subtree_control") == ""
+    assert machine.write("/", "cgroup.subtree_control", "+memory") == "ok"
+    assert machine.rmdir("/a/pids.max") == "ok"
+    assert machine.write("/", "cgroup.subtree_control", "+pids") == "ok"
+    assert machine.mkdir("/a/pids.max") == "EEXIST"
+
+
 def test_a_disabled_controller_forgets_settings(machine: Machine) -> None:
     machine.enable("/", "pids", "memory", "cpu")
     machine.mkdir("/a")

@@ -409,7 +409,11 @@ class KernelSide(Side):
         if not self.ground.bases:
             self._reset_roots()
 
-    def _disable_all(self, root: Place) -> None:
+    def _reset_v2(self, root: Place) -> None:
+        """The root of cgroup v2 stays, with its limits and what it enables."""
+        for file in ("cgroup.max.depth", "cgroup.max.descendants"):
+            self.backend.write(root, file, "max")
+        self.backend.write(root, "cgroup.pressure", "1")
         names = self.backend.read(root, "cgroup.subtree_control").split()
         if names:
             words = " ".join(f"-{name}" for name in names)
@@ -421,7 +425,7 @@ class KernelSide(Side):
             self.backend.write(Place(tree.id), "cgroup.procs", "0")
         self._clear(base)
         if tree.id == UNIFIED and base.is_root:
-            self._disable_all(base)
+            self._reset_v2(base)
         if not base.is_root:
             self.backend.remove(base)
         for point in self._points(tree.mounts):

@@ -166,6 +166,14 @@ def _some_settings(view: View, most: int) -> list[str]:
     return [_setting(view) for _ in range(view.random.randint(1, most))]
 
 
+def _task(view: View) -> str:
+    """A task, most often one that lives."""
+    alive = [task for task in view.tasks if view.of(task)["state"] == "alive"]
+    if alive and view.random.random() < 0.85:
+        return view.random.choice(alive)
+    return view.any_task()
+
+
 # Commands
 
 
@@ -237,7 +245,7 @@ def _get(view: View) -> Drawn:
 
 
 def _attach(view: View) -> Drawn:
-    tasks = [view.any_task() for _ in range(view.random.choice([1, 1, 1, 2, 3]))]
+    tasks = [_task(view) for _ in range(view.random.choice([1, 1, 1, 2, 3]))]
     flags = ["--thread"] if view.random.random() < 0.3 else []
     return command("attach", *flags, _place(view), *(f"<{task}>" for task in tasks))
 
@@ -304,7 +312,7 @@ def _put(view: View) -> Drawn:
     """A task id, written by hand."""
     file = view.random.choice(["cgroup.procs", "cgroup.procs", "cgroup.threads"])
     style = "{id}" if view.random.random() < 0.9 else view.random.choice(steps.BAD_STYLES)
-    task = view.any_task(unknown=0.08)
+    task = _task(view)
     place = _there(view) if view.random.random() < 0.85 else Place(UNIFIED, view.bases[UNIFIED])
     return Step("attach", (place, file, task, style))
 

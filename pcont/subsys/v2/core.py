@@ -7,7 +7,7 @@ The patch set of 2006 had nothing like it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from errno import EAGAIN, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ERANGE
+from errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ERANGE
 
 from pcont.tables.control_file import (
     BELOW_ROOT,
@@ -18,6 +18,7 @@ from pcont.tables.control_file import (
     Subsystem,
     Undo,
 )
+from pcont.tables.interface import Interface
 from pcont.tables.rules import Entry, Fix, Mover, Rule, Site, Violation
 from pcont.values import INTEGER, LIMIT, TEXT, WORD
 
@@ -302,6 +303,28 @@ def find_no_tasks(now: Site, wanted: Site, strict: bool = False) -> Violation | 
     return Violation(EBUSY, reason, f"pcont create {child}; pcont move {now.word} {child}")
 
 
+def no_name_is_taken(now: Site, wanted: Site) -> Violation | None:
+    """Check that no container has the name of a file that its parent gets with a controller."""
+    from pcont import subsys  # only a write that enables something needs the tables
+
+    on = set(_changes(now, wanted)[0])
+    for child in now.children() if on else ():
+        for one in child.children():
+            name = one.path.rpartition("/")[2]
+            table = subsys.load(name.partition(".")[0], Interface.V2) if "." in name else None
+            if table and table.name in on and name in table.by_name and _shows(child, table, name):
+                reason = f"the container {one.shown} has the name of a file of {table.name}"
+                return Violation(EEXIST, reason, f"pcont rm {one.word}")
+    return None
+
+
+def _shows(site: Site, table: Subsystem, file: str) -> bool:
+    """Return whether a container has a file if its parent enables the controller."""
+    if table.by_name[file].access.always:
+        return False
+    return table.name in FOR_THREADS or _kind(site) != THREADED
+
+
 def _limit(file: str, help: str) -> ControlFile:
     """Return the row of a limit of containers or levels."""
     return ControlFile(
@@ -361,7 +384,7 @@ TABLE = Subsystem(
             CONTROL,
             "the controllers that are enabled for the children: write +NAME or -NAME",
             TEXT,
-            rules=(have_signs, can_change, suit_threads, find_no_tasks),
+            rules=(have_signs, can_change, suit_threads, find_no_tasks, no_name_is_taken),
             order=10,
             listed=Listed.IF_SET,
             access=Access(writable=True),
