@@ -110,20 +110,29 @@ class Lifetimes:
             self._files.close_all(task.id)
 
     def kill(self, place: Place, pids: Iterable[int]) -> Iterator[int]:
-        """Kill processes that cgroup.procs of a container lists; yields the ids of those that it
-        listed.
+        """Kill processes in a container; yields the ids of those that were in it.
 
         A real process is not killed: the model treats it as exited.
         """
-        placement = self._placement
-        listed = placement.with_processes(self._hierarchies.node(place))
-        paths = {place.path, *(node.path for node in listed)}
+        there = self._processes_in(place)
         for pid in pids:
-            tasks = placement.threads_of(pid)
-            alive = [task for task in tasks if not self._tasks.has_ended(task)]
-            if any(self.membership(task).get(place.tree) in paths for task in alive):
-                self._kill(tasks)
+            if pid in there:
+                self._kill(self._placement.threads_of(pid))
                 yield pid
+
+    def _processes_in(self, place: Place) -> set[int]:
+        """Return the processes that cgroup.procs of a container and its leaf list; none if it was
+        removed.
+        """
+        placement = self._placement
+        try:
+            node = self._hierarchies.node(place)
+        except FileNotFoundError:
+            return set()
+        self.remove_exited_of(placement.live_below(node))
+        leaf = node.leaf if node.tree.leaf_name else None
+        lists = [placement.listed(one, "cgroup.procs") for one in (node, leaf) if one]
+        return {int(pid) for text in lists for pid in text.split()}
 
     def kill_below(self, node: Node) -> None:
         """Kill all processes in a container and below it, as a write of cgroup.kill.

@@ -193,6 +193,19 @@ def test_a_process_is_listed_where_its_first_thread_was_until_all_threads_end(
     assert str(leader) not in machine.read("/", "cgroup.procs").split()
 
 
+def test_a_process_is_killed_where_its_first_thread_was(machine: Played) -> None:
+    machine.mkdir("/a", "/a/b")
+    machine.write("/a/b", "cgroup.type", "threaded")
+    machine.model.tasks.waited = False
+    first, second = machine.process(threads=2)
+    machine.write("/a", "cgroup.procs", str(first))
+    machine.write("/a/b", "cgroup.threads", str(second))
+    machine.sim.exit(first, thread=True)
+    assert list(machine.model.kill(place("/absent"), [first], 9)) == []
+    assert list(machine.model.kill(place("/a"), [first], 9)) == [first]
+    assert machine.read("/a/b", "cgroup.threads") == ""
+
+
 def test_a_zombie_is_not_counted_where_pids_is_enabled_later(machine: Played) -> None:
     machine.enable("/", "pids")
     machine.mkdir("/a", "/a/b")
