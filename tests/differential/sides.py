@@ -59,8 +59,12 @@ V2_OF_CONTROLLERS = (
     *("memory.max", "memory.high", "memory.low", "memory.min", "memory.oom.group"),
     *("pids.max", "pids.current", "pids.peak", "pids.events"),
 )
-# What a command prints about the machine: the parent of an orphan, and all its subsystems.
-OF_THE_MACHINE = ((r"its parent \S+ has", "its parent has"), (r"hint: known: .*", "hint: known"))
+# What a command prints about the machine: the parent of an orphan, all its subsystems, and how long
+# tasks have waited.
+OF_THE_MACHINE = (
+    *((r"its parent \S+ has", "its parent has"), (r"hint: known: .*", "hint: known")),
+    (r"(avg\d+|total)=[\d.]+", r"\1="),
+)
 V2_FILES = (*V2_TASKS, *V2_CORE, *V2_OF_CONTROLLERS)
 _ID = r"(?<![\w-])\d{3,}(?![\w-])"
 FIRST_ID = 1_234_567  # of tasks in a guest, so that no value of a file is an id
