@@ -137,25 +137,29 @@ class TaskPlacement:
             tasks = self.inside(node)
         elif nodes := [*self.with_processes(node)]:
             tasks = {task for one in nodes for task in self._leaders_in(one)}
+            tasks.update(self._headless_in(node))
         else:
             known = self.known
             tasks = {known[task].pid if task in known else task for task in self.inside(node)}
         return "".join(f"{task}\n" for task in sorted(tasks))
 
     def _leaders_in(self, node: Node) -> Iterator[int]:
-        """Yield the processes whose first thread is in a container, also one that has exited while
-        other threads live (css_task_iter_advance()).
-        """
+        """Yield the processes whose first thread is in a container."""
         known = self.known
         yield from (
             task for task in self.inside(node) if task not in known or known[task].pid == task
         )
-        if node.zombies or not node.parent:
-            tree, tasks = node.tree, self.tasks
-            for task in tasks.zombies():
-                where = self.nodes_of(task).get(tree.number, tree.root)
-                if where is node and not tasks.is_over(task):
-                    yield task
+
+    def _headless_in(self, node: Node) -> Iterator[int]:
+        """Yield the processes whose first thread has exited, and whose domain is a container, while
+        other threads live (css_task_iter_advance()). That thread may have been in a threaded
+        container that was removed.
+        """
+        tree, tasks, domain = node.tree, self.tasks, node.tree.kind.domain
+        for task in tasks.zombies() if domain and (node.zombies or not node.parent) else ():
+            where = self.nodes_of(task).get(tree.number, tree.root)
+            if domain and domain(where) is node and not tasks.is_over(task):
+                yield task
 
     def with_processes(self, node: Node) -> Iterable[Node]:
         """Return the containers of whose first threads cgroup.procs of a container lists the

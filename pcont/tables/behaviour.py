@@ -90,6 +90,7 @@ class ContainerKind(NamedTuple):
     before it moves the whole process. Without it, a write of `tasks` moves one task.
     `processes`: returns the containers of whose first threads cgroup.procs of a container lists the
     processes. Without it, or if it returns none, those of all threads in the container are listed.
+    `domain`: returns the container to whose processes those of a container belong.
     `stays_counted`: returns whether pids counts a task in the same container before and after a
     move from one container to another. Otherwise, and without it, a moving task counts twice.
     `has`: returns whether a container has a controller; without it, every container has all.
@@ -104,6 +105,7 @@ class ContainerKind(NamedTuple):
     vet: Callable[[ModelCgroup, ModelCgroup, bool], Violation | None] | None = None
     takes_threads: Callable[[ModelCgroup], bool] | None = None
     processes: Callable[[ModelCgroup], Iterable[ModelCgroup]] | None = None
+    domain: Callable[[ModelCgroup], ModelCgroup] | None = None
     stays_counted: Callable[[ModelCgroup, ModelCgroup], bool] | None = None
     has: Callable[[ModelCgroup, str], bool] | None = None
     on_removed: Callable[[ModelCgroup], None] | None = None

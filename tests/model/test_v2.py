@@ -189,6 +189,14 @@ def test_a_process_is_listed_where_its_first_thread_was_until_all_threads_end(
     leader, other = machine.process(threads=2)
     machine.sim.exit(leader, thread=True)
     assert str(leader) in machine.read("/", "cgroup.procs").split()
+    machine.mkdir("/t")
+    machine.write("/t", "cgroup.type", "threaded")
+    leader, other = machine.process(threads=2)
+    machine.write("/t", "cgroup.procs", str(leader))
+    machine.sim.exit(leader, thread=True)
+    machine.write("/", "cgroup.threads", str(other))
+    assert machine.rmdir("/t") == "ok"
+    assert str(leader) in machine.read("/", "cgroup.procs").split()
     machine.sim.exit(other)
     assert str(leader) not in machine.read("/", "cgroup.procs").split()
 

@@ -245,6 +245,7 @@ BEHAVIOUR = Behaviour(
         vet=_vet,
         takes_threads=lambda site: site.parent is None or _type(site) != "domain",
         processes=_processes,
+        domain=_domain,
         stays_counted=_stay_counted,
         has=lambda site, name: name in _offered(site),
         on_removed=_forget_threaded,
