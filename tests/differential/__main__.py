@@ -40,10 +40,7 @@ def main(argv: list[str]) -> int:
         f"{total.verbs.total()} steps from seed {options.first} on, {total.walks} walks, ", end=""
     )
     print(f"{found} differences, {time.monotonic() - start:.0f} s")
-    if options.tally:
-        total.add(Tally.load(options.tally))
-        total.save(options.tally)
-    print(total)
+    print(Tally.load(options.tally) if options.tally else total)
     return 1 if found else 0
 
 
@@ -85,7 +82,12 @@ def walk_all(where: Ground, options: argparse.Namespace, total: Tally) -> int:
     for seed in range(options.first, options.first + options.seeds):
         if options.seconds and time.monotonic() - start > options.seconds:
             break
-        difference = walk(where, seed, options.steps, total)
+        one = Tally()
+        difference = walk(where, seed, options.steps, one)
+        total.add(one)
+        if options.tally:  # after each walk, as a guest may not live until the last one
+            one.add(Tally.load(options.tally))
+            one.save(options.tally)
         if difference:
             found += 1
             # At once: it takes long to find the fewest steps.

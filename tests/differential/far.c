@@ -132,7 +132,7 @@ static int first(void)
 	int pid = failed ? -1 : fork();
 	if (pid == 0) {
 		/* Without this process there are no orders, and they end. */
-		prctl(PR_SET_NAME, "played"); /* as the model calls its tasks */
+		prctl(PR_SET_NAME, "simulated"); /* as the model calls its tasks */
 		close(LINE);
 		close(answers[0]);
 		for (int slot = 0; slot < SLOTS; slot++)
