@@ -30,9 +30,7 @@ JUNIT = "junit.xml"
 TAIL = 40  # lines of the console to show of a lost guest
 KEPT_RUNS = 20
 # Variables of the tests, which a guest gets from the environment of this process.
-PASSED_ON = (
-    *("PCONT_MUST", "PCONT_SEED", "PCONT_FAULTS", "PCONT_STORMS", "PCONT_SPILLS"),
-)
+PASSED_ON = ("PCONT_MUST", "PCONT_SEED", "PCONT_FAULTS", "PCONT_STORMS", "PCONT_SPILLS")
 GRACE = 15.0  # seconds to power off once the status is there
 
 # Without these features of the CPU the guest loads fewer drivers and TCG emulates less.
