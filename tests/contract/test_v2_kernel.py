@@ -365,6 +365,32 @@ def test_limits_of_containers(machine: Machine) -> None:
 # Values
 
 
+# The weights of the nice values from -20 on.
+WEIGHTS = (
+    *(8668, 7007, 5516, 4519, 3544, 2847, 2271, 1827, 1460, 1164, 932, 744, 596, 479, 381, 305),
+    *(244, 194, 155, 125, 100, 80, 64, 51, 41, 33, 27, 21, 17, 13, 11, 8, 7, 5, 4, 4, 3, 2, 2, 1),
+)
+
+
+def test_each_nice_value_has_its_weight(machine: Machine) -> None:
+    machine.enable("/", "cpu")
+    machine.mkdir("/c")
+    for nice, weight in enumerate(WEIGHTS, -20):
+        machine.write("/c", "cpu.weight.nice", str(nice))
+        assert machine.read("/c", "cpu.weight") == f"{weight}\n", nice
+        assert machine.read("/c", "cpu.weight.nice") == f"{nice}\n"
+
+
+def test_a_new_container_has_counted_nothing(machine: Machine) -> None:
+    needs_6_12(machine)
+    machine.enable("/", "cpu", "hugetlb")
+    machine.mkdir("/c")
+    assert machine.read("/c", "cpu.stat.local") == "throttled_usec 0\n"
+    for file in ("current", "rsvd.current"):
+        assert machine.read("/c", f"hugetlb.2MB.{file}") == "0\n"
+    assert machine.read("/c", "hugetlb.2MB.events") == "max 0\n"
+
+
 def test_a_weight_has_two_names(machine: Machine) -> None:
     needs_6_12(machine)
     machine.enable("/", "cpu")
@@ -454,5 +480,6 @@ def test_pressure_can_be_switched_off(machine: Machine) -> None:
     assert machine.read("/p/q", "cpu.pressure").startswith("some avg10=0.00")
     there = [file for file in machine.backend.files(place("/p")) if "pressure" in file]
     assert there == ["cgroup.pressure"]
+    assert machine.read("/p", "cpu.stat").startswith("usage_usec ")
     machine.write("/p", "cgroup.pressure", "1")
     assert machine.write("/p", "cpu.pressure", "some 150000 2000000") == "ok"

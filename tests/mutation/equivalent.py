@@ -108,4 +108,17 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         *("pcont.model.attach", "Attaching._must_move", "False", "True"),
     ): "no rule of cgroup v1 refuses a task that is in the container already",
+    (
+        "pcont.subsys.model.v2.core",
+        "_forget_threaded",
+        "site.parent and _is_threaded(site)",
+        "_is_threaded(site)",
+    ): "a root is not removed: this is for the types",
+    (
+        *("pcont.subsys.model.v2.core", "_forget_threaded"),
+        *("del site.parent.facts[_CHILDREN]", "pass"),
+    ): "a fact that is 0 counts as none",
+    (
+        *("pcont.subsys.model.v2.cpu", "_weight", "10000", "10001"),
+    ): "no load is so high that the weight is above 10000",
 }
