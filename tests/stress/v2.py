@@ -24,7 +24,7 @@ from tests.waiting import eventually, until
 # Seconds after the death of a command after which no task may be frozen; also the time for killed
 # tasks to disappear.
 STILLNESS = 1.0
-THREADS = 2  # of each process
+THREADS = 2  # of each process in a threaded hierarchy; elsewhere the kernel moves whole processes
 PAUSE = 0.0005
 WAITING = "waiting for another pcont command"  # on a machine that is used by others
 
@@ -47,6 +47,10 @@ class Verb:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def threads(self) -> int:
+        return THREADS if self.threaded else 1
 
 
 MOVE_THREADED = Verb("move, threaded", True, ("/a", "/b"), "move {}/a {}/b", "/b")
@@ -215,7 +219,7 @@ class Tally:
     def line(self) -> str:
         timed = self.seconds or [math.nan]
         return (
-            f"{self.verb}: {self.width} lineages of {THREADS} threads, {self.times} times: "
+            f"{self.verb}: {self.width} lineages, {self.times} times: "
             f"{self.left} left behind, {self.split} split; SIGKILL {self.killed} times before the "
             f"end: {self.frozen} frozen {STILLNESS:.0f} s later, {self.between} in between after "
             f"recover; median {statistics.median(timed):.2f} s, "
@@ -232,7 +236,7 @@ def storming(scene: Scene, verb: Verb, width: int) -> Iterator[Storm]:
     """A storm in /a; nothing of it and of the containers is left afterwards."""
     scene.make(verb)
     try:
-        storm = Storm(width, threads=THREADS)
+        storm = Storm(width, threads=verb.threads)
         with running(storm):
             scene.pcont.ok("attach", f"{scene.place}/a", str(storm.root))
             storm.go()
