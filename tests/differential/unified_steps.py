@@ -58,6 +58,7 @@ SETTINGS = (
     *[("pids.max", text) for text in ("-1", "x", "4194305")],
     *[("cpu.pressure", text) for text in ("some 2000000 1000000", "x")],
 )
+PARTITIONS = ("root", "root", "isolated", "member", "member")
 # Names of v1, and what is refused with a reason.
 NAMES_OF_V1 = (
     *[("cpu.shares", text) for text in ("512", "1024", "2048", "1", "x")],
@@ -363,6 +364,21 @@ def _unread(file: str, controller: str) -> Callable[[View], Drawn]:
     return draw
 
 
+def _partition(view: View) -> Drawn:
+    """A step towards a partition, or away from it, by a command or by hand."""
+    files = ("cpuset.cpus.partition", "cpuset.cpus.exclusive", "cpuset.cpus")
+    places = view.containers(UNIFIED)
+    places = [one for one in places if view.text(one, files[0])[:1] != "[" and not one.is_root]
+    if not places:
+        return None
+    place, file = view.random.choice(places), view.random.choices(files, [5, 2, 1])[0]
+    texts = PARTITIONS if file == files[0] else ("0-1", "1", "2-3", "3", "\n")
+    text = view.random.choice(texts)
+    if view.random.random() < 0.5:
+        return command("set", _spelled(view, place), f"{file}={text.strip()}")
+    return Step("write", (place, file, text))
+
+
 def _kill_threaded(view: View) -> Drawn:
     places = view.containers(UNIFIED)
     threaded = [one for one in places if view.text(one, "cgroup.type") == "threaded"]
@@ -398,6 +414,7 @@ WEIGHTS: Weights = {
     _unread("rdma.max", "rdma"): 0.4,
     _unread("io.max", "io"): 0.6,
     _kill_threaded: 0.7,
+    _partition: 3,
     _rarely_refused("cpu.weight", ("0", "10001", "x", "50")): 1.5,
     _rarely_refused("cpu.weight.nice", ("20", "-21", "x", "3")): 1,
     _rarely_refused("cpu.idle", ("1", "0", "2", "x")): 1,
