@@ -53,7 +53,7 @@ class Attaching:
                     if by_thread:
                         self._write_thread(place, str(task), where)
                     elif node.tree.is_unified:
-                        self._write_whole(node, str(task), file or "cgroup.procs")
+                        node = self._write_whole(node, str(task), file or "cgroup.procs")
                     else:
                         self.write(node, str(task), whole, where)
                     yield task
@@ -73,22 +73,26 @@ class Attaching:
                 raise
             self._write_whole(node, text, "cgroup.procs")
 
-    def _write_whole(self, node: Node, text: str, file: str) -> None:
-        """Write a task id into a file of a container of cgroup v2, or of its leaf."""
-        self.put(node, text, file, self._hierarchies.shown_in(node.tree, node.path, file))
+    def _write_whole(self, node: Node, text: str, file: str) -> Node:
+        """Write a task id into a file of a container of cgroup v2, or of its leaf. Returns which of
+        them the driver keeps open for the next task.
+        """
+        return self.put(node, text, file, self._hierarchies.shown_in(node.tree, node.path, file))
 
-    def put(self, node: Node, text: str, file: str, where: str) -> None:
+    def put(self, node: Node, text: str, file: str, where: str) -> Node:
         """Write a text into `tasks` or another such file of a container, or, if the container has
-        no tasks itself, into that of its leaf.
+        no tasks itself, into that of its leaf. Returns the one of them that took it.
         """
         whole = file == "cgroup.procs"
         try:
             self.write(node, text, whole, where)
+            return node
         except WriteRefused as err:
             leaf = node.leaf if file != "cgroup.threads" else None
             if leaf is None or err.errno != EBUSY:
                 raise
             self.write(leaf, text, whole, self._hierarchies.shown_in(leaf.tree, leaf.path, file))
+            return leaf
 
     def may_move(self, task: int) -> bool:
         """Return whether this process may move a task."""

@@ -233,6 +233,20 @@ def test_a_zombie_is_not_counted_where_pids_is_enabled_later(machine: Played) ->
     assert seen == ["1\n", "1\n"]
 
 
+def test_tasks_that_enter_together_go_to_the_leaf_as_the_first_one(machine: Played) -> None:
+    machine.enable("/", "cpu", "pids")
+    machine.mkdir("/a", "/a/b", "/a/pcont.tasks")
+    machine.enable("/a", "cpu")
+    (one,), (other,), in_child = machine.process(), machine.process(), machine.task("/a/b")
+    entering = machine.model.enter(place("/a"), iter([one, other]))
+    assert next(entering) == one
+    for task in (one, in_child):
+        machine.write("/", "cgroup.procs", str(task))
+    assert next(entering) == other
+    assert machine.read("/a", "cgroup.type") == "domain\n"
+    assert machine.read("/a/pcont.tasks", "cgroup.threads") == f"{other}\n"
+
+
 @pytest.mark.parametrize(("kind", "answer"), [("domain", "ENODEV"), ("threaded", "ENOENT")])
 def test_a_task_enters_no_container_after_its_removal(
     machine: Played, kind: str, answer: str
