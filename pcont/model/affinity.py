@@ -65,7 +65,9 @@ class Affinity:
         yield
         if allowed and of_root is not None and (now := allowed(node)) != of_root:
             for task in self._placement.known.values():
-                if node.tree.number not in task.nodes:  # it was never moved: it is in the root
+                # One that was never moved is in the root. A zombie keeps the CPUs that it had.
+                was_moved = node.tree.number in task.nodes
+                if not was_moved and not self._placement.tasks.is_zombie(task.id):
                     self._confine(task, now)
         for one, cpus in before.items():
             now = allowed(one) if allowed else cpus

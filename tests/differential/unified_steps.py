@@ -276,6 +276,12 @@ def _child(view: View) -> Place:
 # What other programs do
 
 
+def _set_affinity(view: View) -> Drawn:
+    """Not of a zombie: the kernel asks the cpuset that it had when it exited, removed or not."""
+    step = steps.set_affinity(view)
+    return step if step and view.of(step.tasks[0])["state"] != "zombie" else None
+
+
 def _mkdir(view: View) -> Drawn:
     place = _new(view)
     if place is None:
@@ -427,7 +433,7 @@ WEIGHTS: Weights = {
     steps.exit_one: 5,
     steps.kill_one: 2,
     steps.reap_one: 4,
-    steps.set_affinity: 2,
+    _set_affinity: 2,
     steps.ask("affinity"): 0.5,
     steps.ask("membership"): 0.5,
     steps.ask("threads"): 0.5,
