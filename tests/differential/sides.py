@@ -12,6 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +35,7 @@ from pcont.kernel.types import (
 )
 from pcont.linux.proc import Proc, no_task, this_machine
 from pcont.linux.procfs import CpuTime
+from pcont.model import mounts
 from pcont.model.dialects import V1, V2, Dialect, like
 from pcont.tables.rules import Machine
 from pcont.trust.workplace import Workplace
@@ -550,6 +552,18 @@ def _give_lists(backend: Backend, place: Place) -> None:
             backend.write(place, file, backend.read(place.parent, file))
 
 
+class _OwnPath:
+    """The module os.path for the model: what is at ELSEWHERE is the kernel's, which may be that of
+    this machine.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(os.path, name)
+        if name not in ("isdir", "lexists", "ismount"):
+            return found
+        return lambda path: not f"{path}/".startswith(f"{ELSEWHERE}/") and found(path)
+
+
 class Alone(Proc):
     """A /proc with the process that does the walk alone, and at most a kernel thread."""
 
@@ -594,6 +608,11 @@ class ModelSide(Side):
             if not base.is_root:
                 self.backend.make(base)
             _give_lists(self.backend, base)
+
+    def pcont(self, *words: str) -> str:
+        own = SimpleNamespace(path=_OwnPath(), listdir=os.listdir)
+        with patch.object(mounts, "os", own):
+            return super().pcont(*words)
 
     def _mount_base(self, tree: str, point: str) -> None:
         for directory in self.backend.missing(point):
