@@ -16,7 +16,8 @@ class Row:
     """A command; its words and those before it are filled in by `Workspace.words`.
 
     `kills`: tasks end, and where they were is not put back. `bare`: for a machine on which nothing
-    is bound. `v2`: it is about cgroup v2, which the model has in the dialect v2. `plain`: without
+    is bound. `v2`: it is about cgroup v2, which the model has in the dialect v2; `hybrid`: in the
+    dialect hybrid, because v1 takes controllers from it. `plain`: without
     --backend on the kernel, which would take controllers for v1. `between`: what a command that
     runs another one has done by then, as a command: killed later, it need not get back behind that.
     """
@@ -27,6 +28,7 @@ class Row:
     kills: bool = False
     bare: bool = False
     v2: bool = False
+    hybrid: bool = False
     plain: bool = False
     between: str = ""
 
@@ -396,6 +398,23 @@ def on_v2(workspace: Workspace) -> None:
     workspace.ok("attach --thread {t}:/c {tasks[0][1]}")
 
 
+def pids_on_v1(workspace: Workspace) -> None:
+    """v1 has pids, and cgroup v2 all other controllers."""
+    workspace.ok("mount -o pids --force")
+
+
+def empty_of_both(workspace: Workspace) -> None:
+    """A hierarchy with pids of v1 and cpuset of cgroup v2."""
+    pids_on_v1(workspace)
+    empty_on_v2(workspace)
+
+
+def of_both(workspace: Workspace) -> None:
+    """The same with containers and processes."""
+    pids_on_v1(workspace)
+    on_v2(workspace)
+
+
 def empty_on_v2(workspace: Workspace) -> None:
     """The same without containers."""
     workspace.ok("mount --tie --name {t} -o cpuset,pids {dir}/home")
@@ -543,8 +562,19 @@ HIERARCHIES_ON_V2 = (
     Row("v2: rm -r with shares", shares_on_v2, "rm -r {t}:/a {t}:/c"),
 )
 
+OF_BOTH_KINDS = (
+    Row("v2: take a controller for v1", nothing, "mount -o pids --force"),
+    Row("v2: return a controller of v1", pids_on_v1, "umount pids"),
+    Row("v2: mount of both kinds", pids_on_v1, "mount --tie --name {t} -o cpuset,pids {dir}/home"),
+    Row("v2: umount of both kinds", empty_of_both, "umount {t}"),
+    Row("v2: create in both kinds", of_both, "create -p {t}:/a/b/d {t}:/x -s pids.max=7"),
+    Row("v2: attach to both kinds", of_both, "attach {t}:/a {pids[0]} {pids[1]}"),
+    Row("v2: move in both kinds", of_both, "move {t}:/a/b {t}:/c"),
+)
+
 ROWS = (
     *(replace(row, v2=True, bare=True) for row in HIERARCHIES_ON_V2),
+    *(replace(row, v2=True, bare=True, hybrid=True) for row in OF_BOTH_KINDS),
     *(replace(row, v2=True) for row in ON_V2),
     Row("move", scattered, "move {t}:/a/b {t}:/d"),
     Row("attach --tree", scattered, "attach --tree {t}:/d {pids[0]}"),

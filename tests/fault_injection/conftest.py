@@ -100,7 +100,7 @@ def command(
     backend, row = request.param
     scratch = tmp_path_factory.mktemp("faults")
     words = ["--state", str(scratch / "model.json")] if backend == "model" else []
-    words += ["--dialect", "v2"] if words and row.v2 else []
+    words += ["--dialect", "hybrid" if row.hybrid else "v2"] if words and row.v2 else []
     name = f"pct{os.getpid()}-{scratch.name}-"
     bare = row.bare or (row.v2 and backend == "model")
     chosen = () if row.plain and backend != "model" else ("--backend", backend, *words)
