@@ -118,10 +118,9 @@ def _users(registry: Registry, names: Sequence[str]) -> Iterator[Finding]:
     """Report what uses controllers of cgroup v2, so that v1 cannot have them."""
     from pcont.ops.users_of_v2 import users_of  # only cgroup v2 needs it
 
-    with contextlib.suppress(OSError):
-        for one in users_of(registry, names):
-            has = f"{one.name} has {', '.join(one.controllers)} there: v1 cannot take these"
-            yield Finding("note", "cgroup v2", has)
+    for one in users_of(registry, names):
+        has = f"{one.name} has {', '.join(one.controllers)} there: v1 cannot take these"
+        yield Finding("note", "cgroup v2", has)
 
 
 def _unmounted(registry: Registry) -> Iterator[Finding]:

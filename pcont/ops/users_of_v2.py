@@ -6,7 +6,8 @@ has it (kernel/cgroup/cgroup.c, rebind_subsystems()). A setting of the root does
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from errno import EBUSY
 from shlex import quote
 
@@ -21,7 +22,8 @@ from pcont.subsys.v2.core import CONTROL, OFFERED
 
 class User(NamedTuple):
     """A hierarchy of pcont, or another container below the root of cgroup v2. `name`: that of the
-    hierarchy, or the PLACE. `controllers`: what it has. `how_to_end`: the command that ends that.
+    hierarchy, or the PLACE. `controllers`: what it has. `how_to_end`: the command that ends
+    that; empty if another user has to end first.
     """
 
     name: str
@@ -31,7 +33,8 @@ class User(NamedTuple):
 
 def users_of(registry: Registry, names: Collection[str]) -> list[User]:
     """Return what has one of these controllers in cgroup v2, with those of them that it has.
-    `names`: as v1 calls them. A container with io has memory as well, which it does not show.
+    `names`: as v1 calls them. A container with io has memory as well, which it does not show. What
+    this process cannot read is left out.
     """
     wanted = {"io" if registry.is_io_of_v2(name) else name for name in names}
     wanted |= {"io"} if "memory" in wanted else set()
@@ -39,17 +42,32 @@ def users_of(registry: Registry, names: Collection[str]) -> list[User]:
     if tree is None or not tree.mounted:
         return []
     root = Place.at(tree)
-    children = map(root.child, registry.backend.children(root))
-    return [one for place in children for one in _users_in(registry, place, wanted)]
+    found: list[User] = []
+    with contextlib.suppress(OSError):
+        children = list(map(root.child, registry.backend.children(root)))
+        passed_on = {place: _words(registry, place, CONTROL) for place in children}
+        for place in children:
+            found += _users_in(registry, place, wanted, passed_on)
+    return found
 
 
-def _users_in(registry: Registry, place: Place, wanted: Collection[str]) -> Iterator[User]:
-    """Yield what has controllers in a child of the root: hierarchies of pcont, then the child."""
-    has, passed_on = list[str](), list[str]()
+def _words(registry: Registry, place: Place, file: str) -> list[str]:
+    """Return the controllers in a file; none if the container was removed."""
     with vanishing():
-        has = registry.backend.read(place, OFFERED).split()
-        passed_on = registry.backend.read(place, CONTROL).split()
-    rest = [name for name in has if name in wanted]
+        return registry.backend.read(place, file).split()
+    return []
+
+
+def _users_in(
+    registry: Registry,
+    place: Place,
+    wanted: Collection[str],
+    passed_on: Mapping[Place, Collection[str]],
+) -> Iterator[User]:
+    """Yield what has controllers in a child of the root: hierarchies of pcont, then the child.
+    `passed_on`: what each child enables for its own children.
+    """
+    rest = [name for name in _words(registry, place, OFFERED) if name in wanted]
     for one in registry.ties:
         member = one.unified_member
         if member is None or below(member.at, place.path) is None:
@@ -61,12 +79,17 @@ def _users_in(registry: Registry, place: Place, wanted: Collection[str]) -> Iter
         yield User(place.shown, tuple(rest), _how_to_end(place, rest, passed_on))
 
 
-def _how_to_end(place: Place, names: Collection[str], passed_on: Collection[str]) -> str:
-    """Return the command that disables controllers in the root; what finds their users, if a child
-    enables them for its own children, so that the kernel would refuse that.
+def _how_to_end(
+    place: Place, names: Collection[str], passed_on: Mapping[Place, Collection[str]]
+) -> str:
+    """Return the command that disables controllers in the root. The kernel refuses that while a
+    child enables them for its own children: for that child, return what finds their users, and
+    for others nothing.
     """
-    if {*names} & {*passed_on}:
+    if {*names} & {*passed_on[place]}:
         return f"find what uses it: pcont tree {place.word}"
+    if any({*names} & {*there} for there in passed_on.values()):
+        return ""
     words = quote(" ".join(f"-{name}" for name in names))
     return f"pcont set {place.root.word} {CONTROL}={words}"
 
@@ -82,5 +105,5 @@ def cannot_take(users: Collection[User], names: Collection[str]) -> Busy:
     return Busy(
         f"cannot take {', '.join(names)} from cgroup v2: {using} (EBUSY)",
         errno=EBUSY,
-        hint="; ".join(one.how_to_end for one in users),
+        hint="; ".join(dict.fromkeys(one.how_to_end for one in users if one.how_to_end)),
     )
