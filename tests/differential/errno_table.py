@@ -95,7 +95,7 @@ ROWS = (
 )
 
 # Rows of the table that no walk can meet, with why.
-WALKS_AS_ROOT = "a walk is root; tests/contract/test_rights.py has it"
+WALKS_AS_ROOT = "a walk is root, and the files of the model have no owners"
 OUT_OF_REACH = {
     "cgroup.procs EACCES: the common ancestor cannot be written": WALKS_AS_ROOT,
     "any file EACCES: not the caller's": WALKS_AS_ROOT,
@@ -103,7 +103,7 @@ OUT_OF_REACH = {
     "their processes after each step",
     "mkdir EINVAL: a newline in the name": "pcont and its backends refuse such a name themselves",
     "rename EPERM": "pcont has no command that renames, and no backend has such a call",
-    "memory.reclaim EAGAIN": "the model charges no memory",
+    "memory.reclaim EAGAIN": "the model charges no memory, so all can be reclaimed",
     "io.max ENODEV, ERANGE; io.weight EOPNOTSUPP": "the guest of a walk has no disk",
 }
 

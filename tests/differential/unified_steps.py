@@ -385,6 +385,23 @@ def _partition(view: View) -> Drawn:
     return Step("write", (place, file, text))
 
 
+def _beside_tasks(view: View) -> Drawn:
+    """A write that tasks in the container forbid: controllers for its children, or no CPUs."""
+    places = [one for one in view.containers(UNIFIED) if not one.is_root]
+    places = [one for one in places if view.text(one, "cgroup.threads")]
+    steps = []
+    for place in places:
+        if view.text(place, "cgroup.type") == "domain":
+            offered = view.text(place, "cgroup.controllers").split()
+            steps += [
+                Step("write", (place, "cgroup.subtree_control", f"+{one}")) for one in offered
+            ]
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if view.text(place, file)[:1] not in ("", "["):
+                steps.append(Step("write", (place, file, "\n")))
+    return view.random.choice(steps) if steps else None
+
+
 def _kill_threaded(view: View) -> Drawn:
     places = view.containers(UNIFIED)
     threaded = [one for one in places if view.text(one, "cgroup.type") == "threaded"]
@@ -416,10 +433,11 @@ WEIGHTS: Weights = {
     _rarely_refused("cpuset.cpus.exclusive", ("x", "99999")): 0.5,
     _rarely_refused("cpuset.cpus.partition", ("roots", "member")): 0.5,
     _rarely_refused("memory.oom.group", ("0", "1", "2")): 0.3,
-    _unread("misc.max", "misc"): 0.4,
-    _unread("rdma.max", "rdma"): 0.4,
+    _unread("misc.max", "misc"): 0.6,
+    _unread("rdma.max", "rdma"): 0.6,
     _unread("io.max", "io"): 0.6,
     _kill_threaded: 0.7,
+    _beside_tasks: 3,
     _partition: 3,
     _rarely_refused("cpu.weight", ("0", "10001", "x", "50")): 1.5,
     _rarely_refused("cpu.weight.nice", ("20", "-21", "x", "3")): 1,
