@@ -148,6 +148,13 @@ class Cpuset:
         return reason_of(self.text) is not None
 
     @property
+    def is_stale(self) -> bool:
+        """Whether the kernel has made it invalid because of a sibling: the kernel gives no reason,
+        and still shows the CPUs of the partition.
+        """
+        return reason_of(self.text) == ""
+
+    @property
     def is_remote(self) -> bool:
         """Whether it is a partition whose parent is none, so that it has its CPUs from the root."""
         above = self.parent
@@ -170,7 +177,7 @@ class Cpuset:
         above = self.parent
         if above is None:
             return frozenset(range(self.site.machine.cpu_limit))
-        if not (self.only or self.is_valid):
+        if not (self.only or self.is_valid or self.is_stale):
             return NO_CPU
         if self.is_valid and not (above.is_valid or self.is_remote) and above.parent:
             # The kernel has only made the parent invalid, and has not looked at its children yet.
@@ -190,7 +197,7 @@ class Cpuset:
     def effective(self) -> Ids:
         """Return the CPUs in force."""
         above = self.parent
-        if above is None or self.is_valid:
+        if above is None or ((self.is_valid or self.is_stale) and self.exclusive()):
             return (self.exclusive() & self.online) - self.given()
         there = above.effective()
         return (self.cpus & there) or there
@@ -199,10 +206,22 @@ class Cpuset:
         """Return whether tasks need CPUs of this container: tasks in it, or below it outside of
         partitions and of the child `but`. The root always has tasks.
         """
-        if self.parent is None or self._value("tasks", "").split():
+        if self.parent is None or self._has_own_tasks():
             return True
-        others = [one for one in self.children() if not but or one.site.path != but.site.path]
-        return any(not one.is_valid and one.site.populated() for one in others)
+        return any(one._needs_cpus(but) for one in self.children())
+
+    def _has_own_tasks(self) -> bool:
+        return bool(self._value("tasks", "").split())
+
+    def _needs_cpus(self, but: Cpuset | None) -> bool:
+        """Return whether tasks are in a container or below it, outside of partitions. Those below
+        the container `but` count, its own do not.
+        """
+        if self.is_valid or not self.site.populated():
+            return False
+        if (but is None or self.site.path != but.site.path) and self._has_own_tasks():
+            return True
+        return any(one._needs_cpus(but) for one in self.children())
 
     def leaves_none(self, cpus: Ids) -> bool:
         """Return whether tasks would have no CPU if these were those of a partition here: tasks of
@@ -246,6 +265,9 @@ def consequences(now: Site, file: str, value: Any) -> list[Follows]:
         _write_cpus(one, value)
     else:
         _write_exclusive(one, value)
+    for other in one.siblings() if one.changes else ():
+        if not (other.is_valid or other.is_stale):
+            _update_below(other)
     return [
         Follows(site, PARTITION, text) for site, text in _touched(one) if text != Cpuset(site).text
     ]
@@ -376,6 +398,8 @@ def _update_below(one: Cpuset, force: bool = False) -> None:
     """Check the partitions below a container that has changed (update_cpumasks_hier())."""
     if one.is_valid:
         _check_given(one)
+    elif one.kind == MEMBER and not force and one.effective() == one.original.effective():
+        return
     for child in one.children():
         if child.original.is_remote:
             if child.exclusive() == child.original.exclusive():
@@ -383,8 +407,6 @@ def _update_below(one: Cpuset, force: bool = False) -> None:
             _check_remote(child)
         elif child.kind != MEMBER:
             _check_state(child)
-        elif not force and child.effective() == child.original.effective():
-            continue
         _update_below(child, force)
 
 

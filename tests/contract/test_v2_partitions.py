@@ -12,7 +12,7 @@ import pytest
 
 from tests import hints
 from tests.conftest import elsewhere
-from tests.contract.conftest import Jobs, Pcont, Top
+from tests.contract.conftest import KERNEL_ALONE, Jobs, Pcont, Top
 from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
 from tests.contract.test_v2_hierarchies import jobs, mounted, only_kernel_here, plain  # noqa: F401
 from tests.contract.test_v2_kernel import Machine, machine, modelled, needs_6_12  # noqa: F401
@@ -81,6 +81,14 @@ def test_a_sibling_that_takes_a_cpu_makes_a_partition_invalid(cpusets: Machine) 
     assert state(cpusets, "/a") == "root 2-3"
 
 
+def test_tasks_below_a_new_partition_keep_its_parent_from_giving_all_cpus(cpusets: Machine) -> None:
+    cpusets.task("/a/c/d")
+    told(cpusets, "/a cpus 1-2", "/a/c .partition root", "/a/c cpus 1-2", "/a .partition root")
+    why = "Parent unable to distribute cpu downstream"
+    assert state(cpusets, "/a/c") == f"root invalid ({why}) 1-2"
+    assert state(cpusets, "/a") == "root 1-2"
+
+
 # Steps, and what a container is then. Each was seen on Linux 6.12.
 STORIES = {
     "not exclusive": ("/a cpus 2-3, /b cpus 3, /a .partition root", "/a",
@@ -120,6 +128,13 @@ STORIES = {
     "a remote one has no CPU": (
         "/a .exclusive 2-3, /a/c cpus 2-3, /a/c .partition root, /a .exclusive", "/a/c",
         "root invalid (Parent is not a partition root) 2-3"),
+    "a sibling keeps its CPUs": ("/b .exclusive 3, /b .partition root, /a cpus 2-3", "/b",
+        "root invalid 3"),
+    "nothing changes for it": ("/a/c/d .partition root, /a .partition root, /a/c cpus 0-3",
+        "/a/c/d", "root invalid (cpuset.cpus and cpuset.cpus.exclusive are empty) 0-3"),
+    "another partition takes CPUs": (
+        "/a/c .exclusive 0-3, /a/c .partition isolated, /b cpus 1-2, /b .partition root", "/a/c",
+        "isolated invalid (Parent is not a partition root) 0,3"),
     "exclusive alone": ("/a .exclusive 2-3", "/b", "member 0-3"),
 }  # fmt: skip
 
@@ -138,6 +153,17 @@ def test_lists_that_are_refused(cpusets: Machine) -> None:
     assert cpusets.write("/a", ONLY, "1-2") == "EINVAL", "/b would have nothing else"
     told(cpusets, "/a .exclusive 3", "/b .partition root")
     assert cpusets.write("/b", CPUS, "") == "EBUSY"
+
+
+@pytest.mark.parametrize("machine", [KERNEL_ALONE], indirect=True)
+def test_linux_loses_the_cpus_of_a_remote_partition_with_a_rival(cpusets: Machine) -> None:
+    """So pcont refuses that (test_a_hierarchy_has_a_partition). The model does not lose them."""
+    cpusets.mkdir("/a/e")
+    told(cpusets, "/a .exclusive 2-3", "/a/c cpus 2-3", "/a/c .partition root", "/a/e cpus 3")
+    assert state(cpusets, "/a/c").startswith("root invalid ")
+    assert cpusets.read("/", EFFECTIVE) == "0-1\n"
+    told(cpusets, "/a/c .partition member")
+    assert cpusets.read("/", EFFECTIVE) == "0-3\n"
 
 
 def test_no_task_enters_a_partition_without_a_cpu(cpusets: Machine) -> None:
