@@ -141,7 +141,7 @@ class CpuRow(NamedTuple):
 
 
 class UsageRow(NamedTuple):
-    """The same for all CPUs together, and what happened at limits of memory.
+    """The CPU time of all CPUs together, and what happened at limits of memory.
 
     `stat` returns it in place of the first CpuRow if the container has memory.
     """

@@ -35,8 +35,8 @@ def gc_command(app: App, hierarchies: Sequence[str], cpus: bool, dry_run: bool) 
     - If memset is bound and cpuset is not, it gives each container the
       CPUs of its parent again.
     - If systemd is the init process, it enables the controllers of cgroup
-      v2 again that containers rely on, and that systemd may disable because
-      /pcont does not enable them.
+      v2 that containers rely on, in the root and in /pcont. systemd does
+      not disable what /pcont enables.
     - It removes attributes named security.pcont.*, which a user may have
       forged. pcont does not believe them; doctor lists them.
 

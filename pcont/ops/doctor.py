@@ -119,7 +119,8 @@ def _users(registry: Registry, names: Sequence[str]) -> Iterator[Finding]:
     from pcont.ops.users_of_v2 import users_of  # only cgroup v2 needs it
 
     for one in users_of(registry, names):
-        has = f"{one.name} has {', '.join(one.controllers)} there: v1 cannot take these"
+        them = "it" if len(one.controllers) == 1 else "them"
+        has = f"{one.name} has {', '.join(one.controllers)}: v1 cannot take {them}"
         yield Finding("note", "cgroup v2", has)
 
 

@@ -43,8 +43,9 @@ def gc(session: Session, selectors: Sequence[str] = ()) -> list[Collected]:
     that; it runs the user's release agent first. It processes the reports of empty containers,
     installs its release agent again if that was changed, and gives containers the CPUs of their
     parents where memset is bound alone. If systemd is the init process, it enables the controllers
-    of cgroup v2 again that systemd may disable. Raises Denied for a hierarchy that pcont did not
-    mount, NotFound for one with a tree that is not mounted.
+    that containers of cgroup v2 rely on, in the root and in UMBRELLA, so that systemd does not
+    disable them. Raises Denied for a hierarchy that pcont did not mount, NotFound for one with a
+    tree that is not mounted.
     """
     backend = session.backend
     with session.exclusive() as registry:

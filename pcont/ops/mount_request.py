@@ -191,7 +191,7 @@ def refuse_unified(session: Session, registry: Registry, names: Iterable[str]) -
     if users:
         raise cannot_take(users, there)
     option = "--backend cgroupfs" if session.chosen else "--force"
-    session.warn(f"{', '.join(there)} moved from cgroup v2 to v1, because of {option}")
+    session.warn(f"{option} takes {', '.join(there)} from cgroup v2 for v1")
 
 
 def refuse_virtual(virtual: Iterable[str], names: Sequence[str]) -> None:

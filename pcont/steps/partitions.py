@@ -95,10 +95,11 @@ def check_remote(backend: ContainerReader, place: Place, text: str, valid: Itera
         for one in rivals:
             theirs = backend.read(one, EXCLUSIVE).strip() or backend.read(one, CPUS)
             if shared := wanted & _ids(theirs):
-                has = f"the partition {one.shown} has the CPUs {ID_LIST.show(shared)}"
+                noun = "CPU" if len(shared) == 1 else "CPUs"
+                has = f"the partition {one.shown} has the {noun} {ID_LIST.show(shared)}"
                 raise Busy(
-                    f"cannot set {CPUS} of {place.shown} to {text!r}: {has}, and the kernel would "
-                    "lose them",
+                    f"cannot set {CPUS} of {place.shown} to {text!r}: {has}; the kernel would make "
+                    "it invalid, and give its CPUs to no container",
                     hint=f"pcont set {one.word} {PARTITION}={MEMBER}",
                 )
 
@@ -130,6 +131,8 @@ def note_on_invalid(files: ControlFiles, place: Place, text: str, since: str = "
 
     reason, hint = unmet(files, place, PARTITION, text)
     line = f"the partition {place.shown} is invalid{since}: {reason}"
+    if hint.startswith("pcont "):
+        hint = f"to change this: {hint}"
     return f"{line}; {hint}" if hint else line
 
 

@@ -73,13 +73,13 @@ def _with_cpus(one: Cpuset, cpus: Ids) -> tuple[Fix, ...]:
 def _unknown(one: Cpuset, said: str) -> Violation:
     if said:
         return _violation("the kernel does not make this partition")
-    return _again(one, "it lost its CPUs, or its parent, for a time")
+    return _again(one, "it had no CPUs, or no valid parent, for a time")
 
 
 def _again(one: Cpuset, reason: str) -> Violation:
     """Return that nothing is in the way any more: the container can become a partition again."""
     fixes = [_fix(one, (PARTITION, kind)) for kind in (MEMBER, one.kind)]
-    return _violation(reason, *fixes)
+    return _violation(f"{reason}, and stays invalid until you set it again", *fixes)
 
 
 def _not_exclusive(one: Cpuset) -> Violation:
@@ -89,7 +89,11 @@ def _not_exclusive(one: Cpuset) -> Violation:
             if rest := other.wanted - shared:
                 return _violation(reason, _fix(other, (other.list_file, _shown(rest))))
             fixes = _with_cpus(one, one.wanted - shared)
-            hint = "" if fixes else f"other CPUs for one of them: pcont get {other.site.word}"
+            hint = (
+                ""
+                if fixes
+                else f"give one of them other CPUs; to see them: pcont get {other.site.word}"
+            )
             return _violation(reason, *fixes, hint=hint)
     return _violation("a sibling has some of its CPUs, too")
 
@@ -115,11 +119,12 @@ def _invalid_cpus(one: Cpuset) -> Violation:
     if above.is_valid and not one.wanted & above.exclusive():
         there = above.exclusive() & above.online
         reason = (
-            f"{above.site.shown} is a partition of the {_noun(there)}, without {_shown(one.wanted)}"
+            f"its parent {above.site.shown} is a partition of the {_noun(there)}, and does not "
+            f"have the {_noun(one.wanted)}"
         )
         return _violation(reason, hint=f"choose some of the {_noun(there)}")
     if above.is_valid:
-        return _again(one, "it has lost its CPUs to its parent")
+        return _again(one, "its parent did not have its CPUs for a time")
     return _remote(one, above)
 
 
@@ -141,9 +146,9 @@ def _remote(one: Cpuset, above: Cpuset) -> Violation:
             f"another partition has the {_noun(taken)}", *_with_cpus(one, one.wanted - taken)
         )
     if not top.effective() <= one.wanted:
-        return _again(one, "it has lost its CPUs for a time")
+        return _again(one, "its CPUs were not free for a time")
     fixes_of_own = _with_cpus(one, one.wanted - frozenset({min(one.wanted, default=0)}))
-    return _violation("it would have all CPUs that are left for other tasks", *fixes_of_own)
+    return _violation("no CPU would be left for other tasks", *fixes_of_own)
 
 
 def _invalid_parent(one: Cpuset) -> Violation:
@@ -173,9 +178,9 @@ def _no_cpus(one: Cpuset) -> Violation:
     if one.wanted and not one.wanted & one.online:
         return _offline(one)
     there = above.effective()
-    reason = f"no CPU would be left for the tasks in {above.site.shown}, which has {_shown(there)}"
+    reason = f"no CPU would be left for the tasks in {above.site.shown} ({_noun(there)})"
     if above.site.parent:
-        reason += ", and in its children that are no partitions"
+        reason += " and in its children that are no partitions"
     fewer = one.wanted - frozenset({min(there & one.wanted, default=0)})
     return _violation(reason, *_with_cpus(one, fewer))
 
@@ -189,21 +194,21 @@ def _offline(one: Cpuset) -> Violation:
 
 
 def _housekeeping(one: Cpuset) -> Violation:
-    reason = "the kernel was started with isolcpus=, and those CPUs can only be isolated"
+    reason = "the kernel was started with isolcpus=: a partition of those CPUs has to be isolated"
     return _violation(reason, _fix(one, (PARTITION, ISOLATED)))
 
 
 def _not_permitted(one: Cpuset) -> Violation:
-    reason = "its parent is no partition, and then only root may make one"
+    reason = "its parent is no partition: only root may make a partition there"
     return _violation(reason, hint="use sudo")
 
 
 def _remote_below(one: Cpuset) -> Violation:
     for child in one.children():
         if child.is_remote:
-            reason = f"{child.site.shown} below it is a partition of its own"
+            reason = f"{child.site.shown} below it is a partition with CPUs from the root"
             return _violation(reason, _fix(child, (PARTITION, MEMBER)))
-    return _violation("a container below it is a partition of its own")
+    return _violation("a container below it is a partition with CPUs from the root")
 
 
 _EXPLAINERS: dict[str, Callable[[Cpuset], Violation]] = {

@@ -158,7 +158,7 @@ def test_a_controller_of_v2_is_taken_on_request_with_a_warning(host: Host, plain
     kernel = Pcont(("--backend", "cgroupfs"))
     result = kernel("mount", "-o", "cpuset")
     assert result.status == 0
-    assert "moved from cgroup v2" in result.err
+    assert "takes cpuset from cgroup v2 for v1" in result.err
     assert "cpuset" not in (Path(unified) / "cgroup.controllers").read_text().split()
     assert plain.get("cpuset:/", "cpus") == "0-3"
     kernel.ok("umount", "cpuset")

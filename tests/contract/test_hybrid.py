@@ -113,7 +113,7 @@ def test_it_is_not_forced_by_the_way(hybrid: Pcont) -> None:
     assert "--force" in said
     assert "pids" in offered(hybrid)
     said = hybrid("mount", "-o", "pids", "--force").err
-    assert "pids moved from cgroup v2 to v1, because of --force" in said
+    assert "--force takes pids from cgroup v2 for v1" in said
     umount(hybrid, "pids")
 
 
@@ -136,7 +136,7 @@ def test_v1_cannot_take_what_a_container_of_v2_has(top: Top) -> None:
     said = top.pcont.fails(6, "mount", "-o", "pids")
     assert f"cgroup v2 has pids (in use by {top.at()})" in said
     assert top.pcont.get(top.at("/a"), "pids.max") == "5"
-    assert f"{top.at()} has pids there: v1 cannot take these" in top.pcont.ok("doctor")
+    assert f"{top.at()} has pids: v1 cannot take it" in top.pcont.ok("doctor")
     said = top.pcont.fails(5, "mount", "-o", "pids,cpuset", "--force")
     assert f"cannot take cpuset, pids from cgroup v2: {top.at()} has pids there" in said
     for _ in bound(top.pcont, "cpuset"):
@@ -156,7 +156,7 @@ def test_a_hierarchy_that_uses_it_is_named(hybrid: Pcont, name: str) -> None:
         assert f"cannot take pids from cgroup v2: {name} has pids there" in said
         assert f"pcont unbind {name} pids" in said
         assert f"cgroup v2 has pids (in use by {name})" in hybrid.fails(6, "mount", "-o", "pids")
-        assert f"{name} has pids there: v1 cannot take these" in hybrid.ok("doctor")
+        assert f"{name} has pids: v1 cannot take it" in hybrid.ok("doctor")
         rows = {row["name"]: row for row in json.loads(hybrid.ok("subsys", "--json"))["result"]}
         assert (rows["pids"]["unified"], rows["pids"]["hierarchies"]) == (True, [name])
         assert rows["cpuset"]["hierarchies"] == []

@@ -297,7 +297,7 @@ def test_a_partition_that_becomes_invalid_is_noted_and_explained(pair: Top) -> N
         )
     pcont.ok("set", sibling(pair), "cpuset.cpus=0")
     said = pcont("get", place, PARTITION).err
-    for command in said.strip().partition("; pcont ")[2].split(" && pcont "):
+    for command in said.strip().partition("; to change this: pcont ")[2].split(" && pcont "):
         pcont.ok(*shlex.split(command))
     assert pcont.get(place, PARTITION) == "root"
     assert pcont("get", place).err == ""
@@ -414,7 +414,7 @@ def test_a_hierarchy_has_a_partition(shielding: Jobs, start: Start) -> None:
     assert [pcont.affinity(each) for each in (task, other)] == ["2-3", "0-1"]
     for more in (["--dry-run"], []):
         said = pcont.fails(5, *more, "set", one.at("/rest"), "cpuset.cpus=1-2")
-        assert f"the partition {one.at('/shield')} has the CPUs 2" in said
+        assert f"the partition {one.at('/shield')} has the CPU 2; " in said
         assert f"pcont set {one.at('/shield')} {PARTITION}=member" in said
     noted = pcont("set", one.at("/"), "cpuset.cpus.exclusive=").err
     assert f"the partition {one.at('/shield')} is invalid now: " in noted

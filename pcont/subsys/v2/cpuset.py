@@ -128,11 +128,11 @@ def _apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
         return None
     one = Cpuset(other)
     shared = ID_LIST.show(one.wanted & (only or now.value(CPUS)))
-    has = "has" if one.only or one.is_valid else "has no others than"
+    has = "has" if one.only or one.is_valid else "has only"
     return Violation(
         EINVAL,
         f"the sibling {other.shown} {has} the CPUs {shared} in {one.list_file}",
-        f"take the CPUs {shared} from one of them",
+        f"give one of them other CPUs; to see them: pcont get {other.word}",
     )
 
 
