@@ -61,7 +61,7 @@ class ModelSimulator:
 
     def spawn(self, name: str = "simulated", uid: int | None = None) -> int:
         task = self._tasks.process(INIT, name, self._config.uid if uid is None else uid)
-        cpus = self._config.machine.cpus
+        cpus = self._lifetimes.root_cpus()
         self._placement.known[task] = PlacedTask(task, task, 0, cpus, NO_CPU_TIME)
         return task
 

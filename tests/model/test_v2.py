@@ -233,6 +233,14 @@ def test_a_zombie_is_not_counted_where_pids_is_enabled_later(machine: Played) ->
     assert seen == ["1\n", "1\n"]
 
 
+def test_a_new_task_in_the_root_has_no_cpus_of_a_partition(machine: Played) -> None:
+    machine.enable("/", "cpuset")
+    machine.mkdir("/shield")
+    machine.write("/shield", "cpuset.cpus", "2-3")
+    assert machine.write("/shield", "cpuset.cpus.partition", "root") == "ok"
+    assert machine.model.affinity(machine.sim.spawn()) == {0, 1}
+
+
 def test_tasks_that_enter_together_go_to_the_leaf_as_the_first_one(machine: Played) -> None:
     machine.enable("/", "cpu", "pids")
     machine.mkdir("/a", "/a/b", "/a/pcont.tasks")

@@ -70,7 +70,7 @@ GUESTS = (
             *("tests/contract/test_v2_leaf.py", "tests/contract/test_same_script.py"),
             *("tests/contract/test_v2_names.py", "tests/contract/test_v2_hierarchies.py"),
             "tests/contract/test_v2_kernel.py",
-            *("tests/subsys/test_v2_tables.py", FAULTS),
+            *("tests/subsys/test_v2_tables.py", "tests/differential/test_walks.py", FAULTS),
             *("-k", "numfiles or forkrate or attacker or attributes or v2"),
         ),
     ),
