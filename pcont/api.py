@@ -87,7 +87,7 @@ def open(
     force: also act on what pcont protects: PID 1, the leader of your login session, root
         containers as the source of `move`, containers of units of systemd, mount points that are
         not empty, containers that open files are charged to. `mount` without a name takes
-        controllers from cgroup v2, if no container there has them.
+        controllers from cgroup v2 for v1, if no container of cgroup v2 has them.
     timeout: the seconds to wait for another pcont command, then `Busy` is raised. None: no limit.
     warn: is called with each note, a line of text without a newline. None: notes are dropped.
     progress: is called with the number of finished steps and of all steps of a verb.

@@ -127,11 +127,12 @@ def _apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
     if other is None:
         return None
     one = Cpuset(other)
-    shared = ID_LIST.show(one.wanted & (only or now.value(CPUS)))
+    cpus = one.wanted & (only or now.value(CPUS))
+    noun, shared = "CPU" if len(cpus) == 1 else "CPUs", ID_LIST.show(cpus)
     has = "has" if one.only or one.is_valid else "has only"
     return Violation(
         EINVAL,
-        f"the sibling {other.shown} {has} the CPUs {shared} in {one.list_file}",
+        f"the sibling {other.shown} {has} the {noun} {shared} in {one.list_file}",
         f"give one of them other CPUs; to see them: pcont get {other.word}",
     )
 
