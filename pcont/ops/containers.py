@@ -23,7 +23,7 @@ from pcont.ops.ties import note_left, note_partial, note_split
 from pcont.session import Session, checks_first
 from pcont.steps.creation import CreateContainer
 from pcont.steps.new_settings import NewSettings, SettingsPattern
-from pcont.steps.tasks import processes_in, tasks_in
+from pcont.steps.tasks import processes_in, tasks_in, would_freeze_itself
 from pcont.steps.write import Setting, WriteFiles
 from pcont.subsys import cpuset
 from pcont.tables.control_file import ControlFile
@@ -579,7 +579,7 @@ def drain(session: Session, routes: Sequence[Move], action: str, movable: bool =
     backend = session.backend
     inside = {task for route in routes for task in tasks_in(backend, route.source)}
     guards.check_move_of(session, inside)
-    freeze = not guards.would_freeze_itself(session, [route.source for route in routes])
+    freeze = not would_freeze_itself(backend, [route.source for route in routes])
     return MoveAll(routes, action, freeze, movable)
 
 
@@ -590,5 +590,5 @@ def _killing(session: Session, doomed: Doomed) -> Step:
     guards.check_kill(session, processes_in(session.backend, places))
     guards.check_frozen_above(session, [*doomed])
     names = ", ".join(one.name for one in doomed)
-    freeze = not guards.would_freeze_itself(session, places)
+    freeze = not would_freeze_itself(session.backend, places)
     return Kill(places, f"kill all in {names}", partial(guards.check_kill, session), freeze)

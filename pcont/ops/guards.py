@@ -17,7 +17,7 @@ from pcont.kernel.paths import below
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.session import Session
-from pcont.steps.tasks import contains_this_process, live_threads, where_process_is
+from pcont.steps.tasks import live_threads, where_process_is
 from pcont.subsys.freezer import FROZEN, PARENT, SELF, STATE, THAWED
 
 
@@ -196,13 +196,6 @@ def note_in_unit(session: Session, container: Container) -> None:
         from pcont.ops import units  # few commands need it
 
         units.warn_entered(session, unified)
-
-
-def would_freeze_itself(session: Session, places: Iterable[Place]) -> bool:
-    """Return whether this process is in or below one of the places."""
-    return any(
-        place.can_freeze and contains_this_process(session.backend, place) for place in places
-    )
 
 
 def check_frozen_above(session: Session, doomed: Sequence[Container]) -> None:

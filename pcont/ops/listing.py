@@ -133,9 +133,10 @@ def count_containers(registry: Registry, root: Place) -> int | None:
         signals.beat()
         place = waiting.pop()
         try:
-            if below := backend.count_children(place):
-                count += below
-                waiting += _children(backend, place) if count != most else ()
+            below = backend.count_children(place)
+            count += below
+            if below and count != most:
+                waiting += map(place.child, backend.children(place))
         except Unseen:
             return None
         except FileNotFoundError:
@@ -143,10 +144,6 @@ def count_containers(registry: Registry, root: Place) -> int | None:
         except OSError:
             return None
     return count
-
-
-def _children(backend: ContainerReader, place: Place) -> list[Place]:
-    return [place.child(name) for name in backend.children(place)]
 
 
 def _most_containers(registry: Registry, root: Place) -> int | None:

@@ -18,7 +18,7 @@ from pcont.kernel.retry import wait_until
 from pcont.kernel.types import Place
 from pcont.steps.converge import PATIENCE_BACK, until_stable
 from pcont.steps.snapshot import write_back
-from pcont.steps.tasks import contains_this_process, put_back_tasks, tasks_in
+from pcont.steps.tasks import put_back_tasks, tasks_in, would_freeze_itself
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.subsys.v2.cpuset import CPUS_EFFECTIVE, MEMS_EFFECTIVE
@@ -73,7 +73,7 @@ def _empty_without_tasks(backend: CgroupState, place: Place, file: str, text: st
 @contextlib.contextmanager
 def _frozen(backend: CgroupState, place: Place) -> Iterator[None]:
     """Freeze a container for the block, unless it is frozen already, or this process is in it."""
-    if contains_this_process(backend, place) or backend.read(place, STATE).strip() != THAWED:
+    if would_freeze_itself(backend, [place]) or backend.read(place, STATE).strip() != THAWED:
         yield
         return
     with backend.thawing(place):

@@ -8,7 +8,7 @@ the program that did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -50,23 +50,33 @@ def lacks_leaf(backend: ContainerReader, place: Place) -> bool:
         backend.read(place, _CONTROL).strip()
         and backend.read(place, _TYPE).strip() == "domain"
         and is_made(backend, place)
-        and not exists(backend, place.leaf)
+        and has_no_leaf(backend, place)
     )
 
 
-class Leaves:
-    """The leaves that tasks need to enter some containers, as far as these lack them."""
+def has_no_leaf(backend: ContainerReader, place: Place) -> bool:
+    """Return whether a container of cgroup v2 has no leaf."""
+    return not exists(backend, place.leaf)
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.places = places
+
+class Leaves:
+    """The leaves of some containers, as far as they are lacking: by `lacks_leaf`, or `lacks`."""
+
+    def __init__(
+        self,
+        places: Iterable[Place],
+        lacks: Callable[[ContainerReader, Place], bool] = lacks_leaf,
+    ) -> None:
+        self.places, self._lacks = places, lacks
 
     def _lacking(self, backend: ContainerReader) -> Iterator[Place]:
-        return (place for place in self.places if lacks_leaf(backend, place))
+        return (place for place in self.places if self._lacks(backend, place))
 
     def make(self, backend: Containers, undo_log: UndoLog) -> None:
         """Make the leaves; undo removes them. Raises OSError."""
         for place in self._lacking(backend):
-            make_leaf(backend, undo_log, place)
+            with undo_log.of(RemoveCreated(place.leaf)):
+                _make(backend, place)
 
     def lines(self, backend: ContainerReader) -> list[str]:
         """Return the shell commands of `make`, for a dry run."""
@@ -76,12 +86,6 @@ class Leaves:
         """Make the leaves in the plan of a dry run."""
         for place in self._lacking(backend):
             backend.make(place.leaf)
-
-
-def make_leaf(backend: Containers, undo_log: UndoLog, place: Place) -> None:
-    """Make the leaf of a container; undo removes it. Raises OSError."""
-    with undo_log.of(RemoveCreated(place.leaf)):
-        _make(backend, place)
 
 
 def make_again(backend: Containers, place: Place) -> bool:

@@ -187,8 +187,7 @@ class MoveAll(Step):
         self._threaded: set[int] = set()  # processes with several threads
 
     def dry_run_lines(self, backend: Backend) -> list[str]:
-        moves = self._leaves.lines(backend)
-        moves += [
+        moves = [
             f"echo {task} > {quote(backend.show(route.target, entry_file(route.target)))}"
             for route in self._ordered(backend)
             for task in entry_ids(backend, route.target, reversed(self._movable(backend, route)))
@@ -196,7 +195,8 @@ class MoveAll(Step):
         ]
         self.outcome.skipped = len(self.skipped)
         freezer = self._freezer() if self.freeze else None
-        return is_set_frozen(backend, freezer, moves) if freezer else moves
+        moves = is_set_frozen(backend, freezer, moves) if freezer else moves
+        return [*self._leaves.lines(backend), *moves]
 
     @property
     def has_words(self) -> bool:

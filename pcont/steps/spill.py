@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
-from pcont.steps.leaf import make_leaf
+from pcont.steps.leaf import Leaves, has_no_leaf
 from pcont.steps.move_all import Move, MoveAll
-from pcont.steps.tasks import contains_this_process, tasks_in
+from pcont.steps.tasks import tasks_in, would_freeze_itself
 from pcont.subsys.v2.core import TYPE
 
 if TYPE_CHECKING:
@@ -36,21 +36,21 @@ class Spill(MoveAll):
             and bool(tasks_in(backend, self.place, self.routes[0].left_in))
         )
 
+    @property
+    def _leaves(self) -> Leaves:
+        return Leaves([self.place], has_no_leaf)
+
     def dry_run_lines(self, backend: Backend) -> list[str]:
         if not self._is_needed(backend):
             return []
-        self.freeze = not contains_this_process(backend, self.place)
-        return [f"mkdir {backend.show(self.place.leaf)}", *super().dry_run_lines(backend)]
+        self.freeze = not would_freeze_itself(backend, [self.place])
+        return super().dry_run_lines(backend)
 
     def rehearse(self, backend: CgroupState) -> None:
         if self._is_needed(backend):
-            backend.make(self.place.leaf)
             super().rehearse(backend)
 
     def do(self, backend: CgroupState, undo_log: UndoLog) -> None:
-        if not self._is_needed(backend):
-            return
-        self.freeze = not contains_this_process(backend, self.place)
-        if not exists(backend, self.place.leaf):
-            make_leaf(backend, undo_log, self.place)
-        super().do(backend, undo_log)
+        if self._is_needed(backend):
+            self.freeze = not would_freeze_itself(backend, [self.place])
+            super().do(backend, undo_log)

@@ -71,8 +71,13 @@ def _processes(backend: TasksInside, place: Place) -> set[int]:
     try:
         return set(map(int, backend.read(place, PROCESSES).split()))
     except FileNotFoundError:
-        tasks = tasks_in(backend, place)
-        return {known.pid for task in tasks if (known := live_task(backend, task))}
+        return _processes_of_tasks(backend, place)
+
+
+def _processes_of_tasks(backend: TasksInside, place: Place) -> set[int]:
+    """Return the ids of the processes that have a live thread in a container."""
+    tasks = tasks_in(backend, place)
+    return {known.pid for task in tasks if (known := live_task(backend, task))}
 
 
 def processes_listed(backend: TasksInside, place: Place) -> set[int]:
@@ -82,8 +87,7 @@ def processes_listed(backend: TasksInside, place: Place) -> set[int]:
     returns the ones that have a thread in the root itself.
     """
     if place.is_unified and not place.is_root and _is_threaded_root(backend, place):
-        tasks = tasks_in(backend, place)
-        return {known.pid for task in tasks if (known := live_task(backend, task))}
+        return _processes_of_tasks(backend, place)
     return tasks_in(backend, place, PROCESSES)
 
 
@@ -186,10 +190,13 @@ def entry_ids(backend: Tasks, place: Place, tasks: Iterable[int]) -> Iterator[in
             yield id
 
 
-def contains_this_process(backend: Tasks, place: Place) -> bool:
-    """Return whether this process is in or below a container: it would freeze itself with it."""
-    own = backend.membership(os.getpid()).get(place.tree, "/")
-    return below(own, place.path) is not None
+def would_freeze_itself(backend: Tasks, places: Iterable[Place]) -> bool:
+    """Return whether this process is in or below a container that is to be frozen."""
+    own = backend.membership(os.getpid())
+    return any(
+        place.can_freeze and below(own.get(place.tree, "/"), place.path) is not None
+        for place in places
+    )
 
 
 def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:

@@ -326,8 +326,8 @@ class WriteFiles(Step):
                     changes[0].apply(files.backend)
                 self._keep_list(files.backend, undo_log, one)
                 return None
-            if len(changes) == 1 and isinstance(changes[0], FileWrite):  # a KEY of another file
-                meant = changes[0]
+            if len(changes) == 1 and isinstance(changes[0], FileWrite):
+                meant = changes[0]  # the KEY stands for this file: it must be there
                 with undo_log.of(RestoreValue.of(files.backend, meant.place, meant.file)):
                     meant.apply(files.backend)
                 return None

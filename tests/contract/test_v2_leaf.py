@@ -266,3 +266,18 @@ def test_a_spill_loses_no_task_of_lineages_that_fork(bare: Top) -> None:  # noqa
     bare.pcont.ok("create", bare.at("/a"), "-s", "memory.max=64M")
     assert itself(bare) == set()
     assert eventually(lambda: len(in_leaf(bare)) >= 5)
+
+
+def test_a_leaf_that_is_there_is_used_again(bare: Top, start: Start) -> None:  # noqa: F811
+    """Without controllers tasks enter the container itself, although it has a leaf."""
+    bare.pcont.ok("create", bare.at("/a"), "-s", "memory.max=64M")
+    first, second = start(), start()
+    bare.pcont.ok("attach", bare.at(), str(first))
+    bare.pcont.ok("rm", bare.at("/a"))
+    bare.pcont.ok("set", bare.at(), "cgroup.subtree_control=-memory")
+    bare.pcont.ok("attach", bare.at(), str(second))
+    assert (in_leaf(bare), itself(bare)) == ({first}, {second})
+    words = ("create", bare.at("/a"), "-s", "memory.max=64M")
+    assert "mkdir" not in bare.pcont.ok("--dry-run", *words).partition("cgroup.freeze")[0]
+    bare.pcont.ok(*words)
+    assert (in_leaf(bare), itself(bare)) == ({first, second}, set())
