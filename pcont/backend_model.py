@@ -124,7 +124,9 @@ class Model:
     def mounts(self) -> ModelMounts:
         from pcont.model.mounts import ModelMounts
 
-        return ModelMounts(self.config, self.hierarchies, self.containers, self._tree_ended)
+        return ModelMounts(
+            self.config, self.hierarchies, self.containers, self.open_files, self._tree_ended
+        )
 
     @cached_property
     def namespace_pins(self) -> ModelNamespaces:

@@ -17,6 +17,7 @@ from pcont.model.cgroups import ModelTree, carry
 from pcont.model.config import ModelConfig
 from pcont.model.containers import ModelContainers
 from pcont.model.hierarchies import Hierarchies
+from pcont.model.open_files import OpenFiles
 from pcont.subsys import AGENT, CLONE_CHILDREN
 
 DEFAULT, BESIDE_V2 = "/sys/fs/cgroup", "/run/cgroup"
@@ -42,10 +43,11 @@ class ModelMounts:
         config: ModelConfig,
         hierarchies: Hierarchies,
         containers: ModelContainers,
+        files: OpenFiles,
         ended: Callable[[ModelTree], None],
     ) -> None:
         self._config, self._hierarchies = config, hierarchies
-        self._containers, self._ended = containers, ended
+        self._containers, self._files, self._ended = containers, files, ended
 
     # mount(2)
 
@@ -109,6 +111,7 @@ class ModelMounts:
     def _new(self, request: TreeRequest, point: str) -> ModelTree:
         hierarchies = self._hierarchies
         tree = hierarchies.new_tree(self._number(point), request.controllers, request.name)
+        self._files.load()
         carry(hierarchies.unbound.root, tree.root, tree)
         hierarchies.take_from_v2(tree.controllers)
         hierarchies.add(tree)
@@ -157,6 +160,7 @@ class ModelMounts:
         tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
         hierarchies.remounted()
         if not (tree.mounts or tree.root.nodes or tree.is_unified):
+            self._files.load()
             hierarchies.active.remove(tree)
             carry(tree.root, hierarchies.unbound.root, tree)
             hierarchies.return_to_v2(tree.controllers)

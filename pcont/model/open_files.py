@@ -76,6 +76,13 @@ class OpenFiles:
         """Return the numbers of the files that a process holds."""
         return sorted(self.held.get(task, ()))
 
+    def load(self) -> None:
+        """Load all files of a stored state, before the hierarchy changes in which they are charged:
+        the state has them by the paths of their containers there.
+        """
+        for _ in self.by_number.values():
+            pass
+
     def forget(self, charges: Charges | None = None) -> None:
         """Stop charging files: those of one container, or all."""
         for file in self.by_number.values():

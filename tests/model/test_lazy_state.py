@@ -128,6 +128,8 @@ def test_a_stored_model_is_as_one_in_memory_after_every_step(
             for name in ("/m/", *(f"/m/{name}" for name in NAMES)):
                 model.make_directory(name)
             model.config.directories.add("/m")
+            for _ in range(3):
+                model.simulator.spawn()
     kinds: set[str] = set()
     for _ in range(commands):
         stored = StoredModel(str(file))
