@@ -96,6 +96,8 @@ class ModelContainers:
             refuse(EBUSY, self._hierarchies.show(place))
         if node.charges.held:
             self._files.forget(node.charges)
+        if node.zombies:
+            self._placement.load_zombies()
         if node.tree.freed and (top := node.tree.freed(node)):
             assert isinstance(top, Node)
             with self._affinity().kept(top):

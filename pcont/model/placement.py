@@ -101,6 +101,13 @@ class TaskPlacement:
 
     # Tasks and containers
 
+    def load_zombies(self) -> None:
+        """Load all zombies of a stored state, before a container is removed that has some: the
+        state has them by the path of their container, which a new container may get.
+        """
+        for task in self.tasks.zombies():
+            self.known.get(task)
+
     def nodes_of(self, task: int) -> dict[int, Node]:
         """Return the containers that a task was attached to, by the number of the tree."""
         known = self.known.get(task)

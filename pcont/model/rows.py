@@ -177,7 +177,6 @@ class Loader:
         self._trees: dict[int, ModelTree] = {}
         self._roots: dict[int, StoredRow] = {}
         self._nodes: dict[tuple[int, str], Node] = {}  # in which a task was found
-        self._has_buried = False  # a removed container had zombies
         self._load_machine()
         self._load_hierarchies()
         self._load_tasks()
@@ -330,7 +329,6 @@ class Loader:
             yield from node.tasks.changes()
             above = path.rstrip("/")
             yield from node.nodes.changes(container_row)
-            self._has_buried |= any(child.zombies for _, child in node.nodes.dropped)
             for name, child in chain(node.nodes.present(), node.nodes.dropped):
                 if isinstance(child.nodes, LazyDict):
                     waiting.append((child, f"{above}/{name}"))
@@ -340,9 +338,6 @@ class Loader:
     def _task_changes(self) -> Iterator[tuple[str, StoredRow]]:
         placement, tasks = self._model.placement, self._model.tasks
         known, live = _lazy(placement.known), _lazy(placement.live)
-        for task, one in tasks.simulated.items() if self._has_buried else ():
-            if one.zombie:
-                known.get(task)  # its row names the removed container
         yield from live.changes(placed_row)
         yield from (
             (key, row)
