@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pcont.errors import BadValue, Busy
+from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place
 from pcont.subsys.cpuset import CPUS
@@ -42,7 +43,8 @@ def make_partition_again(backend: CgroupState, place: Place, text: str) -> None:
 
 def valid_partitions(backend: CgroupState, places: Iterable[Place]) -> dict[Place, str]:
     """Return the valid partitions that a write to a list of these containers can make invalid, with
-    what cpuset.cpus.partition reads: the containers, their siblings, and those below them.
+    what cpuset.cpus.partition reads: the containers, their siblings, and those below the
+    containers. Each is after its parent.
     """
     found: dict[Place, str] = {}
     for place in dict.fromkeys(places):
@@ -75,7 +77,7 @@ def _add(backend: ContainerReader, found: dict[Place, str], one: Place, place: P
         text = backend.read(one, PARTITION)
         if text.strip() in _VALID:
             found[one] = text
-        if one == place or place.path.startswith(f"{place.path}/"):
+        if below(one.path, place.path) is not None:
             for name in backend.children(one):
                 _add(backend, found, one.child(name), place)
 

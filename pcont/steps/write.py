@@ -375,7 +375,8 @@ class WriteFiles(Step):
                 partitions.check_remote(backend, one.place, one.text, self._valid)
         # Undo removes a new container last: its lists must not be in the way before.
         self._restores = self._restores or bool(self._valid)
-        for place, text in self._valid.items():
+        # Undo goes backwards: a parent is a partition again before its children.
+        for place, text in reversed(self._valid.items()):
             undo_log.record(RestoreValue(place, _PARTITION, text, RestoreAffinities({})))
 
     def _check_met(self, files: ControlFiles) -> None:

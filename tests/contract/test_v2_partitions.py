@@ -324,6 +324,21 @@ def test_a_failed_command_restores_the_partitions(pair: Top, tmp_path: Path, lin
     assert pcont.get(sibling(pair), EFFECTIVE) == "0-1"
 
 
+def test_a_failed_command_restores_partitions_far_below(pair: Top, tmp_path: Path) -> None:
+    place, pcont, file = f"cpuset:{pair.path}", pair.pcont, tmp_path / "lines"
+    pcont.ok("set", place, "cpuset.cpus=1-3", "cpuset.cpus.partition=root")
+    for one, cpus in ((f"{place}/x", "2-3"), (f"{place}/x/y", "3")):
+        pcont.ok("create", one, "-s", f"cpuset.cpus={cpus}", "-s", "cpuset.cpus.partition=root")
+    file.write_text(f"set {place} cpuset.cpus.partition=member\nrm {place}/none\n")
+    said = pcont.fails(3, "batch", "--atomic", str(file))
+    assert "NOT RESTORED" not in said
+    there = [place, f"{place}/x", f"{place}/x/y"]
+    assert [pcont.get(one, PARTITION) for one in there] == ["root"] * 3
+    said = pcont("set", place, "cpuset.cpus.partition=member").err
+    assert f"the partition {place}/x is invalid now" in said
+    assert f"the partition {place}/x/y is invalid now" in said
+
+
 # The whole job: tasks run where they should
 
 
