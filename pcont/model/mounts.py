@@ -78,7 +78,7 @@ class ModelMounts:
         hierarchies = self._hierarchies
         if any(set(one.controllers) & wanted for one in hierarchies.v1_trees):
             return True
-        return hierarchies.is_used_in_v2(wanted)
+        return bool(self._config.dialect.v2) and hierarchies.is_used_in_v2(wanted)
 
     def _understood(self, request: TreeRequest, point: str) -> TreeRequest:
         """Return the request with the controllers that its options mean."""
@@ -113,7 +113,8 @@ class ModelMounts:
         tree = hierarchies.new_tree(self._number(point), request.controllers, request.name)
         self._files.load()
         carry(hierarchies.unbound.root, tree.root, tree)
-        hierarchies.take_from_v2(tree.controllers)
+        if self._config.dialect.v2:
+            hierarchies.take_from_v2(tree.controllers)
         hierarchies.add(tree)
         for word, _, text in (word.partition("=") for word in request.more):
             if file := AS_MOUNTED.get(word):
