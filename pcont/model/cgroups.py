@@ -369,8 +369,9 @@ class ModelTree:
         """
         if controllers != self.controllers:
             self.controllers = controllers
-            for name in _OF_CONTROLLERS:
-                self.__dict__.pop(name, None)
+            for name, one in vars(ModelTree).items():
+                if isinstance(one, cached_property):
+                    self.__dict__.pop(name, None)
             if on_rebound := self.kind.on_rebound:
                 on_rebound(self.root)
 
@@ -493,12 +494,6 @@ class ModelTree:
         if how and how.root_value:
             return how.root_value(self.machine)
         return row.begins(is_root=True)
-
-
-# What a tree computes from its controllers when it is first used.
-_OF_CONTROLLERS = (
-    *("parts", "tables", "rows", "behaviours", "file_behaviours", "frozen", "cpus", "prefix"),
-)
 
 
 def carry(source: Node, target: Node, tree: ModelTree) -> None:

@@ -129,3 +129,19 @@ def test_the_cpus_of_a_task_are_those_of_the_kind_that_has_cpuset(model: Model) 
     assert model.affinity(task) == {1}, "a move in cgroup v2 does not change them"
     model.set_affinity(task, frozenset({1, 2}))
     assert model.affinity(task) == {1}
+
+
+def test_what_v1_returns_acts_as_before(model: Model) -> None:
+    """Also if a container was removed in the meantime: the tree looks at its controllers again."""
+    mount(model, "cpuset")
+    model.make(ROOT.child("a"))
+    model.remove(ROOT.child("a"))
+    model.umount(POINT)
+    task, online = model.simulator.spawn(), model.machine().cpus
+    model.write(ROOT, CONTROL, "+cpuset")
+    model.make(ROOT.child("a"))
+    model.write(ROOT.child("a"), "cpuset.cpus", "1")
+    model.write(ROOT.child("a"), "cpuset.cpus.partition", "root")
+    assert model.affinity(task) == online - {1}
+    model.remove(ROOT.child("a"))
+    assert model.affinity(task) == online
