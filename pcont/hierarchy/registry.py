@@ -401,6 +401,10 @@ class Registry:
         """Return whether it is the name of v1 for the controller io of cgroup v2."""
         return name == "blkio" and "io" in self.v2_controllers
 
+    def name_in_v2(self, name: str) -> str:
+        """Return what cgroup v2 calls a controller of v1."""
+        return "io" if self.is_io_of_v2(name) else name
+
     def virtual_in(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names that are controllers which pcont provides."""
         asked = [name for name in names if subsys.is_virtual(name)]

@@ -85,7 +85,7 @@ def _controllers(registry: Registry) -> Iterator[Finding]:
     bound = [name for tree in registry.v1_trees for name in tree.controllers]
     free = [one.name for one in enabled if one.name not in bound and not one.unified]
     on_v2 = [one.name for one in enabled if one.unified]
-    unified = ["io" if registry.is_io_of_v2(name) else name for name in on_v2]
+    unified = [*map(registry.name_in_v2, on_v2)]
     off = [one.name for one in registry.controllers if not one.enabled]
     if bound:
         yield Finding("ok", "cgroup v1", f"bound: {', '.join(bound)}", "mount --tie ties these")

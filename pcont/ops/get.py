@@ -19,7 +19,6 @@ from pcont.virtual.files import ControlFiles
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState
 
-_PARTITION = "cpuset.cpus.partition"  # of cgroup v2: it shows what the kernel made of the value
 WINDOW = 10.0  # seconds in which cpuacct.load is measured
 
 
@@ -67,7 +66,7 @@ def _note_invalid(session: Session, container: Container, found: Iterable[Value]
     if place.tree != UNIFIED:
         return
     for one in found:
-        if one.key == _PARTITION and "invalid" in str(one.value):
+        if one.key == subsys.PARTITION and "invalid" in str(one.value):
             from pcont.steps import partitions
 
             control = ControlFiles(session.backend)

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from pcont.kernel.interfaces import ContainerReader, Programs
 
 
-_PARTITION = "cpuset.cpus.partition"  # of cgroup v2: it shows what the kernel made of the value
-
-
 def subsystems(session: Session) -> list[SubsystemRow]:
     """Return every controller of the kernel, and the hierarchy that it is bound to."""
     registry = session.registry()
@@ -87,7 +84,7 @@ def _subsystem_row(registry: Registry, one: Controller, trees: Sequence[Tree]) -
 
 def _users(registry: Registry, one: Controller) -> Iterator[str]:
     """Yield the names of the hierarchies that have a subsystem: ties, and those with a name."""
-    name = "io" if registry.is_io_of_v2(one.name) and one.unified else one.name
+    name = registry.name_in_v2(one.name) if one.unified else one.name
     for each in registry.hierarchies:
         if name in each.subsystems and (each.tie or each.members[0].tree.name):
             yield each.name
@@ -188,7 +185,7 @@ def _note_invalid(session: Session, top: Container, node: ContainerNode) -> None
     found: list[tuple[tuple[str, ...], str]] = []
     while waiting:
         one, names = waiting.pop()
-        text = str(one.settings.get(_PARTITION, ""))
+        text = str(one.settings.get(subsys.PARTITION, ""))
         if "invalid" in text:
             found.append((names, text))
         waiting += [(child, (*names, child.name)) for child in reversed(one.children)]

@@ -61,8 +61,7 @@ class _TreeReader:
                 value = _shown(row.name, text, row.listed is Listed.ALWAYS, is_root)
                 if value is not None:
                     found[self._name(place, row)] = value
-        text = child.texts[-1]
-        if self._events and isinstance(text, str) and (killed := _killed(text)):
+        if self._events and isinstance(text := child.texts[-1], str) and (killed := _killed(text)):
             found[self._events] = killed
         return found
 

@@ -36,7 +36,7 @@ def users_of(registry: Registry, names: Collection[str]) -> list[User]:
     `names`: as v1 calls them. A container with io has memory as well, which it does not show. What
     this process cannot read is left out.
     """
-    wanted = {"io" if registry.is_io_of_v2(name) else name for name in names}
+    wanted = {*map(registry.name_in_v2, names)}
     wanted |= {"io"} if "memory" in wanted else set()
     tree = registry.by_id.get(UNIFIED)
     if tree is None or not tree.mounted:

@@ -410,7 +410,7 @@ def _without_cpus(backend: ContainerReader, place: Place, task: int) -> Violatio
     reason = f"{place.shown} has no CPU left: it has given them to partitions below it"
     with contextlib.suppress(OSError):
         for child in map(place.child, backend.children(place)):
-            if backend.read(child, "cpuset.cpus.partition").strip() in ("root", "isolated"):
+            if backend.read(child, subsys.PARTITION).strip() in ("root", "isolated"):
                 return Violation(ENOSPC, reason, f"pcont attach {child.word} {task}")
     return Violation(ENOSPC, reason)
 

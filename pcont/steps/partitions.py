@@ -15,8 +15,9 @@ from pcont.errors import BadValue, Busy
 from pcont.kernel.paths import below
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place
+from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS
-from pcont.subsys.partitions import EXCLUSIVE, ISOLATED, MEMBER, PARTITION, ROOT_PARTITION
+from pcont.subsys.partitions import ISOLATED, MEMBER, ROOT_PARTITION
 from pcont.subsys.v2.cpuset import CPUS_EFFECTIVE, EXCLUSIVE_EFFECTIVE
 from pcont.values import ID_LIST
 

@@ -32,9 +32,7 @@ from pcont.virtual.site import key_face, row_of
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend, CgroupState, ContainerReader, Containers, Tasks
 
-# Files of cgroup v2. Their table is not loaded here: commands on cgroup v1 do not need it.
-_EXCLUSIVE, _PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
-_OF_PARTITIONS = (CPUS, _EXCLUSIVE, _PARTITION)
+_OF_PARTITIONS = (CPUS, subsys.EXCLUSIVE, subsys.PARTITION)
 
 # The present text of files, where the caller has just read it; None for a file without one.
 Known = dict[tuple[Place, str], "str | None"]
@@ -149,7 +147,7 @@ class RestoreValue(UndoRecord):
             from pcont.steps.emptied import empty_again  # only undo on cgroup v2 needs it
 
             yield lambda: empty_again(backend, self.place, file, self.text)
-        elif self.place.is_unified and file == _PARTITION:
+        elif self.place.is_unified and file == subsys.PARTITION:
             from pcont.steps.partitions import make_partition_again
 
             yield lambda: make_partition_again(backend, self.place, self.text)
@@ -377,7 +375,7 @@ class WriteFiles(Step):
         self._restores = self._restores or bool(self._valid)
         # Undo goes backwards: a parent is a partition again before its children.
         for place, text in reversed(self._valid.items()):
-            undo_log.record(RestoreValue(place, _PARTITION, text, RestoreAffinities({})))
+            undo_log.record(RestoreValue(place, subsys.PARTITION, text, RestoreAffinities({})))
 
     def _check_met(self, files: ControlFiles) -> None:
         """Raise BadValue for a value that cgroup v2 has accepted, and does not do."""
@@ -392,7 +390,9 @@ class WriteFiles(Step):
         from pcont.steps import partitions
 
         self._notes += partitions.notes_on_lost(files, self._valid)
-        wanted = [one.place for one in self.settings if one.file == _EXCLUSIVE and one.text.strip()]
+        wanted = [
+            one.place for one in self.settings if one.file == subsys.EXCLUSIVE and one.text.strip()
+        ]
         self._notes += partitions.notes_on_lone(files, wanted)
 
     def notes(self) -> list[str]:

@@ -94,6 +94,8 @@ EVENT_CONTROL = ControlFile(
 TASK_FILES = ("tasks", "cgroup.procs", "cgroup.threads")
 AUTO_DELETE, NOTIFY, AGENT = "auto_delete", "notify_on_release", "release_agent"
 CLONE_CHILDREN = "cgroup.clone_children"
+# Files of cgroup v2. PARTITION shows whether the kernel has made the partition.
+PARTITION, EXCLUSIVE = "cpuset.cpus.partition", "cpuset.cpus.exclusive"
 CPUACCT_LOAD = "cpuacct.load"  # no kernel has this file: pcont measures it
 HOME_FILES = (AUTO_DELETE, NOTIFY, AGENT, "cgroup.sane_behavior")
 

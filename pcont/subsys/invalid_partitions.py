@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import EINVAL
 
+from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS
 from pcont.subsys.partitions import (
-    EXCLUSIVE,
     HOUSEKEEPING,
     INVALID_CPUS,
     INVALID_PARENT,
@@ -19,7 +19,6 @@ from pcont.subsys.partitions import (
     NO_PARENT,
     NOT_EXCLUSIVE,
     NOT_PERMITTED,
-    PARTITION,
     REMOTE_BELOW,
     ROOT_PARTITION,
     Cpuset,

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS
 from pcont.tables.rules import Follows, Site
 from pcont.values import Ids
 
-EXCLUSIVE, PARTITION = "cpuset.cpus.exclusive", "cpuset.cpus.partition"
 MEMBER, ROOT_PARTITION, ISOLATED = "member", "root", "isolated"
 PARTITIONS = (MEMBER, ROOT_PARTITION, ISOLATED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pcont import subsys
 from pcont.backend_model import SMALL, Model
 from pcont.kernel.types import UNIFIED, Place
 from pcont.model.dialects import DIALECTS
@@ -40,7 +41,7 @@ def site(*lines: str, path: str = "/a/c") -> Site:
     for line in lines:
         place, file, text = (*line.split(), "\n")[:3]
         model.write(Place(UNIFIED, place), file, text)
-    return ControlFiles(model).site(Place(UNIFIED, path), partitions.PARTITION)
+    return ControlFiles(model).site(Place(UNIFIED, path), subsys.PARTITION)
 
 
 def test_every_reason_of_the_module_is_known() -> None:

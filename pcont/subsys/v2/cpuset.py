@@ -11,11 +11,10 @@ from collections.abc import Callable
 from errno import EBUSY, EINVAL, ENOSPC, ERANGE
 from typing import Any
 
+from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS, no_so_large, no_such
 from pcont.subsys.partitions import (
-    EXCLUSIVE,
     MEMBER,
-    PARTITION,
     PARTITIONS,
     ROOT_PARTITION,
     Cpuset,

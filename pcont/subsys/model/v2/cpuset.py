@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import ENOSPC
 
+from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.partitions import (
-    EXCLUSIVE,
     ISOLATED,
     MEMBER,
     NO_CPU,
-    PARTITION,
     Cpuset,
     check_hotplug,
     consequences,
