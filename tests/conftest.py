@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from pcont.backend_cgroupfs import Cgroupfs
 from pcont.model.dialects import V1
 from tests import leftovers
+from tests.stress import NoCompiler, built
 from tests.vm.report import ELSEWHERE
 
 MUST = bool(os.environ.get("PCONT_MUST"))
@@ -72,6 +74,16 @@ def sleeper() -> Iterator[int]:
     with subprocess.Popen(["sleep", "600"]) as process:
         yield process.pid
         process.kill()
+
+
+def need_program(source: Path) -> None:
+    """Skip a test where no compiler builds this program; fail if nothing may be skipped."""
+    try:
+        built(source)
+    except NoCompiler as err:
+        if MUST:
+            raise
+        pytest.skip(str(err))
 
 
 def elsewhere(why: str) -> NoReturn:

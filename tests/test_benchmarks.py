@@ -21,8 +21,8 @@ from benchmarks.kernel import Tree, mount_points
 from benchmarks.measure import Contender, Cost, Failed, Noise, cost, in_turns, spread
 from benchmarks.page import SECTIONS, page
 from benchmarks.results import Row, Rows, ratio, row
-from tests.conftest import MUST, elsewhere
-from tests.stress import NoCompiler, built
+from tests.conftest import elsewhere, need_program
+from tests.stress import built
 from tests.waiting import eventually
 
 BENCH = [sys.executable, "-m", "benchmarks", "--no-peers"]
@@ -34,12 +34,7 @@ ON_THE_MODEL = {startup.MODEL, state.TABLE, state.PS, library.TABLE} | {
 
 @pytest.fixture(autouse=True)
 def _compiler() -> None:
-    try:
-        built(Path(forks.__file__).parent / "loops" / "launch.c")
-    except NoCompiler as err:
-        if MUST:
-            raise
-        pytest.skip(str(err))
+    need_program(Path(forks.__file__).parent / "loops" / "launch.c")
 
 
 def measured(what: str, contender: str, cpu: float, items: int = 10_000) -> Row:

@@ -10,7 +10,7 @@
 
 #include "container.h"
 
-/* In place of the number of a hierarchy: cgroup v2, whose number is 0. Change bpf/programs.py, too. */
+/* Stands for cgroup v2, the number of which is 0. bpf/programs.py has the same constant. */
 #define UNIFIED (1ULL << 32)
 #define LEAF "pcont.tasks" /* kernel/types.py */
 #define SECOND 1000000000ULL

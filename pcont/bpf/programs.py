@@ -21,8 +21,8 @@ STATE_MAP, COUNTS_MAP = "state", "counts"  # names of maps, of every controller
 # The key type of container.h: change both together.
 KEY = struct.Struct("=QQ")
 FIRST = bytes(4)  # the only key of the map `state`
-# What the map `state` has for cgroup v2, whose number is 0: 0 means that nothing was written yet.
-# Change numtasks.bpf.c, too.
+# The map `state` has this number if the programs work for cgroup v2. The number of cgroup v2 itself
+# is 0, which also means that nothing was written yet. numtasks.bpf.c has the same constant.
 V2_NUMBER = 1 << 32
 
 

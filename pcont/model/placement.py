@@ -151,16 +151,16 @@ class TaskPlacement:
         return "".join(f"{task}\n" for task in sorted(tasks))
 
     def _leaders_in(self, node: Node) -> Iterator[int]:
-        """Yield the processes whose first thread is in a container."""
+        """Yield each process that has its first thread in a container."""
         known = self.known
         yield from (
             task for task in self.inside(node) if task not in known or known[task].pid == task
         )
 
     def _headless_in(self, node: Node) -> Iterator[int]:
-        """Yield the processes whose first thread has exited, and whose domain is a container, while
-        other threads live (css_task_iter_advance()). That thread may have been in a threaded
-        container that was removed.
+        """Yield each process of a domain that has live threads, but whose first thread has exited
+        (css_task_iter_advance()). The first thread may have been in a threaded container that was
+        removed.
         """
         tree, tasks, domain = node.tree, self.tasks, node.tree.kind.domain
         for task in tasks.zombies() if domain and (node.zombies or not node.parent) else ():
@@ -169,8 +169,9 @@ class TaskPlacement:
                 yield task
 
     def with_processes(self, node: Node) -> Iterable[Node]:
-        """Return the containers of whose first threads cgroup.procs of a container lists the
-        processes; none if it lists those of all threads in the container.
+        """Return the containers that cgroup.procs of a container covers: it lists a process if the
+        first thread is in one of them. Empty if it lists the process of every thread in the
+        container itself.
         """
         processes = node.tree.kind.processes
         return cast("Iterable[Node]", processes(node)) if processes else ()

@@ -162,7 +162,7 @@ class TaskTable:
             self.threads_of[one.pid] = rest
 
     def zombies(self) -> list[int]:
-        """Return the simulated processes whose first thread has exited."""
+        """Return the simulated first threads that have exited, and were not yet waited for."""
         return [task for task, one in self.simulated.items() if one.zombie]
 
     def is_over(self, pid: int) -> bool:

@@ -105,8 +105,9 @@ def _new_share(registry: Registry, names: tuple[str, ...], at: str, name: str, w
 
 
 def _refuse_beside(registry: Registry, tree: Tree, at: str, there: str) -> None:
-    """Raise Busy if a new hierarchy at `there` would have the tasks of one whose home is not
-    mounted. pcont cannot read what that one has, but sees its container in UMBRELLA.
+    """Raise Busy if a new hierarchy at `there` would have the tasks of another hierarchy, the home
+    of which is not mounted. pcont cannot read the settings of that hierarchy, but it sees its
+    container in UMBRELLA.
     """
     theirs = Place(UNIFIED, join(UMBRELLA, tree.name))
     if (at == "/" or overlap(there, theirs.path)) and exists(registry.backend, theirs):

@@ -83,9 +83,9 @@ class MoveAllUndo(UndoRecord):
     """Undo record of MoveAll: which containers were emptied into which, and the tasks that were in
     the targets before.
 
-    `starts`: the processes of the moved tasks, each with its start time in clock ticks since boot,
-    and moved tasks whose process was not found. It is kept only if other tasks are in a target, to
-    distinguish the moved ones from them.
+    `starts`: the processes of the moved tasks, each with its start time in clock ticks since boot.
+    If the process of a moved task is not listed, the task itself is there. pcont needs them only if
+    other tasks are in a target: undo must not move those.
     """
 
     routes: list[Move]
@@ -294,8 +294,9 @@ class MoveAll(Step):
     def _starts(
         self, backend: TasksInside, route: Move, left: Collection[int], known: Collection[int]
     ) -> dict[int, int]:
-        """Return the start times of the processes that have these tasks, and of tasks whose process
-        is not listed; not of those that have one in `known`, if their ids cannot be reused.
+        """Return start times for `MoveAllUndo.starts`: of the processes that have the tasks `left`,
+        and of each task that has no listed process. An id in `known` is left out if it cannot
+        belong to another task by now.
         """
         now = assigned_ids(backend, left)
         may_differ = may_be_reused(self._assigned, now)

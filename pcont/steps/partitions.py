@@ -84,8 +84,9 @@ def _add(backend: ContainerReader, found: dict[Place, str], one: Place, place: P
 
 
 def check_remote(backend: ContainerReader, place: Place, text: str, valid: Iterable[Place]) -> None:
-    """Raise Busy if a list of CPUs takes some from a sibling that is a remote partition: one whose
-    parent is no partition. Linux 6.12 would make it invalid, and keep its CPUs from everything.
+    """Raise Busy if a list has a CPU of a sibling that is a remote partition. The parent of a
+    remote partition is no partition. Linux 6.12 would make the sibling invalid, and give its CPUs
+    to no container.
 
     `text`: the list for cpuset.cpus. `valid`: the partitions that are valid.
     """

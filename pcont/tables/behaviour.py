@@ -88,8 +88,9 @@ class ContainerKind(NamedTuple):
     It gets the container that the task is in, the target, and whether the whole process moves.
     `takes_threads`: returns whether the driver tries to move a single thread into a container
     before it moves the whole process. Without it, a write of `tasks` moves one task.
-    `processes`: returns the containers of whose first threads cgroup.procs of a container lists the
-    processes. Without it, or if it returns none, those of all threads in the container are listed.
+    `processes`: returns the containers that cgroup.procs of a container covers: it lists a process
+    if the first thread is in one of them. Without it, or if it returns none, cgroup.procs lists the
+    process of every thread in the container itself.
     `domain`: returns the container to whose processes those of a container belong.
     `stays_counted`: returns whether pids counts a task in the same container before and after a
     move from one container to another. Otherwise, and without it, a moving task counts twice.

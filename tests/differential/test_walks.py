@@ -14,13 +14,12 @@ from pcont.backend_cgroupfs import Cgroupfs
 from pcont.kernel.types import UNIFIED, Place
 from pcont.model.dialects import V2
 from pcont.subsys import TASK_FILES
-from tests.conftest import IN_GUEST, MUST, elsewhere
+from tests.conftest import IN_GUEST, elsewhere, need_program
 from tests.differential import errno_table, far
 from tests.differential.sides import Ground, ModelSide, Side, folder, ground
 from tests.differential.steps import Step
 from tests.differential.tally import Tally
 from tests.differential.walk import replay, shrink, walk
-from tests.stress import NoCompiler, built
 
 # A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
 WALKS, STEPS = (2, 80) if IN_GUEST else (4, 120)
@@ -36,12 +35,7 @@ def here(request: pytest.FixtureRequest) -> Iterator[Ground]:
         elsewhere("the model answers as Linux 6.12 does")
     if dialect == "v2" and UNIFIED not in (tree.id for tree in Cgroupfs().trees()):
         elsewhere("no cgroup v2 is mounted")
-    try:
-        built(far.SOURCE)
-    except NoCompiler as err:
-        if MUST:
-            raise
-        pytest.skip(str(err))
+    need_program(far.SOURCE)
     if dialect == "v2" and IN_GUEST:
         _disable_all()
     with far.near() as end, ground(end, dialect) as found:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need_program
 from tests.contract.conftest import Top, cgroup2, kernel, name, nothing_is_left, of_v2, v2
+from tests.stress import SOURCES
 
 __all__ = ("cgroup2", "kernel", "name", "nothing_is_left", "v2")
 
@@ -16,6 +18,12 @@ __all__ = ("cgroup2", "kernel", "name", "nothing_is_left", "v2")
 def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Top]:
     """That of the kernel only."""
     yield from of_v2(request, name, tmp_path)
+
+
+@pytest.fixture
+def compiler() -> None:
+    """A compiler for the storms."""
+    need_program(SOURCES / "storm.c")
 
 
 _reports: list[str] = []

@@ -15,9 +15,9 @@ from pcont.kernel.refusals import exists
 from pcont.kernel.types import Place
 from pcont.steps import converge, move_all
 from pcont.steps import mirror as step_mirror
-from tests.conftest import MUST
+from tests.conftest import need_program
 from tests.contract.conftest import Pcont, starts_empty
-from tests.stress import SOURCES, Bomb, NoCompiler, Storm, built, running
+from tests.stress import SOURCES, Bomb, Storm, running
 from tests.stress.measure import adoption, explosion
 from tests.stress.trees import Census, SeparateTrees, separate_trees
 
@@ -35,12 +35,7 @@ MakeTrees = Callable[..., AbstractContextManager[SeparateTrees]]
 @pytest.fixture
 def trees(kernel: Pcont, name: str) -> MakeTrees:
     """Make containers in so many trees of names, and in those of controllers."""
-    try:
-        built(SOURCES / "storm.c")
-    except NoCompiler as err:
-        if MUST:
-            raise
-        pytest.skip(str(err))
+    need_program(SOURCES / "storm.c")
 
     def make(*controllers: str, named: int) -> AbstractContextManager[SeparateTrees]:
         return separate_trees(kernel.ok, name, controllers, named, bind=starts_empty(kernel))

@@ -11,26 +11,15 @@ import os
 import pytest
 
 from pcont.kernel.types import LEAF_NAME, UNIFIED
-from tests.conftest import MUST
 from tests.contract.conftest import KERNEL_ALONE, Jobs, Top
 from tests.contract.test_v2 import directory
 from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
 from tests.contract.test_v2_hierarchies import has, jobs, on_v2, plain  # noqa: F401
-from tests.stress import SOURCES, NoCompiler, Storm, built, running
+from tests.stress import Storm, running
 
 pytestmark = pytest.mark.guest
 
 WIDTH, TIMES = map(int, os.environ.get("PCONT_SPILLS", "20x2").split("x"))
-
-
-@pytest.fixture
-def compiler() -> None:
-    try:
-        built(SOURCES / "storm.c")
-    except NoCompiler as err:
-        if MUST:
-            raise
-        pytest.skip(str(err))
 
 
 @pytest.mark.parametrize("time", range(TIMES))

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from pcont.kernel.types import UNIFIED
-from tests.conftest import IN_GUEST, MUST
+from tests.conftest import IN_GUEST
 from tests.contract.conftest import Pcont
 from tests.contract.test_v2_hierarchies import UMBRELLA, Plain, mounted
-from tests.stress import SOURCES, NoCompiler, built
 from tests.stress.conftest import report
 from tests.stress.v2 import (
     KILL,
@@ -41,16 +40,6 @@ VERBS = [
     *(pytest.param(verb, id=str(verb)) for verb in (MOVE_THREADED, MOVE, KILL_THREADED, KILL)),
     *(pytest.param(verb, id=str(verb), marks=pytest.mark.guest) for verb in (MOVE_TO_LEAF, SPILL)),
 ]
-
-
-@pytest.fixture
-def compiler() -> None:
-    try:
-        built(SOURCES / "storm.c")
-    except NoCompiler as err:
-        if MUST:
-            raise
-        pytest.skip(str(err))
 
 
 @pytest.fixture(params=VERBS)
