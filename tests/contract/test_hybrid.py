@@ -13,15 +13,15 @@ import pytest
 
 from pcont.kernel.types import UNIFIED, TreeRequest
 from tests.conftest import elsewhere
-from tests.contract.conftest import V2_ALONE, Jobs, Pcont, Top, command_line, eventually
+from tests.contract.conftest import V2_ALONE, Jobs, Pcont, Top, eventually
 from tests.contract.test_same_script import HERE, printed
 from tests.contract.test_v2_hierarchies import (
-    Plain,
     enabled,
     has,
     mounted,
     on_v2,
     places,
+    plain_line,
     point,
     read,
     umount,
@@ -41,12 +41,7 @@ def offered(pcont: Pcont) -> list[str]:
 @pytest.fixture(params=V2_ALONE)
 def hybrid(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pcont]:
     """The command line where v1 has bound nothing, and nothing is enabled in cgroup v2."""
-    pcont: Pcont = Plain(())
-    if request.param == "model":
-        pcont = command_line("model", tmp_path, "--dialect", "hybrid")
-        pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")
-    else:
-        request.getfixturevalue("cgroup2")
+    pcont = plain_line(request, tmp_path, "hybrid")
     if lacking := {*NEEDED} - {*offered(pcont)}:
         elsewhere(f"v2 has no {', '.join(lacking)}")
     before = enabled(pcont, "/"), offered(pcont)

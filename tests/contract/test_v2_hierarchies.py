@@ -39,6 +39,16 @@ class Plain(Pcont):
         return library.open()
 
 
+def plain_line(request: pytest.FixtureRequest, tmp_path: Path, dialect: str) -> Pcont:
+    """The command line without --backend on a mount of cgroup2, or that of a model."""
+    if request.param == "model":
+        pcont = command_line("model", tmp_path, "--dialect", dialect)
+        pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")
+        return pcont
+    request.getfixturevalue("cgroup2")
+    return Plain(())
+
+
 def v2(pcont: Pcont) -> Top:
     """The root of cgroup v2."""
     return Top(pcont, UNIFIED, "")
@@ -68,12 +78,7 @@ def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pcont]:
     """The command line without --backend, where cgroup v2 has the controllers NEEDED and no
     container. That of the model has the option.
     """
-    pcont: Pcont = Plain(())
-    if request.param == "model":
-        pcont = command_line("model", tmp_path, "--dialect", "v2")
-        pcont.ok("sim", "machine", "--cpus", "0-3", "--nodes", "0-1")
-    else:
-        request.getfixturevalue("cgroup2")
+    pcont = plain_line(request, tmp_path, "v2")
     if lacking := {*NEEDED} - {*read(pcont, "/", "cgroup.controllers").split()}:
         elsewhere(f"v2 has no {', '.join(lacking)}")
     before = enabled(pcont, "/")
