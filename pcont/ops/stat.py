@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
@@ -29,12 +30,11 @@ _BEAT = 0.1  # seconds between two calls of signals.beat
 
 # By CPU: nanoseconds in user space, and in the kernel. cgroup v2 has the sum alone, under None.
 Sample = dict["int | None", tuple[int, int]]
+# The fields of a CpuRow.
+_Time = tuple["int | None", "float | None", "int | None", "int | None", "int | None"]
 
 
-_Rows = list[CpuRow | UsageRow]
-
-
-def stat(session: Session, place: str, window: float = 0.0) -> _Rows:
+def stat(session: Session, place: str, window: float = 0.0) -> list[CpuRow | UsageRow]:
     """Return the CPU time used by a container and those below it: in all and, on cgroup v1, by CPU.
     If the container has memory, the first row also has what happened at limits of memory.
 
@@ -47,19 +47,22 @@ def stat(session: Session, place: str, window: float = 0.0) -> _Rows:
     there = _place_with_time(container)
     if there is None and not any("memory" in one.controllers for one in container.places):
         raise _without_cpuacct(container)
-    try:
+    with _reading(container):
         rows = [] if there is None else _rows(session.backend, there, window)
         events = _memory_events(session.backend, container)
-    except OSError as err:
-        raise from_oserror(err, f"read the usage of {container.name}") from err
     if events is None:
         return [*rows]
-    time: _Time = rows[0] if rows else (None, None, None, None, None)
-    return [UsageRow(*time, *events), *rows[1:]]
+    total: _Time = rows[0] if rows else (None, None, None, None, None)
+    return [UsageRow(*total, *events), *rows[1:]]
 
 
-# The fields of a CpuRow.
-_Time = tuple["int | None", "float | None", "int | None", "int | None", "int | None"]
+@contextlib.contextmanager
+def _reading(container: Container) -> Iterator[None]:
+    """Raise PcontError for an OSError of the block, which reads the usage of a container."""
+    try:
+        yield
+    except OSError as err:
+        raise from_oserror(err, f"read the usage of {container.name}") from err
 
 
 def _place_with_time(container: Container) -> Place | None:
@@ -104,9 +107,11 @@ def cpu_load(session: Session, place: str, window: float) -> Value:
     """
     window = numbers.seconds(window, "window", above_zero=True)
     container = required(session.backend, session.registry().place(place))
-    if _place_with_time(container) is None:
+    there = _place_with_time(container)
+    if there is None:
         raise _without_cpuacct(container)
-    found = stat(session, place, window)[0].load
+    with _reading(container):
+        found = _rows(session.backend, there, window)[0].load
     return Value(subsys.CPUACCT_LOAD, "unknown" if found is None else found)
 
 
