@@ -407,10 +407,12 @@ def _without_cpus(backend: ContainerReader, place: Place, task: int) -> Violatio
     """Explain that the kernel accepts no task in a container without a CPU: it is a partition that
     has given its CPUs to partitions below it.
     """
+    from pcont.subsys.partitions import VALID  # for partitions only
+
     reason = f"{place.shown} has no CPU left: it has given them to partitions below it"
     with contextlib.suppress(OSError):
         for child in map(place.child, backend.children(place)):
-            if backend.read(child, subsys.PARTITION).strip() in ("root", "isolated"):
+            if backend.read(child, subsys.PARTITION).strip() in VALID:
                 return Violation(ENOSPC, reason, f"pcont attach {child.word} {task}")
     return Violation(ENOSPC, reason)
 

@@ -17,11 +17,9 @@ from pcont.kernel.refusals import vanishing
 from pcont.kernel.types import Place
 from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS
-from pcont.subsys.partitions import ISOLATED, MEMBER, ROOT_PARTITION
+from pcont.subsys.partitions import MEMBER, ROOT_PARTITION, VALID
 from pcont.subsys.v2.cpuset import CPUS_EFFECTIVE, EXCLUSIVE_EFFECTIVE
 from pcont.values import ID_LIST
-
-_VALID = (ROOT_PARTITION, ISOLATED)
 
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import CgroupState, ContainerReader
@@ -76,7 +74,7 @@ def _ids(text: str) -> frozenset[int]:
 def _add(backend: ContainerReader, found: dict[Place, str], one: Place, place: Place) -> None:
     with vanishing():
         text = backend.read(one, PARTITION)
-        if text.strip() in _VALID:
+        if text.strip() in VALID:
             found[one] = text
         if below(one.path, place.path) is not None:
             for name in backend.children(one):
@@ -92,7 +90,7 @@ def check_remote(backend: ContainerReader, place: Place, text: str, valid: Itera
     """
     above = place.parent
     rivals = [one for one in valid if one != place and one.parent == above]
-    if not rivals or above.is_root or backend.read(above, PARTITION).strip() in _VALID:
+    if not rivals or above.is_root or backend.read(above, PARTITION).strip() in VALID:
         return
     with contextlib.suppress(ValueError, OverflowError):  # the kernel refuses such a text
         wanted = _ids(text)

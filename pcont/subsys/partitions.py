@@ -18,7 +18,8 @@ from pcont.tables.rules import Follows, Site
 from pcont.values import Ids
 
 MEMBER, ROOT_PARTITION, ISOLATED = "member", "root", "isolated"
-PARTITIONS = (MEMBER, ROOT_PARTITION, ISOLATED)
+VALID = (ROOT_PARTITION, ISOLATED)  # what cpuset.cpus.partition reads of a valid one
+PARTITIONS = (MEMBER, *VALID)
 
 # Why a partition is invalid, in the kernel's words.
 INVALID_CPUS = "Invalid cpu list in cpuset.cpus.exclusive"
@@ -141,7 +142,7 @@ class Cpuset:
 
     @property
     def is_valid(self) -> bool:
-        return self.text in (ROOT_PARTITION, ISOLATED)
+        return self.text in VALID
 
     @property
     def is_invalid(self) -> bool:
