@@ -108,10 +108,12 @@ class ModelControlFiles:
             refuse_text(EACCES, where)
         wanted = shared(self._parsed(node, row, text, where))
         self._lifetimes.remove_exited_of(self._placement.live_below(node))
+        how = node.tree.file_behaviours.get(row.name, STORED)
         for rule in row.rules:
             if violation := rule(node, Proposed(node, row.name, wanted)):
+                if how.refused:
+                    how.refused(node, wanted)
                 refuse_text(violation.errno, where)
-        how = node.tree.file_behaviours.get(row.name, STORED)
         if how.refuses and (number := how.refuses(node, wanted)):
             refuse_text(number, where)
         if how.confines:

@@ -33,7 +33,13 @@ HOUSEKEEPING = "partition config conflicts with housekeeping setup"
 NOT_PERMITTED = "Enable partition not permitted"
 REMOTE_BELOW = "Have remote partition underneath"
 
+# A fact of the model: the kernel noted a list as an error before it refused the list. For a valid
+# partition, that is the reason which shows when a sibling makes it invalid. An invalid one was
+# made invalid by a sibling, although the kernel shows a reason.
+REFUSED_LIST = "cpuset.refused_list"
+
 NO_CPU: Ids = frozenset()
+_CHECKED = "checked"  # no file: the parent has found that the partition can keep its CPUs
 _Changes = dict[tuple[str, str], Any]
 
 
@@ -48,7 +54,8 @@ def reason_of(text: str) -> str | None:
     return reason.strip(" ()") if invalid else None
 
 
-def _invalid(kind: str, reason: str) -> str:
+def invalid(kind: str, reason: str) -> str:
+    """Return what cpuset.cpus.partition reads of an invalid partition."""
     return f"{kind} invalid ({reason})" if reason else f"{kind} invalid"
 
 
@@ -151,9 +158,12 @@ class Cpuset:
     @property
     def is_stale(self) -> bool:
         """Whether the kernel has made it invalid because of a sibling: the kernel gives no reason,
-        and still shows the CPUs of the partition.
+        or that of an earlier list, and still shows the CPUs of the partition.
         """
-        return reason_of(self.text) == ""
+        reason = reason_of(self.text)
+        if reason and (self.site.path, PARTITION) not in self.changes:
+            return REFUSED_LIST in getattr(self.site, "facts", ())
+        return reason == ""
 
     @property
     def is_remote(self) -> bool:
@@ -165,7 +175,7 @@ class Cpuset:
 
     def become(self, kind: str, reason: str | None = None) -> None:
         """Give the container another state. `reason`: why it is invalid; None if it is valid."""
-        self.change(PARTITION, kind if reason is None else _invalid(kind, reason))
+        self.change(PARTITION, kind if reason is None else invalid(kind, reason))
 
     # CPUs
 
@@ -259,6 +269,11 @@ def consequences(now: Site, file: str, value: Any) -> list[Follows]:
     """Return what cpuset.cpus.partition reads of the container and of others, as far as a write
     that the kernel accepts changes it. `file`: CPUS, EXCLUSIVE or PARTITION.
     """
+    return follows(written(now, file, value))
+
+
+def written(now: Site, file: str, value: Any) -> Cpuset:
+    """Return a container after such a write, with the changes that follow from it."""
     one = Cpuset(now)
     if file == PARTITION:
         _write_partition(one, value)
@@ -269,9 +284,27 @@ def consequences(now: Site, file: str, value: Any) -> list[Follows]:
     for other in one.siblings() if one.changes else ():
         if not (other.is_valid or other.is_stale):
             _update_below(other)
+    return one
+
+
+def follows(one: Cpuset) -> list[Follows]:
+    """Return the states that have changed."""
     return [
         Follows(site, PARTITION, text) for site, text in _touched(one) if text != Cpuset(site).text
     ]
+
+
+def checked(one: Cpuset) -> list[Any]:
+    """Return the containers of valid partitions that their parents have checked."""
+    return [site for (_, file), site in one.changes.items() if file == _CHECKED]
+
+
+def refused_list(now: Site) -> str | None:
+    """Return the error that the kernel notes for a partition when it refuses an empty list of
+    cpuset.cpus: update_cpumask() does so before it asks whether the list is allowed.
+    """
+    one = Cpuset(now)
+    return None if one.only else _lost(one, NO_CPU, empty=one.is_valid)
 
 
 def _touched(one: Cpuset) -> Iterator[tuple[Site, str]]:
@@ -428,6 +461,7 @@ def _check_given(one: Cpuset) -> None:
     for child in one.children():
         if child.is_valid:
             cpus = child.original.exclusive()
+            child.change(_CHECKED, child.site)
             if not cpus <= own:
                 child.become(child.kind, INVALID_CPUS)
             elif populated and left <= cpus:

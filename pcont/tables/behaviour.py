@@ -32,6 +32,7 @@ class FileBehaviour(NamedTuple):
     `kills`: a write kills all processes in the container and below it.
     `lines`: the text has any number of lines; without one, it is empty and has no newline.
     `hidden`: the file cannot be read (EINVAL), only written.
+    `refused`: called with the container and the value if a rule of the table refused a write.
     `refuses` returns the errno of a write that no rule of the table refuses, given the container
     and the value; 0 if it is accepted.
     """
@@ -44,6 +45,7 @@ class FileBehaviour(NamedTuple):
     kills: bool = False
     lines: bool = False
     hidden: bool = False
+    refused: Callable[[ModelCgroup, Any], None] | None = None
     refuses: Callable[[ModelCgroup, Any], int] | None = None
 
 

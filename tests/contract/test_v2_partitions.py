@@ -155,6 +155,46 @@ def test_lists_that_are_refused(cpusets: Machine) -> None:
     assert cpusets.write("/b", CPUS, "") == "EBUSY"
 
 
+# A refused list, what other containers do then, and what /a/c is afterwards. Seen on Linux 6.12.
+REFUSED = {
+    "a sibling takes a CPU": ("/a/e cpus 2",
+        "root invalid (Invalid cpu list in cpuset.cpus.exclusive) 2"),
+    "another list between": ("/a/c cpus 2-3, /a/e cpus 2",
+        "root invalid (Invalid cpu list in cpuset.cpus.exclusive) 2-3"),
+    "the state is written again": ("/a/c .partition root, /a/e cpus 2",
+        "root invalid (Invalid cpu list in cpuset.cpus.exclusive) 2"),
+    "another state between": ("/a/c .partition isolated, /a/e cpus 2", "isolated invalid 2"),
+    "no partition between": ("/a/c .partition member, /a/c .partition root, /a/e cpus 2",
+        "root invalid 2"),
+    "the parent checks it": ("/a cpus 1-2, /a/e cpus 2", "root invalid 2"),
+    "nothing more": ("/a cpus 1-3", "root 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("later", REFUSED)
+def test_a_refused_list_is_the_reason_later(cpusets: Machine, later: str) -> None:
+    steps, wanted = REFUSED[later]
+    cpusets.mkdir("/a/e")
+    told(cpusets, "/a cpus 1-3", "/a .partition root", "/a/c cpus 2", "/a/c .partition root")
+    cpusets.task("/a/c/d")
+    assert cpusets.write("/a/c", CPUS, "") == "ENOSPC"
+    assert state(cpusets, "/a/c") == "root 2"
+    told(cpusets, *steps.split(", "))
+    assert state(cpusets, "/a/c") == wanted
+
+
+@pytest.mark.parametrize("rival", ["before", "after"])
+def test_a_refused_list_is_the_reason_of_an_invalid_partition(cpusets: Machine, rival: str) -> None:
+    told(cpusets, "/a cpus 1-3", *["/b cpus 1"] * (rival == "before"), "/a .partition root")
+    told(cpusets, "/a/c cpus 2-3", "/a/c .partition root", "/b cpus 1")
+    cpusets.task("/a")
+    below = state(cpusets, "/a/c")
+    assert cpusets.write("/a", CPUS, "") == "ENOSPC"
+    why = "Parent unable to distribute cpu downstream"
+    assert cpusets.read("/a", PARTITION) == f"root invalid ({why})\n"
+    assert state(cpusets, "/a/c") == below
+
+
 @pytest.mark.parametrize("machine", [KERNEL_ALONE], indirect=True)
 def test_linux_loses_the_cpus_of_a_remote_partition_with_a_rival(cpusets: Machine) -> None:
     """So pcont refuses that (test_a_hierarchy_has_a_partition). The model does not lose them."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import ENOSPC
+from typing import cast
 
 from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.partitions import (
+    INVALID_CPUS,
     ISOLATED,
     MEMBER,
     NO_CPU,
+    REFUSED_LIST,
     Cpuset,
     check_hotplug,
-    consequences,
+    checked,
+    follows,
+    invalid,
+    reason_of,
+    refused_list,
+    written,
 )
 from pcont.subsys.v2.cpuset import (
     CPUS_EFFECTIVE,
@@ -72,7 +80,12 @@ def _isolated(site: ModelCgroup) -> Ids:
 
 def _apply(found: list[Follows]) -> None:
     for one in found:
-        one.site.store(PARTITION, one.text)  # type: ignore[attr-defined]
+        site, text = cast(ModelCgroup, one.site), one.text
+        if reason_of(text) == "" and REFUSED_LIST in site.facts:
+            text = invalid(text.split()[0], INVALID_CPUS)
+        else:
+            site.facts.pop(REFUSED_LIST, None)
+        site.store(PARTITION, text)
 
 
 def _write(file: str) -> Callable[[ModelCgroup, object], None]:
@@ -80,11 +93,24 @@ def _write(file: str) -> Callable[[ModelCgroup, object], None]:
         if file != CPUS and wanted != site.written(file):
             _root(site).facts[_IN_USE] = 1
         if _in_use(site):
-            _apply(consequences(site, file, wanted))
+            one = written(site, file, wanted)
+            for child in checked(one):
+                child.facts.pop(REFUSED_LIST, None)
+            _apply(follows(one))
         if file != PARTITION:
             site.store(file, wanted)
 
     return write
+
+
+def _refused(site: ModelCgroup, wanted: object) -> None:
+    """Note the error of a list that was refused, and show it if the partition is invalid."""
+    one = Cpuset(site)
+    reason = None if wanted else refused_list(site)
+    if reason and (one.is_valid or one.is_stale):
+        site.facts[REFUSED_LIST] = 1
+    if reason and one.is_invalid:
+        site.store(PARTITION, invalid(one.kind, reason))
 
 
 def affected(site: ModelCgroup) -> ModelCgroup:
@@ -119,7 +145,7 @@ BEHAVIOUR = Behaviour(
     on_hotplug=_hotplug,
     freed=_freed,
     files={
-        CPUS: FileBehaviour(confines=affected, write=_write(CPUS)),
+        CPUS: FileBehaviour(confines=affected, write=_write(CPUS), refused=_refused),
         EXCLUSIVE: FileBehaviour(confines=_root, write=_write(EXCLUSIVE)),
         PARTITION: FileBehaviour(confines=_root, write=_write(PARTITION)),
         CPUS_EFFECTIVE: FileBehaviour(derived=cpus),
