@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.vm.report import Counts, failed_tests, read_junit
+from tests.vm.report import Counts, failed_tests, first_failure, read_junit
 
 FEW = 3  # tests that are tried again; more have a common cause
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -124,7 +124,10 @@ def run(job: Job, folder: Path, must: bool) -> Outcome:
     seconds = time.monotonic() - began
     counts = read_junit(report) if job.junit else Counts(1, 0, 0)
     judged = judge(job, process.returncode, counts or Counts(0, 0, 0), seconds, must)
-    return replace(judged, failed=tuple(failed_tests(report)) if job.junit else ())
+    if failed := tuple(failed_tests(report)) if job.junit else ():
+        line = f"{judged.line}; the first: {first_failure(report)}"
+        judged = replace(judged, line=line, failed=failed)
+    return judged
 
 
 def judge(job: Job, status: int, counts: Counts, seconds: float, must: bool) -> Outcome:

@@ -88,7 +88,7 @@ case = '<testcase classname="tests.test_a" name="test_b[c]">%s</testcase>'
 bad = first or "always" in sys.argv
 open(report, "w").write(
     f'<testsuite tests="2" failures="{int(bad)}" errors="0" skipped="0">'
-    + case % ("<failure/>" if bad else "") + "</testsuite>"
+    + case % ('<failure message="b is\\n not c"/>' if bad else "") + "</testsuite>"
 )
 sys.exit(bad)
 """
@@ -110,6 +110,7 @@ def test_few_tests_that_failed_are_tried_again_and_named(
     assert done.good == (not more)
     assert "tests/test_a.py::test_b[c]" in done.line or more
     assert "tried again" in done.line
+    assert "the first: test_b[c]: b is not c" in done.line
 
 
 def test_many_failures_are_not_tried_again(tmp_path: Path) -> None:

@@ -341,8 +341,8 @@ def dissolve(backend: Mounts, request: TreeRequest, point: str, source: str) -> 
                 path=point,
                 errno=EBUSY,
                 hint="try again later: memory lingers until its last page is freed, others until "
-                "no zombie is left that was in there (ps -eo pid,ppid,stat); pcont pins shows "
-                "the namespaces that pcont keeps",
+                "no zombie is left that was in there (ps -eo pid,ppid,stat); list the namespaces "
+                "that pcont keeps: pcont pins",
             )
         signals.check()
         unmounted.wait()

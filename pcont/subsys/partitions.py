@@ -294,7 +294,7 @@ def follows(one: Cpuset) -> list[Follows]:
     ]
 
 
-def checked(one: Cpuset) -> list[Any]:
+def children_checked(one: Cpuset) -> list[Any]:
     """Return the containers of valid partitions that their parents have checked."""
     return [site for (_, file), site in one.changes.items() if file == _CHECKED]
 

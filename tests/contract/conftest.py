@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from pcont.ops import mount as ops_mount
 from pcont.subsys.v1 import core, cpuacct, cpuset, freezer, pids
 from pcont.values import ID_LIST
 from pcont.virtual.bindings import bindings_in
-from tests import hints
+from tests import hints, leftovers
 from tests.conftest import IN_GUEST, elsewhere
 from tests.waiting import eventually as eventually
 
@@ -171,6 +171,29 @@ class Pcont:
 
     def affinity(self, task: int) -> str:
         return ID_LIST.show(self.backend().affinity(task))
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed, or could not clean up."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """In a guest: what a failed test leaves must not make others fail."""
+    before = leftovers.cgroups() if IN_GUEST else None
+    result = yield
+    if before and item.stash.get(_FAILED, False):
+        leftovers.restore(before)
+    return result
 
 
 @pytest.fixture(

@@ -34,6 +34,7 @@ from pcont.steps.mounts import (
     RemoveMadeDirectory,
     UmountTree,
     UnmountMounted,
+    dissolve,
     find_tree,
 )
 from pcont.steps.move_all import Move, MoveAll
@@ -46,6 +47,7 @@ from pcont.steps.xattr import RestoreXattr, SetXattr
 from pcont.tables.rules import Machine
 from pcont.transaction.step import Step, carry_out
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
+from tests import hints
 
 TREE = "cpuset,cpuacct"
 ROOT, A, B = Place(TREE), Place(TREE, "/a"), Place(TREE, "/a/b")
@@ -190,6 +192,16 @@ def test_what_cannot_be_put_back_is_named_and_the_rest_is_put_back(log: list[str
     assert caught.value.left == ["cannot put back b: Device or resource busy (EBUSY)"]
     assert "NOT RESTORED" in caught.value.message
     assert "was undone" not in caught.value.message
+
+
+def test_a_hierarchy_that_stays_is_refused_with_commands(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcont.steps.mounts.RELEASE_PATIENCE", 0)
+    with pytest.raises(Busy, match="does not release cpuset,cpuacct") as caught:
+        dissolve(model, TreeRequest(("cpuset", "cpuacct")), "/cg", "pcont")
+    assert "pcont pins" in caught.value.hint
+    hints.check(f"  hint: {caught.value.hint}")
 
 
 def test_a_refusal_while_putting_back_is_named_like_any_other(log: list[str]) -> None:

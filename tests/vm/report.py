@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 # How the reason of a skip begins where this kernel or machine lacks what the test is about.
 ELSEWHERE = "not for this kernel: "
+LONGEST = 300  # characters of a line about a failure
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,20 @@ def failed_tests(path: Path) -> list[str]:
         f"{one.get('classname', '').replace('.', '/')}.py::{one.get('name', '')}" for one in failed
     ]
     return list(dict.fromkeys(names))
+
+
+def first_failure(path: Path) -> str:
+    """What the first test that failed said, in one line; empty if there is none."""
+    try:
+        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+    except (FileNotFoundError, ElementTree.ParseError):
+        return ""
+    for case in cases:
+        for kind in ("failure", "error"):
+            if (found := case.find(kind)) is not None:
+                said = " ".join(found.get("message", "").split())
+                return f"{case.get('name', '')}: {said}"[:LONGEST]
+    return ""
 
 
 def merge_junit(paths: list[Path], target: Path) -> None:

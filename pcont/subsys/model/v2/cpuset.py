@@ -16,7 +16,7 @@ from pcont.subsys.partitions import (
     REFUSED_LIST,
     Cpuset,
     check_hotplug,
-    checked,
+    children_checked,
     follows,
     invalid,
     reason_of,
@@ -94,7 +94,7 @@ def _write(file: str) -> Callable[[ModelCgroup, object], None]:
             _root(site).facts[_IN_USE] = 1
         if _in_use(site):
             one = written(site, file, wanted)
-            for child in checked(one):
+            for child in children_checked(one):
                 child.facts.pop(REFUSED_LIST, None)
             _apply(follows(one))
         if file != PARTITION:
