@@ -167,7 +167,7 @@ def _nodes(session: Session, top: Container, named: bool) -> list[ContainerNode]
     """Return a container with those below it; note one that was not named and cannot be seen."""
     try:
         there = present(session.backend, top)
-        found = NodeReader(session.backend, top.hierarchy).top(top, there)
+        found = NodeReader(session.backend, top, there).top()
         if top.places[-1].tree == UNIFIED:
             _note_invalid(session, top, found)
         return [found._replace(name=top.canonical)]

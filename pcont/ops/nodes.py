@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pcont import signals, subsys
 from pcont.errors import Unseen
-from pcont.hierarchy.container import Container, Hierarchy, Member
+from pcont.hierarchy.container import Container, Member
 from pcont.hierarchy.presence import with_evidence
 from pcont.kernel.refusals import vanishing
 from pcont.kernel.survey import look
@@ -33,22 +33,25 @@ _Look = tuple[Place, Surveyed]
 class _TreeReader:
     """Reads what `tree` shows of the containers of one tree.
 
-    `names`: the files that are read of each of them. `provides`: some of the files are those that
-    pcont provides, which are read one by one.
+    `controllers`: those that any of the containers can have. `names`: the files that are read of
+    each of them. `provides`: some of the files are those that pcont provides, which are read one by
+    one.
     """
 
-    def __init__(self, backend: Backend, files: ControlFiles, member: Member) -> None:
+    def __init__(
+        self, backend: Backend, files: ControlFiles, member: Member, controllers: Sequence[str]
+    ) -> None:
         self._backend, self._files = backend, files
         self.names = [_TASKS]
         self._rows: list[tuple[int, ControlFile]] = []  # 0: a file that pcont provides
-        for row in _listed_rows(backend, member):
+        for row in _listed_rows(backend, member, controllers):
             ours = subsys.is_virtual_file(row.name, member.tree.controllers)
             self._rows.append((0 if ours else len(self.names), row))
             self.names += [] if ours else [row.name]
         self.provides = any(not index for index, _ in self._rows)
         self._spelled: dict[str, str] = {}
         self._events = ""  # the file that counts the tasks killed because memory ran out
-        if "memory" in member.tree.controllers:
+        if "memory" in controllers:
             self._events = _MEMORY_EVENTS if member.tree.is_unified else _OOM_CONTROL
             self.names.append(self._events)
 
@@ -96,22 +99,26 @@ def _shown(file: str, text: str, always: bool, is_root: bool) -> Scalar | None:
 
 
 class NodeReader:
-    """Reads the containers of one hierarchy for `tree`. What they have in common is found once."""
+    """Reads a container and those below it for `tree`. What they have in common is found once.
 
-    def __init__(self, backend: Backend, hierarchy: Hierarchy) -> None:
+    `there`: the places where the container exists.
+    """
+
+    def __init__(self, backend: Backend, container: Container, there: Sequence[Place]) -> None:
+        hierarchy = container.hierarchy
         self._backend, self._name = backend, hierarchy.name
+        self._container, self._there = container, there
         files = ControlFiles(backend)
-        readers = [_TreeReader(backend, files, one) for one in hierarchy.members]
         self._readers = {
-            member.tree.id: reader
-            for member, reader in zip(hierarchy.members, readers, strict=True)
+            place.tree: _TreeReader(backend, files, member, _available(backend, member, place))
+            for member, place in zip(hierarchy.members, container.places, strict=True)
         }
-        self._provides = any(reader.provides for reader in readers)
+        self._provides = any(reader.provides for reader in self._readers.values())
 
-    def top(self, container: Container, there: Sequence[Place]) -> ContainerNode:
-        """Return a container with those below it. `there`: the places where it exists."""
-        looks: list[_Look] = []
-        for place in there:
+    def top(self) -> ContainerNode:
+        """Return the container with those below it."""
+        container, looks = self._container, list[_Look]()
+        for place in self._there:
             with vanishing():  # another program may remove the container at any time
                 looks.append((place, look(self._backend, place, self._readers[place.tree].names)))
         evidence = with_evidence(container, [place for place, _ in looks])
@@ -183,9 +190,23 @@ def _task_count(found: Iterable[Surveyed]) -> int:
     return len(inside)
 
 
-def _listed_rows(backend: Backend, member: Member) -> Iterator[ControlFile]:
+def _available(backend: Backend, member: Member, place: Place) -> Sequence[str]:
+    """Return the controllers that a container, and those below it, can have.
+
+    In cgroup v2 those are few of all: what no parent enables need not be read in each container.
+    """
+    if not place.is_unified or member.mode:
+        return member.tree.controllers
+    with vanishing():
+        return backend.read(place, "cgroup.controllers").split()
+    return ()
+
+
+def _listed_rows(
+    backend: Backend, member: Member, controllers: Sequence[str]
+) -> Iterator[ControlFile]:
     """Yield the rows of the files in one tree that listings may show."""
-    for name in ("", *member.subsystems):
+    for name in ("", *controllers, *member.virtual):
         if table := table_of(backend, member.tree.id, name):
             yield from (row for row in table.files if _is_shown(row, member))
 

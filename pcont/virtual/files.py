@@ -220,9 +220,10 @@ class ControlFiles:
         return None
 
     def _with_removal_rules(self, place: Place) -> list[str]:
-        """Return the controllers of a tree that have rules for removals."""
+        """Return the controllers of a tree that have rules for removals: none of cgroup v2 has."""
         if place.tree not in self._removal_rules:
-            names = [*place.controllers, *(one.name for one in self.bindings(place.tree))]
+            names = [] if place.is_unified else [*place.controllers]
+            names += [one.name for one in self.bindings(place.tree)]
             tables = {name: table_of(self.backend, place.tree, name) for name in names}
             self._removal_rules[place.tree] = [
                 name for name, table in tables.items() if table and table.removal

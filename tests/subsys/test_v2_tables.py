@@ -88,6 +88,12 @@ def check_listing(kind: str, found: Listing) -> None:
         assert bool(int(mode, 8) & 0o200) is rows[name].access.writable, name
 
 
+def test_no_controller_of_v2_has_a_rule_for_removals() -> None:
+    """`ControlFiles.removing` does not load their tables."""
+    tables = [subsys.load(name, Interface.V2) for name in ("", *subsys.WITH_TABLES[Interface.V2])]
+    assert all(table and not table.removal for table in tables)
+
+
 def test_every_row_is_found_by_its_name() -> None:
     assert {name: subsys.row_of_v2(name) for name in ROWS} == ROWS
     assert subsys.row_of_v2("cpuset.nonsense") is None
