@@ -5,8 +5,9 @@ permits.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EINVAL
+from functools import partial
 
 from pcont.kernel.refusals import refuse
 from pcont.model.cgroups import Node, PlacedTask
@@ -55,14 +56,25 @@ class Affinity:
             self._confine(task, node.tree.cpus(node))
 
     @contextlib.contextmanager
-    def kept(self, node: Node) -> Iterator[None]:
+    def kept(
+        self,
+        node: Node,
+        written: Node | None = None,
+        moves: Callable[[Node], object] | None = None,
+    ) -> Iterator[None]:
         """After the block, give the tasks in a container and below it the CPUs that it has changed
-        for their containers.
+        for their containers. `written`: the container of the file that the block writes; `moves`:
+        as in FileBehaviour.
         """
         allowed = node.tree.cpus
         before = {one: allowed(one) for one in node.all() if one.tasks} if allowed else {}
         of_root = allowed(node) if allowed and node.parent is None else None
+        seen = partial(_seen_of_first, written, moves) if moves and written and allowed else None
+        first = seen and seen()
         yield
+        # kernel/cgroup/cpuset.c, cpuset_attach(): it looks at the first task only.
+        if seen and first and first == seen():
+            return
         if allowed and of_root is not None and (now := allowed(node)) != of_root:
             for task in self._placement.known.values():
                 # One that was never moved is in the root. A zombie keeps the CPUs that it had.
@@ -82,3 +94,11 @@ class Affinity:
     def _confine(self, task: PlacedTask, cpus: Ids) -> None:
         requested = task.requested if self._config.dialect.keeps_requested else None
         task.cpus = (requested & cpus if requested else cpus) or cpus
+
+
+def _seen_of_first(written: Node, moves: Callable[[Node], object]) -> tuple[object, ...]:
+    """Return what `moves` returns for the container that was written to, and for the one with the
+    first task below it; empty if there is none.
+    """
+    first = next((one for one in written.all() if one is not written and one.tasks), None)
+    return (moves(written), moves(first)) if first else ()

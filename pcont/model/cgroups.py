@@ -84,8 +84,9 @@ class PlacedTask:
         self.nodes: dict[int, Node] = {} if nodes is None else nodes
 
 
-# Facts of a container of cgroup v2, each with the id of a zombie in it or below: that it is there,
-# and that it exited before pids was enabled, so that pids does not count it.
+# Facts of a container, each with the id of a zombie: that it is in it, on cgroup v2 also below; and
+# that it exited before pids was enabled, so that pids does not count it. On v1 the root has the
+# first one for the zombies of removed containers.
 _ZOMBIE, _UNCHARGED = "cgroup.zombie.", "pids.uncharged."
 
 
@@ -268,6 +269,9 @@ class Node:
         assert self.parent
         del self.parent.nodes[self.name]
         self.tree.size -= 1
+        if self.zombies and not self.tree.is_unified:
+            root = self.tree.root
+            root.facts.update((one, 1) for one in self.facts if one.startswith(_ZOMBIE))
         if on_removed := self.tree.kind.on_removed:
             on_removed(self)
         self.parent.check_release()
@@ -277,7 +281,7 @@ class Node:
         self.tasks.remove(task)
         for node in self.upwards():
             node.zombies += 1
-            if self.tree.is_unified:
+            if self.tree.is_unified or (node is self and node.parent):
                 node.facts[f"{_ZOMBIE}{task}"] = 1
         self._left()
 
@@ -288,6 +292,11 @@ class Node:
             node.zombies -= 1
             for fact in (_ZOMBIE, _UNCHARGED):
                 node.facts.pop(f"{fact}{task}", None)
+
+    @property
+    def has_lingering(self) -> bool:
+        """Whether a removed container of this hierarchy of v1, whose root it is, has a zombie."""
+        return any(fact.startswith(_ZOMBIE) for fact in self.facts)
 
     @property
     def charged(self) -> int:

@@ -119,7 +119,7 @@ class ModelControlFiles:
         if how.confines:
             top = how.confines(node)
             assert isinstance(top, Node)
-            with self._affinity().kept(top):
+            with self._affinity().kept(top, node, how.moves):
                 self._carry_out(node, row, wanted, how)
         else:
             self._carry_out(node, row, wanted, how)

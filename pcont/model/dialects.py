@@ -51,9 +51,10 @@ class Dialect(NamedTuple):
     the number of hierarchies that are possible (ENOSPC above it); 0 for any number.
 
     Attaching: `number`: parses the id of a task. `no_number`: the errno if that fails. `fixed`:
-    some kernel threads cannot be moved. `zombies`: writing a task that has exited has no effect;
-    otherwise it is ESRCH. `owners`: only root and the owner may move a task. `again`: writing a
-    task into its own container has effects, too.
+    some kernel threads cannot be moved. `zombies`: writing a task that has exited has no effect,
+    and it holds on to a container that was removed; otherwise the write is ESRCH. `owners`: only
+    root and the owner may move a task. `again`: writing a task into its own container has effects,
+    too.
 
     `empty`: a write of zero bytes counts as a write.
 

@@ -160,7 +160,8 @@ class ModelMounts:
             hierarchies.stacks[point] = below
         tree.mounts.remove([mount for mount in tree.mounts if mount.point == point][-1])
         hierarchies.remounted()
-        if not (tree.mounts or tree.root.nodes or tree.is_unified):
+        lingers = tree.root.nodes or (self._config.dialect.zombies and tree.root.has_lingering)
+        if not (tree.mounts or lingers or tree.is_unified):
             self._files.load()
             hierarchies.active.remove(tree)
             carry(tree.root, hierarchies.unbound.root, tree)

@@ -29,6 +29,8 @@ class FileBehaviour(NamedTuple):
     `root_value` returns the value of the root container, if the machine decides it.
     `write` carries out a write; without it, the value is stored.
     `confines`: returns the container in and below which a write may change the CPUs of tasks.
+    `moves`: a write moves all tasks below the container at once. The kernel gives them other CPUs
+    only if that changes what `moves` returns for the container of the first task.
     `kills`: a write kills all processes in the container and below it.
     `lines`: the text has any number of lines; without one, it is empty and has no newline.
     `hidden`: the file cannot be read (EINVAL), only written.
@@ -42,6 +44,7 @@ class FileBehaviour(NamedTuple):
     root_value: Callable[[Machine], Any] | None = None
     write: Callable[[ModelCgroup, Any], None] | None = None
     confines: Callable[[ModelCgroup], ModelCgroup] | None = None
+    moves: Callable[[ModelCgroup], object] | None = None
     kills: bool = False
     lines: bool = False
     hidden: bool = False

@@ -459,6 +459,21 @@ def test_the_cpus_of_tasks_follow_the_effective_lists(machine: Machine) -> None:
     assert machine.read("/s/t", "cpuset.mems.effective") == "1\n"
 
 
+@pytest.mark.parametrize("first", ["/all", "/two"])
+def test_tasks_keep_their_cpus_without_cpuset_if_the_first_one_does(
+    machine: Machine, first: str
+) -> None:
+    needs_6_12(machine)
+    machine.enable("/", "cpuset")
+    machine.mkdir(first)
+    machine.mkdir(*{"/all", "/two"} - {first})
+    tasks = [machine.task(path) for path in ("/all", "/two")]
+    machine.write("/two", "cpuset.cpus", "0-1")
+    machine.write("/", "cgroup.subtree_control", "-cpuset")
+    cpus = [sorted(machine.backend.affinity(task)) for task in tasks]
+    assert cpus == [[0, 1, 2, 3], [0, 1] if first == "/all" else [0, 1, 2, 3]]
+
+
 def test_a_partition_that_can_have_no_cpus_is_invalid(machine: Machine) -> None:
     needs_6_12(machine)
     machine.enable("/", "cpuset")

@@ -127,6 +127,22 @@ def test_a_zombie_is_counted_and_in_no_container_until_it_is_reaped(model: Model
     refused(errno.ESRCH, wait_for, model, task)
 
 
+def test_a_zombie_of_a_removed_container_holds_on_to_its_hierarchy(model: Model) -> None:
+    """Tried on Linux 6.18. One in the root does not."""
+    model.tasks.waited = False
+    task, in_root = model.simulator.spawn(), model.simulator.spawn()
+    enter(model, task, PIDS)
+    model.simulator.exit(task)
+    model.simulator.exit(in_root)
+    model.remove(Place(PIDS, "/a"))
+    model.umount(f"/{PIDS}")
+    assert PIDS in model.membership(in_root)
+    mount(model, f"/{PIDS}", PIDS)
+    wait_for(model, task)
+    model.umount(f"/{PIDS}")
+    assert PIDS not in model.membership(in_root)
+
+
 def test_a_zombie_may_be_attached_where_no_task_may_enter(model: Model) -> None:
     """Tried on Linux 6.18: the write succeeds, and ENOSPC is the answer for any other task."""
     model.tasks.waited = False

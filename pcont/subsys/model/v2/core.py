@@ -257,7 +257,11 @@ BEHAVIOUR = Behaviour(
         TYPE: FileBehaviour(derived=_type, write=_become_threaded, refuses=_no_domain),
         OFFERED: FileBehaviour(derived=lambda site: " ".join(_offered(site)), lines=True),
         CONTROL: FileBehaviour(
-            write=_control, refuses=_enables_nothing, confines=cpuset.affected, lines=True
+            write=_control,
+            refuses=_enables_nothing,
+            confines=cpuset.affected,
+            moves=cpuset.lists,
+            lines=True,
         ),
         MAX_DEPTH: _limit(MAX_DEPTH),
         MAX_DESCENDANTS: _limit(MAX_DESCENDANTS),

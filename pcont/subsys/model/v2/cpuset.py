@@ -66,6 +66,11 @@ def _mems(site: ModelCgroup) -> Ids:
     return _listed(site, MEMS, site.machine.nodes)
 
 
+def lists(site: ModelCgroup) -> tuple[Ids, Ids]:
+    """Return the CPUs and the memory nodes in force."""
+    return cpus(site), _mems(site)
+
+
 def _isolated(site: ModelCgroup) -> Ids:
     """Return the CPUs that isolated partitions have and give to no other partition."""
     found: Ids = NO_CPU
