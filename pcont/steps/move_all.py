@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pcont import subsys
 from pcont.bases import NamedTuple, on_disk
 from pcont.errors import PcontError
+from pcont.kernel.paths import below
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import Place
 from pcont.records import Outcome
@@ -27,7 +28,7 @@ from pcont.steps.converge import (
     until_stable,
 )
 from pcont.steps.freeze import is_set_frozen, kept_frozen
-from pcont.steps.leaf import Leaves
+from pcont.steps.leaf import Leaves, has_no_leaf
 from pcont.steps.reuse import assigned_ids, may_be_reused
 from pcont.steps.tasks import (
     all_tasks_in,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from pcont.kernel.interfaces import (
         Backend,
         CgroupState,
+        ContainerReader,
         PopulatedContainers,
         Tasks,
         TasksInside,
@@ -160,9 +162,10 @@ class MoveAll(Step):
     """Move every task of a container to another container, in each tree of `routes`.
 
     If the freezer is among the trees, and `freeze` is true, pcont freezes the source during the
-    move. Otherwise it moves the remaining tasks again and again, the highest id first, until none
-    is left. A child starts in the containers of its parent, so a tree that was emptied once stays
-    empty.
+    move. In cgroup v2, it also freezes a target without tasks: tasks that have arrived do not fork
+    then, and each write to `cgroup.procs` waits for all forks in progress. Otherwise it moves the
+    remaining tasks again and again, the highest id first, until none is left. A child starts in the
+    containers of its parent, so a tree that was emptied once stays empty.
 
     `movable`: leave the tasks that the kernel refuses to move (`Task.fixed`), and count them. Tasks
     like that in a root container are left in any case. `outcome` receives the counts. `action`
@@ -194,9 +197,15 @@ class MoveAll(Step):
             if self._may_go(backend, route.target, task)
         ]
         self.outcome.skipped = len(self.skipped)
-        freezer = self._freezer() if self.freeze else None
-        moves = is_set_frozen(backend, freezer, moves) if freezer else moves
+        if freezer := self._freezer() if self.freeze else None:
+            alone = self._undo_record(backend).alone
+            for place in [*self._still_targets(backend, alone), freezer]:
+                moves = is_set_frozen(backend, place, moves)
         return [*self._leaves.lines(backend), *moves]
+
+    def _undo_record(self, backend: TasksInside) -> MoveAllUndo:
+        before = {route.target: all_tasks_in(backend, route.target) for route in self.routes}
+        return MoveAllUndo(list(self.routes), before)
 
     @property
     def has_words(self) -> bool:
@@ -227,13 +236,13 @@ class MoveAll(Step):
         began = time.monotonic()
         self.routes = self._ordered(backend)
         self._leaves.make(backend, undo_log)
-        drained = MoveAllUndo(
-            list(self.routes), {r.target: all_tasks_in(backend, r.target) for r in self.routes}
-        )
+        drained = self._undo_record(backend)
         with contextlib.ExitStack() as stack:
             freezer = self._freezer() if self.freeze else None
             if freezer and stack.enter_context(kept_frozen(backend, undo_log, freezer)):
                 self.outcome.strategy, self.still = "freeze", True
+                for target in self._still_targets(backend, drained.alone):
+                    stack.enter_context(kept_frozen(backend, undo_log, target))
             self._keep_affinities(backend, undo_log)
             undo_log.record(drained)
             if not self.still:
@@ -260,6 +269,19 @@ class MoveAll(Step):
         """
         places = [one.source for one in self.routes if one.source.can_freeze]
         return places[0] if places and not places[0].is_root else None
+
+    def _still_targets(self, backend: ContainerReader, alone: bool) -> list[Place]:
+        """Return what to freeze of the targets in cgroup v2, if only the moved tasks will be there
+        (`alone`): the target, or its leaf. No other tasks may be below it. What is below the
+        source is frozen with it.
+        """
+        targets = [
+            target
+            for source, target in self.routes
+            if target.is_unified and alone and below(target.path, source.path) is None
+        ]
+        leaves = [target.leaf for target in targets if not has_no_leaf(backend, target)]
+        return [*leaves, *(one for one in targets if not backend.children(one))]
 
     def _keep_affinities(self, backend: TasksInside, undo_log: UndoLog) -> None:
         """Record the CPU affinity of the tasks: the kernel changes it when a task changes its

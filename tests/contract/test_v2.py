@@ -185,12 +185,23 @@ def test_all_tasks_of_a_container_are_moved(v2: Top, start: Start) -> None:
     v2.pcont.ok("attach", v2.at("/a"), *map(str, tasks))
     planned = v2.pcont.ok("--dry-run", "move", v2.at("/a"), v2.at("/b")).splitlines()
     writes = [f"echo {task} > {directory(v2, '/b')}/cgroup.procs" for task in sorted(tasks)]
-    switch = f"{directory(v2, '/a')}/cgroup.freeze"
-    assert planned == [f"echo 1 > {switch}", *writes, f"echo 0 > {switch}"]
+    switches = [f"{directory(v2, path)}/cgroup.freeze" for path in ("/a", "/b")]
+    on, off = ([f"echo {value} > {one}" for one in switches] for value in (1, 0))
+    assert planned == [*on, *writes, *reversed(off)]
     v2.pcont.ok("move", v2.at("/a"), v2.at("/b"))
     assert {is_in(v2, one) for task in tasks for one in threads_of(task)} == {"/b"}
-    assert v2.pcont.get(v2.at("/a"), "cgroup.freeze") == "0"
+    assert [v2.pcont.get(v2.at(path), "cgroup.freeze") for path in ("/a", "/b")] == ["0", "0"]
     assert "frozen 0" in v2.pcont.ok("get", v2.at("/b"), "cgroup.events")
+
+
+def test_a_target_with_other_tasks_is_not_frozen(v2: Top, start: Start) -> None:
+    v2.pcont.ok("create", "-p", v2.at("/a"), v2.at("/b/c"), v2.at("/d"))
+    for path in ("/a", "/b/c", "/d"):
+        v2.pcont.ok("attach", v2.at(path), str(start()))
+    for target in ("/b", "/d"):
+        planned = v2.pcont.ok("--dry-run", "move", v2.at("/a"), v2.at(target))
+        assert planned.count("cgroup.freeze") == 2
+        assert f"{directory(v2, target)}/cgroup.freeze" not in planned
 
 
 def test_frozen_tasks_are_not_thawed_by_a_move(v2: Top, start: Start) -> None:
