@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -78,12 +78,7 @@ def required(backend: Backend, container: Container) -> Container:
     there = present(backend, container)
     missing = [place for place in container.places if place not in there]
     if missing and there:
-        raise NotFound(
-            f"{container.name} is partial: it is missing in {', '.join(p.tree for p in missing)}",
-            path=backend.show(there[0]),
-            hint=f"complete it: pcont create {container.word}; "
-            f"or remove what is there: pcont rm {container.word}",
-        )
+        raise incomplete(backend, container, there, missing)
     if missing:
         raise NotFound(
             f"there is no container {container.name}",
@@ -91,6 +86,34 @@ def required(backend: Backend, container: Container) -> Container:
             hint=_neighbours(backend, container),
         )
     return container
+
+
+def check_root(backend: CgroupState, one: Hierarchy) -> None:
+    """Raise NotFound if the root of a tie was removed in one of its trees."""
+    root = one.container("/")
+    places = root.places if one.tie else ()
+    missing = [place for place in places if not (place.is_root or exists(backend, place))]
+    if missing:
+        there = [place for place in root.places if place not in missing]
+        raise incomplete(backend, root, there, missing)
+
+
+def incomplete(
+    backend: CgroupState, container: Container, there: Sequence[Place], missing: Sequence[Place]
+) -> NotFound:
+    """Return the error for a container that is missing in some trees. In cgroup v2, only `mount`
+    restores all of a root.
+    """
+    hint = f"complete it: pcont create {container.word}"
+    if not container.is_root:
+        hint += f"; or remove what is there: pcont rm {container.word}"
+    elif any(place.is_unified for place in missing):
+        hint = f"restore it: pcont mount --name {quote(container.hierarchy.name)}"
+    return NotFound(
+        f"{container.name} is partial: it is missing in {', '.join(p.tree for p in missing)}",
+        path=backend.show(there[0]),
+        hint=hint,
+    )
 
 
 def _neighbours(backend: CgroupState, container: Container) -> str:

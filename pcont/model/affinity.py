@@ -5,7 +5,7 @@ permits.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from errno import EINVAL
 from functools import partial
 
@@ -56,20 +56,14 @@ class Affinity:
             self._confine(task, node.tree.cpus(node))
 
     @contextlib.contextmanager
-    def kept(
-        self,
-        node: Node,
-        written: Node | None = None,
-        moves: Callable[[Node], object] | None = None,
-    ) -> Iterator[None]:
+    def kept(self, node: Node, moved: Node | None = None) -> Iterator[None]:
         """After the block, give the tasks in a container and below it the CPUs that it has changed
-        for their containers. `written`: the container of the file that the block writes; `moves`:
-        as in FileBehaviour.
+        for their containers. `moved`: the container below which it moves all tasks together.
         """
         allowed = node.tree.cpus
         before = {one: allowed(one) for one in node.all() if one.tasks} if allowed else {}
         of_root = allowed(node) if allowed and node.parent is None else None
-        seen = partial(_seen_of_first, written, moves) if moves and written and allowed else None
+        seen = partial(_seen_of_first, moved) if moved and allowed else None
         first = seen and seen()
         yield
         # kernel/cgroup/cpuset.c, cpuset_attach(): it looks at the first task only.
@@ -96,9 +90,10 @@ class Affinity:
         task.cpus = (requested & cpus if requested else cpus) or cpus
 
 
-def _seen_of_first(written: Node, moves: Callable[[Node], object]) -> tuple[object, ...]:
-    """Return what `moves` returns for the container that was written to, and for the one with the
-    first task below it; empty if there is none.
+def _seen_of_first(moved: Node) -> tuple[object, ...]:
+    """Return the lists of a container, and of the one with the first task below it; empty if there
+    is none.
     """
-    first = next((one for one in written.all() if one is not written and one.tasks), None)
-    return (moves(written), moves(first)) if first else ()
+    lists = moved.tree.lists
+    first = next((one for one in moved.all() if one is not moved and one.tasks), None)
+    return (lists(moved), lists(first)) if first and lists else ()

@@ -13,7 +13,7 @@ from pcont.kernel.refusals import WriteRefused, refuse_text
 from pcont.kernel.types import Place, Task
 from pcont.linux.proc import no_task
 from pcont.model.affinity import Affinity
-from pcont.model.cgroups import Node, PlacedTask
+from pcont.model.cgroups import ModelTree, Node, PlacedTask
 from pcont.model.config import ModelConfig
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
@@ -111,8 +111,7 @@ class Attaching:
         if task and not self.may_move(task):
             refuse_text(EACCES, where)
         if vet := node.tree.kind.vet:
-            sources = self._placement.nodes_of(known.pid if whole else known.id)
-            source = sources.get(node.tree.number, node.tree.root)
+            source = self._source(known.pid if whole else known.id, node.tree)
             if violation := vet(source, node, whole):
                 refuse_text(violation.errno, where)
         # A task that has ended, or is there already, is not checked (cgroup_migrate_add_task()).
@@ -120,9 +119,15 @@ class Attaching:
             movers = [one for one in movers if self._must_move(one, node, known)]
         for one in movers if any(table.entry for table in node.tree.tables) else ():
             self.check_entry(node, one, self._placement.mover(node.tree), where)
-        for one in self._together(movers):
+        movers = self._together(movers)
+        lists = node.tree.lists if movers else None
+        confined = not lists or lists(self._source(movers[0], node.tree)) != lists(node)
+        for one in movers:
             with contextlib.suppress(ProcessLookupError):
-                self.move(self._lifetimes.adopt(one), node)
+                self.move(self._lifetimes.adopt(one), node, confined)
+
+    def _source(self, task: int, tree: ModelTree) -> Node:
+        return self._placement.nodes_of(task).get(tree.number, tree.root)
 
     def _named(self, text: str, whole: bool, where: str) -> tuple[int, Task, list[int]]:
         """Return the id that a text has, its task (of 0, this process), and the ids of the tasks
@@ -171,14 +176,14 @@ class Attaching:
 
         `known`: a task that was just read from /proc.
         """
-        tree = node.tree
-        here = self._placement.nodes_of(task).get(tree.number, tree.root)
-        if here is node:
+        if self._source(task, node.tree) is node:
             return False
         return known.state != "Z" if task == known.id else not self._tasks.has_ended(task)
 
-    def move(self, task: PlacedTask, node: Node) -> None:
-        """Move a task into a container, without checking the rules."""
+    def move(self, task: PlacedTask, node: Node, confined: bool = True) -> None:
+        """Move a task into a container, without checking the rules. `confined`: it gets the CPUs of
+        the container.
+        """
         before = task.nodes.get(node.tree.number)
         if before is node and not self._config.dialect.again:
             return
@@ -193,7 +198,8 @@ class Attaching:
             task.nodes[node.tree.number] = node
             if before:
                 before.leave(task.id)
-        self._affinity.entered(task, node)
+        if confined:
+            self._affinity.entered(task, node)
 
 
 def _is_removed(node: Node) -> bool:

@@ -461,6 +461,11 @@ class ModelTree:
         return next((one.cpus for one in self.behaviours if one.cpus), None)
 
     @cached_property
+    def lists(self) -> Callable[[ModelCgroup], object] | None:
+        """Returns what decides whether tasks that move together get other CPUs."""
+        return next((one.lists for one in self.behaviours if one.lists), None)
+
+    @cached_property
     def freed(self) -> Callable[[ModelCgroup], ModelCgroup | None] | None:
         """Returns where tasks may have other CPUs after a container was removed."""
         return next((one.freed for one in self.behaviours if one.freed), None)

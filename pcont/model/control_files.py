@@ -54,7 +54,10 @@ class ModelControlFiles:
         return {file: rows[file].access.writable for file in sorted(rows) if node.has(file)}
 
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
-        node = self._hierarchies.node(place)
+        try:
+            node = self._hierarchies.node(place)
+        except FileNotFoundError:
+            refuse(ENOENT, self._hierarchies.show(place, file))
         if file in node.nodes and file not in node.tree.aliases:
             refuse(EISDIR, self._hierarchies.show(place, file))
         try:
@@ -119,7 +122,7 @@ class ModelControlFiles:
         if how.confines:
             top = how.confines(node)
             assert isinstance(top, Node)
-            with self._affinity().kept(top, node, how.moves):
+            with self._affinity().kept(top, node if how.moves else None):
                 self._carry_out(node, row, wanted, how)
         else:
             self._carry_out(node, row, wanted, how)

@@ -137,14 +137,15 @@ class Lifetimes:
     def kill_below(self, node: Node) -> None:
         """Kill all processes in a container and below it, as a write of cgroup.kill.
 
-        As in the kernel, a process is killed if its first thread is there. Where its other threads
-        are does not matter.
+        As in the kernel, a process is killed if its first thread is there. If that has exited, it
+        is killed if another thread is there, as in Linux 6.12.117 (not in 6.18.44).
         """
         known, number = self._placement.known, node.tree.number
         with_processes = self._placement.with_processes
         nodes = {each for one in node.all() for each in (one, *with_processes(one))}
         for pid in {known[task].pid for one in nodes for task in one.tasks}:
-            if pid not in known or known[pid].nodes.get(number) in nodes:
+            first = None if self._tasks.is_zombie(pid) else known.get(pid)
+            if first is None or first.nodes.get(number) in nodes:
                 self._kill(self._placement.threads_of(pid))
 
     def _kill(self, tasks: Iterable[int]) -> None:

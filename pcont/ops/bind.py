@@ -16,7 +16,7 @@ from pcont import subsys
 from pcont.errors import BadWord, Busy, Cancelled, NotFound, Unsupported, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import MODE_DOMAIN, TIE, Hierarchy, Member, Tie, as_made_at
-from pcont.hierarchy.presence import check_seen, reachable, refuse_unified_tree
+from pcont.hierarchy.presence import check_root, check_seen, reachable, refuse_unified_tree
 from pcont.hierarchy.registry import OptionString, Registry
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import exists, vanishing
@@ -219,6 +219,7 @@ def _with_home(registry: Registry, selector: str) -> Hierarchy:
             hint="mount hierarchies with --name NAME, or --tie",
         )
     check_seen(registry.backend, one, inactive=False)
+    check_root(registry.backend, one)
     return one
 
 

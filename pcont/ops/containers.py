@@ -14,7 +14,7 @@ from pcont import signals, subsys
 from pcont.errors import Busy, Denied, PcontError, UsageProblem
 from pcont.hierarchy import keys
 from pcont.hierarchy.container import MODE_THREADED, Container, Hierarchy
-from pcont.hierarchy.presence import at_least_partial, check_seen, present
+from pcont.hierarchy.presence import at_least_partial, check_root, check_seen, present
 from pcont.hierarchy.registry import Registry
 from pcont.kernel.refusals import exists, vanishing
 from pcont.kernel.types import Place
@@ -233,7 +233,9 @@ class Planner:
             err = FileExistsError(EEXIST, os.strerror(EEXIST), self.backend.show(_first(container)))
             action = f"create {container.name}"
             raise _refused(self.backend, _first(container), err, action)
-        if not parents:
+        if parents and not container.is_root:
+            check_root(self.backend, container.hierarchy)
+        elif not parents:
             self._need_parent(container)
         for level in container.lineage()[:-1] if parents else ():
             lacking = [place for place in level.places if not self._is_parent_there(place)]
@@ -263,6 +265,7 @@ class Planner:
     def _need_parent(self, container: Container) -> None:
         for place in container.places:
             if not self._is_parent_there(place.parent):
+                check_root(self.backend, container.hierarchy)
                 err = FileNotFoundError(ENOENT, os.strerror(ENOENT), self.backend.show(place))
                 action = f"create {container.name}"
                 raise _refused(self.backend, place, err, action)

@@ -245,6 +245,20 @@ class Cpuset:
         return not cpus & self.online and self.site.populated()
 
 
+def isolated(one: Cpuset) -> Ids:
+    """Return the CPUs of the machine that isolated partitions have and give to no other one."""
+    found, others = NO_CPU, NO_CPU
+    waiting = [one.root]
+    while waiting:
+        there = waiting.pop()
+        waiting += there.children()
+        if there.text == ISOLATED:
+            found |= there.exclusive()
+        elif there.is_valid and there.parent:
+            others |= there.exclusive()
+    return found - others
+
+
 def why_invalid(one: Cpuset) -> str | None:
     """Return why the kernel would make no valid partition of a container that is none; None if it
     would. The order is the kernel's.
@@ -304,7 +318,9 @@ def refused_list(now: Site) -> str | None:
     cpuset.cpus: update_cpumask() does so before it asks whether the list is allowed.
     """
     one = Cpuset(now)
-    return None if one.only else _lost(one, NO_CPU, empty=one.is_valid)
+    above = one.parent
+    found = one.only & above.exclusive() if above and one.only else NO_CPU
+    return _lost(one, found, empty=one.is_valid and not found)
 
 
 def _touched(one: Cpuset) -> Iterator[tuple[Site, str]]:

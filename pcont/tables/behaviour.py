@@ -29,8 +29,7 @@ class FileBehaviour(NamedTuple):
     `root_value` returns the value of the root container, if the machine decides it.
     `write` carries out a write; without it, the value is stored.
     `confines`: returns the container in and below which a write may change the CPUs of tasks.
-    `moves`: a write moves all tasks below the container at once. The kernel gives them other CPUs
-    only if that changes what `moves` returns for the container of the first task.
+    `moves`: a write moves all tasks below the container at once, by `Behaviour.lists`.
     `kills`: a write kills all processes in the container and below it.
     `lines`: the text has any number of lines; without one, it is empty and has no newline.
     `hidden`: the file cannot be read (EINVAL), only written.
@@ -44,7 +43,7 @@ class FileBehaviour(NamedTuple):
     root_value: Callable[[Machine], Any] | None = None
     write: Callable[[ModelCgroup, Any], None] | None = None
     confines: Callable[[ModelCgroup], ModelCgroup] | None = None
-    moves: Callable[[ModelCgroup], object] | None = None
+    moves: bool = False
     kills: bool = False
     lines: bool = False
     hidden: bool = False
@@ -137,7 +136,9 @@ class Behaviour(NamedTuple):
     `on_run`: called when a task in a container has used a CPU: its number, and nanoseconds of user
     and of system time.
     `frozen`: returns whether the tasks of a container are frozen.
-    `cpus`: returns the CPUs on which the tasks of a container may run.
+    `cpus`: returns the CPUs on which the tasks of a container may run. `lists`: tasks that move
+    together get the CPUs of their new container only if `lists` returns something else for it than
+    for the container that the first of them was in; without it, always.
     `account`: returns the charges for a file that a task in a container opens; None: not counted.
 
     Containers. `on_clone`: called with a parent and its new child that begins with values of the
@@ -168,6 +169,7 @@ class Behaviour(NamedTuple):
     on_run: Callable[[ModelCgroup, int, int, int], None] | None = None
     frozen: Callable[[ModelCgroup], bool] | None = None
     cpus: Callable[[ModelCgroup], Ids] | None = None
+    lists: Callable[[ModelCgroup], object] | None = None
     account: Callable[[ModelCgroup], Charges | None] | None = None
     on_clone: Callable[[ModelCgroup, ModelCgroup], None] | None = None
     on_empty: Callable[[ModelCgroup], None] | None = None

@@ -672,7 +672,13 @@ def test_a_mount_restores_the_root_that_another_program_has_removed(jobs: Jobs) 
     with backend.exclusive():
         backend.remove(Place(UNIFIED, on_v2(jobs)))
         backend.remove(Place(UNIFIED, UMBRELLA))
-    jobs.pcont.fails(3, "create", jobs.at("/a"))
+    for words in (
+        *(("create", jobs.at("/a")), ("create", "-p", jobs.at("/a"))),
+        *(("bind", jobs.name, "memset"), ("unbind", "--yes", jobs.name, "cpuset")),
+    ):
+        said = jobs.pcont.fails(3, *words)
+        assert f"{jobs.at('/')} is partial: it is missing in unified" in said
+        assert f"pcont mount --name {jobs.name}" in said
     jobs.pcont.ok("mount", "--name", jobs.name)
     jobs.pcont.ok("create", jobs.at("/a"), "-s", "cpuset.cpus=1")
     assert read(jobs.pcont, on_v2(jobs, "/a"), "cgroup.type") == "threaded"

@@ -472,6 +472,10 @@ def test_tasks_keep_their_cpus_without_cpuset_if_the_first_one_does(
     machine.write("/", "cgroup.subtree_control", "-cpuset")
     cpus = [sorted(machine.backend.affinity(task)) for task in tasks]
     assert cpus == [[0, 1, 2, 3], [0, 1] if first == "/all" else [0, 1, 2, 3]]
+    # Nor does it get others where the container has those of the root.
+    machine.enable("/", "cpuset")
+    machine.write("/all", "cgroup.procs", str(tasks[1]))
+    assert sorted(machine.backend.affinity(tasks[1])) == cpus[1]
 
 
 def test_a_partition_that_can_have_no_cpus_is_invalid(machine: Machine) -> None:

@@ -263,7 +263,11 @@ def _move(view: View) -> Drawn:
 def _show(view: View) -> Drawn:
     if view.random.random() < 0.3 and view.tasks and _has_hierarchies(view):
         return command("where", f"<{view.any_task()}>")
-    return command(view.random.choice(["tree", "ps"]), _spelled(view, _child(view)))
+    shown = _child(view)
+    spelled = _spelled(view, shown)
+    if spelled.endswith(":/"):  # a hierarchy without a part in cgroup v2 has all tasks there
+        spelled = f"{UNIFIED}:{shown.path}"
+    return command(view.random.choice(["tree", "ps"]), spelled)
 
 
 def _child(view: View) -> Place:

@@ -214,6 +214,20 @@ def test_a_process_is_killed_where_its_first_thread_was(machine: Played) -> None
     assert machine.read("/a/b", "cgroup.threads") == ""
 
 
+def test_a_process_without_its_first_thread_is_killed_where_another_one_is(machine: Played) -> None:
+    """Tried on Linux 6.12.117."""
+    machine.mkdir("/a", "/b")
+    machine.model.tasks.waited = False
+    first, second = machine.process(threads=2)
+    machine.write("/a", "cgroup.procs", str(first))
+    machine.sim.exit(first, thread=True)
+    assert machine.write("/b", "cgroup.procs", str(second)) == "ok"
+    assert machine.write("/a", "cgroup.kill", "1") == "ok"
+    assert machine.where(second) == "/b"
+    assert machine.write("/b", "cgroup.kill", "1") == "ok"
+    assert machine.read("/b", "cgroup.events") == "populated 0\nfrozen 0\n"
+
+
 def test_a_zombie_is_not_counted_where_pids_is_enabled_later(machine: Played) -> None:
     machine.enable("/", "pids")
     machine.mkdir("/a", "/a/b")

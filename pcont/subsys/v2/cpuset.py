@@ -16,10 +16,10 @@ from pcont.subsys.cpuset import CPUS, MEMS, no_so_large, no_such
 from pcont.subsys.partitions import (
     MEMBER,
     PARTITIONS,
-    ROOT_PARTITION,
     Cpuset,
     collides,
     consequences,
+    isolated,
     reason_of,
 )
 from pcont.tables.control_file import (
@@ -109,14 +109,19 @@ def _tasks_keep_a_list(file: str, effective: str) -> Rule:
     return rule
 
 
-def _keeps_a_cpu(now: Site, wanted: Site) -> Violation | None:
-    """Check that a partition in which the kernel balances load keeps a CPU: the kernel reserves
-    some time of each CPU for deadlines.
+def _time_for_deadlines(now: Site, wanted: Site) -> Violation | None:
+    """Check that the list of a partition is not emptied. The kernel compares the lists of
+    cpuset.cpus, also if the partition has other CPUs: deadlines have reserved time on the CPUs
+    where it balances load, and there is none without a CPU (dl_cpuset_cpumask_can_shrink()).
     """
-    if wanted.value(EXCLUSIVE) or wanted.value(CPUS) or Cpuset(now).text != ROOT_PARTITION:
+    one = Cpuset(now)
+    if wanted.value(CPUS) or not one.cpus or not one.is_valid or min(one.cpus) in isolated(one):
         return None
     fix = Fix(now.path, ((PARTITION, MEMBER),))
-    return Violation(EBUSY, f"the partition {now.shown} would have no CPU", fixes=(fix,))
+    reason = f"time is reserved on its CPU {min(one.cpus)} for tasks with deadlines"
+    return Violation(
+        EBUSY, f"{CPUS} of the partition {now.shown} cannot be emptied: {reason}", fixes=(fix,)
+    )
 
 
 def _apart_from_siblings(now: Site, wanted: Site) -> Violation | None:
@@ -241,7 +246,7 @@ TABLE = Subsystem(
             20,
             _possible_cpus(CPUS),
             _tasks_keep_a_list(CPUS, CPUS_EFFECTIVE),
-            _keeps_a_cpu,
+            _time_for_deadlines,
             read_as=_cpus,
             larger=_no_cpu,
             foreseen=_foreseen(CPUS),
@@ -251,7 +256,6 @@ TABLE = Subsystem(
             "CPUs for a partition here or below; without one, others have them, too",
             30,
             _possible_cpus(EXCLUSIVE),
-            _keeps_a_cpu,
             _apart_from_siblings,
             read_as=_cpus,
             larger=_no_cpu,

@@ -260,7 +260,7 @@ BEHAVIOUR = Behaviour(
             write=_control,
             refuses=_enables_nothing,
             confines=cpuset.affected,
-            moves=cpuset.lists,
+            moves=True,
             lines=True,
         ),
         MAX_DEPTH: _limit(MAX_DEPTH),

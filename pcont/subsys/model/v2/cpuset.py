@@ -10,7 +10,6 @@ from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.partitions import (
     INVALID_CPUS,
-    ISOLATED,
     MEMBER,
     NO_CPU,
     REFUSED_LIST,
@@ -19,6 +18,7 @@ from pcont.subsys.partitions import (
     children_checked,
     follows,
     invalid,
+    isolated,
     reason_of,
     refused_list,
     written,
@@ -72,15 +72,7 @@ def lists(site: ModelCgroup) -> tuple[Ids, Ids]:
 
 
 def _isolated(site: ModelCgroup) -> Ids:
-    """Return the CPUs that isolated partitions have and give to no other partition."""
-    found: Ids = NO_CPU
-    for one in map(Cpuset, site.all()) if _in_use(site) else ():
-        if one.text == ISOLATED:
-            found |= one.exclusive()
-    for one in map(Cpuset, site.all()) if found else ():
-        if one.is_valid and one.text != ISOLATED and one.parent:
-            found -= one.exclusive()
-    return found
+    return isolated(Cpuset(site)) if _in_use(site) else NO_CPU
 
 
 def _apply(found: list[Follows]) -> None:
@@ -147,6 +139,7 @@ def no_cpus(source: ModelCgroup, target: ModelCgroup) -> Violation | None:
 
 BEHAVIOUR = Behaviour(
     cpus=cpus,
+    lists=lists,
     on_hotplug=_hotplug,
     freed=_freed,
     files={
