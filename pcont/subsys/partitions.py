@@ -295,8 +295,9 @@ def written(now: Site, file: str, value: Any) -> Cpuset:
         _write_cpus(one, value)
     else:
         _write_exclusive(one, value)
-    for other in one.siblings() if one.changes else ():
-        if not (other.is_valid or other.is_stale):
+    for other in one.siblings() if one.changes else ():  # update_sibling_cpumasks()
+        is_fixed = other.is_valid or other.is_stale
+        if not is_fixed and other.effective() != other.original.effective():
             _update_below(other)
     return one
 

@@ -132,6 +132,12 @@ STORIES = {
         "root invalid 3"),
     "nothing changes for it": ("/a/c/d .partition root, /a .partition root, /a/c cpus 0-3",
         "/a/c/d", "root invalid (cpuset.cpus and cpuset.cpus.exclusive are empty) 0-3"),
+    "another one has an exclusive list": (
+        "/a .partition root, /a/c .partition root, /b .exclusive 2-3", "/a/c",
+        "root invalid (cpuset.cpus and cpuset.cpus.exclusive are empty) 0-3"),
+    "another one has exclusive CPUs": (
+        "/a .partition root, /a/c .partition root, /b .exclusive 2-3, /b .partition root", "/a/c",
+        "root invalid (Parent is an invalid partition root) 0-1"),
     "another partition takes CPUs": (
         "/a/c .exclusive 0-3, /a/c .partition isolated, /b cpus 1-2, /b .partition root", "/a/c",
         "isolated invalid (Parent is not a partition root) 0,3"),
