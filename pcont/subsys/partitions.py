@@ -345,8 +345,7 @@ def _write_partition(one: Cpuset, kind: str) -> None:
     if kind == MEMBER:
         one.become(kind)
     elif one.is_valid:
-        shared = any(one.wanted & other.wanted for other in one.siblings())
-        one.become(kind, NOT_EXCLUSIVE if shared else None)
+        one.become(kind)
     else:
         one.become(kind, why_invalid(one))
     _update_below(one, force=kind == MEMBER)

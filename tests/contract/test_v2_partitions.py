@@ -132,6 +132,9 @@ STORIES = {
         "root invalid 3"),
     "nothing changes for it": ("/a/c/d .partition root, /a .partition root, /a/c cpus 0-3",
         "/a/c/d", "root invalid (cpuset.cpus and cpuset.cpus.exclusive are empty) 0-3"),
+    "another state, beside a sibling with its CPU": (
+        "/a cpus 0-2, /b .partition root, /b cpus 2-3, /b .partition isolated", "/b",
+        "isolated 2-3"),
     "another one has an exclusive list": (
         "/a .partition root, /a/c .partition root, /b .exclusive 2-3", "/a/c",
         "root invalid (cpuset.cpus and cpuset.cpus.exclusive are empty) 0-3"),
