@@ -342,9 +342,7 @@ def _write_partition(one: Cpuset, kind: str) -> None:
     """As update_prstate()."""
     if one.text == kind:
         return
-    if kind == MEMBER:
-        one.become(kind)
-    elif one.is_valid:
+    if kind == MEMBER or one.is_valid:
         one.become(kind)
     else:
         one.become(kind, why_invalid(one))
