@@ -10,8 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.vm.report import Counts, failed_tests, first_failure, read_junit
+from tests.vm.report import Counts, failures, read_junit
 
+LONGEST = 400  # characters of a line of the summary about a failure
 FEW = 3  # tests that are tried again; more have a common cause
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -124,9 +125,10 @@ def run(job: Job, folder: Path, must: bool) -> Outcome:
     seconds = time.monotonic() - began
     counts = read_junit(report) if job.junit else Counts(1, 0, 0)
     judged = judge(job, process.returncode, counts or Counts(0, 0, 0), seconds, must)
-    if failed := tuple(failed_tests(report)) if job.junit else ():
-        line = f"{judged.line}; the first: {first_failure(report)}"
-        judged = replace(judged, line=line, failed=failed)
+    if failed := failures(report) if job.junit else {}:
+        name, said = next(iter(failed.items()))
+        line = f"{judged.line}; the first: {name.partition('::')[2]}: {said}"[:LONGEST]
+        judged = replace(judged, line=line, failed=tuple(failed))
     return judged
 
 

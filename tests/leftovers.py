@@ -78,7 +78,7 @@ class Cgroups:
 
 
 def cgroups() -> Cgroups:
-    """Look at all mounts of cgroups, with plain system calls: pcont may be what has failed."""
+    """Look at all mounts of cgroups with plain system calls, because pcont may have failed."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     kinds = [(line.split()[4], line.partition(" - ")[2].split()[0]) for line in lines]
     mounts = tuple(Path(point) for point, kind in kinds if kind in ("cgroup", "cgroup2"))
@@ -125,7 +125,10 @@ def _end_hierarchies(before: frozenset[str]) -> None:
 
 
 def _removed(container: Path) -> bool:
-    """Try to remove a container whose tasks are killed; this process leaves it."""
+    """Try to remove a container. If tasks keep it, kill them, and move this process to the root.
+
+    Returns whether the container no longer exists.
+    """
     with contextlib.suppress(OSError):
         container.rmdir()
     for file in ("tasks", "cgroup.threads"):

@@ -84,9 +84,9 @@ class PlacedTask:
         self.nodes: dict[int, Node] = {} if nodes is None else nodes
 
 
-# Facts of a container, each with the id of a zombie: that it is in it, on cgroup v2 also below; and
-# that it exited before pids was enabled, so that pids does not count it. On v1 the root has the
-# first one for the zombies of removed containers.
+# Facts of a container, each with the id of a zombie. The first: the zombie is in the container, or
+# on cgroup v2 below it; a root of v1 has it for the zombies of removed containers. The second: the
+# zombie exited before pids was enabled, so that pids does not count it.
 _ZOMBIE, _UNCHARGED = "cgroup.zombie.", "pids.uncharged."
 
 
@@ -295,7 +295,7 @@ class Node:
 
     @property
     def has_lingering(self) -> bool:
-        """Whether a removed container of this hierarchy of v1, whose root it is, has a zombie."""
+        """Whether a zombie was in a container that has been removed. Only a root of v1 knows."""
         return any(fact.startswith(_ZOMBIE) for fact in self.facts)
 
     @property

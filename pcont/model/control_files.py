@@ -56,8 +56,8 @@ class ModelControlFiles:
     def _row(self, place: Place, file: str) -> tuple[Node, ControlFile]:
         try:
             node = self._hierarchies.node(place)
-        except FileNotFoundError:
-            refuse(ENOENT, self._hierarchies.show(place, file))
+        except OSError as err:
+            refuse(err.errno or ENOENT, self._hierarchies.show(place, file))
         if file in node.nodes and file not in node.tree.aliases:
             refuse(EISDIR, self._hierarchies.show(place, file))
         try:

@@ -131,6 +131,7 @@ class Planner:
         self.without_leaf: set[Place] = set()  # containers to make that never get a leaf
         self.names: dict[Place, frozenset[str]] = {}
         self._seen: dict[int, Hierarchy] = {}
+        self._with_roots: set[int] = set()  # of `_seen`
         self._parents: dict[Place, bool] = {}
         self._passed_on: dict[Place, list[tuple[str, str]]] = {}
         self._meant: dict[tuple[int, tuple[tuple[str, str], ...]], list[str]] = {}
@@ -160,6 +161,14 @@ class Planner:
         if id(hierarchy) not in self._seen:
             check_seen(self.backend, hierarchy)
             self._seen[id(hierarchy)] = hierarchy  # kept, so that no other one gets its id
+
+    def _need_root(self, hierarchy: Hierarchy) -> None:
+        """Raise NotFound if another program has removed the root, and the plan does not make it."""
+        if id(hierarchy) not in self._with_roots:
+            places = hierarchy.container("/").places if hierarchy.tie else ()
+            if not all(place.is_root or self._is_parent_there(place) for place in places):
+                check_root(self.backend, hierarchy)
+            self._with_roots.add(id(hierarchy))
 
     def create(
         self, container: Container, parents: bool, pairs: Sequence[tuple[str, str]] = ()
@@ -234,7 +243,7 @@ class Planner:
             action = f"create {container.name}"
             raise _refused(self.backend, _first(container), err, action)
         if parents and not container.is_root:
-            check_root(self.backend, container.hierarchy)
+            self._need_root(container.hierarchy)
         elif not parents:
             self._need_parent(container)
         for level in container.lineage()[:-1] if parents else ():

@@ -117,7 +117,8 @@ class NodeReader:
 
     def top(self) -> ContainerNode:
         """Return the container with those below it."""
-        container, looks = self._container, list[_Look]()
+        container = self._container
+        looks: list[_Look] = []
         for place in self._there:
             with vanishing():  # another program may remove the container at any time
                 looks.append((place, look(self._backend, place, self._readers[place.tree].names)))
@@ -193,7 +194,7 @@ def _task_count(found: Iterable[Surveyed]) -> int:
 def _available(backend: Backend, member: Member, place: Place) -> Sequence[str]:
     """Return the controllers that a container, and those below it, can have.
 
-    In cgroup v2 those are few of all: what no parent enables need not be read in each container.
+    In cgroup v2, a container has only what its parent enables: other files need not be read.
     """
     if not place.is_unified or member.mode:
         return member.tree.controllers

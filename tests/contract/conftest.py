@@ -173,25 +173,12 @@ class Pcont:
         return ID_LIST.show(self.backend().affinity(task))
 
 
-_FAILED = pytest.StashKey[bool]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember that a test failed, or could not clean up."""
-    report = yield
-    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
-    return report
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """In a guest: what a failed test leaves must not make others fail."""
-    before = leftovers.cgroups() if IN_GUEST else None
+    before, failed = leftovers.cgroups() if IN_GUEST else None, item.session.testsfailed
     result = yield
-    if before and item.stash.get(_FAILED, False):
+    if before and item.session.testsfailed > failed:
         leftovers.restore(before)
     return result
 

@@ -684,6 +684,14 @@ def test_a_mount_restores_the_root_that_another_program_has_removed(jobs: Jobs) 
     assert read(jobs.pcont, on_v2(jobs, "/a"), "cgroup.type") == "threaded"
 
 
+def test_a_root_that_is_removed_is_created_with_a_container_below_it(jobs: Jobs) -> None:
+    backend = jobs.pcont.backend()
+    with backend.exclusive():
+        backend.remove(Place(UNIFIED, on_v2(jobs)))
+    jobs.pcont.ok("create", "-p", jobs.at("/"), jobs.at("/a/b"))
+    assert read(jobs.pcont, on_v2(jobs, "/a/b"), "cgroup.type") == "threaded"
+
+
 def test_numtasks_derives_the_limits_of_v2(plain: Pcont, name: str, start: Start) -> None:
     for jobs in mounted(plain, name, "numtasks,cpuset"):
         plain.ok("set", jobs.at("/"), "total_numtasks=1000")

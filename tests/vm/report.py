@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 # How the reason of a skip begins where this kernel or machine lacks what the test is about.
 ELSEWHERE = "not for this kernel: "
-LONGEST = 300  # characters of a line about a failure
 
 
 @dataclass(frozen=True)
@@ -46,33 +45,20 @@ def read_junit(path: Path) -> Counts | None:
     return Counts(passed, failed, total["skipped"] - elsewhere, elsewhere)
 
 
-def failed_tests(path: Path) -> list[str]:
-    """The tests that failed, as pytest takes them: FILE::NAME. None of the suite is in a class."""
+def failures(path: Path) -> dict[str, str]:
+    """The tests that failed, as pytest takes them (FILE::NAME; none of the suite is in a class),
+    and what each of them said, in one line.
+    """
     try:
         cases = list(ElementTree.parse(path).getroot().iter("testcase"))
     except (FileNotFoundError, ElementTree.ParseError):
-        return []
-    failed = [
-        one for one in cases if one.find("failure") is not None or one.find("error") is not None
-    ]
-    names = [
-        f"{one.get('classname', '').replace('.', '/')}.py::{one.get('name', '')}" for one in failed
-    ]
-    return list(dict.fromkeys(names))
-
-
-def first_failure(path: Path) -> str:
-    """What the first test that failed said, in one line; empty if there is none."""
-    try:
-        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
-    except (FileNotFoundError, ElementTree.ParseError):
-        return ""
+        return {}
+    found: dict[str, str] = {}
     for case in cases:
-        for kind in ("failure", "error"):
-            if (found := case.find(kind)) is not None:
-                said = " ".join(found.get("message", "").split())
-                return f"{case.get('name', '')}: {said}"[:LONGEST]
-    return ""
+        for why in (*case.iter("failure"), *case.iter("error")):
+            name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '')}"
+            found.setdefault(name, " ".join(why.get("message", "").split()))
+    return found
 
 
 def merge_junit(paths: list[Path], target: Path) -> None:
