@@ -66,7 +66,8 @@ def create(
             guards.check_freezing(session, [one.place], one.file, one.text)
         session.carry_out(planner.steps)
         if parents and not pairs:
-            _note_roots(session, containers)
+            there = [one for one in containers if planner.made.isdisjoint(one.places)]
+            _note_roots(session, there)
         for container, changed in planner.changed:
             guards.note_set(session, container, [(one.file, one.text) for one in changed])
         for container in containers:

@@ -688,7 +688,8 @@ def test_a_root_that_is_removed_is_created_with_a_container_below_it(jobs: Jobs)
     backend = jobs.pcont.backend()
     with backend.exclusive():
         backend.remove(Place(UNIFIED, on_v2(jobs)))
-    jobs.pcont.ok("create", "-p", jobs.at("/"), jobs.at("/a/b"))
+    said = jobs.pcont("create", "-p", jobs.at("/"), jobs.at("/a/b"))
+    assert (said.status, said.err) == (0, "")
     assert read(jobs.pcont, on_v2(jobs, "/a/b"), "cgroup.type") == "threaded"
 
 
