@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.vm.report import Counts, failures, read_junit
 
-LONGEST = 400  # characters of a line of the summary about a failure
-FEW = 3  # tests that are tried again; more have a common cause
+LONGEST = 400  # characters of a line of the summary about a failure, and about the others
+FEW = 12  # tests that are tried again; in a guest, one that fails can bring down some after it
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -128,6 +128,8 @@ def run(job: Job, folder: Path, must: bool) -> Outcome:
     if failed := failures(report) if job.junit else {}:
         name, said = next(iter(failed.items()))
         line = f"{judged.line}; the first: {name.partition('::')[2]}: {said}"[:LONGEST]
+        others = ", ".join(one.partition("::")[2] for one in list(failed)[1:])
+        line += f"; then {others}"[:LONGEST] if others else ""
         judged = replace(judged, line=line, failed=tuple(failed))
     return judged
 

@@ -368,6 +368,9 @@ def stop(number: int) -> bool:
     stop it, as in an orphaned process group.
 
     The signal must be blocked, and the process must have a single thread.
+
+    If the terminal sends the same signal again after SIGCONT, but before this process runs and
+    blocks it, the kernel stops this process at once. A command that is pid 1 then goes on alone.
     """
     if number == signal.SIGSTOP:
         os.kill(os.getpid(), number)

@@ -54,16 +54,20 @@ class Way:
         """The pid of the pcont that was started: the first of those that have its command line."""
         return min(states(self.mark, "pcont"))
 
-    def states(self) -> set[str]:
-        """Of the command, and of the pcont that was started."""
+    def states(self) -> tuple[str, str]:
+        """Of the command, and of the pcont that was started; empty without one of them."""
         command, own = states(self.mark, without="pcont"), states(self.mark, "pcont")
-        return {command[min(command)], own[min(own)]} if command and own else set()
+        return (command[min(command)], own[min(own)]) if command and own else ("", "")
 
     def is_stopped(self) -> bool:
-        return self.states() == {"T"}
+        return self.states() == ("T", "T")
 
     def goes_on(self) -> bool:
-        return bool(self.states()) and "T" not in self.states()
+        """Whether pcont has also run since it was continued, so that it waits again: a ^Z before
+        that would stop it, but not a command that is pid 1, and this would read the next line.
+        """
+        command, own = self.states()
+        return command not in ("", "T") and own == "S"
 
     def is_left(self) -> list[str]:
         """What is there of it although it has ended: processes, and containers."""

@@ -17,8 +17,9 @@ from pcont.subsys import TASK_FILES
 from tests.conftest import IN_GUEST, elsewhere, need_program
 from tests.differential import errno_table, far
 from tests.differential.sides import Ground, ModelSide, Side, folder, ground
-from tests.differential.steps import Step
+from tests.differential.steps import Seen, Step
 from tests.differential.tally import Tally
+from tests.differential.unsure import is_unsure
 from tests.differential.walk import replay, shrink, walk
 
 # A step takes 10 ms on a host, and in an emulated guest a few tenths of a second.
@@ -142,6 +143,38 @@ def test_tallies_of_several_runs_are_added(tmp_path: Path) -> None:
 def test_an_answer_is_in_one_row_of_the_errno_table(step: Step, answer: str, row: str) -> None:
     (found,) = errno_table.rows_of(step, answer, is_zombie=True)
     assert found.what.startswith(row)
+
+
+SEEN = {
+    **{f"unified:{path} children": [] for path in ("/", "/a", "/b", "/a/c")},
+    "unified:/a cpuset.cpus.partition": "isolated",
+    "unified:/a cpuset.cpus.exclusive": "2-3\n",
+    "unified:/b cpuset.cpus.partition": "root invalid (Cpu list in cpuset.cpus not exclusive)",
+    "unified:/a/c cpuset.cpus.partition": "root invalid (Parent is an invalid partition root)",
+}
+A, B, C = (Place(UNIFIED, path) for path in ("/a", "/b", "/a/c"))
+
+
+@pytest.mark.parametrize(
+    ("step", "left_out"),
+    [
+        (Step("write", (B, "cpuset.cpus", "1-2")), True),
+        (Step("write", (B, "cpuset.cpus", "0-1")), False),
+        (Step("write", (A, "cpuset.cpus", "2")), False),
+        (Step("write", (B, "cpuset.cpus.partition", "root")), True),
+        (Step("write", (B, "cpuset.cpus.partition", "member")), False),
+        (Step("write", (A, "cpuset.cpus.partition", "root")), False),
+        (Step("write", (C, "cpuset.cpus", "2")), False),
+        (Step("pcont", ("set", "x:/b", "cpuset.cpus=2", "pids.max=1")), True),
+        (Step("pcont", ("set", "x:/b", "cpuset.cpus=x")), False),
+        (Step("pcont", ("set", "x:/b", "cpuset.cpus.partition=isolated")), True),
+        (Step("remove", (B,)), False),
+    ],
+)
+def test_a_step_that_the_kernel_does_not_always_answer_alike_is_left_out(
+    step: Step, left_out: bool
+) -> None:
+    assert is_unsure(Seen(SEEN), step) == left_out
 
 
 class Checked(Tally):

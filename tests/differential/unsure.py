@@ -1,0 +1,88 @@
+"""Steps that a walk leaves out, because the kernel does not always answer them in the same way, or
+answers by a fault of its own. Both are about partitions of cgroup v2 on Linux 6.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pcont.kernel.types import UNIFIED, Place
+from pcont.values import ID_LIST, Ids
+from tests.differential.steps import Seen, Step
+
+LIST, EXCLUSIVE, PARTITION = (
+    "cpuset.cpus",
+    "cpuset.cpus.exclusive",
+    "cpuset.cpus.partition",
+)
+
+
+def is_unsure(seen: Seen, step: Step) -> bool:
+    """Whether a walk leaves a step out."""
+    return any(
+        _gets_cpus_of_a_sibling(seen, place, text)
+        if file == LIST
+        else _is_beside_one_with_an_invalid_partition(seen, place, text)
+        for place, file, text in _writes(seen, step)
+    )
+
+
+def _gets_cpus_of_a_sibling(seen: Seen, place: Place, text: str) -> bool:
+    """An invalid partition gets a list with CPUs that a sibling has in cpuset.cpus.exclusive: the
+    kernel makes it valid, but these CPUs are in force in no container then (walk 300124).
+    """
+    is_invalid = "invalid" in seen.text(place, PARTITION)
+    return is_invalid and any(
+        _ids(text) & _ids(seen.text(one, EXCLUSIVE)) for one in _siblings(seen, place)
+    )
+
+
+def _is_beside_one_with_an_invalid_partition(seen: Seen, place: Place, text: str) -> bool:
+    """A container becomes a partition beside an isolated one, below which a partition is invalid:
+    the kernel sometimes shows another reason for the invalid one then (walk 400011).
+    """
+    return text in ("root", "isolated") and any(
+        seen.text(one, PARTITION) == "isolated" and _has_invalid_below(seen, one)
+        for one in _siblings(seen, place)
+    )
+
+
+def _writes(seen: Seen, step: Step) -> Iterator[tuple[Place, str, str]]:
+    """The containers, files and texts that a step may write: for a command, in all containers."""
+    if step.verb == "write" and step.args[1] in (LIST, PARTITION):
+        yield step.args
+    for word in step.args if step.verb == "pcont" else ():
+        file, _, text = word.partition("=")
+        if file in (LIST, PARTITION):
+            yield from ((place, file, text) for place in _containers(seen))
+
+
+def _containers(seen: Seen) -> list[Place]:
+    keys = [key.removesuffix(" children") for key in seen.sight if key.endswith(" children")]
+    return [Place(UNIFIED, key.partition(":")[2]) for key in keys if key.startswith(f"{UNIFIED}:")]
+
+
+def _siblings(seen: Seen, place: Place) -> list[Place]:
+    if place.is_root:
+        return []
+    return [
+        one
+        for one in _containers(seen)
+        if not one.is_root and one.parent == place.parent and one != place
+    ]
+
+
+def _has_invalid_below(seen: Seen, place: Place) -> bool:
+    return any(
+        "invalid" in seen.text(one, PARTITION)
+        for one in _containers(seen)
+        if one.path.startswith(f"{place.path}/")
+    )
+
+
+def _ids(text: str) -> Ids:
+    try:
+        found: Ids = ID_LIST.parse(text)
+    except (ValueError, OverflowError):
+        return frozenset()
+    return found
