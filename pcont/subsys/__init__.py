@@ -197,7 +197,7 @@ def is_virtual(name: str) -> bool:
     """Return whether pcont, or another package, provides a subsystem in place of the kernel."""
     if name in VIRTUAL:
         return True
-    if name in NAMES or name in ("", "cgroup", *TASK_FILES, *HOME_FILES):
+    if name in NAMES or name in ("", "cgroup", *RESERVED, *TASK_FILES, *HOME_FILES):
         return False
     return "=" not in name and name in others()
 

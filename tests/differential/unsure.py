@@ -22,7 +22,7 @@ def is_unsure(seen: Seen, step: Step) -> bool:
     return any(
         _gets_cpus_of_a_sibling(seen, place, text)
         if file == LIST
-        else _is_beside_one_with_an_invalid_partition(seen, place, text)
+        else _changes_balancing_above_an_invalid_one(seen, place, text)
         for place, file, text in _writes(seen, step)
     )
 
@@ -37,14 +37,18 @@ def _gets_cpus_of_a_sibling(seen: Seen, place: Place, text: str) -> bool:
     )
 
 
-def _is_beside_one_with_an_invalid_partition(seen: Seen, place: Place, text: str) -> bool:
-    """A container becomes a partition beside an isolated one, below which a partition is invalid:
-    the kernel sometimes shows another reason for the invalid one then (walk 400011).
+def _changes_balancing_above_an_invalid_one(seen: Seen, place: Place, text: str) -> bool:
+    """A partition becomes isolated or a root instead, or a container becomes a partition beside an
+    isolated one: if a partition below is invalid, the kernel sometimes shows another reason then.
+    By the source, this depends on a flag that no file shows: whether the scheduler balances the
+    load of the containers in between (walk 400011).
     """
-    return text in ("root", "isolated") and any(
-        seen.text(one, PARTITION) == "isolated" and _has_invalid_below(seen, one)
-        for one in _siblings(seen, place)
-    )
+    if text not in ("root", "isolated"):
+        return False
+    before = seen.text(place, PARTITION)
+    changed = [place] if before in ("root", "isolated") and before != text else []
+    beside = [one for one in _siblings(seen, place) if seen.text(one, PARTITION) == "isolated"]
+    return any(_has_invalid_below(seen, one) for one in (*changed, *beside))
 
 
 def _writes(seen: Seen, step: Step) -> Iterator[tuple[Place, str, str]]:
