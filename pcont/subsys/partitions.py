@@ -37,9 +37,14 @@ REMOTE_BELOW = "Have remote partition underneath"
 # partition, that is the reason which shows when a sibling makes it invalid. An invalid one was
 # made invalid by a sibling, although the kernel shows a reason.
 REFUSED_LIST = "cpuset.refused_list"
+# Another fact of the model: a sibling made the partition invalid, and afterwards another change
+# made the kernel compute its effective CPUs as it does for a container that is no partition.
+COMPUTED = "cpuset.computed"
 
 NO_CPU: Ids = frozenset()
-_CHECKED = "checked"  # no file: the parent has found that the partition can keep its CPUs
+# No files, but changes, too. The parent has found that the partition can keep its CPUs; the kernel
+# has computed the effective CPUs (COMPUTED).
+_CHECKED, _NOW_COMPUTED = "checked", "computed"
 _Changes = dict[tuple[str, str], Any]
 
 
@@ -160,10 +165,12 @@ class Cpuset:
         """Whether the kernel has made it invalid because of a sibling: the kernel gives no reason,
         or that of an earlier list, and still shows the CPUs of the partition.
         """
-        reason = reason_of(self.text)
-        if reason and (self.site.path, PARTITION) not in self.changes:
-            return REFUSED_LIST in getattr(self.site, "facts", ())
-        return reason == ""
+        reason, facts = reason_of(self.text), getattr(self.site, "facts", ())
+        if (self.site.path, _NOW_COMPUTED) in self.changes:
+            return False
+        if (self.site.path, PARTITION) in self.changes:
+            return reason == ""
+        return COMPUTED not in facts and (reason == "" or (bool(reason) and REFUSED_LIST in facts))
 
     @property
     def is_remote(self) -> bool:
@@ -207,10 +214,14 @@ class Cpuset:
 
     def effective(self) -> Ids:
         """Return the CPUs in force."""
-        above = self.parent
-        if above is None or ((self.is_valid or self.is_stale) and self.exclusive()):
+        if self.parent is None or ((self.is_valid or self.is_stale) and self.exclusive()):
             return (self.exclusive() & self.online) - self.given()
-        there = above.effective()
+        return self.inherited()
+
+    def inherited(self) -> Ids:
+        """Return the CPUs in force in a container that is no partition, and not the root."""
+        assert self.parent
+        there = self.parent.effective()
         return (self.cpus & there) or there
 
     def has_tasks(self, but: Cpuset | None = None) -> bool:
@@ -302,6 +313,16 @@ def written(now: Site, file: str, value: Any) -> Cpuset:
     return one
 
 
+def _compute_effective(made_invalid: list[Cpuset], one: Cpuset) -> None:
+    """Let the kernel compute the effective CPUs of partitions that a sibling has made invalid, one
+    after the other: each time, it does so for all siblings but the one that it makes invalid.
+    """
+    last_is_left = not (one.original.is_valid and one.is_invalid)
+    for other in made_invalid[: -1 if last_is_left else None]:
+        if other.inherited() != other.effective():
+            other.change(_NOW_COMPUTED, other.site)
+
+
 def follows(one: Cpuset) -> list[Follows]:
     """Return the states that have changed."""
     return [
@@ -312,6 +333,11 @@ def follows(one: Cpuset) -> list[Follows]:
 def children_checked(one: Cpuset) -> list[Any]:
     """Return the containers of valid partitions that their parents have checked."""
     return [site for (_, file), site in one.changes.items() if file == _CHECKED]
+
+
+def computed(one: Cpuset) -> list[Any]:
+    """Return the containers that have the fact COMPUTED from now on."""
+    return [site for (_, file), site in one.changes.items() if file == _NOW_COMPUTED]
 
 
 def refused_list(now: Site) -> str | None:
@@ -357,12 +383,17 @@ def _write_cpus(one: Cpuset, cpus: Ids) -> None:
     found = (only or cpus) & above.exclusive() if only or one.is_valid else NO_CPU
     reason = _lost(one, found, empty=one.is_valid and not found)
     rivals = _rivals(one, cpus, only)
-    for other in one.siblings() if rivals else ():
-        if other.is_valid and (only or cpus) & other.exclusive():
-            other.become(other.kind, "")
+    made_invalid = [
+        other
+        for other in one.siblings()
+        if rivals and other.is_valid and (only or cpus) & other.exclusive()
+    ]
+    for other in made_invalid:
+        other.become(other.kind, "")
     before = one.exclusive()
     _apply(one, found or (cpus if one.is_invalid else NO_CPU), reason, bool(rivals))
     one.change(CPUS, cpus)
+    _compute_effective(made_invalid, one)
     _update_below(one, force=before != one.exclusive())
 
 

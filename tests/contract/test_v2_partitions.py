@@ -155,6 +155,23 @@ def test_the_state_of_a_partition(cpusets: Machine, story: str) -> None:
     assert state(cpusets, path) == wanted
 
 
+@pytest.mark.parametrize(
+    ("exclusive", "wanted"),
+    [
+        ("/a .exclusive 1", ["root invalid 0-1", "root invalid 2-3"]),
+        ("/b .exclusive 3", ["root invalid 0-1", "root invalid 3"]),
+    ],
+)
+def test_of_two_partitions_that_become_invalid_the_last_one_keeps_its_effective_cpus(
+    cpusets: Machine, exclusive: str, wanted: list[str]
+) -> None:
+    """They become invalid in the order of their creation."""
+    cpusets.mkdir("/e")
+    told(cpusets, "/a cpus 0-1", "/b cpus 2-3", exclusive)
+    told(cpusets, "/a .partition root", "/b .partition root", "/e cpus 0-3")
+    assert [state(cpusets, path) for path in ("/a", "/b")] == wanted
+
+
 def test_lists_that_are_refused(cpusets: Machine) -> None:
     told(cpusets, "/a .exclusive 2-3", "/b cpus 3")
     assert cpusets.write("/b", ONLY, "3") == "EINVAL"

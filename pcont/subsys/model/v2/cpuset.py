@@ -9,6 +9,7 @@ from typing import cast
 from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.partitions import (
+    COMPUTED,
     INVALID_CPUS,
     MEMBER,
     NO_CPU,
@@ -16,6 +17,7 @@ from pcont.subsys.partitions import (
     Cpuset,
     check_hotplug,
     children_checked,
+    computed,
     follows,
     invalid,
     isolated,
@@ -82,6 +84,7 @@ def _apply(found: list[Follows]) -> None:
             text = invalid(text.split()[0], INVALID_CPUS)
         else:
             site.facts.pop(REFUSED_LIST, None)
+        site.facts.pop(COMPUTED, None)
         site.store(PARTITION, text)
 
 
@@ -94,6 +97,8 @@ def _write(file: str) -> Callable[[ModelCgroup, object], None]:
             for child in children_checked(one):
                 child.facts.pop(REFUSED_LIST, None)
             _apply(follows(one))
+            for other in computed(one):
+                other.facts[COMPUTED] = 1
         if file != PARTITION:
             site.store(file, wanted)
 
