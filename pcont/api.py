@@ -535,12 +535,15 @@ class Pcont(Caller):
         parents: bool = False,
         inherit: bool = False,
         settings: Settings = (),
+        owner: str = "",
+        tasks_owner: str = "",
     ) -> list[str]:
         """Create containers, all or none; return them as HIERARCHY:/path.
 
         parents: create missing parents, and accept containers that exist.
         inherit: copy cpuset.cpus and cpuset.mems from the parent (otherwise they start empty).
         settings: control files to set in each place.
+        owner, tasks_owner: who gets each new place, as `chown` has it.
 
         Raises Busy for a container that exists, NotFound for a missing parent or an unknown key,
         BadValue for a refused value.
@@ -555,7 +558,35 @@ class Pcont(Caller):
                 parents=parents,
                 inherit=inherit,
                 settings=_assignments(settings),
+                owner=owner,
+                tasks_owner=tasks_owner,
             )
+
+    def chown(
+        self,
+        place: PlaceLike,
+        owner: str,
+        *,
+        tasks_owner: str = "",
+        recursive: bool = False,
+    ) -> list[str]:
+        """Give containers to another user; return them as HIERARCHY:/path.
+
+        owner: USER, USER:GROUP, USER: (with the user's login group) or :GROUP, by name or number.
+        tasks_owner: who gets the files into which tasks are written (default: the owner).
+        recursive: also give all containers below.
+
+        On cgroup v2 the user gets the directory and the files that the kernel lists in
+        /sys/kernel/cgroup/delegate, so that the limits of the place itself stay root's. On cgroup
+        v1 the user gets all control files, as by cgcreate -a and -t. Raises UnknownName for a user
+        that does not exist, NotFound for a container that does not, Denied for a root container,
+        and unless the caller is root.
+        """
+        from pcont.ops import owners
+
+        text = _text(place)
+        with self._calling("chown", text, owner) as session:
+            return owners.give(session, text, owner, tasks_owner=tasks_owner, recursive=recursive)
 
     def rm(
         self,
@@ -925,6 +956,10 @@ class PlaceRef:
         """Create the container; return this object."""
         self.pcont.create(self, parents=parents, inherit=inherit, settings=settings)
         return self
+
+    def chown(self, owner: str, *, tasks_owner: str = "", recursive: bool = False) -> list[str]:
+        """Give the container to another user; return what was given."""
+        return self.pcont.chown(self, owner, tasks_owner=tasks_owner, recursive=recursive)
 
     def rm(
         self,

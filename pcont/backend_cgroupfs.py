@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -240,6 +240,11 @@ class Cgroupfs(DriverByTree):
         from pcont.linux import systemd  # few commands ask
 
         return systemd.is_init()
+
+    def delegated(self) -> Sequence[str]:
+        from pcont.linux import delegation  # only chown asks
+
+        return delegation.files()
 
     @cached_property
     def _administers(self) -> bool:

@@ -15,11 +15,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from errno import EPERM
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pcont import subsys
 from pcont.errors import from_oserror
+from pcont.kernel.refusals import refuse
 from pcont.kernel.survey import look_at_each
 from pcont.kernel.types import (
     WAITING,
@@ -62,6 +64,11 @@ if TYPE_CHECKING:
     from pcont.model.simulator import ModelSimulator
     from pcont.trust.workplace import Workplace
 
+# What Linux 6.12 lists in /sys/kernel/cgroup/delegate.
+DELEGATED = (
+    *("cgroup.procs", "cgroup.threads", "cgroup.subtree_control"),
+    *("memory.oom.group", "memory.reclaim"),
+)
 SMALL = Machine(frozenset(range(4)), frozenset(range(2)), cpu_limit=4)
 
 
@@ -190,6 +197,9 @@ class Model:
     def has_systemd(self) -> bool:
         return False
 
+    def delegated(self) -> Sequence[str]:
+        return DELEGATED
+
     def environment(self) -> dict[str, str]:
         return {"PCONT_BACKEND": self.name}
 
@@ -291,13 +301,15 @@ class Model:
         for file in files:
             with contextlib.suppress(OSError):
                 texts[file] = self.read(place, file)
-        return Snapshot(texts, self.attributes(place), self.owners(place))
+        return Snapshot(texts, self.attributes(place), dict(self.node(place).owners))
 
     def owners(self, place: Place) -> dict[str, Owner]:
-        return {}
+        return self.containers.owners(place, self.files(place))
 
     def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
-        """Do nothing: files of the model have no owners."""
+        if not self.config.privileged():
+            refuse(EPERM, self.show(place))
+        self.containers.set_owners(place, owners)
 
     def may_change(self, place: Place) -> bool:
         return True

@@ -51,6 +51,7 @@ COMMANDS = {
     ),
     "tree": Row("show", "Show containers, their tasks and settings.", CONTAINERS, hot=True),
     "get": Row("settings", "Read control files.", CONTAINERS, hot=True),
+    "chown": Row("containers", "Give containers to another user.", CONTAINERS),
     "set": Row("settings", "Write control files: all of the values or none.", CONTAINERS, hot=True),
     "attach": Row(
         "tasks", "Move processes, with all their threads, into a container.", TASKS, hot=True

@@ -30,7 +30,7 @@ from tests.command_tree import commands_of
 COMMANDS = commands_of(cli())
 CHANGING = {
     *("mount", "umount", "create", "rm", "attach", "move", "clone", "run", "set"),
-    *("bind", "unbind", "recover", "unpin", "gc", "batch"),
+    *("bind", "unbind", "recover", "unpin", "gc", "batch", "chown"),
 }
 LOOKING = {
     *("subsys", "hierarchies", "get", "tree", "ps", "where", "stat", "doctor", "pins"),
@@ -60,6 +60,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "clone": ("nope", "--pid", str(os.getpid())),
     "run": ("nope:/a", "--", "true"),
     "set": ("nope:/a", "cpus=0"),
+    "chown": ("nope:/a", "0"),
     "unpin": ("nope",),
     "get": ("nope:/a",),
     "tree": ("nope:/a",),
@@ -92,6 +93,7 @@ DONE: dict[str, tuple[str, ...]] = {
     "clone": ("jobs", "--pid", str(os.getpid())),
     "run": ("jobs:/a", "--", "true"),
     "set": ("jobs:/a", "cpus=0"),
+    "chown": ("jobs:/a", "65534:65534"),
     "unpin": ("box",),
     "pins": (),
     "subsys": (),

@@ -1,4 +1,4 @@
-"""Commands that create and remove containers: create and rm."""
+"""Commands that create containers, remove them and give them away: create, rm and chown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from pcont.commands.common import App, changing, force_option, verb
 from pcont.commands.declare import argument, option
+
+OWNER = "USER[:GROUP]"
+HELP_TASKS_OWNER = "Give the files into which tasks are written to this user instead."
 
 
 @verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
@@ -24,6 +27,8 @@ from pcont.commands.declare import argument, option
     multiple=True,
     help="Set this control file of each PLACE (may be repeated).",
 )
+@option("--owner", metavar=OWNER, help="Give each new PLACE to this user, as chown does.")
+@option("--tasks-owner", metavar=OWNER, help=HELP_TASKS_OWNER)
 @changing
 def create_command(
     app: App,
@@ -31,13 +36,23 @@ def create_command(
     parents: bool,
     inherit: bool,
     settings: Sequence[str],
+    owner: str | None,
+    tasks_owner: str | None,
     dry_run: bool,
 ) -> None:
     """Create containers: all of them, in all trees, or none."""
     from pcont.ops import containers
 
     session = app.session(dry_run)
-    made = containers.create(session, places, parents=parents, inherit=inherit, settings=settings)
+    made = containers.create(
+        session,
+        places,
+        parents=parents,
+        inherit=inherit,
+        settings=settings,
+        owner=owner or "",
+        tasks_owner=tasks_owner or "",
+    )
     app.show(session, made)
 
 
@@ -70,3 +85,32 @@ def rm_command(
         session, places, recursive=recursive, kill=kill, evict=evict, missing_ok=missing_ok
     )
     app.show(session, removed)
+
+
+@verb("pcont chown -r jobs:/batch alice:staff", "pcont create jobs:/alice --owner alice")
+@argument("place")
+@argument("owner", metavar=OWNER)
+@option("-r", "recursive", is_flag=True, help="Give all containers below, too.")
+@option("--tasks-owner", metavar=OWNER, help=HELP_TASKS_OWNER)
+@force_option
+@changing
+def chown_command(
+    app: App,
+    place: str,
+    owner: str,
+    recursive: bool,
+    tasks_owner: str | None,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Give containers to another user.
+
+    The user may then create containers in PLACE, move tasks into them, and set their limits. On
+    cgroup v2 the limits of PLACE itself stay with root: the user gets the files that the kernel
+    lists in /sys/kernel/cgroup/delegate. On cgroup v1 the user gets all control files of PLACE.
+    """
+    from pcont.ops import owners
+
+    session = app.session(dry_run, force)
+    given = owners.give(session, place, owner, tasks_owner=tasks_owner or "", recursive=recursive)
+    app.show(session, given)

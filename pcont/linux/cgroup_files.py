@@ -157,9 +157,11 @@ class KernelFiles:
     def set_owners(self, directory: str, owners: Mapping[str, Owner]) -> None:
         now = self.owners(directory)
         for name, owner in owners.items():
-            if now.get(name) != owner:
-                os.chown(os.path.join(directory, name), owner.uid, owner.gid)
-                os.chmod(os.path.join(directory, name), owner.mode)
+            before, path = now.get(name), os.path.join(directory, name)
+            if before is None or before[:2] != owner[:2]:
+                os.chown(path, owner.uid, owner.gid)
+            if before is None or before.mode != owner.mode:
+                os.chmod(path, owner.mode)
 
     def is_on(self, point: str, device: str) -> bool:
         return proc.is_on(point, device)

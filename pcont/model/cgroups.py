@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet
 from functools import cached_property, lru_cache
 from shlex import quote
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from pcont import subsys
-from pcont.kernel.types import LEAF_NAME, UNIFIED, Mount
+from pcont.kernel.types import LEAF_NAME, UNIFIED, Mount, Owner
 from pcont.linux.procfs import CpuTime
 from pcont.model.config import ModelConfig
 from pcont.subsys import AGENT
@@ -90,8 +91,12 @@ class PlacedTask:
 _ZOMBIE, _UNCHARGED = "cgroup.zombie.", "pids.uncharged."
 
 
+NO_OWNERS: Mapping[str, Owner] = MappingProxyType({})
+
+
 class Node:
-    """A container of the model. `values` has only what was written.
+    """A container of the model. `values` has only what was written, and `owners` those that were
+    changed, by file name; "" is the directory.
 
     `count` and `most`: the number of tasks in it and its descendants, now and the highest so far.
     `zombies`: how many of them are zombies, which are in no container any more. `refused`: how many
@@ -100,13 +105,14 @@ class Node:
 
     __slots__ = (
         *("attributes", "charges", "count", "facts", "most", "name", "nodes", "parent"),
-        *("refused", "tasks", "times", "tree", "values", "zombies"),
+        *("owners", "refused", "tasks", "times", "tree", "values", "zombies"),
     )
 
     def __init__(self, tree: ModelTree, name: str, parent: Node | None) -> None:
         self.tree, self.name, self.parent = tree, name, parent
         self.values: dict[str, Any] = {}
         self.attributes: dict[str, str] = {}
+        self.owners: Mapping[str, Owner] = NO_OWNERS
         self.nodes: dict[str, Node] = {}
         self.tasks: MutableSet[int] = set()
         self.count = self.most = self.zombies = self.refused = 0

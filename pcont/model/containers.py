@@ -5,13 +5,13 @@ attributes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from errno import EBUSY, EEXIST, ENAMETOOLONG, ENODATA
 from typing import TYPE_CHECKING
 
 from pcont.kernel.paths import join
 from pcont.kernel.refusals import refuse
-from pcont.kernel.types import Place
+from pcont.kernel.types import Owner, Place
 from pcont.model.cgroups import Node
 from pcont.model.hierarchies import Hierarchies
 from pcont.model.lifetimes import Lifetimes
@@ -136,6 +136,21 @@ class ModelContainers:
         """Return those of the names that children or control files have."""
         node = self._hierarchies.node(place)
         return {name for name in names if name in node.nodes or node.has(name)}
+
+    def owners(self, place: Place, files: Mapping[str, bool]) -> dict[str, Owner]:
+        """Return the owners of a container ("") and of its files, given whether each is writable.
+        All are root's unless `set_owners` has changed them.
+        """
+        node = self._hierarchies.node(place)
+        modes = {"": 0o755, **{file: 0o644 if files[file] else 0o444 for file in files}}
+        return {name: node.owners.get(name) or Owner(0, 0, mode) for name, mode in modes.items()}
+
+    def set_owners(self, place: Place, owners: Mapping[str, Owner]) -> None:
+        """Give a container and its files these owners. The model does not ask them: each of its
+        users may change everything.
+        """
+        node = self._hierarchies.node(place)
+        node.owners = {**node.owners, **owners}
 
     def attributes(self, place: Place) -> dict[str, str]:
         """Return the extended attributes of a container, text by name."""

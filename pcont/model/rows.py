@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from pcont.bases import NamedTuple, fields_of, made
-from pcont.kernel.types import Mount
+from pcont.kernel.types import Mount, Owner
 from pcont.linux.procfs import CpuTime
 from pcont.model.cgroups import ModelTree, Node, PlacedTask, shared
 from pcont.model.config import ModelConfig
@@ -95,6 +95,7 @@ def container_row(node: Node) -> dict[str, StoredRow]:
     found = {
         "values": {file: _shown(rows[file].type, value) for file, value in node.values.items()},
         "attributes": dict(node.attributes),
+        "owners": {name: [*owner] for name, owner in node.owners.items()},
         "times": {str(cpu): [*times] for cpu, times in node.times.items()},
         "count": node.count,
         "most": node.most,
@@ -112,6 +113,8 @@ def fill_container(rows: Rows, node: Node, path: str, row: dict[str, Any]) -> No
         types = node.tree.rows
         node.values = {file: _parsed(types[file].type, text) for file, text in values.items()}
     node.attributes = dict(row.get("attributes", ()))
+    if owners := row.get("owners"):
+        node.owners = {name: Owner(*one) for name, one in owners.items()}
     node.times = {int(cpu): (one[0], one[1]) for cpu, one in row.get("times", {}).items()}
     node.count, node.zombies = row.get("count", 0), row.get("zombies", 0)
     node.most, node.refused = row.get("most", 0), row.get("refused", 0)

@@ -47,12 +47,15 @@ def create(
     parents: bool = False,
     inherit: bool = False,
     settings: Iterable[str] = (),
+    owner: str = "",
+    tasks_owner: str = "",
 ) -> list[str]:
     """Create containers, all or none; returns their names.
 
     `parents`: also create missing parents, and accept what exists. `inherit`: the new containers
-    get the settings of their parents. `settings`: KEY=VALUE for each place. Raises Busy for one
-    that exists, NotFound for a missing parent or key, BadValue for a refused value.
+    get the settings of their parents. `settings`: KEY=VALUE for each place. `owner`, `tasks_owner`:
+    to whom each new place is given, as `chown` takes them. Raises Busy for one that exists,
+    NotFound for a missing parent or key, BadValue for a refused value.
     """
     pairs = keys.split_assignments(settings)
     with session.exclusive() as registry:
@@ -64,7 +67,8 @@ def create(
             planner.create(container, parents, pairs)
         for one in planner.guarded:
             guards.check_freezing(session, [one.place], one.file, one.text)
-        session.carry_out(planner.steps)
+        giving = planner.giving(containers, owner, tasks_owner)
+        session.carry_out([*planner.steps, *giving])
         if parents and not pairs:
             there = [one for one in containers if planner.made.isdisjoint(one.places)]
             _note_roots(session, there)
@@ -271,6 +275,18 @@ class Planner:
         v2.
         """
         self.steps += self._enabling.for_children(container)
+
+    def giving(self, containers: Iterable[Container], owner: str, tasks_owner: str) -> list[Step]:
+        """Return the steps that give the containers to others, where the plan makes them."""
+        if not (owner or tasks_owner):
+            return []
+        from pcont.ops.owners import Owners  # few commands need it
+
+        owners, found = Owners(owner, tasks_owner), list[Step]()
+        for container in containers:
+            new = [place for place in container.places if place in self.made]
+            found += owners.steps(self.backend, container, new)
+        return found
 
     def _need_parent(self, container: Container) -> None:
         for place in container.places:

@@ -31,6 +31,7 @@ RESULTS: dict[str, Any] = {
     "hierarchies": list[records.HierarchyRow],
     "create": Places,
     "rm": Places,
+    "chown": Places,
     "attach": records.Outcome,
     "move": records.Outcome,
     "bind": Annotated[list[str], "all subsystems of the hierarchy"],
@@ -68,7 +69,7 @@ RESULTS: dict[str, Any] = {
 WITH_DRY_RUN = frozenset(
     (
         *("mount", "umount", "create", "rm", "attach", "move", "bind", "unbind", "recover", "gc"),
-        *("clone", "run", "unpin", "set", "batch"),
+        *("clone", "run", "unpin", "set", "chown", "batch"),
     )
 )
 

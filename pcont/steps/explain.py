@@ -399,7 +399,7 @@ def _not_into_v2(backend: CgroupState, place: Place, task: int, errno: int) -> V
                 f"you may move tasks into {place.shown}, but not out of {above.shown}, the nearest "
                 f"common parent of {place.shown} and {there.shown}, where task {task} is"
             )
-            return Violation(errno, reason, f"start it there: pcont run {place.word} -- COMMAND")
+            return Violation(errno, reason, f"sudo pcont attach {place.word} {task}")
     return None
 
 

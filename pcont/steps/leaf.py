@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MADE_BY_US = "made"  # the attribute of a container of cgroup v2 that pcont has created
 # Files of cgroup v2. Their table is not loaded here: commands on cgroup v1 do not need it.
 _TYPE, _CONTROL = "cgroup.type", "cgroup.subtree_control"
-_TO_ENTER = ("", "cgroup.procs", "cgroup.threads")  # what the owner of a container may be given
+TO_ENTER = ("", "cgroup.procs", "cgroup.threads")  # what the owner of a container may be given
 
 
 def is_made(backend: ContainerReader, place: Place) -> bool:
@@ -100,6 +100,6 @@ def _make(backend: Containers, place: Place) -> None:
     """Make the leaf, with the owners of the container."""
     backend.make(place.leaf)
     above, own = backend.owners(place), backend.owners(place.leaf)
-    wanted = {name: above[name] for name in _TO_ENTER if above.get(name) != own.get(name)}
+    wanted = {name: above[name] for name in TO_ENTER if above.get(name) != own.get(name)}
     if wanted:
         backend.set_owners(place.leaf, wanted)

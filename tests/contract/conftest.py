@@ -429,9 +429,9 @@ def v2_alone(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Itera
 
 
 def of_v2(
-    request: pytest.FixtureRequest, name: str, folder: Path, dialect: str = "v2"
+    request: pytest.FixtureRequest, name: str, folder: Path, dialect: str = "v2", backend: str = ""
 ) -> Iterator[Top]:
-    backend = getattr(request, "param", "model")
+    backend = backend or getattr(request, "param", "model")
     if backend != "model":
         request.getfixturevalue("cgroup2")
     pcont = command_line(backend, folder, "--dialect", dialect)

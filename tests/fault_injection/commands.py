@@ -326,6 +326,8 @@ ON_V2 = (
     Row("v2: create", unified, "create -p unified:/{t}/x/y unified:/{t}/z -s cgroup.max.depth=3"),
     Row("v2: create what exists", unified, "create -p unified:/{t}/a/x -s cgroup.type=threaded"),
     Row("v2: rm -r", unified, "rm -r unified:/{t}/a unified:/{t}/d"),
+    Row("v2: chown -r", unified, "chown -r unified:/{t}/a 65534:65533 --tasks-owner 65532"),
+    Row("v2: create --owner", unified, "create -p unified:/{t}/x/y --owner 65534:65533"),
     Row("v2: rm -r --evict", scattered_on_v2, "rm -r --evict unified:/{t}/a"),
     Row("v2: rm -r --kill", scattered_on_v2, "rm -r --kill unified:/{t}/a", kills=True),
     Row("v2: set", unified, "set unified:/{t}/a cgroup.max.depth=4 cgroup.freeze=1"),
@@ -591,6 +593,8 @@ ROWS = (
     Row("create what exists -p -s", settled, "create -p {t}:/a/b -s cpuset.cpus=0 -s {limit}"),
     Row("batch --atomic", lines, "batch --atomic {scratch}/lines"),
     Row("rm -r", settled, "rm -r {t}:/a {t}:/d"),
+    Row("chown -r", settled, "chown -r {t}:/a 65534:65533 --tasks-owner 65532"),
+    Row("create --owner", tie, "create {t}:/a {t}:/b --owner 65534:65533"),
     Row("rm -r --evict", scattered, "rm -r --evict {t}:/a"),
     Row("rm -r --kill", scattered, "rm -r --kill {t}:/a", kills=True),
     Row(

@@ -67,7 +67,7 @@ METERING = {
 }
 LOOKING = {
     *("namespaces", "separate", "join", "pins", "pin_path", "may_join"),
-    *("may_mount", "may_change", "may_move", "has_systemd"),
+    *("may_mount", "may_change", "may_move", "has_systemd", "delegated"),
     *("controllers", "trees", "machine", "privileged", "environment", "exclusive", "occupied"),
     *("missing", "default_directory", "resolve", "children", "files", "read", "attributes"),
     *(

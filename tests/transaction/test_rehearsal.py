@@ -46,6 +46,7 @@ LOOKING = {
         "assigned_ids",
         "may_mount",
         "has_systemd",
+        "delegated",
         "may_join",
         "may_change",
         "may_move",

@@ -1,0 +1,22 @@
+"""What the kernel says about delegation of cgroup v2 to other users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LIST = "/sys/kernel/cgroup/delegate"
+# Kernels before 4.15 have no list.
+ALWAYS = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+
+
+def files(path: str = LIST) -> Sequence[str]:
+    """Return the files of a container of cgroup v2 that go to the user to whom it is delegated.
+
+    Source: cgroup-v2.rst, "Model of Delegation". The kernel lists also memory.oom.group and
+    memory.reclaim, where it has them.
+    """
+    try:
+        with open(path, encoding="ascii") as stream:
+            return tuple(stream.read().split())
+    except FileNotFoundError:
+        return ALWAYS

@@ -1,0 +1,127 @@
+"""The step that gives a container and its control files to another user, and its undo."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from errno import EPERM
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from pcont.bases import NamedTuple, on_disk
+from pcont.errors import from_oserror
+from pcont.kernel.refusals import exists
+from pcont.kernel.types import Owner, Place
+from pcont.subsys import AGENT, TASK_FILES
+from pcont.transaction.step import Step
+from pcont.transaction.undo_log import Action, UndoLog, UndoRecord
+
+if TYPE_CHECKING:
+    from pcont.errors import PcontError
+    from pcont.kernel.interfaces import CgroupState, Containers
+
+SUDO = "use sudo"
+
+
+class NewOwner(NamedTuple):
+    """A user and a group to own files; None: as before. `text`: as chown(1) takes them."""
+
+    uid: int | None
+    gid: int | None
+    text: str
+
+    def of(self, before: Owner) -> Owner:
+        """Return the owner of a file that had the owner `before`."""
+        uid = before.uid if self.uid is None else self.uid
+        gid = before.gid if self.gid is None else self.gid
+        return Owner(uid, gid, before.mode)
+
+
+@on_disk("Owners", "place", "owners")
+class RestoreOwners(UndoRecord):
+    """Undo record of ChangeOwners: the owners of a container and of its files before, by name."""
+
+    place: Place
+    owners: dict[str, Owner]
+
+    def __init__(self, place: Place, owners: dict[str, Owner]) -> None:
+        self.place, self.owners = place, owners
+
+    @property
+    def label(self) -> str:
+        return f"the owners of {self.place.path}"
+
+    def restore(self, backend: Containers) -> Iterator[Action]:
+        if exists(backend, self.place):
+            now = backend.owners(self.place)
+            changed = {
+                name: owner
+                for name, owner in self.owners.items()
+                if name in now and now[name] != owner
+            }
+            if changed:
+                yield lambda: backend.set_owners(self.place, changed)
+
+
+class ChangeOwners(Step):
+    """Give a container to `owner`, and the files into which tasks are written to `entry`.
+
+    `files`: the control files to give, if there; None gives all. `release_agent` stays root's: the
+    kernel runs the program in it as root. `action` names the operation in messages.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        owner: NewOwner,
+        entry: NewOwner,
+        files: Sequence[str] | None,
+        action: str,
+    ) -> None:
+        self.place, self.owner, self.entry = place, owner, entry
+        self.files, self.action = files, action
+
+    def _is_given(self, name: str) -> bool:
+        return name != AGENT and (not name or self.files is None or name in self.files)
+
+    def _wanted(self, before: Mapping[str, Owner]) -> dict[str, Owner]:
+        """Return the new owners by name, as far as they differ."""
+        found = {
+            name: (self.entry if name in TASK_FILES else self.owner).of(owner)
+            for name, owner in before.items()
+            if self._is_given(name)
+        }
+        return {name: owner for name, owner in found.items() if owner != before[name]}
+
+    def dry_run_lines(self, backend: CgroupState) -> list[str]:
+        directory = quote(backend.show(self.place))
+        if self.files is None:
+            lines = [
+                f"find {directory} -maxdepth 1 ! -name {AGENT} "
+                rf"\( -type f -o -path {directory} \) -exec chown {self.owner.text} {{}} +"
+            ]
+        else:
+            paths = self._paths(backend, self.files)
+            lines = [shlex.join(["chown", self.owner.text, backend.show(self.place), *paths])]
+        if self.entry != self.owner:
+            paths = self._paths(backend, [one for one in TASK_FILES if self._is_given(one)])
+            lines.append(shlex.join(["chown", self.entry.text, *paths]))
+        return lines
+
+    def _paths(self, backend: CgroupState, files: Sequence[str]) -> list[str]:
+        there = backend.files(self.place) if exists(backend, self.place) else files
+        return [backend.show(self.place, file) for file in files if file in there]
+
+    def do(self, backend: Containers, undo_log: UndoLog) -> None:
+        before = backend.owners(self.place)
+        if wanted := self._wanted(before):
+            undo_log.record(RestoreOwners(self.place, {name: before[name] for name in wanted}))
+            backend.set_owners(self.place, wanted)
+
+    def rehearse(self, backend: Containers) -> None:
+        """Do nothing: no step depends on owners, and a dry run changes none."""
+
+    def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
+        if err.errno == EPERM:
+            return from_oserror(err, self.action, "only root can give away what it has", SUDO)
+        return from_oserror(err, self.action)
