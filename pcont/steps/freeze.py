@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import signals
@@ -14,7 +14,7 @@ from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import CgroupState, Containers
+    from pcont.kernel.interfaces import Backend, CgroupState, Containers
 
 FREEZE_PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
 FREEZE_AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
@@ -43,6 +43,23 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
     undo_log.drop(before)
     if not frozen:
         yield False
+
+
+@contextlib.contextmanager
+def still(backend: Backend, places: Iterable[Place]) -> Iterator[None]:
+    """Freeze containers for the block, as `kept_frozen` does, while undo moves tasks out of them.
+
+    One that cannot be frozen is left as it is.
+    """
+    log = UndoLog()
+    try:
+        with contextlib.ExitStack() as stack:
+            for place in places:
+                with contextlib.suppress(OSError):
+                    stack.enter_context(kept_frozen(backend, log, place))
+            yield
+    finally:
+        log.undo(backend)
 
 
 def state_lines(backend: CgroupState, place: Place, state: str) -> list[str]:

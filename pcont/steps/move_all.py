@@ -16,7 +16,7 @@ from pcont import subsys
 from pcont.bases import NamedTuple, on_disk
 from pcont.errors import PcontError
 from pcont.kernel.paths import below
-from pcont.kernel.refusals import WriteRefused
+from pcont.kernel.refusals import WriteRefused, exists
 from pcont.kernel.types import Place
 from pcont.records import Outcome
 from pcont.steps.converge import (
@@ -27,7 +27,7 @@ from pcont.steps.converge import (
     return_all,
     until_stable,
 )
-from pcont.steps.freeze import is_set_frozen, kept_frozen
+from pcont.steps.freeze import is_set_frozen, kept_frozen, still
 from pcont.steps.leaf import Leaves, has_no_leaf
 from pcont.steps.reuse import assigned_ids, may_be_reused
 from pcont.steps.tasks import (
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
         Backend,
         CgroupState,
         ContainerReader,
-        PopulatedContainers,
         Tasks,
         TasksInside,
     )
@@ -117,9 +116,13 @@ class MoveAllUndo(UndoRecord):
     def extend(self, **more: dict[int, int]) -> None:
         self.starts.update(more["starts"])
 
-    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
-        for one in return_all(partial(self._arrived, backend), f"put back all of {self.label}"):
-            yield partial(put_back_tasks, backend, one.where.source, [one.task])
+    def restore(self, backend: Backend) -> Iterator[Action]:
+        action = f"put back all of {self.label}"
+        there = [route for route in self.routes if self.alone and exists(backend, route.target)]
+        # After a crash, a watchdog process has thawed the targets.
+        with still(backend, still_targets(backend, there)):
+            for one in return_all(partial(self._arrived, backend), action):
+                yield partial(put_back_tasks, backend, one.where.source, [one.task])
 
     def _arrived(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
         """Yield the moved tasks that are in a target, those of the tree that was emptied last
@@ -156,6 +159,19 @@ def _same_process(backend: Tasks, task: int, start: int) -> set[int]:
         if known.start == start:
             return {task, *(threads_of(backend, task) if known.pid == task else ())}
     return set()
+
+
+def still_targets(backend: ContainerReader, routes: Iterable[Move]) -> list[Place]:
+    """Return what to freeze of targets in cgroup v2 that contain only the moved tasks: the target,
+    or its leaf. No other tasks may be below it. What is below the source is frozen with it.
+    """
+    targets = [
+        target
+        for source, target in routes
+        if target.is_unified and below(target.path, source.path) is None
+    ]
+    leaves = [target.leaf for target in targets if not has_no_leaf(backend, target)]
+    return [*leaves, *(one for one in targets if not backend.children(one))]
 
 
 class MoveAll(Step):
@@ -199,7 +215,8 @@ class MoveAll(Step):
         self.outcome.skipped = len(self.skipped)
         if freezer := self._freezer() if self.freeze else None:
             alone = self._undo_record(backend).alone
-            for place in [*self._still_targets(backend, alone), freezer]:
+            targets = still_targets(backend, self.routes) if alone else []
+            for place in [*targets, freezer]:
                 moves = is_set_frozen(backend, place, moves)
         return [*self._leaves.lines(backend), *moves]
 
@@ -241,7 +258,7 @@ class MoveAll(Step):
             freezer = self._freezer() if self.freeze else None
             if freezer and stack.enter_context(kept_frozen(backend, undo_log, freezer)):
                 self.outcome.strategy, self.still = "freeze", True
-                for target in self._still_targets(backend, drained.alone):
+                for target in still_targets(backend, self.routes) if drained.alone else ():
                     stack.enter_context(kept_frozen(backend, undo_log, target))
             self._keep_affinities(backend, undo_log)
             undo_log.record(drained)
@@ -269,19 +286,6 @@ class MoveAll(Step):
         """
         places = [one.source for one in self.routes if one.source.can_freeze]
         return places[0] if places and not places[0].is_root else None
-
-    def _still_targets(self, backend: ContainerReader, alone: bool) -> list[Place]:
-        """Return what to freeze of the targets in cgroup v2, if only the moved tasks will be there
-        (`alone`): the target, or its leaf. No other tasks may be below it. What is below the
-        source is frozen with it.
-        """
-        targets = [
-            target
-            for source, target in self.routes
-            if target.is_unified and alone and below(target.path, source.path) is None
-        ]
-        leaves = [target.leaf for target in targets if not has_no_leaf(backend, target)]
-        return [*leaves, *(one for one in targets if not backend.children(one))]
 
     def _keep_affinities(self, backend: TasksInside, undo_log: UndoLog) -> None:
         """Record the CPU affinity of the tasks: the kernel changes it when a task changes its

@@ -15,6 +15,7 @@ from pcont.ops import containers, listing, settings
 from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top, new_top, of_v2, only_kernel
 from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
+from tests.contract.test_v2_hierarchies import mounted, only_kernel_here, plain  # noqa: F401
 
 # The user cannot read the files of an interpreter below /root: what is loaded before is at hand.
 LOADED = (containers, listing, settings, spawn)
@@ -249,3 +250,29 @@ def test_a_task_from_outside_needs_the_common_parent_on_v2(top: Top) -> None:
             user(top).ok("attach", top.at("/a"), str(process.pid))
         finally:
             process.kill()
+
+
+@only_kernel_here
+@pytest.mark.parametrize("subsystems", ["cpuset,pids", "memory,pids"])
+def test_a_user_works_in_what_root_has_given_in_a_hierarchy_on_v2(
+    plain: Pcont,  # noqa: F811
+    name: str,
+    subsystems: str,
+) -> None:
+    for jobs in mounted(plain, name, subsystems):
+        plain.ok("create", jobs.at("/a"), "-s", "pids.max=20", "--owner", f"{USER}:{GROUP}")
+        theirs = Pcont(plain.words, USER)
+        with subprocess.Popen(["sleep", "600"], user=USER) as process:
+            try:
+                theirs.fails(4, "attach", jobs.at("/a"), str(process.pid))
+                plain.ok("attach", jobs.at("/a"), str(process.pid))
+                theirs.ok("create", jobs.at("/a/x"), jobs.at("/a/y"), "-s", "pids.max=5")
+                theirs.ok("attach", jobs.at("/a/x"), str(process.pid))
+                theirs.ok("move", jobs.at("/a/x"), jobs.at("/a/y"))
+                rows = theirs.ok("ps", jobs.at("/a/y")).splitlines()
+                assert [row.split("\t")[0] for row in rows[-1:]] == [str(process.pid)]
+                theirs.fails(4, "set", jobs.at("/a"), "pids.max=30")
+                theirs.ok("rm", "-r", "--kill", jobs.at("/a/y"))
+                theirs.ok("rm", jobs.at("/a/x"))
+            finally:
+                process.kill()
