@@ -543,7 +543,7 @@ class Pcont(Caller):
         parents: create missing parents, and accept containers that exist.
         inherit: copy cpuset.cpus and cpuset.mems from the parent (otherwise they start empty).
         settings: control files to set in each place.
-        owner, tasks_owner: who gets each new place, as `chown` has it.
+        owner, tasks_owner: the users that get each new place, as for `chown`.
 
         Raises Busy for a container that exists, NotFound for a missing parent or an unknown key,
         BadValue for a refused value.
@@ -573,7 +573,7 @@ class Pcont(Caller):
         """Give containers to another user; return them as HIERARCHY:/path.
 
         owner: USER, USER:GROUP, USER: (with the user's login group) or :GROUP, by name or number.
-        tasks_owner: who gets the files into which tasks are written (default: the owner).
+        tasks_owner: the user that gets the files into which tasks are written (default: owner).
         recursive: also give all containers below.
 
         On cgroup v2 the user gets the directory and the files that the kernel lists in
@@ -582,11 +582,11 @@ class Pcont(Caller):
         that does not exist, NotFound for a container that does not, Denied for a root container,
         and unless the caller is root.
         """
-        from pcont.ops import owners
+        from pcont.ops import chown
 
         text = _text(place)
         with self._calling("chown", text, owner) as session:
-            return owners.give(session, text, owner, tasks_owner=tasks_owner, recursive=recursive)
+            return chown.give(session, text, owner, tasks_owner=tasks_owner, recursive=recursive)
 
     def rm(
         self,
@@ -951,10 +951,23 @@ class PlaceRef:
         return PlaceRef(self.pcont, f"{top}:/{name}" if is_selector else f"{top}/{name}")
 
     def create(
-        self, *, parents: bool = False, inherit: bool = False, settings: Settings = ()
+        self,
+        *,
+        parents: bool = False,
+        inherit: bool = False,
+        settings: Settings = (),
+        owner: str = "",
+        tasks_owner: str = "",
     ) -> PlaceRef:
         """Create the container; return this object."""
-        self.pcont.create(self, parents=parents, inherit=inherit, settings=settings)
+        self.pcont.create(
+            self,
+            parents=parents,
+            inherit=inherit,
+            settings=settings,
+            owner=owner,
+            tasks_owner=tasks_owner,
+        )
         return self
 
     def chown(self, owner: str, *, tasks_owner: str = "", recursive: bool = False) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 from pcont import cli
 from pcont.backend_model import StoredModel
 from pcont.kernel.interfaces import Backend
-from pcont.kernel.types import Owner, Place, TreeRequest
+from pcont.kernel.types import Place, TreeRequest
 from pcont.linux.proc import Proc
 from pcont.model.rows import all_rows
 from pcont.steps.recover import roll_back
@@ -53,6 +53,7 @@ COMMANDS = (
     ("create-together", "create -i jobs:/made jobs:/made/below -s notify_on_release=1"),
     ("set", "set jobs:/a/below cpuset.cpus=0-1 cpuset.mems=0"),
     ("reset", "set jobs:/a/below cpuset.cpus=1 cpuacct.usage=0"),
+    ("chown", "chown jobs:/a/below 1000:1000 --tasks-owner 1001"),
     ("attach", "attach tied:/b 5000000"),
     ("attach-processes", "attach tied:/b 5000001 5000002"),
     ("", "sim fork 5000000"),
@@ -110,10 +111,6 @@ class Recorded(StoredModel):
 
     def journals(self) -> str:
         return str(self._directory / "journals")
-
-    def owners(self, place: Place) -> dict[str, Owner]:
-        """As the kernel answers; the model knows no owners."""
-        return {"": Owner(1000, 1000, 0o755), "tasks": Owner(0, 1000, 0o664)}
 
 
 def opened(directory: Path, dialect: str | None = None) -> Recorded:

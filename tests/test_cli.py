@@ -275,7 +275,8 @@ def test_common_options_have_the_same_names_in_all_commands(name: str) -> None:
     assert "--json" in spelled
     assert ({"--dry-run", "-n"} <= spelled) is (name in CHANGING)
     assert ("--timeout" in spelled) is (name in CHANGING)
-    assert ("--force" in spelled) is (name in {"mount", "rm", "attach", "move", "clone", "set"})
+    forcible = {"mount", "rm", "chown", "attach", "move", "clone", "set"}
+    assert ("--force" in spelled) is (name in forcible)
     assert all(re.fullmatch(r"-[a-z]|--[a-z][a-z-]+|[a-z]+", word) for word in spelled)
 
 
@@ -371,7 +372,7 @@ def test_a_dry_run_prints_its_steps_and_changes_nothing(pcont: Run, state: Path,
     prepare(pcont, name)
     before = state.read_bytes()
     reported = planned(pcont(name, "--dry-run", *DONE[name]))
-    verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "setfattr", "exec")
+    verbs = ("mkdir", "rmdir", "mount", "umount", "echo", "setfattr", "chown", "exec")
     assert bool(reported) is (name != "recover")
     assert all(line.split()[0] in verbs for line in reported), reported
     assert json.loads(pcont(name, "-n", "--json", *DONE[name]).out)["would"] == reported

@@ -87,7 +87,7 @@ def rm_command(
     app.show(session, removed)
 
 
-@verb("pcont chown -r jobs:/batch alice:staff", "pcont create jobs:/alice --owner alice")
+@verb("pcont chown -r jobs:/batch alice:staff")
 @argument("place")
 @argument("owner", metavar=OWNER)
 @option("-r", "recursive", is_flag=True, help="Give all containers below, too.")
@@ -109,8 +109,8 @@ def chown_command(
     cgroup v2 the limits of PLACE itself stay with root: the user gets the files that the kernel
     lists in /sys/kernel/cgroup/delegate. On cgroup v1 the user gets all control files of PLACE.
     """
-    from pcont.ops import owners
+    from pcont.ops import chown
 
     session = app.session(dry_run, force)
-    given = owners.give(session, place, owner, tasks_owner=tasks_owner or "", recursive=recursive)
+    given = chown.give(session, place, owner, tasks_owner=tasks_owner or "", recursive=recursive)
     app.show(session, given)

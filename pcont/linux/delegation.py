@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-LIST = "/sys/kernel/cgroup/delegate"
+_LIST = "/sys/kernel/cgroup/delegate"
 # Kernels before 4.15 have no list.
-ALWAYS = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+_ALWAYS = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
 
 
-def files(path: str = LIST) -> Sequence[str]:
+def files(path: str = _LIST) -> Sequence[str]:
     """Return the files of a container of cgroup v2 that go to the user to whom it is delegated.
 
     Source: cgroup-v2.rst, "Model of Delegation". The kernel lists also memory.oom.group and
@@ -19,4 +19,4 @@ def files(path: str = LIST) -> Sequence[str]:
         with open(path, encoding="ascii") as stream:
             return tuple(stream.read().split())
     except FileNotFoundError:
-        return ALWAYS
+        return _ALWAYS

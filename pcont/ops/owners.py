@@ -1,4 +1,4 @@
-"""chown, and create --owner: give containers to another user, who may then create others in them.
+"""The owners that chown and create --owner give containers to.
 
 On cgroup v2 the user gets the directory and the files that the kernel lists in
 /sys/kernel/cgroup/delegate (cgroup-v2.rst, "Delegation"): the limits of the container itself stay
@@ -10,13 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pcont.errors import Denied, UnknownName, UsageProblem
+from pcont.errors import UnknownName, UsageProblem
 from pcont.hierarchy.container import Container
-from pcont.hierarchy.presence import at_least_partial
 from pcont.kernel.types import Place
-from pcont.ops import guards
-from pcont.ops.containers import beneath
-from pcont.session import Session, checks_first
 from pcont.steps.leaf import TO_ENTER, has_no_leaf
 from pcont.steps.owners import ChangeOwners, NewOwner
 
@@ -84,11 +80,11 @@ def _gid(name: str) -> int:
 
 
 class Owners:
-    """Who owns containers: `owner`, and the files into which tasks are written `entry`."""
+    """The owner of containers, and that of the files into which tasks are written (`entry`)."""
 
     def __init__(self, owner: str, entry: str = "") -> None:
         if entry and not owner:
-            raise UsageProblem("--tasks-owner needs --owner: who gets the rest of the container")
+            raise UsageProblem("--tasks-owner needs --owner, which gets the rest of the container")
         self.owner = parsed(owner)
         self.entry = parsed(entry) if entry else self.owner
 
@@ -104,42 +100,3 @@ class Owners:
             if place.is_unified and not has_no_leaf(backend, place):
                 entries = tuple(filter(None, TO_ENTER))
                 yield ChangeOwners(place.leaf, self.owner, self.entry, entries, action)
-
-
-def check_giving(session: Session, container: Container, places: Iterable[Place]) -> None:
-    """Raise Denied for a root, which has the tasks of others, and without --force for a container
-    of systemd.
-    """
-    if container.is_root:
-        child = container.child("NAME").word
-        raise Denied(
-            f"refusing to give {container.name} away: it is a root container, which has the tasks "
-            "of other users",
-            hint=f"pcont create {child} --owner USER",
-        )
-    guards.check_units(session, places, "give away")
-
-
-@checks_first
-def give(
-    session: Session, place: str, owner: str, *, tasks_owner: str = "", recursive: bool = False
-) -> list[str]:
-    """Give a container to a user, or none of it; returns the names of the containers.
-
-    `owner`: USER[:GROUP]. `tasks_owner`: who may write tasks into it (default: the owner).
-    `recursive`: also all containers below. Raises UnknownName for a user that does not exist,
-    NotFound for a container that does not, Denied for a root container, and where the kernel
-    refuses, as it does unless the caller is root.
-    """
-    owners = Owners(owner, tasks_owner)
-    with session.exclusive() as registry:
-        container = registry.place(place)
-        there = at_least_partial(session.backend, container)
-        check_giving(session, container, there)
-        found = [(container, there)]
-        if recursive:
-            found += reversed(beneath(session.backend, container, there))
-        session.carry_out(
-            [step for one, places in found for step in owners.steps(session.backend, one, places)]
-        )
-        return [one.canonical for one, _ in found]

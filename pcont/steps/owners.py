@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from errno import EPERM
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from pcont.bases import NamedTuple, on_disk
@@ -94,23 +93,19 @@ class ChangeOwners(Step):
         return {name: owner for name, owner in found.items() if owner != before[name]}
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        directory = quote(backend.show(self.place))
-        if self.files is None:
-            lines = [
-                f"find {directory} -maxdepth 1 ! -name {AGENT} "
-                rf"\( -type f -o -path {directory} \) -exec chown {self.owner.text} {{}} +"
-            ]
-        else:
-            paths = self._paths(backend, self.files)
-            lines = [shlex.join(["chown", self.owner.text, backend.show(self.place), *paths])]
-        if self.entry != self.owner:
-            paths = self._paths(backend, [one for one in TASK_FILES if self._is_given(one)])
-            lines.append(shlex.join(["chown", self.entry.text, *paths]))
-        return lines
+        names = ["", *filter(self._is_given, backend.files(self.place))]
+        entries = [name for name in names if name in TASK_FILES]
+        lines = [self._chown(backend, self.owner, names)]
+        return (
+            lines
+            if self.entry == self.owner
+            else [*lines, self._chown(backend, self.entry, entries)]
+        )
 
-    def _paths(self, backend: CgroupState, files: Sequence[str]) -> list[str]:
-        there = backend.files(self.place) if exists(backend, self.place) else files
-        return [backend.show(self.place, file) for file in files if file in there]
+    def _chown(self, backend: CgroupState, owner: NewOwner, names: Iterable[str]) -> str:
+        """Return the shell command that does it."""
+        paths = [backend.show(self.place, name) for name in names]
+        return shlex.join(["chown", owner.text, *paths])
 
     def do(self, backend: Containers, undo_log: UndoLog) -> None:
         before = backend.owners(self.place)

@@ -24,6 +24,7 @@ from pcont.steps.mounts import (
 from pcont.steps.move_all import Move, MoveAllUndo
 from pcont.steps.namespaces import UnpinPinned
 from pcont.steps.origins import Origin, Processes
+from pcont.steps.owners import RestoreOwners
 from pcont.steps.removal import RecreateAllRemoved, RecreateRemoved
 from pcont.steps.snapshot import ContainerState
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteAgain
@@ -49,6 +50,7 @@ FACTS = (
         DisableEnabled,
         EnableDisabled,
         RestoreXattr,
+        RestoreOwners,
         RestoreValue,
         WriteAgain,
         RestoreAffinities,
