@@ -72,7 +72,7 @@ class Leaves:
     def _lacking(self, backend: ContainerReader) -> Iterator[Place]:
         return (place for place in self.places if self._lacks(backend, place))
 
-    def make(self, backend: Containers, undo_log: UndoLog) -> None:
+    def make(self, backend: CgroupState, undo_log: UndoLog) -> None:
         """Make the leaves; undo removes them. Raises OSError."""
         for place in self._lacking(backend):
             with undo_log.of(RemoveCreated(place.leaf)):
@@ -88,7 +88,7 @@ class Leaves:
             backend.make(place.leaf)
 
 
-def make_again(backend: Containers, place: Place) -> bool:
+def make_again(backend: CgroupState, place: Place) -> bool:
     """Make the leaf that a container had before, for undo. Returns whether it was missing."""
     missing = lacks_leaf(backend, place)
     if missing:
@@ -96,10 +96,16 @@ def make_again(backend: Containers, place: Place) -> bool:
     return missing
 
 
-def _make(backend: Containers, place: Place) -> None:
-    """Make the leaf, with the owners of the container."""
+def _make(backend: CgroupState, place: Place) -> None:
+    """Make the leaf, with the owners of the container. What another user than root makes may have
+    only the groups of that user.
+    """
     backend.make(place.leaf)
     above, own = backend.owners(place), backend.owners(place.leaf)
     wanted = {name: above[name] for name in TO_ENTER if above.get(name) != own.get(name)}
-    if wanted:
-        backend.set_owners(place.leaf, wanted)
+    try:
+        if wanted:
+            backend.set_owners(place.leaf, wanted)
+    except PermissionError:
+        if backend.privileged():
+            raise

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from errno import EPERM
 from typing import TYPE_CHECKING
 
+from pcont import subsys
 from pcont.bases import NamedTuple, on_disk
 from pcont.errors import from_oserror
 from pcont.kernel.refusals import exists
@@ -93,19 +94,31 @@ class ChangeOwners(Step):
         return {name: owner for name, owner in found.items() if owner != before[name]}
 
     def dry_run_lines(self, backend: CgroupState) -> list[str]:
-        names = ["", *filter(self._is_given, backend.files(self.place))]
-        entries = [name for name in names if name in TASK_FILES]
-        lines = [self._chown(backend, self.owner, names)]
-        return (
-            lines
-            if self.entry == self.owner
-            else [*lines, self._chown(backend, self.entry, entries)]
-        )
+        if exists(backend, self.place):
+            names = [name for name in backend.files(self.place) if self._is_given(name)]
+        else:
+            names = self._planned_names(backend)
+        lines = [self._chown(backend, self.owner, ["", *names])]
+        if self.entry != self.owner:
+            entries = ["tasks", "cgroup.procs"] if "*" in names else TASK_FILES
+            there = [name for name in entries if name in names or "*" in names]
+            lines.append(self._chown(backend, self.entry, there))
+        return lines
+
+    def _planned_names(self, backend: CgroupState) -> list[str]:
+        """Return what to give of a container that is to be created: "*" means all its files."""
+        if self.files is None:
+            return ["*"]
+        enabled: list[str] = []
+        if exists(backend, self.place.parent):
+            enabled = backend.read(self.place.parent, "cgroup.subtree_control").split()
+        return [name for name in self.files if subsys.of(name) in ("cgroup", *enabled)]
 
     def _chown(self, backend: CgroupState, owner: NewOwner, names: Iterable[str]) -> str:
-        """Return the shell command that does it."""
-        paths = [backend.show(self.place, name) for name in names]
-        return shlex.join(["chown", owner.text, *paths])
+        """Return the shell command that gives files to an owner; "*" are all files."""
+        directory = shlex.quote(backend.show(self.place))
+        paths = [f"{directory}/{name}" if name else directory for name in names]
+        return f"chown {owner.text} {' '.join(paths)}"
 
     def do(self, backend: Containers, undo_log: UndoLog) -> None:
         before = backend.owners(self.place)

@@ -9,16 +9,24 @@ from pathlib import Path
 import pytest
 
 from pcont.backend_cgroupfs import Cgroupfs
+from pcont.commands import containers as container_commands
+from pcont.commands import settings as setting_commands
+from pcont.commands import show, tasks
 from pcont.kernel.types import UNIFIED
 from pcont.linux import spawn
-from pcont.ops import containers, listing, settings
+from pcont.ops import attach, chown, containers, enabling, listing, settings
+from pcont.steps import created, kill, leaf, move_all, removal, spill, threaded
 from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top, new_top, of_v2, only_kernel
 from tests.contract.test_v2_controllers import bare, controlled  # noqa: F401
 from tests.contract.test_v2_hierarchies import mounted, only_kernel_here, plain  # noqa: F401
 
 # The user cannot read the files of an interpreter below /root: what is loaded before is at hand.
-LOADED = (containers, listing, settings, spawn)
+LOADED = (
+    *(container_commands, setting_commands, show, tasks),
+    *(attach, chown, containers, enabling, listing, settings, spawn),
+    *(created, kill, leaf, move_all, removal, spill, threaded),
+)
 USER, GROUP, OTHER = 65534, 65533, 65532
 ROOTS, THEIRS = (0, 0), (USER, GROUP)
 PIDS_ON_V2 = any(one.id == UNIFIED and "pids" in one.controllers for one in Cgroupfs().trees())
@@ -132,8 +140,7 @@ def test_a_leaf_belongs_to_the_owner_of_its_container(
     bare.pcont.ok("attach", bare.at("/a"), str(start()))
     bare.pcont.ok("create", bare.at("/a/b"), "-s", "memory.max=64M")
     bare.pcont.ok("chown", bare.at("/a"), f"{USER}:{GROUP}")
-    leaf = bare.place("/a").leaf
-    found = bare.pcont.backend().owners(leaf)
+    found = bare.pcont.backend().owners(bare.place("/a").leaf)
     given = {name for name, one in found.items() if one[:2] == THEIRS}
     assert given == {"", "cgroup.procs", "cgroup.threads"}
 
