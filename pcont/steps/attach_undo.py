@@ -27,7 +27,7 @@ from pcont.steps.tasks import (
 from pcont.transaction.undo_log import Action, UndoRecord
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import PopulatedContainers, Tasks, TasksInside
+    from pcont.kernel.interfaces import CgroupState, Tasks, TasksInside
 
 TasksByPlace = dict[Place, set[int]]
 
@@ -94,7 +94,7 @@ class AttachUndo(UndoRecord):
     def _recorded(self) -> set[int]:
         return {*self._whole, *self.origins}
 
-    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
         action = f"put back all that {self.label} has started"
         for straggler in return_all(partial(self._stragglers, backend), action):
             for place in reversed(self.places):
@@ -134,9 +134,7 @@ class AttachUndo(UndoRecord):
                 return live_thread(backend, task) is not None
         return False
 
-    def _put_back(
-        self, backend: PopulatedContainers, straggler: Straggler[int], place: Place
-    ) -> None:
+    def _put_back(self, backend: CgroupState, straggler: Straggler[int], place: Place) -> None:
         # Thread by thread, unless all of them were in one container.
         path, task = self._origin(straggler).paths[place.tree], straggler.task
         if self._is_whole(backend, task):

@@ -27,15 +27,16 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
 
     If they do not freeze within FREEZE_PATIENCE seconds, the container is thawed before the block
     begins. If the block fails, undo thaws it; if this process is killed, a watchdog process thaws
-    it. A container that another program has frozen stays frozen.
+    it. A container that another program has frozen stays frozen. Another user than root may not
+    freeze the container that was given to it, and does without.
     """
     if backend.read(place, STATE).strip() != THAWED:
         yield _wait_until_frozen(backend, place)
         return
-    undo_log.hold(backend.thawing(place))
-    before = RestoreValue.of(backend, place, STATE)
-    with undo_log.of(before):
-        backend.write(place, STATE, FROZEN)
+    before = _freeze(backend, undo_log, place)
+    if before is None:
+        yield False
+        return
     frozen = _wait_until_frozen(backend, place, write_again=True)
     if frozen:
         yield True
@@ -43,6 +44,20 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
     undo_log.drop(before)
     if not frozen:
         yield False
+
+
+def _freeze(backend: CgroupState, undo_log: UndoLog, place: Place) -> RestoreValue | None:
+    """Write FROZEN; returns the record that thaws the container, None if this user may not."""
+    before = RestoreValue.of(backend, place, STATE)
+    try:
+        undo_log.hold(backend.thawing(place))
+        with undo_log.of(before):
+            backend.write(place, STATE, FROZEN)
+    except PermissionError:
+        if backend.privileged():
+            raise
+        return None
+    return before
 
 
 @contextlib.contextmanager

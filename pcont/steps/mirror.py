@@ -41,7 +41,6 @@ if TYPE_CHECKING:
         Backend,
         CgroupState,
         ContainerReader,
-        PopulatedContainers,
         Tasks,
         TasksInside,
     )
@@ -88,7 +87,7 @@ class JoinUndo(UndoRecord):
     def extend(self, **more: dict[int, tuple[int, str]]) -> None:
         self.origins.update(more["origins"])
 
-    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
         for one in return_all(partial(self._arrived, backend), f"put back {self.label}"):
             origin = one.where.root.elsewhere(self._origin(backend, one.task))
             yield partial(put_back_tasks, backend, origin, [one.task])
@@ -226,7 +225,7 @@ class LeaveUndo(UndoRecord):
     def label(self) -> str:
         return "the tasks of a hierarchy"
 
-    def restore(self, backend: PopulatedContainers) -> Iterator[Action]:
+    def restore(self, backend: CgroupState) -> Iterator[Action]:
         for mirror, strays in self.strays.items():
             there = [task for task, start in strays.items() if is_same_task(backend, task, start)]
             yield partial(put_back_tasks, backend, mirror, there)

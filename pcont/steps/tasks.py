@@ -199,7 +199,7 @@ def would_freeze_itself(backend: Tasks, places: Iterable[Place]) -> bool:
     )
 
 
-def put_back_tasks(backend: Containers, place: Place, tasks: Iterable[int]) -> None:
+def put_back_tasks(backend: CgroupState, place: Place, tasks: Iterable[int]) -> None:
     """Write task ids into a container for undo, without checking those rules.
 
     Raises OSError if the kernel refuses.

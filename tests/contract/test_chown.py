@@ -15,6 +15,7 @@ from pcont.commands import show, tasks
 from pcont.kernel.types import UNIFIED
 from pcont.linux import spawn
 from pcont.ops import attach, chown, containers, enabling, listing, settings
+from pcont.output import columns, text
 from pcont.steps import created, kill, leaf, move_all, removal, spill, threaded
 from tests.conftest import elsewhere
 from tests.contract.conftest import Pcont, Top, new_top, of_v2, only_kernel
@@ -24,7 +25,7 @@ from tests.contract.test_v2_hierarchies import mounted, only_kernel_here, plain 
 # The user cannot read the files of an interpreter below /root: what is loaded before is at hand.
 LOADED = (
     *(container_commands, setting_commands, show, tasks),
-    *(attach, chown, containers, enabling, listing, settings, spawn),
+    *(attach, chown, containers, enabling, listing, settings, spawn, columns, text),
     *(created, kill, leaf, move_all, removal, spill, threaded),
 )
 USER, GROUP, OTHER = 65534, 65533, 65532
