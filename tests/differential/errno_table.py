@@ -95,7 +95,7 @@ ROWS = (
 )
 
 # Rows of the table that no walk can meet, with why.
-WALKS_AS_ROOT = "a walk is root, and the files of the model have no owners"
+WALKS_AS_ROOT = "a walk is root, and the model does not ask for owners"
 OUT_OF_REACH = {
     "cgroup.procs EACCES: the common ancestor cannot be written": WALKS_AS_ROOT,
     "any file EACCES: not the caller's": WALKS_AS_ROOT,
