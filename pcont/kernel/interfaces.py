@@ -499,9 +499,7 @@ class Host(Protocol):
         """Whether systemd is the init process: it has containers of cgroup v2 for its units."""
 
     def delegated(self) -> Sequence[str]:
-        """Return the files of a container of cgroup v2 that go to the user to whom the container is
-        delegated.
-        """
+        """Return the files of a container of cgroup v2 that a user gets with the container."""
 
     def environment(self) -> dict[str, str]:
         """Return environment variables for COMMAND: a pcont in it then uses this backend, too."""

@@ -10,7 +10,7 @@ _ALWAYS = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
 
 
 def files(path: str = _LIST) -> Sequence[str]:
-    """Return the files of a container of cgroup v2 that go to the user to whom it is delegated.
+    """Return the files of a container of cgroup v2 that a user gets with the container.
 
     Source: cgroup-v2.rst, "Model of Delegation". The kernel lists also memory.oom.group and
     memory.reclaim, where it has them.

@@ -34,7 +34,7 @@ def give(
 ) -> list[str]:
     """Give a container to a user, or none of it; returns the names of the containers.
 
-    `owner`: USER[:GROUP]. `tasks_owner`: to whom its task files go (default: the owner).
+    `owner`: USER[:GROUP]. `tasks_owner`: the user that gets the task files (default: the owner).
     `recursive`: also all containers below. Raises UnknownName for a user that does not exist,
     NotFound for a container that does not, Denied for a root container, and where the kernel
     refuses, as it does unless the caller is root.

@@ -54,7 +54,7 @@ def create(
 
     `parents`: also create missing parents, and accept what exists. `inherit`: the new containers
     get the settings of their parents. `settings`: KEY=VALUE for each place. `owner`, `tasks_owner`:
-    to whom each new place is given, as `chown` takes them. Raises Busy for one that exists,
+    the users that get each new place, as for `chown`. Raises Busy for one that exists,
     NotFound for a missing parent or key, BadValue for a refused value.
     """
     pairs = keys.split_assignments(settings)

@@ -143,6 +143,7 @@ def test_each_line_of_each_command_fits_the_schema(
     look_around(run, jobs, pid)
     change(run, "move", "-v", jobs.at("/a"), jobs.at("/b"))
     change(run, "set", jobs.at("/a"), "notify_on_release=0")
+    change(run, "chown", jobs.at("/a"), "0:0")
     for keys in ((), ("cpuacct.usage",), ("cpuacct.load", "--window", "0.01")):
         run("get", jobs.at("/a"), *keys, status=None)  # a named hierarchy has no cpuacct
     run("stat", jobs.at("/a"), "--window", "0.01", status=None)
