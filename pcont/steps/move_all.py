@@ -43,6 +43,7 @@ from pcont.steps.tasks import (
     start_times,
     tasks_in,
     threads_of,
+    would_freeze_itself,
 )
 from pcont.steps.write import RestoreAffinities
 from pcont.transaction.step import Step
@@ -118,7 +119,13 @@ class MoveAllUndo(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         action = f"put back all of {self.label}"
-        there = [route for route in self.routes if self.alone and exists(backend, route.target)]
+        there = [
+            route
+            for route in self.routes
+            if self.alone
+            and exists(backend, route.target)
+            and not would_freeze_itself(backend, [route.target])
+        ]
         # After a crash, a watchdog process has thawed the targets.
         with still(backend, still_targets(backend, there)):
             for one in return_all(partial(self._arrived, backend), action):

@@ -118,7 +118,7 @@ class ChangeOwners(Step):
         """Return the shell command that gives files to an owner; "*" are all files."""
         directory = shlex.quote(backend.show(self.place))
         paths = [f"{directory}/{name}" if name else directory for name in names]
-        return f"chown {owner.text} {' '.join(paths)}"
+        return f"chown {shlex.quote(owner.text)} {' '.join(paths)}"
 
     def do(self, backend: Containers, undo_log: UndoLog) -> None:
         before = backend.owners(self.place)

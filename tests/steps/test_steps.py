@@ -18,6 +18,7 @@ from pcont.errors import BadValue, Busy, PcontError
 from pcont.kernel.interfaces import Backend
 from pcont.kernel.refusals import WriteRefused
 from pcont.kernel.types import AssignedIds, Place, Task, TreeRequest
+from pcont.model.dialects import V2
 from pcont.signals import Interrupted
 from pcont.steps import attach as attach_step
 from pcont.steps.attach import Attach, Seen
@@ -37,13 +38,14 @@ from pcont.steps.mounts import (
     dissolve,
     find_tree,
 )
-from pcont.steps.move_all import Move, MoveAll
+from pcont.steps.move_all import Move, MoveAll, MoveAllUndo
 from pcont.steps.origins import Processes
 from pcont.steps.removal import RecreateRemoved, RemoveContainer
 from pcont.steps.reuse import SOON
 from pcont.steps.snapshot import StateReader
 from pcont.steps.write import RestoreAffinities, RestoreValue, Setting, WriteFiles
 from pcont.steps.xattr import RestoreXattr, SetXattr
+from pcont.subsys.freezer import STATE
 from pcont.tables.rules import Machine
 from pcont.transaction.step import Step, carry_out
 from pcont.transaction.undo_log import Action, UndoLog, UndoRecord, restore_record
@@ -868,6 +870,27 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
     ]
     assert [line for record in facts for line in restore_record(model, record)] == []
     assert (model.children(ROOT), read(model, A, "cpus"), model.trees()) == before
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_undo_of_a_move_does_not_freeze_this_process(sleeper: int, inside: bool) -> None:
+    machine, states = Model(dialect=V2), list[str]()
+    source, target = Place("unified", "/a"), Place("unified", "/b")
+    for place in (source, target):
+        machine.make(place)
+    machine.write(target, "cgroup.procs", str(os.getpid() if inside else sleeper))
+    write = machine.write
+
+    def noted(place: Place, file: str, text: str) -> None:
+        if file == STATE:
+            states.append(text)
+        write(place, file, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "write", noted)
+        assert restore_record(machine, MoveAllUndo([Move(source, target)], {target: set()})) == []
+    assert states == ([] if inside else ["FROZEN", "THAWED"])
+    assert machine.read(target, "tasks") == ""
 
 
 def test_a_refusal_is_never_a_bare_oserror(model: Model) -> None:
