@@ -535,8 +535,8 @@ class Pcont(Caller):
         parents: bool = False,
         inherit: bool = False,
         settings: Settings = (),
-        owner: str = "",
-        tasks_owner: str = "",
+        owner: str | None = None,
+        tasks_owner: str | None = None,
     ) -> list[str]:
         """Create containers, all or none; return them as HIERARCHY:/path.
 
@@ -567,7 +567,7 @@ class Pcont(Caller):
         place: PlaceLike,
         owner: str,
         *,
-        tasks_owner: str = "",
+        tasks_owner: str | None = None,
         recursive: bool = False,
     ) -> list[str]:
         """Give containers to another user; return them as HIERARCHY:/path.
@@ -956,8 +956,8 @@ class PlaceRef:
         parents: bool = False,
         inherit: bool = False,
         settings: Settings = (),
-        owner: str = "",
-        tasks_owner: str = "",
+        owner: str | None = None,
+        tasks_owner: str | None = None,
     ) -> PlaceRef:
         """Create the container; return this object."""
         self.pcont.create(
@@ -970,7 +970,9 @@ class PlaceRef:
         )
         return self
 
-    def chown(self, owner: str, *, tasks_owner: str = "", recursive: bool = False) -> list[str]:
+    def chown(
+        self, owner: str, *, tasks_owner: str | None = None, recursive: bool = False
+    ) -> list[str]:
         """Give the container to another user; return what was given."""
         return self.pcont.chown(self, owner, tasks_owner=tasks_owner, recursive=recursive)
 

@@ -49,9 +49,9 @@ COMMANDS = {
     "rm": Row(
         "containers", "Remove containers: all of them, in all trees, or none.", CONTAINERS, hot=True
     ),
+    "chown": Row("containers", "Give containers to another user.", CONTAINERS),
     "tree": Row("show", "Show containers, their tasks and settings.", CONTAINERS, hot=True),
     "get": Row("settings", "Read control files.", CONTAINERS, hot=True),
-    "chown": Row("containers", "Give containers to another user.", CONTAINERS),
     "set": Row("settings", "Write control files: all of the values or none.", CONTAINERS, hot=True),
     "attach": Row(
         "tasks", "Move processes, with all their threads, into a container.", TASKS, hot=True

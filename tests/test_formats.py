@@ -144,7 +144,7 @@ def test_the_recorded_journals_have_every_tag() -> None:
     assert set(RECORD_CLASSES) - found == set()
 
 
-# What records of earlier versions have, whose models did not store it.
+# The owners in the journals of earlier versions. Those versions did not store them in the model.
 OWNERS_BEFORE = {"": [1000, 1000, 0o755], "tasks": [0, 1000, 0o664]}
 
 

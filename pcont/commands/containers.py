@@ -8,7 +8,7 @@ from pcont.commands.common import App, changing, force_option, verb
 from pcont.commands.declare import argument, option
 
 OWNER = "USER[:GROUP]"
-HELP_TASKS_OWNER = "Give the files into which tasks are written to this user instead."
+HELP_TASKS_OWNER = "Give tasks, cgroup.procs and cgroup.threads to this user instead."
 
 
 @verb("pcont create -p -i jobs:/batch/night -s cpuset.cpus=2-3")
@@ -50,8 +50,8 @@ def create_command(
         parents=parents,
         inherit=inherit,
         settings=settings,
-        owner=owner or "",
-        tasks_owner=tasks_owner or "",
+        owner=owner,
+        tasks_owner=tasks_owner,
     )
     app.show(session, made)
 
@@ -90,7 +90,7 @@ def rm_command(
 @verb("pcont chown -r jobs:/batch alice:staff")
 @argument("place")
 @argument("owner", metavar=OWNER)
-@option("-r", "recursive", is_flag=True, help="Give all containers below, too.")
+@option("-r", "recursive", is_flag=True, help="Also give all containers below PLACE.")
 @option("--tasks-owner", metavar=OWNER, help=HELP_TASKS_OWNER)
 @force_option
 @changing
@@ -106,11 +106,11 @@ def chown_command(
     """Give containers to another user.
 
     The user may then create containers in PLACE, move tasks into them, and set their limits. On
-    cgroup v2 the limits of PLACE itself stay with root: the user gets the files that the kernel
-    lists in /sys/kernel/cgroup/delegate. On cgroup v1 the user gets all control files of PLACE.
+    cgroup v2 the limits of what is given stay with root: the user gets the files that the kernel
+    lists in /sys/kernel/cgroup/delegate. On cgroup v1 the user gets all control files.
     """
     from pcont.ops import chown
 
     session = app.session(dry_run, force)
-    given = chown.give(session, place, owner, tasks_owner=tasks_owner or "", recursive=recursive)
+    given = chown.give(session, place, owner, tasks_owner=tasks_owner, recursive=recursive)
     app.show(session, given)

@@ -12,8 +12,8 @@ _ALWAYS = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
 def files(path: str = _LIST) -> Sequence[str]:
     """Return the files of a container of cgroup v2 that a user gets with the container.
 
-    Source: cgroup-v2.rst, "Model of Delegation". The kernel lists also memory.oom.group and
-    memory.reclaim, where it has them.
+    Source: cgroup-v2.rst, "Model of Delegation". A kernel that has memory.oom.group and
+    memory.reclaim lists them, too.
     """
     try:
         with open(path, encoding="ascii") as stream:

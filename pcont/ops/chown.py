@@ -15,8 +15,8 @@ from pcont.session import Session, checks_first
 
 
 def check_giving(session: Session, container: Container, places: Iterable[Place]) -> None:
-    """Raise Denied for a root, which has the tasks of others, and without --force for a container
-    of systemd.
+    """Raise Denied for a root container, because it has tasks of other users, and without --force
+    for a container of systemd.
     """
     if container.is_root:
         child = container.child("NAME").word
@@ -30,9 +30,14 @@ def check_giving(session: Session, container: Container, places: Iterable[Place]
 
 @checks_first
 def give(
-    session: Session, place: str, owner: str, *, tasks_owner: str = "", recursive: bool = False
+    session: Session,
+    place: str,
+    owner: str,
+    *,
+    tasks_owner: str | None = None,
+    recursive: bool = False,
 ) -> list[str]:
-    """Give a container to a user, or none of it; returns the names of the containers.
+    """Give containers to a user, in all of their trees or in none; returns their names.
 
     `owner`: USER[:GROUP]. `tasks_owner`: the user that gets the task files (default: the owner).
     `recursive`: also all containers below. Raises UnknownName for a user that does not exist,

@@ -47,8 +47,8 @@ def create(
     parents: bool = False,
     inherit: bool = False,
     settings: Iterable[str] = (),
-    owner: str = "",
-    tasks_owner: str = "",
+    owner: str | None = None,
+    tasks_owner: str | None = None,
 ) -> list[str]:
     """Create containers, all or none; returns their names.
 
@@ -69,6 +69,7 @@ def create(
             guards.check_freezing(session, [one.place], one.file, one.text)
         giving = planner.giving(containers, owner, tasks_owner)
         session.carry_out([*planner.steps, *giving])
+        _note_owners(session, planner, containers, owner)
         if parents and not pairs:
             there = [one for one in containers if planner.made.isdisjoint(one.places)]
             _note_roots(session, there)
@@ -89,6 +90,15 @@ def _note_roots(session: Session, containers: Iterable[Container]) -> None:
                 f"{container.name} is the root of a hierarchy, and always exists; to create a "
                 f"container in it: pcont create {container.child('NAME').word}"
             )
+
+
+def _note_owners(
+    session: Session, planner: Planner, containers: Iterable[Container], owner: str | None
+) -> None:
+    """Warn about each container that `--owner` does not give away, because it exists."""
+    for container in containers if owner is not None else ():
+        if planner.made.isdisjoint(container.places):
+            session.warn(f"{container.name} exists: it keeps its owner (pcont chown)")
 
 
 def _note_settings(session: Session, planner: Planner, container: Container) -> None:
@@ -276,9 +286,11 @@ class Planner:
         """
         self.steps += self._enabling.for_children(container)
 
-    def giving(self, containers: Iterable[Container], owner: str, tasks_owner: str) -> list[Step]:
+    def giving(
+        self, containers: Iterable[Container], owner: str | None, tasks_owner: str | None
+    ) -> list[Step]:
         """Return the steps that give the containers to others, where the plan makes them."""
-        if not (owner or tasks_owner):
+        if owner is None and tasks_owner is None:
             return []
         from pcont.ops.owners import Owners  # few commands need it
 

@@ -7,7 +7,7 @@ root's. On cgroup v1 the user gets the directory and all control files, as cgcre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pcont.errors import UnknownName, UsageProblem
@@ -19,6 +19,8 @@ from pcont.steps.owners import ChangeOwners, NewOwner
 if TYPE_CHECKING:
     from pcont.kernel.interfaces import Backend
 
+NO_ID = 2**32 - 1  # chown(2) takes it as "leave unchanged"
+
 
 def parsed(text: str) -> NewOwner:
     """Return the owner for a word as chown(1) takes it: USER, USER:GROUP, USER: or :GROUP, by name
@@ -26,67 +28,51 @@ def parsed(text: str) -> NewOwner:
 
     Raises UsageProblem for a word without a name, UnknownName for a name that does not exist.
     """
+    import grp
+    import pwd
+
     user, colon, group = text.partition(":")
     if not (user or group) or ":" in group:
         raise UsageProblem(f"an owner is USER, USER:GROUP or :GROUP, and {text!r} is not")
-    uid = _uid(user) if user else None
-    if colon and not group:
-        return NewOwner(uid, _login_group(user), text)
-    return NewOwner(uid, _gid(group) if group else None, text)
+    uid = _id("user", user, lambda: pwd.getpwnam(user).pw_uid) if user else None
+    gid = _id("group", group, lambda: grp.getgrnam(group).gr_gid) if group else None
+    if colon and uid is not None and not group:
+        try:
+            gid = pwd.getpwuid(uid).pw_gid
+        except KeyError:
+            raise _unknown("user", user) from None
+    return NewOwner(uid, gid, text)
 
 
-def _number(text: str) -> int | None:
-    """Return the number that a text is; None for a name. -1 is no id: it means "as before"."""
-    number = int(text) if text.isascii() and text.isdigit() else None
-    if number is not None and number >= 2**32 - 1:
-        raise UsageProblem(f"{text} is no id of a user or a group: the highest is {2**32 - 2}")
-    return number
-
-
-def _uid(name: str) -> int:
-    import pwd
-
+def _id(kind: str, name: str, find: Callable[[], int]) -> int:
+    """Return the id of a user or a group: what `find` returns for its name, or the number that the
+    name is. `kind`: "user" or "group".
+    """
     try:
-        return pwd.getpwnam(name).pw_uid
+        return find()
     except KeyError:
-        found = _number(name)
-    if found is None:
-        raise UnknownName(f"there is no user {name!r}", hint="getent passwd lists the users")
-    return found
+        if not (name.isascii() and name.isdigit()):
+            raise _unknown(kind, name) from None
+    if int(name) >= NO_ID:
+        raise UsageProblem(f"{name} is no id of a {kind}: the highest is {NO_ID - 1}")
+    return int(name)
 
 
-def _login_group(name: str) -> int:
-    import pwd
-
-    try:
-        number = _number(name)
-        return (pwd.getpwnam(name) if number is None else pwd.getpwuid(number)).pw_gid
-    except KeyError:
-        raise UnknownName(
-            f"there is no user {name!r}", hint="getent passwd lists the users"
-        ) from None
-
-
-def _gid(name: str) -> int:
-    import grp
-
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        found = _number(name)
-    if found is None:
-        raise UnknownName(f"there is no group {name!r}", hint="getent group lists the groups")
-    return found
+def _unknown(kind: str, name: str) -> UnknownName:
+    database = "passwd" if kind == "user" else "group"
+    return UnknownName(f"there is no {kind} {name!r}", hint=f"getent {database} lists the {kind}s")
 
 
 class Owners:
-    """The owner of containers, and that of the files into which tasks are written (`entry`)."""
+    """The owner of containers, and that of the files into which tasks are written (`entry`; by
+    default the same).
+    """
 
-    def __init__(self, owner: str, entry: str = "") -> None:
-        if entry and not owner:
+    def __init__(self, owner: str | None, entry: str | None = None) -> None:
+        if owner is None:
             raise UsageProblem("--tasks-owner needs --owner, which gets the rest of the container")
         self.owner = parsed(owner)
-        self.entry = parsed(entry) if entry else self.owner
+        self.entry = self.owner if entry is None else parsed(entry)
 
     def steps(
         self, backend: Backend, container: Container, places: Iterable[Place]

@@ -7,20 +7,17 @@ container for a moment.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from errno import ENOSPC
 from typing import TYPE_CHECKING
 
 from pcont.errors import Busy
 from pcont.kernel.refusals import WriteRefused, exists
-from pcont.kernel.retry import wait_until
 from pcont.kernel.types import Place
 from pcont.steps.converge import PATIENCE_BACK, until_stable
 from pcont.steps.snapshot import write_back
-from pcont.steps.tasks import put_back_tasks, tasks_in, would_freeze_itself
+from pcont.steps.still import still
+from pcont.steps.tasks import put_back_tasks, tasks_in
 from pcont.subsys.cpuset import CPUS, MEMS
-from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.subsys.v2.cpuset import CPUS_EFFECTIVE, MEMS_EFFECTIVE
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ _EFFECTIVE = {CPUS: CPUS_EFFECTIVE, MEMS: MEMS_EFFECTIVE}
 _TYPE, _EVENTS, _THREADED = "cgroup.type", "cgroup.events", "threaded"
 _REFUGE = "pcont.undo."  # the beginning of the name of the container where the tasks wait
 _LONGEST = 255  # bytes of a name
-_PATIENCE, _PAUSE = 5.0, 0.002  # seconds, for tasks to freeze; others are moved as they are
 
 
 def empty_again(backend: CgroupState, place: Place, file: str, text: str) -> None:
@@ -61,28 +57,13 @@ def _empty_without_tasks(backend: CgroupState, place: Place, file: str, text: st
     if backend.read(place, _TYPE).strip() == _THREADED:
         backend.write(refuge, _TYPE, _THREADED)
     # A task thaws when it enters a container that is not frozen, and could fork there.
-    with _frozen(backend, place), _frozen(backend, refuge):
+    with still(backend, place), still(backend, refuge):
         try:
             _move(backend, place, refuge)
             write_back(backend, place, file, text)
         finally:
             _move(backend, refuge, place)
     backend.remove(refuge)
-
-
-@contextlib.contextmanager
-def _frozen(backend: CgroupState, place: Place) -> Iterator[None]:
-    """Freeze a container for the block, unless it is frozen already, or this process is in it."""
-    if would_freeze_itself(backend, [place]) or backend.read(place, STATE).strip() != THAWED:
-        yield
-        return
-    with backend.thawing(place):
-        backend.write(place, STATE, FROZEN)
-        try:
-            wait_until(lambda: backend.read(place, STATE).strip() == FROZEN, _PATIENCE, _PAUSE)
-            yield
-        finally:
-            backend.write(place, STATE, THAWED)
 
 
 def _is_populated(backend: CgroupState, place: Place) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pcont import signals
@@ -14,7 +14,7 @@ from pcont.subsys.freezer import FROZEN, STATE, THAWED
 from pcont.transaction.undo_log import UndoLog
 
 if TYPE_CHECKING:
-    from pcont.kernel.interfaces import Backend, CgroupState, Containers
+    from pcont.kernel.interfaces import CgroupState, Containers
 
 FREEZE_PATIENCE = 30.0  # seconds; a task in state D freezes once its device answers
 FREEZE_AGAIN = 1.0  # seconds after which FROZEN is written again for tasks that have not stopped
@@ -27,8 +27,8 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
 
     If they do not freeze within FREEZE_PATIENCE seconds, the container is thawed before the block
     begins. If the block fails, undo thaws it; if this process is killed, a watchdog process thaws
-    it. A container that another program has frozen stays frozen. Another user than root may not
-    freeze the container that was given to it, and does without.
+    it. A container that another program has frozen stays frozen. On cgroup v2, a user other than
+    root cannot freeze a container that root gave to the user: then it is not frozen.
     """
     if backend.read(place, STATE).strip() != THAWED:
         yield _wait_until_frozen(backend, place)
@@ -47,7 +47,7 @@ def kept_frozen(backend: CgroupState, undo_log: UndoLog, place: Place) -> Iterat
 
 
 def _freeze(backend: CgroupState, undo_log: UndoLog, place: Place) -> RestoreValue | None:
-    """Write FROZEN; returns the record that thaws the container, None if this user may not."""
+    """Write FROZEN. Returns the record that thaws the container; None if the user may not."""
     before = RestoreValue.of(backend, place, STATE)
     try:
         undo_log.hold(backend.thawing(place))
@@ -58,23 +58,6 @@ def _freeze(backend: CgroupState, undo_log: UndoLog, place: Place) -> RestoreVal
             raise
         return None
     return before
-
-
-@contextlib.contextmanager
-def still(backend: Backend, places: Iterable[Place]) -> Iterator[None]:
-    """Freeze containers for the block, as `kept_frozen` does, while undo moves tasks out of them.
-
-    One that cannot be frozen is left as it is.
-    """
-    log = UndoLog()
-    try:
-        with contextlib.ExitStack() as stack:
-            for place in places:
-                with contextlib.suppress(OSError):
-                    stack.enter_context(kept_frozen(backend, log, place))
-            yield
-    finally:
-        log.undo(backend)
 
 
 def state_lines(backend: CgroupState, place: Place, state: str) -> list[str]:

@@ -27,9 +27,10 @@ from pcont.steps.converge import (
     return_all,
     until_stable,
 )
-from pcont.steps.freeze import is_set_frozen, kept_frozen, still
+from pcont.steps.freeze import is_set_frozen, kept_frozen
 from pcont.steps.leaf import Leaves, has_no_leaf
 from pcont.steps.reuse import assigned_ids, may_be_reused
+from pcont.steps.still import still
 from pcont.steps.tasks import (
     all_tasks_in,
     attach_all,
@@ -43,7 +44,6 @@ from pcont.steps.tasks import (
     start_times,
     tasks_in,
     threads_of,
-    would_freeze_itself,
 )
 from pcont.steps.write import RestoreAffinities
 from pcont.transaction.step import Step
@@ -119,15 +119,12 @@ class MoveAllUndo(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         action = f"put back all of {self.label}"
-        there = [
-            route
-            for route in self.routes
-            if self.alone
-            and exists(backend, route.target)
-            and not would_freeze_itself(backend, [route.target])
-        ]
-        # After a crash, a watchdog process has thawed the targets.
-        with still(backend, still_targets(backend, there)):
+        there = [route for route in self.routes if self.alone and exists(backend, route.target)]
+        with contextlib.ExitStack() as stack:
+            # After a crash, a watchdog process has thawed the targets.
+            for target in still_targets(backend, there):
+                with contextlib.suppress(OSError):
+                    stack.enter_context(still(backend, target))
             for one in return_all(partial(self._arrived, backend), action):
                 yield partial(put_back_tasks, backend, one.where.source, [one.task])
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pcont.errors import PcontError
     from pcont.kernel.interfaces import CgroupState, Containers
 
-SUDO = "use sudo"
-
 
 class NewOwner(NamedTuple):
     """A user and a group to own files; None: as before. `text`: as chown(1) takes them."""
@@ -52,15 +50,12 @@ class RestoreOwners(UndoRecord):
         return f"the owners of {self.place.path}"
 
     def restore(self, backend: Containers) -> Iterator[Action]:
-        if exists(backend, self.place):
-            now = backend.owners(self.place)
-            changed = {
-                name: owner
-                for name, owner in self.owners.items()
-                if name in now and now[name] != owner
-            }
-            if changed:
-                yield lambda: backend.set_owners(self.place, changed)
+        now = backend.owners(self.place) if exists(backend, self.place) else {}
+        changed = {
+            name: owner for name, owner in self.owners.items() if now.get(name, owner) != owner
+        }
+        if changed:
+            yield lambda: backend.set_owners(self.place, changed)
 
 
 class ChangeOwners(Step):
@@ -85,7 +80,7 @@ class ChangeOwners(Step):
         return name != AGENT and (not name or self.files is None or name in self.files)
 
     def _wanted(self, before: Mapping[str, Owner]) -> dict[str, Owner]:
-        """Return the new owners by name, as far as they differ."""
+        """Return the new owner of each file whose owner changes, by name."""
         found = {
             name: (self.entry if name in TASK_FILES else self.owner).of(owner)
             for name, owner in before.items()
@@ -130,6 +125,5 @@ class ChangeOwners(Step):
         """Do nothing: no step depends on owners, and a dry run changes none."""
 
     def refusal(self, backend: CgroupState, err: OSError) -> PcontError:
-        if err.errno == EPERM:
-            return from_oserror(err, self.action, "only root can give away what it has", SUDO)
-        return from_oserror(err, self.action)
+        reason = "only root can give containers to others" if err.errno == EPERM else ""
+        return from_oserror(err, self.action, reason)

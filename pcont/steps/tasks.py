@@ -191,11 +191,15 @@ def entry_ids(backend: Tasks, place: Place, tasks: Iterable[int]) -> Iterator[in
 
 
 def would_freeze_itself(backend: Tasks, places: Iterable[Place]) -> bool:
-    """Return whether this process is in or below a container that is to be frozen."""
+    """Return whether this process is in or below a container that is to be frozen.
+
+    The driver shows the tasks of a leaf in its container, so that is asked in place of the leaf.
+    """
     own = backend.membership(os.getpid())
+    holders = [place.parent if place.is_leaf else place for place in places]
     return any(
         place.can_freeze and below(own.get(place.tree, "/"), place.path) is not None
-        for place in places
+        for place in holders
     )
 
 

@@ -40,12 +40,11 @@ REFUSED_LIST = "cpuset.refused_list"
 # Another fact of the model: a sibling made the partition invalid, and afterwards another change
 # made the kernel compute its effective CPUs as it does for a container that is no partition.
 COMPUTED = "cpuset.computed"
+# The parent has found that a valid partition can keep its CPUs.
+CHECKED = "cpuset.checked"
 
 NO_CPU: Ids = frozenset()
-# No files, but changes, too. The parent has found that the partition can keep its CPUs; the kernel
-# has computed the effective CPUs (COMPUTED).
-_CHECKED, _NOW_COMPUTED = "checked", "computed"
-_Changes = dict[tuple[str, str], Any]
+_Changes = dict[tuple[str, str], Any]  # by path, and by file or mark (COMPUTED, CHECKED)
 
 
 def reason_of(text: str) -> str | None:
@@ -114,6 +113,10 @@ class Cpuset:
     def change(self, file: str, value: Any) -> None:
         self.changes[self.site.path, file] = value
 
+    def mark(self, what: str) -> None:
+        """Note what has happened to the container: COMPUTED or CHECKED. `marked` returns it."""
+        self.change(what, self.site)
+
     # What was written
 
     @property
@@ -166,7 +169,7 @@ class Cpuset:
         or that of an earlier list, and still shows the CPUs of the partition.
         """
         reason, facts = reason_of(self.text), getattr(self.site, "facts", ())
-        if (self.site.path, _NOW_COMPUTED) in self.changes:
+        if (self.site.path, COMPUTED) in self.changes:
             return False
         if (self.site.path, PARTITION) in self.changes:
             return reason == ""
@@ -320,7 +323,7 @@ def _compute_effective(made_invalid: list[Cpuset], one: Cpuset) -> None:
     last_is_left = not (one.original.is_valid and one.is_invalid)
     for other in made_invalid[: -1 if last_is_left else None]:
         if other.inherited() != other.effective():
-            other.change(_NOW_COMPUTED, other.site)
+            other.mark(COMPUTED)
 
 
 def follows(one: Cpuset) -> list[Follows]:
@@ -330,14 +333,9 @@ def follows(one: Cpuset) -> list[Follows]:
     ]
 
 
-def children_checked(one: Cpuset) -> list[Any]:
-    """Return the containers of valid partitions that their parents have checked."""
-    return [site for (_, file), site in one.changes.items() if file == _CHECKED]
-
-
-def computed(one: Cpuset) -> list[Any]:
-    """Return the containers that have the fact COMPUTED from now on."""
-    return [site for (_, file), site in one.changes.items() if file == _NOW_COMPUTED]
+def marked(one: Cpuset, what: str) -> list[Any]:
+    """Return the containers with this mark."""
+    return [site for (_, mark), site in one.changes.items() if mark == what]
 
 
 def refused_list(now: Site) -> str | None:
@@ -506,7 +504,7 @@ def _check_given(one: Cpuset) -> None:
     for child in one.children():
         if child.is_valid:
             cpus = child.original.exclusive()
-            child.change(_CHECKED, child.site)
+            child.mark(CHECKED)
             if not cpus <= own:
                 child.become(child.kind, INVALID_CPUS)
             elif populated and left <= cpus:

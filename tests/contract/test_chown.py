@@ -118,7 +118,10 @@ def test_a_new_container_belongs_to_its_owner_and_its_parents_do_not(top: Top) -
 @only_v2
 def test_a_container_that_exists_keeps_its_owner(top: Top) -> None:
     top.pcont.ok("create", top.at("/a"))
-    top.pcont.ok("create", "-p", top.at("/a"), top.at("/a/b"), "--owner", str(USER))
+    words = ("create", "-p", top.at("/a"), top.at("/a/b"), "--owner", str(USER))
+    said = top.pcont(*words)
+    assert said.status == 0
+    assert said.err == f"pcont: note: {top.at('/a')} exists: it keeps its owner (pcont chown)\n"
     assert given(top, "/a") == {}
     assert given(top, "/a/b")
 
@@ -132,7 +135,6 @@ def test_each_tree_of_a_hierarchy_is_given(pcont: Pcont, name: str) -> None:
     pcont.ok("umount", name)
 
 
-@pytest.mark.guest
 def test_a_leaf_belongs_to_the_owner_of_its_container(
     bare: Top,  # noqa: F811
     start: Callable[..., int],
@@ -153,8 +155,9 @@ def test_a_leaf_belongs_to_the_owner_of_its_container(
         (("{}", "0:no such group"), 3, "there is no group 'no such group'"),
         (("{}", "no such user:"), 3, "there is no user 'no such user'"),
         (("{}", ":"), 2, "an owner is USER, USER:GROUP or :GROUP, and ':' is not"),
+        (("{}", ""), 2, "an owner is USER, USER:GROUP or :GROUP, and '' is not"),
         (("{}", "1:2:3"), 2, "an owner is USER, USER:GROUP or :GROUP, and '1:2:3' is not"),
-        (("{}", "4294967295"), 2, "4294967295 is no id of a user or a group"),
+        (("{}", "4294967295"), 2, "4294967295 is no id of a user: the highest is 4294967294"),
         (("{}/absent", "0"), 3, "there is no container"),
         (("unified:/", "0"), 4, "it is a root container, which has the tasks of other users"),
     ],
@@ -185,6 +188,15 @@ def test_the_commands_of_a_dry_run_do_the_same(top: Top) -> None:
     assert given(top, "/a") == given(top, "/c")
     assert given(top, "/a")
     assert given(top, "/a/b") == {}
+
+
+@only_v2
+def test_an_empty_owner_is_refused(top: Top) -> None:
+    """As from a variable of the shell that is not set."""
+    for words in (("--owner", ""), ("--owner", str(USER), "--tasks-owner", "")):
+        said = top.pcont.fails(2, "create", top.at("/a"), *words)
+        assert "an owner is USER, USER:GROUP or :GROUP, and '' is not" in said
+    assert top.pcont.children(top.at()) == []
 
 
 @only_v2
@@ -227,7 +239,7 @@ def test_the_owner_cannot_give_it_away(top: Top) -> None:
     top.pcont.ok("create", top.at("/a"), "--owner", str(USER))
     before = owners(top, "/a")
     said = user(top).fails(4, "chown", top.at("/a"), str(OTHER))
-    assert f"cannot chown {top.at('/a')}: only root can give away what it has (EPERM)" in said
+    assert f"cannot chown {top.at('/a')}: only root can give containers to others (EPERM)" in said
     assert owners(top, "/a") == before
 
 
@@ -242,7 +254,9 @@ def test_what_another_user_cannot_give_a_new_container_is_not_created(top: Top) 
 @only_kernel
 @only_v2
 def test_a_task_from_outside_needs_the_common_parent_on_v2(top: Top) -> None:
-    """Whose the other container is does not matter. The refusal names all three."""
+    """The owner of the source does not matter. The refusal names the source, the target, and their
+    common parent.
+    """
     top.pcont.ok("create", top.at("/a"), top.at("/b"), "--owner", str(USER))
     top.pcont.ok("create", top.at("/c"))
     with subprocess.Popen(["sleep", "600"], user=USER) as process:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pcont.kernel.types import UNIFIED, Place, words_of
 from pcont.values import ID_LIST, Ids
+from tests.differential.unsure import is_unsure
 
 SELF, KTHREADD, NO_TASK = "self", "kthreadd", "no-task"
 SPECIAL = (SELF, KTHREADD, NO_TASK)
@@ -78,6 +79,15 @@ class Seen:
     def text(self, place: Place, file: str) -> str:
         return str(self.sight.get(f"{place.tree}:{place.path} {file}", "")).rstrip("\n")
 
+    def containers(self, tree: str = "") -> list[Place]:
+        found = []
+        for key in self.sight:
+            if key.endswith(" children"):
+                id, _, path = key.removesuffix(" children").partition(":")
+                if tree in ("", id):
+                    found.append(Place(id, path))
+        return found
+
     def admits(self, place: Place) -> bool:
         """Whether there is such a container, and with CPUs and nodes if it is a cpuset."""
         lists = [f"cpuset.{kind}" for kind in ("cpus", "mems") if "cpuset" in place.controllers]
@@ -109,7 +119,9 @@ class Seen:
         return f"{at}/".startswith(f"{place.path}/")
 
     def is_safe(self, step: Step) -> bool:
-        """Whether a step can be done without an endless wait."""
+        """Whether a step can be done without an endless wait, and the kernel's answer is sure."""
+        if is_unsure(self, step):
+            return False
         if step.verb == "write" and step.args[1] == "freezer.state":
             return not self.has_self(step.args[0])
         if step.verb == "reap":
@@ -145,15 +157,6 @@ class View(Seen):
 
     def base(self, tree: str) -> str:
         return f"{tree}:{self.bases.get(tree, '/')}"
-
-    def containers(self, tree: str = "") -> list[Place]:
-        found = []
-        for key in self.sight:
-            if key.endswith(" children"):
-                id, _, path = key.removesuffix(" children").partition(":")
-                if tree in ("", id):
-                    found.append(Place(id, path))
-        return found
 
     def place(self) -> Place | None:
         """A container; now and then one that is not there."""

@@ -1,14 +1,17 @@
 """Steps that a walk leaves out, because the kernel does not always answer them in the same way, or
-answers by a fault of its own. Both are about partitions of cgroup v2 on Linux 6.12.
+because its answer is a bug. Both kinds are about partitions of cgroup v2 on Linux 6.12.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pcont.kernel.types import UNIFIED, Place
 from pcont.values import ID_LIST, Ids
-from tests.differential.steps import Seen, Step
+
+if TYPE_CHECKING:
+    from tests.differential.steps import Seen, Step
 
 LIST, EXCLUSIVE, PARTITION = (
     "cpuset.cpus",
@@ -38,10 +41,11 @@ def _gets_cpus_of_a_sibling(seen: Seen, place: Place, text: str) -> bool:
 
 
 def _changes_balancing_above_an_invalid_one(seen: Seen, place: Place, text: str) -> bool:
-    """A partition becomes isolated or a root instead, or a container becomes a partition beside an
-    isolated one: if a partition below is invalid, the kernel sometimes shows another reason then.
-    By the source, this depends on a flag that no file shows: whether the scheduler balances the
-    load of the containers in between (walk 400011).
+    """A root partition becomes isolated, an isolated one becomes a root, or a container becomes a
+    partition beside an isolated one. If a partition below is invalid, the kernel sometimes shows
+    another reason then. According to the kernel's source, the reason depends on a flag that no
+    control file shows: whether the scheduler balances the load of the containers in between
+    (walk 400011).
     """
     if text not in ("root", "isolated"):
         return False
@@ -52,18 +56,15 @@ def _changes_balancing_above_an_invalid_one(seen: Seen, place: Place, text: str)
 
 
 def _writes(seen: Seen, step: Step) -> Iterator[tuple[Place, str, str]]:
-    """The containers, files and texts that a step may write: for a command, in all containers."""
+    """The containers, files and texts that a step may write. A command is assumed to write in every
+    container.
+    """
     if step.verb == "write" and step.args[1] in (LIST, PARTITION):
         yield step.args
     for word in step.args if step.verb == "pcont" else ():
         file, _, text = word.partition("=")
         if file in (LIST, PARTITION):
-            yield from ((place, file, text) for place in _containers(seen))
-
-
-def _containers(seen: Seen) -> list[Place]:
-    keys = [key.removesuffix(" children") for key in seen.sight if key.endswith(" children")]
-    return [Place(UNIFIED, key.partition(":")[2]) for key in keys if key.startswith(f"{UNIFIED}:")]
+            yield from ((place, file, text) for place in seen.containers(UNIFIED))
 
 
 def _siblings(seen: Seen, place: Place) -> list[Place]:
@@ -71,7 +72,7 @@ def _siblings(seen: Seen, place: Place) -> list[Place]:
         return []
     return [
         one
-        for one in _containers(seen)
+        for one in seen.containers(UNIFIED)
         if not one.is_root and one.parent == place.parent and one != place
     ]
 
@@ -79,7 +80,7 @@ def _siblings(seen: Seen, place: Place) -> list[Place]:
 def _has_invalid_below(seen: Seen, place: Place) -> bool:
     return any(
         "invalid" in seen.text(one, PARTITION)
-        for one in _containers(seen)
+        for one in seen.containers(UNIFIED)
         if one.path.startswith(f"{place.path}/")
     )
 

@@ -16,7 +16,6 @@ from tests.differential.errno_table import rows_of
 from tests.differential.sides import Ground, KernelSide, ModelSide, Side, Sight
 from tests.differential.steps import SPECIAL, Seen, Step, View
 from tests.differential.tally import Tally, why
-from tests.differential.unsure import is_unsure
 from tests.waiting import eventually
 
 SHRINKING = 120.0  # seconds
@@ -56,14 +55,11 @@ class Walk:
 
     def take(self, step: Step) -> Difference | None:
         """Do it in both, and compare all that there is to see."""
-        seen_before = Seen(self.sight)
-        if not (self.model.knows(step) and seen_before.is_safe(step)):
-            return None
-        if self.ground.has_v2 and is_unsure(seen_before, step):
+        if not (self.model.knows(step) and Seen(self.sight).is_safe(step)):
             return None
         self.done.append(step)
         reason = why(self.model.backend, step)
-        is_zombie = any(seen_before.of(task)["state"] == "zombie" for task in step.tasks)
+        is_zombie = any(Seen(self.sight).of(task)["state"] == "zombie" for task in step.tasks)
         really, modelled = self.kernel.do(step), self.model.do(step)
         rows = rows_of(step, really, is_zombie) if self.ground.has_v2 else ()
         self.tally.count(step, really, reason, rows)

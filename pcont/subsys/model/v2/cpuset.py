@@ -9,6 +9,7 @@ from typing import cast
 from pcont.subsys import EXCLUSIVE, PARTITION
 from pcont.subsys.cpuset import CPUS, MEMS
 from pcont.subsys.partitions import (
+    CHECKED,
     COMPUTED,
     INVALID_CPUS,
     MEMBER,
@@ -16,11 +17,10 @@ from pcont.subsys.partitions import (
     REFUSED_LIST,
     Cpuset,
     check_hotplug,
-    children_checked,
-    computed,
     follows,
     invalid,
     isolated,
+    marked,
     reason_of,
     refused_list,
     written,
@@ -94,10 +94,10 @@ def _write(file: str) -> Callable[[ModelCgroup, object], None]:
             _root(site).facts[_IN_USE] = 1
         if _in_use(site):
             one = written(site, file, wanted)
-            for child in children_checked(one):
+            for child in marked(one, CHECKED):
                 child.facts.pop(REFUSED_LIST, None)
             _apply(follows(one))
-            for other in computed(one):
+            for other in marked(one, COMPUTED):
                 other.facts[COMPUTED] = 1
         if file != PARTITION:
             site.store(file, wanted)
