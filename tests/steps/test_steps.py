@@ -873,12 +873,16 @@ def test_what_is_still_true_is_left_alone(model: Model, sleeper: int) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_undo_of_a_move_does_not_freeze_this_process(sleeper: int, inside: bool) -> None:
+@pytest.mark.parametrize("in_leaf", [True, False])
+def test_undo_of_a_move_does_not_freeze_this_process(
+    sleeper: int, inside: bool, in_leaf: bool
+) -> None:
     machine, states = Model(dialect=V2), list[str]()
     source, target = Place("unified", "/a"), Place("unified", "/b")
-    for place in (source, target):
+    for place in (source, target, *[target.leaf] * in_leaf):
         machine.make(place)
-    machine.write(target, "cgroup.procs", str(os.getpid() if inside else sleeper))
+    entered = target.leaf if in_leaf else target
+    machine.write(entered, "cgroup.procs", str(os.getpid() if inside else sleeper))
     write = machine.write
 
     def noted(place: Place, file: str, text: str) -> None:
@@ -889,7 +893,8 @@ def test_undo_of_a_move_does_not_freeze_this_process(sleeper: int, inside: bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "write", noted)
         assert restore_record(machine, MoveAllUndo([Move(source, target)], {target: set()})) == []
-    assert states == ([] if inside else ["FROZEN", "THAWED"])
+    frozen = 0 if inside else 1 + in_leaf
+    assert states == ["FROZEN"] * frozen + ["THAWED"] * frozen
     assert machine.read(target, "tasks") == ""
 
 
