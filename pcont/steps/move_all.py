@@ -27,7 +27,7 @@ from pcont.steps.converge import (
     return_all,
     until_stable,
 )
-from pcont.steps.freeze import is_set_frozen, kept_frozen
+from pcont.steps.freeze import FREEZE_PATIENCE, is_set_frozen, kept_frozen
 from pcont.steps.leaf import Leaves, has_no_leaf
 from pcont.steps.reuse import assigned_ids, may_be_reused
 from pcont.steps.still import still
@@ -44,6 +44,7 @@ from pcont.steps.tasks import (
     start_times,
     tasks_in,
     threads_of,
+    would_freeze_itself,
 )
 from pcont.steps.write import RestoreAffinities
 from pcont.transaction.step import Step
@@ -119,14 +120,25 @@ class MoveAllUndo(UndoRecord):
 
     def restore(self, backend: Backend) -> Iterator[Action]:
         action = f"put back all of {self.label}"
-        there = [route for route in self.routes if self.alone and exists(backend, route.target)]
         with contextlib.ExitStack() as stack:
-            # After a crash, a watchdog process has thawed the targets.
-            for target in still_targets(backend, there):
+            for place in self._to_freeze(backend):
                 with contextlib.suppress(OSError):
-                    stack.enter_context(still(backend, target))
+                    stack.enter_context(still(backend, place, FREEZE_PATIENCE))
             for one in return_all(partial(self._arrived, backend), action):
                 yield partial(put_back_tasks, backend, one.where.source, [one.task])
+
+    def _to_freeze(self, backend: Backend) -> list[Place]:
+        """Return the containers of cgroup v2 to freeze while their tasks go back: those that the
+        move has frozen, which a watchdog process has thawed if pcont was killed. None if this
+        process is in one of them, because it would freeze with the others.
+        """
+        routes = [route for route in self.routes if route.target.is_unified]
+        routes = [route for route in routes if all(exists(backend, place) for place in route)]
+        sources = [route.source for route in routes if not route.source.is_root]
+        targets = [route.target for route in routes if not route.target.is_root]
+        if would_freeze_itself(backend, [*sources, *targets]):
+            return []
+        return [*sources, *(still_targets(backend, routes) if self.alone else ())]
 
     def _arrived(self, backend: TasksInside) -> Iterator[Straggler[Move]]:
         """Yield the moved tasks that are in a target, those of the tree that was emptied last

@@ -18,15 +18,18 @@ _PATIENCE, _PAUSE = 5.0, 0.002  # seconds, for tasks to freeze; others are moved
 
 
 @contextlib.contextmanager
-def still(backend: CgroupState, place: Place) -> Iterator[None]:
-    """Freeze a container for the block, unless it is frozen already, or this process is in it."""
+def still(backend: CgroupState, place: Place, patience: float = _PATIENCE) -> Iterator[None]:
+    """Freeze a container for the block, unless it is frozen already, or this process is in it.
+
+    The block begins after `patience` seconds at the latest.
+    """
     if would_freeze_itself(backend, [place]) or backend.read(place, STATE).strip() != THAWED:
         yield
         return
     with backend.thawing(place):
         backend.write(place, STATE, FROZEN)
         try:
-            wait_until(lambda: backend.read(place, STATE).strip() == FROZEN, _PATIENCE, _PAUSE)
+            wait_until(lambda: backend.read(place, STATE).strip() == FROZEN, patience, _PAUSE)
             yield
         finally:
             backend.write(place, STATE, THAWED)
